@@ -1,0 +1,190 @@
+//! Names of things. Ids made from content are the same in every database and on every replay.
+
+use std::{fmt, sync::Arc};
+
+use uuid::Uuid;
+
+/// The namespace of our content ids; changing it would rename every event and attempt.
+const NAMESPACE: Uuid = Uuid::from_u128(0x706f_6c79_6d61_726b_6574_7370_7900_0001);
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+macro_rules! content_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub Uuid);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+text_id! {
+    /// An outcome token: a decimal of up to 78 digits, too long for any integer, kept as text.
+    AssetId
+}
+text_id! {
+    /// A market by its condition: `0x` and 64 lower-case hex digits.
+    MarketId
+}
+text_id! {
+    /// An account address: `0x` and 40 lower-case hex digits.
+    Wallet
+}
+text_id! {
+    /// `<followedUserId>:<assetId>:<side>:<windowStartIso>`, spec section 6.
+    GroupKey
+}
+content_id! {
+    /// A trade or activity event, named by its source and source id.
+    EventId
+}
+content_id! {
+    /// An event group, named by its key.
+    GroupId
+}
+content_id! {
+    /// A copy attempt, named by portfolio and group key.
+    AttemptId
+}
+
+/// A trader we follow; a small number given by the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct FollowedUserId(pub i64);
+
+/// Text that is no id of its kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    #[error("`{0}` is not a token id: up to 78 decimal digits")]
+    Asset(String),
+    #[error("`{0}` is not a condition id: 0x and 62 or 64 hex digits")]
+    Market(String),
+    #[error("`{0}` is not a wallet: 0x and 40 hex digits")]
+    Wallet(String),
+}
+
+impl AssetId {
+    /// # Errors
+    /// `IdError::Asset` unless 1 to 78 decimal digits.
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        let digits = !text.is_empty() && text.len() <= 78 && text.bytes().all(|b| b.is_ascii_digit());
+        if digits { Ok(Self(text.into())) } else { Err(IdError::Asset(text.chars().take(100).collect())) }
+    }
+}
+
+impl MarketId {
+    /// Accepts upper case, and the 62 digits of a Protocol V2 condition, which are padded right with zeros.
+    ///
+    /// # Errors
+    /// `IdError::Market`.
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        match lower_hex(text) {
+            Some(hex) if hex.len() == 64 => Ok(Self(format!("0x{hex}").into())),
+            Some(hex) if hex.len() == 62 => Ok(Self(format!("0x{hex}00").into())),
+            _ => Err(IdError::Market(text.chars().take(100).collect())),
+        }
+    }
+}
+
+impl Wallet {
+    /// Accepts checksummed text; keeps lower case.
+    ///
+    /// # Errors
+    /// `IdError::Wallet`.
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        match lower_hex(text) {
+            Some(hex) if hex.len() == 40 => Ok(Self(format!("0x{hex}").into())),
+            _ => Err(IdError::Wallet(text.chars().take(100).collect())),
+        }
+    }
+}
+
+impl GroupKey {
+    /// The key is built by `domain::group` and read back from the database; its parts are never parsed.
+    pub fn from_text(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl EventId {
+    pub fn of(source: &str, source_id: &str) -> Self {
+        Self(content_id(&["event", source, source_id]))
+    }
+}
+
+impl GroupId {
+    pub fn of(key: &GroupKey) -> Self {
+        Self(content_id(&["group", key.as_str()]))
+    }
+}
+
+impl AttemptId {
+    pub fn of(portfolio: &str, key: &GroupKey) -> Self {
+        Self(content_id(&["attempt", portfolio, key.as_str()]))
+    }
+}
+
+impl fmt::Display for FollowedUserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+fn content_id(parts: &[&str]) -> Uuid {
+    Uuid::new_v5(&NAMESPACE, parts.join("\n").as_bytes())
+}
+
+fn lower_hex(text: &str) -> Option<String> {
+    let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"))?;
+    hex.bytes().all(|b| b.is_ascii_hexdigit()).then(|| hex.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_normalised_once_at_the_edge() {
+        let wallet = "0xC2AD03F79ca3f3c17d8c7de2612ce0c89b7d40ed";
+        assert_eq!(Wallet::parse(wallet).unwrap().as_str(), wallet.to_ascii_lowercase());
+        assert!(Wallet::parse("0x12").is_err());
+        assert!(Wallet::parse("c2ad03f79ca3f3c17d8c7de2612ce0c89b7d40edff").is_err());
+        let short = format!("0x{}", "AB".repeat(31));
+        assert_eq!(MarketId::parse(&short).unwrap().as_str(), format!("0x{}00", "ab".repeat(31)));
+        assert!(MarketId::parse("0xzz").is_err());
+        assert!(AssetId::parse("").is_err());
+        assert!(AssetId::parse(&"9".repeat(79)).is_err());
+        assert!(AssetId::parse("12a").is_err());
+    }
+
+    #[test]
+    fn content_ids_never_change() {
+        assert_eq!(EventId::of("DATA_API", "a:b").to_string(), EventId::of("DATA_API", "a:b").to_string());
+        assert_ne!(EventId::of("DATA_API", "a:b"), EventId::of("ALCHEMY", "a:b"));
+    }
+}

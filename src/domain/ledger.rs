@@ -1,0 +1,113 @@
+//! Ledger entries: the only thing that moves a portfolio (spec sections 2, 5 and 8).
+
+use super::event::text_enum;
+use super::ids::{AssetId, FollowedUserId, MarketId};
+use super::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
+
+/// Whose money an entry moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PortfolioScope {
+    /// The leader's own fills, exactly.
+    ShadowUser,
+    /// Our copies of one leader.
+    ExecUser,
+    /// Our copies of all leaders in one bankroll.
+    ExecGlobal,
+}
+text_enum!(PortfolioScope { ShadowUser => "SHADOW_USER", ExecUser => "EXEC_USER", ExecGlobal => "EXEC_GLOBAL" });
+
+/// One portfolio: a scope and, but for the global one, its leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PortfolioId {
+    ShadowUser(FollowedUserId),
+    ExecUser(FollowedUserId),
+    ExecGlobal,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EntryType {
+    TradeFill,
+    Merge,
+    Split,
+    Conversion,
+    Fee,
+    Mark,
+    Settlement,
+    Deposit,
+}
+text_enum!(EntryType {
+    TradeFill => "TRADE_FILL",
+    Merge => "MERGE",
+    Split => "SPLIT",
+    Conversion => "CONVERSION",
+    Fee => "FEE",
+    Mark => "MARK",
+    Settlement => "SETTLEMENT",
+    Deposit => "DEPOSIT",
+});
+
+/// One movement of shares and cash. Unique by (portfolio, ref_id, kind, asset); never changed once written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerEntry {
+    pub portfolio: PortfolioId,
+    /// The leader who caused it; with the asset it names the lot. `None` for a DEPOSIT.
+    pub attributed_user: Option<FollowedUserId>,
+    pub market: Option<MarketId>,
+    pub asset: Option<AssetId>,
+    pub kind: EntryType,
+    pub shares: ShareMicros,
+    pub cash: UsdcMicros,
+    pub price: Option<PriceMicros>,
+    /// What caused it: `event:<id>`, `copy:<attempt id>`, `settle:<condition>:<leader>`, `deposit:opening`.
+    pub ref_id: String,
+    pub created_at: Timestamp,
+}
+
+impl PortfolioId {
+    pub fn new(scope: PortfolioScope, owner: Option<FollowedUserId>) -> Option<Self> {
+        match (scope, owner) {
+            (PortfolioScope::ShadowUser, Some(user)) => Some(Self::ShadowUser(user)),
+            (PortfolioScope::ExecUser, Some(user)) => Some(Self::ExecUser(user)),
+            (PortfolioScope::ExecGlobal, None) => Some(Self::ExecGlobal),
+            _ => None,
+        }
+    }
+
+    pub const fn scope(self) -> PortfolioScope {
+        match self {
+            Self::ShadowUser(_) => PortfolioScope::ShadowUser,
+            Self::ExecUser(_) => PortfolioScope::ExecUser,
+            Self::ExecGlobal => PortfolioScope::ExecGlobal,
+        }
+    }
+
+    pub const fn owner(self) -> Option<FollowedUserId> {
+        match self {
+            Self::ShadowUser(user) | Self::ExecUser(user) => Some(user),
+            Self::ExecGlobal => None,
+        }
+    }
+}
+
+/// `EXEC_GLOBAL` or `EXEC_USER:7`: job keys, checkpoint keys, live topics.
+impl std::fmt::Display for PortfolioId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.owner() {
+            Some(user) => write!(f, "{}:{user}", self.scope()),
+            None => write!(f, "{}", self.scope()),
+        }
+    }
+}
+
+impl std::str::FromStr for PortfolioId {
+    type Err = super::event::UnknownText;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let unknown = || super::event::UnknownText { kind: "PortfolioId", text: text.to_owned() };
+        let (scope, owner) = match text.split_once(':') {
+            Some((scope, owner)) => (scope, Some(FollowedUserId(owner.parse().map_err(|_| unknown())?))),
+            None => (text, None),
+        };
+        Self::new(scope.parse()?, owner).ok_or_else(unknown)
+    }
+}

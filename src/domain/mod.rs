@@ -1,0 +1,13 @@
+//! The pure core: no clock, no I/O, no actor, no randomness. Reads like the spec with types.
+#![deny(clippy::arithmetic_side_effects, clippy::float_arithmetic, clippy::as_conversions)]
+
+pub mod attempt;
+pub mod book;
+pub mod decision;
+pub mod event;
+pub mod fill;
+pub mod group;
+pub mod ids;
+pub mod ledger;
+pub mod market;
+pub mod units;

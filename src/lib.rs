@@ -1,0 +1,4 @@
+//! polymarketspy: a paper copy-trading bot for Polymarket. Modules in reading order.
+
+pub mod clock;
+pub mod domain;
