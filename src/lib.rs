@@ -1,4 +1,5 @@
 //! polymarketspy: a paper copy-trading bot for Polymarket. Modules in reading order.
 
 pub mod clock;
+pub mod config;
 pub mod domain;

@@ -1,0 +1,338 @@
+//! Settings: flags, then environment, then an optional TOML file, read once (spec section 13).
+//!
+//! In    the command line's overrides, the process environment, `polymarketspy.toml`.
+//! Out   small structs, one per concern; every part is given its own and never the whole.
+//! Fails `SettingError`, which names the setting, what it was and what it should be.
+
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf};
+
+use crate::domain::ids::Wallet;
+
+/// A wrong, missing or unknown setting. It stops the start.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingError {
+    #[error("setting `{name}` is `{was}`, it should be {should_be}")]
+    Wrong { name: &'static str, was: String, should_be: &'static str },
+    #[error("`{key}` in `{file}` is no setting; the settings are {known}")]
+    Unknown { key: String, file: String, known: String },
+    #[error("settings file `{file}` cannot be read")]
+    Unreadable { file: String, source: std::io::Error },
+    #[error("settings file `{file}` is not TOML")]
+    NotToml { file: String, source: Box<toml::de::Error> },
+    #[error("`{key}` in `{file}` should be a text in quotes")]
+    NotText { key: String, file: String },
+}
+
+/// A text that never shows itself in logs, pages or errors.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for the one place that needs it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub database: DatabaseSettings,
+    pub upstreams: UpstreamSettings,
+    pub chain: ChainSettings,
+    pub web: WebSettings,
+    pub log: LogSettings,
+}
+
+#[derive(Debug, Clone)]
+pub struct DatabaseSettings {
+    /// `DATABASE_URL`: `sqlite://path` or `postgres://…`. Default: `sqlite://data/polymarketspy.db`.
+    pub url: Secret,
+}
+
+#[derive(Debug, Clone)]
+pub struct UpstreamSettings {
+    /// `POLYMARKET_DATA_API_BASE_URL`. Default: the public host.
+    pub data_api: String,
+    /// `POLYMARKET_CLOB_BASE_URL`. Default: the public host.
+    pub clob: String,
+    /// `POLYMARKET_GAMMA_BASE_URL`. Default: the public host.
+    pub gamma: String,
+}
+
+#[derive(Debug, Clone)]
+pub struct ChainSettings {
+    /// `ALCHEMY_WS_URL`: a Polygon node's websocket. Without it the bot runs on polling alone.
+    pub ws_url: Option<Secret>,
+    /// `EXCHANGE_ADDRESSES`: the contracts whose fills we watch, by commas. Default: the three live exchanges.
+    pub exchanges: Vec<Wallet>,
+}
+
+#[derive(Debug, Clone)]
+pub struct WebSettings {
+    /// `BIND`: where pages are served. Default: `127.0.0.1:8080`. Loopback only.
+    pub bind: SocketAddr,
+    /// `PUBLIC_URL`: how a browser reaches us, when that differs from `BIND`.
+    pub public_url: Option<String>,
+    /// `SESSION_SECRET`: at least 64 characters. Without it sessions end with the process.
+    pub session_secret: Option<Secret>,
+}
+
+#[derive(Debug, Clone)]
+pub struct LogSettings {
+    /// `LOG_LEVEL`: a filter such as `info` or `polymarketspy=debug,warn`. Default: `info`.
+    pub level: String,
+}
+
+const LIVE_EXCHANGES: &str = "0xE111180000d2663C0091e4f400237545B87B996B,\
+    0xe2222d279d744050d28e00520010520000310F59,0xe3333700cA9d93003F00f0F71f8515005F6c00Aa";
+
+/// Every setting's name; in TOML the same in lower case, as a flag with dashes.
+pub const NAMES: &[&str] = &[
+    "DATABASE_URL",
+    "POLYMARKET_DATA_API_BASE_URL",
+    "POLYMARKET_CLOB_BASE_URL",
+    "POLYMARKET_GAMMA_BASE_URL",
+    "ALCHEMY_WS_URL",
+    "EXCHANGE_ADDRESSES",
+    "BIND",
+    "PUBLIC_URL",
+    "SESSION_SECRET",
+    "LOG_LEVEL",
+];
+
+/// Where a setting's text comes from; the first source that has it wins.
+#[derive(Debug, Default)]
+pub struct Sources {
+    flags: BTreeMap<&'static str, String>,
+    environment: BTreeMap<&'static str, String>,
+    file: BTreeMap<&'static str, String>,
+}
+
+impl Sources {
+    /// Reads the environment and `file`, or `polymarketspy.toml` in this folder when it is there.
+    ///
+    /// # Errors
+    /// An unreadable file, a key that is no setting, a value that is no text.
+    pub fn read(flags: BTreeMap<&'static str, String>, file: Option<PathBuf>) -> Result<Self, SettingError> {
+        let environment = NAMES.iter().filter_map(|name| std::env::var(name).ok().map(|text| (*name, text))).collect();
+        let default_file = PathBuf::from("polymarketspy.toml");
+        let path = file.or_else(|| default_file.exists().then_some(default_file));
+        let file = match path {
+            Some(path) => read_file(&path.display().to_string())?,
+            None => BTreeMap::new(),
+        };
+        Ok(Self { flags, environment, file })
+    }
+
+    /// Empty texts count as not given, as a line `NAME=` in an environment file means.
+    fn text(&self, name: &'static str) -> Option<&str> {
+        [&self.flags, &self.environment, &self.file]
+            .into_iter()
+            .find_map(|source| source.get(name))
+            .map(|text| text.trim())
+            .filter(|text| !text.is_empty())
+    }
+
+    fn text_or<'a>(&'a self, name: &'static str, default: &'a str) -> &'a str {
+        self.text(name).unwrap_or(default)
+    }
+}
+
+impl Settings {
+    /// # Errors
+    /// `SettingError::Wrong` for the first setting that cannot be used.
+    pub fn parse(sources: &Sources) -> Result<Self, SettingError> {
+        Ok(Self {
+            database: DatabaseSettings { url: database_url(sources)? },
+            upstreams: UpstreamSettings {
+                data_api: http_url(sources, "POLYMARKET_DATA_API_BASE_URL", "https://data-api.polymarket.com")?,
+                clob: http_url(sources, "POLYMARKET_CLOB_BASE_URL", "https://clob.polymarket.com")?,
+                gamma: http_url(sources, "POLYMARKET_GAMMA_BASE_URL", "https://gamma-api.polymarket.com")?,
+            },
+            chain: ChainSettings { ws_url: chain_url(sources)?, exchanges: exchanges(sources)? },
+            web: WebSettings {
+                bind: bind(sources)?,
+                public_url: match sources.text("PUBLIC_URL") {
+                    Some(_) => Some(http_url(sources, "PUBLIC_URL", "")?),
+                    None => None,
+                },
+                session_secret: session_secret(sources)?,
+            },
+            log: LogSettings { level: log_level(sources)? },
+        })
+    }
+}
+
+fn read_file(file: &str) -> Result<BTreeMap<&'static str, String>, SettingError> {
+    let text =
+        std::fs::read_to_string(file).map_err(|source| SettingError::Unreadable { file: file.to_owned(), source })?;
+    let table: toml::Table =
+        text.parse().map_err(|source| SettingError::NotToml { file: file.to_owned(), source: Box::new(source) })?;
+    let mut settings = BTreeMap::new();
+    for (key, value) in table {
+        let Some(name) = NAMES.iter().find(|name| name.to_ascii_lowercase() == key) else {
+            let known = NAMES.join(", ").to_ascii_lowercase();
+            return Err(SettingError::Unknown { key, file: file.to_owned(), known });
+        };
+        let toml::Value::String(text) = value else {
+            return Err(SettingError::NotText { key, file: file.to_owned() });
+        };
+        settings.insert(*name, text);
+    }
+    Ok(settings)
+}
+
+fn database_url(sources: &Sources) -> Result<Secret, SettingError> {
+    let url = sources.text_or("DATABASE_URL", "sqlite://data/polymarketspy.db");
+    let known = ["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
+    if !known {
+        // The value may hold a password: only its scheme is told.
+        let was = format!("{}…", url.split(':').next().unwrap_or_default());
+        return Err(SettingError::Wrong {
+            name: "DATABASE_URL", was, should_be: "`sqlite://path` or `postgres://…`"
+        });
+    }
+    Ok(Secret::new(url))
+}
+
+fn http_url(sources: &Sources, name: &'static str, default: &str) -> Result<String, SettingError> {
+    let url = sources.text_or(name, default);
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    match rest {
+        Some(host) if !host.is_empty() && !host.contains(char::is_whitespace) => {
+            Ok(url.trim_end_matches('/').to_owned())
+        }
+        _ => Err(SettingError::Wrong { name, was: url.to_owned(), should_be: "an http:// or https:// address" }),
+    }
+}
+
+fn chain_url(sources: &Sources) -> Result<Option<Secret>, SettingError> {
+    match sources.text("ALCHEMY_WS_URL") {
+        None => Ok(None),
+        Some(url) if url.starts_with("wss://") || url.starts_with("ws://") => Ok(Some(Secret::new(url))),
+        // The path holds a key: it is not repeated.
+        Some(_) => Err(SettingError::Wrong {
+            name: "ALCHEMY_WS_URL",
+            was: "***".to_owned(),
+            should_be: "a ws:// or wss:// address",
+        }),
+    }
+}
+
+fn exchanges(sources: &Sources) -> Result<Vec<Wallet>, SettingError> {
+    let text = sources.text_or("EXCHANGE_ADDRESSES", LIVE_EXCHANGES);
+    text.split(',').map(|address| Wallet::parse(address.trim())).collect::<Result<_, _>>().map_err(|_| {
+        SettingError::Wrong {
+            name: "EXCHANGE_ADDRESSES",
+            was: text.to_owned(),
+            should_be: "contract addresses (0x and 40 hex digits) with commas between",
+        }
+    })
+}
+
+fn bind(sources: &Sources) -> Result<SocketAddr, SettingError> {
+    let text = sources.text_or("BIND", "127.0.0.1:8080");
+    let wrong = |should_be| SettingError::Wrong { name: "BIND", was: text.to_owned(), should_be };
+    let address: SocketAddr = text.parse().map_err(|_| wrong("an address and port such as 127.0.0.1:8080"))?;
+    if !address.ip().is_loopback() {
+        return Err(wrong("a loopback address (127.0.0.1 or [::1]): whoever opens the one-time link is let in"));
+    }
+    Ok(address)
+}
+
+fn session_secret(sources: &Sources) -> Result<Option<Secret>, SettingError> {
+    match sources.text("SESSION_SECRET") {
+        Some(secret) if secret.len() < 64 => Err(SettingError::Wrong {
+            name: "SESSION_SECRET",
+            was: "***".to_owned(),
+            should_be: "at least 64 characters, such as `openssl rand -hex 32` prints",
+        }),
+        secret => Ok(secret.map(Secret::new)),
+    }
+}
+
+fn log_level(sources: &Sources) -> Result<String, SettingError> {
+    let text = sources.text_or("LOG_LEVEL", "info");
+    match tracing_subscriber::EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(SettingError::Wrong {
+            name: "LOG_LEVEL",
+            was: text.to_owned(),
+            should_be: "error, warn, info, debug, trace or a filter such as polymarketspy=debug,warn",
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from_environment(pairs: &[(&'static str, &str)]) -> Result<Settings, SettingError> {
+        let environment = pairs.iter().map(|(name, text)| (*name, (*text).to_owned())).collect();
+        Settings::parse(&Sources { environment, ..Sources::default() })
+    }
+
+    #[test]
+    fn nothing_set_means_the_embedded_default_on_loopback() {
+        let settings = from_environment(&[]).unwrap();
+        assert_eq!(settings.database.url.reveal(), "sqlite://data/polymarketspy.db");
+        assert_eq!(settings.web.bind.to_string(), "127.0.0.1:8080");
+        assert_eq!(settings.chain.exchanges.len(), 3);
+        assert!(settings.chain.ws_url.is_none());
+    }
+
+    #[test]
+    fn a_wrong_setting_is_named_with_what_it_should_be() {
+        let check = |name, text, part: &str| {
+            let message = from_environment(&[(name, text)]).unwrap_err().to_string();
+            assert!(message.contains(name) && message.contains(part), "{message}");
+        };
+        check("DATABASE_URL", "mysql://me:pass@host", "sqlite://");
+        check("POLYMARKET_CLOB_BASE_URL", "clob.polymarket.com", "https://");
+        check("BIND", "8080", "127.0.0.1:8080");
+        check("BIND", "0.0.0.0:8080", "loopback");
+        check("ALCHEMY_WS_URL", "https://node/KEY", "wss://");
+        check("EXCHANGE_ADDRESSES", "0x12", "40 hex digits");
+        check("SESSION_SECRET", "short", "64 characters");
+        check("LOG_LEVEL", "a=b=c", "info");
+    }
+
+    #[test]
+    fn secrets_are_in_no_message_and_no_debug_text() {
+        let message = from_environment(&[("DATABASE_URL", "mysql://me:hunter2@host")]).unwrap_err().to_string();
+        assert!(!message.contains("hunter2"), "{message}");
+        let message = from_environment(&[("ALCHEMY_WS_URL", "https://node/hunter2")]).unwrap_err().to_string();
+        assert!(!message.contains("hunter2"), "{message}");
+        let settings = from_environment(&[("DATABASE_URL", "postgres://me:hunter2@host/db")]).unwrap();
+        assert!(!format!("{settings:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn flags_win_over_environment_and_environment_over_the_file() {
+        let one = |text: &str| BTreeMap::from([("BIND", text.to_owned())]);
+        let bind = |sources| Settings::parse(&sources).unwrap().web.bind.port();
+        let (flags, environment, file) = (one("127.0.0.1:1"), one("127.0.0.1:2"), one("127.0.0.1:3"));
+        assert_eq!(bind(Sources { flags, environment: environment.clone(), file: file.clone() }), 1);
+        assert_eq!(bind(Sources { environment, file: file.clone(), ..Sources::default() }), 2);
+        assert_eq!(bind(Sources { file, ..Sources::default() }), 3);
+    }
+
+    #[test]
+    fn a_key_that_is_no_setting_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("settings.toml");
+        std::fs::write(&file, "bindd = \"127.0.0.1:1\"\n").unwrap();
+        let message = Sources::read(BTreeMap::new(), Some(file)).unwrap_err().to_string();
+        assert!(message.contains("`bindd`") && message.contains("database_url"), "{message}");
+    }
+}
