@@ -1,5 +1,6 @@
 //! polymarketspy: a paper copy-trading bot for Polymarket. Modules in reading order.
 
+pub mod actors;
 pub mod clock;
 pub mod config;
 pub mod domain;
