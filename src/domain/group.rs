@@ -1,8 +1,14 @@
 //! The fills of one leader, asset and side inside one window: the unit we copy (spec section 6).
+//!
+//! In    events that wait for a group, in any order, also twice; `now`.
+//! Out   closed groups, and the time at which the next one is due. The timer is the caller's.
+//! Fails when the amounts of one window would not fit; the event is then not taken.
 
-use super::event::{Side, text_enum};
+use std::collections::BTreeMap;
+
+use super::event::{ActivityEvent, Side, TradeEvent, text_enum};
 use super::ids::{AssetId, EventId, FollowedUserId, GroupId, GroupKey, MarketId};
-use super::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
+use super::units::{PriceMicros, ShareMicros, Timestamp, UnitError, UsdcMicros, div_half_up, product};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GroupKind {
@@ -60,4 +66,210 @@ impl GroupAction {
             Self::Conversion => GroupKind::Conversion,
         }
     }
+}
+
+/// What grouping needs of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingEvent {
+    pub member: Member,
+    pub followed_user: FollowedUserId,
+    pub market: MarketId,
+    pub action: GroupAction,
+    /// Gross cash of a fill, or the cash the row states.
+    pub notional: UsdcMicros,
+    /// Complete sets for MERGE and SPLIT.
+    pub shares: ShareMicros,
+    /// `None` for all but trades.
+    pub price: Option<PriceMicros>,
+    pub event_time: Timestamp,
+    pub detect_time: Timestamp,
+}
+
+/// A group nobody can join any more, and who joined it in order of (detect_time, member).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClosedGroup {
+    pub group: EventGroup,
+    pub members: Vec<Member>,
+}
+
+/// The open windows of all leaders.
+///
+/// A window opens at the detect_time of its first event and takes the events detected less than its length after that.
+/// Events wait sorted, and windows are cut only when they are due. So the groups depend on the set of events and not
+/// on the order of their arrival, as long as each arrives before its window closes: add all that is known before
+/// asking what is due. An event that comes later than that opens a window of its own.
+#[derive(Debug, Clone)]
+pub struct Windows {
+    length_ms: i64,
+    open: BTreeMap<WindowKey, Waiting>,
+}
+
+/// The asset says it all for a trade; the other kinds are grouped by their market.
+type WindowKey = (FollowedUserId, GroupAction, Option<MarketId>);
+
+/// The events under one key that belong to no group yet.
+#[derive(Debug, Clone, Default)]
+struct Waiting {
+    events: BTreeMap<(Timestamp, Member), PendingEvent>,
+    notional: UsdcMicros,
+    shares: ShareMicros,
+}
+
+impl PendingEvent {
+    pub fn from_trade(trade: &TradeEvent) -> Self {
+        Self {
+            member: Member::Trade(trade.id),
+            followed_user: trade.followed_user,
+            market: trade.market.clone(),
+            action: GroupAction::Trade { asset: trade.asset.clone(), side: trade.side },
+            notional: trade.notional,
+            shares: trade.shares,
+            price: Some(trade.price),
+            event_time: trade.event_time,
+            detect_time: trade.detect_time,
+        }
+    }
+
+    /// `None` for a kind that forms no group, and for a row that names no condition: there is nothing to copy.
+    pub fn from_activity(activity: &ActivityEvent) -> Option<Self> {
+        let action = match activity.kind.group_kind()? {
+            GroupKind::Merge => GroupAction::Merge,
+            GroupKind::Split => GroupAction::Split,
+            GroupKind::Conversion => GroupAction::Conversion,
+            GroupKind::Trade => return None,
+        };
+        Some(Self {
+            member: Member::Activity(activity.id),
+            followed_user: activity.followed_user,
+            market: activity.payload.condition_id.clone()?,
+            action,
+            notional: activity.payload.cash_micros,
+            shares: activity.payload.share_micros,
+            price: None,
+            event_time: activity.event_time,
+            detect_time: activity.detect_time,
+        })
+    }
+
+    fn window_key(&self) -> WindowKey {
+        let market = match self.action {
+            GroupAction::Trade { .. } => None,
+            GroupAction::Merge | GroupAction::Split | GroupAction::Conversion => Some(self.market.clone()),
+        };
+        (self.followed_user, self.action.clone(), market)
+    }
+
+    /// `<followedUserId>:<assetId>:<side>:<windowStartIso>`, with type and condition in the middle for other kinds.
+    fn group_key(&self, window_start: Timestamp) -> GroupKey {
+        let user = self.followed_user;
+        GroupKey::from_text(&match &self.action {
+            GroupAction::Trade { asset, side } => format!("{user}:{asset}:{side}:{window_start}"),
+            other => format!("{user}:{}:{}:{window_start}", other.kind(), self.market),
+        })
+    }
+}
+
+impl Windows {
+    pub const fn new(length_ms: i64) -> Self {
+        Self { length_ms, open: BTreeMap::new() }
+    }
+
+    /// Takes effect on every window that is still open.
+    pub fn set_length(&mut self, length_ms: i64) {
+        self.length_ms = length_ms;
+    }
+
+    /// Lets `event` wait for its window to close. False when it is waiting already.
+    ///
+    /// # Errors
+    /// `UnitError::Overflow` when the sums of what waits under its key would not fit; nothing changes then.
+    pub fn add(&mut self, event: PendingEvent) -> Result<bool, UnitError> {
+        let waiting = self.open.entry(event.window_key()).or_default();
+        let place = (event.detect_time, event.member);
+        if waiting.events.contains_key(&place) {
+            return Ok(false);
+        }
+        let notional = waiting.notional.plus(event.notional)?;
+        let shares = waiting.shares.plus(event.shares)?;
+        (waiting.notional, waiting.shares) = (notional, shares);
+        waiting.events.insert(place, event);
+        Ok(true)
+    }
+
+    /// When the earliest window closes; the caller's timer.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.open.values().filter_map(Waiting::start).min().map(|start| start.plus_millis(self.length_ms))
+    }
+
+    /// Takes out every group whose window has ended by `now`, in the global order: (detect_time, key).
+    pub fn close_due(&mut self, now: Timestamp) -> Vec<ClosedGroup> {
+        let mut closed = Vec::new();
+        for waiting in self.open.values_mut() {
+            while let Some(start) = waiting.start()
+                && start.plus_millis(self.length_ms) <= now
+            {
+                closed.extend(waiting.close(start, start.plus_millis(self.length_ms)));
+            }
+        }
+        self.open.retain(|_, waiting| !waiting.events.is_empty());
+        closed.sort_by(|a, b| (a.group.detect_time, &a.group.key).cmp(&(b.group.detect_time, &b.group.key)));
+        closed
+    }
+
+    /// How many events belong to no group yet.
+    pub fn n_waiting(&self) -> usize {
+        self.open.values().map(|waiting| waiting.events.len()).sum()
+    }
+}
+
+impl Waiting {
+    fn start(&self) -> Option<Timestamp> {
+        self.events.keys().next().map(|(detect_time, _)| *detect_time)
+    }
+
+    /// Cuts off the events before `end`, and those at `start` however short the window is: equal times, equal key.
+    fn close(&mut self, start: Timestamp, end: Timestamp) -> Option<ClosedGroup> {
+        let mut events = Vec::new();
+        while let Some(next) = self.events.first_entry()
+            && (next.key().0 < end || next.key().0 == start)
+        {
+            events.push(next.remove());
+        }
+        let closed = closed_group(&events)?;
+        self.notional.0 = self.notional.0.saturating_sub(closed.group.notional.0);
+        self.shares.0 = self.shares.0.saturating_sub(closed.group.shares.0);
+        Some(closed)
+    }
+}
+
+/// Sums the members. `add` has seen to it that the sums fit, so nothing saturates here.
+fn closed_group(events: &[PendingEvent]) -> Option<ClosedGroup> {
+    let first = events.first()?;
+    let sum = |amount: fn(&PendingEvent) -> i64| events.iter().map(amount).fold(0, i64::saturating_add);
+    let shares = sum(|event| event.shares.0);
+    let window_start = first.detect_time;
+    let key = first.group_key(window_start);
+    let group = EventGroup {
+        id: GroupId::of(&key),
+        key,
+        followed_user: first.followed_user,
+        market: first.market.clone(),
+        action: first.action.clone(),
+        notional: UsdcMicros(sum(|event| event.notional.0)),
+        shares: ShareMicros(shares),
+        reference_price: reference_price(events, shares).or(first.price),
+        window_start,
+        detect_time: window_start,
+        event_time: events.iter().map(|event| event.event_time).min()?,
+    };
+    Some(ClosedGroup { group, members: events.iter().map(|event| event.member).collect() })
+}
+
+/// The share-weighted price of the fills, half up. `None` for other kinds and for fills of no shares.
+fn reference_price(events: &[PendingEvent], shares: i64) -> Option<PriceMicros> {
+    let mut weighted: i128 = 0;
+    for event in events {
+        weighted = weighted.checked_add(product(event.price?.micros(), event.shares.0))?;
+    }
+    PriceMicros::new(div_half_up(weighted, i128::from(shares)).ok()?).ok()
 }

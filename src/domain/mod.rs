@@ -10,4 +10,5 @@ pub mod group;
 pub mod ids;
 pub mod ledger;
 pub mod market;
+pub mod sequence;
 pub mod units;
