@@ -11,4 +11,5 @@ pub mod ids;
 pub mod ledger;
 pub mod market;
 pub mod sequence;
+pub mod portfolio_view;
 pub mod units;
