@@ -3,4 +3,5 @@
 pub mod actors;
 pub mod clock;
 pub mod config;
+pub mod config_text;
 pub mod domain;

@@ -3,13 +3,15 @@
 
 pub mod attempt;
 pub mod book;
+mod config_field;
 pub mod decision;
+pub mod effective_config;
 pub mod event;
 pub mod fill;
 pub mod group;
 pub mod ids;
 pub mod ledger;
 pub mod market;
-pub mod sequence;
 pub mod portfolio_view;
+pub mod sequence;
 pub mod units;

@@ -1,0 +1,274 @@
+//! The configuration that a decision is made with, worked out in one place (spec section 4).
+//!
+//! In    the global values, a user's overrides, the portfolio's scope.
+//! Out   `EffectiveConfig` with a version made of its content; patches for whoever changes it.
+//! Fails `ConfigError` with the field's name, for texts; working out the effective values cannot fail.
+
+use std::fmt::{self, Write};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::config_field::{ConfigValue, Raw, config_section, serialize_numbers, unknown_field};
+use super::ledger::PortfolioScope;
+use super::units::{Bps, PriceMicros, UsdcMicros};
+
+pub use super::config_field::{ConfigError, Field, FieldUnit};
+
+/// The namespace of config versions; changing it would make every stored version look like another configuration.
+const VERSIONS: Uuid = Uuid::from_u128(0x706f_6c79_6d61_726b_6574_7370_7900_0002);
+
+config_section! {
+    /// What a copy must satisfy (spec 4.1).
+    Guardrails, GuardrailPatch, "guardrails" {
+        /// How much worse than the leader's average price a level may be.
+        max_worsening_vs_their_fill: PriceMicros = "maxWorseningVsTheirFillMicros", Price, 10_000, 0..=1_000_000;
+        /// How far from the middle of the book a level may be.
+        max_over_mid: PriceMicros = "maxOverMidMicros", Price, 15_000, 0..=1_000_000;
+        /// The widest spread that is traded.
+        max_spread: PriceMicros = "maxSpreadMicros", Price, 20_000, 0..=1_000_000;
+        /// How much of the target must stand in the book within the limit price.
+        min_depth_multiplier: Bps = "minDepthMultiplierBps", Bps, 12_500, 0..=1_000_000;
+        /// No position is opened in a market that closes sooner than this.
+        no_new_opens_within_minutes_to_close: i64 = "noNewOpensWithinMinutesToClose", Minutes, 30, 0..=525_600;
+        /// How long after a group closes its book is fetched.
+        decision_latency_ms: i64 = "decisionLatencyMs", Millis, 750, 0..=60_000;
+        /// The most that is added to the latency by chance.
+        jitter_ms_max: i64 = "jitterMsMax", Millis, 250, 0..=60_000;
+        /// The part of the equity that may stand in positions.
+        max_total_exposure: Bps = "maxTotalExposureBps", Bps, 7_000, 0..=10_000;
+        /// The part of the equity that may stand in one market.
+        max_exposure_per_market: Bps = "maxExposurePerMarketBps", Bps, 500, 0..=10_000;
+        /// The part of the global equity that may follow one leader.
+        max_exposure_per_user: Bps = "maxExposurePerUserBps", Bps, 2_000, 0..=10_000;
+        /// The loss since midnight UTC that stops new positions.
+        daily_loss_limit: Bps = "dailyLossLimitBps", Bps, 300, 0..=10_000;
+        /// The loss since Monday that stops new positions.
+        weekly_loss_limit: Bps = "weeklyLossLimitBps", Bps, 800, 0..=10_000;
+        /// The fall from the highest equity that stops new positions.
+        max_drawdown_limit: Bps = "maxDrawdownLimitBps", Bps, 1_200, 0..=10_000;
+        /// How old a fill may be when it is first seen and still be copied.
+        max_signal_age_seconds: i64 = "maxSignalAgeSeconds", Seconds, 900, 0..=31_536_000;
+    }
+}
+
+config_section! {
+    /// How large a copy is (spec 4.2).
+    Sizing, SizingPatch, "sizing" {
+        /// The part of the leader's notional that a copy aims at.
+        copy_pct_notional: Bps = "copyPctNotionalBps", Bps, 100, 0..=100_000;
+        /// A smaller copy is raised to this.
+        min_trade_notional: UsdcMicros = "minTradeNotionalMicros", Usdc, 5_000_000, 0..=1_000_000_000_000;
+        /// A larger copy is lowered to this.
+        max_trade_notional: UsdcMicros = "maxTradeNotionalMicros", Usdc, 250_000_000, 0..=1_000_000_000_000;
+        /// The part of the equity that one copy may cost.
+        max_trade_bankroll: Bps = "maxTradeBankrollBps", Bps, 75, 0..=10_000;
+        /// Whether copies pay the taker fee of their market.
+        apply_taker_fees: bool = "applyTakerFees", Flag, 1, 0..=1;
+    }
+}
+
+config_section! {
+    /// The switches of the whole bot (spec 4.3).
+    System, SystemPatch, "system" {
+        /// False pauses every decision.
+        copy_engine_enabled: bool = "copyEngineEnabled", Flag, 1, 0..=1;
+        /// How long a group takes fills after its first.
+        aggregation_window_ms: i64 = "aggregationWindowMs", Millis, 2_000, 1..=60_000;
+        /// How often a leader's activity is asked for.
+        polling_interval_ms: i64 = "pollingIntervalMs", Millis, 30_000, 100..=3_600_000;
+        /// How far back a start looks at least.
+        backfill_minutes: i64 = "backfillMinutes", Minutes, 15, 0..=43_200;
+        /// What each portfolio of ours opens with.
+        initial_bankroll: UsdcMicros = "initialBankrollMicros", Usdc, 10_000_000_000, 1_000_000..=1_000_000_000_000_000;
+    }
+}
+
+/// The global configuration as stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct StoredConfig {
+    pub guardrails: Guardrails,
+    pub sizing: Sizing,
+    pub system: System,
+}
+
+/// The fields that one user has of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct UserOverrides {
+    pub guardrails: GuardrailPatch,
+    pub sizing: SizingPatch,
+}
+
+/// A change of any of the sections, `{guardrails?, sizing?, system?}`, each partial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct ConfigPatch {
+    pub guardrails: GuardrailPatch,
+    pub sizing: SizingPatch,
+    pub system: SystemPatch,
+}
+
+/// What a decision is made with, and the name of exactly that content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct EffectiveConfig {
+    pub guardrails: Guardrails,
+    pub sizing: Sizing,
+    pub system: System,
+    pub version: ConfigVersion,
+}
+
+/// A hash of a configuration's content, written as 16 hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConfigVersion(u64);
+
+/// The settings of a decision for one leader in one kind of portfolio.
+///
+/// The leader's own settings count in both scopes, but the limits of the shared bankroll are nobody's to override:
+/// in `EXEC_GLOBAL` the two exposure limits and the three loss limits are the global ones.
+///
+/// Spec 7, below the steps.
+pub fn effective(global: &StoredConfig, user: Option<&UserOverrides>, scope: PortfolioScope) -> EffectiveConfig {
+    let overrides = user.copied().unwrap_or_default();
+    let mut guardrails = global.guardrails.with(&overrides.guardrails);
+    if scope == PortfolioScope::ExecGlobal {
+        guardrails = Guardrails {
+            max_total_exposure: global.guardrails.max_total_exposure,
+            max_exposure_per_market: global.guardrails.max_exposure_per_market,
+            daily_loss_limit: global.guardrails.daily_loss_limit,
+            weekly_loss_limit: global.guardrails.weekly_loss_limit,
+            max_drawdown_limit: global.guardrails.max_drawdown_limit,
+            ..guardrails
+        };
+    }
+    EffectiveConfig::new(guardrails, global.sizing.with(&overrides.sizing), global.system)
+}
+
+impl EffectiveConfig {
+    pub fn new(guardrails: Guardrails, sizing: Sizing, system: System) -> Self {
+        let version = ConfigVersion::of(&canonical_json(&guardrails, &sizing, &system));
+        Self { guardrails, sizing, system, version }
+    }
+}
+
+impl Default for EffectiveConfig {
+    fn default() -> Self {
+        Self::new(Guardrails::default(), Sizing::default(), System::default())
+    }
+}
+
+impl StoredConfig {
+    /// Every field of the configuration, in the spec's order.
+    pub fn fields() -> impl Iterator<Item = &'static Field> {
+        Guardrails::FIELDS.iter().chain(Sizing::FIELDS).chain(System::FIELDS)
+    }
+
+    pub fn with(&self, patch: &ConfigPatch) -> Self {
+        Self {
+            guardrails: self.guardrails.with(&patch.guardrails),
+            sizing: self.sizing.with(&patch.sizing),
+            system: self.system.with(&patch.system),
+        }
+    }
+
+    /// Every field with its number, in the order of `fields`.
+    pub fn numbers(&self) -> Vec<(&'static Field, i64)> {
+        [self.guardrails.numbers(), self.sizing.numbers(), self.system.numbers()].concat()
+    }
+}
+
+impl UserOverrides {
+    /// # Errors
+    /// `ConfigError` when the patch sets a field of `system`, which no user has of their own.
+    pub fn with(&self, patch: &ConfigPatch) -> Result<Self, ConfigError> {
+        match patch.system.numbers().first() {
+            Some((field, _)) => Err(ConfigError {
+                field: field.name.to_owned(),
+                problem: "is a setting of the whole bot, not of one user".to_owned(),
+            }),
+            None => Ok(Self {
+                guardrails: self.guardrails.with(&patch.guardrails),
+                sizing: self.sizing.with(&patch.sizing),
+            }),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.guardrails.is_empty() && self.sizing.is_empty()
+    }
+
+    /// The overridden fields with their numbers.
+    pub fn numbers(&self) -> Vec<(&'static Field, i64)> {
+        [self.guardrails.numbers(), self.sizing.numbers()].concat()
+    }
+}
+
+impl ConfigPatch {
+    /// Reads `{guardrails?, sizing?, system?}`.
+    ///
+    /// # Errors
+    /// `ConfigError` with the name of the first section or field that is wrong; nothing is taken then.
+    pub fn parse_from<'de, D: serde::Deserializer<'de>>(text: D) -> Result<Self, ConfigError> {
+        let raw = Raw::parse("config", text)?;
+        let mut patch = Self::default();
+        for (section, value) in raw.fields("config")? {
+            match section.as_str() {
+                Guardrails::SECTION => patch.guardrails = GuardrailPatch::from_raw(value)?,
+                Sizing::SECTION => patch.sizing = SizingPatch::from_raw(value)?,
+                System::SECTION => patch.system = SystemPatch::from_raw(value)?,
+                other => return Err(unknown_field("config", other)),
+            }
+        }
+        Ok(patch)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl<'de> Deserialize<'de> for ConfigPatch {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse_from(deserializer).map_err(serde::de::Error::custom)
+    }
+}
+
+impl ConfigVersion {
+    fn of(canonical: &str) -> Self {
+        Self(Uuid::new_v5(&VERSIONS, canonical.as_bytes()).as_u64_pair().0)
+    }
+}
+
+impl fmt::Display for ConfigVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl Serialize for ConfigVersion {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The content as compact JSON with all fields in the spec's order: what the version names.
+fn canonical_json(guardrails: &Guardrails, sizing: &Sizing, system: &System) -> String {
+    let sections = [
+        (Guardrails::SECTION, guardrails.numbers()),
+        (Sizing::SECTION, sizing.numbers()),
+        (System::SECTION, system.numbers()),
+    ];
+    let mut text = String::from("{");
+    for (place, (section, numbers)) in sections.iter().enumerate() {
+        let comma = if place == 0 { "" } else { "," };
+        let _ = write!(text, "{comma}\"{section}\":{{");
+        for (place, (field, number)) in numbers.iter().enumerate() {
+            let comma = if place == 0 { "" } else { "," };
+            let _ = match field.unit {
+                FieldUnit::Flag => write!(text, "{comma}\"{}\":{}", field.name, *number != 0),
+                _ => write!(text, "{comma}\"{}\":{number}", field.name),
+            };
+        }
+        text.push('}');
+    }
+    text.push('}');
+    text
+}
