@@ -1,0 +1,268 @@
+//! One page of `/v2/activity`, row by row: a row that cannot be read is set aside with its text and the rest goes on.
+//!
+//! Rows change after first sight (names, slugs, outcome indexes): only what never changes is read here.
+
+use std::borrow::Cow;
+
+use rust_decimal::{Decimal, RoundingStrategy, prelude::ToPrimitive};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::number::{NumberError, decimal_of};
+use crate::domain::event::Side;
+use crate::domain::ids::{AssetId, IdError, MarketId, Wallet};
+use crate::domain::units::Timestamp;
+
+/// Seconds of the year 2100: a later block time is no block time.
+const SECONDS_MAX: i64 = 4_102_444_800;
+
+/// A page as it came: rows in the feed's order, good and bad, and where the next page starts.
+#[derive(Debug, Clone)]
+pub struct ActivityPage {
+    pub rows: Vec<Result<WireRow, BadRow>>,
+    /// `None` on the last page.
+    pub next_cursor: Option<String>,
+}
+
+/// A row that could not be read: a dead letter, once per distinct text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadRow {
+    pub text: String,
+    pub reason: String,
+}
+
+/// The immutable part of a row, in types. Empty texts are `None`; figures are decimals cut to six places, the price as printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WireRow {
+    pub wallet: Option<Wallet>,
+    pub time: Timestamp,
+    /// The API's own word: TRADE, MERGE, REWARD, or one we have never seen.
+    pub kind: String,
+    pub condition: Option<MarketId>,
+    pub token: Option<AssetId>,
+    pub side: Option<Side>,
+    /// The API's own word for the side: BUY, SELL, or IN and OUT of a tip.
+    pub side_text: String,
+    pub size: Option<Decimal>,
+    pub usdc_size: Option<Decimal>,
+    pub price: Option<Decimal>,
+    pub tx_hash: String,
+    /// A multi-leg trade: kept, never copied.
+    pub is_combo: bool,
+    /// The row as it came.
+    pub text: String,
+}
+
+/// Why a row cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum RowError {
+    #[error("not a row: {0}")]
+    Shape(#[from] serde_json::Error),
+    #[error(transparent)]
+    Id(#[from] IdError),
+    #[error("{field}: {problem}")]
+    Number { field: &'static str, problem: NumberError },
+    #[error("`{0}` is no block time")]
+    Time(Decimal),
+    #[error("`{0}` is no transaction hash")]
+    TxHash(String),
+    #[error("`{0}` is no kind of row")]
+    Kind(String),
+    #[error("`{0}` is no side")]
+    Side(String),
+    #[error("{0} row without {1}")]
+    Missing(String, &'static str),
+    #[error("{field} of `{value}` does not fit")]
+    OutOfRange { field: &'static str, value: Decimal },
+}
+
+/// Reads a page's text.
+///
+/// # Errors
+/// When the text is no page at all: cut, empty, HTML, or a page that promises more without saying where.
+pub fn parse_page(text: &str) -> Result<ActivityPage, String> {
+    let page: Envelope = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let next_cursor = page.pagination.next()?;
+    let rows = page.data.iter().map(|row| WireRow::parse(row.get())).collect();
+    Ok(ActivityPage { rows, next_cursor })
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    data: Vec<&'a RawValue>,
+    #[serde(default)]
+    pagination: Pagination,
+}
+
+/// The tail of every list of the Data API.
+#[derive(Deserialize, Default, Debug)]
+pub(super) struct Pagination {
+    #[serde(default)]
+    has_more: Option<bool>,
+    #[serde(default)]
+    next_cursor: Option<String>,
+}
+
+impl Pagination {
+    /// The next page's cursor. A page that says `has_more` without one would end a window early, so it is an error.
+    pub(super) fn next(self) -> Result<Option<String>, String> {
+        let cursor = self.next_cursor.filter(|cursor| !cursor.is_empty());
+        match (self.has_more, cursor) {
+            (Some(true), None) => Err("a page promises more but gives no cursor".to_owned()),
+            (Some(false), _) => Ok(None),
+            (_, cursor) => Ok(cursor),
+        }
+    }
+}
+
+/// The fields of a row that we read; every other one may come, go or change its type.
+#[derive(Deserialize)]
+struct RawRow<'a> {
+    #[serde(borrow, default)]
+    proxy_wallet: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    timestamp: &'a RawValue,
+    #[serde(borrow, default)]
+    condition_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default, rename = "type")]
+    kind: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    size: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    usdc_size: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    price: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    token_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    side: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    transaction_hash: Option<Cow<'a, str>>,
+    #[serde(default)]
+    is_combo: Option<bool>,
+    #[serde(borrow, default)]
+    slug: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    event_slug: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    outcome: Option<Cow<'a, str>>,
+}
+
+impl WireRow {
+    /// Reads one row by itself.
+    pub fn parse(text: &str) -> Result<Self, BadRow> {
+        Self::read(text).map_err(|error| BadRow { text: text.to_owned(), reason: error.to_string() })
+    }
+
+    fn read(text: &str) -> Result<Self, RowError> {
+        let raw: RawRow = serde_json::from_str(text)?;
+        let kind = raw.kind.as_deref().unwrap_or_default();
+        let side_text = filled(&raw.side).unwrap_or_default();
+        if kind.is_empty() || !is_a_word(kind) {
+            return Err(RowError::Kind(kind.chars().take(100).collect()));
+        }
+        if !is_a_word(side_text) {
+            return Err(RowError::Side(side_text.chars().take(100).collect()));
+        }
+        Ok(Self {
+            wallet: filled(&raw.proxy_wallet).map(Wallet::parse).transpose()?,
+            time: block_time(raw.timestamp)?,
+            condition: filled(&raw.condition_id).map(MarketId::parse).transpose()?,
+            token: filled(&raw.token_id).map(AssetId::parse).transpose()?,
+            side: side_text.parse().ok(),
+            side_text: side_text.to_owned(),
+            size: figure("size", raw.size)?.map(six_decimals),
+            usdc_size: figure("usdc_size", raw.usdc_size)?.map(six_decimals),
+            price: figure("price", raw.price)?,
+            tx_hash: tx_hash(filled(&raw.transaction_hash).unwrap_or_default())?,
+            is_combo: raw.looks_like_a_combo(kind),
+            kind: kind.to_owned(),
+            text: text.to_owned(),
+        })
+    }
+}
+
+impl RawRow<'_> {
+    /// Combos say so. Where the flag is missing they show by a 62-digit condition without slug, event or outcome;
+    /// a 62-digit condition alone may be a plain market of the new ledger.
+    fn looks_like_a_combo(&self, kind: &str) -> bool {
+        const SHORT_CONDITION: usize = 64;
+        let short = filled(&self.condition_id).is_some_and(|condition| condition.len() == SHORT_CONDITION);
+        let nameless = [&self.slug, &self.event_slug, &self.outcome].iter().all(|text| filled(text).is_none());
+        kind == "TRADE" && self.is_combo.unwrap_or(short && nameless)
+    }
+}
+
+/// Kinds and sides become part of an event's id, whose parts are joined by colons.
+fn is_a_word(text: &str) -> bool {
+    text.len() <= 40 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+}
+
+fn filled<'a>(text: &'a Option<Cow<'_, str>>) -> Option<&'a str> {
+    text.as_deref().filter(|text| !text.is_empty())
+}
+
+fn figure(field: &'static str, raw: Option<&RawValue>) -> Result<Option<Decimal>, RowError> {
+    raw.map_or(Ok(None), |raw| decimal_of(raw).map_err(|problem| RowError::Number { field, problem }))
+}
+
+/// Floats bring tails such as 2538.2661200000002; the chain counts in millionths.
+fn six_decimals(value: Decimal) -> Decimal {
+    value.round_dp_with_strategy(6, RoundingStrategy::MidpointAwayFromZero)
+}
+
+fn block_time(raw: &RawValue) -> Result<Timestamp, RowError> {
+    let seconds = figure("timestamp", Some(raw))?.unwrap_or_default();
+    seconds
+        .to_i64()
+        .filter(|&whole| (1..=SECONDS_MAX).contains(&whole) && Decimal::from(whole) == seconds)
+        .and_then(|whole| Timestamp::from_seconds(whole).ok())
+        .ok_or(RowError::Time(seconds))
+}
+
+/// Lower case; rows that never touched the chain may have none.
+fn tx_hash(text: &str) -> Result<String, RowError> {
+    let hex = text.strip_prefix("0x").unwrap_or(text);
+    if hex.len() <= 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err(RowError::TxHash(text.chars().take(100).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = r#"{"data":[
+        {"proxy_wallet":"0xC2ad03f79ca3f3c17d8c7de2612ce0c89b7d40ed","timestamp":1790620238,"type":"TRADE","size":5.0,
+         "condition_id":"0x70cd1632e0469a457fa385f00f241911493a293faeb22ec0a0fe023d661b3d8b","usdc_size":1.67616,
+         "transaction_hash":"0xA4","price":0.32,"token_id":"84","side":"BUY","outcome_index":999,"new_field":{"a":[1]}},
+        {"timestamp":"soon","type":"TRADE"},
+        17
+    ],"pagination":{"limit":3,"offset":0,"has_more":true,"next_cursor":"abc"}}"#;
+
+    #[test]
+    fn a_bad_row_is_set_aside_and_the_rest_of_the_page_goes_on() {
+        let page = parse_page(PAGE).unwrap();
+        assert_eq!(page.next_cursor.as_deref(), Some("abc"));
+        let [Ok(good), Err(bad), Err(no_row)] = page.rows.as_slice() else { panic!("{:?}", page.rows) };
+        assert_eq!(good.wallet.as_ref().unwrap().as_str(), "0xc2ad03f79ca3f3c17d8c7de2612ce0c89b7d40ed");
+        assert_eq!((good.side, good.tx_hash.as_str()), (Some(Side::Buy), "0xa4"));
+        assert_eq!(bad.text, r#"{"timestamp":"soon","type":"TRADE"}"#);
+        assert!(bad.reason.contains("timestamp"), "{}", bad.reason);
+        assert_eq!(no_row.text, "17");
+    }
+
+    #[test]
+    fn a_page_that_promises_more_without_a_cursor_is_an_error() {
+        let page =
+            |tail: &str| parse_page(&format!(r#"{{"data":[],"pagination":{tail}}}"#)).map(|page| page.next_cursor);
+        assert!(page(r#"{"has_more":true,"next_cursor":null}"#).is_err());
+        assert!(page(r#"{"has_more":true}"#).is_err());
+        assert_eq!(page(r#"{"has_more":false,"next_cursor":null}"#), Ok(None));
+        assert_eq!(page(r#"{"has_more":true,"next_cursor":"x"}"#), Ok(Some("x".to_owned())));
+        assert!(parse_page(r#"{"pagination":{}}"#).is_err(), "no data is not an empty page");
+    }
+}

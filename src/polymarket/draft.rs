@@ -1,0 +1,388 @@
+//! From rows to drafts of events: which fill a row is for ever, and what it moved (spec section 3.1).
+//!
+//! Ordinals are given over a whole window at once, after its last page: rows of one transaction may lie on two pages.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rust_decimal::Decimal;
+
+use super::activity::{BadRow, RowError, WireRow};
+use super::fee::{CashParts, RowAmounts};
+use crate::domain::event::{ActivityEvent, ActivityKind, ActivityPayload, Side, Source, TradeEvent};
+use crate::domain::ids::{AssetId, EventId, FollowedUserId, MarketId, Wallet};
+use crate::domain::market::FeeSchedule;
+use crate::domain::units::{PriceMicros, ShareMicros, Timestamp, UnitError, UsdcMicros};
+
+/// Everything a wallet did in a window of time, oldest first; equal input rows in any order give equal windows.
+#[derive(Debug, Clone, Default)]
+pub struct Window {
+    pub trades: Vec<TradeDraft>,
+    pub activities: Vec<ActivityDraft>,
+    pub bad: Vec<BadRow>,
+    /// The wallets that the rows name.
+    pub wallets: BTreeSet<Wallet>,
+}
+
+/// A fill before we know whom we follow and when we saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TradeDraft {
+    pub source_id: String,
+    pub tx_hash: String,
+    pub wallet: Wallet,
+    pub market: MarketId,
+    pub asset: AssetId,
+    pub side: Side,
+    pub price: PriceMicros,
+    pub shares: ShareMicros,
+    pub notional: UsdcMicros,
+    pub fee: Option<UsdcMicros>,
+    pub event_time: Timestamp,
+    amounts: Option<RowAmounts>,
+}
+
+/// Any other row, before we know whom we follow and when we saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActivityDraft {
+    pub source_id: String,
+    pub wallet: Wallet,
+    pub kind: ActivityKind,
+    pub payload: ActivityPayload,
+    pub event_time: Timestamp,
+}
+
+impl Window {
+    /// Reads all rows of a window; `asked` is the wallet the window was asked for, for rows that name none.
+    pub fn of(rows: impl IntoIterator<Item = Result<WireRow, BadRow>>, asked: &Wallet) -> Self {
+        let mut window = Self::default();
+        let mut read = Vec::new();
+        for row in rows {
+            match row.and_then(|row| Identified::new(row, asked)) {
+                Ok(identified) => read.push(identified),
+                Err(bad) => window.bad.push(bad),
+            }
+        }
+        // Rows that repeat each other's key are told apart by what else they say, so that neither page order nor
+        // sort direction decides which of them is the first.
+        read.sort_by(|a, b| a.order().cmp(&b.order()));
+        let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+        for identified in read {
+            let next = seen.entry(identified.key.clone()).or_default();
+            let ordinal = *next;
+            *next = ordinal.saturating_add(1);
+            window.add(identified, ordinal);
+        }
+        window
+    }
+
+    fn add(&mut self, identified: Identified, ordinal: usize) {
+        let Identified { key, wallet, row } = identified;
+        let source_id = format!("{key}:{ordinal}");
+        self.wallets.insert(wallet.clone());
+        let drafted = if row.kind == "TRADE" && !row.is_combo {
+            TradeDraft::new(source_id, wallet, &row).map(|trade| self.trades.push(trade))
+        } else {
+            ActivityDraft::new(source_id, wallet, &row).map(|activity| self.activities.push(activity))
+        };
+        if let Err(error) = drafted {
+            self.bad.push(BadRow { text: row.text, reason: error.to_string() });
+        }
+    }
+}
+
+/// A row with the immutable part of its id.
+struct Identified {
+    /// `wallet:tx:type:token or condition:side:size[:cash]`, without the ordinal.
+    key: String,
+    wallet: Wallet,
+    row: WireRow,
+}
+
+impl Identified {
+    fn new(row: WireRow, asked: &Wallet) -> Result<Self, BadRow> {
+        match row_key(&row, asked) {
+            Ok((key, wallet)) => Ok(Self { key, wallet, row }),
+            Err(error) => Err(BadRow { reason: error.to_string(), text: row.text }),
+        }
+    }
+
+    fn order(&self) -> (Timestamp, &str, Option<Decimal>, Option<Decimal>) {
+        (self.row.time, &self.key, self.row.price, self.row.usdc_size)
+    }
+}
+
+fn row_key(row: &WireRow, asked: &Wallet) -> Result<(String, Wallet), RowError> {
+    let wallet = row.wallet.clone().unwrap_or_else(|| asked.clone());
+    let token = row.token.as_ref().map(AssetId::as_str);
+    let what = token.or(row.condition.as_ref().map(MarketId::as_str)).unwrap_or_default();
+    let size = micros("size", row.size.unwrap_or_default())?;
+    let mut key = format!("{wallet}:{}:{}:{what}:{}:{size}", row.tx_hash, row.kind, row.side_text);
+    if row.kind == "REDEEM" {
+        key.push_str(&format!(":{}", micros("usdc_size", row.usdc_size.unwrap_or_default())?));
+    }
+    Ok((key, wallet))
+}
+
+impl TradeDraft {
+    fn new(source_id: String, wallet: Wallet, row: &WireRow) -> Result<Self, RowError> {
+        let missing = |what| RowError::Missing(row.kind.clone(), what);
+        let size = row.size.filter(|size| *size > Decimal::ZERO).ok_or_else(|| missing("shares"))?;
+        let side = row.side.ok_or_else(|| missing("a side"))?;
+        if row.tx_hash.is_empty() {
+            return Err(missing("a transaction"));
+        }
+        let cash = Cash::of(row, side, size)?;
+        Ok(Self {
+            source_id,
+            tx_hash: row.tx_hash.clone(),
+            wallet,
+            market: row.condition.clone().ok_or_else(|| missing("a condition"))?,
+            asset: row.token.clone().ok_or_else(|| missing("a token"))?,
+            side,
+            price: cash.price,
+            shares: ShareMicros(micros("size", size)?),
+            notional: cash.parts.notional,
+            fee: cash.parts.fee,
+            event_time: row.time,
+            amounts: cash.amounts,
+        })
+    }
+
+    /// The same fill with its fee read again in the light of its market's schedule.
+    pub fn with_schedule(mut self, schedule: FeeSchedule) -> Self {
+        if let Some(Ok(parts)) = self.amounts.map(|amounts| amounts.split_cash(Some(schedule))) {
+            self.notional = parts.notional;
+            self.fee = parts.fee;
+        }
+        self
+    }
+
+    pub fn event_id(&self) -> EventId {
+        EventId::of(Source::DataApi.as_str(), &self.source_id)
+    }
+
+    pub fn into_event(self, user: FollowedUserId, profile_wallet: Wallet, detect_time: Timestamp) -> TradeEvent {
+        TradeEvent {
+            id: self.event_id(),
+            source_id: self.source_id,
+            tx_hash: self.tx_hash,
+            profile_wallet,
+            proxy_wallet: Some(self.wallet),
+            followed_user: user,
+            market: self.market,
+            asset: self.asset,
+            side: self.side,
+            price: self.price,
+            shares: self.shares,
+            notional: self.notional,
+            fee: self.fee,
+            event_time: self.event_time,
+            detect_time,
+        }
+    }
+}
+
+/// What a trade row says about money.
+struct Cash {
+    price: PriceMicros,
+    parts: CashParts,
+    amounts: Option<RowAmounts>,
+}
+
+impl Cash {
+    /// A row normally states price and cash. One of the two may be missing while the API is behind: then the other
+    /// gives it, and the fee stays unknown.
+    fn of(row: &WireRow, side: Side, size: Decimal) -> Result<Self, RowError> {
+        let price = row.price.filter(|price| !price.is_zero());
+        match (price, row.usdc_size) {
+            (Some(price), Some(usdc_size)) => {
+                let usdc_size = not_negative("usdc_size", usdc_size)?;
+                let amounts = RowAmounts { side, size, price, usdc_size, time: row.time };
+                let parts = amounts.split_cash(None).map_err(|problem| number("usdc_size", problem))?;
+                Ok(Self { price: price_micros(price)?, parts, amounts: Some(amounts) })
+            }
+            (Some(price), None) => {
+                let price = price_micros(price)?;
+                let shares = ShareMicros(micros("size", size)?);
+                let notional = match side {
+                    Side::Buy => price.cost_of(shares),
+                    Side::Sell => price.proceeds_of(shares),
+                };
+                let notional = notional.map_err(|problem| number("size", problem))?;
+                Ok(Self { price, parts: CashParts { notional, fee: None }, amounts: None })
+            }
+            (None, Some(usdc_size)) => {
+                let notional = UsdcMicros(micros("usdc_size", not_negative("usdc_size", usdc_size)?)?);
+                let shares = ShareMicros(micros("size", size)?);
+                let price = PriceMicros::average(notional, shares).map_err(|problem| number("price", problem))?;
+                Ok(Self { price, parts: CashParts { notional, fee: None }, amounts: None })
+            }
+            (None, None) => Err(RowError::Missing(row.kind.clone(), "a price")),
+        }
+    }
+}
+
+impl ActivityDraft {
+    fn new(source_id: String, wallet: Wallet, row: &WireRow) -> Result<Self, RowError> {
+        let kind = ActivityKind::from_text(&row.kind);
+        let missing = |what| RowError::Missing(row.kind.clone(), what);
+        // What moves a ledger must say by how much; the rest is only kept.
+        let (needs_size, needs_cash, needs_condition) = match kind {
+            ActivityKind::Merge | ActivityKind::Split => (true, true, true),
+            ActivityKind::Redeem => (false, true, true),
+            ActivityKind::Conversion | ActivityKind::Migration => (false, false, true),
+            ActivityKind::Combo | ActivityKind::Other(_) => (false, false, false),
+        };
+        if needs_size && row.size.is_none() {
+            return Err(missing("a size"));
+        }
+        if needs_cash && row.usdc_size.is_none() {
+            return Err(missing("its cash"));
+        }
+        if needs_condition && row.condition.is_none() {
+            return Err(missing("a condition"));
+        }
+        let strict = needs_size || needs_cash;
+        let figure = |field, value: Option<Decimal>| {
+            let value = value.unwrap_or_default();
+            let value = if strict { not_negative(field, value)? } else { value.abs() };
+            micros(field, value)
+        };
+        let payload = ActivityPayload {
+            tx_hash: row.tx_hash.clone(),
+            condition_id: row.condition.clone(),
+            token_id: row.token.clone(),
+            share_micros: ShareMicros(figure("size", row.size)?),
+            cash_micros: UsdcMicros(figure("usdc_size", row.usdc_size)?),
+            row: row.text.clone(),
+        };
+        Ok(Self { source_id, wallet, kind, payload, event_time: row.time })
+    }
+
+    pub fn event_id(&self) -> EventId {
+        EventId::of(Source::DataApi.as_str(), &self.source_id)
+    }
+
+    pub fn into_event(self, user: FollowedUserId, profile_wallet: Wallet, detect_time: Timestamp) -> ActivityEvent {
+        ActivityEvent {
+            id: self.event_id(),
+            source_id: self.source_id,
+            profile_wallet,
+            proxy_wallet: Some(self.wallet),
+            followed_user: user,
+            kind: self.kind,
+            payload: self.payload,
+            event_time: self.event_time,
+            detect_time,
+        }
+    }
+}
+
+fn micros(field: &'static str, value: Decimal) -> Result<i64, RowError> {
+    crate::domain::units::micros_half_up(value).map_err(|problem| number(field, problem))
+}
+
+fn price_micros(price: Decimal) -> Result<PriceMicros, RowError> {
+    PriceMicros::from_decimal(price).map_err(|problem| number("price", problem))
+}
+
+fn not_negative(field: &'static str, value: Decimal) -> Result<Decimal, RowError> {
+    if value.is_sign_negative() && !value.is_zero() { Err(RowError::OutOfRange { field, value }) } else { Ok(value) }
+}
+
+fn number(field: &'static str, problem: UnitError) -> RowError {
+    RowError::Number { field, problem: problem.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WALLET: &str = "0xc2ad03f79ca3f3c17d8c7de2612ce0c89b7d40ed";
+    const CONDITION: &str = "0x70cd1632e0469a457fa385f00f241911493a293faeb22ec0a0fe023d661b3d8b";
+
+    fn row(fields: &str) -> Result<WireRow, BadRow> {
+        WireRow::parse(&format!(
+            r#"{{"proxy_wallet":"{WALLET}","timestamp":1790620238,"condition_id":"{CONDITION}","transaction_hash":"0xaa",{fields}}}"#
+        ))
+    }
+
+    fn trade(size: &str, price: &str, cash: &str) -> Result<WireRow, BadRow> {
+        row(&format!(r#""type":"TRADE","token_id":"84","side":"BUY","size":{size},"price":{price},"usdc_size":{cash}"#))
+    }
+
+    fn window(rows: Vec<Result<WireRow, BadRow>>) -> Window {
+        let window = Window::of(rows, &Wallet::parse(WALLET).unwrap());
+        assert_eq!(window.bad, [], "rows that should have been read");
+        window
+    }
+
+    #[test]
+    fn a_source_id_is_built_from_what_never_changes() {
+        let merge = r#""type":"MERGE","token_id":"","side":"","size":3,"price":0,"usdc_size":3"#;
+        let redeem = r#""type":"REDEEM","token_id":"","side":"","size":3,"price":0,"usdc_size":2.5"#;
+        let seen = window(vec![trade("5.0", "0.32", "1.6"), row(merge), row(redeem)]);
+        assert_eq!(seen.trades[0].source_id, format!("{WALLET}:0xaa:TRADE:84:BUY:5000000:0"));
+        let ids: Vec<&str> = seen.activities.iter().map(|draft| draft.source_id.as_str()).collect();
+        assert_eq!(
+            ids,
+            [
+                format!("{WALLET}:0xaa:MERGE:{CONDITION}::3000000:0"),
+                format!("{WALLET}:0xaa:REDEEM:{CONDITION}::3000000:2500000:0"),
+            ]
+        );
+    }
+
+    #[test]
+    fn equal_fills_in_one_transaction_stay_apart_in_any_order() {
+        let rows =
+            || vec![trade("5", "0.4", "2"), trade("5", "0.3", "1.5"), trade("5", "0.4", "2"), trade("6", "0.4", "2.4")];
+        let forward = window(rows());
+        let backward = window(rows().into_iter().rev().collect());
+        assert_eq!(forward.trades, backward.trades);
+        let ends: Vec<(&str, i64)> = forward
+            .trades
+            .iter()
+            .map(|draft| (draft.source_id.split_once("BUY:").unwrap().1, draft.price.micros()))
+            .collect();
+        assert_eq!(
+            ends,
+            [("5000000:0", 300_000), ("5000000:1", 400_000), ("5000000:2", 400_000), ("6000000:0", 400_000)]
+        );
+    }
+
+    #[test]
+    fn a_row_that_misses_what_money_needs_is_a_bad_row() {
+        let check = |fields: &str, reason: &str| {
+            let window = Window::of([row(fields)], &Wallet::parse(WALLET).unwrap());
+            let [bad] = window.bad.as_slice() else { panic!("{fields} was read: {window:?}") };
+            assert_eq!(bad.reason, reason, "{fields}");
+        };
+        check(
+            r#""type":"TRADE","token_id":"","side":"BUY","size":1,"price":0.5,"usdc_size":0.5"#,
+            "TRADE row without a token",
+        );
+        check(
+            r#""type":"TRADE","token_id":"1","side":"","size":1,"price":0.5,"usdc_size":0.5"#,
+            "TRADE row without a side",
+        );
+        check(
+            r#""type":"TRADE","token_id":"1","side":"BUY","size":0,"price":0.5,"usdc_size":0"#,
+            "TRADE row without shares",
+        );
+        check(r#""type":"TRADE","token_id":"1","side":"BUY","size":1,"price":null"#, "TRADE row without a price");
+        check(
+            r#""type":"TRADE","token_id":"1","side":"BUY","size":1,"price":1.5,"usdc_size":1.5"#,
+            "price: price of `1500000` micros is not within 0 and 1000000",
+        );
+        check(r#""type":"SPLIT","size":1,"usdc_size":null"#, "SPLIT row without its cash");
+        check(r#""type":"MERGE","size":1,"usdc_size":-1"#, "usdc_size of `-1` does not fit");
+        check(r#""type":"","size":1"#, "`` is no kind of row");
+    }
+
+    #[test]
+    fn a_trade_whose_cash_is_not_known_yet_is_valued_at_its_price() {
+        let seen = window(vec![trade("3", "0.333333", "null"), trade("2", "0", "1")]);
+        let figures: Vec<_> = seen.trades.iter().map(|t| (t.price.micros(), t.notional.0, t.fee)).collect();
+        assert_eq!(figures, [(500_000, 1_000_000, None), (333_333, 999_999, None)]);
+    }
+}
