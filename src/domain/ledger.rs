@@ -63,6 +63,56 @@ pub struct LedgerEntry {
     pub created_at: Timestamp,
 }
 
+/// An entry that says what its kind cannot say. Ours to find: no such entry is ever built from the world's input.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EntryError {
+    #[error("{kind} entry `{ref_id}` must move no shares")]
+    MovesShares { kind: EntryType, ref_id: String },
+    #[error("{kind} entry `{ref_id}` must move no cash")]
+    MovesCash { kind: EntryType, ref_id: String },
+    #[error("{kind} entry `{ref_id}` moves shares of no asset")]
+    NoAsset { kind: EntryType, ref_id: String },
+    #[error("{kind} entry `{ref_id}` must name no asset")]
+    NamesAsset { kind: EntryType, ref_id: String },
+    #[error("{kind} entry `{ref_id}` moves a lot of no leader")]
+    NoLeader { kind: EntryType, ref_id: String },
+}
+
+impl LedgerEntry {
+    /// The leader whose lot this entry moves: the owner, and in the global portfolio whoever caused it.
+    pub fn leader(&self) -> Option<FollowedUserId> {
+        self.portfolio.owner().or(self.attributed_user)
+    }
+
+    /// # Errors
+    /// `EntryError`, when the entry moves what its kind does not move.
+    pub fn validate(&self) -> Result<(), EntryError> {
+        let (kind, ref_id) = (self.kind, || self.ref_id.clone());
+        let moves_shares = self.shares != ShareMicros::ZERO;
+        match kind {
+            EntryType::Deposit if self.asset.is_some() => Err(EntryError::NamesAsset { kind, ref_id: ref_id() }),
+            EntryType::Deposit | EntryType::Fee | EntryType::Mark if moves_shares => {
+                Err(EntryError::MovesShares { kind, ref_id: ref_id() })
+            }
+            EntryType::Mark if self.cash != UsdcMicros::ZERO => Err(EntryError::MovesCash { kind, ref_id: ref_id() }),
+            EntryType::Deposit | EntryType::Fee | EntryType::Mark => Ok(()),
+            EntryType::TradeFill
+            | EntryType::Merge
+            | EntryType::Split
+            | EntryType::Conversion
+            | EntryType::Settlement => {
+                if moves_shares && self.asset.is_none() {
+                    Err(EntryError::NoAsset { kind, ref_id: ref_id() })
+                } else if self.asset.is_some() && self.leader().is_none() {
+                    Err(EntryError::NoLeader { kind, ref_id: ref_id() })
+                } else {
+                    Ok(())
+                }
+            }
+        }
+    }
+}
+
 impl PortfolioId {
     pub fn new(scope: PortfolioScope, owner: Option<FollowedUserId>) -> Option<Self> {
         match (scope, owner) {
