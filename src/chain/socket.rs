@@ -1,0 +1,151 @@
+//! One websocket to a node, from connecting to its end. Reconnecting is the caller's.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use actix_http::ws::Item;
+use actix_web::web::{Bytes, BytesMut};
+use awc::ws::{Frame, Message};
+use futures_util::{SinkExt, StreamExt};
+use tokio::{sync::watch, time::Instant};
+
+use super::{
+    ChainError,
+    feed::{ChainNews, Feed},
+};
+use crate::domain::ids::Wallet;
+
+/// Polygon makes a block about every 1.5 s; a socket that brings none for this long is dead, whatever TCP thinks.
+const SILENCE: Duration = Duration::from_secs(30);
+const CONNECT: Duration = Duration::from_secs(10);
+const SUBSCRIBE: Duration = Duration::from_secs(15);
+const FRAME_MAX: usize = 1 << 20;
+const MESSAGE_MAX: usize = 4 << 20;
+
+/// Connects, subscribes and tells `say` every piece of news, until the connection ends; returns why.
+///
+/// A change of `wallets` changes the subscription on the same socket.
+pub async fn converse(
+    url: &str,
+    mut feed: Feed,
+    mut wallets: watch::Receiver<BTreeSet<Wallet>>,
+    mut say: impl FnMut(ChainNews),
+) -> ChainError {
+    // Websockets need HTTP/1.1; left alone, TLS would agree on HTTP/2.
+    let client = awc::Client::builder().max_http_version(awc::http::Version::HTTP_11).timeout(CONNECT).finish();
+    let mut socket = match tokio::time::timeout(CONNECT, client.ws(url).max_frame_size(FRAME_MAX).connect()).await {
+        Ok(Ok((_, socket))) => socket,
+        Ok(Err(error)) => return ChainError::Unreachable(without(url, &error.to_string())),
+        Err(_) => return ChainError::Unreachable(format!("no answer within {} s", CONNECT.as_secs())),
+    };
+    let mut partial = Partial::default();
+    let mut silent_at = Instant::now() + SILENCE;
+    let subscribed_by = Instant::now() + SUBSCRIBE;
+    let mut send = feed.open(wallets.borrow_and_update().clone());
+    loop {
+        for text in send.drain(..) {
+            if let Err(error) = socket.send(Message::Text(text.into())).await {
+                return ChainError::Broken(error.to_string());
+            }
+        }
+        let deadline = if feed.is_complete() { silent_at } else { silent_at.min(subscribed_by) };
+        let frame = tokio::select! {
+            frame = socket.next() => frame,
+            Ok(()) = wallets.changed() => {
+                send.extend(feed.watch(wallets.borrow_and_update().clone()));
+                continue;
+            }
+            () = tokio::time::sleep_until(deadline) => {
+                return if feed.is_complete() {
+                    ChainError::Silent(SILENCE.as_secs())
+                } else {
+                    ChainError::NotSubscribed(SUBSCRIBE.as_secs())
+                };
+            }
+        };
+        let text = match frame {
+            None => return ChainError::Closed,
+            Some(Err(error)) => return ChainError::Broken(error.to_string()),
+            Some(Ok(Frame::Close(_))) => return ChainError::Closed,
+            Some(Ok(Frame::Ping(payload))) => {
+                if let Err(error) = socket.send(Message::Pong(payload)).await {
+                    return ChainError::Broken(error.to_string());
+                }
+                continue;
+            }
+            Some(Ok(Frame::Pong(_))) => continue,
+            Some(Ok(Frame::Text(text) | Frame::Binary(text))) => text,
+            Some(Ok(Frame::Continuation(item))) => match partial.take(item) {
+                Ok(Some(text)) => text,
+                Ok(None) => continue,
+                Err(error) => return error,
+            },
+        };
+        match feed.take(&text) {
+            Ok((news, answers)) => {
+                for piece in news {
+                    if matches!(piece, ChainNews::Head { .. }) {
+                        silent_at = Instant::now() + SILENCE;
+                    }
+                    say(piece);
+                }
+                send = answers;
+            }
+            Err(error @ ChainError::Unreadable(_)) => say(ChainNews::Unreadable(error)),
+            Err(error) => return error,
+        }
+    }
+}
+
+/// A message that comes in several frames.
+#[derive(Default)]
+struct Partial(BytesMut);
+
+impl Partial {
+    fn take(&mut self, item: Item) -> Result<Option<Bytes>, ChainError> {
+        let (piece, last) = match item {
+            Item::FirstText(piece) | Item::FirstBinary(piece) => {
+                self.0.clear();
+                (piece, false)
+            }
+            Item::Continue(piece) => (piece, false),
+            Item::Last(piece) => (piece, true),
+        };
+        if self.0.len() + piece.len() > MESSAGE_MAX {
+            return Err(ChainError::Broken(format!("a message of more than {MESSAGE_MAX} bytes")));
+        }
+        self.0.extend_from_slice(&piece);
+        Ok(last.then(|| self.0.split().freeze()))
+    }
+}
+
+/// The url carries the key, and some errors quote it.
+fn without(url: &str, text: &str) -> String {
+    text.replace(url, "***")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_in_pieces_is_put_together_and_an_endless_one_is_refused() {
+        let mut partial = Partial::default();
+        let piece = |text: &'static str| Bytes::from_static(text.as_bytes());
+        assert!(partial.take(Item::FirstText(piece("{\"a\""))).unwrap().is_none());
+        assert!(partial.take(Item::Continue(piece(":"))).unwrap().is_none());
+        assert_eq!(partial.take(Item::Last(piece("1}"))).unwrap().unwrap(), "{\"a\":1}");
+        assert_eq!(partial.take(Item::Last(piece("x"))).unwrap().unwrap(), "x");
+        let big = Bytes::from(vec![b'x'; MESSAGE_MAX]);
+        assert!(partial.take(Item::FirstText(big.clone())).unwrap().is_none());
+        assert!(partial.take(Item::Continue(piece("x"))).is_err());
+    }
+
+    #[actix_web::test]
+    async fn a_node_that_is_not_there_is_an_error_without_the_url() {
+        let (_sender, wallets) = watch::channel(BTreeSet::new());
+        let url = "ws://127.0.0.1:1/v2/secret-key";
+        let error = converse(url, Feed::new(Vec::new()), wallets, |_| {}).await;
+        assert!(matches!(error, ChainError::Unreachable(_)));
+        assert!(!error.to_string().contains("secret-key"), "{error}");
+    }
+}
