@@ -1,149 +1,210 @@
 //! The decision: would a small copy of this group have been possible and prudent (spec section 7).
+//!
+//! In    a closed group, its market, one portfolio, the effective configuration, the book, and `now`.
+//! Out   `Decision`: an approved copy, or the reasons against it; either way every check with its value and limit.
+//! Fails `UnitError` when a sum does not fit; nothing is decided then.
+//!
+//! The same function serves live copying, the what-if test and the unit tests. It reads no clock and draws no lots.
 
-use serde::{Deserialize, Serialize};
+mod outcome;
 
-use super::event::text_enum;
-use super::units::{PriceMicros, ShareMicros, Timestamp};
+use super::book::OrderBook;
+use super::breaker::breakers;
+use super::effective_config::EffectiveConfig;
+use super::event::Side;
+use super::fee::taker_fee;
+use super::fill::{depth_within, walk_buy, walk_sell};
+use super::group::{EventGroup, GroupAction};
+use super::guardrail::{self, book_prices, quote, risk_caps, risk_code, time_to_close};
+use super::market::Market;
+use super::portfolio_view::PortfolioView;
+use super::sizing::{sets_to_copy, shares_to_sell, target_size};
+use super::units::{Bps, ShareMicros, Timestamp, UnitError, UsdcMicros};
 
-/// Why a group was not copied. The texts are a contract: the set may grow, never change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ReasonCode {
-    EnginePaused,
-    UserDisabled,
-    MarketBlacklisted,
-    SignalTooOld,
-    NotEnoughPositionToSell,
-    MarketTooCloseToClose,
-    CircuitBreakerTripped,
-    BookUnavailable,
-    SpreadTooWide,
-    PriceWorseThanTheirFill,
-    PriceTooFarOverMid,
-    InsufficientDepth,
-    NoLiquidityWithinBounds,
-    RiskCapUser,
-    RiskCapGlobal,
-    MergeSplitNotApplicable,
-}
-text_enum!(ReasonCode {
-    EnginePaused => "ENGINE_PAUSED",
-    UserDisabled => "USER_DISABLED",
-    MarketBlacklisted => "MARKET_BLACKLISTED",
-    SignalTooOld => "SIGNAL_TOO_OLD",
-    NotEnoughPositionToSell => "NOT_ENOUGH_POSITION_TO_SELL",
-    MarketTooCloseToClose => "MARKET_TOO_CLOSE_TO_CLOSE",
-    CircuitBreakerTripped => "CIRCUIT_BREAKER_TRIPPED",
-    BookUnavailable => "BOOK_UNAVAILABLE",
-    SpreadTooWide => "SPREAD_TOO_WIDE",
-    PriceWorseThanTheirFill => "PRICE_WORSE_THAN_THEIR_FILL",
-    PriceTooFarOverMid => "PRICE_TOO_FAR_OVER_MID",
-    InsufficientDepth => "INSUFFICIENT_DEPTH",
-    NoLiquidityWithinBounds => "NO_LIQUIDITY_WITHIN_BOUNDS",
-    RiskCapUser => "RISK_CAP_USER",
-    RiskCapGlobal => "RISK_CAP_GLOBAL",
-    MergeSplitNotApplicable => "MERGE_SPLIT_NOT_APPLICABLE",
-});
+pub use super::check::{Check, CheckName, CheckUnit, ReasonCode, Verdict};
+pub use outcome::{ApprovedCopy, Decision, DecisionKind, Explanation, SkipReasons, SkippedCopy};
+use outcome::{CopiedAction, Findings};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum DecisionKind {
-    Execute,
-    Skip,
-}
-text_enum!(DecisionKind { Execute => "EXECUTE", Skip => "SKIP" });
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Verdict {
-    Pass,
-    Fail,
-    /// The fact is not known; it passes and is shown as unknown.
-    Unknown,
-}
-text_enum!(Verdict { Pass => "PASS", Fail => "FAIL", Unknown => "UNKNOWN" });
-
-/// What a check's value and limit count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum CheckUnit {
-    /// 1 is yes, 0 is no.
-    Flag,
-    Millis,
-    Usdc,
-    Shares,
-    Price,
-    Bps,
-}
-text_enum!(CheckUnit {
-    Flag => "FLAG", Millis => "MS", Usdc => "USDC_MICROS", Shares => "SHARE_MICROS", Price => "PRICE_MICROS", Bps => "BPS",
-});
-
-/// One check of the decision, in the spec's order, with what it saw and what it allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Check {
-    pub name: CheckName,
-    pub unit: CheckUnit,
-    pub value: Option<i64>,
-    pub limit: Option<i64>,
-    pub verdict: Verdict,
-    /// The code this check gives when it fails.
-    pub code: ReasonCode,
+/// Everything a decision depends on, but the book.
+#[derive(Debug, Clone, Copy)]
+pub struct Situation<'a> {
+    pub group: &'a EventGroup,
+    pub market: &'a Market,
+    pub portfolio: &'a PortfolioView,
+    pub config: &'a EffectiveConfig,
+    pub user_enabled: bool,
+    pub now: Timestamp,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum CheckName {
-    EngineEnabled,
-    UserEnabled,
-    MarketAllowed,
-    SignalAge,
-    TargetAboveMinimum,
-    PositionHeld,
-    TimeToClose,
-    DailyLoss,
-    WeeklyLoss,
-    Drawdown,
-    BookAvailable,
-    Spread,
-    PriceVersusTheirFill,
-    PriceVersusMid,
-    Depth,
-    Liquidity,
-    TotalExposure,
-    MarketExposure,
-    LeaderExposure,
-    Cash,
-    SetsApplicable,
+/// The decision that needs no look at a book: a switch is off (step 1), or the group is no trade.
+/// `None` for a trade that passes the switches: fetch the book, then `decide`.
+///
+/// # Errors
+/// `UnitError` when a sum does not fit.
+pub fn precheck(situation: &Situation) -> Result<Option<Decision>, UnitError> {
+    Ok(match begin(situation)? {
+        Beginning::Decided(decision) => Some(decision),
+        Beginning::Trade(..) => None,
+    })
 }
-text_enum!(CheckName {
-    EngineEnabled => "ENGINE_ENABLED",
-    UserEnabled => "USER_ENABLED",
-    MarketAllowed => "MARKET_ALLOWED",
-    SignalAge => "SIGNAL_AGE",
-    TargetAboveMinimum => "TARGET_ABOVE_MINIMUM",
-    PositionHeld => "POSITION_HELD",
-    TimeToClose => "TIME_TO_CLOSE",
-    DailyLoss => "DAILY_LOSS",
-    WeeklyLoss => "WEEKLY_LOSS",
-    Drawdown => "DRAWDOWN",
-    BookAvailable => "BOOK_AVAILABLE",
-    Spread => "SPREAD",
-    PriceVersusTheirFill => "PRICE_VERSUS_THEIR_FILL",
-    PriceVersusMid => "PRICE_VERSUS_MID",
-    Depth => "DEPTH",
-    Liquidity => "LIQUIDITY",
-    TotalExposure => "TOTAL_EXPOSURE",
-    MarketExposure => "MARKET_EXPOSURE",
-    LeaderExposure => "LEADER_EXPOSURE",
-    Cash => "CASH",
-    SetsApplicable => "SETS_APPLICABLE",
-});
 
-/// Everything a visitor needs to follow the decision; stored as `explain_json`. The book stands in `book_snapshot`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Explanation {
-    pub decided_at: Timestamp,
-    pub checks: Vec<Check>,
-    pub best_bid_micros: Option<PriceMicros>,
-    pub best_ask_micros: Option<PriceMicros>,
-    pub mid_micros: Option<PriceMicros>,
-    pub limit_price_micros: Option<PriceMicros>,
-    pub target_share_micros: Option<ShareMicros>,
-    pub fee_micros: i64,
+/// Decides on a group. `book` is `None` when no book could be had.
+///
+/// # Errors
+/// `UnitError` when a sum does not fit, and for a trade without a reference price, which has no shares.
+pub fn decide(situation: &Situation, book: Option<&OrderBook>) -> Result<Decision, UnitError> {
+    match begin(situation)? {
+        Beginning::Decided(decision) => Ok(decision),
+        Beginning::Trade(side, findings) => decide_trade(situation, side, findings, book),
+    }
+}
+
+enum Beginning {
+    Decided(Decision),
+    Trade(Side, Findings),
+}
+
+/// Step 1, and the groups that need no book.
+fn begin(situation: &Situation) -> Result<Beginning, UnitError> {
+    let mut findings = Findings::new(situation);
+    // What moved in a CONVERSION is not in its row, so no switch could make it copyable: one code says it all.
+    if situation.group.action == GroupAction::Conversion {
+        findings.applied_sets(ShareMicros::ZERO, Bps::default());
+        return Ok(Beginning::Decided(findings.skipped_because(ReasonCode::MergeSplitNotApplicable)));
+    }
+    switches(situation, &mut findings);
+    if let Some(reasons) = findings.reasons() {
+        return Ok(Beginning::Decided(findings.skipped(reasons)));
+    }
+    Ok(match situation.group.action {
+        GroupAction::Trade { side, .. } => Beginning::Trade(side, findings),
+        GroupAction::Split => Beginning::Decided(decide_split(situation, findings)?),
+        GroupAction::Merge | GroupAction::Conversion => Beginning::Decided(decide_merge(situation, findings)?),
+    })
+}
+
+/// Step 1. Any failure here ends the decision: no book is fetched, no other check listed.
+fn switches(situation: &Situation, findings: &mut Findings) {
+    let Situation { group, market, config, .. } = situation;
+    let engine = config.system.copy_engine_enabled;
+    findings.add(Check::flag(CheckName::EngineEnabled, engine, ReasonCode::EnginePaused));
+    findings.add(Check::flag(CheckName::UserEnabled, situation.user_enabled, ReasonCode::UserDisabled));
+    if opens(&group.action) {
+        findings.add(Check::flag(CheckName::MarketAllowed, !market.blacklisted, ReasonCode::MarketBlacklisted));
+        findings.add(guardrail::signal_age(group, &config.guardrails));
+    }
+}
+
+/// Whether a copy would add risk. Everything else reduces it: a late exit is still an exit.
+fn opens(action: &GroupAction) -> bool {
+    matches!(action, GroupAction::Trade { side: Side::Buy, .. } | GroupAction::Split)
+}
+
+/// Steps 2 to 8 for a BUY or SELL.
+fn decide_trade(
+    situation: &Situation,
+    side: Side,
+    mut findings: Findings,
+    book: Option<&OrderBook>,
+) -> Result<Decision, UnitError> {
+    let Situation { group, market, portfolio, config, .. } = *situation;
+    let guardrails = &config.guardrails;
+    let reference = group.reference_price.ok_or(UnitError::NoShares)?;
+
+    // 2. Target.
+    let size = target_size(group.notional, portfolio.equity, &config.sizing)?;
+    let shares = shares_to_sell(size.target, portfolio.held, reference);
+    findings.sized(size);
+    match side {
+        Side::Buy => findings.add(Check::at_least(
+            CheckName::TargetAboveMinimum,
+            size.cap.0,
+            config.sizing.min_trade_notional.0,
+            risk_code(portfolio.id.scope()),
+        )),
+        Side::Sell => {
+            findings.target_shares = Some(shares);
+            let code = ReasonCode::NotEnoughPositionToSell;
+            findings.add(Check::at_least(CheckName::PositionHeld, portfolio.held.0, 1, code));
+        }
+    }
+
+    // 3. Opens only: time and losses.
+    if side == Side::Buy {
+        may_open(situation, &mut findings)?;
+    }
+
+    // 4. Book. A missing one ends the decision.
+    findings.add(Check::flag(CheckName::BookAvailable, book.is_some(), ReasonCode::BookUnavailable));
+    let Some(book) = book else { return Ok(findings.skipped_because(ReasonCode::BookUnavailable)) };
+    let quote = quote(book, side, reference, guardrails);
+    findings.quote = Some(quote);
+    findings.add_all(book_prices(book, side, &quote, guardrails));
+
+    // 5. and 6. Depth and walk, unless there is nothing to sell.
+    if side == Side::Sell && portfolio.held <= ShareMicros::ZERO {
+        return Ok(findings.skipped_because(ReasonCode::NotEnoughPositionToSell));
+    }
+    let wanted = match side {
+        Side::Buy => size.target,
+        Side::Sell => reference.cost_of(shares)?,
+    };
+    findings.add(guardrail::depth(depth_within(book, side, quote.limit)?, wanted, guardrails)?);
+    let walk = match side {
+        Side::Buy => walk_buy(book, size.target, quote.limit)?,
+        Side::Sell => walk_sell(book, shares, quote.limit)?,
+    };
+    findings.add(Check::at_least(CheckName::Liquidity, walk.shares.0, 1, ReasonCode::NoLiquidityWithinBounds));
+    findings.ratio = match side {
+        Side::Buy => walk.spent_of(size.target)?,
+        Side::Sell => walk.sold_of(shares)?,
+    };
+
+    // 8. Fee, before 7 because it counts as cost in the caps.
+    findings.vwap = walk.vwap()?;
+    findings.fee = match findings.vwap {
+        Some(vwap) if config.sizing.apply_taker_fees => taker_fee(walk.shares, vwap, market.fee)?,
+        _ => UsdcMicros::ZERO,
+    };
+
+    // 7. Opens only: risk caps and cash.
+    if side == Side::Buy {
+        let cost = walk.notional.plus(findings.fee)?;
+        findings.add_all(risk_caps(portfolio, cost, guardrails)?.into_iter().flatten());
+    }
+    Ok(findings.concluded(CopiedAction::Trade(walk)))
+}
+
+/// Step 3.
+fn may_open(situation: &Situation, findings: &mut Findings) -> Result<(), UnitError> {
+    let guardrails = &situation.config.guardrails;
+    findings.add_all(time_to_close(situation.market, guardrails, situation.now));
+    findings.add_all(breakers(situation.portfolio, guardrails)?);
+    Ok(())
+}
+
+/// A SPLIT passes the opens' checks like a BUY of as many USDC as sets.
+fn decide_split(situation: &Situation, mut findings: Findings) -> Result<Decision, UnitError> {
+    let Situation { group, market, portfolio, config, .. } = *situation;
+    let sets = sets_to_copy(group.shares, &config.sizing)?;
+    findings.targeted_sets(sets);
+    may_open(situation, &mut findings)?;
+    findings.add_all(risk_caps(portfolio, UsdcMicros(sets.0), &config.guardrails)?.into_iter().flatten());
+    let outcomes: Vec<_> = market.outcomes.iter().map(|outcome| outcome.asset.clone()).collect();
+    let applicable = if outcomes.is_empty() { ShareMicros::ZERO } else { sets };
+    findings.applied_sets(applicable, Bps::of(applicable.0, sets.0)?);
+    Ok(findings.concluded(CopiedAction::Split { sets, outcomes }))
+}
+
+/// A MERGE takes as many complete sets as every outcome's lot has.
+fn decide_merge(situation: &Situation, mut findings: Findings) -> Result<Decision, UnitError> {
+    let Situation { group, market, portfolio, config, .. } = *situation;
+    let wanted = sets_to_copy(group.shares, &config.sizing)?;
+    findings.targeted_sets(wanted);
+    let outcomes: Vec<_> = market.outcomes.iter().map(|outcome| outcome.asset.clone()).collect();
+    let held = |asset| portfolio.held_sets.iter().find(|(other, _)| other == asset).map(|(_, shares)| *shares);
+    let smallest = outcomes.iter().map(|asset| held(asset).unwrap_or_default()).min().unwrap_or_default();
+    let sets = wanted.min(smallest).max(ShareMicros::ZERO);
+    findings.applied_sets(sets, Bps::of(sets.0, wanted.0)?);
+    Ok(findings.concluded(CopiedAction::Merge { sets, outcomes }))
 }

@@ -1,0 +1,378 @@
+//! What a decision says, and the only way from it to ledger entries (spec sections 7 and 8).
+
+use serde::{Deserialize, Serialize};
+
+use super::super::attempt::CopyAttempt;
+use super::super::check::{Check, CheckName, ReasonCode};
+use super::super::effective_config::ConfigVersion;
+use super::super::event::{Side, text_enum};
+use super::super::fill::Walk;
+use super::super::group::{EventGroup, GroupAction};
+use super::super::guardrail::Quote;
+use super::super::ids::{AssetId, AttemptId, GroupId};
+use super::super::ledger::{EntryType, LedgerEntry, PortfolioId};
+use super::super::sizing::TargetSize;
+use super::super::units::{Bps, PriceMicros, ShareMicros, Timestamp, UnitError, UsdcMicros};
+use super::Situation;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DecisionKind {
+    Execute,
+    Skip,
+}
+text_enum!(DecisionKind { Execute => "EXECUTE", Skip => "SKIP" });
+
+/// Copy or not. Either way with every check that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    Execute(ApprovedCopy),
+    Skip(SkippedCopy),
+}
+
+/// A copy that passed every check. Only `decide` makes one, and only one of these becomes ledger entries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApprovedCopy {
+    findings: Findings,
+    action: CopiedAction,
+}
+
+/// A group that is not copied, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SkippedCopy {
+    findings: Findings,
+    reasons: SkipReasons,
+}
+
+/// Reason codes in the order of the spec's steps, each once, never none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SkipReasons {
+    first: ReasonCode,
+    rest: Vec<ReasonCode>,
+}
+
+/// Everything a visitor needs to follow the decision; stored as `explain_json`. The book stands in `book_snapshot`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Explanation {
+    pub decided_at: Timestamp,
+    pub checks: Vec<Check>,
+    /// The leader's notional times the copied part, before minimum and cap; trades only.
+    pub raw_notional_micros: Option<UsdcMicros>,
+    /// The most that this copy was allowed to aim at; trades only.
+    pub cap_notional_micros: Option<UsdcMicros>,
+    pub best_bid_micros: Option<PriceMicros>,
+    pub best_ask_micros: Option<PriceMicros>,
+    pub mid_micros: Option<PriceMicros>,
+    pub limit_price_micros: Option<PriceMicros>,
+    pub target_share_micros: Option<ShareMicros>,
+    /// Counted as cost in the caps; of a skipped copy, what it would have paid.
+    pub fee_micros: i64,
+}
+
+/// What an approved copy does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum CopiedAction {
+    Trade(Walk),
+    Split { sets: ShareMicros, outcomes: Vec<AssetId> },
+    Merge { sets: ShareMicros, outcomes: Vec<AssetId> },
+}
+
+/// What is known so far on the way through the steps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Findings {
+    portfolio: PortfolioId,
+    group: GroupId,
+    decided_at: Timestamp,
+    config_version: ConfigVersion,
+    checks: Vec<Check>,
+    size: Option<TargetSize>,
+    target_notional: UsdcMicros,
+    pub(super) target_shares: Option<ShareMicros>,
+    pub(super) quote: Option<Quote>,
+    pub(super) ratio: Bps,
+    pub(super) vwap: Option<PriceMicros>,
+    pub(super) fee: UsdcMicros,
+}
+
+/// A BUY in the shared bankroll has the most checks; room for them all at once.
+const CHECKS_MOST: usize = 19;
+
+impl Findings {
+    pub(super) fn new(situation: &Situation) -> Self {
+        Self {
+            portfolio: situation.portfolio.id,
+            group: situation.group.id,
+            decided_at: situation.now,
+            config_version: situation.config.version,
+            checks: Vec::with_capacity(CHECKS_MOST),
+            size: None,
+            target_notional: UsdcMicros::ZERO,
+            target_shares: None,
+            quote: None,
+            ratio: Bps::default(),
+            vwap: None,
+            fee: UsdcMicros::ZERO,
+        }
+    }
+
+    pub(super) fn add(&mut self, check: Check) {
+        self.checks.push(check);
+    }
+
+    pub(super) fn add_all(&mut self, checks: impl IntoIterator<Item = Check>) {
+        self.checks.extend(checks);
+    }
+
+    pub(super) fn sized(&mut self, size: TargetSize) {
+        self.size = Some(size);
+        self.target_notional = size.target;
+    }
+
+    /// A complete set is worth one USDC.
+    pub(super) fn targeted_sets(&mut self, sets: ShareMicros) {
+        self.target_notional = UsdcMicros(sets.0);
+        self.target_shares = Some(sets);
+    }
+
+    pub(super) fn applied_sets(&mut self, sets: ShareMicros, ratio: Bps) {
+        self.ratio = ratio;
+        self.add(Check::at_least(CheckName::SetsApplicable, sets.0, 1, ReasonCode::MergeSplitNotApplicable));
+    }
+
+    /// The codes of the failed checks, if any.
+    pub(super) fn reasons(&self) -> Option<SkipReasons> {
+        let mut failed = self.checks.iter().filter(|check| check.failed()).map(|check| check.code);
+        let mut reasons = SkipReasons { first: failed.next()?, rest: Vec::new() };
+        for code in failed {
+            if !reasons.contains(code) {
+                reasons.rest.push(code);
+            }
+        }
+        Some(reasons)
+    }
+
+    pub(super) fn skipped(self, reasons: SkipReasons) -> Decision {
+        Decision::Skip(SkippedCopy { findings: self, reasons })
+    }
+
+    /// A skip for every failed check; for `code`, should none have failed.
+    pub(super) fn skipped_because(self, code: ReasonCode) -> Decision {
+        let reasons = self.reasons().unwrap_or(SkipReasons { first: code, rest: Vec::new() });
+        self.skipped(reasons)
+    }
+
+    /// The action when every check passed, else a skip.
+    pub(super) fn concluded(self, action: CopiedAction) -> Decision {
+        match self.reasons() {
+            Some(reasons) => self.skipped(reasons),
+            None => Decision::Execute(ApprovedCopy { findings: self, action }),
+        }
+    }
+
+    /// A decision is recorded where it was made, or not at all.
+    fn belong_to(&self, portfolio: PortfolioId, group: &EventGroup) {
+        assert_eq!(
+            (self.portfolio, self.group),
+            (portfolio, group.id),
+            "a decision belongs to its portfolio and group"
+        );
+    }
+
+    fn into_explanation(self) -> Explanation {
+        Explanation {
+            decided_at: self.decided_at,
+            checks: self.checks,
+            raw_notional_micros: self.size.map(|size| size.raw),
+            cap_notional_micros: self.size.map(|size| size.cap),
+            best_bid_micros: self.quote.map(|quote| quote.best_bid),
+            best_ask_micros: self.quote.map(|quote| quote.best_ask),
+            mid_micros: self.quote.map(|quote| quote.mid),
+            limit_price_micros: self.quote.map(|quote| quote.limit),
+            target_share_micros: self.target_shares,
+            fee_micros: self.fee.0,
+        }
+    }
+}
+
+impl SkipReasons {
+    pub fn iter(&self) -> impl Iterator<Item = ReasonCode> {
+        std::iter::once(self.first).chain(self.rest.iter().copied())
+    }
+
+    pub fn contains(&self, code: ReasonCode) -> bool {
+        self.iter().any(|reason| reason == code)
+    }
+}
+
+impl Decision {
+    pub fn kind(&self) -> DecisionKind {
+        match self {
+            Self::Execute(_) => DecisionKind::Execute,
+            Self::Skip(_) => DecisionKind::Skip,
+        }
+    }
+
+    /// Every check that was made, in the order of the spec.
+    pub fn checks(&self) -> &[Check] {
+        &self.findings().checks
+    }
+
+    /// Empty only for EXECUTE.
+    pub fn reasons(&self) -> Vec<ReasonCode> {
+        match self {
+            Self::Execute(_) => Vec::new(),
+            Self::Skip(skipped) => skipped.reasons.iter().collect(),
+        }
+    }
+
+    /// The attempt as it is kept. `portfolio` and `group` are those of the situation that was decided on.
+    pub fn into_attempt(self, portfolio: PortfolioId, group: &EventGroup, now: Timestamp) -> CopyAttempt {
+        self.findings().belong_to(portfolio, group);
+        let reasons = self.reasons();
+        let decision = self.kind();
+        let (findings, action) = match self {
+            Self::Execute(copy) => (copy.findings, Some(copy.action)),
+            Self::Skip(skipped) => (skipped.findings, None),
+        };
+        let filled = action.map(CopiedAction::into_filled).unwrap_or_default();
+        let executed = decision == DecisionKind::Execute;
+        CopyAttempt {
+            id: AttemptId::of(&portfolio.to_string(), &group.key),
+            portfolio,
+            followed_user: group.followed_user,
+            group_id: group.id,
+            group_key: group.key.clone(),
+            decision,
+            reasons,
+            target_notional: findings.target_notional,
+            filled_notional: filled.notional,
+            filled_shares: filled.shares,
+            vwap: if executed { findings.vwap } else { None },
+            filled_ratio: if executed { findings.ratio } else { Bps::default() },
+            their_reference_price: group.reference_price,
+            mid_at_decision: findings.quote.map(|quote| quote.mid),
+            config_version: findings.config_version.to_string(),
+            explanation: findings.into_explanation(),
+            fills: filled.fills,
+            created_at: now,
+        }
+    }
+
+    /// The attempt and the entries it moves the portfolio by; a skip has none.
+    ///
+    /// # Errors
+    /// `UnitError` when an amount does not fit.
+    pub fn into_record(
+        self,
+        portfolio: PortfolioId,
+        group: &EventGroup,
+        now: Timestamp,
+    ) -> Result<(CopyAttempt, Vec<LedgerEntry>), UnitError> {
+        let entries = match &self {
+            Self::Execute(copy) => copy.entries(portfolio, group, now)?,
+            Self::Skip(_) => Vec::new(),
+        };
+        Ok((self.into_attempt(portfolio, group, now), entries))
+    }
+
+    fn findings(&self) -> &Findings {
+        match self {
+            Self::Execute(copy) => &copy.findings,
+            Self::Skip(skipped) => &skipped.findings,
+        }
+    }
+}
+
+impl SkippedCopy {
+    pub fn reasons(&self) -> &SkipReasons {
+        &self.reasons
+    }
+}
+
+impl ApprovedCopy {
+    /// What the copy writes: one TRADE_FILL with its FEE beside it, or one MERGE or SPLIT entry an outcome.
+    ///
+    /// # Errors
+    /// `UnitError` when an amount does not fit.
+    ///
+    /// Spec 8, and 5 for the sets.
+    pub fn entries(
+        &self,
+        portfolio: PortfolioId,
+        group: &EventGroup,
+        now: Timestamp,
+    ) -> Result<Vec<LedgerEntry>, UnitError> {
+        self.findings.belong_to(portfolio, group);
+        let blank = LedgerEntry {
+            portfolio,
+            attributed_user: Some(group.followed_user),
+            market: Some(group.market.clone()),
+            asset: None,
+            kind: EntryType::TradeFill,
+            shares: ShareMicros::ZERO,
+            cash: UsdcMicros::ZERO,
+            price: None,
+            ref_id: format!("copy:{}", AttemptId::of(&portfolio.to_string(), &group.key)),
+            created_at: now,
+        };
+        match (&self.action, &group.action) {
+            (CopiedAction::Trade(walk), GroupAction::Trade { asset, side }) => {
+                let blank = LedgerEntry { asset: Some(asset.clone()), ..blank };
+                self.trade_entries(walk, *side, blank)
+            }
+            (CopiedAction::Split { sets, outcomes }, _) => {
+                set_entries(outcomes, *sets, UsdcMicros(sets.0).negated()?, EntryType::Split, &blank)
+            }
+            (CopiedAction::Merge { sets, outcomes }, _) => {
+                set_entries(outcomes, sets.negated()?, UsdcMicros(sets.0), EntryType::Merge, &blank)
+            }
+            (CopiedAction::Trade(_), _) => Ok(Vec::new()),
+        }
+    }
+
+    fn trade_entries(&self, walk: &Walk, side: Side, blank: LedgerEntry) -> Result<Vec<LedgerEntry>, UnitError> {
+        let (shares, cash) = match side {
+            Side::Buy => (walk.shares, walk.notional.negated()?),
+            Side::Sell => (walk.shares.negated()?, walk.notional),
+        };
+        let fill = LedgerEntry { shares, cash, price: self.findings.vwap, ..blank.clone() };
+        let fee = self.findings.fee;
+        if fee == UsdcMicros::ZERO {
+            return Ok(vec![fill]);
+        }
+        Ok(vec![fill, LedgerEntry { kind: EntryType::Fee, cash: fee.negated()?, ..blank }])
+    }
+}
+
+/// One entry an outcome, each with its equal share of the cash, rounded down, the remainder on the last.
+fn set_entries(
+    outcomes: &[AssetId],
+    shares: ShareMicros,
+    cash: UsdcMicros,
+    kind: EntryType,
+    blank: &LedgerEntry,
+) -> Result<Vec<LedgerEntry>, UnitError> {
+    let n_outcomes = i64::try_from(outcomes.len()).unwrap_or(i64::MAX);
+    let price = PriceMicros::average(UsdcMicros(1), ShareMicros(n_outcomes))?;
+    let (part, mut left) = (UsdcMicros(cash.0.checked_div(n_outcomes).unwrap_or_default()), cash);
+    let mut entries = Vec::with_capacity(outcomes.len());
+    for (place, asset) in outcomes.iter().enumerate() {
+        let is_last = place.saturating_add(1) == outcomes.len();
+        let cash = if is_last { left } else { part };
+        left = left.minus(part)?;
+        let price = Some(price);
+        entries.push(LedgerEntry { asset: Some(asset.clone()), kind, shares, cash, price, ..blank.clone() });
+    }
+    Ok(entries)
+}
+
+impl CopiedAction {
+    /// What was filled; a complete set counts as one share and one USDC, and has no level.
+    fn into_filled(self) -> Walk {
+        match self {
+            Self::Trade(walk) => walk,
+            Self::Split { sets, .. } | Self::Merge { sets, .. } => {
+                Walk { fills: Vec::new(), shares: sets, notional: UsdcMicros(sets.0) }
+            }
+        }
+    }
+}
