@@ -5,5 +5,7 @@ pub mod chain;
 pub mod clock;
 pub mod config;
 pub mod config_text;
+pub mod db;
 pub mod domain;
 pub mod polymarket;
+pub mod queue;

@@ -1,0 +1,109 @@
+//! Who changed what, and situations worth a record.
+
+use super::DbError;
+use super::connection::{Batch, Db, Tx, batches, on, statements};
+use crate::domain::units::Timestamp;
+
+/// One row of `audit_log`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// An e-mail, `command line`, or the actor that found the situation.
+    pub who: String,
+    /// `follow`, `save_config`, or a situation such as `MERGE_SPLIT_NOT_APPLICABLE`.
+    pub action: String,
+    /// `user:7`, `market:0x..`, `event:..`
+    pub subject: String,
+    pub before_json: Option<String>,
+    pub after_json: Option<String>,
+}
+
+/// An audit as it was kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditRow {
+    pub id: i64,
+    pub audit: Audit,
+    pub created_at: Timestamp,
+}
+
+statements! {
+    NEWEST = "select id, who, action, subject, before_json, after_json, created_at from audit_log
+        where id < $1 order by id desc limit $2";
+    NEWEST_OF_ACTION = "select id, who, action, subject, before_json, after_json, created_at from audit_log
+        where action = $1 and id < $2 order by id desc limit $3";
+}
+
+batches! {
+    INSERT = "insert into audit_log (who, action, subject, before_json, after_json, created_at) values ", 6, "";
+}
+
+#[derive(sqlx_macros::FromRow)]
+struct Row {
+    id: i64,
+    who: String,
+    action: String,
+    subject: String,
+    before_json: Option<String>,
+    after_json: Option<String>,
+    created_at: i64,
+}
+
+impl Db {
+    pub async fn insert_audit(&self, audit: &Audit, now: Timestamp) -> Result<(), DbError> {
+        let mut tx = self.begin().await?;
+        insert(&mut tx, std::slice::from_ref(audit), now).await?;
+        tx.commit().await
+    }
+
+    /// Newest first, those with an id below `before` (all when `None`), of one action or of any.
+    pub async fn audits(
+        &self,
+        action: Option<&str>,
+        before: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<AuditRow>, DbError> {
+        let before = before.unwrap_or(i64::MAX);
+        let rows: Vec<Row> = match action {
+            Some(action) => on!(db self, c => {
+                sqlx::query_as(NEWEST_OF_ACTION).bind(action).bind(before).bind(limit).fetch_all(c).await
+            })?,
+            None => on!(db self, c => sqlx::query_as(NEWEST).bind(before).bind(limit).fetch_all(c).await)?,
+        };
+        Ok(rows.into_iter().map(AuditRow::from).collect())
+    }
+}
+
+pub(crate) async fn insert(tx: &mut Tx, audits: &[Audit], now: Timestamp) -> Result<(), DbError> {
+    for chunk in Batch::chunks(audits) {
+        let text = INSERT.text(tx.driver(), chunk.len());
+        on!(tx tx, c => {
+            let mut query = sqlx::query(text);
+            for audit in chunk {
+                query = query
+                    .bind(&audit.who)
+                    .bind(&audit.action)
+                    .bind(&audit.subject)
+                    .bind(&audit.before_json)
+                    .bind(&audit.after_json)
+                    .bind(now.millis());
+            }
+            query.execute(c).await.map(drop)
+        })?;
+    }
+    Ok(())
+}
+
+impl From<Row> for AuditRow {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id,
+            audit: Audit {
+                who: row.who,
+                action: row.action,
+                subject: row.subject,
+                before_json: row.before_json,
+                after_json: row.after_json,
+            },
+            created_at: Timestamp::from_millis(row.created_at),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Named notes to ourselves: how far something has come. Values are JSON text.
+
+use super::DbError;
+use super::connection::{Batch, Db, Tx, batches, on, statements};
+use crate::domain::units::Timestamp;
+
+statements! {
+    FIND = "select value_json from system_checkpoint where key = $1";
+    LIST = "select key, value_json, updated_at from system_checkpoint where key >= $1 and key < $2 order by key";
+    /// The revision is counted by the statement itself, so two writers at once still count to two.
+    /// The text before the number, `{\"revision\":`, has twelve characters.
+    BUMP_REVISION = "insert into system_checkpoint (key, value_json, updated_at)
+        values ('config:revision', '{\"revision\":1}', $1)
+        on conflict (key) do update set updated_at = excluded.updated_at, value_json = '{\"revision\":' || cast(1 + cast(
+            substr(system_checkpoint.value_json, 13, length(system_checkpoint.value_json) - 13) as bigint) as text) || '}'";
+}
+
+batches! {
+    PUT = "insert into system_checkpoint (key, value_json, updated_at) values ", 3,
+        " on conflict (key) do update set value_json = excluded.value_json, updated_at = excluded.updated_at";
+}
+
+impl Db {
+    pub async fn checkpoint(&self, key: &str) -> Result<Option<String>, DbError> {
+        Ok(on!(db self, c => sqlx::query_scalar(FIND).bind(key).fetch_optional(c).await)?)
+    }
+
+    /// Every checkpoint whose key starts with `prefix`: key, value, when it was written.
+    pub async fn checkpoints_with_prefix(&self, prefix: &str) -> Result<Vec<(String, String, Timestamp)>, DbError> {
+        let end = format!("{prefix}\u{7f}");
+        let rows: Vec<(String, String, i64)> =
+            on!(db self, c => sqlx::query_as(LIST).bind(prefix).bind(&end).fetch_all(c).await)?;
+        Ok(rows.into_iter().map(|(key, value, at)| (key, value, Timestamp::from_millis(at))).collect())
+    }
+
+    pub async fn put_checkpoint(&self, key: &str, value_json: &str, now: Timestamp) -> Result<(), DbError> {
+        let mut tx = self.begin().await?;
+        put(&mut tx, &[(key, value_json)], now).await?;
+        tx.commit().await
+    }
+}
+
+/// Writes checkpoints as part of what they speak of. Keys must differ.
+pub(crate) async fn put<T: AsRef<str>>(tx: &mut Tx, checkpoints: &[(T, T)], now: Timestamp) -> Result<(), DbError> {
+    for chunk in Batch::chunks(checkpoints) {
+        let text = PUT.text(tx.driver(), chunk.len());
+        on!(tx tx, c => {
+            let mut query = sqlx::query(text);
+            for (key, value) in chunk {
+                query = query.bind(key.as_ref()).bind(value.as_ref()).bind(now.millis());
+            }
+            query.execute(c).await.map(drop)
+        })?;
+    }
+    Ok(())
+}
+
+/// Says that users or config changed; the root looks at this number every second.
+pub(crate) async fn bump_revision(tx: &mut Tx, now: Timestamp) -> Result<(), DbError> {
+    Ok(on!(tx tx, c => sqlx::query(BUMP_REVISION).bind(now.millis()).execute(c).await.map(drop))?)
+}

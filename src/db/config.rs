@@ -1,0 +1,213 @@
+//! The stored configuration: what differs from the defaults, globally and for each user.
+//! Every change is audited with before and after, and raises the revision that the running bot watches.
+
+use std::collections::BTreeMap;
+
+use super::audit::{self, Audit};
+use super::checkpoints;
+use super::connection::{Db, Tx, on, statements};
+use super::rows::{Reading, json_text};
+use super::{DbError, FollowedUser};
+use crate::domain::effective_config::{
+    ConfigPatch, GuardrailPatch, Guardrails, Sizing, SizingPatch, StoredConfig, System, SystemPatch, UserOverrides,
+};
+use crate::domain::ids::FollowedUserId;
+use crate::domain::units::Timestamp;
+
+/// Everything about users and configuration that the running bot works with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Directory {
+    /// Rises with every change of users, configuration or blacklists.
+    pub revision: i64,
+    pub users: Vec<FollowedUser>,
+    pub config: StoredConfig,
+    pub overrides: BTreeMap<FollowedUserId, UserOverrides>,
+}
+
+statements! {
+    GUARDRAILS = "select coalesce(followed_user_id, 0) as owner, config_json from guardrail_config order by 1";
+    SIZING = "select coalesce(followed_user_id, 0) as owner, config_json from copy_sizing_config order by 1";
+    SYSTEM = "select config_json from system_config where id = 1";
+    PUT_GUARDRAILS = "insert into guardrail_config (scope, followed_user_id, config_json, updated_at)
+        values ($1, $2, $3, $4) on conflict (scope, coalesce(followed_user_id, 0))
+        do update set config_json = excluded.config_json, updated_at = excluded.updated_at";
+    PUT_SIZING = "insert into copy_sizing_config (scope, followed_user_id, config_json, updated_at)
+        values ($1, $2, $3, $4) on conflict (scope, coalesce(followed_user_id, 0))
+        do update set config_json = excluded.config_json, updated_at = excluded.updated_at";
+    PUT_SYSTEM = "update system_config set config_json = $1, updated_at = $2 where id = 1";
+}
+
+/// The three tables as they stand: what is set, by owner, 0 for the global row.
+#[derive(Default)]
+struct Stored {
+    guardrails: BTreeMap<i64, GuardrailPatch>,
+    sizing: BTreeMap<i64, SizingPatch>,
+    system: SystemPatch,
+}
+
+impl Db {
+    pub async fn directory(&self) -> Result<Directory, DbError> {
+        // The revision first: a change that comes between only makes the next look come sooner.
+        let revision = self.revision().await?;
+        let stored = self.stored_config().await?;
+        Ok(Directory {
+            revision,
+            users: self.followed_users().await?,
+            config: stored.global(),
+            overrides: stored.users(),
+        })
+    }
+
+    pub async fn revision(&self) -> Result<i64, DbError> {
+        #[derive(serde::Deserialize)]
+        struct Revision {
+            revision: i64,
+        }
+        let reading = Reading { table: "system_checkpoint", id: "config:revision" };
+        match self.checkpoint("config:revision").await? {
+            Some(text) => reading.json::<Revision>("value_json", &text).map(|value| value.revision),
+            None => Ok(0),
+        }
+    }
+
+    /// Changes the fields that `patch` sets, for everybody. Pausing the engine is such a change.
+    pub async fn save_global(&self, patch: &ConfigPatch, who: &str, now: Timestamp) -> Result<StoredConfig, DbError> {
+        let before = self.stored_config().await?;
+        let mut tx = self.begin().await?;
+        if !patch.guardrails.is_empty() {
+            let text = json_text(&before.guardrails_of(0).with(&patch.guardrails));
+            put_owned(&mut tx, PUT_GUARDRAILS, None, &text, now).await?;
+        }
+        if !patch.sizing.is_empty() {
+            let text = json_text(&before.sizing_of(0).with(&patch.sizing));
+            put_owned(&mut tx, PUT_SIZING, None, &text, now).await?;
+        }
+        if !patch.system.is_empty() {
+            let text = json_text(&before.system.with(&patch.system));
+            on!(tx &mut tx, c => {
+                sqlx::query(PUT_SYSTEM).bind(&text).bind(now.millis()).execute(c).await.map(drop)
+            })?;
+        }
+        let (old, new) = (before.global(), before.global().with(patch));
+        let audit = saved("config:global".to_owned(), json_text(&old), json_text(&new), who);
+        audit::insert(&mut tx, &[audit], now).await?;
+        checkpoints::bump_revision(&mut tx, now).await?;
+        tx.commit().await?;
+        Ok(new)
+    }
+
+    /// Adds to what one user has of their own.
+    pub async fn save_user(
+        &self,
+        user: FollowedUserId,
+        patch: &UserOverrides,
+        who: &str,
+        now: Timestamp,
+    ) -> Result<UserOverrides, DbError> {
+        let before = self.stored_config().await?.overrides_of(user);
+        let after = UserOverrides {
+            guardrails: before.guardrails.with(&patch.guardrails),
+            sizing: before.sizing.with(&patch.sizing),
+        };
+        self.replace_overrides(user, &after, who, now).await?;
+        Ok(after)
+    }
+
+    /// Gives one user exactly these overrides; none takes all of theirs away.
+    pub async fn replace_overrides(
+        &self,
+        user: FollowedUserId,
+        overrides: &UserOverrides,
+        who: &str,
+        now: Timestamp,
+    ) -> Result<(), DbError> {
+        let before = self.stored_config().await?.overrides_of(user);
+        let mut tx = self.begin().await?;
+        put_owned(&mut tx, PUT_GUARDRAILS, Some(user), &json_text(&overrides.guardrails), now).await?;
+        put_owned(&mut tx, PUT_SIZING, Some(user), &json_text(&overrides.sizing), now).await?;
+        let audit = saved(format!("config:user:{user}"), json_text(&before), json_text(overrides), who);
+        audit::insert(&mut tx, &[audit], now).await?;
+        checkpoints::bump_revision(&mut tx, now).await?;
+        tx.commit().await
+    }
+
+    async fn stored_config(&self) -> Result<Stored, DbError> {
+        let guardrails: Vec<(i64, String)> = on!(db self, c => sqlx::query_as(GUARDRAILS).fetch_all(c).await)?;
+        let sizing: Vec<(i64, String)> = on!(db self, c => sqlx::query_as(SIZING).fetch_all(c).await)?;
+        let system: Option<String> = on!(db self, c => sqlx::query_scalar(SYSTEM).fetch_optional(c).await)?;
+        let mut stored = Stored::default();
+        for (owner, text) in guardrails {
+            let patch = Reading { table: "guardrail_config", id: owner }.json("config_json", &text)?;
+            stored.guardrails.insert(owner, patch);
+        }
+        for (owner, text) in sizing {
+            let patch = Reading { table: "copy_sizing_config", id: owner }.json("config_json", &text)?;
+            stored.sizing.insert(owner, patch);
+        }
+        if let Some(text) = system {
+            stored.system = Reading { table: "system_config", id: 1 }.json("config_json", &text)?;
+        }
+        Ok(stored)
+    }
+}
+
+impl Stored {
+    fn guardrails_of(&self, owner: i64) -> GuardrailPatch {
+        self.guardrails.get(&owner).copied().unwrap_or_default()
+    }
+
+    fn sizing_of(&self, owner: i64) -> SizingPatch {
+        self.sizing.get(&owner).copied().unwrap_or_default()
+    }
+
+    fn global(&self) -> StoredConfig {
+        StoredConfig {
+            guardrails: Guardrails::default().with(&self.guardrails_of(0)),
+            sizing: Sizing::default().with(&self.sizing_of(0)),
+            system: System::default().with(&self.system),
+        }
+    }
+
+    fn overrides_of(&self, user: FollowedUserId) -> UserOverrides {
+        UserOverrides { guardrails: self.guardrails_of(user.0), sizing: self.sizing_of(user.0) }
+    }
+
+    fn users(&self) -> BTreeMap<FollowedUserId, UserOverrides> {
+        let owners = self.guardrails.keys().chain(self.sizing.keys()).filter(|owner| **owner != 0);
+        owners
+            .map(|owner| (FollowedUserId(*owner), self.overrides_of(FollowedUserId(*owner))))
+            .filter(|(_, overrides)| !overrides.is_empty())
+            .collect()
+    }
+}
+
+async fn put_owned(
+    tx: &mut Tx,
+    statement: &'static str,
+    owner: Option<FollowedUserId>,
+    text: &str,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let scope = if owner.is_some() { "USER" } else { "GLOBAL" };
+    on!(tx tx, c => {
+        sqlx::query(statement)
+            .bind(scope)
+            .bind(owner.map(|user| user.0))
+            .bind(text)
+            .bind(now.millis())
+            .execute(c)
+            .await
+            .map(drop)
+    })?;
+    Ok(())
+}
+
+fn saved(subject: String, before: String, after: String, who: &str) -> Audit {
+    Audit {
+        who: who.to_owned(),
+        action: "save_config".to_owned(),
+        subject,
+        before_json: Some(before),
+        after_json: Some(after),
+    }
+}

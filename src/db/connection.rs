@@ -1,0 +1,314 @@
+//! One set of queries, two databases: connections, transactions and statement texts.
+//!
+//! Every statement is one text for both drivers; `on!` writes the same expression into an arm for each, and inference
+//! picks the driver. Statements that take many rows are a `Batch`: its text ends in as many placeholders as there are
+//! rows, in a few fixed sizes, so that each size is prepared once per connection.
+
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+
+use super::DbError;
+
+/// Runs one expression on whichever driver a `Db` or `Tx` holds; `$c` is what executes.
+/// On SQLite a `Db` reads from its read pool: a statement that writes belongs in a `Tx`.
+macro_rules! on {
+    (tx $tx:expr, $c:ident => $body:expr) => {
+        match $tx {
+            $crate::db::connection::Tx::Postgres(transaction) => {
+                let $c = &mut **transaction;
+                $body
+            }
+            $crate::db::connection::Tx::Sqlite(transaction) => {
+                let $c = &mut **transaction;
+                $body
+            }
+        }
+    };
+    (db $db:expr, $c:ident => $body:expr) => {
+        match $db {
+            $crate::db::Db::Postgres($c) => $body,
+            $crate::db::Db::Sqlite { read: $c, .. } => $body,
+        }
+    };
+}
+pub(crate) use on;
+
+/// Names statements, and lists them for the test that prepares each on both drivers.
+macro_rules! statements {
+    ($($(#[$doc:meta])* $name:ident = $text:expr;)*) => {
+        $($(#[$doc])* const $name: &str = $text;)*
+        pub(crate) const STATEMENTS: &[(&str, &str)] = &[$((stringify!($name), $name)),*];
+    };
+}
+pub(crate) use statements;
+
+/// Names batches, and lists them for the same test.
+macro_rules! batches {
+    ($($(#[$doc:meta])* $name:ident = $head:literal, $columns:literal, $tail:literal;)*) => {
+        $($(#[$doc])* static $name: $crate::db::connection::Batch =
+            $crate::db::connection::Batch::new($head, $columns, $tail);)*
+        pub(crate) static BATCHES: &[(&str, &$crate::db::connection::Batch)] = &[$((stringify!($name), &$name)),*];
+    };
+}
+pub(crate) use batches;
+
+/// The database of this process. Cheap to clone.
+#[derive(Debug, Clone)]
+pub enum Db {
+    Postgres(PgPool),
+    /// SQLite has one writer at a time whatever we do. With one write connection the waiting happens in our fair queue
+    /// and not in its busy loop; readers have their own and never wait.
+    Sqlite {
+        read: SqlitePool,
+        write: SqlitePool,
+    },
+}
+
+/// A transaction that may write. Dropped without `commit`, it leaves nothing.
+///
+/// While one is open, nothing may ask the same `Db` for a second one in the same task: on SQLite it would wait for itself.
+pub(crate) enum Tx {
+    Postgres(Transaction<'static, Postgres>),
+    Sqlite(Transaction<'static, Sqlite>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Driver {
+    Postgres,
+    Sqlite,
+}
+
+impl Db {
+    /// Connects to `sqlite:path` (made when missing) or `postgres://..`.
+    ///
+    /// # Errors
+    /// `Address` for anything else; `Folder`, `Unreachable`, `Statement` when the database does not open.
+    pub async fn connect(url: &str) -> Result<Self, DbError> {
+        let address = || DbError::Address { url: without_password(url) };
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            let options: PgConnectOptions = url.parse().map_err(|_| address())?;
+            let options = options.disable_statement_logging().statement_cache_capacity(STATEMENT_CACHE);
+            let pool = PgPoolOptions::new()
+                .max_connections(12)
+                .acquire_timeout(Duration::from_secs(30))
+                .test_before_acquire(false)
+                .connect_with(options)
+                .await?;
+            return Ok(Self::Postgres(pool));
+        }
+        if !url.starts_with("sqlite:") {
+            return Err(address());
+        }
+        let options: SqliteConnectOptions = url.parse().map_err(|_| address())?;
+        make_folder_of(options.get_filename())?;
+        Self::connect_sqlite(options).await
+    }
+
+    async fn connect_sqlite(options: SqliteConnectOptions) -> Result<Self, DbError> {
+        let options = options
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // FULL: a commit that was answered survives a power cut. This is a ledger.
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(10))
+            .foreign_keys(true)
+            // Otherwise `insert or replace` would pass by the append-only triggers.
+            .pragma("recursive_triggers", "on")
+            .pragma("temp_store", "memory")
+            .pragma("journal_size_limit", "67108864")
+            .statement_cache_capacity(STATEMENT_CACHE)
+            .disable_statement_logging();
+        // The writer goes first: it makes the file and its journal mode.
+        let write = SqlitePoolOptions::new()
+            .max_connections(1)
+            .min_connections(1)
+            .acquire_timeout(Duration::from_secs(30))
+            .test_before_acquire(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            // A checkpoint every 32 MB, not every 4: under load the same pages are copied back far less often.
+            .connect_with(options.clone().pragma("wal_autocheckpoint", "8000").pragma("cache_size", "-16000"))
+            .await?;
+        let read = SqlitePoolOptions::new()
+            .max_connections(4)
+            .acquire_timeout(Duration::from_secs(30))
+            .test_before_acquire(false)
+            .connect_with(options.pragma("query_only", "on").pragma("cache_size", "-4000"))
+            .await?;
+        Ok(Self::Sqlite { read, write })
+    }
+
+    /// Starts a transaction that may write. On SQLite it has the write lock from the start, so it cannot find out half
+    /// way that somebody else was faster.
+    pub(crate) async fn begin(&self) -> Result<Tx, DbError> {
+        Ok(match self {
+            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+            Self::Sqlite { write, .. } => Tx::Sqlite(write.begin_with("begin immediate").await?),
+        })
+    }
+
+    /// Waits for what is running and closes every connection.
+    pub async fn close(&self) {
+        match self {
+            Self::Postgres(pool) => pool.close().await,
+            Self::Sqlite { read, write } => {
+                read.close().await;
+                write.close().await;
+            }
+        }
+    }
+
+    /// Bytes on disk.
+    pub async fn size_bytes(&self) -> Result<i64, DbError> {
+        Ok(match self {
+            Self::Postgres(pool) => {
+                sqlx::query_scalar("select pg_database_size(current_database())").fetch_one(pool).await?
+            }
+            Self::Sqlite { read, .. } => {
+                sqlx::query_scalar("select page_count * page_size from pragma_page_count(), pragma_page_size()")
+                    .fetch_one(read)
+                    .await?
+            }
+        })
+    }
+
+    pub(crate) fn driver(&self) -> Driver {
+        match self {
+            Self::Postgres(_) => Driver::Postgres,
+            Self::Sqlite { .. } => Driver::Sqlite,
+        }
+    }
+}
+
+impl Tx {
+    pub(crate) async fn commit(self) -> Result<(), DbError> {
+        match self {
+            Self::Postgres(transaction) => transaction.commit().await?,
+            Self::Sqlite(transaction) => transaction.commit().await?,
+        }
+        Ok(())
+    }
+
+    pub(crate) fn driver(&self) -> Driver {
+        match self {
+            Self::Postgres(_) => Driver::Postgres,
+            Self::Sqlite(_) => Driver::Sqlite,
+        }
+    }
+}
+
+/// Every batch in every size, and the single statements, with room to spare.
+const STATEMENT_CACHE: usize = 512;
+/// Rows of one statement at most.
+const ROWS_MAX: usize = 64;
+const SIZES: usize = 7;
+
+/// A statement over many rows: `head (..), (..), .. tail`.
+///
+/// Sizes are powers of two: any number of rows takes few statements, and each text is prepared once. SQLite gets bare
+/// `?`, because it looks every named placeholder up in a list, which is quadratic in their number.
+pub(crate) struct Batch {
+    head: &'static str,
+    columns: usize,
+    tail: &'static str,
+    postgres: [OnceLock<String>; SIZES],
+    sqlite: [OnceLock<String>; SIZES],
+}
+
+impl Batch {
+    pub(crate) const fn new(head: &'static str, columns: usize, tail: &'static str) -> Self {
+        Self {
+            head,
+            columns,
+            tail,
+            postgres: [const { OnceLock::new() }; SIZES],
+            sqlite: [const { OnceLock::new() }; SIZES],
+        }
+    }
+
+    /// `rows` in slices whose lengths have a prepared text.
+    pub(crate) fn chunks<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {
+        let mut rest = rows;
+        std::iter::from_fn(move || {
+            let size = match rest.len() {
+                0 => return None,
+                len if len >= ROWS_MAX => ROWS_MAX,
+                len => 1 << len.ilog2(),
+            };
+            let (chunk, after) = rest.split_at(size);
+            rest = after;
+            Some(chunk)
+        })
+    }
+
+    /// The text for `rows` rows, which must be the length of a chunk.
+    pub(crate) fn text(&'static self, driver: Driver, rows: usize) -> &'static str {
+        assert!(rows.is_power_of_two() && rows <= ROWS_MAX, "rows come in chunks");
+        let size = rows.trailing_zeros() as usize;
+        match driver {
+            Driver::Postgres => self.postgres[size].get_or_init(|| self.write(rows, |n| format!("${n}"))),
+            Driver::Sqlite => self.sqlite[size].get_or_init(|| self.write(rows, |_| "?".to_owned())),
+        }
+    }
+
+    fn write(&self, rows: usize, placeholder: impl Fn(usize) -> String) -> String {
+        let row = |row: usize| {
+            let values: Vec<_> = (1..=self.columns).map(|column| placeholder(row * self.columns + column)).collect();
+            format!("({})", values.join(", "))
+        };
+        let rows: Vec<_> = (0..rows).map(row).collect();
+        format!("{}{}{}", self.head, rows.join(", "), self.tail)
+    }
+}
+
+fn make_folder_of(file: &Path) -> Result<(), DbError> {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => std::fs::create_dir_all(folder)
+            .map_err(|source| DbError::Folder { path: file.display().to_string(), source }),
+        _ => Ok(()),
+    }
+}
+
+/// The address as it may stand in an error: whatever stands between the scheme and the host is left out.
+fn without_password(url: &str) -> String {
+    match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme + 3 <= at => format!("{}***{}", &url[..scheme + 3], &url[at..]),
+        _ => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static PAIRS: Batch = Batch::new("insert into t (a, b) values ", 2, " on conflict do nothing");
+
+    #[test]
+    fn a_batch_is_one_text_in_two_spellings() {
+        assert_eq!(
+            PAIRS.text(Driver::Postgres, 2),
+            "insert into t (a, b) values ($1, $2), ($3, $4) on conflict do nothing"
+        );
+        assert_eq!(PAIRS.text(Driver::Sqlite, 1), "insert into t (a, b) values (?, ?) on conflict do nothing");
+    }
+
+    #[test]
+    fn rows_are_cut_into_few_fixed_sizes_and_none_is_lost() {
+        let rows: Vec<usize> = (0..205).collect();
+        let sizes: Vec<usize> = Batch::chunks(&rows).map(<[_]>::len).collect();
+        assert_eq!(sizes, [64, 64, 64, 8, 4, 1]);
+        assert_eq!(Batch::chunks(&rows).flatten().count(), 205);
+        assert_eq!(Batch::chunks(&rows[..0]).count(), 0);
+    }
+
+    #[test]
+    fn a_wrong_address_is_shown_without_its_password() {
+        assert_eq!(without_password("mysql://me:secret@host/db"), "mysql://***@host/db");
+        assert_eq!(without_password("nonsense"), "nonsense");
+    }
+}

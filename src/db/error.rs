@@ -1,0 +1,61 @@
+//! What can go wrong between us and the database.
+
+/// A failure of the database, or a stored value that cannot be.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    #[error("`{url}` is no database address: `sqlite:path/to/file.db` or `postgres://..`")]
+    Address { url: String },
+    #[error("the folder of the database file `{path}` could not be made")]
+    Folder { path: String, source: std::io::Error },
+    #[error("the database could not be reached")]
+    Unreachable(#[source] sqlx::Error),
+    /// Another writer had the lock for too long, or the database asks to try again.
+    #[error("the database is busy")]
+    Busy(#[source] sqlx::Error),
+    #[error("a statement failed")]
+    Statement(#[source] sqlx::Error),
+    #[error("the migrations could not be applied")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error("row `{id}` of {table} holds an impossible {column}: {problem}")]
+    Impossible { table: &'static str, id: String, column: &'static str, problem: String },
+}
+
+impl DbError {
+    /// Whether the same call may succeed later. Unique keys make repeating a write safe.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Busy(_))
+    }
+
+    pub(crate) fn impossible(
+        table: &'static str,
+        id: impl ToString,
+        column: &'static str,
+        problem: impl ToString,
+    ) -> Self {
+        Self::Impossible { table, id: id.to_string(), column, problem: problem.to_string() }
+    }
+}
+
+impl From<sqlx::Error> for DbError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => Self::Unreachable(error),
+            sqlx::Error::Database(cause) if cause.code().is_some_and(|code| asks_to_try_again(&code)) => {
+                Self::Busy(error)
+            }
+            _ => Self::Statement(error),
+        }
+    }
+}
+
+/// SQLite: busy and locked with their extended codes. PostgreSQL: serialisation failure, deadlock, lack of resources,
+/// shutting down.
+fn asks_to_try_again(code: &str) -> bool {
+    matches!(code, "5" | "6" | "261" | "517" | "773" | "262" | "40001" | "40P01" | "55P03")
+        || code.starts_with("53")
+        || code.starts_with("57P")
+}

@@ -1,0 +1,54 @@
+//! Brings a database to the newest schema.
+
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+
+use super::DbError;
+use super::connection::{Db, Driver, Tx};
+
+macro_rules! migrations {
+    ($($version:literal $name:literal),+ $(,)?) => {
+        /// (version, name, text for PostgreSQL, text for SQLite). Embedded, so that a binary is all it takes.
+        const MIGRATIONS: &[(i64, &str, &str, &str)] = &[$((
+            $version,
+            $name,
+            include_str!(concat!("../../migrations/postgres/", $name, ".sql")),
+            include_str!(concat!("../../migrations/sqlite/", $name, ".sql")),
+        )),+];
+    };
+}
+migrations! {
+    1 "0001_users_and_config",
+    2 "0002_markets",
+    3 "0003_events",
+    4 "0004_groups_and_attempts",
+    5 "0005_ledger",
+    6 "0006_jobs",
+    7 "0007_append_only",
+}
+
+impl Db {
+    /// Applies what is missing, under a lock: two processes that start together do not both try.
+    pub async fn migrate(&self) -> Result<(), DbError> {
+        match self {
+            // The migrator takes an advisory lock of its own.
+            Self::Postgres(pool) => migrator(Driver::Postgres).run(pool).await?,
+            Self::Sqlite { .. } => {
+                let mut tx = self.begin().await?;
+                if let Tx::Sqlite(transaction) = &mut tx {
+                    migrator(Driver::Sqlite).run(&mut **transaction).await?;
+                }
+                tx.commit().await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn migrator(driver: Driver) -> Migrator {
+    let migrations = MIGRATIONS.iter().map(|&(version, name, postgres, sqlite)| {
+        let text = if driver == Driver::Postgres { postgres } else { sqlite };
+        Migration::new(version, name.into(), MigrationType::Simple, text.into_sql_str(), false)
+    });
+    Migrator::with_migrations(migrations.collect())
+}

@@ -1,0 +1,51 @@
+//! All SQL of facts: what was seen, what was decided, what it did to whose money. Rows live and die here.
+//!
+//! Methods on `Db`, named for the fact. One method, one transaction.
+
+mod audit;
+mod checkpoints;
+mod config;
+pub(crate) mod connection;
+mod error;
+mod event_rows;
+mod events;
+
+mod migrate;
+mod rows;
+mod users;
+
+pub use audit::{Audit, AuditRow};
+pub use config::Directory;
+pub use connection::Db;
+pub use error::DbError;
+
+pub use events::{ChainTrade, DeadRow, PollOutcome, PollWrite};
+pub use users::FollowedUser;
+
+/// What became of an insert: a new row, or one that was there already. The caller must look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Inserted<T> {
+    New(T),
+    Known,
+}
+
+/// Every statement there is, named, as `driver` gets it: for the test that prepares each on both.
+pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
+    let modules = [
+        ("audit", audit::STATEMENTS, audit::BATCHES),
+        ("checkpoints", checkpoints::STATEMENTS, checkpoints::BATCHES),
+        ("config", config::STATEMENTS, &[]),
+        ("events", events::STATEMENTS, events::BATCHES),
+        ("jobs", crate::queue::STATEMENTS, crate::queue::BATCHES),
+        ("users", users::STATEMENTS, users::BATCHES),
+    ];
+    let mut all = Vec::new();
+    for (module, statements, batches) in modules {
+        all.extend(statements.iter().map(|(name, text)| (format!("{module}.{name}"), *text)));
+        for (name, batch) in batches {
+            all.extend([1, 64].map(|rows| (format!("{module}.{name} of {rows}"), batch.text(db.driver(), rows))));
+        }
+    }
+    all
+}

@@ -1,0 +1,214 @@
+//! Followed users and their wallets. Every change is audited and raises the config revision.
+
+use std::collections::BTreeMap;
+
+use super::audit::{self, Audit};
+use super::checkpoints;
+use super::connection::{Batch, Db, Tx, batches, on, statements};
+use super::rows::{Reading, json_text};
+use super::{DbError, Inserted};
+use crate::domain::ids::{FollowedUserId, Wallet};
+use crate::domain::units::Timestamp;
+
+/// A trader we follow, or followed: disabling keeps everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FollowedUser {
+    pub id: FollowedUserId,
+    /// What we call them. Hostile text.
+    pub label: String,
+    pub profile_wallet: Wallet,
+    pub enabled: bool,
+    pub created_at: Timestamp,
+    /// Proxy wallets seen in their rows, in the order they were first seen.
+    pub wallets: Vec<Wallet>,
+}
+
+statements! {
+    LIST = "select id, label, profile_wallet, enabled, created_at from followed_user order by id";
+    LIST_WALLETS = "select followed_user_id, wallet from followed_user_proxy_wallet order by id";
+    FIND_BY_WALLET = "select id, label, profile_wallet, enabled, created_at from followed_user
+        where profile_wallet = $1
+            or id in (select followed_user_id from followed_user_proxy_wallet where wallet = $1)
+        order by id limit 1";
+    FIND = "select id, label, profile_wallet, enabled, created_at from followed_user where id = $1";
+    INSERT = "insert into followed_user (label, profile_wallet, enabled, created_at) values ($1, $2, true, $3)
+        on conflict (profile_wallet) do nothing returning id";
+    SET_ENABLED = "update followed_user set enabled = $2 where id = $1 and enabled <> $2";
+    SET_LABEL = "update followed_user set label = $2 where id = $1 and label <> $2";
+}
+
+batches! {
+    INSERT_WALLETS = "insert into followed_user_proxy_wallet (followed_user_id, wallet) values ", 2,
+        " on conflict (wallet) do nothing";
+}
+
+#[derive(sqlx_macros::FromRow)]
+struct Row {
+    id: i64,
+    label: String,
+    profile_wallet: String,
+    enabled: bool,
+    created_at: i64,
+}
+
+impl Db {
+    /// Everybody, the disabled too, in the order they were added.
+    pub async fn followed_users(&self) -> Result<Vec<FollowedUser>, DbError> {
+        let rows: Vec<Row> = on!(db self, c => sqlx::query_as(LIST).fetch_all(c).await)?;
+        let wallets: Vec<(i64, String)> = on!(db self, c => sqlx::query_as(LIST_WALLETS).fetch_all(c).await)?;
+        let mut of_user: BTreeMap<i64, Vec<Wallet>> = BTreeMap::new();
+        for (user, wallet) in wallets {
+            let wallet = Reading { table: "followed_user_proxy_wallet", id: user }.wallet("wallet", &wallet)?;
+            of_user.entry(user).or_default().push(wallet);
+        }
+        rows.into_iter()
+            .map(|row| {
+                let wallets = of_user.remove(&row.id).unwrap_or_default();
+                row.into_user(wallets)
+            })
+            .collect()
+    }
+
+    /// Whose profile or proxy wallet this is.
+    pub async fn followed_user_by_wallet(&self, wallet: &Wallet) -> Result<Option<FollowedUser>, DbError> {
+        let row: Option<(i64, String, String, bool, i64)> =
+            on!(db self, c => sqlx::query_as(FIND_BY_WALLET).bind(wallet.as_str()).fetch_optional(c).await)?;
+        let Some((id, ..)) = row else { return Ok(None) };
+        Ok(self.followed_users().await?.into_iter().find(|user| user.id.0 == id))
+    }
+
+    /// Starts following `wallet`; one that was followed before and disabled is enabled again, and is `Known`.
+    pub async fn follow(
+        &self,
+        label: &str,
+        wallet: &Wallet,
+        who: &str,
+        now: Timestamp,
+    ) -> Result<Inserted<FollowedUserId>, DbError> {
+        let mut tx = self.begin().await?;
+        let new: Option<i64> = on!(tx &mut tx, c => {
+            sqlx::query_scalar(INSERT).bind(label).bind(wallet.as_str()).bind(now.millis()).fetch_optional(c).await
+        })?;
+        let Some(id) = new else {
+            let known: Option<Row> = on!(tx &mut tx, c => {
+                sqlx::query_as(FIND_BY_WALLET).bind(wallet.as_str()).fetch_optional(c).await
+            })?;
+            if let Some(row) = known {
+                let user = FollowedUserId(row.id);
+                change(&mut tx, Change { user, who, now, sql: SET_ENABLED, value: Value::Enabled(true) }).await?;
+            }
+            tx.commit().await?;
+            return Ok(Inserted::Known);
+        };
+        let audit = Audit {
+            who: who.to_owned(),
+            action: "follow".to_owned(),
+            subject: format!("user:{id}"),
+            before_json: None,
+            after_json: Some(json_text(&serde_json::json!({"label": label, "profile_wallet": wallet.as_str()}))),
+        };
+        audit::insert(&mut tx, &[audit], now).await?;
+        checkpoints::bump_revision(&mut tx, now).await?;
+        tx.commit().await?;
+        Ok(Inserted::New(FollowedUserId(id)))
+    }
+
+    /// False when nobody has that id.
+    pub async fn set_enabled(
+        &self,
+        user: FollowedUserId,
+        enabled: bool,
+        who: &str,
+        now: Timestamp,
+    ) -> Result<bool, DbError> {
+        self.change_user(Change { user, who, now, sql: SET_ENABLED, value: Value::Enabled(enabled) }).await
+    }
+
+    /// False when nobody has that id.
+    pub async fn rename(&self, user: FollowedUserId, label: &str, who: &str, now: Timestamp) -> Result<bool, DbError> {
+        self.change_user(Change { user, who, now, sql: SET_LABEL, value: Value::Label(label) }).await
+    }
+
+    async fn change_user(&self, wanted: Change<'_>) -> Result<bool, DbError> {
+        let mut tx = self.begin().await?;
+        let found = change(&mut tx, wanted).await?;
+        tx.commit().await?;
+        Ok(found)
+    }
+}
+
+/// Adds wallets first seen in rows of `user`. A wallet that somebody else has stays theirs.
+pub(crate) async fn insert_wallets(tx: &mut Tx, user: FollowedUserId, wallets: &[Wallet]) -> Result<(), DbError> {
+    for chunk in Batch::chunks(wallets) {
+        let text = INSERT_WALLETS.text(tx.driver(), chunk.len());
+        on!(tx &mut *tx, c => {
+            let mut query = sqlx::query(text);
+            for wallet in chunk {
+                query = query.bind(user.0).bind(wallet.as_str());
+            }
+            query.execute(c).await.map(drop)
+        })?;
+    }
+    Ok(())
+}
+
+struct Change<'a> {
+    user: FollowedUserId,
+    who: &'a str,
+    now: Timestamp,
+    sql: &'static str,
+    value: Value<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Value<'a> {
+    Enabled(bool),
+    Label(&'a str),
+}
+
+/// Writes one field with its audit; a value that was there already is no change and leaves no trace.
+async fn change(tx: &mut Tx, Change { user, who, now, sql, value }: Change<'_>) -> Result<bool, DbError> {
+    let row: Option<Row> = on!(tx &mut *tx, c => sqlx::query_as(FIND).bind(user.0).fetch_optional(c).await)?;
+    let Some(row) = row else { return Ok(false) };
+    let changed = on!(tx &mut *tx, c => {
+        let query = sqlx::query(sql).bind(user.0);
+        match value {
+            Value::Enabled(enabled) => query.bind(enabled),
+            Value::Label(label) => query.bind(label),
+        }
+        .execute(c)
+        .await
+        .map(|done| done.rows_affected())
+    })?;
+    if changed == 0 {
+        return Ok(true);
+    }
+    let (action, before, after) = match value {
+        Value::Enabled(enabled) => ("set_enabled", json_text(&row.enabled), json_text(&enabled)),
+        Value::Label(label) => ("rename", json_text(&row.label), json_text(&label)),
+    };
+    let audit = Audit {
+        who: who.to_owned(),
+        action: action.to_owned(),
+        subject: format!("user:{user}"),
+        before_json: Some(before),
+        after_json: Some(after),
+    };
+    audit::insert(tx, &[audit], now).await?;
+    checkpoints::bump_revision(tx, now).await?;
+    Ok(true)
+}
+
+impl Row {
+    fn into_user(self, wallets: Vec<Wallet>) -> Result<FollowedUser, DbError> {
+        let reading = Reading { table: "followed_user", id: self.id };
+        Ok(FollowedUser {
+            id: FollowedUserId(self.id),
+            profile_wallet: reading.wallet("profile_wallet", &self.profile_wallet)?,
+            label: self.label,
+            enabled: self.enabled,
+            created_at: Timestamp::from_millis(self.created_at),
+            wallets,
+        })
+    }
+}

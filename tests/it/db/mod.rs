@@ -1,0 +1,5 @@
+//! The same tests on SQLite and on PostgreSQL, always both.
+
+mod events;
+mod harness;
+mod schema;
