@@ -1,4 +1,5 @@
 //! The shell: each actor owns one trade, loads its truth on start and says facts to recipients it does not know.
 
 pub mod live_hub;
+pub mod root;
 pub mod supervise;
