@@ -59,6 +59,7 @@ statements! {
     RENEW = "update job set leased_until = $3 where id = $1 and attempts = $2";
     BURY = "insert into dead_letter (queue, key, followed_user_id, payload, error, created_at)
         select queue, key, followed_user_id, payload, $3, $4 from job where id = $1 and attempts = $2";
+    RELEASE = "update job set leased_until = null where queue = $1 and leased_until is not null";
     RELEASE_ALL = "update job set leased_until = null where leased_until is not null";
     NEXT_DUE = "select coalesce(leased_until, due) from job where queue = $1
         order by coalesce(leased_until, due), id limit 1";
@@ -185,6 +186,16 @@ pub async fn renew(db: &Db, fence: JobFence, until: Timestamp) -> Result<bool, D
 pub async fn release_all(db: &Db) -> Result<u64, DbError> {
     let mut tx = db.begin().await?;
     let released = on!(tx &mut tx, c => sqlx::query(RELEASE_ALL).execute(c).await.map(|done| done.rows_affected()))?;
+    tx.commit().await?;
+    Ok(released)
+}
+
+/// Ends every lease of one queue: the actor that held them has lost its memory of them.
+pub async fn release(db: &Db, queue: Queue) -> Result<u64, DbError> {
+    let mut tx = db.begin().await?;
+    let released = on!(tx &mut tx, c => {
+        sqlx::query(RELEASE).bind(queue.as_str()).execute(c).await.map(|done| done.rows_affected())
+    })?;
     tx.commit().await?;
     Ok(released)
 }
