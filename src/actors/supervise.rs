@@ -22,6 +22,7 @@ use std::{
 use actix::{
     Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, MessageResponse, Recipient, Supervised,
     dev::{ContextFut, ToEnvelope, channel},
+    fut,
 };
 use futures_util::FutureExt;
 use rand::Rng;
@@ -33,6 +34,7 @@ use tokio::{
 use crate::{
     clock::Clock,
     domain::{ids::FollowedUserId, units::Timestamp},
+    queue::{Queue, in_process::Bell},
 };
 
 /// More restarts than this within `BUDGET_WINDOW_MS` are a burst: trying again here has no sense.
@@ -258,6 +260,23 @@ where
         let result = caught(work).await;
         actor.do_send(answer(result));
     })
+}
+
+/// Sends the actor `look` whenever the queue's bell rings, and every `sweep` in case a ring was lost.
+pub fn look_at<A, M>(ctx: &mut Context<A>, bell: &Bell, queue: Queue, sweep: Duration, look: fn() -> M)
+where
+    A: Actor<Context = Context<A>> + Handler<M>,
+    M: Message<Result = ()> + Send + 'static,
+{
+    let (actor, mut rings) = (ctx.address(), bell.listen(queue));
+    // Part of the context, so that it ends with this life of the actor.
+    ctx.spawn(fut::wrap_future(async move {
+        loop {
+            // A sweep that finds nothing and a ring mean the same.
+            let _ = tokio::time::timeout(sweep, rings.heard()).await;
+            actor.do_send(look());
+        }
+    }));
 }
 
 /// Runs `work` and turns its panic into an error.
