@@ -1,0 +1,234 @@
+//! One request through the gate, and again when it makes sense: the only place that touches HTTP.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use awc::error::{PayloadError, SendRequestError};
+use awc::http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use bytes::Bytes;
+use serde::Deserialize;
+
+use super::backoff;
+use super::breaker::Failure;
+use super::endpoint::{Endpoint, Priority, Upstream};
+use super::error::PolymarketError;
+use super::gate::{Gate, GateObserved};
+use super::settings::PolymarketSettings;
+use super::traffic::Ending;
+use crate::clock::Clock;
+use crate::domain::units::Timestamp;
+
+/// A client of Polymarket's public, keyless routes. Cheap to clone, bound to its thread.
+#[derive(Clone)]
+pub struct Polymarket(Rc<Inner>);
+
+struct Inner {
+    settings: PolymarketSettings,
+    http: awc::Client,
+    gate: Gate,
+    clock: Clock,
+}
+
+/// One question: where, how urgently, and with which body.
+pub(super) struct Call {
+    pub endpoint: Endpoint,
+    pub priority: Priority,
+    /// From the slash after the host, query included.
+    pub path: String,
+    /// Makes it a POST of JSON.
+    pub body: Option<String>,
+}
+
+impl Call {
+    pub(super) fn get(endpoint: Endpoint, priority: Priority, path: String) -> Self {
+        Self { endpoint, priority, path, body: None }
+    }
+}
+
+impl Polymarket {
+    /// A client with a gate of its own.
+    pub fn new(settings: PolymarketSettings, clock: Clock) -> Self {
+        let gate = Gate::new(&settings.limits, clock);
+        Self::behind(gate, settings, clock)
+    }
+
+    /// A client for another thread that shares limits and breakers with the first.
+    pub fn behind(gate: Gate, settings: PolymarketSettings, clock: Clock) -> Self {
+        let http = awc::Client::builder()
+            .timeout(settings.limits.request_timeout)
+            .add_default_header((ACCEPT, "application/json"))
+            .add_default_header(("User-Agent", concat!("polymarketspy/", env!("CARGO_PKG_VERSION"))))
+            .finish();
+        Self(Rc::new(Inner { settings, http, gate, clock }))
+    }
+
+    pub fn gate(&self) -> &Gate {
+        &self.0.gate
+    }
+
+    pub fn observe(&self) -> GateObserved {
+        self.0.gate.observe()
+    }
+
+    pub(super) fn page_rows(&self) -> u32 {
+        self.0.settings.limits.page_rows
+    }
+
+    /// Asks, reads the answer with `read`, and asks again after transient failures while the call's budget lasts.
+    ///
+    /// An answer that `read` refuses counts as a failure of the upstream, like an error status.
+    pub(super) async fn ask<T>(
+        &self,
+        call: Call,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<T, PolymarketError> {
+        let limits = &self.0.settings.limits;
+        let budget = match call.priority {
+            Priority::Interactive => limits.interactive_budget,
+            Priority::Bulk => limits.bulk_budget,
+        };
+        let deadline = later(self.0.clock.now(), budget);
+        let mut failures = 0;
+        loop {
+            let error = match self.attempt(&call, deadline, &read).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            failures += 1;
+            let backoff = backoff::delay(limits.backoff_base, limits.backoff_max, failures - 1, rand::random());
+            let wait = error.retry_after().unwrap_or_default().max(backoff);
+            let too_late = later(self.0.clock.now(), wait) >= deadline;
+            if !error.is_transient() || failures >= limits.tries || too_late {
+                return Err(error);
+            }
+            tracing::debug!(endpoint = %call.endpoint, %error, wait_ms = wait.as_millis(), "asking again");
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn attempt<T>(
+        &self,
+        call: &Call,
+        deadline: Timestamp,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<T, PolymarketError> {
+        let pass = self.0.gate.enter(call.endpoint.upstream(), call.priority, deadline).await?;
+        let answer = self.send(call, deadline).await.and_then(|body| {
+            let malformed = |reason| PolymarketError::Malformed { endpoint: call.endpoint, reason };
+            let text = std::str::from_utf8(&body).map_err(|error| malformed(error.to_string()))?;
+            read(text).map_err(|reason| malformed(excerpt(&reason, text)))
+        });
+        match &answer {
+            Ok(_) => self.0.gate.count(call.endpoint, Ending::Answered),
+            Err(PolymarketError::RateLimited { .. }) => self.0.gate.count(call.endpoint, Ending::RateLimited),
+            Err(_) => self.0.gate.count(call.endpoint, Ending::Failed),
+        }
+        match &answer {
+            Err(PolymarketError::RateLimited { retry_after, .. }) => pass.failed(Failure::RateLimited(*retry_after)),
+            Err(PolymarketError::Unavailable { retry_after, .. }) => pass.failed(Failure::Broken(*retry_after)),
+            Err(error) if error.is_transient() => pass.failed(Failure::Broken(None)),
+            // A refusal is a healthy answer to a wrong question.
+            Ok(_) | Err(_) => pass.succeeded(),
+        }
+        answer
+    }
+
+    /// One request, from the connection to the last byte, within the request's timeout and the call's deadline.
+    async fn send(&self, call: &Call, deadline: Timestamp) -> Result<Bytes, PolymarketError> {
+        let left = deadline.millis_since(self.0.clock.now()).max(1).unsigned_abs();
+        let after = self.0.settings.limits.request_timeout.min(Duration::from_millis(left));
+        match tokio::time::timeout(after, self.exchange(call)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(PolymarketError::TimedOut { endpoint: call.endpoint, after }),
+        }
+    }
+
+    async fn exchange(&self, call: &Call) -> Result<Bytes, PolymarketError> {
+        let endpoint = call.endpoint;
+        let url = format!("{}{}", self.base(endpoint.upstream()), call.path);
+        let sent = match &call.body {
+            None => self.0.http.get(url).send(),
+            Some(body) => {
+                self.0.http.post(url).insert_header((CONTENT_TYPE, "application/json")).send_body(body.clone())
+            }
+        };
+        let mut response = sent.await.map_err(|error| self.unreachable(endpoint, &error))?;
+        let status = response.status().as_u16();
+        let retry_after = response
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|header| header.to_str().ok())
+            .and_then(|header| backoff::retry_after(header, self.0.clock.now()));
+        let limit = self.0.settings.limits.body_limit;
+        let body = response.body().limit(limit).await;
+        if response.status().is_success() {
+            return body.map_err(|error| match error {
+                PayloadError::Overflow => PolymarketError::TooLarge { endpoint, limit },
+                error => PolymarketError::Malformed { endpoint, reason: error.to_string() },
+            });
+        }
+        // The body of an error only explains: HTML, empty or cut, the status speaks for itself.
+        let said = error_text(&body.unwrap_or_default());
+        Err(match status {
+            429 => PolymarketError::RateLimited { endpoint, retry_after },
+            408 | 425 | 500.. => PolymarketError::Unavailable { endpoint, status, retry_after, said },
+            _ => PolymarketError::Refused { endpoint, status, said },
+        })
+    }
+
+    fn unreachable(&self, endpoint: Endpoint, error: &SendRequestError) -> PolymarketError {
+        match error {
+            SendRequestError::Timeout => {
+                PolymarketError::TimedOut { endpoint, after: self.0.settings.limits.request_timeout }
+            }
+            error => PolymarketError::Unreachable { endpoint, reason: error.to_string() },
+        }
+    }
+
+    fn base(&self, upstream: Upstream) -> &str {
+        match upstream {
+            Upstream::DataApi => &self.0.settings.data_api_base,
+            Upstream::Clob => &self.0.settings.clob_base,
+            Upstream::Gamma => &self.0.settings.gamma_base,
+        }
+    }
+
+    pub(super) fn clock(&self) -> Clock {
+        self.0.clock
+    }
+}
+
+fn later(now: Timestamp, by: Duration) -> Timestamp {
+    now.plus_millis(i64::try_from(by.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// The `error` of a JSON error body, or the beginning of whatever else came.
+fn error_text(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct ErrorBody {
+        error: String,
+    }
+    let text = match serde_json::from_slice::<ErrorBody>(body) {
+        Ok(body) => body.error,
+        Err(_) => String::from_utf8_lossy(body).trim().to_owned(),
+    };
+    text.chars().take(200).collect()
+}
+
+fn excerpt(reason: &str, text: &str) -> String {
+    let beginning: String = text.trim().chars().take(80).collect();
+    format!("{reason} in `{beginning}`")
+}
+
+/// Text made safe inside a query.
+pub(super) fn query_text(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}

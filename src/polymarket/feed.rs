@@ -1,0 +1,85 @@
+//! Asking for what a wallet did: pages of `/v2/activity`, and whole windows of time.
+
+use std::collections::BTreeSet;
+
+use super::activity::{ActivityPage, BadRow, WireRow, parse_page};
+use super::client::{Call, Polymarket, query_text};
+use super::draft::Window;
+use super::endpoint::{Endpoint, Priority};
+use super::error::PolymarketError;
+use crate::domain::ids::Wallet;
+use crate::domain::units::Timestamp;
+
+/// Pages after which a walk is taken for endless: two million rows.
+const PAGES_MAX: usize = 4_000;
+
+/// Which rows: whole seconds, both ends included.
+#[derive(Debug, Clone, Copy)]
+pub struct ActivityQuery<'a> {
+    pub user: &'a Wallet,
+    pub start: Timestamp,
+    pub end: Timestamp,
+    /// Where the last page ended. A cursor does not hold the filters: they must be the same on every page.
+    pub cursor: Option<&'a str>,
+}
+
+impl Polymarket {
+    /// One page, oldest row first, exactly as asked. The CDN answers a repeated URL from its cache for some seconds.
+    pub async fn activity_page(
+        &self,
+        query: ActivityQuery<'_>,
+        priority: Priority,
+    ) -> Result<ActivityPage, PolymarketError> {
+        let mut path = format!(
+            "/v2/activity?user={}&limit={}&start={}&end={}&sort_by=TIMESTAMP&sort_direction=ASC\
+             &exclude_deposits_withdrawals=false",
+            query.user,
+            self.page_rows(),
+            // Zero would mean three years back.
+            query.start.seconds().max(1),
+            query.end.seconds(),
+        );
+        if let Some(cursor) = query.cursor {
+            path.push_str("&cursor=");
+            path.push_str(&query_text(cursor));
+        }
+        self.ask(Call::get(Endpoint::Activity, priority, path), parse_page).await
+    }
+
+    /// Everything `user` did from `start` to `end`, whole seconds, both included; an `end` of now or later is open,
+    /// because block times may be ahead of our clock.
+    ///
+    /// All pages are read before ordinals are given out, and no two windows share a URL.
+    ///
+    /// # Errors
+    /// Of any page: half a window would give wrong ordinals.
+    pub async fn activity_window(
+        &self,
+        user: &Wallet,
+        start: Timestamp,
+        end: Timestamp,
+    ) -> Result<Window, PolymarketError> {
+        let open = end >= self.clock().now();
+        let fresh_end = self.gate().fresh_end(end);
+        let asked_end = Timestamp::from_seconds(fresh_end).unwrap_or(end);
+        let mut rows = Vec::new();
+        let mut cursors = BTreeSet::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let query = ActivityQuery { user, start, end: asked_end, cursor: cursor.as_deref() };
+            let page = self.activity_page(query, Priority::Bulk).await?;
+            let within = |row: &Result<WireRow, BadRow>| match row {
+                Ok(row) => open || row.time.seconds() <= end.seconds(),
+                Err(_) => true,
+            };
+            rows.extend(page.rows.into_iter().filter(within));
+            let Some(next) = page.next_cursor else {
+                return Ok(Window::of(rows, user));
+            };
+            if cursors.len() >= PAGES_MAX || !cursors.insert(next.clone()) {
+                return Err(PolymarketError::EndlessPages { endpoint: Endpoint::Activity });
+            }
+            cursor = Some(next);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! A market as Gamma describes it. Fields are left out when empty, arrays hide in strings, ids depend on the version.
+
+use rust_decimal::{Decimal, prelude::ToPrimitive};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::number;
+use crate::domain::ids::{AssetId, MarketId};
+use crate::domain::market::{FeeSchedule, Market, OutcomeAsset};
+use crate::domain::units::{PriceMicros, ShareMicros, Timestamp, micros_half_up};
+
+/// A market's facts, and whether Gamma left a hole that the CLOB can fill.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GammaMarket {
+    pub market: Market,
+    /// Fees are on but their schedule is not there.
+    pub lacks_fee: bool,
+}
+
+/// Reads the answer of `/markets`: the market of this condition, if it is among them.
+///
+/// Gamma has ignored filters it did not know before, so the id is compared and never assumed.
+pub fn parse_markets(text: &str, wanted: &MarketId) -> Result<Option<GammaMarket>, String> {
+    let markets: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let mut found = markets.into_iter().filter_map(|raw| parse_market(raw.get()).ok());
+    Ok(found.find(|found| found.market.id == *wanted))
+}
+
+/// Reads one market.
+///
+/// # Errors
+/// The reason, when it is no market or has no condition. Facts that cannot be read count as unknown.
+pub fn parse_market(text: &str) -> Result<GammaMarket, String> {
+    let raw: RawMarket = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let id = MarketId::parse(raw.condition_id).map_err(|error| error.to_string())?;
+    let fee = raw.fee();
+    let market = Market {
+        close_time: raw.end_date.as_deref().and_then(|text| Timestamp::parse_iso(text).ok()),
+        active: raw.active.unwrap_or(true) && !raw.closed.unwrap_or(false),
+        neg_risk: raw.neg_risk.unwrap_or(false),
+        fee: fee.unwrap_or_default(),
+        tick: figure(raw.order_price_min_tick_size).and_then(|tick| PriceMicros::from_decimal(tick).ok()),
+        min_shares: figure(raw.order_min_size).and_then(|size| ShareMicros::from_decimal(size).ok()),
+        outcomes: raw.outcome_assets(),
+        question: raw.question.unwrap_or_default(),
+        slug: raw.slug.unwrap_or_default(),
+        ..Market::unknown(id)
+    };
+    Ok(GammaMarket { market, lacks_fee: fee.is_none() })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawMarket<'a> {
+    condition_id: &'a str,
+    #[serde(default)]
+    question: Option<String>,
+    #[serde(default)]
+    slug: Option<String>,
+    #[serde(default)]
+    version: Option<String>,
+    #[serde(borrow, default)]
+    outcomes: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    clob_token_ids: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    position_ids: Option<&'a RawValue>,
+    #[serde(default)]
+    end_date: Option<String>,
+    #[serde(default)]
+    active: Option<bool>,
+    #[serde(default)]
+    closed: Option<bool>,
+    #[serde(default)]
+    neg_risk: Option<bool>,
+    #[serde(borrow, default)]
+    order_price_min_tick_size: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    order_min_size: Option<&'a RawValue>,
+    #[serde(default)]
+    fees_enabled: Option<bool>,
+    #[serde(borrow, default)]
+    fee_schedule: Option<RawSchedule<'a>>,
+}
+
+#[derive(Deserialize)]
+struct RawSchedule<'a> {
+    #[serde(borrow, default)]
+    rate: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    exponent: Option<&'a RawValue>,
+}
+
+impl RawMarket<'_> {
+    /// The version decides where the ids are, not which field is there: old markets used as legs carry both.
+    fn outcome_assets(&self) -> Vec<OutcomeAsset> {
+        let ids = if self.version.as_deref() == Some("v2") { self.position_ids } else { self.clob_token_ids };
+        let labels = texts(self.outcomes).unwrap_or_default();
+        let assets: Option<Vec<AssetId>> =
+            texts(ids).and_then(|ids| ids.iter().map(|id| AssetId::parse(id).ok()).collect());
+        let outcome = |(index, asset): (i64, AssetId)| OutcomeAsset {
+            asset,
+            outcome: usize::try_from(index).ok().and_then(|at| labels.get(at)).cloned().unwrap_or_default(),
+            index,
+            payout: None,
+        };
+        // One id that is none makes the whole set unknown: a wrong index would be worse than none.
+        (0..).zip(assets.unwrap_or_default()).map(outcome).collect()
+    }
+
+    /// `None` when fees are on and nothing says how high.
+    fn fee(&self) -> Option<FeeSchedule> {
+        if self.fees_enabled == Some(false) {
+            return Some(FeeSchedule::default());
+        }
+        match &self.fee_schedule {
+            Some(schedule) => fee_schedule(schedule.rate, schedule.exponent),
+            None => (self.fees_enabled != Some(true)).then(FeeSchedule::default),
+        }
+    }
+}
+
+/// A schedule's rate and exponent; an exponent that is left out is one.
+pub(super) fn fee_schedule(rate: Option<&RawValue>, exponent: Option<&RawValue>) -> Option<FeeSchedule> {
+    let rate = figure(rate).filter(|rate| (Decimal::ZERO..=Decimal::ONE).contains(rate))?;
+    let exponent = figure(exponent).unwrap_or(Decimal::ONE);
+    let whole = exponent.to_u32().filter(|whole| Decimal::from(*whole) == exponent)?;
+    Some(FeeSchedule { rate_micros: micros_half_up(rate).ok()?, exponent: whole })
+}
+
+pub(super) fn figure(raw: Option<&RawValue>) -> Option<Decimal> {
+    raw.and_then(|raw| number::decimal_of(raw).ok().flatten())
+}
+
+/// A list of texts, given as an array or as a string that holds one.
+fn texts(raw: Option<&RawValue>) -> Option<Vec<String>> {
+    let raw = raw?.get();
+    match serde_json::from_str::<String>(raw) {
+        Ok(inner) => serde_json::from_str(&inner).ok(),
+        Err(_) => serde_json::from_str(raw).ok(),
+    }
+}

@@ -1,0 +1,119 @@
+//! What a wallet holds, from `/v2/positions`: the truth behind rows that do not say which assets moved.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::activity::Pagination;
+use super::client::{Call, Polymarket, query_text};
+use super::endpoint::{Endpoint, Priority};
+use super::error::PolymarketError;
+use super::number;
+use crate::domain::ids::{AssetId, MarketId, Wallet};
+use crate::domain::units::ShareMicros;
+
+/// The API takes no more conditions in one request.
+const CONDITIONS_MAX: usize = 20;
+const PAGES_MAX: usize = 200;
+
+/// A holding of now; the API rounds it to 4 decimals.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    pub market: MarketId,
+    pub asset: AssetId,
+    pub outcome_index: Option<i64>,
+    pub shares: ShareMicros,
+}
+
+#[derive(Debug, Clone)]
+pub struct PositionsPage {
+    pub positions: Vec<Position>,
+    pub next_cursor: Option<String>,
+}
+
+impl Polymarket {
+    /// What `user` holds in `markets`, dust included. An asset that is not listed is not held.
+    ///
+    /// # Errors
+    /// Of any page or row: a position that was overlooked would look like one that is gone.
+    pub async fn positions(&self, user: &Wallet, markets: &[MarketId]) -> Result<Vec<Position>, PolymarketError> {
+        let mut positions = Vec::new();
+        for conditions in markets.chunks(CONDITIONS_MAX) {
+            self.add_positions(user, conditions, &mut positions).await?;
+        }
+        Ok(positions)
+    }
+
+    async fn add_positions(
+        &self,
+        user: &Wallet,
+        conditions: &[MarketId],
+        positions: &mut Vec<Position>,
+    ) -> Result<(), PolymarketError> {
+        let conditions: Vec<&str> = conditions.iter().map(MarketId::as_str).collect();
+        // The end is there to make the URL a new one: the CDN answers a known one from its cache.
+        let end = self.gate().fresh_end(self.clock().now());
+        let filters = format!(
+            "/v2/positions?user={user}&condition={}&status=OPEN&filter_type=TOKENS&filter_amount=0&limit={}&end={end}",
+            conditions.join(","),
+            self.page_rows(),
+        );
+        let mut cursors = BTreeSet::new();
+        let mut path = filters.clone();
+        loop {
+            let page = self.ask(Call::get(Endpoint::Positions, Priority::Bulk, path), parse_positions).await?;
+            positions.extend(page.positions);
+            let Some(next) = page.next_cursor else {
+                return Ok(());
+            };
+            path = format!("{filters}&cursor={}", query_text(&next));
+            if cursors.len() >= PAGES_MAX || !cursors.insert(next) {
+                return Err(PolymarketError::EndlessPages { endpoint: Endpoint::Positions });
+            }
+        }
+    }
+}
+
+/// # Errors
+/// The first row that cannot be read, or a text that is no page.
+pub fn parse_positions(text: &str) -> Result<PositionsPage, String> {
+    let page: Envelope = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let next_cursor = page.pagination.next()?;
+    let positions = page.data.into_iter().map(RawPosition::read).collect::<Result<_, _>>()?;
+    Ok(PositionsPage { positions, next_cursor })
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    data: Vec<RawPosition<'a>>,
+    #[serde(default)]
+    pagination: Pagination,
+}
+
+#[derive(Deserialize)]
+struct RawPosition<'a> {
+    token_id: String,
+    condition_id: String,
+    #[serde(default)]
+    outcome_index: Option<i64>,
+    /// Not `total_size`, which is what was ever bought.
+    #[serde(borrow)]
+    current_size: &'a RawValue,
+}
+
+impl RawPosition<'_> {
+    fn read(self) -> Result<Position, String> {
+        let shares = number::decimal_of(self.current_size)
+            .and_then(|size| Ok(ShareMicros::from_decimal(size.unwrap_or_default())?))
+            .map_err(|error| format!("current_size: {error}"))?;
+        const UNKNOWN_INDEX: i64 = 999;
+        Ok(Position {
+            market: MarketId::parse(&self.condition_id).map_err(|error| error.to_string())?,
+            asset: AssetId::parse(&self.token_id).map_err(|error| error.to_string())?,
+            outcome_index: self.outcome_index.filter(|index| *index != UNKNOWN_INDEX),
+            shares,
+        })
+    }
+}

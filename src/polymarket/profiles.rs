@@ -1,0 +1,98 @@
+//! Who is behind a wallet, and which wallet is behind a name.
+
+use serde::Deserialize;
+
+use super::client::{Call, Polymarket, query_text};
+use super::endpoint::{Endpoint, Priority};
+use super::error::PolymarketError;
+use crate::domain::ids::Wallet;
+
+/// A public profile. The name is hostile text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    pub wallet: Wallet,
+    pub name: String,
+}
+
+/// Names are not unique and the search is fuzzy: only a single exact match is an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProfileMatch {
+    One(Profile),
+    /// Nobody has exactly this name; what the search thought near.
+    Nobody {
+        similar: Vec<Profile>,
+    },
+    Several(Vec<Profile>),
+}
+
+impl Polymarket {
+    /// The profile of a wallet, or `None` when Polymarket knows no such account.
+    pub async fn profile(&self, wallet: &Wallet) -> Result<Option<Profile>, PolymarketError> {
+        let path = format!("/public-profile?address={wallet}");
+        let call = Call::get(Endpoint::Profile, Priority::Interactive, path);
+        match self.ask(call, |text| parse_profile(text, wallet)).await {
+            Err(error) if error.is_not_found() => Ok(None),
+            answer => answer.map(Some),
+        }
+    }
+
+    /// Looks for the one profile called `name`, letter case aside.
+    pub async fn search_profile(&self, name: &str) -> Result<ProfileMatch, PolymarketError> {
+        let path = format!("/public-search?q={}&search_profiles=true&limit_per_type=50", query_text(name.trim()));
+        let call = Call::get(Endpoint::Search, Priority::Interactive, path);
+        self.ask(call, |text| parse_search(text, name)).await
+    }
+}
+
+pub fn parse_profile(text: &str, asked: &Wallet) -> Result<Profile, String> {
+    let raw: RawProfile = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    // An account that never set its proxy is its own.
+    Ok(raw.read().unwrap_or_else(|raw| Profile { wallet: asked.clone(), name: raw.shown_name() }))
+}
+
+pub fn parse_search(text: &str, name: &str) -> Result<ProfileMatch, String> {
+    let answer: SearchAnswer = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let found = answer.profiles.unwrap_or_default().into_iter().flatten();
+    let profiles: Vec<Profile> = found.filter_map(|raw| raw.read().ok()).collect();
+    let wanted = name.trim().to_lowercase();
+    let (mut exact, similar): (Vec<_>, Vec<_>) =
+        profiles.into_iter().partition(|profile| profile.name.trim().to_lowercase() == wanted);
+    exact.sort_by(|a, b| a.wallet.cmp(&b.wallet));
+    exact.dedup_by(|a, b| a.wallet == b.wallet);
+    Ok(match exact.len() {
+        0 => ProfileMatch::Nobody { similar },
+        1 => ProfileMatch::One(exact.remove(0)),
+        _ => ProfileMatch::Several(exact),
+    })
+}
+
+#[derive(Deserialize)]
+struct SearchAnswer {
+    /// Null, or holding nulls.
+    #[serde(default)]
+    profiles: Option<Vec<Option<RawProfile>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawProfile {
+    #[serde(default)]
+    proxy_wallet: Option<String>,
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    pseudonym: Option<String>,
+}
+
+impl RawProfile {
+    fn read(self) -> Result<Profile, Self> {
+        match self.proxy_wallet.as_deref().map(Wallet::parse) {
+            Some(Ok(wallet)) => Ok(Profile { wallet, name: self.shown_name() }),
+            _ => Err(self),
+        }
+    }
+
+    fn shown_name(self) -> String {
+        self.name.filter(|name| !name.is_empty()).or(self.pseudonym).unwrap_or_default()
+    }
+}

@@ -1,0 +1,74 @@
+//! Where Polymarket is and how politely it is asked.
+
+use std::time::Duration;
+
+use super::breaker::BreakerSettings;
+
+/// Base addresses without a trailing slash, and limits with their defaults.
+#[derive(Debug, Clone)]
+pub struct PolymarketSettings {
+    pub data_api_base: String,
+    pub clob_base: String,
+    pub gamma_base: String,
+    pub limits: LimitSettings,
+}
+
+/// One set for all Polymarket hosts together (spec section 3.3).
+#[derive(Debug, Clone)]
+pub struct LimitSettings {
+    pub requests_per_second: u32,
+    pub burst: u32,
+    /// One request, from the connection to the last byte.
+    pub request_timeout: Duration,
+    /// One interactive call with its retries: a decision waits no longer for a book (spec section 7.4).
+    pub interactive_budget: Duration,
+    /// One bulk call with its retries.
+    pub bulk_budget: Duration,
+    /// Requests a call may make in all.
+    pub tries: u32,
+    /// The first wait between two tries; it doubles, and half of it is random.
+    pub backoff_base: Duration,
+    pub backoff_max: Duration,
+    /// No answer of ours is larger; awc's own 2 MiB would cut a page of a thousand rows.
+    pub body_limit: usize,
+    /// Rows of a page of activity or positions; the API allows 1000.
+    pub page_rows: u32,
+    pub breaker: BreakerSettings,
+}
+
+impl PolymarketSettings {
+    pub fn new(data_api_base: &str, clob_base: &str, gamma_base: &str) -> Self {
+        let base = |text: &str| text.trim_end_matches('/').to_owned();
+        Self {
+            data_api_base: base(data_api_base),
+            clob_base: base(clob_base),
+            gamma_base: base(gamma_base),
+            limits: LimitSettings::default(),
+        }
+    }
+}
+
+/// The public hosts.
+impl Default for PolymarketSettings {
+    fn default() -> Self {
+        Self::new("https://data-api.polymarket.com", "https://clob.polymarket.com", "https://gamma-api.polymarket.com")
+    }
+}
+
+impl Default for LimitSettings {
+    fn default() -> Self {
+        Self {
+            requests_per_second: 20,
+            burst: 40,
+            request_timeout: Duration::from_secs(10),
+            interactive_budget: Duration::from_secs(5),
+            bulk_budget: Duration::from_secs(30),
+            tries: 4,
+            backoff_base: Duration::from_millis(250),
+            backoff_max: Duration::from_secs(15),
+            body_limit: 16 * 1024 * 1024,
+            page_rows: 500,
+            breaker: BreakerSettings::default(),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Requests, errors and 429s of every endpoint, minute by minute.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::Serialize;
+
+use super::endpoint::Endpoint;
+use crate::domain::units::Timestamp;
+
+const MINUTE_MS: i64 = 60_000;
+const MINUTES_KEPT: usize = 60;
+
+/// How one request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    Answered,
+    /// Refusals of our own requests included: they are errors someone should see.
+    Failed,
+    RateLimited,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct MinuteCounts {
+    pub minute: Timestamp,
+    pub requests: u64,
+    /// Every request that brought no answer, 429s included.
+    pub errors: u64,
+    pub rate_limited: u64,
+}
+
+/// The last hour of one endpoint, oldest minute first; minutes without a request are left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EndpointTraffic {
+    pub endpoint: Endpoint,
+    pub minutes: Vec<MinuteCounts>,
+}
+
+#[derive(Debug, Default)]
+pub struct Traffic {
+    endpoints: BTreeMap<Endpoint, VecDeque<MinuteCounts>>,
+}
+
+impl Traffic {
+    pub fn count(&mut self, endpoint: Endpoint, ending: Ending, now: Timestamp) {
+        let minute = now.bucket(MINUTE_MS);
+        let minutes = self.endpoints.entry(endpoint).or_default();
+        if minutes.back().is_none_or(|last| last.minute < minute) {
+            minutes.push_back(MinuteCounts { minute, requests: 0, errors: 0, rate_limited: 0 });
+        }
+        if minutes.len() > MINUTES_KEPT {
+            minutes.pop_front();
+        }
+        if let Some(counts) = minutes.back_mut() {
+            counts.requests = counts.requests.saturating_add(1);
+            counts.errors = counts.errors.saturating_add(u64::from(ending != Ending::Answered));
+            counts.rate_limited = counts.rate_limited.saturating_add(u64::from(ending == Ending::RateLimited));
+        }
+    }
+
+    pub fn observe(&self, now: Timestamp) -> Vec<EndpointTraffic> {
+        let oldest = now.plus_millis(-MINUTE_MS * 60);
+        let recent = |minutes: &VecDeque<MinuteCounts>| {
+            minutes.iter().filter(|counts| counts.minute > oldest).copied().collect()
+        };
+        self.endpoints
+            .iter()
+            .map(|(&endpoint, minutes)| EndpointTraffic { endpoint, minutes: recent(minutes) })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_errors_and_429s_are_counted_by_endpoint_and_minute() {
+        let mut traffic = Traffic::default();
+        let at = |millis| Timestamp::from_millis(millis);
+        traffic.count(Endpoint::Book, Ending::Answered, at(0));
+        traffic.count(Endpoint::Book, Ending::Failed, at(59_999));
+        traffic.count(Endpoint::Book, Ending::RateLimited, at(60_000));
+        traffic.count(Endpoint::Activity, Ending::Answered, at(60_001));
+        let counts = |minute, requests, errors, rate_limited| MinuteCounts {
+            minute: at(minute),
+            requests,
+            errors,
+            rate_limited,
+        };
+        assert_eq!(
+            traffic.observe(at(60_001)),
+            [
+                EndpointTraffic { endpoint: Endpoint::Activity, minutes: vec![counts(60_000, 1, 0, 0)] },
+                EndpointTraffic {
+                    endpoint: Endpoint::Book,
+                    minutes: vec![counts(0, 2, 1, 0), counts(60_000, 1, 1, 1)]
+                },
+            ]
+        );
+        assert_eq!(traffic.observe(at(60 * 60_000)).last().unwrap().minutes, [counts(60_000, 1, 1, 1)]);
+    }
+
+    #[test]
+    fn an_hour_is_kept() {
+        let mut traffic = Traffic::default();
+        for minute in 0..200 {
+            traffic.count(Endpoint::Book, Ending::Answered, Timestamp::from_millis(minute * MINUTE_MS));
+        }
+        assert_eq!(traffic.endpoints[&Endpoint::Book].len(), MINUTES_KEPT);
+    }
+}
