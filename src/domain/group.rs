@@ -158,15 +158,26 @@ impl PendingEvent {
         };
         (self.followed_user, self.action.clone(), market)
     }
+}
 
-    /// `<followedUserId>:<assetId>:<side>:<windowStartIso>`, with type and condition in the middle for other kinds.
-    fn group_key(&self, window_start: Timestamp) -> GroupKey {
-        let user = self.followed_user;
-        GroupKey::from_text(&match &self.action {
-            GroupAction::Trade { asset, side } => format!("{user}:{asset}:{side}:{window_start}"),
-            other => format!("{user}:{}:{}:{window_start}", other.kind(), self.market),
-        })
+impl ClosedGroup {
+    /// The same group as if its window had started a millisecond later: for one whose key an earlier group has, because
+    /// its events were detected together with the other's and came too late to join them.
+    pub fn moved_on(mut self) -> Self {
+        let group = &mut self.group;
+        group.window_start = group.window_start.plus_millis(1);
+        group.key = group_key(group.followed_user, &group.action, &group.market, group.window_start);
+        group.id = GroupId::of(&group.key);
+        self
     }
+}
+
+/// `<followedUserId>:<assetId>:<side>:<windowStartIso>`, with type and condition in the middle for other kinds.
+fn group_key(user: FollowedUserId, action: &GroupAction, market: &MarketId, window_start: Timestamp) -> GroupKey {
+    GroupKey::from_text(&match action {
+        GroupAction::Trade { asset, side } => format!("{user}:{asset}:{side}:{window_start}"),
+        other => format!("{user}:{}:{market}:{window_start}", other.kind()),
+    })
 }
 
 impl Windows {
@@ -248,7 +259,7 @@ fn closed_group(events: &[PendingEvent]) -> Option<ClosedGroup> {
     let sum = |amount: fn(&PendingEvent) -> i64| events.iter().map(amount).fold(0, i64::saturating_add);
     let shares = sum(|event| event.shares.0);
     let window_start = first.detect_time;
-    let key = first.group_key(window_start);
+    let key = group_key(first.followed_user, &first.action, &first.market, window_start);
     let group = EventGroup {
         id: GroupId::of(&key),
         key,
