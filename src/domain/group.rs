@@ -284,3 +284,186 @@ fn reference_price(events: &[PendingEvent], shares: i64) -> Option<PriceMicros> 
     }
     PriceMicros::new(div_half_up(weighted, i128::from(shares)).ok()?).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::ledger_samples::{ALICE, BOB, activity, at, market_id, trade};
+    use super::*;
+    use crate::domain::event::ActivityKind;
+
+    fn windows(events: &[PendingEvent]) -> Windows {
+        let mut windows = Windows::new(2000);
+        for event in events {
+            assert_eq!(windows.add(event.clone()), Ok(true));
+        }
+        windows
+    }
+
+    fn buy(name: &str, detected: i64) -> PendingEvent {
+        PendingEvent::from_trade(&trade(name, 10, Side::Buy, 500_000, 1_000_000, detected))
+    }
+
+    fn sizes(closed: &[ClosedGroup]) -> Vec<usize> {
+        closed.iter().map(|closed| closed.members.len()).collect()
+    }
+
+    #[test]
+    fn a_window_takes_what_is_detected_less_than_its_length_after_its_first_event() {
+        let check = |later: i64, groups: &[usize]| {
+            let closed = windows(&[buy("a", 0), buy("b", later)]).close_due(at(100_000));
+            assert_eq!(sizes(&closed), groups, "second event {later} ms later");
+        };
+        check(0, &[2]);
+        check(1, &[2]);
+        check(1999, &[2]);
+        check(2000, &[1, 1]);
+        check(2001, &[1, 1]);
+    }
+
+    #[test]
+    fn a_window_closes_when_its_length_has_passed_and_not_before() {
+        let mut windows = windows(&[buy("a", 0)]);
+        assert_eq!(windows.next_deadline(), Some(at(2000)));
+        assert_eq!(windows.close_due(at(1999)), []);
+        assert_eq!(windows.next_deadline(), Some(at(2000)));
+        assert_eq!(sizes(&windows.close_due(at(2000))), [1]);
+        assert_eq!((windows.next_deadline(), windows.n_waiting()), (None, 0));
+        assert_eq!(windows.close_due(at(9999)), []);
+    }
+
+    #[test]
+    fn the_second_window_starts_at_its_own_first_event() {
+        let mut windows = windows(&[buy("a", 0), buy("b", 1500), buy("c", 2500), buy("d", 4400), buy("e", 4500)]);
+        assert_eq!(sizes(&windows.close_due(at(2000))), [2]);
+        assert_eq!(windows.next_deadline(), Some(at(4500)));
+        assert_eq!(sizes(&windows.close_due(at(4500))), [2]);
+        assert_eq!(windows.next_deadline(), Some(at(6500)));
+        assert_eq!(sizes(&windows.close_due(at(6500))), [1]);
+    }
+
+    #[test]
+    fn an_earlier_event_that_arrives_later_moves_the_start_of_an_open_window() {
+        let mut windows = windows(&[buy("b", 1000), buy("c", 2500)]);
+        assert_eq!(windows.add(buy("a", 400)), Ok(true));
+        assert_eq!(windows.next_deadline(), Some(at(2400)));
+        let closed = windows.close_due(at(5000));
+        assert_eq!(sizes(&closed), [2, 1]);
+        assert_eq!(closed[0].group.window_start, at(400));
+        assert_eq!(closed[1].group.window_start, at(2500));
+    }
+
+    #[test]
+    fn an_event_that_waits_already_is_not_counted_twice() {
+        let mut windows = windows(&[buy("a", 0)]);
+        assert_eq!(windows.add(buy("a", 0)), Ok(false));
+        assert_eq!(windows.close_due(at(2000))[0].group.shares, ShareMicros(1_000_000));
+    }
+
+    #[test]
+    fn a_group_sums_its_fills_and_weighs_its_reference_price_by_shares() {
+        let mut events = [
+            trade("a", 10, Side::Buy, 400_000, 3_000_000, 10),
+            trade("b", 10, Side::Buy, 410_001, 1_000_000, 5),
+            trade("c", 10, Side::Buy, 400_000, 1, 1000),
+        ];
+        events[2].event_time = at(-9000);
+        let closed = windows(&events.each_ref().map(PendingEvent::from_trade)).close_due(at(3000));
+        let group = &closed[0].group;
+        assert_eq!(group.notional, UsdcMicros(1_200_000 + 410_001));
+        assert_eq!(group.shares, ShareMicros(4_000_001));
+        // (1_200_000 + 410_001 + 0.4) / 4.000001 = 402_500.25
+        assert_eq!(group.reference_price, PriceMicros::new(402_500).ok());
+        assert_eq!((group.window_start, group.detect_time, group.event_time), (at(5), at(5), at(-9000)));
+        let members = ["b", "a", "c"].map(|name| Member::Trade(EventId::of("DATA_API", name)));
+        assert_eq!(closed[0].members, members);
+        assert_eq!(group.id, GroupId::of(&group.key));
+    }
+
+    #[test]
+    fn a_reference_price_rounds_half_up_and_fills_of_no_shares_keep_the_first_price() {
+        let check = |fills: [(i64, i64); 2], reference| {
+            let [a, b] = fills;
+            let events = [trade("a", 10, Side::Buy, a.0, a.1, 0), trade("b", 10, Side::Buy, b.0, b.1, 1)];
+            let closed = windows(&events.each_ref().map(PendingEvent::from_trade)).close_due(at(3000));
+            assert_eq!(closed[0].group.reference_price, PriceMicros::new(reference).ok(), "{fills:?}");
+        };
+        check([(500_000, 1), (500_001, 1)], 500_001);
+        check([(500_000, 2), (500_001, 1)], 500_000);
+        check([(0, 5), (0, 5)], 0);
+        check([(300_000, 0), (500_001, 0)], 300_000);
+        check([(300_000, 0), (500_001, 5)], 500_001);
+    }
+
+    #[test]
+    fn leaders_assets_sides_and_kinds_have_windows_of_their_own() {
+        let row = |name: &str, kind| PendingEvent::from_activity(&activity(name, kind, 5, 5, None)).unwrap();
+        let events = [
+            buy("a", 500),
+            PendingEvent { followed_user: BOB, ..buy("b", 500) },
+            PendingEvent::from_trade(&trade("c", 11, Side::Buy, 500_000, 1_000_000, 500)),
+            PendingEvent::from_trade(&trade("d", 10, Side::Sell, 500_000, 1_000_000, 500)),
+            row("e", ActivityKind::Merge),
+            row("f", ActivityKind::Split),
+            row("g", ActivityKind::Conversion),
+            PendingEvent { market: market_id(2), ..row("h", ActivityKind::Merge) },
+        ];
+        assert_eq!(sizes(&windows(&events).close_due(at(2500))), [1; 8]);
+        let same = [row("e", ActivityKind::Conversion), row("f", ActivityKind::Migration)];
+        assert_eq!(sizes(&windows(&same).close_due(at(2500))), [2]);
+    }
+
+    #[test]
+    fn key_texts_are_as_the_spec_writes_them() {
+        let start = Timestamp::parse_iso("2026-01-15T12:00:00.123Z").unwrap();
+        let key = |event: PendingEvent| {
+            let mut windows = windows(&[PendingEvent { detect_time: start, ..event }]);
+            windows.close_due(start.plus_millis(2000)).remove(0).group.key.to_string()
+        };
+        assert_eq!(key(buy("a", 0)), "7:1010:BUY:2026-01-15T12:00:00.123Z");
+        let condition = market_id(1);
+        let row = |kind| PendingEvent::from_activity(&activity("b", kind, 5, 5, None)).unwrap();
+        assert_eq!(key(row(ActivityKind::Merge)), format!("7:MERGE:{condition}:2026-01-15T12:00:00.123Z"));
+        assert_eq!(key(row(ActivityKind::Migration)), format!("7:CONVERSION:{condition}:2026-01-15T12:00:00.123Z"));
+    }
+
+    #[test]
+    fn rows_that_cannot_be_copied_form_no_group() {
+        let pending = |kind| PendingEvent::from_activity(&activity("a", kind, 1, 1, None));
+        assert_eq!(pending(ActivityKind::Redeem), None);
+        assert_eq!(pending(ActivityKind::Combo), None);
+        assert_eq!(pending(ActivityKind::Other("REWARD".to_owned())), None);
+        let mut nameless = activity("a", ActivityKind::Merge, 1, 1, None);
+        nameless.payload.condition_id = None;
+        assert_eq!(PendingEvent::from_activity(&nameless), None);
+    }
+
+    #[test]
+    fn groups_come_out_in_the_global_order() {
+        let events = [
+            buy("a", 20),
+            PendingEvent { followed_user: BOB, ..buy("b", 10) },
+            PendingEvent::from_trade(&trade("c", 12, Side::Buy, 500_000, 1, 10)),
+        ];
+        let closed = windows(&events).close_due(at(9000));
+        let order: Vec<_> =
+            closed.iter().map(|closed| (closed.group.followed_user, closed.group.detect_time)).collect();
+        assert_eq!(order, [(ALICE, at(10)), (BOB, at(10)), (ALICE, at(20))]);
+    }
+
+    #[test]
+    fn an_event_whose_amount_would_not_fit_the_window_is_refused_and_the_rest_goes_on() {
+        let mut windows = windows(&[buy("a", 0)]);
+        let huge = PendingEvent { notional: UsdcMicros(i64::MAX), ..buy("b", 1) };
+        assert!(windows.add(huge.clone()).is_err());
+        assert_eq!(sizes(&windows.close_due(at(2000))), [1]);
+        assert_eq!(windows.add(huge), Ok(true));
+    }
+
+    #[test]
+    fn a_window_of_no_length_still_gathers_what_is_detected_at_once() {
+        let mut windows = windows(&[buy("a", 0), buy("b", 0), buy("c", 1)]);
+        windows.set_length(0);
+        assert_eq!(sizes(&windows.close_due(at(0))), [2]);
+        assert_eq!(sizes(&windows.close_due(at(1))), [1]);
+    }
+}

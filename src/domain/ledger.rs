@@ -161,3 +161,46 @@ impl std::str::FromStr for PortfolioId {
         Self::new(scope.parse()?, owner).ok_or_else(unknown)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::ledger_samples::{deposit, entry};
+    use super::*;
+
+    #[test]
+    fn an_entry_moves_only_what_its_kind_moves() {
+        use EntryType::{Conversion, Deposit, Fee, Mark, Settlement, TradeFill};
+        let global = PortfolioId::ExecGlobal;
+        let check = |entry: LedgerEntry, expected: Option<fn(EntryType, String) -> EntryError>| {
+            let expected = expected.map(|error| error(entry.kind, "event:sample".to_owned()));
+            assert_eq!(entry.validate().err(), expected, "{entry:?}");
+        };
+        let no_asset = |entry| LedgerEntry { asset: None, ..entry };
+        let nobody = |entry| LedgerEntry { attributed_user: None, ..entry };
+        check(entry(global, TradeFill, 10, 5, -5), None);
+        check(no_asset(entry(global, TradeFill, 10, 5, -5)), Some(|kind, ref_id| EntryError::NoAsset { kind, ref_id }));
+        check(no_asset(entry(global, Settlement, 10, 0, 5)), None);
+        check(nobody(entry(global, Conversion, 10, 5, 0)), Some(|kind, ref_id| EntryError::NoLeader { kind, ref_id }));
+        check(nobody(entry(PortfolioId::ExecUser(FollowedUserId(7)), Conversion, 10, 5, 0)), None);
+        check(entry(global, Fee, 10, 0, -5), None);
+        check(entry(global, Fee, 10, 1, -5), Some(|kind, ref_id| EntryError::MovesShares { kind, ref_id }));
+        check(entry(global, Mark, 10, 0, 0), None);
+        check(entry(global, Mark, 10, 0, 1), Some(|kind, ref_id| EntryError::MovesCash { kind, ref_id }));
+        check(deposit(global, 5), None);
+        check(entry(global, Deposit, 10, 0, 5), Some(|kind, ref_id| EntryError::NamesAsset { kind, ref_id }));
+    }
+
+    #[test]
+    fn portfolio_names_read_back() {
+        for id in [
+            PortfolioId::ExecGlobal,
+            PortfolioId::ExecUser(FollowedUserId(7)),
+            PortfolioId::ShadowUser(FollowedUserId(8)),
+        ] {
+            assert_eq!(id.to_string().parse(), Ok(id));
+        }
+        assert_eq!(PortfolioId::ExecUser(FollowedUserId(7)).to_string(), "EXEC_USER:7");
+        assert!("EXEC_USER".parse::<PortfolioId>().is_err());
+        assert!("EXEC_GLOBAL:7".parse::<PortfolioId>().is_err());
+    }
+}

@@ -11,6 +11,7 @@ pub mod decision;
 pub mod effective_config;
 pub mod equity_history;
 pub mod event;
+mod exposure;
 pub mod fee;
 pub mod figures;
 pub mod fill;
@@ -18,11 +19,15 @@ pub mod group;
 pub mod guardrail;
 pub mod ids;
 pub mod ledger;
+#[cfg(test)]
+mod ledger_samples;
 pub mod lot;
 pub mod mark;
 pub mod market;
 pub mod portfolio;
 pub mod portfolio_checkpoint;
+#[cfg(test)]
+mod portfolio_laws;
 pub mod portfolio_view;
 pub mod sequence;
 pub mod settlement;

@@ -4,9 +4,10 @@
 //! Out   figures, a decision's view, lots. Each costs a few tree look-ups, however many lots are held.
 //! Fails `PortfolioError`; nothing has changed then.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::equity_history::EquityHistory;
+use super::exposure::{Exposures, MarketPlace};
 use super::figures::{Figures, Totals};
 use super::ids::{AssetId, FollowedUserId, MarketId};
 use super::ledger::{EntryError, EntryType, LedgerEntry, PortfolioId, PortfolioScope};
@@ -65,14 +66,13 @@ pub struct Portfolio {
     pub(super) totals: Totals,
     pub(super) holdings: BTreeMap<AssetId, Holding>,
     pub(super) history: EquityHistory,
-    markets: BTreeMap<MarketId, InMarket>,
-    leaders: BTreeMap<FollowedUserId, UsdcMicros>,
+    exposures: Exposures,
 }
 
 /// One asset: its marks, and its lots in order of leader. Few leaders hold the same asset, so the list is short.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Holding {
-    pub(super) market: Option<MarketId>,
+    market: Option<MarketPlace>,
     pub(super) marks: Marks,
     pub(super) lots: Vec<HeldLot>,
 }
@@ -84,13 +84,6 @@ pub(super) struct HeldLot {
     valuation: Valuation,
 }
 
-/// What is held in one market.
-#[derive(Debug, Clone, Default)]
-struct InMarket {
-    exposure: UsdcMicros,
-    assets: BTreeSet<AssetId>,
-}
-
 impl Portfolio {
     pub fn new(id: PortfolioId) -> Self {
         Self {
@@ -99,8 +92,7 @@ impl Portfolio {
             totals: Totals::default(),
             holdings: BTreeMap::new(),
             history: EquityHistory::default(),
-            markets: BTreeMap::new(),
-            leaders: BTreeMap::new(),
+            exposures: Exposures::default(),
         }
     }
 
@@ -177,10 +169,10 @@ impl Portfolio {
         holding.marks = marks;
         for (lot, valuation) in holding.lots.iter_mut().zip(valued) {
             let change = valuation.exposure.0.saturating_sub(lot.valuation.exposure.0);
-            if let Some(market) = holding.market.as_ref().and_then(|market| self.markets.get_mut(market)) {
-                grow(&mut market.exposure, change);
+            self.exposures.grow_leader(lot.leader, change);
+            if let Some(market) = holding.market {
+                self.exposures.grow_market(market, change);
             }
-            grow(self.leaders.entry(lot.leader).or_default(), change);
             lot.valuation = valuation;
         }
         Ok(true)
@@ -210,37 +202,36 @@ impl Portfolio {
 
     /// The lot of this asset and leader; zero when there is none.
     pub fn position(&self, asset: &AssetId, leader: FollowedUserId) -> Position {
-        self.holdings.get(asset).and_then(|holding| holding.lot(leader)).map(|lot| lot.position).unwrap_or_default()
+        self.holdings.get(asset).map(|holding| holding.lot(leader).position).unwrap_or_default()
     }
 
     pub fn exposure_in(&self, market: &MarketId) -> UsdcMicros {
-        self.markets.get(market).map(|market| market.exposure).unwrap_or_default()
+        self.exposures.in_market(market)
     }
 
     pub fn exposure_of(&self, leader: FollowedUserId) -> UsdcMicros {
-        self.leaders.get(&leader).copied().unwrap_or_default()
+        self.exposures.of_leader(leader)
     }
 
     /// Markets with a lot, and their exposure.
     pub fn exposure_by_market(&self) -> impl Iterator<Item = (&MarketId, UsdcMicros)> {
-        self.markets.iter().map(|(market, held)| (market, held.exposure))
+        self.exposures.by_market()
     }
 
     /// Leaders who cause exposure, and how much.
     pub fn exposure_by_leader(&self) -> impl Iterator<Item = (FollowedUserId, UsdcMicros)> {
-        let leaders = self.leaders.iter().map(|(leader, exposure)| (*leader, *exposure));
-        leaders.filter(|(_, exposure)| *exposure != UsdcMicros::ZERO)
+        self.exposures.by_leader()
     }
 
     /// All lots, by asset and leader.
     pub fn lots(&self) -> impl Iterator<Item = Lot> {
-        self.holdings.iter().flat_map(|(asset, holding)| holding.shown(asset))
+        self.holdings.iter().flat_map(|(asset, holding)| self.shown(asset, holding))
     }
 
     /// The lots of one market, by asset and leader.
     pub fn lots_in(&self, market: &MarketId) -> Vec<Lot> {
-        let assets = self.markets.get(market).into_iter().flat_map(|market| &market.assets);
-        assets.filter_map(|asset| Some(self.holdings.get(asset)?.shown(asset))).flatten().collect()
+        let holdings = self.exposures.assets_in(market).filter_map(|asset| self.holdings.get_key_value(asset));
+        holdings.flat_map(|(asset, holding)| self.shown(asset, holding)).collect()
     }
 
     /// The assets with a lot: what wants a price.
@@ -276,8 +267,11 @@ impl Portfolio {
     fn move_lot(&mut self, entry: &LedgerEntry, asset: &AssetId, leader: FollowedUserId) -> Result<(), UnitError> {
         let leaders_fill = entry.kind == EntryType::TradeFill && self.id.scope() == PortfolioScope::ShadowUser;
         let seen = entry.price.filter(|_| leaders_fill).map(Mark::LastTrade);
-        let holding = holding_of(&mut self.holdings, asset);
-        let before = holding.lot(leader).copied().unwrap_or(HeldLot::empty(leader));
+        let holding = match self.holdings.get_mut(asset) {
+            Some(holding) => holding,
+            None => self.holdings.entry(asset.clone()).or_default(),
+        };
+        let before = holding.lot(leader);
         let marks = seen.map_or(holding.marks, |mark| holding.marks.with(mark));
         let moved = before.position.moved(entry.shares, entry.cash)?;
         let after = HeldLot { leader, position: moved.position, valuation: moved.position.at(marks.best())? };
@@ -289,7 +283,7 @@ impl Portfolio {
         })?;
         // The leader of a shadow holds its only lot of the asset, so the new mark has no other lot to revalue.
         holding.marks = marks;
-        self.put_lot(asset, entry.market.as_ref(), before, after);
+        holding.put(asset, entry.market.as_ref(), after, &mut self.exposures);
         Ok(())
     }
 
@@ -302,57 +296,50 @@ impl Portfolio {
         leader: FollowedUserId,
         position: Position,
     ) -> Result<(), UnitError> {
-        let holding = holding_of(&mut self.holdings, asset);
-        let before = holding.lot(leader).copied().unwrap_or(HeldLot::empty(leader));
+        let lot = HeldLot { leader, position, valuation: position.at(marks.best())? };
+        let bought = Totals { cost: position.cost, ..Totals::revalued(Valuation::default(), lot.valuation)? };
+        self.totals = self.totals.moved(&bought)?;
+        let holding = self.holdings.entry(asset.clone()).or_default();
         holding.marks = marks;
-        let after = HeldLot { leader, position, valuation: position.at(marks.best())? };
-        let cost = position.cost.minus(before.position.cost)?;
-        self.totals = self.totals.moved(&Totals { cost, ..Totals::revalued(before.valuation, after.valuation)? })?;
-        self.put_lot(asset, market, before, after);
+        holding.put(asset, market, lot, &mut self.exposures);
         Ok(())
     }
 
-    /// Puts `after` in the place of `before`, and moves the exposures that include it.
-    fn put_lot(&mut self, asset: &AssetId, market: Option<&MarketId>, before: HeldLot, after: HeldLot) {
-        let change = after.valuation.exposure.0.saturating_sub(before.valuation.exposure.0);
-        grow(self.leaders.entry(after.leader).or_default(), change);
-        let holding = holding_of(&mut self.holdings, asset);
-        let was_counted = holding.market.is_some() && !holding.lots.is_empty();
-        holding.put(after);
-        if holding.market.is_none() {
-            holding.market = market.cloned();
-        }
-        let Some(market) = &holding.market else { return };
-        let is_held = !holding.lots.is_empty();
-        match (was_counted, is_held) {
-            (false, false) => {}
-            (false, true) => {
-                let in_market = self.markets.entry(market.clone()).or_default();
-                in_market.assets.insert(asset.clone());
-                holding.lots.iter().for_each(|lot| grow(&mut in_market.exposure, lot.valuation.exposure.0));
-            }
-            (true, _) => {
-                let in_market = self.markets.entry(market.clone()).or_default();
-                grow(&mut in_market.exposure, change);
-                if !is_held {
-                    in_market.assets.remove(asset);
-                }
-                if in_market.assets.is_empty() {
-                    self.markets.remove(market);
-                }
-            }
-        }
+    pub(super) fn market_of(&self, holding: &Holding) -> Option<&MarketId> {
+        self.exposures.market_at(holding.market?)
+    }
+
+    fn shown(&self, asset: &AssetId, holding: &Holding) -> impl Iterator<Item = Lot> {
+        let (market, mark) = (self.market_of(holding).cloned(), holding.marks.best());
+        holding.lots.iter().map(move |lot| Lot {
+            asset: asset.clone(),
+            leader: lot.leader,
+            market: market.clone(),
+            shares: lot.position.shares,
+            cost: lot.position.cost,
+            value: lot.valuation.value,
+            exposure: lot.valuation.exposure,
+            mark,
+        })
     }
 }
 
 impl Holding {
-    fn lot(&self, leader: FollowedUserId) -> Option<&HeldLot> {
-        let place = self.lots.binary_search_by_key(&leader, |lot| lot.leader).ok()?;
-        self.lots.get(place)
+    /// The leader's lot, or one without shares.
+    fn lot(&self, leader: FollowedUserId) -> HeldLot {
+        let place = self.lots.binary_search_by_key(&leader, |lot| lot.leader).ok();
+        place.and_then(|place| self.lots.get(place)).copied().unwrap_or(HeldLot {
+            leader,
+            position: Position::default(),
+            valuation: Valuation::default(),
+        })
     }
 
-    /// Replaces the leader's lot; an empty one leaves.
-    fn put(&mut self, lot: HeldLot) {
+    /// Puts the lot in place of the leader's former one, in the sums too. A lot without shares leaves.
+    fn put(&mut self, asset: &AssetId, market: Option<&MarketId>, lot: HeldLot, exposures: &mut Exposures) {
+        let change = lot.valuation.exposure.0.saturating_sub(self.lot(lot.leader).valuation.exposure.0);
+        exposures.grow_leader(lot.leader, change);
+        let was_held = !self.lots.is_empty();
         let place = self.lots.binary_search_by_key(&lot.leader, |held| held.leader);
         match (place, lot.position.shares == ShareMicros::ZERO) {
             (Ok(place), true) => drop(self.lots.remove(place)),
@@ -360,37 +347,215 @@ impl Holding {
             (Err(_), true) => {}
             (Err(place), false) => self.lots.insert(place, lot),
         }
-    }
-
-    fn shown(&self, asset: &AssetId) -> impl Iterator<Item = Lot> {
-        self.lots.iter().map(move |lot| Lot {
-            asset: asset.clone(),
-            leader: lot.leader,
-            market: self.market.clone(),
-            shares: lot.position.shares,
-            cost: lot.position.cost,
-            value: lot.valuation.value,
-            exposure: lot.valuation.exposure,
-            mark: self.marks.best(),
-        })
+        match (self.market, market) {
+            (Some(place), _) => {
+                exposures.grow_market(place, change);
+                match (was_held, !self.lots.is_empty()) {
+                    (false, true) => exposures.enter(place, asset),
+                    (true, false) => exposures.leave(place, asset),
+                    _ => {}
+                }
+            }
+            (None, Some(market)) => {
+                let place = exposures.place_of(market);
+                self.market = Some(place);
+                self.lots.iter().for_each(|lot| exposures.grow_market(place, lot.valuation.exposure.0));
+                if !self.lots.is_empty() {
+                    exposures.enter(place, asset);
+                }
+            }
+            (None, None) => {}
+        }
     }
 }
 
-impl HeldLot {
-    fn empty(leader: FollowedUserId) -> Self {
-        Self { leader, position: Position::default(), valuation: Valuation::default() }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::super::ledger_samples::{ALICE, BOB, SHADOW, asset, at, deposit, entry, market_id, price};
+    use super::*;
 
-/// The asset's holding, made on first sight. The id is cloned then only.
-fn holding_of<'a>(holdings: &'a mut BTreeMap<AssetId, Holding>, asset: &AssetId) -> &'a mut Holding {
-    if !holdings.contains_key(asset) {
-        holdings.insert(asset.clone(), Holding::default());
-    }
-    holdings.entry(asset.clone()).or_default()
-}
+    const GLOBAL: PortfolioId = PortfolioId::ExecGlobal;
 
-/// A part of the summed exposure, which was found to fit before: it cannot saturate.
-fn grow(exposure: &mut UsdcMicros, change: i64) {
-    exposure.0 = exposure.0.saturating_add(change);
+    fn fill(portfolio: PortfolioId, leader: FollowedUserId, n: usize, shares: i64, cash: i64) -> LedgerEntry {
+        LedgerEntry { attributed_user: Some(leader), ..entry(portfolio, EntryType::TradeFill, n, shares, cash) }
+    }
+
+    fn folded(id: PortfolioId, entries: &[LedgerEntry]) -> Portfolio {
+        let mut portfolio = Portfolio::new(id);
+        for entry in entries {
+            portfolio.apply(entry).unwrap();
+        }
+        portfolio
+    }
+
+    fn figures(equity: i64, cash: i64, exposure: i64, realized: i64, unrealized: i64) -> Figures {
+        let deposits = UsdcMicros(10_000);
+        let [equity, cash, exposure, realized, unrealized] =
+            [equity, cash, exposure, realized, unrealized].map(UsdcMicros);
+        Figures { equity, cash, exposure, realized, unrealized, deposits }
+    }
+
+    #[test]
+    fn a_small_life_by_hand() {
+        let mut portfolio = folded(GLOBAL, &[deposit(GLOBAL, 10_000)]);
+        assert_eq!(portfolio.figures(), figures(10_000, 10_000, 0, 0, 0));
+
+        portfolio.apply(&fill(GLOBAL, ALICE, 10, 1000, -400)).unwrap();
+        assert_eq!(portfolio.figures(), figures(10_000, 9600, 400, 0, 0));
+        portfolio.apply(&entry(GLOBAL, EntryType::Fee, 10, 0, -7)).unwrap();
+        assert_eq!(portfolio.figures(), figures(9993, 9593, 400, -7, 0));
+
+        portfolio.set_mark(&asset(10), Mark::Midpoint(price(500_500))).unwrap();
+        assert_eq!(portfolio.figures(), figures(10_093, 9593, 501, -7, 100));
+
+        portfolio.apply(&fill(GLOBAL, BOB, 10, 500, -300)).unwrap();
+        assert_eq!(portfolio.figures(), figures(10_043, 9293, 752, -7, 50));
+        assert_eq!(portfolio.exposure_of(ALICE), UsdcMicros(501));
+        assert_eq!(portfolio.exposure_of(BOB), UsdcMicros(251));
+        assert_eq!(portfolio.exposure_in(&market_id(1)), UsdcMicros(752));
+
+        portfolio.apply(&fill(GLOBAL, ALICE, 10, -250, 120)).unwrap();
+        // 100 of cost leaves for 120. Alice's 750 are worth 375, Bob's 500 are worth 250.
+        assert_eq!(portfolio.figures(), figures(10_038, 9413, 376 + 251, 13, 25));
+        portfolio.apply(&entry(GLOBAL, EntryType::Settlement, 10, -750, 750)).unwrap();
+        assert_eq!(portfolio.figures(), figures(10_413, 10_163, 251, 463, -50));
+        assert_eq!(portfolio.position(&asset(10), ALICE), Position::default());
+        assert_eq!(portfolio.exposure_by_leader().collect::<Vec<_>>(), [(BOB, UsdcMicros(251))]);
+    }
+
+    #[test]
+    fn one_leaders_exit_leaves_the_others_lot_alone() {
+        let entries =
+            [fill(GLOBAL, ALICE, 10, 100, -50), fill(GLOBAL, BOB, 10, 300, -90), fill(GLOBAL, ALICE, 10, -100, 60)];
+        let portfolio = folded(GLOBAL, &entries);
+        assert_eq!(portfolio.position(&asset(10), ALICE).shares, ShareMicros::ZERO);
+        assert_eq!(portfolio.position(&asset(10), BOB), Position { shares: ShareMicros(300), cost: UsdcMicros(90) });
+        assert_eq!(portfolio.figures().realized, UsdcMicros(10));
+    }
+
+    #[test]
+    fn a_lot_is_marked_at_payout_then_midpoint_then_last_trade_then_cost() {
+        let mut portfolio = folded(GLOBAL, &[fill(GLOBAL, ALICE, 10, 1_000_000, -400_000)]);
+        let mut check = |mark: Option<Mark>, value: i64| {
+            if let Some(mark) = mark {
+                portfolio.set_mark(&asset(10), mark).unwrap();
+            }
+            let lot = portfolio.lots().next().unwrap();
+            assert_eq!((lot.value.0, portfolio.figures().exposure.0), (value, value), "{mark:?}");
+        };
+        check(None, 400_000);
+        check(Some(Mark::LastTrade(price(410_000))), 410_000);
+        check(Some(Mark::Midpoint(price(420_000))), 420_000);
+        check(Some(Mark::LastTrade(price(430_000))), 420_000);
+        check(Some(Mark::Payout(price(1_000_000))), 1_000_000);
+        check(Some(Mark::Midpoint(price(440_000))), 1_000_000);
+    }
+
+    #[test]
+    fn a_mark_known_before_the_first_share_counts_at_once() {
+        let mut portfolio = Portfolio::new(GLOBAL);
+        assert_eq!(portfolio.set_mark(&asset(10), Mark::Midpoint(price(600_000))), Ok(true));
+        assert_eq!(portfolio.set_mark(&asset(10), Mark::Midpoint(price(600_000))), Ok(false));
+        assert_eq!(portfolio.held_assets().count(), 0);
+        portfolio.apply(&fill(GLOBAL, ALICE, 10, 100, -50)).unwrap();
+        assert_eq!(portfolio.figures().equity, UsdcMicros(10));
+        assert_eq!(portfolio.held_assets().collect::<Vec<_>>(), [&asset(10)]);
+    }
+
+    #[test]
+    fn a_leaders_fill_is_a_trade_seen_and_our_paper_fill_is_not() {
+        let filled = |id| {
+            let fill = LedgerEntry { price: Some(price(490_000)), ..fill(id, ALICE, 10, 100, -50) };
+            folded(id, &[fill]).lots().next().unwrap().mark
+        };
+        assert_eq!(filled(SHADOW), Some(price(490_000)));
+        assert_eq!(filled(GLOBAL), None);
+        assert_eq!(filled(PortfolioId::ExecUser(ALICE)), None);
+    }
+
+    #[test]
+    fn a_shadow_goes_short_and_back() {
+        let mut shadow = Portfolio::new(SHADOW);
+        let mut check = |shares: i64, cash: i64, held: i64, realized: i64| {
+            shadow.apply(&fill(SHADOW, ALICE, 10, shares, cash)).unwrap();
+            assert_eq!(shadow.position(&asset(10), ALICE).shares, ShareMicros(held));
+            assert_eq!(shadow.figures().realized, UsdcMicros(realized));
+            let figures = shadow.figures();
+            assert_eq!(figures.realized.0 + figures.unrealized.0, figures.equity.0);
+        };
+        check(-100, 60, -100, 0);
+        check(40, -20, -60, 4);
+        check(100, -50, 40, 10);
+        check(-40, 30, 0, 20);
+    }
+
+    #[test]
+    fn a_short_owes_its_value_and_counts_as_exposure() {
+        let mut shadow = folded(SHADOW, &[fill(SHADOW, ALICE, 10, -101, 60)]);
+        shadow.set_mark(&asset(10), Mark::Midpoint(price(500_000))).unwrap();
+        let figures = shadow.figures();
+        assert_eq!((figures.equity.0, figures.exposure.0, figures.unrealized.0), (60 - 51, 51, 9));
+    }
+
+    #[test]
+    fn a_market_learnt_late_takes_the_exposure_with_it() {
+        let nameless = LedgerEntry { market: None, ..fill(GLOBAL, ALICE, 10, 100, -50) };
+        let mut portfolio = folded(GLOBAL, std::slice::from_ref(&nameless));
+        assert_eq!(portfolio.exposure_in(&market_id(1)), UsdcMicros::ZERO);
+        portfolio.apply(&fill(GLOBAL, BOB, 10, 10, -5)).unwrap();
+        assert_eq!(portfolio.exposure_in(&market_id(1)), UsdcMicros(55));
+        portfolio.apply(&nameless).unwrap();
+        assert_eq!(portfolio.exposure_in(&market_id(1)), UsdcMicros(105));
+        assert_eq!(portfolio.lots_in(&market_id(1)).len(), 2);
+        for (leader, shares) in [(ALICE, 200), (BOB, 10)] {
+            portfolio.apply(&fill(GLOBAL, leader, 10, -shares, 1)).unwrap();
+        }
+        assert_eq!(portfolio.exposure_by_market().count(), 0);
+    }
+
+    #[test]
+    fn an_entry_of_another_portfolio_is_refused() {
+        let mut portfolio = Portfolio::new(GLOBAL);
+        let refused = portfolio.apply(&fill(SHADOW, ALICE, 10, 1, -1));
+        assert_eq!(refused, Err(PortfolioError::WrongPortfolio { portfolio: GLOBAL, entry: SHADOW }));
+        assert_eq!(portfolio.version(), 0);
+    }
+
+    #[test]
+    fn totals_that_would_not_fit_are_refused_and_nothing_moves() {
+        let mut portfolio =
+            folded(GLOBAL, &[fill(GLOBAL, ALICE, 10, i64::MAX, -1), fill(GLOBAL, ALICE, 11, i64::MAX, -1)]);
+        portfolio.set_mark(&asset(10), Mark::Midpoint(price(900_000))).unwrap();
+        let before = portfolio.figures();
+        assert!(portfolio.set_mark(&asset(11), Mark::Midpoint(price(1_000_000))).is_err());
+        assert_eq!(portfolio.figures(), before);
+        assert!(portfolio.apply(&deposit(GLOBAL, i64::MAX)).is_err());
+        assert_eq!((portfolio.figures(), portfolio.version()), (before, 2));
+    }
+
+    #[test]
+    fn a_version_never_comes_back_after_a_reload() {
+        let mut portfolio = folded(GLOBAL, &[deposit(GLOBAL, 1)]);
+        portfolio.continue_from_version(8);
+        assert_eq!(portfolio.version(), 8);
+        portfolio.continue_from_version(3);
+        portfolio.apply(&deposit(GLOBAL, 1)).unwrap();
+        assert_eq!(portfolio.version(), 9);
+    }
+
+    #[test]
+    fn a_view_carries_the_baselines_of_its_time() {
+        let mut portfolio = folded(GLOBAL, &[deposit(GLOBAL, 10_000)]);
+        let midnight = at(0).day_start().plus_millis(86_400_000);
+        portfolio.apply(&entry(GLOBAL, EntryType::Fee, 10, 0, -100)).unwrap();
+        let equity = portfolio.figures().equity;
+        assert!(portfolio.note_snapshot(midnight.plus_millis(-60_000), equity));
+        let market = market_id(1);
+        let day_start = |now| {
+            let query = ViewQuery { leader: ALICE, market: &market, asset: None, outcomes: &[], now };
+            portfolio.view(&query).baselines.day_start
+        };
+        assert_eq!(day_start(midnight.plus_millis(-1)), UsdcMicros(10_000));
+        assert_eq!(day_start(midnight), UsdcMicros(9900));
+    }
 }

@@ -57,7 +57,7 @@ impl Portfolio {
         };
         let holdings = held.map(|(asset, holding)| HoldingCheckpoint {
             asset: asset.clone(),
-            market: holding.market.clone(),
+            market: self.market_of(holding).cloned(),
             payout_micros: holding.marks.payout,
             midpoint_micros: holding.marks.midpoint,
             last_trade_micros: holding.marks.last_trade,
@@ -105,5 +105,71 @@ impl Portfolio {
             return Err(PortfolioError::Checkpoint { portfolio: id, cost, expected });
         }
         Ok(portfolio)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ledger_samples::{ALICE, BOB, asset, deposit, entry, price};
+    use super::*;
+    use crate::domain::ledger::{EntryType, LedgerEntry};
+    use crate::domain::mark::Mark;
+    use crate::domain::units::Timestamp;
+
+    const GLOBAL: PortfolioId = PortfolioId::ExecGlobal;
+
+    fn sample() -> Portfolio {
+        let mut portfolio = Portfolio::new(GLOBAL);
+        let of = |leader, entry| LedgerEntry { attributed_user: Some(leader), ..entry };
+        for entry in [
+            deposit(GLOBAL, 10_000),
+            of(BOB, entry(GLOBAL, EntryType::TradeFill, 10, 300, -90)),
+            of(ALICE, entry(GLOBAL, EntryType::TradeFill, 10, 100, -50)),
+            of(ALICE, entry(GLOBAL, EntryType::TradeFill, 10, -50, 30)),
+            LedgerEntry { market: None, ..of(ALICE, entry(GLOBAL, EntryType::Conversion, 21, 7, 0)) },
+        ] {
+            portfolio.apply(&entry).unwrap();
+        }
+        portfolio.set_mark(&asset(10), Mark::Midpoint(price(500_000))).unwrap();
+        portfolio.set_mark(&asset(99), Mark::Midpoint(price(500_000))).unwrap();
+        portfolio.note_snapshot(Timestamp::parse_iso("2026-11-22T10:30:00Z").unwrap(), portfolio.figures().equity);
+        portfolio
+    }
+
+    #[test]
+    fn the_text_of_a_checkpoint_is_a_contract() {
+        let expected = concat!(
+            r#"{"position":17,"version":5,"cash_micros":9890,"realized_micros":5,"deposits_micros":10000,"#,
+            r#""holdings":[{"asset":"1010","market":"0x0000000000000000000000000000000000000000000000000000000000000001","#,
+            r#""payout_micros":null,"midpoint_micros":500000,"last_trade_micros":null,"#,
+            r#""lots":[{"leader":7,"share_micros":50,"cost_micros":25},{"leader":8,"share_micros":300,"cost_micros":90}]},"#,
+            r#"{"asset":"1021","market":null,"payout_micros":null,"midpoint_micros":null,"last_trade_micros":null,"#,
+            r#""lots":[{"leader":7,"share_micros":7,"cost_micros":0}]}],"#,
+            r#""history":{"opening_micros":10000,"peak_micros":10065,"#,
+            r#""day":{"time":"2026-11-22T00:00:00.000Z","equity_micros":10000},"#,
+            r#""week":{"time":"2026-11-16T00:00:00.000Z","equity_micros":10000},"#,
+            r#""last":{"time":"2026-11-22T10:30:00.000Z","equity_micros":10065}}}"#,
+        );
+        assert_eq!(serde_json::to_string(&sample().checkpoint(17)).unwrap(), expected);
+        let read: PortfolioCheckpoint = serde_json::from_str(expected).unwrap();
+        assert_eq!(read, sample().checkpoint(17));
+    }
+
+    #[test]
+    fn a_restored_portfolio_goes_on_as_if_nothing_had_happened() {
+        let before = sample();
+        let restored = Portfolio::restore(GLOBAL, &before.checkpoint(17)).unwrap();
+        assert_eq!(restored.checkpoint(17), before.checkpoint(17));
+        assert_eq!(restored.figures(), before.figures());
+        assert!(restored.lots().eq(before.lots()));
+        assert_eq!((restored.version(), restored.exposure_of(ALICE)), (5, before.exposure_of(ALICE)));
+    }
+
+    #[test]
+    fn a_checkpoint_whose_lots_and_cash_disagree_is_refused() {
+        let mut damaged = sample().checkpoint(17);
+        damaged.cash_micros = UsdcMicros(9891);
+        let refused = Portfolio::restore(GLOBAL, &damaged).err();
+        assert!(matches!(refused, Some(PortfolioError::Checkpoint { .. })), "{refused:?}");
     }
 }

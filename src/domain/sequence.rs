@@ -82,3 +82,82 @@ impl<T> Sequence<T> {
         self.places.is_empty()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(text: &str) -> GroupKey {
+        GroupKey::from_text(text)
+    }
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    #[test]
+    fn a_group_waits_for_the_ones_before_it() {
+        let mut line = Sequence::new();
+        assert!(line.take_place(at(1), key("b")));
+        assert!(line.take_place(at(1), key("a")));
+        assert!(line.take_place(at(2), key("0")));
+        assert_eq!(line.ready(&key("0"), "third"), Ok(()));
+        assert_eq!(line.ready(&key("b"), "second"), Ok(()));
+        assert_eq!((line.next_ready(), line.first()), (None, Some(&key("a"))));
+        assert_eq!(line.ready(&key("a"), "first"), Ok(()));
+        assert_eq!(
+            [line.next_ready(), line.next_ready(), line.next_ready()].map(Option::unwrap),
+            ["first", "second", "third"]
+        );
+        assert_eq!((line.next_ready(), line.len()), (None, 0));
+    }
+
+    #[test]
+    fn a_place_is_taken_once_and_readiness_without_a_place_is_handed_back() {
+        let mut line = Sequence::new();
+        assert_eq!(line.ready(&key("a"), 1), Err(1));
+        assert!(line.take_place(at(1), key("a")));
+        assert_eq!(line.ready(&key("a"), 2), Ok(()));
+        assert!(!line.take_place(at(9), key("a")));
+        assert_eq!(line.next_ready(), Some(2));
+        assert_eq!(line.ready(&key("a"), 3), Err(3));
+        assert!(line.is_empty());
+    }
+
+    #[test]
+    fn a_group_that_is_given_up_holds_nobody_back() {
+        let mut line = Sequence::new();
+        line.take_place(at(1), key("a"));
+        line.take_place(at(2), key("b"));
+        assert_eq!(line.ready(&key("b"), "b"), Ok(()));
+        assert!(line.give_up(&key("a")));
+        assert!(!line.give_up(&key("a")));
+        assert_eq!(line.next_ready(), Some("b"));
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_is_that_of_sorting_whatever_the_readiness_order(
+            times in prop::collection::vec(0_i64..5, 1..40),
+            ready_order in Just((0..40_usize).collect::<Vec<_>>()).prop_shuffle(),
+        ) {
+            let groups: Vec<_> = times.iter().enumerate().map(|(n, time)| (at(*time), key(&format!("{:02}", 97 * n % 41)))).collect();
+            let mut line = Sequence::new();
+            for (time, key) in &groups {
+                line.take_place(*time, key.clone());
+            }
+            let mut decided = Vec::new();
+            for n in ready_order {
+                let Some(group) = groups.get(n) else { continue };
+                prop_assert_eq!(line.ready(&group.1, group.clone()), Ok(()));
+                decided.extend(std::iter::from_fn(|| line.next_ready()));
+            }
+            let mut sorted = groups;
+            sorted.sort();
+            prop_assert_eq!(decided, sorted);
+        }
+    }
+}

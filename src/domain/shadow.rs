@@ -204,3 +204,196 @@ impl Cause {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::ledger_samples::{ALICE, activity, asset, at, market, market_id, price, trade};
+    use super::*;
+
+    /// An entry in short: kind, asset, shares, cash, price.
+    type Row = (EntryType, Option<AssetId>, i64, i64, Option<i64>);
+
+    fn row(entry: &LedgerEntry) -> Row {
+        (entry.kind, entry.asset.clone(), entry.shares.0, entry.cash.0, entry.price.map(PriceMicros::micros))
+    }
+
+    fn rows(entries: &[LedgerEntry]) -> Vec<Row> {
+        entries.iter().map(row).collect()
+    }
+
+    fn effect(activity: &ActivityEvent, market: &Market, holdings: &[(usize, i64)]) -> Vec<Row> {
+        let holdings: Vec<_> = holdings.iter().map(|(n, held)| (asset(*n), ShareMicros(*held))).collect();
+        match entries_for_activity(activity, Some(market), &holdings) {
+            Ok(ShadowEffect::Entries(entries)) => {
+                for entry in &entries {
+                    assert_eq!(entry.validate(), Ok(()));
+                    assert_eq!(entry.ref_id, format!("event:{}", activity.id));
+                    assert_eq!(
+                        (entry.portfolio, entry.market.as_ref()),
+                        (PortfolioId::ShadowUser(ALICE), Some(&market_id(1)))
+                    );
+                }
+                rows(&entries)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_trade_moves_shares_against_gross_cash_and_a_known_fee_stands_apart() {
+        let check = |side, fee: Option<i64>, expected: &[Row]| {
+            let mut trade = trade("a", 10, side, 400_000, 5_000_000, 250);
+            trade.fee = fee.map(UsdcMicros);
+            assert_eq!(rows(&entries_for_trade(&trade).unwrap()), expected, "{side} {fee:?}");
+        };
+        let asset = || Some(asset(10));
+        let bought = (EntryType::TradeFill, asset(), 5_000_000, -2_000_000, Some(400_000));
+        let sold = (EntryType::TradeFill, asset(), -5_000_000, 2_000_000, Some(400_000));
+        let fee = (EntryType::Fee, asset(), 0, -1234, None);
+        check(Side::Buy, None, std::slice::from_ref(&bought));
+        check(Side::Buy, Some(0), std::slice::from_ref(&bought));
+        check(Side::Buy, Some(1234), &[bought, fee.clone()]);
+        check(Side::Sell, None, std::slice::from_ref(&sold));
+        check(Side::Sell, Some(1234), &[sold, fee]);
+    }
+
+    #[test]
+    fn entries_carry_their_cause_and_the_time_of_the_event() {
+        let trade = trade("a", 10, Side::Buy, 400_000, 5_000_000, 250);
+        let entry = &entries_for_trade(&trade).unwrap()[0];
+        assert_eq!(entry.ref_id, format!("event:{}", trade.id));
+        assert_eq!((entry.portfolio, entry.attributed_user), (PortfolioId::ShadowUser(ALICE), Some(ALICE)));
+        assert_eq!((entry.market.as_ref(), entry.created_at), (Some(&market_id(1)), at(250)));
+    }
+
+    #[test]
+    fn a_split_and_a_merge_share_the_cash_and_the_last_outcome_takes_the_rest() {
+        let check = |kind: ActivityKind, k: usize, cash: i64, price: i64, cashes: &[i64]| {
+            let sets = activity("a", kind.clone(), 3, cash, None);
+            let (entry, shares) =
+                if kind == ActivityKind::Split { (EntryType::Split, 3) } else { (EntryType::Merge, -3) };
+            let expected: Vec<Row> =
+                (10..).zip(cashes).map(|(n, cash)| (entry, Some(asset(n)), shares, *cash, Some(price))).collect();
+            assert_eq!(effect(&sets, &market(1, &vec![None; k]), &[]), expected, "{kind:?} of {k}");
+        };
+        check(ActivityKind::Split, 2, 4, 500_000, &[-2, -2]);
+        check(ActivityKind::Split, 2, 5, 500_000, &[-2, -3]);
+        check(ActivityKind::Merge, 2, 5, 500_000, &[2, 3]);
+        check(ActivityKind::Merge, 3, 3, 333_333, &[1, 1, 1]);
+        check(ActivityKind::Merge, 3, 5, 333_333, &[1, 1, 3]);
+        check(ActivityKind::Merge, 6, 1, 166_667, &[0, 0, 0, 0, 0, 1]);
+        check(ActivityKind::Split, 1, 5, 1_000_000, &[-5]);
+    }
+
+    #[test]
+    fn sets_of_a_market_whose_assets_are_unknown_are_not_applicable() {
+        let unknown = NotApplicable::UnknownAssets(market_id(1));
+        for kind in [ActivityKind::Split, ActivityKind::Merge] {
+            let row = activity("a", kind, 3, 3, None);
+            assert_eq!(entries_for_activity(&row, None, &[]), Err(unknown.clone()));
+            assert_eq!(entries_for_activity(&row, Some(&market(1, &[])), &[]), Err(unknown.clone()));
+            assert_eq!(entries_for_activity(&row, Some(&market(2, &[None, None])), &[]), Err(unknown.clone()));
+        }
+        for kind in [ActivityKind::Split, ActivityKind::Merge, ActivityKind::Redeem] {
+            let mut nameless = activity("a", kind, 3, 3, None);
+            nameless.payload.condition_id = None;
+            let market = market(1, &[None, None]);
+            assert_eq!(entries_for_activity(&nameless, Some(&market), &[]), Err(NotApplicable::NoCondition));
+        }
+    }
+
+    #[test]
+    fn a_redeem_empties_the_condition_and_the_cash_lies_where_the_payout_is() {
+        let settled = |n: usize, shares: i64, cash: i64, price: Option<i64>| {
+            (EntryType::Settlement, Some(asset(n)), shares, cash, price)
+        };
+        let redeem = |cash, token: Option<usize>| activity("a", ActivityKind::Redeem, 0, cash, token.map(asset));
+        let resolved = market(1, &[Some(0), Some(1_000_000)]);
+        let unresolved = market(1, &[None, None]);
+        let holdings = [(10, 50), (11, 20)];
+
+        let named = effect(&redeem(20, Some(11)), &unresolved, &holdings);
+        assert_eq!(named, [settled(10, -50, 0, None), settled(11, -20, 20, None)]);
+        let known = effect(&redeem(20, None), &resolved, &holdings);
+        assert_eq!(known, [settled(10, -50, 0, Some(0)), settled(11, -20, 20, Some(1_000_000))]);
+        let largest = effect(&redeem(20, None), &unresolved, &holdings);
+        assert_eq!(largest, [settled(10, -50, 20, None), settled(11, -20, 0, None)]);
+        let equal = effect(&redeem(20, None), &unresolved, &[(10, 50), (11, 50)]);
+        assert_eq!(equal, [settled(10, -50, 20, None), settled(11, -50, 0, None)]);
+        let split = effect(&redeem(35, None), &market(1, &[Some(500_000), Some(500_000)]), &holdings);
+        assert_eq!(split, [settled(10, -50, 35, Some(500_000)), settled(11, -20, 0, Some(500_000))]);
+        let only_loser = effect(&redeem(0, None), &resolved, &[(10, 50)]);
+        assert_eq!(only_loser, [settled(10, -50, 0, Some(0))]);
+        let short = effect(&redeem(20, None), &unresolved, &[(10, -50), (11, 20)]);
+        assert_eq!(short, [settled(10, 50, 0, None), settled(11, -20, 20, None)]);
+    }
+
+    #[test]
+    fn a_redeem_of_what_the_shadow_does_not_hold_brings_its_cash_alone() {
+        let redeem = |cash, token: Option<usize>| activity("a", ActivityKind::Redeem, 0, cash, token.map(asset));
+        let market = market(1, &[Some(0), Some(1_000_000)]);
+        let cash_alone = |asset, price| [(EntryType::Settlement, asset, 0, 20, price)];
+        assert_eq!(effect(&redeem(20, None), &market, &[]), cash_alone(None, None));
+        assert_eq!(effect(&redeem(20, None), &market, &[(10, 0)]), cash_alone(None, None));
+        assert_eq!(effect(&redeem(20, Some(11)), &market, &[]), cash_alone(Some(asset(11)), Some(1_000_000)));
+        assert_eq!(effect(&redeem(0, None), &market, &[]), []);
+        // The row names one outcome, the shadow holds the other.
+        let other = effect(&redeem(20, Some(11)), &market, &[(10, 5)]);
+        let loser = (EntryType::Settlement, Some(asset(10)), -5, 0, Some(0));
+        assert_eq!(other, [loser, (EntryType::Settlement, Some(asset(11)), 0, 20, Some(1_000_000))]);
+    }
+
+    #[test]
+    fn a_redeem_needs_no_market_facts() {
+        let redeem = activity("a", ActivityKind::Redeem, 0, 20, None);
+        let effect = entries_for_activity(&redeem, None, &[(asset(10), ShareMicros(5))]);
+        let Ok(ShadowEffect::Entries(entries)) = effect else { panic!("{effect:?}") };
+        assert_eq!(rows(&entries), [(EntryType::Settlement, Some(asset(10)), -5, 20, None)]);
+    }
+
+    #[test]
+    fn conversions_wait_for_the_positions_and_write_the_difference_without_cash() {
+        let row = activity("a", ActivityKind::Conversion, 5, 0, None);
+        let market = market(1, &[None, None]);
+        assert_eq!(entries_for_activity(&row, Some(&market), &[]), Ok(ShadowEffect::ReadPositions));
+        let migration = activity("a", ActivityKind::Migration, 5, 0, None);
+        assert_eq!(entries_for_activity(&migration, None, &[]), Ok(ShadowEffect::ReadPositions));
+        let check = |leader: i64, shadow: i64, moved: Option<i64>| {
+            let gap = AssetGap {
+                asset: asset(10),
+                market: market_id(1),
+                leader_holds: ShareMicros(leader),
+                shadow_holds: ShareMicros(shadow),
+            };
+            let expected: Vec<Row> =
+                moved.map(|moved| (EntryType::Conversion, Some(asset(10)), moved, 0, None)).into_iter().collect();
+            assert_eq!(rows(&conversion_entries(&row, &[gap]).unwrap()), expected, "{leader} against {shadow}");
+        };
+        check(5_000_000, 5_000_000, None);
+        check(5_000_099, 5_000_000, None);
+        check(5_000_100, 5_000_000, Some(100));
+        check(5_000_000, 5_000_099, None);
+        check(5_000_000, 5_000_100, Some(-100));
+        check(0, 7_000_000, Some(-7_000_000));
+        check(7_000_000, 0, Some(7_000_000));
+        check(0, -7_000_000, Some(7_000_000));
+    }
+
+    #[test]
+    fn rows_that_move_no_position_leave_the_ledger_alone() {
+        let market = market(1, &[None, None]);
+        for kind in
+            [ActivityKind::Combo, ActivityKind::Other("REWARD".to_owned()), ActivityKind::Other("TIP".to_owned())]
+        {
+            assert_eq!(effect(&activity("a", kind, 5, 5, None), &market, &[(10, 5)]), []);
+        }
+    }
+
+    #[test]
+    fn an_average_price_is_kept_as_the_row_says_it() {
+        let mut odd = trade("a", 10, Side::Buy, 333_333, 3_000_001, 0);
+        odd.notional = UsdcMicros(1_000_001);
+        let entry = &entries_for_trade(&odd).unwrap()[0];
+        assert_eq!((entry.cash, entry.price), (UsdcMicros(-1_000_001), Some(price(333_333))));
+    }
+}
