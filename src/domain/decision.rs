@@ -208,3 +208,6 @@ fn decide_merge(situation: &Situation, mut findings: Findings) -> Result<Decisio
     findings.applied_sets(sets, Bps::of(sets.0, wanted.0)?);
     Ok(findings.concluded(CopiedAction::Merge { sets, outcomes }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -94,7 +94,7 @@ pub(super) struct Findings {
 }
 
 /// A BUY in the shared bankroll has the most checks; room for them all at once.
-const CHECKS_MOST: usize = 19;
+const CHECKS_MOST: usize = 20;
 
 impl Findings {
     pub(super) fn new(situation: &Situation) -> Self {
