@@ -38,4 +38,4 @@ create table market_price_snapshot (
     midpoint_price_micros integer not null check (midpoint_price_micros between 0 and 1000000),
     -- Two midpoints of one bucket would make a mark depend on which is read.
     primary key (asset_id, bucket_time)
-) strict;
+) strict, without rowid;

@@ -81,6 +81,7 @@ create table copy_attempt (
 create unique index copy_attempt_once on copy_attempt (portfolio_scope, followed_user_id, group_key);
 create index copy_attempt_newest on copy_attempt (created_at, id);
 create index copy_attempt_by_user on copy_attempt (followed_user_id, created_at, id);
+create index copy_attempt_by_decision on copy_attempt (decision, created_at, id);
 
 create table executable_fill (
     id integer primary key autoincrement,

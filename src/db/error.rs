@@ -14,6 +14,9 @@ pub enum DbError {
     Busy(#[source] sqlx::Error),
     #[error("a statement failed")]
     Statement(#[source] sqlx::Error),
+    /// Rows that a transaction had just looked at were changed by another. Nothing of it was written.
+    #[error("another writer came between")]
+    Raced,
     #[error("the migrations could not be applied")]
     Migrate(#[from] sqlx::migrate::MigrateError),
     #[error("row `{id}` of {table} holds an impossible {column}: {problem}")]
@@ -23,7 +26,7 @@ pub enum DbError {
 impl DbError {
     /// Whether the same call may succeed later. Unique keys make repeating a write safe.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreachable(_) | Self::Busy(_))
+        matches!(self, Self::Unreachable(_) | Self::Busy(_) | Self::Raced)
     }
 
     pub(crate) fn impossible(

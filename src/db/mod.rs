@@ -3,23 +3,31 @@
 //! Methods on `Db`, named for the fact. One method, one transaction.
 
 mod audit;
+mod books;
 mod checkpoints;
 mod config;
 pub(crate) mod connection;
 mod error;
 mod event_rows;
 mod events;
+mod groups;
+mod ledger;
+mod ledger_check;
+mod markets;
 
 mod migrate;
 mod rows;
 mod users;
 
 pub use audit::{Audit, AuditRow};
+pub use books::{BookOutcome, StoredBook};
 pub use config::Directory;
 pub use connection::Db;
 pub use error::DbError;
 
 pub use events::{ChainTrade, DeadRow, PollOutcome, PollWrite};
+pub use groups::ClosedGroupWrite;
+pub use ledger::{LedgerOutcome, LedgerWrite, PlacedEntry};
 pub use users::FollowedUser;
 
 /// What became of an insert: a new row, or one that was there already. The caller must look.
@@ -34,9 +42,14 @@ pub enum Inserted<T> {
 pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
     let modules = [
         ("audit", audit::STATEMENTS, audit::BATCHES),
+        ("books", books::STATEMENTS, books::BATCHES),
         ("checkpoints", checkpoints::STATEMENTS, checkpoints::BATCHES),
         ("config", config::STATEMENTS, &[]),
         ("events", events::STATEMENTS, events::BATCHES),
+        ("groups", groups::STATEMENTS, groups::BATCHES),
+        ("ledger", ledger::STATEMENTS, ledger::BATCHES),
+        ("ledger_check", ledger_check::STATEMENTS, ledger_check::BATCHES),
+        ("markets", markets::STATEMENTS, markets::BATCHES),
         ("jobs", crate::queue::STATEMENTS, crate::queue::BATCHES),
         ("users", users::STATEMENTS, users::BATCHES),
     ];

@@ -5,7 +5,8 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use super::DbError;
-use crate::domain::ids::{AssetId, MarketId, Wallet};
+use crate::domain::ids::{AssetId, FollowedUserId, MarketId, Wallet};
+use crate::domain::ledger::PortfolioId;
 use crate::domain::units::PriceMicros;
 
 /// Reads the columns of one row.
@@ -39,6 +40,12 @@ impl<I: Display> Reading<I> {
 
     pub(crate) fn market(&self, column: &'static str, text: &str) -> Result<MarketId, DbError> {
         MarketId::parse(text).map_err(|problem| self.impossible(column, problem))
+    }
+
+    pub(crate) fn portfolio(&self, scope: &str, owner: Option<i64>) -> Result<PortfolioId, DbError> {
+        let owner = owner.map(FollowedUserId);
+        PortfolioId::new(self.text("portfolio_scope", scope)?, owner)
+            .ok_or_else(|| self.impossible("followed_user_id", "the scope and its owner do not go together"))
     }
 
     pub(crate) fn price(&self, column: &'static str, micros: i64) -> Result<PriceMicros, DbError> {

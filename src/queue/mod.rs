@@ -6,7 +6,7 @@
 pub mod in_process;
 mod jobs;
 
-pub(crate) use jobs::{BATCHES, STATEMENTS, insert_in};
+pub(crate) use jobs::{BATCHES, STATEMENTS, finish_in, insert_in};
 pub use jobs::{Depth, Failed, RETRIES, claim, depths, fail, finish, next_due, peek_open, release, release_all, renew};
 
 use crate::db::DbError;

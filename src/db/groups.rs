@@ -1,0 +1,216 @@
+//! Closed groups with their members, and the decisions they make necessary.
+
+use std::collections::HashSet;
+
+use uuid::Uuid;
+
+use super::connection::{Batch, Db, Tx, batches, on, statements};
+use super::rows::{Reading, optional};
+use super::{DbError, Inserted};
+use crate::domain::group::{EventGroup, GroupAction, GroupKind, Member};
+use crate::domain::ids::{EventId, FollowedUserId, GroupId, GroupKey};
+use crate::domain::units::{ShareMicros, Timestamp, UsdcMicros};
+use crate::queue::{self, JobFence, NewJob, Queue};
+
+/// A group that closed, the jobs of its members, and when the copies are to be decided.
+#[derive(Debug, Clone)]
+pub struct ClosedGroupWrite {
+    pub group: EventGroup,
+    pub members: Vec<Member>,
+    pub finishes: Vec<JobFence>,
+    pub copy_due: Timestamp,
+}
+
+statements! {
+    MEMBERS = "select trade_event_id, activity_event_id from event_group_member where group_id = $1";
+}
+
+batches! {
+    INSERT_GROUPS = "insert into event_group (id, group_key, followed_user_id, kind, market_id, asset_id, condition_id,
+        side, notional_micros, share_micros, reference_price_micros, window_start, detect_time, event_time)
+        values ", 14, " on conflict do nothing returning id";
+    INSERT_MEMBERS = "insert into event_group_member (group_id, trade_event_id, activity_event_id) values ", 3, "";
+    GROUPS = "select id, group_key, followed_user_id, kind, market_id, asset_id, side, notional_micros, share_micros,
+        reference_price_micros, window_start, detect_time, event_time from event_group where id in (", 1, ")";
+}
+
+#[derive(sqlx_macros::FromRow)]
+struct Row {
+    id: Uuid,
+    group_key: String,
+    followed_user_id: i64,
+    kind: String,
+    market_id: String,
+    asset_id: Option<String>,
+    side: Option<String>,
+    notional_micros: i64,
+    share_micros: i64,
+    reference_price_micros: Option<i64>,
+    window_start: i64,
+    detect_time: i64,
+    event_time: i64,
+}
+
+impl Db {
+    /// Writes closed groups with their members and both copy jobs, and finishes the members' group jobs: one
+    /// transaction, each group whole or not at all. `Known` means there is nothing left to do for us: the group stands
+    /// already, or somebody else has one of its jobs and will close it.
+    pub async fn close_groups(
+        &self,
+        groups: &[ClosedGroupWrite],
+        now: Timestamp,
+    ) -> Result<Vec<Inserted<GroupId>>, DbError> {
+        let mut ours: Vec<&ClosedGroupWrite> = groups.iter().collect();
+        loop {
+            let mut tx = self.begin().await?;
+            let fences: Vec<JobFence> = ours.iter().flat_map(|write| write.finishes.iter().copied()).collect();
+            let finished: HashSet<i64> = queue::finish_in(&mut tx, &fences).await?.into_iter().collect();
+            if finished.len() < fences.len() {
+                // Start again without the groups that lost a job, so that their other jobs are still there.
+                drop(tx);
+                ours.retain(|write| write.finishes.iter().all(|fence| finished.contains(&fence.id)));
+                continue;
+            }
+            let new = write_groups(&mut tx, &ours, now).await?;
+            tx.commit().await?;
+            let outcome = |write: &ClosedGroupWrite| match new.contains(&write.group.id.0) {
+                true => Inserted::New(write.group.id),
+                false => Inserted::Known,
+            };
+            return Ok(groups.iter().map(outcome).collect());
+        }
+    }
+
+    pub async fn group(&self, id: GroupId) -> Result<Option<EventGroup>, DbError> {
+        Ok(self.groups(&[id]).await?.pop())
+    }
+
+    /// In no order; unknown ids are left out.
+    pub async fn groups(&self, ids: &[GroupId]) -> Result<Vec<EventGroup>, DbError> {
+        let mut rows: Vec<Row> = Vec::with_capacity(ids.len());
+        for chunk in Batch::chunks(ids) {
+            let text = GROUPS.text(self.driver(), chunk.len());
+            rows.extend(on!(db self, c => {
+                let mut query = sqlx::query_as::<_, Row>(text);
+                for id in chunk {
+                    query = query.bind(id.0);
+                }
+                query.fetch_all(c).await
+            })?);
+        }
+        rows.into_iter().map(EventGroup::try_from).collect()
+    }
+
+    pub async fn members(&self, group: GroupId) -> Result<Vec<Member>, DbError> {
+        let rows: Vec<(Option<Uuid>, Option<Uuid>)> =
+            on!(db self, c => sqlx::query_as(MEMBERS).bind(group.0).fetch_all(c).await)?;
+        let member = |(trade, activity): (Option<Uuid>, Option<Uuid>)| {
+            let trade = trade.map(|id| Member::Trade(EventId(id)));
+            trade.or(activity.map(|id| Member::Activity(EventId(id))))
+        };
+        Ok(rows.into_iter().filter_map(member).collect())
+    }
+}
+
+async fn write_groups(tx: &mut Tx, groups: &[&ClosedGroupWrite], now: Timestamp) -> Result<HashSet<Uuid>, DbError> {
+    let mut new = HashSet::with_capacity(groups.len());
+    for chunk in Batch::chunks(groups) {
+        new.extend(insert_groups(tx, chunk).await?);
+    }
+    let mut members = Vec::new();
+    let mut jobs = Vec::with_capacity(2 * new.len());
+    for write in groups.iter().filter(|write| new.contains(&write.group.id.0)) {
+        let group = &write.group;
+        members.extend(write.members.iter().map(|member| (group.id, *member)));
+        jobs.extend(
+            [Queue::CopyAttemptUser, Queue::CopyAttemptGlobal]
+                .map(|queue| NewJob::for_group(queue, group.id, group.followed_user, write.copy_due)),
+        );
+    }
+    insert_members(tx, &members).await?;
+    queue::insert_in(tx, &jobs, now).await?;
+    Ok(new)
+}
+
+async fn insert_groups(tx: &mut Tx, chunk: &[&ClosedGroupWrite]) -> Result<Vec<Uuid>, DbError> {
+    let text = INSERT_GROUPS.text(tx.driver(), chunk.len());
+    Ok(on!(tx tx, c => {
+        let mut query = sqlx::query_scalar(text);
+        for write in chunk {
+            let group = &write.group;
+            let (asset, condition, side) = match &group.action {
+                GroupAction::Trade { asset, side } => (Some(asset.as_str()), None, Some(side.as_str())),
+                GroupAction::Merge | GroupAction::Split | GroupAction::Conversion => {
+                    (None, Some(group.market.as_str()), None)
+                }
+            };
+            query = query
+                .bind(group.id.0)
+                .bind(group.key.as_str())
+                .bind(group.followed_user.0)
+                .bind(group.action.kind().as_str())
+                .bind(group.market.as_str())
+                .bind(asset)
+                .bind(condition)
+                .bind(side)
+                .bind(group.notional.0)
+                .bind(group.shares.0)
+                .bind(group.reference_price.map(|price| price.micros()))
+                .bind(group.window_start.millis())
+                .bind(group.detect_time.millis())
+                .bind(group.event_time.millis());
+        }
+        query.fetch_all(c).await
+    })?)
+}
+
+/// No `on conflict`: a member that has a group already must not be swallowed, or its copy would lack it silently.
+async fn insert_members(tx: &mut Tx, members: &[(GroupId, Member)]) -> Result<(), DbError> {
+    for chunk in Batch::chunks(members) {
+        let text = INSERT_MEMBERS.text(tx.driver(), chunk.len());
+        on!(tx &mut *tx, c => {
+            let mut query = sqlx::query(text);
+            for (group, member) in chunk {
+                let (trade, activity) = match member {
+                    Member::Trade(id) => (Some(id.0), None),
+                    Member::Activity(id) => (None, Some(id.0)),
+                };
+                query = query.bind(group.0).bind(trade).bind(activity);
+            }
+            query.execute(c).await.map(drop)
+        })?;
+    }
+    Ok(())
+}
+
+impl TryFrom<Row> for EventGroup {
+    type Error = DbError;
+
+    fn try_from(row: Row) -> Result<Self, DbError> {
+        let reading = Reading { table: "event_group", id: row.id };
+        let action = match reading.text("kind", &row.kind)? {
+            GroupKind::Trade => GroupAction::Trade {
+                asset: reading.asset("asset_id", row.asset_id.as_deref().unwrap_or_default())?,
+                side: reading.text("side", row.side.as_deref().unwrap_or_default())?,
+            },
+            GroupKind::Merge => GroupAction::Merge,
+            GroupKind::Split => GroupAction::Split,
+            GroupKind::Conversion => GroupAction::Conversion,
+        };
+        Ok(Self {
+            id: GroupId(row.id),
+            key: GroupKey::from_text(&row.group_key),
+            followed_user: FollowedUserId(row.followed_user_id),
+            market: reading.market("market_id", &row.market_id)?,
+            action,
+            notional: UsdcMicros(row.notional_micros),
+            shares: ShareMicros(row.share_micros),
+            reference_price: optional(row.reference_price_micros, |micros| {
+                reading.price("reference_price_micros", micros)
+            })?,
+            window_start: Timestamp::from_millis(row.window_start),
+            detect_time: Timestamp::from_millis(row.detect_time),
+            event_time: Timestamp::from_millis(row.event_time),
+        })
+    }
+}

@@ -1,0 +1,307 @@
+//! The ledger: attempts, fills and entries, many writes in one transaction, each whole or not at all.
+//!
+//! Only the ledger writer calls `commit`. It expects nothing unusual and writes everything together in few statements;
+//! when a count does not come out, it takes the transaction back, finds out which write is known already or has lost
+//! its lease, and writes the rest.
+
+use super::audit::{self, Audit};
+use super::connection::{Batch, Db, Tx, batches, on, statements};
+use super::ledger_check::{Standing, standing_of};
+use super::rows::{Reading, json_text, optional};
+use super::{DbError, checkpoints};
+use crate::domain::attempt::CopyAttempt;
+use crate::domain::fill::LevelFill;
+use crate::domain::ids::{AssetId, AttemptId, FollowedUserId, MarketId};
+use crate::domain::ledger::{LedgerEntry, PortfolioId};
+use crate::domain::units::{ShareMicros, Timestamp, UsdcMicros};
+use crate::queue::{self, JobFence, NewJob};
+
+/// What one request changes; it stands or falls together.
+#[derive(Debug, Clone, Default)]
+pub struct LedgerWrite {
+    pub attempt: Option<CopyAttempt>,
+    pub entries: Vec<LedgerEntry>,
+    /// Jobs whose effect this is.
+    pub finishes: Vec<JobFence>,
+    pub audits: Vec<Audit>,
+    /// Jobs that this makes necessary.
+    pub jobs: Vec<NewJob>,
+    pub checkpoints: Vec<(String, String)>,
+}
+
+/// What became of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LedgerOutcome {
+    /// `last_entry` is the id of its last entry, when it has any.
+    Written { last_entry: Option<i64> },
+    /// Its attempt, or one of its entries, was there before. Its jobs are finished; nothing else of it was written.
+    Known,
+    /// Somebody else has one of its jobs. Nothing of it was written.
+    FenceLost,
+}
+
+/// An entry and its place in the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacedEntry {
+    pub position: i64,
+    pub entry: LedgerEntry,
+}
+
+statements! {
+    AFTER = "select id, portfolio_scope, followed_user_id, attributed_user_id, market_id, asset_id, entry_type,
+            share_delta_micros, cash_delta_micros, price_micros, ref_id, created_at
+        from ledger_entry where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2 and id > $3
+        order by id limit $4";
+    ALL_AFTER = "select id, portfolio_scope, followed_user_id, attributed_user_id, market_id, asset_id, entry_type,
+            share_delta_micros, cash_delta_micros, price_micros, ref_id, created_at
+        from ledger_entry where id > $1 order by id limit $2";
+    LAST = "select id from ledger_entry where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2
+        order by id desc limit 1";
+}
+
+batches! {
+    INSERT_ATTEMPTS = "insert into copy_attempt (id, portfolio_scope, followed_user_id, group_id, group_key, decision,
+        reason_codes, target_notional_micros, filled_notional_micros, filled_share_micros, vwap_price_micros,
+        filled_ratio_bps, their_reference_price_micros, mid_price_micros_at_decision, config_version, explain_json,
+        created_at) values ", 17, " on conflict do nothing";
+    INSERT_FILLS = "insert into executable_fill (copy_attempt_id, filled_share_micros, fill_price_micros,
+        fill_notional_micros) values ", 4, "";
+    INSERT_ENTRIES = "insert into ledger_entry (portfolio_scope, followed_user_id, attributed_user_id, market_id,
+        asset_id, entry_type, share_delta_micros, cash_delta_micros, price_micros, ref_id, created_at)
+        values ", 11, " on conflict do nothing returning id";
+}
+
+impl Db {
+    /// Writes what many requests ask for in one transaction; outcomes in their order. An error means that nothing of it
+    /// was written, or, when the connection broke at the commit, perhaps all of it: unique keys make trying again safe.
+    pub async fn commit(&self, writes: &[LedgerWrite], now: Timestamp) -> Result<Vec<LedgerOutcome>, DbError> {
+        let all: Vec<&LedgerWrite> = writes.iter().collect();
+        let mut tx = self.begin().await?;
+        if let Some(last_entries) = write_together(&mut tx, &all, &[], now).await? {
+            tx.commit().await?;
+            return Ok(last_entries.into_iter().map(|last_entry| LedgerOutcome::Written { last_entry }).collect());
+        }
+        drop(tx);
+
+        let mut tx = self.begin().await?;
+        let standings = standing_of(&mut tx, writes).await?;
+        let with = |wanted| writes.iter().zip(&standings).filter(move |(_, s)| **s == wanted).map(|(write, _)| write);
+        let new: Vec<&LedgerWrite> = with(Standing::New).collect();
+        let done: Vec<JobFence> = with(Standing::Known).flat_map(|write| write.finishes.iter().copied()).collect();
+        let Some(last_entries) = write_together(&mut tx, &new, &done, now).await? else {
+            return Err(DbError::Raced);
+        };
+        tx.commit().await?;
+        let mut last_entries = last_entries.into_iter();
+        let outcome = |standing: &Standing| match standing {
+            Standing::New => LedgerOutcome::Written { last_entry: last_entries.next().flatten() },
+            Standing::Known => LedgerOutcome::Known,
+            Standing::FenceLost => LedgerOutcome::FenceLost,
+        };
+        Ok(standings.iter().map(outcome).collect())
+    }
+
+    /// The entries of one portfolio behind a position, oldest first.
+    pub async fn entries_after(
+        &self,
+        portfolio: PortfolioId,
+        position: i64,
+        limit: i64,
+    ) -> Result<Vec<PlacedEntry>, DbError> {
+        let rows: Vec<EntryRow> = on!(db self, c => {
+            sqlx::query_as(AFTER)
+                .bind(portfolio.scope().as_str())
+                .bind(owner_key(portfolio))
+                .bind(position)
+                .bind(limit)
+                .fetch_all(c)
+                .await
+        })?;
+        rows.into_iter().map(PlacedEntry::try_from).collect()
+    }
+
+    /// The entries of all portfolios behind a position, oldest first: the audit reads the ledger page by page.
+    pub async fn all_entries_after(&self, position: i64, limit: i64) -> Result<Vec<PlacedEntry>, DbError> {
+        let rows: Vec<EntryRow> =
+            on!(db self, c => sqlx::query_as(ALL_AFTER).bind(position).bind(limit).fetch_all(c).await)?;
+        rows.into_iter().map(PlacedEntry::try_from).collect()
+    }
+
+    /// The position of a portfolio's last entry; 0 while it has none.
+    pub async fn last_position(&self, portfolio: PortfolioId) -> Result<i64, DbError> {
+        let last: Option<i64> = on!(db self, c => {
+            sqlx::query_scalar(LAST).bind(portfolio.scope().as_str()).bind(owner_key(portfolio)).fetch_optional(c).await
+        })?;
+        Ok(last.unwrap_or(0))
+    }
+}
+
+/// The owner as the keys compare it: 0 where there is none.
+pub(crate) fn owner_key(portfolio: PortfolioId) -> i64 {
+    portfolio.owner().map_or(0, |user| user.0)
+}
+
+/// Writes everything of `writes` and finishes the jobs in `done` too. `None` as soon as a count says that something was
+/// known already or no longer ours: then the transaction must not be committed.
+async fn write_together(
+    tx: &mut Tx,
+    writes: &[&LedgerWrite],
+    done: &[JobFence],
+    now: Timestamp,
+) -> Result<Option<Vec<Option<i64>>>, DbError> {
+    let mut fences = done.to_vec();
+    fences.extend(writes.iter().flat_map(|write| write.finishes.iter().copied()));
+    if queue::finish_in(tx, &fences).await?.len() != fences.len() {
+        return Ok(None);
+    }
+    let attempts: Vec<&CopyAttempt> = writes.iter().filter_map(|write| write.attempt.as_ref()).collect();
+    if insert_attempts(tx, &attempts).await? != attempts.len() {
+        return Ok(None);
+    }
+    let fills: Vec<(AttemptId, &LevelFill)> =
+        attempts.iter().flat_map(|attempt| attempt.fills.iter().map(|fill| (attempt.id, fill))).collect();
+    insert_fills(tx, &fills).await?;
+    let entries: Vec<&LedgerEntry> = writes.iter().flat_map(|write| &write.entries).collect();
+    let ids = insert_entries(tx, &entries).await?;
+    if ids.len() != entries.len() {
+        return Ok(None);
+    }
+    let audits: Vec<Audit> = writes.iter().flat_map(|write| write.audits.iter().cloned()).collect();
+    audit::insert(tx, &audits, now).await?;
+    let jobs: Vec<NewJob> = writes.iter().flat_map(|write| write.jobs.iter().cloned()).collect();
+    queue::insert_in(tx, &jobs, now).await?;
+    // Of several notes under one key the last counts; one statement may not write a row twice.
+    let notes: std::collections::BTreeMap<&str, &str> = writes
+        .iter()
+        .flat_map(|write| write.checkpoints.iter().map(|(key, value)| (key.as_str(), value.as_str())))
+        .collect();
+    checkpoints::put(tx, &notes.into_iter().collect::<Vec<_>>(), now).await?;
+    Ok(Some(last_ids(writes, &ids)))
+}
+
+/// The id of each write's last entry: ids ascend in the order of the entries.
+fn last_ids(writes: &[&LedgerWrite], ids: &[i64]) -> Vec<Option<i64>> {
+    let mut rest = ids;
+    writes
+        .iter()
+        .map(|write| {
+            let (own, after) = rest.split_at(write.entries.len());
+            rest = after;
+            own.last().copied()
+        })
+        .collect()
+}
+
+async fn insert_attempts(tx: &mut Tx, attempts: &[&CopyAttempt]) -> Result<usize, DbError> {
+    let mut inserted = 0;
+    for chunk in Batch::chunks(attempts) {
+        let text = INSERT_ATTEMPTS.text(tx.driver(), chunk.len());
+        inserted += on!(tx &mut *tx, c => {
+            let mut query = sqlx::query(text);
+            for attempt in chunk {
+                let codes: Vec<&str> = attempt.reasons.iter().map(|code| code.as_str()).collect();
+                query = query
+                    .bind(attempt.id.0)
+                    .bind(attempt.portfolio.scope().as_str())
+                    .bind(attempt.followed_user.0)
+                    .bind(attempt.group_id.0)
+                    .bind(attempt.group_key.as_str())
+                    .bind(attempt.decision.as_str())
+                    .bind(codes.join(","))
+                    .bind(attempt.target_notional.0)
+                    .bind(attempt.filled_notional.0)
+                    .bind(attempt.filled_shares.0)
+                    .bind(attempt.vwap.map(|price| price.micros()))
+                    .bind(attempt.filled_ratio.0)
+                    .bind(attempt.their_reference_price.map(|price| price.micros()))
+                    .bind(attempt.mid_at_decision.map(|price| price.micros()))
+                    .bind(&attempt.config_version)
+                    .bind(json_text(&attempt.explanation))
+                    .bind(attempt.created_at.millis());
+            }
+            query.execute(c).await.map(|done| done.rows_affected())
+        })?;
+    }
+    Ok(usize::try_from(inserted).unwrap_or(usize::MAX))
+}
+
+async fn insert_fills(tx: &mut Tx, fills: &[(AttemptId, &LevelFill)]) -> Result<(), DbError> {
+    for chunk in Batch::chunks(fills) {
+        let text = INSERT_FILLS.text(tx.driver(), chunk.len());
+        on!(tx &mut *tx, c => {
+            let mut query = sqlx::query(text);
+            for (attempt, fill) in chunk {
+                query = query.bind(attempt.0).bind(fill.shares.0).bind(fill.price.micros()).bind(fill.notional.0);
+            }
+            query.execute(c).await.map(drop)
+        })?;
+    }
+    Ok(())
+}
+
+/// The ids of the new ones, ascending.
+async fn insert_entries(tx: &mut Tx, entries: &[&LedgerEntry]) -> Result<Vec<i64>, DbError> {
+    let mut ids = Vec::with_capacity(entries.len());
+    for chunk in Batch::chunks(entries) {
+        let text = INSERT_ENTRIES.text(tx.driver(), chunk.len());
+        let new: Vec<i64> = on!(tx &mut *tx, c => {
+            let mut query = sqlx::query_scalar(text);
+            for entry in chunk {
+                query = query
+                    .bind(entry.portfolio.scope().as_str())
+                    .bind(entry.portfolio.owner().map(|user| user.0))
+                    .bind(entry.attributed_user.map(|user| user.0))
+                    .bind(entry.market.as_ref().map(MarketId::as_str))
+                    .bind(entry.asset.as_ref().map(AssetId::as_str))
+                    .bind(entry.kind.as_str())
+                    .bind(entry.shares.0)
+                    .bind(entry.cash.0)
+                    .bind(entry.price.map(|price| price.micros()))
+                    .bind(&entry.ref_id)
+                    .bind(entry.created_at.millis());
+            }
+            query.fetch_all(c).await
+        })?;
+        ids.extend(new);
+    }
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+#[derive(sqlx_macros::FromRow)]
+struct EntryRow {
+    id: i64,
+    portfolio_scope: String,
+    followed_user_id: Option<i64>,
+    attributed_user_id: Option<i64>,
+    market_id: Option<String>,
+    asset_id: Option<String>,
+    entry_type: String,
+    share_delta_micros: i64,
+    cash_delta_micros: i64,
+    price_micros: Option<i64>,
+    ref_id: String,
+    created_at: i64,
+}
+
+impl TryFrom<EntryRow> for PlacedEntry {
+    type Error = DbError;
+
+    fn try_from(row: EntryRow) -> Result<Self, DbError> {
+        let reading = Reading { table: "ledger_entry", id: row.id };
+        let portfolio = reading.portfolio(&row.portfolio_scope, row.followed_user_id)?;
+        let entry = LedgerEntry {
+            portfolio,
+            attributed_user: row.attributed_user_id.map(FollowedUserId),
+            market: optional(row.market_id, |id| reading.market("market_id", &id))?,
+            asset: optional(row.asset_id, |id| reading.asset("asset_id", &id))?,
+            kind: reading.text("entry_type", &row.entry_type)?,
+            shares: ShareMicros(row.share_delta_micros),
+            cash: UsdcMicros(row.cash_delta_micros),
+            price: optional(row.price_micros, |micros| reading.price("price_micros", micros))?,
+            ref_id: row.ref_id,
+            created_at: Timestamp::from_millis(row.created_at),
+        };
+        Ok(Self { position: row.id, entry })
+    }
+}
