@@ -1,0 +1,295 @@
+//! Gamma: markets and events as its lists tell them, profiles, search.
+//!
+//! Lists hide closed markets unless asked for them; fields that would be empty are left out; arrays of outcomes come as
+//! text that holds JSON.
+
+use serde_json::{Map, Value, json};
+
+use crate::domain::{
+    ids::Wallet,
+    units::{MICROS, PriceMicros, Timestamp},
+};
+
+use super::{
+    answer::{Answer, Host, Request},
+    dice::hash_text,
+    market::{Phase, SimMarket, decimal, float},
+    positions::whole_seconds,
+    world::{Person, World},
+};
+
+pub fn answer(world: &World, request: &Request, now: Timestamp) -> Answer {
+    if request.post {
+        return Answer::error(Host::Gamma, 405, "method not allowed");
+    }
+    let pairs = request.pairs();
+    match request.path.as_str() {
+        "/markets" => {
+            let found: Vec<Value> = listed(world, &pairs, now).map(|market| market_json(market, now)).collect();
+            Answer::json(&found)
+                .with_header("Deprecation", "true".to_owned())
+                .with_header("Sunset", "Fri, 01 May 2026 00:00:00 GMT".to_owned())
+        }
+        "/markets/keyset" => {
+            let found: Vec<Value> = listed(world, &pairs, now).map(|market| market_json(market, now)).collect();
+            Answer::json(&json!({"markets": found, "next_cursor": null}))
+        }
+        "/public-profile" => profile(world, &pairs),
+        "/public-search" => search(world, &pairs),
+        path => match path.rsplit_once('/') {
+            Some(("/markets/slug", slug)) => one(world, now, |market| market.facts.slug == slug),
+            Some(("/markets", id)) => one(world, now, |market| market.gamma_id.to_string() == id),
+            Some(("/events/slug", slug)) => event(world, slug, now),
+            _ => Answer::error(Host::Gamma, 404, "not found"),
+        },
+    }
+}
+
+/// Markets that pass every filter given; repeated keys widen one filter.
+fn listed<'a>(
+    world: &'a World,
+    pairs: &'a [(String, String)],
+    now: Timestamp,
+) -> impl Iterator<Item = &'a SimMarket> + 'a {
+    let values = |name: &str| -> Vec<&'a str> {
+        pairs.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str()).collect()
+    };
+    let (conditions, tokens, slugs, ids) =
+        (values("condition_ids"), values("clob_token_ids"), values("slug"), values("id"));
+    let closed = values("closed").first().is_some_and(|text| *text == "true");
+    let limit = values("limit").first().and_then(|text| text.parse().ok()).unwrap_or(100_usize).min(500);
+    let offset = values("offset").first().and_then(|text| text.parse().ok()).unwrap_or(0);
+    world
+        .markets()
+        .filter(move |market| {
+            let is_closed = matches!(market.phase(now), Phase::Closed | Phase::Resolved);
+            let facts = &market.facts;
+            is_closed == closed
+                && market.phase(now) != Phase::Coming
+                && (conditions.is_empty() || conditions.iter().any(|id| id.eq_ignore_ascii_case(facts.id.as_str())))
+                && (slugs.is_empty() || slugs.contains(&facts.slug.as_str()))
+                && (ids.is_empty() || ids.contains(&market.gamma_id.to_string().as_str()))
+                && (tokens.is_empty() || facts.outcomes.iter().any(|outcome| tokens.contains(&outcome.asset.as_str())))
+        })
+        .skip(offset)
+        .take(limit)
+}
+
+fn one(world: &World, now: Timestamp, is_it: impl Fn(&SimMarket) -> bool) -> Answer {
+    match world.markets().find(|market| is_it(market)) {
+        Some(market) => Answer::json(&market_json(market, now)),
+        None => Answer::error(Host::Gamma, 404, "id not found"),
+    }
+}
+
+fn event(world: &World, slug: &str, now: Timestamp) -> Answer {
+    let members: Vec<&SimMarket> = world.markets().filter(|market| market.event.slug == slug).collect();
+    let Some(first) = members.first() else { return Answer::error(Host::Gamma, 404, "slug not found") };
+    let mut event = event_json(first, now);
+    let markets: Vec<Value> = members
+        .iter()
+        .map(|market| {
+            let mut market = market_json(market, now);
+            if let Some(fields) = market.as_object_mut() {
+                fields.remove("events");
+            }
+            market
+        })
+        .collect();
+    event["markets"] = json!(markets);
+    Answer::json(&event)
+}
+
+fn event_json(market: &SimMarket, now: Timestamp) -> Value {
+    json!({
+        "id": market.event.id,
+        "ticker": market.event.slug,
+        "slug": market.event.slug,
+        "title": market.event.title,
+        "active": true,
+        "closed": matches!(market.phase(now), Phase::Closed | Phase::Resolved),
+        "archived": false,
+        "restricted": true,
+        "negRisk": market.facts.neg_risk,
+        "tags": [{"id": "1", "label": market.category.tag(), "slug": market.category.tag().to_lowercase()}],
+    })
+}
+
+/// A market as the lists tell it. Empty fields are left out.
+fn market_json(market: &SimMarket, now: Timestamp) -> Value {
+    let facts = &market.facts;
+    let phase = market.phase(now);
+    let is_closed = matches!(phase, Phase::Closed | Phase::Resolved);
+    let text_array = |texts: Vec<String>| {
+        let quoted: Vec<String> = texts.iter().map(|text| json!(text).to_string()).collect();
+        format!("[{}]", quoted.join(", "))
+    };
+    let worth = |index| {
+        let worth: PriceMicros = market.worth(index, now);
+        decimal(worth.micros())
+    };
+    let volume = float((hash_text(3, &facts.slug) % 900_000_000_000).cast_signed());
+    let mut json = json!({
+        "id": market.gamma_id.to_string(),
+        "question": facts.question,
+        "conditionId": facts.id.as_str(),
+        "slug": facts.slug,
+        "resolutionSource": "",
+        "startDate": whole_seconds(market.opens_at),
+        "description": "",
+        "outcomes": text_array(facts.outcomes.iter().map(|outcome| outcome.outcome.clone()).collect()),
+        "outcomePrices": text_array((0..facts.outcomes.len()).map(worth).collect()),
+        "volume": volume.to_string(),
+        "active": true,
+        "closed": is_closed,
+        "marketMakerAddress": "",
+        "createdAt": whole_seconds(market.opens_at),
+        "updatedAt": whole_seconds(now),
+        "new": false,
+        "featured": false,
+        "archived": false,
+        "restricted": true,
+        "questionID": market.question_id,
+        "events": [event_json(market, now)],
+        "version": "v1",
+    });
+    let trading = json!({
+        "enableOrderBook": true,
+        "orderPriceMinTickSize": float(market.tick().micros()),
+        "orderMinSize": facts.min_shares.map_or(5.0, |shares| float(shares.0)),
+        "volumeNum": volume,
+        "clobTokenIds": text_array(facts.outcomes.iter().map(|outcome| outcome.asset.to_string()).collect()),
+        "makerBaseFee": if facts.fee.rate_micros > 0 { 1000 } else { 0 },
+        "takerBaseFee": if facts.fee.rate_micros > 0 { 1000 } else { 0 },
+        "acceptingOrders": phase == Phase::Open,
+        "negRisk": facts.neg_risk,
+        "ready": false,
+        "funded": false,
+        "approved": true,
+        "rewardsMinSize": 50,
+        "rewardsMaxSpread": 4.5,
+        "automaticallyActive": true,
+        "umaResolutionStatuses": "[]",
+        "pendingDeployment": false,
+        "deploying": false,
+        "rfqEnabled": false,
+        "holdingRewardsEnabled": false,
+        "feesEnabled": facts.fee.rate_micros > 0,
+    });
+    let (Some(fields), Value::Object(trading)) = (json.as_object_mut(), trading) else { return json };
+    fields.extend(trading);
+    more_fields(fields, market, phase, now);
+    json
+}
+
+/// What only some markets have.
+fn more_fields(fields: &mut Map<String, Value>, market: &SimMarket, phase: Phase, now: Timestamp) {
+    let facts = &market.facts;
+    let mut put = |name: &str, value: Value| {
+        fields.insert(name.to_owned(), value);
+    };
+    if let Some(at) = market.closes_at {
+        put("endDate", json!(whole_seconds(at)));
+        put("endDateIso", json!(at.iso().chars().take(10).collect::<String>()));
+        if phase != Phase::Open {
+            // A market's own closing time is no RFC 3339: `2026-09-28 17:46:27+00`.
+            put("closedTime", json!(whole_seconds(at).replace('T', " ").replace('Z', "+00")));
+        }
+    }
+    if let (Some(fee_type), true) = (market.category.fee_type(), facts.fee.rate_micros > 0) {
+        put("feeType", json!(fee_type));
+        put("makerRebatesFeeShareBps", json!(10_000));
+    }
+    if facts.fee.rate_micros > 0 && !market.without_fee_data {
+        put(
+            "feeSchedule",
+            json!({
+                "exponent": facts.fee.exponent,
+                "rate": float(facts.fee.rate_micros),
+                "takerOnly": true,
+                "rebateRate": market.category.rebate_rate(),
+            }),
+        );
+    }
+    if let Some(id) = &market.neg_risk_id {
+        put("negRiskMarketID", json!(id));
+        put("negRiskOther", json!(false));
+    }
+    if let Some(quotes) = market.quotes(0, now) {
+        let bid = quotes.bids.first().map_or(0, |level| level.price.micros());
+        let ask = quotes.asks.first().map_or(MICROS, |level| level.price.micros());
+        put("bestBid", json!(float(bid)));
+        put("bestAsk", json!(float(ask)));
+        put("spread", json!(float(ask - bid)));
+    }
+    if let Some((at, _)) = market.last_trade {
+        put("lastTradePrice", json!(float(at.micros())));
+    }
+    match phase {
+        Phase::Resolved => {
+            put("umaResolutionStatus", json!("resolved"));
+            put("automaticallyResolved", json!(true));
+        }
+        Phase::Closed => put("umaResolutionStatus", json!("proposed")),
+        Phase::Open | Phase::Coming => {}
+    }
+}
+
+fn profile(world: &World, pairs: &[(String, String)]) -> Answer {
+    let address = pairs.iter().find(|(name, _)| name == "address").map_or("", |(_, value)| value.as_str());
+    let Ok(wallet) = Wallet::parse(address) else {
+        return Answer::error(Host::Gamma, 400, "invalid address");
+    };
+    match world.person(&wallet) {
+        None => Answer::error(Host::Gamma, 404, "profile not found"),
+        Some(person) => Answer::json(&json!({
+            "$schema": "https://gamma-api.polymarket.com/schemas/PublicProfileResponse.json",
+            "createdAt": "2026-05-21T16:17:53.067277Z",
+            "proxyWallet": wallet.as_str(),
+            "displayUsernamePublic": true,
+            "pseudonym": person.pseudonym,
+            "name": person.name,
+            "users": [{"id": (hash_text(4, wallet.as_str()) % 10_000_000).to_string(), "creator": false, "mod": false,
+                       "communityMod": false}],
+            "verifiedBadge": false,
+            "takerTier": 3,
+            "takerTierName": "Gold",
+            "weightedVolume": 493_229.457_498,
+        })),
+    }
+}
+
+/// Fuzzy on purpose: whoever has the text within name or pseudonym; one entry of the list is null, as in life.
+fn search(world: &World, pairs: &[(String, String)]) -> Answer {
+    let value = |name: &str| pairs.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.as_str());
+    let wanted = value("q").to_lowercase();
+    if wanted.is_empty() {
+        return Answer::error(Host::Gamma, 422, "q is required");
+    }
+    if value("search_profiles") != "true" {
+        return Answer::json(
+            &json!({"events": [], "profiles": [], "pagination": {"hasMore": false, "totalResults": 0}}),
+        );
+    }
+    let limit = value("limit_per_type").parse().unwrap_or(10_usize);
+    let alike = |(_, person): &(&Wallet, &Person)| {
+        person.name.to_lowercase().contains(&wanted) || person.pseudonym.to_lowercase().contains(&wanted)
+    };
+    let found: Vec<_> = world.people.iter().filter(alike).collect();
+    let mut profiles: Vec<Value> = found
+        .iter()
+        .take(limit)
+        .map(|(wallet, person)| {
+            json!({"name": person.name, "pseudonym": person.pseudonym, "displayUsernamePublic": true,
+                   "proxyWallet": wallet.as_str()})
+        })
+        .collect();
+    if !profiles.is_empty() {
+        profiles.push(Value::Null);
+    }
+    Answer::json(&json!({
+        "events": [],
+        "profiles": profiles,
+        "pagination": {"hasMore": found.len() > limit, "totalResults": found.len()},
+    }))
+}

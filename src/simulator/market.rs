@@ -1,0 +1,368 @@
+//! A market of the simulated exchange: its facts, the path of its price, its book at any instant.
+//!
+//! Price and book of a generated market are pure functions of time, so that a page read twice, a test and a month of
+//! history all see the same world whatever order they ask in. A market made by hand shows the book it was given.
+//!
+//! Assumes that nobody moves the book: fills take nothing out of it. That flatters a copier a little.
+
+use crate::domain::{
+    book::Level,
+    ids::{AssetId, MarketId},
+    market::Market,
+    units::{MICROS, PriceMicros, ShareMicros, Timestamp, UsdcMicros},
+};
+
+use super::dice::{noise, smooth_noise};
+
+/// Both sides as one outcome sees them, best level first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Quotes {
+    pub bids: Vec<Level>,
+    pub asks: Vec<Level>,
+}
+
+/// What a question is about; decides its wording and what a taker pays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Category {
+    Crypto,
+    Sports,
+    Politics,
+    Weather,
+    Culture,
+    Geopolitics,
+}
+
+/// The event a market belongs to; the markets of a neg-risk event exclude each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    pub id: String,
+    pub slug: String,
+    pub title: String,
+}
+
+/// Where a market stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Announced: no order book for now.
+    Coming,
+    Open,
+    Closed,
+    Resolved,
+}
+
+/// How a generated price moves: a random walk in log odds that ends at the outcome.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PricePath {
+    pub seed: u64,
+    /// Log odds of outcome 0 at rest.
+    pub start: f64,
+    /// How far the log odds wander.
+    pub swing: f64,
+    /// Shares near the touch.
+    pub depth: f64,
+    pub opens_at: Timestamp,
+    pub closes_at: Timestamp,
+    /// What outcome 0 will pay.
+    pub ends_at: PriceMicros,
+}
+
+/// One market of the simulator.
+#[derive(Debug, Clone)]
+pub struct SimMarket {
+    /// `active`, `resolved_at` and `payout` here are ignored: `phase` and `payouts_at` say what holds at a time.
+    pub facts: Market,
+    pub category: Category,
+    pub event: Event,
+    /// Gamma's short number.
+    pub gamma_id: u64,
+    pub question_id: String,
+    pub neg_risk_id: Option<String>,
+    pub opens_at: Timestamp,
+    /// Trading ends; `None` is never.
+    pub closes_at: Option<Timestamp>,
+    pub resolves_at: Option<Timestamp>,
+    /// One for each outcome, known from the beginning, told when resolved.
+    pub payouts: Vec<PriceMicros>,
+    pub path: Option<PricePath>,
+    /// The book given by hand, as outcome 0 sees it.
+    pub pinned: Option<Quotes>,
+    /// The exchange says there is no order book, whatever the phase.
+    pub without_book: bool,
+    /// Gamma and the compact route leave the fee schedule out.
+    pub without_fee_data: bool,
+    pub last_trade: Option<(PriceMicros, crate::domain::event::Side)>,
+}
+
+impl SimMarket {
+    pub fn id(&self) -> &MarketId {
+        &self.facts.id
+    }
+
+    pub fn tick(&self) -> PriceMicros {
+        self.facts.tick.unwrap_or(price(10_000))
+    }
+
+    pub fn asset(&self, index: usize) -> Option<&AssetId> {
+        self.facts.outcomes.get(index).map(|outcome| &outcome.asset)
+    }
+
+    pub fn index_of(&self, asset: &AssetId) -> Option<usize> {
+        self.facts.outcomes.iter().position(|outcome| outcome.asset == *asset)
+    }
+
+    pub fn outcome(&self, index: usize) -> &str {
+        self.facts.outcomes.get(index).map_or("", |outcome| outcome.outcome.as_str())
+    }
+
+    pub fn phase(&self, now: Timestamp) -> Phase {
+        match (self.resolves_at, self.closes_at) {
+            (Some(at), _) if at <= now => Phase::Resolved,
+            (_, Some(at)) if at <= now => Phase::Closed,
+            _ if now < self.opens_at => Phase::Coming,
+            _ => Phase::Open,
+        }
+    }
+
+    /// What each outcome pays, once it is told.
+    pub fn payouts_at(&self, now: Timestamp) -> Option<&[PriceMicros]> {
+        (self.phase(now) == Phase::Resolved).then_some(self.payouts.as_slice())
+    }
+
+    /// The book of outcome `index`; `None` when the exchange has none.
+    pub fn quotes(&self, index: usize, now: Timestamp) -> Option<Quotes> {
+        if self.without_book || self.phase(now) != Phase::Open {
+            return None;
+        }
+        let first = match (&self.pinned, &self.path) {
+            (Some(quotes), _) => quotes.clone(),
+            (None, Some(path)) => path.quotes(self.tick(), now),
+            (None, None) => Quotes::default(),
+        };
+        Some(if index == 0 { first } else { first.mirrored() })
+    }
+
+    /// Half way between best bid and best ask of outcome `index`; without a book the payout or the last trade.
+    pub fn midpoint(&self, index: usize, now: Timestamp) -> Option<PriceMicros> {
+        let quotes = self.quotes(index, now)?;
+        match (quotes.bids.first(), quotes.asks.first()) {
+            (Some(bid), Some(ask)) => Some(PriceMicros::midpoint(bid.price, ask.price)),
+            (Some(only), None) | (None, Some(only)) => Some(only.price),
+            (None, None) => None,
+        }
+    }
+
+    /// What outcome `index` is worth to everyone: payout, else middle of the book, else last trade, else a half.
+    pub fn worth(&self, index: usize, now: Timestamp) -> PriceMicros {
+        let told = self.payouts_at(now).and_then(|payouts| payouts.get(index).copied());
+        let last = || self.last_trade.map(|(at, _)| if index == 0 { at } else { complement(at) });
+        told.or_else(|| self.midpoint(index, now)).or_else(last).unwrap_or(price(MICROS / 2))
+    }
+
+    /// What a taker pays for `shares` that came to `cash`: on the average price, cut to 5 decimals.
+    ///
+    /// Written apart from the bot's own formula on purpose: each checks the other.
+    pub fn taker_fee(&self, shares: ShareMicros, cash: UsdcMicros) -> UsdcMicros {
+        let (rate, shares, cash) = (i128::from(self.facts.fee.rate_micros), i128::from(shares.0), i128::from(cash.0));
+        if shares <= 0 || rate <= 0 {
+            return UsdcMicros(0);
+        }
+        // shares * rate * p * (1 - p) with p = cash / shares; all current schedules have the exponent 1.
+        let fee = rate * cash * (shares - cash) / shares / i128::from(MICROS);
+        UsdcMicros(i64::try_from(fee / 10 * 10).unwrap_or(0).max(0))
+    }
+}
+
+impl Quotes {
+    /// Quotes from plain numbers: (price, shares) in micros, any order.
+    pub fn of(bids: &[(i64, i64)], asks: &[(i64, i64)]) -> Self {
+        let side = |levels: &[(i64, i64)]| {
+            let mut side: Vec<Level> =
+                levels.iter().map(|&(at, shares)| Level { price: price(at), shares: ShareMicros(shares) }).collect();
+            side.sort_by_key(|level| level.price);
+            side
+        };
+        let (mut bids, asks) = (side(bids), side(asks));
+        bids.reverse();
+        Self { bids, asks }
+    }
+
+    /// The same orders seen from the other outcome: a bid at p is an ask at 1 - p.
+    pub fn mirrored(&self) -> Self {
+        let flip = |levels: &[Level]| {
+            levels.iter().map(|level| Level { price: complement(level.price), shares: level.shares }).collect()
+        };
+        Self { bids: flip(&self.asks), asks: flip(&self.bids) }
+    }
+}
+
+impl PricePath {
+    /// The probability of outcome 0, in 0..1.
+    pub fn probability(&self, now: Timestamp) -> f64 {
+        let t = now.millis_since(self.opens_at) as f64;
+        let life = (self.closes_at.millis_since(self.opens_at)).max(1) as f64;
+        let wander: f64 = [(2.0, 0.9), (9.0, 0.6), (40.0, 0.35), (200.0, 0.2), (900.0, 0.1)]
+            .iter()
+            .zip(0..)
+            .map(|((waves, size), octave)| size * smooth_noise(self.seed, octave, t / life * waves))
+            .sum();
+        let done = (t / life).clamp(0.0, 1.0);
+        let end = self.ends_at.micros() as f64 / 1e6 * 2.0 - 1.0;
+        let odds = self.start * (1.0 - done) + self.swing * wander * (1.0 - done * done) + end * 6.0 * done.powi(4);
+        1.0 / (1.0 + (-odds).exp())
+    }
+
+    fn quotes(&self, tick: PriceMicros, now: Timestamp) -> Quotes {
+        let tick = tick.micros().max(100);
+        let middle = (self.probability(now) * 1e6) as i64;
+        let minute = now.millis().div_euclid(60_000);
+        let spread = match noise(self.seed, 100, minute) {
+            luck if luck < 0.72 => tick,
+            luck if luck < 0.93 => tick * 2,
+            _ => tick * 4,
+        };
+        let best_bid = ((middle - spread / 2).div_euclid(tick) * tick).clamp(0, MICROS - tick - spread);
+        Quotes { bids: self.side(best_bid, -tick, now), asks: self.side((best_bid + spread).max(tick), tick, now) }
+    }
+
+    /// Levels outwards from `best`: dense near the touch, thinner and larger far from it.
+    fn side(&self, best: i64, step: i64, now: Timestamp) -> Vec<Level> {
+        let breath = now.millis().div_euclid(7_000);
+        let mut levels = Vec::with_capacity(24);
+        let mut at = best;
+        for n in 0..24_i64 {
+            let Ok(level) = PriceMicros::new(at) else { break };
+            if at == 0 || at == MICROS {
+                break;
+            }
+            let luck = noise(self.seed, at, breath);
+            let shares = self.depth * (0.25 + luck * 1.5) * (1.0 + 0.3 * n as f64);
+            if n == 0 || luck > 0.08 {
+                levels.push(Level { price: level, shares: ShareMicros((shares * 100.0).ceil() as i64 * 10_000) });
+            }
+            at += if n < 14 { step } else { step * 4 };
+        }
+        levels
+    }
+}
+
+impl Category {
+    pub const ALL: [Self; 6] =
+        [Self::Crypto, Self::Sports, Self::Politics, Self::Weather, Self::Culture, Self::Geopolitics];
+
+    /// Millionths per share, as the schedules of 2026 have it.
+    pub fn fee_rate_micros(self) -> i64 {
+        match self {
+            Self::Crypto => 70_000,
+            Self::Sports | Self::Weather | Self::Culture => 50_000,
+            Self::Politics => 40_000,
+            Self::Geopolitics => 0,
+        }
+    }
+
+    /// The part of the fee that makers get back.
+    pub fn rebate_rate(self) -> f64 {
+        match self {
+            Self::Crypto => 0.2,
+            Self::Sports => 0.15,
+            _ => 0.25,
+        }
+    }
+
+    pub fn fee_type(self) -> Option<&'static str> {
+        match self {
+            Self::Crypto => Some("crypto_fees_v2"),
+            Self::Sports => Some("sports_fees_v2"),
+            Self::Politics => Some("politics_fees"),
+            Self::Weather => Some("weather_fees"),
+            Self::Culture => Some("culture_fees"),
+            Self::Geopolitics => None,
+        }
+    }
+
+    pub fn tag(self) -> &'static str {
+        match self {
+            Self::Crypto => "Crypto",
+            Self::Sports => "Sports",
+            Self::Politics => "Politics",
+            Self::Weather => "Weather",
+            Self::Culture => "Culture",
+            Self::Geopolitics => "Geopolitics",
+        }
+    }
+}
+
+pub fn complement(of: PriceMicros) -> PriceMicros {
+    PriceMicros::ONE.minus(of)
+}
+
+/// A price from micros, clamped into 0..=1.
+pub fn price(micros: i64) -> PriceMicros {
+    PriceMicros::new(micros.clamp(0, MICROS)).unwrap_or(PriceMicros::ZERO)
+}
+
+/// Micros as the exchange prints amounts: no trailing zeros.
+pub fn decimal(micros: i64) -> String {
+    let text = format!("{}.{:06}", micros / MICROS, (micros % MICROS).abs());
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// Micros as a JSON float.
+pub fn float(micros: i64) -> f64 {
+    micros as f64 / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(ends_at: i64) -> PricePath {
+        PricePath {
+            seed: 5,
+            start: 0.2,
+            swing: 1.5,
+            depth: 400.0,
+            opens_at: Timestamp::from_millis(0),
+            closes_at: Timestamp::from_millis(3_600_000),
+            ends_at: price(ends_at),
+        }
+    }
+
+    #[test]
+    fn a_generated_book_is_sorted_within_range_and_the_same_whenever_asked() {
+        for second in 0..3_600 {
+            let now = Timestamp::from_millis(second * 1000);
+            for tick in [price(10_000), price(1_000)] {
+                let quotes = path(1_000_000).quotes(tick, now);
+                assert_eq!(quotes, path(1_000_000).quotes(tick, now));
+                assert!(quotes.bids.is_sorted_by(|a, b| a.price > b.price), "{quotes:?}");
+                assert!(quotes.asks.is_sorted_by(|a, b| a.price < b.price), "{quotes:?}");
+                if let (Some(bid), Some(ask)) = (quotes.bids.first(), quotes.asks.first()) {
+                    assert!(bid.price < ask.price, "{quotes:?}");
+                }
+                assert!(quotes.bids.iter().chain(&quotes.asks).all(|level| level.shares.0 > 0));
+            }
+        }
+    }
+
+    #[test]
+    fn a_price_ends_at_its_outcome() {
+        let end = Timestamp::from_millis(3_599_000);
+        assert!(path(1_000_000).probability(end) > 0.97);
+        assert!(path(0).probability(end) < 0.03);
+        let split = path(500_000).probability(end);
+        assert!((0.4..0.6).contains(&split), "{split}");
+    }
+
+    #[test]
+    fn a_mirror_of_a_mirror_is_the_book_itself() {
+        let quotes = Quotes::of(&[(400_000, 5), (390_000, 7)], &[(420_000, 9)]);
+        assert_eq!(quotes.mirrored().bids.first().map(|level| level.price), Some(price(580_000)));
+        assert_eq!(quotes.mirrored().mirrored(), quotes);
+    }
+
+    #[test]
+    fn amounts_are_printed_without_trailing_zeros() {
+        let printed: Vec<String> = [500_000, 10_000, 0, 1_000_000, 357_800_000, 1].map(decimal).into();
+        assert_eq!(printed, ["0.5", "0.01", "0", "1", "357.8", "0.000001"]);
+    }
+}

@@ -1,0 +1,124 @@
+//! The sockets: one thread, one port, every host under a prefix of its own.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use actix_web::{
+    App, HttpRequest, HttpResponse, HttpServer,
+    dev::ServerHandle,
+    http::StatusCode,
+    rt::{System, time::sleep},
+    web::{self, Bytes, Data},
+};
+
+use super::{
+    Shared, SimulatorError,
+    answer::{Host, Request},
+    chain_socket,
+    fault::Wait,
+};
+
+/// How often life goes on and blocks are announced.
+const TICK: Duration = Duration::from_millis(50);
+
+pub struct Server {
+    pub address: SocketAddr,
+    handle: ServerHandle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    pub fn start(shared: Shared) -> Result<Self, SimulatorError> {
+        let listener = TcpListener::bind("127.0.0.1:0").map_err(SimulatorError::Listen)?;
+        let address = listener.local_addr().map_err(SimulatorError::Listen)?;
+        let (tell, told) = std::sync::mpsc::channel();
+        let run = move || {
+            let served = System::new().block_on(async move {
+                let world = shared.clone();
+                let server = HttpServer::new(move || {
+                    App::new()
+                        .app_data(Data::new(world.clone()))
+                        .app_data(web::PayloadConfig::new(4 << 20))
+                        .route("/chain", web::get().to(chain_socket::open))
+                        .default_service(web::to(answer))
+                })
+                .workers(1)
+                .disable_signals()
+                .shutdown_timeout(1)
+                .listen(listener)?
+                .run();
+                let ticking = actix_web::rt::spawn(tick(shared));
+                let told = tell.send(server.handle());
+                if told.is_ok() {
+                    server.await?;
+                }
+                ticking.abort();
+                Ok::<(), std::io::Error>(())
+            });
+            if let Err(error) = served {
+                tracing::error!(%error, "the simulator stopped serving");
+            }
+        };
+        let thread = std::thread::Builder::new().name("simulator".to_owned()).spawn(run);
+        let thread = thread.map_err(SimulatorError::Thread)?;
+        let gone = || SimulatorError::Listen(std::io::ErrorKind::NotConnected.into());
+        let handle = told.recv().map_err(|_| gone())?;
+        Ok(Self { address, handle, thread: Some(thread) })
+    }
+}
+
+impl Drop for Server {
+    /// Hanging requests are cut: nobody waits for them any more.
+    fn drop(&mut self) {
+        drop(self.handle.stop(false));
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the simulator's thread panicked");
+        }
+    }
+}
+
+async fn tick(shared: Shared) {
+    loop {
+        shared.lock().tick();
+        sleep(TICK).await;
+    }
+}
+
+async fn answer(request: HttpRequest, body: Bytes, shared: Data<Shared>) -> HttpResponse {
+    let Some((host, path)) = host_of(request.path()) else {
+        return HttpResponse::NotFound().finish();
+    };
+    let request = Request {
+        host,
+        post: request.method() == actix_web::http::Method::POST,
+        path: path.to_owned(),
+        query: request.query_string().to_owned(),
+        body: body.to_vec(),
+    };
+    let (answer, wait) = shared.lock().answer(&request);
+    match wait {
+        Wait::Not => {}
+        Wait::Millis(millis) => sleep(Duration::from_millis(millis)).await,
+        Wait::ForEver => std::future::pending().await,
+    }
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = HttpResponse::build(status);
+    response.content_type(answer.content_type);
+    for (name, value) in &answer.headers {
+        response.append_header((*name, value.as_str()));
+    }
+    response.body(answer.body)
+}
+
+fn host_of(path: &str) -> Option<(Host, &str)> {
+    let hosts = [("/data", Host::Data), ("/clob", Host::Clob), ("/gamma", Host::Gamma)];
+    hosts.iter().find_map(|(prefix, host)| {
+        let rest = path.strip_prefix(prefix)?;
+        (rest.is_empty() || rest.starts_with('/')).then_some((*host, rest))
+    })
+}

@@ -1,0 +1,491 @@
+//! Everything the exchange knows, and every way to change it from outside.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde_json::Value;
+
+use crate::{
+    clock::Clock,
+    domain::{
+        event::Side,
+        ids::{AssetId, MarketId, Wallet},
+        market::{FeeSchedule, Market, OutcomeAsset},
+        units::{PriceMicros, ShareMicros, Timestamp},
+    },
+};
+
+use super::{
+    SimulatorSettings,
+    answer::{Answer, Cache, Heard, Host, Request},
+    chain::Chain,
+    clob, data_api,
+    dice::{hash_text, hex_of, token_of},
+    fault::{Fault, FaultKind, Faults, Wait},
+    feed::{Feed, Labels, Place, Raw, Row},
+    gamma,
+    life::Life,
+    market::{Category, Event, Phase, Quotes, SimMarket, complement, price},
+};
+
+/// Requests remembered for tests to look back at.
+const HEARD_MAX: usize = 20_000;
+
+/// The state of the exchange. One lock guards it (see `mod.rs`): it is asked by tests, sockets and a timer alike.
+pub struct World {
+    pub seed: u64,
+    clock: Clock,
+    /// Our clock runs ahead of the given one by this, so that tests need not sleep.
+    ahead: i64,
+    pub settings: SimulatorSettings,
+    pub(super) markets: BTreeMap<MarketId, SimMarket>,
+    pub(super) market_of: BTreeMap<AssetId, MarketId>,
+    pub(super) feed: Feed,
+    pub(super) people: BTreeMap<Wallet, Person>,
+    pub chain: Chain,
+    pub faults: Faults,
+    pub cache: Cache,
+    pub(super) life: Option<Life>,
+    heard: VecDeque<Heard>,
+    n_heard: u64,
+    /// Numbers for transactions, orders, markets: each used once.
+    serial: u64,
+}
+
+/// Somebody with a profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    pub name: String,
+    pub pseudonym: String,
+}
+
+/// A market to be made by hand; `NewMarket::binary` fills in the rest.
+#[derive(Debug, Clone)]
+pub struct NewMarket {
+    pub slug: String,
+    pub question: String,
+    pub outcomes: Vec<String>,
+    pub category: Category,
+    pub closes_at: Option<Timestamp>,
+    pub tick: PriceMicros,
+    pub min_shares: ShareMicros,
+    pub fee: FeeSchedule,
+    pub neg_risk: bool,
+    /// Markets of one event share its slug.
+    pub event_slug: String,
+    pub quotes: Quotes,
+}
+
+impl NewMarket {
+    /// Yes or No, tick 0.01, no fee, closing never, and a deep book from 0.49 to 0.50.
+    pub fn binary(slug: &str) -> Self {
+        let cents = |from: i64, step: i64| -> Vec<(i64, i64)> {
+            (0..20).map(|n| ((from + n * step) * 10_000, 1_000_000_000)).collect()
+        };
+        Self {
+            slug: slug.to_owned(),
+            question: format!("{}?", slug.replace('-', " ")),
+            outcomes: vec!["Yes".to_owned(), "No".to_owned()],
+            category: Category::Geopolitics,
+            closes_at: None,
+            tick: price(10_000),
+            min_shares: ShareMicros(5_000_000),
+            fee: FeeSchedule::default(),
+            neg_risk: false,
+            event_slug: slug.to_owned(),
+            quotes: Quotes::of(&cents(49, -1), &cents(50, 1)),
+        }
+    }
+
+    pub fn closes_at(self, at: Timestamp) -> Self {
+        Self { closes_at: Some(at), ..self }
+    }
+
+    /// With this taker fee in millionths: 0.05 is 50_000.
+    pub fn fee(self, rate_micros: i64) -> Self {
+        Self { fee: FeeSchedule { rate_micros, exponent: 1 }, ..self }
+    }
+
+    pub fn quotes(self, quotes: Quotes) -> Self {
+        Self { quotes, ..self }
+    }
+}
+
+impl World {
+    pub(super) fn new(settings: SimulatorSettings) -> Self {
+        Self {
+            seed: settings.seed,
+            clock: settings.now,
+            ahead: 0,
+            markets: BTreeMap::new(),
+            market_of: BTreeMap::new(),
+            feed: Feed::default(),
+            people: BTreeMap::new(),
+            chain: Chain::new(settings.seed, settings.node.clone()),
+            faults: Faults::new(settings.seed),
+            cache: Cache::new(settings.cache),
+            life: None,
+            heard: VecDeque::new(),
+            n_heard: 0,
+            serial: 0,
+            settings,
+        }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now().plus_millis(self.ahead)
+    }
+
+    /// Lets `millis` pass for the exchange alone.
+    pub fn advance(&mut self, millis: i64) {
+        self.ahead = self.ahead.saturating_add(millis);
+        self.tick();
+    }
+
+    /// Does what time brings: life goes on, blocks are announced.
+    pub fn tick(&mut self) {
+        let now = self.now();
+        self.live_until(now);
+        self.chain.advance(now);
+    }
+
+    // Markets.
+
+    /// Makes a market; its ids come from the slug, so the same slug has the same ids with every seed of ours.
+    pub fn add_market(&mut self, new: NewMarket) -> SimMarket {
+        let number = hash_text(0, &new.slug);
+        let market = SimMarket {
+            facts: Market {
+                close_time: new.closes_at,
+                question: new.question,
+                slug: new.slug.clone(),
+                neg_risk: new.neg_risk,
+                fee: new.fee,
+                tick: Some(new.tick),
+                min_shares: Some(new.min_shares),
+                outcomes: outcomes(&new.slug, &new.outcomes),
+                ..Market::unknown(condition_of(&new.slug))
+            },
+            category: new.category,
+            event: event_of(&new.event_slug, &new.event_slug.replace('-', " ")),
+            gamma_id: 1_000_000 + number % 9_000_000,
+            question_id: hex_of(0, "question", number, 32),
+            neg_risk_id: new.neg_risk.then(|| hex_of(0, "neg-risk", hash_text(0, &new.event_slug), 32)),
+            opens_at: Timestamp::EPOCH,
+            closes_at: new.closes_at,
+            resolves_at: None,
+            payouts: Vec::new(),
+            path: None,
+            pinned: Some(new.quotes),
+            without_book: false,
+            without_fee_data: false,
+            last_trade: None,
+        };
+        self.insert_market(market.clone());
+        market
+    }
+
+    pub(super) fn insert_market(&mut self, market: SimMarket) {
+        for outcome in &market.facts.outcomes {
+            self.market_of.insert(outcome.asset.clone(), market.id().clone());
+        }
+        self.markets.insert(market.id().clone(), market);
+    }
+
+    pub fn market(&self, id: &MarketId) -> Option<&SimMarket> {
+        self.markets.get(id)
+    }
+
+    /// Changes anything about a market: its close time, fee, book, phase. False when there is none.
+    pub fn change_market(&mut self, id: &MarketId, change: impl FnOnce(&mut SimMarket)) -> bool {
+        self.markets.get_mut(id).map(change).is_some()
+    }
+
+    pub fn markets(&self) -> impl Iterator<Item = &SimMarket> {
+        self.markets.values()
+    }
+
+    /// The market of a token, and which of its outcomes that is.
+    pub fn market_by_asset(&self, asset: &AssetId) -> Option<(&SimMarket, usize)> {
+        let market = self.markets.get(self.market_of.get(asset)?)?;
+        Some((market, market.index_of(asset)?))
+    }
+
+    /// Pins the book of this outcome; the other outcome's book is its mirror.
+    pub fn set_book(&mut self, asset: &AssetId, quotes: Quotes) -> bool {
+        let Some((id, index)) = self.market_by_asset(asset).map(|(market, index)| (market.id().clone(), index)) else {
+            return false;
+        };
+        self.change_market(&id, |market| {
+            market.pinned = Some(if index == 0 { quotes } else { quotes.mirrored() });
+            market.without_book = false;
+        })
+    }
+
+    /// From now on the exchange has no order book for this market.
+    pub fn remove_book(&mut self, market: &MarketId) -> bool {
+        self.change_market(market, |market| market.without_book = true)
+    }
+
+    pub fn set_tick(&mut self, market: &MarketId, tick: PriceMicros) -> bool {
+        self.change_market(market, |market| market.facts.tick = Some(tick))
+    }
+
+    /// Trading ends now; nothing is decided yet.
+    pub fn close_market(&mut self, market: &MarketId) -> bool {
+        let now = self.now();
+        self.change_market(market, |market| market.closes_at = Some(now))
+    }
+
+    /// The market is decided now: what each outcome pays, in order.
+    pub fn resolve(&mut self, market: &MarketId, payouts: &[PriceMicros]) -> bool {
+        let now = self.now();
+        self.change_market(market, |market| {
+            market.closes_at = Some(market.closes_at.map_or(now, |at| at.min(now)));
+            market.resolves_at = Some(now);
+            market.payouts = payouts.to_vec();
+        })
+    }
+
+    pub(super) fn trade_seen(&mut self, asset: &AssetId, at: PriceMicros, side: Side) {
+        let Some((id, index)) = self.market_by_asset(asset).map(|(market, index)| (market.id().clone(), index)) else {
+            return;
+        };
+        self.change_market(&id, |market| {
+            market.last_trade = Some(if index == 0 {
+                (at, side)
+            } else {
+                (complement(at), if side == Side::Buy { Side::Sell } else { Side::Buy })
+            });
+        });
+    }
+
+    // People.
+
+    pub fn add_person(&mut self, wallet: &Wallet, name: &str) {
+        let pseudonym = pseudonym_of(wallet);
+        self.people.insert(wallet.clone(), Person { name: name.to_owned(), pseudonym });
+    }
+
+    pub fn person(&self, wallet: &Wallet) -> Option<&Person> {
+        self.people.get(wallet)
+    }
+
+    // The feed.
+
+    /// Pushes a row as it is, visible at once. Its second is its own; rows of one second stand in the order pushed.
+    ///
+    /// # Errors
+    /// What the row lacks.
+    pub fn push_row(&mut self, row: &Value) -> Result<Place, String> {
+        let visible_at = self.now();
+        self.push_row_at(row, visible_at)
+    }
+
+    /// The same, visible from `visible_at` on: a late row stands behind newer ones.
+    ///
+    /// # Errors
+    /// What the row lacks.
+    pub fn push_row_at(&mut self, row: &Value, visible_at: Timestamp) -> Result<Place, String> {
+        let text = |field: &str| row[field].as_str().unwrap_or_default();
+        let wallet = Wallet::parse(text("proxy_wallet")).map_err(|error| error.to_string())?;
+        let second = row["timestamp"].as_i64().ok_or("no `timestamp` in whole seconds")?;
+        let time = Timestamp::from_seconds(second).map_err(|error| error.to_string())?;
+        let side: Option<Side> = text("side").parse().ok();
+        let asset = AssetId::parse(text("token_id")).ok();
+        let micros = |field: &str| (row[field].as_f64().unwrap_or_default() * 1e6).round() as i64;
+        let shares = micros("size");
+        let moves = match (&asset, side) {
+            (Some(asset), Some(Side::Buy)) => vec![(asset.clone(), ShareMicros(shares))],
+            (Some(asset), Some(Side::Sell)) => vec![(asset.clone(), ShareMicros(shares.saturating_neg()))],
+            _ => Vec::new(),
+        };
+        if !self.people.contains_key(&wallet) {
+            self.people.insert(
+                wallet.clone(),
+                Person { name: text("name").to_owned(), pseudonym: text("pseudonym").to_owned() },
+            );
+        }
+        let (tx_index, log_index) = self.chain.reserve(super::chain::block_of(time), 1);
+        self.insert_row(Row {
+            place: place(time, tx_index, log_index),
+            wallet,
+            kind: row["type"].as_str().unwrap_or("TRADE").to_owned(),
+            market: MarketId::parse(text("condition_id")).ok(),
+            asset,
+            side,
+            shares: ShareMicros(shares),
+            cash: crate::domain::units::UsdcMicros(micros("usdc_size")),
+            fee: crate::domain::units::UsdcMicros::ZERO,
+            tx_hash: text("transaction_hash").to_owned(),
+            role: None,
+            visible_at,
+            complete_at: visible_at,
+            moves,
+            raw: Some(Raw::of(row).map_err(|error| error.to_string())?),
+        })
+    }
+
+    /// Rows of this wallet so far, visible or not.
+    pub fn n_rows(&self, wallet: &Wallet) -> usize {
+        self.feed.of_wallet(wallet).count()
+    }
+
+    pub fn rows_of(&self, wallet: &Wallet) -> impl Iterator<Item = &Row> {
+        self.feed.of_wallet(wallet)
+    }
+
+    pub(super) fn insert_row(&mut self, row: Row) -> Result<Place, String> {
+        let place = row.place;
+        self.feed.insert(row).map(|()| place).map_err(|row| format!("the place {:?} is taken", row.place))
+    }
+
+    /// Labels of a row as they stand now: a fresh row lacks some of them.
+    pub(super) fn labels(&self, row: &Row, now: Timestamp) -> Labels {
+        let person = self.people.get(&row.wallet);
+        let mut labels = Labels {
+            outcome_index: 999,
+            name: person.map(|person| person.name.clone()).unwrap_or_default(),
+            pseudonym: person.map(|person| person.pseudonym.clone()).unwrap_or_default(),
+            ..Labels::default()
+        };
+        let Some(market) = row.market.as_ref().and_then(|id| self.markets.get(id)) else { return labels };
+        labels.title.clone_from(&market.facts.question);
+        labels.slug.clone_from(&market.facts.slug);
+        if let Some(index) = row.asset.as_ref().and_then(|asset| market.index_of(asset)) {
+            market.outcome(index).clone_into(&mut labels.outcome);
+            if now >= row.complete_at {
+                labels.outcome_index = i64::try_from(index).unwrap_or(999);
+            }
+        }
+        if now >= row.complete_at {
+            labels.event_slug.clone_from(&market.event.slug);
+        }
+        labels
+    }
+
+    pub(super) fn serial(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
+    }
+
+    pub(super) fn fresh_hash(&mut self, name: &str) -> String {
+        let serial = self.serial();
+        hex_of(self.seed, name, serial, 32)
+    }
+
+    // Answering.
+
+    pub fn fault(&mut self, fault: Fault) {
+        self.faults.plan(fault);
+    }
+
+    /// Requests that came in, oldest first, at most the newest 20,000.
+    pub fn heard(&self) -> impl Iterator<Item = &Heard> {
+        self.heard.iter()
+    }
+
+    /// How many remembered requests to this host have this in their path and query.
+    pub fn n_heard(&self, host: Host, part: &str) -> usize {
+        let named = |heard: &&Heard| heard.host == host && format!("{}?{}", heard.path, heard.query).contains(part);
+        self.heard.iter().filter(named).count()
+    }
+
+    pub fn n_heard_ever(&self) -> u64 {
+        self.n_heard
+    }
+
+    /// Answers a request, faults and cache included, and says how long to keep the asker waiting.
+    pub fn answer(&mut self, request: &Request) -> (Answer, Wait) {
+        let now = self.now();
+        let fault = self.faults.strike(request.host, &request.url());
+        let replaced = fault.as_ref().is_some_and(FaultKind::replaces_answer);
+        let cached = if replaced { None } else { self.cache.find(request, now) };
+        let from_cache = cached.is_some();
+        let truth = match cached {
+            Some(answer) => answer,
+            None if replaced => Answer::json(&Value::Null),
+            None => {
+                let fresh = self.truth(request, now);
+                self.cache.keep(request, fresh, now)
+            }
+        };
+        let wait = fault.as_ref().map_or(Wait::Not, FaultKind::wait);
+        let answer = match fault {
+            Some(fault) => fault.spoil(request.host, truth, now),
+            None => truth,
+        };
+        self.n_heard += 1;
+        if self.heard.len() == HEARD_MAX {
+            self.heard.pop_front();
+        }
+        self.heard.push_back(Heard {
+            host: request.host,
+            path: request.path.clone(),
+            query: request.query.clone(),
+            status: answer.status,
+            at: now,
+            from_cache,
+        });
+        (answer, wait)
+    }
+
+    fn truth(&mut self, request: &Request, now: Timestamp) -> Answer {
+        let answer = match request.host {
+            Host::Data => data_api::answer(self, request, now),
+            Host::Clob => clob::answer(self, request, now),
+            Host::Gamma => gamma::answer(self, request, now),
+        };
+        if request.host == Host::Data {
+            let trace = hex_of(self.seed, "trace", self.n_heard, 32);
+            return answer.with_header("X-Trace-Id", trace.chars().skip(2).take(32).collect());
+        }
+        answer
+    }
+
+    pub(super) fn is_open(&self, market: &MarketId, now: Timestamp) -> bool {
+        self.markets.get(market).is_some_and(|market| market.phase(now) == Phase::Open)
+    }
+}
+
+/// Block time in seconds, then the digits the real cursors show: block, transaction, log.
+pub(super) fn place(time: Timestamp, tx_index: u64, log_index: u64) -> Place {
+    let block = super::chain::block_of(time);
+    (time.seconds(), block * 10_000_000_000 + tx_index % 100_000 * 100_000 + log_index % 10_000 * 10)
+}
+
+pub(super) fn condition_of(slug: &str) -> MarketId {
+    let text = hex_of(0, "condition", hash_text(0, slug), 32);
+    MarketId::parse(&text).unwrap_or_else(|_| unreachable!("32 bytes of hex are a condition id"))
+}
+
+pub(super) fn outcomes(slug: &str, names: &[String]) -> Vec<OutcomeAsset> {
+    (0_u64..)
+        .zip(names)
+        .map(|(index, name)| OutcomeAsset {
+            asset: AssetId::parse(&token_of(0, slug, index))
+                .unwrap_or_else(|_| unreachable!("256 bits in decimal are a token id")),
+            outcome: name.clone(),
+            index: i64::try_from(index).unwrap_or(0),
+            payout: None,
+        })
+        .collect()
+}
+
+pub(super) fn event_of(slug: &str, title: &str) -> Event {
+    let id = (100_000 + hash_text(0, slug) % 900_000).to_string();
+    Event { id, slug: slug.to_owned(), title: title.to_owned() }
+}
+
+/// A wallet that belongs to this name for ever.
+pub fn wallet_of(name: &str) -> Wallet {
+    let text = hex_of(0, "wallet", hash_text(0, name), 20);
+    Wallet::parse(&text).unwrap_or_else(|_| unreachable!("20 bytes of hex are a wallet"))
+}
+
+/// Two words for a wallet that gave itself no name.
+fn pseudonym_of(wallet: &Wallet) -> String {
+    const FIRST: [&str; 8] = ["Quiet", "Amber", "Lucky", "Polite", "Brisk", "Mellow", "Early", "Distant"];
+    const SECOND: [&str; 8] = ["Heron", "Ledger", "Harbour", "Lantern", "Meadow", "Compass", "Sparrow", "Tunnel"];
+    let hash = hash_text(1, wallet.as_str()) as usize;
+    format!("{}-{}", FIRST[hash % 8], SECOND[hash / 8 % 8])
+}
