@@ -1,5 +1,4 @@
 //! Short ways to say a leader, an asset or a fill in the tests of the ledger side.
-#![allow(clippy::arithmetic_side_effects)]
 
 use super::event::{ActivityEvent, ActivityKind, ActivityPayload, Side, TradeEvent};
 use super::ids::{AssetId, EventId, FollowedUserId, MarketId, Wallet};

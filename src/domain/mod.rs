@@ -28,7 +28,11 @@ pub mod portfolio;
 pub mod portfolio_checkpoint;
 #[cfg(test)]
 mod portfolio_laws;
+#[cfg(test)]
+mod portfolio_tables;
 pub mod portfolio_view;
+#[cfg(test)]
+mod replays;
 pub mod sequence;
 pub mod settlement;
 pub mod shadow;

@@ -1,5 +1,4 @@
 //! The running portfolio against a naive fold of all entries, over random histories with restarts and marks.
-#![allow(clippy::arithmetic_side_effects)]
 
 use std::collections::BTreeMap;
 

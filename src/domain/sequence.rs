@@ -84,7 +84,6 @@ impl<T> Sequence<T> {
 }
 
 #[cfg(test)]
-#[allow(clippy::arithmetic_side_effects)]
 mod tests {
     use proptest::prelude::*;
 
