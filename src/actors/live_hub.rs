@@ -6,9 +6,10 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use actix::{Actor, Context, Handler, Message, MessageResponse, Recipient, dev::SendError};
+use actix::{Actor, Addr, Context, Handler, Message, MessageResponse, Recipient, Supervised, dev::SendError};
 
 use crate::{
+    actors::supervise::{Guard, Observed, observable, start_guarded},
     clock::Clock,
     domain::{
         attempt::CopyAttempt,
@@ -20,6 +21,9 @@ use crate::{
 
 /// Frames kept for clients that reconnect.
 const BUFFERED: usize = 1024;
+
+/// Every worker actor announces here.
+const MAILBOX: usize = 256;
 
 /// Something committed that a page may want to show at once.
 #[derive(Debug, Clone)]
@@ -116,6 +120,7 @@ pub struct LiveHubState {
 
 #[derive(Debug)]
 pub struct LiveHub {
+    clock: Clock,
     last: u64,
     recent: VecDeque<(u64, LiveFact)>,
     subscribers: Vec<Subscriber>,
@@ -129,14 +134,22 @@ struct Subscriber {
 }
 
 impl LiveHub {
+    pub fn start(clock: Clock, guard: &Guard) -> Addr<Self> {
+        start_guarded(guard, "live_hub", Self::new(clock))
+    }
+
     /// Numbers start at the time in thousandths of a millisecond, so that they also grow over a restart.
     pub fn new(clock: Clock) -> Self {
         let last = u64::try_from(clock.now().millis()).unwrap_or(0).saturating_mul(1000);
-        Self { last, recent: VecDeque::with_capacity(BUFFERED), subscribers: Vec::new(), dropped: 0 }
+        Self { clock, last, recent: VecDeque::with_capacity(BUFFERED), subscribers: Vec::new(), dropped: 0 }
     }
 
     pub fn state(&self) -> LiveHubState {
         LiveHubState { last_seq: self.last, subscribers: self.subscribers.len(), dropped: self.dropped }
+    }
+
+    fn observed(&self) -> Observed {
+        Observed { state: serde_json::json!(self.state()), last_activity: None }
     }
 
     fn publish(&mut self, fact: LiveFact) {
@@ -188,7 +201,23 @@ impl LiveFact {
 
 impl Actor for LiveHub {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.set_mailbox_capacity(MAILBOX);
+    }
 }
+
+impl Supervised for LiveHub {
+    /// The sessions are told that they missed something: they close, and their clients come back.
+    fn restarting(&mut self, _: &mut Context<Self>) {
+        for subscriber in &self.subscribers {
+            subscriber.to.do_send(LiveFrame::Lagged);
+        }
+        *self = Self::new(self.clock);
+    }
+}
+
+observable!(LiveHub);
 
 impl Handler<Announce> for LiveHub {
     type Result = ();
