@@ -40,6 +40,15 @@ pub enum LedgerOutcome {
     FenceLost,
 }
 
+/// What became of writes that were to be written all or not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Committed {
+    /// The id of the last entry of all, when there is any.
+    All { last_entry: Option<i64> },
+    /// Nothing was written, because of those that are not `New`.
+    Nothing(Vec<Standing>),
+}
+
 /// An entry and its place in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlacedEntry {
@@ -99,6 +108,25 @@ impl Db {
             Standing::FenceLost => LedgerOutcome::FenceLost,
         };
         Ok(standings.iter().map(outcome).collect())
+    }
+
+    /// The same, all or nothing: for writes of which each was decided on the ones before it. If one of them is known or
+    /// has lost its job, those behind it stand on a state that never was, and the caller must look.
+    pub async fn commit_all(&self, writes: &[LedgerWrite], now: Timestamp) -> Result<Committed, DbError> {
+        let all: Vec<&LedgerWrite> = writes.iter().collect();
+        let mut tx = self.begin().await?;
+        if let Some(last_entries) = write_together(&mut tx, &all, &[], now).await? {
+            tx.commit().await?;
+            return Ok(Committed::All { last_entry: last_entries.into_iter().flatten().max() });
+        }
+        drop(tx);
+        let mut tx = self.begin().await?;
+        let standings = standing_of(&mut tx, writes).await?;
+        drop(tx);
+        match standings.iter().all(|standing| *standing == Standing::New) {
+            true => Err(DbError::Raced),
+            false => Ok(Committed::Nothing(standings)),
+        }
     }
 
     /// The entries of one portfolio behind a position, oldest first.

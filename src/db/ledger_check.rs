@@ -13,7 +13,7 @@ use crate::queue::JobFence;
 
 /// How a write stands to what is in the database and to the writes before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub enum Standing {
     New,
     Known,
     FenceLost,

@@ -27,7 +27,8 @@ pub use error::DbError;
 
 pub use events::{ChainTrade, DeadRow, PollOutcome, PollWrite};
 pub use groups::ClosedGroupWrite;
-pub use ledger::{LedgerOutcome, LedgerWrite, PlacedEntry};
+pub use ledger::{Committed, LedgerOutcome, LedgerWrite, PlacedEntry};
+pub use ledger_check::Standing;
 pub use users::FollowedUser;
 
 /// What became of an insert: a new row, or one that was there already. The caller must look.

@@ -27,9 +27,14 @@ impl Polymarket {
     /// # Errors
     /// When neither source answers.
     pub async fn market(&self, market: &MarketId) -> Result<Option<Market>, PolymarketError> {
-        let described = self.gamma_market(market).await;
+        self.market_with(market, Priority::Bulk).await
+    }
+
+    /// The same, as urgently as a decision needs it.
+    pub async fn market_with(&self, market: &MarketId, priority: Priority) -> Result<Option<Market>, PolymarketError> {
+        let described = self.gamma_market(market, priority).await;
         let complete = matches!(&described, Ok(Some(found)) if !found.market.outcomes.is_empty() && !found.lacks_fee);
-        let compact = if complete { Ok(None) } else { self.compact_market(market).await };
+        let compact = if complete { Ok(None) } else { self.compact_market(market, priority).await };
         match (described, compact) {
             (Ok(Some(found)), compact) => Ok(Some(completed(found, compact.ok().flatten()))),
             (_, Ok(Some(compact))) => Ok(Some(completed(
@@ -51,10 +56,14 @@ impl Polymarket {
     }
 
     /// Gamma hides closed markets unless asked for them, so it is asked twice.
-    async fn gamma_market(&self, market: &MarketId) -> Result<Option<GammaMarket>, PolymarketError> {
+    async fn gamma_market(
+        &self,
+        market: &MarketId,
+        priority: Priority,
+    ) -> Result<Option<GammaMarket>, PolymarketError> {
         for closed in ["", "&closed=true"] {
             let path = format!("/markets?condition_ids={market}{closed}");
-            let call = Call::get(Endpoint::Markets, Priority::Bulk, path);
+            let call = Call::get(Endpoint::Markets, priority, path);
             if let Some(found) = self.ask(call, |text| parse_markets(text, market)).await? {
                 return Ok(Some(found));
             }
@@ -62,8 +71,12 @@ impl Polymarket {
         Ok(None)
     }
 
-    async fn compact_market(&self, market: &MarketId) -> Result<Option<CompactMarket>, PolymarketError> {
-        let call = Call::get(Endpoint::ClobMarket, Priority::Bulk, format!("/clob-markets/{market}"));
+    async fn compact_market(
+        &self,
+        market: &MarketId,
+        priority: Priority,
+    ) -> Result<Option<CompactMarket>, PolymarketError> {
+        let call = Call::get(Endpoint::ClobMarket, priority, format!("/clob-markets/{market}"));
         match self.ask(call, parse_compact_market).await {
             Err(error) if error.is_not_found() => Ok(None),
             answer => answer.map(Some),

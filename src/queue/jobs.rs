@@ -54,12 +54,20 @@ statements! {
     CLAIM_OF_USER = claim!(" and followed_user_id = $5", "");
     OPEN = "select id, key, followed_user_id, payload, attempts, failures, due, created_at, last_error from job
         where queue = $1 order by due, id";
+    /// In order of opening, by id. `|| ''` keeps the planner from the indexes by queue, which would read and sort every open
+    /// job of the queue for the few behind a recent id.
+    OPENED_AFTER = "select id, key, followed_user_id, payload, attempts, failures, due, created_at, last_error from job
+        where queue || '' = $1 and id > $2 order by id limit $3";
+    OPENED_AFTER_OF_USER = "select id, key, followed_user_id, payload, attempts, failures, due, created_at, last_error
+        from job where queue || '' = $1 and id > $2 and followed_user_id + 0 = $4 order by id limit $3";
     RETRY = "update job set failures = failures + 1, due = $3, leased_until = null, last_error = $4
         where id = $1 and attempts = $2";
     RENEW = "update job set leased_until = $3 where id = $1 and attempts = $2";
     BURY = "insert into dead_letter (queue, key, followed_user_id, payload, error, created_at)
         select queue, key, followed_user_id, payload, $3, $4 from job where id = $1 and attempts = $2";
     RELEASE = "update job set leased_until = null where queue = $1 and leased_until is not null";
+    RELEASE_OF_USER = "update job set leased_until = null
+        where queue = $1 and followed_user_id = $2 and leased_until is not null";
     RELEASE_ALL = "update job set leased_until = null where leased_until is not null";
     NEXT_DUE = "select coalesce(leased_until, due) from job where queue = $1
         order by coalesce(leased_until, due), id limit 1";
@@ -131,6 +139,26 @@ pub async fn peek_open(db: &Db, queue: Queue) -> Result<Vec<Job>, DbError> {
     rows.into_iter().map(|row| row.into_job(queue)).collect()
 }
 
+/// Up to `limit` open jobs behind the job `after`, in the order they were opened, leased or not. Takes nothing: who must
+/// know what is coming asks again from the last it saw.
+pub async fn opened_after(
+    db: &Db,
+    queue: Queue,
+    filter: Option<FollowedUserId>,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<Job>, DbError> {
+    let text = if filter.is_some() { OPENED_AFTER_OF_USER } else { OPENED_AFTER };
+    let rows: Vec<Row> = on!(db db, c => {
+        let mut query = sqlx::query_as(text).bind(queue.as_str()).bind(after).bind(limit);
+        if let Some(user) = filter {
+            query = query.bind(user.0);
+        }
+        query.fetch_all(c).await
+    })?;
+    rows.into_iter().map(|row| row.into_job(queue)).collect()
+}
+
 /// Deletes jobs whose work has no other effect. Gives the fences that held.
 pub async fn finish(db: &Db, fences: &[JobFence]) -> Result<Vec<JobFence>, DbError> {
     let mut tx = db.begin().await?;
@@ -195,6 +223,16 @@ pub async fn release(db: &Db, queue: Queue) -> Result<u64, DbError> {
     let mut tx = db.begin().await?;
     let released = on!(tx &mut tx, c => {
         sqlx::query(RELEASE).bind(queue.as_str()).execute(c).await.map(|done| done.rows_affected())
+    })?;
+    tx.commit().await?;
+    Ok(released)
+}
+
+/// The same for the jobs of one user, where each user's have a holder of their own.
+pub async fn release_of_user(db: &Db, queue: Queue, user: FollowedUserId) -> Result<u64, DbError> {
+    let mut tx = db.begin().await?;
+    let released = on!(tx &mut tx, c => {
+        sqlx::query(RELEASE_OF_USER).bind(queue.as_str()).bind(user.0).execute(c).await.map(|done| done.rows_affected())
     })?;
     tx.commit().await?;
     Ok(released)

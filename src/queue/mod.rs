@@ -7,7 +7,10 @@ pub mod in_process;
 mod jobs;
 
 pub(crate) use jobs::{BATCHES, STATEMENTS, finish_in, insert_in};
-pub use jobs::{Depth, Failed, RETRIES, claim, depths, fail, finish, next_due, peek_open, release, release_all, renew};
+pub use jobs::{
+    Depth, Failed, RETRIES, claim, depths, fail, finish, next_due, opened_after, peek_open, release, release_all,
+    release_of_user, renew,
+};
 
 use crate::db::DbError;
 use crate::domain::event::text_enum;
