@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use uuid::Uuid;
 
+use super::DbError;
 use super::connection::{Batch, Db, Tx, batches, on, statements};
 use super::rows::{Reading, optional};
-use super::{DbError, Inserted};
 use crate::domain::group::{EventGroup, GroupAction, GroupKind, Member};
 use crate::domain::ids::{EventId, FollowedUserId, GroupId, GroupKey};
 use crate::domain::units::{ShareMicros, Timestamp, UsdcMicros};
@@ -19,6 +19,16 @@ pub struct ClosedGroupWrite {
     pub members: Vec<Member>,
     pub finishes: Vec<JobFence>,
     pub copy_due: Timestamp,
+}
+
+/// What became of a group that was to be closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupClosing {
+    New(GroupId),
+    /// An earlier group has this key, and these members are not in it. Nothing was written.
+    KeyTaken,
+    /// Somebody else has, or has finished, one of its jobs. Nothing was written.
+    JobLost,
 }
 
 statements! {
@@ -53,31 +63,45 @@ struct Row {
 
 impl Db {
     /// Writes closed groups with their members and both copy jobs, and finishes the members' group jobs: one
-    /// transaction, each group whole or not at all. `Known` means there is nothing left to do for us: the group stands
-    /// already, or somebody else has one of its jobs and will close it.
+    /// transaction, each group whole or not at all. The outcomes are in the order of `groups`.
     pub async fn close_groups(
         &self,
         groups: &[ClosedGroupWrite],
         now: Timestamp,
-    ) -> Result<Vec<Inserted<GroupId>>, DbError> {
-        let mut ours: Vec<&ClosedGroupWrite> = groups.iter().collect();
+    ) -> Result<Vec<GroupClosing>, DbError> {
+        let mut keys = HashSet::new();
+        let mut outcomes: Vec<GroupClosing> = groups
+            .iter()
+            .map(|write| match keys.insert(write.group.id) {
+                true => GroupClosing::New(write.group.id),
+                false => GroupClosing::KeyTaken,
+            })
+            .collect();
         loop {
+            let ours: Vec<usize> = (0..groups.len()).filter(|n| matches!(outcomes[*n], GroupClosing::New(_))).collect();
+            let writes: Vec<&ClosedGroupWrite> = ours.iter().map(|n| &groups[*n]).collect();
             let mut tx = self.begin().await?;
-            let fences: Vec<JobFence> = ours.iter().flat_map(|write| write.finishes.iter().copied()).collect();
+            let fences: Vec<JobFence> = writes.iter().flat_map(|write| write.finishes.iter().copied()).collect();
             let finished: HashSet<i64> = queue::finish_in(&mut tx, &fences).await?.into_iter().collect();
-            if finished.len() < fences.len() {
-                // Start again without the groups that lost a job, so that their other jobs are still there.
-                drop(tx);
-                ours.retain(|write| write.finishes.iter().all(|fence| finished.contains(&fence.id)));
-                continue;
-            }
-            let new = write_groups(&mut tx, &ours, now).await?;
-            tx.commit().await?;
-            let outcome = |write: &ClosedGroupWrite| match new.contains(&write.group.id.0) {
-                true => Inserted::New(write.group.id),
-                false => Inserted::Known,
+            let holds = |write: &ClosedGroupWrite| write.finishes.iter().all(|fence| finished.contains(&fence.id));
+            let refused: Vec<(usize, GroupClosing)> = if finished.len() < fences.len() {
+                let lost = ours.iter().zip(&writes).filter(|(_, write)| !holds(write));
+                lost.map(|(n, _)| (*n, GroupClosing::JobLost)).collect()
+            } else {
+                // A member's open job says that it has no group yet: a group of the same key is another one.
+                let new = write_groups(&mut tx, &writes, now).await?;
+                let taken = ours.iter().zip(&writes).filter(|(_, write)| !new.contains(&write.group.id.0));
+                taken.map(|(n, _)| (*n, GroupClosing::KeyTaken)).collect()
             };
-            return Ok(groups.iter().map(outcome).collect());
+            if refused.is_empty() {
+                tx.commit().await?;
+                return Ok(outcomes);
+            }
+            // Again without those, so that the jobs they still have stay open.
+            drop(tx);
+            for (n, outcome) in refused {
+                outcomes[n] = outcome;
+            }
         }
     }
 

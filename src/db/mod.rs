@@ -26,7 +26,7 @@ pub use connection::Db;
 pub use error::DbError;
 
 pub use events::{ChainTrade, DeadRow, PollOutcome, PollWrite};
-pub use groups::ClosedGroupWrite;
+pub use groups::{ClosedGroupWrite, GroupClosing};
 pub use ledger::{Committed, LedgerOutcome, LedgerWrite, PlacedEntry};
 pub use ledger_check::Standing;
 pub use users::FollowedUser;
