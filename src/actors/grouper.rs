@@ -1,0 +1,361 @@
+//! Gathers a leader's events into groups, and closes each group when its window ends.
+//!
+//! Takes   q_group_events jobs, `DirectoryChanged`.
+//! Sends   nothing: the copy jobs are rows written with the group; rings the bell for them.
+//! Timer   one, for the earliest open window.
+//! Truth   its open jobs: an event whose job is open belongs to no group yet.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, SpawnHandle, Supervised};
+use rand::Rng;
+
+use super::{
+    root::DirectoryChanged,
+    supervise::{Guard, Observed, Panicked, back_off, look_at, observable, spawn_io, start_guarded},
+};
+use crate::{
+    clock::Clock,
+    db::{ClosedGroupWrite, Db, DbError, Directory, GroupClosing},
+    domain::{
+        effective_config::effective,
+        group::{ClosedGroup, Member, PendingEvent, Windows},
+        ids::FollowedUserId,
+        ledger::PortfolioScope,
+        units::Timestamp,
+    },
+    queue::{self, Job, JobFence, Queue, in_process::Bell},
+};
+
+/// How often the queue is looked at although no bell rang.
+const SWEEP: Duration = Duration::from_secs(2);
+/// Longer than the longest window: a job is held until its window closes.
+const LEASE_MS: i64 = 180_000;
+const JOBS_AT_ONCE: i64 = 1_000;
+const GROUPS_AT_ONCE: usize = 256;
+const RETRY: Duration = Duration::from_millis(200);
+const RETRY_MOST: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Clone)]
+pub struct GrouperDeps {
+    pub db: Db,
+    pub clock: Clock,
+    pub bell: Bell,
+}
+
+pub struct Grouper {
+    deps: GrouperDeps,
+    /// Tells answers to this life of the actor from answers to an earlier one.
+    life: u64,
+    /// `None` until it is read.
+    directory: Option<Arc<Directory>>,
+    windows: Windows,
+    fences: BTreeMap<Member, JobFence>,
+    /// Taken out of the windows and not committed yet.
+    closing: Vec<ClosedGroup>,
+    /// Jobs may wait that we have not seen.
+    look: bool,
+    /// One thing at a time is asked of the database, so that loads and closes never cross.
+    busy: bool,
+    failures: u32,
+    timer: Option<SpawnHandle>,
+    n_groups: u64,
+    last_activity: Option<Timestamp>,
+}
+
+/// There may be work, or a window ends. Losing one costs latency.
+#[derive(Message, Debug, Clone, Copy)]
+#[rtype(result = "()")]
+struct Look;
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Answered {
+    life: u64,
+    result: Result<Result<Answer, DbError>, Panicked>,
+}
+
+enum Answer {
+    Ready(Box<Directory>),
+    Loaded(Loaded),
+    /// For each of the first groups in `closing`.
+    Closed(Vec<GroupClosing>),
+}
+
+/// Jobs taken from the queue, with what grouping needs of their events.
+struct Loaded {
+    pending: Vec<(Job, PendingEvent)>,
+    /// The queue gave as much as was asked for.
+    more: bool,
+}
+
+impl Grouper {
+    pub fn start(deps: GrouperDeps, guard: &Guard) -> Addr<Self> {
+        start_guarded(guard, "grouper", Self::new(deps, 0))
+    }
+
+    fn new(deps: GrouperDeps, life: u64) -> Self {
+        Self {
+            deps,
+            life,
+            directory: None,
+            windows: Windows::new(0),
+            fences: BTreeMap::new(),
+            closing: Vec::new(),
+            look: true,
+            busy: false,
+            failures: 0,
+            timer: None,
+            n_groups: 0,
+            last_activity: None,
+        }
+    }
+
+    fn observed(&self) -> Observed {
+        Observed {
+            state: serde_json::json!({
+                "events_waiting": self.windows.n_waiting(),
+                "closing": self.closing.len(),
+                "groups": self.n_groups,
+                "next_deadline": self.windows.next_deadline(),
+                "failures": self.failures,
+            }),
+            last_activity: self.last_activity,
+        }
+    }
+
+    /// Does the next thing, unless one is under way: what was begun first, then what waits in the queue, and only then
+    /// what is due, so that a window never closes before events that are known already.
+    fn next(&mut self, ctx: &mut Context<Self>) {
+        if self.busy {
+            return;
+        }
+        let Some(directory) = self.directory.clone() else {
+            let db = self.deps.db.clone();
+            return self.ask(ctx, async move {
+                queue::release(&db, Queue::GroupEvents).await?;
+                Ok(Answer::Ready(Box::new(db.directory().await?)))
+            });
+        };
+        if self.closing.is_empty() {
+            if std::mem::take(&mut self.look) {
+                let deps = self.deps.clone();
+                return self.ask(ctx, async move { load(&deps).await.map(Answer::Loaded) });
+            }
+            self.closing = self.windows.close_due(self.deps.clock.now());
+        }
+        if self.closing.is_empty() {
+            return self.set_timer(ctx);
+        }
+        let writes: Vec<_> = self.closing.iter().take(GROUPS_AT_ONCE).map(|c| self.write_of(c, &directory)).collect();
+        let deps = self.deps.clone();
+        self.ask(ctx, async move {
+            let closed = deps.db.close_groups(&writes, deps.clock.now()).await?;
+            deps.bell.ring(Queue::CopyAttemptUser);
+            deps.bell.ring(Queue::CopyAttemptGlobal);
+            Ok(Answer::Closed(closed))
+        });
+    }
+
+    fn ask(&mut self, ctx: &mut Context<Self>, work: impl Future<Output = Result<Answer, DbError>> + 'static) {
+        self.busy = true;
+        let life = self.life;
+        spawn_io(ctx, work, move |result| Answered { life, result });
+    }
+
+    fn write_of(&self, closed: &ClosedGroup, directory: &Directory) -> ClosedGroupWrite {
+        let window_end = closed.group.window_start.plus_millis(directory.config.system.aggregation_window_ms);
+        ClosedGroupWrite {
+            group: closed.group.clone(),
+            members: closed.members.clone(),
+            finishes: closed.members.iter().filter_map(|member| self.fences.get(member).copied()).collect(),
+            copy_due: window_end.plus_millis(decision_wait_ms(directory, closed.group.followed_user)),
+        }
+    }
+
+    fn follow(&mut self, directory: Arc<Directory>) {
+        self.windows.set_length(directory.config.system.aggregation_window_ms);
+        self.directory = Some(directory);
+    }
+
+    fn took(&mut self, loaded: Loaded, ctx: &mut Context<Self>) {
+        self.look |= loaded.more;
+        for (job, event) in loaded.pending {
+            let (member, fence) = (event.member, job.fence());
+            // An event that waits already has come back with a new lease: the newer fence is the good one.
+            match self.windows.add(event) {
+                Ok(_) => {
+                    self.fences.insert(member, fence);
+                }
+                Err(error) => {
+                    tracing::error!(job = job.id, user_id = ?job.followed_user, %error, "an event does not fit its group");
+                    let deps = self.deps.clone();
+                    ctx.spawn(actix::fut::wrap_future(async move { give_back(&deps, &job, &error.to_string()).await }));
+                }
+            }
+        }
+    }
+
+    fn closed(&mut self, outcomes: &[GroupClosing]) {
+        let rest = self.closing.split_off(outcomes.len().min(self.closing.len()));
+        for (closed, outcome) in std::mem::replace(&mut self.closing, rest).into_iter().zip(outcomes) {
+            match outcome {
+                GroupClosing::New(_) => {
+                    self.n_groups += 1;
+                    let group = &closed.group;
+                    tracing::debug!(group = %group.key, user_id = %group.followed_user, n = closed.members.len(), "group closed");
+                }
+                // Detected together with a group that is closed already.
+                GroupClosing::KeyTaken => {
+                    self.closing.push(closed.moved_on());
+                    continue;
+                }
+                GroupClosing::JobLost => {
+                    tracing::warn!(group = %closed.group.key, "somebody else has taken a job of this group");
+                    // What of it is still open comes again from the queue.
+                    self.look = true;
+                }
+            }
+            for member in &closed.members {
+                self.fences.remove(member);
+            }
+        }
+    }
+
+    fn set_timer(&mut self, ctx: &mut Context<Self>) {
+        if let Some(timer) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        if let Some(deadline) = self.windows.next_deadline() {
+            let wait = deadline.millis_since(self.deps.clock.now()).max(0).unsigned_abs();
+            self.timer = Some(ctx.notify_later(Look, Duration::from_millis(wait)));
+        }
+    }
+}
+
+impl Actor for Grouper {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        look_at(ctx, &self.deps.bell, Queue::GroupEvents, SWEEP, || Look);
+        self.next(ctx);
+    }
+}
+
+impl Supervised for Grouper {
+    fn restarting(&mut self, _: &mut Self::Context) {
+        *self = Self::new(self.deps.clone(), self.life + 1);
+    }
+}
+
+observable!(Grouper);
+
+impl Handler<Look> for Grouper {
+    type Result = ();
+
+    fn handle(&mut self, _: Look, ctx: &mut Self::Context) {
+        self.look = true;
+        self.next(ctx);
+    }
+}
+
+impl Handler<Answered> for Grouper {
+    type Result = ();
+
+    fn handle(&mut self, answered: Answered, ctx: &mut Self::Context) {
+        if answered.life != self.life {
+            return;
+        }
+        let error = match answered.result {
+            Ok(Ok(answer)) => {
+                self.busy = false;
+                self.failures = 0;
+                self.last_activity = Some(self.deps.clock.now());
+                match answer {
+                    Answer::Ready(directory) => self.follow(Arc::new(*directory)),
+                    Answer::Loaded(loaded) => self.took(loaded, ctx),
+                    Answer::Closed(outcomes) => self.closed(&outcomes),
+                }
+                return self.next(ctx);
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(panicked) => panicked.to_string(),
+        };
+        self.failures = self.failures.saturating_add(1);
+        // Jobs may have been claimed and forgotten on the way: their leases are given back first.
+        self.directory = None;
+        if self.failures == 1 {
+            tracing::warn!(error, "grouping cannot reach the database and will try again");
+        }
+        // Still busy until then; what is in hand stays in hand.
+        ctx.run_later(back_off(RETRY, RETRY_MOST, self.failures), |grouper, ctx| {
+            grouper.busy = false;
+            grouper.look = true;
+            grouper.next(ctx);
+        });
+    }
+}
+
+impl Handler<DirectoryChanged> for Grouper {
+    type Result = ();
+
+    fn handle(&mut self, DirectoryChanged(directory): DirectoryChanged, ctx: &mut Self::Context) {
+        // While it is being read, what is read is newer.
+        if self.directory.is_some() {
+            self.follow(directory);
+            self.next(ctx);
+        }
+    }
+}
+
+/// How long after its window a group of this leader is decided: the latency, and a chance part drawn once for both
+/// scopes, because they decide on the same book.
+fn decision_wait_ms(directory: &Directory, leader: FollowedUserId) -> i64 {
+    let config = effective(&directory.config, directory.overrides.get(&leader), PortfolioScope::ExecUser);
+    let jitter = rand::rng().random_range(0..=config.guardrails.jitter_ms_max.max(0));
+    config.guardrails.decision_latency_ms.saturating_add(jitter)
+}
+
+/// Takes what waits in the queue. Jobs of rows that form no group are finished on the way.
+async fn load(deps: &GrouperDeps) -> Result<Loaded, DbError> {
+    let GrouperDeps { db, clock, .. } = deps;
+    let jobs = queue::claim(db, Queue::GroupEvents, None, clock.now(), LEASE_MS, JOBS_AT_ONCE).await?;
+    let more = i64::try_from(jobs.len()).is_ok_and(|n| n >= JOBS_AT_ONCE);
+    let (mut trades, mut activities, mut open) = (Vec::new(), Vec::new(), BTreeMap::new());
+    for job in jobs {
+        match job.event() {
+            Ok(member) => {
+                match member {
+                    Member::Trade(id) => trades.push(id),
+                    Member::Activity(id) => activities.push(id),
+                }
+                open.insert(member, job);
+            }
+            Err(error) => give_back(deps, &job, &error.to_string()).await,
+        }
+    }
+    let mut pending = Vec::with_capacity(open.len());
+    for trade in db.trades_by_id(&trades).await? {
+        let event = PendingEvent::from_trade(&trade);
+        pending.extend(open.remove(&event.member).map(|job| (job, event)));
+    }
+    let mut ungroupable = Vec::new();
+    for activity in db.activities_by_id(&activities).await? {
+        let Some(job) = open.remove(&Member::Activity(activity.id)) else { continue };
+        match PendingEvent::from_activity(&activity) {
+            Some(event) => pending.push((job, event)),
+            None => ungroupable.push(job.fence()),
+        }
+    }
+    queue::finish(db, &ungroupable).await?;
+    for job in open.into_values() {
+        give_back(deps, &job, "the event is not in the database").await;
+    }
+    Ok(Loaded { pending, more })
+}
+
+/// A job that cannot be done now; after some tries it is a dead letter.
+async fn give_back(deps: &GrouperDeps, job: &Job, error: &str) {
+    let failed = queue::fail(&deps.db, job, error, deps.clock.now(), &mut rand::rngs::ThreadRng::default()).await;
+    tracing::error!(job = job.id, error, ?failed, "an event could not be grouped");
+}

@@ -1,0 +1,396 @@
+//! Reads what one followed user did, and writes down what is new.
+//!
+//! Takes   `PollNow`, `PollWindow` from the reconciler, `DirectoryChanged`.
+//! Sends   `Announce` for new rows; rings the bell for their jobs.
+//! Timer   one, for the next regular poll.
+//! Truth   its two checkpoints; rows read twice are known by their keys.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture, SpawnHandle, Supervised};
+use tokio::sync::oneshot;
+
+use super::{
+    live_hub::{Announce, HealthChanged, LiveFact},
+    root::DirectoryChanged,
+    supervise::{ActorName, Guard, Observed, Panicked, back_off, observable, spawn_io, start_guarded},
+};
+use crate::{
+    clock::Clock,
+    db::{Db, DbError, Directory, FollowedUser, PollWrite},
+    domain::{
+        event::{ActivityEvent, TradeEvent},
+        units::Timestamp,
+    },
+    polymarket::{Polymarket, PolymarketError},
+    queue::{Queue, in_process::Bell},
+};
+
+mod window;
+
+use window::{Asked, Checkpoints, Windows};
+
+const RETRY: Duration = Duration::from_secs(1);
+const RETRY_MOST: Duration = Duration::from_secs(60);
+
+/// Polls at once. Several that come together are one poll.
+#[derive(Message, Debug, Clone, Copy)]
+#[rtype(result = "()")]
+pub struct PollNow;
+
+/// Reads a span of time again, whatever the checkpoints say; both ends count.
+#[derive(Message, Debug, Clone, Copy)]
+#[rtype(result = "Result<Polled, NotPolled>")]
+pub struct PollWindow {
+    pub start: Timestamp,
+    pub end: Timestamp,
+}
+
+/// A span was read and its new rows are committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Polled {
+    /// Rows the API showed, known or not.
+    pub n_rows: usize,
+    pub n_new: usize,
+    /// Unreadable rows seen for the first time.
+    pub n_dead: usize,
+}
+
+/// A span could not be read; the reason is logged by the poller.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not polled: {0}")]
+pub struct NotPolled(pub String);
+
+#[derive(Clone)]
+pub struct PollerDeps {
+    pub db: Db,
+    pub polymarket: Polymarket,
+    pub clock: Clock,
+    pub bell: Bell,
+    pub live: Recipient<Announce>,
+}
+
+pub struct Poller {
+    deps: PollerDeps,
+    user: FollowedUser,
+    directory: Arc<Directory>,
+    /// Tells answers to this life of the actor from answers to an earlier one.
+    life: u64,
+    /// `None` until they are read.
+    checkpoints: Option<Checkpoints>,
+    poll_wanted: bool,
+    windows: Windows,
+    polling: Option<Asked>,
+    failures: u32,
+    last_success: Option<Timestamp>,
+    timer: Option<SpawnHandle>,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct PollDue;
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Started {
+    life: u64,
+    result: Result<Result<Checkpoints, DbError>, Panicked>,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct PollDone {
+    life: u64,
+    result: Result<Result<Report, PollError>, Panicked>,
+}
+
+/// What a poll wrote down.
+struct Report {
+    polled: Polled,
+    /// The newest row, known or not.
+    newest: Option<Timestamp>,
+    new_trades: Vec<TradeEvent>,
+    new_activities: Vec<ActivityEvent>,
+    checkpoints: Option<Checkpoints>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum PollError {
+    #[error(transparent)]
+    Polymarket(#[from] PolymarketError),
+    #[error("the rows could not be written: {0}")]
+    Db(#[from] DbError),
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
+}
+
+impl Poller {
+    pub fn start(deps: PollerDeps, user: FollowedUser, directory: Arc<Directory>, guard: &Guard) -> Addr<Self> {
+        let name = ActorName::of_user("poller", user.id);
+        start_guarded(guard, name, Self::new(deps, user, directory, 0))
+    }
+
+    fn new(deps: PollerDeps, user: FollowedUser, directory: Arc<Directory>, life: u64) -> Self {
+        Self {
+            deps,
+            user,
+            directory,
+            life,
+            checkpoints: None,
+            poll_wanted: true,
+            windows: Windows::default(),
+            polling: None,
+            failures: 0,
+            last_success: None,
+            timer: None,
+        }
+    }
+
+    fn observed(&self) -> Observed {
+        Observed {
+            state: serde_json::json!({
+                "label": self.user.label,
+                "since": self.checkpoints.map(|checkpoints| checkpoints.earliest()),
+                "polling": self.polling.is_some(),
+                "windows_waiting": self.windows.len(),
+                "failures": self.failures,
+            }),
+            last_activity: self.last_success,
+        }
+    }
+
+    /// Begins the next poll when none is under way: a regular one first, then the windows asked for.
+    fn next(&mut self, ctx: &mut Context<Self>) {
+        let Some(checkpoints) = self.checkpoints.filter(|_| self.polling.is_none()) else { return };
+        let asked = if std::mem::take(&mut self.poll_wanted) {
+            let end = self.deps.clock.now();
+            Asked { start: checkpoints.earliest(), end, moves: Some(checkpoints), replies: Vec::new() }
+        } else {
+            let Some(window) = self.windows.pop() else { return };
+            window
+        };
+        let (deps, user) = (self.deps.clone(), self.user.clone());
+        let (start, end, moves) = (asked.start, asked.end, asked.moves);
+        self.polling = Some(asked);
+        let life = self.life;
+        spawn_io(ctx, async move { poll(&deps, &user, start, end, moves).await }, move |result| PollDone {
+            life,
+            result,
+        });
+    }
+
+    fn wake_in(&mut self, delay: Duration, ctx: &mut Context<Self>) {
+        if let Some(timer) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        self.timer = Some(ctx.notify_later(PollDue, delay));
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_millis(self.directory.config.system.polling_interval_ms.max(1).unsigned_abs())
+    }
+
+    fn succeeded(&mut self, report: Report, ctx: &mut Context<Self>) {
+        let now = self.deps.clock.now();
+        if self.failures > 0 {
+            tracing::info!(user_id = %self.user.id, failures = self.failures, "polling works again");
+            self.tell_health(true, "polling works again".to_owned());
+        }
+        self.failures = 0;
+        self.last_success = Some(now);
+        if self.answer(&Ok(report.polled)) {
+            self.checkpoints = report.checkpoints.or(self.checkpoints);
+            self.wake_in(self.interval(), ctx);
+        }
+        if report.polled.n_dead > 0 {
+            tracing::warn!(user_id = %self.user.id, n_dead = report.polled.n_dead, "rows that cannot be read became dead letters");
+        }
+        if report.polled.n_new > 0 {
+            tracing::info!(user_id = %self.user.id, n_new = report.polled.n_new, newest = ?report.newest, "new rows");
+            let trades = report.new_trades.into_iter().map(|trade| LiveFact::TradeSeen(Arc::new(trade)));
+            let activities = report.new_activities.into_iter().map(|row| LiveFact::ActivitySeen(Arc::new(row)));
+            self.deps.live.do_send(Announce(trades.chain(activities).collect()));
+        }
+    }
+
+    fn failed(&mut self, error: &PollError, ctx: &mut Context<Self>) {
+        self.failures = self.failures.saturating_add(1);
+        let wait = error.retry_after().unwrap_or_default().max(back_off(RETRY, RETRY_MOST, self.failures));
+        if self.failures == 1 {
+            tracing::warn!(user_id = %self.user.id, %error, "polling failed and will be tried again");
+            self.tell_health(false, error.to_string());
+        } else {
+            tracing::debug!(user_id = %self.user.id, %error, failures = self.failures, "polling failed again");
+        }
+        if self.answer(&Err(NotPolled(error.to_string()))) {
+            self.wake_in(wait, ctx);
+        }
+    }
+
+    /// Tells whoever waited for the poll that ends here. True when it was a regular one.
+    fn answer(&mut self, result: &Result<Polled, NotPolled>) -> bool {
+        let Some(asked) = self.polling.take() else { return false };
+        for reply in asked.replies {
+            // Whoever asked may be gone.
+            let _ = reply.send(result.clone());
+        }
+        asked.moves.is_some()
+    }
+
+    fn tell_health(&self, healthy: bool, detail: String) {
+        let part = ActorName::of_user("poller", self.user.id).to_string();
+        let change = HealthChanged { part, healthy, detail, at: self.deps.clock.now() };
+        self.deps.live.do_send(Announce(vec![LiveFact::HealthChanged(change)]));
+    }
+}
+
+impl Actor for Poller {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let (db, user, life) = (self.deps.db.clone(), self.user.id, self.life);
+        let earliest = Checkpoints::at_start(&self.directory, self.deps.clock.now());
+        let read = async move { Checkpoints::read(&db, user, earliest).await };
+        spawn_io(ctx, read, move |result| Started { life, result });
+    }
+}
+
+impl Supervised for Poller {
+    fn restarting(&mut self, _: &mut Self::Context) {
+        *self = Self::new(self.deps.clone(), self.user.clone(), self.directory.clone(), self.life + 1);
+    }
+}
+
+observable!(Poller);
+
+impl Handler<Started> for Poller {
+    type Result = ();
+
+    fn handle(&mut self, started: Started, ctx: &mut Self::Context) {
+        if started.life != self.life {
+            return;
+        }
+        match started.result.map_err(PollError::from).and_then(|read| read.map_err(PollError::from)) {
+            Ok(checkpoints) => {
+                self.checkpoints = Some(checkpoints);
+                self.next(ctx);
+            }
+            Err(error) => {
+                self.failed(&error, ctx);
+                let wait = back_off(RETRY, RETRY_MOST, self.failures);
+                ctx.run_later(wait, |actor, ctx| actor.started(ctx));
+            }
+        }
+    }
+}
+
+impl Handler<PollNow> for Poller {
+    type Result = ();
+
+    fn handle(&mut self, _: PollNow, ctx: &mut Self::Context) {
+        self.poll_wanted = true;
+        self.next(ctx);
+    }
+}
+
+impl Handler<PollDue> for Poller {
+    type Result = ();
+
+    fn handle(&mut self, _: PollDue, ctx: &mut Self::Context) {
+        self.timer = None;
+        ctx.notify(PollNow);
+    }
+}
+
+impl Handler<PollWindow> for Poller {
+    type Result = ResponseFuture<Result<Polled, NotPolled>>;
+
+    fn handle(&mut self, window: PollWindow, ctx: &mut Self::Context) -> Self::Result {
+        let (reply, answer) = oneshot::channel();
+        self.windows.push(window, reply);
+        self.next(ctx);
+        Box::pin(async move { answer.await.unwrap_or_else(|_| Err(NotPolled("the poller restarted".to_owned()))) })
+    }
+}
+
+impl Handler<PollDone> for Poller {
+    type Result = ();
+
+    fn handle(&mut self, done: PollDone, ctx: &mut Self::Context) {
+        if done.life != self.life {
+            return;
+        }
+        match done.result.map_err(PollError::from).and_then(|result| result) {
+            Ok(report) => self.succeeded(report, ctx),
+            Err(error) => self.failed(&error, ctx),
+        }
+        self.next(ctx);
+    }
+}
+
+impl Handler<DirectoryChanged> for Poller {
+    type Result = ();
+
+    fn handle(&mut self, DirectoryChanged(directory): DirectoryChanged, ctx: &mut Self::Context) {
+        let interval = self.interval();
+        self.directory = directory;
+        if let Some(user) = self.directory.users.iter().find(|user| user.id == self.user.id) {
+            self.user = user.clone();
+        }
+        if self.interval() != interval && self.timer.is_some() {
+            self.wake_in(self.interval(), ctx);
+        }
+    }
+}
+
+impl PollError {
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Polymarket(error) => error.retry_after(),
+            Self::Db(_) | Self::Panicked(_) => None,
+        }
+    }
+}
+
+/// Reads every page of the span, then writes the new rows with their jobs and the checkpoints in one transaction.
+async fn poll(
+    deps: &PollerDeps,
+    user: &FollowedUser,
+    start: Timestamp,
+    end: Timestamp,
+    moves: Option<Checkpoints>,
+) -> Result<Report, PollError> {
+    let window = deps.polymarket.activity_window(&user.profile_wallet, start, end).await?;
+    let now = deps.clock.now();
+    let trade = |draft: crate::polymarket::TradeDraft| draft.into_event(user.id, user.profile_wallet.clone(), now);
+    let row = |draft: crate::polymarket::ActivityDraft| draft.into_event(user.id, user.profile_wallet.clone(), now);
+    let trades: Vec<TradeEvent> = window.trades.into_iter().map(trade).collect();
+    let activities: Vec<ActivityEvent> = window.activities.into_iter().map(row).collect();
+    let times = trades.iter().map(|trade| trade.event_time).chain(activities.iter().map(|row| row.event_time));
+    let newest = times.max();
+    let checkpoints = moves.map(|before| before.after(newest, now));
+    let n_rows = trades.len() + activities.len() + window.bad.len();
+    let known = |wallet: &_| *wallet == user.profile_wallet || user.wallets.contains(wallet);
+    let write = PollWrite {
+        user: user.id,
+        trades: trades.clone(),
+        activities: activities.clone(),
+        dead: window.bad.into_iter().map(|bad| crate::db::DeadRow { text: bad.text, reason: bad.reason }).collect(),
+        new_wallets: window.wallets.into_iter().filter(|wallet| !known(wallet)).collect(),
+        checkpoints: checkpoints.map(|checkpoints| checkpoints.rows(user.id)).unwrap_or_default(),
+        now,
+    };
+    let outcome = deps.db.record_poll(write).await?;
+    let n_new = outcome.new_trades.len() + outcome.new_activities.len();
+    if n_new > 0 {
+        deps.bell.ring(Queue::IngestEvents);
+        deps.bell.ring(Queue::GroupEvents);
+    }
+    Ok(Report {
+        polled: Polled { n_rows, n_new, n_dead: outcome.dead },
+        newest,
+        new_trades: trades.into_iter().filter(|trade| outcome.new_trades.contains(&trade.id)).collect(),
+        new_activities: activities.into_iter().filter(|row| outcome.new_activities.contains(&row.id)).collect(),
+        checkpoints,
+    })
+}

@@ -1,0 +1,103 @@
+//! Which span of time to read next: from the checkpoints, or because somebody asked.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use super::{NotPolled, PollWindow, Polled};
+use crate::{
+    db::{Db, DbError, Directory},
+    domain::{ids::FollowedUserId, units::Timestamp},
+};
+
+type Reply = oneshot::Sender<Result<Polled, NotPolled>>;
+
+/// Up to when the rows of each kind are known. Both come from one stream, so both move with every row read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Checkpoints {
+    trades: Timestamp,
+    activities: Timestamp,
+}
+
+/// `{"time": ISO}`, as `system_checkpoint` keeps it.
+#[derive(Serialize, Deserialize)]
+struct Checkpoint {
+    time: Timestamp,
+}
+
+/// A span to be read, and who waits for it.
+pub(super) struct Asked {
+    pub start: Timestamp,
+    pub end: Timestamp,
+    /// The checkpoints that move when the span is committed; `None` for a span asked for by somebody.
+    pub moves: Option<Checkpoints>,
+    pub replies: Vec<Reply>,
+}
+
+/// The spans asked for and not begun yet. Spans that touch are read as one.
+#[derive(Default)]
+pub(super) struct Windows(VecDeque<Asked>);
+
+impl Checkpoints {
+    /// The latest time from which a start reads: that many minutes ago.
+    pub fn at_start(directory: &Directory, now: Timestamp) -> Timestamp {
+        now.plus_millis(directory.config.system.backfill_minutes.saturating_mul(-60_000))
+    }
+
+    /// What is stored, but not later than `latest`. A checkpoint that cannot be read counts as none.
+    pub async fn read(db: &Db, user: FollowedUserId, latest: Timestamp) -> Result<Self, DbError> {
+        let read = async |key: &str| -> Result<Timestamp, DbError> {
+            let text = db.checkpoint(key).await?;
+            let stored = text.and_then(|text| serde_json::from_str::<Checkpoint>(&text).ok());
+            Ok(stored.map_or(latest, |stored| stored.time.min(latest)))
+        };
+        Ok(Self { trades: read(&trades_key(user)).await?, activities: read(&activities_key(user)).await? })
+    }
+
+    pub fn earliest(&self) -> Timestamp {
+        self.trades.min(self.activities)
+    }
+
+    /// Where they stand once rows up to `newest` are committed: never back, and never ahead of our own clock, or one
+    /// row with a wrong date would hide all that follow.
+    pub fn after(self, newest: Option<Timestamp>, now: Timestamp) -> Self {
+        let newest = newest.map_or(self.earliest(), |newest| newest.min(now));
+        Self { trades: self.trades.max(newest), activities: self.activities.max(newest) }
+    }
+
+    pub fn rows(self, user: FollowedUserId) -> Vec<(String, String)> {
+        let json = |time: Timestamp| serde_json::json!({ "time": time }).to_string();
+        vec![(trades_key(user), json(self.trades)), (activities_key(user), json(self.activities))]
+    }
+}
+
+fn trades_key(user: FollowedUserId) -> String {
+    format!("api:lastTradeTime:{user}")
+}
+
+fn activities_key(user: FollowedUserId) -> String {
+    format!("api:lastActivityTime:{user}")
+}
+
+impl Windows {
+    pub fn push(&mut self, window: PollWindow, reply: Reply) {
+        let PollWindow { start, end } = window;
+        match self.0.iter_mut().find(|asked| asked.start <= end && start <= asked.end) {
+            Some(asked) => {
+                asked.start = asked.start.min(start);
+                asked.end = asked.end.max(end);
+                asked.replies.push(reply);
+            }
+            None => self.0.push_back(Asked { start, end, moves: None, replies: vec![reply] }),
+        }
+    }
+
+    pub fn pop(&mut self) -> Option<Asked> {
+        self.0.pop_front()
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+}
