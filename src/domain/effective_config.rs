@@ -272,3 +272,163 @@ fn canonical_json(guardrails: &Guardrails, sizing: &Sizing, system: &System) -> 
     text.push('}');
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(json: &str) -> (String, String) {
+        let error = ConfigPatch::parse(json).unwrap_err();
+        (error.field, error.problem)
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_spec_and_their_text_never_changes() {
+        assert_eq!(
+            serde_json::to_string(&StoredConfig::default()).unwrap(),
+            concat!(
+                r#"{"guardrails":{"maxWorseningVsTheirFillMicros":10000,"maxOverMidMicros":15000,"#,
+                r#""maxSpreadMicros":20000,"minDepthMultiplierBps":12500,"noNewOpensWithinMinutesToClose":30,"#,
+                r#""decisionLatencyMs":750,"jitterMsMax":250,"maxTotalExposureBps":7000,"#,
+                r#""maxExposurePerMarketBps":500,"maxExposurePerUserBps":2000,"dailyLossLimitBps":300,"#,
+                r#""weeklyLossLimitBps":800,"maxDrawdownLimitBps":1200,"maxSignalAgeSeconds":900},"#,
+                r#""sizing":{"copyPctNotionalBps":100,"minTradeNotionalMicros":5000000,"#,
+                r#""maxTradeNotionalMicros":250000000,"maxTradeBankrollBps":75,"applyTakerFees":true},"#,
+                r#""system":{"copyEngineEnabled":true,"aggregationWindowMs":2000,"pollingIntervalMs":30000,"#,
+                r#""backfillMinutes":15,"initialBankrollMicros":10000000000}}"#,
+            )
+        );
+    }
+
+    #[test]
+    fn a_version_names_exactly_this_content() {
+        let config = EffectiveConfig::default();
+        let text = canonical_json(&config.guardrails, &config.sizing, &config.system);
+        assert_eq!(text, serde_json::to_string(&StoredConfig::default()).unwrap());
+        assert_eq!(config.version.to_string(), "ce4012bad1295396");
+    }
+
+    #[test]
+    fn every_field_changes_the_version() {
+        let mut seen = std::collections::BTreeSet::from([EffectiveConfig::default().version]);
+        for field in StoredConfig::fields() {
+            let other = match (field.unit, field.default == field.min) {
+                (FieldUnit::Flag, _) => "false".to_owned(),
+                (_, true) => field.max.to_string(),
+                (_, false) => field.min.to_string(),
+            };
+            let json = format!(r#"{{"{}":{{"{}":{other}}}}}"#, field.section, field.name);
+            let config = StoredConfig::default().with(&ConfigPatch::parse(&json).unwrap());
+            assert!(seen.insert(effective(&config, None, PortfolioScope::ExecUser).version), "{json}");
+        }
+    }
+
+    #[test]
+    fn every_field_takes_its_range_and_refuses_its_neighbours_by_name() {
+        for field in StoredConfig::fields().filter(|field| field.unit != FieldUnit::Flag) {
+            assert!((field.min..=field.max).contains(&field.default), "{}", field.name);
+            let json = |number: i64| format!(r#"{{"{}":{{"{}":{number}}}}}"#, field.section, field.name);
+            for good in [field.min, field.default, field.max] {
+                let patched = StoredConfig::default().with(&ConfigPatch::parse(&json(good)).unwrap());
+                let number = patched.numbers().into_iter().find(|(other, _)| *other == field).unwrap().1;
+                assert_eq!(number, good, "{}", field.name);
+            }
+            for bad in [field.min - 1, field.max + 1] {
+                let problem = format!("is `{bad}`, which is not within {} and {}", field.min, field.max);
+                assert_eq!(refusal(&json(bad)), (field.name.to_owned(), problem));
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_that_fits_no_field_is_refused_with_the_fields_name() {
+        let check = |json: &str, field: &str, problem: &str| {
+            assert_eq!(refusal(json), (field.to_owned(), problem.to_owned()), "{json}");
+        };
+        check(r#"{"limits":{}}"#, "limits", "is no field of config");
+        check(r#"{"guardrails":{"maxSpread":1}}"#, "maxSpread", "is no field of guardrails");
+        check(r#"{"guardrails":{"copyPctNotionalBps":1}}"#, "copyPctNotionalBps", "is no field of guardrails");
+        check(r#"{"guardrails":{"max_spread":1}}"#, "max_spread", "is no field of guardrails");
+        check(r#"{"sizing":{"applyTakerFees":1}}"#, "applyTakerFees", "must be true or false, not a number");
+        check(r#"{"sizing":{"applyTakerFees":"true"}}"#, "applyTakerFees", "must be true or false, not a text");
+        let number = |value: &str, kind: &str| {
+            let json = format!(r#"{{"guardrails":{{"maxSpreadMicros":{value}}}}}"#);
+            check(&json, "maxSpreadMicros", &format!("must be a whole number, not {kind}"));
+        };
+        number(r#""20000""#, "a text");
+        number("20000.0", "a fraction");
+        number("null", "null");
+        number("true", "true or false");
+        number("[20000]", "a list");
+        number(r#"{"micros":20000}"#, "an object");
+        let huge = "is `9223372036854775807`, which is not within 0 and 1000000";
+        check(r#"{"guardrails":{"maxSpreadMicros":18446744073709551615}}"#, "maxSpreadMicros", huge);
+        check(r#"{"system":{"backfillMinutes":1,"backfillMinutes":2}}"#, "backfillMinutes", "is given twice");
+        check(r#"{"system":7}"#, "system", "must be an object, not a number");
+        check("[]", "config", "must be an object, not a list");
+        for broken in ["", "{", r#"{"system":{}"#, r#"{"system":{}} x"#, "<html>"] {
+            let (field, problem) = refusal(broken);
+            assert!(field == "config" && problem.starts_with("is not readable"), "{broken}: {problem}");
+        }
+        assert_eq!(
+            GuardrailPatch::parse(r#"{"maxSpreadMicros":-1}"#).unwrap_err().to_string(),
+            "config field `maxSpreadMicros` is `-1`, which is not within 0 and 1000000"
+        );
+    }
+
+    #[test]
+    fn a_patch_keeps_its_fields_only_and_the_newer_wins() {
+        let first = GuardrailPatch::parse(r#"{"maxSpreadMicros":1,"jitterMsMax":2}"#).unwrap();
+        let second = GuardrailPatch::parse(r#"{"jitterMsMax":3}"#).unwrap();
+        let both = first.with(&second);
+        assert_eq!(serde_json::to_string(&both).unwrap(), r#"{"maxSpreadMicros":1,"jitterMsMax":3}"#);
+        assert_eq!(serde_json::from_str::<GuardrailPatch>(r#"{"maxSpreadMicros":1,"jitterMsMax":3}"#).unwrap(), both);
+        assert!(ConfigPatch::parse("{}").unwrap().is_empty());
+        let stored: Guardrails = serde_json::from_str(r#"{"jitterMsMax":3}"#).unwrap();
+        assert_eq!(stored, Guardrails { jitter_ms_max: 3, ..Guardrails::default() });
+    }
+
+    #[test]
+    fn a_user_overrides_field_by_field_but_not_the_whole_bot() {
+        let patch = ConfigPatch::parse(r#"{"guardrails":{"maxSpreadMicros":1},"sizing":{"copyPctNotionalBps":2}}"#);
+        let overrides = UserOverrides::default().with(&patch.unwrap()).unwrap();
+        let config = effective(&StoredConfig::default(), Some(&overrides), PortfolioScope::ExecUser);
+        let guardrails = Guardrails { max_spread: PriceMicros::new(1).unwrap(), ..Guardrails::default() };
+        assert_eq!(config.guardrails, guardrails);
+        assert_eq!(config.sizing, Sizing { copy_pct_notional: Bps(2), ..Sizing::default() });
+        let system = ConfigPatch::parse(r#"{"system":{"copyEngineEnabled":false}}"#).unwrap();
+        assert_eq!(overrides.with(&system).unwrap_err().field, "copyEngineEnabled");
+    }
+
+    #[test]
+    fn the_shared_bankroll_keeps_its_own_limits() {
+        let all_ones: String = Guardrails::FIELDS.iter().map(|field| format!(r#""{}":1,"#, field.name)).collect();
+        let patch = GuardrailPatch::parse(&format!("{{{}}}", all_ones.trim_end_matches(','))).unwrap();
+        let overrides = UserOverrides { guardrails: patch, ..UserOverrides::default() };
+        let own = |scope| effective(&StoredConfig::default(), Some(&overrides), scope).guardrails;
+        let kept: Vec<_> = own(PortfolioScope::ExecGlobal)
+            .numbers()
+            .into_iter()
+            .filter(|(_, number)| *number != 1)
+            .map(|(field, number)| (field.name, number))
+            .collect();
+        assert_eq!(
+            kept,
+            [
+                ("maxTotalExposureBps", 7_000),
+                ("maxExposurePerMarketBps", 500),
+                ("dailyLossLimitBps", 300),
+                ("weeklyLossLimitBps", 800),
+                ("maxDrawdownLimitBps", 1_200),
+            ]
+        );
+        assert!(own(PortfolioScope::ExecUser).numbers().iter().all(|(_, number)| *number == 1));
+    }
+
+    #[test]
+    fn every_field_says_what_it_is_for() {
+        let fields: Vec<_> = StoredConfig::fields().collect();
+        assert_eq!(fields.len(), 24);
+        assert!(fields.iter().all(|field| field.about.ends_with('.') && !field.about.starts_with(' ')));
+    }
+}

@@ -18,6 +18,8 @@ pub mod fill;
 pub mod group;
 pub mod guardrail;
 pub mod ids;
+#[cfg(test)]
+mod imports;
 pub mod ledger;
 #[cfg(test)]
 mod ledger_samples;
