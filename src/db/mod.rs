@@ -2,11 +2,14 @@
 //!
 //! Methods on `Db`, named for the fact. One method, one transaction.
 
+mod attempt_rows;
+mod attempts;
 mod audit;
 mod books;
 mod checkpoints;
 mod config;
 pub(crate) mod connection;
+mod dead_letters;
 mod error;
 mod event_rows;
 mod events;
@@ -14,21 +17,28 @@ mod groups;
 mod ledger;
 mod ledger_check;
 mod markets;
-
 mod migrate;
+mod page;
+mod portfolio;
+mod prices;
 mod rows;
+mod trades;
 mod users;
 
+pub use attempts::{AttemptCounts, AttemptDetail, AttemptFilter, ListedAttempt};
 pub use audit::{Audit, AuditRow};
 pub use books::{BookOutcome, StoredBook};
 pub use config::Directory;
 pub use connection::Db;
+pub use dead_letters::{DeadLetter, Replay};
 pub use error::DbError;
-
 pub use events::{ChainTrade, DeadRow, PollOutcome, PollWrite};
 pub use groups::{ClosedGroupWrite, GroupClosing};
 pub use ledger::{Committed, LedgerOutcome, LedgerWrite, PlacedEntry};
 pub use ledger_check::Standing;
+pub use page::{Cursor, Page};
+pub use portfolio::PortfolioSnapshot;
+pub use trades::{ListedTrade, TradeFilter};
 pub use users::FollowedUser;
 
 /// What became of an insert: a new row, or one that was there already. The caller must look.
@@ -41,18 +51,25 @@ pub enum Inserted<T> {
 
 /// Every statement there is, named, as `driver` gets it: for the test that prepares each on both.
 pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
-    let modules = [
+    type Texts =
+        (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, &'static connection::Batch)]);
+    let modules: [Texts; 16] = [
+        ("attempts", attempts::STATEMENTS, &[]),
         ("audit", audit::STATEMENTS, audit::BATCHES),
         ("books", books::STATEMENTS, books::BATCHES),
         ("checkpoints", checkpoints::STATEMENTS, checkpoints::BATCHES),
         ("config", config::STATEMENTS, &[]),
+        ("dead_letters", dead_letters::STATEMENTS, &[]),
         ("events", events::STATEMENTS, events::BATCHES),
         ("groups", groups::STATEMENTS, groups::BATCHES),
         ("ledger", ledger::STATEMENTS, ledger::BATCHES),
         ("ledger_check", ledger_check::STATEMENTS, ledger_check::BATCHES),
         ("markets", markets::STATEMENTS, markets::BATCHES),
-        ("jobs", crate::queue::STATEMENTS, crate::queue::BATCHES),
+        ("portfolio", portfolio::STATEMENTS, portfolio::BATCHES),
+        ("prices", prices::STATEMENTS, prices::BATCHES),
+        ("trades", trades::STATEMENTS, &[]),
         ("users", users::STATEMENTS, users::BATCHES),
+        ("queue", crate::queue::STATEMENTS, crate::queue::BATCHES),
     ];
     let mut all = Vec::new();
     for (module, statements, batches) in modules {

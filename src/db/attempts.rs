@@ -1,0 +1,184 @@
+//! Copy attempts as pages list and explain them, newest first.
+
+use uuid::Uuid;
+
+use super::attempt_rows::{FillRow, Row};
+use super::connection::{Db, on, statements};
+use super::page::{Cursor, Page};
+use super::trades::rows_asked;
+use super::{BookOutcome, DbError};
+use crate::domain::attempt::CopyAttempt;
+use crate::domain::decision::{DecisionKind, ReasonCode};
+use crate::domain::event::Side;
+use crate::domain::fill::LevelFill;
+use crate::domain::group::GroupKind;
+use crate::domain::ids::{AssetId, AttemptId, FollowedUserId, MarketId};
+use crate::domain::ledger::PortfolioScope;
+use crate::domain::units::Timestamp;
+
+/// Which attempts to list; `None` is all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AttemptFilter {
+    pub user: Option<FollowedUserId>,
+    pub market: Option<MarketId>,
+    pub scope: Option<PortfolioScope>,
+    pub decision: Option<DecisionKind>,
+    /// Skipped for this reason, among others.
+    pub reason: Option<ReasonCode>,
+    pub side: Option<Side>,
+    /// Decided at or after.
+    pub from: Option<Timestamp>,
+    /// Decided at or before.
+    pub to: Option<Timestamp>,
+}
+
+/// An attempt with what its group was and the names a reader knows it by. Label, question and outcome are hostile text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedAttempt {
+    /// Its fills are empty here; `Db::attempt` has them.
+    pub attempt: CopyAttempt,
+    pub kind: GroupKind,
+    pub market: MarketId,
+    pub asset: Option<AssetId>,
+    pub side: Option<Side>,
+    /// When the group's first fill was detected, and when it happened.
+    pub detect_time: Timestamp,
+    pub event_time: Timestamp,
+    pub user_label: String,
+    pub question: Option<String>,
+    pub outcome: Option<String>,
+}
+
+/// An attempt with everything it was decided on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptDetail {
+    pub listed: ListedAttempt,
+    pub fills: Vec<LevelFill>,
+    /// `None` when no book was asked for.
+    pub book: Option<BookOutcome>,
+}
+
+/// How attempts since some time came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AttemptCounts {
+    pub executed: i64,
+    pub skipped: i64,
+}
+
+macro_rules! columns {
+    () => {
+        "select a.id, a.portfolio_scope, a.followed_user_id, a.group_id, a.group_key, a.decision, a.reason_codes,
+            a.target_notional_micros, a.filled_notional_micros, a.filled_share_micros, a.vwap_price_micros,
+            a.filled_ratio_bps, a.their_reference_price_micros, a.mid_price_micros_at_decision, a.config_version,
+            a.explain_json, a.created_at, g.kind, g.market_id, g.asset_id, g.side, g.detect_time, g.event_time,
+            u.label as user_label, m.question as question, o.outcome as outcome"
+    };
+}
+
+macro_rules! names {
+    () => {
+        " join followed_user u on u.id = a.followed_user_id left join market m on m.id = g.market_id
+            left join outcome_asset o on o.id = g.asset_id"
+    };
+}
+
+/// `$1`, `$2` the cursor, `$3` the earliest time, `$4` scope, `$5` reason, `$6` side, `$7` the limit.
+macro_rules! listed {
+    ($tables:literal, $filter:literal) => {
+        concat!(
+            columns!(),
+            $tables,
+            names!(),
+            " where (a.created_at, a.id) < ($1, $2) and a.created_at >= $3
+                and (cast($4 as text) is null or a.portfolio_scope = $4)
+                and (cast($5 as text) is null or ',' || a.reason_codes || ',' like '%,' || $5 || ',%')
+                and (cast($6 as text) is null or g.side = $6)",
+            $filter,
+            " order by a.created_at desc, a.id desc limit $7"
+        )
+    };
+}
+
+statements! {
+    LISTED = listed!(" from copy_attempt a join event_group g on g.id = a.group_id", "");
+    LISTED_OF_USER = listed!(
+        " from copy_attempt a join event_group g on g.id = a.group_id",
+        " and a.followed_user_id = $8 and (cast($9 as text) is null or a.decision = $9)"
+    );
+    LISTED_OF_DECISION = listed!(" from copy_attempt a join event_group g on g.id = a.group_id", " and a.decision = $8");
+    /// From the market's groups to their attempts, by the key that each pair is unique by.
+    LISTED_OF_MARKET = listed!(
+        " from event_group g join copy_attempt a on a.portfolio_scope in ('EXEC_USER', 'EXEC_GLOBAL')
+            and a.followed_user_id = g.followed_user_id and a.group_key = g.group_key",
+        " and g.market_id = $8 and (cast($9 as bigint) is null or a.followed_user_id = $9)
+            and (cast($10 as text) is null or a.decision = $10)"
+    );
+    ONE = concat!(columns!(), " from copy_attempt a join event_group g on g.id = a.group_id", names!(), " where a.id = $1");
+    FILLS = "select filled_share_micros, fill_price_micros, fill_notional_micros from executable_fill
+        where copy_attempt_id = $1 order by id";
+    COUNTS_SINCE = "select (select count(*) from copy_attempt where decision = 'EXECUTE' and created_at >= $1),
+        (select count(*) from copy_attempt where decision = 'SKIP' and created_at >= $1)";
+}
+
+impl Db {
+    /// Up to `limit` attempts behind `cursor`, the newest first.
+    pub async fn attempts_page(
+        &self,
+        filter: &AttemptFilter,
+        cursor: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<ListedAttempt>, DbError> {
+        let start = cursor.unwrap_or_else(|| Cursor::start(filter.to));
+        let user = filter.user.map(|user| user.0);
+        let decision = filter.decision.map(DecisionKind::as_str);
+        let text = match (&filter.market, user, decision) {
+            (Some(_), _, _) => LISTED_OF_MARKET,
+            (None, Some(_), _) => LISTED_OF_USER,
+            (None, None, Some(_)) => LISTED_OF_DECISION,
+            (None, None, None) => LISTED,
+        };
+        let rows: Vec<Row> = on!(db self, c => {
+            let query = sqlx::query_as(text)
+                .bind(start.at.millis())
+                .bind(start.id)
+                .bind(filter.from.map_or(i64::MIN, Timestamp::millis))
+                .bind(filter.scope.map(PortfolioScope::as_str))
+                .bind(filter.reason.map(ReasonCode::as_str))
+                .bind(filter.side.map(Side::as_str))
+                .bind(rows_asked(limit));
+            match (&filter.market, user, decision) {
+                (Some(market), _, _) => query.bind(market.as_str()).bind(user).bind(decision),
+                (None, Some(user), _) => query.bind(user).bind(decision),
+                (None, None, Some(decision)) => query.bind(decision),
+                (None, None, None) => query,
+            }
+            .fetch_all(c)
+            .await
+        })?;
+        let attempts = rows.into_iter().map(ListedAttempt::try_from).collect::<Result<Vec<_>, _>>()?;
+        Ok(Page::cut(attempts, limit, |listed| Cursor { at: listed.attempt.created_at, id: listed.attempt.id.0 }))
+    }
+
+    /// One attempt with its fills and the book it saw.
+    pub async fn attempt(&self, id: AttemptId) -> Result<Option<AttemptDetail>, DbError> {
+        let row: Option<Row> = on!(db self, c => sqlx::query_as(ONE).bind(id.0).fetch_optional(c).await)?;
+        let Some(row) = row else { return Ok(None) };
+        let mut listed = ListedAttempt::try_from(row)?;
+        let fills = self.fills(id.0).await?;
+        listed.attempt.fills = fills.clone();
+        let book = self.book(listed.attempt.group_id).await?;
+        Ok(Some(AttemptDetail { listed, fills, book }))
+    }
+
+    /// Attempts decided at or after `since`, by how they came out.
+    pub async fn count_attempts_since(&self, since: Timestamp) -> Result<AttemptCounts, DbError> {
+        let (executed, skipped): (i64, i64) =
+            on!(db self, c => sqlx::query_as(COUNTS_SINCE).bind(since.millis()).fetch_one(c).await)?;
+        Ok(AttemptCounts { executed, skipped })
+    }
+
+    async fn fills(&self, attempt: Uuid) -> Result<Vec<LevelFill>, DbError> {
+        let rows: Vec<FillRow> = on!(db self, c => sqlx::query_as(FILLS).bind(attempt).fetch_all(c).await)?;
+        rows.into_iter().map(|row| row.into_fill(attempt)).collect()
+    }
+}

@@ -1,0 +1,81 @@
+//! Lists newest first, cut into pages by a key and not by a count: a page stays the same while new rows arrive.
+
+use std::fmt;
+use std::str::FromStr;
+
+use uuid::Uuid;
+
+use crate::domain::event::UnknownText;
+use crate::domain::units::Timestamp;
+
+/// A part of a list, and where the next part starts; `None` at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    pub rows: Vec<T>,
+    pub next: Option<Cursor>,
+}
+
+/// The last row of a page: the next one starts right behind it. Its text is opaque to visitors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    pub at: Timestamp,
+    pub id: Uuid,
+}
+
+impl Cursor {
+    /// Before everything up to and including `at`; before everything when there is no such time.
+    pub(crate) fn start(at: Option<Timestamp>) -> Self {
+        Self { at: at.unwrap_or(Timestamp::from_millis(i64::MAX)), id: Uuid::max() }
+    }
+}
+
+impl<T> Page<T> {
+    /// `rows` were asked for with one more than `limit`, to know whether there are more.
+    pub(crate) fn cut(mut rows: Vec<T>, limit: usize, cursor: impl Fn(&T) -> Cursor) -> Self {
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let next = rows.last().filter(|_| more).map(cursor);
+        Self { rows, next }
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.at.millis(), self.id.simple())
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = UnknownText;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let unknown = || UnknownText { kind: "Cursor", text: text.chars().take(80).collect() };
+        let (at, id) = text.rsplit_once('-').ok_or_else(unknown)?;
+        let at = Timestamp::from_millis(at.parse().map_err(|_| unknown())?);
+        Ok(Self { at, id: id.parse().map_err(|_| unknown())? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_survives_the_address_bar() {
+        for at in [-5, 0, 1_768_478_400_123] {
+            let cursor = Cursor { at: Timestamp::from_millis(at), id: Uuid::from_u128(7) };
+            assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        }
+        assert!("".parse::<Cursor>().is_err());
+        assert!("12-".parse::<Cursor>().is_err());
+        assert!("nonsense".parse::<Cursor>().is_err());
+    }
+
+    #[test]
+    fn the_last_page_has_no_next() {
+        let cursor = |n: &u32| Cursor { at: Timestamp::from_millis(i64::from(*n)), id: Uuid::nil() };
+        let page = Page::cut(vec![5, 4, 3], 2, cursor);
+        assert_eq!((page.rows, page.next.map(|next| next.at.millis())), (vec![5, 4], Some(4)));
+        assert_eq!(Page::cut(vec![5, 4], 2, cursor).next, None);
+    }
+}

@@ -1,0 +1,158 @@
+//! The curves: one point a minute for each portfolio.
+
+use super::DbError;
+use super::connection::{Batch, Db, batches, on, statements};
+use super::ledger::owner_key;
+use super::rows::Reading;
+use crate::domain::ledger::PortfolioId;
+use crate::domain::units::{Timestamp, UsdcMicros};
+
+/// One row of `portfolio_snapshot`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortfolioSnapshot {
+    pub portfolio: PortfolioId,
+    /// The start of its minute.
+    pub bucket_time: Timestamp,
+    pub equity: UsdcMicros,
+    pub cash: UsdcMicros,
+    pub exposure: UsdcMicros,
+    pub unrealized_pnl: UsdcMicros,
+    pub realized_pnl: UsdcMicros,
+}
+
+statements! {
+    AT_OR_BEFORE = "select portfolio_scope, followed_user_id, bucket_time, equity_micros, cash_micros, exposure_micros,
+            unrealized_pnl_micros, realized_pnl_micros
+        from portfolio_snapshot where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2 and bucket_time <= $3
+        order by bucket_time desc limit 1";
+    PEAK_SINCE = "select max(equity_micros) from portfolio_snapshot
+        where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2 and bucket_time >= $3";
+    RANGE = "select portfolio_scope, followed_user_id, bucket_time, equity_micros, cash_micros, exposure_micros,
+            unrealized_pnl_micros, realized_pnl_micros
+        from portfolio_snapshot where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2
+            and bucket_time >= $3 and bucket_time <= $4 and bucket_time % $5 = 0
+        order by bucket_time limit $6";
+}
+
+batches! {
+    INSERT = "insert into portfolio_snapshot (portfolio_scope, followed_user_id, bucket_time, equity_micros, cash_micros,
+        exposure_micros, unrealized_pnl_micros, realized_pnl_micros) values ", 8, " on conflict do nothing";
+}
+
+#[derive(sqlx_macros::FromRow)]
+struct Row {
+    portfolio_scope: String,
+    followed_user_id: Option<i64>,
+    bucket_time: i64,
+    equity_micros: i64,
+    cash_micros: i64,
+    exposure_micros: i64,
+    unrealized_pnl_micros: i64,
+    realized_pnl_micros: i64,
+}
+
+impl Db {
+    /// Writes the minute's points with the checkpoints that go with them. A minute that was written stays as it is.
+    pub async fn insert_snapshots(
+        &self,
+        snapshots: &[PortfolioSnapshot],
+        checkpoints: &[(String, String)],
+        now: Timestamp,
+    ) -> Result<(), DbError> {
+        let mut tx = self.begin().await?;
+        for chunk in Batch::chunks(snapshots) {
+            let text = INSERT.text(tx.driver(), chunk.len());
+            on!(tx &mut tx, c => {
+                let mut query = sqlx::query(text);
+                for snapshot in chunk {
+                    query = query
+                        .bind(snapshot.portfolio.scope().as_str())
+                        .bind(snapshot.portfolio.owner().map(|user| user.0))
+                        .bind(snapshot.bucket_time.millis())
+                        .bind(snapshot.equity.0)
+                        .bind(snapshot.cash.0)
+                        .bind(snapshot.exposure.0)
+                        .bind(snapshot.unrealized_pnl.0)
+                        .bind(snapshot.realized_pnl.0);
+                }
+                query.execute(c).await.map(drop)
+            })?;
+        }
+        super::checkpoints::put(&mut tx, checkpoints, now).await?;
+        tx.commit().await
+    }
+
+    /// The last point at or before `time`.
+    pub async fn snapshot_at_or_before(
+        &self,
+        portfolio: PortfolioId,
+        time: Timestamp,
+    ) -> Result<Option<PortfolioSnapshot>, DbError> {
+        let row: Option<Row> = on!(db self, c => {
+            sqlx::query_as(AT_OR_BEFORE)
+                .bind(portfolio.scope().as_str())
+                .bind(owner_key(portfolio))
+                .bind(time.millis())
+                .fetch_optional(c)
+                .await
+        })?;
+        row.map(PortfolioSnapshot::try_from).transpose()
+    }
+
+    pub async fn newest_snapshot(&self, portfolio: PortfolioId) -> Result<Option<PortfolioSnapshot>, DbError> {
+        self.snapshot_at_or_before(portfolio, Timestamp::from_millis(i64::MAX)).await
+    }
+
+    /// The highest equity in any point at or after `since`.
+    pub async fn peak_since(&self, portfolio: PortfolioId, since: Timestamp) -> Result<Option<UsdcMicros>, DbError> {
+        let peak: Option<i64> = on!(db self, c => {
+            sqlx::query_scalar(PEAK_SINCE)
+                .bind(portfolio.scope().as_str())
+                .bind(owner_key(portfolio))
+                .bind(since.millis())
+                .fetch_one(c)
+                .await
+        })?;
+        Ok(peak.map(UsdcMicros))
+    }
+
+    /// Points within a time, oldest first, only those whose minute is a multiple of `every_ms`: a month at one point an
+    /// hour is a small answer. At most 50,000.
+    pub async fn snapshots(
+        &self,
+        portfolio: PortfolioId,
+        from: Timestamp,
+        to: Timestamp,
+        every_ms: i64,
+    ) -> Result<Vec<PortfolioSnapshot>, DbError> {
+        let rows: Vec<Row> = on!(db self, c => {
+            sqlx::query_as(RANGE)
+                .bind(portfolio.scope().as_str())
+                .bind(owner_key(portfolio))
+                .bind(from.millis())
+                .bind(to.millis())
+                .bind(every_ms.max(1))
+                .bind(50_000_i64)
+                .fetch_all(c)
+                .await
+        })?;
+        rows.into_iter().map(PortfolioSnapshot::try_from).collect()
+    }
+}
+
+impl TryFrom<Row> for PortfolioSnapshot {
+    type Error = DbError;
+
+    fn try_from(row: Row) -> Result<Self, DbError> {
+        let reading = Reading { table: "portfolio_snapshot", id: row.bucket_time };
+        Ok(Self {
+            portfolio: reading.portfolio(&row.portfolio_scope, row.followed_user_id)?,
+            bucket_time: Timestamp::from_millis(row.bucket_time),
+            equity: UsdcMicros(row.equity_micros),
+            cash: UsdcMicros(row.cash_micros),
+            exposure: UsdcMicros(row.exposure_micros),
+            unrealized_pnl: UsdcMicros(row.unrealized_pnl_micros),
+            realized_pnl: UsdcMicros(row.realized_pnl_micros),
+        })
+    }
+}

@@ -1,0 +1,116 @@
+//! Prices seen: midpoints every 30 s, and the last trade where there is no midpoint.
+
+use std::collections::BTreeMap;
+
+use super::DbError;
+use super::connection::{Batch, Db, batches, on, statements};
+use super::rows::Reading;
+use crate::domain::ids::{AssetId, MarketId};
+use crate::domain::units::{PriceMicros, Timestamp};
+
+statements! {
+    /// By market, because that is what trades are ordered by; a market has few assets.
+    LAST_TRADE = "select price_micros, event_time from trade_event
+        where market_id = $1 and asset_id = $2 and is_canonical order by detect_time desc, id desc limit 1";
+    LAST_TRADE_OF_BOOK = "select last_trade_price_micros, fetched_at from book_snapshot
+        where asset_id = $1 and last_trade_price_micros is not null order by fetched_at desc limit 1";
+    RANGE = "select bucket_time, midpoint_price_micros from market_price_snapshot
+        where asset_id = $1 and bucket_time >= $2 and bucket_time <= $3 order by bucket_time limit $4";
+}
+
+batches! {
+    INSERT = "insert into market_price_snapshot (asset_id, bucket_time, midpoint_price_micros) values ", 3,
+        " on conflict (asset_id, bucket_time) do nothing";
+    NEWEST = "with wanted (asset_id) as (values ", 1, "), newest as (select wanted.asset_id as asset_id,
+            (select max(p.bucket_time) from market_price_snapshot p where p.asset_id = wanted.asset_id) as bucket_time
+            from wanted)
+        select p.asset_id, p.bucket_time, p.midpoint_price_micros from newest
+        join market_price_snapshot p on p.asset_id = newest.asset_id and p.bucket_time = newest.bucket_time";
+}
+
+impl Db {
+    /// Writes the midpoints of one bucket. A bucket that was written stays as it is.
+    pub async fn insert_prices(&self, bucket: Timestamp, prices: &[(AssetId, PriceMicros)]) -> Result<(), DbError> {
+        let mut tx = self.begin().await?;
+        for chunk in Batch::chunks(prices) {
+            let text = INSERT.text(tx.driver(), chunk.len());
+            on!(tx &mut tx, c => {
+                let mut query = sqlx::query(text);
+                for (asset, midpoint) in chunk {
+                    query = query.bind(asset.as_str()).bind(bucket.millis()).bind(midpoint.micros());
+                }
+                query.execute(c).await.map(drop)
+            })?;
+        }
+        tx.commit().await
+    }
+
+    /// The newest midpoint of each asset that has one, and when it was taken.
+    pub async fn newest_prices(
+        &self,
+        assets: &[AssetId],
+    ) -> Result<BTreeMap<AssetId, (Timestamp, PriceMicros)>, DbError> {
+        let mut prices = BTreeMap::new();
+        for chunk in Batch::chunks(assets) {
+            let text = NEWEST.text(self.driver(), chunk.len());
+            let rows: Vec<(String, i64, i64)> = on!(db self, c => {
+                let mut query = sqlx::query_as(text);
+                for asset in chunk {
+                    query = query.bind(asset.as_str());
+                }
+                query.fetch_all(c).await
+            })?;
+            for (asset, bucket, micros) in rows {
+                let reading = Reading { table: "market_price_snapshot", id: &asset };
+                let price = reading.price("midpoint_price_micros", micros)?;
+                prices.insert(reading.asset("asset_id", &asset)?, (Timestamp::from_millis(bucket), price));
+            }
+        }
+        Ok(prices)
+    }
+
+    /// The price of the last trade we know of in each asset: a leader's fill, or what a fetched book said, whichever is
+    /// later.
+    pub async fn last_trades(
+        &self,
+        assets: &[(MarketId, AssetId)],
+    ) -> Result<BTreeMap<AssetId, (Timestamp, PriceMicros)>, DbError> {
+        let mut prices = BTreeMap::new();
+        for (market, asset) in assets {
+            let trade: Option<(i64, i64)> = on!(db self, c => {
+                sqlx::query_as(LAST_TRADE).bind(market.as_str()).bind(asset.as_str()).fetch_optional(c).await
+            })?;
+            let book: Option<(i64, i64)> = on!(db self, c => {
+                sqlx::query_as(LAST_TRADE_OF_BOOK).bind(asset.as_str()).fetch_optional(c).await
+            })?;
+            if let Some((micros, at)) = trade.into_iter().chain(book).max_by_key(|(_, at)| *at) {
+                let price = Reading { table: "trade_event", id: asset }.price("price_micros", micros)?;
+                prices.insert(asset.clone(), (Timestamp::from_millis(at), price));
+            }
+        }
+        Ok(prices)
+    }
+
+    /// Midpoints of one asset within a time, oldest first, at most `limit`.
+    pub async fn prices(
+        &self,
+        asset: &AssetId,
+        from: Timestamp,
+        to: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<(Timestamp, PriceMicros)>, DbError> {
+        let rows: Vec<(i64, i64)> = on!(db self, c => {
+            sqlx::query_as(RANGE)
+                .bind(asset.as_str())
+                .bind(from.millis())
+                .bind(to.millis())
+                .bind(limit)
+                .fetch_all(c)
+                .await
+        })?;
+        let reading = Reading { table: "market_price_snapshot", id: asset };
+        rows.into_iter()
+            .map(|(at, micros)| Ok((Timestamp::from_millis(at), reading.price("midpoint_price_micros", micros)?)))
+            .collect()
+    }
+}

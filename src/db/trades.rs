@@ -1,0 +1,130 @@
+//! Detected trades as pages list them, newest first.
+
+use super::DbError;
+use super::connection::{Db, on, statements};
+use super::event_rows::TradeRow;
+use super::page::{Cursor, Page};
+use crate::domain::event::{Side, TradeEvent};
+use crate::domain::ids::{FollowedUserId, MarketId};
+use crate::domain::units::Timestamp;
+
+/// Which trades to list; `None` is all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TradeFilter {
+    pub user: Option<FollowedUserId>,
+    pub market: Option<MarketId>,
+    pub side: Option<Side>,
+    /// Detected at or after.
+    pub from: Option<Timestamp>,
+    /// Detected at or before.
+    pub to: Option<Timestamp>,
+}
+
+/// A trade with the names a reader knows it by. All three are hostile text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedTrade {
+    pub trade: TradeEvent,
+    pub user_label: String,
+    /// `None` until the market's facts were fetched.
+    pub question: Option<String>,
+    pub outcome: Option<String>,
+}
+
+/// The columns and joins of a listed trade; `$1`, `$2` the cursor, `$3` the earliest time, `$4` the side, `$5` the limit.
+macro_rules! listed {
+    ($filter:literal) => {
+        concat!(
+            "select t.id, t.source_id, t.tx_hash, t.profile_wallet, t.proxy_wallet, t.followed_user_id, t.market_id,
+                t.asset_id, t.side, t.price_micros, t.share_micros, t.notional_micros, t.fee_micros, t.event_time,
+                t.detect_time, u.label as user_label, m.question as question, o.outcome as outcome
+            from trade_event t join followed_user u on u.id = t.followed_user_id
+                left join market m on m.id = t.market_id left join outcome_asset o on o.id = t.asset_id
+            where t.is_canonical and (t.detect_time, t.id) < ($1, $2) and t.detect_time >= $3
+                and (cast($4 as text) is null or t.side = $4)",
+            $filter,
+            " order by t.detect_time desc, t.id desc limit $5"
+        )
+    };
+}
+
+statements! {
+    LISTED = listed!("");
+    LISTED_OF_USER = listed!(" and t.followed_user_id = $6");
+    /// With a user too, the market is the narrower of the two.
+    LISTED_OF_MARKET = listed!(" and t.market_id = $6 and (cast($7 as bigint) is null or t.followed_user_id = $7)");
+    COUNT_SINCE = "select count(*) from trade_event where is_canonical and detect_time >= $1";
+    NEWEST = "select event_time from trade_event where is_canonical order by detect_time desc, id desc limit 1";
+}
+
+#[derive(sqlx_macros::FromRow)]
+struct Row {
+    #[sqlx(flatten)]
+    trade: TradeRow,
+    user_label: String,
+    question: Option<String>,
+    outcome: Option<String>,
+}
+
+impl Db {
+    /// Up to `limit` trades behind `cursor`, the newest first by detection.
+    pub async fn trades_page(
+        &self,
+        filter: &TradeFilter,
+        cursor: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<ListedTrade>, DbError> {
+        let start = cursor.unwrap_or_else(|| Cursor::start(filter.to));
+        let text = match (&filter.market, filter.user) {
+            (Some(_), _) => LISTED_OF_MARKET,
+            (None, Some(_)) => LISTED_OF_USER,
+            (None, None) => LISTED,
+        };
+        let rows: Vec<Row> = on!(db self, c => {
+            let query = sqlx::query_as(text)
+                .bind(start.at.millis())
+                .bind(start.id)
+                .bind(filter.from.map_or(i64::MIN, Timestamp::millis))
+                .bind(filter.side.map(Side::as_str))
+                .bind(rows_asked(limit));
+            let user = filter.user.map(|user| user.0);
+            match (&filter.market, user) {
+                (Some(market), _) => query.bind(market.as_str()).bind(user),
+                (None, Some(user)) => query.bind(user),
+                (None, None) => query,
+            }
+            .fetch_all(c)
+            .await
+        })?;
+        let trades = rows.into_iter().map(ListedTrade::try_from).collect::<Result<Vec<_>, _>>()?;
+        Ok(Page::cut(trades, limit, |listed| Cursor { at: listed.trade.detect_time, id: listed.trade.id.0 }))
+    }
+
+    /// Trades detected at or after `since`.
+    pub async fn count_trades_since(&self, since: Timestamp) -> Result<i64, DbError> {
+        Ok(on!(db self, c => sqlx::query_scalar(COUNT_SINCE).bind(since.millis()).fetch_one(c).await)?)
+    }
+
+    /// When the trade that was detected last happened.
+    pub async fn newest_trade_time(&self) -> Result<Option<Timestamp>, DbError> {
+        let time: Option<i64> = on!(db self, c => sqlx::query_scalar(NEWEST).fetch_optional(c).await)?;
+        Ok(time.map(Timestamp::from_millis))
+    }
+}
+
+/// One more than asked for, to know whether there are more.
+pub(crate) fn rows_asked(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1
+}
+
+impl TryFrom<Row> for ListedTrade {
+    type Error = DbError;
+
+    fn try_from(row: Row) -> Result<Self, DbError> {
+        Ok(Self {
+            trade: row.trade.try_into()?,
+            user_label: row.user_label,
+            question: row.question,
+            outcome: row.outcome,
+        })
+    }
+}
