@@ -1,6 +1,7 @@
 //! polymarketspy: a paper copy-trading bot for Polymarket. Modules in reading order.
 
 pub mod actors;
+pub mod audit;
 pub mod chain;
 pub mod clock;
 pub mod config;

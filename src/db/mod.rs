@@ -14,6 +14,7 @@ mod error;
 mod event_rows;
 mod events;
 mod groups;
+mod integrity;
 mod ledger;
 mod ledger_check;
 mod markets;
@@ -34,6 +35,7 @@ pub use dead_letters::{DeadLetter, Replay};
 pub use error::DbError;
 pub use events::{ChainTrade, DeadRow, PollOutcome, PollWrite};
 pub use groups::{ClosedGroupWrite, GroupClosing};
+pub use integrity::Integrity;
 pub use ledger::{Committed, LedgerOutcome, LedgerWrite, PlacedEntry};
 pub use ledger_check::Standing;
 pub use page::{Cursor, Page};
@@ -53,7 +55,7 @@ pub enum Inserted<T> {
 pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
     type Texts =
         (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, &'static connection::Batch)]);
-    let modules: [Texts; 16] = [
+    let modules: [Texts; 17] = [
         ("attempts", attempts::STATEMENTS, &[]),
         ("audit", audit::STATEMENTS, audit::BATCHES),
         ("books", books::STATEMENTS, books::BATCHES),
@@ -62,6 +64,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("dead_letters", dead_letters::STATEMENTS, &[]),
         ("events", events::STATEMENTS, events::BATCHES),
         ("groups", groups::STATEMENTS, groups::BATCHES),
+        ("integrity", integrity::STATEMENTS, &[]),
         ("ledger", ledger::STATEMENTS, ledger::BATCHES),
         ("ledger_check", ledger_check::STATEMENTS, ledger_check::BATCHES),
         ("markets", markets::STATEMENTS, markets::BATCHES),

@@ -16,6 +16,7 @@ pub enum Endpoint {
     Activity,
     Positions,
     Resolutions,
+    Status,
     Book,
     Midpoints,
     ClobMarket,
@@ -50,7 +51,7 @@ impl Upstream {
 impl Endpoint {
     pub const fn upstream(self) -> Upstream {
         match self {
-            Self::Activity | Self::Positions | Self::Resolutions => Upstream::DataApi,
+            Self::Activity | Self::Positions | Self::Resolutions | Self::Status => Upstream::DataApi,
             Self::Book | Self::Midpoints | Self::ClobMarket | Self::MarketByToken | Self::ServerTime => Upstream::Clob,
             Self::Markets | Self::Search | Self::Profile => Upstream::Gamma,
         }
@@ -61,6 +62,7 @@ impl Endpoint {
             Self::Activity => "activity",
             Self::Positions => "positions",
             Self::Resolutions => "resolutions",
+            Self::Status => "status",
             Self::Book => "book",
             Self::Midpoints => "midpoints",
             Self::ClobMarket => "clob-markets",

@@ -25,6 +25,7 @@ pub mod positions;
 pub mod profiles;
 pub mod resolutions;
 pub mod settings;
+pub mod status;
 pub mod traffic;
 
 pub use activity::{ActivityPage, BadRow, WireRow};
