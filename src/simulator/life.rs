@@ -166,8 +166,15 @@ impl World {
 
     /// The market of a slot, made when first looked at.
     pub(super) fn market_of_slot(&mut self, slot: u64, at: Timestamp) -> MarketId {
+        if let Some((id, opens_at, closes_at)) = self.slots.get(&slot)
+            && *opens_at <= at
+            && at < *closes_at
+        {
+            return id.clone();
+        }
         let market = market_in_slot(self.seed, slot, at);
-        let id = market.id().clone();
+        let (id, closes_at) = (market.id().clone(), market.closes_at.unwrap_or(at));
+        self.slots.insert(slot, (id.clone(), market.opens_at, closes_at));
         if self.market(&id).is_none() {
             self.insert_market(market);
         }

@@ -238,7 +238,7 @@ fn position_row<'a>(
         proxy_wallet: wallet.as_str(),
         token_id: asset.as_str(),
         condition_id: market.id().as_str(),
-        current_size: (size * 1e4).floor() / 1e4,
+        current_size: float(holding.shares.0 / 100 * 100),
         avg_price: if size > 0.0 { four(cost / size) } else { 0.0 },
         entry_cost_usdc: cost,
         entry_fees_usdc: fees,

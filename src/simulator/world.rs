@@ -45,6 +45,8 @@ pub struct World {
     pub faults: Faults,
     pub cache: Cache,
     pub(super) life: Option<Life>,
+    /// The market that stands in a slot, and when it opened and closes.
+    pub(super) slots: BTreeMap<u64, (MarketId, Timestamp, Timestamp)>,
     heard: VecDeque<Heard>,
     n_heard: u64,
     /// Numbers for transactions, orders, markets: each used once.
@@ -124,6 +126,7 @@ impl World {
             faults: Faults::new(settings.seed),
             cache: Cache::new(settings.cache),
             life: None,
+            slots: BTreeMap::new(),
             heard: VecDeque::new(),
             n_heard: 0,
             serial: 0,

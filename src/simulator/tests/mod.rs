@@ -1,6 +1,9 @@
 //! The simulator against what was recorded, and against its own promises.
 
+mod chain;
 mod data_api;
+mod lives;
+mod markets;
 mod wire;
 
 use serde_json::Value;
@@ -45,4 +48,9 @@ fn next_cursor(answer: &Answer) -> Option<String> {
     let next = value["pagination"]["next_cursor"].as_str().map(str::to_owned);
     assert_eq!(value["pagination"]["has_more"].as_bool(), Some(next.is_some()));
     next
+}
+
+/// The keys of an object.
+fn names(object: &Value) -> Vec<&String> {
+    object.as_object().map(|fields| fields.keys().collect()).unwrap_or_default()
 }
