@@ -136,7 +136,11 @@ impl Polymarket {
     /// One request, from the connection to the last byte, within the request's timeout and the call's deadline.
     async fn send(&self, call: &Call, deadline: Timestamp) -> Result<Bytes, PolymarketError> {
         let left = deadline.millis_since(self.0.clock.now()).max(1).unsigned_abs();
-        let after = self.0.settings.limits.request_timeout.min(Duration::from_millis(left));
+        let timeout = match call.priority {
+            Priority::Interactive => self.0.settings.limits.interactive_timeout,
+            Priority::Bulk => self.0.settings.limits.request_timeout,
+        };
+        let after = timeout.min(Duration::from_millis(left));
         match tokio::time::timeout(after, self.exchange(call)).await {
             Ok(answer) => answer,
             Err(_) => Err(PolymarketError::TimedOut { endpoint: call.endpoint, after }),

@@ -201,13 +201,11 @@ impl Cash {
                 Ok(Self { price: price_micros(price)?, parts, amounts: Some(amounts) })
             }
             (Some(price), None) => {
+                // To the nearest micro: the printed digits of the price make a whole number of them, give or take less.
+                let notional = size.checked_mul(price).ok_or(UnitError::DecimalOutOfRange(size));
+                let notional =
+                    notional.and_then(UsdcMicros::from_decimal).map_err(|problem| number("size", problem))?;
                 let price = price_micros(price)?;
-                let shares = ShareMicros(micros("size", size)?);
-                let notional = match side {
-                    Side::Buy => price.cost_of(shares),
-                    Side::Sell => price.proceeds_of(shares),
-                };
-                let notional = notional.map_err(|problem| number("size", problem))?;
                 Ok(Self { price, parts: CashParts { notional, fee: None }, amounts: None })
             }
             (None, Some(usdc_size)) => {

@@ -28,6 +28,9 @@ pub mod settings;
 pub mod status;
 pub mod traffic;
 
+#[cfg(test)]
+mod tests;
+
 pub use activity::{ActivityPage, BadRow, WireRow};
 pub use book_text::BookAnswer;
 pub use client::Polymarket;

@@ -20,6 +20,8 @@ pub struct LimitSettings {
     pub burst: u32,
     /// One request, from the connection to the last byte.
     pub request_timeout: Duration,
+    /// The same for an interactive request: short, so that its call has time for another try.
+    pub interactive_timeout: Duration,
     /// One interactive call with its retries: a decision waits no longer for a book (spec section 7.4).
     pub interactive_budget: Duration,
     /// One bulk call with its retries.
@@ -61,6 +63,7 @@ impl Default for LimitSettings {
             requests_per_second: 20,
             burst: 40,
             request_timeout: Duration::from_secs(10),
+            interactive_timeout: Duration::from_secs(2),
             interactive_budget: Duration::from_secs(5),
             bulk_budget: Duration::from_secs(30),
             tries: 4,

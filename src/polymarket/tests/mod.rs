@@ -1,0 +1,10 @@
+//! Recorded and broken answers, and clients against small servers.
+
+mod broken;
+mod built_rows;
+mod calls;
+
+mod politeness;
+mod recorded;
+mod recorded_trades;
+mod server;
