@@ -1,7 +1,12 @@
 //! The shell: each actor owns one trade, loads its truth on start and says facts to recipients it does not know.
 
+pub mod book_fetcher;
+pub mod executor;
+pub mod global_executor;
 pub mod grouper;
+pub mod ledger_writer;
 pub mod live_hub;
 pub mod poller;
 pub mod root;
 pub mod supervise;
+pub mod user_executor;

@@ -1,0 +1,358 @@
+//! Fetches what a decision looks at: the group's order book, once, and the facts of its market.
+//!
+//! Takes   `FetchBook` and `KnowMarket` from the executors, `DirectoryChanged` from the root.
+//! Timer   none of its own; a save that failed is tried again.
+//! Truth   `book_snapshot` and `market`. One answer of the CLOB for each group is stored before anybody decides on it:
+//!         both portfolios and a restart see the same book. That there was none is stored too.
+
+mod markets;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Response, Supervised};
+use tokio::sync::oneshot;
+
+use self::markets::Markets;
+use super::{
+    root::DirectoryChanged,
+    supervise::{Guard, Observed, Panicked, observable, spawn_io, start_guarded},
+};
+use crate::{
+    clock::Clock,
+    db::{BookOutcome, Db, DbError, StoredBook},
+    domain::{
+        book::{Level, OrderBook},
+        ids::{AssetId, GroupId, MarketId},
+        market::Market,
+        units::{PriceMicros, ShareMicros, Timestamp},
+    },
+    polymarket::{BookAnswer, Polymarket, PolymarketError, Priority},
+};
+
+/// A decision waits no longer for a book, counted from when its turn comes (spec section 7.4).
+const TRYING: Duration = Duration::from_secs(5);
+/// The wait between two tries, when the upstream asks for none.
+const TRY_AGAIN: Duration = Duration::from_millis(250);
+/// Books asked for at once. The rest wait here and not in the limiter, where waiting would use up their five seconds.
+const FETCHING_MAX: usize = 32;
+/// Books kept for the other executor, which asks for each of them too.
+const KNOWN_MAX: usize = 4096;
+const MAILBOX: usize = 2048;
+const SAVE_AGAIN: Duration = Duration::from_millis(250);
+
+/// The book that decisions on this group stand on.
+#[derive(Message, Debug, Clone)]
+#[rtype(result = "Result<Arc<GroupBook>, FetchFailed>")]
+pub struct FetchBook {
+    pub group: GroupId,
+    pub asset: AssetId,
+}
+
+/// One answer for one group, good for both portfolios.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupBook {
+    pub fetched_at: Timestamp,
+    /// Or why there was none.
+    pub book: Result<OrderBook, String>,
+}
+
+/// The facts of a market, fetched when they are not known yet.
+#[derive(Message, Debug, Clone)]
+#[rtype(result = "Result<Arc<Market>, FetchFailed>")]
+pub struct KnowMarket(pub MarketId);
+
+/// There is no answer, not even that there is no book.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FetchFailed {
+    #[error("the book could not be stored: {0}")]
+    Storing(String),
+    #[error("the facts of the market could not be had: {0}")]
+    Market(String),
+    #[error("the book fetcher restarted")]
+    Restarted,
+}
+
+#[derive(Clone)]
+pub struct BookFetcherDeps {
+    pub db: Db,
+    pub clock: Clock,
+    pub polymarket: Polymarket,
+}
+
+pub struct BookFetcher {
+    deps: BookFetcherDeps,
+    books: HashMap<GroupId, Slot>,
+    /// Known books, the oldest first.
+    known: VecDeque<GroupId>,
+    /// Asked for, and not begun.
+    waiting: VecDeque<FetchBook>,
+    n_fetching: usize,
+    to_save: Vec<(GroupId, BookOutcome)>,
+    saving: bool,
+    markets: Markets,
+    counts: Counts,
+}
+
+enum Slot {
+    Wanted(Vec<oneshot::Sender<Result<Arc<GroupBook>, FetchFailed>>>),
+    Known(Arc<GroupBook>),
+}
+
+#[derive(Debug, Clone, Default, serde::Serialize)]
+struct Counts {
+    fetched: u64,
+    unavailable: u64,
+    found_stored: u64,
+    #[serde(skip)]
+    last_book: Option<Timestamp>,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct BookFetched {
+    group: GroupId,
+    outcome: Result<Result<Fetched, DbError>, Panicked>,
+}
+
+enum Fetched {
+    /// It was stored by an earlier life.
+    Stored(BookOutcome),
+    New(BookOutcome),
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct BooksSaved {
+    books: Vec<(GroupId, BookOutcome)>,
+    result: Result<Result<Vec<BookOutcome>, DbError>, Panicked>,
+}
+
+impl BookFetcher {
+    pub fn start(deps: BookFetcherDeps, guard: &Guard) -> Addr<Self> {
+        start_guarded(guard, "book_fetcher", Self::new(deps))
+    }
+
+    fn new(deps: BookFetcherDeps) -> Self {
+        Self {
+            deps,
+            books: HashMap::new(),
+            known: VecDeque::new(),
+            waiting: VecDeque::new(),
+            n_fetching: 0,
+            to_save: Vec::new(),
+            saving: false,
+            markets: Markets::default(),
+            counts: Counts::default(),
+        }
+    }
+
+    fn observed(&self) -> Observed {
+        Observed {
+            state: serde_json::json!({
+                "waiting": self.waiting.len(),
+                "fetching": self.n_fetching,
+                "markets": self.markets.len(),
+                "counts": self.counts,
+            }),
+            last_activity: self.counts.last_book,
+        }
+    }
+
+    /// Begins as many fetches as may be under way.
+    fn advance(&mut self, ctx: &mut Context<Self>) {
+        while self.n_fetching < FETCHING_MAX {
+            let Some(FetchBook { group, asset }) = self.waiting.pop_front() else { return };
+            self.n_fetching += 1;
+            let deps = self.deps.clone();
+            let fetch = async move {
+                Ok(match deps.db.book(group).await? {
+                    Some(stored) => Fetched::Stored(stored),
+                    None => Fetched::New(fetch(&deps, &asset).await),
+                })
+            };
+            spawn_io(ctx, fetch, move |outcome| BookFetched { group, outcome });
+        }
+    }
+
+    /// Stores what has been fetched since the last save, all in one transaction.
+    fn save(&mut self, ctx: &mut Context<Self>) {
+        if self.to_save.is_empty() || std::mem::replace(&mut self.saving, true) {
+            return;
+        }
+        let books = std::mem::take(&mut self.to_save);
+        self.store(books, ctx);
+    }
+
+    fn store(&self, books: Vec<(GroupId, BookOutcome)>, ctx: &mut Context<Self>) {
+        let db = self.deps.db.clone();
+        let books = Arc::new(books);
+        let saved = books.clone();
+        spawn_io(ctx, async move { db.save_books(&saved).await }, move |result| BooksSaved {
+            books: Arc::unwrap_or_clone(books),
+            result,
+        });
+    }
+
+    fn settle(&mut self, group: GroupId, outcome: &BookOutcome) {
+        let book = match &outcome.book {
+            Ok(stored) => ordered(stored),
+            Err(reason) => Err(reason.clone()),
+        };
+        self.counts.last_book = Some(self.deps.clock.now());
+        let book = Arc::new(GroupBook { fetched_at: outcome.fetched_at, book });
+        if let Some(Slot::Wanted(askers)) = self.books.insert(group, Slot::Known(book.clone())) {
+            for asker in askers {
+                let _ = asker.send(Ok(book.clone()));
+            }
+        }
+        self.known.push_back(group);
+        if self.known.len() > KNOWN_MAX
+            && let Some(oldest) = self.known.pop_front()
+        {
+            self.books.remove(&oldest);
+        }
+    }
+
+    fn fail(&mut self, group: GroupId, failed: &FetchFailed) {
+        if let Some(Slot::Wanted(askers)) = self.books.remove(&group) {
+            for asker in askers {
+                let _ = asker.send(Err(failed.clone()));
+            }
+        }
+    }
+}
+
+/// Asks until there is a book, there is none, or the time is up.
+async fn fetch(deps: &BookFetcherDeps, asset: &AssetId) -> BookOutcome {
+    let deadline = deps.clock.now().plus_millis(i64::try_from(TRYING.as_millis()).unwrap_or(i64::MAX));
+    loop {
+        let answer = deps.polymarket.book(asset, Priority::Interactive).await;
+        let fetched_at = deps.clock.now();
+        let error = match answer {
+            Ok(answer) => return BookOutcome { fetched_at, book: Ok(as_fetched(asset, answer)) },
+            Err(error) => error,
+        };
+        let wait = error.retry_after().unwrap_or_default().max(TRY_AGAIN);
+        let too_late = u128::try_from(deadline.millis_since(fetched_at)).unwrap_or(0) <= wait.as_millis();
+        if !error.is_transient() || too_late {
+            return BookOutcome { fetched_at, book: Err(reason(&error)) };
+        }
+        tokio::time::sleep(wait).await;
+    }
+}
+
+fn reason(error: &PolymarketError) -> String {
+    if error.is_not_found() { "the CLOB has no order book for it".to_owned() } else { error.to_string() }
+}
+
+fn as_fetched(asset: &AssetId, answer: BookAnswer) -> StoredBook {
+    let levels = |side: Vec<(PriceMicros, ShareMicros)>| {
+        side.into_iter().map(|(price, shares)| Level { price, shares }).collect()
+    };
+    StoredBook {
+        asset: asset.clone(),
+        bids: levels(answer.bids),
+        asks: levels(answer.asks),
+        hash: Some(answer.hash).filter(|hash| !hash.is_empty()),
+        tick: answer.tick,
+        min_shares: answer.min_shares,
+        last_trade: answer.last_trade_price,
+    }
+}
+
+fn ordered(stored: &StoredBook) -> Result<OrderBook, String> {
+    let side = |levels: &[Level]| levels.iter().map(|level| (level.price, level.shares)).collect::<Vec<_>>();
+    OrderBook::from_levels(side(&stored.bids), side(&stored.asks)).map_err(|error| error.to_string())
+}
+
+impl Actor for BookFetcher {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.set_mailbox_capacity(MAILBOX);
+    }
+}
+
+impl Supervised for BookFetcher {
+    fn restarting(&mut self, _: &mut Context<Self>) {
+        *self = Self::new(self.deps.clone());
+    }
+}
+
+observable!(BookFetcher);
+
+impl Handler<FetchBook> for BookFetcher {
+    type Result = Response<Result<Arc<GroupBook>, FetchFailed>>;
+
+    fn handle(&mut self, wanted: FetchBook, ctx: &mut Context<Self>) -> Self::Result {
+        let (answer, book) = oneshot::channel();
+        match self.books.get_mut(&wanted.group) {
+            Some(Slot::Known(book)) => return Response::reply(Ok(book.clone())),
+            Some(Slot::Wanted(askers)) => askers.push(answer),
+            None => {
+                self.books.insert(wanted.group, Slot::Wanted(vec![answer]));
+                self.waiting.push_back(wanted);
+                self.advance(ctx);
+            }
+        }
+        Response::fut(async { book.await.unwrap_or(Err(FetchFailed::Restarted)) })
+    }
+}
+
+impl Handler<BookFetched> for BookFetcher {
+    type Result = ();
+
+    fn handle(&mut self, BookFetched { group, outcome }: BookFetched, ctx: &mut Context<Self>) {
+        self.n_fetching = self.n_fetching.saturating_sub(1);
+        match outcome {
+            Ok(Ok(Fetched::Stored(outcome))) => {
+                self.counts.found_stored += 1;
+                self.settle(group, &outcome);
+            }
+            Ok(Ok(Fetched::New(outcome))) => {
+                if let Err(reason) = &outcome.book {
+                    self.counts.unavailable += 1;
+                    tracing::info!(%group, reason, "no book");
+                }
+                self.counts.fetched += 1;
+                self.to_save.push((group, outcome));
+                self.save(ctx);
+            }
+            Ok(Err(error)) => self.fail(group, &FetchFailed::Storing(error.to_string())),
+            Err(panicked) => self.fail(group, &FetchFailed::Storing(panicked.to_string())),
+        }
+        self.advance(ctx);
+    }
+}
+
+impl Handler<BooksSaved> for BookFetcher {
+    type Result = ();
+
+    fn handle(&mut self, BooksSaved { books, result }: BooksSaved, ctx: &mut Context<Self>) {
+        match result {
+            Ok(Ok(standing)) => {
+                for ((group, _), outcome) in books.iter().zip(&standing) {
+                    self.settle(*group, outcome);
+                }
+            }
+            Ok(Err(error)) if error.is_transient() => {
+                tracing::error!(%error, books = books.len(), "books wait for the database");
+                ctx.run_later(SAVE_AGAIN, move |fetcher, ctx| fetcher.store(books, ctx));
+                return;
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, books = books.len(), "books could not be stored");
+                for (group, _) in &books {
+                    self.fail(*group, &FetchFailed::Storing(error.to_string()));
+                }
+            }
+            Err(panicked) => panic!("storing books: {panicked}"),
+        }
+        self.saving = false;
+        self.save(ctx);
+    }
+}

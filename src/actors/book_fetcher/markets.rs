@@ -1,0 +1,166 @@
+//! The facts of markets as the executors need them: from memory, else the database, else Polymarket.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use actix::{Context, Handler, Message, Response};
+use tokio::sync::oneshot;
+
+use super::{BookFetcher, BookFetcherDeps, DirectoryChanged, FetchFailed, KnowMarket};
+use crate::{
+    actors::supervise::{Panicked, spawn_io},
+    domain::{ids::MarketId, market::Market, units::Timestamp},
+    polymarket::Priority,
+};
+
+/// Facts older than this are asked for again, behind the back of whoever wants them.
+const FRESH_MS: i64 = 10 * 60 * 1000;
+/// Markets kept in memory; beyond it the memory starts anew.
+const KEPT_MAX: usize = 20_000;
+
+#[derive(Default)]
+pub(super) struct Markets {
+    known: BTreeMap<MarketId, Arc<Market>>,
+    /// When the facts were last asked for in this life.
+    asked_at: BTreeMap<MarketId, Timestamp>,
+    wanted: BTreeMap<MarketId, Vec<Asker>>,
+    refreshing: BTreeSet<MarketId>,
+    /// Counts changes of what we decided about markets: what was read before one is not kept.
+    generation: u64,
+}
+
+type Asker = oneshot::Sender<Result<Arc<Market>, FetchFailed>>;
+
+/// How a market was found.
+#[derive(Debug)]
+struct Found {
+    market: Market,
+    /// From Polymarket, just now.
+    asked: bool,
+    /// Somebody knows it. An unknown one is asked for again the next time.
+    known: bool,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct MarketFound {
+    id: MarketId,
+    generation: u64,
+    result: Result<Result<Found, FetchFailed>, Panicked>,
+}
+
+impl Markets {
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    fn keep(&mut self, id: MarketId, market: Arc<Market>) {
+        if self.known.len() >= KEPT_MAX {
+            self.known.clear();
+            self.asked_at.clear();
+        }
+        self.known.insert(id, market);
+    }
+}
+
+impl BookFetcher {
+    /// Asks for facts that have not been asked for in a while. Whoever decides meanwhile takes the old ones.
+    fn refresh(&mut self, id: &MarketId, ctx: &mut Context<Self>) {
+        let now = self.deps.clock.now();
+        let is_fresh = self.markets.asked_at.get(id).is_some_and(|asked| now.millis_since(*asked) < FRESH_MS);
+        if is_fresh || !self.markets.refreshing.insert(id.clone()) {
+            return;
+        }
+        self.markets.asked_at.insert(id.clone(), now);
+        let (deps, market, id, generation) = (self.deps.clone(), id.clone(), id.clone(), self.markets.generation);
+        let ask = async move { ask(&deps, &market, Priority::Bulk).await };
+        spawn_io(ctx, ask, move |result| MarketFound { id, generation, result });
+    }
+}
+
+async fn find(deps: &BookFetcherDeps, id: &MarketId) -> Result<Found, FetchFailed> {
+    let stored = deps.db.market(id).await.map_err(|error| FetchFailed::Market(error.to_string()))?;
+    match stored {
+        // A row without outcomes says no more than its name.
+        Some(market) if !market.outcomes.is_empty() => Ok(Found { market, asked: false, known: true }),
+        _ => ask(deps, id, Priority::Interactive).await,
+    }
+}
+
+/// Asks Polymarket, keeps the facts, and gives them with what only our database knows.
+async fn ask(deps: &BookFetcherDeps, id: &MarketId, priority: Priority) -> Result<Found, FetchFailed> {
+    let failed = |error: String| FetchFailed::Market(error);
+    let facts = deps.polymarket.market_with(id, priority).await.map_err(|error| failed(error.to_string()))?;
+    let Some(facts) = facts else {
+        return Ok(Found { market: Market::unknown(id.clone()), asked: true, known: false });
+    };
+    deps.db.save_market(&facts).await.map_err(|error| failed(error.to_string()))?;
+    let stored = deps.db.market(id).await.map_err(|error| failed(error.to_string()))?;
+    Ok(Found { market: stored.unwrap_or(facts), asked: true, known: true })
+}
+
+impl Handler<KnowMarket> for BookFetcher {
+    type Result = Response<Result<Arc<Market>, FetchFailed>>;
+
+    fn handle(&mut self, KnowMarket(id): KnowMarket, ctx: &mut Context<Self>) -> Self::Result {
+        if let Some(market) = self.markets.known.get(&id) {
+            let market = market.clone();
+            self.refresh(&id, ctx);
+            return Response::reply(Ok(market));
+        }
+        let (answer, found) = oneshot::channel();
+        let askers = self.markets.wanted.entry(id.clone()).or_default();
+        askers.push(answer);
+        if askers.len() == 1 {
+            let (deps, market, generation) = (self.deps.clone(), id.clone(), self.markets.generation);
+            spawn_io(ctx, async move { find(&deps, &market).await }, move |result| MarketFound {
+                id,
+                generation,
+                result,
+            });
+        }
+        Response::fut(async { found.await.unwrap_or(Err(FetchFailed::Restarted)) })
+    }
+}
+
+impl Handler<MarketFound> for BookFetcher {
+    type Result = ();
+
+    fn handle(&mut self, MarketFound { id, generation, result }: MarketFound, ctx: &mut Context<Self>) {
+        self.markets.refreshing.remove(&id);
+        let found = match result {
+            Ok(found) => found,
+            Err(panicked) => Err(FetchFailed::Market(panicked.to_string())),
+        };
+        let answer = found.map(|found| {
+            let market = Arc::new(found.market);
+            if found.known && generation == self.markets.generation {
+                self.markets.keep(id.clone(), market.clone());
+            }
+            if found.asked {
+                self.markets.asked_at.insert(id.clone(), self.deps.clock.now());
+            }
+            market
+        });
+        match &answer {
+            Ok(_) if self.markets.known.contains_key(&id) => self.refresh(&id, ctx),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(market = %id, %error, "market facts"),
+        }
+        for asker in self.markets.wanted.remove(&id).unwrap_or_default() {
+            let _ = asker.send(answer.clone());
+        }
+    }
+}
+
+impl Handler<DirectoryChanged> for BookFetcher {
+    type Result = ();
+
+    /// A market may have been put on or taken off the blacklist.
+    fn handle(&mut self, _: DirectoryChanged, _: &mut Context<Self>) {
+        self.markets.known.clear();
+        self.markets.generation += 1;
+    }
+}

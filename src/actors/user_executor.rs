@@ -1,0 +1,19 @@
+//! Copies one leader into a portfolio of their own: the executor of `q_copy_attempt_user`, one for each followed user.
+
+use actix::Addr;
+
+use super::{
+    executor::{Executor, ExecutorDeps, Post},
+    supervise::{ActorName, Guard},
+};
+use crate::{
+    domain::{ids::FollowedUserId, ledger::PortfolioId},
+    queue::Queue,
+};
+
+/// Starts the executor of `leader`. It also decides for a leader who is disabled: that is a reason, not a silence.
+pub fn start(leader: FollowedUserId, deps: ExecutorDeps, guard: &Guard) -> Addr<Executor> {
+    let portfolio = PortfolioId::ExecUser(leader);
+    let post = Post { portfolio, queue: Queue::CopyAttemptUser, leader: Some(leader) };
+    Executor::start(post, ActorName::of_user("user_executor", leader), deps, guard)
+}
