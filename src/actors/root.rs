@@ -1,14 +1,354 @@
-//! Keeps the right actors running: one poller for each enabled user, one executor for each followed one.
+//! Keeps the right actors running: a poller for each enabled user, an executor for each followed one.
 //!
-//! Sends   `DirectoryChanged` to everybody who decides by users or configuration.
+//! Takes   `LookAtDirectory`, what guardians report of every actor, `ReadHealth`.
+//! Sends   `DirectoryChanged` to everybody who decides by users or configuration, `PollersChanged` to the reconciler.
+//! Timer   every second the directory's revision; every ten each actor is asked to `Observe`.
+//! Truth   the directory. Nobody is stopped by a restart of the process but those who are not wanted.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use actix::Message;
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient, Supervised};
 
-use crate::db::Directory;
+use super::{
+    live_hub::{Announce, HealthChanged, LiveFact},
+    poller::PollWindow,
+    supervise::{
+        ActorEnded, ActorName, ActorStarted, Guard, Leash, Observe, Observed, Panicked, RestartBudget, RestartReported,
+        observable, spawn_io, start_guarded_at,
+    },
+};
+use crate::{
+    clock::Clock,
+    db::{Db, DbError, Directory, FollowedUser},
+    domain::{ids::FollowedUserId, units::Timestamp},
+};
+
+mod health;
+
+pub use health::ActorHealth;
+use health::{Roll, SILENCES_ALLOWED};
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const OBSERVE_EVERY: Duration = Duration::from_secs(10);
+const OBSERVE_WITHIN: Duration = Duration::from_secs(5);
+/// Where the last observations are kept for other processes.
+pub const HEALTH_CHECKPOINT: &str = "worker:actors";
 
 /// Users or configuration changed; this is how they stand now.
 #[derive(Message, Debug, Clone)]
 #[rtype(result = "()")]
 pub struct DirectoryChanged(pub Arc<Directory>);
+
+/// Which users are polled, and how to ask for a span of their time.
+#[derive(Message, Debug, Clone)]
+#[rtype(result = "()")]
+pub struct PollersChanged(pub Arc<BTreeMap<FollowedUserId, Recipient<PollWindow>>>);
+
+/// Looks at once whether users or configuration changed.
+#[derive(Message, Debug, Clone, Copy)]
+#[rtype(result = "()")]
+pub struct LookAtDirectory;
+
+/// Every actor as it was last observed.
+#[derive(Message, Debug, Clone, Copy)]
+#[rtype(result = "Vec<ActorHealth>")]
+pub struct ReadHealth;
+
+/// A running poller, by what it takes.
+#[derive(Debug, Clone)]
+pub struct PollerPost {
+    pub windows: Recipient<PollWindow>,
+    pub directory: Recipient<DirectoryChanged>,
+}
+
+type StartPoller = dyn Fn(&FollowedUser, &Arc<Directory>, &Guard) -> PollerPost;
+type StartExecutor = dyn Fn(&FollowedUser, &Arc<Directory>, &Guard) -> Recipient<DirectoryChanged>;
+
+/// What the root is given by whoever puts the house together.
+#[derive(Clone)]
+pub struct RootDeps {
+    pub db: Db,
+    pub clock: Clock,
+    pub live: Recipient<Announce>,
+    /// The guard that reports to this root; its users' actors are leashed to it.
+    pub guard: Guard,
+    pub start_poller: Arc<StartPoller>,
+    pub start_executor: Arc<StartExecutor>,
+    pub reconciler: Recipient<PollersChanged>,
+    /// Actors that are not one for each user.
+    pub listeners: Vec<Recipient<DirectoryChanged>>,
+}
+
+pub struct Root {
+    deps: RootDeps,
+    /// Tells answers to this life of the actor from answers to an earlier one.
+    life: u64,
+    directory: Option<Arc<Directory>>,
+    looking: bool,
+    pollers: BTreeMap<FollowedUserId, (PollerPost, Leash)>,
+    executors: BTreeMap<FollowedUserId, (Recipient<DirectoryChanged>, Leash)>,
+    /// Kept over restarts: guardians report an actor's start only once.
+    roll: Roll,
+    restarts: RestartBudget,
+    database_fails: bool,
+    last_activity: Option<Timestamp>,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct DirectoryRead {
+    life: u64,
+    result: Result<Result<Option<Directory>, DbError>, Panicked>,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct ObserveAll;
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Answered {
+    life: u64,
+    name: ActorName,
+    observed: Option<Observed>,
+}
+
+impl Root {
+    /// An address for guardians and others before the root itself can be built.
+    pub fn seat() -> (Context<Self>, Addr<Self>) {
+        let ctx = Context::new();
+        let address = ctx.address();
+        (ctx, address)
+    }
+
+    pub fn start_at(seat: Context<Self>, deps: RootDeps, guard: &Guard) -> Addr<Self> {
+        start_guarded_at(seat, guard, "root", Self::new(deps, 0, Roll::default()))
+    }
+
+    fn new(deps: RootDeps, life: u64, roll: Roll) -> Self {
+        Self {
+            deps,
+            life,
+            directory: None,
+            looking: false,
+            pollers: BTreeMap::new(),
+            executors: BTreeMap::new(),
+            roll,
+            restarts: RestartBudget::default(),
+            database_fails: false,
+            last_activity: None,
+        }
+    }
+
+    fn observed(&self) -> Observed {
+        Observed {
+            state: serde_json::json!({
+                "revision": self.directory.as_ref().map(|directory| directory.revision),
+                "pollers": self.pollers.len(),
+                "executors": self.executors.len(),
+                "actors": self.roll.len(),
+            }),
+            last_activity: self.last_activity,
+        }
+    }
+
+    /// Starts and stops what the directory asks for, and tells everybody.
+    fn follow(&mut self, directory: Directory) {
+        let directory = Arc::new(directory);
+        let n_before = self.pollers.len();
+        let wanted = |id: &FollowedUserId| directory.users.iter().any(|user| user.id == *id && user.enabled);
+        // Dropping the leash ends the actor; its open work stays in the database.
+        self.pollers.retain(|id, _| wanted(id));
+        let mut polled_changed = self.pollers.len() != n_before;
+        for (post, _) in self.pollers.values() {
+            post.directory.do_send(DirectoryChanged(directory.clone()));
+        }
+        for (executor, _) in self.executors.values() {
+            executor.do_send(DirectoryChanged(directory.clone()));
+        }
+        for user in &directory.users {
+            if user.enabled && !self.pollers.contains_key(&user.id) {
+                let (guard, leash) = self.deps.guard.leash();
+                let post = (self.deps.start_poller)(user, &directory, &guard);
+                self.pollers.insert(user.id, (post, leash));
+                polled_changed = true;
+                tracing::info!(user_id = %user.id, label = user.label, "following");
+            }
+            // A disabled user's open groups are still to be decided: skipped, with that reason.
+            if !self.executors.contains_key(&user.id) {
+                let (guard, leash) = self.deps.guard.leash();
+                let executor = (self.deps.start_executor)(user, &directory, &guard);
+                self.executors.insert(user.id, (executor, leash));
+            }
+        }
+        for listener in &self.deps.listeners {
+            listener.do_send(DirectoryChanged(directory.clone()));
+        }
+        if polled_changed || self.directory.is_none() {
+            let posts = self.pollers.iter().map(|(id, (post, _))| (*id, post.windows.clone()));
+            self.deps.reconciler.do_send(PollersChanged(Arc::new(posts.collect())));
+        }
+        self.directory = Some(directory);
+    }
+
+    fn tell_health(&self, name: &ActorName, healthy: bool, detail: String) {
+        let change = HealthChanged { part: name.to_string(), healthy, detail, at: self.deps.clock.now() };
+        self.deps.live.do_send(Announce(vec![LiveFact::HealthChanged(change)]));
+    }
+
+    /// Keeps the observations where other processes can read them. Losing one is harmless.
+    fn store_health(&self) {
+        let (db, now) = (self.deps.db.clone(), self.deps.clock.now());
+        let text = serde_json::json!({ "at": now, "actors": self.roll.health() }).to_string();
+        actix::spawn(async move {
+            if let Err(error) = db.put_checkpoint(HEALTH_CHECKPOINT, &text, now).await {
+                tracing::debug!(%error, "the actors' health could not be stored");
+            }
+        });
+    }
+}
+
+impl Actor for Root {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.notify(LookAtDirectory);
+        ctx.run_interval(LOOK_EVERY, |_, ctx| ctx.notify(LookAtDirectory));
+        ctx.run_interval(OBSERVE_EVERY, |_, ctx| ctx.notify(ObserveAll));
+    }
+}
+
+impl Supervised for Root {
+    fn restarting(&mut self, _: &mut Self::Context) {
+        *self = Self::new(self.deps.clone(), self.life + 1, std::mem::take(&mut self.roll));
+    }
+}
+
+observable!(Root);
+
+impl Handler<LookAtDirectory> for Root {
+    type Result = ();
+
+    fn handle(&mut self, _: LookAtDirectory, ctx: &mut Self::Context) {
+        if std::mem::replace(&mut self.looking, true) {
+            return;
+        }
+        let (db, life) = (self.deps.db.clone(), self.life);
+        let known = self.directory.as_ref().map(|directory| directory.revision);
+        let read = async move {
+            if known == Some(db.revision().await?) {
+                return Ok(None);
+            }
+            db.directory().await.map(Some)
+        };
+        spawn_io(ctx, read, move |result| DirectoryRead { life, result });
+    }
+}
+
+impl Handler<DirectoryRead> for Root {
+    type Result = ();
+
+    fn handle(&mut self, read: DirectoryRead, _: &mut Self::Context) {
+        if read.life != self.life {
+            return;
+        }
+        self.looking = false;
+        let error = match read.result {
+            Ok(Ok(directory)) => {
+                self.last_activity = Some(self.deps.clock.now());
+                if std::mem::take(&mut self.database_fails) {
+                    tracing::info!("the database can be read again");
+                }
+                if let Some(directory) = directory {
+                    self.follow(directory);
+                }
+                return;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(panicked) => panicked.to_string(),
+        };
+        if !std::mem::replace(&mut self.database_fails, true) {
+            tracing::error!(error, "users and configuration cannot be read; they stay as they were");
+        }
+    }
+}
+
+impl Handler<ActorStarted> for Root {
+    type Result = ();
+
+    fn handle(&mut self, started: ActorStarted, _: &mut Self::Context) {
+        self.roll.started(started);
+    }
+}
+
+impl Handler<ActorEnded> for Root {
+    type Result = ();
+
+    fn handle(&mut self, ended: ActorEnded, _: &mut Self::Context) {
+        self.roll.ended(&ended);
+    }
+}
+
+impl Handler<RestartReported> for Root {
+    type Result = ();
+
+    fn handle(&mut self, restart: RestartReported, _: &mut Self::Context) {
+        self.roll.restarted(&restart);
+        self.tell_health(&restart.name, false, format!("restarted: {}", restart.cause));
+        if !self.restarts.allows(restart.at) {
+            let recent = self.restarts.recent();
+            let cause = format!("{recent} actors were restarted within a minute, the last because {}", restart.cause);
+            self.deps.guard.fail(restart.name, cause);
+        }
+    }
+}
+
+impl Handler<ObserveAll> for Root {
+    type Result = ();
+
+    fn handle(&mut self, _: ObserveAll, ctx: &mut Self::Context) {
+        for (name, observe) in self.roll.recipients() {
+            let life = self.life;
+            let asked = async move {
+                let answer = tokio::time::timeout(OBSERVE_WITHIN, observe.send(Observe)).await;
+                answer.ok().and_then(Result::ok)
+            };
+            spawn_io(ctx, asked, move |result| Answered { life, name, observed: result.ok().flatten() });
+        }
+        self.store_health();
+    }
+}
+
+impl Handler<Answered> for Root {
+    type Result = ();
+
+    fn handle(&mut self, answered: Answered, _: &mut Self::Context) {
+        if answered.life != self.life {
+            return;
+        }
+        let Answered { name, observed, .. } = answered;
+        let silences = self.roll.answered(&name, observed);
+        match silences.now {
+            0 if silences.before > 0 => {
+                tracing::info!(actor = %name, "actor answers again");
+                self.tell_health(&name, true, "answers again".to_owned());
+            }
+            1 => {
+                tracing::warn!(actor = %name, "actor does not answer");
+                self.tell_health(&name, false, "does not answer".to_owned());
+            }
+            SILENCES_ALLOWED.. => {
+                self.deps.guard.fail(name, format!("it has not answered {} times in a row", silences.now));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Handler<ReadHealth> for Root {
+    type Result = MessageResult<ReadHealth>;
+
+    fn handle(&mut self, _: ReadHealth, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.roll.health())
+    }
+}

@@ -98,6 +98,8 @@ pub struct RestartReported {
 #[rtype(result = "()")]
 pub struct ActorEnded {
     pub name: ActorName,
+    /// The count that came with `ActorStarted`: it tells the actor from a successor of the same name.
+    pub restarts: Arc<AtomicU32>,
 }
 
 /// `ledger_writer`, `poller:7`: the trade, and the followed user where there is one actor for each.
@@ -362,7 +364,7 @@ where
         // A context that is not terminated would poll itself once more when dropped, and might panic there.
         self.actor.ctx().terminate();
         if let Some(watcher) = &self.guard.watcher {
-            watcher.ended.do_send(ActorEnded { name: self.name.clone() });
+            watcher.ended.do_send(ActorEnded { name: self.name.clone(), restarts: self.restarts.clone() });
         }
     }
 }
