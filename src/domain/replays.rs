@@ -202,13 +202,13 @@ fn grouped(arrivals: &[Arrival]) -> Vec<ClosedGroup> {
 type Events = BTreeMap<Member, PendingEvent>;
 
 /// The text of all that follows: groups, members, a plain copy of each group, and where that leaves the portfolio.
-fn ledgers(closed: &[ClosedGroup], events: &Events) -> String {
+fn ledgers(closed: &[ClosedGroup]) -> String {
     let mut text = String::new();
     let mut global = Portfolio::new(PortfolioId::ExecGlobal);
     for ClosedGroup { group, members } in closed {
         writeln!(text, "{group:?}").unwrap();
         for member in members {
-            writeln!(text, "{:?}", events[member]).unwrap();
+            writeln!(text, "{member:?}").unwrap();
         }
         let GroupAction::Trade { asset, side } = &group.action else { continue };
         let shares = ShareMicros(group.shares.0 / 100);
@@ -263,21 +263,23 @@ fn ten_thousand_events_shuffled_and_doubled_give_the_same_ledgers_to_the_byte() 
     punctual.sort_by_key(|arrival| arrival.time);
     let in_order = grouped(&punctual);
     assert_eq!(in_order.iter().map(|closed| closed.members.len()).sum::<usize>(), 10_000);
-    let expected = ledgers(&in_order, &events);
+    let expected = ledgers(&in_order);
     for _ in 0..3 {
         let arrivals = shuffled(&events, &in_order, &mut dice);
         assert!(arrivals.len() > 13_000);
-        assert!(ledgers(&grouped(&arrivals), &events) == expected, "another arrival, other ledgers");
+        assert!(ledgers(&grouped(&arrivals)) == expected, "another arrival, other ledgers");
     }
     let mut at_once = Windows::new(2000);
     for event in events.values().rev() {
         at_once.add(event.clone()).unwrap();
     }
     let replayed = at_once.close_due(at(10_000_000));
-    assert!(ledgers(&replayed, &events) == expected, "a replay gives other ledgers");
+    assert!(ledgers(&replayed) == expected, "a replay gives other ledgers");
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn groups_part_the_events_and_keep_within_their_windows(seed in any::<u64>(), n in 1_usize..200) {
         let events = events(n, &mut Dice(seed));
