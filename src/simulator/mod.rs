@@ -21,6 +21,7 @@ mod life;
 mod market;
 mod positions;
 mod questions;
+mod recordings;
 mod server;
 mod trading;
 mod world;
@@ -36,6 +37,7 @@ pub use self::{
     feed::{Place, Role, Row},
     life::{LifeSettings, leader_name},
     market::{Category, Phase, Quotes, SimMarket, price},
+    recordings::{Recording, recordings},
     trading::{Fill, Part, Transaction},
     world::{NewMarket, Person, World, wallet_of},
 };

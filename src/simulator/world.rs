@@ -155,8 +155,14 @@ impl World {
 
     /// Makes a market; its ids come from the slug, so the same slug has the same ids with every seed of ours.
     pub fn add_market(&mut self, new: NewMarket) -> SimMarket {
+        let market = self.market_made_by_hand(new);
+        self.insert_market(market.clone());
+        market
+    }
+
+    pub(super) fn market_made_by_hand(&self, new: NewMarket) -> SimMarket {
         let number = hash_text(0, &new.slug);
-        let market = SimMarket {
+        SimMarket {
             facts: Market {
                 close_time: new.closes_at,
                 question: new.question,
@@ -182,9 +188,7 @@ impl World {
             without_book: false,
             without_fee_data: false,
             last_trade: None,
-        };
-        self.insert_market(market.clone());
-        market
+        }
     }
 
     pub(super) fn insert_market(&mut self, market: SimMarket) {

@@ -4,6 +4,7 @@ mod chain;
 mod data_api;
 mod lives;
 mod markets;
+mod recorded;
 mod wire;
 
 use serde_json::Value;
