@@ -1,89 +1,13 @@
 //! Polls: rows once, jobs once, checkpoints with them.
 
-use polymarketspy::db::{DeadRow, Inserted, PollWrite};
-use polymarketspy::domain::event::{ActivityEvent, ActivityKind, ActivityPayload, Side, TradeEvent};
+use polymarketspy::db::{ChainTrade, DeadRow, Inserted, PollWrite};
+use polymarketspy::domain::event::Side;
 use polymarketspy::domain::group::Member;
-use polymarketspy::domain::ids::{AssetId, EventId, FollowedUserId, MarketId, Wallet};
-use polymarketspy::domain::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
-use polymarketspy::queue::{self, Queue};
+use polymarketspy::domain::units::{ShareMicros, UsdcMicros};
+use polymarketspy::queue::{self, NewJob, Queue};
 
+use super::facts::{NOW, asset, follow, merge, poll, price, trade, wallet};
 use super::harness::{number, on_both, sql};
-
-pub const NOW: Timestamp = Timestamp::from_millis(1_768_478_400_000);
-
-pub fn wallet(n: u32) -> Wallet {
-    Wallet::parse(&format!("0x{n:040x}")).unwrap()
-}
-
-pub fn market_id(n: u32) -> MarketId {
-    MarketId::parse(&format!("0x{n:064x}")).unwrap()
-}
-
-pub fn asset(n: u32) -> AssetId {
-    AssetId::parse(&format!("9{n:077}")).unwrap()
-}
-
-pub async fn follow(db: &polymarketspy::db::Db, n: u32) -> FollowedUserId {
-    match db.follow(&format!("leader {n}"), &wallet(n), "a test", NOW).await.unwrap() {
-        Inserted::New(user) => user,
-        Inserted::Known => panic!("leader {n} is followed already"),
-    }
-}
-
-pub fn trade(user: FollowedUserId, n: u32) -> TradeEvent {
-    let source_id = format!("{}:0x{n:064x}:TRADE", wallet(1));
-    TradeEvent {
-        id: EventId::of("DATA_API", &source_id),
-        source_id,
-        tx_hash: format!("0x{n:064x}"),
-        profile_wallet: wallet(1),
-        proxy_wallet: Some(wallet(1001)),
-        followed_user: user,
-        market: market_id(n % 7),
-        asset: asset(n % 7),
-        side: if n.is_multiple_of(3) { Side::Sell } else { Side::Buy },
-        price: PriceMicros::new(320_000).unwrap(),
-        shares: ShareMicros(2_000_000),
-        notional: UsdcMicros(640_000),
-        fee: n.is_multiple_of(2).then_some(UsdcMicros(1_200)),
-        event_time: NOW.plus_millis(-2_000),
-        detect_time: NOW.plus_millis(i64::from(n)),
-    }
-}
-
-pub fn merge(user: FollowedUserId, n: u32) -> ActivityEvent {
-    let source_id = format!("{}:0x{n:064x}:MERGE", wallet(1));
-    ActivityEvent {
-        id: EventId::of("DATA_API", &source_id),
-        source_id,
-        profile_wallet: wallet(1),
-        proxy_wallet: None,
-        followed_user: user,
-        kind: ActivityKind::Merge,
-        payload: ActivityPayload {
-            tx_hash: format!("0x{n:064x}"),
-            condition_id: Some(market_id(n)),
-            token_id: None,
-            share_micros: ShareMicros(5_000_000),
-            cash_micros: UsdcMicros(5_000_000),
-            row: "{\"type\":\"MERGE\",\"title\":\"<b>'; drop table job; --\\u0000\"}".to_owned(),
-        },
-        event_time: NOW.plus_millis(-1_000),
-        detect_time: NOW,
-    }
-}
-
-pub fn poll(user: FollowedUserId, trades: Vec<TradeEvent>) -> PollWrite {
-    PollWrite {
-        user,
-        trades,
-        activities: Vec::new(),
-        dead: Vec::new(),
-        new_wallets: Vec::new(),
-        checkpoints: Vec::new(),
-        now: NOW,
-    }
-}
 
 on_both! {
     async fn a_poll_seen_twice_is_written_once(db: &Db) {
@@ -157,5 +81,47 @@ on_both! {
             let error = sql!(db, text).unwrap_err().to_string();
             assert!(error.contains("append-only"), "{text}: {error}");
         }
+    }
+
+    async fn a_log_of_the_chain_moves_nothing_but_asks_for_the_canonical_word(db: &Db) {
+        let user = follow(db, 1).await;
+        let log = ChainTrade {
+            tx_hash: "0xab".into(),
+            log_index: 4,
+            block_hash: Some("0xb1".into()),
+            profile_wallet: wallet(1),
+            proxy_wallet: None,
+            followed_user: user,
+            asset: Some(asset(1)),
+            side: Side::Buy,
+            price: price(500_000),
+            shares: ShareMicros(2_000_000),
+            notional: UsdcMicros(1_000_000),
+            fee: None,
+            event_time: NOW,
+            detect_time: NOW,
+        };
+        let job = NewJob {
+            queue: Queue::Reconcile,
+            key: "chain:0xab".into(),
+            followed_user: Some(user),
+            payload: user.to_string(),
+            due: NOW,
+        };
+        let insert = async |log: &ChainTrade| db.insert_chain_trade(log, &job, &[], NOW).await.unwrap();
+        assert!(matches!(insert(&log).await, Inserted::New(_)));
+        assert_eq!(insert(&log).await, Inserted::Known);
+        let again = ChainTrade { block_hash: Some("0xb2".into()), ..log.clone() };
+        assert!(matches!(insert(&again).await, Inserted::New(_)), "the same log in another block");
+        let blockless = ChainTrade { block_hash: None, ..log.clone() };
+        assert!(matches!(insert(&blockless).await, Inserted::New(_)));
+        assert_eq!(insert(&blockless).await, Inserted::Known, "a missing block hash is still one block");
+
+        assert!(db.mark_removed("0xab", 4, Some("0xb1")).await.unwrap());
+        assert!(!db.mark_removed("0xab", 4, Some("0xb1")).await.unwrap());
+        let error = sql!(db, "update trade_event set removed = false where removed").unwrap_err().to_string();
+        assert!(error.contains("append-only"), "a removed log cannot come back: {error}");
+        assert_eq!(number!(db, "select count(*) from job where queue = 'q_reconcile'"), 1);
+        assert_eq!(number!(db, "select count(*) from job"), 1);
     }
 }

@@ -1,5 +1,12 @@
 //! The same tests on SQLite and on PostgreSQL, always both.
 
+mod config;
 mod events;
+mod facts;
+mod groups;
 mod harness;
+mod ledger;
+mod markets;
+mod pages;
+mod queue;
 mod schema;

@@ -1,0 +1,90 @@
+//! Users and configuration: read back equal, audited, and noticed by the running bot.
+
+use polymarketspy::db::Inserted;
+use polymarketspy::domain::effective_config::{
+    ConfigPatch, GuardrailPatch, SizingPatch, StoredConfig, SystemPatch, UserOverrides,
+};
+use polymarketspy::domain::ids::FollowedUserId;
+use polymarketspy::domain::units::{Bps, UsdcMicros};
+
+use super::facts::{NOW, follow, market, market_id, wallet};
+use super::harness::on_both;
+
+on_both! {
+    async fn a_fresh_database_has_the_defaults(db: &Db) {
+        let directory = db.directory().await.unwrap();
+        assert_eq!(directory.config, StoredConfig::default());
+        assert_eq!((directory.revision, directory.users.len(), directory.overrides.len()), (0, 0, 0));
+    }
+
+    async fn settings_are_read_back_equal_and_the_rest_stays(db: &Db) {
+        let sizing = SizingPatch { copy_pct_notional: Some(Bps(250)), apply_taker_fees: Some(false), ..Default::default() };
+        let system = SystemPatch { copy_engine_enabled: Some(false), ..Default::default() };
+        let patch = ConfigPatch { sizing, system, ..Default::default() };
+        let saved = db.save_global(&patch, "a test", NOW).await.unwrap();
+        assert_eq!(saved, StoredConfig::default().with(&patch));
+        let more = ConfigPatch {
+            guardrails: GuardrailPatch { max_total_exposure: Some(Bps(5_000)), ..Default::default() },
+            sizing: SizingPatch { min_trade_notional: Some(UsdcMicros(1)), ..Default::default() },
+            ..Default::default()
+        };
+        db.save_global(&more, "a test", NOW).await.unwrap();
+        let directory = db.directory().await.unwrap();
+        assert_eq!(directory.config, StoredConfig::default().with(&patch).with(&more));
+        assert_eq!(directory.revision, 2);
+
+        let audits = db.audits(Some("save_config"), None, 10).await.unwrap();
+        assert_eq!(audits.len(), 2);
+        assert_eq!(audits[0].audit.before_json, audits[1].audit.after_json, "newest first, each from where the last ended");
+    }
+
+    async fn a_users_own_fields_are_kept_beside_the_global_ones(db: &Db) {
+        let user = follow(db, 1).await;
+        let first = UserOverrides {
+            sizing: SizingPatch { copy_pct_notional: Some(Bps(50)), ..Default::default() },
+            ..Default::default()
+        };
+        let second = UserOverrides {
+            guardrails: GuardrailPatch { max_signal_age_seconds: Some(60), ..Default::default() },
+            ..Default::default()
+        };
+        db.save_user(user, &first, "a test", NOW).await.unwrap();
+        db.save_user(user, &second, "a test", NOW).await.unwrap();
+        let directory = db.directory().await.unwrap();
+        let both = UserOverrides { guardrails: second.guardrails, sizing: first.sizing };
+        assert_eq!(directory.overrides.get(&user), Some(&both));
+        assert_eq!(directory.config, StoredConfig::default());
+        db.replace_overrides(user, &UserOverrides::default(), "a test", NOW).await.unwrap();
+        assert!(db.directory().await.unwrap().overrides.is_empty());
+    }
+
+    async fn following_twice_follows_once_and_wakes_the_disabled(db: &Db) {
+        let user = follow(db, 1).await;
+        assert!(db.set_enabled(user, false, "a test", NOW).await.unwrap());
+        assert!(!db.followed_users().await.unwrap()[0].enabled);
+        assert_eq!(db.follow("other words", &wallet(1), "a test", NOW).await.unwrap(), Inserted::Known);
+        let users = db.followed_users().await.unwrap();
+        assert_eq!((users.len(), users[0].enabled, users[0].label.as_str()), (1, true, "leader 1"));
+        assert!(db.rename(user, "'; drop table followed_user; --", "a test", NOW).await.unwrap());
+        assert_eq!(db.followed_users().await.unwrap()[0].label, "'; drop table followed_user; --");
+        assert!(!db.rename(FollowedUserId(99), "nobody", "a test", NOW).await.unwrap());
+    }
+
+    async fn every_change_that_matters_is_noticed_and_none_that_does_not(db: &Db) {
+        let user = follow(db, 1).await;
+        assert_eq!(db.revision().await.unwrap(), 1);
+        db.set_enabled(user, true, "a test", NOW).await.unwrap();
+        assert_eq!(db.revision().await.unwrap(), 1, "it was enabled already");
+        db.set_enabled(user, false, "a test", NOW).await.unwrap();
+        assert_eq!(db.revision().await.unwrap(), 2);
+        db.save_market(&market(1)).await.unwrap();
+        assert_eq!(db.revision().await.unwrap(), 2);
+        assert!(db.set_blacklisted(&market_id(1), true, "a test", NOW).await.unwrap());
+        assert!(!db.set_blacklisted(&market_id(1), true, "a test", NOW).await.unwrap());
+        assert_eq!(db.revision().await.unwrap(), 3);
+        for n in 4..=12 {
+            db.set_enabled(user, n % 2 == 0, "a test", NOW).await.unwrap();
+            assert_eq!(db.revision().await.unwrap(), n, "past the number's first digit too");
+        }
+    }
+}
