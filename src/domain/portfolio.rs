@@ -239,6 +239,14 @@ impl Portfolio {
         self.holdings.iter().filter(|(_, holding)| !holding.lots.is_empty()).map(|(asset, _)| asset)
     }
 
+    /// Whether both hold the same lots at the same cost, with the same cash, deposits and realized PnL: what `audit`
+    /// asks of a running state and a full fold. Marks, baselines and versions may differ.
+    pub fn same_books(&self, other: &Self) -> bool {
+        let books = |of: &Self| (of.id, of.totals.cash, of.totals.realized, of.totals.deposits);
+        let lots = |of: &Self| of.lots().map(|lot| (lot.asset, lot.leader, lot.shares, lot.cost)).collect::<Vec<_>>();
+        books(self) == books(other) && lots(self) == lots(other)
+    }
+
     /// Takes a minute snapshot into the baselines. False when that minute is known already.
     pub fn note_snapshot(&mut self, bucket: Timestamp, equity: UsdcMicros) -> bool {
         self.history.note(bucket, equity)

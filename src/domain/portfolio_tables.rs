@@ -191,3 +191,16 @@ fn a_view_carries_the_baselines_of_its_time() {
     assert_eq!(day_start(midnight.plus_millis(-1)), UsdcMicros(10_000));
     assert_eq!(day_start(midnight), UsdcMicros(9900));
 }
+
+#[test]
+fn the_same_books_may_be_marked_differently_but_not_hold_differently() {
+    let fills = [deposit(GLOBAL, 100), fill(GLOBAL, ALICE, 10, 100, -50)];
+    let one = folded(GLOBAL, &fills);
+    let mut other = folded(GLOBAL, &fills);
+    other.set_mark(&asset(10), Mark::Midpoint(price(1))).unwrap();
+    other.continue_from_version(99);
+    assert!(one.same_books(&other));
+    other.apply(&entry(GLOBAL, EntryType::Fee, 10, 0, -1)).unwrap();
+    assert!(!one.same_books(&other));
+    assert!(!one.same_books(&folded(GLOBAL, &[fills[0].clone(), fill(GLOBAL, BOB, 10, 100, -50)])));
+}

@@ -137,6 +137,20 @@ mod tests {
         assert_eq!(line.next_ready(), Some("b"));
     }
 
+    #[test]
+    fn a_place_taken_late_is_next_but_does_not_go_back_in_time() {
+        let mut line = Sequence::new();
+        line.take_place(at(2), key("b"));
+        line.take_place(at(3), key("c"));
+        assert_eq!(line.ready(&key("b"), "b"), Ok(()));
+        assert_eq!(line.ready(&key("c"), "c"), Ok(()));
+        assert_eq!(line.next_ready(), Some("b"));
+        line.take_place(at(1), key("a"));
+        assert_eq!(line.next_ready(), None);
+        assert_eq!(line.ready(&key("a"), "a"), Ok(()));
+        assert_eq!((line.next_ready(), line.next_ready()), (Some("a"), Some("c")));
+    }
+
     proptest! {
         #[test]
         fn the_order_is_that_of_sorting_whatever_the_readiness_order(
