@@ -11,3 +11,4 @@ pub mod domain;
 pub mod polymarket;
 pub mod queue;
 pub mod simulator;
+pub mod web;

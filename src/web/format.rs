@@ -1,0 +1,194 @@
+//! How values look on a page: the only place where micros, bps, times and ids become text for a visitor.
+//!
+//! In    what views serialise: integers in micros and bps, ISO times, ids, codes.
+//! Out   text that Tera escapes like any other; no filter marks its answer as safe.
+//! Fails with a template error when a template hands over something else than it should.
+
+use tera::{Kwargs, State, Tera, TeraResult, Value};
+
+use crate::domain::units::MICROS;
+
+/// What stands where a value is not known.
+const UNKNOWN: &str = "–";
+const MINUS: char = '\u{2212}';
+
+/// Registers every filter under its name.
+pub fn register(tera: &mut Tera) {
+    optional_integer(tera, "usdc", |micros| decimals(micros, MICROS, 2));
+    optional_integer(tera, "signed_usdc", |micros| with_sign(micros, decimals(micros, MICROS, 2)));
+    optional_integer(tera, "shares", |micros| decimals(micros, MICROS, 2));
+    optional_integer(tera, "cents", |micros| format!("{}¢", decimals(micros, MICROS / 100, 2)));
+    optional_integer(tera, "percent", |bps| format!("{} %", decimals(bps, 100, 2)));
+    optional_integer(tera, "signed_percent", |bps| with_sign(bps, format!("{} %", decimals(bps, 100, 2))));
+    optional_integer(tera, "count", |n| grouped(n.unsigned_abs()));
+    optional_integer(tera, "trend", |amount| trend(amount).to_owned());
+    text(tera, "utc_clock", |iso| iso.get(11..19).unwrap_or(UNKNOWN).to_owned());
+    text(tera, "utc", |iso| match (iso.get(..10), iso.get(11..19)) {
+        (Some(day), Some(time)) => format!("{day} {time} UTC"),
+        _ => UNKNOWN.to_owned(),
+    });
+    text(tera, "short_hex", short_hex);
+    text(tera, "segment", path_segment);
+    text(tera, "reason", reason);
+}
+
+/// A filter over an integer that may be null: `none` and undefined become a dash.
+fn optional_integer(tera: &mut Tera, name: &'static str, write: impl Fn(i64) -> String + Send + Sync + 'static) {
+    tera.register_filter(name, move |value: Value, _: Kwargs, _: &State| -> TeraResult<String> {
+        if value.is_none() || value.is_undefined() {
+            return Ok(UNKNOWN.to_owned());
+        }
+        match value.as_i64() {
+            Some(number) => Ok(write(number)),
+            None => Err(tera::Error::message(format!("`{name}` takes an integer, not `{value}`"))),
+        }
+    });
+}
+
+fn text(tera: &mut Tera, name: &'static str, write: impl Fn(&str) -> String + Send + Sync + 'static) {
+    tera.register_filter(name, move |value: Value, _: Kwargs, _: &State| -> TeraResult<String> {
+        if value.is_none() || value.is_undefined() {
+            return Ok(UNKNOWN.to_owned());
+        }
+        match value.as_str() {
+            Some(text) => Ok(write(text)),
+            None => Err(tera::Error::message(format!("`{name}` takes a text, not `{value}`"))),
+        }
+    });
+}
+
+/// `amount / unit` with thousands separators, rounded half away from zero. A negative that rounds to zero has no sign.
+fn decimals(amount: i64, unit: i64, places: u32) -> String {
+    let scale = 10_u128.pow(places);
+    let unit = u128::from(unit.unsigned_abs());
+    let scaled = (u128::from(amount.unsigned_abs()) * scale * 2 + unit) / (unit * 2);
+    let whole = grouped(u64::try_from(scaled / scale).unwrap_or(u64::MAX));
+    let sign = if amount < 0 && scaled > 0 { MINUS.to_string() } else { String::new() };
+    format!("{sign}{whole}.{:0width$}", scaled % scale, width = places as usize)
+}
+
+/// Puts a plus before what is above zero as written; `decimals` has written the minus already.
+fn with_sign(amount: i64, written: String) -> String {
+    let is_zero_as_written = !written.contains(|c: char| ('1'..='9').contains(&c));
+    if amount > 0 && !is_zero_as_written { format!("+{written}") } else { written }
+}
+
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// The class that gives an amount its colour and its arrow.
+fn trend(amount: i64) -> &'static str {
+    match amount {
+        1.. => "gain",
+        0 => "flat",
+        _ => "loss",
+    }
+}
+
+/// `0x1234…abcd`; short texts stay whole.
+fn short_hex(text: &str) -> String {
+    let chars: Vec<char> = text.chars().collect();
+    match chars.len() {
+        0..=13 => text.to_owned(),
+        n => format!("{}…{}", chars[..6].iter().collect::<String>(), chars[n - 4..].iter().collect::<String>()),
+    }
+}
+
+/// Percent-encodes everything but unreserved characters, so that foreign text stays one segment of a link's path.
+fn path_segment(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => out.push(char::from(byte)),
+            // A dot is unreserved, but a segment of dots would climb.
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+/// A code of the domain in a visitor's words: `SPREAD_TOO_WIDE` becomes `Spread too wide`.
+fn reason(code: &str) -> String {
+    let mut words = code.replace('_', " ").to_ascii_lowercase();
+    if let Some(first) = words.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(filter: &str, value: impl serde::Serialize) -> String {
+        let mut tera = Tera::default();
+        register(&mut tera);
+        tera.add_raw_template("t.html", &format!("{{{{ v | {filter} }}}}")).unwrap();
+        let mut context = tera::Context::new();
+        context.insert("v", &value);
+        tera.render("t.html", &context).unwrap()
+    }
+
+    #[test]
+    fn money_has_thousands_separators_two_decimals_and_a_true_minus() {
+        let check = |micros: i64, plain: &str, signed: &str| {
+            assert_eq!((shown("usdc", micros).as_str(), shown("signed_usdc", micros).as_str()), (plain, signed));
+        };
+        check(0, "0.00", "0.00");
+        check(12_481_200_000, "12,481.20", "+12,481.20");
+        check(1_234_567_895_000, "1,234,567.90", "+1,234,567.90");
+        check(-15_000_000, "−15.00", "−15.00");
+        check(4_999, "0.00", "0.00");
+        check(5_000, "0.01", "+0.01");
+        check(-4_999, "0.00", "0.00");
+        check(-5_000, "−0.01", "−0.01");
+        check(i64::MAX, "9,223,372,036,854.78", "+9,223,372,036,854.78");
+        check(i64::MIN, "−9,223,372,036,854.78", "−9,223,372,036,854.78");
+    }
+
+    #[test]
+    fn prices_are_cents_and_bps_are_percent() {
+        assert_eq!(shown("cents", 520_000), "52.00¢");
+        assert_eq!(shown("cents", 3_500), "0.35¢");
+        assert_eq!(shown("cents", 1_000_000), "100.00¢");
+        assert_eq!(shown("percent", 175), "1.75 %");
+        assert_eq!(shown("signed_percent", -610), "−6.10 %");
+        assert_eq!(shown("signed_percent", 10_000), "+100.00 %");
+        assert_eq!(shown("count", 1_204), "1,204");
+    }
+
+    #[test]
+    fn what_is_not_known_is_a_dash() {
+        for filter in ["usdc", "signed_usdc", "cents", "percent", "shares", "utc", "utc_clock", "reason"] {
+            assert_eq!(shown(filter, None::<i64>), "–", "{filter}");
+        }
+    }
+
+    #[test]
+    fn foreign_text_stays_one_segment_and_is_escaped() {
+        assert_eq!(shown("segment", "will-it/../rain?x=<b>"), "will-it%2F%2E%2E%2Frain%3Fx%3D%3Cb%3E");
+        assert_eq!(shown("short_hex", "<script>alert(1)</script>"), "&lt;scrip…ipt&gt;");
+        assert_eq!(shown("short_hex", "0x1234567890abcdef"), "0x1234…cdef");
+        assert_eq!(shown("reason", "SPREAD_TOO_WIDE"), "Spread too wide");
+        assert_eq!(shown("reason", ""), "");
+        assert_eq!(shown("utc", "2026-01-15T12:00:00.123Z"), "2026-01-15 12:00:00 UTC");
+        assert_eq!(shown("utc_clock", "nonsense"), "–");
+    }
+
+    #[test]
+    fn the_wrong_kind_of_value_is_an_error_and_not_a_figure() {
+        let mut tera = Tera::default();
+        register(&mut tera);
+        tera.add_raw_template("t.html", "{{ 'ten' | usdc }}").unwrap();
+        assert!(tera.render("t.html", &tera::Context::new()).is_err());
+    }
+}

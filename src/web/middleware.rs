@@ -1,0 +1,182 @@
+//! What every request passes: the host check, the session check, and the envelope every answer leaves in.
+
+use std::panic::AssertUnwindSafe;
+
+use actix_session::SessionExt;
+use actix_web::{
+    Error, HttpResponse,
+    body::{BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    error::InternalError,
+    http::{
+        Method,
+        header::{
+            CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, REFERRER_POLICY,
+            X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+        },
+    },
+    middleware::Next,
+    web::Data,
+};
+use futures_util::FutureExt;
+
+use super::{error::WebError, render::Templates, session::Visitor};
+use crate::clock::Clock;
+
+/// No inline script or style, nothing from elsewhere, no frame.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; \
+                      connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+/// The names under which browsers reach this server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hosts {
+    /// `scheme://host[:port]`, lower case.
+    origins: Vec<String>,
+}
+
+impl Hosts {
+    /// The loopback names of `port`, and the origin of `public_url`.
+    pub fn new(port: u16, public_url: Option<&str>) -> Self {
+        let mut origins: Vec<String> = Vec::new();
+        for name in ["127.0.0.1", "localhost", "[::1]"] {
+            origins.push(format!("http://{name}:{port}"));
+            if port == 80 {
+                origins.push(format!("http://{name}"));
+            }
+        }
+        origins.extend(public_url.and_then(origin_of));
+        Self { origins }
+    }
+
+    fn has_host(&self, host: &str) -> bool {
+        let host = host.to_ascii_lowercase();
+        self.origins.iter().any(|origin| origin.split_once("://").is_some_and(|(_, ours)| ours == host))
+    }
+
+    /// Whether a page of ours sent this. Browsers always say where a websocket or a changing request comes from.
+    pub fn are_the_origin_of(&self, headers: &HeaderMap) -> bool {
+        let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
+        origin.is_some_and(|origin| self.origins.contains(&origin.to_ascii_lowercase()))
+    }
+}
+
+/// `https://spy.example` of `https://spy.example/path`.
+fn origin_of(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    Some(format!("{scheme}://{authority}").to_ascii_lowercase())
+}
+
+/// Refuses requests for a foreign host name: a hostile page may point its own name at this address (DNS rebinding) and
+/// would then read ours as its own. Refuses changing requests that do not come from our own pages.
+pub async fn our_host<B: MessageBody>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, Error> {
+    let Some(hosts) = request.app_data::<Data<Hosts>>() else { return Err(WebError::WrongHost.into()) };
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    if !host.is_some_and(|host| hosts.has_host(host)) {
+        return Err(WebError::WrongHost.into());
+    }
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if !reads && !hosts.are_the_origin_of(request.headers()) {
+        return Err(WebError::Forbidden("this request does not come from a page of ours").into());
+    }
+    next.call(request).await
+}
+
+/// Lets only signed-in visitors further.
+pub async fn signed_in<B: MessageBody>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, Error> {
+    let now = request.app_data::<Data<Clock>>().map(|clock| clock.now());
+    match now.and_then(|now| Visitor::of(&request.get_session(), now)) {
+        Some(_) => next.call(request).await,
+        None => Err(WebError::NotSignedIn.into()),
+    }
+}
+
+/// Outermost: turns errors and panics into answers, and gives every answer its headers.
+pub async fn envelope<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let path = request.path().to_owned();
+    let Some(templates) = request.app_data::<Data<Templates>>().cloned() else {
+        return Err(WebError::Busy.into());
+    };
+    // A panicking handler would otherwise drop the connection without a word.
+    let outcome = AssertUnwindSafe(next.call(request)).catch_unwind().await;
+    match outcome {
+        Ok(Ok(response)) => {
+            let mut response = match response.response().error() {
+                Some(error) => {
+                    let answer = answer_to(error, &path, &templates);
+                    response.into_response(answer)
+                }
+                None => response.map_into_boxed_body(),
+            };
+            add_headers(response.headers_mut());
+            Ok(response)
+        }
+        Ok(Err(error)) => Err(wrapped(answer_to(&error, &path, &templates))),
+        Err(_) => Err(wrapped(WebError::Ours("a handler panicked".into()).answer(&path, &templates))),
+    }
+}
+
+/// The middleware that failed has used the request up; an error that carries its answer is all that can be returned.
+fn wrapped(mut answer: HttpResponse) -> Error {
+    add_headers(answer.headers_mut());
+    InternalError::from_response("answered", answer).into()
+}
+
+fn answer_to(error: &Error, path: &str, templates: &Templates) -> HttpResponse {
+    match error.as_error::<WebError>() {
+        Some(ours) => ours.answer(path, templates),
+        None => {
+            let status = error.as_response_error().status_code();
+            WebError::of_status(status, error.to_string()).answer(path, templates)
+        }
+    }
+}
+
+fn add_headers(headers: &mut HeaderMap) {
+    let mut add = |name: HeaderName, value: &'static str| headers.insert(name, HeaderValue::from_static(value));
+    add(CONTENT_SECURITY_POLICY, POLICY);
+    add(X_FRAME_OPTIONS, "DENY");
+    add(X_CONTENT_TYPE_OPTIONS, "nosniff");
+    // `no-referrer` would make browsers send `Origin: null` with our own forms.
+    add(REFERRER_POLICY, "same-origin");
+    add(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+    add(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+    if !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_names_are_answered() {
+        let hosts = Hosts::new(8080, Some("https://Spy.example/dash"));
+        for ours in ["127.0.0.1:8080", "localhost:8080", "LOCALHOST:8080", "[::1]:8080", "spy.example"] {
+            assert!(hosts.has_host(ours), "{ours}");
+        }
+        for foreign in ["evil.example", "127.0.0.1", "127.0.0.1:8081", "evil.example:8080", "", "spy.example:443"] {
+            assert!(!hosts.has_host(foreign), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn only_our_own_pages_may_open_a_socket_or_change_anything() {
+        let hosts = Hosts::new(8080, Some("https://spy.example"));
+        let from = |origin: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ORIGIN, HeaderValue::from_static(origin));
+            hosts.are_the_origin_of(&headers)
+        };
+        assert!(from("http://127.0.0.1:8080"));
+        assert!(from("https://spy.example"));
+        assert!(!from("http://spy.example"));
+        assert!(!from("https://127.0.0.1:8080"));
+        assert!(!from("null"));
+        assert!(!hosts.are_the_origin_of(&HeaderMap::new()));
+    }
+}

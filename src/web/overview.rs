@@ -1,0 +1,252 @@
+//! The overview: figures of the global portfolio, who is followed, and the two lists that grow live.
+
+use std::collections::BTreeMap;
+
+use actix::Addr;
+use actix_web::{
+    HttpResponse,
+    web::{Data, Json},
+};
+use serde::Serialize;
+
+use super::{
+    attempts::{AttemptQuery, AttemptView},
+    broadcaster::{Broadcaster, Position, ROWS_SHOWN, WhereAreWe},
+    error::WebError,
+    health::HealthView,
+    render::{self, Templates},
+    session::Visitor,
+    trades::{TradeQuery, TradeView},
+};
+use crate::{
+    actors::live_hub::{HealthChanged, PortfolioChanged},
+    clock::Clock,
+    db::{Db, DbError},
+    domain::{
+        ids::{FollowedUserId, Wallet},
+        ledger::PortfolioId,
+        units::{Bps, Timestamp, UsdcMicros},
+    },
+};
+
+/// What the live hub has said last; fresher than the minute snapshots.
+#[derive(Debug, Clone, Default)]
+pub struct LiveFigures {
+    pub global: Option<PortfolioChanged>,
+    /// By part.
+    pub health: BTreeMap<String, HealthChanged>,
+}
+
+/// The page, and `/api/overview`.
+#[derive(Debug, Serialize)]
+pub struct Overview {
+    pub figures: Figures,
+    pub users: Vec<UserView>,
+    pub health: HealthView,
+    pub attempts: Vec<AttemptView>,
+    pub trades: Vec<TradeView>,
+    /// Everything up to this live frame is on the page.
+    pub seq: u64,
+}
+
+/// EXEC_GLOBAL. Everything is `None` before the portfolio has opened.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Figures {
+    pub as_of: Option<Timestamp>,
+    pub equity_micros: Option<UsdcMicros>,
+    pub cash_micros: Option<UsdcMicros>,
+    pub cash_bps: Option<Bps>,
+    pub exposure_micros: Option<UsdcMicros>,
+    pub exposure_bps: Option<Bps>,
+    pub realized_pnl_micros: Option<UsdcMicros>,
+    pub unrealized_pnl_micros: Option<UsdcMicros>,
+    /// Since the opening deposit.
+    pub pnl_total_micros: Option<UsdcMicros>,
+    /// Since 00:00 UTC.
+    pub pnl_today_micros: Option<UsdcMicros>,
+    pub pnl_today_bps: Option<Bps>,
+    pub peak_micros: Option<UsdcMicros>,
+    /// Fall from the peak.
+    pub drawdown_bps: Option<Bps>,
+}
+
+/// A followed user and what copying them has brought.
+#[derive(Debug, Clone, Serialize)]
+pub struct UserView {
+    pub id: FollowedUserId,
+    pub label: String,
+    pub profile_wallet: Wallet,
+    pub enabled: bool,
+    /// EXEC_USER, by its last snapshot.
+    pub pnl_total_micros: Option<UsdcMicros>,
+}
+
+/// A portfolio at one moment, from the hub or from its last snapshot.
+#[derive(Debug, Clone, Copy)]
+struct Now {
+    at: Timestamp,
+    equity: UsdcMicros,
+    cash: UsdcMicros,
+    exposure: UsdcMicros,
+    realized: UsdcMicros,
+    unrealized: UsdcMicros,
+}
+
+impl Overview {
+    pub async fn load(db: &Db, position: Position, now: Timestamp) -> Result<Self, WebError> {
+        Ok(Self {
+            figures: Figures::load(db, &position.figures, now).await.map_err(WebError::ours)?,
+            users: UserView::all(db).await.map_err(WebError::ours)?,
+            health: HealthView::load(db, &position.figures, now).await,
+            attempts: AttemptView::page(db, &AttemptQuery::default()).await?.data,
+            trades: TradeView::page(db, &TradeQuery::default()).await?.data,
+            seq: position.seq,
+        })
+    }
+}
+
+impl Figures {
+    pub async fn load(db: &Db, live: &LiveFigures, now: Timestamp) -> Result<Self, DbError> {
+        let snapshot = db.snapshot_at_or_before(PortfolioId::ExecGlobal, now).await?;
+        let snapshot = snapshot.map(|row| Now {
+            at: row.bucket_time,
+            equity: row.equity,
+            cash: row.cash,
+            exposure: row.exposure,
+            realized: row.realized_pnl,
+            unrealized: row.unrealized_pnl,
+        });
+        let said = live.global.map(|said| Now {
+            at: said.at,
+            equity: said.equity,
+            cash: said.cash,
+            exposure: said.exposure,
+            realized: said.realized,
+            unrealized: said.unrealized,
+        });
+        // Another process may have written a newer snapshot than what this one was told.
+        let Some(current) = said.into_iter().chain(snapshot).max_by_key(|current| current.at) else {
+            return Ok(Self::default());
+        };
+        let day = db.snapshot_at_or_before(PortfolioId::ExecGlobal, now.day_start()).await?;
+        let peak = db.peak_since(PortfolioId::ExecGlobal, Timestamp::EPOCH).await?;
+        Ok(Self::of(current, day.map(|row| row.equity), peak).unwrap_or_default())
+    }
+
+    /// `None` when a sum does not fit, which no portfolio of ours reaches.
+    fn of(current: Now, day_start: Option<UsdcMicros>, peak: Option<UsdcMicros>) -> Option<Self> {
+        let pnl_total = current.realized.plus(current.unrealized).ok()?;
+        let deposits = current.equity.minus(pnl_total).ok()?;
+        // A portfolio younger than the day starts from its deposit, which is also its first peak.
+        let day_start = day_start.unwrap_or(deposits);
+        let pnl_today = current.equity.minus(day_start).ok()?;
+        let peak = peak.unwrap_or(deposits).max(deposits).max(current.equity);
+        let fall = peak.minus(current.equity).ok()?;
+        Some(Self {
+            as_of: Some(current.at),
+            equity_micros: Some(current.equity),
+            cash_micros: Some(current.cash),
+            cash_bps: Bps::of(current.cash.0, current.equity.0).ok(),
+            exposure_micros: Some(current.exposure),
+            exposure_bps: Bps::of(current.exposure.0, current.equity.0).ok(),
+            realized_pnl_micros: Some(current.realized),
+            unrealized_pnl_micros: Some(current.unrealized),
+            pnl_total_micros: Some(pnl_total),
+            pnl_today_micros: Some(pnl_today),
+            pnl_today_bps: Bps::of(pnl_today.0, day_start.0).ok(),
+            peak_micros: Some(peak),
+            drawdown_bps: Bps::of(fall.0, peak.0).ok(),
+        })
+    }
+}
+
+impl UserView {
+    /// Everybody, in the order they were added.
+    pub async fn all(db: &Db) -> Result<Vec<Self>, DbError> {
+        let mut views = Vec::new();
+        for user in db.followed_users().await? {
+            let snapshot = db.newest_snapshot(PortfolioId::ExecUser(user.id)).await?;
+            views.push(Self {
+                pnl_total_micros: snapshot.and_then(|row| row.realized_pnl.plus(row.unrealized_pnl).ok()),
+                id: user.id,
+                label: user.label,
+                profile_wallet: user.profile_wallet,
+                enabled: user.enabled,
+            });
+        }
+        Ok(views)
+    }
+}
+
+/// What the template needs beside the view.
+#[derive(Serialize)]
+struct OverviewPage<'a> {
+    #[serde(flatten)]
+    overview: &'a Overview,
+    rows_shown: usize,
+    csrf: &'a str,
+}
+
+/// `GET /`.
+pub async fn page(
+    visitor: Visitor,
+    db: Data<Db>,
+    broadcaster: Data<Addr<Broadcaster>>,
+    clock: Data<Clock>,
+    templates: Data<Templates>,
+) -> Result<HttpResponse, WebError> {
+    // The position comes first: what commits while we read is on the page and pushed again, which is harmless.
+    let position = broadcaster.send(WhereAreWe).await.map_err(|_| WebError::Busy)?;
+    let overview = Overview::load(&db, position, clock.now()).await?;
+    let page = OverviewPage { overview: &overview, rows_shown: ROWS_SHOWN, csrf: &visitor.csrf };
+    render::page(&templates, "pages/overview.html", &page)
+}
+
+/// `GET /api/overview`.
+pub async fn json(
+    db: Data<Db>,
+    broadcaster: Data<Addr<Broadcaster>>,
+    clock: Data<Clock>,
+) -> Result<Json<Overview>, WebError> {
+    let position = broadcaster.send(WhereAreWe).await.map_err(|_| WebError::Busy)?;
+    Ok(Json(Overview::load(&db, position, clock.now()).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(equity: i64, realized: i64, unrealized: i64, day: Option<i64>, peak: Option<i64>) -> Figures {
+        let usdc = |whole: i64| UsdcMicros(whole * 1_000_000);
+        let current = Now {
+            at: Timestamp::EPOCH,
+            equity: usdc(equity),
+            cash: usdc(equity / 2),
+            exposure: usdc(equity - equity / 2),
+            realized: usdc(realized),
+            unrealized: usdc(unrealized),
+        };
+        Figures::of(current, day.map(usdc), peak.map(usdc)).unwrap()
+    }
+
+    #[test]
+    fn a_young_portfolio_starts_from_its_deposit() {
+        let young = figures(9_900, -60, -40, None, None);
+        assert_eq!(young.pnl_today_micros, Some(UsdcMicros(-100_000_000)));
+        assert_eq!(young.pnl_today_bps, Some(Bps(-100)));
+        assert_eq!(young.peak_micros, Some(UsdcMicros(10_000_000_000)));
+        assert_eq!(young.drawdown_bps, Some(Bps(100)));
+    }
+
+    #[test]
+    fn today_counts_from_midnight_and_the_fall_from_the_peak() {
+        let grown = figures(12_000, 1_500, 500, Some(11_760), Some(12_500));
+        assert_eq!(grown.pnl_total_micros, Some(UsdcMicros(2_000_000_000)));
+        assert_eq!(grown.pnl_today_micros, Some(UsdcMicros(240_000_000)));
+        assert_eq!(grown.pnl_today_bps, Some(Bps(204)));
+        assert_eq!(grown.drawdown_bps, Some(Bps(400)));
+        assert_eq!((grown.cash_bps, grown.exposure_bps), (Some(Bps(5000)), Some(Bps(5000))));
+        // What stands now may be the highest yet, before any snapshot says so.
+        assert_eq!(figures(12_000, 2_000, 0, None, Some(11_000)).drawdown_bps, Some(Bps(0)));
+    }
+}

@@ -1,0 +1,324 @@
+//! The whole server on a free port, over a database with a little history.
+
+mod gate;
+mod live;
+mod pages;
+
+use std::{sync::Arc, time::Duration};
+
+use actix::Addr;
+use actix_web::http::{StatusCode, header::HeaderMap};
+use awc::Client;
+
+use super::server::{self, WebDeps, WebServer};
+use crate::{
+    actors::{
+        live_hub::{Announce, LiveFact, LiveHub},
+        supervise::{Failure, Guard},
+    },
+    clock::Clock,
+    config::WebSettings,
+    db::{ClosedGroupWrite, Db, Inserted, LedgerWrite, PollWrite, PortfolioSnapshot},
+    domain::{
+        attempt::CopyAttempt,
+        decision::{DecisionKind, Explanation, ReasonCode},
+        event::{Side, TradeEvent},
+        fill::LevelFill,
+        group::{EventGroup, GroupAction},
+        ids::{AssetId, AttemptId, EventId, FollowedUserId, GroupId, GroupKey, MarketId, Wallet},
+        ledger::PortfolioId,
+        market::{Market, OutcomeAsset},
+        units::{Bps, PriceMicros, ShareMicros, Timestamp, UsdcMicros},
+    },
+};
+
+/// What a hostile trader or market would call itself.
+const HOSTILE: &str = "<script>alert('x')</script>\"&";
+
+struct World {
+    db: Db,
+    hub: Addr<LiveHub>,
+    web: Option<WebServer>,
+    client: Client,
+    /// The name and value of a signed-in visitor's cookie.
+    cookie: String,
+    now: Timestamp,
+    _failures: tokio::sync::mpsc::UnboundedReceiver<Failure>,
+    _folder: tempfile::TempDir,
+}
+
+/// An answer, read to its end.
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: String,
+}
+
+impl World {
+    /// Signed in, over an empty database.
+    async fn empty() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::connect(&format!("sqlite:{}", folder.path().join("web.db").display())).await.unwrap();
+        db.migrate().await.unwrap();
+        let clock = Clock::System;
+        let (guard, failures) = Guard::new(clock);
+        let hub = LiveHub::start(clock, &guard);
+        let settings = WebSettings { bind: "127.0.0.1:0".parse().unwrap(), public_url: None, session_secret: None };
+        let deps = WebDeps { db: db.clone(), clock, live: hub.clone(), guard };
+        let web = server::start(&settings, deps).await.unwrap();
+        let client = Client::builder().disable_redirects().timeout(Duration::from_secs(10)).finish();
+        let mut world = Self {
+            db,
+            hub,
+            web: Some(web),
+            client,
+            cookie: String::new(),
+            now: clock.now(),
+            _failures: failures,
+            _folder: folder,
+        };
+        let link = world.web().login_link.clone();
+        let login = world.get(&link[link.find("/login").unwrap()..]).await;
+        assert_eq!(login.status, StatusCode::SEE_OTHER);
+        world.cookie = cookie(&login.headers);
+        world
+    }
+
+    /// Signed in, with one leader, one market, a trade, a copied and a skipped attempt, and snapshots of two days.
+    async fn full() -> Self {
+        let world = Self::empty().await;
+        let user = world.follow(HOSTILE).await;
+        world.db.save_market(&market()).await.unwrap();
+        world.record(&[trade(user, 0, world.now)]).await;
+        world.attempt(user, 1, DecisionKind::Execute, world.now).await;
+        world.attempt(user, 2, DecisionKind::Skip, world.now).await;
+        let (yesterday, global) = (world.now.day_start().plus_millis(-60_000), PortfolioId::ExecGlobal);
+        let snapshots = [
+            snapshot(global, yesterday, 10_500, 500),
+            snapshot(global, world.now.bucket(60_000), 10_400, 400),
+            snapshot(PortfolioId::ExecUser(user), world.now.bucket(60_000), 9_990, -10),
+        ];
+        world.db.insert_snapshots(&snapshots, &[], world.now).await.unwrap();
+        world
+    }
+
+    fn web(&self) -> &WebServer {
+        self.web.as_ref().unwrap()
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.web().addr)
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.get_with(path, &[]).await
+    }
+
+    async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = self.client.get(self.url(path)).insert_header(("cookie", self.cookie.as_str()));
+        for (name, value) in headers {
+            request = request.insert_header((*name, *value));
+        }
+        Answer::read(request.send().await.unwrap()).await
+    }
+
+    /// As somebody who is not signed in.
+    async fn get_as_stranger(&self, path: &str) -> Answer {
+        Answer::read(self.client.get(self.url(path)).send().await.unwrap()).await
+    }
+
+    async fn follow(&self, label: &str) -> FollowedUserId {
+        match self.db.follow(label, &wallet(), "test", self.now).await.unwrap() {
+            Inserted::New(user) => user,
+            Inserted::Known => panic!("followed twice"),
+        }
+    }
+
+    async fn record(&self, trades: &[TradeEvent]) {
+        let poll = PollWrite {
+            user: trades[0].followed_user,
+            trades: trades.to_vec(),
+            activities: Vec::new(),
+            dead: Vec::new(),
+            new_wallets: Vec::new(),
+            checkpoints: Vec::new(),
+            now: self.now,
+        };
+        self.db.record_poll(poll).await.unwrap();
+    }
+
+    /// Stores an attempt with its group.
+    async fn attempt(&self, user: FollowedUserId, n: u32, decision: DecisionKind, at: Timestamp) -> CopyAttempt {
+        let group = group(user, n, at);
+        let write = ClosedGroupWrite { group: group.clone(), members: Vec::new(), finishes: Vec::new(), copy_due: at };
+        let _ = self.db.close_groups(&[write], at).await.unwrap();
+        let attempt = attempt(&group, decision, at);
+        let write = LedgerWrite { attempt: Some(attempt.clone()), ..LedgerWrite::default() };
+        self.db.commit(&[write], at).await.unwrap();
+        attempt
+    }
+
+    async fn announce(&self, facts: impl IntoIterator<Item = LiveFact>) {
+        self.hub.send(Announce(facts.into_iter().collect())).await.unwrap();
+    }
+
+    /// Stores trades and tells the hub, as the poller does.
+    async fn trades_come_in(&self, trades: Vec<TradeEvent>) {
+        self.record(&trades).await;
+        self.announce(trades.into_iter().map(|trade| LiveFact::TradeSeen(Arc::new(trade)))).await;
+    }
+}
+
+impl Answer {
+    async fn read<S>(mut response: awc::ClientResponse<S>) -> Self
+    where
+        S: futures_util::Stream<Item = Result<bytes::Bytes, awc::error::PayloadError>>,
+    {
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.body().limit(4 << 20).await.unwrap();
+        Self { status, headers, body: String::from_utf8_lossy(&body).into_owned() }
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+
+    /// What a reader sees: tags gone, runs of white space as one space.
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let mut in_tag = false;
+        for c in self.body.chars() {
+            match c {
+                '<' => in_tag = true,
+                '>' => {
+                    in_tag = false;
+                    text.push(' ');
+                }
+                c if !in_tag => text.push(c),
+                _ => {}
+            }
+        }
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// `name=value` of the cookie an answer sets.
+fn cookie(headers: &HeaderMap) -> String {
+    let header = headers.get("set-cookie").expect("a session cookie").to_str().unwrap();
+    header.split(';').next().unwrap().to_owned()
+}
+
+fn wallet() -> Wallet {
+    Wallet::parse("0x1111111111111111111111111111111111111111").unwrap()
+}
+
+fn market_id() -> MarketId {
+    MarketId::parse(&format!("0x{}", "ab".repeat(32))).unwrap()
+}
+
+fn asset() -> AssetId {
+    AssetId::parse("71640000").unwrap()
+}
+
+fn market() -> Market {
+    Market {
+        question: format!("Will it rain? {HOSTILE}"),
+        slug: "will-it-rain/../\"onmouseover".to_owned(),
+        outcomes: vec![OutcomeAsset { asset: asset(), outcome: "Yes <i>".to_owned(), index: 0, payout: None }],
+        ..Market::unknown(market_id())
+    }
+}
+
+fn trade(user: FollowedUserId, n: u32, detected: Timestamp) -> TradeEvent {
+    let source_id = format!("fill {n}");
+    TradeEvent {
+        id: EventId::of("DATA_API", &source_id),
+        source_id,
+        tx_hash: format!("0x{n:064x}"),
+        profile_wallet: wallet(),
+        proxy_wallet: None,
+        followed_user: user,
+        market: market_id(),
+        asset: asset(),
+        side: Side::Sell,
+        price: PriceMicros::new(523_700).unwrap(),
+        shares: ShareMicros(2_345_670_000),
+        notional: UsdcMicros(1_228_427_379),
+        fee: Some(UsdcMicros(120_000)),
+        event_time: Timestamp::from_millis(detected.seconds() * 1000 - 12_000),
+        detect_time: detected,
+    }
+}
+
+fn group(user: FollowedUserId, n: u32, at: Timestamp) -> EventGroup {
+    let key = GroupKey::from_text(&format!("{user}:{}:BUY:{n}", asset()));
+    EventGroup {
+        id: GroupId::of(&key),
+        key,
+        followed_user: user,
+        market: market_id(),
+        action: GroupAction::Trade { asset: asset(), side: Side::Buy },
+        notional: UsdcMicros(2_500_000_000),
+        shares: ShareMicros(5_000_000_000),
+        reference_price: Some(PriceMicros::new(500_000).unwrap()),
+        window_start: at,
+        detect_time: at,
+        event_time: at,
+    }
+}
+
+/// Half of the target is filled; a skip has two reasons.
+fn attempt(group: &EventGroup, decision: DecisionKind, at: Timestamp) -> CopyAttempt {
+    let (portfolio, price) = (PortfolioId::ExecGlobal, PriceMicros::new(507_500).unwrap());
+    let executes = decision == DecisionKind::Execute;
+    let fill = LevelFill { price, shares: ShareMicros(24_630_541), notional: UsdcMicros(12_500_000) };
+    CopyAttempt {
+        id: AttemptId::of(&portfolio.to_string(), &group.key),
+        portfolio,
+        followed_user: group.followed_user,
+        group_id: group.id,
+        group_key: group.key.clone(),
+        decision,
+        reasons: if executes { vec![] } else { vec![ReasonCode::SpreadTooWide, ReasonCode::InsufficientDepth] },
+        target_notional: UsdcMicros(25_000_000),
+        filled_notional: if executes { fill.notional } else { UsdcMicros::ZERO },
+        filled_shares: if executes { fill.shares } else { ShareMicros::ZERO },
+        vwap: executes.then_some(price),
+        filled_ratio: if executes { Bps(5_000) } else { Bps(0) },
+        their_reference_price: group.reference_price,
+        mid_at_decision: None,
+        config_version: "0123456789abcdef".to_owned(),
+        explanation: Explanation {
+            decided_at: at,
+            checks: Vec::new(),
+            raw_notional_micros: None,
+            cap_notional_micros: None,
+            best_bid_micros: None,
+            best_ask_micros: None,
+            mid_micros: None,
+            limit_price_micros: None,
+            target_share_micros: None,
+            fee_micros: 0,
+        },
+        fills: if executes { vec![fill] } else { Vec::new() },
+        created_at: at,
+    }
+}
+
+/// Realized stands for all of the PnL.
+fn snapshot(portfolio: PortfolioId, bucket_time: Timestamp, equity: i64, pnl: i64) -> PortfolioSnapshot {
+    let usdc = |whole: i64| UsdcMicros(whole * 1_000_000);
+    PortfolioSnapshot {
+        portfolio,
+        bucket_time,
+        equity: usdc(equity),
+        cash: usdc(equity - 1_300),
+        exposure: usdc(1_300),
+        unrealized_pnl: UsdcMicros::ZERO,
+        realized_pnl: usdc(pnl),
+    }
+}

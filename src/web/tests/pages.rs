@@ -1,0 +1,152 @@
+//! Every page full, empty and forbidden; its figures as text; hostile text as text.
+
+use super::*;
+
+#[actix_web::test]
+async fn the_overview_shows_its_figures_with_their_units() {
+    let world = World::full().await;
+    let page = world.get("/").await;
+    assert_eq!(page.status, StatusCode::OK);
+    let text = page.text();
+    for expected in [
+        "Equity 10,400.00 USDC",
+        "PnL today −100.00 USDC −0.96 % since 00:00 UTC",
+        "PnL total +400.00 USDC +400.00 realized",
+        "Cash 9,100.00 USDC 87.50 % of equity",
+        "Exposure 1,300.00 USDC 12.50 % of equity",
+        "Drawdown 0.95 % from peak 10,500.00",
+        // The leader and what copying has brought.
+        "0x1111…1111 −10.00 copy PnL, USDC",
+        // The trade.
+        "+12 s tx 52.37¢ 2,345.67 sh 1,228.43 USDC fee 0.12",
+        // The attempts.
+        "Partly copied 50.00 % · 24.63 sh 50.75¢ theirs 50.00¢ 12.50 USDC of 25.00",
+        "Skipped Spread too wide +1 – theirs 50.00¢ 0.00 USDC of 25.00",
+        "Database working",
+    ] {
+        assert!(text.contains(expected), "`{expected}` is not in: {text}");
+    }
+    assert!(page.body.contains(r#"class="amount loss""#) && page.body.contains(r#"class="amount gain""#));
+}
+
+#[actix_web::test]
+async fn hostile_labels_titles_and_slugs_stay_text() {
+    let world = World::full().await;
+    let body = world.get("/").await.body;
+    assert!(!body.contains("<script>alert"), "{body}");
+    assert!(body.contains("&lt;script&gt;alert"), "the label is shown, escaped");
+    assert!(!body.contains("Yes <i>"));
+    let link = "https://polymarket.com/market/will-it-rain%2F%2E%2E%2F%22onmouseover\"";
+    assert!(body.contains(link), "a slug stays one segment of the link");
+    assert!(body.contains(&format!("https://polymarket.com/profile/{}", wallet())));
+    assert!(body.contains("https://polygonscan.com/tx/0x0000"));
+}
+
+#[actix_web::test]
+async fn an_empty_overview_says_what_to_do_next() {
+    let world = World::empty().await;
+    let page = world.get("/").await;
+    assert_eq!(page.status, StatusCode::OK);
+    let text = page.text();
+    for expected in
+        ["No copy attempts yet", "No trades seen yet", "polymarketspy follow &lt;", "Equity – USDC no snapshot yet"]
+    {
+        assert!(text.contains(expected), "`{expected}` is not in: {text}");
+    }
+}
+
+#[actix_web::test]
+async fn a_followed_leader_without_trades_is_waited_for() {
+    let world = World::empty().await;
+    world.follow("Ilse").await;
+    let text = world.get("/").await.text();
+    assert!(text.contains("The leaders' fills appear here"), "{text}");
+    assert!(text.contains("Ilse 0x1111…1111 – copy PnL, USDC"), "{text}");
+}
+
+#[actix_web::test]
+async fn page_and_json_tell_the_same() {
+    let world = World::full().await;
+    let overview = world.get("/api/overview").await.json();
+    assert_eq!(overview["figures"]["equity_micros"], 10_400_000_000_i64);
+    assert_eq!(overview["figures"]["pnl_today_micros"], -100_000_000);
+    assert_eq!(overview["users"][0]["pnl_total_micros"], -10_000_000);
+    assert_eq!(overview["trades"][0]["price_micros"], 523_700);
+    assert_eq!(overview["trades"][0]["followed_user_label"], HOSTILE);
+    assert_eq!(overview["attempts"].as_array().unwrap().len(), 2);
+    assert_eq!(overview["health"]["status"], "ok");
+}
+
+#[actix_web::test]
+async fn lists_are_pages_with_a_cursor() {
+    let world = World::empty().await;
+    let user = world.follow("Ilse").await;
+    world.db.save_market(&market()).await.unwrap();
+    let trades: Vec<_> = (0..5).map(|n| trade(user, n, world.now.plus_millis(i64::from(n) * 1000))).collect();
+    world.record(&trades).await;
+    let first = world.get("/api/trades?limit=3").await.json();
+    let of = |page: &serde_json::Value| -> Vec<String> {
+        let rows = page["data"].as_array().unwrap().iter();
+        rows.map(|row| row["source_id"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(of(&first), ["fill 4", "fill 3", "fill 2"]);
+    assert_eq!(first["data"][0]["event_time"].as_str().unwrap().len(), "2026-01-15T12:00:00.123Z".len());
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let second = world.get(&format!("/api/trades?limit=3&cursor={cursor}")).await.json();
+    assert_eq!(of(&second), ["fill 1", "fill 0"]);
+    assert_eq!(second["next_cursor"], serde_json::Value::Null);
+}
+
+#[actix_web::test]
+async fn attempts_can_be_asked_for_by_decision_and_reason_and_one_by_one() {
+    let world = World::full().await;
+    let count = async |query: &str| {
+        let list = world.get(&format!("/api/copy-attempts?{query}")).await.json();
+        list["data"].as_array().unwrap().len()
+    };
+    assert_eq!(count("").await, 2);
+    assert_eq!(count("decision=EXECUTE").await, 1);
+    assert_eq!(count("decision=SKIP&reason=INSUFFICIENT_DEPTH").await, 1);
+    assert_eq!(count("reason=RISK_CAP_USER").await, 0);
+    let list = world.get("/api/copy-attempts?decision=EXECUTE").await.json();
+    let id = list["data"][0]["id"].as_str().unwrap();
+    let one = world.get(&format!("/api/copy-attempts/{id}")).await.json();
+    assert_eq!(one["filled_ratio_bps"], 5_000);
+    assert_eq!(one["executable_fills"][0]["fill_price_micros"], 507_500);
+    assert!(one["explain_json"]["checks"].is_array());
+}
+
+#[actix_web::test]
+async fn a_wrong_query_is_a_problem_and_names_what_is_wrong() {
+    let world = World::full().await;
+    for (path, status, detail) in [
+        ("/api/trades?cursor=nonsense", 400, "`cursor`"),
+        ("/api/trades?market=nonsense", 400, "`nonsense` is not a condition id"),
+        ("/api/trades?sied=BUY", 400, "sied"),
+        ("/api/copy-attempts?decision=MAYBE", 400, "MAYBE"),
+        ("/api/copy-attempts/00000000-0000-0000-0000-000000000000", 404, "nothing"),
+        ("/api/copy-attempts/7", 404, "nothing"),
+        ("/api/nothing", 404, "nothing"),
+    ] {
+        let answer = world.get(path).await;
+        assert_eq!(answer.status.as_u16(), status, "{path}: {}", answer.body);
+        assert_eq!(answer.header("content-type"), "application/problem+json", "{path}");
+        let problem = answer.json();
+        assert_eq!(problem["status"], status, "{path}");
+        assert!(problem["detail"].as_str().unwrap().contains(detail), "{path}: {problem}");
+    }
+    let page = world.get("/nowhere").await;
+    assert_eq!(page.status, StatusCode::NOT_FOUND);
+    assert!(page.text().contains("Not Found There is nothing at this address. Back to the overview"));
+}
+
+#[actix_web::test]
+async fn a_database_that_is_gone_is_our_fault_and_tells_nothing() {
+    let world = World::full().await;
+    world.db.close().await;
+    let page = world.get("/").await;
+    assert_eq!(page.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(page.text().contains("Something went wrong on our side"), "{}", page.text());
+    let health = world.get_as_stranger("/api/health").await;
+    assert_eq!((health.status, health.body.as_str()), (StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"down"}"#));
+}
