@@ -10,6 +10,8 @@
 mod commit_queue;
 mod load;
 
+pub(super) use self::load::checkpoint_key;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,

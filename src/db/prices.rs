@@ -7,6 +7,7 @@ use super::connection::{Batch, Db, batches, on, statements};
 use super::rows::Reading;
 use crate::domain::ids::{AssetId, MarketId};
 use crate::domain::units::{PriceMicros, Timestamp};
+use crate::queue::{self, JobFence};
 
 statements! {
     /// By market, because that is what trades are ordered by; a market has few assets.
@@ -31,7 +32,18 @@ batches! {
 impl Db {
     /// Writes the midpoints of one bucket. A bucket that was written stays as it is.
     pub async fn insert_prices(&self, bucket: Timestamp, prices: &[(AssetId, PriceMicros)]) -> Result<(), DbError> {
+        self.record_prices(bucket, prices, &[]).await
+    }
+
+    /// The same, and finishes the jobs that asked for it.
+    pub async fn record_prices(
+        &self,
+        bucket: Timestamp,
+        prices: &[(AssetId, PriceMicros)],
+        finishes: &[JobFence],
+    ) -> Result<(), DbError> {
         let mut tx = self.begin().await?;
+        queue::finish_in(&mut tx, finishes).await?;
         for chunk in Batch::chunks(prices) {
             let text = INSERT.text(tx.driver(), chunk.len());
             on!(tx &mut tx, c => {

@@ -261,6 +261,13 @@ pub async fn depths(db: &Db) -> Result<Vec<Depth>, DbError> {
     Ok(Queue::ALL.iter().map(depth).collect())
 }
 
+/// Writes jobs that nothing but the time makes necessary.
+pub async fn enqueue(db: &Db, jobs: &[NewJob], now: Timestamp) -> Result<(), DbError> {
+    let mut tx = db.begin().await?;
+    insert_in(&mut tx, jobs, now).await?;
+    tx.commit().await
+}
+
 /// Writes jobs as part of what makes them necessary.
 pub(crate) async fn insert_in(tx: &mut Tx, jobs: &[NewJob], now: Timestamp) -> Result<(), DbError> {
     for chunk in Batch::chunks(jobs) {

@@ -8,8 +8,8 @@ mod jobs;
 
 pub(crate) use jobs::{BATCHES, STATEMENTS, finish_in, insert_in};
 pub use jobs::{
-    Depth, Failed, RETRIES, claim, depths, fail, finish, next_due, opened_after, peek_open, release, release_all,
-    release_of_user, renew,
+    Depth, Failed, RETRIES, claim, depths, enqueue, fail, finish, next_due, opened_after, peek_open, release,
+    release_all, release_of_user, renew,
 };
 
 use crate::db::DbError;

@@ -31,7 +31,7 @@ pub(super) enum LoadError {
     Entry { position: i64, error: PortfolioError },
 }
 
-pub(super) fn checkpoint_key(portfolio: PortfolioId) -> String {
+pub(in crate::actors) fn checkpoint_key(portfolio: PortfolioId) -> String {
     format!("portfolio:{portfolio}")
 }
 

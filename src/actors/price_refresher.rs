@@ -1,0 +1,179 @@
+//! Asks every half minute what everything that is held is worth.
+//!
+//! Takes   nothing but its timer and the jobs of `q_prices`, one for each half minute.
+//! Sends   `PricesChanged` to the ledger writer, after the prices are stored.
+//! Timer   at each half minute; a round that failed is tried again sooner.
+//! Truth   `market_price_snapshot`. A half minute that was missed stays missed: nobody can say what a price was.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle, Supervised};
+
+use super::{
+    ledger_writer::{HeldAssets, PricesChanged},
+    supervise::{Guard, Observed, Panicked, observable, spawn_io, start_guarded},
+};
+use crate::{
+    clock::Clock,
+    db::Db,
+    domain::{mark::Mark, units::Timestamp},
+    polymarket::Polymarket,
+    queue::{self, Job, JobFence, NewJob, Queue},
+};
+
+const BUCKET_MS: i64 = 30_000;
+/// Longer than a bulk call may take with its retries.
+const LEASE_MS: i64 = 120_000;
+const AGAIN: Duration = Duration::from_secs(5);
+
+#[derive(Clone)]
+pub struct PriceRefresherDeps {
+    pub db: Db,
+    pub clock: Clock,
+    pub polymarket: Polymarket,
+    pub held: Recipient<HeldAssets>,
+    pub prices: Recipient<PricesChanged>,
+}
+
+pub struct PriceRefresher {
+    deps: PriceRefresherDeps,
+    refreshing: bool,
+    next: Option<SpawnHandle>,
+    last: Option<Refreshed>,
+    failures: u64,
+}
+
+/// One round that went well.
+#[derive(Debug, Clone, Copy)]
+struct Refreshed {
+    bucket: Timestamp,
+    held: usize,
+    priced: usize,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct RoundEnded(Result<Result<Option<Refreshed>, String>, Panicked>);
+
+impl PriceRefresher {
+    pub fn start(deps: PriceRefresherDeps, guard: &Guard) -> Addr<Self> {
+        start_guarded(guard, "price_refresher", Self::new(deps))
+    }
+
+    fn new(deps: PriceRefresherDeps) -> Self {
+        Self { deps, refreshing: false, next: None, last: None, failures: 0 }
+    }
+
+    fn observed(&self) -> Observed {
+        Observed {
+            state: serde_json::json!({
+                "refreshing": self.refreshing,
+                "held": self.last.map(|last| last.held),
+                "priced": self.last.map(|last| last.priced),
+                "failures": self.failures,
+            }),
+            last_activity: self.last.map(|last| last.bucket),
+        }
+    }
+
+    fn refresh(&mut self, ctx: &mut Context<Self>) {
+        let now = self.deps.clock.now();
+        let bucket = bucket_of(now);
+        let until_next = bucket.plus_millis(BUCKET_MS).millis_since(now).max(1).unsigned_abs();
+        self.look_in(Duration::from_millis(until_next), ctx);
+        if !std::mem::replace(&mut self.refreshing, true) {
+            let deps = self.deps.clone();
+            spawn_io(ctx, async move { refresh(&deps, bucket).await }, RoundEnded);
+        }
+    }
+
+    fn look_in(&mut self, wait: Duration, ctx: &mut Context<Self>) {
+        if let Some(timer) = self.next.take() {
+            ctx.cancel_future(timer);
+        }
+        self.next = Some(ctx.run_later(wait, |refresher, ctx| refresher.refresh(ctx)));
+    }
+}
+
+fn bucket_of(time: Timestamp) -> Timestamp {
+    Timestamp::from_millis(time.millis().div_euclid(BUCKET_MS) * BUCKET_MS)
+}
+
+/// Owes the bucket, takes all that is owed, and does the newest: older ones can no longer be had.
+async fn refresh(deps: &PriceRefresherDeps, bucket: Timestamp) -> Result<Option<Refreshed>, String> {
+    let now = deps.clock.now();
+    let payload = bucket.millis().to_string();
+    let job = NewJob { queue: Queue::Prices, key: bucket.iso(), followed_user: None, payload, due: now };
+    queue::enqueue(&deps.db, &[job], now).await.map_err(|error| error.to_string())?;
+    let claimed = queue::claim(&deps.db, Queue::Prices, None, now, LEASE_MS, 1000).await;
+    let jobs = claimed.map_err(|error| error.to_string())?;
+    let Some(newest) = jobs.iter().filter_map(wanted_bucket).max() else { return Ok(None) };
+    let fences: Vec<_> = jobs.iter().map(Job::fence).collect();
+    match prices_of(deps, newest, &fences).await {
+        Ok(refreshed) => Ok(Some(refreshed)),
+        Err(error) => {
+            for job in &jobs {
+                if let Err(error) = queue::fail(&deps.db, job, &error, deps.clock.now(), &mut rand::rng()).await {
+                    tracing::error!(%error, key = job.key, "a price job keeps its lease");
+                }
+            }
+            Err(error)
+        }
+    }
+}
+
+fn wanted_bucket(job: &Job) -> Option<Timestamp> {
+    job.payload.parse().ok().map(Timestamp::from_millis)
+}
+
+async fn prices_of(deps: &PriceRefresherDeps, bucket: Timestamp, fences: &[JobFence]) -> Result<Refreshed, String> {
+    let held = deps.held.send(HeldAssets).await.map_err(|error| error.to_string())?;
+    let assets: Vec<_> = held.assets.into_iter().collect();
+    let found = if assets.is_empty() {
+        Vec::new()
+    } else {
+        let midpoints = deps.polymarket.midpoints(&assets).await.map_err(|error| error.to_string())?;
+        midpoints.into_iter().filter(|(asset, _)| assets.binary_search(asset).is_ok()).collect()
+    };
+    deps.db.record_prices(bucket, &found, fences).await.map_err(|error| error.to_string())?;
+    let refreshed = Refreshed { bucket, held: assets.len(), priced: found.len() };
+    if !found.is_empty() {
+        let marks = found.into_iter().map(|(asset, price)| (asset, Mark::Midpoint(price))).collect();
+        deps.prices.do_send(PricesChanged(Arc::new(marks)));
+    }
+    Ok(refreshed)
+}
+
+impl Actor for PriceRefresher {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.refresh(ctx);
+    }
+}
+
+impl Supervised for PriceRefresher {
+    fn restarting(&mut self, _: &mut Context<Self>) {
+        *self = Self::new(self.deps.clone());
+    }
+}
+
+observable!(PriceRefresher);
+
+impl Handler<RoundEnded> for PriceRefresher {
+    type Result = ();
+
+    fn handle(&mut self, RoundEnded(round): RoundEnded, ctx: &mut Context<Self>) {
+        self.refreshing = false;
+        match round {
+            Ok(Ok(Some(refreshed))) => self.last = Some(refreshed),
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(error, "prices could not be refreshed");
+                self.failures += 1;
+                self.look_in(AGAIN, ctx);
+            }
+            Err(panicked) => panic!("refreshing prices: {panicked}"),
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Closes our positions in markets that have resolved, and watches the markets we hold something in.
+//!
+//! Takes   its timer, and `SettleNow`.
+//! Sends   `Holdings` and `RecordEntries` to the ledger writer, and the payouts as `PricesChanged`.
+//! Timer   a round a minute. How often one market is asked for depends on how long it has been closed.
+//! Truth   open positions, and what the resolutions route says. Settling twice is settling once: `settle:..` is a key.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, Supervised};
+
+use super::{
+    ledger_writer::{HeldAssets, Holdings, PricesChanged, RecordEntries, Refused},
+    supervise::{Guard, Observed, Panicked, observable, spawn_io, start_guarded},
+};
+use crate::{
+    clock::Clock,
+    db::{Db, DbError},
+    domain::{
+        ids::MarketId,
+        ledger::{PortfolioId, PortfolioScope},
+        mark::Mark,
+        market::Market,
+        settlement::{SettlementError, settle},
+        units::Timestamp,
+    },
+    polymarket::{Polymarket, PolymarketError},
+};
+
+const ROUND: Duration = Duration::from_secs(60);
+/// Facts of a held market are asked for again after this long: its close time may move, and it may close early.
+const FACTS_MS: i64 = 10 * 60 * 1000;
+/// A closed market is asked for its payouts after a tenth of the time it has been closed, within these bounds.
+const PAYOUTS_MS_MIN: i64 = 60 * 1000;
+const PAYOUTS_MS_MAX: i64 = 15 * 60 * 1000;
+/// Tries to settle one portfolio while others move it.
+const TRIES: usize = 5;
+
+#[derive(Clone)]
+pub struct SettlerDeps {
+    pub db: Db,
+    pub clock: Clock,
+    pub polymarket: Polymarket,
+    pub held: Recipient<HeldAssets>,
+    pub holdings: Recipient<Holdings>,
+    pub record: Recipient<RecordEntries>,
+    pub prices: Recipient<PricesChanged>,
+}
+
+/// Begins a round now.
+#[derive(Message, Debug, Clone, Copy)]
+#[rtype(result = "()")]
+pub struct SettleNow;
+
+pub struct Settler {
+    deps: SettlerDeps,
+    /// `None` while a round is under way and has it.
+    asked: Option<Asked>,
+    again: bool,
+    last_round: Option<Timestamp>,
+    settled: usize,
+    failures: u64,
+}
+
+/// When each market was last asked for.
+#[derive(Debug, Default)]
+struct Asked {
+    facts: BTreeMap<MarketId, Timestamp>,
+    payouts: BTreeMap<MarketId, Timestamp>,
+}
+
+/// What a round did.
+struct Round {
+    asked: Asked,
+    /// Portfolios closed in a market.
+    settled: usize,
+    failures: u64,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct RoundEnded(Result<Round, Panicked>);
+
+#[derive(Debug, thiserror::Error)]
+enum SettlerError {
+    #[error(transparent)]
+    Db(#[from] DbError),
+    #[error(transparent)]
+    Polymarket(#[from] PolymarketError),
+    #[error(transparent)]
+    Settlement(#[from] SettlementError),
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error("the ledger writer does not answer: {0}")]
+    Mailbox(#[from] actix::MailboxError),
+    #[error("`{payouts}` payouts for `{outcomes}` outcomes")]
+    Mismatch { payouts: usize, outcomes: usize },
+}
+
+impl Settler {
+    pub fn start(deps: SettlerDeps, guard: &Guard) -> Addr<Self> {
+        start_guarded(guard, "settler", Self::new(deps))
+    }
+
+    fn new(deps: SettlerDeps) -> Self {
+        Self { deps, asked: Some(Asked::default()), again: false, last_round: None, settled: 0, failures: 0 }
+    }
+
+    fn observed(&self) -> Observed {
+        Observed {
+            state: serde_json::json!({ "settled": self.settled, "failures": self.failures }),
+            last_activity: self.last_round,
+        }
+    }
+
+    fn begin(&mut self, ctx: &mut Context<Self>) {
+        let Some(asked) = self.asked.take() else {
+            self.again = true;
+            return;
+        };
+        let deps = self.deps.clone();
+        spawn_io(ctx, async move { round(&deps, asked).await }, RoundEnded);
+    }
+}
+
+/// Looks at every market in which anything is held. One that fails does not hold up the others.
+async fn round(deps: &SettlerDeps, asked: Asked) -> Round {
+    let mut round = Round { asked, settled: 0, failures: 0 };
+    let Ok(held) = deps.held.send(HeldAssets).await else {
+        round.failures += 1;
+        return round;
+    };
+    round.asked.facts.retain(|market, _| held.markets.contains_key(market));
+    round.asked.payouts.retain(|market, _| held.markets.contains_key(market));
+    for (id, holders) in &held.markets {
+        match look_at(deps, &mut round.asked, id, holders.iter().copied()).await {
+            Ok(settled) => round.settled += settled,
+            Err(error) => {
+                tracing::warn!(market = %id, %error, "market could not be looked at");
+                round.failures += 1;
+            }
+        }
+    }
+    round
+}
+
+async fn look_at(
+    deps: &SettlerDeps,
+    asked: &mut Asked,
+    id: &MarketId,
+    holders: impl Iterator<Item = PortfolioId>,
+) -> Result<usize, SettlerError> {
+    let Some(mut market) = facts(deps, asked, id).await? else { return Ok(0) };
+    if market.resolved_at.is_none() {
+        if !payouts_are_due(&market, asked, deps.clock.now()) {
+            return Ok(0);
+        }
+        asked.payouts.insert(id.clone(), deps.clock.now());
+        if !resolve(deps, &mut market).await? {
+            return Ok(0);
+        }
+    }
+    // Shadows keep their positions until the leader redeems, marked at what they will get.
+    let payouts = market.outcomes.iter().filter_map(|outcome| Some((outcome.asset.clone(), outcome.payout?)));
+    let marks = payouts.map(|(asset, payout)| (asset, Mark::Payout(payout))).collect();
+    deps.prices.do_send(PricesChanged(Arc::new(marks)));
+    let mut settled = 0;
+    for portfolio in holders.filter(|portfolio| portfolio.scope() != PortfolioScope::ShadowUser) {
+        close(deps, portfolio, &market).await?;
+        settled += 1;
+    }
+    Ok(settled)
+}
+
+/// What is stored of the market, asked for again when it is old or was never known.
+async fn facts(deps: &SettlerDeps, asked: &mut Asked, id: &MarketId) -> Result<Option<Market>, SettlerError> {
+    let stored = deps.db.market(id).await?;
+    let now = deps.clock.now();
+    let is_done = stored.as_ref().is_some_and(|market| market.resolved_at.is_some());
+    let is_known = stored.as_ref().is_some_and(|market| !market.outcomes.is_empty());
+    // The first look at a known market counts as asking: a start must not ask for hundreds at once.
+    let last = *asked.facts.entry(id.clone()).or_insert(if is_known { now } else { Timestamp::EPOCH });
+    if is_done || now.millis_since(last) < FACTS_MS {
+        return Ok(stored);
+    }
+    asked.facts.insert(id.clone(), now);
+    if let Some(market) = deps.polymarket.market(id).await? {
+        deps.db.save_market(&market).await?;
+    }
+    Ok(deps.db.market(id).await?)
+}
+
+fn payouts_are_due(market: &Market, asked: &Asked, now: Timestamp) -> bool {
+    let closed_for = match market.close_time {
+        Some(close) if close <= now => now.millis_since(close),
+        _ if !market.active => PAYOUTS_MS_MAX,
+        _ => return false,
+    };
+    let wait = (closed_for / 10).clamp(PAYOUTS_MS_MIN, PAYOUTS_MS_MAX);
+    asked.payouts.get(&market.id).is_none_or(|last| now.millis_since(*last) >= wait)
+}
+
+/// Asks for the payouts and keeps them. False while there are none.
+async fn resolve(deps: &SettlerDeps, market: &mut Market) -> Result<bool, SettlerError> {
+    let Some(resolution) = deps.polymarket.resolution(&market.id).await? else { return Ok(false) };
+    let (payouts, outcomes) = (resolution.payouts.len(), market.outcomes.len());
+    if payouts != outcomes {
+        return Err(SettlerError::Mismatch { payouts, outcomes });
+    }
+    let resolved_at = resolution.resolved_at.unwrap_or_else(|| deps.clock.now());
+    let assets = market.outcomes.iter().map(|outcome| outcome.asset.clone());
+    let payouts: Vec<_> = assets.zip(resolution.payouts).collect();
+    deps.db.set_payouts(&market.id, &payouts, resolved_at).await?;
+    tracing::info!(market = %market.id, "market resolved");
+    for (outcome, (_, payout)) in market.outcomes.iter_mut().zip(payouts) {
+        outcome.payout = Some(payout);
+    }
+    market.resolved_at = Some(resolved_at);
+    Ok(true)
+}
+
+/// Closes every lot of one portfolio in the market, on the version that was looked at.
+async fn close(deps: &SettlerDeps, portfolio: PortfolioId, market: &Market) -> Result<(), SettlerError> {
+    for _ in 0..TRIES {
+        let held = deps.holdings.send(Holdings { portfolio, market: Some(market.id.clone()) }).await??;
+        let entries = settle(portfolio, market, &held.lots, deps.clock.now())?;
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let made_on = Some((portfolio, held.version));
+        match deps.record.send(RecordEntries { entries, made_on, ..RecordEntries::default() }).await? {
+            Ok(_) => return Ok(()),
+            Err(Refused::Stale) => {}
+            Err(refused) => return Err(refused.into()),
+        }
+    }
+    Err(Refused::Stale.into())
+}
+
+impl Actor for Settler {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.begin(ctx);
+        ctx.run_interval(ROUND, |settler, ctx| settler.begin(ctx));
+    }
+}
+
+impl Supervised for Settler {
+    fn restarting(&mut self, _: &mut Context<Self>) {
+        *self = Self::new(self.deps.clone());
+    }
+}
+
+observable!(Settler);
+
+impl Handler<SettleNow> for Settler {
+    type Result = ();
+
+    fn handle(&mut self, _: SettleNow, ctx: &mut Context<Self>) {
+        self.begin(ctx);
+    }
+}
+
+impl Handler<RoundEnded> for Settler {
+    type Result = ();
+
+    fn handle(&mut self, RoundEnded(round): RoundEnded, ctx: &mut Context<Self>) {
+        let round = match round {
+            Ok(round) => round,
+            Err(panicked) => panic!("a round of settling: {panicked}"),
+        };
+        self.settled += round.settled;
+        self.failures += round.failures;
+        self.asked = Some(round.asked);
+        self.last_round = Some(self.deps.clock.now());
+        if std::mem::take(&mut self.again) {
+            self.begin(ctx);
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Writes down every minute how each portfolio stands, and checkpoints from which a start goes on.
+//!
+//! Takes   its minute, and the jobs of `q_portfolio_apply`: portfolios whose entries want a checkpoint.
+//! Sends   `TakeSnapshots` and `SnapshotsStored` to the ledger writer.
+//! Timer   at each minute, and one for the moment the next job is due.
+//! Truth   `portfolio_snapshot`. A minute is written once, with the checkpoints that belong to it.
+
+use std::time::Duration;
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture, SpawnHandle, Supervised};
+
+use super::{
+    ledger_writer::{Snapshot, SnapshotsStored, TakeSnapshots, checkpoint_key},
+    supervise::{Guard, Observed, Panicked, look_at, observable, spawn_io, start_guarded},
+};
+use crate::{
+    clock::Clock,
+    db::{Db, LedgerWrite, PortfolioSnapshot},
+    domain::{ledger::PortfolioId, units::Timestamp},
+    queue::{self, Queue, in_process::Bell},
+};
+
+const MINUTE_MS: i64 = 60_000;
+const LEASE_MS: i64 = 60_000;
+const CLAIM_MAX: i64 = 100;
+const SWEEP: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_secs(1);
+
+#[derive(Clone)]
+pub struct SnapshotterDeps {
+    pub db: Db,
+    pub clock: Clock,
+    pub bell: Bell,
+    pub take: Recipient<TakeSnapshots>,
+    pub stored: Recipient<SnapshotsStored>,
+}
+
+/// Writes checkpoints of all portfolios now: before a stop, so that the next start is short.
+#[derive(Message, Debug, Clone, Copy)]
+#[rtype(result = "Result<(), String>")]
+pub struct WriteCheckpoints;
+
+pub struct Snapshotter {
+    deps: SnapshotterDeps,
+    applying: bool,
+    next_apply: Option<SpawnHandle>,
+    last_bucket: Option<Timestamp>,
+    checkpoints: u64,
+    failures: u64,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct MinuteWritten(Result<Result<Timestamp, String>, Panicked>);
+
+/// The queue of portfolios that want a checkpoint may have work.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct LookNow;
+
+/// Checkpoints of so many jobs are written; when the next is due.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Applied(Result<Result<(usize, Option<Timestamp>), String>, Panicked>);
+
+impl Snapshotter {
+    pub fn start(deps: SnapshotterDeps, guard: &Guard) -> Addr<Self> {
+        start_guarded(guard, "snapshotter", Self::new(deps))
+    }
+
+    fn new(deps: SnapshotterDeps) -> Self {
+        Self { deps, applying: false, next_apply: None, last_bucket: None, checkpoints: 0, failures: 0 }
+    }
+
+    fn observed(&self) -> Observed {
+        Observed {
+            state: serde_json::json!({
+                "last_bucket": self.last_bucket.map(Timestamp::iso),
+                "checkpoints": self.checkpoints,
+                "failures": self.failures,
+            }),
+            last_activity: self.last_bucket,
+        }
+    }
+
+    fn write_minute(&mut self, ctx: &mut Context<Self>) {
+        let now = self.deps.clock.now();
+        let bucket = Timestamp::from_millis(now.millis().div_euclid(MINUTE_MS) * MINUTE_MS);
+        let until_next = bucket.plus_millis(MINUTE_MS).millis_since(now).max(1).unsigned_abs();
+        ctx.run_later(Duration::from_millis(until_next), |snapshotter, ctx| snapshotter.write_minute(ctx));
+        let deps = self.deps.clone();
+        spawn_io(ctx, async move { write_minute(&deps, bucket).await }, MinuteWritten);
+    }
+
+    fn apply(&mut self, ctx: &mut Context<Self>) {
+        if !std::mem::replace(&mut self.applying, true) {
+            let deps = self.deps.clone();
+            spawn_io(ctx, async move { apply(&deps).await }, Applied);
+        }
+    }
+
+    fn apply_in(&mut self, wait: Duration, ctx: &mut Context<Self>) {
+        if let Some(timer) = self.next_apply.take() {
+            ctx.cancel_future(timer);
+        }
+        self.next_apply = Some(ctx.run_later(wait, |snapshotter, ctx| snapshotter.apply(ctx)));
+    }
+}
+
+async fn write_minute(deps: &SnapshotterDeps, bucket: Timestamp) -> Result<Timestamp, String> {
+    let snapshots = take(deps, TakeSnapshots { portfolios: None, bucket: Some(bucket) }).await?;
+    let rows: Vec<_> = snapshots.iter().map(|snapshot| row(snapshot, bucket)).collect();
+    let checkpoints: Vec<_> = snapshots.iter().map(checkpoint).collect::<Result<_, _>>()?;
+    let stored = deps.db.insert_snapshots(&rows, &checkpoints, deps.clock.now()).await;
+    stored.map_err(|error| error.to_string())?;
+    let equities = rows.iter().map(|row| (row.portfolio, row.equity)).collect();
+    deps.stored.do_send(SnapshotsStored { bucket, equities });
+    Ok(bucket)
+}
+
+/// Writes the checkpoints of the portfolios whose jobs are due, each with the end of its job.
+async fn apply(deps: &SnapshotterDeps) -> Result<(usize, Option<Timestamp>), String> {
+    let (db, now) = (&deps.db, deps.clock.now());
+    let claimed = queue::claim(db, Queue::PortfolioApply, None, now, LEASE_MS, CLAIM_MAX).await;
+    let jobs = claimed.map_err(|error| error.to_string())?;
+    if !jobs.is_empty() {
+        let portfolios: Vec<PortfolioId> = jobs.iter().filter_map(|job| job.portfolio().ok()).collect();
+        let snapshots = take(deps, TakeSnapshots { portfolios: Some(portfolios), bucket: None }).await?;
+        let checkpoints: Vec<_> = snapshots.iter().map(checkpoint).collect::<Result<_, _>>()?;
+        let mut writes = vec![LedgerWrite { checkpoints, ..LedgerWrite::default() }];
+        let finish = |job: &queue::Job| LedgerWrite { finishes: vec![job.fence()], ..LedgerWrite::default() };
+        writes.extend(jobs.iter().map(finish));
+        db.commit(&writes, deps.clock.now()).await.map_err(|error| error.to_string())?;
+    }
+    let next_due = queue::next_due(db, Queue::PortfolioApply, None).await.map_err(|error| error.to_string())?;
+    Ok((jobs.len(), next_due))
+}
+
+async fn take(deps: &SnapshotterDeps, wanted: TakeSnapshots) -> Result<Vec<Snapshot>, String> {
+    let taken = deps.take.send(wanted).await.map_err(|error| error.to_string())?;
+    taken.map_err(|refused| refused.to_string())
+}
+
+fn row(snapshot: &Snapshot, bucket_time: Timestamp) -> PortfolioSnapshot {
+    let figures = snapshot.figures;
+    PortfolioSnapshot {
+        portfolio: snapshot.portfolio,
+        bucket_time,
+        equity: figures.equity,
+        cash: figures.cash,
+        exposure: figures.exposure,
+        unrealized_pnl: figures.unrealized,
+        realized_pnl: figures.realized,
+    }
+}
+
+fn checkpoint(snapshot: &Snapshot) -> Result<(String, String), String> {
+    let text = serde_json::to_string(&snapshot.checkpoint).map_err(|error| error.to_string())?;
+    Ok((checkpoint_key(snapshot.portfolio), text))
+}
+
+impl Actor for Snapshotter {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.write_minute(ctx);
+        self.apply(ctx);
+        look_at(ctx, &self.deps.bell, Queue::PortfolioApply, SWEEP, || LookNow);
+    }
+}
+
+impl Supervised for Snapshotter {
+    fn restarting(&mut self, _: &mut Context<Self>) {
+        *self = Self::new(self.deps.clone());
+    }
+}
+
+observable!(Snapshotter);
+
+impl Handler<WriteCheckpoints> for Snapshotter {
+    type Result = ResponseFuture<Result<(), String>>;
+
+    fn handle(&mut self, _: WriteCheckpoints, _: &mut Context<Self>) -> Self::Result {
+        let deps = self.deps.clone();
+        Box::pin(async move {
+            let snapshots = take(&deps, TakeSnapshots { portfolios: None, bucket: None }).await?;
+            let checkpoints: Vec<_> = snapshots.iter().map(checkpoint).collect::<Result<_, _>>()?;
+            let stored = deps.db.insert_snapshots(&[], &checkpoints, deps.clock.now()).await;
+            stored.map_err(|error| error.to_string())
+        })
+    }
+}
+
+impl Handler<MinuteWritten> for Snapshotter {
+    type Result = ();
+
+    fn handle(&mut self, MinuteWritten(written): MinuteWritten, _: &mut Context<Self>) {
+        match written {
+            Ok(Ok(bucket)) => self.last_bucket = Some(bucket),
+            Ok(Err(error)) => {
+                tracing::error!(error, "this minute has no snapshot");
+                self.failures += 1;
+            }
+            Err(panicked) => panic!("writing snapshots: {panicked}"),
+        }
+    }
+}
+
+impl Handler<LookNow> for Snapshotter {
+    type Result = ();
+
+    fn handle(&mut self, _: LookNow, ctx: &mut Context<Self>) {
+        // A ring says that an entry was written; its job is due a few seconds later, and a timer may be set already.
+        if self.next_apply.is_none() {
+            self.apply(ctx);
+        }
+    }
+}
+
+impl Handler<Applied> for Snapshotter {
+    type Result = ();
+
+    fn handle(&mut self, Applied(applied): Applied, ctx: &mut Context<Self>) {
+        self.applying = false;
+        self.next_apply = None;
+        match applied {
+            Ok(Ok((n, next_due))) => {
+                self.checkpoints += n as u64;
+                if let Some(due) = next_due {
+                    let wait = due.millis_since(self.deps.clock.now()).max(1).unsigned_abs();
+                    self.apply_in(Duration::from_millis(wait), ctx);
+                }
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(error, "checkpoints could not be written");
+                self.failures += 1;
+                self.apply_in(AGAIN, ctx);
+            }
+            Err(panicked) => panic!("writing checkpoints: {panicked}"),
+        }
+    }
+}
