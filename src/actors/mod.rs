@@ -1,6 +1,7 @@
 //! The shell: each actor owns one trade, loads its truth on start and says facts to recipients it does not know.
 
 pub mod book_fetcher;
+pub mod chain_watcher;
 pub mod executor;
 pub mod global_executor;
 pub mod grouper;
@@ -8,6 +9,7 @@ pub mod ledger_writer;
 pub mod live_hub;
 pub mod poller;
 pub mod price_refresher;
+pub mod reconciler;
 pub mod root;
 pub mod settler;
 pub mod snapshotter;

@@ -17,6 +17,8 @@ pub enum ChainError {
     Broken(String),
     #[error("the node closed the connection")]
     Closed,
+    #[error("nobody listens any more")]
+    Unwanted,
     #[error("no block for `{0}` s")]
     Silent(u64),
     #[error("the node refused request `{request}`: {message}")]

@@ -23,7 +23,7 @@ const MESSAGE_MAX: usize = 4 << 20;
 
 /// Connects, subscribes and tells `say` every piece of news, until the connection ends; returns why.
 ///
-/// A change of `wallets` changes the subscription on the same socket.
+/// A change of `wallets` changes the subscription on the same socket; when their sender is gone, it ends.
 pub async fn converse(
     url: &str,
     mut feed: Feed,
@@ -39,7 +39,7 @@ pub async fn converse(
     };
     let mut partial = Partial::default();
     let mut silent_at = Instant::now() + SILENCE;
-    let subscribed_by = Instant::now() + SUBSCRIBE;
+    let mut subscribed_by = Instant::now() + SUBSCRIBE;
     let mut send = feed.open(wallets.borrow_and_update().clone());
     loop {
         for text in send.drain(..) {
@@ -50,7 +50,11 @@ pub async fn converse(
         let deadline = if feed.is_complete() { silent_at } else { silent_at.min(subscribed_by) };
         let frame = tokio::select! {
             frame = socket.next() => frame,
-            Ok(()) = wallets.changed() => {
+            changed = wallets.changed() => {
+                if changed.is_err() {
+                    return ChainError::Unwanted;
+                }
+                subscribed_by = Instant::now() + SUBSCRIBE;
                 send.extend(feed.watch(wallets.borrow_and_update().clone()));
                 continue;
             }

@@ -1,0 +1,80 @@
+//! What a q_reconcile job asks for.
+
+use serde::{Deserialize, Serialize};
+
+use super::Sought;
+use crate::{
+    domain::{ids::FollowedUserId, units::Timestamp},
+    queue::{NewJob, Queue},
+};
+
+/// The first wait for the API to show what the chain has shown; it doubles each time.
+const FIRST_WAIT_MS: i64 = 2_000;
+/// Asked at once, and again after 2, 4, 8 and 16 seconds.
+const ASKS: i32 = 5;
+
+/// The payload of a q_reconcile job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ReconcileJob {
+    /// The chain has shown this transaction: ask until the API shows it too.
+    Transaction { tx_hash: String, seen: Timestamp },
+    /// Read this span once more.
+    Window { start: Timestamp, end: Timestamp },
+}
+
+impl ReconcileJob {
+    pub fn parse(payload: &str) -> Result<Self, String> {
+        serde_json::from_str(payload).map_err(|error| error.to_string())
+    }
+
+    /// The job, due at once.
+    pub fn for_user(&self, user: FollowedUserId, now: Timestamp) -> NewJob {
+        let key = match self {
+            Self::Transaction { tx_hash, .. } => format!("{user}:{tx_hash}"),
+            Self::Window { start, end } => format!("{user}:{start}:{end}"),
+        };
+        let payload = serde_json::json!(self).to_string();
+        NewJob { queue: Queue::Reconcile, key, followed_user: Some(user), payload, due: now }
+    }
+}
+
+/// How long to wait after the job was asked for the `attempts`th time; `None` when that was the last.
+pub(super) fn next_ask_ms(attempts: i32) -> Option<i64> {
+    let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(0);
+    (attempts < ASKS).then(|| FIRST_WAIT_MS.saturating_mul(1 << doublings))
+}
+
+/// Each transaction once.
+pub(super) fn transactions(sought: &[Sought]) -> Vec<String> {
+    let mut hashes: Vec<String> = sought.iter().map(|(_, tx_hash, _)| tx_hash.clone()).collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    hashes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_is_asked_for_at_once_and_after_2_4_8_and_16_seconds() {
+        let waits: Vec<_> = (1..7).map(next_ask_ms).collect();
+        assert_eq!(waits, [Some(2_000), Some(4_000), Some(8_000), Some(16_000), None, None]);
+    }
+
+    #[test]
+    fn a_job_reads_back_as_it_was_written_and_nonsense_is_an_error() {
+        let seen = Timestamp::from_millis(1_790_000_000_123);
+        for job in [
+            ReconcileJob::Transaction { tx_hash: "0xab".to_owned(), seen },
+            ReconcileJob::Window { start: seen, end: seen.plus_millis(5) },
+        ] {
+            let new = job.for_user(FollowedUserId(7), seen);
+            assert_eq!(ReconcileJob::parse(&new.payload), Ok(job));
+            assert_eq!((new.queue, new.due), (Queue::Reconcile, seen));
+        }
+        assert!(ReconcileJob::parse("{}").is_err());
+        assert!(ReconcileJob::parse(r#"{"kind":"window","start":1}"#).is_err());
+    }
+}
