@@ -13,7 +13,7 @@ const LEVELS_USUAL: usize = 64;
 
 /// The parts of a book in its usual shape; `None` for every other text, broken ones included.
 pub(super) fn quick(text: &str) -> Option<BookParts<'_>> {
-    let mut scan = Scan { text, bytes: text.as_bytes(), at: 0 };
+    let mut scan = Scan { text, rest: text.as_bytes() };
     let mut parts = BookParts::default();
     let mut seen = Seen::default();
     scan.token(b'{')?;
@@ -45,7 +45,7 @@ pub(super) fn quick(text: &str) -> Option<BookParts<'_>> {
         }
     }
     scan.spaces();
-    (scan.at == scan.bytes.len() && seen.bids && seen.asks).then_some(parts)
+    (scan.rest.is_empty() && seen.bids && seen.asks).then_some(parts)
 }
 
 #[derive(Default)]
@@ -65,22 +65,22 @@ fn once<'a>(place: &mut Cow<'a, str>, text: &'a str) -> Option<()> {
 
 struct Scan<'a> {
     text: &'a str,
-    bytes: &'a [u8],
-    at: usize,
+    /// What of the text's bytes is still to be read.
+    rest: &'a [u8],
 }
 
 impl<'a> Scan<'a> {
     fn spaces(&mut self) {
-        while matches!(self.bytes.get(self.at), Some(b' ' | b'\n' | b'\r' | b'\t')) {
-            self.at += 1;
+        while let [b' ' | b'\n' | b'\r' | b'\t', rest @ ..] = self.rest {
+            self.rest = rest;
         }
     }
 
     /// The next byte that is no space.
     fn next(&mut self) -> Option<u8> {
         self.spaces();
-        let byte = *self.bytes.get(self.at)?;
-        self.at += 1;
+        let (&byte, rest) = self.rest.split_first()?;
+        self.rest = rest;
         Some(byte)
     }
 
@@ -91,42 +91,40 @@ impl<'a> Scan<'a> {
     /// A string without escapes and control characters.
     fn string(&mut self) -> Option<&'a str> {
         self.token(b'"')?;
-        let start = self.at;
-        loop {
-            match *self.bytes.get(self.at)? {
-                b'"' => break,
-                b'\\' | 0..=0x1f => return None,
-                _ => self.at += 1,
-            }
-        }
-        let string = self.text.get(start..self.at)?;
-        self.at += 1;
-        Some(string)
+        let length = plain_length(self.rest)?;
+        let start = self.text.len() - self.rest.len();
+        self.rest = self.rest.get(length + 1..)?;
+        self.text.get(start..start + length)
     }
 
     /// A string or one of the three words; numbers have too many wrong spellings to judge here.
     fn skip_plain_value(&mut self) -> Option<()> {
         self.spaces();
-        if self.bytes.get(self.at) == Some(&b'"') {
+        if self.rest.first() == Some(&b'"') {
             return self.string().map(|_| ());
         }
-        let rest = self.bytes.get(self.at..)?;
-        let word = [b"true".as_slice(), b"false", b"null"].into_iter().find(|word| rest.starts_with(word))?;
-        self.at += word.len();
+        let words = [b"true".as_slice(), b"false", b"null"];
+        self.rest = words.into_iter().find_map(|word| self.rest.strip_prefix(word))?;
         Some(())
     }
 
     fn levels(&mut self) -> Option<WireLevels> {
         self.token(b'[')?;
         self.spaces();
-        let mut levels = WireLevels::new();
-        if self.bytes.get(self.at) == Some(&b']') {
-            self.at += 1;
-            return Some(levels);
+        if let [b']', rest @ ..] = self.rest {
+            self.rest = rest;
+            return Some(WireLevels::new());
         }
-        levels.reserve(LEVELS_USUAL);
+        let mut levels = WireLevels::with_capacity(LEVELS_USUAL);
         loop {
-            levels.push(self.level()?);
+            let (price, size) = match compact_level(self.rest) {
+                Some((price, size, rest)) => {
+                    self.rest = rest;
+                    (price, size)
+                }
+                None => self.spaced_level()?,
+            };
+            levels.push((PriceMicros::new(price).ok()?, ShareMicros(size)));
             match self.next()? {
                 b',' => {}
                 b']' => return Some(levels),
@@ -135,69 +133,116 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn level(&mut self) -> Option<(PriceMicros, ShareMicros)> {
-        self.word(br#"{"price":""#, b"{", b"price")?;
-        let price = PriceMicros::new(self.micros()?).ok()?;
-        self.word(br#","size":""#, b",", b"size")?;
-        let shares = ShareMicros(self.micros()?);
+    /// A level with spaces between its parts.
+    fn spaced_level(&mut self) -> Option<(i64, i64)> {
+        self.token(b'{')?;
+        let price = self.spaced_figure("price")?;
+        self.token(b',')?;
+        let size = self.spaced_figure("size")?;
         self.token(b'}')?;
-        Some((price, shares))
+        Some((price, size))
     }
 
-    /// Passes over `before`, the key and the opening quote of its value: in one comparison when written without
-    /// spaces, as the CLOB does, else token by token.
-    fn word(&mut self, compact: &[u8], before: &[u8; 1], key: &[u8]) -> Option<()> {
-        if self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(compact)) {
-            self.at += compact.len();
-            return Some(());
-        }
-        self.token(before[0])?;
-        if self.string()?.as_bytes() != key {
+    fn spaced_figure(&mut self, key: &str) -> Option<i64> {
+        if self.string()? != key {
             return None;
         }
         self.token(b':')?;
-        self.token(b'"')
-    }
-
-    /// Digits up to the closing quote, with at most six decimals, as millionths.
-    fn micros(&mut self) -> Option<i64> {
-        const WHOLE_DIGITS_MAX: usize = 12;
-        const SCALES: [i64; 7] = [1_000_000, 100_000, 10_000, 1_000, 100, 10, 1];
-        let start = self.at;
-        let whole = self.digits();
-        let n_whole = self.at - start;
-        if n_whole == 0 || n_whole > WHOLE_DIGITS_MAX {
-            return None;
-        }
-        let micros = match *self.bytes.get(self.at)? {
-            b'"' => whole * 1_000_000,
-            b'.' => {
-                self.at += 1;
-                let point = self.at;
-                let fraction = self.digits();
-                let n_fraction = self.at - point;
-                if n_fraction == 0 || self.bytes.get(self.at) != Some(&b'"') {
-                    return None;
-                }
-                whole * 1_000_000 + fraction * SCALES.get(n_fraction)?
-            }
-            _ => return None,
-        };
-        self.at += 1;
+        self.token(b'"')?;
+        let (micros, rest) = figure(self.rest)?;
+        self.rest = rest;
         Some(micros)
     }
+}
 
-    /// The number that the digits from here on make; wrong, but harmless, where there are more than eighteen.
-    fn digits(&mut self) -> i64 {
-        let mut value: i64 = 0;
-        while let Some(byte) = self.bytes.get(self.at) {
-            let digit = byte.wrapping_sub(b'0');
-            if digit > 9 {
-                break;
-            }
-            value = value.wrapping_mul(10).wrapping_add(i64::from(digit));
-            self.at += 1;
+/// A level written without spaces, as the CLOB writes it, and what follows it.
+#[inline]
+fn compact_level(rest: &[u8]) -> Option<(i64, i64, &[u8])> {
+    let (price, rest) = figure(rest.strip_prefix(br#"{"price":""#)?)?;
+    let (size, rest) = figure(rest.strip_prefix(br#","size":""#)?)?;
+    Some((price, size, rest.strip_prefix(b"}")?))
+}
+
+/// Digits up to a closing quote, with at most six decimals, as millionths; and what follows the quote.
+#[inline]
+fn figure(rest: &[u8]) -> Option<(i64, &[u8])> {
+    const WHOLE_DIGITS_MAX: usize = 12;
+    const SCALES: [i64; 7] = [1_000_000, 100_000, 10_000, 1_000, 100, 10, 1];
+    let (whole, n_whole) = digits(0, rest);
+    if n_whole == 0 || n_whole > WHOLE_DIGITS_MAX {
+        return None;
+    }
+    match rest.get(n_whole..)? {
+        [b'"', rest @ ..] => Some((whole * 1_000_000, rest)),
+        [b'.', fraction @ ..] => {
+            let (all, n_fraction) = digits(whole, fraction);
+            let scale = *SCALES.get(n_fraction)?;
+            let after = fraction.get(n_fraction..)?.strip_prefix(b"\"")?;
+            (n_fraction > 0).then_some((all * scale, after))
         }
-        value
+        _ => None,
+    }
+}
+
+/// `value` with the leading digits of `rest` written behind it, and how many they are. Wrong, and thrown away by the
+/// caller, where they are too many.
+#[inline]
+fn digits(mut value: i64, rest: &[u8]) -> (i64, usize) {
+    for (n, byte) in rest.iter().enumerate() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return (value, n);
+        }
+        value = value.wrapping_mul(10).wrapping_add(i64::from(digit));
+    }
+    (value, rest.len())
+}
+
+/// How far the closing quote is; `None` when an escape or a control character comes first.
+///
+/// Ids and hashes make up half of a short book, so they are passed over eight bytes at a time.
+fn plain_length(rest: &[u8]) -> Option<usize> {
+    let (words, _) = rest.as_chunks::<8>();
+    let whole_words = words.iter().take_while(|word| is_plain(u64::from_le_bytes(**word))).count();
+    let passed = whole_words * 8;
+    let left = rest.get(passed..)?;
+    let special = left.iter().position(|&byte| byte < b' ' || byte == b'"' || byte == b'\\')?;
+    (left.get(special) == Some(&b'"')).then_some(passed + special)
+}
+
+/// Whether none of eight bytes is a quote, a backslash or a control character.
+fn is_plain(word: u64) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    // A byte below `limit` borrows into its high bit, unless that was set; a byte above a borrowing one may do so
+    // wrongly, which only costs a closer look.
+    let below = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word & HIGHS;
+    let equal = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    (below(word, b' ') | equal(b'"') | equal(b'\\')) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::polymarket::number::plain_micros;
+
+    proptest! {
+        #[test]
+        fn a_figure_is_read_as_the_careful_reader_reads_it(text in "[0-9.\"]{0,16}") {
+            let end = text.find('"');
+            let careful = end.and_then(|end| Some((plain_micros(&text.as_bytes()[..end])?, &text.as_bytes()[end + 1..])));
+            if let Some(quick) = figure(text.as_bytes()) {
+                prop_assert_eq!(Some(quick), careful);
+            }
+        }
+
+        #[test]
+        fn a_plain_string_ends_at_its_quote(text in "[a-z\"\\\\\n\u{e9}]{0,24}") {
+            let special = text.find(['"', '\\', '\n']);
+            let expected = special.filter(|&at| text.as_bytes()[at] == b'"');
+            prop_assert_eq!(plain_length(text.as_bytes()), expected);
+        }
     }
 }

@@ -9,10 +9,12 @@ use crate::domain::ids::{MarketId, Wallet};
 use crate::domain::units::Timestamp;
 use crate::polymarket::activity::parse_page;
 use crate::polymarket::book_text::parse_book;
+use crate::polymarket::books::parse_midpoints;
 use crate::polymarket::gamma::{GammaMarket, parse_market, parse_markets};
 use crate::polymarket::positions::parse_positions;
 use crate::polymarket::profiles::{ProfileMatch, parse_profile, parse_search};
 use crate::polymarket::resolutions::parse_resolutions;
+use crate::polymarket::status::parse_status;
 use crate::polymarket::{Window, WireRow};
 
 pub fn fixture(file: &str) -> String {
@@ -100,6 +102,15 @@ fn the_pages_of_v2_are_read_with_their_cursors() {
     let sizes: Vec<i64> = positions.positions.iter().map(|position| position.shares.0).collect();
     assert_eq!(sizes, [28_090_000, 35_440_000]);
     assert!(positions.next_cursor.is_some());
+}
+
+#[test]
+fn the_status_and_the_small_answers_are_read() {
+    assert_eq!(parse_status(&fixture("data_v2/status.json")), Ok(4));
+    let small: serde_json::Value = serde_json::from_str(&fixture("clob/small_endpoints_2026_09.json")).unwrap();
+    let midpoint = &small["GET /midpoint"]["mid"];
+    let midpoints = parse_midpoints(&format!(r#"{{"1":{midpoint}}}"#)).unwrap();
+    assert_eq!(midpoints.values().next().unwrap().micros(), 505_000);
 }
 
 #[test]
