@@ -136,7 +136,86 @@ text_enum!(CheckName {
     SetsApplicable => "SETS_APPLICABLE",
 });
 
+/// The checks made so far on the way to a decision, and the codes of those that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checks {
+    list: Vec<Check>,
+    failed: Option<SkipReasons>,
+}
+
+/// Reason codes in the order of the spec's steps, each once, never none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SkipReasons {
+    first: ReasonCode,
+    rest: Vec<ReasonCode>,
+}
+
+/// A BUY in the shared bankroll has the most checks; room for them all at once.
+const CHECKS_MOST: usize = 20;
+
+impl Checks {
+    pub fn new() -> Self {
+        Self { list: Vec::with_capacity(CHECKS_MOST), failed: None }
+    }
+
+    #[inline]
+    pub fn add(&mut self, check: Check) {
+        self.list.push(check);
+        if check.failed() {
+            self.note(check.code);
+        }
+    }
+
+    pub fn any_failed(&self) -> bool {
+        self.failed.is_some()
+    }
+
+    /// In the order they were made.
+    pub fn list(&self) -> &[Check] {
+        &self.list
+    }
+
+    pub fn into_list(self) -> Vec<Check> {
+        self.list
+    }
+
+    /// The failed codes, for the decision that ends here.
+    pub fn take_failed(&mut self) -> Option<SkipReasons> {
+        self.failed.take()
+    }
+
+    #[cold]
+    fn note(&mut self, code: ReasonCode) {
+        match &mut self.failed {
+            None => self.failed = Some(SkipReasons::only(code)),
+            Some(reasons) if reasons.contains(code) => {}
+            Some(reasons) => reasons.rest.push(code),
+        }
+    }
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl SkipReasons {
+    pub fn only(code: ReasonCode) -> Self {
+        Self { first: code, rest: Vec::new() }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = ReasonCode> {
+        std::iter::once(self.first).chain(self.rest.iter().copied())
+    }
+
+    pub fn contains(&self, code: ReasonCode) -> bool {
+        self.iter().any(|reason| reason == code)
+    }
+}
+
 impl CheckName {
+    #[inline]
     pub const fn unit(self) -> CheckUnit {
         match self {
             Self::EngineEnabled | Self::UserEnabled | Self::MarketAllowed | Self::MarketOpen | Self::BookAvailable => {
@@ -160,21 +239,25 @@ impl CheckName {
 
 impl Check {
     /// Passes when `is` holds, shown as 1 against a wanted 1.
+    #[inline]
     pub fn flag(name: CheckName, is: bool, code: ReasonCode) -> Self {
         Self::new(name, i64::from(is), 1, is, code)
     }
 
     /// Passes up to and with the limit.
+    #[inline]
     pub fn at_most(name: CheckName, value: i64, limit: i64, code: ReasonCode) -> Self {
         Self::new(name, value, limit, value <= limit, code)
     }
 
     /// Passes from the limit on.
+    #[inline]
     pub fn at_least(name: CheckName, value: i64, limit: i64, code: ReasonCode) -> Self {
         Self::new(name, value, limit, value >= limit, code)
     }
 
     /// Passes below the limit only.
+    #[inline]
     pub fn below(name: CheckName, value: i64, limit: i64, code: ReasonCode) -> Self {
         Self::new(name, value, limit, value < limit, code)
     }
@@ -188,6 +271,7 @@ impl Check {
         self.verdict == Verdict::Fail
     }
 
+    #[inline]
     fn new(name: CheckName, value: i64, limit: i64, passes: bool, code: ReasonCode) -> Self {
         let verdict = if passes { Verdict::Pass } else { Verdict::Fail };
         Self { name, unit: name.unit(), value: Some(value), limit: Some(limit), verdict, code }

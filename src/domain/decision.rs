@@ -21,9 +21,10 @@ use super::portfolio_view::PortfolioView;
 use super::sizing::{sets_to_copy, shares_to_sell, target_size};
 use super::units::{Bps, ShareMicros, Timestamp, UnitError, UsdcMicros};
 
-pub use super::check::{Check, CheckName, CheckUnit, ReasonCode, Verdict};
-pub use outcome::{ApprovedCopy, Decision, DecisionKind, Explanation, SkipReasons, SkippedCopy};
-use outcome::{CopiedAction, Findings};
+use super::check::Checks;
+pub use super::check::{Check, CheckName, CheckUnit, ReasonCode, SkipReasons, Verdict};
+pub use outcome::{ApprovedCopy, Decision, DecisionKind, Explanation, SkippedCopy};
+use outcome::{CopiedAction, Ending, Findings};
 
 /// Everything a decision depends on, but the book.
 #[derive(Debug, Clone, Copy)]
@@ -42,9 +43,10 @@ pub struct Situation<'a> {
 /// # Errors
 /// `UnitError` when a sum does not fit.
 pub fn precheck(situation: &Situation) -> Result<Option<Decision>, UnitError> {
-    Ok(match begin(situation)? {
-        Beginning::Decided(decision) => Some(decision),
-        Beginning::Trade(..) => None,
+    let mut findings = Findings::new(situation);
+    Ok(match begin(situation, &mut findings)? {
+        Beginning::Ended(ending) => Some(findings.concluded(ending)),
+        Beginning::Trade(_) => None,
     })
 }
 
@@ -53,45 +55,46 @@ pub fn precheck(situation: &Situation) -> Result<Option<Decision>, UnitError> {
 /// # Errors
 /// `UnitError` when a sum does not fit, and for a trade without a reference price, which has no shares.
 pub fn decide(situation: &Situation, book: Option<&OrderBook>) -> Result<Decision, UnitError> {
-    match begin(situation)? {
-        Beginning::Decided(decision) => Ok(decision),
-        Beginning::Trade(side, findings) => decide_trade(situation, side, findings, book),
-    }
+    let mut findings = Findings::new(situation);
+    let ending = match begin(situation, &mut findings)? {
+        Beginning::Ended(ending) => ending,
+        Beginning::Trade(side) => decide_trade(situation, side, book, &mut findings)?,
+    };
+    Ok(findings.concluded(ending))
 }
 
 enum Beginning {
-    Decided(Decision),
-    Trade(Side, Findings),
+    Ended(Ending),
+    Trade(Side),
 }
 
 /// Step 1, and the groups that need no book.
-fn begin(situation: &Situation) -> Result<Beginning, UnitError> {
-    let mut findings = Findings::new(situation);
+fn begin(situation: &Situation, findings: &mut Findings) -> Result<Beginning, UnitError> {
     // What moved in a CONVERSION is not in its row, so no switch could make it copyable: one code says it all.
     if situation.group.action == GroupAction::Conversion {
         findings.applied_sets(ShareMicros::ZERO, Bps::default());
-        return Ok(Beginning::Decided(findings.skipped_because(ReasonCode::MergeSplitNotApplicable)));
+        return Ok(Beginning::Ended(Ending::Skip(ReasonCode::MergeSplitNotApplicable)));
     }
-    switches(situation, &mut findings);
-    if let Some(reasons) = findings.reasons() {
-        return Ok(Beginning::Decided(findings.skipped(reasons)));
+    switches(situation, &mut findings.checks);
+    if findings.checks.any_failed() {
+        // The failed switches are the reasons; the code here only stands for them.
+        return Ok(Beginning::Ended(Ending::Skip(ReasonCode::EnginePaused)));
     }
     Ok(match situation.group.action {
-        GroupAction::Trade { side, .. } => Beginning::Trade(side, findings),
-        GroupAction::Split => Beginning::Decided(decide_split(situation, findings)?),
-        GroupAction::Merge | GroupAction::Conversion => Beginning::Decided(decide_merge(situation, findings)?),
+        GroupAction::Trade { side, .. } => Beginning::Trade(side),
+        GroupAction::Split => Beginning::Ended(decide_split(situation, findings)?),
+        GroupAction::Merge | GroupAction::Conversion => Beginning::Ended(decide_merge(situation, findings)?),
     })
 }
 
 /// Step 1. Any failure here ends the decision: no book is fetched, no other check listed.
-fn switches(situation: &Situation, findings: &mut Findings) {
+fn switches(situation: &Situation, checks: &mut Checks) {
     let Situation { group, market, config, .. } = situation;
-    let engine = config.system.copy_engine_enabled;
-    findings.add(Check::flag(CheckName::EngineEnabled, engine, ReasonCode::EnginePaused));
-    findings.add(Check::flag(CheckName::UserEnabled, situation.user_enabled, ReasonCode::UserDisabled));
+    checks.add(Check::flag(CheckName::EngineEnabled, config.system.copy_engine_enabled, ReasonCode::EnginePaused));
+    checks.add(Check::flag(CheckName::UserEnabled, situation.user_enabled, ReasonCode::UserDisabled));
     if opens(&group.action) {
-        findings.add(Check::flag(CheckName::MarketAllowed, !market.blacklisted, ReasonCode::MarketBlacklisted));
-        findings.add(guardrail::signal_age(group, &config.guardrails));
+        checks.add(Check::flag(CheckName::MarketAllowed, !market.blacklisted, ReasonCode::MarketBlacklisted));
+        checks.add(guardrail::signal_age(group, &config.guardrails));
     }
 }
 
@@ -104,9 +107,9 @@ fn opens(action: &GroupAction) -> bool {
 fn decide_trade(
     situation: &Situation,
     side: Side,
-    mut findings: Findings,
     book: Option<&OrderBook>,
-) -> Result<Decision, UnitError> {
+    findings: &mut Findings,
+) -> Result<Ending, UnitError> {
     let Situation { group, market, portfolio, config, .. } = *situation;
     let guardrails = &config.guardrails;
     let reference = group.reference_price.ok_or(UnitError::NoShares)?;
@@ -116,7 +119,7 @@ fn decide_trade(
     let shares = shares_to_sell(size.target, portfolio.held, reference);
     findings.sized(size);
     match side {
-        Side::Buy => findings.add(Check::at_least(
+        Side::Buy => findings.checks.add(Check::at_least(
             CheckName::TargetAboveMinimum,
             size.cap.0,
             config.sizing.min_trade_notional.0,
@@ -125,36 +128,37 @@ fn decide_trade(
         Side::Sell => {
             findings.target_shares = Some(shares);
             let code = ReasonCode::NotEnoughPositionToSell;
-            findings.add(Check::at_least(CheckName::PositionHeld, portfolio.held.0, 1, code));
+            findings.checks.add(Check::at_least(CheckName::PositionHeld, portfolio.held.0, 1, code));
         }
     }
 
     // 3. Opens only: time and losses.
     if side == Side::Buy {
-        may_open(situation, &mut findings)?;
+        may_open(situation, &mut findings.checks)?;
     }
 
     // 4. Book. A missing one ends the decision.
-    findings.add(Check::flag(CheckName::BookAvailable, book.is_some(), ReasonCode::BookUnavailable));
-    let Some(book) = book else { return Ok(findings.skipped_because(ReasonCode::BookUnavailable)) };
+    findings.checks.add(Check::flag(CheckName::BookAvailable, book.is_some(), ReasonCode::BookUnavailable));
+    let Some(book) = book else { return Ok(Ending::Skip(ReasonCode::BookUnavailable)) };
     let quote = quote(book, side, reference, guardrails);
     findings.quote = Some(quote);
-    findings.add_all(book_prices(book, side, &quote, guardrails));
+    book_prices(book, side, &quote, guardrails, &mut findings.checks);
 
     // 5. and 6. Depth and walk, unless there is nothing to sell.
     if side == Side::Sell && portfolio.held <= ShareMicros::ZERO {
-        return Ok(findings.skipped_because(ReasonCode::NotEnoughPositionToSell));
+        return Ok(Ending::Skip(ReasonCode::NotEnoughPositionToSell));
     }
     let wanted = match side {
         Side::Buy => size.target,
         Side::Sell => reference.cost_of(shares)?,
     };
-    findings.add(guardrail::depth(depth_within(book, side, quote.limit)?, wanted, guardrails)?);
+    findings.checks.add(guardrail::depth(depth_within(book, side, quote.limit)?, wanted, guardrails)?);
     let walk = match side {
         Side::Buy => walk_buy(book, size.target, quote.limit)?,
         Side::Sell => walk_sell(book, shares, quote.limit)?,
     };
-    findings.add(Check::at_least(CheckName::Liquidity, walk.shares.0, 1, ReasonCode::NoLiquidityWithinBounds));
+    let code = ReasonCode::NoLiquidityWithinBounds;
+    findings.checks.add(Check::at_least(CheckName::Liquidity, walk.shares.0, 1, code));
     findings.ratio = match side {
         Side::Buy => walk.spent_of(size.target)?,
         Side::Sell => walk.sold_of(shares)?,
@@ -170,34 +174,33 @@ fn decide_trade(
     // 7. Opens only: risk caps and cash.
     if side == Side::Buy {
         let cost = walk.notional.plus(findings.fee)?;
-        findings.add_all(risk_caps(portfolio, cost, guardrails)?.into_iter().flatten());
+        risk_caps(portfolio, cost, guardrails, &mut findings.checks)?;
     }
-    Ok(findings.concluded(CopiedAction::Trade(walk)))
+    Ok(Ending::Copy(CopiedAction::Trade(walk)))
 }
 
 /// Step 3.
-fn may_open(situation: &Situation, findings: &mut Findings) -> Result<(), UnitError> {
+fn may_open(situation: &Situation, checks: &mut Checks) -> Result<(), UnitError> {
     let guardrails = &situation.config.guardrails;
-    findings.add_all(time_to_close(situation.market, guardrails, situation.now));
-    findings.add_all(breakers(situation.portfolio, guardrails)?);
-    Ok(())
+    time_to_close(situation.market, guardrails, situation.now, checks);
+    breakers(situation.portfolio, guardrails, checks)
 }
 
 /// A SPLIT passes the opens' checks like a BUY of as many USDC as sets.
-fn decide_split(situation: &Situation, mut findings: Findings) -> Result<Decision, UnitError> {
+fn decide_split(situation: &Situation, findings: &mut Findings) -> Result<Ending, UnitError> {
     let Situation { group, market, portfolio, config, .. } = *situation;
     let sets = sets_to_copy(group.shares, &config.sizing)?;
     findings.targeted_sets(sets);
-    may_open(situation, &mut findings)?;
-    findings.add_all(risk_caps(portfolio, UsdcMicros(sets.0), &config.guardrails)?.into_iter().flatten());
+    may_open(situation, &mut findings.checks)?;
+    risk_caps(portfolio, UsdcMicros(sets.0), &config.guardrails, &mut findings.checks)?;
     let outcomes: Vec<_> = market.outcomes.iter().map(|outcome| outcome.asset.clone()).collect();
     let applicable = if outcomes.is_empty() { ShareMicros::ZERO } else { sets };
     findings.applied_sets(applicable, Bps::of(applicable.0, sets.0)?);
-    Ok(findings.concluded(CopiedAction::Split { sets, outcomes }))
+    Ok(Ending::Copy(CopiedAction::Split { sets, outcomes }))
 }
 
 /// A MERGE takes as many complete sets as every outcome's lot has.
-fn decide_merge(situation: &Situation, mut findings: Findings) -> Result<Decision, UnitError> {
+fn decide_merge(situation: &Situation, findings: &mut Findings) -> Result<Ending, UnitError> {
     let Situation { group, market, portfolio, config, .. } = *situation;
     let wanted = sets_to_copy(group.shares, &config.sizing)?;
     findings.targeted_sets(wanted);
@@ -206,7 +209,7 @@ fn decide_merge(situation: &Situation, mut findings: Findings) -> Result<Decisio
     let smallest = outcomes.iter().map(|asset| held(asset).unwrap_or_default()).min().unwrap_or_default();
     let sets = wanted.min(smallest).max(ShareMicros::ZERO);
     findings.applied_sets(sets, Bps::of(sets.0, wanted.0)?);
-    Ok(findings.concluded(CopiedAction::Merge { sets, outcomes }))
+    Ok(Ending::Copy(CopiedAction::Merge { sets, outcomes }))
 }
 
 #[cfg(test)]

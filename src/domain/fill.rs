@@ -85,7 +85,8 @@ pub fn depth_within(book: &OrderBook, side: Side, limit: PriceMicros) -> Result<
         if is_beyond(level, side, limit) {
             break;
         }
-        depth = depth.saturating_add(product(level.price.micros(), level.shares.0));
+        // A level is below 2^83: no memory holds enough of them to wrap.
+        depth = depth.wrapping_add(product(level.price.micros(), level.shares.0));
     }
     div_floor(depth, i128::from(MICROS)).map(UsdcMicros)
 }
@@ -101,6 +102,7 @@ fn is_beyond(level: &Level, side: Side, limit: PriceMicros) -> bool {
 }
 
 impl Walk {
+    #[inline]
     fn take(&mut self, price: PriceMicros, shares: ShareMicros, notional: UsdcMicros) -> Result<(), UnitError> {
         if shares > ShareMicros::ZERO {
             self.fills.push(LevelFill { price, shares, notional });

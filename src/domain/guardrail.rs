@@ -1,7 +1,7 @@
 //! The checks of a decision other than size and losses (spec sections 7.1, 7.3, 7.4, 7.5 and 7.7).
 
 use super::book::OrderBook;
-use super::check::{Check, CheckName, ReasonCode};
+use super::check::{Check, CheckName, Checks, ReasonCode};
 use super::effective_config::Guardrails;
 use super::event::Side;
 use super::group::EventGroup;
@@ -18,15 +18,15 @@ pub fn signal_age(group: &EventGroup, guardrails: &Guardrails) -> Check {
 }
 
 /// Whether the market is open, and for long enough.
-pub fn time_to_close(market: &Market, guardrails: &Guardrails, now: Timestamp) -> [Check; 2] {
+pub fn time_to_close(market: &Market, guardrails: &Guardrails, now: Timestamp, checks: &mut Checks) {
     let code = ReasonCode::MarketTooCloseToClose;
     let limit = guardrails.no_new_opens_within_minutes_to_close.saturating_mul(60_000);
-    let time = match market.close_time {
+    let open = market.active && market.resolved_at.is_none();
+    checks.add(Check::flag(CheckName::MarketOpen, open, code));
+    checks.add(match market.close_time {
         Some(close) => Check::at_least(CheckName::TimeToClose, close.millis_since(now), limit, code),
         None => Check::unknown(CheckName::TimeToClose, limit, code),
-    };
-    let open = market.active && market.resolved_at.is_none();
-    [Check::flag(CheckName::MarketOpen, open, code), time]
+    });
 }
 
 /// The book's prices beside the prices we accept.
@@ -59,18 +59,16 @@ pub fn quote(book: &OrderBook, side: Side, reference: PriceMicros, guardrails: &
 }
 
 /// Spread, then the best opposite price against the leader's fill and against the middle.
-pub fn book_prices(book: &OrderBook, side: Side, quote: &Quote, guardrails: &Guardrails) -> [Check; 3] {
+pub fn book_prices(book: &OrderBook, side: Side, quote: &Quote, guardrails: &Guardrails, checks: &mut Checks) {
     let spread = book.spread().micros();
     let best = book.best_against(side).micros();
     let within = |name, limit: PriceMicros, code| match side {
         Side::Buy => Check::at_most(name, best, limit.micros(), code),
         Side::Sell => Check::at_least(name, best, limit.micros(), code),
     };
-    [
-        Check::at_most(CheckName::Spread, spread, guardrails.max_spread.micros(), ReasonCode::SpreadTooWide),
-        within(CheckName::PriceVersusTheirFill, quote.limit_by_reference, ReasonCode::PriceWorseThanTheirFill),
-        within(CheckName::PriceVersusMid, quote.limit_by_mid, ReasonCode::PriceTooFarOverMid),
-    ]
+    checks.add(Check::at_most(CheckName::Spread, spread, guardrails.max_spread.micros(), ReasonCode::SpreadTooWide));
+    checks.add(within(CheckName::PriceVersusTheirFill, quote.limit_by_reference, ReasonCode::PriceWorseThanTheirFill));
+    checks.add(within(CheckName::PriceVersusMid, quote.limit_by_mid, ReasonCode::PriceTooFarOverMid));
 }
 
 /// Whether the notional within the limit price covers the target with its margin, which is rounded up.
@@ -99,17 +97,18 @@ pub fn risk_caps(
     portfolio: &PortfolioView,
     cost: UsdcMicros,
     guardrails: &Guardrails,
-) -> Result<[Option<Check>; 4], UnitError> {
+    checks: &mut Checks,
+) -> Result<(), UnitError> {
     let scope = portfolio.id.scope();
     let code = risk_code(scope);
     let exposure = |name, now: UsdcMicros, cap| {
         Ok::<_, UnitError>(Check::at_most(name, now.plus(cost)?.0, portfolio.equity.part(cap)?.0, code))
     };
-    let leader = || exposure(CheckName::LeaderExposure, portfolio.exposure_leader, guardrails.max_exposure_per_user);
-    Ok([
-        Some(exposure(CheckName::TotalExposure, portfolio.exposure_total, guardrails.max_total_exposure)?),
-        Some(exposure(CheckName::MarketExposure, portfolio.exposure_market, guardrails.max_exposure_per_market)?),
-        if scope == PortfolioScope::ExecGlobal { Some(leader()?) } else { None },
-        Some(Check::at_most(CheckName::Cash, cost.0, portfolio.cash.0, code)),
-    ])
+    checks.add(exposure(CheckName::TotalExposure, portfolio.exposure_total, guardrails.max_total_exposure)?);
+    checks.add(exposure(CheckName::MarketExposure, portfolio.exposure_market, guardrails.max_exposure_per_market)?);
+    if scope == PortfolioScope::ExecGlobal {
+        checks.add(exposure(CheckName::LeaderExposure, portfolio.exposure_leader, guardrails.max_exposure_per_user)?);
+    }
+    checks.add(Check::at_most(CheckName::Cash, cost.0, portfolio.cash.0, code));
+    Ok(())
 }

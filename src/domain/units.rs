@@ -110,6 +110,7 @@ impl PriceMicros {
     }
 
     /// Half way between two prices, half up.
+    #[inline]
     pub fn midpoint(bid: Self, ask: Self) -> Self {
         Self(bid.0.saturating_add(ask.0).saturating_add(1) >> 1)
     }
@@ -132,14 +133,23 @@ impl ShareMicros {
         micros_half_up(shares).map(Self)
     }
 
+    #[inline]
     pub fn plus(self, other: Self) -> Result<Self, UnitError> {
-        narrow(i128::from(self.0).saturating_add(i128::from(other.0))).map(Self)
+        match self.0.checked_add(other.0) {
+            Some(sum) => Ok(Self(sum)),
+            None => Err(UnitError::Overflow(i128::from(self.0).saturating_add(i128::from(other.0)))),
+        }
     }
 
+    #[inline]
     pub fn minus(self, other: Self) -> Result<Self, UnitError> {
-        narrow(i128::from(self.0).saturating_sub(i128::from(other.0))).map(Self)
+        match self.0.checked_sub(other.0) {
+            Some(difference) => Ok(Self(difference)),
+            None => Err(UnitError::Overflow(i128::from(self.0).saturating_sub(i128::from(other.0)))),
+        }
     }
 
+    #[inline]
     pub fn negated(self) -> Result<Self, UnitError> {
         Self::ZERO.minus(self)
     }
@@ -149,6 +159,7 @@ impl ShareMicros {
     }
 
     /// `bps` of these shares, rounded towards minus infinity.
+    #[inline]
     pub fn part(self, bps: Bps) -> Result<Self, UnitError> {
         div_floor(product(self.0, bps.0), 10_000).map(Self)
     }
@@ -161,24 +172,35 @@ impl UsdcMicros {
         micros_half_up(cash).map(Self)
     }
 
+    #[inline]
     pub fn plus(self, other: Self) -> Result<Self, UnitError> {
-        narrow(i128::from(self.0).saturating_add(i128::from(other.0))).map(Self)
+        match self.0.checked_add(other.0) {
+            Some(sum) => Ok(Self(sum)),
+            None => Err(UnitError::Overflow(i128::from(self.0).saturating_add(i128::from(other.0)))),
+        }
     }
 
+    #[inline]
     pub fn minus(self, other: Self) -> Result<Self, UnitError> {
-        narrow(i128::from(self.0).saturating_sub(i128::from(other.0))).map(Self)
+        match self.0.checked_sub(other.0) {
+            Some(difference) => Ok(Self(difference)),
+            None => Err(UnitError::Overflow(i128::from(self.0).saturating_sub(i128::from(other.0)))),
+        }
     }
 
+    #[inline]
     pub fn negated(self) -> Result<Self, UnitError> {
         Self::ZERO.minus(self)
     }
 
     /// `bps` of this cash, rounded down: a cap is never too generous.
+    #[inline]
     pub fn part(self, bps: Bps) -> Result<Self, UnitError> {
         div_floor(product(self.0, bps.0), 10_000).map(Self)
     }
 
     /// `bps` of this cash, rounded up: a requirement is never too lax.
+    #[inline]
     pub fn part_rounded_up(self, bps: Bps) -> Result<Self, UnitError> {
         div_ceil(product(self.0, bps.0), 10_000).map(Self)
     }
@@ -188,6 +210,7 @@ impl Bps {
     pub const WHOLE: Self = Self(10_000);
 
     /// `part` as bps of `whole`, rounded down. A whole of zero or less has no share: zero.
+    #[inline]
     pub fn of(part: i64, whole: i64) -> Result<Self, UnitError> {
         if whole <= 0 {
             return Ok(Self(0));
@@ -339,13 +362,11 @@ fn in_64_bits(numerator: i128, denominator: i128) -> Option<(i64, i64)> {
 }
 
 /// `numerator / denominator` to the nearest, halves up; both must be positive or the numerator zero.
+#[inline]
 pub fn div_half_up(numerator: i128, denominator: i128) -> Result<i64, UnitError> {
-    numerator
-        .checked_mul(2)
-        .and_then(|n| n.checked_add(denominator))
-        .and_then(|n| n.checked_div_euclid(denominator.checked_mul(2)?))
-        .ok_or(UnitError::Overflow(numerator))
-        .and_then(narrow)
+    let doubled = numerator.checked_mul(2).and_then(|n| n.checked_add(denominator));
+    let (Some(n), Some(d)) = (doubled, denominator.checked_mul(2)) else { return Err(UnitError::Overflow(numerator)) };
+    div_floor(n, d).map_err(|_| UnitError::Overflow(numerator))
 }
 
 #[cfg(test)]

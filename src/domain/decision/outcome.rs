@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::attempt::CopyAttempt;
-use super::super::check::{Check, CheckName, ReasonCode};
+use super::super::check::{Check, CheckName, Checks, ReasonCode, SkipReasons};
 use super::super::effective_config::ConfigVersion;
 use super::super::event::{Side, text_enum};
 use super::super::fill::Walk;
@@ -43,13 +43,6 @@ pub struct SkippedCopy {
     reasons: SkipReasons,
 }
 
-/// Reason codes in the order of the spec's steps, each once, never none.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SkipReasons {
-    first: ReasonCode,
-    rest: Vec<ReasonCode>,
-}
-
 /// Everything a visitor needs to follow the decision; stored as `explain_json`. The book stands in `book_snapshot`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Explanation {
@@ -76,6 +69,13 @@ pub(super) enum CopiedAction {
     Merge { sets: ShareMicros, outcomes: Vec<AssetId> },
 }
 
+/// Where the steps ended. Failed checks make a skip of any of them.
+pub(super) enum Ending {
+    Copy(CopiedAction),
+    /// Nothing to copy, for this code should no check have failed.
+    Skip(ReasonCode),
+}
+
 /// What is known so far on the way through the steps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Findings {
@@ -83,7 +83,7 @@ pub(super) struct Findings {
     group: GroupId,
     decided_at: Timestamp,
     config_version: ConfigVersion,
-    checks: Vec<Check>,
+    pub(super) checks: Checks,
     size: Option<TargetSize>,
     target_notional: UsdcMicros,
     pub(super) target_shares: Option<ShareMicros>,
@@ -93,9 +93,6 @@ pub(super) struct Findings {
     pub(super) fee: UsdcMicros,
 }
 
-/// A BUY in the shared bankroll has the most checks; room for them all at once.
-const CHECKS_MOST: usize = 20;
-
 impl Findings {
     pub(super) fn new(situation: &Situation) -> Self {
         Self {
@@ -103,7 +100,7 @@ impl Findings {
             group: situation.group.id,
             decided_at: situation.now,
             config_version: situation.config.version,
-            checks: Vec::with_capacity(CHECKS_MOST),
+            checks: Checks::new(),
             size: None,
             target_notional: UsdcMicros::ZERO,
             target_shares: None,
@@ -112,14 +109,6 @@ impl Findings {
             vwap: None,
             fee: UsdcMicros::ZERO,
         }
-    }
-
-    pub(super) fn add(&mut self, check: Check) {
-        self.checks.push(check);
-    }
-
-    pub(super) fn add_all(&mut self, checks: impl IntoIterator<Item = Check>) {
-        self.checks.extend(checks);
     }
 
     pub(super) fn sized(&mut self, size: TargetSize) {
@@ -135,36 +124,18 @@ impl Findings {
 
     pub(super) fn applied_sets(&mut self, sets: ShareMicros, ratio: Bps) {
         self.ratio = ratio;
-        self.add(Check::at_least(CheckName::SetsApplicable, sets.0, 1, ReasonCode::MergeSplitNotApplicable));
+        self.checks.add(Check::at_least(CheckName::SetsApplicable, sets.0, 1, ReasonCode::MergeSplitNotApplicable));
     }
 
-    /// The codes of the failed checks, if any.
-    pub(super) fn reasons(&self) -> Option<SkipReasons> {
-        let mut failed = self.checks.iter().filter(|check| check.failed()).map(|check| check.code);
-        let mut reasons = SkipReasons { first: failed.next()?, rest: Vec::new() };
-        for code in failed {
-            if !reasons.contains(code) {
-                reasons.rest.push(code);
+    /// The copy when every check passed, else a skip.
+    #[inline]
+    pub(super) fn concluded(mut self, ending: Ending) -> Decision {
+        match (self.checks.take_failed(), ending) {
+            (None, Ending::Copy(action)) => Decision::Execute(ApprovedCopy { findings: self, action }),
+            (None, Ending::Skip(code)) => {
+                Decision::Skip(SkippedCopy { findings: self, reasons: SkipReasons::only(code) })
             }
-        }
-        Some(reasons)
-    }
-
-    pub(super) fn skipped(self, reasons: SkipReasons) -> Decision {
-        Decision::Skip(SkippedCopy { findings: self, reasons })
-    }
-
-    /// A skip for every failed check; for `code`, should none have failed.
-    pub(super) fn skipped_because(self, code: ReasonCode) -> Decision {
-        let reasons = self.reasons().unwrap_or(SkipReasons { first: code, rest: Vec::new() });
-        self.skipped(reasons)
-    }
-
-    /// The action when every check passed, else a skip.
-    pub(super) fn concluded(self, action: CopiedAction) -> Decision {
-        match self.reasons() {
-            Some(reasons) => self.skipped(reasons),
-            None => Decision::Execute(ApprovedCopy { findings: self, action }),
+            (Some(reasons), _) => Decision::Skip(SkippedCopy { findings: self, reasons }),
         }
     }
 
@@ -180,7 +151,7 @@ impl Findings {
     fn into_explanation(self) -> Explanation {
         Explanation {
             decided_at: self.decided_at,
-            checks: self.checks,
+            checks: self.checks.into_list(),
             raw_notional_micros: self.size.map(|size| size.raw),
             cap_notional_micros: self.size.map(|size| size.cap),
             best_bid_micros: self.quote.map(|quote| quote.best_bid),
@@ -190,16 +161,6 @@ impl Findings {
             target_share_micros: self.target_shares,
             fee_micros: self.fee.0,
         }
-    }
-}
-
-impl SkipReasons {
-    pub fn iter(&self) -> impl Iterator<Item = ReasonCode> {
-        std::iter::once(self.first).chain(self.rest.iter().copied())
-    }
-
-    pub fn contains(&self, code: ReasonCode) -> bool {
-        self.iter().any(|reason| reason == code)
     }
 }
 
@@ -213,7 +174,7 @@ impl Decision {
 
     /// Every check that was made, in the order of the spec.
     pub fn checks(&self) -> &[Check] {
-        &self.findings().checks
+        self.findings().checks.list()
     }
 
     /// Empty only for EXECUTE.
