@@ -5,6 +5,7 @@ pub mod chain_watcher;
 pub mod executor;
 pub mod global_executor;
 pub mod grouper;
+pub mod ingestor;
 pub mod ledger_writer;
 pub mod live_hub;
 pub mod poller;

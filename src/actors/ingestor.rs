@@ -1,0 +1,430 @@
+//! Writes every canonical event into its leader's shadow ledger, in order.
+//!
+//! Takes   q_ingest_events jobs.
+//! Sends   `RecordEntries` to the ledger writer; `KnowMarket` at the first sight of a market.
+//! Timer   none but the slow sweep.
+//! Truth   its open jobs: an event whose job is open is not in the ledger.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, Supervised};
+
+use super::{
+    book_fetcher::KnowMarket,
+    ledger_writer::{Holdings, RecordEntries},
+    supervise::{Guard, Observed, Panicked, back_off, look_at, observable, spawn_io, start_guarded},
+};
+use crate::{
+    clock::Clock,
+    db::{Audit, Db, DbError},
+    domain::{
+        event::{ActivityEvent, ActivityKind},
+        group::Member,
+        ids::MarketId,
+        shadow::{conversion_entries, entries_for_trade},
+        units::Timestamp,
+    },
+    polymarket::Polymarket,
+    queue::{self, Failed, Queue, in_process::Bell},
+};
+
+mod batch;
+mod facts;
+mod lanes;
+
+use batch::{Ready, record};
+use facts::{Effect, Sources, effect_of};
+use lanes::{Event, LaneKey, Lanes, Seen, Work};
+
+const SWEEP: Duration = Duration::from_secs(2);
+/// Long enough for an activity to get its facts with all its retries.
+const LEASE_MS: i64 = 300_000;
+const JOBS_AT_ONCE: i64 = 512;
+const RETRY: Duration = Duration::from_millis(200);
+const RETRY_MOST: Duration = Duration::from_secs(10);
+/// Markets remembered as seen; beyond it the memory starts anew.
+const SEEN_MAX: usize = 20_000;
+
+#[derive(Clone)]
+pub struct IngestorDeps {
+    pub db: Db,
+    pub polymarket: Polymarket,
+    pub clock: Clock,
+    pub bell: Bell,
+    pub ledger: Recipient<RecordEntries>,
+    pub holdings: Recipient<Holdings>,
+    pub markets: Recipient<KnowMarket>,
+}
+
+pub struct Ingestor {
+    deps: IngestorDeps,
+    /// Tells answers to this life of the actor from answers to an earlier one. A failure begins a new life too.
+    life: u64,
+    /// Leases of an earlier life are given back.
+    released: bool,
+    look: bool,
+    /// One thing at a time is asked of queue and ledger, so that entries go in the order of their events.
+    busy: bool,
+    batch: Vec<Ready>,
+    lanes: Lanes,
+    /// Lanes whose first may ask for its facts, once what came before it is in the ledger.
+    to_resolve: Vec<LaneKey>,
+    seen_markets: BTreeSet<MarketId>,
+    failures: u32,
+    n_events: u64,
+    last_activity: Option<Timestamp>,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Look;
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Answered {
+    life: u64,
+    result: Result<Result<Answer, String>, Panicked>,
+}
+
+enum Answer {
+    Released,
+    Claimed(Claimed),
+    Recorded(usize),
+}
+
+/// Jobs taken from the queue with their events, in order.
+#[derive(Default)]
+struct Claimed {
+    works: Vec<Work>,
+    more: bool,
+}
+
+/// What the first of a lane waited for is known, or could not be had.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Resolved {
+    life: u64,
+    lane: LaneKey,
+    job: i64,
+    result: Result<Result<Effect, String>, Panicked>,
+}
+
+/// What became of a job that failed.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct GivenBack {
+    life: u64,
+    lane: LaneKey,
+    result: Result<Result<Failed, DbError>, Panicked>,
+}
+
+impl Ingestor {
+    pub fn start(deps: IngestorDeps, guard: &Guard) -> Addr<Self> {
+        start_guarded(guard, "ingestor", Self::new(deps, 0))
+    }
+
+    fn new(deps: IngestorDeps, life: u64) -> Self {
+        Self {
+            deps,
+            life,
+            released: false,
+            look: true,
+            busy: false,
+            batch: Vec::new(),
+            lanes: Lanes::default(),
+            to_resolve: Vec::new(),
+            seen_markets: BTreeSet::new(),
+            failures: 0,
+            n_events: 0,
+            last_activity: None,
+        }
+    }
+
+    fn observed(&self) -> Observed {
+        Observed {
+            state: serde_json::json!({
+                "events": self.n_events,
+                "batch": self.batch.len(),
+                "waiting_for_facts": self.lanes.n_waiting(),
+                "failures": self.failures,
+            }),
+            last_activity: self.last_activity,
+        }
+    }
+
+    /// Does the next thing, unless one is under way: what is ready goes to the ledger first, then those who waited for
+    /// that ask for their facts, then the queue is looked at.
+    fn next(&mut self, ctx: &mut Context<Self>) {
+        if self.busy {
+            return;
+        }
+        let deps = self.deps.clone();
+        if !self.released {
+            return self.ask(ctx, async move {
+                queue::release(&deps.db, Queue::IngestEvents).await.map_err(|error| error.to_string())?;
+                Ok(Answer::Released)
+            });
+        }
+        if !self.batch.is_empty() {
+            let batch = std::mem::take(&mut self.batch);
+            return self.ask(ctx, async move { record(&deps, batch).await.map(Answer::Recorded) });
+        }
+        for lane in std::mem::take(&mut self.to_resolve) {
+            self.resolve(lane, ctx);
+        }
+        if std::mem::take(&mut self.look) {
+            self.ask(ctx, async move { claim(&deps).await.map(Answer::Claimed).map_err(|error| error.to_string()) });
+        }
+    }
+
+    fn ask(&mut self, ctx: &mut Context<Self>, work: impl Future<Output = Result<Answer, String>> + 'static) {
+        self.busy = true;
+        let life = self.life;
+        spawn_io(ctx, work, move |result| Answered { life, result });
+    }
+
+    fn take(&mut self, work: Work) {
+        let Some(work) = self.lanes.enter(work) else { return };
+        match &work.event {
+            Event::Trade(trade) => {
+                if !self.seen_markets.contains(&trade.market) {
+                    if self.seen_markets.len() >= SEEN_MAX {
+                        self.seen_markets.clear();
+                    }
+                    // In the background: the shadow ledger of a plain trade needs no facts, but its copy soon will.
+                    self.deps.markets.do_send(KnowMarket(trade.market.clone()));
+                    self.seen_markets.insert(trade.market.clone());
+                }
+                let entries = entries_for_trade(trade).map_err(|error| error.to_string());
+                self.batch.push(Ready { job: work.job, entries, audits: Vec::new() });
+            }
+            Event::Activity(activity) => match (&activity.kind, work.lane()) {
+                // Kept as an event; the ledgers are left alone.
+                (ActivityKind::Combo | ActivityKind::Other(_), _) => self.batch.push(Ready::empty(work.job)),
+                (_, Some(lane)) => {
+                    self.to_resolve.push(lane.clone());
+                    self.lanes.hold(lane, work);
+                }
+                (_, None) => {
+                    let audit = not_applicable(activity, "the row names no condition");
+                    self.batch.push(Ready { audits: vec![audit], ..Ready::empty(work.job) });
+                }
+            },
+        }
+    }
+
+    fn resolve(&self, lane: LaneKey, ctx: &mut Context<Self>) {
+        let Some(Work { event: Event::Activity(activity), job }) = self.lanes.first(&lane).cloned() else { return };
+        let (sources, life, job) = (self.deps.sources(), self.life, job.id);
+        let effect = async move { effect_of(&sources, &activity).await };
+        spawn_io(ctx, effect, move |result| Resolved { life, lane, job, result });
+    }
+
+    /// The first of the lane is worked out: it goes to the ledger, and those behind it follow.
+    fn settle(&mut self, lane: &LaneKey, effect: Effect) {
+        let Some(Work { job, event: Event::Activity(activity) }) = self.lanes.first(lane).cloned() else { return };
+        let ready = match effect {
+            Effect::Entries(entries) => Ready { job, entries: Ok(entries), audits: Vec::new() },
+            Effect::NotApplicable(reason) => {
+                tracing::warn!(event = %activity.id, user_id = %activity.followed_user, reason, "row not applicable");
+                Ready { audits: vec![not_applicable(&activity, &reason)], ..Ready::empty(job) }
+            }
+            Effect::Gaps(mut gaps) => {
+                let behind = gaps.iter_mut().try_for_each(|gap| {
+                    gap.shadow_holds = gap.shadow_holds.plus(self.lanes.behind(lane, &gap.asset)?)?;
+                    Ok(())
+                });
+                let entries = behind.and_then(|()| conversion_entries(&activity, &gaps));
+                Ready { job, entries: entries.map_err(|error| error.to_string()), audits: Vec::new() }
+            }
+        };
+        self.batch.push(ready);
+        self.open(lane);
+    }
+
+    fn open(&mut self, lane: &LaneKey) {
+        for work in self.lanes.open(lane).into_iter().skip(1) {
+            self.take(work);
+        }
+    }
+
+    /// Forgets everything and begins again from the queue, a little later.
+    fn begin_again(&mut self, error: &str, ctx: &mut Context<Self>) {
+        let failures = self.failures.saturating_add(1);
+        if failures == 1 {
+            tracing::warn!(error, "events cannot be written to the ledger and will be tried again");
+        }
+        let seen_markets = std::mem::take(&mut self.seen_markets);
+        *self = Self { failures, seen_markets, busy: true, ..Self::new(self.deps.clone(), self.life + 1) };
+        ctx.run_later(back_off(RETRY, RETRY_MOST, failures), |ingestor, ctx| {
+            ingestor.busy = false;
+            ingestor.next(ctx);
+        });
+    }
+}
+
+impl IngestorDeps {
+    fn sources(&self) -> Sources {
+        Sources {
+            db: self.db.clone(),
+            polymarket: self.polymarket.clone(),
+            markets: self.markets.clone(),
+            holdings: self.holdings.clone(),
+        }
+    }
+}
+
+impl Actor for Ingestor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        look_at(ctx, &self.deps.bell, Queue::IngestEvents, SWEEP, || Look);
+        self.next(ctx);
+    }
+}
+
+impl Supervised for Ingestor {
+    fn restarting(&mut self, _: &mut Self::Context) {
+        *self = Self::new(self.deps.clone(), self.life + 1);
+    }
+}
+
+observable!(Ingestor);
+
+impl Handler<Look> for Ingestor {
+    type Result = ();
+
+    fn handle(&mut self, _: Look, ctx: &mut Self::Context) {
+        self.look = true;
+        self.next(ctx);
+    }
+}
+
+impl Handler<Answered> for Ingestor {
+    type Result = ();
+
+    fn handle(&mut self, answered: Answered, ctx: &mut Self::Context) {
+        if answered.life != self.life {
+            return;
+        }
+        self.busy = false;
+        match answered.result.map_err(|panicked| panicked.to_string()).and_then(|result| result) {
+            Ok(Answer::Released) => self.released = true,
+            Ok(Answer::Claimed(claimed)) => {
+                self.look |= claimed.more;
+                for work in claimed.works {
+                    match self.lanes.renew(&work.job) {
+                        Seen::Never => self.take(work),
+                        Seen::Waiting => {}
+                        Seen::First(lane) => self.to_resolve.push(lane),
+                    }
+                }
+            }
+            Ok(Answer::Recorded(n_events)) => {
+                self.failures = 0;
+                self.n_events += u64::try_from(n_events).unwrap_or(u64::MAX);
+                self.last_activity = Some(self.deps.clock.now());
+            }
+            Err(error) => return self.begin_again(&error, ctx),
+        }
+        self.next(ctx);
+    }
+}
+
+impl Handler<Resolved> for Ingestor {
+    type Result = ();
+
+    fn handle(&mut self, resolved: Resolved, ctx: &mut Self::Context) {
+        let lane = resolved.lane;
+        // A job that came twice, because its lease ended, is answered twice.
+        let is_first = self.lanes.first(&lane).is_some_and(|first| first.job.id == resolved.job);
+        if resolved.life != self.life || !is_first {
+            return;
+        }
+        match resolved.result.map_err(|panicked| panicked.to_string()).and_then(|result| result) {
+            Ok(effect) => {
+                self.settle(&lane, effect);
+                self.next(ctx);
+            }
+            Err(error) => {
+                let Some(work) = self.lanes.first(&lane) else { return };
+                let (deps, job, life) = (self.deps.clone(), work.job.clone(), self.life);
+                tracing::warn!(job = job.id, user_id = %lane.0, condition = %lane.1, error, "facts of a row could not be had");
+                let failed = async move {
+                    queue::fail(&deps.db, &job, &error, deps.clock.now(), &mut rand::rngs::ThreadRng::default()).await
+                };
+                spawn_io(ctx, failed, move |result| GivenBack { life, lane, result });
+            }
+        }
+    }
+}
+
+impl Handler<GivenBack> for Ingestor {
+    type Result = ();
+
+    fn handle(&mut self, given: GivenBack, ctx: &mut Self::Context) {
+        if given.life != self.life {
+            return;
+        }
+        match given.result {
+            // The lane stays closed until the job comes again from the queue.
+            Ok(Ok(Failed::Retry(due))) => {
+                let wait = due.millis_since(self.deps.clock.now()).max(0).unsigned_abs();
+                ctx.notify_later(Look, Duration::from_millis(wait));
+            }
+            Ok(Ok(Failed::Dead | Failed::FenceLost)) => {
+                self.open(&given.lane);
+                self.next(ctx);
+            }
+            Ok(Err(error)) => self.begin_again(&error.to_string(), ctx),
+            Err(panicked) => self.begin_again(&panicked.to_string(), ctx),
+        }
+    }
+}
+
+/// The record that a row could not be applied; the event itself stays.
+fn not_applicable(activity: &ActivityEvent, reason: &str) -> Audit {
+    let about = serde_json::json!({
+        "user": activity.followed_user,
+        "type": activity.kind.as_str(),
+        "condition_id": activity.payload.condition_id,
+        "reason": reason,
+    });
+    Audit {
+        who: "ingestor".to_owned(),
+        action: "MERGE_SPLIT_NOT_APPLICABLE".to_owned(),
+        subject: format!("event:{}", activity.id),
+        before_json: None,
+        after_json: Some(about.to_string()),
+    }
+}
+
+/// Takes jobs from the queue and reads their events. A job whose event cannot be read is given back.
+async fn claim(deps: &IngestorDeps) -> Result<Claimed, DbError> {
+    let IngestorDeps { db, clock, .. } = deps;
+    let jobs = queue::claim(db, Queue::IngestEvents, None, clock.now(), LEASE_MS, JOBS_AT_ONCE).await?;
+    let more = i64::try_from(jobs.len()).is_ok_and(|n| n >= JOBS_AT_ONCE);
+    let (mut trades, mut activities) = (Vec::new(), Vec::new());
+    for member in jobs.iter().filter_map(|job| job.event().ok()) {
+        match member {
+            Member::Trade(id) => trades.push(id),
+            Member::Activity(id) => activities.push(id),
+        }
+    }
+    let trades = db.trades_by_id(&trades).await?.into_iter();
+    let activities = db.activities_by_id(&activities).await?.into_iter();
+    let mut events: BTreeMap<Member, Event> = BTreeMap::new();
+    events.extend(trades.map(|trade| (Member::Trade(trade.id), Event::Trade(Box::new(trade)))));
+    events.extend(activities.map(|row| (Member::Activity(row.id), Event::Activity(Box::new(row)))));
+    let mut works = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        match job.event().ok().and_then(|member| events.remove(&member)) {
+            Some(event) => works.push(Work { job, event }),
+            None => batch::give_back(deps, &job, "the event is not in the database").await?,
+        }
+    }
+    Ok(Claimed { works, more })
+}
