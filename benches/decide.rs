@@ -31,7 +31,10 @@ fn parsed(bencher: Bencher, levels_a_side: i64) {
     let scene = Scene::buying_at(500_000);
     let situation = scene.situation();
     assert_eq!(decide(&situation, Some(&book)).unwrap().kind(), DecisionKind::Execute);
-    bencher.bench(|| drop(black_box(decide(black_box(&situation), black_box(Some(&book))))));
+    bencher.bench(|| {
+        let decision = decide(black_box(&situation), black_box(Some(&book)));
+        black_box(&decision);
+    });
 }
 
 #[divan::bench(args = ["five levels a side", "all 162 levels"])]
@@ -43,7 +46,10 @@ fn from_json_text(bencher: Bencher, book: &str) {
     let situation = scene.situation();
     let run = || decide(&situation, Some(&parse_order_book(black_box(&text)).unwrap()));
     assert_eq!(run().unwrap().kind(), DecisionKind::Execute);
-    bencher.bench(|| drop(black_box(run())));
+    bencher.bench(|| {
+        let decision = run();
+        black_box(&decision);
+    });
 }
 
 /// One tick between levels, so that a copy of 75 USDC walks six of them and the limit price admits eleven.
