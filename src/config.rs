@@ -134,6 +134,11 @@ impl Sources {
         Ok(Self { flags, environment, file })
     }
 
+    /// Only these, whatever the environment says: for tests and whoever builds a bot inside another program.
+    pub fn from_flags(flags: BTreeMap<&'static str, String>) -> Self {
+        Self { flags, ..Self::default() }
+    }
+
     /// Empty texts count as not given, as a line `NAME=` in an environment file means.
     fn text(&self, name: &'static str) -> Option<&str> {
         [&self.flags, &self.environment, &self.file]

@@ -1,8 +1,10 @@
 //! polymarketspy: a paper copy-trading bot for Polymarket. Modules in reading order.
 
 pub mod actors;
+pub mod app;
 pub mod audit;
 pub mod chain;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod config_text;
@@ -11,4 +13,5 @@ pub mod domain;
 pub mod polymarket;
 pub mod queue;
 pub mod simulator;
+pub mod telemetry;
 pub mod web;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `polymarketspy` program; see `cli`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    polymarketspy::cli::main()
+}

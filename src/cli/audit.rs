@@ -1,0 +1,43 @@
+//! `polymarketspy audit`.
+
+use std::process::ExitCode;
+
+use super::migrate::open;
+use crate::audit::{Report, audit as prove};
+use crate::config::Settings;
+
+#[derive(clap::Args)]
+pub struct AuditArguments {
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub async fn audit(settings: &Settings, arguments: AuditArguments) -> anyhow::Result<ExitCode> {
+    let db = open(settings).await?;
+    let report = prove(&db).await?;
+    db.close().await;
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print(&report);
+    }
+    Ok(if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print(report: &Report) {
+    println!("{:<20}  {:>9}  {:>18}  {:>18}  {:>5}", "PORTFOLIO", "ENTRIES", "CASH µUSDC", "REALIZED µUSDC", "LOTS");
+    for proof in &report.portfolios {
+        println!(
+            "{:<20}  {:>9}  {:>18}  {:>18}  {:>5}",
+            proof.portfolio, proof.entries, proof.cash_micros.0, proof.realized_pnl_micros.0, proof.n_lots
+        );
+    }
+    for problem in &report.problems {
+        println!("PROBLEM  {problem}");
+    }
+    match report.problems.len() {
+        0 => println!("The books agree: {} entries recomputed.", report.entries),
+        n => println!("{n} problems in {} entries.", report.entries),
+    }
+}

@@ -1,0 +1,128 @@
+//! The command line. With `main`, the only home of `anyhow`.
+
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Settings, Sources};
+use crate::telemetry;
+
+mod audit;
+mod doctor;
+mod migrate;
+mod run;
+mod users;
+
+/// A paper copy-trading bot for Polymarket: what copying a trader would really have brought.
+#[derive(Parser)]
+#[command(name = "polymarketspy", version, max_term_width = 100)]
+struct Arguments {
+    #[command(flatten)]
+    settings: SettingFlags,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the bot: follows the enabled traders and serves the dashboard.
+    Run,
+    /// Follows a trader, given by wallet or by exact profile name.
+    Follow(users::FollowArguments),
+    /// Stops following a trader. What was recorded stays.
+    Unfollow(users::UnfollowArguments),
+    /// Lists the followed traders.
+    Users(users::UsersArguments),
+    /// Recomputes every portfolio from the whole ledger and compares. Exits 1 when anything differs.
+    Audit(audit::AuditArguments),
+    /// Brings the database to this program's schema.
+    Migrate,
+    /// Checks settings, database, upstreams and clock, and says what to do. Exits 1 when something is wrong.
+    Doctor(doctor::DoctorArguments),
+}
+
+/// Every setting as a flag; the environment and the settings file come after (see `config.rs`).
+#[derive(clap::Args)]
+struct SettingFlags {
+    /// Settings file; `polymarketspy.toml` in this folder is read when it is there.
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Settings")]
+    config: Option<PathBuf>,
+    /// `sqlite://path` or `postgres://…` [env: DATABASE_URL] [default: sqlite://data/polymarketspy.db]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Settings", hide_env_values = true)]
+    database_url: Option<String>,
+    /// [env: POLYMARKET_DATA_API_BASE_URL] [default: https://data-api.polymarket.com]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Settings")]
+    polymarket_data_api_base_url: Option<String>,
+    /// [env: POLYMARKET_CLOB_BASE_URL] [default: https://clob.polymarket.com]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Settings")]
+    polymarket_clob_base_url: Option<String>,
+    /// [env: POLYMARKET_GAMMA_BASE_URL] [default: https://gamma-api.polymarket.com]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Settings")]
+    polymarket_gamma_base_url: Option<String>,
+    /// A Polygon node's websocket; without it the bot runs on polling alone [env: ALCHEMY_WS_URL]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Settings")]
+    alchemy_ws_url: Option<String>,
+    /// Contracts whose fills are watched, with commas between [env: EXCHANGE_ADDRESSES]
+    #[arg(long, global = true, value_name = "ADDRESSES", help_heading = "Settings")]
+    exchange_addresses: Option<String>,
+    /// Where pages are served, loopback only [env: BIND] [default: 127.0.0.1:8080]
+    #[arg(long, global = true, value_name = "ADDRESS", help_heading = "Settings")]
+    bind: Option<String>,
+    /// How a browser reaches us, when that differs from BIND [env: PUBLIC_URL]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Settings")]
+    public_url: Option<String>,
+    /// `info`, or a filter such as `polymarketspy=debug,warn` [env: LOG_LEVEL] [default: info]
+    #[arg(long, global = true, value_name = "FILTER", help_heading = "Settings")]
+    log_level: Option<String>,
+}
+
+impl SettingFlags {
+    /// SESSION_SECRET is no flag: a command line is seen by every user of the machine.
+    fn into_sources(self) -> anyhow::Result<Sources> {
+        let flags = [
+            ("DATABASE_URL", self.database_url),
+            ("POLYMARKET_DATA_API_BASE_URL", self.polymarket_data_api_base_url),
+            ("POLYMARKET_CLOB_BASE_URL", self.polymarket_clob_base_url),
+            ("POLYMARKET_GAMMA_BASE_URL", self.polymarket_gamma_base_url),
+            ("ALCHEMY_WS_URL", self.alchemy_ws_url),
+            ("EXCHANGE_ADDRESSES", self.exchange_addresses),
+            ("BIND", self.bind),
+            ("PUBLIC_URL", self.public_url),
+            ("LOG_LEVEL", self.log_level),
+        ];
+        let flags: BTreeMap<&'static str, String> =
+            flags.into_iter().filter_map(|(name, text)| text.map(|text| (name, text))).collect();
+        Ok(Sources::read(flags, self.config)?)
+    }
+}
+
+/// Parses the command line, runs the command, and says on standard error what went wrong.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match execute(arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let settings = Settings::parse(&arguments.settings.into_sources()?)?;
+    telemetry::start(&settings.log);
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("a TLS provider is already installed"))?;
+    actix::System::new().block_on(async {
+        match arguments.command {
+            Command::Run => run::run(&settings).await,
+            Command::Follow(arguments) => users::follow(&settings, arguments).await,
+            Command::Unfollow(arguments) => users::unfollow(&settings, arguments).await,
+            Command::Users(arguments) => users::list(&settings, arguments).await,
+            Command::Audit(arguments) => audit::audit(&settings, arguments).await,
+            Command::Migrate => migrate::migrate(&settings).await,
+            Command::Doctor(arguments) => doctor::doctor(&settings, arguments).await,
+        }
+    })
+}

@@ -1,0 +1,177 @@
+//! `polymarketspy follow`, `unfollow`, `users`: who is followed. A running bot notices within a second.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+
+use super::migrate::open;
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::db::{Db, FollowedUser, Inserted};
+use crate::domain::ids::Wallet;
+use crate::domain::units::Timestamp;
+use crate::polymarket::{ActivityQuery, Polymarket, PolymarketSettings, Priority, Profile, ProfileMatch};
+
+/// Who the audit log says it was.
+const WHO: &str = "command line";
+/// A label is shown in tables; the API allows far longer names.
+const LABEL_CHARACTERS_MAX: usize = 60;
+
+#[derive(clap::Args)]
+pub struct FollowArguments {
+    /// A wallet (0x and 40 hex digits) or a profile name, exactly as polymarket.com shows it.
+    trader: String,
+    /// What to call them here; their profile name when left out.
+    #[arg(long)]
+    label: Option<String>,
+}
+
+#[derive(clap::Args)]
+pub struct UnfollowArguments {
+    /// The id, wallet or label that `polymarketspy users` shows.
+    trader: String,
+}
+
+#[derive(clap::Args)]
+pub struct UsersArguments {
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub async fn follow(settings: &Settings, arguments: FollowArguments) -> anyhow::Result<ExitCode> {
+    let polymarket = client(settings);
+    let found = find(&polymarket, arguments.trader.trim()).await?;
+    let label =
+        arguments.label.or(found.name).filter(|label| !label.trim().is_empty()).unwrap_or_else(|| short(&found.wallet));
+    let label: String = label.trim().chars().take(LABEL_CHARACTERS_MAX).collect();
+    if label.is_empty() {
+        bail!("the label is empty; give one with --label");
+    }
+    let db = open(settings).await?;
+    match db.follow(&label, &found.wallet, WHO, Clock::System.now()).await? {
+        Inserted::New(id) => println!("Following {label} ({}) as user {id}.", found.wallet),
+        Inserted::Known => println!("{label} ({}) is followed already, and enabled.", found.wallet),
+    }
+    db.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub async fn unfollow(settings: &Settings, arguments: UnfollowArguments) -> anyhow::Result<ExitCode> {
+    let db = open(settings).await?;
+    let user = one_user(&db, arguments.trader.trim()).await?;
+    if user.enabled {
+        db.set_enabled(user.id, false, WHO, Clock::System.now()).await?;
+        println!("No longer following {} ({}). What was recorded stays.", user.label, user.profile_wallet);
+    } else {
+        println!("{} ({}) was not being followed.", user.label, user.profile_wallet);
+    }
+    db.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub async fn list(settings: &Settings, arguments: UsersArguments) -> anyhow::Result<ExitCode> {
+    let db = open(settings).await?;
+    let users = db.followed_users().await?;
+    db.close().await;
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&users.iter().map(user_json).collect::<Vec<_>>())?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if users.is_empty() {
+        println!("Nobody is followed yet. Begin with: polymarketspy follow <wallet or exact profile name>");
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("{:>4}  {:<8}  {:<42}  {:<24}  LABEL", "ID", "STATE", "WALLET", "SINCE");
+    for user in users {
+        let state = if user.enabled { "followed" } else { "disabled" };
+        println!("{:>4}  {state:<8}  {:<42}  {:<24}  {}", user.id, user.profile_wallet, user.created_at, user.label);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Found {
+    wallet: Wallet,
+    name: Option<String>,
+}
+
+/// A wallet must have a profile or have done something; a name must match exactly one profile.
+async fn find(polymarket: &Polymarket, trader: &str) -> anyhow::Result<Found> {
+    if !trader.starts_with("0x") {
+        let found = polymarket.search_profile(trader).await.context("Polymarket could not be asked for the name")?;
+        return match found {
+            ProfileMatch::One(profile) => Ok(Found { wallet: profile.wallet, name: Some(profile.name) }),
+            ProfileMatch::Nobody { similar } => {
+                bail!("no profile is called exactly `{trader}`{}", listed("; near it:", &similar))
+            }
+            ProfileMatch::Several(profiles) => {
+                bail!(
+                    "{} profiles are called `{trader}`; follow one by its wallet{}",
+                    profiles.len(),
+                    listed(":", &profiles)
+                )
+            }
+        };
+    }
+    let wallet = Wallet::parse(trader)?;
+    let profile = polymarket.profile(&wallet).await.context("Polymarket could not be asked for the wallet")?;
+    match profile {
+        Some(profile) => Ok(Found { wallet: profile.wallet, name: Some(profile.name) }),
+        None if is_active(polymarket, &wallet).await? => Ok(Found { wallet, name: None }),
+        None => bail!(
+            "`{wallet}` has no profile and no activity on Polymarket; take the wallet from the profile page, not the signing key's address"
+        ),
+    }
+}
+
+/// Whether the wallet ever did anything that the Data API knows of.
+async fn is_active(polymarket: &Polymarket, wallet: &Wallet) -> anyhow::Result<bool> {
+    let now = Clock::System.now();
+    let query = ActivityQuery { user: wallet, start: Timestamp::EPOCH, end: now, cursor: None };
+    let page = polymarket.activity_page(query, Priority::Interactive).await;
+    Ok(!page.context("Polymarket could not be asked for the wallet")?.rows.is_empty())
+}
+
+/// A few profiles with their wallets, for an error message; nothing when there are none.
+fn listed(lead: &str, profiles: &[Profile]) -> String {
+    let lines: Vec<String> =
+        profiles.iter().take(5).map(|profile| format!("\n  {}  {}", profile.wallet, profile.name)).collect();
+    if lines.is_empty() { String::new() } else { format!("{lead}{}", lines.concat()) }
+}
+
+async fn one_user(db: &Db, trader: &str) -> anyhow::Result<FollowedUser> {
+    let users = db.followed_users().await?;
+    let matches = |user: &&FollowedUser| {
+        user.id.to_string() == trader
+            || user.profile_wallet.as_str() == trader.to_ascii_lowercase()
+            || user.label.eq_ignore_ascii_case(trader)
+    };
+    let found: Vec<&FollowedUser> = users.iter().filter(matches).collect();
+    match found.as_slice() {
+        [user] => Ok((*user).clone()),
+        [] => bail!("nobody with the id, wallet or label `{trader}`; `polymarketspy users` lists them"),
+        _ => bail!("`{trader}` names {} users; give the id that `polymarketspy users` shows", found.len()),
+    }
+}
+
+/// A client of the settings' hosts.
+pub fn client(settings: &Settings) -> Polymarket {
+    let upstreams = &settings.upstreams;
+    let hosts = PolymarketSettings::new(&upstreams.data_api, &upstreams.clob, &upstreams.gamma);
+    Polymarket::new(hosts, Clock::System)
+}
+
+fn short(wallet: &Wallet) -> String {
+    wallet.as_str().chars().take(10).collect()
+}
+
+fn user_json(user: &FollowedUser) -> serde_json::Value {
+    serde_json::json!({
+        "id": user.id,
+        "label": user.label,
+        "profile_wallet": user.profile_wallet,
+        "enabled": user.enabled,
+        "created_at": user.created_at,
+        "wallets": user.wallets,
+    })
+}
