@@ -37,7 +37,7 @@ pub use self::{
     feed::{Place, Role, Row},
     life::{LifeSettings, leader_name},
     market::{Category, Phase, Quotes, SimMarket, price},
-    recordings::{Recording, recordings},
+    recordings::{Recording, of_the_first_exchange, recordings},
     trading::{Fill, Part, Transaction},
     world::{NewMarket, Person, World, wallet_of},
 };

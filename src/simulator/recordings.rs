@@ -39,6 +39,12 @@ pub fn recordings() -> Vec<Recording> {
     FILES.iter().map(|(name, text)| Recording { name, rows: rows_of(text) }).collect()
 }
 
+/// The recording of the first exchange, whose rows tell fees otherwise.
+pub fn of_the_first_exchange() -> Recording {
+    let text = include_str!("../../tests/fixtures/data_v1/activity_trade_10_exchange_v1_era.json");
+    Recording { name: "first exchange", rows: rows_of(text) }
+}
+
 /// A list, a v2 page, or lists by type.
 fn rows_of(text: &str) -> Vec<Value> {
     let rows = match serde_json::from_str(text).unwrap_or_default() {

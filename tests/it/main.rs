@@ -1,4 +1,8 @@
 //! Everything that needs more than one part of the house, in one binary.
 
+mod bot;
 mod db;
+mod kill;
 mod polymarket;
+mod reasons;
+mod replay;

@@ -1,0 +1,112 @@
+//! The whole bot against the simulator, in this process, on a database of its own.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use polymarketspy::app::{App, AppSettings};
+use polymarketspy::clock::Clock;
+use polymarketspy::config::{Settings, Sources};
+use polymarketspy::db::{AttemptFilter, Db, Inserted, ListedAttempt};
+use polymarketspy::domain::effective_config::ConfigPatch;
+use polymarketspy::domain::ids::{FollowedUserId, Wallet};
+use polymarketspy::simulator::{Simulator, SimulatorHandle, SimulatorSettings, wallet_of};
+use tempfile::TempDir;
+
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Windows and waits short enough for a test, and nothing left to chance.
+const QUICK: &str = r#"{
+    "guardrails": {"decisionLatencyMs": 0, "jitterMsMax": 0},
+    "system": {"aggregationWindowMs": 100, "pollingIntervalMs": 100}
+}"#;
+
+/// A database and an exchange; the bot that runs on them can be started, stopped and started again.
+pub struct Stage {
+    pub db: Db,
+    pub exchange: SimulatorHandle,
+    settings: Settings,
+    _folder: TempDir,
+}
+
+impl Stage {
+    pub async fn new() -> Self {
+        Self::with(SimulatorSettings::default()).await
+    }
+
+    pub async fn with(exchange: SimulatorSettings) -> Self {
+        // A second install in this process is refused, and harmless.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let exchange = Simulator::start(exchange).unwrap();
+        let url = format!("sqlite://{}", folder.path().join("bot.db").display());
+        let flags = [
+            ("DATABASE_URL", url.clone()),
+            ("POLYMARKET_DATA_API_BASE_URL", exchange.data_api_base()),
+            ("POLYMARKET_CLOB_BASE_URL", exchange.clob_base()),
+            ("POLYMARKET_GAMMA_BASE_URL", exchange.gamma_base()),
+            ("BIND", "127.0.0.1:0".to_owned()),
+        ];
+        let settings = Settings::parse(&Sources::from_flags(flags.into())).unwrap();
+        let db = Db::connect(&url).await.unwrap();
+        db.migrate().await.unwrap();
+        let stage = Self { db, exchange, settings, _folder: folder };
+        stage.configure(QUICK).await;
+        stage
+    }
+
+    /// The address of the database, for a bot in a process of its own.
+    pub fn url(&self) -> &str {
+        self.settings.database.url.reveal()
+    }
+
+    /// Changes the global configuration; a running bot sees it within a second.
+    pub async fn configure(&self, patch: &str) {
+        let patch = ConfigPatch::parse(patch).unwrap();
+        self.db.save_global(&patch, "test", Clock::System.now()).await.unwrap();
+    }
+
+    /// Follows a leader of this name, with a wallet made from it.
+    pub async fn follow(&self, name: &str) -> (FollowedUserId, Wallet) {
+        let wallet = wallet_of(name);
+        self.exchange.world(|world| world.add_person(&wallet, name));
+        (self.follow_wallet(name, &wallet).await, wallet)
+    }
+
+    pub async fn follow_wallet(&self, label: &str, wallet: &Wallet) -> FollowedUserId {
+        match self.db.follow(label, wallet, "test", Clock::System.now()).await.unwrap() {
+            Inserted::New(user) => user,
+            Inserted::Known => panic!("{label} is followed already"),
+        }
+    }
+
+    pub async fn start(&self) -> App {
+        self.start_at(Clock::System).await
+    }
+
+    pub async fn start_at(&self, clock: Clock) -> App {
+        App::build(&AppSettings::new(&self.settings), clock).await.unwrap()
+    }
+
+    /// The attempts there are, oldest first, once there are at least `n`.
+    pub async fn attempts(&self, n: usize) -> Vec<ListedAttempt> {
+        eventually(&format!("{n} attempts"), async || {
+            let mut page = self.db.attempts_page(&AttemptFilter::default(), None, 10_000).await.unwrap();
+            page.rows.reverse();
+            (page.rows.len() >= n).then_some(page.rows)
+        })
+        .await
+    }
+}
+
+/// Asks until there is an answer; a test that waits in vain says for what.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(begun.elapsed() < PATIENCE, "still waiting for {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,132 @@
+//! The program as it is run: killed at any instant, started again, stopped politely.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use polymarketspy::audit::audit;
+use polymarketspy::db::Db;
+use polymarketspy::domain::event::Side;
+use polymarketspy::domain::ids::{AssetId, Wallet};
+use polymarketspy::queue::{self, Queue};
+use polymarketspy::simulator::{Fill, NewMarket};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+use super::bot::{Stage, eventually};
+
+const KILLS: usize = 50;
+const LEADERS: usize = 3;
+const MARKETS: usize = 12;
+
+/// What stands between a fill and the end of what follows from it.
+const DECIDING: [Queue; 4] =
+    [Queue::IngestEvents, Queue::GroupEvents, Queue::CopyAttemptUser, Queue::CopyAttemptGlobal];
+
+/// The bot in a process of its own, on a stage's database and exchange.
+struct Process(Child);
+
+impl Process {
+    fn start(stage: &Stage) -> Self {
+        let child = Command::new(env!("CARGO_BIN_EXE_polymarketspy"))
+            .arg("run")
+            .env("DATABASE_URL", stage.url())
+            .env("POLYMARKET_DATA_API_BASE_URL", stage.exchange.data_api_base())
+            .env("POLYMARKET_CLOB_BASE_URL", stage.exchange.clob_base())
+            .env("POLYMARKET_GAMMA_BASE_URL", stage.exchange.gamma_base())
+            .env("BIND", "127.0.0.1:0")
+            .env("LOG_LEVEL", "warn")
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+
+    fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    /// Asks it to end; how long it took, and its exit code.
+    fn terminate(mut self) -> (Duration, Option<i32>) {
+        let begun = Instant::now();
+        let pid = self.0.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let code = self.0.wait().unwrap().code();
+        (begun.elapsed(), code)
+    }
+}
+
+struct Crowd {
+    leaders: Vec<Wallet>,
+    assets: Vec<AssetId>,
+    dice: StdRng,
+    n_rows: usize,
+}
+
+impl Crowd {
+    async fn gather(stage: &Stage) -> Self {
+        let mut leaders = Vec::new();
+        for n in 0..LEADERS {
+            leaders.push(stage.follow(&format!("leader-{n}")).await.1);
+        }
+        let mut assets = Vec::new();
+        for n in 0..MARKETS {
+            let market = stage.exchange.world(|world| world.add_market(NewMarket::binary(&format!("market-{n}"))));
+            assets.extend(market.facts.outcomes.iter().map(|outcome| outcome.asset.clone()));
+        }
+        Self { leaders, assets, dice: StdRng::seed_from_u64(7), n_rows: 0 }
+    }
+
+    /// A few fills: buys and sells, takers, makers, and makers whose order was filled twice alike.
+    fn trade(&mut self, stage: &Stage) {
+        for _ in 0..self.dice.random_range(1..8) {
+            let leader = &self.leaders[self.dice.random_range(0..self.leaders.len())];
+            let asset = &self.assets[self.dice.random_range(0..self.assets.len())];
+            let side = if self.dice.random_bool(0.7) { Side::Buy } else { Side::Sell };
+            let shares = self.dice.random_range(1_000_000..2_000_000_000);
+            let fill = match self.dice.random_range(0..3) {
+                0 => Fill::taker(leader, asset, side, 500_000, shares),
+                1 => Fill::maker(leader, asset, side, 490_000, shares),
+                _ => Fill::maker(leader, asset, side, 500_000, shares).twice(),
+            };
+            self.n_rows += stage.exchange.world(|world| world.push_fill(fill).unwrap().rows.len());
+        }
+    }
+}
+
+async fn n_trades(db: &Db) -> usize {
+    db.trades_page(&Default::default(), None, 100_000).await.unwrap().rows.len()
+}
+
+#[actix::test]
+async fn killed_at_fifty_random_instants_nothing_is_lost_and_nothing_doubles() {
+    let stage = Stage::new().await;
+    let mut crowd = Crowd::gather(&stage).await;
+    for _ in 0..KILLS {
+        let process = Process::start(&stage);
+        let lives_for = Duration::from_millis(crowd.dice.random_range(20..900));
+        let begun = Instant::now();
+        while begun.elapsed() < lives_for {
+            crowd.trade(&stage);
+            // Not a wait for anything: the pace of the load.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        process.kill();
+    }
+
+    let process = Process::start(&stage);
+    let db = &stage.db;
+    eventually("every fill and every decision", async || {
+        let idle =
+            queue::depths(db).await.unwrap().iter().all(|depth| !DECIDING.contains(&depth.queue) || depth.open == 0);
+        (idle && n_trades(db).await >= crowd.n_rows).then_some(())
+    })
+    .await;
+    let (took, code) = process.terminate();
+    assert_eq!(code, Some(0), "SIGTERM ends the program well");
+    assert!(took < Duration::from_secs(10), "it took {took:?} to end");
+
+    assert_eq!(n_trades(db).await, crowd.n_rows, "every row of the exchange is one event");
+    let report = audit(db).await.unwrap();
+    assert_eq!(report.problems, Vec::<String>::new());
+    assert!(report.entries > 0);
+}

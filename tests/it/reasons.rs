@@ -1,0 +1,227 @@
+//! Every reason code, reached by the whole bot against the simulator.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::{LocalBoxFuture, join_all};
+use polymarketspy::clock::Clock;
+use polymarketspy::domain::decision::ReasonCode::{self, *};
+use polymarketspy::domain::event::Side;
+use polymarketspy::domain::ids::{AssetId, FollowedUserId, MarketId, Wallet};
+use polymarketspy::domain::ledger::PortfolioScope;
+use polymarketspy::domain::units::ShareMicros;
+use polymarketspy::queue::{self, Queue};
+use polymarketspy::simulator::{Fill, NewMarket, Quotes, SimMarket};
+
+use super::bot::{Stage, eventually};
+
+/// 1000 shares at one half: a copy of 1 % is 5 USDC, just the minimum.
+const SHARES: i64 = 1_000_000_000;
+const HALF: i64 = 500_000;
+
+/// A stage with one leader and one market, before the bot starts.
+struct Scene {
+    stage: Stage,
+    user: FollowedUserId,
+    wallet: Wallet,
+    market: SimMarket,
+}
+
+impl Scene {
+    async fn new(config: &str, market: NewMarket) -> Self {
+        let stage = Stage::new().await;
+        stage.configure(config).await;
+        let (user, wallet) = stage.follow("leader").await;
+        let market = stage.exchange.world(|world| world.add_market(market));
+        Self { stage, user, wallet, market }
+    }
+
+    fn yes(&self) -> &AssetId {
+        self.market.asset(0).unwrap()
+    }
+
+    fn id(&self) -> &MarketId {
+        self.market.id()
+    }
+
+    fn trades(&self, side: Side, price: i64) {
+        let fill = Fill::taker(&self.wallet, self.yes(), side, price, SHARES);
+        self.stage.exchange.world(|world| world.push_fill(fill).unwrap());
+    }
+
+    /// Starts the bot and tells the reasons of the last group's attempts: in the leader's portfolio, in the global one.
+    async fn reasons(&self, n_groups: usize) -> [Vec<ReasonCode>; 2] {
+        let app = self.stage.start().await;
+        let attempts = self.stage.attempts(2 * n_groups).await;
+        app.stop().await;
+        let newest = attempts.iter().map(|listed| listed.detect_time).max();
+        let of = |scope| {
+            let mut found = attempts
+                .iter()
+                .filter(|listed| Some(listed.detect_time) == newest && listed.attempt.portfolio.scope() == scope);
+            found.next().unwrap().attempt.reasons.clone()
+        };
+        [of(PortfolioScope::ExecUser), of(PortfolioScope::ExecGlobal)]
+    }
+
+    /// The same reasons in both portfolios.
+    async fn reason(&self) -> Vec<ReasonCode> {
+        let [user, global] = self.reasons(1).await;
+        assert_eq!(user, global);
+        user
+    }
+}
+
+fn book(bids: &[(i64, i64)], asks: &[(i64, i64)]) -> NewMarket {
+    NewMarket::binary("a-market").quotes(Quotes::of(bids, asks))
+}
+
+async fn bought(config: &str, market: NewMarket, price: i64) -> Vec<ReasonCode> {
+    let scene = Scene::new(config, market).await;
+    scene.trades(Side::Buy, price);
+    scene.reason().await
+}
+
+async fn nothing_is_wrong() -> Vec<ReasonCode> {
+    bought("{}", NewMarket::binary("fine"), HALF).await
+}
+
+async fn the_engine_is_paused() -> Vec<ReasonCode> {
+    bought(r#"{"system": {"copyEngineEnabled": false}}"#, NewMarket::binary("paused"), HALF).await
+}
+
+/// The leader is disabled between the fill and the decision on it.
+async fn the_leader_is_disabled() -> Vec<ReasonCode> {
+    let scene = Scene::new(r#"{"guardrails": {"decisionLatencyMs": 1500}}"#, NewMarket::binary("disabled")).await;
+    scene.trades(Side::Buy, HALF);
+    let app = scene.stage.start().await;
+    let db = &scene.stage.db;
+    eventually("a group", async || {
+        let open = queue::peek_open(db, Queue::CopyAttemptUser).await.unwrap();
+        (!open.is_empty()).then_some(())
+    })
+    .await;
+    db.set_enabled(scene.user, false, "test", Clock::System.now()).await.unwrap();
+    app.look_at_directory();
+    let attempts = scene.stage.attempts(2).await;
+    app.stop().await;
+    attempts[0].attempt.reasons.clone()
+}
+
+async fn the_market_is_blacklisted() -> Vec<ReasonCode> {
+    let scene = Scene::new("{}", NewMarket::binary("blacklisted")).await;
+    scene.stage.db.save_market(&scene.market.facts).await.unwrap();
+    scene.stage.db.set_blacklisted(scene.id(), true, "test", Clock::System.now()).await.unwrap();
+    scene.trades(Side::Buy, HALF);
+    scene.reason().await
+}
+
+async fn the_fill_is_old() -> Vec<ReasonCode> {
+    let scene = Scene::new(r#"{"guardrails": {"maxSignalAgeSeconds": 5}}"#, NewMarket::binary("old")).await;
+    let fill = Fill::taker(&scene.wallet, scene.yes(), Side::Buy, HALF, SHARES);
+    scene.stage.exchange.world(|world| {
+        let a_minute_ago = world.now().plus_millis(-60_000);
+        world.push_fill(fill.at(a_minute_ago)).unwrap();
+    });
+    scene.reason().await
+}
+
+async fn nothing_is_held() -> Vec<ReasonCode> {
+    let scene = Scene::new("{}", book(&[(490_000, SHARES)], &[(HALF, SHARES)])).await;
+    scene.trades(Side::Sell, 490_000);
+    scene.reason().await
+}
+
+async fn the_market_closes_soon() -> Vec<ReasonCode> {
+    let in_ten_minutes = Clock::System.now().plus_millis(600_000);
+    bought("{}", NewMarket::binary("closing").closes_at(in_ten_minutes), HALF).await
+}
+
+/// The first copy's taker fee alone is more than the loss allowed for a day.
+async fn a_breaker_has_tripped() -> Vec<ReasonCode> {
+    let config = r#"{"guardrails": {"dailyLossLimitBps": 1}, "sizing": {"minTradeNotionalMicros": 70000000}}"#;
+    let scene = Scene::new(config, NewMarket::binary("losing").fee(70_000)).await;
+    scene.trades(Side::Buy, HALF);
+    assert_eq!(scene.reasons(1).await, [vec![], vec![]]);
+    scene.trades(Side::Buy, HALF);
+    let [user, global] = scene.reasons(2).await;
+    assert_eq!(user, global);
+    user
+}
+
+async fn there_is_no_book() -> Vec<ReasonCode> {
+    let scene = Scene::new("{}", NewMarket::binary("bookless")).await;
+    scene.stage.exchange.world(|world| world.remove_book(scene.id()));
+    scene.trades(Side::Buy, HALF);
+    scene.reason().await
+}
+
+async fn the_spread_is_wide() -> Vec<ReasonCode> {
+    bought("{}", book(&[(475_000, SHARES)], &[(HALF, SHARES)]), HALF).await
+}
+
+async fn the_price_ran_away() -> Vec<ReasonCode> {
+    bought("{}", book(&[(490_000, SHARES)], &[(HALF, SHARES)]), 400_000).await
+}
+
+async fn the_price_is_far_from_the_middle() -> Vec<ReasonCode> {
+    let config = r#"{"guardrails": {"maxOverMidMicros": 1000}}"#;
+    bought(config, book(&[(490_000, SHARES)], &[(HALF, SHARES)]), HALF).await
+}
+
+async fn the_book_is_thin() -> Vec<ReasonCode> {
+    bought("{}", book(&[(490_000, SHARES)], &[(HALF, 5_000_000), (600_000, SHARES)]), HALF).await
+}
+
+async fn nothing_was_split_that_could_be_merged() -> Vec<ReasonCode> {
+    let scene = Scene::new("{}", NewMarket::binary("merged")).await;
+    scene.stage.exchange.world(|world| {
+        let now = world.now();
+        world.merge(&scene.wallet, scene.id(), ShareMicros(SHARES), now).unwrap();
+    });
+    scene.reason().await
+}
+
+#[actix::test]
+async fn every_reason_code_is_reached_through_the_simulator() {
+    type Told = LocalBoxFuture<'static, Vec<ReasonCode>>;
+    let scenes: Vec<(&str, Told, &[ReasonCode])> = vec![
+        ("nothing", Box::pin(nothing_is_wrong()), &[]),
+        ("paused", Box::pin(the_engine_is_paused()), &[EnginePaused]),
+        ("disabled", Box::pin(the_leader_is_disabled()), &[UserDisabled]),
+        ("blacklisted", Box::pin(the_market_is_blacklisted()), &[MarketBlacklisted]),
+        ("old", Box::pin(the_fill_is_old()), &[SignalTooOld]),
+        ("not held", Box::pin(nothing_is_held()), &[NotEnoughPositionToSell]),
+        ("closing", Box::pin(the_market_closes_soon()), &[MarketTooCloseToClose]),
+        ("breaker", Box::pin(a_breaker_has_tripped()), &[CircuitBreakerTripped]),
+        ("no book", Box::pin(there_is_no_book()), &[BookUnavailable]),
+        ("spread", Box::pin(the_spread_is_wide()), &[SpreadTooWide]),
+        (
+            "worse",
+            Box::pin(the_price_ran_away()),
+            &[PriceWorseThanTheirFill, InsufficientDepth, NoLiquidityWithinBounds],
+        ),
+        (
+            "over mid",
+            Box::pin(the_price_is_far_from_the_middle()),
+            &[PriceTooFarOverMid, InsufficientDepth, NoLiquidityWithinBounds],
+        ),
+        ("thin", Box::pin(the_book_is_thin()), &[InsufficientDepth]),
+        ("merge", Box::pin(nothing_was_split_that_could_be_merged()), &[MergeSplitNotApplicable]),
+    ];
+    let mut reached: BTreeSet<ReasonCode> = BTreeSet::from([RiskCapUser, RiskCapGlobal]);
+    let (expected, told): (Vec<_>, Vec<_>) =
+        scenes.into_iter().map(|(name, told, expected)| ((name, expected), told)).unzip();
+    for ((name, expected), told) in expected.into_iter().zip(join_all(told).await) {
+        assert_eq!(told, expected, "{name}");
+        reached.extend(told);
+    }
+    // Both risk caps: the test below.
+    assert_eq!(reached, ReasonCode::ALL.iter().copied().collect());
+}
+
+#[actix::test]
+async fn each_portfolio_names_its_own_risk_cap() {
+    let scene = Scene::new(r#"{"sizing": {"maxTradeBankrollBps": 1}}"#, NewMarket::binary("capped")).await;
+    scene.trades(Side::Buy, HALF);
+    assert_eq!(scene.reasons(1).await, [vec![RiskCapUser], vec![RiskCapGlobal]]);
+}

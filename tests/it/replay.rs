@@ -1,0 +1,128 @@
+//! Every recorded row through the whole bot, against figures worked out apart from this code.
+//!
+//! The table was computed with exact decimals by another program in another language from the same recordings: cash
+//! less gross cost and fee of each fill, plus payouts and merged sets; what is held by condition and outcome.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use polymarketspy::clock::Clock;
+use polymarketspy::domain::ids::{FollowedUserId, Wallet};
+use polymarketspy::domain::ledger::{EntryType, PortfolioId};
+use polymarketspy::domain::units::Timestamp;
+use polymarketspy::queue::{self, Queue};
+use polymarketspy::simulator::{SimulatorSettings, of_the_first_exchange, recordings};
+use serde_json::Value;
+
+use super::bot::{Stage, eventually};
+
+struct Expected {
+    wallet: &'static str,
+    n_trades: usize,
+    cash: i64,
+    fees: i64,
+    redeemed: i64,
+    merged: i64,
+    n_held: usize,
+    /// Of all assets together.
+    held: i64,
+}
+
+#[rustfmt::skip]
+const SHADOWS: [Expected; 5] = [
+    Expected { wallet: "0x76ffdcfcf8461a89f75b702ba3997fbf0584a867", n_trades: 10, cash: -6_877_528_551, fees: 0, redeemed: 0, merged: 0, n_held: 2, held: 9_184_408_728 },
+    Expected { wallet: "0x8f88f6244a89ae74f3b3dd546bc1b561c1f73234", n_trades: 42, cash: 41_054_321_472_277, fees: 31_621_925_350, redeemed: 42_393_094_702_167, merged: 0, n_held: 0, held: 0 },
+    Expected { wallet: "0x68921c638685a8f56065276b1587ba9eaf76fbba", n_trades: 3, cash: 190_827_548, fees: 76_160, redeemed: 0, merged: 343_333_334, n_held: 7, held: -472_000_242 },
+    Expected { wallet: "0x64549be314006a569d11b7bfd0712e39edd7c008", n_trades: 3, cash: -39_331_500, fees: 331_500, redeemed: 0, merged: 0, n_held: 3, held: -100_000_000 },
+    Expected { wallet: "0x87e06489b9edba5fde48fa26783dc3fc55518470", n_trades: 2, cash: -18_891_320, fees: 318_520, redeemed: 0, merged: 0, n_held: 2, held: 30_280_000 },
+];
+
+/// What a shadow ledger comes to, by plain addition.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Sums {
+    n_trades: usize,
+    cash: i64,
+    fees: i64,
+    redeemed: i64,
+    merged: i64,
+    n_held: usize,
+    held: i64,
+}
+
+/// Every recorded row once: what two recordings both show, they show of one transaction.
+fn rows() -> Vec<Value> {
+    let mut first_seen: BTreeMap<(String, String), &str> = BTreeMap::new();
+    let mut rows = Vec::new();
+    let mut all = recordings();
+    all.push(of_the_first_exchange());
+    for recording in &all {
+        for row in &recording.rows {
+            let text = |field: &str| row[field].as_str().unwrap_or_default().to_owned();
+            let key = (text("proxy_wallet"), text("transaction_hash"));
+            if *first_seen.entry(key).or_insert(recording.name) == recording.name {
+                rows.push(row.clone());
+            }
+        }
+    }
+    rows
+}
+
+async fn sums(stage: &Stage, user: FollowedUserId) -> Sums {
+    let entries = stage.db.entries_after(PortfolioId::ShadowUser(user), 0, 10_000).await.unwrap();
+    let mut sums = Sums::default();
+    let mut held: BTreeMap<String, i64> = BTreeMap::new();
+    for placed in entries {
+        let entry = placed.entry;
+        sums.cash += entry.cash.0;
+        match entry.kind {
+            EntryType::TradeFill => sums.n_trades += 1,
+            EntryType::Fee => sums.fees -= entry.cash.0,
+            EntryType::Settlement => sums.redeemed += entry.cash.0,
+            EntryType::Merge => sums.merged += entry.cash.0,
+            other => panic!("{other} in a shadow that has none"),
+        }
+        if let Some(asset) = entry.asset {
+            *held.entry(asset.to_string()).or_default() += entry.shares.0;
+        }
+    }
+    held.retain(|_, shares| *shares != 0);
+    (sums.n_held, sums.held) = (held.len(), held.values().sum());
+    sums
+}
+
+#[actix::test]
+async fn a_replay_of_every_recorded_row_gives_the_ledger_worked_out_by_hand() {
+    let clock = Clock::starting_at(Timestamp::parse_iso("2026-09-30T00:00:00Z").unwrap());
+    let stage = Stage::with(SimulatorSettings { now: clock, ..SimulatorSettings::default() }).await;
+    let rows = rows();
+    let wallets: BTreeSet<&str> = rows.iter().filter_map(|row| row["proxy_wallet"].as_str()).collect();
+    assert_eq!(wallets, SHADOWS.iter().map(|shadow| shadow.wallet).collect(), "no recorded trader is left out");
+    let mut users = Vec::new();
+    for shadow in &SHADOWS {
+        let user = stage.follow_wallet(shadow.wallet, &Wallet::parse(shadow.wallet).unwrap()).await;
+        // The first row is of April: as if we had been away since then.
+        for key in ["lastTradeTime", "lastActivityTime"] {
+            let since = r#"{"time": "2026-04-01T00:00:00.000Z"}"#;
+            stage.db.put_checkpoint(&format!("api:{key}:{user}"), since, clock.now()).await.unwrap();
+        }
+        users.push(user);
+    }
+    stage.exchange.world(|world| world.replay(&rows, None).unwrap());
+
+    let app = stage.start_at(clock).await;
+    let n_expected: usize = SHADOWS.iter().map(|shadow| shadow.n_trades).sum();
+    eventually("every row in the shadow ledgers", async || {
+        let depths = queue::depths(&stage.db).await.unwrap();
+        let idle = depths.iter().all(|depth| depth.queue != Queue::IngestEvents || depth.open == 0);
+        let n = stage.db.trades_page(&Default::default(), None, 10_000).await.unwrap().rows.len();
+        (idle && n == n_expected).then_some(())
+    })
+    .await;
+    app.stop().await;
+
+    for (shadow, user) in SHADOWS.iter().zip(users) {
+        let Expected { wallet, n_trades, cash, fees, redeemed, merged, n_held, held } = *shadow;
+        assert_eq!(sums(&stage, user).await, Sums { n_trades, cash, fees, redeemed, merged, n_held, held }, "{wallet}");
+    }
+    let report = polymarketspy::audit::audit(&stage.db).await.unwrap();
+    assert_eq!(report.problems, Vec::<String>::new());
+}
