@@ -32,8 +32,8 @@ function connect() {
   socket.onclose = () => {
     socket = null;
     fallBack();
-    const pause = Math.min(RETRY_MOST, RETRY_FIRST * 2 ** failures++);
-    setTimeout(connect, pause * (0.75 + Math.random() / 2));
+    const wait = Math.min(RETRY_MOST, RETRY_FIRST * 2 ** failures++);
+    setTimeout(connect, wait * (0.75 + Math.random() / 2));
   };
 }
 
@@ -49,7 +49,7 @@ function receive(frame) {
   waiting.push(frame);
   // A pause has an end: what no list could hold any more need not be kept.
   if (waiting.length > 500) waiting = waiting.slice(-250);
-  if (paused) pause.textContent = `Resume · ${waiting.filter((frame) => frame.row).length} new`;
+  if (paused) pause.textContent = `Resume ${Math.min(99, waiting.filter((frame) => frame.row).length)}`;
   else paint();
 }
 

@@ -2,20 +2,26 @@
 
 use actix::Addr;
 use actix_web::{HttpResponse, http::StatusCode, web::Data};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     broadcaster::{Broadcaster, Position, WhereAreWe},
+    names::Names,
     overview::LiveFigures,
     session::Visitor,
 };
 use crate::{
+    actors::live_hub::HealthChanged,
     clock::Clock,
     db::{Db, DbError},
-    domain::units::Timestamp,
+    domain::{ids::FollowedUserId, units::Timestamp},
     queue::{self, Queue},
 };
 
+/// Where the worker keeps how its actors are, every ten seconds; it may be another process.
+const WORKER_CHECKPOINT: &str = "worker:actors";
+const WORKER_SILENCE_MILLIS: i64 = 45_000;
+const CHAIN_ACTOR: &str = "chain_watcher";
 /// A job that is due for longer than this waits for somebody who does not come.
 const STUCK_MILLIS: i64 = 60_000;
 
@@ -40,6 +46,8 @@ pub struct HealthView {
 #[derive(Debug, Clone, Serialize)]
 pub struct PartView {
     pub part: String,
+    /// Of a part that there is once for every followed user.
+    pub user_label: Option<String>,
     pub healthy: bool,
     /// One line, empty when there is nothing to add.
     pub detail: String,
@@ -52,6 +60,20 @@ pub struct QueueView {
     pub oldest_due: Option<Timestamp>,
 }
 
+/// What of the worker's checkpoint is for a visitor.
+#[derive(Debug, Deserialize)]
+struct Worker {
+    at: Timestamp,
+    actors: Vec<Actor>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Actor {
+    name: String,
+    restarts: u32,
+    silences: u32,
+}
+
 #[derive(Debug, Serialize)]
 struct Bare {
     status: Status,
@@ -62,11 +84,16 @@ impl HealthView {
         let depths = queue::depths(db).await;
         let mut parts = vec![database(&depths)];
         parts.extend(depths.as_ref().map(|depths| jobs(depths, now)).ok());
-        parts.extend(live.health.values().map(|said| PartView {
-            part: said.part.clone(),
-            healthy: said.healthy,
-            detail: said.detail.clone(),
-        }));
+        if let Ok(Some(worker)) = db.checkpoint(WORKER_CHECKPOINT).await
+            && let Ok(worker) = serde_json::from_str::<Worker>(&worker)
+        {
+            parts.push(actors(&worker, now));
+            parts.extend(chain(&worker));
+        }
+        // What works again is no news.
+        let troubled: Vec<_> = live.health.values().filter(|said| !said.healthy).collect();
+        let labels = if troubled.is_empty() { Names::default() } else { Names::load(db, []).await.unwrap_or_default() };
+        parts.extend(troubled.into_iter().map(|said| told(said, &labels)));
         let status = match (&depths, parts.iter().all(|part| part.healthy)) {
             (Err(_), _) => Status::Down,
             (Ok(_), true) => Status::Ok,
@@ -83,7 +110,7 @@ impl HealthView {
 
 fn database(depths: &Result<Vec<queue::Depth>, DbError>) -> PartView {
     let detail = if depths.is_ok() { "" } else { "it does not answer" };
-    PartView { part: "database".to_owned(), healthy: depths.is_ok(), detail: detail.to_owned() }
+    PartView::new("database", depths.is_ok(), detail)
 }
 
 /// All queues in one line; a stuck one is named.
@@ -95,7 +122,42 @@ fn jobs(depths: &[queue::Depth], now: Timestamp) -> PartView {
         None if open == 0 => "nothing waits".to_owned(),
         None => format!("{open} waiting"),
     };
-    PartView { part: "jobs".to_owned(), healthy: stuck.is_none(), detail }
+    PartView::new("jobs", stuck.is_none(), detail)
+}
+
+fn actors(worker: &Worker, now: Timestamp) -> PartView {
+    let age = now.millis_since(worker.at);
+    let silent = worker.actors.iter().find(|actor| actor.silences > 1);
+    let restarts: u32 = worker.actors.iter().map(|actor| actor.restarts).sum();
+    let detail = match silent {
+        _ if age > WORKER_SILENCE_MILLIS => format!("no sign of the worker for {} s", age / 1000),
+        Some(actor) => format!("{} does not answer", actor.name),
+        None if restarts == 0 => format!("{} running", worker.actors.len()),
+        None => format!("{} running, {restarts} restarts", worker.actors.len()),
+    };
+    PartView::new("actors", age <= WORKER_SILENCE_MILLIS && silent.is_none(), detail)
+}
+
+/// Without a chain socket the bot works, only later; that is said and is no trouble.
+fn chain(worker: &Worker) -> Option<PartView> {
+    let watched = worker.actors.iter().any(|actor| actor.name == CHAIN_ACTOR);
+    (!watched).then(|| PartView::new("chain", true, "off: polling alone; set ALCHEMY_WS_URL to see fills sooner"))
+}
+
+/// `poller:7` is the poller of user 7.
+fn told(said: &HealthChanged, labels: &Names) -> PartView {
+    let (part, user) = match said.part.split_once(':') {
+        Some((part, user)) => (part, user.parse().ok().map(FollowedUserId)),
+        None => (said.part.as_str(), None),
+    };
+    let user_label = user.map(|user| labels.label(user));
+    PartView { user_label, ..PartView::new(part, said.healthy, said.detail.clone()) }
+}
+
+impl PartView {
+    fn new(part: &str, healthy: bool, detail: impl Into<String>) -> Self {
+        Self { part: part.to_owned(), user_label: None, healthy, detail: detail.into() }
+    }
 }
 
 /// `GET /api/health`: open to all for load balancers, which learn one word.
@@ -111,5 +173,42 @@ pub async fn json(
     match visitor {
         Some(_) => HttpResponse::build(code).json(health),
         None => HttpResponse::build(code).json(Bare { status: health.status }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worker_is_well_while_its_actors_answer_and_it_says_so() {
+        let check = |age: i64, silences: u32, restarts: u32, healthy: bool, detail: &str| {
+            let actor = |name: &str| Actor { name: name.to_owned(), restarts, silences };
+            let worker = Worker { at: Timestamp::EPOCH, actors: vec![actor("poller:1"), actor("grouper")] };
+            let part = actors(&worker, Timestamp::from_millis(age));
+            assert_eq!((part.healthy, part.detail.as_str()), (healthy, detail));
+        };
+        check(0, 0, 0, true, "2 running");
+        check(45_000, 1, 1, true, "2 running, 2 restarts");
+        check(45_001, 0, 0, false, "no sign of the worker for 45 s");
+        check(0, 2, 0, false, "poller:1 does not answer");
+    }
+
+    #[test]
+    fn a_job_that_nobody_takes_is_trouble() {
+        let depth = |open, oldest_due: Option<i64>| queue::Depth {
+            queue: Queue::GroupEvents,
+            open,
+            leased: 0,
+            oldest_due: oldest_due.map(Timestamp::from_millis),
+        };
+        let check = |depth, healthy: bool, detail: &str| {
+            let part = jobs(&[depth], Timestamp::from_millis(100_000));
+            assert_eq!((part.healthy, part.detail.as_str()), (healthy, detail));
+        };
+        check(depth(0, None), true, "nothing waits");
+        check(depth(2, Some(40_000)), true, "2 waiting");
+        check(depth(2, Some(39_999)), false, "nobody takes the jobs of q_group_events");
+        check(depth(1, Some(200_000)), true, "1 waiting");
     }
 }

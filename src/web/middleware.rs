@@ -179,4 +179,28 @@ mod tests {
         assert!(!from("null"));
         assert!(!hosts.are_the_origin_of(&HeaderMap::new()));
     }
+
+    #[actix_web::test]
+    async fn a_handler_that_panics_gives_an_answer() {
+        use actix_web::{App, middleware::from_fn, test, web};
+
+        async fn boom() -> &'static str {
+            panic!("on purpose")
+        }
+        let app = App::new()
+            .app_data(Data::new(Templates::load().unwrap()))
+            .wrap(from_fn(envelope))
+            .route("/boom", web::get().to(boom))
+            .route("/api/boom", web::get().to(boom));
+        let app = test::init_service(app).await;
+        for (path, content_type) in [("/boom", "text/html; charset=utf-8"), ("/api/boom", "application/problem+json")] {
+            let request = test::TestRequest::get().uri(path).to_request();
+            let answer = actix_web::dev::Service::call(&app, request).await.unwrap_err().error_response();
+            assert_eq!(answer.status(), 500, "{path}");
+            assert_eq!(answer.headers().get("content-type").unwrap(), content_type);
+            assert!(answer.headers().contains_key(CONTENT_SECURITY_POLICY));
+            let body = actix_web::body::to_bytes(answer.into_body()).await.ok().unwrap();
+            assert!(!String::from_utf8_lossy(&body).contains("on purpose"), "the visitor learns nothing of it");
+        }
+    }
 }
