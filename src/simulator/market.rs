@@ -141,14 +141,22 @@ impl SimMarket {
         Some(if index == 0 { first } else { first.mirrored() })
     }
 
-    /// Half way between best bid and best ask of outcome `index`; without a book the payout or the last trade.
+    /// Half way between best bid and best ask of outcome `index`; the only side's best when there is but one.
     pub fn midpoint(&self, index: usize, now: Timestamp) -> Option<PriceMicros> {
-        let quotes = self.quotes(index, now)?;
-        match (quotes.bids.first(), quotes.asks.first()) {
-            (Some(bid), Some(ask)) => Some(PriceMicros::midpoint(bid.price, ask.price)),
-            (Some(only), None) | (None, Some(only)) => Some(only.price),
-            (None, None) => None,
-        }
+        let first = match (&self.pinned, &self.path) {
+            // A whole book would be made for its two best levels; history asks a million times.
+            (None, Some(path)) if !self.without_book && self.phase(now) == Phase::Open => path.touch(self.tick(), now),
+            _ => {
+                let quotes = self.quotes(0, now)?;
+                (quotes.bids.first().map(|level| level.price), quotes.asks.first().map(|level| level.price))
+            }
+        };
+        let middle = match first {
+            (Some(bid), Some(ask)) => PriceMicros::midpoint(bid, ask),
+            (Some(only), None) | (None, Some(only)) => only,
+            (None, None) => return None,
+        };
+        Some(if index == 0 { middle } else { complement(middle) })
     }
 
     /// What outcome `index` is worth to everyone: payout, else middle of the book, else last trade, else a half.
@@ -212,6 +220,19 @@ impl PricePath {
     }
 
     fn quotes(&self, tick: PriceMicros, now: Timestamp) -> Quotes {
+        let (best_bid, best_ask, tick) = self.best(tick, now);
+        Quotes { bids: self.side(best_bid, -tick, now), asks: self.side(best_ask, tick, now) }
+    }
+
+    /// Best bid and best ask; a side without a level has none.
+    fn touch(&self, tick: PriceMicros, now: Timestamp) -> (Option<PriceMicros>, Option<PriceMicros>) {
+        let (best_bid, best_ask, _) = self.best(tick, now);
+        let level = |at: i64| PriceMicros::new(at).ok().filter(|at| !matches!(at.micros(), 0 | MICROS));
+        (level(best_bid), level(best_ask))
+    }
+
+    /// Best bid, best ask and tick in micros; a side may lie outside of what can be quoted.
+    fn best(&self, tick: PriceMicros, now: Timestamp) -> (i64, i64, i64) {
         let tick = tick.micros().max(100);
         let middle = (self.probability(now) * 1e6) as i64;
         let minute = now.millis().div_euclid(60_000);
@@ -221,7 +242,7 @@ impl PricePath {
             _ => tick * 4,
         };
         let best_bid = ((middle - spread / 2).div_euclid(tick) * tick).clamp(0, MICROS - tick - spread);
-        Quotes { bids: self.side(best_bid, -tick, now), asks: self.side((best_bid + spread).max(tick), tick, now) }
+        (best_bid, (best_bid + spread).max(tick), tick)
     }
 
     /// Levels outwards from `best`: dense near the touch, thinner and larger far from it.
@@ -340,6 +361,8 @@ mod tests {
                     assert!(bid.price < ask.price, "{quotes:?}");
                 }
                 assert!(quotes.bids.iter().chain(&quotes.asks).all(|level| level.shares.0 > 0));
+                let best = |side: &[Level]| side.first().map(|level| level.price);
+                assert_eq!(path(1_000_000).touch(tick, now), (best(&quotes.bids), best(&quotes.asks)));
             }
         }
     }

@@ -17,6 +17,7 @@ pub mod dice;
 mod fault;
 mod feed;
 mod gamma;
+pub mod history;
 mod life;
 mod market;
 mod positions;

@@ -370,6 +370,14 @@ impl World {
         labels
     }
 
+    /// A row as the activity route prints it at this time.
+    pub(super) fn row_text(&self, row: &Row, now: Timestamp) -> String {
+        match &row.raw {
+            Some(raw) => raw.activity.get().to_owned(),
+            None => serde_json::to_string(&row.activity(&self.labels(row, now))).unwrap_or_default(),
+        }
+    }
+
     pub(super) fn serial(&mut self) -> u64 {
         self.serial += 1;
         self.serial

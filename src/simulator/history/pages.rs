@@ -1,0 +1,251 @@
+//! What is to be written next, and the writing: through the same methods, jobs and fences as the running bot.
+
+use std::collections::BTreeMap;
+
+use super::{HistoryError, HistoryReport};
+use crate::{
+    db::{
+        BookOutcome, ClosedGroupWrite, Db, GroupClosing, LedgerOutcome, LedgerWrite, PollWrite, PortfolioSnapshot,
+        StoredBook,
+    },
+    domain::{
+        attempt::CopyAttempt,
+        decision::DecisionKind,
+        event::{ActivityEvent, TradeEvent},
+        group::{ClosedGroup, Member},
+        ids::{AssetId, FollowedUserId, GroupId, MarketId},
+        ledger::{LedgerEntry, PortfolioId},
+        market::Market,
+        units::{PriceMicros, Timestamp},
+    },
+    queue::{self, Job, JobFence, Queue},
+    simulator::Quotes,
+};
+
+/// Longer than any writing takes.
+const LEASE_MS: i64 = 600_000;
+const GROUPS_AT_ONCE: usize = 256;
+const WRITES_AT_ONCE: usize = 500;
+const JOBS_AT_ONCE: i64 = 5_000;
+
+/// What one request of the bot would write to the ledger, and whose job that is.
+pub struct Planned {
+    cause: Cause,
+    attempt: Option<CopyAttempt>,
+    pub entries: Vec<LedgerEntry>,
+}
+
+enum Cause {
+    Event(Member),
+    Copy(GroupId, PortfolioId),
+    /// Nobody's job: deposits and settlements.
+    Free,
+}
+
+/// Facts in the order they happened, not yet written.
+#[derive(Default)]
+pub struct Pages {
+    pub markets: Vec<Market>,
+    pub trades: Vec<TradeEvent>,
+    pub activities: Vec<ActivityEvent>,
+    /// With the time of their decision.
+    pub groups: Vec<(ClosedGroup, Timestamp)>,
+    books: Vec<(GroupId, BookOutcome)>,
+    pub planned: Vec<Planned>,
+    resolved: Vec<Resolved>,
+    pub snapshots: Vec<PortfolioSnapshot>,
+    pub prices: Vec<(Timestamp, Vec<(AssetId, PriceMicros)>)>,
+}
+
+/// A market whose outcome became known.
+struct Resolved {
+    market: MarketId,
+    payouts: Vec<(AssetId, PriceMicros)>,
+    at: Timestamp,
+}
+
+impl Planned {
+    pub fn of_event(event: Member, entries: Vec<LedgerEntry>) -> Self {
+        Self { cause: Cause::Event(event), attempt: None, entries }
+    }
+
+    pub fn of_copy(group: GroupId, attempt: CopyAttempt, entries: Vec<LedgerEntry>) -> Self {
+        Self { cause: Cause::Copy(group, attempt.portfolio), attempt: Some(attempt), entries }
+    }
+
+    pub fn free(entries: Vec<LedgerEntry>) -> Self {
+        Self { cause: Cause::Free, attempt: None, entries }
+    }
+}
+
+impl Pages {
+    pub fn n_rows(&self) -> usize {
+        self.planned.len() + self.snapshots.len() + self.prices.iter().map(|(_, prices)| prices.len()).sum::<usize>()
+    }
+
+    pub fn book(&mut self, group: GroupId, asset: &AssetId, quotes: Option<Quotes>, market: &Market, now: Timestamp) {
+        let book = quotes.map(|quotes| StoredBook {
+            asset: asset.clone(),
+            bids: quotes.bids,
+            asks: quotes.asks,
+            hash: None,
+            tick: market.tick,
+            min_shares: market.min_shares,
+            last_trade: None,
+        });
+        let book = book.ok_or_else(|| "No orderbook exists for the requested token id".to_owned());
+        self.books.push((group, BookOutcome { fetched_at: now, book }));
+    }
+
+    /// The market as it stands once it is decided, and what each outcome pays.
+    pub fn resolved(&mut self, market: &Market, now: Timestamp) {
+        let pays = |outcome: &crate::domain::market::OutcomeAsset| Some((outcome.asset.clone(), outcome.payout?));
+        let payouts = market.outcomes.iter().filter_map(pays).collect();
+        let at = market.resolved_at.unwrap_or(now);
+        self.resolved.push(Resolved { market: market.id.clone(), payouts, at });
+        self.markets.push(Market { resolved_at: None, ..market.clone() });
+    }
+}
+
+/// Writes the pages; `now` is the last of their time.
+pub async fn write_pages(
+    db: &Db,
+    pages: Pages,
+    now: Timestamp,
+    report: &mut HistoryReport,
+) -> Result<(), HistoryError> {
+    for market in &pages.markets {
+        db.save_market(market).await?;
+    }
+    report.events += pages.trades.len() + pages.activities.len();
+    record_polls(db, pages.trades, pages.activities, now).await?;
+    let ingest = fences_of(db, Queue::IngestEvents, now, |job| job.event().ok()).await?;
+    let mut grouping = fences_of(db, Queue::GroupEvents, now, |job| job.event().ok()).await?;
+
+    report.groups += pages.groups.len();
+    for chunk in pages.groups.chunks(GROUPS_AT_ONCE) {
+        close_groups(db, chunk, &mut grouping, now).await?;
+    }
+    // What is left are rows that form no group: rewards, redemptions.
+    let left: Vec<JobFence> = grouping.into_values().collect();
+    queue::finish(db, &left).await?;
+    for chunk in pages.books.chunks(GROUPS_AT_ONCE) {
+        db.save_books(chunk).await?;
+    }
+
+    let user = fences_of(db, Queue::CopyAttemptUser, now, |job| job.group().ok()).await?;
+    let global = fences_of(db, Queue::CopyAttemptGlobal, now, |job| job.group().ok()).await?;
+    let fence_of = |cause: &Cause| match cause {
+        Cause::Event(event) => Some(ingest.get(event).copied()),
+        Cause::Copy(group, PortfolioId::ExecGlobal) => Some(global.get(group).copied()),
+        Cause::Copy(group, _) => Some(user.get(group).copied()),
+        Cause::Free => None,
+    };
+    let mut writes = Vec::with_capacity(pages.planned.len());
+    for planned in pages.planned {
+        let fence = fence_of(&planned.cause).map(|fence| fence.ok_or(HistoryError::NotOurs { what: "a job" }));
+        let finishes = fence.transpose()?.into_iter().collect();
+        report.entries += planned.entries.len();
+        report.attempts += usize::from(planned.attempt.is_some());
+        let executed = planned.attempt.as_ref().is_some_and(|attempt| attempt.decision == DecisionKind::Execute);
+        report.executed += usize::from(executed);
+        writes.push(LedgerWrite {
+            attempt: planned.attempt,
+            entries: planned.entries,
+            finishes,
+            ..LedgerWrite::default()
+        });
+    }
+    for chunk in writes.chunks(WRITES_AT_ONCE) {
+        let outcomes = db.commit(chunk, now).await?;
+        if !outcomes.iter().all(|outcome| matches!(outcome, LedgerOutcome::Written { .. })) {
+            return Err(HistoryError::NotOurs { what: "a ledger entry" });
+        }
+    }
+    for resolved in &pages.resolved {
+        db.set_payouts(&resolved.market, &resolved.payouts, resolved.at).await?;
+    }
+    report.snapshots += pages.snapshots.len();
+    db.insert_snapshots(&pages.snapshots, &[], now).await?;
+    for (bucket, prices) in &pages.prices {
+        report.prices += prices.len();
+        db.insert_prices(*bucket, prices).await?;
+    }
+    Ok(())
+}
+
+async fn record_polls(
+    db: &Db,
+    trades: Vec<TradeEvent>,
+    activities: Vec<ActivityEvent>,
+    now: Timestamp,
+) -> Result<(), HistoryError> {
+    let mut polls: BTreeMap<FollowedUserId, PollWrite> = BTreeMap::new();
+    let empty = |user| PollWrite {
+        user,
+        trades: Vec::new(),
+        activities: Vec::new(),
+        dead: Vec::new(),
+        new_wallets: Vec::new(),
+        checkpoints: Vec::new(),
+        now,
+    };
+    for trade in trades {
+        let poll = polls.entry(trade.followed_user).or_insert_with(|| empty(trade.followed_user));
+        if poll.new_wallets.is_empty() {
+            poll.new_wallets.push(trade.profile_wallet.clone());
+        }
+        poll.trades.push(trade);
+    }
+    for activity in activities {
+        polls.entry(activity.followed_user).or_insert_with(|| empty(activity.followed_user)).activities.push(activity);
+    }
+    for (_, poll) in polls {
+        let n = poll.trades.len() + poll.activities.len();
+        let outcome = db.record_poll(poll).await?;
+        if outcome.new_trades.len() + outcome.new_activities.len() != n {
+            return Err(HistoryError::NotOurs { what: "an event" });
+        }
+    }
+    Ok(())
+}
+
+async fn close_groups(
+    db: &Db,
+    groups: &[(ClosedGroup, Timestamp)],
+    grouping: &mut BTreeMap<Member, JobFence>,
+    now: Timestamp,
+) -> Result<(), HistoryError> {
+    let mut writes = Vec::with_capacity(groups.len());
+    for (closed, decided_at) in groups {
+        let finishes = closed.members.iter().filter_map(|member| grouping.remove(member)).collect();
+        writes.push(ClosedGroupWrite {
+            group: closed.group.clone(),
+            members: closed.members.clone(),
+            finishes,
+            copy_due: *decided_at,
+        });
+    }
+    let outcomes = db.close_groups(&writes, now).await?;
+    match outcomes.iter().all(|outcome| matches!(outcome, GroupClosing::New(_))) {
+        true => Ok(()),
+        false => Err(HistoryError::NotOurs { what: "a group" }),
+    }
+}
+
+/// Takes every due job of a queue.
+async fn fences_of<K: Ord>(
+    db: &Db,
+    queue: Queue,
+    now: Timestamp,
+    key: impl Fn(&Job) -> Option<K>,
+) -> Result<BTreeMap<K, JobFence>, HistoryError> {
+    let mut fences = BTreeMap::new();
+    loop {
+        let jobs = queue::claim(db, queue, None, now, LEASE_MS, JOBS_AT_ONCE).await?;
+        if jobs.is_empty() {
+            return Ok(fences);
+        }
+        fences.extend(jobs.iter().filter_map(|job| Some((key(job)?, job.fence()))));
+    }
+}
