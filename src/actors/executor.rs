@@ -712,3 +712,6 @@ impl Handler<JobFailed> for Executor {
         self.look(ctx);
     }
 }
+
+#[cfg(test)]
+mod tests;

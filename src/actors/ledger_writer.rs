@@ -1,7 +1,7 @@
 //! Keeps every ledger: the only writer of `copy_attempt`, `executable_fill` and `ledger_entry`.
 //!
-//! Takes   `RecordAttempt` from the executors, `RecordEntries` from the ingestor and the settler, prices, and
-//!         questions: `ReadView`, `Holdings`, `HeldAssets`, `TakeSnapshots`.
+//! Takes   `RecordAttempt` from the executors, `RecordEntries` from the ingestor and the settler, `PricesChanged`,
+//!         `SnapshotsStored`, `DirectoryChanged`, and questions: `ReadView`, `Holdings`, `HeldAssets`, `TakeSnapshots`.
 //! Sends   `Announce` to the live hub after each commit; rings for `q_portfolio_apply`.
 //! Timer   none: a commit starts when requests wait and none is in flight, and the next takes all that came meanwhile.
 //! Truth   the ledger: each portfolio is its checkpoint and the entries after it. What is accepted is folded at once,
@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResponse, Recipient, Response, Supervised};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, Response, Supervised};
 use tokio::sync::{Mutex, oneshot};
 
 use self::{
@@ -27,6 +27,7 @@ use self::{
 };
 use super::{
     live_hub::{Announce, LiveFact, PortfolioChanged},
+    root::DirectoryChanged,
     supervise::{Guard, Observed, Panicked, back_off, observable, spawn_io, start_guarded},
 };
 use crate::{
@@ -137,10 +138,10 @@ pub struct Held {
 
 /// Everything that is held in any portfolio: what wants a price, and which markets to watch.
 #[derive(Message, Debug, Clone, Copy)]
-#[rtype(result = "HeldEverywhere")]
+#[rtype(result = "Result<HeldEverywhere, Refused>")]
 pub struct HeldAssets;
 
-#[derive(MessageResponse, Debug, Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct HeldEverywhere {
     pub assets: BTreeSet<AssetId>,
     /// With the portfolios that hold something in them.
@@ -197,6 +198,10 @@ pub struct LedgerWriter {
     /// wait for it, or the running state would miss its entries for ever.
     turn: Arc<Mutex<()>>,
     portfolios: BTreeMap<PortfolioId, Slot>,
+    /// Until the users are known, nobody can be told about all portfolios.
+    users_known: bool,
+    /// Questions about all portfolios, for when all are loaded.
+    patient: Vec<Deferred>,
     commits: CommitQueue,
     commit_is_due: bool,
     asked: Vec<SnapshotRequest>,
@@ -270,6 +275,8 @@ impl LedgerWriter {
             deps,
             turn,
             portfolios: BTreeMap::new(),
+            users_known: false,
+            patient: Vec::new(),
             commits: CommitQueue::default(),
             commit_is_due: false,
             asked: Vec::new(),
@@ -342,11 +349,16 @@ impl LedgerWriter {
 
     /// Starts the next commit, and answers who asked for snapshots as soon as all is committed.
     fn advance(&mut self, ctx: &mut Context<Self>) {
+        let all_open = self.users_known && self.portfolios.values().all(|slot| matches!(slot, Slot::Open(_)));
+        if all_open {
+            for work in std::mem::take(&mut self.patient) {
+                work(self, ctx);
+            }
+        }
         if self.commits.is_flying() {
             return;
         }
-        let is_loading = self.portfolios.values().any(|slot| matches!(slot, Slot::Loading(_)));
-        let snapshots_now = !self.asked.is_empty() && !is_loading && self.commits.takes_all();
+        let snapshots_now = !self.asked.is_empty() && all_open && self.commits.takes_all();
         let mut writes = self.commits.take(snapshots_now);
         if snapshots_now {
             for request in std::mem::take(&mut self.asked) {
@@ -617,18 +629,13 @@ impl Handler<Holdings> for LedgerWriter {
 }
 
 impl Handler<HeldAssets> for LedgerWriter {
-    type Result = HeldEverywhere;
+    type Result = Response<Result<HeldEverywhere, Refused>>;
 
-    fn handle(&mut self, _: HeldAssets, _: &mut Context<Self>) -> HeldEverywhere {
-        let mut held = HeldEverywhere::default();
-        for (id, slot) in &self.portfolios {
-            let Slot::Open(running) = slot else { continue };
-            held.assets.extend(running.portfolio.held_assets().cloned());
-            for (market, _) in running.portfolio.exposure_by_market() {
-                held.markets.entry(market.clone()).or_default().insert(*id);
-            }
-        }
-        held
+    fn handle(&mut self, _: HeldAssets, ctx: &mut Context<Self>) -> Self::Result {
+        let (answer, held) = oneshot::channel();
+        self.patient.push(Box::new(|writer, _| drop(answer.send(writer.held_everywhere()))));
+        self.advance(ctx);
+        Response::fut(async { held.await.map_err(|_| Refused::Restarted) })
     }
 }
 
@@ -740,7 +747,11 @@ impl Handler<UsersKnown> for LedgerWriter {
 
     fn handle(&mut self, UsersKnown(result): UsersKnown, ctx: &mut Context<Self>) {
         match result {
-            Ok(Ok(directory)) => self.open_for(&directory, ctx),
+            Ok(Ok(directory)) => {
+                self.users_known = true;
+                self.open_for(&directory, ctx);
+                self.advance(ctx);
+            }
             Ok(Err(error)) => {
                 tracing::error!(%error, "the users cannot be read, and will be tried again");
                 ctx.run_later(LOAD_AGAIN, |writer, ctx| writer.find_users(ctx));
@@ -750,10 +761,30 @@ impl Handler<UsersKnown> for LedgerWriter {
     }
 }
 
+impl Handler<DirectoryChanged> for LedgerWriter {
+    type Result = ();
+
+    fn handle(&mut self, DirectoryChanged(directory): DirectoryChanged, ctx: &mut Context<Self>) {
+        self.open_for(&directory, ctx);
+    }
+}
+
 impl LedgerWriter {
     fn find_users(&mut self, ctx: &mut Context<Self>) {
         let db = self.deps.db.clone();
         spawn_io(ctx, async move { db.directory().await }, UsersKnown);
+    }
+
+    fn held_everywhere(&self) -> HeldEverywhere {
+        let mut held = HeldEverywhere::default();
+        for (id, slot) in &self.portfolios {
+            let Slot::Open(running) = slot else { continue };
+            held.assets.extend(running.portfolio.held_assets().cloned());
+            for (market, _) in running.portfolio.exposure_by_market() {
+                held.markets.entry(market.clone()).or_default().insert(*id);
+            }
+        }
+        held
     }
 
     /// Opens the portfolios of everybody, so that pages and snapshots show them before the first copy.
@@ -801,3 +832,6 @@ fn opening_deposit(portfolio: PortfolioId, bankroll: UsdcMicros, now: Timestamp)
         created_at: now,
     }
 }
+
+#[cfg(test)]
+mod tests;

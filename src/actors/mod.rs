@@ -16,3 +16,6 @@ pub mod settler;
 pub mod snapshotter;
 pub mod supervise;
 pub mod user_executor;
+
+#[cfg(test)]
+mod test_house;

@@ -128,6 +128,7 @@ fn wanted_bucket(job: &Job) -> Option<Timestamp> {
 
 async fn prices_of(deps: &PriceRefresherDeps, bucket: Timestamp, fences: &[JobFence]) -> Result<Refreshed, String> {
     let held = deps.held.send(HeldAssets).await.map_err(|error| error.to_string())?;
+    let held = held.map_err(|refused| refused.to_string())?;
     let assets: Vec<_> = held.assets.into_iter().collect();
     let found = if assets.is_empty() {
         Vec::new()

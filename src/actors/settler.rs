@@ -126,7 +126,7 @@ impl Settler {
 /// Looks at every market in which anything is held. One that fails does not hold up the others.
 async fn round(deps: &SettlerDeps, asked: Asked) -> Round {
     let mut round = Round { asked, settled: 0, failures: 0 };
-    let Ok(held) = deps.held.send(HeldAssets).await else {
+    let Ok(Ok(held)) = deps.held.send(HeldAssets).await else {
         round.failures += 1;
         return round;
     };

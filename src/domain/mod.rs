@@ -22,7 +22,7 @@ pub mod ids;
 mod imports;
 pub mod ledger;
 #[cfg(test)]
-mod ledger_samples;
+pub(crate) mod ledger_samples;
 pub mod lot;
 pub mod mark;
 pub mod market;

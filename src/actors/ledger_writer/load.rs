@@ -1,12 +1,15 @@
-//! A portfolio read from the database: its checkpoint and the entries after it.
+//! A portfolio read from the database: its checkpoint and the entries after it, the prices and snapshots known by then.
 
 use crate::{
     db::{Db, DbError},
     domain::{
+        equity_history::{EquityAt, EquityHistory},
+        ids::{AssetId, MarketId},
         ledger::PortfolioId,
+        mark::Mark,
         portfolio::{Portfolio, PortfolioError},
         portfolio_checkpoint::PortfolioCheckpoint,
-        units::UsdcMicros,
+        units::{Timestamp, UsdcMicros},
     },
 };
 
@@ -29,6 +32,8 @@ pub(super) enum LoadError {
     Db(#[from] DbError),
     #[error("entry `{position}` does not fit: {error}")]
     Entry { position: i64, error: PortfolioError },
+    #[error("a mark does not fit: {0}")]
+    Mark(#[from] PortfolioError),
 }
 
 pub(in crate::actors) fn checkpoint_key(portfolio: PortfolioId) -> String {
@@ -46,6 +51,8 @@ pub(super) async fn load(db: &Db, id: PortfolioId) -> Result<Loaded, LoadError> 
             portfolio.apply(&placed.entry).map_err(failed)?;
         }
     }
+    mark(db, &mut portfolio).await?;
+    catch_up(db, &mut portfolio).await?;
     let bankroll = db.directory().await?.config.system.initial_bankroll;
     Ok(Loaded { portfolio, position, bankroll })
 }
@@ -62,4 +69,50 @@ async fn from_checkpoint(db: &Db, id: PortfolioId) -> Result<(Portfolio, i64), D
         tracing::warn!(portfolio = %id, error, "its checkpoint cannot be used; the whole ledger is folded");
         (Portfolio::new(id), 0)
     }))
+}
+
+/// Marks what is held at what is known: payouts, the newest midpoints, and for what has neither the last trade.
+async fn mark(db: &Db, portfolio: &mut Portfolio) -> Result<(), LoadError> {
+    let held: Vec<AssetId> = portfolio.held_assets().cloned().collect();
+    for (asset, (_, midpoint)) in db.newest_prices(&held).await? {
+        portfolio.set_mark(&asset, Mark::Midpoint(midpoint))?;
+    }
+    let markets: Vec<MarketId> = portfolio.exposure_by_market().map(|(market, _)| market.clone()).collect();
+    for market in db.markets(&markets).await? {
+        let payouts = market.outcomes.iter().filter_map(|outcome| Some((&outcome.asset, outcome.payout?)));
+        for (asset, payout) in payouts.filter(|(asset, _)| held.binary_search(asset).is_ok()) {
+            portfolio.set_mark(asset, Mark::Payout(payout))?;
+        }
+    }
+    let unmarked = portfolio.lots().filter(|lot| lot.mark.is_none());
+    let unmarked: Vec<_> = unmarked.filter_map(|lot| Some((lot.market?, lot.asset))).collect();
+    for (asset, (_, price)) in db.last_trades(&unmarked).await? {
+        portfolio.set_mark(&asset, Mark::LastTrade(price))?;
+    }
+    Ok(())
+}
+
+/// Takes the snapshots that the checkpoint does not know into the baselines: all of them, when there was none.
+async fn catch_up(db: &Db, portfolio: &mut Portfolio) -> Result<(), DbError> {
+    let (id, known) = (portfolio.id(), *portfolio.history());
+    let Some(newest) = db.newest_snapshot(id).await? else { return Ok(()) };
+    if known.last.is_some_and(|last| last.time >= newest.bucket_time) {
+        return Ok(());
+    }
+    let since = known.last.map_or(Timestamp::EPOCH, |last| last.time);
+    let peak = db.peak_since(id, since).await?;
+    let opening = known.opening_micros.unwrap_or_default();
+    let mut at = Vec::with_capacity(2);
+    for time in [newest.bucket_time.day_start(), newest.bucket_time.week_start()] {
+        let equity = db.snapshot_at_or_before(id, time).await?.map_or(opening, |snapshot| snapshot.equity);
+        at.push(EquityAt { time, equity_micros: equity });
+    }
+    portfolio.set_history(EquityHistory {
+        opening_micros: known.opening_micros,
+        peak_micros: known.peak_micros.max(peak),
+        day: at.first().copied(),
+        week: at.last().copied(),
+        last: Some(EquityAt { time: newest.bucket_time, equity_micros: newest.equity }),
+    });
+    Ok(())
 }

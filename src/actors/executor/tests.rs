@@ -1,0 +1,313 @@
+use actix::{Response, ResponseFuture};
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::{
+    actors::{
+        book_fetcher::GroupBook,
+        global_executor,
+        ledger_writer::{Flush, LedgerWriter, RecordEntries},
+        supervise::Observe,
+        test_house::{House, TakeHeard, UntilAttempts, fill, group},
+        user_executor,
+    },
+    domain::{
+        book::OrderBook,
+        decision::{DecisionKind, ReasonCode},
+        event::Side,
+        ids::AssetId,
+        ledger_samples::{asset, at, market, market_id, price},
+        market::Market,
+    },
+};
+
+type Answer = Result<Arc<GroupBook>, FetchFailed>;
+
+/// Stands in for the book fetcher: every book is the same, and given when the test says so.
+#[derive(Default)]
+struct Books {
+    held_back: bool,
+    waiting: Vec<oneshot::Sender<Answer>>,
+    n_asked: usize,
+    refused: Option<AssetId>,
+    until_waiting: Option<(usize, oneshot::Sender<()>)>,
+}
+
+/// Answered when so many books are waited for.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct UntilWaiting(usize);
+
+/// Gives the books that are waited for, the last asked for first.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct GiveBackwards;
+
+#[derive(Message)]
+#[rtype(result = "usize")]
+struct BooksAsked;
+
+impl Actor for Books {
+    type Context = Context<Self>;
+}
+
+impl Handler<KnowMarket> for Books {
+    type Result = Result<Arc<Market>, FetchFailed>;
+
+    fn handle(&mut self, KnowMarket(id): KnowMarket, _: &mut Context<Self>) -> Self::Result {
+        let n = (1..10).find(|n| market_id(*n) == id).unwrap();
+        Ok(Arc::new(market(n, &[None, None])))
+    }
+}
+
+impl Handler<FetchBook> for Books {
+    type Result = Response<Answer>;
+
+    fn handle(&mut self, wanted: FetchBook, _: &mut Context<Self>) -> Self::Result {
+        self.n_asked += 1;
+        if self.refused.as_ref() == Some(&wanted.asset) {
+            return Response::reply(Err(FetchFailed::Storing("out of order".to_owned())));
+        }
+        if !self.held_back {
+            return Response::reply(Ok(book()));
+        }
+        let (answer, given) = oneshot::channel();
+        self.waiting.push(answer);
+        if let Some((_, reached)) = self.until_waiting.take_if(|(n, _)| self.waiting.len() >= *n) {
+            let _ = reached.send(());
+        }
+        Response::fut(async { given.await.unwrap() })
+    }
+}
+
+impl Handler<UntilWaiting> for Books {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, UntilWaiting(n): UntilWaiting, _: &mut Context<Self>) -> Self::Result {
+        let (answer, reached) = oneshot::channel();
+        if self.waiting.len() >= n {
+            let _ = answer.send(());
+        } else {
+            self.until_waiting = Some((n, answer));
+        }
+        Box::pin(async { reached.await.unwrap() })
+    }
+}
+
+impl Handler<GiveBackwards> for Books {
+    type Result = ();
+
+    fn handle(&mut self, _: GiveBackwards, _: &mut Context<Self>) {
+        for waiting in self.waiting.drain(..).rev() {
+            let _ = waiting.send(Ok(book()));
+        }
+    }
+}
+
+impl Handler<BooksAsked> for Books {
+    type Result = usize;
+
+    fn handle(&mut self, _: BooksAsked, _: &mut Context<Self>) -> usize {
+        self.n_asked
+    }
+}
+
+fn book() -> Arc<GroupBook> {
+    let level = |micros| (price(micros), ShareMicros(1_000_000_000));
+    let book = OrderBook::from_levels([level(490_000)], [level(500_000)]).unwrap();
+    Arc::new(GroupBook { fetched_at: at(0), book: Ok(book) })
+}
+
+async fn deps(house: &House, books: &Addr<Books>, writer: &Addr<LedgerWriter>) -> ExecutorDeps {
+    ExecutorDeps {
+        db: house.db.clone(),
+        clock: house.clock,
+        bell: house.bell.clone(),
+        directory: house.directory().await,
+        market: books.clone().recipient(),
+        book: books.clone().recipient(),
+        view: writer.clone().recipient(),
+        record: writer.clone().recipient(),
+    }
+}
+
+async fn state(executor: &Addr<Executor>) -> serde_json::Value {
+    executor.send(Observe).await.unwrap().state
+}
+
+/// The groups that the global ledger copied, in its order.
+async fn copied(house: &House, groups: &[EventGroup]) -> Vec<usize> {
+    let refs = groups.iter().map(|group| {
+        let id = crate::domain::ids::AttemptId::of(&PortfolioId::ExecGlobal.to_string(), &group.key);
+        format!("copy:{id}")
+    });
+    let refs: Vec<_> = refs.collect();
+    let entries = house.entries(PortfolioId::ExecGlobal).await;
+    entries.iter().filter_map(|entry| refs.iter().position(|id| *id == entry.ref_id)).collect()
+}
+
+#[actix_web::test]
+async fn groups_are_decided_in_the_global_order_whatever_book_comes_first() {
+    let house = House::new().await;
+    let (writer, books) = (house.ledger_writer(), Books { held_back: true, ..Books::default() }.start());
+    let groups: Vec<_> = [(house.bob, 1), (house.alice, 2), (house.bob, 2), (house.alice, 3), (house.bob, 9)]
+        .into_iter()
+        .map(|(leader, detected)| group(leader, 10, Side::Buy, detected))
+        .collect();
+    // They close in another order than they were first seen, and are due in yet another.
+    for (n, place) in [4, 2, 0, 3, 1].into_iter().enumerate() {
+        house.close_due(&groups[place], at(-(n as i64))).await;
+    }
+    let _executor = global_executor::start(deps(&house, &books, &writer).await, &house.guard);
+    books.send(UntilWaiting(5)).await.unwrap();
+    books.send(GiveBackwards).await.unwrap();
+    house.live.send(UntilAttempts(5)).await.unwrap();
+    assert_eq!(copied(&house, &groups).await, [0, 1, 2, 3, 4]);
+    assert_eq!(queue::peek_open(&house.db, Queue::CopyAttemptGlobal).await.unwrap().len(), 0);
+}
+
+#[actix_web::test]
+async fn a_group_waits_for_one_before_it_that_has_closed_but_is_not_due() {
+    let house = House::new().await;
+    let (writer, books) = (house.ledger_writer(), Books::default().start());
+    let groups = [group(house.alice, 10, Side::Buy, 1), group(house.bob, 10, Side::Buy, 2)];
+    house.close_due(&groups[0], house.clock.now().plus_millis(300)).await;
+    house.close(&groups[1]).await;
+    let _executor = global_executor::start(deps(&house, &books, &writer).await, &house.guard);
+    house.live.send(UntilAttempts(2)).await.unwrap();
+    assert_eq!(copied(&house, &groups).await, [0, 1]);
+}
+
+#[actix_web::test]
+async fn what_was_unfinished_is_picked_up_by_the_next_life_and_done_once() {
+    let house = House::new().await;
+    let (writer, books) = (house.ledger_writer(), Books { held_back: true, ..Books::default() }.start());
+    let groups: Vec<_> = (0..6).map(|n| group(house.alice, 10, Side::Buy, n)).collect();
+    for group in &groups {
+        house.close(group).await;
+    }
+    let deps = deps(&house, &books, &writer).await;
+    let (leashed, leash) = house.guard.leash();
+    let first_life = user_executor::start(house.alice, deps.clone(), &leashed);
+    books.send(UntilWaiting(6)).await.unwrap();
+    drop(leash);
+    drop(first_life);
+
+    let _second_life = user_executor::start(house.alice, deps, &house.guard);
+    // The first life's books are still on their way; nobody waits for them.
+    books.send(UntilWaiting(12)).await.unwrap();
+    books.send(GiveBackwards).await.unwrap();
+    house.live.send(UntilAttempts(6)).await.unwrap();
+    let copies = house.entries(PortfolioId::ExecUser(house.alice)).await;
+    assert_eq!(copies.len(), 7, "a deposit and six fills");
+    assert_eq!(queue::peek_open(&house.db, Queue::CopyAttemptUser).await.unwrap().len(), 0);
+}
+
+#[actix_web::test]
+async fn no_book_is_fetched_for_what_the_switches_stop() {
+    let house = House::new().await;
+    house.db.set_enabled(house.alice, false, "test", at(0)).await.unwrap();
+    let (writer, books) = (house.ledger_writer(), Books::default().start());
+    house.close(&group(house.alice, 10, Side::Buy, 1)).await;
+    let _executor = user_executor::start(house.alice, deps(&house, &books, &writer).await, &house.guard);
+    house.live.send(UntilAttempts(1)).await.unwrap();
+    assert_eq!(books.send(BooksAsked).await.unwrap(), 0);
+    let heard = house.live.send(TakeHeard).await.unwrap();
+    let attempt = heard.iter().find_map(|fact| match fact {
+        crate::actors::live_hub::LiveFact::AttemptRecorded(attempt) => Some(attempt.clone()),
+        _ => None,
+    });
+    let attempt = attempt.unwrap();
+    assert_eq!((attempt.decision, attempt.reasons.clone()), (DecisionKind::Skip, vec![ReasonCode::UserDisabled]));
+}
+
+#[actix_web::test]
+async fn a_group_whose_book_cannot_be_had_steps_aside_and_comes_back_later() {
+    let house = House::new().await;
+    let refused = Some(asset(10));
+    let (writer, books) = (house.ledger_writer(), Books { refused, ..Books::default() }.start());
+    let (first, second) = (group(house.alice, 10, Side::Buy, 1), group(house.alice, 11, Side::Buy, 2));
+    house.close(&first).await;
+    house.close(&second).await;
+    let executor = global_executor::start(deps(&house, &books, &writer).await, &house.guard);
+    house.live.send(UntilAttempts(1)).await.unwrap();
+    assert_eq!(copied(&house, &[first.clone(), second]).await, [1]);
+    let open = queue::peek_open(&house.db, Queue::CopyAttemptGlobal).await.unwrap();
+    assert_eq!(open.iter().map(|job| job.key.clone()).collect::<Vec<_>>(), [first.id.to_string()]);
+    assert_eq!(state(&executor).await["counts"]["failed"], 1);
+}
+
+/// Stands between an executor and the ledger writer, and has something else happen to the portfolio between the first
+/// view and the decision made on it.
+struct Crossing {
+    writer: Addr<LedgerWriter>,
+    crossed: bool,
+    leader: FollowedUserId,
+}
+
+impl Actor for Crossing {
+    type Context = Context<Self>;
+}
+
+impl Handler<ReadView> for Crossing {
+    type Result = ResponseFuture<Result<PortfolioView, Refused>>;
+
+    fn handle(&mut self, read: ReadView, _: &mut Context<Self>) -> Self::Result {
+        let (writer, leader) = (self.writer.clone(), self.leader);
+        let crosses = !std::mem::replace(&mut self.crossed, true);
+        Box::pin(async move {
+            let entry = fill(read.portfolio, leader, &market_id(2), &asset(20), 1_000_000, -100_000, "crossing");
+            let view = writer.send(read).await.unwrap();
+            if crosses {
+                let request = RecordEntries { entries: vec![entry], ..RecordEntries::default() };
+                writer.send(request).await.unwrap().unwrap();
+            }
+            view
+        })
+    }
+}
+
+#[actix_web::test]
+async fn what_was_decided_on_a_portfolio_that_moved_on_is_decided_again() {
+    let house = House::new().await;
+    let (writer, books) = (house.ledger_writer(), Books::default().start());
+    let crossing = Crossing { writer: writer.clone(), crossed: false, leader: house.alice }.start();
+    house.close(&group(house.alice, 10, Side::Buy, 1)).await;
+    let deps = ExecutorDeps { view: crossing.recipient(), ..deps(&house, &books, &writer).await };
+    let executor = global_executor::start(deps, &house.guard);
+    house.live.send(UntilAttempts(1)).await.unwrap();
+    let counts = state(&executor).await["counts"].clone();
+    assert_eq!((counts["decided"].clone(), counts["decided_again"].clone()), (1.into(), 1.into()));
+    assert_eq!(house.entries(PortfolioId::ExecGlobal).await.len(), 3);
+}
+
+#[actix_web::test]
+async fn hundreds_of_groups_of_two_leaders_give_the_ledger_a_full_fold_gives() {
+    let house = House::new().await;
+    let (writer, books) = (house.ledger_writer(), Books::default().start());
+    let deps = deps(&house, &books, &writer).await;
+    let executors = [
+        user_executor::start(house.alice, deps.clone(), &house.guard),
+        user_executor::start(house.bob, deps.clone(), &house.guard),
+        global_executor::start(deps, &house.guard),
+    ];
+    let groups: Vec<_> = (0..300)
+        .map(|n| group(if n % 3 == 0 { house.bob } else { house.alice }, 10 + (n % 2) as usize, Side::Buy, n))
+        .collect();
+    for group in &groups {
+        house.close(group).await;
+    }
+    house.live.send(UntilAttempts(600)).await.unwrap();
+    writer.send(Flush).await.unwrap().unwrap();
+    let order = copied(&house, &groups).await;
+    assert!(order.is_sorted(), "{order:?}");
+    for portfolio in [PortfolioId::ExecGlobal, PortfolioId::ExecUser(house.alice), PortfolioId::ExecUser(house.bob)] {
+        let folded = house.folded(portfolio).await.figures();
+        let read = ReadView { portfolio, leader: house.alice, market: market_id(1), asset: None, outcomes: Vec::new() };
+        let view = writer.send(read).await.unwrap().unwrap();
+        assert_eq!(view.cash, folded.cash, "{portfolio}");
+    }
+    for executor in &executors {
+        assert_eq!(state(executor).await["in_line"], 0);
+    }
+}

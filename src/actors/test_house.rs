@@ -1,0 +1,232 @@
+//! A small house for the tests of actors that write: a database in a temp folder, leaders, groups and attempts.
+
+use std::sync::Arc;
+
+use actix::{Actor, Context, Handler, Message, Recipient, ResponseFuture};
+use tokio::sync::oneshot;
+
+use super::{
+    ledger_writer::{LedgerWriter, LedgerWriterDeps, RecordAttempt},
+    live_hub::{Announce, LiveFact},
+    supervise::Guard,
+};
+use crate::{
+    clock::Clock,
+    db::{ClosedGroupWrite, Db, Directory},
+    domain::{
+        attempt::CopyAttempt,
+        decision::{DecisionKind, Explanation},
+        event::Side,
+        group::{EventGroup, GroupAction},
+        ids::{AssetId, AttemptId, FollowedUserId, GroupId, GroupKey, MarketId, Wallet},
+        ledger::{EntryType, LedgerEntry, PortfolioId},
+        ledger_samples::{asset, at, market_id, price},
+        portfolio::Portfolio,
+        units::{Bps, ShareMicros, Timestamp, UsdcMicros},
+    },
+    queue::{self, Job, Queue, in_process::Bell},
+};
+
+pub struct House {
+    pub db: Db,
+    pub clock: Clock,
+    pub bell: Bell,
+    pub guard: Guard,
+    pub live: actix::Addr<Heard>,
+    pub alice: FollowedUserId,
+    pub bob: FollowedUserId,
+    _folder: tempfile::TempDir,
+}
+
+/// Keeps what was announced.
+#[derive(Default)]
+pub struct Heard {
+    facts: Vec<LiveFact>,
+    waiting: Option<(usize, oneshot::Sender<()>)>,
+}
+
+/// Answered when so many attempts have been announced since they were last taken.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct UntilAttempts(pub usize);
+
+#[derive(Message)]
+#[rtype(result = "Vec<LiveFact>")]
+pub struct TakeHeard;
+
+impl House {
+    pub async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::connect(&format!("sqlite:{}/test.db", folder.path().display())).await.unwrap();
+        db.migrate().await.unwrap();
+        let clock = Clock::starting_at(at(0));
+        let (guard, failures) = Guard::new(clock);
+        // The receiver lives as long as the test: actors that are restarted on purpose must not end anything.
+        std::mem::forget(failures);
+        for n in 1..=2 {
+            let wallet = Wallet::parse(&format!("0x{n:040x}")).unwrap();
+            let _ = db.follow(&format!("leader {n}"), &wallet, "test", at(0)).await.unwrap();
+        }
+        let users = db.followed_users().await.unwrap();
+        let live = Heard::default().start();
+        let (alice, bob) = (users[0].id, users[1].id);
+        Self { db, clock, bell: Bell::new(), guard, live, alice, bob, _folder: folder }
+    }
+
+    pub fn ledger_writer(&self) -> actix::Addr<LedgerWriter> {
+        let live: Recipient<Announce> = self.live.clone().recipient();
+        let deps = LedgerWriterDeps { db: self.db.clone(), clock: self.clock, bell: self.bell.clone(), live };
+        LedgerWriter::start(deps, &self.guard)
+    }
+
+    pub async fn directory(&self) -> Arc<Directory> {
+        Arc::new(self.db.directory().await.unwrap())
+    }
+
+    /// Closes a group with both of its jobs, due at once.
+    pub async fn close(&self, group: &EventGroup) {
+        self.close_due(group, at(0)).await;
+    }
+
+    pub async fn close_due(&self, group: &EventGroup, copy_due: Timestamp) {
+        let write = ClosedGroupWrite { group: group.clone(), members: Vec::new(), finishes: Vec::new(), copy_due };
+        self.db.close_groups(&[write], at(0)).await.unwrap();
+        self.bell.ring(Queue::CopyAttemptUser);
+        self.bell.ring(Queue::CopyAttemptGlobal);
+    }
+
+    /// Takes the one job there is in the queue.
+    pub async fn claim(&self, queue: Queue) -> Job {
+        queue::claim(&self.db, queue, None, self.clock.now(), 60_000, 1).await.unwrap().pop().unwrap()
+    }
+
+    pub async fn entries(&self, portfolio: PortfolioId) -> Vec<LedgerEntry> {
+        let placed = self.db.entries_after(portfolio, 0, 100_000).await.unwrap();
+        placed.into_iter().map(|placed| placed.entry).collect()
+    }
+
+    /// The portfolio as a full fold of its ledger has it.
+    pub async fn folded(&self, portfolio: PortfolioId) -> Portfolio {
+        let mut folded = Portfolio::new(portfolio);
+        for entry in self.entries(portfolio).await {
+            folded.apply(&entry).unwrap();
+        }
+        folded
+    }
+}
+
+impl Actor for Heard {
+    type Context = Context<Self>;
+}
+
+impl Handler<Announce> for Heard {
+    type Result = ();
+
+    fn handle(&mut self, Announce(facts): Announce, _: &mut Context<Self>) {
+        self.facts.extend(facts);
+        self.answer();
+    }
+}
+
+impl Heard {
+    fn answer(&mut self) {
+        let n = self.facts.iter().filter(|fact| matches!(fact, LiveFact::AttemptRecorded(_))).count();
+        if let Some((_, waiting)) = self.waiting.take_if(|(wanted, _)| n >= *wanted) {
+            let _ = waiting.send(());
+        }
+    }
+}
+
+impl Handler<UntilAttempts> for Heard {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, UntilAttempts(n): UntilAttempts, _: &mut Context<Self>) -> Self::Result {
+        let (answer, reached) = oneshot::channel();
+        self.waiting = Some((n, answer));
+        self.answer();
+        Box::pin(async { reached.await.unwrap() })
+    }
+}
+
+impl Handler<TakeHeard> for Heard {
+    type Result = Vec<LiveFact>;
+
+    fn handle(&mut self, _: TakeHeard, _: &mut Context<Self>) -> Vec<LiveFact> {
+        std::mem::take(&mut self.facts)
+    }
+}
+
+/// A BUY of 100 shares of asset `n` at 0.50, in market `n / 10`, first seen `detected` ms after the start.
+pub fn group(leader: FollowedUserId, n: usize, side: Side, detected: i64) -> EventGroup {
+    let key = GroupKey::from_text(&format!("{leader}:{}:{side}:{}", asset(n), at(detected).iso()));
+    EventGroup {
+        id: GroupId::of(&key),
+        key,
+        followed_user: leader,
+        market: market_id(n / 10),
+        action: GroupAction::Trade { asset: asset(n), side },
+        notional: UsdcMicros(50_000_000),
+        shares: ShareMicros(100_000_000),
+        reference_price: Some(price(500_000)),
+        window_start: at(detected),
+        detect_time: at(detected),
+        event_time: at(detected),
+    }
+}
+
+/// A copy of `group` as the ledger gets it: 10 shares for 5 USDC.
+pub fn attempt(portfolio: PortfolioId, group: &EventGroup) -> (CopyAttempt, Vec<LedgerEntry>) {
+    let id = AttemptId::of(&portfolio.to_string(), &group.key);
+    let (shares, cash) = (ShareMicros(10_000_000), UsdcMicros(5_000_000));
+    let attempt = CopyAttempt {
+        id,
+        portfolio,
+        followed_user: group.followed_user,
+        group_id: group.id,
+        group_key: group.key.clone(),
+        decision: DecisionKind::Execute,
+        reasons: Vec::new(),
+        target_notional: cash,
+        filled_notional: cash,
+        filled_shares: shares,
+        vwap: Some(price(500_000)),
+        filled_ratio: Bps::WHOLE,
+        their_reference_price: group.reference_price,
+        mid_at_decision: Some(price(500_000)),
+        config_version: "0".repeat(16),
+        explanation: Explanation::default(),
+        fills: Vec::new(),
+        created_at: at(0),
+    };
+    let GroupAction::Trade { asset, .. } = &group.action else { panic!("a trade") };
+    let entry = fill(portfolio, group.followed_user, &group.market, asset, shares.0, -cash.0, &format!("copy:{id}"));
+    (attempt, vec![entry])
+}
+
+pub fn record(portfolio: PortfolioId, group: &EventGroup, portfolio_version: u64, job: Option<&Job>) -> RecordAttempt {
+    let (attempt, entries) = attempt(portfolio, group);
+    RecordAttempt { attempt, entries, portfolio_version, finishes: job.iter().map(|job| job.fence()).collect() }
+}
+
+pub fn fill(
+    portfolio: PortfolioId,
+    leader: FollowedUserId,
+    market: &MarketId,
+    asset: &AssetId,
+    shares: i64,
+    cash: i64,
+    ref_id: &str,
+) -> LedgerEntry {
+    LedgerEntry {
+        portfolio,
+        attributed_user: Some(leader),
+        market: Some(market.clone()),
+        asset: Some(asset.clone()),
+        kind: EntryType::TradeFill,
+        shares: ShareMicros(shares),
+        cash: UsdcMicros(cash),
+        price: Some(price(500_000)),
+        ref_id: ref_id.to_owned(),
+        created_at: at(0),
+    }
+}
