@@ -20,6 +20,7 @@ mod gamma;
 pub mod history;
 mod life;
 mod market;
+mod new_market;
 mod positions;
 mod questions;
 mod recordings;
@@ -38,9 +39,10 @@ pub use self::{
     feed::{Place, Role, Row},
     life::{LifeSettings, leader_name},
     market::{Category, Phase, Quotes, SimMarket, price},
+    new_market::NewMarket,
     recordings::{Recording, of_the_first_exchange, recordings},
     trading::{Fill, Part, Transaction},
-    world::{NewMarket, Person, World, wallet_of},
+    world::{Person, World, wallet_of},
 };
 
 /// How the exchange behaves. The default is an exact and instant one; `lifelike` has the delays of the real one.

@@ -10,7 +10,7 @@ use crate::domain::{
 use super::{
     dice::{Dice, hash_text, hex_of, noise},
     market::{Category, PricePath, SimMarket, complement, price},
-    world::{condition_of, event_of, outcomes},
+    new_market::{condition_of, event_of, outcomes},
 };
 
 const MINUTE: i64 = 60_000;

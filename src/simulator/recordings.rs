@@ -15,7 +15,8 @@ use super::{
     Place,
     dice::{hash_text, token_of},
     market::{Category, Quotes},
-    world::{NewMarket, World},
+    new_market::NewMarket,
+    world::World,
 };
 
 /// One recorded answer's rows, newest first as they were served.
@@ -115,14 +116,15 @@ impl World {
                     .map(|at| (at, 400_000_000))
                     .collect()
             };
-            let mut market = self.market_made_by_hand(NewMarket {
+            let hand_made = NewMarket {
                 question: text("title").to_owned(),
                 category: Category::Crypto,
                 fee: FeeSchedule { rate_micros: 70_000, exponent: 1 },
                 event_slug: text("event_slug").to_owned(),
                 quotes: Quotes::of(&side(bid, -1), &side(bid + 1, 1)),
                 ..NewMarket::binary(if slug.is_empty() { id.as_str() } else { slug })
-            });
+            };
+            let mut market = hand_made.made();
             market.facts.id = id.clone();
             for outcome in &mut market.facts.outcomes {
                 let invented = token_of(0, id.as_str(), hash_text(0, &outcome.outcome));

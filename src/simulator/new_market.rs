@@ -1,0 +1,120 @@
+//! Markets made by hand, and the ids of all markets.
+
+use crate::domain::{
+    ids::{AssetId, MarketId},
+    market::{FeeSchedule, Market, OutcomeAsset},
+    units::{PriceMicros, ShareMicros, Timestamp},
+};
+
+use super::{
+    dice::{hash_text, hex_of, token_of},
+    market::{Category, Event, Quotes, SimMarket, price},
+};
+
+/// A market to be made by hand; `NewMarket::binary` fills in the rest.
+#[derive(Debug, Clone)]
+pub struct NewMarket {
+    pub slug: String,
+    pub question: String,
+    pub outcomes: Vec<String>,
+    pub category: Category,
+    pub closes_at: Option<Timestamp>,
+    pub tick: PriceMicros,
+    pub min_shares: ShareMicros,
+    pub fee: FeeSchedule,
+    pub neg_risk: bool,
+    /// Markets of one event share its slug.
+    pub event_slug: String,
+    pub quotes: Quotes,
+}
+
+impl NewMarket {
+    /// Yes or No, tick 0.01, no fee, closing never, and a deep book from 0.49 to 0.50.
+    pub fn binary(slug: &str) -> Self {
+        let cents = |from: i64, step: i64| -> Vec<(i64, i64)> {
+            (0..20).map(|n| ((from + n * step) * 10_000, 1_000_000_000)).collect()
+        };
+        Self {
+            slug: slug.to_owned(),
+            question: format!("{}?", slug.replace('-', " ")),
+            outcomes: vec!["Yes".to_owned(), "No".to_owned()],
+            category: Category::Geopolitics,
+            closes_at: None,
+            tick: price(10_000),
+            min_shares: ShareMicros(5_000_000),
+            fee: FeeSchedule::default(),
+            neg_risk: false,
+            event_slug: slug.to_owned(),
+            quotes: Quotes::of(&cents(49, -1), &cents(50, 1)),
+        }
+    }
+
+    pub fn closes_at(self, at: Timestamp) -> Self {
+        Self { closes_at: Some(at), ..self }
+    }
+
+    /// With this taker fee in millionths: 0.05 is 50_000.
+    pub fn fee(self, rate_micros: i64) -> Self {
+        Self { fee: FeeSchedule { rate_micros, exponent: 1 }, ..self }
+    }
+
+    pub fn quotes(self, quotes: Quotes) -> Self {
+        Self { quotes, ..self }
+    }
+
+    /// The market, its ids made from its slug: the same slug has the same ids with every seed.
+    pub(super) fn made(self) -> SimMarket {
+        let new = self;
+        let number = hash_text(0, &new.slug);
+        SimMarket {
+            facts: Market {
+                close_time: new.closes_at,
+                question: new.question,
+                slug: new.slug.clone(),
+                neg_risk: new.neg_risk,
+                fee: new.fee,
+                tick: Some(new.tick),
+                min_shares: Some(new.min_shares),
+                outcomes: outcomes(&new.slug, &new.outcomes),
+                ..Market::unknown(condition_of(&new.slug))
+            },
+            category: new.category,
+            event: event_of(&new.event_slug, &new.event_slug.replace('-', " ")),
+            gamma_id: 1_000_000 + number % 9_000_000,
+            question_id: hex_of(0, "question", number, 32),
+            neg_risk_id: new.neg_risk.then(|| hex_of(0, "neg-risk", hash_text(0, &new.event_slug), 32)),
+            opens_at: Timestamp::EPOCH,
+            closes_at: new.closes_at,
+            resolves_at: None,
+            payouts: Vec::new(),
+            path: None,
+            pinned: Some(new.quotes),
+            without_book: false,
+            without_fee_data: false,
+            last_trade: None,
+        }
+    }
+}
+
+pub(super) fn condition_of(slug: &str) -> MarketId {
+    let text = hex_of(0, "condition", hash_text(0, slug), 32);
+    MarketId::parse(&text).unwrap_or_else(|_| unreachable!("32 bytes of hex are a condition id"))
+}
+
+pub(super) fn outcomes(slug: &str, names: &[String]) -> Vec<OutcomeAsset> {
+    (0_u64..)
+        .zip(names)
+        .map(|(index, name)| OutcomeAsset {
+            asset: AssetId::parse(&token_of(0, slug, index))
+                .unwrap_or_else(|_| unreachable!("256 bits in decimal are a token id")),
+            outcome: name.clone(),
+            index: i64::try_from(index).unwrap_or(0),
+            payout: None,
+        })
+        .collect()
+}
+
+pub(super) fn event_of(slug: &str, title: &str) -> Event {
+    let id = (100_000 + hash_text(0, slug) % 900_000).to_string();
+    Event { id, slug: slug.to_owned(), title: title.to_owned() }
+}
