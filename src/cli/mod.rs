@@ -48,7 +48,7 @@ struct SettingFlags {
     #[arg(long, global = true, value_name = "FILE", help_heading = "Settings")]
     config: Option<PathBuf>,
     /// `sqlite://path` or `postgres://…` [env: DATABASE_URL] [default: sqlite://data/polymarketspy.db]
-    #[arg(long, global = true, value_name = "URL", help_heading = "Settings", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Settings")]
     database_url: Option<String>,
     /// [env: POLYMARKET_DATA_API_BASE_URL] [default: https://data-api.polymarket.com]
     #[arg(long, global = true, value_name = "URL", help_heading = "Settings")]
