@@ -8,7 +8,9 @@ use crate::config::{Settings, Sources};
 use crate::telemetry;
 
 mod audit;
+mod demo;
 mod doctor;
+mod load;
 mod migrate;
 mod run;
 mod users;
@@ -27,6 +29,8 @@ struct Arguments {
 enum Command {
     /// Runs the bot: follows the enabled traders and serves the dashboard.
     Run,
+    /// Runs the bot against the built-in exchange simulator, with a day of history. Needs nothing.
+    Demo(demo::DemoArguments),
     /// Follows a trader, given by wallet or by exact profile name.
     Follow(users::FollowArguments),
     /// Stops following a trader. What was recorded stays.
@@ -39,6 +43,8 @@ enum Command {
     Migrate,
     /// Checks settings, database, upstreams and clock, and says what to do. Exits 1 when something is wrong.
     Doctor(doctor::DoctorArguments),
+    /// Pushes generated fills through the whole pipeline on a database of its own and prints figures.
+    Load(load::LoadArguments),
 }
 
 /// Every setting as a flag; the environment and the settings file come after (see `config.rs`).
@@ -117,12 +123,14 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
     actix::System::new().block_on(async {
         match arguments.command {
             Command::Run => run::run(&settings).await,
+            Command::Demo(arguments) => demo::demo(settings, arguments).await,
             Command::Follow(arguments) => users::follow(&settings, arguments).await,
             Command::Unfollow(arguments) => users::unfollow(&settings, arguments).await,
             Command::Users(arguments) => users::list(&settings, arguments).await,
             Command::Audit(arguments) => audit::audit(&settings, arguments).await,
             Command::Migrate => migrate::migrate(&settings).await,
             Command::Doctor(arguments) => doctor::doctor(&settings, arguments).await,
+            Command::Load(arguments) => load::load(settings, arguments).await,
         }
     })
 }

@@ -1,0 +1,71 @@
+//! `polymarketspy demo`: the whole bot against the built-in exchange, on a database with a day of history.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use super::run::live;
+use crate::app::{App, AppSettings};
+use crate::clock::Clock;
+use crate::config::{Secret, Settings};
+use crate::db::Db;
+use crate::simulator::history::{HistorySettings, write_history};
+use crate::simulator::{LifeSettings, Simulator, SimulatorHandle, SimulatorSettings};
+
+#[derive(clap::Args)]
+pub struct DemoArguments {
+    /// The same seed gives the same markets, leaders and history.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Keeps the database in this folder instead of throwing it away.
+    #[arg(long, value_name = "FOLDER")]
+    keep: Option<PathBuf>,
+}
+
+pub async fn demo(settings: Settings, arguments: DemoArguments) -> anyhow::Result<ExitCode> {
+    let thrown_away = tempfile::tempdir().context("no temporary folder for the demo's database")?;
+    let folder = match &arguments.keep {
+        Some(folder) => folder.clone(),
+        None => thrown_away.path().to_owned(),
+    };
+    let exchange = Simulator::start(SimulatorSettings::lifelike(arguments.seed))?;
+    let database = folder.join("demo.db");
+    // A history fits the exchange it was made with, and that one lives only as long as its process.
+    for stale in ["demo.db", "demo.db-wal", "demo.db-shm"] {
+        let _ = std::fs::remove_file(folder.join(stale));
+    }
+    let settings = against(&exchange, settings, &format!("sqlite://{}", database.display()));
+
+    let db = Db::connect(settings.database.url.reveal()).await?;
+    db.migrate().await?;
+    let written = write_history(&db, &exchange, &HistorySettings::day()).await?;
+    db.close().await;
+    tracing::info!(
+        service = "demo",
+        events = written.events,
+        attempts = written.attempts,
+        "a day of history is written"
+    );
+    exchange.start_life(LifeSettings::default());
+
+    let mut settings = AppSettings::new(&settings);
+    if TcpListener::bind(settings.web.bind).is_err() {
+        // The newcomer's port 8080 is somebody else's: any other will do for a demo.
+        settings.web.bind.set_port(0);
+    }
+    let app = App::build(&settings, Clock::System).await?;
+    println!("The demo is running. Open this link once to sign in:\n\n  {}\n\nCtrl-C ends it.", app.login_link());
+    live(app).await
+}
+
+/// The settings with everything outside replaced by the built-in exchange.
+pub fn against(exchange: &SimulatorHandle, mut settings: Settings, database: &str) -> Settings {
+    settings.database.url = Secret::new(database);
+    settings.upstreams.data_api = exchange.data_api_base();
+    settings.upstreams.clob = exchange.clob_base();
+    settings.upstreams.gamma = exchange.gamma_base();
+    settings.chain.ws_url = Some(Secret::new(exchange.chain_ws_url()));
+    settings
+}
