@@ -7,6 +7,7 @@
 //! Start goes from the ledger writer outward to the pollers, then the web; stop walks back.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::Addr;
@@ -179,11 +180,11 @@ impl App {
             clock,
             live,
             guard: guard.clone(),
-            start_poller: Arc::new(move |user, directory, guard| {
+            start_poller: Rc::new(move |user, directory, guard| {
                 let poller = Poller::start(poller_deps.clone(), user.clone(), directory.clone(), guard);
                 PollerPost { windows: poller.clone().recipient(), directory: poller.recipient() }
             }),
-            start_executor: Arc::new(move |user, directory, guard| {
+            start_executor: Rc::new(move |user, directory, guard| {
                 let deps = ExecutorDeps { directory: directory.clone(), ..executor_deps.clone() };
                 user_executor::start(user.id, deps, guard).recipient()
             }),

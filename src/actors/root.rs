@@ -5,7 +5,7 @@
 //! Timer   every second the directory's revision; every ten each actor is asked to `Observe`.
 //! Truth   the directory. Nobody is stopped by a restart of the process but those who are not wanted.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient, Supervised};
 
@@ -72,8 +72,8 @@ pub struct RootDeps {
     pub live: Recipient<Announce>,
     /// The guard that reports to this root; its users' actors are leashed to it.
     pub guard: Guard,
-    pub start_poller: Arc<StartPoller>,
-    pub start_executor: Arc<StartExecutor>,
+    pub start_poller: Rc<StartPoller>,
+    pub start_executor: Rc<StartExecutor>,
     pub reconciler: Recipient<PollersChanged>,
     /// Actors that are not one for each user.
     pub listeners: Vec<Recipient<DirectoryChanged>>,
