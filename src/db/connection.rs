@@ -5,7 +5,7 @@
 //! rows, in a few fixed sizes, so that each size is prepared once per connection.
 
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -13,6 +13,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 use super::DbError;
+pub(crate) use super::batch::Batch;
+use super::checkpointer::Checkpointer;
 
 /// Runs one expression on whichever driver a `Db` or `Tx` holds; `$c` is what executes.
 /// On SQLite a `Db` reads from its read pool: a statement that writes belongs in a `Tx`.
@@ -23,7 +25,7 @@ macro_rules! on {
                 let $c = &mut **transaction;
                 $body
             }
-            $crate::db::connection::Tx::Sqlite(transaction) => {
+            $crate::db::connection::Tx::Sqlite(transaction, _) => {
                 let $c = &mut **transaction;
                 $body
             }
@@ -66,6 +68,7 @@ pub enum Db {
     Sqlite {
         read: SqlitePool,
         write: SqlitePool,
+        checkpointer: Arc<Checkpointer>,
     },
 }
 
@@ -74,7 +77,7 @@ pub enum Db {
 /// While one is open, nothing may ask the same `Db` for a second one in the same task: on SQLite it would wait for itself.
 pub(crate) enum Tx {
     Postgres(Transaction<'static, Postgres>),
-    Sqlite(Transaction<'static, Sqlite>),
+    Sqlite(Transaction<'static, Sqlite>, Arc<Checkpointer>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,16 +134,17 @@ impl Db {
             .test_before_acquire(false)
             .idle_timeout(None)
             .max_lifetime(None)
-            // A checkpoint every 32 MB, not every 4: under load the same pages are copied back far less often.
-            .connect_with(options.clone().pragma("wal_autocheckpoint", "8000").pragma("cache_size", "-16000"))
+            // The checkpointer copies the log back beside the writer; only if it falls 64 MB behind, the writer does it.
+            .connect_with(options.clone().pragma("wal_autocheckpoint", "16000").pragma("cache_size", "-16000"))
             .await?;
         let read = SqlitePoolOptions::new()
             .max_connections(4)
             .acquire_timeout(Duration::from_secs(30))
             .test_before_acquire(false)
-            .connect_with(options.pragma("query_only", "on").pragma("cache_size", "-4000"))
+            .connect_with(options.clone().pragma("query_only", "on").pragma("cache_size", "-4000"))
             .await?;
-        Ok(Self::Sqlite { read, write })
+        let checkpointer = Arc::new(Checkpointer::start(options.pragma("cache_size", "-500")));
+        Ok(Self::Sqlite { read, write, checkpointer })
     }
 
     /// Starts a transaction that may write. On SQLite it has the write lock from the start, so it cannot find out half
@@ -148,7 +152,9 @@ impl Db {
     pub(crate) async fn begin(&self) -> Result<Tx, DbError> {
         Ok(match self {
             Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
-            Self::Sqlite { write, .. } => Tx::Sqlite(write.begin_with("begin immediate").await?),
+            Self::Sqlite { write, checkpointer, .. } => {
+                Tx::Sqlite(write.begin_with("begin immediate").await?, checkpointer.clone())
+            }
         })
     }
 
@@ -156,8 +162,10 @@ impl Db {
     pub async fn close(&self) {
         match self {
             Self::Postgres(pool) => pool.close().await,
-            Self::Sqlite { read, write } => {
+            Self::Sqlite { read, write, checkpointer } => {
+                checkpointer.stop().await;
                 read.close().await;
+                // The last to close empties the log into the database file.
                 write.close().await;
             }
         }
@@ -189,7 +197,10 @@ impl Tx {
     pub(crate) async fn commit(self) -> Result<(), DbError> {
         match self {
             Self::Postgres(transaction) => transaction.commit().await?,
-            Self::Sqlite(transaction) => transaction.commit().await?,
+            Self::Sqlite(transaction, checkpointer) => {
+                transaction.commit().await?;
+                checkpointer.committed();
+            }
         }
         Ok(())
     }
@@ -197,75 +208,13 @@ impl Tx {
     pub(crate) fn driver(&self) -> Driver {
         match self {
             Self::Postgres(_) => Driver::Postgres,
-            Self::Sqlite(_) => Driver::Sqlite,
+            Self::Sqlite(..) => Driver::Sqlite,
         }
     }
 }
 
 /// Every batch in every size, and the single statements, with room to spare.
 const STATEMENT_CACHE: usize = 512;
-/// Rows of one statement at most.
-const ROWS_MAX: usize = 64;
-const SIZES: usize = 7;
-
-/// A statement over many rows: `head (..), (..), .. tail`.
-///
-/// Sizes are powers of two: any number of rows takes few statements, and each text is prepared once. SQLite gets bare
-/// `?`, because it looks every named placeholder up in a list, which is quadratic in their number.
-pub(crate) struct Batch {
-    head: &'static str,
-    columns: usize,
-    tail: &'static str,
-    postgres: [OnceLock<String>; SIZES],
-    sqlite: [OnceLock<String>; SIZES],
-}
-
-impl Batch {
-    pub(crate) const fn new(head: &'static str, columns: usize, tail: &'static str) -> Self {
-        Self {
-            head,
-            columns,
-            tail,
-            postgres: [const { OnceLock::new() }; SIZES],
-            sqlite: [const { OnceLock::new() }; SIZES],
-        }
-    }
-
-    /// `rows` in slices whose lengths have a prepared text.
-    pub(crate) fn chunks<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {
-        let mut rest = rows;
-        std::iter::from_fn(move || {
-            let size = match rest.len() {
-                0 => return None,
-                len if len >= ROWS_MAX => ROWS_MAX,
-                len => 1 << len.ilog2(),
-            };
-            let (chunk, after) = rest.split_at(size);
-            rest = after;
-            Some(chunk)
-        })
-    }
-
-    /// The text for `rows` rows, which must be the length of a chunk.
-    pub(crate) fn text(&'static self, driver: Driver, rows: usize) -> &'static str {
-        assert!(rows.is_power_of_two() && rows <= ROWS_MAX, "rows come in chunks");
-        let size = rows.trailing_zeros() as usize;
-        match driver {
-            Driver::Postgres => self.postgres[size].get_or_init(|| self.write(rows, |n| format!("${n}"))),
-            Driver::Sqlite => self.sqlite[size].get_or_init(|| self.write(rows, |_| "?".to_owned())),
-        }
-    }
-
-    fn write(&self, rows: usize, placeholder: impl Fn(usize) -> String) -> String {
-        let row = |row: usize| {
-            let values: Vec<_> = (1..=self.columns).map(|column| placeholder(row * self.columns + column)).collect();
-            format!("({})", values.join(", "))
-        };
-        let rows: Vec<_> = (0..rows).map(row).collect();
-        format!("{}{}{}", self.head, rows.join(", "), self.tail)
-    }
-}
-
 fn make_folder_of(file: &Path) -> Result<(), DbError> {
     match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => std::fs::create_dir_all(folder)
@@ -285,26 +234,6 @@ fn without_password(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    static PAIRS: Batch = Batch::new("insert into t (a, b) values ", 2, " on conflict do nothing");
-
-    #[test]
-    fn a_batch_is_one_text_in_two_spellings() {
-        assert_eq!(
-            PAIRS.text(Driver::Postgres, 2),
-            "insert into t (a, b) values ($1, $2), ($3, $4) on conflict do nothing"
-        );
-        assert_eq!(PAIRS.text(Driver::Sqlite, 1), "insert into t (a, b) values (?, ?) on conflict do nothing");
-    }
-
-    #[test]
-    fn rows_are_cut_into_few_fixed_sizes_and_none_is_lost() {
-        let rows: Vec<usize> = (0..205).collect();
-        let sizes: Vec<usize> = Batch::chunks(&rows).map(<[_]>::len).collect();
-        assert_eq!(sizes, [64, 64, 64, 8, 4, 1]);
-        assert_eq!(Batch::chunks(&rows).flatten().count(), 205);
-        assert_eq!(Batch::chunks(&rows[..0]).count(), 0);
-    }
 
     #[test]
     fn a_wrong_address_is_shown_without_its_password() {

@@ -35,7 +35,7 @@ impl Db {
             Self::Postgres(pool) => migrator(Driver::Postgres).run(pool).await?,
             Self::Sqlite { .. } => {
                 let mut tx = self.begin().await?;
-                if let Tx::Sqlite(transaction) = &mut tx {
+                if let Tx::Sqlite(transaction, _) = &mut tx {
                     migrator(Driver::Sqlite).run(&mut **transaction).await?;
                 }
                 tx.commit().await?;

@@ -5,7 +5,9 @@
 mod attempt_rows;
 mod attempts;
 mod audit;
+mod batch;
 mod books;
+mod checkpointer;
 mod checkpoints;
 mod config;
 pub(crate) mod connection;

@@ -116,8 +116,8 @@ pub async fn claim(
     let text = match (&tx, filter) {
         (Tx::Postgres(_), None) => CLAIM_POSTGRES,
         (Tx::Postgres(_), Some(_)) => CLAIM_OF_USER_POSTGRES,
-        (Tx::Sqlite(_), None) => CLAIM,
-        (Tx::Sqlite(_), Some(_)) => CLAIM_OF_USER,
+        (Tx::Sqlite(..), None) => CLAIM,
+        (Tx::Sqlite(..), Some(_)) => CLAIM_OF_USER,
     };
     let rows: Vec<Row> = on!(tx &mut tx, c => {
         let mut query = sqlx::query_as(text).bind(queue.as_str()).bind(now.millis()).bind(until).bind(limit);

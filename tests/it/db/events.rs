@@ -125,3 +125,23 @@ on_both! {
         assert_eq!(number!(db, "select count(*) from job"), 1);
     }
 }
+
+#[tokio::test]
+async fn closing_leaves_one_file_with_everything_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}/nested/one.db", folder.path().display());
+    let db = polymarketspy::db::Db::connect(&url).await.unwrap();
+    db.migrate().await.unwrap();
+    let user = follow(&db, 1).await;
+    // Enough commits to wake the checkpointer several times.
+    for n in 0..200 {
+        db.record_poll(poll(user, vec![trade(user, n)])).await.unwrap();
+    }
+    db.close().await;
+    let names: Vec<_> =
+        std::fs::read_dir(folder.path().join("nested")).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(names, ["one.db"]);
+    let db = polymarketspy::db::Db::connect(&url).await.unwrap();
+    assert_eq!(number!(&db, "select count(*) from trade_event"), 200);
+    db.close().await;
+}
