@@ -159,7 +159,12 @@ impl App {
         let reconciler = Reconciler::start(deps, guard);
 
         let poller_deps = PollerDeps { db: db.clone(), polymarket, clock, bell: bell.clone(), live: live.clone() };
-        let mut listeners = vec![global_executor.recipient(), grouper.recipient()];
+        let mut listeners = vec![
+            ledger_writer.clone().recipient(),
+            book_fetcher.recipient(),
+            global_executor.recipient(),
+            grouper.recipient(),
+        ];
         match &settings.chain.ws_url {
             Some(url) => {
                 let deps = ChainWatcherDeps {
