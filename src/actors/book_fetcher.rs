@@ -356,3 +356,6 @@ impl Handler<BooksSaved> for BookFetcher {
         self.save(ctx);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -178,3 +178,6 @@ impl Handler<RoundEnded> for PriceRefresher {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -279,3 +279,6 @@ impl Handler<RoundEnded> for Settler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -240,3 +240,6 @@ impl Handler<Applied> for Snapshotter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

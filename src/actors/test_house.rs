@@ -21,10 +21,13 @@ use crate::{
         ids::{AssetId, AttemptId, FollowedUserId, GroupId, GroupKey, MarketId, Wallet},
         ledger::{EntryType, LedgerEntry, PortfolioId},
         ledger_samples::{asset, at, market_id, price},
+        market::Market,
         portfolio::Portfolio,
         units::{Bps, ShareMicros, Timestamp, UsdcMicros},
     },
+    polymarket::{Polymarket, PolymarketSettings},
     queue::{self, Job, Queue, in_process::Bell},
+    simulator::{Host, NewMarket, Simulator, SimulatorHandle, SimulatorSettings},
 };
 
 pub struct House {
@@ -112,6 +115,37 @@ impl House {
             folded.apply(&entry).unwrap();
         }
         folded
+    }
+}
+
+/// A simulated exchange with one market, and a client of it.
+pub struct Exchange {
+    pub simulator: SimulatorHandle,
+    pub polymarket: Polymarket,
+    pub market: Market,
+}
+
+impl Exchange {
+    pub fn start(clock: Clock) -> Self {
+        let simulator = Simulator::start(SimulatorSettings { now: clock, ..SimulatorSettings::default() }).unwrap();
+        let market = simulator.world(|world| world.add_market(NewMarket::binary("will-it-rain"))).facts;
+        let settings =
+            PolymarketSettings::new(&simulator.data_api_base(), &simulator.clob_base(), &simulator.gamma_base());
+        Self { polymarket: Polymarket::new(settings, clock), simulator, market }
+    }
+
+    pub fn asset(&self, index: usize) -> AssetId {
+        self.market.outcomes[index].asset.clone()
+    }
+
+    /// A group of `leader` in this market.
+    pub fn group(&self, leader: FollowedUserId, detected: i64) -> EventGroup {
+        let action = GroupAction::Trade { asset: self.asset(0), side: Side::Buy };
+        EventGroup { market: self.market.id.clone(), action, ..group(leader, 10, Side::Buy, detected) }
+    }
+
+    pub fn n_asked(&self, host: Host, part: &str) -> usize {
+        self.simulator.world(|world| world.n_heard(host, part))
     }
 }
 

@@ -1,0 +1,105 @@
+use super::*;
+use crate::{
+    actors::{
+        ledger_writer::{LedgerWriter, ReadView},
+        test_house::{Exchange, House, fill, record},
+    },
+    domain::{ledger_samples::price, units::UsdcMicros},
+};
+
+fn deps(house: &House, exchange: &Exchange, writer: &Addr<LedgerWriter>) -> SettlerDeps {
+    SettlerDeps {
+        db: house.db.clone(),
+        clock: house.clock,
+        polymarket: exchange.polymarket.clone(),
+        held: writer.clone().recipient(),
+        holdings: writer.clone().recipient(),
+        record: writer.clone().recipient(),
+        prices: writer.clone().recipient(),
+    }
+}
+
+async fn view(writer: &Addr<LedgerWriter>, exchange: &Exchange, portfolio: PortfolioId, house: &House) -> (i64, i64) {
+    let market = exchange.market.id.clone();
+    let asset = Some(exchange.asset(0));
+    let read = ReadView { portfolio, leader: house.alice, market, asset, outcomes: Vec::new() };
+    let view = writer.send(read).await.unwrap().unwrap();
+    (view.held.0, view.equity.0)
+}
+
+#[actix_web::test]
+async fn a_resolved_market_is_settled_for_our_portfolios_and_marked_for_shadows() {
+    let house = House::new().await;
+    let exchange = Exchange::start(house.clock);
+    let writer = house.ledger_writer();
+    let (ours, shadow) =
+        ([PortfolioId::ExecUser(house.alice), PortfolioId::ExecGlobal], PortfolioId::ShadowUser(house.alice));
+    let group = exchange.group(house.alice, 1);
+    house.close(&group).await;
+    for portfolio in ours {
+        let read = ReadView {
+            portfolio,
+            leader: house.alice,
+            market: exchange.market.id.clone(),
+            asset: None,
+            outcomes: Vec::new(),
+        };
+        let version = writer.send(read).await.unwrap().unwrap().version;
+        let accepted = writer.send(record(portfolio, &group, version, None)).await.unwrap().unwrap();
+        accepted.committed().await.unwrap();
+    }
+    let entries =
+        vec![fill(shadow, house.alice, &exchange.market.id, &exchange.asset(0), 8_000_000, -4_000_000, "event:1")];
+    writer.send(RecordEntries { entries, ..RecordEntries::default() }).await.unwrap().unwrap();
+    let deps = deps(&house, &exchange, &writer);
+
+    // Open: nothing to do, but its facts are kept.
+    let first = round(&deps, Asked::default()).await;
+    assert_eq!((first.settled, first.failures), (0, 0));
+    assert!(house.db.market(&exchange.market.id).await.unwrap().is_some());
+
+    exchange.simulator.world(|world| world.resolve(&exchange.market.id, &[price(1_000_000), price(0)]));
+    let second = round(&deps, Asked::default()).await;
+    assert_eq!((second.settled, second.failures), (0, 0), "the facts are young: it is not known to be closed");
+    let old_facts =
+        Asked { facts: BTreeMap::from([(exchange.market.id.clone(), Timestamp::EPOCH)]), payouts: BTreeMap::new() };
+    let third = round(&deps, old_facts).await;
+    assert_eq!((third.settled, third.failures), (2, 0));
+    for portfolio in ours {
+        assert_eq!(view(&writer, &exchange, portfolio, &house).await, (0, 10_005_000_000));
+        let last = house.entries(portfolio).await.pop().unwrap();
+        assert_eq!(
+            (last.cash, last.ref_id),
+            (UsdcMicros(10_000_000), format!("settle:{}:{}", exchange.market.id, house.alice),)
+        );
+    }
+    assert_eq!(view(&writer, &exchange, shadow, &house).await, (8_000_000, 4_000_000));
+
+    let again = round(&deps, Asked::default()).await;
+    assert_eq!((again.settled, again.failures), (0, 0));
+    assert_eq!(house.entries(PortfolioId::ExecGlobal).await.len(), 3);
+}
+
+#[test]
+fn a_market_is_asked_for_its_payouts_less_often_the_longer_it_is_closed() {
+    let check = |closed_for_ms: i64, asked_ago_ms: Option<i64>, due| {
+        let now = Timestamp::from_millis(1_000_000_000);
+        let market = Market {
+            close_time: Some(now.plus_millis(-closed_for_ms)),
+            ..Market::unknown(MarketId::parse(&format!("0x{:064x}", 1)).unwrap())
+        };
+        let mut asked = Asked::default();
+        if let Some(ago) = asked_ago_ms {
+            asked.payouts.insert(market.id.clone(), now.plus_millis(-ago));
+        }
+        assert_eq!(payouts_are_due(&market, &asked, now), due, "{closed_for_ms} {asked_ago_ms:?}");
+    };
+    check(-1, None, false);
+    check(0, None, true);
+    check(0, Some(59_999), false);
+    check(0, Some(60_000), true);
+    check(3_600_000, Some(359_999), false);
+    check(3_600_000, Some(360_000), true);
+    check(86_400_000, Some(899_999), false);
+    check(86_400_000, Some(900_000), true);
+}
