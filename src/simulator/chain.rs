@@ -20,6 +20,9 @@ pub const NEG_RISK_EXCHANGE: &str = "0xe2222d279d744050d28e00520010520000310f59"
 const ORIGIN_BLOCK: i64 = 94_609_767;
 const ORIGIN_SECOND: i64 = 1_790_619_791;
 
+/// Logs that can still be asked for; a load run makes thousands a second and nobody asks for old ones.
+const LOGS_MAX: usize = 50_000;
+
 /// What a socket is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
@@ -135,6 +138,9 @@ impl Chain {
         let said = self.log_json(&log, false);
         self.tell_logs(&log, &said);
         self.logs.insert((log.block, log.log_index), log);
+        if self.logs.len() > LOGS_MAX {
+            self.logs.pop_first();
+        }
     }
 
     /// Moves a transaction into the block of `now`: its logs are taken back, then said again with their new places.
