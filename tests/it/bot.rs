@@ -40,14 +40,7 @@ impl Stage {
         let folder = tempfile::tempdir().unwrap();
         let exchange = Simulator::start(exchange).unwrap();
         let url = format!("sqlite://{}", folder.path().join("bot.db").display());
-        let flags = [
-            ("DATABASE_URL", url.clone()),
-            ("POLYMARKET_DATA_API_BASE_URL", exchange.data_api_base()),
-            ("POLYMARKET_CLOB_BASE_URL", exchange.clob_base()),
-            ("POLYMARKET_GAMMA_BASE_URL", exchange.gamma_base()),
-            ("BIND", "127.0.0.1:0".to_owned()),
-        ];
-        let settings = Settings::parse(&Sources::from_flags(flags.into())).unwrap();
+        let settings = Settings::parse(&Sources::from_flags(environment(&url, &exchange).into())).unwrap();
         let db = Db::connect(&url).await.unwrap();
         db.migrate().await.unwrap();
         let stage = Self { db, exchange, settings, _folder: folder };
@@ -55,9 +48,9 @@ impl Stage {
         stage
     }
 
-    /// The address of the database, for a bot in a process of its own.
-    pub fn url(&self) -> &str {
-        self.settings.database.url.reveal()
+    /// What a program of its own needs to run on this stage.
+    pub fn environment(&self) -> [(&'static str, String); 5] {
+        environment(self.settings.database.url.reveal(), &self.exchange)
     }
 
     /// Changes the global configuration; a running bot sees it within a second.
@@ -97,6 +90,16 @@ impl Stage {
         })
         .await
     }
+}
+
+fn environment(database: &str, exchange: &SimulatorHandle) -> [(&'static str, String); 5] {
+    [
+        ("DATABASE_URL", database.to_owned()),
+        ("POLYMARKET_DATA_API_BASE_URL", exchange.data_api_base()),
+        ("POLYMARKET_CLOB_BASE_URL", exchange.clob_base()),
+        ("POLYMARKET_GAMMA_BASE_URL", exchange.gamma_base()),
+        ("BIND", "127.0.0.1:0".to_owned()),
+    ]
 }
 
 /// Asks until there is an answer; a test that waits in vain says for what.

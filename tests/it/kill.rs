@@ -28,11 +28,7 @@ impl Process {
     fn start(stage: &Stage) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_polymarketspy"))
             .arg("run")
-            .env("DATABASE_URL", stage.url())
-            .env("POLYMARKET_DATA_API_BASE_URL", stage.exchange.data_api_base())
-            .env("POLYMARKET_CLOB_BASE_URL", stage.exchange.clob_base())
-            .env("POLYMARKET_GAMMA_BASE_URL", stage.exchange.gamma_base())
-            .env("BIND", "127.0.0.1:0")
+            .envs(stage.environment())
             .env("LOG_LEVEL", "warn")
             .stdout(Stdio::null())
             .spawn()

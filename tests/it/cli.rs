@@ -1,0 +1,106 @@
+//! The commands, as somebody types them, against the simulator.
+
+use std::process::{Command, Output};
+
+use polymarketspy::domain::event::Side;
+use polymarketspy::simulator::{Fill, NewMarket, wallet_of};
+
+use super::bot::Stage;
+
+fn run(stage: &Stage, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_polymarketspy"))
+        .args(arguments)
+        .envs(stage.environment())
+        .env("LOG_LEVEL", "warn")
+        .output()
+        .unwrap()
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn complaint(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn person(stage: &Stage, name: &str) -> String {
+    let wallet = wallet_of(name);
+    stage.exchange.world(|world| world.add_person(&wallet, name));
+    wallet.to_string()
+}
+
+#[actix::test]
+async fn a_trader_is_followed_by_exact_name_or_by_wallet_and_only_if_they_exist() {
+    let stage = Stage::new().await;
+    let wallet = person(&stage, "Quiet Harbour");
+    person(&stage, "Quiet Harbour II");
+
+    let by_name = run(&stage, &["follow", "quiet harbour"]);
+    assert_eq!(by_name.status.code(), Some(0), "{}", complaint(&by_name));
+    assert!(told(&by_name).contains(&wallet), "{}", told(&by_name));
+
+    let again = run(&stage, &["follow", &wallet.to_uppercase().replace("0X", "0x")]);
+    assert!(told(&again).contains("followed already"), "{}", told(&again));
+
+    let nobody = run(&stage, &["follow", "Quiet Harb"]);
+    assert_eq!(nobody.status.code(), Some(2));
+    assert!(complaint(&nobody).contains("no profile is called exactly `Quiet Harb`"), "{}", complaint(&nobody));
+
+    let stranger = run(&stage, &["follow", "0x00000000000000000000000000000000000000aa"]);
+    assert_eq!(stranger.status.code(), Some(2));
+    assert!(complaint(&stranger).contains("no profile and no activity"), "{}", complaint(&stranger));
+
+    let broken = run(&stage, &["follow", "0x12"]);
+    assert!(complaint(&broken).contains("40 hex digits"), "{}", complaint(&broken));
+
+    let users: serde_json::Value = serde_json::from_str(&told(&run(&stage, &["users", "--json"]))).unwrap();
+    assert_eq!((users.as_array().unwrap().len(), &users[0]["profile_wallet"]), (1, &wallet.clone().into()));
+
+    assert!(told(&run(&stage, &["unfollow", "quiet harbour"])).contains("No longer following"));
+    let users: serde_json::Value = serde_json::from_str(&told(&run(&stage, &["users", "--json"]))).unwrap();
+    assert_eq!(users[0]["enabled"], false);
+}
+
+#[actix::test]
+async fn a_running_bot_notices_who_is_followed_beside_it() {
+    let stage = Stage::new().await;
+    let app = stage.start().await;
+    let wallet = wallet_of("latecomer");
+    person(&stage, "latecomer");
+    let market = stage.exchange.world(|world| world.add_market(NewMarket::binary("late")));
+    // The exchange answers from its own thread, so that waiting for the command here blocks nobody but the bot.
+    assert!(run(&stage, &["follow", "latecomer"]).status.success());
+    let fill = Fill::taker(&wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000);
+    stage.exchange.world(|world| world.push_fill(fill).unwrap());
+    assert_eq!(stage.attempts(2).await.len(), 2);
+    app.stop().await;
+
+    let audit = run(&stage, &["audit", "--json"]);
+    assert_eq!(audit.status.code(), Some(0), "{}", told(&audit));
+    let report: serde_json::Value = serde_json::from_str(&told(&audit)).unwrap();
+    assert_eq!((report["problems"].as_array().unwrap().len(), report["portfolios"].as_array().unwrap().len()), (0, 3));
+}
+
+#[actix::test]
+async fn the_doctor_says_what_is_wrong_and_what_to_do() {
+    let stage = Stage::new().await;
+    let well = run(&stage, &["doctor"]);
+    assert_eq!(well.status.code(), Some(0), "{}", told(&well));
+    assert!(told(&well).contains("nobody is followed"), "{}", told(&well));
+
+    let ill = run(&stage, &["doctor", "--polymarket-clob-base-url", "http://127.0.0.1:9", "--json"]);
+    assert_eq!(ill.status.code(), Some(1));
+    let findings: serde_json::Value = serde_json::from_str(&told(&ill)).unwrap();
+    let clob = findings.as_array().unwrap().iter().find(|finding| finding["check"] == "clob").unwrap();
+    assert_eq!(clob["state"], "wrong");
+    assert!(clob["advice"].as_str().unwrap().contains("POLYMARKET_CLOB_BASE_URL"));
+}
+
+#[actix::test]
+async fn a_wrong_setting_stops_the_start_with_its_name() {
+    let stage = Stage::new().await;
+    let output = run(&stage, &["run", "--bind", "somewhere"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(complaint(&output).contains("setting `BIND` is `somewhere`, it should be"), "{}", complaint(&output));
+}
