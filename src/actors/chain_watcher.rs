@@ -327,3 +327,6 @@ fn trade_of(fill: ChainFill, user: FollowedUserId, profile_wallet: Wallet, now: 
 fn block_row(number: u64) -> (String, String) {
     (LAST_BLOCK.to_owned(), serde_json::json!({ "block": number }).to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -359,3 +359,6 @@ async fn give_back(deps: &GrouperDeps, job: &Job, error: &str) {
     let failed = queue::fail(&deps.db, job, error, deps.clock.now(), &mut rand::rngs::ThreadRng::default()).await;
     tracing::error!(job = job.id, error, ?failed, "an event could not be grouped");
 }
+
+#[cfg(test)]
+mod tests;

@@ -428,3 +428,6 @@ async fn claim(deps: &IngestorDeps) -> Result<Claimed, DbError> {
     }
     Ok(Claimed { works, more })
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,8 @@ pub mod root;
 pub mod settler;
 pub mod snapshotter;
 pub mod supervise;
+#[cfg(test)]
+mod testing;
 pub mod user_executor;
 
 #[cfg(test)]

@@ -394,3 +394,6 @@ async fn poll(
         checkpoints,
     })
 }
+
+#[cfg(test)]
+mod tests;

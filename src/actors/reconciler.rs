@@ -386,3 +386,6 @@ async fn give_back(deps: &ReconcilerDeps, job: &Job, error: &str) {
     let failed = queue::fail(&deps.db, job, error, deps.clock.now(), &mut rand::rng()).await;
     tracing::warn!(job = job.id, error, ?failed, "a reconcile job failed");
 }
+
+#[cfg(test)]
+mod tests;

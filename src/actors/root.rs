@@ -352,3 +352,6 @@ impl Handler<ReadHealth> for Root {
         MessageResult(self.roll.health())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,6 +55,11 @@ impl Checkpoints {
         Ok(Self { trades: read(&trades_key(user)).await?, activities: read(&activities_key(user)).await? })
     }
 
+    #[cfg(test)]
+    pub fn both(at: Timestamp) -> Self {
+        Self { trades: at, activities: at }
+    }
+
     pub fn earliest(&self) -> Timestamp {
         self.trades.min(self.activities)
     }

@@ -1,0 +1,151 @@
+use super::*;
+use crate::{
+    actors::testing::{Ear, Stage, ear, within},
+    domain::event::Side,
+    queue::in_process::Listener,
+    simulator::{CTF_EXCHANGE, Fill, SimMarket, wallet_of},
+};
+
+struct Watching {
+    stage: Stage,
+    market: SimMarket,
+    watcher: Addr<ChainWatcher>,
+    reconciled: Ear<ReconcileAll>,
+    jobs: Listener,
+}
+
+async fn watching(leader: &str) -> Watching {
+    let stage = Stage::new().await;
+    let market = stage.market("rain");
+    stage.follow(&wallet_of(leader)).await;
+    let (reconciler, reconciled) = ear();
+    let deps = ChainWatcherDeps {
+        db: stage.db.clone(),
+        clock: stage.clock,
+        bell: stage.bell.clone(),
+        live: stage.live.clone(),
+        reconciler,
+        url: Secret::new(stage.sim.chain_ws_url()),
+        exchanges: vec![Wallet::parse(CTF_EXCHANGE).unwrap()],
+    };
+    let jobs = stage.bell.listen(Queue::Reconcile);
+    let watcher = ChainWatcher::start(deps, &stage.guard);
+    watcher.do_send(DirectoryChanged(stage.directory().await));
+    let mut it = Watching { stage, market, watcher, reconciled, jobs };
+    it.in_sight().await;
+    it
+}
+
+impl Watching {
+    /// Waits until the node has confirmed a connection's first subscription.
+    async fn in_sight(&mut self) {
+        self.reconciled.next().await;
+        self.subscribed(1).await;
+    }
+
+    /// Waits until exactly the wallets of the directory are watched, on one subscription.
+    async fn subscribed(&self, n_wallets: usize) {
+        let complete = || async {
+            let state = self.watcher.send(super::super::supervise::Observe).await.unwrap().state;
+            let n_subscriptions = self.stage.sim.world(|world| world.chain.n_log_subscriptions());
+            state["wallets"] == n_wallets && state["connected"] == true && n_subscriptions == 1
+        };
+        within(async {
+            while !complete().await {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    }
+
+    fn fill(&self, leader: &str) -> String {
+        let fill = Fill::taker(&wallet_of(leader), self.market.asset(0).unwrap(), Side::Buy, 500_000, 10_000_000);
+        self.stage.sim.world(|world| world.push_fill(fill)).unwrap().tx_hash
+    }
+
+    /// Rows seen on chain: transaction and whether it was taken back.
+    async fn rows(&self) -> Vec<(String, bool)> {
+        let Db::Sqlite { read, .. } = &self.stage.db else { unreachable!() };
+        sqlx::query_as("select tx_hash, removed from trade_event where source = 'ALCHEMY' and not is_canonical order by created_at, log_index")
+            .fetch_all(read)
+            .await
+            .unwrap()
+    }
+}
+
+#[actix_web::test]
+async fn a_fill_on_chain_is_kept_as_a_trigger_and_asked_for() {
+    let mut it = watching("leader").await;
+    it.fill("a stranger");
+    let tx_hash = it.fill("leader");
+    within(it.jobs.heard()).await;
+    assert_eq!(it.rows().await, [(tx_hash.clone(), false)]);
+    let jobs = it.stage.jobs(Queue::Reconcile).await;
+    assert_eq!(jobs.len(), 1);
+    assert!(jobs[0].payload.contains(&tx_hash));
+    assert_eq!(it.stage.jobs(Queue::GroupEvents).await, [], "nothing of the chain is copied");
+    let noted = it.stage.db.checkpoint(LAST_BLOCK).await.unwrap().unwrap();
+    assert!(noted.contains("block"), "{noted}");
+}
+
+#[actix_web::test]
+async fn a_reorganised_fill_is_marked_and_its_new_place_is_kept() {
+    let mut it = watching("leader").await;
+    let tx_hash = it.fill("leader");
+    within(it.jobs.heard()).await;
+    it.stage.sim.world(|world| {
+        let now = world.now().plus_millis(10_000);
+        assert!(world.chain.reorg(&tx_hash, now) > 0);
+    });
+    within(async {
+        loop {
+            let mut taken_back: Vec<bool> = it.rows().await.into_iter().map(|(_, removed)| removed).collect();
+            taken_back.sort_unstable();
+            if taken_back == [false, true] {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn a_wallet_followed_later_is_watched_on_the_same_socket() {
+    let mut it = watching("leader").await;
+    it.stage.follow(&wallet_of("another")).await;
+    it.watcher.send(DirectoryChanged(it.stage.directory().await)).await.unwrap();
+    it.subscribed(2).await;
+    let (first, second) = (it.fill("another"), it.fill("leader"));
+    while it.stage.jobs(Queue::Reconcile).await.len() < 2 {
+        within(it.jobs.heard()).await;
+    }
+    let mut seen: Vec<String> = it.rows().await.into_iter().map(|(tx_hash, _)| tx_hash).collect();
+    let mut filled = vec![first, second];
+    seen.sort_unstable();
+    filled.sort_unstable();
+    assert_eq!(seen, filled);
+    assert_eq!(it.stage.sim.world(|world| world.chain.n_sockets_ever()), 1);
+}
+
+#[actix_web::test]
+async fn a_closed_socket_is_opened_again_and_the_gap_is_read_from_the_canonical_source() {
+    let mut it = watching("leader").await;
+    let before = it.stage.clock.now();
+    it.stage.sim.world(|world| world.chain.close_all());
+    let ReconcileAll { since } = it.reconciled.next().await;
+    assert!(before.millis_since(since) >= OUT_OF_SIGHT_MS - 60_000);
+    it.subscribed(1).await;
+    let tx_hash = it.fill("leader");
+    within(it.jobs.heard()).await;
+    assert_eq!(it.rows().await, [(tx_hash, false)]);
+    let mut said = Vec::new();
+    while said.len() < 3 {
+        for fact in it.stage.announced.next().await.0 {
+            if let LiveFact::HealthChanged(change) = fact {
+                said.push(change.healthy);
+            }
+        }
+    }
+    assert_eq!(said, [true, false, true]);
+}

@@ -1,0 +1,192 @@
+use super::*;
+use crate::{
+    actors::{
+        book_fetcher::{BookFetcher, BookFetcherDeps},
+        ledger_writer::{LedgerWriter, LedgerWriterDeps},
+        testing::Stage,
+    },
+    db::FollowedUser,
+    domain::{
+        event::Side,
+        ids::{AssetId, Wallet},
+        ledger::{EntryType, PortfolioId},
+        units::ShareMicros,
+    },
+    simulator::{Fault, FaultKind, Fill, Host, NewMarket, SimMarket, Times, price, wallet_of},
+};
+
+struct Ingesting {
+    stage: Stage,
+    wallet: Wallet,
+    user: FollowedUser,
+    market: SimMarket,
+}
+
+async fn ingesting() -> Ingesting {
+    let stage = Stage::new().await;
+    let wallet = wallet_of("leader");
+    let user = stage.follow(&wallet).await;
+    let market = stage.market("rain");
+    Ingesting { stage, wallet, user, market }
+}
+
+impl Ingesting {
+    fn start(&self) -> Addr<Ingestor> {
+        let Stage { db, clock, bell, guard, live, .. } = &self.stage;
+        let polymarket = self.stage.polymarket();
+        let ledger = LedgerWriterDeps { db: db.clone(), clock: *clock, bell: bell.clone(), live: live.clone() };
+        let ledger = LedgerWriter::start(ledger, guard);
+        let markets = BookFetcherDeps { db: db.clone(), clock: *clock, polymarket: polymarket.clone() };
+        let deps = IngestorDeps {
+            db: db.clone(),
+            polymarket,
+            clock: *clock,
+            bell: bell.clone(),
+            ledger: ledger.clone().recipient(),
+            holdings: ledger.recipient(),
+            markets: BookFetcher::start(markets, guard).recipient(),
+        };
+        Ingestor::start(deps, guard)
+    }
+
+    fn asset(&self, index: usize) -> AssetId {
+        self.market.asset(index).unwrap().clone()
+    }
+
+    fn fill(&self, asset: &AssetId, side: Side, shares: i64, seconds: i64) {
+        let fill = Fill::maker(&self.wallet, asset, side, 500_000, shares).at(self.at(seconds));
+        self.stage.sim.world(|world| world.push_fill(fill)).unwrap();
+    }
+
+    /// That many seconds after two minutes ago.
+    fn at(&self, seconds: i64) -> Timestamp {
+        self.stage.clock.now().plus_millis(-120_000 + seconds * 1_000)
+    }
+
+    /// Records what the exchange shows, waits until all of it is in the ledger, and gives kind, asset, shares and cash.
+    async fn ingested(&self) -> Vec<(EntryType, usize, i64, i64)> {
+        self.stage.read(&self.user).await;
+        self.stage.drained(Queue::IngestEvents).await;
+        self.ledger().await
+    }
+
+    async fn ledger(&self) -> Vec<(EntryType, usize, i64, i64)> {
+        let shadow = PortfolioId::ShadowUser(self.user.id);
+        let entries = self.stage.db.entries_after(shadow, 0, 1_000).await.unwrap();
+        let index = |asset: &Option<AssetId>| asset.as_ref().and_then(|a| self.market.index_of(a)).unwrap_or(9);
+        let row = |entry: &LedgerEntry| (entry.kind, index(&entry.asset), entry.shares.0, entry.cash.0);
+        entries.iter().map(|placed| row(&placed.entry)).collect()
+    }
+}
+
+use crate::domain::ledger::LedgerEntry;
+
+#[actix_web::test]
+async fn fills_sets_and_redemptions_become_the_shadow_ledger_in_order() {
+    let it = ingesting().await;
+    let (wallet, market) = (it.wallet.clone(), it.market.id().clone());
+    let _ingestor = it.start();
+    it.fill(&it.asset(0), Side::Buy, 10_000_000, 0);
+    let (split, merge) = (it.at(1), it.at(2));
+    it.stage.sim.world(|world| {
+        world.split(&wallet, &market, ShareMicros(4_000_000), split).unwrap();
+        world.merge(&wallet, &market, ShareMicros(1_000_000), merge).unwrap();
+    });
+    it.fill(&it.asset(1), Side::Sell, 3_000_000, 3);
+    use EntryType::{Merge, Settlement, Split, TradeFill};
+    let before = [
+        (TradeFill, 0, 10_000_000, -5_000_000),
+        (Split, 0, 4_000_000, -2_000_000),
+        (Split, 1, 4_000_000, -2_000_000),
+        (Merge, 0, -1_000_000, 500_000),
+        (Merge, 1, -1_000_000, 500_000),
+        (TradeFill, 1, -3_000_000, 1_500_000),
+    ];
+    assert_eq!(it.ingested().await, before);
+    let redeemed = it.at(100);
+    it.stage.sim.world(|world| {
+        world.resolve(&market, &[price(1_000_000), price(0)]);
+        world.redeem(&wallet, &market, false, world.now()).unwrap_or_else(|error| panic!("{error} at {redeemed}"));
+    });
+    let after = it.ingested().await;
+    assert_eq!(after[..6], before);
+    assert_eq!(after[6..], [(Settlement, 0, -13_000_000, 13_000_000)]);
+    assert_eq!(it.ingested().await, after, "rows read again change nothing");
+}
+
+#[actix_web::test]
+async fn a_row_that_waits_for_facts_holds_back_its_own_condition_and_nothing_else() {
+    let it = ingesting().await;
+    let (wallet, market) = (it.wallet.clone(), it.market.id().clone());
+    let other = it.stage.market("snow").asset(0).unwrap().clone();
+    let split = it.at(0);
+    it.stage.sim.world(|world| {
+        // Nobody tells the facts of the market for the first try.
+        for (host, route) in [(Host::Gamma, "/markets"), (Host::Clob, "/clob-markets")] {
+            let times = Times::Next(1);
+            world.fault(Fault::once(host, route, FaultKind::Status(400)).times(times));
+        }
+        world.split(&wallet, &market, ShareMicros(4_000_000), split).unwrap();
+    });
+    it.fill(&it.asset(0), Side::Sell, 1_000_000, 1);
+    it.stage.read(&it.user).await;
+    let first_try = it.stage.jobs(Queue::IngestEvents).await;
+    assert_eq!(first_try.len(), 2);
+    let _ingestor = it.start();
+    // The failed try is on its way to being tried again.
+    crate::actors::testing::within(async {
+        while it.stage.jobs(Queue::IngestEvents).await.iter().all(|job| job.failures == 0) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(it.ledger().await, [], "the sale waits behind the split");
+    it.fill(&other, Side::Buy, 2_000_000, 2);
+    let all = it.ingested().await;
+    use EntryType::{Split, TradeFill};
+    assert_eq!(
+        all,
+        [
+            (TradeFill, 9, 2_000_000, -1_000_000),
+            (Split, 0, 4_000_000, -2_000_000),
+            (Split, 1, 4_000_000, -2_000_000),
+            (TradeFill, 0, -1_000_000, 500_000),
+        ]
+    );
+}
+
+#[actix_web::test]
+async fn a_row_of_a_market_nobody_knows_is_audited_and_moves_nothing() {
+    let it = ingesting().await;
+    let row = serde_json::json!({
+        "proxy_wallet": it.wallet, "timestamp": it.at(0).seconds(), "type": "SPLIT", "token_id": "", "side": "",
+        "condition_id": format!("0x{}", "cd".repeat(32)), "size": 5, "usdc_size": 5, "price": 0,
+        "transaction_hash": format!("0x{}", "ef".repeat(32)), "outcome_index": 999,
+    });
+    it.stage.sim.world(|world| world.push_row(&row)).unwrap();
+    let _ingestor = it.start();
+    assert_eq!(it.ingested().await, []);
+    let audits = it.stage.db.audits(Some("MERGE_SPLIT_NOT_APPLICABLE"), None, 10).await.unwrap();
+    assert_eq!(audits.len(), 1);
+    assert!(audits[0].audit.subject.starts_with("event:"));
+}
+
+#[actix_web::test]
+async fn a_conversion_moves_the_shadow_to_the_leaders_positions() {
+    let mut it = ingesting().await;
+    let neg_risk = NewMarket { neg_risk: true, ..NewMarket::binary("who-wins") };
+    it.market = it.stage.sim.world(|world| world.add_market(neg_risk));
+    let (wallet, market) = (it.wallet.clone(), it.market.id().clone());
+    it.fill(&it.asset(1), Side::Buy, 10_000_000, 0);
+    let at = it.at(1);
+    it.stage.sim.world(|world| world.convert(&wallet, &[market], ShareMicros(4_000_000), at)).unwrap();
+    // Read already in the positions, but a row of its own: it must not be counted twice.
+    it.fill(&it.asset(1), Side::Buy, 1_000_000, 2);
+    let _ingestor = it.start();
+    let all = it.ingested().await;
+    use EntryType::{Conversion, TradeFill};
+    assert_eq!(
+        all,
+        [(TradeFill, 1, 10_000_000, -5_000_000), (Conversion, 1, -4_000_000, 0), (TradeFill, 1, 1_000_000, -500_000),]
+    );
+}

@@ -1,0 +1,170 @@
+use super::*;
+use crate::{
+    actors::testing::{Ear, Stage, within},
+    domain::{
+        effective_config::SystemPatch,
+        event::Side,
+        ids::{FollowedUserId, Wallet},
+        units::UsdcMicros,
+    },
+    simulator::{Fault, FaultKind, Fill, Host, SimMarket, wallet_of},
+};
+
+struct Reading {
+    stage: Stage,
+    wallet: Wallet,
+    user: FollowedUser,
+    market: SimMarket,
+}
+
+async fn reading() -> Reading {
+    let stage = Stage::new().await;
+    // Only what a test asks for: no regular poll comes in between.
+    stage.configure(SystemPatch { polling_interval_ms: Some(3_600_000), ..SystemPatch::default() }).await;
+    let wallet = wallet_of("leader");
+    let user = stage.follow(&wallet).await;
+    let market = stage.market("rain");
+    Reading { stage, wallet, user, market }
+}
+
+impl Reading {
+    fn fills(&self, n: usize) {
+        let asset = self.market.asset(0).unwrap();
+        for _ in 0..n {
+            let fill = Fill::maker(&self.wallet, asset, Side::Buy, 500_000, 10_000_000);
+            self.stage.sim.world(|world| world.push_fill(fill)).unwrap();
+        }
+    }
+
+    async fn start(&self) -> Addr<Poller> {
+        let stage = &self.stage;
+        let deps = PollerDeps {
+            db: stage.db.clone(),
+            polymarket: stage.polymarket(),
+            clock: stage.clock,
+            bell: stage.bell.clone(),
+            live: stage.live.clone(),
+        };
+        Poller::start(deps, self.user.clone(), stage.directory().await, &stage.guard)
+    }
+
+    /// Reads the last minute again, and gives what that brought.
+    async fn window(&self, poller: &Addr<Poller>) -> Result<Polled, NotPolled> {
+        let now = self.stage.clock.now();
+        within(poller.send(PollWindow { start: now.plus_millis(-60_000), end: now })).await.unwrap()
+    }
+
+    async fn checkpoint(&self) -> Timestamp {
+        let key = format!("api:lastTradeTime:{}", self.user.id);
+        let text = self.stage.db.checkpoint(&key).await.unwrap().unwrap();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        Timestamp::parse_iso(value["time"].as_str().unwrap()).unwrap()
+    }
+}
+
+async fn trades(announced: &mut Ear<Announce>) -> usize {
+    announced.next().await.0.iter().filter(|fact| matches!(fact, LiveFact::TradeSeen(_))).count()
+}
+
+#[actix_web::test]
+async fn a_start_reads_the_backfill_and_each_row_becomes_two_jobs_once() {
+    let mut reading = reading().await;
+    reading.fills(3);
+    let mut bell = reading.stage.bell.listen(Queue::GroupEvents);
+    let poller = reading.start().await;
+    within(bell.heard()).await;
+    assert_eq!(trades(&mut reading.stage.announced).await, 3);
+    for queue in [Queue::IngestEvents, Queue::GroupEvents] {
+        assert_eq!(reading.stage.jobs(queue).await.len(), 3);
+    }
+    let again = reading.window(&poller).await.unwrap();
+    assert_eq!((again.n_rows, again.n_new), (3, 0));
+    assert_eq!(reading.stage.jobs(Queue::GroupEvents).await.len(), 3);
+    let age = reading.stage.clock.now().millis_since(reading.checkpoint().await);
+    assert!((0..60_000).contains(&age), "the checkpoint stands at the newest row: {age} ms ago");
+}
+
+#[actix_web::test]
+async fn a_window_asked_for_brings_new_rows_without_moving_the_checkpoint() {
+    let mut reading = reading().await;
+    reading.fills(1);
+    let poller = reading.start().await;
+    assert_eq!(trades(&mut reading.stage.announced).await, 1);
+    let checkpoint = reading.checkpoint().await;
+    reading.fills(2);
+    assert_eq!(reading.window(&poller).await.unwrap().n_new, 2);
+    assert_eq!(reading.checkpoint().await, checkpoint);
+}
+
+#[actix_web::test]
+async fn an_upstream_that_fails_is_said_once_and_asked_again_until_it_answers() {
+    let mut reading = reading().await;
+    reading.fills(1);
+    // Longer than one call's own retries.
+    let fault = Fault::once(Host::Data, "/v2/activity", FaultKind::Status(400)).times(crate::simulator::Times::Next(2));
+    reading.stage.sim.world(|world| world.fault(fault));
+    let _poller = reading.start().await;
+    let healthy = |announce: Announce| match announce.0.as_slice() {
+        [LiveFact::HealthChanged(change)] => change.healthy,
+        other => panic!("{other:?}"),
+    };
+    assert!(!healthy(reading.stage.announced.next().await));
+    assert!(healthy(reading.stage.announced.next().await));
+    assert_eq!(trades(&mut reading.stage.announced).await, 1);
+}
+
+#[actix_web::test]
+async fn a_row_that_cannot_be_read_is_kept_and_the_others_go_on() {
+    let mut reading = reading().await;
+    let now = reading.stage.clock.now();
+    let (wallet, cash) = (reading.wallet.clone(), UsdcMicros(1_000_000));
+    reading.stage.sim.world(|world| world.pay(&wallet, "REWARD", cash, now)).unwrap();
+    let row = serde_json::json!({
+        "proxy_wallet": wallet, "timestamp": now.seconds(), "type": "TRADE", "condition_id": "nonsense",
+        "token_id": "1", "side": "BUY", "size": 1, "price": 0.5, "usdc_size": 0.5, "transaction_hash": "0xab",
+    });
+    let body = serde_json::json!({
+        "data": [row], "pagination": {"limit": 500, "offset": 0, "has_more": false, "next_cursor": null},
+    });
+    let poller = reading.start().await;
+    assert!(matches!(reading.stage.announced.next().await.0[0], LiveFact::ActivitySeen(_)));
+    let broken = Fault::once(Host::Data, "/v2/activity", FaultKind::Body(body.to_string()));
+    for n_dead in [1, 0] {
+        let broken = broken.clone();
+        reading.stage.sim.world(|world| world.fault(broken));
+        let polled = reading.window(&poller).await.unwrap();
+        assert_eq!((polled.n_new, polled.n_dead), (0, n_dead), "once for each text");
+    }
+}
+
+#[test]
+fn checkpoints_never_move_back_nor_ahead_of_our_clock() {
+    let at = Timestamp::from_millis;
+    let before = Checkpoints::both(at(1_000));
+    let check = |newest: Option<i64>, now: i64, expected: i64| {
+        assert_eq!(before.after(newest.map(at), at(now)).earliest(), at(expected), "{newest:?} at {now}");
+    };
+    check(None, 5_000, 1_000);
+    check(Some(2_000), 5_000, 2_000);
+    check(Some(500), 5_000, 1_000);
+    check(Some(9_000), 5_000, 5_000);
+    let rows = before.rows(FollowedUserId(7));
+    assert_eq!(rows[0], ("api:lastTradeTime:7".to_owned(), r#"{"time":"1970-01-01T00:00:01.000Z"}"#.to_owned()));
+    assert_eq!(rows[1].0, "api:lastActivityTime:7");
+}
+
+#[test]
+fn spans_that_touch_are_read_as_one() {
+    let mut windows = Windows::default();
+    let mut ask = |start, end| {
+        let span = PollWindow { start: Timestamp::from_millis(start), end: Timestamp::from_millis(end) };
+        windows.push(span, oneshot::channel().0);
+        windows.len()
+    };
+    assert_eq!(ask(100, 200), 1);
+    assert_eq!(ask(150, 300), 1);
+    assert_eq!(ask(500, 600), 2);
+    assert_eq!(ask(50, 100), 1 + 1);
+    let first = windows.pop().unwrap();
+    assert_eq!((first.start.millis(), first.end.millis(), first.replies.len()), (50, 300, 3));
+}

@@ -1,0 +1,139 @@
+use actix::ResponseFuture;
+
+use super::*;
+use crate::{
+    actors::testing::{Ear, Stage, ear, trade, within},
+    db::FollowedUser,
+    domain::event::Side,
+    simulator::wallet_of,
+};
+
+/// Says what it was asked, and has the database show fill 1 from its `shows_at`th answer on.
+struct FakePoller {
+    db: Db,
+    user: FollowedUser,
+    said: Recipient<Heard>,
+    n_asked: usize,
+    shows_at: usize,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Heard(PollWindow);
+
+impl Actor for FakePoller {
+    type Context = Context<Self>;
+}
+
+impl Handler<PollWindow> for FakePoller {
+    type Result = ResponseFuture<Result<Polled, NotPolled>>;
+
+    fn handle(&mut self, window: PollWindow, _: &mut Context<Self>) -> Self::Result {
+        self.n_asked += 1;
+        let shows = self.n_asked >= self.shows_at;
+        let (db, user, said) = (self.db.clone(), self.user.clone(), self.said.clone());
+        Box::pin(async move {
+            let write = crate::db::PollWrite {
+                user: user.id,
+                trades: if shows { vec![trade(&user, 1, Side::Buy, window.end)] } else { vec![] },
+                activities: vec![],
+                dead: vec![],
+                new_wallets: vec![],
+                checkpoints: vec![],
+                now: window.end,
+            };
+            db.record_poll(write).await.unwrap();
+            said.do_send(Heard(window));
+            Ok(Polled::default())
+        })
+    }
+}
+
+struct Asking {
+    stage: Stage,
+    user: FollowedUser,
+    reconciler: Addr<Reconciler>,
+    asked: Ear<Heard>,
+}
+
+async fn asking(shows_at: usize) -> Asking {
+    let stage = Stage::new().await;
+    let user = stage.follow(&wallet_of("leader")).await;
+    let (said, asked) = ear();
+    let (db, clock, bell, live) = (stage.db.clone(), stage.clock, stage.bell.clone(), stage.live.clone());
+    let poller = FakePoller { db: db.clone(), user: user.clone(), said, n_asked: 0, shows_at }.start().recipient();
+    let reconciler = Reconciler::start(ReconcilerDeps { db, clock, bell, live }, &stage.guard);
+    reconciler.do_send(PollersChanged(Arc::new([(user.id, poller)].into())));
+    Asking { stage, user, reconciler, asked }
+}
+
+impl Asking {
+    /// As the chain watcher leaves it with a log.
+    async fn chain_shows(&self) -> Timestamp {
+        let seen = self.stage.clock.now();
+        let fill = trade(&self.user, 1, Side::Buy, seen);
+        let job = ReconcileJob::Transaction { tx_hash: fill.tx_hash.clone(), seen }.for_user(self.user.id, seen);
+        let log = crate::db::ChainTrade {
+            tx_hash: fill.tx_hash,
+            log_index: 1,
+            block_hash: None,
+            profile_wallet: fill.profile_wallet,
+            proxy_wallet: None,
+            followed_user: self.user.id,
+            asset: Some(fill.asset),
+            side: fill.side,
+            price: fill.price,
+            shares: fill.shares,
+            notional: fill.notional,
+            fee: None,
+            event_time: seen,
+            detect_time: seen,
+        };
+        let _ = self.stage.db.insert_chain_trade(&log, &job, &[], seen).await.unwrap();
+        self.stage.bell.ring(Queue::Reconcile);
+        seen
+    }
+}
+
+#[actix_web::test]
+async fn what_the_chain_shows_is_asked_for_at_once_and_done_when_it_is_there() {
+    let mut it = asking(1).await;
+    let seen = it.chain_shows().await;
+    let Heard(window) = it.asked.next().await;
+    assert!(window.start < seen && seen <= window.end);
+    it.stage.drained(Queue::Reconcile).await;
+}
+
+#[actix_web::test]
+async fn what_is_not_there_yet_is_asked_for_again_after_two_seconds() {
+    let mut it = asking(2).await;
+    let seen = it.chain_shows().await;
+    it.asked.next().await;
+    let Heard(again) = it.asked.next().await;
+    let waited = again.end.millis_since(seen);
+    assert!((2_000..10_000).contains(&waited), "{waited} ms");
+    it.stage.drained(Queue::Reconcile).await;
+}
+
+#[actix_web::test]
+async fn a_chain_back_in_sight_has_everybody_read_again() {
+    let mut it = asking(9).await;
+    let since = it.stage.clock.now().plus_millis(-300_000);
+    it.reconciler.send(ReconcileAll { since }).await.unwrap();
+    assert_eq!(it.asked.next().await.0.start, since);
+}
+
+#[actix_web::test]
+async fn jobs_of_somebody_not_followed_any_more_are_finished() {
+    let it = asking(9).await;
+    it.reconciler.send(PollersChanged(Arc::default())).await.unwrap();
+    let other = it.stage.follow(&wallet_of("somebody else")).await;
+    let (poller, _ear) = {
+        let (said, ear) = ear();
+        let (db, user) = (it.stage.db.clone(), other.clone());
+        (FakePoller { db, user, said, n_asked: 0, shows_at: 9 }.start().recipient(), ear)
+    };
+    it.chain_shows().await;
+    within(it.reconciler.send(PollersChanged(Arc::new([(other.id, poller)].into())))).await.unwrap();
+    it.stage.drained(Queue::Reconcile).await;
+}

@@ -1,0 +1,147 @@
+use actix::ResponseFuture;
+
+use super::*;
+use crate::{
+    actors::{
+        poller::{NotPolled, Polled},
+        supervise::start_guarded,
+        testing::{Ear, Stage, ear},
+    },
+    simulator::wallet_of,
+};
+
+/// Stands for a user's poller or executor.
+struct Worker(Recipient<Told>);
+
+#[derive(Message, Debug, PartialEq)]
+#[rtype(result = "()")]
+enum Told {
+    Started(&'static str, String),
+    Ended,
+    Directory(i64),
+}
+
+impl Actor for Worker {
+    type Context = Context<Self>;
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.0.do_send(Told::Ended);
+    }
+}
+
+impl Supervised for Worker {}
+
+observable!(Worker);
+
+impl Worker {
+    fn observed(&self) -> Observed {
+        Observed { state: serde_json::json!({}), last_activity: None }
+    }
+}
+
+impl Handler<DirectoryChanged> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, DirectoryChanged(directory): DirectoryChanged, _: &mut Self::Context) {
+        self.0.do_send(Told::Directory(directory.revision));
+    }
+}
+
+impl Handler<PollWindow> for Worker {
+    type Result = ResponseFuture<Result<Polled, NotPolled>>;
+
+    fn handle(&mut self, _: PollWindow, _: &mut Self::Context) -> Self::Result {
+        Box::pin(async { Ok(Polled::default()) })
+    }
+}
+
+struct House {
+    stage: Stage,
+    root: Addr<Root>,
+    told: Ear<Told>,
+    pollers: Ear<PollersChanged>,
+    directories: Ear<DirectoryChanged>,
+}
+
+async fn house() -> House {
+    let mut stage = Stage::new().await;
+    let (seat, address) = Root::seat();
+    stage.guard = stage.guard.clone().reporting_to(&address);
+    let (told, told_ear) = ear();
+    let (reconciler, pollers) = ear();
+    let (listener, directories) = ear();
+    let says = told.clone();
+    let deps = RootDeps {
+        db: stage.db.clone(),
+        clock: stage.clock,
+        live: stage.live.clone(),
+        guard: stage.guard.clone(),
+        start_poller: Arc::new(move |user, _, guard| {
+            says.do_send(Told::Started("poller", user.label.clone()));
+            let name = ActorName::of_user("poller", user.id);
+            let worker = start_guarded(guard, name, Worker(says.clone()));
+            PollerPost { windows: worker.clone().recipient(), directory: worker.recipient() }
+        }),
+        start_executor: Arc::new(move |user, _, guard| {
+            told.do_send(Told::Started("executor", user.label.clone()));
+            start_guarded(guard, ActorName::of_user("executor", user.id), Worker(told.clone())).recipient()
+        }),
+        reconciler,
+        listeners: vec![listener],
+    };
+    let root = Root::start_at(seat, deps, &stage.guard);
+    House { stage, root, told: told_ear, pollers, directories }
+}
+
+#[actix_web::test]
+async fn users_are_followed_and_let_go_while_the_bot_runs() {
+    let mut house = house().await;
+    assert_eq!(house.pollers.next().await.0.len(), 0);
+    let user = house.stage.follow(&wallet_of("leader")).await;
+    house.root.do_send(LookAtDirectory);
+    assert_eq!(house.told.next().await, Told::Started("poller", "leader".to_owned()));
+    assert_eq!(house.told.next().await, Told::Started("executor", "leader".to_owned()));
+    assert_eq!(house.pollers.next().await.0.len(), 1);
+    house.stage.db.set_enabled(user.id, false, "test", house.stage.clock.now()).await.unwrap();
+    house.root.do_send(LookAtDirectory);
+    assert_eq!(house.pollers.next().await.0.len(), 0);
+    let last_two = [house.told.next().await, house.told.next().await];
+    assert!(last_two.contains(&Told::Ended), "the poller ends: {last_two:?}");
+    assert!(last_two.iter().any(|told| matches!(told, Told::Directory(_))), "the executor stays: {last_two:?}");
+    let revisions = [house.directories.next().await, house.directories.next().await, house.directories.next().await];
+    assert!(revisions.windows(2).all(|pair| pair[0].0.revision < pair[1].0.revision));
+}
+
+#[actix_web::test]
+async fn a_burst_of_restarts_over_all_actors_ends_the_process() {
+    let mut house = house().await;
+    let at = house.stage.clock.now();
+    for n in 0..=super::super::supervise::RESTARTS_ALLOWED {
+        assert!(house.stage.failures.try_recv().is_err());
+        let name = ActorName::from(format!("actor {n}").as_str());
+        let report = RestartReported { name, restarts: 1, cause: "it panicked: oh".to_owned(), at };
+        house.root.send(report).await.unwrap();
+    }
+    let failure = house.stage.failures.try_recv().unwrap();
+    assert_eq!(
+        failure.to_string(),
+        "actor `actor 5` keeps failing: 6 actors were restarted within a minute, the last because it panicked: oh"
+    );
+}
+
+#[actix_web::test]
+async fn every_guarded_actor_is_on_the_roll_until_it_ends() {
+    let mut house = house().await;
+    let names = |health: Vec<ActorHealth>| health.iter().map(|actor| actor.name.to_string()).collect::<Vec<_>>();
+    house.pollers.next().await;
+    assert_eq!(names(house.root.send(ReadHealth).await.unwrap()), ["root"]);
+    let user = house.stage.follow(&wallet_of("leader")).await;
+    house.root.do_send(LookAtDirectory);
+    house.pollers.next().await;
+    let (poller, executor) = (format!("poller:{}", user.id), format!("executor:{}", user.id));
+    assert_eq!(names(house.root.send(ReadHealth).await.unwrap()), [executor.clone(), poller, "root".to_owned()]);
+    house.stage.db.set_enabled(user.id, false, "test", house.stage.clock.now()).await.unwrap();
+    house.root.do_send(LookAtDirectory);
+    while house.told.next().await != Told::Ended {}
+    assert_eq!(names(house.root.send(ReadHealth).await.unwrap()), [executor, "root".to_owned()]);
+}
