@@ -9,7 +9,7 @@ use super::connection::{Batch, Db, Tx, batches, on, statements};
 use super::event_rows::{ActivityRow, TradeRow};
 use super::rows::{json_text, storable};
 use super::{DbError, Inserted, checkpoints, users};
-use crate::domain::event::{ActivityEvent, Side, Source, TradeEvent};
+use crate::domain::event::{ActivityEvent, ActivityKind, Side, Source, TradeEvent};
 use crate::domain::group::Member;
 use crate::domain::ids::{AssetId, EventId, FollowedUserId, Wallet};
 use crate::domain::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
@@ -102,10 +102,8 @@ impl Db {
             new_activities: insert_activities(&mut tx, &poll.activities, poll.now).await?,
             dead: insert_dead_rows(&mut tx, &poll).await?,
         };
-        let trades = outcome.new_trades.iter().copied().map(Member::Trade);
-        let activities = outcome.new_activities.iter().copied().map(Member::Activity);
-        let jobs: Vec<NewJob> = trades
-            .chain(activities)
+        let jobs: Vec<NewJob> = in_order_of_time(&poll, &outcome)
+            .into_iter()
             .flat_map(|event| {
                 [Queue::IngestEvents, Queue::GroupEvents]
                     .map(|queue| NewJob::for_event(queue, event, poll.user, poll.now))
@@ -229,6 +227,24 @@ impl Db {
         tx.commit().await?;
         Ok(marked > 0)
     }
+}
+
+/// The new events as the ledger must take them: by block time; within one second, which is all the API tells, sets are
+/// made before they are sold and given up after.
+fn in_order_of_time(poll: &PollWrite, outcome: &PollOutcome) -> Vec<Member> {
+    let new: HashSet<EventId> = outcome.new_trades.iter().chain(&outcome.new_activities).copied().collect();
+    let trades = poll.trades.iter().map(|trade| (trade.event_time, 1, Member::Trade(trade.id)));
+    let activities = poll.activities.iter().map(|row| {
+        let place = if row.kind == ActivityKind::Split { 0 } else { 2 };
+        (row.event_time, place, Member::Activity(row.id))
+    });
+    let is_new = |member: &Member| match member {
+        Member::Trade(id) | Member::Activity(id) => new.contains(id),
+    };
+    let mut events: Vec<_> = trades.chain(activities).filter(|(.., member)| is_new(member)).collect();
+    // Stable: rows of one kind and second stay in the order given.
+    events.sort_by_key(|(time, place, _)| (*time, *place));
+    events.into_iter().map(|(.., member)| member).collect()
 }
 
 async fn insert_trades(tx: &mut Tx, trades: &[TradeEvent], now: Timestamp) -> Result<Vec<EventId>, DbError> {
