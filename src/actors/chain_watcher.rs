@@ -63,7 +63,9 @@ pub struct ChainWatcher {
     owners: BTreeMap<Wallet, (FollowedUserId, Wallet)>,
     /// The wallets to watch. Dropping it ends the conversation.
     wallets: watch::Sender<BTreeSet<Wallet>>,
-    /// When the node confirmed the subscription.
+    /// The wallets of the subscription that the node confirmed last.
+    n_watched: usize,
+    /// When the node confirmed the first subscription of this connection.
     watching_since: Option<Timestamp>,
     was_out_of_sight: bool,
     failures: u32,
@@ -108,6 +110,7 @@ impl ChainWatcher {
             connection,
             owners,
             wallets: watch::Sender::new(wallets),
+            n_watched: 0,
             watching_since: None,
             was_out_of_sight: true,
             failures: 0,
@@ -124,6 +127,7 @@ impl ChainWatcher {
                 "connected": self.watching_since.is_some(),
                 "watching_since": self.watching_since,
                 "wallets": self.owners.len(),
+                "watched": self.n_watched,
                 "last_block": self.last_block,
                 "fills": self.n_fills,
                 "failures": self.failures,
@@ -242,7 +246,10 @@ impl Handler<Said> for ChainWatcher {
         }
         self.last_activity = Some(self.deps.clock.now());
         match said.news {
-            ChainNews::Watching(_) => self.watching(),
+            ChainNews::Watching(wallets) => {
+                self.n_watched = wallets.len();
+                self.watching();
+            }
             ChainNews::Head { number, .. } => self.head(number),
             ChainNews::Fill(fill) => self.fill(*fill, ctx),
             ChainNews::Unreadable(error) => tracing::warn!(%error, "the node sent what we cannot read"),
@@ -262,6 +269,7 @@ impl Handler<Ended> for ChainWatcher {
             Err(panicked) => panicked.to_string(),
         };
         self.watching_since = None;
+        self.n_watched = 0;
         self.was_out_of_sight = true;
         self.failures = self.failures.saturating_add(1);
         if self.failures == 1 {

@@ -48,7 +48,7 @@ impl Watching {
         let complete = || async {
             let state = self.watcher.send(super::super::supervise::Observe).await.unwrap().state;
             let n_subscriptions = self.stage.sim.world(|world| world.chain.n_log_subscriptions());
-            state["wallets"] == n_wallets && state["connected"] == true && n_subscriptions == 1
+            state["watched"] == n_wallets && n_subscriptions == 1
         };
         within(async {
             while !complete().await {

@@ -76,13 +76,13 @@ async fn house() -> House {
         clock: stage.clock,
         live: stage.live.clone(),
         guard: stage.guard.clone(),
-        start_poller: Arc::new(move |user, _, guard| {
+        start_poller: Rc::new(move |user, _, guard| {
             says.do_send(Told::Started("poller", user.label.clone()));
             let name = ActorName::of_user("poller", user.id);
             let worker = start_guarded(guard, name, Worker(says.clone()));
             PollerPost { windows: worker.clone().recipient(), directory: worker.recipient() }
         }),
-        start_executor: Arc::new(move |user, _, guard| {
+        start_executor: Rc::new(move |user, _, guard| {
             told.do_send(Told::Started("executor", user.label.clone()));
             start_guarded(guard, ActorName::of_user("executor", user.id), Worker(told.clone())).recipient()
         }),
