@@ -14,6 +14,9 @@ use crate::db::Db;
 use crate::simulator::history::{HistorySettings, write_history};
 use crate::simulator::{LifeSettings, Simulator, SimulatorHandle, SimulatorSettings};
 
+/// Busier than the day before it: a visitor should not have to wait for something to happen.
+const LIVE_FILLS_PER_SECOND: f64 = 2.0;
+
 #[derive(clap::Args)]
 pub struct DemoArguments {
     /// The same seed gives the same markets, leaders and history.
@@ -48,7 +51,7 @@ pub async fn demo(settings: Settings, arguments: DemoArguments) -> anyhow::Resul
         attempts = written.attempts,
         "a day of history is written"
     );
-    exchange.start_life(LifeSettings::default());
+    exchange.start_life(LifeSettings { fills_per_second: LIVE_FILLS_PER_SECOND, ..LifeSettings::default() });
 
     let mut settings = AppSettings::new(&settings);
     if TcpListener::bind(settings.web.bind).is_err() {
