@@ -71,7 +71,7 @@ pub struct Ingestor {
     batch: Vec<Ready>,
     lanes: Lanes,
     /// Lanes whose first may ask for its facts, once what came before it is in the ledger.
-    to_resolve: Vec<LaneKey>,
+    to_resolve: BTreeSet<LaneKey>,
     seen_markets: BTreeSet<MarketId>,
     failures: u32,
     n_events: u64,
@@ -135,7 +135,7 @@ impl Ingestor {
             busy: false,
             batch: Vec::new(),
             lanes: Lanes::default(),
-            to_resolve: Vec::new(),
+            to_resolve: BTreeSet::new(),
             seen_markets: BTreeSet::new(),
             failures: 0,
             n_events: 0,
@@ -201,11 +201,12 @@ impl Ingestor {
                 let entries = entries_for_trade(trade).map_err(|error| error.to_string());
                 self.batch.push(Ready { job: work.job, entries, audits: Vec::new() });
             }
-            Event::Activity(activity) => match (&activity.kind, work.lane()) {
+            Event::Activity(activity) => match (&activity.kind, &activity.payload.condition_id) {
                 // Kept as an event; the ledgers are left alone.
                 (ActivityKind::Combo | ActivityKind::Other(_), _) => self.batch.push(Ready::empty(work.job)),
-                (_, Some(lane)) => {
-                    self.to_resolve.push(lane.clone());
+                (_, Some(_)) => {
+                    let lane = work.lane();
+                    self.to_resolve.insert(lane.clone());
                     self.lanes.hold(lane, work);
                 }
                 (_, None) => {
@@ -217,6 +218,10 @@ impl Ingestor {
     }
 
     fn resolve(&self, lane: LaneKey, ctx: &mut Context<Self>) {
+        // Its turn comes when the last lane before it opens.
+        if !self.lanes.is_next(&lane) {
+            return;
+        }
         let Some(Work { event: Event::Activity(activity), job }) = self.lanes.first(&lane).cloned() else { return };
         let (sources, life, job) = (self.deps.sources(), self.life, job.id);
         let effect = async move { effect_of(&sources, &activity).await };
@@ -234,7 +239,7 @@ impl Ingestor {
             }
             Effect::Gaps(mut gaps) => {
                 let behind = gaps.iter_mut().try_for_each(|gap| {
-                    gap.shadow_holds = gap.shadow_holds.plus(self.lanes.behind(lane, &gap.asset)?)?;
+                    gap.shadow_holds = gap.shadow_holds.plus(self.lanes.behind(lane, &gap.market, &gap.asset)?)?;
                     Ok(())
                 });
                 let entries = behind.and_then(|()| conversion_entries(&activity, &gaps));
@@ -249,6 +254,7 @@ impl Ingestor {
         for work in self.lanes.open(lane).into_iter().skip(1) {
             self.take(work);
         }
+        self.to_resolve.insert((lane.0, None));
     }
 
     /// Forgets everything and begins again from the queue, a little later.
@@ -319,7 +325,7 @@ impl Handler<Answered> for Ingestor {
                     match self.lanes.renew(&work.job) {
                         Seen::Never => self.take(work),
                         Seen::Waiting => {}
-                        Seen::First(lane) => self.to_resolve.push(lane),
+                        Seen::First(lane) => drop(self.to_resolve.insert(lane)),
                     }
                 }
             }
@@ -352,7 +358,7 @@ impl Handler<Resolved> for Ingestor {
             Err(error) => {
                 let Some(work) = self.lanes.first(&lane) else { return };
                 let (deps, job, life) = (self.deps.clone(), work.job.clone(), self.life);
-                tracing::warn!(job = job.id, user_id = %lane.0, condition = %lane.1, error, "facts of a row could not be had");
+                tracing::warn!(job = job.id, user_id = %lane.0, condition = ?lane.1, error, "facts of a row could not be had");
                 let failed = async move {
                     queue::fail(&deps.db, &job, &error, deps.clock.now(), &mut rand::rngs::ThreadRng::default()).await
                 };

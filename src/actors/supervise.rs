@@ -58,7 +58,6 @@ pub struct Observed {
 }
 
 /// Answers `Observe` with the actor's own `fn observed(&self) -> Observed`.
-#[allow(unused_macros, reason = "used by every guarded actor, as they arrive")]
 macro_rules! observable {
     ($actor:ty) => {
         impl actix::Handler<$crate::actors::supervise::Observe> for $actor {
@@ -70,7 +69,6 @@ macro_rules! observable {
         }
     };
 }
-#[allow(unused_imports)]
 pub(crate) use observable;
 
 /// A guarded actor runs and can be observed.

@@ -14,6 +14,7 @@ pub mod client;
 pub mod draft;
 pub mod endpoint;
 pub mod error;
+pub mod events;
 pub mod fee;
 pub mod feed;
 pub mod gamma;

@@ -1,5 +1,6 @@
 //! Which rows must wait for which: an activity that waits for facts holds back the later rows of the same user in the
-//! same condition, and nobody else.
+//! same condition, and nobody else. A conversion moves outcomes of every market of its event and is read off the
+//! leader's positions: it waits for all earlier rows of its user, and all later ones wait for it.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -25,8 +26,8 @@ pub(super) enum Event {
     Activity(Box<ActivityEvent>),
 }
 
-/// A user's rows of one condition.
-pub(super) type LaneKey = (FollowedUserId, MarketId);
+/// A user's rows of one condition; with `None`, all rows of the user.
+pub(super) type LaneKey = (FollowedUserId, Option<MarketId>);
 
 /// The lanes in which somebody waits; the first of each waits for facts, the others for the first.
 #[derive(Debug, Default)]
@@ -43,28 +44,36 @@ pub(super) enum Seen {
 }
 
 impl Work {
-    /// `None` for a row that names no condition, and moves nothing.
-    pub fn lane(&self) -> Option<LaneKey> {
+    /// The rows that an activity holds back while it waits.
+    pub fn lane(&self) -> LaneKey {
         match &self.event {
-            Event::Trade(trade) => Some((trade.followed_user, trade.market.clone())),
-            Event::Activity(activity) => {
-                activity.payload.condition_id.clone().map(|condition| (activity.followed_user, condition))
-            }
+            Event::Trade(trade) => (trade.followed_user, Some(trade.market.clone())),
+            Event::Activity(row) => match row.kind {
+                ActivityKind::Conversion | ActivityKind::Migration => (row.followed_user, None),
+                _ => (row.followed_user, row.payload.condition_id.clone()),
+            },
         }
     }
 }
 
 impl Lanes {
-    /// Gives the work back when it may be done now; keeps it when somebody of its lane waits.
+    /// Gives the work back when it may be done now; keeps it when somebody it must follow waits.
     pub fn enter(&mut self, work: Work) -> Option<Work> {
-        let waiting = work.lane().and_then(|lane| self.0.get_mut(&lane));
-        match waiting {
+        let lane = work.lane();
+        let whole_user = (lane.0, None);
+        let held_by = if self.0.contains_key(&whole_user) { whole_user } else { lane };
+        match self.0.get_mut(&held_by) {
             Some(waiting) => {
                 waiting.push_back(work);
                 None
             }
             None => Some(work),
         }
+    }
+
+    /// Whether nothing that came before this lane waits any more.
+    pub fn is_next(&self, (user, condition): &LaneKey) -> bool {
+        condition.is_some() || self.0.keys().filter(|(other, _)| other == user).count() == 1
     }
 
     /// The work waits for facts; what follows it in its lane waits for it.
@@ -93,7 +102,7 @@ impl Lanes {
     }
 
     /// What the rows behind the first will still add to an asset: a position read now holds them already.
-    pub fn behind(&self, lane: &LaneKey, asset: &AssetId) -> Result<ShareMicros, UnitError> {
+    pub fn behind(&self, lane: &LaneKey, market: &MarketId, asset: &AssetId) -> Result<ShareMicros, UnitError> {
         let mut sum = ShareMicros::ZERO;
         for work in self.0.get(lane).into_iter().flatten().skip(1) {
             sum = match &work.event {
@@ -101,8 +110,11 @@ impl Lanes {
                     Side::Buy => sum.plus(trade.shares)?,
                     Side::Sell => sum.minus(trade.shares)?,
                 },
-                Event::Activity(row) if row.kind == ActivityKind::Split => sum.plus(row.payload.share_micros)?,
-                Event::Activity(row) if row.kind == ActivityKind::Merge => sum.minus(row.payload.share_micros)?,
+                Event::Activity(row) if row.payload.condition_id.as_ref() == Some(market) => match row.kind {
+                    ActivityKind::Split => sum.plus(row.payload.share_micros)?,
+                    ActivityKind::Merge => sum.minus(row.payload.share_micros)?,
+                    _ => sum,
+                },
                 _ => sum,
             };
         }

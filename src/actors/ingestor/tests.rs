@@ -9,7 +9,7 @@ use crate::{
     domain::{
         event::Side,
         ids::{AssetId, Wallet},
-        ledger::{EntryType, PortfolioId},
+        ledger::{EntryType, LedgerEntry, PortfolioId},
         units::ShareMicros,
     },
     simulator::{Fault, FaultKind, Fill, Host, NewMarket, SimMarket, Times, price, wallet_of},
@@ -78,8 +78,6 @@ impl Ingesting {
         entries.iter().map(|placed| row(&placed.entry)).collect()
     }
 }
-
-use crate::domain::ledger::LedgerEntry;
 
 #[actix_web::test]
 async fn fills_sets_and_redemptions_become_the_shadow_ledger_in_order() {
@@ -172,21 +170,34 @@ async fn a_row_of_a_market_nobody_knows_is_audited_and_moves_nothing() {
 }
 
 #[actix_web::test]
-async fn a_conversion_moves_the_shadow_to_the_leaders_positions() {
+async fn a_conversion_moves_the_shadow_to_the_leaders_positions_in_every_market_of_the_event() {
     let mut it = ingesting().await;
-    let neg_risk = NewMarket { neg_risk: true, ..NewMarket::binary("who-wins") };
-    it.market = it.stage.sim.world(|world| world.add_market(neg_risk));
+    let candidate =
+        |slug: &str| NewMarket { neg_risk: true, event_slug: "who-wins".to_owned(), ..NewMarket::binary(slug) };
+    let (first, second) = it
+        .stage
+        .sim
+        .world(|world| (world.add_market(candidate("first-wins")), world.add_market(candidate("second-wins"))));
+    let other_yes = second.asset(0).unwrap().clone();
+    it.market = first;
     let (wallet, market) = (it.wallet.clone(), it.market.id().clone());
     it.fill(&it.asset(1), Side::Buy, 10_000_000, 0);
     let at = it.at(1);
     it.stage.sim.world(|world| world.convert(&wallet, &[market], ShareMicros(4_000_000), at)).unwrap();
-    // Read already in the positions, but a row of its own: it must not be counted twice.
+    // Read already in the positions, but rows of their own: they must not be counted twice.
     it.fill(&it.asset(1), Side::Buy, 1_000_000, 2);
+    it.fill(&other_yes, Side::Sell, 1_500_000, 3);
     let _ingestor = it.start();
-    let all = it.ingested().await;
     use EntryType::{Conversion, TradeFill};
+    // The other market's outcome is 9 to this one.
     assert_eq!(
-        all,
-        [(TradeFill, 1, 10_000_000, -5_000_000), (Conversion, 1, -4_000_000, 0), (TradeFill, 1, 1_000_000, -500_000),]
+        it.ingested().await,
+        [
+            (TradeFill, 1, 10_000_000, -5_000_000),
+            (Conversion, 1, -4_000_000, 0),
+            (Conversion, 9, 4_000_000, 0),
+            (TradeFill, 1, 1_000_000, -500_000),
+            (TradeFill, 9, -1_500_000, 750_000),
+        ]
     );
 }

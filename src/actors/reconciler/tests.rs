@@ -137,3 +137,33 @@ async fn jobs_of_somebody_not_followed_any_more_are_finished() {
     within(it.reconciler.send(PollersChanged(Arc::new([(other.id, poller)].into())))).await.unwrap();
     it.stage.drained(Queue::Reconcile).await;
 }
+
+#[actix_web::test]
+async fn no_progress_for_three_minutes_is_said_once_and_so_is_its_end() {
+    let mut stage = Stage::new().await;
+    let user = stage.follow(&wallet_of("leader")).await;
+    tokio::time::pause();
+    let (db, clock, bell) = (stage.db.clone(), Clock::starting_at(stage.clock.now()), stage.bell.clone());
+    let deps = ReconcilerDeps { db, clock, bell, live: stage.live.clone() };
+    let mut reconciler = Reconciler::new(deps, 0, Arc::default());
+    reconciler.progress.insert(user.id, Progress { last_success: clock.now(), stalled: false });
+    let mut after = async |reconciler: &mut Reconciler, millis: u64| {
+        tokio::time::advance(Duration::from_millis(millis)).await;
+        reconciler.check_progress();
+        reconciler.deps.live.do_send(Announce(Vec::new()));
+        match stage.announced.next().await.0.as_slice() {
+            [] => None,
+            [LiveFact::HealthChanged(change)] => {
+                stage.announced.next().await;
+                Some((change.part.clone(), change.healthy))
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    let part = format!("reading:{}", user.id);
+    assert_eq!(after(&mut reconciler, 179_999).await, None);
+    assert_eq!(after(&mut reconciler, 1).await, Some((part.clone(), false)));
+    assert_eq!(after(&mut reconciler, 600_000).await, None);
+    reconciler.progress.get_mut(&user.id).unwrap().last_success = clock.now();
+    assert_eq!(after(&mut reconciler, 1).await, Some((part, true)));
+}

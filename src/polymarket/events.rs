@@ -1,0 +1,94 @@
+//! Which markets belong together: a neg-risk conversion moves outcomes of every market of its event.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::client::{Call, Polymarket, query_text};
+use super::endpoint::{Endpoint, Priority};
+use super::error::PolymarketError;
+use super::gamma::parse_market;
+use crate::domain::ids::MarketId;
+use crate::domain::market::Market;
+
+impl Polymarket {
+    /// Every market of the event that `market` belongs to, itself included. Empty when Gamma knows of no event.
+    ///
+    /// # Errors
+    /// When Gamma does not answer. A market of the event that cannot be read is an error too: overlooked, what moved in
+    /// it would be lost.
+    pub async fn event_markets(&self, market: &MarketId) -> Result<Vec<Market>, PolymarketError> {
+        for closed in ["", "&closed=true"] {
+            let path = format!("/markets?condition_ids={market}{closed}");
+            let call = Call::get(Endpoint::Markets, Priority::Bulk, path);
+            let Some(slug) = self.ask(call, |text| event_slug(text, market)).await? else { continue };
+            let path = format!("/events/slug/{}", query_text(&slug));
+            return match self.ask(Call::get(Endpoint::Markets, Priority::Bulk, path), markets_of_event).await {
+                Err(error) if error.is_not_found() => Ok(Vec::new()),
+                answer => answer,
+            };
+        }
+        Ok(Vec::new())
+    }
+}
+
+/// The slug of the first event of the wanted market, from the answer of `/markets`.
+fn event_slug(text: &str, wanted: &MarketId) -> Result<Option<String>, String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Listed<'a> {
+        condition_id: &'a str,
+        #[serde(default)]
+        events: Vec<Event>,
+    }
+    #[derive(Deserialize)]
+    struct Event {
+        slug: String,
+    }
+    let markets: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let listed = markets.into_iter().filter_map(|raw| serde_json::from_str::<Listed<'_>>(raw.get()).ok());
+    let mut found = listed.filter(|listed| MarketId::parse(listed.condition_id).is_ok_and(|id| id == *wanted));
+    Ok(found.next().and_then(|listed| listed.events.into_iter().next()).map(|event| event.slug))
+}
+
+fn markets_of_event(text: &str) -> Result<Vec<Market>, String> {
+    #[derive(Deserialize)]
+    struct Event<'a> {
+        #[serde(borrow)]
+        markets: Vec<&'a RawValue>,
+    }
+    let event: Event<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    event.markets.into_iter().map(|raw| parse_market(raw.get()).map(|found| found.market)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(digit: &str) -> MarketId {
+        MarketId::parse(&format!("0x{}", digit.repeat(64))).unwrap()
+    }
+
+    #[test]
+    fn the_event_is_that_of_the_wanted_market() {
+        let text = format!(
+            r#"[{{"conditionId":"{}","events":[{{"slug":"other"}}]}},{{"question":"no id"}},
+                {{"conditionId":"{}","events":[{{"slug":"who-wins","id":"1"}}]}}]"#,
+            id("a"),
+            id("b")
+        );
+        assert_eq!(event_slug(&text, &id("b")), Ok(Some("who-wins".to_owned())));
+        assert_eq!(event_slug(&text, &id("c")), Ok(None));
+        assert_eq!(event_slug("[]", &id("c")), Ok(None));
+        assert!(event_slug("<html>", &id("c")).is_err());
+    }
+
+    #[test]
+    fn an_event_with_an_unreadable_market_is_an_error() {
+        let text = |second: &str| format!(r#"{{"slug":"x","markets":[{{"conditionId":"{}"}},{second}]}}"#, id("a"));
+        let other = format!(r#"{{"conditionId":"{}"}}"#, id("b"));
+        let ids: Vec<MarketId> = markets_of_event(&text(&other)).unwrap().into_iter().map(|market| market.id).collect();
+        assert_eq!(ids, [id("a"), id("b")]);
+        assert!(markets_of_event(&text("{}")).is_err());
+        assert!(markets_of_event("{}").is_err());
+    }
+}
