@@ -6,7 +6,7 @@ use crate::{
     actors::{
         book_fetcher::GroupBook,
         global_executor,
-        ledger_writer::{Flush, LedgerWriter, RecordEntries},
+        ledger_writer::{Flush, LedgerWriter, RecordEntries, Refused},
         supervise::Observe,
         test_house::{House, TakeHeard, UntilAttempts, fill, group},
         user_executor,
@@ -15,6 +15,7 @@ use crate::{
         book::OrderBook,
         decision::{DecisionKind, ReasonCode},
         event::Side,
+        group::EventGroup,
         ids::AssetId,
         ledger_samples::{asset, at, market, market_id, price},
         market::Market,

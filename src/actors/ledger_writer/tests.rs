@@ -1,13 +1,15 @@
 use super::*;
 use crate::{
+    actors::live_hub::LiveFact,
     actors::test_house::{House, TakeHeard, attempt, fill, group, record},
     db::PortfolioSnapshot,
     domain::{
         event::Side,
         ledger_samples::{asset, market, market_id, price},
         settlement::settle,
+        units::ShareMicros,
     },
-    queue,
+    queue::{self, Queue},
 };
 
 const GLOBAL: PortfolioId = PortfolioId::ExecGlobal;

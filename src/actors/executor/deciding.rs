@@ -1,0 +1,221 @@
+//! From the first in line to the record of what was decided.
+
+use actix::{AsyncContext, Context, Handler, MailboxError, Message};
+
+use super::{Executor, REST};
+use crate::{
+    actors::ledger_writer::{Accepted, ReadView, RecordAttempt, Recorded, Refused},
+    actors::supervise::{Panicked, spawn_io},
+    domain::decision::{self, Decision, Situation},
+    domain::group::GroupAction,
+    domain::ids::GroupId,
+    domain::portfolio_view::PortfolioView,
+    queue::{Job, JobFence},
+};
+
+/// Decisions accepted by the ledger writer whose commit is not known yet.
+const COMMITTING_MAX: usize = 256;
+
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Viewed {
+    group: GroupId,
+    view: Result<Result<Result<PortfolioView, Refused>, MailboxError>, Panicked>,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Answered {
+    group: GroupId,
+    answer: Result<Result<Result<Accepted, Refused>, MailboxError>, Panicked>,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Committed {
+    group: GroupId,
+    fence: JobFence,
+    result: Result<Recorded, Refused>,
+}
+
+impl Executor {
+    /// Decides the first in line, if it is ready.
+    pub(super) fn advance(&mut self, ctx: &mut Context<Self>) {
+        if self.deciding.is_some() || self.resting {
+            return;
+        }
+        let Some(id) = self.desk.next(COMMITTING_MAX) else { return };
+        self.deciding = Some(id);
+        self.view(id, ctx);
+    }
+
+    pub(super) fn view(&mut self, id: GroupId, ctx: &mut Context<Self>) {
+        let Some((group, facts)) = self.desk.work(id).and_then(|work| Some((&work.group, work.facts.as_ref()?))) else {
+            return self.put_back(id, ctx);
+        };
+        let (asset, outcomes) = match &group.action {
+            GroupAction::Trade { asset, .. } => (Some(asset.clone()), Vec::new()),
+            _ => (None, facts.market.outcomes.iter().map(|outcome| outcome.asset.clone()).collect()),
+        };
+        let (portfolio, leader, market) = (self.post.portfolio, group.followed_user, group.market.clone());
+        let ask = self.deps.view.send(ReadView { portfolio, leader, market, asset, outcomes });
+        spawn_io(ctx, ask, move |view| Viewed { group: id, view });
+    }
+
+    pub(super) fn decide(&mut self, id: GroupId, view: &PortfolioView, ctx: &mut Context<Self>) {
+        let Some((group, facts, fence)) =
+            self.desk.work(id).and_then(|work| Some((work.group.clone(), work.facts.clone()?, work.job()?.fence())))
+        else {
+            return self.put_back(id, ctx);
+        };
+        let config = self.config(group.followed_user);
+        let now = self.deps.clock.now();
+        let situation = Situation {
+            group: &group,
+            market: &facts.market,
+            portfolio: view,
+            config: &config,
+            user_enabled: self.user_enabled(group.followed_user),
+            now,
+        };
+        let decision = match &facts.book {
+            Some(fetched) => decision::decide(&situation, fetched.book.as_ref().ok()).map(Some),
+            None => decision::precheck(&situation),
+        };
+        let record = match decision.and_then(|decision| {
+            decision.map(|decision: Decision| decision.into_record(self.post.portfolio, &group, now)).transpose()
+        }) {
+            Ok(Some(record)) => record,
+            // The switches were turned on since no book was asked for.
+            Ok(None) => {
+                self.deciding = None;
+                self.desk.put_back_without_facts(id);
+                return self.prepare(id, ctx);
+            }
+            Err(error) => return self.give_up(id, &error.to_string(), ctx),
+        };
+        let (attempt, entries) = record;
+        let request = RecordAttempt { attempt, entries, portfolio_version: view.version, finishes: vec![fence] };
+        spawn_io(ctx, self.deps.record.send(request), move |answer| Answered { group: id, answer });
+    }
+
+    pub(super) fn accepted(&mut self, id: GroupId, accepted: Accepted, ctx: &mut Context<Self>) {
+        self.deciding = None;
+        self.counts.decided += 1;
+        self.counts.last_decision = Some(self.deps.clock.now());
+        if let Some(fence) = self.desk.work(id).and_then(|work| work.job()).map(Job::fence) {
+            self.desk.is_committing(id);
+            let committed = accepted.committed();
+            spawn_io(ctx, committed, move |result| Committed {
+                group: id,
+                fence,
+                result: result.unwrap_or(Err(Refused::Restarted)),
+            });
+        }
+        self.advance(ctx);
+    }
+
+    pub(super) fn refused(&mut self, id: GroupId, refused: &Refused, ctx: &mut Context<Self>) {
+        match refused {
+            Refused::Stale => {
+                self.counts.decided_again += 1;
+                self.desk.put_back(id);
+            }
+            Refused::Restarted | Refused::Failed { transient: true, .. } => {
+                self.desk.put_back(id);
+                self.rest(ctx);
+            }
+            Refused::FenceLost => drop(self.desk.remove(id)),
+            Refused::Failed { .. } | Refused::Impossible(_) => return self.give_up(id, &refused.to_string(), ctx),
+        }
+        self.advance(ctx);
+    }
+
+    /// To its old place in line, from which it is taken again.
+    pub(super) fn put_back(&mut self, id: GroupId, ctx: &mut Context<Self>) {
+        self.deciding = None;
+        self.desk.put_back(id);
+        self.advance(ctx);
+    }
+
+    /// Nothing is decided for a moment: the database or the ledger writer needs it.
+    pub(super) fn rest(&mut self, ctx: &mut Context<Self>) {
+        if !std::mem::replace(&mut self.resting, true) {
+            ctx.run_later(REST, |executor, ctx| {
+                executor.resting = false;
+                executor.advance(ctx);
+            });
+        }
+    }
+
+    /// The group leaves the line, and its job comes back later or becomes a dead letter.
+    pub(super) fn give_up(&mut self, id: GroupId, error: &str, ctx: &mut Context<Self>) {
+        if self.deciding == Some(id) {
+            self.deciding = None;
+        }
+        if let Some(job) = self.desk.remove(id) {
+            self.fail(job, error, ctx);
+        }
+        self.advance(ctx);
+    }
+}
+
+impl Handler<Viewed> for Executor {
+    type Result = ();
+
+    fn handle(&mut self, Viewed { group, view }: Viewed, ctx: &mut Context<Self>) {
+        if self.deciding != Some(group) {
+            return;
+        }
+        match view {
+            Ok(Ok(Ok(_))) if self.desk.is_overtaken(group) => self.put_back(group, ctx),
+            Ok(Ok(Ok(view))) => self.decide(group, &view, ctx),
+            // The ledger writer is not there; it will be.
+            _ => {
+                self.rest(ctx);
+                self.put_back(group, ctx);
+            }
+        }
+    }
+}
+
+impl Handler<Answered> for Executor {
+    type Result = ();
+
+    fn handle(&mut self, Answered { group, answer }: Answered, ctx: &mut Context<Self>) {
+        if self.deciding != Some(group) {
+            return;
+        }
+        match answer {
+            Ok(Ok(Ok(accepted))) => self.accepted(group, accepted, ctx),
+            Ok(Ok(Err(refused))) => {
+                self.deciding = None;
+                self.refused(group, &refused, ctx);
+            }
+            _ => {
+                self.deciding = None;
+                self.refused(group, &Refused::Restarted, ctx);
+            }
+        }
+    }
+}
+
+impl Handler<Committed> for Executor {
+    type Result = ();
+
+    fn handle(&mut self, Committed { group, fence, result }: Committed, ctx: &mut Context<Self>) {
+        let Some(current) = self.desk.work(group).and_then(|work| work.job()).map(Job::fence) else { return };
+        match result {
+            Ok(_) => {
+                self.desk.remove(group);
+                if self.was_full() {
+                    self.look(ctx);
+                }
+                self.advance(ctx);
+            }
+            // The lease ran out and we took the job again: the same decision, under the new fence.
+            Err(Refused::FenceLost) if current != fence => self.refused(group, &Refused::Stale, ctx),
+            Err(refused) => self.refused(group, &refused, ctx),
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! How jobs come to the desk: seen when they open, taken when they are due, given back when they go wrong.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
+
+use super::{Executor, ExecutorDeps, Post, REST, desk::Claim};
+use crate::{
+    actors::supervise::{Panicked, spawn_io},
+    db::DbError,
+    domain::group::EventGroup,
+    domain::ids::GroupId,
+    domain::units::Timestamp,
+    queue::{self, Job},
+};
+
+/// Longer than any wait for a book and for those before; after a restart of the actor its leases are given back.
+const LEASE_MS: i64 = 120_000;
+
+/// Jobs taken and not finished.
+const CLAIMED_MAX: usize = 512;
+
+/// Groups kept in line; more stay in the database until there is room.
+const LINE_MAX: usize = 4096;
+
+/// A first in line that is due for so long without being claimed is checked at once.
+const OVERDUE_MS: i64 = 2_000;
+
+/// What one look at the queue found.
+#[derive(Debug)]
+pub(super) struct Look {
+    opened: Vec<(Job, Option<EventGroup>)>,
+    claimed: Vec<Job>,
+    /// There is more than was taken.
+    more: bool,
+    next_due: Option<Timestamp>,
+    looked_at: Timestamp,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Looked(Result<Result<Look, DbError>, Panicked>);
+
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct GroupsRead {
+    jobs: Vec<Job>,
+    groups: Result<Result<Vec<EventGroup>, DbError>, Panicked>,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Swept {
+    open: Result<Result<BTreeSet<GroupId>, DbError>, Panicked>,
+    /// Places taken since are not judged.
+    before: i64,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct JobFailed(Result<Result<queue::Failed, DbError>, Panicked>);
+
+impl Executor {
+    /// True when a group has just made room for one that waits in the database.
+    pub(super) fn was_full(&self) -> bool {
+        self.desk.n_claimed() + 1 >= CLAIMED_MAX || self.desk.len() + 1 >= LINE_MAX
+    }
+
+    /// Looks at the queue: sees what is open, takes what is due. One look at a time.
+    pub(super) fn look(&mut self, ctx: &mut Context<Self>) {
+        if std::mem::replace(&mut self.looking, true) {
+            self.look_again = true;
+            return;
+        }
+        if let Some(timer) = self.next_look.take() {
+            ctx.cancel_future(timer);
+        }
+        let claim_max = match self.desk.first_unclaimed() {
+            // Whoever holds up the line must get through, however many were due before it.
+            Some(due) if due <= self.deps.clock.now() => CLAIMED_MAX,
+            _ => CLAIMED_MAX.saturating_sub(self.desk.n_claimed()),
+        };
+        let (deps, post, last_seen) = (self.deps.clone(), self.post, self.last_seen);
+        let room = LINE_MAX.saturating_sub(self.desk.len());
+        spawn_io(ctx, async move { look(&deps, post, last_seen, room, claim_max).await }, Looked);
+    }
+
+    pub(super) fn looked(&mut self, look: Look, ctx: &mut Context<Self>) {
+        for (job, group) in look.opened {
+            self.last_seen = self.last_seen.max(job.id);
+            match group {
+                Some(group) => drop(self.desk.place(group, &job)),
+                None => tracing::error!(job = job.id, key = job.key, "a copy job names a group that is not there"),
+            }
+        }
+        self.claimed(look.claimed, ctx);
+        self.look_again |= look.more;
+        if std::mem::take(&mut self.look_again) {
+            return self.look(ctx);
+        }
+        let now = self.deps.clock.now();
+        // All that was due has been taken, and still the first in line has not: its job may be gone.
+        if self.desk.first_unclaimed().is_some_and(|due| look.looked_at.millis_since(due) > OVERDUE_MS) {
+            self.sweep(ctx);
+        }
+        if let Some(due) = look.next_due {
+            // A millisecond at least: what is due but was not given is being given to somebody.
+            let wait = u64::try_from(due.millis_since(now)).unwrap_or(0).max(1);
+            self.look_in(Duration::from_millis(wait), ctx);
+        }
+    }
+
+    pub(super) fn look_in(&mut self, wait: Duration, ctx: &mut Context<Self>) {
+        if let Some(timer) = self.next_look.take() {
+            ctx.cancel_future(timer);
+        }
+        self.next_look = Some(ctx.run_later(wait, |executor, ctx| executor.look(ctx)));
+    }
+
+    pub(super) fn claimed(&mut self, jobs: Vec<Job>, ctx: &mut Context<Self>) {
+        let mut unknown = Vec::new();
+        for job in jobs {
+            let id = match job.group() {
+                Ok(id) => id,
+                Err(error) => {
+                    self.fail(job, &error.to_string(), ctx);
+                    continue;
+                }
+            };
+            match self.desk.claim(id, job) {
+                Claim::Prepare => self.prepare(id, ctx),
+                Claim::Renewed => {}
+                Claim::Unknown(job) => unknown.push(job),
+            }
+        }
+        if !unknown.is_empty() {
+            let db = self.deps.db.clone();
+            let ids: Vec<_> = unknown.iter().filter_map(|job| job.group().ok()).collect();
+            let read = async move { db.groups(&ids).await };
+            spawn_io(ctx, read, move |groups| GroupsRead { jobs: unknown, groups });
+        }
+    }
+
+    pub(super) fn fail(&mut self, job: Job, error: &str, ctx: &mut Context<Self>) {
+        self.counts.failed += 1;
+        tracing::warn!(portfolio = %self.post.portfolio, group = job.key, failures = job.failures, error, "a copy job failed");
+        let (db, now, error) = (self.deps.db.clone(), self.deps.clock.now(), error.to_owned());
+        let fail = async move { queue::fail(&db, &job, &error, now, &mut rand::rng()).await };
+        spawn_io(ctx, fail, JobFailed);
+    }
+
+    /// Looks whether everybody in line still has a job: one finished elsewhere would hold up the others for ever.
+    pub(super) fn sweep(&mut self, ctx: &mut Context<Self>) {
+        if std::mem::replace(&mut self.sweeping, true) {
+            return;
+        }
+        let (db, post, before) = (self.deps.db.clone(), self.post, self.last_seen);
+        let open = async move {
+            let jobs = queue::peek_open(&db, post.queue).await?;
+            let ours = jobs.iter().filter(|job| post.leader.is_none() || job.followed_user == post.leader);
+            Ok(ours.filter_map(|job| job.group().ok()).collect())
+        };
+        spawn_io(ctx, open, move |open| Swept { open, before });
+    }
+
+    pub(super) fn listen(&self, mut listener: queue::in_process::Listener, ctx: &mut Context<Self>) {
+        let heard = async move {
+            listener.heard().await;
+            listener
+        };
+        ctx.spawn(heard.into_actor(self).map(|listener, executor, ctx| {
+            executor.look(ctx);
+            executor.listen(listener, ctx);
+        }));
+    }
+}
+
+impl Handler<Looked> for Executor {
+    type Result = ();
+
+    fn handle(&mut self, Looked(look): Looked, ctx: &mut Context<Self>) {
+        self.looking = false;
+        match look {
+            Ok(Ok(look)) => {
+                self.looked(look, ctx);
+                self.advance(ctx);
+            }
+            Ok(Err(error)) => {
+                tracing::error!(portfolio = %self.post.portfolio, %error, "the queue cannot be read");
+                self.look_in(REST, ctx);
+            }
+            Err(panicked) => panic!("looking at the queue: {panicked}"),
+        }
+    }
+}
+
+impl Handler<GroupsRead> for Executor {
+    type Result = ();
+
+    fn handle(&mut self, GroupsRead { jobs, groups }: GroupsRead, ctx: &mut Context<Self>) {
+        let groups = match groups {
+            Ok(Ok(groups)) => groups,
+            Ok(Err(error)) => {
+                for job in jobs {
+                    self.fail(job, &error.to_string(), ctx);
+                }
+                return;
+            }
+            Err(panicked) => panic!("reading groups: {panicked}"),
+        };
+        for job in jobs {
+            let group = job.group().ok().and_then(|id| groups.iter().find(|group| group.id == id));
+            let Some(group) = group else {
+                self.fail(job, "its group is not there", ctx);
+                continue;
+            };
+            self.desk.place(group.clone(), &job);
+            if let Claim::Prepare = self.desk.claim(group.id, job) {
+                self.prepare(group.id, ctx);
+            }
+        }
+    }
+}
+
+impl Handler<Swept> for Executor {
+    type Result = ();
+
+    fn handle(&mut self, Swept { open, before }: Swept, ctx: &mut Context<Self>) {
+        self.sweeping = false;
+        match open {
+            Ok(Ok(open)) => {
+                let gone = self.desk.keep_open(&open, before);
+                if gone > 0 {
+                    tracing::info!(portfolio = %self.post.portfolio, gone, "places whose job is done elsewhere");
+                }
+                self.advance(ctx);
+            }
+            Ok(Err(error)) => tracing::warn!(portfolio = %self.post.portfolio, %error, "open jobs cannot be read"),
+            Err(panicked) => panic!("reading open jobs: {panicked}"),
+        }
+    }
+}
+
+impl Handler<JobFailed> for Executor {
+    type Result = ();
+
+    fn handle(&mut self, JobFailed(failed): JobFailed, ctx: &mut Context<Self>) {
+        if let Ok(Err(error)) = &failed {
+            tracing::error!(%error, "a failed job keeps its lease until that runs out");
+        }
+        self.look(ctx);
+    }
+}
+
+/// What opened since `last_seen`, up to `room` of it, and what is due, up to `claim_max` of it.
+async fn look(deps: &ExecutorDeps, post: Post, last_seen: i64, room: usize, claim_max: usize) -> Result<Look, DbError> {
+    let db = &deps.db;
+    let limit = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    let jobs = match room {
+        0 => Vec::new(),
+        _ => queue::opened_after(db, post.queue, post.leader, last_seen, limit(room)).await?,
+    };
+    let ids: Vec<_> = jobs.iter().filter_map(|job| job.group().ok()).collect();
+    let mut groups: BTreeMap<_, _> = db.groups(&ids).await?.into_iter().map(|group| (group.id, group)).collect();
+    let n_opened = jobs.len();
+    let opened = jobs.into_iter().map(|job| {
+        let group = job.group().ok().and_then(|id| groups.remove(&id));
+        (job, group)
+    });
+    let opened = opened.collect();
+    let now = deps.clock.now();
+    if claim_max == 0 {
+        return Ok(Look { opened, claimed: Vec::new(), more: false, next_due: None, looked_at: now });
+    }
+    let claimed = queue::claim(db, post.queue, post.leader, now, LEASE_MS, limit(claim_max)).await?;
+    let more = claimed.len() == claim_max || (room > 0 && n_opened == room);
+    let next_due = queue::next_due(db, post.queue, post.leader).await?;
+    Ok(Look { opened, claimed, more, next_due, looked_at: now })
+}

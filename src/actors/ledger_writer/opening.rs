@@ -1,0 +1,165 @@
+//! How portfolios come into memory: at the start, when somebody new is followed, and when one can no longer be trusted.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use actix::{AsyncContext, Context, Handler, Message};
+use tokio::sync::oneshot;
+
+use super::{Deferred, LedgerWriter, Running, Slot, load, load::LoadError, load::Loaded};
+use crate::{
+    actors::root::DirectoryChanged,
+    actors::supervise::{Panicked, back_off, spawn_io},
+    db::{DbError, Directory, LedgerWrite},
+    domain::ledger::{EntryType, LedgerEntry, PortfolioId, PortfolioScope},
+    domain::units::{ShareMicros, Timestamp, UsdcMicros},
+};
+
+/// Waits between tries to load what the database did not give.
+const LOAD_AGAIN: Duration = Duration::from_millis(200);
+
+const LOAD_AGAIN_MAX: Duration = Duration::from_secs(10);
+
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct PortfolioLoaded {
+    portfolio: PortfolioId,
+    tries: u32,
+    result: Result<Result<Loaded, LoadError>, Panicked>,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct UsersKnown(Result<Result<Directory, DbError>, Panicked>);
+
+impl LedgerWriter {
+    /// Forgets the running state of these portfolios and reads them from the database again.
+    pub(super) fn distrust(&mut self, portfolios: BTreeSet<PortfolioId>, ctx: &mut Context<Self>) {
+        for portfolio in portfolios {
+            if let Some(running) = self.open(portfolio) {
+                let given_out = running.portfolio.version();
+                self.version_floor = self.version_floor.max(given_out);
+                tracing::warn!(%portfolio, "running state is read from the ledger again");
+                self.counts.reloads += 1;
+                self.load(portfolio, 0, ctx);
+            }
+        }
+    }
+
+    /// Runs `work` when the portfolio is open, which may be at once.
+    pub(super) fn when_open(&mut self, portfolio: PortfolioId, ctx: &mut Context<Self>, work: Deferred) {
+        match self.portfolios.get_mut(&portfolio) {
+            Some(Slot::Open(_)) => work(self, ctx),
+            Some(Slot::Loading(deferred)) => deferred.push(work),
+            None => {
+                self.portfolios.insert(portfolio, Slot::Loading(vec![work]));
+                self.load(portfolio, 0, ctx);
+            }
+        }
+    }
+
+    pub(super) fn load(&mut self, portfolio: PortfolioId, tries: u32, ctx: &mut Context<Self>) {
+        if !matches!(self.portfolios.get(&portfolio), Some(Slot::Loading(_))) {
+            self.portfolios.insert(portfolio, Slot::Loading(Vec::new()));
+        }
+        let (db, turn) = (self.deps.db.clone(), self.turn.clone());
+        let load = async move {
+            let _turn = turn.lock().await;
+            load::load(&db, portfolio).await
+        };
+        spawn_io(ctx, load, move |result| PortfolioLoaded { portfolio, tries, result });
+    }
+
+    pub(super) fn loaded(&mut self, id: PortfolioId, loaded: Loaded, ctx: &mut Context<Self>) {
+        let Some(Slot::Loading(deferred)) = self.portfolios.remove(&id) else { return };
+        let Loaded { mut portfolio, position, bankroll } = loaded;
+        self.version_floor += 1;
+        portfolio.continue_from_version(self.version_floor);
+        let is_new = portfolio.history().opening_micros.is_none() && id.scope() != PortfolioScope::ShadowUser;
+        self.portfolios.insert(id, Slot::Open(Box::new(Running { portfolio, position, apply_queued: false })));
+        if is_new {
+            let entries = vec![opening_deposit(id, bankroll, self.deps.clock.now())];
+            let write = LedgerWrite { entries, ..LedgerWrite::default() };
+            match self.fold(&write, ctx) {
+                Ok(()) => self.enqueue(write, oneshot::channel().0, ctx),
+                Err(error) => tracing::error!(portfolio = %id, %error, "the opening deposit does not fit"),
+            }
+        }
+        for work in deferred {
+            self.when_open(id, ctx, work);
+        }
+        self.advance(ctx);
+    }
+
+    pub(super) fn find_users(&mut self, ctx: &mut Context<Self>) {
+        let db = self.deps.db.clone();
+        spawn_io(ctx, async move { db.directory().await }, UsersKnown);
+    }
+
+    /// Opens the portfolios of everybody, so that pages and snapshots show them before the first copy.
+    pub(super) fn open_for(&mut self, directory: &Directory, ctx: &mut Context<Self>) {
+        let of_users =
+            directory.users.iter().flat_map(|user| [PortfolioId::ShadowUser(user.id), PortfolioId::ExecUser(user.id)]);
+        for portfolio in of_users.chain([PortfolioId::ExecGlobal]) {
+            self.when_open(portfolio, ctx, Box::new(|_, _| {}));
+        }
+    }
+}
+
+impl Handler<PortfolioLoaded> for LedgerWriter {
+    type Result = ();
+
+    fn handle(&mut self, message: PortfolioLoaded, ctx: &mut Context<Self>) {
+        let PortfolioLoaded { portfolio, tries, result } = message;
+        let error = match result {
+            Ok(Ok(loaded)) => return self.loaded(portfolio, loaded, ctx),
+            Ok(Err(error)) => error.to_string(),
+            Err(panicked) => panicked.to_string(),
+        };
+        tracing::error!(%portfolio, error, tries, "a portfolio cannot be loaded, and will be tried again");
+        let wait = back_off(LOAD_AGAIN, LOAD_AGAIN_MAX, tries + 1);
+        ctx.run_later(wait, move |writer, ctx| writer.load(portfolio, tries + 1, ctx));
+    }
+}
+
+impl Handler<UsersKnown> for LedgerWriter {
+    type Result = ();
+
+    fn handle(&mut self, UsersKnown(result): UsersKnown, ctx: &mut Context<Self>) {
+        match result {
+            Ok(Ok(directory)) => {
+                self.users_known = true;
+                self.open_for(&directory, ctx);
+                self.advance(ctx);
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the users cannot be read, and will be tried again");
+                ctx.run_later(LOAD_AGAIN, |writer, ctx| writer.find_users(ctx));
+            }
+            Err(panicked) => panic!("reading the users: {panicked}"),
+        }
+    }
+}
+
+impl Handler<DirectoryChanged> for LedgerWriter {
+    type Result = ();
+
+    fn handle(&mut self, DirectoryChanged(directory): DirectoryChanged, ctx: &mut Context<Self>) {
+        self.open_for(&directory, ctx);
+    }
+}
+
+/// Each portfolio of ours opens with one, whatever the bankroll is changed to later.
+fn opening_deposit(portfolio: PortfolioId, bankroll: UsdcMicros, now: Timestamp) -> LedgerEntry {
+    LedgerEntry {
+        portfolio,
+        attributed_user: None,
+        market: None,
+        asset: None,
+        kind: EntryType::Deposit,
+        shares: ShareMicros::ZERO,
+        cash: bankroll,
+        price: None,
+        ref_id: "deposit:opening".to_owned(),
+        created_at: now,
+    }
+}
