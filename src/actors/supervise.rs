@@ -21,7 +21,7 @@ use std::{
 
 use actix::{
     Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, MessageResponse, Recipient, Supervised,
-    dev::{ContextFut, ToEnvelope, channel},
+    dev::{ContextFut, ToEnvelope},
     fut,
 };
 use futures_util::FutureExt;
@@ -221,24 +221,6 @@ where
     }
     actix::spawn(Guardian::new(ctx.into_future(actor), guard.clone(), name, restarts));
     address
-}
-
-/// The same on another thread. `build` runs there and must not panic: nobody would notice.
-pub fn start_guarded_on<A>(
-    arbiter: &actix::ArbiterHandle,
-    guard: &Guard,
-    name: impl Into<ActorName>,
-    build: impl FnOnce() -> A + Send + 'static,
-) -> Addr<A>
-where
-    A: Actor<Context = Context<A>> + Supervised + Handler<Observe>,
-{
-    let (sender, receiver) = channel::channel(MAILBOX);
-    let (guard, name) = (guard.clone(), name.into());
-    arbiter.spawn_fn(move || {
-        start_guarded_at(Context::with_receiver(receiver), &guard, name, build());
-    });
-    Addr::new(sender)
 }
 
 /// Runs `work` outside the actor; its result, or its panic, comes back as a message.

@@ -48,12 +48,6 @@ struct Row {
 }
 
 impl Db {
-    pub async fn insert_audit(&self, audit: &Audit, now: Timestamp) -> Result<(), DbError> {
-        let mut tx = self.begin().await?;
-        insert(&mut tx, std::slice::from_ref(audit), now).await?;
-        tx.commit().await
-    }
-
     /// Newest first, those with an id below `before` (all when `None`), of one action or of any.
     pub async fn audits(
         &self,

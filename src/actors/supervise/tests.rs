@@ -229,19 +229,6 @@ async fn a_released_actor_ends_although_its_address_is_known() {
     assert_eq!((seen.causes, seen.ended), (vec![], vec!["brittle".into()]));
 }
 
-#[actix_web::test]
-async fn an_actor_on_another_thread_is_guarded_too() {
-    let probe = Probe::default().start();
-    let (guard, _failures) = Guard::new(Clock::System);
-    let arbiter = actix::Arbiter::new();
-    let collected = probe.clone().recipient();
-    let actor = start_guarded_on(&arbiter.handle(), &guard, "brittle", move || Brittle { collected });
-    let _ = actor.send(Break::InHandler).await;
-    actor.send(Told(1)).await.unwrap();
-    assert_eq!(probe.send(Seen).await.unwrap().told, [1]);
-    arbiter.stop();
-}
-
 #[test]
 fn a_back_off_doubles_up_to_its_limit() {
     let check = |attempt, low, high| {
