@@ -6,7 +6,7 @@ use actix_web::{
 };
 use serde::Serialize;
 
-use super::render::Templates;
+use super::{render::Templates, trace::shown};
 
 /// A request that gets no good answer.
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +89,7 @@ impl WebError {
             chain.push_str(&error.to_string());
             next = error.source();
         }
-        tracing::error!(path, error = chain, "a request failed");
+        tracing::error!(path = shown(path), error = chain, "a request failed");
     }
 }
 

@@ -24,7 +24,7 @@ use super::{error::WebError, render::Templates, session::Visitor};
 use crate::clock::Clock;
 
 /// No inline script or style, nothing from elsewhere, no frame.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; \
                       connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 /// The names under which browsers reach this server.

@@ -3,7 +3,7 @@
 //! A browser that stops reading stalls its connection for good: the HTTP server waits for room to write and polls
 //! nothing else of that connection, no timer and no actor. Only shutting the socket itself ends it.
 
-use std::{any::Any, net::Shutdown, sync::Arc};
+use std::{any::Any, net::Shutdown, os::fd::AsFd, sync::Arc};
 
 /// The connection of one visitor. The default is one that cannot be cut, for requests without a network.
 #[derive(Debug, Clone, Default)]
@@ -11,17 +11,10 @@ pub struct Socket(Option<Arc<std::net::TcpStream>>);
 
 impl Socket {
     /// Looks at a connection the HTTP server has just accepted.
-    #[cfg(unix)]
     pub fn of(connection: &dyn Any) -> Self {
-        use std::os::fd::AsFd;
         let stream = connection.downcast_ref::<actix_web::rt::net::TcpStream>();
         let handle = stream.and_then(|stream| stream.as_fd().try_clone_to_owned().ok());
         Self(handle.map(|handle| Arc::new(handle.into())))
-    }
-
-    #[cfg(not(unix))]
-    pub fn of(_: &dyn Any) -> Self {
-        Self(None)
     }
 
     /// Ends the connection at once, whatever was still to be written.

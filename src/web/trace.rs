@@ -8,12 +8,12 @@ use actix_web::{
 use tracing::Span;
 use tracing_actix_web::RootSpanBuilder;
 
-/// Method, path and status. The path of a login link ends before its token; queries and addresses stay out.
+/// Method, path and status. Queries and addresses stay out.
 pub struct RequestSpan;
 
 impl RootSpanBuilder for RequestSpan {
     fn on_request_start(request: &ServiceRequest) -> Span {
-        let path = if request.path().starts_with("/login/") { "/login/…" } else { request.path() };
+        let path = shown(request.path());
         tracing::info_span!("request", method = %request.method(), path, status = tracing::field::Empty)
     }
 
@@ -23,5 +23,22 @@ impl RootSpanBuilder for RequestSpan {
             Err(error) => error.as_response_error().status_code(),
         };
         span.record("status", status.as_u16());
+    }
+}
+
+/// A path as a log may show it: that of a login link ends before its token.
+pub fn shown(path: &str) -> &str {
+    if path.starts_with("/login/") { "/login/…" } else { path }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_token_is_not_shown() {
+        for (path, expected) in [("/login/5ec2e7", "/login/…"), ("/login", "/login"), ("/users/7", "/users/7")] {
+            assert_eq!(shown(path), expected);
+        }
     }
 }
