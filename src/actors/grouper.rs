@@ -188,7 +188,7 @@ impl Grouper {
                     self.fences.insert(member, fence);
                 }
                 Err(error) => {
-                    tracing::error!(job = job.id, user_id = ?job.followed_user, %error, "an event does not fit its group");
+                    tracing::error!(job = job.id, user_id = job.followed_user.map(display), %error, "an event does not fit its group");
                     let deps = self.deps.clone();
                     ctx.spawn(actix::fut::wrap_future(async move { give_back(&deps, &job, &error.to_string()).await }));
                 }
@@ -357,7 +357,14 @@ async fn load(deps: &GrouperDeps) -> Result<Loaded, DbError> {
 /// A job that cannot be done now; after some tries it is a dead letter.
 async fn give_back(deps: &GrouperDeps, job: &Job, error: &str) {
     let failed = queue::fail(&deps.db, job, error, deps.clock.now(), &mut rand::rngs::ThreadRng::default()).await;
-    tracing::error!(job = job.id, error, ?failed, "an event could not be grouped");
+    let becomes = failed.map_or_else(|error| error.to_string(), |failed| failed.to_string());
+    tracing::error!(
+        job = job.id,
+        user_id = job.followed_user.map(display),
+        error,
+        becomes,
+        "an event could not be grouped"
+    );
 }
 
 #[cfg(test)]

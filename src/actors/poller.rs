@@ -206,7 +206,7 @@ impl Poller {
             tracing::warn!(user_id = %self.user.id, n_dead = report.polled.n_dead, "rows that cannot be read became dead letters");
         }
         if report.polled.n_new > 0 {
-            tracing::info!(user_id = %self.user.id, n_new = report.polled.n_new, newest = ?report.newest, "new rows");
+            tracing::info!(user_id = %self.user.id, n_new = report.polled.n_new, newest = report.newest.map(display), "new rows");
             let trades = report.new_trades.into_iter().map(|trade| LiveFact::TradeSeen(Arc::new(trade)));
             let activities = report.new_activities.into_iter().map(|row| LiveFact::ActivitySeen(Arc::new(row)));
             self.deps.live.do_send(Announce(trades.chain(activities).collect()));

@@ -384,7 +384,8 @@ async fn finish(deps: &ReconcilerDeps, jobs: &[Job]) {
 
 async fn give_back(deps: &ReconcilerDeps, job: &Job, error: &str) {
     let failed = queue::fail(&deps.db, job, error, deps.clock.now(), &mut rand::rng()).await;
-    tracing::warn!(job = job.id, error, ?failed, "a reconcile job failed");
+    let becomes = failed.map_or_else(|error| error.to_string(), |failed| failed.to_string());
+    tracing::warn!(job = job.id, user_id = job.followed_user.map(display), error, becomes, "a reconcile job failed");
 }
 
 #[cfg(test)]

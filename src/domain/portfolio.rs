@@ -21,7 +21,7 @@ use super::units::{PriceMicros, ShareMicros, Timestamp, UnitError, UsdcMicros};
 pub enum PortfolioError {
     #[error("an entry of {entry} was given to {portfolio}")]
     WrongPortfolio { portfolio: PortfolioId, entry: PortfolioId },
-    #[error("the checkpoint of {portfolio} holds lots that cost `{cost:?}`, but its cash says `{expected:?}`")]
+    #[error("the checkpoint of {portfolio} holds lots that cost `{}` micros, but its cash says `{}`", .cost.0, .expected.0)]
     Checkpoint { portfolio: PortfolioId, cost: UsdcMicros, expected: UsdcMicros },
     #[error(transparent)]
     Entry(#[from] EntryError),

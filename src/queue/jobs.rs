@@ -1,5 +1,7 @@
 //! The rows: claim, finish, fail. All SQL of the `job` table.
 
+use std::fmt;
+
 use rand::Rng;
 
 use super::{Job, JobFence, NewJob, Queue};
@@ -22,6 +24,16 @@ pub enum Failed {
     Dead,
     /// Somebody else has it, or it is done.
     FenceLost,
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Retry(due) => write!(f, "tried again at {due}"),
+            Self::Dead => f.write_str("a dead letter"),
+            Self::FenceLost => f.write_str("somebody else's by now"),
+        }
+    }
 }
 
 /// How much waits in one queue, and since when it could have been done.

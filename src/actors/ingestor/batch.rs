@@ -81,6 +81,6 @@ pub(super) async fn record(deps: &IngestorDeps, mut batch: Vec<Ready>) -> Result
 /// A job that cannot be done now; after some tries it is a dead letter.
 pub(super) async fn give_back(deps: &IngestorDeps, job: &Job, error: &str) -> Result<(), DbError> {
     let failed = queue::fail(&deps.db, job, error, deps.clock.now(), &mut rand::rngs::ThreadRng::default()).await?;
-    tracing::error!(job = job.id, user_id = ?job.followed_user, error, ?failed, "an event could not be written to the ledger");
+    tracing::error!(job = job.id, user_id = job.followed_user.map(display), error, becomes = %failed, "an event could not be written to the ledger");
     Ok(())
 }
