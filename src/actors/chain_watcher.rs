@@ -13,6 +13,7 @@ use std::{
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, Supervised};
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use super::{
     live_hub::{Announce, HealthChanged, LiveFact},
@@ -182,11 +183,12 @@ impl ChainWatcher {
         }
         self.last_noted = now;
         let (db, (key, json)) = (self.deps.db.clone(), block_row(number));
-        actix::spawn(async move {
+        let store = async move {
             if let Err(error) = db.put_checkpoint(&key, &json, now).await {
                 tracing::debug!(%error, "the block reached could not be noted");
             }
-        });
+        };
+        actix::spawn(store.in_current_span());
     }
 
     fn follow(&mut self, directory: &Directory) {

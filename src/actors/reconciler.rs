@@ -8,6 +8,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, Supervised};
+use tracing::Instrument;
 
 use super::{
     live_hub::{Announce, HealthChanged, LiveFact},
@@ -296,7 +297,7 @@ impl Reconciler {
         let poller = user.and_then(|user| self.pollers.get(&user).cloned().map(|poller| (user, poller)));
         let Some((user, poller)) = poller else {
             // Not followed any more: what the chain has shown of them is nobody's business now.
-            actix::spawn(async move { finish(&deps, &jobs).await });
+            actix::spawn(async move { finish(&deps, &jobs).await }.in_current_span());
             return;
         };
         let work = async move { reconcile(&deps, user, &poller, jobs).await };

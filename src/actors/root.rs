@@ -8,6 +8,7 @@
 use std::{collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient, Supervised};
+use tracing::Instrument;
 
 use super::{
     live_hub::{Announce, HealthChanged, LiveFact},
@@ -200,11 +201,12 @@ impl Root {
     fn store_health(&self) {
         let (db, now) = (self.deps.db.clone(), self.deps.clock.now());
         let text = serde_json::json!({ "at": now, "actors": self.roll.health() }).to_string();
-        actix::spawn(async move {
+        let store = async move {
             if let Err(error) = db.put_checkpoint(HEALTH_CHECKPOINT, &text, now).await {
                 tracing::debug!(%error, "the actors' health could not be stored");
             }
-        });
+        };
+        actix::spawn(store.in_current_span());
     }
 }
 

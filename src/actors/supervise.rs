@@ -30,6 +30,7 @@ use tokio::{
     sync::{mpsc, watch},
     time::Sleep,
 };
+use tracing::Instrument;
 
 use crate::{
     clock::Clock,
@@ -122,6 +123,8 @@ pub struct Panicked(pub String);
 #[derive(Debug, Clone)]
 pub struct Guard {
     clock: Clock,
+    /// What the lines its actors log say of where they come from.
+    service: &'static str,
     failures: mpsc::UnboundedSender<Failure>,
     watcher: Option<Watcher>,
     released: Option<watch::Receiver<()>>,
@@ -144,7 +147,13 @@ impl Guard {
     /// The receiver gets the failure that must end the process.
     pub fn new(clock: Clock) -> (Self, mpsc::UnboundedReceiver<Failure>) {
         let (failures, receiver) = mpsc::unbounded_channel();
-        (Self { clock, failures, watcher: None, released: None }, receiver)
+        (Self { clock, service: "worker", failures, watcher: None, released: None }, receiver)
+    }
+
+    /// A guard for the actors of another service than the worker.
+    #[must_use]
+    pub fn of_service(&self, service: &'static str) -> Self {
+        Self { service, ..self.clone() }
     }
 
     /// Tells `watcher` of every actor started from now on.
@@ -219,7 +228,10 @@ where
         let observe = address.clone().recipient();
         watcher.started.do_send(ActorStarted { name: name.clone(), observe, restarts: restarts.clone() });
     }
-    actix::spawn(Guardian::new(ctx.into_future(actor), guard.clone(), name, restarts));
+    // Of the highest level, or a filter for errors alone would take the names off them. Without a parent: whoever
+    // starts an actor has no part in what it says.
+    let span = tracing::error_span!(parent: None, "actor", service = guard.service, actor = %name);
+    actix::spawn(Guardian::new(ctx.into_future(actor), guard.clone(), name, restarts).instrument(span));
     address
 }
 
@@ -238,10 +250,12 @@ where
     F: Future + 'static,
 {
     let actor = ctx.address();
-    actix::spawn(async move {
+    let answered = async move {
         let result = caught(work).await;
         actor.do_send(answer(result));
-    })
+    };
+    // What the work logs is the actor's word too.
+    actix::spawn(answered.in_current_span())
 }
 
 /// Sends the actor `look` whenever the queue's bell rings, and every `sweep` in case a ring was lost.
@@ -322,7 +336,7 @@ where
     fn rest(&mut self, cause: String) -> bool {
         let now = self.guard.clock.now();
         let restarts = self.restarts.fetch_add(1, Ordering::Relaxed) + 1;
-        tracing::error!(actor = %self.name, restarts, cause, "actor ended and will be restarted");
+        tracing::error!(restarts, cause, "actor ended and will be restarted");
         if !self.budget.allows(now) {
             self.guard.fail(self.name.clone(), cause);
             return false;

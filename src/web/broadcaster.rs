@@ -136,7 +136,7 @@ struct Member {
 
 impl Broadcaster {
     pub fn start(deps: BroadcasterDeps, guard: &Guard) -> Addr<Self> {
-        start_guarded(guard, "broadcaster", Self::new(deps))
+        start_guarded(&guard.of_service("web"), "broadcaster", Self::new(deps))
     }
 
     fn new(deps: BroadcasterDeps) -> Self {

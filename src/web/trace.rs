@@ -14,7 +14,8 @@ pub struct RequestSpan;
 impl RootSpanBuilder for RequestSpan {
     fn on_request_start(request: &ServiceRequest) -> Span {
         let path = shown(request.path());
-        tracing::info_span!("request", method = %request.method(), path, status = tracing::field::Empty)
+        // Of the highest level, or a filter for errors alone would take the request off them.
+        tracing::error_span!("request", service = "web", method = %request.method(), path, status = tracing::field::Empty)
     }
 
     fn on_request_end<B: MessageBody>(span: Span, outcome: &Result<ServiceResponse<B>, Error>) {

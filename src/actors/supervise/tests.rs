@@ -17,6 +17,7 @@ enum Break {
     InHandler,
     InFuture,
     InIo,
+    InIoAloud,
     InAnswer,
     Stop,
 }
@@ -58,6 +59,13 @@ impl Handler<Break> for Brittle {
             }
             Break::InIo => {
                 spawn_io(ctx, async { panic!("io") }, IoDone);
+            }
+            Break::InIoAloud => {
+                let work = async {
+                    tracing::error!("work goes wrong");
+                    panic!("io")
+                };
+                spawn_io(ctx, work, IoDone);
             }
             Break::InAnswer => {
                 ctx.wait(async { panic!("wait") }.into_actor(self));
@@ -186,6 +194,29 @@ async fn work_that_panics_comes_back_as_a_message_and_breaks_nobody() {
     later(1).await;
     let seen = stage.probe.send(Seen).await.unwrap();
     assert_eq!((seen.told, seen.causes), (vec![99], vec![]));
+}
+
+#[actix_web::test]
+async fn what_an_actor_and_its_work_log_names_the_actor() {
+    tokio::time::pause();
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let json = tracing_subscriber::fmt()
+        .json()
+        .with_max_level(tracing::Level::ERROR)
+        .with_writer(Arc::new(log.reopen().unwrap()));
+    let _listening = tracing::subscriber::set_default(json.finish());
+    let stage = stage();
+    let guard = stage.guard.of_service("theatre");
+    let actor = start_guarded(&guard, "brittle", Brittle { collected: stage.probe.clone().recipient() });
+    actor.send(Break::InIoAloud).await.unwrap();
+    let _ = actor.send(Break::InHandler).await;
+    later(1).await;
+    let lines = std::fs::read_to_string(log.path()).unwrap();
+    for said in ["work goes wrong", "actor ended and will be restarted"] {
+        let line = lines.lines().find(|line| line.contains(said)).unwrap_or_else(|| panic!("`{said}` in {lines}"));
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!((&line["span"]["service"], &line["span"]["actor"]), (&"theatre".into(), &"brittle".into()));
+    }
 }
 
 #[actix_web::test]
