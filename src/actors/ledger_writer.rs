@@ -192,6 +192,8 @@ pub struct LedgerWriter {
     /// wait for it, or the running state would miss its entries for ever.
     turn: Arc<Mutex<()>>,
     portfolios: BTreeMap<PortfolioId, Slot>,
+    /// Do not load, and are left out of what is said of all.
+    broken: BTreeSet<PortfolioId>,
     /// Until the users are known, nobody can be told about all portfolios.
     users_known: bool,
     /// Questions about all portfolios, for when all are loaded.
@@ -249,6 +251,7 @@ impl LedgerWriter {
             deps,
             turn,
             portfolios: BTreeMap::new(),
+            broken: BTreeSet::new(),
             users_known: false,
             patient: Vec::new(),
             commits: CommitQueue::default(),
@@ -266,6 +269,7 @@ impl LedgerWriter {
             state: serde_json::json!({
                 "portfolios": self.portfolios.len(),
                 "loading": loading,
+                "broken": self.broken.iter().map(PortfolioId::to_string).collect::<Vec<_>>(),
                 "uncommitted": self.commits.len(),
                 "counts": self.counts,
             }),

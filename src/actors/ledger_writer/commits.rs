@@ -28,7 +28,8 @@ pub(super) struct CommitLanded(Result<(Vec<LedgerWrite>, Result<Committed, DbErr
 impl LedgerWriter {
     /// Starts the next commit, and answers who asked for snapshots as soon as all is committed.
     pub(super) fn advance(&mut self, ctx: &mut Context<Self>) {
-        let all_open = self.users_known && self.portfolios.values().all(|slot| matches!(slot, Slot::Open(_)));
+        let is_here = |(id, slot): (&_, &_)| matches!(slot, Slot::Open(_)) || self.broken.contains(id);
+        let all_open = self.users_known && self.portfolios.iter().all(is_here);
         if all_open {
             for work in std::mem::take(&mut self.patient) {
                 work(self, ctx);

@@ -19,6 +19,9 @@ const LOAD_AGAIN: Duration = Duration::from_millis(200);
 
 const LOAD_AGAIN_MAX: Duration = Duration::from_secs(10);
 
+/// Tries after which the others no longer wait for one that does not load.
+const LOAD_PATIENCE: u32 = 3;
+
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct PortfolioLoaded {
@@ -71,6 +74,7 @@ impl LedgerWriter {
 
     pub(super) fn loaded(&mut self, id: PortfolioId, loaded: Loaded, ctx: &mut Context<Self>) {
         let Some(Slot::Loading(deferred)) = self.portfolios.remove(&id) else { return };
+        self.broken.remove(&id);
         let Loaded { mut portfolio, position, bankroll } = loaded;
         self.version_floor += 1;
         portfolio.continue_from_version(self.version_floor);
@@ -118,6 +122,10 @@ impl Handler<PortfolioLoaded> for LedgerWriter {
         tracing::error!(%portfolio, error, tries, "a portfolio cannot be loaded, and will be tried again");
         let wait = back_off(LOAD_AGAIN, LOAD_AGAIN_MAX, tries + 1);
         ctx.run_later(wait, move |writer, ctx| writer.load(portfolio, tries + 1, ctx));
+        if tries >= LOAD_PATIENCE {
+            self.broken.insert(portfolio);
+            self.advance(ctx);
+        }
     }
 }
 

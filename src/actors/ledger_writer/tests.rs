@@ -283,3 +283,19 @@ async fn a_start_without_a_checkpoint_finds_marks_and_baselines_in_the_database(
     assert_eq!(view.equity, UsdcMicros(BANKROLL + 4_000_000));
     assert_eq!((view.baselines.day_start, view.baselines.peak), (UsdcMicros(8), UsdcMicros(BANKROLL + 9)));
 }
+
+#[actix_web::test]
+async fn a_portfolio_whose_ledger_does_not_fold_holds_up_no_other() {
+    let house = House::new().await;
+    let shadow = PortfolioId::ShadowUser(house.bob);
+    let most = |n: i64| fill(shadow, house.bob, &market_id(1), &asset(10), i64::MAX, -1, &format!("event:{n}"));
+    for n in 0..2 {
+        // The running state would refuse the second; a database written by something else has it.
+        let write = LedgerWrite { entries: vec![most(n)], ..LedgerWrite::default() };
+        house.db.commit(&[write], house.clock.now()).await.unwrap();
+    }
+    let writer = house.ledger_writer();
+    let snapshots = writer.send(TakeSnapshots { portfolios: None, bucket: None }).await.unwrap().unwrap();
+    let told: Vec<_> = snapshots.iter().map(|snapshot| snapshot.portfolio).collect();
+    assert_eq!((told.len(), told.contains(&shadow)), (4, false));
+}
