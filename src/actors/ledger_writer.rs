@@ -287,8 +287,8 @@ impl LedgerWriter {
     /// Folds the entries, so that whoever asks next sees them. The portfolios they move must be open.
     fn fold(&mut self, write: &LedgerWrite, ctx: &mut Context<Self>) -> Result<(), Refused> {
         for entry in &write.entries {
-            let applied = self.open(entry.portfolio).map_or(Ok(()), |running| running.portfolio.apply(entry));
-            if let Err(error) = applied {
+            let running = self.open(entry.portfolio).expect("what is written moves open portfolios");
+            if let Err(error) = running.portfolio.apply(entry) {
                 // The entries before this one are folded but will never be written.
                 let moved: BTreeSet<_> = moved(write).collect();
                 self.commits.refuse_waiting(&moved);
