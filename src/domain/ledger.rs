@@ -79,6 +79,22 @@ pub enum EntryError {
 }
 
 impl LedgerEntry {
+    /// Each portfolio of ours opens with one, whatever the bankroll is changed to later.
+    pub fn opening_deposit(portfolio: PortfolioId, bankroll: UsdcMicros, now: Timestamp) -> Self {
+        Self {
+            portfolio,
+            attributed_user: None,
+            market: None,
+            asset: None,
+            kind: EntryType::Deposit,
+            shares: ShareMicros::ZERO,
+            cash: bankroll,
+            price: None,
+            ref_id: "deposit:opening".to_owned(),
+            created_at: now,
+        }
+    }
+
     /// The leader whose lot this entry moves: the owner, and in the global portfolio whoever caused it.
     pub fn leader(&self) -> Option<FollowedUserId> {
         self.portfolio.owner().or(self.attributed_user)

@@ -10,8 +10,7 @@ use crate::{
     actors::root::DirectoryChanged,
     actors::supervise::{Panicked, back_off, spawn_io},
     db::{DbError, Directory, LedgerWrite},
-    domain::ledger::{EntryType, LedgerEntry, PortfolioId, PortfolioScope},
-    domain::units::{ShareMicros, Timestamp, UsdcMicros},
+    domain::ledger::{LedgerEntry, PortfolioId, PortfolioScope},
 };
 
 /// Waits between tries to load what the database did not give.
@@ -81,7 +80,7 @@ impl LedgerWriter {
         let is_new = portfolio.history().opening_micros.is_none() && id.scope() != PortfolioScope::ShadowUser;
         self.portfolios.insert(id, Slot::Open(Box::new(Running { portfolio, position, apply_queued: false })));
         if is_new {
-            let entries = vec![opening_deposit(id, bankroll, self.deps.clock.now())];
+            let entries = vec![LedgerEntry::opening_deposit(id, bankroll, self.deps.clock.now())];
             let write = LedgerWrite { entries, ..LedgerWrite::default() };
             match self.fold(&write, ctx) {
                 Ok(()) => self.enqueue(write, oneshot::channel().0, ctx),
@@ -153,21 +152,5 @@ impl Handler<DirectoryChanged> for LedgerWriter {
 
     fn handle(&mut self, DirectoryChanged(directory): DirectoryChanged, ctx: &mut Context<Self>) {
         self.open_for(&directory, ctx);
-    }
-}
-
-/// Each portfolio of ours opens with one, whatever the bankroll is changed to later.
-fn opening_deposit(portfolio: PortfolioId, bankroll: UsdcMicros, now: Timestamp) -> LedgerEntry {
-    LedgerEntry {
-        portfolio,
-        attributed_user: None,
-        market: None,
-        asset: None,
-        kind: EntryType::Deposit,
-        shares: ShareMicros::ZERO,
-        cash: bankroll,
-        price: None,
-        ref_id: "deposit:opening".to_owned(),
-        created_at: now,
     }
 }

@@ -16,13 +16,13 @@ use crate::{
         event::{ActivityEvent, TradeEvent},
         group::{ClosedGroup, EventGroup, GroupAction, Member, PendingEvent, Windows},
         ids::{AssetId, FollowedUserId, MarketId, Wallet},
-        ledger::{EntryType, LedgerEntry, PortfolioId},
+        ledger::{LedgerEntry, PortfolioId},
         mark::Mark,
         market::Market,
         portfolio::{Portfolio, ViewQuery},
         settlement::settle,
         shadow::{AssetGap, ShadowEffect, conversion_entries, entries_for_activity, entries_for_trade},
-        units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros},
+        units::{PriceMicros, ShareMicros, Timestamp},
     },
     polymarket::{Window, WireRow},
     simulator::{
@@ -94,7 +94,7 @@ impl Story {
         story.events = events.into();
         let ours = leaders.iter().map(|(user, _)| PortfolioId::ExecUser(*user)).chain([PortfolioId::ExecGlobal]);
         for portfolio in ours {
-            story.write(Planned::free(vec![opening_deposit(
+            story.write(Planned::free(vec![LedgerEntry::opening_deposit(
                 portfolio,
                 directory.config.system.initial_bankroll,
                 start,
@@ -410,19 +410,4 @@ fn book_of(quotes: &Quotes) -> Option<OrderBook> {
         levels.iter().map(|level| (level.price, level.shares)).collect()
     };
     OrderBook::from_levels(side(&quotes.bids), side(&quotes.asks)).ok()
-}
-
-fn opening_deposit(portfolio: PortfolioId, bankroll: UsdcMicros, now: Timestamp) -> LedgerEntry {
-    LedgerEntry {
-        portfolio,
-        attributed_user: None,
-        market: None,
-        asset: None,
-        kind: EntryType::Deposit,
-        shares: ShareMicros::ZERO,
-        cash: bankroll,
-        price: None,
-        ref_id: "deposit:opening".to_owned(),
-        created_at: now,
-    }
 }
