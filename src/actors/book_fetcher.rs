@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use self::markets::Markets;
 use super::{
     root::DirectoryChanged,
-    supervise::{Guard, Observed, Panicked, observable, spawn_io, start_guarded},
+    supervise::{Guard, Observed, Panicked, observable, or_panic, spawn_io, start_guarded},
 };
 use crate::{
     clock::Clock,
@@ -333,24 +333,23 @@ impl Handler<BooksSaved> for BookFetcher {
     type Result = ();
 
     fn handle(&mut self, BooksSaved { books, result }: BooksSaved, ctx: &mut Context<Self>) {
-        match result {
-            Ok(Ok(standing)) => {
+        match or_panic(result, "storing books") {
+            Ok(standing) => {
                 for ((group, _), outcome) in books.iter().zip(&standing) {
                     self.settle(*group, outcome);
                 }
             }
-            Ok(Err(error)) if error.is_transient() => {
+            Err(error) if error.is_transient() => {
                 tracing::error!(%error, books = books.len(), "books wait for the database");
                 ctx.run_later(SAVE_AGAIN, move |fetcher, ctx| fetcher.store(books, ctx));
                 return;
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 tracing::error!(%error, books = books.len(), "books could not be stored");
                 for (group, _) in &books {
                     self.fail(*group, &FetchFailed::Storing(error.to_string()));
                 }
             }
-            Err(panicked) => panic!("storing books: {panicked}"),
         }
         self.saving = false;
         self.save(ctx);

@@ -11,7 +11,7 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, Spa
 
 use super::{
     ledger_writer::{HeldAssets, PricesChanged},
-    supervise::{Guard, Observed, Panicked, observable, spawn_io, start_guarded},
+    supervise::{Guard, Observed, Panicked, observable, or_panic, spawn_io, start_guarded},
 };
 use crate::{
     clock::Clock,
@@ -166,15 +166,14 @@ impl Handler<RoundEnded> for PriceRefresher {
 
     fn handle(&mut self, RoundEnded(round): RoundEnded, ctx: &mut Context<Self>) {
         self.refreshing = false;
-        match round {
-            Ok(Ok(Some(refreshed))) => self.last = Some(refreshed),
-            Ok(Ok(None)) => {}
-            Ok(Err(error)) => {
+        match or_panic(round, "refreshing prices") {
+            Ok(Some(refreshed)) => self.last = Some(refreshed),
+            Ok(None) => {}
+            Err(error) => {
                 tracing::warn!(error, "prices could not be refreshed");
                 self.failures += 1;
                 self.look_in(AGAIN, ctx);
             }
-            Err(panicked) => panic!("refreshing prices: {panicked}"),
         }
     }
 }

@@ -11,7 +11,7 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, Sup
 
 use super::{
     ledger_writer::{HeldAssets, Holdings, PricesChanged, RecordEntries, Refused},
-    supervise::{Guard, Observed, Panicked, observable, spawn_io, start_guarded},
+    supervise::{Guard, Observed, Panicked, observable, or_panic, spawn_io, start_guarded},
 };
 use crate::{
     clock::Clock,
@@ -266,10 +266,7 @@ impl Handler<RoundEnded> for Settler {
     type Result = ();
 
     fn handle(&mut self, RoundEnded(round): RoundEnded, ctx: &mut Context<Self>) {
-        let round = match round {
-            Ok(round) => round,
-            Err(panicked) => panic!("a round of settling: {panicked}"),
-        };
+        let round = or_panic(round, "a round of settling");
         self.settled += round.settled;
         self.failures += round.failures;
         self.asked = Some(round.asked);

@@ -11,7 +11,7 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, Res
 
 use super::{
     ledger_writer::{Snapshot, SnapshotsStored, TakeSnapshots, checkpoint_key},
-    supervise::{Guard, Observed, Panicked, look_at, observable, spawn_io, start_guarded},
+    supervise::{Guard, Observed, Panicked, look_at, observable, or_panic, spawn_io, start_guarded},
 };
 use crate::{
     clock::Clock,
@@ -195,13 +195,12 @@ impl Handler<MinuteWritten> for Snapshotter {
     type Result = ();
 
     fn handle(&mut self, MinuteWritten(written): MinuteWritten, _: &mut Context<Self>) {
-        match written {
-            Ok(Ok(bucket)) => self.last_bucket = Some(bucket),
-            Ok(Err(error)) => {
+        match or_panic(written, "writing snapshots") {
+            Ok(bucket) => self.last_bucket = Some(bucket),
+            Err(error) => {
                 tracing::error!(error, "this minute has no snapshot");
                 self.failures += 1;
             }
-            Err(panicked) => panic!("writing snapshots: {panicked}"),
         }
     }
 }
@@ -223,20 +222,19 @@ impl Handler<Applied> for Snapshotter {
     fn handle(&mut self, Applied(applied): Applied, ctx: &mut Context<Self>) {
         self.applying = false;
         self.next_apply = None;
-        match applied {
-            Ok(Ok((n, next_due))) => {
+        match or_panic(applied, "writing checkpoints") {
+            Ok((n, next_due)) => {
                 self.checkpoints += n as u64;
                 if let Some(due) = next_due {
                     let wait = due.millis_since(self.deps.clock.now()).max(1).unsigned_abs();
                     self.apply_in(Duration::from_millis(wait), ctx);
                 }
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 tracing::warn!(error, "checkpoints could not be written");
                 self.failures += 1;
                 self.apply_in(AGAIN, ctx);
             }
-            Err(panicked) => panic!("writing checkpoints: {panicked}"),
         }
     }
 }

@@ -280,6 +280,12 @@ pub async fn caught<F: Future>(work: F) -> Result<F::Output, Panicked> {
     AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| Panicked(panic_text(panic.as_ref())))
 }
 
+/// What `work` brought; its panic becomes the actor's own, whose next life finds out what was done.
+#[track_caller]
+pub fn or_panic<T>(result: Result<T, Panicked>, work: &str) -> T {
+    result.unwrap_or_else(|panicked| panic!("{work}: {panicked}"))
+}
+
 /// How long to wait before trying for the `attempt`th time (from 1): doubled each time, up to `most`, with a
 /// fifth of jitter so that many who failed together do not come back together.
 pub fn back_off(first: Duration, most: Duration, attempt: u32) -> Duration {

@@ -9,7 +9,7 @@ use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture}
 
 use super::{Executor, ExecutorDeps, Post, REST, desk::Claim};
 use crate::{
-    actors::supervise::{Panicked, spawn_io},
+    actors::supervise::{Panicked, or_panic, spawn_io},
     db::DbError,
     domain::group::EventGroup,
     domain::ids::GroupId,
@@ -183,16 +183,15 @@ impl Handler<Looked> for Executor {
 
     fn handle(&mut self, Looked(look): Looked, ctx: &mut Context<Self>) {
         self.looking = false;
-        match look {
-            Ok(Ok(look)) => {
+        match or_panic(look, "looking at the queue") {
+            Ok(look) => {
                 self.looked(look, ctx);
                 self.advance(ctx);
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 tracing::error!(portfolio = %self.post.portfolio, %error, "the queue cannot be read");
                 self.look_in(REST, ctx);
             }
-            Err(panicked) => panic!("looking at the queue: {panicked}"),
         }
     }
 }
@@ -201,15 +200,14 @@ impl Handler<GroupsRead> for Executor {
     type Result = ();
 
     fn handle(&mut self, GroupsRead { jobs, groups }: GroupsRead, ctx: &mut Context<Self>) {
-        let groups = match groups {
-            Ok(Ok(groups)) => groups,
-            Ok(Err(error)) => {
+        let groups = match or_panic(groups, "reading groups") {
+            Ok(groups) => groups,
+            Err(error) => {
                 for job in jobs {
                     self.fail(job, &error.to_string(), ctx);
                 }
                 return;
             }
-            Err(panicked) => panic!("reading groups: {panicked}"),
         };
         for job in jobs {
             let group = job.group().ok().and_then(|id| groups.iter().find(|group| group.id == id));
@@ -230,16 +228,15 @@ impl Handler<Swept> for Executor {
 
     fn handle(&mut self, Swept { open, before }: Swept, ctx: &mut Context<Self>) {
         self.sweeping = false;
-        match open {
-            Ok(Ok(open)) => {
+        match or_panic(open, "reading open jobs") {
+            Ok(open) => {
                 let gone = self.desk.keep_open(&open, before);
                 if gone > 0 {
                     tracing::info!(portfolio = %self.post.portfolio, gone, "places whose job is done elsewhere");
                 }
                 self.advance(ctx);
             }
-            Ok(Err(error)) => tracing::warn!(portfolio = %self.post.portfolio, %error, "open jobs cannot be read"),
-            Err(panicked) => panic!("reading open jobs: {panicked}"),
+            Err(error) => tracing::warn!(portfolio = %self.post.portfolio, %error, "open jobs cannot be read"),
         }
     }
 }

@@ -7,7 +7,7 @@ use actix::{Context, Handler, Message};
 use super::{LedgerWriter, Slot, Snapshot, TakeSnapshots, commit_queue::Landing, commit_queue::moved};
 use crate::{
     actors::live_hub::{Announce, LiveFact, PortfolioChanged},
-    actors::supervise::{Panicked, spawn_io},
+    actors::supervise::{Panicked, or_panic, spawn_io},
     db::{Committed, DbError, LedgerWrite},
     domain::ledger::PortfolioId,
     domain::units::Timestamp,
@@ -161,17 +161,12 @@ impl Handler<CommitLanded> for LedgerWriter {
     type Result = ();
 
     fn handle(&mut self, CommitLanded(commit): CommitLanded, ctx: &mut Context<Self>) {
-        match commit {
-            Ok((writes, result)) => {
-                if let Err(error) = &result {
-                    tracing::error!(%error, requests = writes.len(), "a ledger commit failed");
-                }
-                let landing = self.commits.land(writes, result);
-                self.landed(landing, ctx);
-                self.advance(ctx);
-            }
-            // What was written and what was not is for the next start to find out.
-            Err(panicked) => panic!("a ledger commit: {panicked}"),
+        let (writes, result) = or_panic(commit, "a ledger commit");
+        if let Err(error) = &result {
+            tracing::error!(%error, requests = writes.len(), "a ledger commit failed");
         }
+        let landing = self.commits.land(writes, result);
+        self.landed(landing, ctx);
+        self.advance(ctx);
     }
 }

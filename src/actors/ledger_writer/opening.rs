@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::{Deferred, LedgerWriter, Running, Slot, load, load::LoadError, load::Loaded};
 use crate::{
     actors::root::DirectoryChanged,
-    actors::supervise::{Panicked, back_off, spawn_io},
+    actors::supervise::{Panicked, back_off, or_panic, spawn_io},
     db::{DbError, Directory, LedgerWrite},
     domain::ledger::{LedgerEntry, PortfolioId, PortfolioScope},
 };
@@ -132,17 +132,16 @@ impl Handler<UsersKnown> for LedgerWriter {
     type Result = ();
 
     fn handle(&mut self, UsersKnown(result): UsersKnown, ctx: &mut Context<Self>) {
-        match result {
-            Ok(Ok(directory)) => {
+        match or_panic(result, "reading the users") {
+            Ok(directory) => {
                 self.users_known = true;
                 self.open_for(&directory, ctx);
                 self.advance(ctx);
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 tracing::error!(%error, "the users cannot be read, and will be tried again");
                 ctx.run_later(LOAD_AGAIN, |writer, ctx| writer.find_users(ctx));
             }
-            Err(panicked) => panic!("reading the users: {panicked}"),
         }
     }
 }
