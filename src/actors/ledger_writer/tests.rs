@@ -101,9 +101,10 @@ async fn a_group_decided_twice_is_recorded_once_and_its_job_is_finished() {
     // The job of the first is delivered again; the second is decided on a portfolio that counts the first twice.
     let job = house.claim(Queue::CopyAttemptGlobal).await;
     let version = view(&writer, GLOBAL, &house).await.version;
-    let again = writer.send(record(GLOBAL, &first, version, Some(&job))).await.unwrap().unwrap();
-    let version = view(&writer, GLOBAL, &house).await.version;
-    let behind = writer.send(record(GLOBAL, &second, version, None)).await.unwrap().unwrap();
+    // Both are in the mailbox before the first is accepted, so that no commit can land between them.
+    let again = writer.send(record(GLOBAL, &first, version, Some(&job)));
+    let behind = writer.send(record(GLOBAL, &second, version + 1, None));
+    let (again, behind) = (again.await.unwrap().unwrap(), behind.await.unwrap().unwrap());
     assert_eq!(again.committed().await, Ok(Recorded::Known));
     assert_eq!(behind.committed().await, Err(Refused::Stale));
 
@@ -200,6 +201,8 @@ async fn a_settlement_closes_lot_by_lot_and_only_on_the_version_it_looked_at() {
 async fn a_start_from_a_checkpoint_and_the_entries_behind_it_equals_a_full_fold() {
     let house = House::new().await;
     let mut writer = house.ledger_writer();
+    // A position is the last entry of a commit, and the others' opening deposits must be in none with ours.
+    writer.send(Flush).await.unwrap().unwrap();
     for n in 0..12 {
         let group = group(if n % 3 == 0 { house.bob } else { house.alice }, 10 + n % 4, Side::Buy, n as i64);
         house.close(&group).await;

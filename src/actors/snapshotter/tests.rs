@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     actors::{
-        ledger_writer::{LedgerWriter, ReadView},
+        ledger_writer::{Flush, LedgerWriter, ReadView},
         test_house::{House, group, record},
     },
     domain::{
@@ -69,6 +69,8 @@ async fn a_changed_portfolio_gets_its_checkpoint_and_its_job_is_finished() {
     // The job is due in five seconds; a clock that is ahead of the ledger's sees it due at once.
     let deps =
         SnapshotterDeps { clock: Clock::starting_at(house.clock.now().plus_millis(60_000)), ..deps(&house, &writer) };
+    // The opening deposits have jobs too.
+    writer.send(Flush).await.unwrap().unwrap();
     copy(&house, &writer, 1).await;
     let (n, next_due) = apply(&deps).await.unwrap();
     assert!(n > 0);
