@@ -30,7 +30,7 @@ use crate::actors::supervise::{Failure, Guard, Leash};
 use crate::actors::{global_executor, user_executor};
 use crate::clock::Clock;
 use crate::config::{ChainSettings, DatabaseSettings, Settings, WebSettings};
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, Ownership};
 use crate::polymarket::{Polymarket, PolymarketSettings};
 use crate::queue::{self, in_process::Bell};
 use crate::web::server::{self, WebDeps, WebServer, WebStartError};
@@ -46,7 +46,7 @@ pub struct AppSettings {
 
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    #[error("the database does not open or does not take this program's schema")]
+    #[error("the bot cannot use its database")]
     Db(#[from] DbError),
     #[error("the pages cannot be served")]
     Web(#[from] WebStartError),
@@ -55,6 +55,7 @@ pub enum AppError {
 /// A running bot. Stop it with `stop`; dropped, it leaves what is in flight to the next start.
 pub struct App {
     db: Db,
+    ownership: Ownership,
     ledger_writer: Addr<LedgerWriter>,
     live_hub: Addr<LiveHub>,
     snapshotter: Addr<Snapshotter>,
@@ -86,8 +87,9 @@ impl App {
     /// `AppError`.
     pub async fn build(settings: &AppSettings, clock: Clock) -> Result<Self, AppError> {
         let db = Db::connect(settings.database.url.reveal()).await?;
+        let ownership = db.own().await?;
         db.migrate().await?;
-        // Embedded, nobody else can be alive: whoever leased a job is this process's predecessor.
+        // Whoever leased a job was this process's predecessor: nobody else runs on our database.
         queue::release_all(&db).await?;
         let directory = Arc::new(db.directory().await?);
         let bell = Bell::new();
@@ -201,7 +203,7 @@ impl App {
         let deps = WebDeps { db: db.clone(), clock, live: live_hub.clone(), guard: guard.clone() };
         let web = server::start(&settings.web, deps).await?;
         tracing::info!(service = "web", address = %web.addr, "serving pages");
-        Ok(Self { db, ledger_writer, live_hub, snapshotter, root, web, failures, outer, inner })
+        Ok(Self { db, ownership, ledger_writer, live_hub, snapshotter, root, web, failures, outer, inner })
     }
 
     /// Lets one browser in, once.
@@ -243,5 +245,6 @@ impl App {
         let _ = self.snapshotter.send(WriteCheckpoints).await;
         drop(self.inner);
         self.db.close().await;
+        drop(self.ownership);
     }
 }

@@ -17,8 +17,9 @@ pub enum SettingError {
     Unknown { key: String, file: String, known: String },
     #[error("settings file `{file}` cannot be read")]
     Unreadable { file: String, source: std::io::Error },
-    #[error("settings file `{file}` is not TOML")]
-    NotToml { file: String, source: Box<toml::de::Error> },
+    /// Without the line itself, which may hold a secret.
+    #[error("settings file `{file}` is not TOML at line {line}: {problem}")]
+    NotToml { file: String, line: usize, problem: String },
     #[error("`{key}` in `{file}` should be a text in quotes")]
     NotText { key: String, file: String },
 }
@@ -96,7 +97,7 @@ pub struct LogSettings {
 const LIVE_EXCHANGES: &str = "0xE111180000d2663C0091e4f400237545B87B996B,\
     0xe2222d279d744050d28e00520010520000310F59,0xe3333700cA9d93003F00f0F71f8515005F6c00Aa";
 
-/// Every setting's name; in TOML the same in lower case, as a flag with dashes.
+/// Every setting's name; in TOML the same in lower case, as a flag with dashes (but for SESSION_SECRET, which has none).
 pub const NAMES: &[&str] = &[
     "DATABASE_URL",
     "POLYMARKET_DATA_API_BASE_URL",
@@ -181,8 +182,11 @@ impl Settings {
 fn read_file(file: &str) -> Result<BTreeMap<&'static str, String>, SettingError> {
     let text =
         std::fs::read_to_string(file).map_err(|source| SettingError::Unreadable { file: file.to_owned(), source })?;
-    let table: toml::Table =
-        text.parse().map_err(|source| SettingError::NotToml { file: file.to_owned(), source: Box::new(source) })?;
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        SettingError::NotToml { file: file.to_owned(), line, problem: error.message().to_owned() }
+    })?;
     let mut settings = BTreeMap::new();
     for (key, value) in table {
         let Some(name) = NAMES.iter().find(|name| name.to_ascii_lowercase() == key) else {
@@ -320,6 +324,15 @@ mod tests {
         assert!(!message.contains("hunter2"), "{message}");
         let settings = from_environment(&[("DATABASE_URL", "postgres://me:hunter2@host/db")]).unwrap();
         assert!(!format!("{settings:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_broken_settings_file_is_told_by_line_and_not_by_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("settings.toml");
+        std::fs::write(&file, "bind = \"127.0.0.1:1\"\nsession_secret = hunter2\n").unwrap();
+        let message = Sources::read(BTreeMap::new(), Some(file)).unwrap_err().to_string();
+        assert!(message.contains("line 2") && !message.contains("hunter2"), "{message}");
     }
 
     #[test]

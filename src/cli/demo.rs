@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use super::run::live;
 use crate::app::{App, AppSettings};
@@ -22,7 +22,7 @@ pub struct DemoArguments {
     /// The same seed gives the same markets, leaders and history.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Keeps the database in this folder instead of throwing it away.
+    /// Keeps the database, as `demo.db` in this folder, instead of throwing it away.
     #[arg(long, value_name = "FOLDER")]
     keep: Option<PathBuf>,
 }
@@ -35,9 +35,9 @@ pub async fn demo(settings: Settings, arguments: DemoArguments) -> anyhow::Resul
     };
     let exchange = Simulator::start(SimulatorSettings::lifelike(arguments.seed))?;
     let database = folder.join("demo.db");
-    // A history fits the exchange it was made with, and that one lives only as long as its process.
-    for stale in ["demo.db", "demo.db-wal", "demo.db-shm"] {
-        let _ = std::fs::remove_file(folder.join(stale));
+    if database.exists() {
+        // Its history fits the exchange it was made with, and that one lived only as long as its process.
+        bail!("`{}` is there already; name another folder or move it away", database.display());
     }
     let settings = against(&exchange, settings, &format!("sqlite://{}", database.display()));
 

@@ -1,6 +1,8 @@
-//! `polymarketspy doctor`: is everything there that `run` needs, and if not, what to do.
+//! `polymarketspy doctor`: is everything there that `run` needs, and if not, what to do. Like every command it makes the
+//! database when there is none and brings it to this program's schema.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -11,6 +13,8 @@ use crate::polymarket::{Polymarket, PolymarketError};
 const SKEW_MS_MAX: i64 = 2_000;
 /// Beyond this the Data API is so far behind that copies are late.
 const LAG_SECONDS_MAX: i64 = 60;
+
+const CHAIN_PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(clap::Args)]
 pub struct DoctorArguments {
@@ -38,7 +42,7 @@ enum State {
 
 pub async fn doctor(settings: &Settings, arguments: DoctorArguments) -> anyhow::Result<ExitCode> {
     let polymarket = super::users::client(settings);
-    let mut findings = vec![settings_finding(settings), chain_finding(settings)];
+    let mut findings = vec![settings_finding(settings), chain_finding(settings).await];
     findings.extend(database_findings(settings).await);
     let (data_api, clob, gamma) = futures_util::future::join3(
         data_api_finding(&polymarket, settings),
@@ -61,13 +65,22 @@ fn settings_finding(settings: &Settings) -> Finding {
     Finding::fine("settings", format!("pages on {}, logs at {}", settings.web.bind, settings.log.level))
 }
 
-fn chain_finding(settings: &Settings) -> Finding {
-    match settings.chain.ws_url {
-        Some(_) => Finding::fine("chain", "ALCHEMY_WS_URL is set".to_owned()),
-        None => Finding::warning(
+async fn chain_finding(settings: &Settings) -> Finding {
+    let Some(url) = &settings.chain.ws_url else {
+        return Finding::warning(
             "chain",
             "no ALCHEMY_WS_URL: fills are seen by polling alone, up to 30 s later".to_owned(),
             "fine for trying; set ALCHEMY_WS_URL to a Polygon websocket to see fills sooner",
+        );
+    };
+    // The address holds a key, and so may an error that repeats it: neither is shown.
+    let connected = awc::Client::new().ws(url.reveal()).connect();
+    match tokio::time::timeout(CHAIN_PATIENCE, connected).await {
+        Ok(Ok(_)) => Finding::fine("chain", "the node of ALCHEMY_WS_URL takes a websocket".to_owned()),
+        Ok(Err(_)) | Err(_) => Finding::wrong(
+            "chain",
+            "the node of ALCHEMY_WS_URL does not take a websocket".to_owned(),
+            "is the address whole and its key still valid? Without it the bot runs on polling alone",
         ),
     }
 }

@@ -18,6 +18,10 @@ mod users;
 /// A paper copy-trading bot for Polymarket: what copying a trader would really have brought.
 #[derive(Parser)]
 #[command(name = "polymarketspy", version, max_term_width = 100)]
+#[command(
+    after_help = "SESSION_SECRET, from the environment or the settings file only: at least 64 characters that sign and \
+    encrypt sessions. Without it sessions end with the process."
+)]
 struct Arguments {
     #[command(flatten)]
     settings: SettingFlags,

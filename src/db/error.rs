@@ -9,6 +9,10 @@ pub enum DbError {
     Folder { path: String, source: std::io::Error },
     #[error("the database could not be reached")]
     Unreachable(#[source] sqlx::Error),
+    #[error("another polymarketspy runs on this database; stop it first, or give this one its own DATABASE_URL")]
+    InUse,
+    #[error("the lock file `{path}` could not be made")]
+    LockFile { path: String, source: std::io::Error },
     /// Another writer had the lock for too long, or the database asks to try again.
     #[error("the database is busy")]
     Busy(#[source] sqlx::Error),

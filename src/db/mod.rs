@@ -21,6 +21,7 @@ mod ledger;
 mod ledger_check;
 mod markets;
 mod migrate;
+mod ownership;
 mod page;
 mod portfolio;
 mod prices;
@@ -40,6 +41,7 @@ pub use groups::{ClosedGroupWrite, GroupClosing};
 pub use integrity::Integrity;
 pub use ledger::{Committed, LedgerOutcome, LedgerWrite, PlacedEntry};
 pub use ledger_check::Standing;
+pub use ownership::Ownership;
 pub use page::{Cursor, Page};
 pub use portfolio::PortfolioSnapshot;
 pub use trades::{ListedTrade, TradeFilter};
@@ -57,7 +59,7 @@ pub enum Inserted<T> {
 pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
     type Texts =
         (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, &'static connection::Batch)]);
-    let modules: [Texts; 17] = [
+    let modules: [Texts; 18] = [
         ("attempts", attempts::STATEMENTS, &[]),
         ("audit", audit::STATEMENTS, audit::BATCHES),
         ("books", books::STATEMENTS, books::BATCHES),
@@ -70,6 +72,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("ledger", ledger::STATEMENTS, ledger::BATCHES),
         ("ledger_check", ledger_check::STATEMENTS, ledger_check::BATCHES),
         ("markets", markets::STATEMENTS, markets::BATCHES),
+        ("ownership", ownership::STATEMENTS, &[]),
         ("portfolio", portfolio::STATEMENTS, portfolio::BATCHES),
         ("prices", prices::STATEMENTS, prices::BATCHES),
         ("trades", trades::STATEMENTS, &[]),

@@ -10,10 +10,10 @@ const ROOT = resolve(import.meta.dirname, "../..");
 const PROGRAM = process.env.POLYMARKETSPY ?? join(ROOT, "target/debug/polymarketspy");
 const LOGIN = /https?:\/\/[^\s"]+\/login\/[\w-]+/;
 
-/** `polymarketspy demo` on a free port with data of its own. */
+/** `polymarketspy demo` on a free port. */
 export async function startDemo() {
   const folder = mkdtempSync(join(tmpdir(), "polymarketspy-browser-"));
-  const env = { ...process.env, BIND: "127.0.0.1:0", DATABASE_URL: `sqlite://${join(folder, "demo.db")}` };
+  const env = { ...process.env, BIND: "127.0.0.1:0" };
   const startedAt = Date.now();
   const child = spawn(PROGRAM, ["demo"], { cwd: folder, env });
   let said = "";

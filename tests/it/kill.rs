@@ -89,6 +89,19 @@ impl Crowd {
     }
 }
 
+#[actix::test]
+async fn a_second_bot_on_the_same_database_is_refused() {
+    let stage = Stage::new().await;
+    let app = stage.start().await;
+    let second =
+        Command::new(env!("CARGO_BIN_EXE_polymarketspy")).arg("run").envs(stage.environment()).output().unwrap();
+    assert_eq!(second.status.code(), Some(2));
+    let complaint = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(complaint.contains("another polymarketspy runs on this database"), "{complaint}");
+    app.stop().await;
+    stage.start().await.stop().await;
+}
+
 async fn n_trades(db: &Db) -> usize {
     db.trades_page(&Default::default(), None, 100_000).await.unwrap().rows.len()
 }
@@ -109,8 +122,10 @@ async fn killed_at_fifty_random_instants_nothing_is_lost_and_nothing_doubles() {
         process.kill();
     }
 
-    let process = Process::start(&stage);
     let db = &stage.db;
+    let decided = db.attempts_page(&Default::default(), None, 100_000).await.unwrap().rows.len();
+    assert!(n_trades(db).await > 0 && decided > 0, "the kills came while it worked, not only while it started");
+    let process = Process::start(&stage);
     eventually("every fill and every decision", async || {
         let idle =
             queue::depths(db).await.unwrap().iter().all(|depth| !DECIDING.contains(&depth.queue) || depth.open == 0);
@@ -121,6 +136,7 @@ async fn killed_at_fifty_random_instants_nothing_is_lost_and_nothing_doubles() {
     assert_eq!(code, Some(0), "SIGTERM ends the program well");
     assert!(took < Duration::from_secs(10), "it took {took:?} to end");
 
+    eprintln!("{decided} decisions before the last start, {} rows in all", crowd.n_rows);
     assert_eq!(n_trades(db).await, crowd.n_rows, "every row of the exchange is one event");
     let report = audit(db).await.unwrap();
     assert_eq!(report.problems, Vec::<String>::new());
