@@ -20,9 +20,10 @@ use crate::{
     db::{Db, DbError, Directory, FollowedUser, PollWrite},
     domain::{
         event::{ActivityEvent, TradeEvent},
-        units::Timestamp,
+        ids::MarketId,
+        units::{ShareMicros, Timestamp},
     },
-    polymarket::{Polymarket, PolymarketError},
+    polymarket::{Polymarket, PolymarketError, TradeDraft, Window},
     queue::{Queue, in_process::Bell},
 };
 
@@ -360,7 +361,8 @@ async fn poll(
     end: Timestamp,
     moves: Option<Checkpoints>,
 ) -> Result<Report, PollError> {
-    let window = deps.polymarket.activity_window(&user.profile_wallet, start, end).await?;
+    let mut window = deps.polymarket.activity_window(&user.profile_wallet, start, end).await?;
+    settle_large_fees(&deps.db, &mut window).await?;
     let now = deps.clock.now();
     let trade = |draft: crate::polymarket::TradeDraft| draft.into_event(user.id, user.profile_wallet.clone(), now);
     let row = |draft: crate::polymarket::ActivityDraft| draft.into_event(user.id, user.profile_wallet.clone(), now);
@@ -393,6 +395,31 @@ async fn poll(
         new_activities: activities.into_iter().filter(|row| outcome.new_activities.contains(&row.id)).collect(),
         checkpoints,
     })
+}
+
+/// Above this many shares a row's price has too few digits to tell the fifth decimal of the fee: the market's own
+/// schedule decides where it is known and agrees.
+const LARGE: ShareMicros = ShareMicros(100_000_000_000);
+
+async fn settle_large_fees(db: &Db, window: &mut Window) -> Result<(), DbError> {
+    let large = |draft: &TradeDraft| draft.shares > LARGE;
+    let mut markets: Vec<MarketId> =
+        window.trades.iter().filter(|draft| large(draft)).map(|draft| draft.market.clone()).collect();
+    markets.sort();
+    markets.dedup();
+    if markets.is_empty() {
+        return Ok(());
+    }
+    let known = db.markets(&markets).await?;
+    let settled = std::mem::take(&mut window.trades).into_iter().map(|draft| {
+        let market = known.iter().find(|market| large(&draft) && market.id == draft.market);
+        match market {
+            Some(market) => draft.with_schedule(market.fee),
+            None => draft,
+        }
+    });
+    window.trades = settled.collect();
+    Ok(())
 }
 
 #[cfg(test)]

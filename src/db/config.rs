@@ -72,8 +72,7 @@ impl Db {
 
     /// Changes the fields that `patch` sets, for everybody. Pausing the engine is such a change.
     pub async fn save_global(&self, patch: &ConfigPatch, who: &str, now: Timestamp) -> Result<StoredConfig, DbError> {
-        let before = self.stored_config().await?;
-        let mut tx = self.begin().await?;
+        let (mut tx, before) = self.begin_change(now).await?;
         if !patch.guardrails.is_empty() {
             let text = json_text(&before.guardrails_of(0).with(&patch.guardrails));
             put_owned(&mut tx, PUT_GUARDRAILS, None, &text, now).await?;
@@ -91,7 +90,6 @@ impl Db {
         let (old, new) = (before.global(), before.global().with(patch));
         let audit = saved("config:global".to_owned(), json_text(&old), json_text(&new), who);
         audit::insert(&mut tx, &[audit], now).await?;
-        checkpoints::bump_revision(&mut tx, now).await?;
         tx.commit().await?;
         Ok(new)
     }
@@ -104,12 +102,13 @@ impl Db {
         who: &str,
         now: Timestamp,
     ) -> Result<UserOverrides, DbError> {
-        let before = self.stored_config().await?.overrides_of(user);
+        let (tx, stored) = self.begin_change(now).await?;
+        let before = stored.overrides_of(user);
         let after = UserOverrides {
             guardrails: before.guardrails.with(&patch.guardrails),
             sizing: before.sizing.with(&patch.sizing),
         };
-        self.replace_overrides(user, &after, who, now).await?;
+        put_overrides(tx, user, (&before, &after), who, now).await?;
         Ok(after)
     }
 
@@ -121,21 +120,51 @@ impl Db {
         who: &str,
         now: Timestamp,
     ) -> Result<(), DbError> {
-        let before = self.stored_config().await?.overrides_of(user);
+        let (tx, stored) = self.begin_change(now).await?;
+        put_overrides(tx, user, (&stored.overrides_of(user), overrides), who, now).await
+    }
+
+    /// Begins a change of the configuration and reads what it changes. Raising the revision first makes a second writer
+    /// wait here, so that no change is merged into values that are no longer so.
+    async fn begin_change(&self, now: Timestamp) -> Result<(Tx, Stored), DbError> {
         let mut tx = self.begin().await?;
-        put_owned(&mut tx, PUT_GUARDRAILS, Some(user), &json_text(&overrides.guardrails), now).await?;
-        put_owned(&mut tx, PUT_SIZING, Some(user), &json_text(&overrides.sizing), now).await?;
-        let audit = saved(format!("config:user:{user}"), json_text(&before), json_text(overrides), who);
-        audit::insert(&mut tx, &[audit], now).await?;
         checkpoints::bump_revision(&mut tx, now).await?;
-        tx.commit().await
+        let guardrails = on!(tx &mut tx, c => sqlx::query_as(GUARDRAILS).fetch_all(c).await)?;
+        let sizing = on!(tx &mut tx, c => sqlx::query_as(SIZING).fetch_all(c).await)?;
+        let system = on!(tx &mut tx, c => sqlx::query_scalar(SYSTEM).fetch_optional(c).await)?;
+        Ok((tx, Stored::read(guardrails, sizing, system)?))
     }
 
     async fn stored_config(&self) -> Result<Stored, DbError> {
-        let guardrails: Vec<(i64, String)> = on!(db self, c => sqlx::query_as(GUARDRAILS).fetch_all(c).await)?;
-        let sizing: Vec<(i64, String)> = on!(db self, c => sqlx::query_as(SIZING).fetch_all(c).await)?;
-        let system: Option<String> = on!(db self, c => sqlx::query_scalar(SYSTEM).fetch_optional(c).await)?;
-        let mut stored = Stored::default();
+        let guardrails = on!(db self, c => sqlx::query_as(GUARDRAILS).fetch_all(c).await)?;
+        let sizing = on!(db self, c => sqlx::query_as(SIZING).fetch_all(c).await)?;
+        let system = on!(db self, c => sqlx::query_scalar(SYSTEM).fetch_optional(c).await)?;
+        Stored::read(guardrails, sizing, system)
+    }
+}
+
+/// Writes one user's overrides as they are after a change, with its audit.
+async fn put_overrides(
+    mut tx: Tx,
+    user: FollowedUserId,
+    (before, after): (&UserOverrides, &UserOverrides),
+    who: &str,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    put_owned(&mut tx, PUT_GUARDRAILS, Some(user), &json_text(&after.guardrails), now).await?;
+    put_owned(&mut tx, PUT_SIZING, Some(user), &json_text(&after.sizing), now).await?;
+    let audit = saved(format!("config:user:{user}"), json_text(before), json_text(after), who);
+    audit::insert(&mut tx, &[audit], now).await?;
+    tx.commit().await
+}
+
+impl Stored {
+    fn read(
+        guardrails: Vec<(i64, String)>,
+        sizing: Vec<(i64, String)>,
+        system: Option<String>,
+    ) -> Result<Self, DbError> {
+        let mut stored = Self::default();
         for (owner, text) in guardrails {
             let patch = Reading { table: "guardrail_config", id: owner }.json("config_json", &text)?;
             stored.guardrails.insert(owner, patch);
@@ -149,9 +178,7 @@ impl Db {
         }
         Ok(stored)
     }
-}
 
-impl Stored {
     fn guardrails_of(&self, owner: i64) -> GuardrailPatch {
         self.guardrails.get(&owner).copied().unwrap_or_default()
     }

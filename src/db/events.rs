@@ -110,7 +110,7 @@ impl Db {
             })
             .collect();
         queue::insert_in(&mut tx, &jobs, poll.now).await?;
-        users::insert_wallets(&mut tx, poll.user, &poll.new_wallets).await?;
+        users::insert_wallets(&mut tx, poll.user, &poll.new_wallets, poll.now).await?;
         checkpoints::put(&mut tx, &poll.checkpoints, poll.now).await?;
         tx.commit().await?;
         Ok(outcome)

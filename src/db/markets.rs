@@ -12,14 +12,19 @@ use crate::domain::market::{FeeSchedule, Market, OutcomeAsset};
 use crate::domain::units::{PriceMicros, ShareMicros, Timestamp};
 
 statements! {
-    /// What only we know stays: the blacklist, and when it resolved.
+    /// What only we know stays: the blacklist, and when it resolved. Facts without a question come from the second
+    /// source, which knows nothing of name, close or state: those stay as the first told them.
     SAVE = "insert into market (id, condition_id, question, slug, close_time, resolved_at, active, blacklisted, neg_risk,
             fee_rate_micros, fee_exponent, tick_micros, min_share_micros)
         values ($1, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-        on conflict (id) do update set question = excluded.question, slug = excluded.slug,
-            close_time = excluded.close_time, resolved_at = coalesce(market.resolved_at, excluded.resolved_at),
-            active = excluded.active, neg_risk = excluded.neg_risk, fee_rate_micros = excluded.fee_rate_micros,
-            fee_exponent = excluded.fee_exponent, tick_micros = excluded.tick_micros,
+        on conflict (id) do update set
+            question = case when excluded.question = '' then market.question else excluded.question end,
+            slug = case when excluded.question = '' then market.slug else excluded.slug end,
+            close_time = case when excluded.question = '' then market.close_time else excluded.close_time end,
+            active = case when excluded.question = '' then market.active else excluded.active end,
+            neg_risk = case when excluded.question = '' then market.neg_risk else excluded.neg_risk end,
+            resolved_at = coalesce(market.resolved_at, excluded.resolved_at),
+            fee_rate_micros = excluded.fee_rate_micros, fee_exponent = excluded.fee_exponent, tick_micros = excluded.tick_micros,
             min_share_micros = excluded.min_share_micros";
     SET_RESOLVED = "update market set resolved_at = $2, active = false where id = $1 and resolved_at is null";
     SET_PAYOUT = "update outcome_asset set payout_micros = $3 where id = $2 and market_id = $1";
@@ -155,6 +160,10 @@ impl Db {
                 .await
                 .map(|done| done.rows_affected())
         })?;
+        if changed > 0 {
+            // Whoever decides keeps facts in memory, and must not open in a market that is over.
+            checkpoints::bump_revision(&mut tx, resolved_at).await?;
+        }
         tx.commit().await?;
         Ok(changed > 0)
     }

@@ -59,7 +59,7 @@ pub enum Inserted<T> {
 pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
     type Texts =
         (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, &'static connection::Batch)]);
-    let modules: [Texts; 18] = [
+    let modules: [Texts; 17] = [
         ("attempts", attempts::STATEMENTS, &[]),
         ("audit", audit::STATEMENTS, audit::BATCHES),
         ("books", books::STATEMENTS, books::BATCHES),
@@ -72,7 +72,6 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("ledger", ledger::STATEMENTS, ledger::BATCHES),
         ("ledger_check", ledger_check::STATEMENTS, ledger_check::BATCHES),
         ("markets", markets::STATEMENTS, markets::BATCHES),
-        ("ownership", ownership::STATEMENTS, &[]),
         ("portfolio", portfolio::STATEMENTS, portfolio::BATCHES),
         ("prices", prices::STATEMENTS, prices::BATCHES),
         ("trades", trades::STATEMENTS, &[]),

@@ -6,11 +6,10 @@ use std::path::PathBuf;
 use sqlx::PgConnection;
 
 use super::DbError;
-use super::connection::{Db, statements};
+use super::connection::Db;
 
-statements! {
-    TRY_LOCK = "select pg_try_advisory_lock(7267365074)";
-}
+/// PostgreSQL only; any number that nobody else uses.
+const TRY_LOCK: &str = "select pg_try_advisory_lock(7267365074)";
 
 /// Held for as long as a bot runs on the database. The operating system, or the server, takes it back from a process
 /// that was killed, so the next start never waits for a dead one.

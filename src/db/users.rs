@@ -137,17 +137,27 @@ impl Db {
     }
 }
 
-/// Adds wallets first seen in rows of `user`. A wallet that somebody else has stays theirs.
-pub(crate) async fn insert_wallets(tx: &mut Tx, user: FollowedUserId, wallets: &[Wallet]) -> Result<(), DbError> {
+/// Adds wallets first seen in rows of `user`; whoever watches wallets hears of new ones by the revision. A wallet that
+/// somebody else has stays theirs.
+pub(crate) async fn insert_wallets(
+    tx: &mut Tx,
+    user: FollowedUserId,
+    wallets: &[Wallet],
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let mut n_new = 0;
     for chunk in Batch::chunks(wallets) {
         let text = INSERT_WALLETS.text(tx.driver(), chunk.len());
-        on!(tx &mut *tx, c => {
+        n_new += on!(tx &mut *tx, c => {
             let mut query = sqlx::query(text);
             for wallet in chunk {
                 query = query.bind(user.0).bind(wallet.as_str());
             }
-            query.execute(c).await.map(drop)
+            query.execute(c).await.map(|done| done.rows_affected())
         })?;
+    }
+    if n_new > 0 {
+        checkpoints::bump_revision(tx, now).await?;
     }
     Ok(())
 }

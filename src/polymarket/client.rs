@@ -113,6 +113,11 @@ impl Polymarket {
         read: impl Fn(&str) -> Result<T, String>,
     ) -> Result<T, PolymarketError> {
         let pass = self.0.gate.enter(call.endpoint.upstream(), call.priority, deadline).await?;
+        if self.0.clock.now() >= deadline {
+            // The permit came too late: that is our crowd, not the upstream's fault, and its breaker must not hear of it.
+            drop(pass);
+            return Err(PolymarketError::TimedOut { endpoint: call.endpoint, after: Duration::ZERO });
+        }
         let answer = self.send(call, deadline).await.and_then(|body| {
             let malformed = |reason| PolymarketError::Malformed { endpoint: call.endpoint, reason };
             let text = std::str::from_utf8(&body).map_err(|error| malformed(error.to_string()))?;

@@ -36,7 +36,10 @@ impl Polymarket {
         let complete = matches!(&described, Ok(Some(found)) if !found.market.outcomes.is_empty() && !found.lacks_fee);
         let compact = if complete { Ok(None) } else { self.compact_market(market, priority).await };
         match (described, compact) {
+            // A fee that could not be looked up is not a fee of zero.
+            (Ok(Some(found)), Err(error)) if found.lacks_fee => Err(error),
             (Ok(Some(found)), compact) => Ok(Some(completed(found, compact.ok().flatten()))),
+            // Half a description: without a question, which tells whoever keeps facts to keep the rest of what they have.
             (_, Ok(Some(compact))) => Ok(Some(completed(
                 GammaMarket { market: Market::unknown(market.clone()), lacks_fee: true },
                 Some(compact),
@@ -108,7 +111,9 @@ pub fn parse_compact_market(text: &str) -> Result<CompactMarket, String> {
         let asset = AssetId::parse(&token.t).map_err(|error| error.to_string())?;
         Ok(OutcomeAsset { asset, outcome: token.o.unwrap_or_default(), index, payout: None })
     };
-    let outcomes = (0..).zip(raw.t.into_iter().flatten()).map(outcome).collect::<Result<_, String>>()?;
+    // A missing token makes the whole set unknown: the others' places would be wrong.
+    let tokens: Option<Vec<RawToken>> = raw.t.into_iter().collect();
+    let outcomes = (0..).zip(tokens.unwrap_or_default()).map(outcome).collect::<Result<_, String>>()?;
     // No fee details mean no fee; details that cannot be read are an error, never a free trade.
     let fee = match raw.fd {
         Some(details) => fee_schedule(details.r, details.e).ok_or("fee details without a rate")?,

@@ -13,7 +13,7 @@ use polymarketspy::simulator::{Simulator, SimulatorHandle, SimulatorSettings, wa
 use tempfile::TempDir;
 
 /// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Windows and waits short enough for a test, and nothing left to chance.
 const QUICK: &str = r#"{

@@ -38,6 +38,18 @@ on_both! {
         assert_eq!(audits[0].audit.before_json, audits[1].audit.after_json, "newest first, each from where the last ended");
     }
 
+    async fn changes_that_meet_are_both_kept(db: &Db) {
+        let exposure = |bps| GuardrailPatch { max_total_exposure: Some(Bps(bps)), ..Default::default() };
+        let loss = |bps| GuardrailPatch { daily_loss_limit: Some(Bps(bps)), ..Default::default() };
+        for n in 1..=10 {
+            let (a, b) = (ConfigPatch { guardrails: exposure(n), ..Default::default() }, ConfigPatch { guardrails: loss(n), ..Default::default() });
+            let (one, other) = futures_util::future::join(db.save_global(&a, "one", NOW), db.save_global(&b, "other", NOW)).await;
+            (one.unwrap(), other.unwrap());
+            let guardrails = db.directory().await.unwrap().config.guardrails;
+            assert_eq!((guardrails.max_total_exposure, guardrails.daily_loss_limit), (Bps(n), Bps(n)));
+        }
+    }
+
     async fn a_users_own_fields_are_kept_beside_the_global_ones(db: &Db) {
         let user = follow(db, 1).await;
         let first = UserOverrides {

@@ -42,6 +42,16 @@ on_both! {
         assert_eq!(db.market_of_asset(&asset(5)).await.unwrap(), None);
     }
 
+    // The first source was down, and the second's half of the facts came to stand for all: the close was forgotten.
+    async fn half_of_the_facts_does_not_replace_the_whole(db: &Db) {
+        let whole = Market { active: false, close_time: Some(NOW), neg_risk: true, ..market(1) };
+        db.save_market(&whole).await.unwrap();
+        let half = Market { outcomes: whole.outcomes.clone(), fee: whole.fee, ..Market::unknown(market_id(1)) };
+        db.save_market(&half).await.unwrap();
+        let read = db.market(&market_id(1)).await.unwrap().unwrap();
+        assert_eq!(read, Market { tick: None, min_shares: None, ..whole });
+    }
+
     async fn many_markets_come_with_their_outcomes(db: &Db) {
         for n in 1..=70 {
             db.save_market(&market(n)).await.unwrap();
