@@ -44,7 +44,7 @@ on_both! {
         for n in 1..=10 {
             let (a, b) = (ConfigPatch { guardrails: exposure(n), ..Default::default() }, ConfigPatch { guardrails: loss(n), ..Default::default() });
             let (one, other) = futures_util::future::join(db.save_global(&a, "one", NOW), db.save_global(&b, "other", NOW)).await;
-            (one.unwrap(), other.unwrap());
+            one.and(other).unwrap();
             let guardrails = db.directory().await.unwrap().config.guardrails;
             assert_eq!((guardrails.max_total_exposure, guardrails.daily_loss_limit), (Bps(n), Bps(n)));
         }
