@@ -30,7 +30,7 @@ const WINDOW_MS: i64 = 2_000;
 const LATENCY_MS: i64 = 750;
 const POLL_MS: i64 = 100;
 /// Nothing new for so long means that nothing more is coming.
-const QUIET: Duration = Duration::from_secs(10);
+const QUIET: Duration = Duration::from_secs(60);
 
 #[derive(clap::Args)]
 pub struct LoadArguments {
