@@ -363,6 +363,11 @@ async fn poll(
 ) -> Result<Report, PollError> {
     let mut window = deps.polymarket.activity_window(&user.profile_wallet, start, end).await?;
     settle_large_fees(&deps.db, &mut window).await?;
+    let repeated = window.repeated();
+    if !repeated.is_empty() {
+        let stored = (deps.db.trades_by_id(&repeated).await?, deps.db.activities_by_id(&repeated).await?);
+        window.keep_ordinals(&stored.0, &stored.1);
+    }
     let now = deps.clock.now();
     let trade = |draft: crate::polymarket::TradeDraft| draft.into_event(user.id, user.profile_wallet.clone(), now);
     let row = |draft: crate::polymarket::ActivityDraft| draft.into_event(user.id, user.profile_wallet.clone(), now);

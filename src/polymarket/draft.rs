@@ -1,6 +1,7 @@
 //! From rows to drafts of events: which fill a row is for ever, and what it moved (spec section 3.1).
 //!
 //! Ordinals are given over a whole window at once, after its last page: rows of one transaction may lie on two pages.
+//! Who writes the rows down asks `Window::repeated` for what may be stored already and calls `Window::keep_ordinals`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,6 +9,7 @@ use rust_decimal::Decimal;
 
 use super::activity::{BadRow, RowError, WireRow};
 use super::fee::{CashParts, RowAmounts};
+use super::ordinal::{Figures, keep, key_of};
 use crate::domain::event::{ActivityEvent, ActivityKind, ActivityPayload, Side, Source, TradeEvent};
 use crate::domain::ids::{AssetId, EventId, FollowedUserId, MarketId, Wallet};
 use crate::domain::market::FeeSchedule;
@@ -64,17 +66,19 @@ impl Window {
         // Rows that repeat each other's key are told apart by what else they say, so that neither page order nor
         // sort direction decides which of them is the first.
         read.sort_by(|a, b| a.order().cmp(&b.order()));
-        let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+        let mut next: BTreeMap<String, usize> = BTreeMap::new();
         for identified in read {
-            let next = seen.entry(identified.key.clone()).or_default();
-            let ordinal = *next;
-            *next = ordinal.saturating_add(1);
-            window.add(identified, ordinal);
+            let ordinal = next.entry(identified.key.clone()).or_default();
+            // A row that cannot be read takes no number: it may be one of the others on its next appearance.
+            if window.add(identified, *ordinal) {
+                *ordinal = ordinal.saturating_add(1);
+            }
         }
         window
     }
 
-    fn add(&mut self, identified: Identified, ordinal: usize) {
+    /// False for a row that cannot be read.
+    fn add(&mut self, identified: Identified, ordinal: usize) -> bool {
         let Identified { key, wallet, row } = identified;
         let source_id = format!("{key}:{ordinal}");
         self.wallets.insert(wallet.clone());
@@ -83,9 +87,37 @@ impl Window {
         } else {
             ActivityDraft::new(source_id, wallet, &row).map(|activity| self.activities.push(activity))
         };
-        if let Err(error) = drafted {
-            self.bad.push(BadRow { text: row.text, reason: error.to_string() });
+        match drafted {
+            Ok(()) => true,
+            Err(error) => {
+                self.bad.push(BadRow { text: row.text, reason: error.to_string() });
+                false
+            }
         }
+    }
+
+    /// The ids under which rows that repeat a key may be stored already.
+    pub fn repeated(&self) -> Vec<EventId> {
+        let ids = self.trades.iter().map(|draft| (draft.key(), draft.event_id()));
+        let ids = ids.chain(self.activities.iter().map(|draft| (draft.key(), draft.event_id())));
+        let mut by_key: BTreeMap<&str, Vec<EventId>> = BTreeMap::new();
+        for (key, id) in ids {
+            by_key.entry(key).or_default().push(id);
+        }
+        by_key.into_values().filter(|ids| ids.len() > 1).flatten().collect()
+    }
+
+    /// Gives rows that are stored the ordinals they were stored under, and new ones the free ones: of two equal-looking
+    /// fills the one that the API shows later must not take the number of the one that was seen first.
+    ///
+    /// `trades` and `activities` are what the database holds under `repeated`.
+    pub fn keep_ordinals(&mut self, trades: &[TradeEvent], activities: &[ActivityEvent]) {
+        let stored = trades.iter().map(|trade| (trade.source_id.as_str(), Figures::of_trade(trade)));
+        keep(&stored.collect::<Vec<_>>(), self.trades.iter_mut().map(|draft| (draft.figures(), &mut draft.source_id)));
+        let stored = activities.iter().map(|row| (row.source_id.as_str(), Figures::of_activity(&row.payload)));
+        let drafts = self.activities.iter_mut();
+        let drafts = drafts.map(|draft| (Figures::of_activity(&draft.payload), &mut draft.source_id));
+        keep(&stored.collect::<Vec<_>>(), drafts);
     }
 }
 
@@ -158,6 +190,14 @@ impl TradeDraft {
 
     pub fn event_id(&self) -> EventId {
         EventId::of(Source::DataApi.as_str(), &self.source_id)
+    }
+
+    fn key(&self) -> &str {
+        key_of(&self.source_id)
+    }
+
+    fn figures(&self) -> Figures {
+        Figures::new(self.price, self.side, self.notional, self.fee)
     }
 
     pub fn into_event(self, user: FollowedUserId, profile_wallet: Wallet, detect_time: Timestamp) -> TradeEvent {
@@ -258,6 +298,10 @@ impl ActivityDraft {
 
     pub fn event_id(&self) -> EventId {
         EventId::of(Source::DataApi.as_str(), &self.source_id)
+    }
+
+    fn key(&self) -> &str {
+        key_of(&self.source_id)
     }
 
     pub fn into_event(self, user: FollowedUserId, profile_wallet: Wallet, detect_time: Timestamp) -> ActivityEvent {

@@ -22,6 +22,7 @@ pub mod gate;
 pub mod limiter;
 pub mod markets;
 pub mod number;
+mod ordinal;
 pub mod positions;
 pub mod profiles;
 pub mod resolutions;

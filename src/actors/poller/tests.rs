@@ -137,6 +137,40 @@ async fn a_row_that_cannot_be_read_is_kept_and_the_others_go_on() {
     }
 }
 
+/// The API may show the fills of one transaction one after the other. An ordinal given by what is shown at one time
+/// would store the dearer of two twice and the cheaper never.
+#[actix_web::test]
+async fn two_fills_of_one_transaction_that_differ_in_price_alone_are_both_stored_whichever_is_shown_first() {
+    for (first, second) in [("0.4", "0.3"), ("0.3", "0.4")] {
+        let mut reading = reading().await;
+        let now = reading.stage.clock.now();
+        let row = |price: &str| {
+            let price: f64 = price.parse().unwrap();
+            serde_json::json!({
+                "proxy_wallet": reading.wallet, "timestamp": now.seconds(), "type": "TRADE", "side": "BUY", "size": 5,
+                "condition_id": reading.market.id(), "token_id": reading.market.asset(0), "price": price,
+                "usdc_size": 5.0 * price, "transaction_hash": "0xab",
+            })
+        };
+        let (first, second) = (row(first), row(second));
+        reading.stage.sim.world(|world| world.push_row(&first)).unwrap();
+        let poller = reading.start().await;
+        assert_eq!(trades(&mut reading.stage.announced).await, 1);
+        reading.stage.sim.world(|world| world.push_row(&second)).unwrap();
+        assert_eq!(reading.window(&poller).await.unwrap().n_new, 1);
+        assert_eq!(reading.window(&poller).await.unwrap().n_new, 0);
+        let mut ids = Vec::new();
+        for job in reading.stage.jobs(Queue::IngestEvents).await {
+            let Ok(crate::domain::group::Member::Trade(id)) = job.event() else { panic!("{job:?}") };
+            ids.push(id);
+        }
+        let stored = reading.stage.db.trades_by_id(&ids).await.unwrap();
+        let mut prices: Vec<i64> = stored.iter().map(|trade| trade.price.micros()).collect();
+        prices.sort_unstable();
+        assert_eq!(prices, [300_000, 400_000]);
+    }
+}
+
 #[test]
 fn checkpoints_never_move_back_nor_ahead_of_our_clock() {
     let at = Timestamp::from_millis;

@@ -1,0 +1,120 @@
+//! Which of several rows with one key is which (spec section 3.1): the API gives fills no id, and equal ones are real.
+//!
+//! In    the rows of one key as the API shows them now, and those stored before with their ordinals.
+//! Out   an ordinal for each row: the stored one for what is known, the next free one for what is new.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::domain::event::{ActivityPayload, Side, TradeEvent};
+use crate::domain::units::{PriceMicros, UsdcMicros};
+
+/// What tells rows of one key apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Figures {
+    price: Option<PriceMicros>,
+    /// With the fee: how a row's cash is split may be read differently later, when the market's schedule is known.
+    cash: i64,
+}
+
+impl Figures {
+    pub fn new(price: PriceMicros, side: Side, notional: UsdcMicros, fee: Option<UsdcMicros>) -> Self {
+        let fee = fee.map_or(0, |fee| fee.0);
+        let cash = match side {
+            Side::Buy => notional.0.saturating_add(fee),
+            Side::Sell => notional.0.saturating_sub(fee),
+        };
+        Self { price: Some(price), cash }
+    }
+
+    pub fn of_trade(trade: &TradeEvent) -> Self {
+        Self::new(trade.price, trade.side, trade.notional, trade.fee)
+    }
+
+    pub fn of_activity(payload: &ActivityPayload) -> Self {
+        Self { price: None, cash: payload.cash_micros.0 }
+    }
+}
+
+/// Renumbers the drafts of each key of which something is stored.
+pub(super) fn keep<'a>(stored: &[(&str, Figures)], drafts: impl Iterator<Item = (Figures, &'a mut String)>) {
+    let mut numbered: BTreeMap<&str, Vec<(usize, Figures)>> = BTreeMap::new();
+    for (source_id, figures) in stored {
+        let Some((key, ordinal)) = source_id.rsplit_once(':') else { continue };
+        let Ok(ordinal) = ordinal.parse() else { continue };
+        numbered.entry(key).or_default().push((ordinal, *figures));
+    }
+    let mut by_key: BTreeMap<String, Vec<(Figures, &mut String)>> = BTreeMap::new();
+    for (figures, source_id) in drafts {
+        let key = key_of(source_id);
+        if numbered.contains_key(key) {
+            by_key.entry(key.to_owned()).or_default().push((figures, source_id));
+        }
+    }
+    for (key, drafts) in by_key {
+        let figures: Vec<Figures> = drafts.iter().map(|(figures, _)| *figures).collect();
+        let ordinals = ordinals(&figures, numbered.get(key.as_str()).map_or(&[], Vec::as_slice));
+        for ((_, source_id), ordinal) in drafts.into_iter().zip(ordinals) {
+            *source_id = format!("{key}:{ordinal}");
+        }
+    }
+}
+
+/// A source id without its ordinal.
+pub(super) fn key_of(source_id: &str) -> &str {
+    source_id.rsplit_once(':').map_or(source_id, |(key, _)| key)
+}
+
+/// The ordinal of each row, all different.
+///
+/// Rows are a multiset: only as many are new as there are more rows than stored ones. A stored one is found by its
+/// price and cash, or by its price when the cash was not known at first, or else it is one that changed.
+fn ordinals(rows: &[Figures], stored: &[(usize, Figures)]) -> Vec<usize> {
+    let mut stored = stored.to_vec();
+    stored.sort_by_key(|(ordinal, _)| *ordinal);
+    let taken: BTreeSet<usize> = stored.iter().map(|(ordinal, _)| *ordinal).collect();
+    let mut given: Vec<Option<usize>> = vec![None; rows.len()];
+    let likenesses: [fn(&Figures, &Figures) -> bool; 3] =
+        [|row, stored| row == stored, |row, stored| row.price == stored.price, |_, _| true];
+    for alike in likenesses {
+        for (row, given) in rows.iter().zip(&mut given).filter(|(_, given)| given.is_none()) {
+            if let Some(place) = stored.iter().position(|(_, figures)| alike(row, figures)) {
+                *given = Some(stored.remove(place).0);
+            }
+        }
+    }
+    let mut free = (0..).filter(|ordinal| !taken.contains(ordinal));
+    given.into_iter().map(|given| given.or_else(|| free.next()).unwrap_or_default()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(price: i64, cash: i64) -> Figures {
+        Figures { price: Some(PriceMicros::new(price).unwrap()), cash }
+    }
+
+    #[test]
+    fn what_is_stored_keeps_its_ordinal_and_what_is_new_takes_a_free_one() {
+        let check = |rows: &[(i64, i64)], stored: &[(usize, i64, i64)], expected: &[usize]| {
+            let rows: Vec<Figures> = rows.iter().map(|(price, cash)| figures(*price, *cash)).collect();
+            let stored: Vec<_> = stored.iter().map(|(n, price, cash)| (*n, figures(*price, *cash))).collect();
+            assert_eq!(ordinals(&rows, &stored), expected, "{rows:?} beside {stored:?}");
+        };
+        let (cheap, dear) = ((3, 30), (4, 40));
+        check(&[cheap, dear], &[], &[0, 1]);
+        check(&[cheap, dear], &[(0, 4, 40)], &[1, 0]);
+        check(&[cheap, dear], &[(0, 3, 30)], &[0, 1]);
+        check(&[cheap, cheap, dear], &[(0, 4, 40), (1, 3, 30)], &[1, 2, 0]);
+        check(&[cheap, dear], &[(0, 4, 40), (1, 3, 30)], &[1, 0]);
+        // Equal ones are interchangeable.
+        check(&[dear, dear, dear], &[(0, 4, 40)], &[0, 1, 2]);
+        // The cash was not known at first.
+        check(&[cheap, dear], &[(0, 4, 39)], &[1, 0]);
+        // One of two changed altogether: nothing is new.
+        check(&[(5, 50), dear], &[(0, 4, 40), (1, 3, 30)], &[1, 0]);
+        // One of two is not shown now.
+        check(&[dear], &[(0, 3, 30), (1, 4, 40)], &[1]);
+        check(&[], &[(0, 3, 30)], &[]);
+    }
+}
