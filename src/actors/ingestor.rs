@@ -24,11 +24,12 @@ use crate::{
         event::{ActivityEvent, ActivityKind},
         group::Member,
         ids::MarketId,
-        shadow::{conversion_entries, entries_for_trade},
+        resync::StoredRows,
+        shadow::entries_for_trade,
         units::Timestamp,
     },
     polymarket::Polymarket,
-    queue::{self, Failed, Queue, in_process::Bell},
+    queue::{self, Failed, Job, Queue, in_process::Bell},
 };
 
 mod batch;
@@ -36,7 +37,7 @@ mod facts;
 mod lanes;
 
 use batch::{Ready, record};
-use facts::{Effect, Sources, effect_of};
+use facts::{Effect, effect_of};
 use lanes::{Event, LaneKey, Lanes, Seen, Work};
 
 const SWEEP: Duration = Duration::from_secs(2);
@@ -223,9 +224,9 @@ impl Ingestor {
             return;
         }
         let Some(Work { event: Event::Activity(activity), job }) = self.lanes.first(&lane).cloned() else { return };
-        let (sources, life, job) = (self.deps.sources(), self.life, job.id);
-        let effect = async move { effect_of(&sources, &activity).await };
-        spawn_io(ctx, effect, move |result| Resolved { life, lane, job, result });
+        let (deps, life, id) = (self.deps.clone(), self.life, job.id);
+        let effect = async move { effect_of(&deps, &job, &activity).await };
+        spawn_io(ctx, effect, move |result| Resolved { life, lane, job: id, result });
     }
 
     /// The first of the lane is worked out: it goes to the ledger, and those behind it follow.
@@ -236,14 +237,6 @@ impl Ingestor {
             Effect::NotApplicable(reason) => {
                 tracing::warn!(event = %activity.id, user_id = %activity.followed_user, reason, "row not applicable");
                 Ready { audits: vec![not_applicable(&activity, &reason)], ..Ready::empty(job) }
-            }
-            Effect::Gaps(mut gaps) => {
-                let behind = gaps.iter_mut().try_for_each(|gap| {
-                    gap.shadow_holds = gap.shadow_holds.plus(self.lanes.behind(lane, &gap.market, &gap.asset)?)?;
-                    Ok(())
-                });
-                let entries = behind.and_then(|()| conversion_entries(&activity, &gaps));
-                Ready { job, entries: entries.map_err(|error| error.to_string()), audits: Vec::new() }
             }
         };
         self.batch.push(ready);
@@ -269,17 +262,6 @@ impl Ingestor {
             ingestor.busy = false;
             ingestor.next(ctx);
         });
-    }
-}
-
-impl IngestorDeps {
-    fn sources(&self) -> Sources {
-        Sources {
-            db: self.db.clone(),
-            polymarket: self.polymarket.clone(),
-            markets: self.markets.clone(),
-            holdings: self.holdings.clone(),
-        }
     }
 }
 
@@ -413,18 +395,10 @@ async fn claim(deps: &IngestorDeps) -> Result<Claimed, DbError> {
     let IngestorDeps { db, clock, .. } = deps;
     let jobs = queue::claim(db, Queue::IngestEvents, None, clock.now(), LEASE_MS, JOBS_AT_ONCE).await?;
     let more = i64::try_from(jobs.len()).is_ok_and(|n| n >= JOBS_AT_ONCE);
-    let (mut trades, mut activities) = (Vec::new(), Vec::new());
-    for member in jobs.iter().filter_map(|job| job.event().ok()) {
-        match member {
-            Member::Trade(id) => trades.push(id),
-            Member::Activity(id) => activities.push(id),
-        }
-    }
-    let trades = db.trades_by_id(&trades).await?.into_iter();
-    let activities = db.activities_by_id(&activities).await?.into_iter();
+    let StoredRows { trades, activities } = events_of(db, &jobs).await?;
     let mut events: BTreeMap<Member, Event> = BTreeMap::new();
-    events.extend(trades.map(|trade| (Member::Trade(trade.id), Event::Trade(Box::new(trade)))));
-    events.extend(activities.map(|row| (Member::Activity(row.id), Event::Activity(Box::new(row)))));
+    events.extend(trades.into_iter().map(|trade| (Member::Trade(trade.id), Event::Trade(Box::new(trade)))));
+    events.extend(activities.into_iter().map(|row| (Member::Activity(row.id), Event::Activity(Box::new(row)))));
     let mut works = Vec::with_capacity(jobs.len());
     for job in jobs {
         match job.event().ok().and_then(|member| events.remove(&member)) {
@@ -433,6 +407,18 @@ async fn claim(deps: &IngestorDeps) -> Result<Claimed, DbError> {
         }
     }
     Ok(Claimed { works, more })
+}
+
+/// The events that jobs are about, in no order.
+async fn events_of(db: &Db, jobs: &[Job]) -> Result<StoredRows, DbError> {
+    let (mut trades, mut activities) = (Vec::new(), Vec::new());
+    for member in jobs.iter().filter_map(|job| job.event().ok()) {
+        match member {
+            Member::Trade(id) => trades.push(id),
+            Member::Activity(id) => activities.push(id),
+        }
+    }
+    Ok(StoredRows { trades: db.trades_by_id(&trades).await?, activities: db.activities_by_id(&activities).await? })
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::{DbError, Inserted, checkpoints, users};
 use crate::domain::event::{ActivityEvent, ActivityKind, Side, Source, TradeEvent};
 use crate::domain::group::Member;
 use crate::domain::ids::{AssetId, EventId, FollowedUserId, Wallet};
+use crate::domain::resync::StoredRows;
 use crate::domain::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use crate::queue::{self, NewJob, Queue};
 
@@ -70,6 +71,14 @@ statements! {
             notional_micros, fee_micros, event_time, detect_time, created_at)
         values ($1, 'ALCHEMY', $2, $3, $4, $5, false, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
         on conflict do nothing returning id";
+    /// By time of detection too, which has an index; a block may be dated a little ahead of our clock.
+    TRADES_SINCE = "select id, source_id, tx_hash, profile_wallet, proxy_wallet, followed_user_id, market_id, asset_id,
+        side, price_micros, share_micros, notional_micros, fee_micros, event_time, detect_time from trade_event
+        where is_canonical and followed_user_id = $1 and event_time >= $2 and detect_time >= $2 - 60000
+        order by event_time, id";
+    ACTIVITIES_SINCE = "select id, source_id, profile_wallet, proxy_wallet, followed_user_id, type, payload_json,
+        event_time, detect_time from activity_event
+        where followed_user_id = $1 and event_time >= $2 and detect_time >= $2 - 60000 order by event_time, id";
     MARK_REMOVED = "update trade_event set removed = true
         where tx_hash = $1 and log_index = $2 and coalesce(block_hash, '') = $3 and not is_canonical and not removed";
 }
@@ -146,6 +155,20 @@ impl Db {
             })?);
         }
         rows.into_iter().map(ActivityEvent::try_from).collect()
+    }
+
+    /// Everything stored of a user that took place at `since` or later.
+    pub async fn rows_since(&self, user: FollowedUserId, since: Timestamp) -> Result<StoredRows, DbError> {
+        let trades: Vec<TradeRow> = on!(db self, c => {
+            sqlx::query_as(TRADES_SINCE).bind(user.0).bind(since.millis()).fetch_all(c).await
+        })?;
+        let activities: Vec<ActivityRow> = on!(db self, c => {
+            sqlx::query_as(ACTIVITIES_SINCE).bind(user.0).bind(since.millis()).fetch_all(c).await
+        })?;
+        Ok(StoredRows {
+            trades: trades.into_iter().map(TradeEvent::try_from).collect::<Result<_, _>>()?,
+            activities: activities.into_iter().map(ActivityEvent::try_from).collect::<Result<_, _>>()?,
+        })
     }
 
     /// Keeps a log of the chain, with checkpoints that move with it. A new one gets `job`, which asks the canonical

@@ -35,6 +35,7 @@ mod portfolio_tables;
 pub mod portfolio_view;
 #[cfg(test)]
 mod replays;
+pub mod resync;
 pub mod sequence;
 pub mod settlement;
 pub mod shadow;

@@ -1,7 +1,10 @@
 //! What a wallet holds, from `/v2/positions`: the truth behind rows that do not say which assets moved.
+//!
+//! Positions that were given up are asked for too: they say up to when that is so.
 
 use std::collections::BTreeSet;
 
+use rust_decimal::prelude::ToPrimitive;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -11,7 +14,7 @@ use super::endpoint::{Endpoint, Priority};
 use super::error::PolymarketError;
 use super::number;
 use crate::domain::ids::{AssetId, MarketId, Wallet};
-use crate::domain::units::ShareMicros;
+use crate::domain::units::{ShareMicros, Timestamp};
 
 /// The API takes no more conditions in one request.
 const CONDITIONS_MAX: usize = 20;
@@ -24,6 +27,8 @@ pub struct Position {
     pub asset: AssetId,
     pub outcome_index: Option<i64>,
     pub shares: ShareMicros,
+    /// The second of the newest event in it, where the API says so.
+    pub last_event_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone)]
@@ -33,14 +38,16 @@ pub struct PositionsPage {
 }
 
 impl Polymarket {
-    /// What `user` holds in `markets`, dust included. An asset that is not listed is not held.
+    /// What `user` holds or has held in `markets`, dust included. An asset that is not listed is not held.
     ///
     /// # Errors
     /// Of any page or row: a position that was overlooked would look like one that is gone.
     pub async fn positions(&self, user: &Wallet, markets: &[MarketId]) -> Result<Vec<Position>, PolymarketError> {
         let mut positions = Vec::new();
         for conditions in markets.chunks(CONDITIONS_MAX) {
-            self.add_positions(user, conditions, &mut positions).await?;
+            for status in ["OPEN", "CLOSED"] {
+                self.add_positions(user, conditions, status, &mut positions).await?;
+            }
         }
         Ok(positions)
     }
@@ -49,13 +56,14 @@ impl Polymarket {
         &self,
         user: &Wallet,
         conditions: &[MarketId],
+        status: &str,
         positions: &mut Vec<Position>,
     ) -> Result<(), PolymarketError> {
         let conditions: Vec<&str> = conditions.iter().map(MarketId::as_str).collect();
         // The end is there to make the URL a new one: the CDN answers a known one from its cache.
         let end = self.gate().fresh_end(self.clock().now());
         let filters = format!(
-            "/v2/positions?user={user}&condition={}&status=OPEN&filter_type=TOKENS&filter_amount=0&limit={}&end={end}",
+            "/v2/positions?user={user}&condition={}&status={status}&filter_type=TOKENS&filter_amount=0&limit={}&end={end}",
             conditions.join(","),
             self.page_rows(),
         );
@@ -101,6 +109,14 @@ struct RawPosition<'a> {
     /// Not `total_size`, which is what was ever bought.
     #[serde(borrow)]
     current_size: &'a RawValue,
+    #[serde(borrow, default)]
+    last_event_at: Option<&'a RawValue>,
+}
+
+/// A time that cannot be read is no time: the shares beside it are what counts.
+fn seconds(text: &RawValue) -> Option<Timestamp> {
+    let seconds = number::decimal_of(text).ok()??.to_i64().filter(|seconds| *seconds > 0)?;
+    Timestamp::from_seconds(seconds).ok()
 }
 
 impl RawPosition<'_> {
@@ -114,6 +130,7 @@ impl RawPosition<'_> {
             asset: AssetId::parse(&self.token_id).map_err(|error| error.to_string())?,
             outcome_index: self.outcome_index.filter(|index| *index != UNKNOWN_INDEX),
             shares,
+            last_event_at: self.last_event_at.and_then(seconds),
         })
     }
 }

@@ -6,9 +6,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
     domain::{
-        event::{ActivityEvent, ActivityKind, Side, TradeEvent},
-        ids::{AssetId, FollowedUserId, MarketId},
-        units::{ShareMicros, UnitError},
+        event::{ActivityEvent, ActivityKind, TradeEvent},
+        ids::{FollowedUserId, MarketId},
     },
     queue::Job,
 };
@@ -99,26 +98,6 @@ impl Lanes {
             }
         }
         Seen::Never
-    }
-
-    /// What the rows behind the first will still add to an asset: a position read now holds them already.
-    pub fn behind(&self, lane: &LaneKey, market: &MarketId, asset: &AssetId) -> Result<ShareMicros, UnitError> {
-        let mut sum = ShareMicros::ZERO;
-        for work in self.0.get(lane).into_iter().flatten().skip(1) {
-            sum = match &work.event {
-                Event::Trade(trade) if trade.asset == *asset => match trade.side {
-                    Side::Buy => sum.plus(trade.shares)?,
-                    Side::Sell => sum.minus(trade.shares)?,
-                },
-                Event::Activity(row) if row.payload.condition_id.as_ref() == Some(market) => match row.kind {
-                    ActivityKind::Split => sum.plus(row.payload.share_micros)?,
-                    ActivityKind::Merge => sum.minus(row.payload.share_micros)?,
-                    _ => sum,
-                },
-                _ => sum,
-            };
-        }
-        Ok(sum)
     }
 
     pub fn n_waiting(&self) -> usize {

@@ -169,8 +169,8 @@ async fn a_row_of_a_market_nobody_knows_is_audited_and_moves_nothing() {
     assert!(audits[0].audit.subject.starts_with("event:"));
 }
 
-#[actix_web::test]
-async fn a_conversion_moves_the_shadow_to_the_leaders_positions_in_every_market_of_the_event() {
+/// A market of an event with another one, whose outcome 0 is the asset given beside.
+async fn electing() -> (Ingesting, AssetId) {
     let mut it = ingesting().await;
     let candidate =
         |slug: &str| NewMarket { neg_risk: true, event_slug: "who-wins".to_owned(), ..NewMarket::binary(slug) };
@@ -178,12 +178,22 @@ async fn a_conversion_moves_the_shadow_to_the_leaders_positions_in_every_market_
         .stage
         .sim
         .world(|world| (world.add_market(candidate("first-wins")), world.add_market(candidate("second-wins"))));
-    let other_yes = second.asset(0).unwrap().clone();
     it.market = first;
-    let (wallet, market) = (it.wallet.clone(), it.market.id().clone());
+    (it, second.asset(0).unwrap().clone())
+}
+
+impl Ingesting {
+    fn convert(&self, shares: i64, seconds: i64) {
+        let (wallet, market, at) = (self.wallet.clone(), self.market.id().clone(), self.at(seconds));
+        self.stage.sim.world(|world| world.convert(&wallet, &[market], ShareMicros(shares), at)).unwrap();
+    }
+}
+
+#[actix_web::test]
+async fn a_conversion_moves_the_shadow_to_the_leaders_positions_in_every_market_of_the_event() {
+    let (it, other_yes) = electing().await;
     it.fill(&it.asset(1), Side::Buy, 10_000_000, 0);
-    let at = it.at(1);
-    it.stage.sim.world(|world| world.convert(&wallet, &[market], ShareMicros(4_000_000), at)).unwrap();
+    it.convert(4_000_000, 1);
     // Read already in the positions, but rows of their own: they must not be counted twice.
     it.fill(&it.asset(1), Side::Buy, 1_000_000, 2);
     it.fill(&other_yes, Side::Sell, 1_500_000, 3);
@@ -200,4 +210,70 @@ async fn a_conversion_moves_the_shadow_to_the_leaders_positions_in_every_market_
             (TradeFill, 9, -1_500_000, 750_000),
         ]
     );
+}
+
+/// A conversion used to count only the later rows that were claimed with it, so that a backlog longer than one claim
+/// was in the ledger twice.
+#[actix_web::test]
+async fn a_conversion_with_a_long_backlog_behind_it_counts_no_row_twice() {
+    let (it, _) = electing().await;
+    it.fill(&it.asset(1), Side::Buy, 10_000_000, 0);
+    it.convert(4_000_000, 1);
+    let n_later = usize::try_from(JOBS_AT_ONCE).unwrap() + 50;
+    for _ in 0..n_later {
+        it.fill(&it.asset(1), Side::Buy, 1_000_000, 2);
+    }
+    let _ingestor = it.start();
+    let ledger = it.ingested().await;
+    use EntryType::{Conversion, TradeFill};
+    let before =
+        [(TradeFill, 1, 10_000_000, -5_000_000), (Conversion, 1, -4_000_000, 0), (Conversion, 9, 4_000_000, 0)];
+    assert_eq!(ledger[..3], before);
+    assert_eq!(ledger[3..], vec![(TradeFill, 1, 1_000_000, -500_000); n_later]);
+}
+
+/// Positions may hold a fill that the activity feed has not shown yet.
+#[actix_web::test]
+async fn a_conversion_waits_until_the_feed_shows_what_the_positions_hold() {
+    let (it, _) = electing().await;
+    it.fill(&it.asset(1), Side::Buy, 10_000_000, 0);
+    it.convert(4_000_000, 1);
+    it.stage.read(&it.user).await;
+    it.fill(&it.asset(1), Side::Buy, 1_000_000, 2);
+    let _ingestor = it.start();
+    crate::actors::testing::within(async {
+        while it.stage.jobs(Queue::Reconcile).await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    use EntryType::{Conversion, TradeFill};
+    let bought = (TradeFill, 1, 10_000_000, -5_000_000);
+    assert_eq!(it.ledger().await, [bought], "the positions are a second ahead of the rows");
+    let moved = [(Conversion, 1, -4_000_000, 0), (Conversion, 9, 4_000_000, 0), (TradeFill, 1, 1_000_000, -500_000)];
+    assert_eq!(it.ingested().await[1..], moved);
+}
+
+#[actix_web::test]
+async fn shares_that_came_by_a_transfer_are_taken_into_the_conversion_when_waiting_did_not_help() {
+    let (it, _) = electing().await;
+    it.fill(&it.asset(1), Side::Buy, 10_000_000, 0);
+    it.convert(4_000_000, 1);
+    it.stage.read(&it.user).await;
+    // Nobody ever reads this one.
+    it.fill(&it.asset(1), Side::Buy, 1_000_000, 2);
+    let long_ago = it.at(0);
+    let claimed = queue::claim(&it.stage.db, Queue::IngestEvents, None, it.stage.clock.now(), 0, 10).await.unwrap();
+    let mut job = claimed.into_iter().find(|job| job.payload.starts_with("activity:")).unwrap();
+    for failures in 1..=queue::RETRIES {
+        let failed = queue::fail(&it.stage.db, &job, "behind", long_ago, &mut rand::rngs::ThreadRng::default()).await;
+        assert!(matches!(failed, Ok(Failed::Retry(_))), "{failed:?}");
+        job.failures = failures;
+    }
+    let _ingestor = it.start();
+    it.stage.drained(Queue::IngestEvents).await;
+    use EntryType::{Conversion, TradeFill};
+    let ledger = it.ledger().await;
+    assert!(ledger.contains(&(Conversion, 1, -3_000_000, 0)), "{ledger:?}");
+    assert!(ledger.contains(&(TradeFill, 1, 10_000_000, -5_000_000)), "{ledger:?}");
 }

@@ -101,6 +101,7 @@ fn the_pages_of_v2_are_read_with_their_cursors() {
     let positions = parse_positions(&fixture("data_v2/positions_open_2.json")).unwrap();
     let sizes: Vec<i64> = positions.positions.iter().map(|position| position.shares.0).collect();
     assert_eq!(sizes, [28_090_000, 35_440_000]);
+    assert_eq!(positions.positions[0].last_event_at.map(Timestamp::seconds), Some(1_791_292_984));
     assert!(positions.next_cursor.is_some());
 }
 
