@@ -76,6 +76,8 @@ pub struct Executor {
     post: Post,
     desk: Desk,
     configs: BTreeMap<FollowedUserId, EffectiveConfig>,
+    /// Counts changes of the directory: facts gathered before one, a blacklist among them, are not decided on.
+    generation: u64,
     /// The newest job that has been seen, due or not.
     last_seen: i64,
     looking: bool,
@@ -100,6 +102,7 @@ struct Counts {
 #[rtype(result = "()")]
 struct Prepared {
     group: GroupId,
+    generation: u64,
     facts: Result<Result<Facts, Unprepared>, Panicked>,
 }
 
@@ -123,6 +126,7 @@ impl Executor {
             post,
             desk: Desk::default(),
             configs: BTreeMap::new(),
+            generation: 0,
             last_seen: 0,
             looking: false,
             look_again: false,
@@ -153,7 +157,7 @@ impl Executor {
         let group = work.group.clone();
         let config = self.config(group.followed_user);
         let user_enabled = self.user_enabled(group.followed_user);
-        let (deps, portfolio) = (self.deps.clone(), self.post.portfolio);
+        let (deps, portfolio, generation) = (self.deps.clone(), self.post.portfolio, self.generation);
         let gather = async move {
             let market = deps.market.send(KnowMarket(group.market.clone())).await??;
             let blank = nothing_known(portfolio);
@@ -169,7 +173,7 @@ impl Executor {
             };
             Ok(Facts { market, book })
         };
-        spawn_io(ctx, gather, move |facts| Prepared { group: id, facts });
+        spawn_io(ctx, gather, move |facts| Prepared { group: id, generation, facts });
     }
 
     fn config(&mut self, leader: FollowedUserId) -> EffectiveConfig {
@@ -236,16 +240,23 @@ observable!(Executor);
 impl Handler<DirectoryChanged> for Executor {
     type Result = ();
 
-    fn handle(&mut self, DirectoryChanged(directory): DirectoryChanged, _: &mut Context<Self>) {
+    fn handle(&mut self, DirectoryChanged(directory): DirectoryChanged, ctx: &mut Context<Self>) {
         self.deps.directory = directory;
         self.configs.clear();
+        self.generation += 1;
+        for group in self.desk.forget_facts(self.deciding) {
+            self.prepare(group, ctx);
+        }
     }
 }
 
 impl Handler<Prepared> for Executor {
     type Result = ();
 
-    fn handle(&mut self, Prepared { group, facts }: Prepared, ctx: &mut Context<Self>) {
+    fn handle(&mut self, Prepared { group, generation, facts }: Prepared, ctx: &mut Context<Self>) {
+        if generation != self.generation {
+            return;
+        }
         match facts {
             Ok(Ok(facts)) => {
                 self.desk.prepared(group, facts);

@@ -188,6 +188,8 @@ pub struct LedgerWriterDeps {
 
 pub struct LedgerWriter {
     deps: LedgerWriterDeps,
+    /// Tells answers to this life of the actor from answers to an earlier one.
+    life: u64,
     /// Held by every commit and every load. A commit outlives the actor that began it: after a restart, loading must
     /// wait for it, or the running state would miss its entries for ever.
     turn: Arc<Mutex<()>>,
@@ -241,14 +243,15 @@ struct Counts {
 
 impl LedgerWriter {
     pub fn start(deps: LedgerWriterDeps, guard: &Guard) -> Addr<Self> {
-        start_guarded(guard, "ledger_writer", Self::new(deps, Arc::default()))
+        start_guarded(guard, "ledger_writer", Self::new(deps, 0, Arc::default()))
     }
 
-    fn new(deps: LedgerWriterDeps, turn: Arc<Mutex<()>>) -> Self {
+    fn new(deps: LedgerWriterDeps, life: u64, turn: Arc<Mutex<()>>) -> Self {
         // A million entries a second would be needed to reach a version that the next start gives out.
         let version_floor = u64::try_from(deps.clock.now().millis()).unwrap_or(0) << 10;
         Self {
             deps,
+            life,
             turn,
             portfolios: BTreeMap::new(),
             broken: BTreeSet::new(),
@@ -364,7 +367,7 @@ impl Actor for LedgerWriter {
 
 impl Supervised for LedgerWriter {
     fn restarting(&mut self, _: &mut Context<Self>) {
-        *self = Self::new(self.deps.clone(), self.turn.clone());
+        *self = Self::new(self.deps.clone(), self.life + 1, self.turn.clone());
     }
 }
 

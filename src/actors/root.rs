@@ -158,6 +158,10 @@ impl Root {
         let directory = Arc::new(directory);
         let n_before = self.pollers.len();
         let wanted = |id: &FollowedUserId| directory.users.iter().any(|user| user.id == *id && user.enabled);
+        // Before the executors, who ask the book fetcher again when they hear of it.
+        for listener in &self.deps.listeners {
+            listener.do_send(DirectoryChanged(directory.clone()));
+        }
         // Dropping the leash ends the actor; its open work stays in the database.
         self.pollers.retain(|id, _| wanted(id));
         let mut polled_changed = self.pollers.len() != n_before;
@@ -181,9 +185,6 @@ impl Root {
                 let executor = (self.deps.start_executor)(user, &directory, &guard);
                 self.executors.insert(user.id, (executor, leash));
             }
-        }
-        for listener in &self.deps.listeners {
-            listener.do_send(DirectoryChanged(directory.clone()));
         }
         if polled_changed || self.directory.is_none() {
             let posts = self.pollers.iter().map(|(id, (post, _))| (*id, post.windows.clone()));

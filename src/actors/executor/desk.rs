@@ -121,6 +121,21 @@ impl Desk {
         self.put_back(id);
     }
 
+    /// Whoever has not been decided waits for new facts; `deciding` has left the line and finds itself without. Gives
+    /// those whose facts are to be gathered again.
+    pub fn forget_facts(&mut self, deciding: Option<GroupId>) -> Vec<GroupId> {
+        let open = |(_, work): &(&GroupId, &mut Work)| work.job.is_some() && !work.committing;
+        let mut forgotten = Vec::new();
+        for (id, work) in self.works.iter_mut().filter(open) {
+            forgotten.push(*id);
+            if work.facts.take().is_some() && deciding != Some(*id) {
+                self.line.give_up(&work.group.key);
+                self.line.take_place(work.group.detect_time, work.group.key.clone());
+            }
+        }
+        forgotten
+    }
+
     pub fn is_committing(&mut self, id: GroupId) {
         if let Some(work) = self.works.get_mut(&id)
             && !std::mem::replace(&mut work.committing, true)

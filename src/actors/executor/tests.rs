@@ -30,9 +30,15 @@ struct Books {
     held_back: bool,
     waiting: Vec<oneshot::Sender<Answer>>,
     n_asked: usize,
+    blacklisted: bool,
     refused: Option<AssetId>,
     until_waiting: Option<(usize, oneshot::Sender<()>)>,
 }
+
+/// From now on every market is on the blacklist.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Blacklist;
 
 /// Answered when so many books are waited for.
 #[derive(Message)]
@@ -57,7 +63,15 @@ impl Handler<KnowMarket> for Books {
 
     fn handle(&mut self, KnowMarket(id): KnowMarket, _: &mut Context<Self>) -> Self::Result {
         let n = (1..10).find(|n| market_id(*n) == id).unwrap();
-        Ok(Arc::new(market(n, &[None, None])))
+        Ok(Arc::new(Market { blacklisted: self.blacklisted, ..market(n, &[None, None]) }))
+    }
+}
+
+impl Handler<Blacklist> for Books {
+    type Result = ();
+
+    fn handle(&mut self, _: Blacklist, _: &mut Context<Self>) {
+        self.blacklisted = true;
     }
 }
 
@@ -213,13 +227,35 @@ async fn no_book_is_fetched_for_what_the_switches_stop() {
     let _executor = user_executor::start(house.alice, deps(&house, &books, &writer).await, &house.guard);
     house.live.send(UntilAttempts(1)).await.unwrap();
     assert_eq!(books.send(BooksAsked).await.unwrap(), 0);
+    assert_eq!(recorded(&house).await, (DecisionKind::Skip, vec![ReasonCode::UserDisabled]));
+}
+
+/// What the one attempt came to that was announced.
+async fn recorded(house: &House) -> (DecisionKind, Vec<ReasonCode>) {
     let heard = house.live.send(TakeHeard).await.unwrap();
-    let attempt = heard.iter().find_map(|fact| match fact {
-        crate::actors::live_hub::LiveFact::AttemptRecorded(attempt) => Some(attempt.clone()),
+    let mut attempts = heard.into_iter().filter_map(|fact| match fact {
+        crate::actors::live_hub::LiveFact::AttemptRecorded(attempt) => Some(attempt),
         _ => None,
     });
-    let attempt = attempt.unwrap();
-    assert_eq!((attempt.decision, attempt.reasons.clone()), (DecisionKind::Skip, vec![ReasonCode::UserDisabled]));
+    let attempt = attempts.next().unwrap();
+    assert!(attempts.next().is_none());
+    (attempt.decision, attempt.reasons.clone())
+}
+
+/// Facts gathered while a group waited in line used to be decided on, however long ago that was.
+#[actix_web::test]
+async fn a_market_blacklisted_while_a_group_waits_is_not_copied() {
+    let house = House::new().await;
+    let (writer, books) = (house.ledger_writer(), Books { held_back: true, ..Books::default() }.start());
+    house.close(&group(house.alice, 10, Side::Buy, 1)).await;
+    let executor = user_executor::start(house.alice, deps(&house, &books, &writer).await, &house.guard);
+    books.send(UntilWaiting(1)).await.unwrap();
+    books.send(Blacklist).await.unwrap();
+    executor.send(DirectoryChanged(house.directory().await)).await.unwrap();
+    books.send(GiveBackwards).await.unwrap();
+    house.live.send(UntilAttempts(1)).await.unwrap();
+    assert_eq!(recorded(&house).await, (DecisionKind::Skip, vec![ReasonCode::MarketBlacklisted]));
+    assert_eq!(house.entries(PortfolioId::ExecUser(house.alice)).await.len(), 1, "the deposit alone");
 }
 
 #[actix_web::test]

@@ -23,7 +23,10 @@ pub(super) struct CommitDue;
 
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct CommitLanded(Result<(Vec<LedgerWrite>, Result<Committed, DbError>), Panicked>);
+pub(super) struct CommitLanded {
+    life: u64,
+    commit: Result<(Vec<LedgerWrite>, Result<Committed, DbError>), Panicked>,
+}
 
 impl LedgerWriter {
     /// Starts the next commit, and answers who asked for snapshots as soon as all is committed.
@@ -57,7 +60,8 @@ impl LedgerWriter {
             let result = db.commit_all(&writes, now).await;
             (writes, result)
         };
-        spawn_io(ctx, commit, CommitLanded);
+        let life = self.life;
+        spawn_io(ctx, commit, move |commit| CommitLanded { life, commit });
     }
 
     pub(super) fn add_apply_jobs(&mut self, writes: &mut [LedgerWrite]) {
@@ -160,7 +164,11 @@ impl Handler<CommitDue> for LedgerWriter {
 impl Handler<CommitLanded> for LedgerWriter {
     type Result = ();
 
-    fn handle(&mut self, CommitLanded(commit): CommitLanded, ctx: &mut Context<Self>) {
+    fn handle(&mut self, CommitLanded { life, commit }: CommitLanded, ctx: &mut Context<Self>) {
+        // What an earlier life committed is in the database, and was read from there after it: loads wait their turn.
+        if life != self.life {
+            return;
+        }
         let (writes, result) = or_panic(commit, "a ledger commit");
         if let Err(error) = &result {
             tracing::error!(%error, requests = writes.len(), "a ledger commit failed");

@@ -24,6 +24,7 @@ const LOAD_PATIENCE: u32 = 3;
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct PortfolioLoaded {
+    life: u64,
     portfolio: PortfolioId,
     tries: u32,
     result: Result<Result<Loaded, LoadError>, Panicked>,
@@ -63,12 +64,12 @@ impl LedgerWriter {
         if !matches!(self.portfolios.get(&portfolio), Some(Slot::Loading(_))) {
             self.portfolios.insert(portfolio, Slot::Loading(Vec::new()));
         }
-        let (db, turn) = (self.deps.db.clone(), self.turn.clone());
+        let (db, turn, life) = (self.deps.db.clone(), self.turn.clone(), self.life);
         let load = async move {
             let _turn = turn.lock().await;
             load::load(&db, portfolio).await
         };
-        spawn_io(ctx, load, move |result| PortfolioLoaded { portfolio, tries, result });
+        spawn_io(ctx, load, move |result| PortfolioLoaded { life, portfolio, tries, result });
     }
 
     pub(super) fn loaded(&mut self, id: PortfolioId, loaded: Loaded, ctx: &mut Context<Self>) {
@@ -112,7 +113,10 @@ impl Handler<PortfolioLoaded> for LedgerWriter {
     type Result = ();
 
     fn handle(&mut self, message: PortfolioLoaded, ctx: &mut Context<Self>) {
-        let PortfolioLoaded { portfolio, tries, result } = message;
+        let PortfolioLoaded { life, portfolio, tries, result } = message;
+        if life != self.life {
+            return;
+        }
         let error = match result {
             Ok(Ok(loaded)) => return self.loaded(portfolio, loaded, ctx),
             Ok(Err(error)) => error.to_string(),
