@@ -68,7 +68,7 @@ impl Db {
 
     /// The same for many groups in one transaction, in their order.
     pub async fn save_books(&self, books: &[(GroupId, BookOutcome)]) -> Result<Vec<BookOutcome>, DbError> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_lazily().await?;
         let mut new = Vec::with_capacity(books.len());
         for chunk in Batch::chunks(books) {
             let text = INSERT.text(tx.driver(), chunk.len());

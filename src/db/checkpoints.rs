@@ -34,7 +34,7 @@ impl Db {
     }
 
     pub async fn put_checkpoint(&self, key: &str, value_json: &str, now: Timestamp) -> Result<(), DbError> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_lazily().await?;
         put(&mut tx, &[(key, value_json)], now).await?;
         tx.commit().await
     }

@@ -147,13 +147,24 @@ impl Db {
         Ok(Self::Sqlite { read, write, checkpointer })
     }
 
-    /// Starts a transaction that may write. On SQLite it has the write lock from the start, so it cannot find out half
-    /// way that somebody else was faster.
+    /// Starts a transaction that may write; once committed it survives a power cut. On SQLite it has the write lock from
+    /// the start, so it cannot find out half way that somebody else was faster.
     pub(crate) async fn begin(&self) -> Result<Tx, DbError> {
+        self.begin_by("begin", "pragma synchronous = full; begin immediate").await
+    }
+
+    /// The same without waiting for the disk, for what is found out or done again after a power cut: leases, books,
+    /// groups. Both databases write one log in order, so a ledger commit that stands on it makes it durable too. Several
+    /// of these come before each decision, and each would cost as much as the decision's own commit.
+    pub(crate) async fn begin_lazily(&self) -> Result<Tx, DbError> {
+        self.begin_by("begin; set local synchronous_commit = off", "pragma synchronous = normal; begin immediate").await
+    }
+
+    async fn begin_by(&self, postgres: &'static str, sqlite: &'static str) -> Result<Tx, DbError> {
         Ok(match self {
-            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+            Self::Postgres(pool) => Tx::Postgres(pool.begin_with(postgres).await?),
             Self::Sqlite { write, checkpointer, .. } => {
-                Tx::Sqlite(write.begin_with("begin immediate").await?, checkpointer.clone())
+                Tx::Sqlite(write.begin_with(sqlite).await?, checkpointer.clone())
             }
         })
     }

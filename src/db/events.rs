@@ -74,11 +74,10 @@ statements! {
     /// By time of detection too, which has an index; a block may be dated a little ahead of our clock.
     TRADES_SINCE = "select id, source_id, tx_hash, profile_wallet, proxy_wallet, followed_user_id, market_id, asset_id,
         side, price_micros, share_micros, notional_micros, fee_micros, event_time, detect_time from trade_event
-        where is_canonical and followed_user_id = $1 and event_time >= $2 and detect_time >= $2 - 60000
-        order by event_time, id";
+        where is_canonical and followed_user_id = $1 and event_time >= $2 and detect_time >= $2 - 60000";
     ACTIVITIES_SINCE = "select id, source_id, profile_wallet, proxy_wallet, followed_user_id, type, payload_json,
         event_time, detect_time from activity_event
-        where followed_user_id = $1 and event_time >= $2 and detect_time >= $2 - 60000 order by event_time, id";
+        where followed_user_id = $1 and event_time >= $2 and detect_time >= $2 - 60000";
     MARK_REMOVED = "update trade_event set removed = true
         where tx_hash = $1 and log_index = $2 and coalesce(block_hash, '') = $3 and not is_canonical and not removed";
 }
@@ -157,7 +156,7 @@ impl Db {
         rows.into_iter().map(ActivityEvent::try_from).collect()
     }
 
-    /// Everything stored of a user that took place at `since` or later.
+    /// Everything stored of a user that took place at `since` or later, in no order.
     pub async fn rows_since(&self, user: FollowedUserId, since: Timestamp) -> Result<StoredRows, DbError> {
         let trades: Vec<TradeRow> = on!(db self, c => {
             sqlx::query_as(TRADES_SINCE).bind(user.0).bind(since.millis()).fetch_all(c).await

@@ -80,7 +80,7 @@ impl Db {
         loop {
             let ours: Vec<usize> = (0..groups.len()).filter(|n| matches!(outcomes[*n], GroupClosing::New(_))).collect();
             let writes: Vec<&ClosedGroupWrite> = ours.iter().map(|n| &groups[*n]).collect();
-            let mut tx = self.begin().await?;
+            let mut tx = self.begin_lazily().await?;
             let fences: Vec<JobFence> = writes.iter().flat_map(|write| write.finishes.iter().copied()).collect();
             let finished: HashSet<i64> = queue::finish_in(&mut tx, &fences).await?.into_iter().collect();
             let holds = |write: &ClosedGroupWrite| write.finishes.iter().all(|fence| finished.contains(&fence.id));

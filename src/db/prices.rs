@@ -42,7 +42,7 @@ impl Db {
         prices: &[(AssetId, PriceMicros)],
         finishes: &[JobFence],
     ) -> Result<(), DbError> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_lazily().await?;
         queue::finish_in(&mut tx, finishes).await?;
         for chunk in Batch::chunks(prices) {
             let text = INSERT.text(tx.driver(), chunk.len());

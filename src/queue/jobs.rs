@@ -123,7 +123,7 @@ pub async fn claim(
     if next_due(db, queue, filter).await?.is_none_or(|due| due > now) {
         return Ok(Vec::new());
     }
-    let mut tx = db.begin().await?;
+    let mut tx = db.begin_lazily().await?;
     let until = now.plus_millis(lease_ms).millis();
     let text = match (&tx, filter) {
         (Tx::Postgres(_), None) => CLAIM_POSTGRES,
@@ -173,7 +173,7 @@ pub async fn opened_after(
 
 /// Deletes jobs whose work has no other effect. Gives the fences that held.
 pub async fn finish(db: &Db, fences: &[JobFence]) -> Result<Vec<JobFence>, DbError> {
-    let mut tx = db.begin().await?;
+    let mut tx = db.begin_lazily().await?;
     let finished = finish_in(&mut tx, fences).await?;
     tx.commit().await?;
     Ok(fences.iter().copied().filter(|fence| finished.contains(&fence.id)).collect())
@@ -191,7 +191,7 @@ pub async fn fail(
         return bury(db, job, error, now).await;
     }
     let due = now.plus_millis(retry_wait_ms(job.failures, rng));
-    let mut tx = db.begin().await?;
+    let mut tx = db.begin_lazily().await?;
     let changed = on!(tx &mut tx, c => {
         sqlx::query(RETRY)
             .bind(job.id)
@@ -208,7 +208,7 @@ pub async fn fail(
 
 /// Holds on to a job whose work takes longer than its lease. False when it was lost.
 pub async fn renew(db: &Db, fence: JobFence, until: Timestamp) -> Result<bool, DbError> {
-    let mut tx = db.begin().await?;
+    let mut tx = db.begin_lazily().await?;
     let changed = on!(tx &mut tx, c => {
         sqlx::query(RENEW)
             .bind(fence.id)
@@ -224,7 +224,7 @@ pub async fn renew(db: &Db, fence: JobFence, until: Timestamp) -> Result<bool, D
 
 /// Ends every lease: at start, whoever held one is gone. The count says how much was in flight.
 pub async fn release_all(db: &Db) -> Result<u64, DbError> {
-    let mut tx = db.begin().await?;
+    let mut tx = db.begin_lazily().await?;
     let released = on!(tx &mut tx, c => sqlx::query(RELEASE_ALL).execute(c).await.map(|done| done.rows_affected()))?;
     tx.commit().await?;
     Ok(released)
@@ -232,7 +232,7 @@ pub async fn release_all(db: &Db) -> Result<u64, DbError> {
 
 /// Ends every lease of one queue: the actor that held them has lost its memory of them.
 pub async fn release(db: &Db, queue: Queue) -> Result<u64, DbError> {
-    let mut tx = db.begin().await?;
+    let mut tx = db.begin_lazily().await?;
     let released = on!(tx &mut tx, c => {
         sqlx::query(RELEASE).bind(queue.as_str()).execute(c).await.map(|done| done.rows_affected())
     })?;
@@ -242,7 +242,7 @@ pub async fn release(db: &Db, queue: Queue) -> Result<u64, DbError> {
 
 /// The same for the jobs of one user, where each user's have a holder of their own.
 pub async fn release_of_user(db: &Db, queue: Queue, user: FollowedUserId) -> Result<u64, DbError> {
-    let mut tx = db.begin().await?;
+    let mut tx = db.begin_lazily().await?;
     let released = on!(tx &mut tx, c => {
         sqlx::query(RELEASE_OF_USER).bind(queue.as_str()).bind(user.0).execute(c).await.map(|done| done.rows_affected())
     })?;
