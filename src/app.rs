@@ -1,53 +1,72 @@
 //! The one place where concrete things meet: builds everything, wires every address, owns start and stop.
 //!
-//! In    `AppSettings`: where the database and the upstreams are, where pages are served.
+//! In    `AppSettings`: where the database and the upstreams are, where pages are served, which role to play.
 //! Out   `App`: the running bot. `run`, `demo`, `load` and every end-to-end test build it here.
 //! Fails `AppError` when the database or the pages cannot be had; nothing is left running then.
 //!
-//! Start goes from the ledger writer outward to the pollers, then the web; stop walks back.
+//! Start goes from the worker to the web; stop walks back. On a database of its own the worker tells the pages directly
+//! what it did; on a shared one each process reads it from there.
 
 use std::net::SocketAddr;
-use std::rc::Rc;
-use std::sync::Arc;
 
 use actix::Addr;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::actors::book_fetcher::{BookFetcher, BookFetcherDeps};
-use crate::actors::chain_watcher::{ChainWatcher, ChainWatcherDeps};
-use crate::actors::executor::ExecutorDeps;
-use crate::actors::grouper::{Grouper, GrouperDeps};
-use crate::actors::ingestor::{Ingestor, IngestorDeps};
-use crate::actors::ledger_writer::{Flush, LedgerWriter, LedgerWriterDeps};
+use crate::actors::live_feed::{LiveFeed, LiveFeedDeps};
 use crate::actors::live_hub::LiveHub;
-use crate::actors::poller::{Poller, PollerDeps};
-use crate::actors::price_refresher::{PriceRefresher, PriceRefresherDeps};
-use crate::actors::reconciler::{Reconciler, ReconcilerDeps};
-use crate::actors::root::{LookAtDirectory, PollerPost, Root, RootDeps};
-use crate::actors::settler::{Settler, SettlerDeps};
-use crate::actors::snapshotter::{Snapshotter, SnapshotterDeps, WriteCheckpoints};
+use crate::actors::root::Root;
 use crate::actors::supervise::{Failure, Guard, Leash};
-use crate::actors::{global_executor, user_executor};
 use crate::clock::Clock;
-use crate::config::{ChainSettings, DatabaseSettings, Settings, WebSettings};
+use crate::config::{ChainSettings, DatabaseSettings, RedisSettings, Settings, WebSettings};
 use crate::db::{Db, DbError, Ownership};
-use crate::polymarket::{Polymarket, PolymarketSettings};
-use crate::queue::{self, in_process::Bell};
+use crate::polymarket::PolymarketSettings;
+use crate::queue;
 use crate::web::server::{self, WebDeps, WebServer, WebStartError};
+
+mod worker;
+
+use worker::{Worker, WorkerDeps};
 
 /// What the bot is built from. Each part is given its own.
 #[derive(Debug, Clone)]
 pub struct AppSettings {
+    pub role: Role,
     pub database: DatabaseSettings,
+    pub redis: RedisSettings,
     pub polymarket: PolymarketSettings,
     pub chain: ChainSettings,
     pub web: WebSettings,
+}
+
+/// Which part of the bot a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Role {
+    /// Worker and web in one.
+    Both,
+    /// Reads the market, decides and writes.
+    Worker,
+    /// Serves the pages.
+    Web,
+}
+
+impl Role {
+    pub const fn works(self) -> bool {
+        matches!(self, Self::Both | Self::Worker)
+    }
+
+    pub const fn serves(self) -> bool {
+        matches!(self, Self::Both | Self::Web)
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     #[error("the bot cannot use its database")]
     Db(#[from] DbError),
+    #[error(
+        "setting `REDIS_URL` is missing; it should be a redis:// address where worker and web are processes of their own"
+    )]
+    NoRedis,
     #[error("the pages cannot be served")]
     Web(#[from] WebStartError),
 }
@@ -55,24 +74,22 @@ pub enum AppError {
 /// A running bot. Stop it with `stop`; dropped, it leaves what is in flight to the next start.
 pub struct App {
     db: Db,
-    ownership: Ownership,
-    ledger_writer: Addr<LedgerWriter>,
+    ownership: Option<Ownership>,
+    worker: Option<Worker>,
     live_hub: Addr<LiveHub>,
-    snapshotter: Addr<Snapshotter>,
-    root: Addr<Root>,
-    web: WebServer,
+    web: Option<WebServer>,
     failures: UnboundedReceiver<Failure>,
-    /// Everything that makes new work.
-    outer: Leash,
-    /// The ledger writer and the live hub, which outlive it.
-    inner: Leash,
+    /// The live hub, which outlives the others.
+    hub_leash: Leash,
 }
 
 impl AppSettings {
     pub fn new(settings: &Settings) -> Self {
         let upstreams = &settings.upstreams;
         Self {
+            role: Role::Both,
             database: settings.database.clone(),
+            redis: settings.redis.clone(),
             polymarket: PolymarketSettings::new(&upstreams.data_api, &upstreams.clob, &upstreams.gamma),
             chain: settings.chain.clone(),
             web: settings.web.clone(),
@@ -86,134 +103,71 @@ impl App {
     /// # Errors
     /// `AppError`.
     pub async fn build(settings: &AppSettings, clock: Clock) -> Result<Self, AppError> {
+        if settings.role != Role::Both && settings.redis.url.is_none() {
+            return Err(AppError::NoRedis);
+        }
         let db = Db::connect(settings.database.url.reveal()).await?;
-        let ownership = db.own().await?;
+        let ownership = match settings.role.works() {
+            true => db.own().await?,
+            false => None,
+        };
         db.migrate().await?;
-        // Whoever leased a job was this process's predecessor: nobody else runs on our database.
-        queue::release_all(&db).await?;
-        let directory = Arc::new(db.directory().await?);
-        let bell = Bell::new();
-        let polymarket = Polymarket::new(settings.polymarket.clone(), clock);
-
+        if ownership.is_some() {
+            // Whoever leased a job was this process's predecessor: nobody else runs on our database.
+            queue::release_all(&db).await?;
+        }
         let (guard, failures) = Guard::new(clock);
-        let (root_seat, root) = Root::seat();
+        let (seat, root) = Root::seat();
         let guard = guard.reporting_to(&root);
-        let (inner_guard, inner) = guard.leash();
-        let (outer_guard, outer) = guard.leash();
-        let guard = &outer_guard;
+        let (hub_guard, hub_leash) = guard.leash();
+        let live_hub = LiveHub::start(clock, &hub_guard);
+        // A worker whose database is its own tells the pages itself.
+        let reads_along = settings.role.serves() && (db.is_shared() || !settings.role.works());
+        let pages = match reads_along {
+            true => {
+                let hub = live_hub.clone().recipient();
+                let deps = LiveFeedDeps { db: db.clone(), clock, redis: settings.redis.url.clone(), hub };
+                LiveFeed::start(deps, &hub_guard).recipient()
+            }
+            false => live_hub.clone().recipient(),
+        };
 
-        let live_hub = LiveHub::start(clock, &inner_guard);
-        let live = live_hub.clone().recipient();
-        let deps = LedgerWriterDeps { db: db.clone(), clock, bell: bell.clone(), live: live.clone() };
-        let ledger_writer = LedgerWriter::start(deps, &inner_guard);
-        let deps = BookFetcherDeps { db: db.clone(), clock, polymarket: polymarket.clone() };
-        let book_fetcher = BookFetcher::start(deps, guard);
-
-        let executor_deps = ExecutorDeps {
-            db: db.clone(),
-            clock,
-            bell: bell.clone(),
-            directory,
-            market: book_fetcher.clone().recipient(),
-            book: book_fetcher.clone().recipient(),
-            view: ledger_writer.clone().recipient(),
-            record: ledger_writer.clone().recipient(),
-        };
-        let global_executor = global_executor::start(executor_deps.clone(), guard);
-        let grouper = Grouper::start(GrouperDeps { db: db.clone(), clock, bell: bell.clone() }, guard);
-        let deps = IngestorDeps {
-            db: db.clone(),
-            polymarket: polymarket.clone(),
-            clock,
-            bell: bell.clone(),
-            ledger: ledger_writer.clone().recipient(),
-            holdings: ledger_writer.clone().recipient(),
-            markets: book_fetcher.clone().recipient(),
-        };
-        Ingestor::start(deps, guard);
-        let deps = PriceRefresherDeps {
-            db: db.clone(),
-            clock,
-            polymarket: polymarket.clone(),
-            held: ledger_writer.clone().recipient(),
-            prices: ledger_writer.clone().recipient(),
-        };
-        PriceRefresher::start(deps, guard);
-        let deps = SettlerDeps {
-            db: db.clone(),
-            clock,
-            polymarket: polymarket.clone(),
-            held: ledger_writer.clone().recipient(),
-            holdings: ledger_writer.clone().recipient(),
-            record: ledger_writer.clone().recipient(),
-            prices: ledger_writer.clone().recipient(),
-        };
-        Settler::start(deps, guard);
-        let deps = SnapshotterDeps {
-            db: db.clone(),
-            clock,
-            bell: bell.clone(),
-            take: ledger_writer.clone().recipient(),
-            stored: ledger_writer.clone().recipient(),
-        };
-        let snapshotter = Snapshotter::start(deps, &inner_guard);
-        let deps = ReconcilerDeps { db: db.clone(), clock, bell: bell.clone(), live: live.clone() };
-        let reconciler = Reconciler::start(deps, guard);
-
-        let poller_deps = PollerDeps { db: db.clone(), polymarket, clock, bell: bell.clone(), live: live.clone() };
-        let mut listeners = vec![
-            ledger_writer.clone().recipient(),
-            book_fetcher.recipient(),
-            global_executor.recipient(),
-            grouper.recipient(),
-        ];
-        match &settings.chain.ws_url {
-            Some(url) => {
-                let deps = ChainWatcherDeps {
+        let worker = match settings.role.works() {
+            true => {
+                let deps = WorkerDeps {
                     db: db.clone(),
                     clock,
-                    bell: bell.clone(),
-                    live: live.clone(),
-                    reconciler: reconciler.clone().recipient(),
-                    url: url.clone(),
-                    exchanges: settings.chain.exchanges.clone(),
+                    redis: settings.redis.url.clone(),
+                    pages,
+                    polymarket: &settings.polymarket,
+                    chain: &settings.chain,
+                    guard: guard.clone(),
+                    seat,
                 };
-                listeners.push(ChainWatcher::start(deps, guard).recipient());
+                Some(Worker::start(deps).await?)
             }
-            None => tracing::info!(service = "worker", "no ALCHEMY_WS_URL: fills are seen by polling alone"),
-        }
-        let deps = RootDeps {
-            db: db.clone(),
-            clock,
-            live,
-            guard: guard.clone(),
-            start_poller: Rc::new(move |user, directory, guard| {
-                let poller = Poller::start(poller_deps.clone(), user.clone(), directory.clone(), guard);
-                PollerPost { windows: poller.clone().recipient(), directory: poller.recipient() }
-            }),
-            start_executor: Rc::new(move |user, directory, guard| {
-                let deps = ExecutorDeps { directory: directory.clone(), ..executor_deps.clone() };
-                user_executor::start(user.id, deps, guard).recipient()
-            }),
-            reconciler: reconciler.recipient(),
-            listeners,
+            false => None,
         };
-        Root::start_at(root_seat, deps, guard);
-
-        let deps = WebDeps { db: db.clone(), clock, live: live_hub.clone(), guard: guard.clone() };
-        let web = server::start(&settings.web, deps).await?;
-        tracing::info!(service = "web", address = %web.addr, "serving pages");
-        Ok(Self { db, ownership, ledger_writer, live_hub, snapshotter, root, web, failures, outer, inner })
+        let web = match settings.role.serves() {
+            true => {
+                let deps = WebDeps { db: db.clone(), clock, live: live_hub.clone(), guard: guard.clone() };
+                let web = server::start(&settings.web, deps).await?;
+                tracing::info!(service = "web", address = %web.addr, "serving pages");
+                Some(web)
+            }
+            false => None,
+        };
+        Ok(Self { db, ownership, worker, live_hub, web, failures, hub_leash })
     }
 
-    /// Lets one browser in, once.
-    pub fn login_link(&self) -> &str {
-        &self.web.login_link
+    /// Lets one browser in, once. `None` where no pages are served.
+    pub fn login_link(&self) -> Option<&str> {
+        self.web.as_ref().map(|web| web.login_link.as_str())
     }
 
     /// Where pages are served.
-    pub fn address(&self) -> SocketAddr {
-        self.web.addr
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.web.as_ref().map(|web| web.addr)
     }
 
     /// The hub that announces what was committed.
@@ -223,7 +177,9 @@ impl App {
 
     /// Looks at once whether users or configuration changed; without it the bot notices within a second.
     pub fn look_at_directory(&self) {
-        self.root.do_send(LookAtDirectory);
+        if let Some(worker) = &self.worker {
+            worker.look_at_directory();
+        }
     }
 
     /// Waits until an actor keeps failing. The process must end then: the database knows what was unfinished.
@@ -237,13 +193,13 @@ impl App {
 
     /// Stops taking work, lets what was decided be committed, and closes the database.
     pub async fn stop(self) {
-        self.web.stop().await;
-        drop(self.outer);
-        // An actor that is gone has nothing left to commit; a commit that fails is in the log, and its work is still open.
-        let _ = self.ledger_writer.send(Flush).await;
-        // Without checkpoints the next start reads more entries, and comes to the same.
-        let _ = self.snapshotter.send(WriteCheckpoints).await;
-        drop(self.inner);
+        if let Some(web) = self.web {
+            web.stop().await;
+        }
+        if let Some(worker) = self.worker {
+            worker.stop().await;
+        }
+        drop(self.hub_leash);
         self.db.close().await;
         drop(self.ownership);
     }

@@ -48,6 +48,7 @@ impl fmt::Debug for Secret {
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub database: DatabaseSettings,
+    pub redis: RedisSettings,
     pub upstreams: UpstreamSettings,
     pub chain: ChainSettings,
     pub web: WebSettings,
@@ -58,6 +59,12 @@ pub struct Settings {
 pub struct DatabaseSettings {
     /// `DATABASE_URL`: `sqlite://path` or `postgres://…`. Default: `sqlite://data/polymarketspy.db`.
     pub url: Secret,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct RedisSettings {
+    /// `REDIS_URL`: carries the bell and the live pages between processes. Without it they look by themselves.
+    pub url: Option<Secret>,
 }
 
 #[derive(Debug, Clone)]
@@ -100,6 +107,7 @@ const LIVE_EXCHANGES: &str = "0xE111180000d2663C0091e4f400237545B87B996B,\
 /// Every setting's name; in TOML the same in lower case, as a flag with dashes (but for SESSION_SECRET, which has none).
 pub const NAMES: &[&str] = &[
     "DATABASE_URL",
+    "REDIS_URL",
     "POLYMARKET_DATA_API_BASE_URL",
     "POLYMARKET_CLOB_BASE_URL",
     "POLYMARKET_GAMMA_BASE_URL",
@@ -160,6 +168,7 @@ impl Settings {
     pub fn parse(sources: &Sources) -> Result<Self, SettingError> {
         Ok(Self {
             database: DatabaseSettings { url: database_url(sources)? },
+            redis: RedisSettings { url: redis_url(sources)? },
             upstreams: UpstreamSettings {
                 data_api: http_url(sources, "POLYMARKET_DATA_API_BASE_URL", "https://data-api.polymarket.com")?,
                 clob: http_url(sources, "POLYMARKET_CLOB_BASE_URL", "https://clob.polymarket.com")?,
@@ -212,6 +221,19 @@ fn database_url(sources: &Sources) -> Result<Secret, SettingError> {
         });
     }
     Ok(Secret::new(url))
+}
+
+fn redis_url(sources: &Sources) -> Result<Option<Secret>, SettingError> {
+    match sources.text("REDIS_URL") {
+        None => Ok(None),
+        Some(url) if url.starts_with("redis://") || url.starts_with("rediss://") => Ok(Some(Secret::new(url))),
+        // It may hold a password: it is not repeated.
+        Some(_) => Err(SettingError::Wrong {
+            name: "REDIS_URL",
+            was: "***".to_owned(),
+            should_be: "a redis:// or rediss:// address",
+        }),
+    }
 }
 
 fn http_url(sources: &Sources, name: &'static str, default: &str) -> Result<String, SettingError> {
@@ -308,6 +330,7 @@ mod tests {
         };
         check("DATABASE_URL", "mysql://me:pass@host", "sqlite://");
         check("POLYMARKET_CLOB_BASE_URL", "clob.polymarket.com", "https://");
+        check("REDIS_URL", "127.0.0.1:6379", "redis://");
         check("BIND", "8080", "127.0.0.1:8080");
         check("BIND", "0.0.0.0:8080", "loopback");
         check("ALCHEMY_WS_URL", "https://node/KEY", "wss://");

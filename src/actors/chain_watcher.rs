@@ -8,6 +8,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,6 +17,7 @@ use tokio::sync::watch;
 use tracing::Instrument;
 
 use super::{
+    lease_keeper::LeasesChanged,
     live_hub::{Announce, HealthChanged, LiveFact},
     reconciler::{ReconcileAll, ReconcileJob},
     root::DirectoryChanged,
@@ -30,7 +32,7 @@ use crate::{
     },
     clock::Clock,
     config::Secret,
-    db::{ChainTrade, Db, DbError, Directory, Inserted},
+    db::{ChainTrade, Db, DbError, Directory, Inserted, LeaseName, Leases},
     domain::{
         ids::{FollowedUserId, Wallet},
         units::Timestamp,
@@ -55,6 +57,8 @@ pub struct ChainWatcherDeps {
     pub reconciler: Recipient<ReconcileAll>,
     pub url: Secret,
     pub exchanges: Vec<Wallet>,
+    /// As they stand at the start; `LeasesChanged` replaces them.
+    pub leases: Arc<Leases>,
 }
 
 pub struct ChainWatcher {
@@ -105,7 +109,7 @@ impl ChainWatcher {
     }
 
     fn new(deps: ChainWatcherDeps, connection: u64, owners: BTreeMap<Wallet, (FollowedUserId, Wallet)>) -> Self {
-        let wallets = owners.keys().cloned().collect();
+        let wallets = watched(&owners, &deps.leases);
         Self {
             deps,
             connection,
@@ -153,7 +157,8 @@ impl ChainWatcher {
 
     fn fill(&mut self, fill: ChainFill, ctx: &mut Context<Self>) {
         // A replaced subscription may still bring fills of a wallet that is not followed any more.
-        let Some((user, profile)) = self.owners.get(&fill.wallet).cloned() else { return };
+        let ours = |(user, _): &&(FollowedUserId, Wallet)| self.deps.leases.hold(LeaseName::User(*user));
+        let Some((user, profile)) = self.owners.get(&fill.wallet).filter(ours).cloned() else { return };
         self.n_fills += 1;
         let (db, bell, now) = (self.deps.db.clone(), self.deps.bell.clone(), self.deps.clock.now());
         let keep = async move {
@@ -193,7 +198,11 @@ impl ChainWatcher {
 
     fn follow(&mut self, directory: &Directory) {
         self.owners = owners(directory);
-        let wallets: BTreeSet<Wallet> = self.owners.keys().cloned().collect();
+        self.watch();
+    }
+
+    fn watch(&mut self) {
+        let wallets = watched(&self.owners, &self.deps.leases);
         self.wallets.send_if_modified(|watched| {
             let changed = *watched != wallets;
             *watched = wallets;
@@ -296,6 +305,15 @@ impl Handler<Kept> for ChainWatcher {
     }
 }
 
+impl Handler<LeasesChanged> for ChainWatcher {
+    type Result = ();
+
+    fn handle(&mut self, LeasesChanged(leases): LeasesChanged, _: &mut Self::Context) {
+        self.deps.leases = leases;
+        self.watch();
+    }
+}
+
 impl Handler<DirectoryChanged> for ChainWatcher {
     type Result = ();
 
@@ -312,6 +330,12 @@ fn owners(directory: &Directory) -> BTreeMap<Wallet, (FollowedUserId, Wallet)> {
         all.map(|wallet| (wallet.clone(), (user.id, user.profile_wallet.clone())))
     });
     wallets.collect()
+}
+
+/// The wallets of the leaders whose work is ours.
+fn watched(owners: &BTreeMap<Wallet, (FollowedUserId, Wallet)>, leases: &Leases) -> BTreeSet<Wallet> {
+    let ours = owners.iter().filter(|(_, (user, _))| leases.hold(LeaseName::User(*user)));
+    ours.map(|(wallet, _)| wallet.clone()).collect()
 }
 
 fn trade_of(fill: ChainFill, user: FollowedUserId, profile_wallet: Wallet, now: Timestamp) -> ChainTrade {

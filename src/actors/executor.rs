@@ -39,7 +39,7 @@ use crate::{
         portfolio_view::{Baselines, PortfolioView},
         units::{ShareMicros, Timestamp, UsdcMicros},
     },
-    queue::{self, Queue, in_process::Bell},
+    queue::{self, JobScope, Queue, in_process::Bell},
 };
 
 /// How often places are checked against the open jobs.
@@ -53,6 +53,8 @@ const REST: Duration = Duration::from_millis(250);
 pub struct ExecutorDeps {
     pub db: Db,
     pub clock: Clock,
+    /// How often the queue is looked at although no bell rang.
+    pub look_every: Duration,
     pub bell: Bell,
     /// As it stands at the start; `DirectoryChanged` replaces it.
     pub directory: Arc<Directory>,
@@ -69,6 +71,12 @@ pub(super) struct Post {
     pub queue: Queue,
     /// Only the jobs of this leader.
     pub leader: Option<FollowedUserId>,
+}
+
+impl Post {
+    fn scope(self) -> JobScope {
+        self.leader.map_or(JobScope::All, JobScope::OfUser)
+    }
 }
 
 pub struct Executor {
@@ -209,22 +217,15 @@ impl Actor for Executor {
     /// Leases of an earlier self are given back first; until then nothing is taken, and mail waits.
     fn started(&mut self, ctx: &mut Context<Self>) {
         let (db, post) = (self.deps.db.clone(), self.post);
-        let release = async move {
-            match post.leader {
-                Some(leader) => queue::release_of_user(&db, post.queue, leader).await,
-                None => queue::release(&db, post.queue).await,
-            }
-        };
+        let release = async move { queue::release(&db, post.queue, &post.scope()).await };
         ctx.wait(release.into_actor(self).map(|released, executor, ctx| {
             if let Err(error) = released {
                 tracing::warn!(portfolio = %executor.post.portfolio, %error, "old leases must run out by themselves");
             }
             executor.listen(executor.deps.bell.listen(executor.post.queue), ctx);
             executor.look(ctx);
-            ctx.run_interval(SWEEP, |executor, ctx| {
-                executor.sweep(ctx);
-                executor.look(ctx);
-            });
+            ctx.run_interval(SWEEP, |executor, ctx| executor.sweep(ctx));
+            ctx.run_interval(executor.deps.look_every, |executor, ctx| executor.look(ctx));
         }));
     }
 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    db::{ClosedGroupWrite, Db, DbError, Directory, GroupClosing},
+    db::{ClosedGroupWrite, Db, DbError, Directory, GroupClosing, LeaseName},
     domain::{
         effective_config::effective,
         group::{ClosedGroup, Member, PendingEvent, Windows},
@@ -24,7 +24,7 @@ use crate::{
         ledger::PortfolioScope,
         units::Timestamp,
     },
-    queue::{self, Job, JobFence, Queue, in_process::Bell},
+    queue::{self, Job, JobFence, JobScope, Queue, in_process::Bell},
 };
 
 /// How often the queue is looked at although no bell rang.
@@ -40,6 +40,8 @@ const RETRY_MOST: Duration = Duration::from_secs(10);
 pub struct GrouperDeps {
     pub db: Db,
     pub clock: Clock,
+    /// Whose jobs are ours.
+    pub scope: JobScope,
     pub bell: Bell,
 }
 
@@ -131,9 +133,9 @@ impl Grouper {
             return;
         }
         let Some(directory) = self.directory.clone() else {
-            let db = self.deps.db.clone();
+            let (db, scope) = (self.deps.db.clone(), self.deps.scope.clone());
             return self.ask(ctx, async move {
-                queue::release(&db, Queue::GroupEvents).await?;
+                queue::release(&db, Queue::GroupEvents, &scope).await?;
                 Ok(Answer::Ready(Box::new(db.directory().await?)))
             });
         };
@@ -152,7 +154,9 @@ impl Grouper {
         self.ask(ctx, async move {
             let closed = deps.db.close_groups(&writes, deps.clock.now()).await?;
             deps.bell.ring(Queue::CopyAttemptUser);
-            deps.bell.ring(Queue::CopyAttemptGlobal);
+            // Whoever holds the portfolio of all may be another process.
+            let keys = writes.iter().map(|write| write.group.id.to_string());
+            deps.bell.call(LeaseName::Global, Queue::CopyAttemptGlobal, keys);
             Ok(Answer::Closed(closed))
         });
     }
@@ -319,7 +323,7 @@ fn decision_wait_ms(directory: &Directory, leader: FollowedUserId) -> i64 {
 /// Takes what waits in the queue. Jobs of rows that form no group are finished on the way.
 async fn load(deps: &GrouperDeps) -> Result<Loaded, DbError> {
     let GrouperDeps { db, clock, .. } = deps;
-    let jobs = queue::claim(db, Queue::GroupEvents, None, clock.now(), LEASE_MS, JOBS_AT_ONCE).await?;
+    let jobs = queue::claim(db, Queue::GroupEvents, &deps.scope, clock.now(), LEASE_MS, JOBS_AT_ONCE).await?;
     let more = i64::try_from(jobs.len()).is_ok_and(|n| n >= JOBS_AT_ONCE);
     let (mut trades, mut activities, mut open) = (Vec::new(), Vec::new(), BTreeMap::new());
     for job in jobs {

@@ -29,7 +29,7 @@ use crate::{
         units::Timestamp,
     },
     polymarket::Polymarket,
-    queue::{self, Failed, Job, Queue, in_process::Bell},
+    queue::{self, Failed, Job, JobScope, Queue, in_process::Bell},
 };
 
 mod batch;
@@ -54,6 +54,8 @@ pub struct IngestorDeps {
     pub db: Db,
     pub polymarket: Polymarket,
     pub clock: Clock,
+    /// Whose jobs are ours.
+    pub scope: JobScope,
     pub bell: Bell,
     pub ledger: Recipient<RecordEntries>,
     pub holdings: Recipient<Holdings>,
@@ -165,7 +167,7 @@ impl Ingestor {
         let deps = self.deps.clone();
         if !self.released {
             return self.ask(ctx, async move {
-                queue::release(&deps.db, Queue::IngestEvents).await.map_err(|error| error.to_string())?;
+                queue::release(&deps.db, Queue::IngestEvents, &deps.scope).await.map_err(|error| error.to_string())?;
                 Ok(Answer::Released)
             });
         }
@@ -393,7 +395,7 @@ fn not_applicable(activity: &ActivityEvent, reason: &str) -> Audit {
 /// Takes jobs from the queue and reads their events. A job whose event cannot be read is given back.
 async fn claim(deps: &IngestorDeps) -> Result<Claimed, DbError> {
     let IngestorDeps { db, clock, .. } = deps;
-    let jobs = queue::claim(db, Queue::IngestEvents, None, clock.now(), LEASE_MS, JOBS_AT_ONCE).await?;
+    let jobs = queue::claim(db, Queue::IngestEvents, &deps.scope, clock.now(), LEASE_MS, JOBS_AT_ONCE).await?;
     let more = i64::try_from(jobs.len()).is_ok_and(|n| n >= JOBS_AT_ONCE);
     let StoredRows { trades, activities } = events_of(db, &jobs).await?;
     let mut events: BTreeMap<Member, Event> = BTreeMap::new();

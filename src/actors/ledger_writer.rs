@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    db::{Audit, Db, LedgerWrite},
+    db::{Audit, Db, Leases, LedgerWrite},
     domain::{
         attempt::CopyAttempt,
         figures::Figures,
@@ -184,6 +184,8 @@ pub struct LedgerWriterDeps {
     pub clock: Clock,
     pub bell: Bell,
     pub live: Recipient<Announce>,
+    /// As they stand at the start; `LeasesChanged` replaces them.
+    pub leases: Arc<Leases>,
 }
 
 pub struct LedgerWriter {
@@ -193,6 +195,8 @@ pub struct LedgerWriter {
     /// Held by every commit and every load. A commit outlives the actor that began it: after a restart, loading must
     /// wait for it, or the running state would miss its entries for ever.
     turn: Arc<Mutex<()>>,
+    /// Whose portfolios are ours: no other is opened, and none is written to after it has changed hands.
+    leases: Arc<Leases>,
     portfolios: BTreeMap<PortfolioId, Slot>,
     /// Do not load, and are left out of what is said of all.
     broken: BTreeSet<PortfolioId>,
@@ -243,16 +247,18 @@ struct Counts {
 
 impl LedgerWriter {
     pub fn start(deps: LedgerWriterDeps, guard: &Guard) -> Addr<Self> {
-        start_guarded(guard, "ledger_writer", Self::new(deps, 0, Arc::default()))
+        let leases = deps.leases.clone();
+        start_guarded(guard, "ledger_writer", Self::new(deps, 0, Arc::default(), leases))
     }
 
-    fn new(deps: LedgerWriterDeps, life: u64, turn: Arc<Mutex<()>>) -> Self {
+    fn new(deps: LedgerWriterDeps, life: u64, turn: Arc<Mutex<()>>, leases: Arc<Leases>) -> Self {
         // A million entries a second would be needed to reach a version that the next start gives out.
         let version_floor = u64::try_from(deps.clock.now().millis()).unwrap_or(0) << 10;
         Self {
             deps,
             life,
             turn,
+            leases,
             portfolios: BTreeMap::new(),
             broken: BTreeSet::new(),
             users_known: false,
@@ -367,7 +373,7 @@ impl Actor for LedgerWriter {
 
 impl Supervised for LedgerWriter {
     fn restarting(&mut self, _: &mut Context<Self>) {
-        *self = Self::new(self.deps.clone(), self.life + 1, self.turn.clone());
+        *self = Self::new(self.deps.clone(), self.life + 1, self.turn.clone(), self.leases.clone());
     }
 }
 

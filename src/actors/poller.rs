@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    db::{Db, DbError, Directory, FollowedUser, PollWrite},
+    db::{Db, DbError, Directory, Fence, FollowedUser, PollWrite},
     domain::{
         event::{ActivityEvent, TradeEvent},
         ids::MarketId,
@@ -69,6 +69,8 @@ pub struct PollerDeps {
     pub clock: Clock,
     pub bell: Bell,
     pub live: Recipient<Announce>,
+    /// The lease the user is read under, where others could read them too.
+    pub fence: Option<Fence>,
 }
 
 pub struct Poller {
@@ -380,6 +382,7 @@ async fn poll(
     let known = |wallet: &_| *wallet == user.profile_wallet || user.wallets.contains(wallet);
     let write = PollWrite {
         user: user.id,
+        fence: deps.fence,
         trades: trades.clone(),
         activities: activities.clone(),
         dead: window.bad.into_iter().map(|bad| crate::db::DeadRow { text: bad.text, reason: bad.reason }).collect(),

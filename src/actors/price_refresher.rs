@@ -18,7 +18,7 @@ use crate::{
     db::Db,
     domain::{mark::Mark, units::Timestamp},
     polymarket::Polymarket,
-    queue::{self, Job, JobFence, NewJob, Queue},
+    queue::{self, Job, JobFence, JobScope, NewJob, Queue},
 };
 
 const BUCKET_MS: i64 = 30_000;
@@ -30,6 +30,8 @@ const AGAIN: Duration = Duration::from_secs(5);
 pub struct PriceRefresherDeps {
     pub db: Db,
     pub clock: Clock,
+    /// Whose jobs are ours.
+    pub scope: JobScope,
     pub polymarket: Polymarket,
     pub held: Recipient<HeldAssets>,
     pub prices: Recipient<PricesChanged>,
@@ -103,9 +105,14 @@ fn bucket_of(time: Timestamp) -> Timestamp {
 async fn refresh(deps: &PriceRefresherDeps, bucket: Timestamp) -> Result<Option<Refreshed>, String> {
     let now = deps.clock.now();
     let payload = bucket.millis().to_string();
-    let job = NewJob { queue: Queue::Prices, key: bucket.iso(), followed_user: None, payload, due: now };
+    // Each of several workers prices what it holds itself.
+    let key = match &deps.scope {
+        JobScope::HeldBy(worker) => format!("{}:{}", worker.as_str(), bucket.iso()),
+        _ => bucket.iso(),
+    };
+    let job = NewJob { queue: Queue::Prices, key, followed_user: None, payload, due: now };
     queue::enqueue(&deps.db, &[job], now).await.map_err(|error| error.to_string())?;
-    let claimed = queue::claim(&deps.db, Queue::Prices, None, now, LEASE_MS, 1000).await;
+    let claimed = queue::claim(&deps.db, Queue::Prices, &deps.scope, now, LEASE_MS, 1000).await;
     let jobs = claimed.map_err(|error| error.to_string())?;
     let Some(newest) = jobs.iter().filter_map(wanted_bucket).max() else { return Ok(None) };
     let fences: Vec<_> = jobs.iter().map(Job::fence).collect();

@@ -20,7 +20,7 @@ use crate::{
     clock::Clock,
     db::{Db, DbError},
     domain::{ids::FollowedUserId, units::Timestamp},
-    queue::{self, Job, Queue, in_process::Bell},
+    queue::{self, Job, JobScope, Queue, in_process::Bell},
 };
 
 mod job;
@@ -50,6 +50,8 @@ pub struct ReconcileAll {
 pub struct ReconcilerDeps {
     pub db: Db,
     pub clock: Clock,
+    /// Whose jobs are ours.
+    pub scope: JobScope,
     pub bell: Bell,
     pub live: Recipient<Announce>,
 }
@@ -165,9 +167,9 @@ impl Actor for Reconciler {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let db = self.deps.db.clone();
+        let (db, scope) = (self.deps.db.clone(), self.deps.scope.clone());
         // Jobs of an earlier life are taken again at once; failing that, when their leases end.
-        actix::spawn(async move { queue::release(&db, Queue::Reconcile).await });
+        actix::spawn(async move { queue::release(&db, Queue::Reconcile, &scope).await });
         look_at(ctx, &self.deps.bell, Queue::Reconcile, SWEEP, || Look);
         ctx.run_interval(EVERY, |_, ctx| ctx.notify(MinutePassed));
     }
@@ -229,8 +231,9 @@ impl Handler<Look> for Reconciler {
             self.look_again = true;
             return;
         }
-        let (db, now, life) = (self.deps.db.clone(), self.deps.clock.now(), self.life);
-        let claim = async move { queue::claim(&db, Queue::Reconcile, None, now, LEASE_MS, JOBS_AT_ONCE).await };
+        let (deps, now, life) = (self.deps.clone(), self.deps.clock.now(), self.life);
+        let claim =
+            async move { queue::claim(&deps.db, Queue::Reconcile, &deps.scope, now, LEASE_MS, JOBS_AT_ONCE).await };
         spawn_io(ctx, claim, move |result| Claimed { life, result });
     }
 }

@@ -1,6 +1,7 @@
-//! Keeps the right actors running: a poller for each enabled user, an executor for each followed one.
+//! Keeps the right actors running: of the leases held, a poller for each enabled user and an executor for each followed
+//! one, and the global executor.
 //!
-//! Takes   `LookAtDirectory`, what guardians report of every actor, `ReadHealth`.
+//! Takes   `LookAtDirectory`, `LeasesChanged`, what guardians report of every actor, `ReadHealth`.
 //! Sends   `DirectoryChanged` to everybody who decides by users or configuration, `PollersChanged` to the reconciler.
 //! Timer   every second the directory's revision; every ten each actor is asked to `Observe`.
 //! Truth   the directory. Nobody is stopped by a restart of the process but those who are not wanted.
@@ -11,6 +12,7 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult,
 use tracing::Instrument;
 
 use super::{
+    lease_keeper::LeasesChanged,
     live_hub::{Announce, HealthChanged, LiveFact},
     poller::PollWindow,
     supervise::{
@@ -20,7 +22,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    db::{Db, DbError, Directory, FollowedUser},
+    db::{Db, DbError, Directory, Fence, FollowedUser, LeaseName, Leases, health_key},
     domain::{ids::FollowedUserId, units::Timestamp},
 };
 
@@ -32,8 +34,6 @@ use health::{Roll, SILENCES_ALLOWED};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const OBSERVE_EVERY: Duration = Duration::from_secs(10);
 const OBSERVE_WITHIN: Duration = Duration::from_secs(5);
-/// Where the last observations are kept for other processes.
-pub const HEALTH_CHECKPOINT: &str = "worker:actors";
 
 /// Users or configuration changed; this is how they stand now.
 #[derive(Message, Debug, Clone)]
@@ -62,8 +62,16 @@ pub struct PollerPost {
     pub directory: Recipient<DirectoryChanged>,
 }
 
-type StartPoller = dyn Fn(&FollowedUser, &Arc<Directory>, &Guard) -> PollerPost;
+type StartPoller = dyn Fn(&FollowedUser, &Arc<Directory>, Option<Fence>, &Guard) -> PollerPost;
 type StartExecutor = dyn Fn(&FollowedUser, &Arc<Directory>, &Guard) -> Recipient<DirectoryChanged>;
+type StartGlobalExecutor = dyn Fn(&Arc<Directory>, &Guard) -> Recipient<DirectoryChanged>;
+
+/// An actor that is there while a lease is held, and the fence it was started under.
+struct Posted<T> {
+    post: T,
+    fence: Option<Fence>,
+    _leash: Leash,
+}
 
 /// What the root is given by whoever puts the house together.
 #[derive(Clone)]
@@ -75,6 +83,9 @@ pub struct RootDeps {
     pub guard: Guard,
     pub start_poller: Rc<StartPoller>,
     pub start_executor: Rc<StartExecutor>,
+    pub start_global_executor: Rc<StartGlobalExecutor>,
+    /// As they stand at the start; `LeasesChanged` replaces them.
+    pub leases: Arc<Leases>,
     pub reconciler: Recipient<PollersChanged>,
     /// Actors that are not one for each user.
     pub listeners: Vec<Recipient<DirectoryChanged>>,
@@ -85,9 +96,11 @@ pub struct Root {
     /// Tells answers to this life of the actor from answers to an earlier one.
     life: u64,
     directory: Option<Arc<Directory>>,
+    leases: Arc<Leases>,
     looking: bool,
-    pollers: BTreeMap<FollowedUserId, (PollerPost, Leash)>,
-    executors: BTreeMap<FollowedUserId, (Recipient<DirectoryChanged>, Leash)>,
+    pollers: BTreeMap<FollowedUserId, Posted<PollerPost>>,
+    executors: BTreeMap<FollowedUserId, Posted<Recipient<DirectoryChanged>>>,
+    global_executor: Option<Posted<Recipient<DirectoryChanged>>>,
     /// Kept over restarts: guardians report an actor's start only once.
     roll: Roll,
     restarts: RestartBudget,
@@ -123,17 +136,20 @@ impl Root {
     }
 
     pub fn start_at(seat: Context<Self>, deps: RootDeps, guard: &Guard) -> Addr<Self> {
-        start_guarded_at(seat, guard, "root", Self::new(deps, 0, Roll::default()))
+        let leases = deps.leases.clone();
+        start_guarded_at(seat, guard, "root", Self::new(deps, 0, leases, Roll::default()))
     }
 
-    fn new(deps: RootDeps, life: u64, roll: Roll) -> Self {
+    fn new(deps: RootDeps, life: u64, leases: Arc<Leases>, roll: Roll) -> Self {
         Self {
             deps,
             life,
             directory: None,
+            leases,
             looking: false,
             pollers: BTreeMap::new(),
             executors: BTreeMap::new(),
+            global_executor: None,
             roll,
             restarts: RestartBudget::default(),
             database_fails: false,
@@ -153,41 +169,49 @@ impl Root {
         }
     }
 
-    /// Starts and stops what the directory asks for, and tells everybody.
-    fn follow(&mut self, directory: Directory) {
-        let directory = Arc::new(directory);
-        let n_before = self.pollers.len();
-        let wanted = |id: &FollowedUserId| directory.users.iter().any(|user| user.id == *id && user.enabled);
+    /// Starts and stops what the directory and the leases ask for, and tells everybody.
+    fn follow(&mut self, directory: Arc<Directory>) {
         // Before the executors, who ask the book fetcher again when they hear of it.
         for listener in &self.deps.listeners {
             listener.do_send(DirectoryChanged(directory.clone()));
         }
+        let leases = self.leases.clone();
+        let enabled = |id: FollowedUserId| directory.users.iter().any(|user| user.id == id && user.enabled);
+        let n_before = self.pollers.len();
         // Dropping the leash ends the actor; its open work stays in the database.
-        self.pollers.retain(|id, _| wanted(id));
+        self.pollers.retain(|id, posted| enabled(*id) && posted.is_under(&leases, LeaseName::User(*id)));
+        self.executors.retain(|id, posted| posted.is_under(&leases, LeaseName::User(*id)));
+        self.global_executor.take_if(|posted| !posted.is_under(&leases, LeaseName::Global));
         let mut polled_changed = self.pollers.len() != n_before;
-        for (post, _) in self.pollers.values() {
-            post.directory.do_send(DirectoryChanged(directory.clone()));
+        for posted in self.pollers.values() {
+            posted.post.directory.do_send(DirectoryChanged(directory.clone()));
         }
-        for (executor, _) in self.executors.values() {
-            executor.do_send(DirectoryChanged(directory.clone()));
+        for posted in self.executors.values().chain(&self.global_executor) {
+            posted.post.do_send(DirectoryChanged(directory.clone()));
         }
-        for user in &directory.users {
+        for user in directory.users.iter().filter(|user| leases.hold(LeaseName::User(user.id))) {
+            let fence = leases.fence(LeaseName::User(user.id));
             if user.enabled && !self.pollers.contains_key(&user.id) {
                 let (guard, leash) = self.deps.guard.leash();
-                let post = (self.deps.start_poller)(user, &directory, &guard);
-                self.pollers.insert(user.id, (post, leash));
+                let post = (self.deps.start_poller)(user, &directory, fence, &guard);
+                self.pollers.insert(user.id, Posted { post, fence, _leash: leash });
                 polled_changed = true;
                 tracing::info!(user_id = %user.id, label = user.label, "following");
             }
             // A disabled user's open groups are still to be decided: skipped, with that reason.
             if !self.executors.contains_key(&user.id) {
                 let (guard, leash) = self.deps.guard.leash();
-                let executor = (self.deps.start_executor)(user, &directory, &guard);
-                self.executors.insert(user.id, (executor, leash));
+                let post = (self.deps.start_executor)(user, &directory, &guard);
+                self.executors.insert(user.id, Posted { post, fence, _leash: leash });
             }
         }
+        if self.global_executor.is_none() && leases.hold(LeaseName::Global) {
+            let (guard, leash) = self.deps.guard.leash();
+            let post = (self.deps.start_global_executor)(&directory, &guard);
+            self.global_executor = Some(Posted { post, fence: leases.fence(LeaseName::Global), _leash: leash });
+        }
         if polled_changed || self.directory.is_none() {
-            let posts = self.pollers.iter().map(|(id, (post, _))| (*id, post.windows.clone()));
+            let posts = self.pollers.iter().map(|(id, posted)| (*id, posted.post.windows.clone()));
             self.deps.reconciler.do_send(PollersChanged(Arc::new(posts.collect())));
         }
         self.directory = Some(directory);
@@ -201,9 +225,13 @@ impl Root {
     /// Keeps the observations where other processes can read them. Losing one is harmless.
     fn store_health(&self) {
         let (db, now) = (self.deps.db.clone(), self.deps.clock.now());
+        let key = match self.leases.as_ref() {
+            Leases::All => health_key(None),
+            Leases::Held { by, .. } => health_key(Some(by)),
+        };
         let text = serde_json::json!({ "at": now, "actors": self.roll.health() }).to_string();
         let store = async move {
-            if let Err(error) = db.put_checkpoint(HEALTH_CHECKPOINT, &text, now).await {
+            if let Err(error) = db.put_checkpoint(&key, &text, now).await {
                 tracing::debug!(%error, "the actors' health could not be stored");
             }
         };
@@ -223,7 +251,7 @@ impl Actor for Root {
 
 impl Supervised for Root {
     fn restarting(&mut self, _: &mut Self::Context) {
-        *self = Self::new(self.deps.clone(), self.life + 1, std::mem::take(&mut self.roll));
+        *self = Self::new(self.deps.clone(), self.life + 1, self.leases.clone(), std::mem::take(&mut self.roll));
     }
 }
 
@@ -263,7 +291,7 @@ impl Handler<DirectoryRead> for Root {
                     tracing::info!("the database can be read again");
                 }
                 if let Some(directory) = directory {
-                    self.follow(directory);
+                    self.follow(Arc::new(directory));
                 }
                 return;
             }
@@ -273,6 +301,24 @@ impl Handler<DirectoryRead> for Root {
         if !std::mem::replace(&mut self.database_fails, true) {
             tracing::error!(error, "users and configuration cannot be read; they stay as they were");
         }
+    }
+}
+
+impl Handler<LeasesChanged> for Root {
+    type Result = ();
+
+    fn handle(&mut self, LeasesChanged(leases): LeasesChanged, _: &mut Self::Context) {
+        self.leases = leases;
+        if let Some(directory) = self.directory.clone() {
+            self.follow(directory);
+        }
+    }
+}
+
+impl<T> Posted<T> {
+    /// Whether the lease is held as it was when the actor started: in between, another may have done the work.
+    fn is_under(&self, leases: &Leases, lease: LeaseName) -> bool {
+        leases.hold(lease) && self.fence == leases.fence(lease)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     clock::Clock,
     db::{Db, LedgerWrite, PortfolioSnapshot},
     domain::{ledger::PortfolioId, units::Timestamp},
-    queue::{self, Queue, in_process::Bell},
+    queue::{self, JobScope, Queue, in_process::Bell},
 };
 
 const MINUTE_MS: i64 = 60_000;
@@ -30,6 +30,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub struct SnapshotterDeps {
     pub db: Db,
     pub clock: Clock,
+    /// Whose jobs are ours.
+    pub scope: JobScope,
     pub bell: Bell,
     pub take: Recipient<TakeSnapshots>,
     pub stored: Recipient<SnapshotsStored>,
@@ -121,7 +123,7 @@ async fn write_minute(deps: &SnapshotterDeps, bucket: Timestamp) -> Result<Times
 /// Writes the checkpoints of the portfolios whose jobs are due, each with the end of its job.
 async fn apply(deps: &SnapshotterDeps) -> Result<(usize, Option<Timestamp>), String> {
     let (db, now) = (&deps.db, deps.clock.now());
-    let claimed = queue::claim(db, Queue::PortfolioApply, None, now, LEASE_MS, CLAIM_MAX).await;
+    let claimed = queue::claim(db, Queue::PortfolioApply, &deps.scope, now, LEASE_MS, CLAIM_MAX).await;
     let jobs = claimed.map_err(|error| error.to_string())?;
     if !jobs.is_empty() {
         let portfolios: Vec<PortfolioId> = jobs.iter().filter_map(|job| job.portfolio().ok()).collect();
@@ -132,7 +134,7 @@ async fn apply(deps: &SnapshotterDeps) -> Result<(usize, Option<Timestamp>), Str
         writes.extend(jobs.iter().map(finish));
         db.commit(&writes, deps.clock.now()).await.map_err(|error| error.to_string())?;
     }
-    let next_due = queue::next_due(db, Queue::PortfolioApply, None).await.map_err(|error| error.to_string())?;
+    let next_due = queue::next_due(db, Queue::PortfolioApply, &deps.scope).await.map_err(|error| error.to_string())?;
     Ok((jobs.len(), next_due))
 }
 

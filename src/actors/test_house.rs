@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    db::{ClosedGroupWrite, Db, Directory},
+    db::{ClosedGroupWrite, Db, Directory, Leases},
     domain::{
         attempt::CopyAttempt,
         decision::{DecisionKind, Explanation},
@@ -26,7 +26,7 @@ use crate::{
         units::{Bps, ShareMicros, Timestamp, UsdcMicros},
     },
     polymarket::{Polymarket, PolymarketSettings},
-    queue::{self, Job, Queue, in_process::Bell},
+    queue::{self, Job, JobScope, Queue, in_process::Bell},
     simulator::{Host, NewMarket, Simulator, SimulatorHandle, SimulatorSettings},
 };
 
@@ -78,7 +78,8 @@ impl House {
 
     pub fn ledger_writer(&self) -> actix::Addr<LedgerWriter> {
         let live: Recipient<Announce> = self.live.clone().recipient();
-        let deps = LedgerWriterDeps { db: self.db.clone(), clock: self.clock, bell: self.bell.clone(), live };
+        let (db, bell, leases) = (self.db.clone(), self.bell.clone(), Arc::new(Leases::All));
+        let deps = LedgerWriterDeps { db, clock: self.clock, bell, live, leases };
         LedgerWriter::start(deps, &self.guard)
     }
 
@@ -100,7 +101,7 @@ impl House {
 
     /// Takes the one job there is in the queue.
     pub async fn claim(&self, queue: Queue) -> Job {
-        queue::claim(&self.db, queue, None, self.clock.now(), 60_000, 1).await.unwrap().pop().unwrap()
+        queue::claim(&self.db, queue, &JobScope::All, self.clock.now(), 60_000, 1).await.unwrap().pop().unwrap()
     }
 
     pub async fn entries(&self, portfolio: PortfolioId) -> Vec<LedgerEntry> {

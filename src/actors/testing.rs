@@ -119,7 +119,7 @@ impl Stage {
     pub async fn record(&self, user: &FollowedUser, trades: Vec<TradeEvent>, activities: Vec<ActivityEvent>) {
         let now = self.clock.now();
         let (dead, new_wallets, checkpoints) = (Vec::new(), Vec::new(), Vec::new());
-        let write = PollWrite { user: user.id, trades, activities, dead, new_wallets, checkpoints, now };
+        let write = PollWrite { user: user.id, fence: None, trades, activities, dead, new_wallets, checkpoints, now };
         self.db.record_poll(write).await.unwrap();
         self.bell.ring(Queue::GroupEvents);
         self.bell.ring(Queue::IngestEvents);

@@ -59,7 +59,10 @@ pub async fn demo(settings: Settings, arguments: DemoArguments) -> anyhow::Resul
         settings.web.bind.set_port(0);
     }
     let app = App::build(&settings, Clock::System).await?;
-    println!("The demo is running. Open this link once to sign in:\n\n  {}\n\nCtrl-C ends it.", app.login_link());
+    println!(
+        "The demo is running. Open this link once to sign in:\n\n  {}\n\nCtrl-C ends it.",
+        app.login_link().unwrap_or_default()
+    );
     live(app).await
 }
 

@@ -178,7 +178,8 @@ async fn prepare(exchange: &SimulatorHandle, url: &str, arguments: &LoadArgument
 }
 
 async fn first_healthy_answer(app: &App) -> anyhow::Result<()> {
-    let address = format!("http://{}/api/health", app.address());
+    let address = app.address().context("the load serves its pages itself")?;
+    let address = format!("http://{address}/api/health");
     let answer = awc::Client::new().get(address).send().await;
     let answer = answer.map_err(|error| anyhow::anyhow!("no healthy answer: {error}"))?;
     anyhow::ensure!(answer.status().is_success(), "the health page says {}", answer.status());

@@ -32,7 +32,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Runs the bot: follows the enabled traders and serves the dashboard.
-    Run,
+    Run(run::RunArguments),
     /// Runs the bot against the built-in exchange simulator, with a day of history. Needs nothing.
     Demo(demo::DemoArguments),
     /// Follows a trader, given by wallet or by exact profile name.
@@ -60,6 +60,9 @@ struct SettingFlags {
     /// `sqlite://path` or `postgres://…` [env: DATABASE_URL] [default: sqlite://data/polymarketspy.db]
     #[arg(long, global = true, value_name = "URL", help_heading = "Settings")]
     database_url: Option<String>,
+    /// Carries the bell between processes; needed with `--role worker` and `--role web` [env: REDIS_URL]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Settings")]
+    redis_url: Option<String>,
     /// [env: POLYMARKET_DATA_API_BASE_URL] [default: https://data-api.polymarket.com]
     #[arg(long, global = true, value_name = "URL", help_heading = "Settings")]
     polymarket_data_api_base_url: Option<String>,
@@ -91,6 +94,7 @@ impl SettingFlags {
     fn into_sources(self) -> anyhow::Result<Sources> {
         let flags = [
             ("DATABASE_URL", self.database_url),
+            ("REDIS_URL", self.redis_url),
             ("POLYMARKET_DATA_API_BASE_URL", self.polymarket_data_api_base_url),
             ("POLYMARKET_CLOB_BASE_URL", self.polymarket_clob_base_url),
             ("POLYMARKET_GAMMA_BASE_URL", self.polymarket_gamma_base_url),
@@ -126,7 +130,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
         .map_err(|_| anyhow::anyhow!("a TLS provider is already installed"))?;
     actix::System::new().block_on(async {
         match arguments.command {
-            Command::Run => run::run(&settings).await,
+            Command::Run(arguments) => run::run(&settings, arguments).await,
             Command::Demo(arguments) => demo::demo(settings, arguments).await,
             Command::Follow(arguments) => users::follow(&settings, arguments).await,
             Command::Unfollow(arguments) => users::unfollow(&settings, arguments).await,

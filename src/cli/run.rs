@@ -6,16 +6,27 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::app::{App, AppSettings};
+use crate::app::{App, AppSettings, Role};
 use crate::clock::Clock;
 use crate::config::Settings;
 
 /// How long what is in flight may take to finish after SIGTERM.
 const GRACE: Duration = Duration::from_secs(10);
 
-pub async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
-    let app = App::build(&AppSettings::new(settings), Clock::System).await?;
-    println!("polymarketspy is running. Open this link once to sign in:\n\n  {}\n", app.login_link());
+#[derive(clap::Args)]
+pub struct RunArguments {
+    /// Which part of the bot this process is. Parts of their own need a database and a Redis that all of them reach.
+    #[arg(long, value_enum, default_value = "both")]
+    role: Role,
+}
+
+pub async fn run(settings: &Settings, arguments: RunArguments) -> anyhow::Result<ExitCode> {
+    let settings = AppSettings { role: arguments.role, ..AppSettings::new(settings) };
+    let app = App::build(&settings, Clock::System).await?;
+    match app.login_link() {
+        Some(link) => println!("polymarketspy is running. Open this link once to sign in:\n\n  {link}\n"),
+        None => println!("polymarketspy is working. Its pages are served by a process of `--role web`."),
+    }
     live(app).await
 }
 

@@ -1,5 +1,7 @@
 //! What can go wrong between us and the database.
 
+use super::leases::LeaseName;
+
 /// A failure of the database, or a stored value that cannot be.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
@@ -23,6 +25,8 @@ pub enum DbError {
     Raced,
     #[error("the migrations could not be applied")]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error("the work of `{0}` is somebody else's by now")]
+    LeaseLost(LeaseName),
     #[error("row `{id}` of {table} holds an impossible {column}: {problem}")]
     Impossible { table: &'static str, id: String, column: &'static str, problem: String },
 }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::connection::{Batch, Db, Tx, batches, on, statements};
 use super::event_rows::{ActivityRow, TradeRow};
+use super::leases::{self, Fence};
 use super::rows::{json_text, storable};
 use super::{DbError, Inserted, checkpoints, users};
 use crate::domain::event::{ActivityEvent, ActivityKind, Side, Source, TradeEvent};
@@ -25,6 +26,8 @@ pub struct PollWrite {
     pub dead: Vec<DeadRow>,
     /// Wallets seen in the rows.
     pub new_wallets: Vec<Wallet>,
+    /// The lease it is read under, where others could read it too.
+    pub fence: Option<Fence>,
     /// Key and JSON; they move with the rows or not at all.
     pub checkpoints: Vec<(String, String)>,
     pub now: Timestamp,
@@ -105,6 +108,10 @@ impl Db {
     /// first time, unreadable rows once per distinct text, and the checkpoints. One transaction.
     pub async fn record_poll(&self, poll: PollWrite) -> Result<PollOutcome, DbError> {
         let mut tx = self.begin().await?;
+        let fence: Vec<Fence> = poll.fence.into_iter().collect();
+        if let Some(lost) = leases::lost_in(&mut tx, &fence).await?.pop() {
+            return Err(DbError::LeaseLost(lost));
+        }
         let outcome = PollOutcome {
             new_trades: insert_trades(&mut tx, &poll.trades, poll.now).await?,
             new_activities: insert_activities(&mut tx, &poll.activities, poll.now).await?,

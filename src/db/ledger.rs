@@ -6,6 +6,7 @@
 
 use super::audit::{self, Audit};
 use super::connection::{Batch, Db, Tx, batches, on, statements};
+use super::leases::{self, Fence, LeaseName};
 use super::ledger_check::{Standing, standing_of};
 use super::rows::{Reading, json_text, optional};
 use super::{DbError, checkpoints};
@@ -27,6 +28,14 @@ pub struct LedgerWrite {
     /// Jobs that this makes necessary.
     pub jobs: Vec<NewJob>,
     pub checkpoints: Vec<(String, String)>,
+}
+
+impl LedgerWrite {
+    /// The portfolios it moves or was decided on; some may come more than once.
+    pub fn portfolios(&self) -> impl Iterator<Item = PortfolioId> {
+        let decided_on = self.attempt.as_ref().map(|attempt| attempt.portfolio);
+        self.entries.iter().map(|entry| entry.portfolio).chain(decided_on)
+    }
 }
 
 /// What became of a write.
@@ -112,9 +121,23 @@ impl Db {
 
     /// The same, all or nothing: for writes of which each was decided on the ones before it. If one of them is known or
     /// has lost its job, those behind it stand on a state that never was, and the caller must look.
-    pub async fn commit_all(&self, writes: &[LedgerWrite], now: Timestamp) -> Result<Committed, DbError> {
+    /// `fences` are the leases that the portfolios are held under: a portfolio that has changed hands is not written to.
+    pub async fn commit_all(
+        &self,
+        writes: &[LedgerWrite],
+        fences: &[Fence],
+        now: Timestamp,
+    ) -> Result<Committed, DbError> {
         let all: Vec<&LedgerWrite> = writes.iter().collect();
         let mut tx = self.begin().await?;
+        let lost = leases::lost_in(&mut tx, fences).await?;
+        if !lost.is_empty() {
+            let standing = |write: &LedgerWrite| match write.portfolios().any(|id| lost.contains(&LeaseName::of(id))) {
+                true => Standing::FenceLost,
+                false => Standing::New,
+            };
+            return Ok(Committed::Nothing(writes.iter().map(standing).collect()));
+        }
         if let Some(last_entries) = write_together(&mut tx, &all, &[], now).await? {
             tx.commit().await?;
             return Ok(Committed::All { last_entry: last_entries.into_iter().flatten().max() });

@@ -17,6 +17,7 @@ mod event_rows;
 mod events;
 mod groups;
 mod integrity;
+mod leases;
 mod ledger;
 mod ledger_check;
 mod markets;
@@ -39,6 +40,7 @@ pub use error::DbError;
 pub use events::{ChainTrade, DeadRow, PollOutcome, PollWrite};
 pub use groups::{ClosedGroupWrite, GroupClosing};
 pub use integrity::Integrity;
+pub use leases::{Fence, HEALTH_KEY, LeaseName, LeaseRow, Leases, Round, WorkerId, health_key};
 pub use ledger::{Committed, LedgerOutcome, LedgerWrite, PlacedEntry};
 pub use ledger_check::Standing;
 pub use ownership::Ownership;
@@ -59,7 +61,7 @@ pub enum Inserted<T> {
 pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
     type Texts =
         (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, &'static connection::Batch)]);
-    let modules: [Texts; 17] = [
+    let modules: [Texts; 18] = [
         ("attempts", attempts::STATEMENTS, &[]),
         ("audit", audit::STATEMENTS, audit::BATCHES),
         ("books", books::STATEMENTS, books::BATCHES),
@@ -69,6 +71,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("events", events::STATEMENTS, events::BATCHES),
         ("groups", groups::STATEMENTS, groups::BATCHES),
         ("integrity", integrity::STATEMENTS, &[]),
+        ("leases", leases::STATEMENTS, leases::BATCHES),
         ("ledger", ledger::STATEMENTS, ledger::BATCHES),
         ("ledger_check", ledger_check::STATEMENTS, ledger_check::BATCHES),
         ("markets", markets::STATEMENTS, markets::BATCHES),

@@ -2,14 +2,20 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
-use super::Queue;
+use super::{Queue, redis::Call};
+use crate::db::LeaseName;
+
+/// Calls that may wait for a Redis that does not answer; the rest are dropped.
+const CALLS_MAX: usize = 4_096;
 
 /// Says to whoever listens to a queue that there may be work. Cheap to clone; all clones are one bell.
 #[derive(Debug, Clone)]
 pub struct Bell {
     rings: Arc<Vec<watch::Sender<u64>>>,
+    /// To the holders of leases in other processes.
+    far: Option<mpsc::Sender<Call>>,
 }
 
 /// Hears every ring since it last asked, those before the first wait included; many rings are heard as one.
@@ -20,12 +26,29 @@ pub struct Listener {
 
 impl Bell {
     pub fn new() -> Self {
-        Self { rings: Arc::new(Queue::ALL.iter().map(|_| watch::Sender::new(0)).collect()) }
+        Self { rings: Arc::new(Queue::ALL.iter().map(|_| watch::Sender::new(0)).collect()), far: None }
+    }
+
+    /// A bell that is heard in other processes too, by whoever passes these calls on.
+    pub fn far() -> (Self, mpsc::Receiver<Call>) {
+        let (far, calls) = mpsc::channel(CALLS_MAX);
+        (Self { far: Some(far), ..Self::new() }, calls)
     }
 
     pub fn ring(&self, queue: Queue) {
         if let Some(rings) = self.of(queue) {
             rings.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    /// Rings here, and for the holder of a lease wherever that is. `keys` are those of the jobs.
+    pub fn call(&self, lease: LeaseName, queue: Queue, keys: impl IntoIterator<Item = String>) {
+        self.ring(queue);
+        if let Some(far) = &self.far {
+            for key in keys {
+                // A full channel means that Redis is away: the sweep goes on without it.
+                let _ = far.try_send(Call { lease, queue, key });
+            }
         }
     }
 

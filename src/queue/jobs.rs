@@ -1,12 +1,13 @@
 //! The rows: claim, finish, fail. All SQL of the `job` table.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use rand::Rng;
 
 use super::{Job, JobFence, NewJob, Queue};
 use crate::db::connection::{Batch, Tx, batches, on, statements};
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, LeaseName, WorkerId};
 use crate::domain::ids::FollowedUserId;
 use crate::domain::units::Timestamp;
 
@@ -45,10 +46,36 @@ pub struct Depth {
     pub oldest_due: Option<Timestamp>,
 }
 
+/// Which jobs of a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobScope {
+    /// Nobody else works on this database.
+    All,
+    OfUser(FollowedUserId),
+    /// Those of the leases that this worker holds, and its own.
+    HeldBy(WorkerId),
+}
+
+/// A leader's jobs go with the leader's lease, those of the portfolio of all with the global one, and a worker's own
+/// begin with its name.
+macro_rules! held_by {
+    ($worker:literal) => {
+        concat!(
+            " and (followed_user_id in (select followed_user_id from lease where holder = cast(",
+            $worker,
+            " as text)) or (key = 'EXEC_GLOBAL' and exists (select 1 from lease where name = 'global' and holder = cast(",
+            $worker,
+            " as text))) or (followed_user_id is null and key like cast(",
+            $worker,
+            " as text) || ':%'))"
+        )
+    };
+}
+
 /// The claim is the one statement with two texts: PostgreSQL has several claimers at once and must skip what another is
 /// just taking; SQLite has one writer and no such words.
 macro_rules! claim {
-    ($filter:literal, $skip_locked:literal) => {
+    ($filter:expr, $skip_locked:literal) => {
         concat!(
             "update job set attempts = attempts + 1, leased_until = $3 where id in (select id from job where queue = $1",
             $filter,
@@ -60,10 +87,12 @@ macro_rules! claim {
 }
 const CLAIM_POSTGRES: &str = claim!("", " for update skip locked");
 const CLAIM_OF_USER_POSTGRES: &str = claim!(" and followed_user_id = $5", " for update skip locked");
+const CLAIM_HELD_POSTGRES: &str = claim!(held_by!("$5"), " for update skip locked");
 
 statements! {
     CLAIM = claim!("", "");
     CLAIM_OF_USER = claim!(" and followed_user_id = $5", "");
+    CLAIM_HELD = claim!(held_by!("$5"), "");
     OPEN = "select id, key, followed_user_id, payload, attempts, failures, due, created_at, last_error from job
         where queue = $1 order by due, id";
     /// In order of opening, by id. `|| ''` keeps the planner from the indexes by queue, which would read and sort every open
@@ -80,11 +109,21 @@ statements! {
     RELEASE = "update job set leased_until = null where queue = $1 and leased_until is not null";
     RELEASE_OF_USER = "update job set leased_until = null
         where queue = $1 and followed_user_id = $2 and leased_until is not null";
+    RELEASE_HELD = concat!("update job set leased_until = null where queue = $1 and leased_until is not null",
+        held_by!("$2"));
+    /// Of a leader's lease: the copies into the portfolio of all go with the other one.
+    RELEASE_USER_LEASE = "update job set leased_until = null
+        where followed_user_id = $1 and queue <> 'q_copy_attempt_global' and leased_until is not null";
+    RELEASE_GLOBAL_LEASE = "update job set leased_until = null
+        where (queue = 'q_copy_attempt_global' or key = 'EXEC_GLOBAL') and leased_until is not null";
+    DROP_OWN = "delete from job where followed_user_id is null and key like cast($1 as text) || ':%'";
     RELEASE_ALL = "update job set leased_until = null where leased_until is not null";
     NEXT_DUE = "select coalesce(leased_until, due) from job where queue = $1
         order by coalesce(leased_until, due), id limit 1";
     NEXT_DUE_OF_USER = "select coalesce(leased_until, due) from job where queue = $1 and followed_user_id = $2
         order by coalesce(leased_until, due), id limit 1";
+    NEXT_DUE_HELD = concat!("select coalesce(leased_until, due) from job where queue = $1", held_by!("$2"),
+        " order by coalesce(leased_until, due), id limit 1");
     DEPTHS = "select queue, count(*), cast(coalesce(sum(case when leased_until is null then 0 else 1 end), 0) as bigint),
         min(due) from job group by queue";
 }
@@ -92,9 +131,22 @@ statements! {
 batches! {
     INSERT = "insert into job (queue, key, followed_user_id, payload, due, created_at) values ", 6,
         " on conflict (queue, key) do nothing";
+    OPEN_OF = "with asked (queue, key) as (values ", 2, ") select job.queue, job.key from asked
+        join job on job.queue = cast(asked.queue as text) and job.key = cast(asked.key as text)";
     FINISH = "with fence (id, attempts) as (values ", 2, ") delete from job where id in
         (select job.id from fence join job on job.id = cast(fence.id as bigint)
         and job.attempts = cast(fence.attempts as bigint)) returning id";
+}
+
+/// Binds what a scope's statement takes last.
+macro_rules! within {
+    ($query:expr, $scope:expr) => {
+        match $scope {
+            JobScope::All => $query,
+            JobScope::OfUser(user) => $query.bind(user.0),
+            JobScope::HeldBy(worker) => $query.bind(worker.as_str()),
+        }
+    };
 }
 
 #[derive(sqlx_macros::FromRow)]
@@ -114,29 +166,28 @@ struct Row {
 pub async fn claim(
     db: &Db,
     queue: Queue,
-    filter: Option<FollowedUserId>,
+    scope: &JobScope,
     now: Timestamp,
     lease_ms: i64,
     limit: i64,
 ) -> Result<Vec<Job>, DbError> {
     // Looking costs nothing; an idle queue must not take the write lock ten times a second.
-    if next_due(db, queue, filter).await?.is_none_or(|due| due > now) {
+    if next_due(db, queue, scope).await?.is_none_or(|due| due > now) {
         return Ok(Vec::new());
     }
     let mut tx = db.begin_lazily().await?;
     let until = now.plus_millis(lease_ms).millis();
-    let text = match (&tx, filter) {
-        (Tx::Postgres(_), None) => CLAIM_POSTGRES,
-        (Tx::Postgres(_), Some(_)) => CLAIM_OF_USER_POSTGRES,
-        (Tx::Sqlite(..), None) => CLAIM,
-        (Tx::Sqlite(..), Some(_)) => CLAIM_OF_USER,
+    let text = match (&tx, scope) {
+        (Tx::Postgres(_), JobScope::All) => CLAIM_POSTGRES,
+        (Tx::Postgres(_), JobScope::OfUser(_)) => CLAIM_OF_USER_POSTGRES,
+        (Tx::Postgres(_), JobScope::HeldBy(_)) => CLAIM_HELD_POSTGRES,
+        (Tx::Sqlite(..), JobScope::All) => CLAIM,
+        (Tx::Sqlite(..), JobScope::OfUser(_)) => CLAIM_OF_USER,
+        (Tx::Sqlite(..), JobScope::HeldBy(_)) => CLAIM_HELD,
     };
     let rows: Vec<Row> = on!(tx &mut tx, c => {
-        let mut query = sqlx::query_as(text).bind(queue.as_str()).bind(now.millis()).bind(until).bind(limit);
-        if let Some(user) = filter {
-            query = query.bind(user.0);
-        }
-        query.fetch_all(c).await
+        let query = sqlx::query_as(text).bind(queue.as_str()).bind(now.millis()).bind(until).bind(limit);
+        within!(query, scope).fetch_all(c).await
     })?;
     tx.commit().await?;
     let mut jobs = rows.into_iter().map(|row| row.into_job(queue)).collect::<Result<Vec<_>, _>>()?;
@@ -169,6 +220,23 @@ pub async fn opened_after(
         query.fetch_all(c).await
     })?;
     rows.into_iter().map(|row| row.into_job(queue)).collect()
+}
+
+/// Which of these jobs, by queue and key, are not done yet.
+pub async fn open_of(db: &Db, jobs: &[(Queue, String)]) -> Result<HashSet<(Queue, String)>, DbError> {
+    let mut open = HashSet::new();
+    for chunk in Batch::chunks(jobs) {
+        let text = OPEN_OF.text(db.driver(), chunk.len());
+        let rows: Vec<(String, String)> = on!(db db, c => {
+            let mut query = sqlx::query_as(text);
+            for (queue, key) in chunk {
+                query = query.bind(queue.as_str()).bind(key);
+            }
+            query.fetch_all(c).await
+        })?;
+        open.extend(rows.into_iter().filter_map(|(queue, key)| Some((queue.parse().ok()?, key))));
+    }
+    Ok(open)
 }
 
 /// Deletes jobs whose work has no other effect. Gives the fences that held.
@@ -230,34 +298,46 @@ pub async fn release_all(db: &Db) -> Result<u64, DbError> {
     Ok(released)
 }
 
-/// Ends every lease of one queue: the actor that held them has lost its memory of them.
-pub async fn release(db: &Db, queue: Queue) -> Result<u64, DbError> {
+/// Ends the leases of one queue: the actor that held them has lost its memory of them.
+pub async fn release(db: &Db, queue: Queue, scope: &JobScope) -> Result<u64, DbError> {
+    let text = match scope {
+        JobScope::All => RELEASE,
+        JobScope::OfUser(_) => RELEASE_OF_USER,
+        JobScope::HeldBy(_) => RELEASE_HELD,
+    };
     let mut tx = db.begin_lazily().await?;
     let released = on!(tx &mut tx, c => {
-        sqlx::query(RELEASE).bind(queue.as_str()).execute(c).await.map(|done| done.rows_affected())
+        within!(sqlx::query(text).bind(queue.as_str()), scope).execute(c).await.map(|done| done.rows_affected())
     })?;
     tx.commit().await?;
     Ok(released)
 }
 
-/// The same for the jobs of one user, where each user's have a holder of their own.
-pub async fn release_of_user(db: &Db, queue: Queue, user: FollowedUserId) -> Result<u64, DbError> {
-    let mut tx = db.begin_lazily().await?;
-    let released = on!(tx &mut tx, c => {
-        sqlx::query(RELEASE_OF_USER).bind(queue.as_str()).bind(user.0).execute(c).await.map(|done| done.rows_affected())
-    })?;
-    tx.commit().await?;
-    Ok(released)
+/// Ends the leases of all jobs that go with a worker's lease, as part of its changing hands.
+pub(crate) async fn release_lease_in(tx: &mut Tx, lease: LeaseName) -> Result<(), DbError> {
+    Ok(on!(tx &mut *tx, c => {
+        match lease {
+            LeaseName::User(user) => sqlx::query(RELEASE_USER_LEASE).bind(user.0).execute(c).await.map(drop),
+            LeaseName::Global => sqlx::query(RELEASE_GLOBAL_LEASE).execute(c).await.map(drop),
+        }
+    })?)
+}
+
+/// Deletes the jobs that a worker had only for itself.
+pub(crate) async fn drop_own_in(tx: &mut Tx, worker: &WorkerId) -> Result<(), DbError> {
+    Ok(on!(tx &mut *tx, c => sqlx::query(DROP_OWN).bind(worker.as_str()).execute(c).await.map(drop))?)
 }
 
 /// When the next job of a queue may be taken; in the past when one waits.
-pub async fn next_due(db: &Db, queue: Queue, filter: Option<FollowedUserId>) -> Result<Option<Timestamp>, DbError> {
-    let due: Option<i64> = match filter {
-        None => on!(db db, c => sqlx::query_scalar(NEXT_DUE).bind(queue.as_str()).fetch_optional(c).await)?,
-        Some(user) => on!(db db, c => {
-            sqlx::query_scalar(NEXT_DUE_OF_USER).bind(queue.as_str()).bind(user.0).fetch_optional(c).await
-        })?,
+pub async fn next_due(db: &Db, queue: Queue, scope: &JobScope) -> Result<Option<Timestamp>, DbError> {
+    let text = match scope {
+        JobScope::All => NEXT_DUE,
+        JobScope::OfUser(_) => NEXT_DUE_OF_USER,
+        JobScope::HeldBy(_) => NEXT_DUE_HELD,
     };
+    let due: Option<i64> = on!(db db, c => {
+        within!(sqlx::query_scalar(text).bind(queue.as_str()), scope).fetch_optional(c).await
+    })?;
     Ok(due.map(Timestamp::from_millis))
 }
 

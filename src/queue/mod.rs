@@ -5,11 +5,12 @@
 
 pub mod in_process;
 mod jobs;
+pub mod redis;
 
-pub(crate) use jobs::{BATCHES, STATEMENTS, finish_in, insert_in};
+pub(crate) use jobs::{BATCHES, STATEMENTS, drop_own_in, finish_in, insert_in, release_lease_in};
 pub use jobs::{
-    Depth, Failed, RETRIES, claim, depths, enqueue, fail, finish, next_due, opened_after, peek_open, release,
-    release_all, release_of_user, renew,
+    Depth, Failed, JobScope, RETRIES, claim, depths, enqueue, fail, finish, next_due, open_of, opened_after, peek_open,
+    release, release_all, renew,
 };
 
 use crate::db::DbError;

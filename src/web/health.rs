@@ -13,14 +13,14 @@ use super::{
 use crate::{
     actors::live_hub::HealthChanged,
     clock::Clock,
-    db::{Db, DbError},
+    db::{Db, DbError, HEALTH_KEY},
     domain::{ids::FollowedUserId, units::Timestamp},
     queue::{self, Queue},
 };
 
-/// Where the worker keeps how its actors are, every ten seconds; it may be another process.
-const WORKER_CHECKPOINT: &str = "worker:actors";
 const WORKER_SILENCE_MILLIS: i64 = 45_000;
+/// One of several workers that has been silent for so long was stopped or has been replaced.
+const WORKER_GONE_MILLIS: i64 = 90_000;
 const CHAIN_ACTOR: &str = "chain_watcher";
 /// A job that is due for longer than this waits for somebody who does not come.
 const STUCK_MILLIS: i64 = 60_000;
@@ -84,9 +84,7 @@ impl HealthView {
         let depths = queue::depths(db).await;
         let mut parts = vec![database(&depths)];
         parts.extend(depths.as_ref().map(|depths| jobs(depths, now)).ok());
-        if let Ok(Some(worker)) = db.checkpoint(WORKER_CHECKPOINT).await
-            && let Ok(worker) = serde_json::from_str::<Worker>(&worker)
-        {
+        for worker in workers(db, now).await {
             parts.push(actors(&worker, now));
             parts.extend(chain(&worker));
         }
@@ -106,6 +104,15 @@ impl HealthView {
         });
         Self { status, parts, queues: queues.collect() }
     }
+}
+
+/// The workers that are or should be there: the one heard of last, and those that are not long gone.
+async fn workers(db: &Db, now: Timestamp) -> Vec<Worker> {
+    let rows = db.checkpoints_with_prefix(HEALTH_KEY).await.unwrap_or_default();
+    let mut workers: Vec<Worker> = rows.iter().filter_map(|(_, text, _)| serde_json::from_str(text).ok()).collect();
+    workers.sort_by_key(|worker| std::cmp::Reverse(worker.at));
+    let is_there = |(n, worker): &(usize, Worker)| *n == 0 || now.millis_since(worker.at) < WORKER_GONE_MILLIS;
+    workers.into_iter().enumerate().filter(is_there).map(|(_, worker)| worker).collect()
 }
 
 fn database(depths: &Result<Vec<queue::Depth>, DbError>) -> PartView {

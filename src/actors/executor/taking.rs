@@ -272,8 +272,8 @@ async fn look(deps: &ExecutorDeps, post: Post, last_seen: i64, room: usize, clai
     if claim_max == 0 {
         return Ok(Look { opened, claimed: Vec::new(), more: false, next_due: None, looked_at: now });
     }
-    let claimed = queue::claim(db, post.queue, post.leader, now, LEASE_MS, limit(claim_max)).await?;
+    let claimed = queue::claim(db, post.queue, &post.scope(), now, LEASE_MS, limit(claim_max)).await?;
     let more = claimed.len() == claim_max || (room > 0 && n_opened == room);
-    let next_due = queue::next_due(db, post.queue, post.leader).await?;
+    let next_due = queue::next_due(db, post.queue, &post.scope()).await?;
     Ok(Look { opened, claimed, more, next_due, looked_at: now })
 }

@@ -137,6 +137,7 @@ async fn deps(house: &House, books: &Addr<Books>, writer: &Addr<LedgerWriter>) -
     ExecutorDeps {
         db: house.db.clone(),
         clock: house.clock,
+        look_every: SWEEP,
         bell: house.bell.clone(),
         directory: house.directory().await,
         market: books.clone().recipient(),

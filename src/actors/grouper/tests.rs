@@ -33,7 +33,7 @@ async fn grouping() -> Grouping {
 impl Grouping {
     fn start(&self) -> Addr<Grouper> {
         let Stage { db, clock, bell, guard, .. } = &self.stage;
-        Grouper::start(GrouperDeps { db: db.clone(), clock: *clock, bell: bell.clone() }, guard)
+        Grouper::start(GrouperDeps { db: db.clone(), clock: *clock, scope: JobScope::All, bell: bell.clone() }, guard)
     }
 
     /// The groups there are, in the order of their copy jobs.
@@ -75,7 +75,7 @@ async fn what_was_open_at_the_start_is_closed_although_nobody_rings() {
     it.stage.record(&it.user, events, vec![]).await;
     // As a process that died left them.
     let now = it.stage.clock.now();
-    let taken = queue::claim(&it.stage.db, Queue::GroupEvents, None, now, 3_600_000, 10).await.unwrap();
+    let taken = queue::claim(&it.stage.db, Queue::GroupEvents, &JobScope::All, now, 3_600_000, 10).await.unwrap();
     assert_eq!(taken.len(), 2);
     let _grouper = it.start();
     within(it.closed.heard()).await;

@@ -5,7 +5,7 @@ use crate::{
         ledger_writer::{LedgerWriter, LedgerWriterDeps},
         testing::Stage,
     },
-    db::FollowedUser,
+    db::{FollowedUser, Leases},
     domain::{
         event::Side,
         ids::{AssetId, Wallet},
@@ -34,13 +34,15 @@ impl Ingesting {
     fn start(&self) -> Addr<Ingestor> {
         let Stage { db, clock, bell, guard, live, .. } = &self.stage;
         let polymarket = self.stage.polymarket();
-        let ledger = LedgerWriterDeps { db: db.clone(), clock: *clock, bell: bell.clone(), live: live.clone() };
+        let (db, bell, live, leases) = (db.clone(), bell.clone(), live.clone(), std::sync::Arc::new(Leases::All));
+        let ledger = LedgerWriterDeps { db: db.clone(), clock: *clock, bell: bell.clone(), live, leases };
         let ledger = LedgerWriter::start(ledger, guard);
         let markets = BookFetcherDeps { db: db.clone(), clock: *clock, polymarket: polymarket.clone() };
         let deps = IngestorDeps {
             db: db.clone(),
             polymarket,
             clock: *clock,
+            scope: JobScope::All,
             bell: bell.clone(),
             ledger: ledger.clone().recipient(),
             holdings: ledger.recipient(),
@@ -263,7 +265,8 @@ async fn shares_that_came_by_a_transfer_are_taken_into_the_conversion_when_waiti
     // Nobody ever reads this one.
     it.fill(&it.asset(1), Side::Buy, 1_000_000, 2);
     let long_ago = it.at(0);
-    let claimed = queue::claim(&it.stage.db, Queue::IngestEvents, None, it.stage.clock.now(), 0, 10).await.unwrap();
+    let claimed =
+        queue::claim(&it.stage.db, Queue::IngestEvents, &JobScope::All, it.stage.clock.now(), 0, 10).await.unwrap();
     let mut job = claimed.into_iter().find(|job| job.payload.starts_with("activity:")).unwrap();
     for failures in 1..=queue::RETRIES {
         let failed = queue::fail(&it.stage.db, &job, "behind", long_ago, &mut rand::rngs::ThreadRng::default()).await;

@@ -171,6 +171,5 @@ pub(super) fn moved(write: &LedgerWrite) -> impl Iterator<Item = PortfolioId> {
 
 /// A decision stands on its portfolio even when it moves nothing.
 fn is_on(write: &LedgerWrite, portfolios: &BTreeSet<PortfolioId>) -> bool {
-    let decided_on = write.attempt.as_ref().map(|attempt| attempt.portfolio);
-    moved(write).chain(decided_on).any(|portfolio| portfolios.contains(&portfolio))
+    write.portfolios().any(|portfolio| portfolios.contains(&portfolio))
 }

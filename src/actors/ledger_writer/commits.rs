@@ -8,7 +8,7 @@ use super::{LedgerWriter, Slot, Snapshot, TakeSnapshots, commit_queue::Landing, 
 use crate::{
     actors::live_hub::{Announce, LiveFact, PortfolioChanged},
     actors::supervise::{Panicked, or_panic, spawn_io},
-    db::{Committed, DbError, LedgerWrite},
+    db::{Committed, DbError, LeaseName, LedgerWrite},
     domain::ledger::PortfolioId,
     domain::units::Timestamp,
     queue::{NewJob, Queue},
@@ -54,10 +54,13 @@ impl LedgerWriter {
         }
         self.add_apply_jobs(&mut writes);
         self.counts.largest_commit = self.counts.largest_commit.max(writes.len());
+        let portfolios: BTreeSet<_> = writes.iter().flat_map(LedgerWrite::portfolios).collect();
+        let leases: BTreeSet<_> = portfolios.into_iter().map(LeaseName::of).collect();
+        let fences: Vec<_> = leases.into_iter().filter_map(|lease| self.leases.fence(lease)).collect();
         let (db, turn, now) = (self.deps.db.clone(), self.turn.clone(), self.deps.clock.now());
         let commit = async move {
             let _turn = turn.lock().await;
-            let result = db.commit_all(&writes, now).await;
+            let result = db.commit_all(&writes, &fences, now).await;
             (writes, result)
         };
         let life = self.life;

@@ -7,9 +7,10 @@ use tokio::sync::oneshot;
 
 use super::{Deferred, LedgerWriter, Running, Slot, load, load::LoadError, load::Loaded};
 use crate::{
+    actors::lease_keeper::LeasesChanged,
     actors::root::DirectoryChanged,
     actors::supervise::{Panicked, back_off, or_panic, spawn_io},
-    db::{DbError, Directory, LedgerWrite},
+    db::{DbError, Directory, Fence, LeaseName, LedgerWrite},
     domain::ledger::{LedgerEntry, PortfolioId, PortfolioScope},
 };
 
@@ -25,6 +26,8 @@ const LOAD_PATIENCE: u32 = 3;
 #[rtype(result = "()")]
 pub(super) struct PortfolioLoaded {
     life: u64,
+    /// The lease it was loaded under.
+    fence: Option<Fence>,
     portfolio: PortfolioId,
     tries: u32,
     result: Result<Result<Loaded, LoadError>, Panicked>,
@@ -48,8 +51,11 @@ impl LedgerWriter {
         }
     }
 
-    /// Runs `work` when the portfolio is open, which may be at once.
+    /// Runs `work` when the portfolio is open, which may be at once; never when it is another worker's.
     pub(super) fn when_open(&mut self, portfolio: PortfolioId, ctx: &mut Context<Self>, work: Deferred) {
+        if !self.leases.hold(LeaseName::of(portfolio)) {
+            return;
+        }
         match self.portfolios.get_mut(&portfolio) {
             Some(Slot::Open(_)) => work(self, ctx),
             Some(Slot::Loading(deferred)) => deferred.push(work),
@@ -65,11 +71,12 @@ impl LedgerWriter {
             self.portfolios.insert(portfolio, Slot::Loading(Vec::new()));
         }
         let (db, turn, life) = (self.deps.db.clone(), self.turn.clone(), self.life);
+        let fence = self.leases.fence(LeaseName::of(portfolio));
         let load = async move {
             let _turn = turn.lock().await;
             load::load(&db, portfolio).await
         };
-        spawn_io(ctx, load, move |result| PortfolioLoaded { life, portfolio, tries, result });
+        spawn_io(ctx, load, move |result| PortfolioLoaded { life, fence, portfolio, tries, result });
     }
 
     pub(super) fn loaded(&mut self, id: PortfolioId, loaded: Loaded, ctx: &mut Context<Self>) {
@@ -109,12 +116,36 @@ impl LedgerWriter {
     }
 }
 
+impl Handler<LeasesChanged> for LedgerWriter {
+    type Result = ();
+
+    /// Portfolios that changed hands are forgotten, with what was decided on them and not begun to be written; those
+    /// that came are read.
+    fn handle(&mut self, LeasesChanged(leases): LeasesChanged, ctx: &mut Context<Self>) {
+        let before = std::mem::replace(&mut self.leases, leases);
+        let moved = |id: &PortfolioId| before.fence(LeaseName::of(*id)) != self.leases.fence(LeaseName::of(*id));
+        let gone: BTreeSet<PortfolioId> = self.portfolios.keys().copied().filter(moved).collect();
+        self.commits.refuse_waiting(&gone);
+        for portfolio in &gone {
+            if let Some(running) = self.open(*portfolio) {
+                let given_out = running.portfolio.version();
+                self.version_floor = self.version_floor.max(given_out);
+            }
+            self.portfolios.remove(portfolio);
+            self.broken.remove(portfolio);
+        }
+        self.find_users(ctx);
+        self.advance(ctx);
+    }
+}
+
 impl Handler<PortfolioLoaded> for LedgerWriter {
     type Result = ();
 
     fn handle(&mut self, message: PortfolioLoaded, ctx: &mut Context<Self>) {
-        let PortfolioLoaded { life, portfolio, tries, result } = message;
-        if life != self.life {
+        let PortfolioLoaded { life, fence, portfolio, tries, result } = message;
+        // Read under a lease that has gone, it may lack what another worker has written since.
+        if life != self.life || fence != self.leases.fence(LeaseName::of(portfolio)) {
             return;
         }
         let error = match result {

@@ -9,7 +9,7 @@ use crate::{
         settlement::settle,
         units::ShareMicros,
     },
-    queue::{self, Queue},
+    queue::{self, JobScope, Queue},
 };
 
 const GLOBAL: PortfolioId = PortfolioId::ExecGlobal;
@@ -84,7 +84,7 @@ async fn the_next_decision_sees_what_is_accepted_and_the_answer_comes_after_the_
     let heard = house.live.send(TakeHeard).await.unwrap();
     let attempts = heard.iter().filter(|fact| matches!(fact, LiveFact::AttemptRecorded(_))).count();
     assert_eq!(attempts, 20);
-    assert!(queue::next_due(&house.db, Queue::PortfolioApply, None).await.unwrap().is_some());
+    assert!(queue::next_due(&house.db, Queue::PortfolioApply, &JobScope::All).await.unwrap().is_some());
 }
 
 #[actix_web::test]

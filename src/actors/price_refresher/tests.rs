@@ -12,6 +12,7 @@ fn deps(house: &House, exchange: &Exchange, writer: &Addr<LedgerWriter>) -> Pric
     PriceRefresherDeps {
         db: house.db.clone(),
         clock: house.clock,
+        scope: JobScope::All,
         polymarket: exchange.polymarket.clone(),
         held: writer.clone().recipient(),
         prices: writer.clone().recipient(),

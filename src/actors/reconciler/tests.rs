@@ -35,6 +35,7 @@ impl Handler<PollWindow> for FakePoller {
         Box::pin(async move {
             let write = crate::db::PollWrite {
                 user: user.id,
+                fence: None,
                 trades: if shows { vec![trade(&user, 1, Side::Buy, window.end)] } else { vec![] },
                 activities: vec![],
                 dead: vec![],
@@ -62,7 +63,7 @@ async fn asking(shows_at: usize) -> Asking {
     let (said, asked) = ear();
     let (db, clock, bell, live) = (stage.db.clone(), stage.clock, stage.bell.clone(), stage.live.clone());
     let poller = FakePoller { db: db.clone(), user: user.clone(), said, n_asked: 0, shows_at }.start().recipient();
-    let reconciler = Reconciler::start(ReconcilerDeps { db, clock, bell, live }, &stage.guard);
+    let reconciler = Reconciler::start(ReconcilerDeps { db, clock, scope: JobScope::All, bell, live }, &stage.guard);
     reconciler.do_send(PollersChanged(Arc::new([(user.id, poller)].into())));
     Asking { stage, user, reconciler, asked }
 }
@@ -144,7 +145,7 @@ async fn no_progress_for_three_minutes_is_said_once_and_so_is_its_end() {
     let user = stage.follow(&wallet_of("leader")).await;
     tokio::time::pause();
     let (db, clock, bell) = (stage.db.clone(), Clock::starting_at(stage.clock.now()), stage.bell.clone());
-    let deps = ReconcilerDeps { db, clock, bell, live: stage.live.clone() };
+    let deps = ReconcilerDeps { db, clock, scope: JobScope::All, bell, live: stage.live.clone() };
     let mut reconciler = Reconciler::new(deps, 0, Arc::default());
     reconciler.progress.insert(user.id, Progress { last_success: clock.now(), stalled: false });
     let mut after = async |reconciler: &mut Reconciler, millis: u64| {

@@ -7,6 +7,7 @@ use crate::{
         supervise::start_guarded,
         testing::{Ear, Stage, ear},
     },
+    db::WorkerId,
     simulator::wallet_of,
 };
 
@@ -64,6 +65,10 @@ struct House {
 }
 
 async fn house() -> House {
+    house_with(Arc::new(Leases::All)).await
+}
+
+async fn house_with(leases: Arc<Leases>) -> House {
     let mut stage = Stage::new().await;
     let (seat, address) = Root::seat();
     stage.guard = stage.guard.clone().reporting_to(&address);
@@ -76,7 +81,7 @@ async fn house() -> House {
         clock: stage.clock,
         live: stage.live.clone(),
         guard: stage.guard.clone(),
-        start_poller: Rc::new(move |user, _, guard| {
+        start_poller: Rc::new(move |user, _, _, guard| {
             says.do_send(Told::Started("poller", user.label.clone()));
             let name = ActorName::of_user("poller", user.id);
             let worker = start_guarded(guard, name, Worker(says.clone()));
@@ -86,6 +91,11 @@ async fn house() -> House {
             told.do_send(Told::Started("executor", user.label.clone()));
             start_guarded(guard, ActorName::of_user("executor", user.id), Worker(told.clone())).recipient()
         }),
+        start_global_executor: Rc::new(move |_, guard| {
+            let (nobody, _) = ear();
+            start_guarded(guard, "global_executor", Worker(nobody)).recipient()
+        }),
+        leases,
         reconciler,
         listeners: vec![listener],
     };
@@ -134,14 +144,47 @@ async fn every_guarded_actor_is_on_the_roll_until_it_ends() {
     let mut house = house().await;
     let names = |health: Vec<ActorHealth>| health.iter().map(|actor| actor.name.to_string()).collect::<Vec<_>>();
     house.pollers.next().await;
-    assert_eq!(names(house.root.send(ReadHealth).await.unwrap()), ["root"]);
+    assert_eq!(names(house.root.send(ReadHealth).await.unwrap()), ["global_executor", "root"]);
     let user = house.stage.follow(&wallet_of("leader")).await;
     house.root.do_send(LookAtDirectory);
     house.pollers.next().await;
     let (poller, executor) = (format!("poller:{}", user.id), format!("executor:{}", user.id));
-    assert_eq!(names(house.root.send(ReadHealth).await.unwrap()), [executor.clone(), poller, "root".to_owned()]);
+    assert_eq!(
+        names(house.root.send(ReadHealth).await.unwrap()),
+        [executor.clone(), "global_executor".to_owned(), poller, "root".to_owned()]
+    );
     house.stage.db.set_enabled(user.id, false, "test", house.stage.clock.now()).await.unwrap();
     house.root.do_send(LookAtDirectory);
     while house.told.next().await != Told::Ended {}
-    assert_eq!(names(house.root.send(ReadHealth).await.unwrap()), [executor, "root".to_owned()]);
+    assert_eq!(
+        names(house.root.send(ReadHealth).await.unwrap()),
+        [executor, "global_executor".to_owned(), "root".to_owned()]
+    );
+}
+
+#[actix_web::test]
+async fn a_leader_is_worked_for_while_their_lease_is_held_and_anew_when_it_was_elsewhere_in_between() {
+    let by = WorkerId::named("me");
+    let held = |epochs: &[(LeaseName, i64)]| {
+        LeasesChanged(Arc::new(Leases::Held { by: by.clone(), epochs: epochs.iter().copied().collect() }))
+    };
+    let mut house = house_with(Arc::new(Leases::none(by.clone()))).await;
+    assert_eq!(house.pollers.next().await.0.len(), 0);
+    let user = house.stage.follow(&wallet_of("leader")).await;
+    house.root.do_send(LookAtDirectory);
+    house.directories.next().await;
+    house.directories.next().await;
+    let lease = LeaseName::User(user.id);
+    for (epoch, n_ended) in [(1, 0), (3, 2)] {
+        house.root.do_send(held(&[(lease, epoch)]));
+        let started = ["poller", "executor"].map(|actor| Told::Started(actor, "leader".to_owned()));
+        assert_eq!([house.told.next().await, house.told.next().await], started);
+        for _ in 0..n_ended {
+            assert_eq!(house.told.next().await, Told::Ended, "those of the first time are gone");
+        }
+        assert_eq!(house.pollers.next().await.0.len(), 1);
+    }
+    house.root.do_send(held(&[(LeaseName::Global, 1)]));
+    assert_eq!(house.pollers.next().await.0.len(), 0);
+    assert_eq!([house.told.next().await, house.told.next().await], [Told::Ended, Told::Ended]);
 }

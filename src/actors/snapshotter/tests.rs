@@ -16,6 +16,7 @@ fn deps(house: &House, writer: &Addr<LedgerWriter>) -> SnapshotterDeps {
     SnapshotterDeps {
         db: house.db.clone(),
         clock: house.clock,
+        scope: JobScope::All,
         bell: house.bell.clone(),
         take: writer.clone().recipient(),
         stored: writer.clone().recipient(),

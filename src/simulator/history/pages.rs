@@ -18,7 +18,7 @@ use crate::{
         market::Market,
         units::{PriceMicros, Timestamp},
     },
-    queue::{self, Job, JobFence, Queue},
+    queue::{self, Job, JobFence, JobScope, Queue},
     simulator::Quotes,
 };
 
@@ -183,6 +183,7 @@ async fn record_polls(
     let mut polls: BTreeMap<FollowedUserId, PollWrite> = BTreeMap::new();
     let empty = |user| PollWrite {
         user,
+        fence: None,
         trades: Vec::new(),
         activities: Vec::new(),
         dead: Vec::new(),
@@ -242,7 +243,7 @@ async fn fences_of<K: Ord>(
 ) -> Result<BTreeMap<K, JobFence>, HistoryError> {
     let mut fences = BTreeMap::new();
     loop {
-        let jobs = queue::claim(db, queue, None, now, LEASE_MS, JOBS_AT_ONCE).await?;
+        let jobs = queue::claim(db, queue, &JobScope::All, now, LEASE_MS, JOBS_AT_ONCE).await?;
         if jobs.is_empty() {
             return Ok(fences);
         }

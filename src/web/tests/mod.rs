@@ -137,6 +137,7 @@ impl World {
     async fn record(&self, trades: &[TradeEvent]) {
         let poll = PollWrite {
             user: trades[0].followed_user,
+            fence: None,
             trades: trades.to_vec(),
             activities: Vec::new(),
             dead: Vec::new(),

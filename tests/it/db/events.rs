@@ -4,7 +4,7 @@ use polymarketspy::db::{ChainTrade, DeadRow, Inserted, PollWrite};
 use polymarketspy::domain::event::Side;
 use polymarketspy::domain::group::Member;
 use polymarketspy::domain::units::{ShareMicros, UsdcMicros};
-use polymarketspy::queue::{self, NewJob, Queue};
+use polymarketspy::queue::{self, JobScope, NewJob, Queue};
 
 use super::facts::{NOW, asset, follow, merge, poll, price, trade, wallet};
 use super::harness::{number, on_both, sql};
@@ -59,7 +59,7 @@ on_both! {
         let user = follow(db, 1).await;
         db.record_poll(poll(user, vec![trade(user, 1)])).await.unwrap();
         for queue in [Queue::IngestEvents, Queue::GroupEvents] {
-            let jobs = queue::claim(db, queue, None, NOW, 30_000, 10).await.unwrap();
+            let jobs = queue::claim(db, queue, &JobScope::All, NOW, 30_000, 10).await.unwrap();
             assert_eq!(jobs.len(), 1);
             assert_eq!(jobs[0].event().unwrap(), Member::Trade(trade(user, 1).id));
             assert_eq!(jobs[0].followed_user, Some(user));

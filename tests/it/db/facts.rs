@@ -10,7 +10,7 @@ use polymarketspy::domain::ids::{AssetId, AttemptId, EventId, FollowedUserId, Gr
 use polymarketspy::domain::ledger::{EntryType, LedgerEntry, PortfolioId};
 use polymarketspy::domain::market::{FeeSchedule, Market, OutcomeAsset};
 use polymarketspy::domain::units::{Bps, PriceMicros, ShareMicros, Timestamp, UsdcMicros};
-use polymarketspy::queue::{self, Job, Queue};
+use polymarketspy::queue::{self, Job, JobScope, Queue};
 
 pub const NOW: Timestamp = Timestamp::from_millis(1_768_478_400_000);
 
@@ -84,6 +84,7 @@ pub fn merge(user: FollowedUserId, n: u32) -> ActivityEvent {
 pub fn poll(user: FollowedUserId, trades: Vec<TradeEvent>) -> PollWrite {
     PollWrite {
         user,
+        fence: None,
         trades,
         activities: Vec::new(),
         dead: Vec::new(),
@@ -125,7 +126,7 @@ pub fn closing(trade: &TradeEvent, job: &Job) -> ClosedGroupWrite {
 pub async fn grouped(db: &Db, user: FollowedUserId, numbers: std::ops::Range<u32>) -> Vec<EventGroup> {
     let trades: Vec<_> = numbers.map(|n| trade(user, n)).collect();
     db.record_poll(poll(user, trades.clone())).await.unwrap();
-    let jobs = queue::claim(db, Queue::GroupEvents, None, NOW, 30_000, 10_000).await.unwrap();
+    let jobs = queue::claim(db, Queue::GroupEvents, &JobScope::All, NOW, 30_000, 10_000).await.unwrap();
     let closed: Vec<_> = trades
         .iter()
         .map(|trade| {
@@ -141,7 +142,7 @@ pub async fn grouped(db: &Db, user: FollowedUserId, numbers: std::ops::Range<u32
 
 /// The jobs of one copy queue, in the order of `groups`.
 pub async fn copy_jobs(db: &Db, queue: Queue, groups: &[EventGroup]) -> Vec<Job> {
-    let jobs = queue::claim(db, queue, None, NOW, 30_000, 10_000).await.unwrap();
+    let jobs = queue::claim(db, queue, &JobScope::All, NOW, 30_000, 10_000).await.unwrap();
     groups.iter().map(|group| jobs.iter().find(|job| job.group().unwrap() == group.id).cloned().unwrap()).collect()
 }
 

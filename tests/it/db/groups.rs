@@ -4,7 +4,7 @@ use polymarketspy::db::{BookOutcome, ClosedGroupWrite, GroupClosing, StoredBook}
 use polymarketspy::domain::book::Level;
 use polymarketspy::domain::group::Member;
 use polymarketspy::domain::units::ShareMicros;
-use polymarketspy::queue::{self, Queue};
+use polymarketspy::queue::{self, JobScope, Queue};
 
 use super::facts::{NOW, asset, closing, follow, grouped, poll, price, trade};
 use super::harness::{number, on_both, sql};
@@ -28,7 +28,7 @@ on_both! {
         let user = follow(db, 1).await;
         let trades = [trade(user, 1), trade(user, 2)];
         db.record_poll(poll(user, trades.to_vec())).await.unwrap();
-        let jobs = queue::claim(db, Queue::GroupEvents, None, NOW, 30_000, 10).await.unwrap();
+        let jobs = queue::claim(db, Queue::GroupEvents, &JobScope::All, NOW, 30_000, 10).await.unwrap();
         let once = [closing(&trades[0], &jobs[0])];
         let first = &once[0];
         assert_eq!(db.close_groups(&once, NOW).await.unwrap(), [GroupClosing::New(first.group.id)]);
@@ -45,7 +45,7 @@ on_both! {
         let user = follow(db, 1).await;
         let trades = [trade(user, 1), trade(user, 2)];
         db.record_poll(poll(user, trades.to_vec())).await.unwrap();
-        let jobs = queue::claim(db, Queue::GroupEvents, None, NOW, 30_000, 10).await.unwrap();
+        let jobs = queue::claim(db, Queue::GroupEvents, &JobScope::All, NOW, 30_000, 10).await.unwrap();
         let mut closed: Vec<_> = trades.iter().zip(&jobs).map(|(trade, job)| closing(trade, job)).collect();
         closed[0].finishes[0].attempts += 1;
         let outcomes = db.close_groups(&closed, NOW).await.unwrap();

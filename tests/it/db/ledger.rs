@@ -118,10 +118,10 @@ on_both! {
         let user = follow(db, 1).await;
         db.commit(&[opening(GLOBAL)], NOW).await.unwrap();
         let writes = [opening(PortfolioId::ExecUser(user)), opening(GLOBAL)];
-        let committed = db.commit_all(&writes, NOW).await.unwrap();
+        let committed = db.commit_all(&writes, &[], NOW).await.unwrap();
         assert_eq!(committed, Committed::Nothing(vec![Standing::New, Standing::Known]));
         assert_eq!(counts(db).await, [0, 0, 1]);
-        let committed = db.commit_all(&writes[..1], NOW).await.unwrap();
+        let committed = db.commit_all(&writes[..1], &[], NOW).await.unwrap();
         assert!(matches!(committed, Committed::All { last_entry: Some(_) }));
         assert_eq!(counts(db).await, [0, 0, 2]);
     }

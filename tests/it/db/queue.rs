@@ -2,7 +2,7 @@
 
 use polymarketspy::db::Replay;
 use polymarketspy::domain::units::Timestamp;
-use polymarketspy::queue::{self, Failed, Queue, RETRIES};
+use polymarketspy::queue::{self, Failed, JobScope, Queue, RETRIES};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -19,10 +19,10 @@ on_both! {
         }
         let at = Timestamp::from_millis(100);
         let keys = |jobs: Vec<queue::Job>| jobs.into_iter().map(|job| job.key).collect::<Vec<_>>();
-        assert_eq!(keys(queue::claim(db, Queue::Prices, None, at, LEASE_MS, 2).await.unwrap()), ["early", "same"]);
-        assert_eq!(keys(queue::claim(db, Queue::Prices, None, at, LEASE_MS, 9).await.unwrap()), ["late"]);
-        assert_eq!(keys(queue::claim(db, Queue::Prices, None, at, LEASE_MS, 9).await.unwrap()), Vec::<String>::new());
-        let due = queue::next_due(db, Queue::Prices, None).await.unwrap();
+        assert_eq!(keys(queue::claim(db, Queue::Prices, &JobScope::All, at, LEASE_MS, 2).await.unwrap()), ["early", "same"]);
+        assert_eq!(keys(queue::claim(db, Queue::Prices, &JobScope::All, at, LEASE_MS, 9).await.unwrap()), ["late"]);
+        assert_eq!(keys(queue::claim(db, Queue::Prices, &JobScope::All, at, LEASE_MS, 9).await.unwrap()), Vec::<String>::new());
+        let due = queue::next_due(db, Queue::Prices, &JobScope::All).await.unwrap();
         assert_eq!(due, Some(Timestamp::from_millis(101)));
     }
 
@@ -30,18 +30,18 @@ on_both! {
         let (one, two) = (follow(db, 1).await, follow(db, 2).await);
         db.record_poll(poll(one, vec![trade(one, 1), trade(one, 2)])).await.unwrap();
         db.record_poll(poll(two, vec![trade(two, 3)])).await.unwrap();
-        let jobs = queue::claim(db, Queue::GroupEvents, Some(two), NOW, LEASE_MS, 9).await.unwrap();
+        let jobs = queue::claim(db, Queue::GroupEvents, &JobScope::OfUser(two), NOW, LEASE_MS, 9).await.unwrap();
         assert_eq!(jobs.len(), 1);
         assert_eq!(jobs[0].followed_user, Some(two));
-        assert_eq!(queue::next_due(db, Queue::GroupEvents, Some(one)).await.unwrap(), Some(NOW));
+        assert_eq!(queue::next_due(db, Queue::GroupEvents, &JobScope::OfUser(one)).await.unwrap(), Some(NOW));
     }
 
     async fn a_lease_that_passed_is_taken_again_and_the_first_holder_has_lost_it(db: &Db) {
         let user = follow(db, 1).await;
         db.record_poll(poll(user, vec![trade(user, 1)])).await.unwrap();
-        let first = queue::claim(db, Queue::GroupEvents, None, NOW, LEASE_MS, 9).await.unwrap().remove(0);
+        let first = queue::claim(db, Queue::GroupEvents, &JobScope::All, NOW, LEASE_MS, 9).await.unwrap().remove(0);
         let later = NOW.plus_millis(LEASE_MS);
-        let second = queue::claim(db, Queue::GroupEvents, None, later, LEASE_MS, 9).await.unwrap().remove(0);
+        let second = queue::claim(db, Queue::GroupEvents, &JobScope::All, later, LEASE_MS, 9).await.unwrap().remove(0);
         assert_eq!((first.id, first.attempts, second.attempts), (second.id, 1, 2));
         assert_eq!(queue::finish(db, &[first.fence()]).await.unwrap(), []);
         let mut rng = StdRng::seed_from_u64(7);
@@ -55,9 +55,9 @@ on_both! {
     async fn at_start_every_lease_ends_and_nobody_is_due_before_time(db: &Db) {
         let user = follow(db, 1).await;
         db.record_poll(poll(user, vec![trade(user, 1)])).await.unwrap();
-        let held = queue::claim(db, Queue::GroupEvents, None, NOW, LEASE_MS, 9).await.unwrap();
+        let held = queue::claim(db, Queue::GroupEvents, &JobScope::All, NOW, LEASE_MS, 9).await.unwrap();
         assert_eq!(queue::release_all(db).await.unwrap(), 1);
-        let again = queue::claim(db, Queue::GroupEvents, None, NOW, LEASE_MS, 9).await.unwrap();
+        let again = queue::claim(db, Queue::GroupEvents, &JobScope::All, NOW, LEASE_MS, 9).await.unwrap();
         assert_eq!((again.len(), again[0].id, again[0].due), (1, held[0].id, NOW));
     }
 
@@ -68,16 +68,16 @@ on_both! {
         let mut now = NOW;
         let mut wait_ms = 1_000;
         for _ in 0..RETRIES {
-            let job = queue::claim(db, Queue::IngestEvents, None, now, LEASE_MS, 9).await.unwrap().remove(0);
+            let job = queue::claim(db, Queue::IngestEvents, &JobScope::All, now, LEASE_MS, 9).await.unwrap().remove(0);
             let Failed::Retry(due) = queue::fail(db, &job, "no luck", now, &mut rng).await.unwrap() else {
                 panic!("given up too soon")
             };
             let waited = due.millis_since(now);
             assert!((wait_ms..=wait_ms + wait_ms / 4).contains(&waited), "{waited} after {wait_ms}");
-            assert!(queue::claim(db, Queue::IngestEvents, None, now, LEASE_MS, 9).await.unwrap().is_empty());
+            assert!(queue::claim(db, Queue::IngestEvents, &JobScope::All, now, LEASE_MS, 9).await.unwrap().is_empty());
             (now, wait_ms) = (due, wait_ms * 4);
         }
-        let job = queue::claim(db, Queue::IngestEvents, None, now, LEASE_MS, 9).await.unwrap().remove(0);
+        let job = queue::claim(db, Queue::IngestEvents, &JobScope::All, now, LEASE_MS, 9).await.unwrap().remove(0);
         assert_eq!((job.failures, job.last_error.as_deref()), (3, Some("no luck")));
         assert_eq!(queue::fail(db, &job, "for good", now, &mut rng).await.unwrap(), Failed::Dead);
         assert_eq!(number!(db, "select count(*) from job where queue = 'q_ingest_events'"), 0);
@@ -89,7 +89,7 @@ on_both! {
         assert_eq!(replay().await, Replay::Queued(Queue::IngestEvents));
         assert_eq!(replay().await, Replay::NotReplayable);
         assert_eq!(db.count_dead_letters().await.unwrap(), 0);
-        let again = queue::claim(db, Queue::IngestEvents, None, now, LEASE_MS, 9).await.unwrap().remove(0);
+        let again = queue::claim(db, Queue::IngestEvents, &JobScope::All, now, LEASE_MS, 9).await.unwrap().remove(0);
         assert_eq!((again.failures, again.payload), (0, job.payload));
     }
 
@@ -97,17 +97,17 @@ on_both! {
         let user = follow(db, 1).await;
         db.record_poll(poll(user, vec![trade(user, 1)])).await.unwrap();
         for _ in 0..20 {
-            queue::claim(db, Queue::IngestEvents, None, NOW, LEASE_MS, 9).await.unwrap();
+            queue::claim(db, Queue::IngestEvents, &JobScope::All, NOW, LEASE_MS, 9).await.unwrap();
             queue::release_all(db).await.unwrap();
         }
-        let job = queue::claim(db, Queue::IngestEvents, None, NOW, LEASE_MS, 9).await.unwrap().remove(0);
+        let job = queue::claim(db, Queue::IngestEvents, &JobScope::All, NOW, LEASE_MS, 9).await.unwrap().remove(0);
         assert_eq!((job.attempts, job.failures), (21, 0));
     }
 
     async fn depths_name_every_queue(db: &Db) {
         let user = follow(db, 1).await;
         db.record_poll(poll(user, vec![trade(user, 1), trade(user, 2)])).await.unwrap();
-        queue::claim(db, Queue::IngestEvents, None, NOW, LEASE_MS, 1).await.unwrap();
+        queue::claim(db, Queue::IngestEvents, &JobScope::All, NOW, LEASE_MS, 1).await.unwrap();
         let depths = queue::depths(db).await.unwrap();
         assert_eq!(depths.len(), Queue::ALL.len());
         let ingest = depths.iter().find(|depth| depth.queue == Queue::IngestEvents).unwrap();
@@ -119,10 +119,10 @@ on_both! {
     async fn a_finished_jobs_number_is_never_given_out_again(db: &Db) {
         let user = follow(db, 1).await;
         db.record_poll(poll(user, vec![trade(user, 1)])).await.unwrap();
-        let old = queue::claim(db, Queue::GroupEvents, None, NOW, LEASE_MS, 9).await.unwrap();
+        let old = queue::claim(db, Queue::GroupEvents, &JobScope::All, NOW, LEASE_MS, 9).await.unwrap();
         sql!(db, "delete from job").unwrap();
         db.record_poll(poll(user, vec![trade(user, 2)])).await.unwrap();
-        let new = queue::claim(db, Queue::GroupEvents, None, NOW, LEASE_MS, 9).await.unwrap();
+        let new = queue::claim(db, Queue::GroupEvents, &JobScope::All, NOW, LEASE_MS, 9).await.unwrap();
         assert!(new[0].id > old[0].id);
     }
 }

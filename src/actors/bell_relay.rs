@@ -1,0 +1,283 @@
+//! Passes the bell on between processes, through Redis.
+//!
+//! Takes   `LeasesChanged`; calls from the bell of this process, what was announced to pages.
+//! Sends   rings of the bell of this process; wakes the pages of others.
+//! Timer   each second, which of the calls heard are done; a growing wait after Redis went away.
+//! Truth   none. Without Redis everybody goes on by their sweeps.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, Supervised};
+use tokio::sync::{Mutex, mpsc, watch};
+
+use super::{
+    lease_keeper::LeasesChanged,
+    live_feed::Wake,
+    live_hub::Announce,
+    supervise::{Guard, Observed, Panicked, back_off, observable, spawn_io, start_guarded},
+};
+use crate::{
+    clock::Clock,
+    config::Secret,
+    db::{Db, LeaseName, WorkerId},
+    domain::units::Timestamp,
+    queue::{
+        self,
+        in_process::Bell,
+        redis::{Call, Heard, RedisBell, was_emptied},
+    },
+};
+
+const RETRY: Duration = Duration::from_millis(200);
+const RETRY_MOST: Duration = Duration::from_secs(10);
+const ACKNOWLEDGE_EVERY: Duration = Duration::from_secs(1);
+const CALLS_AT_ONCE: usize = 256;
+/// Wakes that may wait for a Redis that does not answer; each is as good as the next.
+const WAKES_MAX: usize = 256;
+/// Calls heard and not done that are remembered; whoever holds their leases next hears the others again.
+const HEARD_MAX: usize = 10_000;
+
+#[derive(Clone)]
+pub struct BellRelayDeps {
+    pub db: Db,
+    pub clock: Clock,
+    pub bell: Bell,
+    pub url: Secret,
+    pub worker: WorkerId,
+    pub calls: Arc<Mutex<mpsc::Receiver<Call>>>,
+    /// The pages of this process, when it has any.
+    pub pages: Option<Recipient<Announce>>,
+}
+
+pub struct BellRelay {
+    deps: BellRelayDeps,
+    /// Tells answers to this life of the actor from answers to an earlier one.
+    life: u64,
+    leases: watch::Sender<BTreeSet<LeaseName>>,
+    /// For the pages of other processes.
+    wakes: mpsc::Sender<String>,
+    waking: Arc<Mutex<mpsc::Receiver<String>>>,
+    failures: u32,
+    connected_at: Option<Timestamp>,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Connect;
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Connected {
+    life: u64,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Ended {
+    life: u64,
+    reason: Result<String, Panicked>,
+}
+
+impl BellRelay {
+    pub fn start(deps: BellRelayDeps, guard: &Guard) -> Addr<Self> {
+        start_guarded(guard, "bell_relay", Self::new(deps, 0, BTreeSet::new()))
+    }
+
+    fn new(deps: BellRelayDeps, life: u64, leases: BTreeSet<LeaseName>) -> Self {
+        let (wakes, waking) = mpsc::channel(WAKES_MAX);
+        let (leases, waking) = (watch::Sender::new(leases), Arc::new(Mutex::new(waking)));
+        Self { deps, life, leases, wakes, waking, failures: 0, connected_at: None }
+    }
+
+    fn observed(&self) -> Observed {
+        Observed {
+            state: serde_json::json!({
+                "connected": self.connected_at.is_some(),
+                "listens_for": self.leases.borrow().iter().map(LeaseName::to_string).collect::<Vec<_>>(),
+                "failures": self.failures,
+            }),
+            last_activity: self.connected_at,
+        }
+    }
+}
+
+impl Actor for BellRelay {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.notify(Connect);
+    }
+}
+
+impl Supervised for BellRelay {
+    fn restarting(&mut self, _: &mut Self::Context) {
+        let leases = self.leases.borrow().clone();
+        *self = Self::new(self.deps.clone(), self.life + 1, leases);
+    }
+}
+
+observable!(BellRelay);
+
+impl Handler<LeasesChanged> for BellRelay {
+    type Result = ();
+
+    fn handle(&mut self, LeasesChanged(leases): LeasesChanged, _: &mut Self::Context) {
+        self.leases.send_replace(leases.names());
+    }
+}
+
+impl Handler<Announce> for BellRelay {
+    type Result = ();
+
+    fn handle(&mut self, announce: Announce, _: &mut Self::Context) {
+        if let Some(text) = Wake::of(&announce.0).and_then(|wake| serde_json::to_string(&wake).ok()) {
+            // Full: others wait there already, and pages look by themselves too.
+            let _ = self.wakes.try_send(text);
+        }
+        if let Some(pages) = &self.deps.pages {
+            pages.do_send(announce);
+        }
+    }
+}
+
+impl Handler<Connect> for BellRelay {
+    type Result = ();
+
+    fn handle(&mut self, _: Connect, ctx: &mut Self::Context) {
+        let (deps, leases, life, address) = (self.deps.clone(), self.leases.subscribe(), self.life, ctx.address());
+        let waking = self.waking.clone();
+        let talk = async move {
+            let connected = || address.do_send(Connected { life });
+            relay(&deps, leases, &waking, connected).await.err().unwrap_or_else(|| "nobody rings any more".to_owned())
+        };
+        spawn_io(ctx, talk, move |reason| Ended { life, reason });
+    }
+}
+
+impl Handler<Connected> for BellRelay {
+    type Result = ();
+
+    fn handle(&mut self, Connected { life }: Connected, _: &mut Self::Context) {
+        if life == self.life {
+            self.connected_at = Some(self.deps.clock.now());
+            self.failures = 0;
+            tracing::info!("Redis carries the bell");
+        }
+    }
+}
+
+impl Handler<Ended> for BellRelay {
+    type Result = ();
+
+    fn handle(&mut self, Ended { life, reason }: Ended, ctx: &mut Self::Context) {
+        if life != self.life {
+            return;
+        }
+        let reason = reason.unwrap_or_else(|panicked| panicked.to_string());
+        self.connected_at = None;
+        self.failures = self.failures.saturating_add(1);
+        if self.failures == 1 {
+            tracing::warn!(reason, "Redis is away; work goes on by looking at the queues");
+        }
+        ctx.notify_later(Connect, back_off(RETRY, RETRY_MOST, self.failures));
+    }
+}
+
+/// One connection's life: passes calls on, hears those to us, and acknowledges them when their jobs are done.
+async fn relay(
+    deps: &BellRelayDeps,
+    mut leases: watch::Receiver<BTreeSet<LeaseName>>,
+    waking: &Mutex<mpsc::Receiver<String>>,
+    connected: impl Fn(),
+) -> Result<(), String> {
+    let failed = |error: redis::RedisError| error.to_string();
+    let mut calls = deps.calls.lock().await;
+    let mut wakes = waking.lock().await;
+    let mut redis = RedisBell::connect(&deps.url).await.map_err(failed)?;
+    connected();
+    let mut joined = BTreeSet::new();
+    let mut heard: Vec<Heard> = Vec::new();
+    let mut acknowledge = tokio::time::interval(ACKNOWLEDGE_EVERY);
+    let mut reading = None;
+    loop {
+        let held = leases.borrow_and_update().clone();
+        for lease in held.difference(&joined) {
+            let left = redis.join(*lease, &deps.worker).await.map_err(failed)?;
+            hear(deps, &mut heard, left);
+        }
+        joined = held;
+        // Ended before the next begins, whatever happens meanwhile: a read that is dropped may lose what it was given.
+        let read = reading.get_or_insert_with(|| {
+            let streams: Vec<LeaseName> = joined.iter().copied().collect();
+            let (redis, worker) = (redis.clone(), deps.worker.clone());
+            Box::pin(async move {
+                if streams.is_empty() {
+                    tokio::time::sleep(ACKNOWLEDGE_EVERY).await;
+                    return Ok(Vec::new());
+                }
+                redis.next(streams, worker).await
+            })
+        });
+        tokio::select! {
+            answer = read => {
+                reading = None;
+                match answer {
+                    Ok(news) => hear(deps, &mut heard, news),
+                    Err(error) if was_emptied(&error) => joined.clear(),
+                    Err(error) => return Err(failed(error)),
+                }
+            }
+            call = calls.recv() => {
+                let Some(first) = call else { return Ok(()) };
+                let mut batch = vec![first];
+                while batch.len() < CALLS_AT_ONCE && let Ok(next) = calls.try_recv() {
+                    batch.push(next);
+                }
+                // What we hold ourselves has been rung for already.
+                batch.retain(|call| !joined.contains(&call.lease));
+                if !batch.is_empty() {
+                    redis.call(&batch).await.map_err(failed)?;
+                }
+            }
+            text = wakes.recv() => {
+                if let Some(text) = text {
+                    redis.wake_pages(&text).await.map_err(failed)?;
+                }
+            }
+            changed = leases.changed() => {
+                if changed.is_err() {
+                    return Ok(());
+                }
+            }
+            _ = acknowledge.tick() => {
+                if !heard.is_empty() {
+                    let done = take_done(&deps.db, &mut heard).await?;
+                    if !done.is_empty() {
+                        redis.acknowledge(&done).await.map_err(failed)?;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Rings for what was heard, and remembers it until it is done.
+fn hear(deps: &BellRelayDeps, heard: &mut Vec<Heard>, news: Vec<Heard>) {
+    let queues: BTreeSet<_> = news.iter().map(|heard| heard.call.queue).collect();
+    for queue in queues {
+        deps.bell.ring(queue);
+    }
+    heard.extend(news);
+    if heard.len() > HEARD_MAX {
+        heard.drain(..heard.len() - HEARD_MAX);
+    }
+}
+
+async fn take_done(db: &Db, heard: &mut Vec<Heard>) -> Result<Vec<Heard>, String> {
+    let asked: Vec<_> = heard.iter().map(|heard| (heard.call.queue, heard.call.key.clone())).collect();
+    let open = queue::open_of(db, &asked).await.map_err(|error| error.to_string())?;
+    let is_open = |heard: &Heard| open.contains(&(heard.call.queue, heard.call.key.clone()));
+    let (waiting, done) = std::mem::take(heard).into_iter().partition(is_open);
+    *heard = waiting;
+    Ok(done)
+}

@@ -1,0 +1,238 @@
+//! Holds this worker's leases: takes a fair share of the leaders, and what a dead worker leaves behind.
+//!
+//! Takes   `LetGo` from whoever stops the house.
+//! Sends   `LeasesChanged` to the root, the ledger writer and the chain watcher; rings every bell for new work.
+//! Timer   a round every two seconds: shows that we live, sees who else does.
+//! Truth   the `lease` table. What is written under a lease names its epoch, so that a late look here costs nothing.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture, Supervised};
+
+use super::supervise::{Guard, Observed, Panicked, observable, spawn_io, start_guarded};
+use crate::{
+    clock::Clock,
+    db::{Db, DbError, LeaseName, Leases, Round, WorkerId},
+    domain::units::Timestamp,
+    queue::{Queue, in_process::Bell},
+};
+
+mod plan;
+
+use plan::{Step, Watch};
+
+const EVERY: Duration = Duration::from_secs(2);
+
+/// This is what the process may do from now on.
+#[derive(Message, Debug, Clone)]
+#[rtype(result = "()")]
+pub struct LeasesChanged(pub Arc<Leases>);
+
+/// Gives everything up, so that others need not wait until we look dead.
+#[derive(Message, Debug, Clone, Copy)]
+#[rtype(result = "()")]
+pub struct LetGo;
+
+#[derive(Clone)]
+pub struct LeaseKeeperDeps {
+    pub db: Db,
+    pub clock: Clock,
+    pub bell: Bell,
+    pub worker: WorkerId,
+    pub listeners: Vec<Recipient<LeasesChanged>>,
+}
+
+pub struct LeaseKeeper {
+    deps: LeaseKeeperDeps,
+    /// Tells answers to this life of the actor from answers to an earlier one.
+    life: u64,
+    watch: Watch,
+    epochs: BTreeMap<LeaseName, i64>,
+    busy: bool,
+    stopping: bool,
+    failures: u32,
+    last_round: Option<Timestamp>,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Seen {
+    life: u64,
+    result: Result<Result<Round, DbError>, Panicked>,
+}
+
+/// The steps of a round are done; these leases were taken.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Stepped {
+    life: u64,
+    result: Result<Result<BTreeMap<LeaseName, i64>, DbError>, Panicked>,
+}
+
+impl LeaseKeeper {
+    pub fn start(deps: LeaseKeeperDeps, guard: &Guard) -> Addr<Self> {
+        start_guarded(guard, "lease_keeper", Self::new(deps, 0))
+    }
+
+    fn new(deps: LeaseKeeperDeps, life: u64) -> Self {
+        Self {
+            deps,
+            life,
+            watch: Watch::default(),
+            epochs: BTreeMap::new(),
+            busy: false,
+            stopping: false,
+            failures: 0,
+            last_round: None,
+        }
+    }
+
+    fn observed(&self) -> Observed {
+        Observed {
+            state: serde_json::json!({
+                "worker": self.deps.worker.as_str(),
+                "held": self.epochs.keys().map(LeaseName::to_string).collect::<Vec<_>>(),
+                "workers": self.watch.n_live(self.deps.clock.now()),
+                "failures": self.failures,
+            }),
+            last_activity: self.last_round,
+        }
+    }
+
+    fn round(&mut self, ctx: &mut Context<Self>) {
+        if self.stopping || std::mem::replace(&mut self.busy, true) {
+            return;
+        }
+        let (db, worker, life) = (self.deps.db.clone(), self.deps.worker.clone(), self.life);
+        spawn_io(ctx, async move { db.lease_round(&worker).await }, move |result| Seen { life, result });
+    }
+
+    /// Announces what is held, and has everybody look for work that came with it.
+    fn hold(&mut self, epochs: BTreeMap<LeaseName, i64>) {
+        if epochs == self.epochs {
+            return;
+        }
+        let names = epochs.keys().map(LeaseName::to_string).collect::<Vec<_>>().join(" ");
+        tracing::info!(worker = self.deps.worker.as_str(), leases = names, "leases changed");
+        self.epochs.clone_from(&epochs);
+        let leases = Arc::new(Leases::Held { by: self.deps.worker.clone(), epochs });
+        for listener in &self.deps.listeners {
+            listener.do_send(LeasesChanged(leases.clone()));
+        }
+        for queue in Queue::ALL {
+            self.deps.bell.ring(*queue);
+        }
+    }
+
+    fn seen(&mut self, round: &Round, ctx: &mut Context<Self>) {
+        let now = self.deps.clock.now();
+        (self.failures, self.last_round) = (0, Some(now));
+        let mine = round.leases.iter().filter(|row| row.holder.as_ref() == Some(&self.deps.worker));
+        let mut epochs: BTreeMap<LeaseName, i64> = mine.map(|row| (row.name, row.epoch)).collect();
+        let steps = self.watch.plan(&self.deps.worker, round, now);
+        // Nobody works under a lease any more when it is given up.
+        for step in &steps {
+            if let Step::GiveUp(name) = step {
+                epochs.remove(name);
+            }
+        }
+        self.hold(epochs);
+        if steps.is_empty() {
+            self.busy = false;
+            return;
+        }
+        let (db, worker, life) = (self.deps.db.clone(), self.deps.worker.clone(), self.life);
+        let work = async move { take_steps(&db, &worker, steps).await };
+        spawn_io(ctx, work, move |result| Stepped { life, result });
+    }
+
+    fn failed(&mut self, error: &str) {
+        self.busy = false;
+        self.failures = self.failures.saturating_add(1);
+        if self.failures == 1 {
+            tracing::warn!(error, "leases cannot be renewed; others may take them over");
+        }
+    }
+}
+
+async fn take_steps(db: &Db, me: &WorkerId, steps: Vec<Step>) -> Result<BTreeMap<LeaseName, i64>, DbError> {
+    let mut taken = BTreeMap::new();
+    for step in steps {
+        match step {
+            Step::Take(row) => {
+                let epoch = db.take_lease(me, &row).await?;
+                taken.extend(epoch.map(|epoch| (row.name, epoch)));
+            }
+            Step::GiveUp(name) => db.give_up_lease(me, name).await?,
+            Step::Forget(worker, beat) => db.forget_worker(&worker, beat).await?,
+        }
+    }
+    Ok(taken)
+}
+
+impl Actor for LeaseKeeper {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.round(ctx);
+        ctx.run_interval(EVERY, |keeper, ctx| keeper.round(ctx));
+    }
+}
+
+impl Supervised for LeaseKeeper {
+    fn restarting(&mut self, _: &mut Self::Context) {
+        *self = Self { epochs: std::mem::take(&mut self.epochs), ..Self::new(self.deps.clone(), self.life + 1) };
+    }
+}
+
+observable!(LeaseKeeper);
+
+impl Handler<Seen> for LeaseKeeper {
+    type Result = ();
+
+    fn handle(&mut self, Seen { life, result }: Seen, ctx: &mut Self::Context) {
+        if life != self.life || self.stopping {
+            return;
+        }
+        match result {
+            Ok(Ok(round)) => self.seen(&round, ctx),
+            Ok(Err(error)) => self.failed(&error.to_string()),
+            Err(panicked) => self.failed(&panicked.to_string()),
+        }
+    }
+}
+
+impl Handler<Stepped> for LeaseKeeper {
+    type Result = ();
+
+    fn handle(&mut self, Stepped { life, result }: Stepped, _: &mut Self::Context) {
+        if life != self.life || self.stopping {
+            return;
+        }
+        self.busy = false;
+        match result {
+            Ok(Ok(taken)) => {
+                let mut epochs = self.epochs.clone();
+                epochs.extend(taken);
+                self.hold(epochs);
+            }
+            // What was taken all the same is seen at the next round.
+            Ok(Err(error)) => self.failed(&error.to_string()),
+            Err(panicked) => self.failed(&panicked.to_string()),
+        }
+    }
+}
+
+impl Handler<LetGo> for LeaseKeeper {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: LetGo, _: &mut Self::Context) -> Self::Result {
+        self.stopping = true;
+        let (db, worker) = (self.deps.db.clone(), self.deps.worker.clone());
+        Box::pin(async move {
+            if let Err(error) = db.leave(&worker).await {
+                tracing::warn!(%error, "leases could not be given up; others take them in some seconds");
+            }
+        })
+    }
+}

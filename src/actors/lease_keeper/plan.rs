@@ -1,0 +1,164 @@
+//! Which leases to take and which to give up: a fair share each, and nothing of the living.
+//!
+//! In    what everybody sees at each round, our own clock.
+//! Out   steps. Pure: no clock, no database.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    db::{LeaseName, LeaseRow, Round, WorkerId},
+    domain::units::Timestamp,
+};
+
+/// A holder whose lease has not moved for so long is taken for dead. With a round every two seconds, and the start of
+/// a leader's actors, its work is back within the fifteen seconds that are promised.
+pub const DEAD_AFTER_MS: i64 = 8_000;
+/// A worker that is long gone is forgotten.
+const FORGOTTEN_AFTER_MS: i64 = 60_000;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    Take(LeaseRow),
+    GiveUp(LeaseName),
+    Forget(WorkerId, i64),
+}
+
+/// What was seen of everybody, and since when it has not moved. Ours alone: it needs no common clock.
+#[derive(Debug, Default)]
+pub struct Watch {
+    leases: BTreeMap<LeaseName, (i64, i64, Timestamp)>,
+    workers: BTreeMap<WorkerId, (i64, Timestamp)>,
+}
+
+impl Watch {
+    pub fn plan(&mut self, me: &WorkerId, round: &Round, now: Timestamp) -> Vec<Step> {
+        self.note(round, now);
+        let mut steps: Vec<Step> = self.forgotten(me, now).collect();
+        let n_live = 1 + self.workers.iter().filter(|(id, seen)| *id != me && is_live(seen.1, now)).count();
+        let of_users = |row: &&LeaseRow| row.name != LeaseName::Global;
+        let share = round.leases.iter().filter(of_users).count().div_ceil(n_live);
+        let mine: Vec<&LeaseRow> =
+            round.leases.iter().filter(of_users).filter(|row| row.holder.as_ref() == Some(me)).collect();
+        steps.extend(mine.iter().skip(share).map(|row| Step::GiveUp(row.name)));
+        let mut room = share.saturating_sub(mine.len());
+        for row in round.leases.iter().filter(|row| row.holder.as_ref() != Some(me)) {
+            if !self.is_unattended(row, now) {
+                continue;
+            }
+            if row.name == LeaseName::Global {
+                steps.push(Step::Take(row.clone()));
+            } else if room > 0 {
+                room -= 1;
+                steps.push(Step::Take(row.clone()));
+            }
+        }
+        steps
+    }
+
+    pub fn n_live(&self, now: Timestamp) -> usize {
+        self.workers.values().filter(|(_, since)| is_live(*since, now)).count()
+    }
+
+    fn note(&mut self, round: &Round, now: Timestamp) {
+        for row in &round.leases {
+            let seen = self.leases.entry(row.name).or_insert((row.epoch, row.beat, now));
+            if (seen.0, seen.1) != (row.epoch, row.beat) {
+                *seen = (row.epoch, row.beat, now);
+            }
+        }
+        self.workers.retain(|id, _| round.workers.iter().any(|(other, _)| other == id));
+        for (id, beat) in &round.workers {
+            let seen = self.workers.entry(id.clone()).or_insert((*beat, now));
+            if seen.0 != *beat {
+                *seen = (*beat, now);
+            }
+        }
+    }
+
+    fn is_unattended(&self, row: &LeaseRow, now: Timestamp) -> bool {
+        let still_since = self.leases.get(&row.name).map_or(now, |seen| seen.2);
+        row.holder.is_none() || !is_live(still_since, now)
+    }
+
+    fn forgotten<'a>(&'a self, me: &'a WorkerId, now: Timestamp) -> impl Iterator<Item = Step> + 'a {
+        let gone = move |(id, seen): &(&WorkerId, &(i64, Timestamp))| {
+            *id != me && now.millis_since(seen.1) >= FORGOTTEN_AFTER_MS
+        };
+        self.workers.iter().filter(gone).map(|(id, seen)| Step::Forget(id.clone(), seen.0))
+    }
+}
+
+fn is_live(since: Timestamp, now: Timestamp) -> bool {
+    now.millis_since(since) < DEAD_AFTER_MS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::FollowedUserId;
+
+    fn worker(name: &str) -> WorkerId {
+        WorkerId::named(name)
+    }
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millis(ms)
+    }
+
+    /// `holders` of user 1, 2, ..; the last one is of the global lease.
+    fn round(holders: &[Option<&str>], workers: &[(&str, i64)], beat: i64) -> Round {
+        let n_users = holders.len() - 1;
+        let row = |(n, holder): (usize, &Option<&str>)| LeaseRow {
+            name: if n == n_users { LeaseName::Global } else { LeaseName::User(FollowedUserId(n as i64 + 1)) },
+            holder: holder.map(worker),
+            epoch: 1,
+            beat,
+        };
+        Round {
+            leases: holders.iter().enumerate().map(row).collect(),
+            workers: workers.iter().map(|(name, beat)| (worker(name), *beat)).collect(),
+        }
+    }
+
+    fn texts(steps: &[Step]) -> Vec<String> {
+        let text = |step: &Step| match step {
+            Step::Take(row) => format!("take {}", row.name),
+            Step::GiveUp(name) => format!("give up {name}"),
+            Step::Forget(worker, _) => format!("forget {}", worker.as_str()),
+        };
+        steps.iter().map(text).collect()
+    }
+
+    #[test]
+    fn whoever_is_alone_takes_everything_that_nobody_holds() {
+        let free = round(&[None, None, None], &[("me", 1)], 0);
+        let steps = Watch::default().plan(&worker("me"), &free, at(0));
+        assert_eq!(texts(&steps), ["take user:1", "take user:2", "take global"]);
+    }
+
+    #[test]
+    fn two_workers_come_to_a_fair_share_each() {
+        let both = [("me", 1), ("you", 1)];
+        let all_mine = round(&[Some("me"), Some("me"), Some("me"), Some("me")], &both, 0);
+        assert_eq!(texts(&Watch::default().plan(&worker("me"), &all_mine, at(0))), ["give up user:3"]);
+        assert_eq!(texts(&Watch::default().plan(&worker("you"), &all_mine, at(0))), [""; 0]);
+        let given_up = round(&[Some("me"), Some("me"), None, Some("me")], &both, 0);
+        assert_eq!(texts(&Watch::default().plan(&worker("you"), &given_up, at(0))), ["take user:3"]);
+        assert_eq!(texts(&Watch::default().plan(&worker("me"), &given_up, at(0))), [""; 0], "a share is enough");
+    }
+
+    #[test]
+    fn what_a_dead_worker_held_is_taken_when_it_has_not_moved_for_the_time_agreed() {
+        let mut watch = Watch::default();
+        let mut plan = |holders: &[Option<&str>], beat: i64, my_beat: i64, now: i64| {
+            let round = round(holders, &[("me", my_beat), ("you", beat)], beat);
+            texts(&watch.plan(&worker("me"), &round, at(now)))
+        };
+        let held = [Some("you"), Some("you"), Some("you")];
+        assert_eq!(plan(&held, 1, 1, 0), [""; 0]);
+        assert_eq!(plan(&held, 2, 2, 5_000), [""; 0]);
+        assert_eq!(plan(&held, 2, 3, 5_000 + DEAD_AFTER_MS - 1), [""; 0]);
+        assert_eq!(plan(&held, 2, 4, 5_000 + DEAD_AFTER_MS), ["take user:1", "take user:2", "take global"]);
+        assert_eq!(plan(&[Some("me"); 3], 2, 5, 5_000 + FORGOTTEN_AFTER_MS), ["forget you"]);
+    }
+}

@@ -1,0 +1,378 @@
+//! Shows this process's pages what all workers of a shared database committed.
+//!
+//! Takes   `Announce` from a worker in this process; wakes from Redis, when there is one.
+//! Sends   `Announce` to the live hub, each trade and attempt once.
+//! Timer   a look at the newest rows each second: without Redis pages are a second late, and nothing is missing.
+//! Truth   the database; figures of portfolios come with the wakes and stand until the next snapshot.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, Supervised};
+use futures_util::StreamExt;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    live_hub::{Announce, HealthChanged, LiveFact, PortfolioChanged},
+    supervise::{Guard, Observed, Panicked, back_off, observable, spawn_io, start_guarded},
+};
+use crate::{
+    clock::Clock,
+    config::Secret,
+    db::{AttemptFilter, Db, DbError, TradeFilter},
+    domain::units::{Timestamp, UsdcMicros},
+    queue::redis::LIVE_CHANNEL,
+};
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long after its time a row may still become visible: a transaction takes its time, and clocks differ a little.
+const OVERLAP_MS: i64 = 15_000;
+/// Rows of one look. Pages hold fewer, so more would be pushed out at once.
+const ROWS: usize = 200;
+/// Ids remembered, so that the overlap shows nothing twice.
+const SEEN_MAX: usize = 4_096;
+const RETRY: Duration = Duration::from_millis(500);
+const RETRY_MOST: Duration = Duration::from_secs(10);
+
+#[derive(Clone)]
+pub struct LiveFeedDeps {
+    pub db: Db,
+    pub clock: Clock,
+    pub redis: Option<Secret>,
+    pub hub: Recipient<Announce>,
+}
+
+pub struct LiveFeed {
+    deps: LiveFeedDeps,
+    /// Tells answers to this life of the actor from answers to an earlier one.
+    life: u64,
+    seen: HashSet<Uuid>,
+    seen_in_order: VecDeque<Uuid>,
+    /// Only what comes from now on is news.
+    since: Timestamp,
+    looking: bool,
+    look_again: bool,
+    failures: u32,
+    last_look: Option<Timestamp>,
+}
+
+/// What a worker tells the pages of other processes: that there is something to read, and figures that are in no row yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wake {
+    portfolios: Vec<Figures>,
+    health: Vec<Health>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Figures {
+    portfolio: String,
+    equity_micros: i64,
+    cash_micros: i64,
+    exposure_micros: i64,
+    unrealized_pnl_micros: i64,
+    realized_pnl_micros: i64,
+    at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Health {
+    part: String,
+    healthy: bool,
+    detail: String,
+    at: Timestamp,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Look;
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Subscribe;
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Woken {
+    life: u64,
+    text: String,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Unsubscribed {
+    life: u64,
+    reason: String,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Read {
+    life: u64,
+    result: Result<Result<Vec<(Uuid, LiveFact)>, DbError>, Panicked>,
+}
+
+impl LiveFeed {
+    pub fn start(deps: LiveFeedDeps, guard: &Guard) -> Addr<Self> {
+        start_guarded(&guard.of_service("web"), "live_feed", Self::new(deps, 0))
+    }
+
+    fn new(deps: LiveFeedDeps, life: u64) -> Self {
+        let since = deps.clock.now();
+        Self {
+            deps,
+            life,
+            seen: HashSet::new(),
+            seen_in_order: VecDeque::new(),
+            since,
+            looking: false,
+            look_again: false,
+            failures: 0,
+            last_look: None,
+        }
+    }
+
+    fn observed(&self) -> Observed {
+        let state = serde_json::json!({ "remembered": self.seen.len(), "failures": self.failures });
+        Observed { state, last_activity: self.last_look }
+    }
+
+    /// True the first time.
+    fn is_news(&mut self, id: Uuid) -> bool {
+        if !self.seen.insert(id) {
+            return false;
+        }
+        self.seen_in_order.push_back(id);
+        if self.seen_in_order.len() > SEEN_MAX
+            && let Some(oldest) = self.seen_in_order.pop_front()
+        {
+            self.seen.remove(&oldest);
+        }
+        true
+    }
+}
+
+/// What was written lately, oldest first.
+async fn newest_rows(db: &Db, since: Timestamp) -> Result<Vec<(Uuid, LiveFact)>, DbError> {
+    let trades = TradeFilter { from: Some(since), ..TradeFilter::default() };
+    let attempts = AttemptFilter { from: Some(since), ..AttemptFilter::default() };
+    let trades = db.trades_page(&trades, None, ROWS).await?.rows.into_iter().map(|row| row.trade);
+    let attempts = db.attempts_page(&attempts, None, ROWS).await?.rows.into_iter().map(|row| row.attempt);
+    let mut facts: Vec<(Timestamp, Uuid, LiveFact)> = Vec::new();
+    facts.extend(trades.map(|trade| (trade.detect_time, trade.id.0, LiveFact::TradeSeen(Arc::new(trade)))));
+    facts.extend(attempts.map(|row| (row.created_at, row.id.0, LiveFact::AttemptRecorded(Arc::new(row)))));
+    facts.sort_by_key(|(at, id, _)| (*at, *id));
+    Ok(facts.into_iter().map(|(_, id, fact)| (id, fact)).collect())
+}
+
+/// Hears wakes until Redis goes away; says why.
+async fn subscribe(url: &Secret, woken: impl Fn(String)) -> Result<(), redis::RedisError> {
+    let mut channel = redis::Client::open(url.reveal())?.get_async_pubsub().await?;
+    channel.subscribe(LIVE_CHANNEL).await?;
+    let mut messages = channel.into_on_message();
+    while let Some(message) = messages.next().await {
+        woken(message.get_payload().unwrap_or_default());
+    }
+    Ok(())
+}
+
+impl Actor for LiveFeed {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(LOOK_EVERY, |_, ctx| ctx.notify(Look));
+        ctx.notify(Subscribe);
+    }
+}
+
+impl Supervised for LiveFeed {
+    fn restarting(&mut self, _: &mut Self::Context) {
+        *self = Self::new(self.deps.clone(), self.life + 1);
+    }
+}
+
+observable!(LiveFeed);
+
+impl Handler<Announce> for LiveFeed {
+    type Result = ();
+
+    /// From a worker in this process: at once, and not again when its rows are read.
+    fn handle(&mut self, Announce(mut facts): Announce, _: &mut Self::Context) {
+        facts.retain(|fact| match fact {
+            LiveFact::TradeSeen(trade) => self.is_news(trade.id.0),
+            LiveFact::AttemptRecorded(attempt) => self.is_news(attempt.id.0),
+            _ => true,
+        });
+        self.deps.hub.do_send(Announce(facts));
+    }
+}
+
+impl Handler<Subscribe> for LiveFeed {
+    type Result = ();
+
+    fn handle(&mut self, _: Subscribe, ctx: &mut Self::Context) {
+        let Some(url) = self.deps.redis.clone() else { return };
+        let (life, address) = (self.life, ctx.address());
+        let listen = async move { subscribe(&url, |text| address.do_send(Woken { life, text })).await };
+        spawn_io(ctx, listen, move |ended| {
+            let reason = match ended {
+                Ok(Ok(())) => "the connection was closed".to_owned(),
+                Ok(Err(error)) => error.to_string(),
+                Err(panicked) => panicked.to_string(),
+            };
+            Unsubscribed { life, reason }
+        });
+    }
+}
+
+impl Handler<Unsubscribed> for LiveFeed {
+    type Result = ();
+
+    fn handle(&mut self, Unsubscribed { life, reason }: Unsubscribed, ctx: &mut Self::Context) {
+        if life != self.life {
+            return;
+        }
+        self.failures = self.failures.saturating_add(1);
+        if self.failures == 1 {
+            tracing::warn!(reason, "Redis does not wake the pages; they look each second");
+        }
+        ctx.notify_later(Subscribe, back_off(RETRY, RETRY_MOST, self.failures));
+    }
+}
+
+impl Handler<Woken> for LiveFeed {
+    type Result = ();
+
+    fn handle(&mut self, Woken { life, text }: Woken, ctx: &mut Self::Context) {
+        if life != self.life {
+            return;
+        }
+        self.failures = 0;
+        // What we cannot read is from another version: it wakes all the same.
+        let wake: Wake = serde_json::from_str(&text).unwrap_or_default();
+        let facts = wake.into_facts();
+        if !facts.is_empty() {
+            self.deps.hub.do_send(Announce(facts));
+        }
+        ctx.notify(Look);
+    }
+}
+
+impl Handler<Look> for LiveFeed {
+    type Result = ();
+
+    fn handle(&mut self, _: Look, ctx: &mut Self::Context) {
+        if std::mem::replace(&mut self.looking, true) {
+            self.look_again = true;
+            return;
+        }
+        let (db, life) = (self.deps.db.clone(), self.life);
+        let since = self.deps.clock.now().plus_millis(-OVERLAP_MS).max(self.since);
+        spawn_io(ctx, async move { newest_rows(&db, since).await }, move |result| Read { life, result });
+    }
+}
+
+impl Handler<Read> for LiveFeed {
+    type Result = ();
+
+    fn handle(&mut self, Read { life, result }: Read, ctx: &mut Self::Context) {
+        if life != self.life {
+            return;
+        }
+        self.looking = false;
+        match result {
+            Ok(Ok(rows)) => {
+                self.last_look = Some(self.deps.clock.now());
+                let facts: Vec<LiveFact> =
+                    rows.into_iter().filter(|(id, _)| self.is_news(*id)).map(|(_, fact)| fact).collect();
+                if !facts.is_empty() {
+                    self.deps.hub.do_send(Announce(facts));
+                }
+            }
+            Ok(Err(error)) => tracing::debug!(%error, "the newest rows could not be read"),
+            Err(panicked) => tracing::error!(%panicked, "reading the newest rows"),
+        }
+        if std::mem::take(&mut self.look_again) {
+            ctx.notify(Look);
+        }
+    }
+}
+
+impl Wake {
+    /// `None` when there is nothing that a page shows.
+    pub fn of(facts: &[LiveFact]) -> Option<Self> {
+        let mut wake = Self::default();
+        let mut rows = false;
+        for fact in facts {
+            match fact {
+                LiveFact::TradeSeen(_) | LiveFact::AttemptRecorded(_) => rows = true,
+                LiveFact::ActivitySeen(_) => {}
+                LiveFact::PortfolioChanged(changed) => wake.portfolios.push(Figures {
+                    portfolio: changed.portfolio.to_string(),
+                    equity_micros: changed.equity.0,
+                    cash_micros: changed.cash.0,
+                    exposure_micros: changed.exposure.0,
+                    unrealized_pnl_micros: changed.unrealized.0,
+                    realized_pnl_micros: changed.realized.0,
+                    at: changed.at,
+                }),
+                LiveFact::HealthChanged(changed) => wake.health.push(Health {
+                    part: changed.part.clone(),
+                    healthy: changed.healthy,
+                    detail: changed.detail.clone(),
+                    at: changed.at,
+                }),
+            }
+        }
+        (rows || wake != Self::default()).then_some(wake)
+    }
+
+    fn into_facts(self) -> Vec<LiveFact> {
+        let figures = self.portfolios.into_iter().filter_map(|figures| {
+            Some(LiveFact::PortfolioChanged(PortfolioChanged {
+                portfolio: figures.portfolio.parse().ok()?,
+                equity: UsdcMicros(figures.equity_micros),
+                cash: UsdcMicros(figures.cash_micros),
+                exposure: UsdcMicros(figures.exposure_micros),
+                unrealized: UsdcMicros(figures.unrealized_pnl_micros),
+                realized: UsdcMicros(figures.realized_pnl_micros),
+                at: figures.at,
+            }))
+        });
+        let health = self.health.into_iter().map(|health| {
+            LiveFact::HealthChanged(HealthChanged {
+                part: health.part,
+                healthy: health.healthy,
+                detail: health.detail,
+                at: health.at,
+            })
+        });
+        figures.chain(health).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ledger::PortfolioId;
+
+    #[test]
+    fn a_wake_carries_the_figures_that_are_in_no_row_and_says_when_there_are_rows() {
+        let changed = LiveFact::PortfolioChanged(PortfolioChanged {
+            portfolio: PortfolioId::ExecGlobal,
+            equity: UsdcMicros(5),
+            cash: UsdcMicros(4),
+            exposure: UsdcMicros(3),
+            unrealized: UsdcMicros(-2),
+            realized: UsdcMicros(1),
+            at: Timestamp::from_millis(7),
+        });
+        let sent = serde_json::to_string(&Wake::of(std::slice::from_ref(&changed)).unwrap()).unwrap();
+        let read: Wake = serde_json::from_str(&sent).unwrap();
+        assert_eq!(format!("{:?}", read.into_facts()), format!("{:?}", [changed]));
+        assert_eq!(Wake::of(&[]), None);
+    }
+}

@@ -1,0 +1,223 @@
+//! The worker: every actor of the pipeline, from the ledger writer outward to the pollers.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Addr, Recipient};
+use tokio::sync::Mutex;
+
+use crate::actors::bell_relay::{BellRelay, BellRelayDeps};
+use crate::actors::book_fetcher::{BookFetcher, BookFetcherDeps};
+use crate::actors::chain_watcher::{ChainWatcher, ChainWatcherDeps};
+use crate::actors::executor::ExecutorDeps;
+use crate::actors::grouper::{Grouper, GrouperDeps};
+use crate::actors::ingestor::{Ingestor, IngestorDeps};
+use crate::actors::lease_keeper::{LeaseKeeper, LeaseKeeperDeps, LetGo};
+use crate::actors::ledger_writer::{Flush, LedgerWriter, LedgerWriterDeps};
+use crate::actors::live_hub::Announce;
+use crate::actors::poller::{Poller, PollerDeps};
+use crate::actors::price_refresher::{PriceRefresher, PriceRefresherDeps};
+use crate::actors::reconciler::{Reconciler, ReconcilerDeps};
+use crate::actors::root::{LookAtDirectory, PollerPost, Root, RootDeps};
+use crate::actors::settler::{Settler, SettlerDeps};
+use crate::actors::snapshotter::{Snapshotter, SnapshotterDeps, WriteCheckpoints};
+use crate::actors::supervise::{Guard, Leash};
+use crate::actors::{global_executor, user_executor};
+use crate::clock::Clock;
+use crate::config::{ChainSettings, Secret};
+use crate::db::{Db, DbError, Leases, WorkerId};
+use crate::polymarket::{Polymarket, PolymarketSettings};
+use crate::queue::{JobScope, in_process::Bell};
+
+/// Executors are rung for; a look in between finds what a lost ring would have said.
+const LOOK_ALONE: Duration = Duration::from_secs(60);
+/// Copies of other workers' leaders come without a ring when the bell between processes is out of order.
+const LOOK_AMONG_OTHERS: Duration = Duration::from_secs(1);
+
+/// What the worker is built from.
+pub(super) struct WorkerDeps<'a> {
+    pub db: Db,
+    pub clock: Clock,
+    pub redis: Option<Secret>,
+    /// The pages of this process.
+    pub pages: Recipient<Announce>,
+    pub polymarket: &'a PolymarketSettings,
+    pub chain: &'a ChainSettings,
+    /// The guard that reports to the root.
+    pub guard: Guard,
+    pub seat: actix::Context<Root>,
+}
+
+/// A running worker.
+pub(super) struct Worker {
+    ledger_writer: Addr<LedgerWriter>,
+    snapshotter: Addr<Snapshotter>,
+    lease_keeper: Option<Addr<LeaseKeeper>>,
+    root: Addr<Root>,
+    /// Everything that makes new work.
+    outer: Leash,
+    /// The ledger writer and those who outlive it.
+    inner: Leash,
+}
+
+impl Worker {
+    /// # Errors
+    /// When users and configuration cannot be read.
+    pub async fn start(deps: WorkerDeps<'_>) -> Result<Self, DbError> {
+        let WorkerDeps { db, clock, redis, pages, polymarket, chain, guard, seat } = deps;
+        let directory = Arc::new(db.directory().await?);
+        let worker = db.is_shared().then(WorkerId::random);
+        let leases = Arc::new(worker.clone().map_or(Leases::All, Leases::none));
+        let scope = worker.clone().map_or(JobScope::All, JobScope::HeldBy);
+        let polymarket = Polymarket::new(polymarket.clone(), clock);
+        let (inner_guard, inner) = guard.leash();
+        let (outer_guard, outer) = guard.leash();
+        let guard = &outer_guard;
+
+        // The bell reaches other processes when there can be any and Redis carries it.
+        let (bell, live, relay) = match (worker.clone(), redis) {
+            (worker, Some(url)) => {
+                let (bell, calls) = Bell::far();
+                let calls = Arc::new(Mutex::new(calls));
+                let worker = worker.unwrap_or_else(WorkerId::random);
+                let deps =
+                    BellRelayDeps { db: db.clone(), clock, bell: bell.clone(), url, worker, calls, pages: Some(pages) };
+                let relay = BellRelay::start(deps, &inner_guard);
+                (bell, relay.clone().recipient(), Some(relay))
+            }
+            _ => (Bell::new(), pages, None),
+        };
+        let deps =
+            LedgerWriterDeps { db: db.clone(), clock, bell: bell.clone(), live: live.clone(), leases: leases.clone() };
+        let ledger_writer = LedgerWriter::start(deps, &inner_guard);
+        let deps = BookFetcherDeps { db: db.clone(), clock, polymarket: polymarket.clone() };
+        let book_fetcher = BookFetcher::start(deps, guard);
+
+        let executor_deps = ExecutorDeps {
+            db: db.clone(),
+            clock,
+            look_every: if worker.is_some() { LOOK_AMONG_OTHERS } else { LOOK_ALONE },
+            bell: bell.clone(),
+            directory,
+            market: book_fetcher.clone().recipient(),
+            book: book_fetcher.clone().recipient(),
+            view: ledger_writer.clone().recipient(),
+            record: ledger_writer.clone().recipient(),
+        };
+        let deps = GrouperDeps { db: db.clone(), clock, scope: scope.clone(), bell: bell.clone() };
+        let grouper = Grouper::start(deps, guard);
+        let deps = IngestorDeps {
+            db: db.clone(),
+            polymarket: polymarket.clone(),
+            clock,
+            scope: scope.clone(),
+            bell: bell.clone(),
+            ledger: ledger_writer.clone().recipient(),
+            holdings: ledger_writer.clone().recipient(),
+            markets: book_fetcher.clone().recipient(),
+        };
+        Ingestor::start(deps, guard);
+        let deps = PriceRefresherDeps {
+            db: db.clone(),
+            clock,
+            scope: scope.clone(),
+            polymarket: polymarket.clone(),
+            held: ledger_writer.clone().recipient(),
+            prices: ledger_writer.clone().recipient(),
+        };
+        PriceRefresher::start(deps, guard);
+        let deps = SettlerDeps {
+            db: db.clone(),
+            clock,
+            polymarket: polymarket.clone(),
+            held: ledger_writer.clone().recipient(),
+            holdings: ledger_writer.clone().recipient(),
+            record: ledger_writer.clone().recipient(),
+            prices: ledger_writer.clone().recipient(),
+        };
+        Settler::start(deps, guard);
+        let deps = SnapshotterDeps {
+            db: db.clone(),
+            clock,
+            scope: scope.clone(),
+            bell: bell.clone(),
+            take: ledger_writer.clone().recipient(),
+            stored: ledger_writer.clone().recipient(),
+        };
+        let snapshotter = Snapshotter::start(deps, &inner_guard);
+        let deps = ReconcilerDeps { db: db.clone(), clock, scope, bell: bell.clone(), live: live.clone() };
+        let reconciler = Reconciler::start(deps, guard);
+
+        let mut listeners = vec![ledger_writer.clone().recipient(), book_fetcher.recipient(), grouper.recipient()];
+        let mut lease_listeners = vec![ledger_writer.clone().recipient()];
+        match &chain.ws_url {
+            Some(url) => {
+                let deps = ChainWatcherDeps {
+                    db: db.clone(),
+                    clock,
+                    bell: bell.clone(),
+                    live: live.clone(),
+                    reconciler: reconciler.clone().recipient(),
+                    url: url.clone(),
+                    exchanges: chain.exchanges.clone(),
+                    leases: leases.clone(),
+                };
+                let watcher = ChainWatcher::start(deps, guard);
+                listeners.push(watcher.clone().recipient());
+                lease_listeners.push(watcher.recipient());
+            }
+            None => tracing::info!(service = "worker", "no ALCHEMY_WS_URL: fills are seen by polling alone"),
+        }
+        let poller_deps =
+            PollerDeps { db: db.clone(), polymarket, clock, bell: bell.clone(), live: live.clone(), fence: None };
+        let global_deps = executor_deps.clone();
+        let deps = RootDeps {
+            db: db.clone(),
+            clock,
+            live,
+            guard: guard.clone(),
+            start_poller: Rc::new(move |user, directory, fence, guard| {
+                let deps = PollerDeps { fence, ..poller_deps.clone() };
+                let poller = Poller::start(deps, user.clone(), directory.clone(), guard);
+                PollerPost { windows: poller.clone().recipient(), directory: poller.recipient() }
+            }),
+            start_executor: Rc::new(move |user, directory, guard| {
+                let deps = ExecutorDeps { directory: directory.clone(), ..executor_deps.clone() };
+                user_executor::start(user.id, deps, guard).recipient()
+            }),
+            start_global_executor: Rc::new(move |directory, guard| {
+                let deps = ExecutorDeps { directory: directory.clone(), ..global_deps.clone() };
+                global_executor::start(deps, guard).recipient()
+            }),
+            leases,
+            reconciler: reconciler.recipient(),
+            listeners,
+        };
+        let root = Root::start_at(seat, deps, guard);
+        lease_listeners.push(root.clone().recipient());
+        lease_listeners.extend(relay.map(Addr::recipient));
+        let lease_keeper = worker.map(|worker| {
+            let deps = LeaseKeeperDeps { db, clock, bell, worker, listeners: lease_listeners };
+            LeaseKeeper::start(deps, &inner_guard)
+        });
+        Ok(Self { ledger_writer, snapshotter, lease_keeper, root, outer, inner })
+    }
+
+    pub fn look_at_directory(&self) {
+        self.root.do_send(LookAtDirectory);
+    }
+
+    /// Stops taking work, and lets what was decided be committed.
+    pub async fn stop(self) {
+        drop(self.outer);
+        // An actor that is gone has nothing left to commit; a commit that fails is in the log, and its work is still open.
+        let _ = self.ledger_writer.send(Flush).await;
+        // Without checkpoints the next start reads more entries, and comes to the same.
+        let _ = self.snapshotter.send(WriteCheckpoints).await;
+        if let Some(keeper) = self.lease_keeper {
+            let _ = keeper.send(LetGo).await;
+        }
+        drop(self.inner);
+    }
+}
