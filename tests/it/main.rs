@@ -7,3 +7,4 @@ mod kill;
 mod polymarket;
 mod reasons;
 mod replay;
+mod sight;
