@@ -1,6 +1,7 @@
 //! Everything that needs more than one part of the house, in one binary.
 
 mod bot;
+mod chain;
 mod cli;
 mod db;
 mod kill;
