@@ -82,13 +82,17 @@ macro_rules! sighted {
 }
 
 statements! {
-    /// The nearest rank: the smallest lead that half, or nine tenths, do not exceed. Once for each user and once for all.
+    /// The nearest rank: the smallest lead that half, or nine tenths, do not exceed. Once for each user and once for
+    /// all. The two sides meet in a group and not in a join: SQLite would compare every fill with every row.
     LEADS = sighted!("not c.removed and c.detect_time >= $1 and c.detect_time < $2",
         ", ahead as (
-            select f.followed_user_id, s.detect_time - f.detect_time as lead_ms from first f
-            join shown s on s.tx_hash = f.tx_hash and s.wallet = f.wallet and s.asset_id = f.asset_id
-                and s.side = f.side and s.share_micros = f.share_micros and s.twin = f.twin
-            where f.sight = 1
+            select max(followed_user_id) as followed_user_id, min(shown_at) - min(seen_at) as lead_ms from (
+                select followed_user_id, tx_hash, wallet, asset_id, side, share_micros, twin, detect_time as seen_at,
+                    cast(null as bigint) as shown_at from first where sight = 1
+                union all select cast(null as bigint), tx_hash, wallet, asset_id, side, share_micros, twin,
+                    cast(null as bigint), detect_time from shown) sides
+            group by tx_hash, wallet, asset_id, side, share_micros, twin
+            having min(seen_at) is not null and min(shown_at) is not null
         ), sorted as (
             select followed_user_id, lead_ms, row_number() over (partition by followed_user_id order by lead_ms) as place,
                 count(*) over (partition by followed_user_id) as n
