@@ -3,7 +3,7 @@
 //! Takes   `DirectoryChanged`; what its socket says.
 //! Sends   `ReconcileAll` to the reconciler after the chain was out of sight, `Announce` when the connection changes.
 //!         A fill is a row with its q_reconcile job; it never moves a portfolio.
-//! Timer   one, for the next try to connect.
+//! Timer   one for the next try to connect, one for a write that failed; each minute a look back at how far ahead it was.
 //! Truth   the wallets in the directory; `alchemy:lastBlock` tells how far the chain was seen.
 
 use std::{
@@ -19,31 +19,43 @@ use tracing::Instrument;
 use super::{
     lease_keeper::LeasesChanged,
     live_hub::{Announce, HealthChanged, LiveFact},
-    reconciler::{ReconcileAll, ReconcileJob},
+    reconciler::ReconcileAll,
     root::DirectoryChanged,
     supervise::{Guard, Observed, Panicked, back_off, observable, spawn_io, start_guarded},
 };
 use crate::{
     chain::{
         ChainError,
+        blocks::Block,
         feed::{ChainNews, Feed},
         order_filled::ChainFill,
         socket::converse,
     },
     clock::Clock,
     config::Secret,
-    db::{ChainTrade, Db, DbError, Directory, Inserted, LeaseName, Leases},
+    db::{Db, DbError, Directory, Lead, LeaseName, Leases},
     domain::{
         ids::{FollowedUserId, Wallet},
         units::Timestamp,
     },
-    queue::{Queue, in_process::Bell},
+    queue::in_process::Bell,
 };
+
+mod keeping;
+
+use keeping::{AfterFailure, Kept, Sight, Waiting};
 
 /// How far back is read again after the chain was out of sight.
 const OUT_OF_SIGHT_MS: i64 = 300_000;
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_MOST: Duration = Duration::from_secs(60);
+/// A connection that broke sooner does not count as a success: a node that takes every socket and drops it would
+/// otherwise be tried every second, with everybody's last minutes read again each time.
+const STEADY_MS: i64 = 60_000;
+const LOOK_BACK_EVERY: Duration = Duration::from_secs(60);
+const LOOK_BACK_MS: i64 = 24 * 3_600_000;
+/// Unconfirmed fills counted; more than this is "many".
+const UNCONFIRMED_MAX: i64 = 1_000;
 /// How often the block reached is noted while nothing else is written.
 const NOTE_BLOCK_EVERY_MS: i64 = 15_000;
 pub const LAST_BLOCK: &str = "alchemy:lastBlock";
@@ -65,6 +77,8 @@ pub struct ChainWatcher {
     deps: ChainWatcherDeps,
     /// Names a connection, over restarts too: what an old socket says late is ignored.
     connection: u64,
+    /// Tells answers to this life of the actor from answers to an earlier one.
+    life: u64,
     owners: BTreeMap<Wallet, (FollowedUserId, Wallet)>,
     /// The wallets to watch. Dropping it ends the conversation.
     wallets: watch::Sender<BTreeSet<Wallet>>,
@@ -76,8 +90,28 @@ pub struct ChainWatcher {
     failures: u32,
     last_block: Option<u64>,
     last_noted: Timestamp,
-    n_fills: u64,
+    waiting: Waiting,
+    counts: Counts,
+    hindsight: Option<Hindsight>,
     last_activity: Option<Timestamp>,
+}
+
+/// Logs of followed wallets since this life began.
+#[derive(Debug, Default, serde::Serialize)]
+struct Counts {
+    fills: u64,
+    repeated: u64,
+    taken_back: u64,
+    lost: u64,
+    unreadable: u64,
+}
+
+/// How the chain did against the API in the last day.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct Hindsight {
+    pub lead: Option<Lead>,
+    /// Seen on chain and not confirmed within five minutes.
+    pub unconfirmed: usize,
 }
 
 #[derive(Message)]
@@ -98,21 +132,45 @@ struct Ended {
     reason: Result<ChainError, Panicked>,
 }
 
-/// A fill is written down, or could not be.
+/// A log is written down, or could not be.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Kept(Result<Result<bool, DbError>, Panicked>);
+struct Written {
+    life: u64,
+    result: Result<Result<Kept, DbError>, Panicked>,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct WriteNext;
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct LookBack;
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct LookedBack {
+    life: u64,
+    result: Result<Result<Hindsight, DbError>, Panicked>,
+}
 
 impl ChainWatcher {
     pub fn start(deps: ChainWatcherDeps, guard: &Guard) -> Addr<Self> {
-        start_guarded(guard, "chain_watcher", Self::new(deps, 0, BTreeMap::new()))
+        start_guarded(guard, "chain_watcher", Self::new(deps, 0, 0, BTreeMap::new()))
     }
 
-    fn new(deps: ChainWatcherDeps, connection: u64, owners: BTreeMap<Wallet, (FollowedUserId, Wallet)>) -> Self {
+    fn new(
+        deps: ChainWatcherDeps,
+        life: u64,
+        connection: u64,
+        owners: BTreeMap<Wallet, (FollowedUserId, Wallet)>,
+    ) -> Self {
         let wallets = watched(&owners, &deps.leases);
         Self {
             deps,
             connection,
+            life,
             owners,
             wallets: watch::Sender::new(wallets),
             n_watched: 0,
@@ -121,7 +179,9 @@ impl ChainWatcher {
             failures: 0,
             last_block: None,
             last_noted: Timestamp::EPOCH,
-            n_fills: 0,
+            waiting: Waiting::default(),
+            counts: Counts::default(),
+            hindsight: None,
             last_activity: None,
         }
     }
@@ -134,8 +194,10 @@ impl ChainWatcher {
                 "wallets": self.owners.len(),
                 "watched": self.n_watched,
                 "last_block": self.last_block,
-                "fills": self.n_fills,
+                "logs": self.counts,
+                "waiting": self.waiting.len(),
                 "failures": self.failures,
+                "hindsight": self.hindsight,
             }),
             last_activity: self.last_activity,
         }
@@ -143,7 +205,6 @@ impl ChainWatcher {
 
     fn watching(&mut self) {
         let now = self.deps.clock.now();
-        self.failures = 0;
         if self.watching_since.is_none() {
             self.watching_since = Some(now);
             tracing::info!(wallets = self.owners.len(), "the chain is in sight");
@@ -158,28 +219,30 @@ impl ChainWatcher {
     fn fill(&mut self, fill: ChainFill, ctx: &mut Context<Self>) {
         // A replaced subscription may still bring fills of a wallet that is not followed any more.
         let ours = |(user, _): &&(FollowedUserId, Wallet)| self.deps.leases.hold(LeaseName::User(*user));
-        let Some((user, profile)) = self.owners.get(&fill.wallet).filter(ours).cloned() else { return };
-        self.n_fills += 1;
-        let (db, bell, now) = (self.deps.db.clone(), self.deps.bell.clone(), self.deps.clock.now());
-        let keep = async move {
-            let place = fill.place.clone();
-            if fill.removed {
-                return db.mark_removed(&place.tx_hash, place.log_index, Some(&place.block_hash)).await;
-            }
-            let seen = fill.block_time.map_or(now, |time| time.min(now));
-            let job = ReconcileJob::Transaction { tx_hash: place.tx_hash, seen }.for_user(user, now);
-            let block = block_row(fill.block_number);
-            let new = db.insert_chain_trade(&trade_of(fill, user, profile, now), &job, &[block], now).await?;
-            bell.ring(Queue::Reconcile);
-            Ok(matches!(new, Inserted::New(_)))
-        };
-        spawn_io(ctx, keep, Kept);
+        let owner = self.owners.get(&fill.wallet).filter(ours).cloned();
+        let Some((user, profile_wallet)) = owner else { return };
+        let last_block = self.last_block.unwrap_or_default();
+        let sight = Sight { fill, user, profile_wallet, seen: self.deps.clock.now(), last_block };
+        if !self.waiting.push(sight) {
+            self.counts.lost += 1;
+            tracing::debug!("too many logs wait for the database; the canonical source will show their fills");
+        }
+        self.write_next(ctx);
+    }
+
+    fn write_next(&mut self, ctx: &mut Context<Self>) {
+        let Some(sight) = self.waiting.begin() else { return };
+        let (db, bell, now, life) = (self.deps.db.clone(), self.deps.bell.clone(), self.deps.clock.now(), self.life);
+        spawn_io(ctx, async move { keeping::keep(&db, &bell, sight, now).await }, move |result| Written {
+            life,
+            result,
+        });
     }
 
     fn head(&mut self, number: u64) {
         self.last_block = Some(number);
         // With nobody to watch there is no subscription that the node could confirm.
-        if self.owners.is_empty() && self.watching_since.is_none() {
+        if self.wallets.borrow().is_empty() && self.watching_since.is_none() {
             self.watching();
         }
         let now = self.deps.clock.now();
@@ -222,12 +285,15 @@ impl Actor for ChainWatcher {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.notify(Connect);
+        ctx.notify(LookBack);
+        ctx.run_interval(LOOK_BACK_EVERY, |_, ctx| ctx.notify(LookBack));
     }
 }
 
 impl Supervised for ChainWatcher {
     fn restarting(&mut self, _: &mut Self::Context) {
-        *self = Self::new(self.deps.clone(), self.connection + 1, std::mem::take(&mut self.owners));
+        let owners = std::mem::take(&mut self.owners);
+        *self = Self::new(self.deps.clone(), self.life + 1, self.connection + 1, owners);
     }
 }
 
@@ -261,9 +327,17 @@ impl Handler<Said> for ChainWatcher {
                 self.n_watched = wallets.len();
                 self.watching();
             }
-            ChainNews::Head { number, .. } => self.head(number),
+            ChainNews::Head(Block { number, .. }) => self.head(number),
             ChainNews::Fill(fill) => self.fill(*fill, ctx),
-            ChainNews::Unreadable(error) => tracing::warn!(%error, "the node sent what we cannot read"),
+            ChainNews::Unreadable(error) => {
+                self.counts.unreadable += 1;
+                // A node that speaks another dialect would fill the log with every message.
+                if self.counts.unreadable == 1 {
+                    tracing::warn!(%error, "the node sent what we cannot read");
+                } else {
+                    tracing::debug!(%error, "the node sent more of what we cannot read");
+                }
+            }
         }
     }
 }
@@ -279,11 +353,15 @@ impl Handler<Ended> for ChainWatcher {
             Ok(error) => error.to_string(),
             Err(panicked) => panicked.to_string(),
         };
-        self.watching_since = None;
+        let now = self.deps.clock.now();
+        let watched = self.watching_since.take();
+        if watched.is_some_and(|since| now.millis_since(since) >= STEADY_MS) {
+            self.failures = 0;
+        }
         self.n_watched = 0;
         self.was_out_of_sight = true;
         self.failures = self.failures.saturating_add(1);
-        if self.failures == 1 {
+        if watched.is_some() || self.failures == 1 {
             tracing::warn!(reason, "the chain is out of sight; polling goes on alone");
             self.tell_health(false, reason);
         }
@@ -291,17 +369,68 @@ impl Handler<Ended> for ChainWatcher {
     }
 }
 
-impl Handler<Kept> for ChainWatcher {
+impl Handler<Written> for ChainWatcher {
     type Result = ();
 
-    fn handle(&mut self, Kept(result): Kept, _: &mut Self::Context) {
-        let error = match result {
-            Ok(Ok(_)) => return,
-            Ok(Err(error)) => error.to_string(),
-            Err(panicked) => panicked.to_string(),
+    fn handle(&mut self, written: Written, ctx: &mut Self::Context) {
+        if written.life != self.life {
+            return;
+        }
+        let (transient, error) = match written.result {
+            Ok(Ok(kept)) => {
+                match kept {
+                    Kept::New => self.counts.fills += 1,
+                    Kept::Known => self.counts.repeated += 1,
+                    Kept::TakenBack => self.counts.taken_back += 1,
+                }
+                self.waiting.written();
+                self.write_next(ctx);
+                return;
+            }
+            Ok(Err(error)) => (error.is_transient(), error.to_string()),
+            Err(panicked) => (false, panicked.to_string()),
         };
-        // The canonical source shows the fill all the same, a little later.
-        tracing::warn!(error, "a fill seen on chain could not be written down");
+        match self.waiting.failed(transient) {
+            AfterFailure::TryAgainIn(wait) => {
+                tracing::debug!(error, "a log of the chain could not be written down yet");
+                ctx.notify_later(WriteNext, wait);
+            }
+            AfterFailure::GaveUp => {
+                self.counts.lost += 1;
+                tracing::warn!(error, "a log of the chain was not written down; the canonical source shows its fill");
+                self.write_next(ctx);
+            }
+        }
+    }
+}
+
+impl Handler<WriteNext> for ChainWatcher {
+    type Result = ();
+
+    fn handle(&mut self, _: WriteNext, ctx: &mut Self::Context) {
+        self.write_next(ctx);
+    }
+}
+
+impl Handler<LookBack> for ChainWatcher {
+    type Result = ();
+
+    fn handle(&mut self, _: LookBack, ctx: &mut Self::Context) {
+        let (db, now, life) = (self.deps.db.clone(), self.deps.clock.now(), self.life);
+        spawn_io(ctx, async move { look_back(&db, now).await }, move |result| LookedBack { life, result });
+    }
+}
+
+impl Handler<LookedBack> for ChainWatcher {
+    type Result = ();
+
+    fn handle(&mut self, looked: LookedBack, _: &mut Self::Context) {
+        match looked.result {
+            _ if looked.life != self.life => {}
+            Ok(Ok(hindsight)) => self.hindsight = Some(hindsight),
+            Ok(Err(error)) => tracing::debug!(%error, "how far ahead the chain was could not be read"),
+            Err(panicked) => tracing::warn!(%panicked, "how far ahead the chain was could not be read"),
+        }
     }
 }
 
@@ -338,24 +467,10 @@ fn watched(owners: &BTreeMap<Wallet, (FollowedUserId, Wallet)>, leases: &Leases)
     ours.map(|(wallet, _)| wallet.clone()).collect()
 }
 
-fn trade_of(fill: ChainFill, user: FollowedUserId, profile_wallet: Wallet, now: Timestamp) -> ChainTrade {
-    ChainTrade {
-        tx_hash: fill.place.tx_hash,
-        log_index: fill.place.log_index,
-        block_hash: Some(fill.place.block_hash),
-        profile_wallet,
-        proxy_wallet: Some(fill.wallet),
-        followed_user: user,
-        asset: Some(fill.asset),
-        side: fill.side,
-        price: fill.price,
-        shares: fill.shares,
-        notional: fill.notional,
-        fee: Some(fill.fee),
-        // A node may be faster than the clock in its own block.
-        event_time: fill.block_time.unwrap_or(now),
-        detect_time: now,
-    }
+async fn look_back(db: &Db, now: Timestamp) -> Result<Hindsight, DbError> {
+    let from = now.plus_millis(-LOOK_BACK_MS);
+    let unconfirmed = db.unconfirmed_fills(from, now, UNCONFIRMED_MAX).await?.len();
+    Ok(Hindsight { lead: db.chain_leads(from, now).await?.all, unconfirmed })
 }
 
 fn block_row(number: u64) -> (String, String) {

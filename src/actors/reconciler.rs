@@ -2,7 +2,7 @@
 //!
 //! Takes   q_reconcile jobs, `PollersChanged` from the root, `ReconcileAll` from the chain watcher.
 //! Sends   `PollWindow` to pollers; `Announce` when a user's reading makes no progress, or makes it again.
-//! Timer   every minute, each user's last two minutes.
+//! Timer   every minute, each user's last two minutes; one for the next ask of each user of whom something is sought.
 //! Truth   its open jobs.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -20,13 +20,15 @@ use crate::{
     clock::Clock,
     db::{Db, DbError},
     domain::{ids::FollowedUserId, units::Timestamp},
-    queue::{self, Job, JobScope, Queue, in_process::Bell},
+    queue::{self, Job, JobScope, NewJob, Queue, in_process::Bell},
 };
 
+mod asking;
 mod job;
+mod seeking;
 
 pub use job::ReconcileJob;
-use job::{next_ask_ms, transactions};
+use seeking::Seeking;
 
 const SWEEP: Duration = Duration::from_secs(1);
 const EVERY: Duration = Duration::from_secs(60);
@@ -34,8 +36,7 @@ const EVERY: Duration = Duration::from_secs(60);
 const LOOK_BACK_MS: i64 = 120_000;
 /// Without a successful answer for this long there is no progress.
 const STALLED_AFTER_MS: i64 = 180_000;
-/// A fill's block may be dated some seconds before the log arrived.
-const BEFORE_LOG_MS: i64 = 60_000;
+/// Transactions may be sought for longer: their jobs then come to us again.
 const LEASE_MS: i64 = 120_000;
 const JOBS_AT_ONCE: i64 = 200;
 
@@ -62,6 +63,8 @@ pub struct Reconciler {
     life: u64,
     pollers: Arc<BTreeMap<FollowedUserId, Recipient<PollWindow>>>,
     progress: BTreeMap<FollowedUserId, Progress>,
+    /// What the chain has shown and the API has not; the jobs are in the database.
+    seeking: BTreeMap<FollowedUserId, Seeking>,
     claiming: bool,
     look_again: bool,
     database_fails: bool,
@@ -110,6 +113,7 @@ impl Reconciler {
             life,
             pollers,
             progress: BTreeMap::new(),
+            seeking: BTreeMap::new(),
             claiming: false,
             look_again: false,
             database_fails: false,
@@ -119,21 +123,29 @@ impl Reconciler {
 
     fn observed(&self) -> Observed {
         let stalled: Vec<_> = self.progress.iter().filter(|(_, p)| p.stalled).map(|(user, _)| user).collect();
+        let sought: usize = self.seeking.values().map(|seeking| seeking.jobs().len()).sum();
         Observed {
-            state: serde_json::json!({ "users": self.pollers.len(), "stalled": stalled }),
+            state: serde_json::json!({ "users": self.pollers.len(), "stalled": stalled, "sought": sought }),
             last_activity: self.last_activity,
         }
     }
 
-    /// Asks one user's poller for a span; the answer only counts as progress.
-    fn ask(&self, user: FollowedUserId, poller: &Recipient<PollWindow>, start: Timestamp, ctx: &mut Context<Self>) {
-        let window = PollWindow { start, end: self.deps.clock.now() };
-        let (poller, life) = (poller.clone(), self.life);
-        spawn_io(ctx, async move { ask(&poller, window).await }, move |result| Asked {
-            life,
-            user,
-            result: result.unwrap_or_else(|panicked| Err(NotPolled(panicked.to_string()))),
-        });
+    /// Notes what an ask brought.
+    fn asked(&mut self, user: FollowedUserId, result: Result<Polled, NotPolled>) {
+        match result {
+            Ok(polled) => {
+                let now = self.deps.clock.now();
+                self.last_activity = Some(now);
+                if let Some(progress) = self.progress.get_mut(&user) {
+                    progress.last_success = now;
+                }
+                if polled.n_new > 0 {
+                    tracing::info!(user_id = %user, n_new = polled.n_new, "found by asking again");
+                }
+            }
+            Err(error) => tracing::debug!(user_id = %user, %error, "asking again brought nothing"),
+        }
+        self.check_progress();
     }
 
     /// Warns once when nothing has been read of a user for too long, and says when it works again.
@@ -193,6 +205,7 @@ impl Handler<PollersChanged> for Reconciler {
             self.progress.entry(*user).or_insert(Progress { last_success: now, stalled: false });
         }
         self.pollers = pollers;
+        self.forget_the_unfollowed();
         ctx.notify(Look);
     }
 }
@@ -212,10 +225,19 @@ impl Handler<MinutePassed> for Reconciler {
 impl Handler<ReconcileAll> for Reconciler {
     type Result = ();
 
-    fn handle(&mut self, all: ReconcileAll, ctx: &mut Self::Context) {
-        for (user, poller) in self.pollers.clone().iter() {
-            self.ask(*user, poller, all.since, ctx);
-        }
+    /// As jobs, so that an API or a process that is just down does not make the gap stay unread.
+    fn handle(&mut self, all: ReconcileAll, _: &mut Self::Context) {
+        let now = self.deps.clock.now();
+        let window = ReconcileJob::Window { start: all.since, end: now };
+        let jobs: Vec<NewJob> = self.pollers.keys().map(|user| window.for_user(*user, now)).collect();
+        let (db, bell) = (self.deps.db.clone(), self.deps.bell.clone());
+        let enqueue = async move {
+            match queue::enqueue(&db, &jobs, now).await {
+                Ok(()) => bell.ring(Queue::Reconcile),
+                Err(error) => tracing::warn!(%error, "the time out of sight is left to the regular polls"),
+            }
+        };
+        actix::spawn(enqueue.in_current_span());
     }
 }
 
@@ -277,119 +299,8 @@ impl Handler<Asked> for Reconciler {
         if asked.life != self.life {
             return;
         }
-        match asked.result {
-            Ok(polled) => {
-                let now = self.deps.clock.now();
-                self.last_activity = Some(now);
-                if let Some(progress) = self.progress.get_mut(&asked.user) {
-                    progress.last_success = now;
-                }
-                if polled.n_new > 0 {
-                    tracing::info!(user_id = %asked.user, n_new = polled.n_new, "found by asking again");
-                }
-            }
-            Err(error) => tracing::debug!(user_id = %asked.user, %error, "asking again brought nothing"),
-        }
-        self.check_progress();
+        self.asked(asked.user, asked.result);
     }
-}
-
-impl Reconciler {
-    fn work_on(&self, user: Option<FollowedUserId>, jobs: Vec<Job>, ctx: &mut Context<Self>) {
-        let (deps, life) = (self.deps.clone(), self.life);
-        let poller = user.and_then(|user| self.pollers.get(&user).cloned().map(|poller| (user, poller)));
-        let Some((user, poller)) = poller else {
-            // Not followed any more: what the chain has shown of them is nobody's business now.
-            actix::spawn(async move { finish(&deps, &jobs).await }.in_current_span());
-            return;
-        };
-        let work = async move { reconcile(&deps, user, &poller, jobs).await };
-        spawn_io(ctx, work, move |result| Asked {
-            life,
-            user,
-            result: result.unwrap_or_else(|panicked| Err(NotPolled(panicked.to_string()))),
-        });
-    }
-}
-
-async fn ask(poller: &Recipient<PollWindow>, window: PollWindow) -> Result<Polled, NotPolled> {
-    poller.send(window).await.unwrap_or_else(|error| Err(NotPolled(error.to_string())))
-}
-
-/// Asks for everything one user's jobs name, in one span each, and sees which of them are done.
-async fn reconcile(
-    deps: &ReconcilerDeps,
-    user: FollowedUserId,
-    poller: &Recipient<PollWindow>,
-    jobs: Vec<Job>,
-) -> Result<Polled, NotPolled> {
-    let now = deps.clock.now();
-    let mut result = Ok(Polled::default());
-    let (mut sought, mut windows) = (Vec::new(), Vec::new());
-    for job in jobs {
-        match ReconcileJob::parse(&job.payload) {
-            Ok(ReconcileJob::Transaction { tx_hash, seen }) => sought.push((job, tx_hash, seen)),
-            Ok(ReconcileJob::Window { start, end }) => windows.push((job, PollWindow { start, end })),
-            Err(error) => give_back(deps, &job, &error).await,
-        }
-    }
-    for (job, window) in windows {
-        result = ask(poller, window).await;
-        match &result {
-            Ok(_) => finish(deps, &[job]).await,
-            Err(error) => give_back(deps, &job, &error.to_string()).await,
-        }
-    }
-    sought = still_unconfirmed(deps, user, sought).await;
-    if let Some(first) = sought.iter().map(|(_, _, seen)| *seen).min() {
-        result = ask(poller, PollWindow { start: first.plus_millis(-BEFORE_LOG_MS), end: now }).await;
-        for (job, tx_hash, _) in still_unconfirmed(deps, user, sought).await {
-            match next_ask_ms(job.attempts) {
-                // Holding the lease a little longer is the timer: it survives us.
-                Some(wait) => {
-                    let until = deps.clock.now().plus_millis(wait);
-                    if let Err(error) = queue::renew(&deps.db, job.fence(), until).await {
-                        tracing::debug!(%error, "a reconcile job comes again only when its lease ends");
-                    }
-                }
-                None => {
-                    tracing::warn!(user_id = %user, tx_hash, "seen on chain, but the Data API does not show it yet");
-                    finish(deps, &[job]).await;
-                }
-            }
-        }
-    }
-    result
-}
-
-type Sought = (Job, String, Timestamp);
-
-/// Finishes the jobs whose transaction is there, and gives back the others.
-async fn still_unconfirmed(deps: &ReconcilerDeps, user: FollowedUserId, sought: Vec<Sought>) -> Vec<Sought> {
-    let confirmed = match deps.db.confirmed_transactions(user, &transactions(&sought)).await {
-        Ok(confirmed) => confirmed,
-        Err(error) => {
-            tracing::debug!(%error, "whether transactions are confirmed could not be read");
-            return sought;
-        }
-    };
-    let (done, open): (Vec<_>, Vec<_>) = sought.into_iter().partition(|(_, tx_hash, _)| confirmed.contains(tx_hash));
-    let done: Vec<Job> = done.into_iter().map(|(job, ..)| job).collect();
-    finish(deps, &done).await;
-    open
-}
-
-async fn finish(deps: &ReconcilerDeps, jobs: &[Job]) {
-    let fences: Vec<_> = jobs.iter().map(Job::fence).collect();
-    if let Err(error) = queue::finish(&deps.db, &fences).await {
-        tracing::debug!(%error, "reconcile jobs will be done once more");
-    }
-}
-
-async fn give_back(deps: &ReconcilerDeps, job: &Job, error: &str) {
-    let failed = queue::fail(&deps.db, job, error, deps.clock.now(), &mut rand::rng()).await;
-    let becomes = failed.map_or_else(|error| error.to_string(), |failed| failed.to_string());
-    tracing::warn!(job = job.id, user_id = job.followed_user.map(display), error, becomes, "a reconcile job failed");
 }
 
 #[cfg(test)]

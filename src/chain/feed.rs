@@ -11,22 +11,17 @@ use serde_json::{json, value::RawValue};
 
 use super::{
     ChainError,
+    blocks::{Block, Blocks},
     order_filled::{self, ChainFill, WireLog, quantity, seconds},
 };
-use crate::domain::{ids::Wallet, units::Timestamp};
-
-/// Heads kept to date logs whose node does not.
-const HEADS_KEPT: usize = 64;
+use crate::domain::ids::Wallet;
 
 /// What the chain said.
 #[derive(Debug)]
 pub enum ChainNews {
     /// The node now reports the fills of exactly these wallets.
     Watching(BTreeSet<Wallet>),
-    Head {
-        number: u64,
-        time: Timestamp,
-    },
+    Head(Block),
     Fill(Box<ChainFill>),
     /// A log we cannot read; the stream goes on.
     Unreadable(ChainError),
@@ -42,13 +37,14 @@ pub struct Feed {
     /// By subscription id; more than one only while a wider filter replaces a narrower one.
     logs: BTreeMap<String, BTreeSet<Wallet>>,
     wanted: BTreeSet<Wallet>,
-    head_times: BTreeMap<u64, Timestamp>,
+    blocks: Blocks,
 }
 
 #[derive(Debug)]
 enum Asked {
     Heads,
     Logs(BTreeSet<Wallet>),
+    Block,
     Unsubscribed,
 }
 
@@ -78,13 +74,18 @@ struct Notification<'a> {
 }
 
 #[derive(Deserialize)]
-struct WireHead {
+struct WireBlock {
     number: String,
+    #[serde(default)]
+    hash: Option<String>,
     timestamp: String,
 }
 
+/// What a text says, and what to send back.
+type Taken = (Vec<ChainNews>, Vec<String>);
+
 impl Feed {
-    pub const fn new(exchanges: Vec<Wallet>) -> Self {
+    pub fn new(exchanges: Vec<Wallet>) -> Self {
         Self {
             exchanges,
             next_request: 1,
@@ -92,7 +93,7 @@ impl Feed {
             heads: None,
             logs: BTreeMap::new(),
             wanted: BTreeSet::new(),
-            head_times: BTreeMap::new(),
+            blocks: Blocks::default(),
         }
     }
 
@@ -104,18 +105,28 @@ impl Feed {
 
     /// Changes the wallets: a second subscription starts, and the old one ends once it stands, so that no log is lost
     /// between them. Logs that come through both have the same place and count once.
-    pub fn watch(&mut self, wallets: BTreeSet<Wallet>) -> Option<String> {
+    pub fn watch(&mut self, wallets: BTreeSet<Wallet>) -> Vec<String> {
         if wallets == self.wanted {
-            return None;
+            return Vec::new();
         }
         self.wanted.clone_from(&wallets);
-        // An empty list would mean any wallet. The old subscription stays; its fills are nobody's.
+        // An empty list would mean any wallet.
         if wallets.is_empty() {
-            return None;
+            return self.end_logs();
         }
         let owners: Vec<String> = wallets.iter().map(topic_of).collect();
         let filter = json!({"address": self.exchanges, "topics": [[order_filled::topic()], null, owners]});
-        Some(self.request("eth_subscribe", json!(["logs", filter]), Asked::Logs(wallets)))
+        vec![self.request("eth_subscribe", json!(["logs", filter]), Asked::Logs(wallets))]
+    }
+
+    /// True while fills wait for the time of their block.
+    pub fn waits_for_times(&self) -> bool {
+        self.blocks.is_waiting()
+    }
+
+    /// Says them without it.
+    pub fn wait_no_longer(&mut self) -> Vec<ChainNews> {
+        fills(self.blocks.wait_no_longer())
     }
 
     /// True once the node reports heads and the fills of every wallet we want.
@@ -127,71 +138,77 @@ impl Feed {
     ///
     /// # Errors
     /// `Unreadable` for a text that is no JSON-RPC, `Refused` when a subscription was refused.
-    pub fn take(&mut self, text: &[u8]) -> Result<(Vec<ChainNews>, Vec<String>), ChainError> {
+    pub fn take(&mut self, text: &[u8]) -> Result<Taken, ChainError> {
         let incoming: Incoming<'_> =
             serde_json::from_slice(text).map_err(|err| ChainError::Unreadable(err.to_string()))?;
         match (incoming.id, incoming.params) {
-            (_, Some(said)) => Ok((self.notified(&said).into_iter().collect(), Vec::new())),
+            (_, Some(said)) => Ok(self.notified(&said)),
             (Some(id), None) => self.answered(id, incoming.result, incoming.error),
-            (None, None) => Ok((Vec::new(), Vec::new())),
+            (None, None) => Ok(Taken::default()),
         }
     }
 
-    fn answered(
-        &mut self,
-        id: u64,
-        result: Option<&RawValue>,
-        error: Option<RpcError>,
-    ) -> Result<(Vec<ChainNews>, Vec<String>), ChainError> {
-        let Some(asked) = self.asked.remove(&id) else { return Ok((Vec::new(), Vec::new())) };
-        if matches!(asked, Asked::Unsubscribed) {
-            return Ok((Vec::new(), Vec::new()));
-        }
+    fn answered(&mut self, id: u64, result: Option<&RawValue>, error: Option<RpcError>) -> Result<Taken, ChainError> {
+        let wallets = match self.asked.remove(&id) {
+            None | Some(Asked::Unsubscribed) => return Ok(Taken::default()),
+            Some(Asked::Block) => return Ok((self.block(result), Vec::new())),
+            Some(Asked::Heads) => None,
+            Some(Asked::Logs(wallets)) => Some(wallets),
+        };
         let subscription = result.and_then(|result| serde_json::from_str::<String>(result.get()).ok());
         let Some(subscription) = subscription else {
             let message = error.map_or_else(|| "no subscription id".to_owned(), |error| error.message);
             return Err(ChainError::Refused { request: id, message: message.chars().take(200).collect() });
         };
-        match asked {
-            Asked::Heads => {
-                self.heads = Some(subscription);
-                Ok((Vec::new(), Vec::new()))
-            }
-            Asked::Logs(wallets) => {
-                let old: Vec<String> = std::mem::take(&mut self.logs).into_keys().collect();
-                self.logs.insert(subscription, wallets.clone());
-                let ends =
-                    old.into_iter().map(|old| self.request("eth_unsubscribe", json!([old]), Asked::Unsubscribed));
-                let ends = ends.collect();
-                Ok((vec![ChainNews::Watching(wallets)], ends))
-            }
-            Asked::Unsubscribed => Ok((Vec::new(), Vec::new())),
+        let Some(wallets) = wallets else {
+            self.heads = Some(subscription);
+            return Ok(Taken::default());
+        };
+        let mut ends = self.end_logs();
+        self.logs.insert(subscription, wallets.clone());
+        // Everybody was let go while the answer was on its way.
+        if self.wanted.is_empty() {
+            ends.extend(self.end_logs());
+            return Ok((Vec::new(), ends));
+        }
+        Ok((vec![ChainNews::Watching(wallets)], ends))
+    }
+
+    /// A block we asked for. `null` is a block that the node has not got yet: its head will follow.
+    fn block(&mut self, result: Option<&RawValue>) -> Vec<ChainNews> {
+        match result.map(|result| read_block(result.get())) {
+            Some(Ok(block)) => fills(self.blocks.answer(block)),
+            _ => Vec::new(),
         }
     }
 
-    fn notified(&mut self, said: &Notification<'_>) -> Option<ChainNews> {
+    fn notified(&mut self, said: &Notification<'_>) -> Taken {
         if self.heads.as_ref() == Some(&said.subscription) {
-            return Some(match read_head(said.result.get()) {
-                Ok((number, time)) => {
-                    self.head_times.insert(number, time);
-                    while self.head_times.len() > HEADS_KEPT {
-                        self.head_times.pop_first();
-                    }
-                    ChainNews::Head { number, time }
+            return match read_block(said.result.get()) {
+                Ok(block) => {
+                    let says = self.blocks.head(block.clone());
+                    ([ChainNews::Head(block)].into_iter().chain(fills(says)).collect(), Vec::new())
                 }
-                Err(reason) => ChainNews::Unreadable(ChainError::Unreadable(reason)),
-            });
+                Err(reason) => (vec![ChainNews::Unreadable(ChainError::Unreadable(reason))], Vec::new()),
+            };
         }
         // A log of a subscription that was just replaced, or whose confirmation is still on its way, counts as well.
         let log: Result<WireLog, _> = serde_json::from_str(said.result.get());
-        let fill = log.map_err(|err| ChainError::Unreadable(err.to_string())).and_then(WireLog::into_fill);
-        Some(match fill {
-            Ok(mut fill) => {
-                fill.block_time = fill.block_time.or_else(|| self.head_times.get(&fill.block_number).copied());
-                ChainNews::Fill(Box::new(fill))
+        match log.map_err(|err| ChainError::Unreadable(err.to_string())).and_then(WireLog::into_fill) {
+            Ok(fill) => {
+                let (says, ask) = self.blocks.fill(fill);
+                let ask = ask.map(|number| {
+                    self.request("eth_getBlockByNumber", json!([format!("{number:#x}"), false]), Asked::Block)
+                });
+                (fills(says), ask.into_iter().collect())
             }
-            Err(error) => ChainNews::Unreadable(error),
-        })
+            Err(error) => (vec![ChainNews::Unreadable(error)], Vec::new()),
+        }
+    }
+
+    fn end_logs(&mut self) -> Vec<String> {
+        let ended: Vec<String> = std::mem::take(&mut self.logs).into_keys().collect();
+        ended.into_iter().map(|old| self.request("eth_unsubscribe", json!([old]), Asked::Unsubscribed)).collect()
     }
 
     fn request(&mut self, method: &str, params: serde_json::Value, asked: Asked) -> String {
@@ -202,9 +219,17 @@ impl Feed {
     }
 }
 
-fn read_head(text: &str) -> Result<(u64, Timestamp), String> {
-    let head: WireHead = serde_json::from_str(text).map_err(|err| err.to_string())?;
-    Ok((quantity(&head.number)?, seconds(&head.timestamp)?))
+fn read_block(text: &str) -> Result<Block, String> {
+    let block: WireBlock = serde_json::from_str(text).map_err(|err| err.to_string())?;
+    Ok(Block {
+        number: quantity(&block.number)?,
+        hash: block.hash.map(|hash| hash.to_ascii_lowercase()),
+        time: seconds(&block.timestamp)?,
+    })
+}
+
+fn fills(says: impl IntoIterator<Item = ChainFill>) -> Vec<ChainNews> {
+    says.into_iter().map(|fill| ChainNews::Fill(Box::new(fill))).collect()
 }
 
 /// An address as a log topic: padded left to 32 bytes.
@@ -268,7 +293,7 @@ mod tests {
         }
         assert!(feed.is_complete());
         assert!(matches!(&news[0], ChainNews::Watching(w) if w.len() == 1));
-        let ChainNews::Head { number, time } = news[1] else { panic!("{news:?}") };
+        let ChainNews::Head(Block { number, time, .. }) = news[1] else { panic!("{news:?}") };
         assert_eq!((number, time.seconds()), (94_782_945, 1_790_879_558));
         let ChainNews::Fill(fill) = &news[2] else { panic!("{news:?}") };
         assert_eq!((fill.place.log_index, fill.block_number), (71, number));
@@ -286,14 +311,66 @@ mod tests {
     }
 
     #[test]
+    fn a_log_whose_head_was_not_seen_has_its_block_asked_for_once_on_the_same_socket() {
+        let mut feed = Feed::new(exchanges());
+        feed.open(wallets(&[OWNER]));
+        let texts: Vec<String> = recorded().iter().map(|text| text.replace("blockTimestamp", "gone")).collect();
+        let [heads, logs, head, log, ..] = texts.as_slice() else { panic!("{texts:?}") };
+        feed.take(heads.as_bytes()).unwrap();
+        feed.take(logs.as_bytes()).unwrap();
+        let (news, send) = feed.take(log.as_bytes()).unwrap();
+        assert!(news.is_empty() && feed.waits_for_times());
+        let asked = r#"{"id":3,"jsonrpc":"2.0","method":"eth_getBlockByNumber","params":["0x5a645e1",false]}"#;
+        assert_eq!(send, [asked]);
+        assert!(feed.take(log.as_bytes()).unwrap().1.is_empty(), "asked once");
+        assert!(feed.take(br#"{"id":3,"result":null}"#).unwrap().0.is_empty(), "the head that follows may tell");
+        let (news, _) = feed.take(head.as_bytes()).unwrap();
+        let [ChainNews::Head(_), ChainNews::Fill(fill), ChainNews::Fill(_)] = news.as_slice() else {
+            panic!("{news:?}")
+        };
+        assert_eq!(fill.block_time.unwrap().seconds(), 1_790_879_558);
+        assert!(!feed.waits_for_times());
+    }
+
+    #[test]
+    fn the_answer_dates_the_log_and_its_refusal_is_no_end() {
+        for (answer, n_dated) in [
+            (r#"{"id":3,"result":{"number":"0x5a645e1","timestamp":"0x6abea746"}}"#, 1),
+            (r#"{"id":3,"error":{"code":-32000,"message":"slow down"}}"#, 0),
+            (r#"{"id":3,"result":{"number":7}}"#, 0),
+        ] {
+            let mut feed = Feed::new(exchanges());
+            feed.open(wallets(&[OWNER]));
+            let log = recorded()[3].replace("blockTimestamp", "gone");
+            feed.take(log.as_bytes()).unwrap();
+            let (news, _) = feed.take(answer.as_bytes()).unwrap();
+            assert_eq!(news.len(), n_dated, "{answer}");
+            let late = feed.wait_no_longer();
+            assert_eq!(late.len(), 1 - n_dated, "{answer}");
+        }
+    }
+
+    #[test]
+    fn nobody_to_watch_ends_the_subscription_even_one_that_is_on_its_way() {
+        let mut feed = Feed::new(exchanges());
+        feed.open(wallets(&[OWNER]));
+        feed.take(br#"{"id":1,"result":"0xa"}"#).unwrap();
+        assert!(feed.watch(BTreeSet::new()).is_empty(), "nothing stands yet");
+        let (news, send) = feed.take(br#"{"id":2,"result":"0xb"}"#).unwrap();
+        assert!(news.is_empty());
+        assert_eq!(send, [r#"{"id":3,"jsonrpc":"2.0","method":"eth_unsubscribe","params":["0xb"]}"#]);
+        assert!(feed.is_complete());
+    }
+
+    #[test]
     fn new_wallets_are_subscribed_before_the_old_subscription_ends() {
         let mut feed = Feed::new(exchanges());
         feed.open(wallets(&[OWNER]));
         feed.take(br#"{"id":1,"result":"0xa"}"#).unwrap();
         feed.take(br#"{"id":2,"result":"0xb"}"#).unwrap();
         let both = wallets(&[OWNER, "0x00000000000000000000000000000000000000aa"]);
-        assert!(feed.watch(both.clone()).unwrap().contains("eth_subscribe"));
-        assert!(feed.watch(both.clone()).is_none(), "asked once");
+        assert!(feed.watch(both.clone())[0].contains("eth_subscribe"));
+        assert!(feed.watch(both.clone()).is_empty(), "asked once");
         assert!(!feed.is_complete());
         let (news, send) = feed.take(br#"{"id":3,"result":"0xc"}"#).unwrap();
         assert!(matches!(&news[0], ChainNews::Watching(w) if *w == both));

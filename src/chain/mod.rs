@@ -4,6 +4,7 @@
 //! Out   `ChainNews`: decoded fills, heads, subscriptions confirmed. None of it ever moves a portfolio.
 //! Fails `ChainError`; a log that cannot be read is news too, and the stream goes on.
 
+pub mod blocks;
 pub mod feed;
 pub mod order_filled;
 pub mod socket;

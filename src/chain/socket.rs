@@ -18,6 +18,8 @@ use crate::domain::ids::Wallet;
 const SILENCE: Duration = Duration::from_secs(30);
 const CONNECT: Duration = Duration::from_secs(10);
 const SUBSCRIBE: Duration = Duration::from_secs(15);
+/// How long a fill may wait for the time of its block: it is what makes the canonical source be asked sooner.
+const BLOCK_TIME: Duration = Duration::from_secs(1);
 const FRAME_MAX: usize = 1 << 20;
 const MESSAGE_MAX: usize = 4 << 20;
 
@@ -40,6 +42,7 @@ pub async fn converse(
     let mut partial = Partial::default();
     let mut silent_at = Instant::now() + SILENCE;
     let mut subscribed_by = Instant::now() + SUBSCRIBE;
+    let mut dated_by: Option<Instant> = None;
     let mut send = feed.open(wallets.borrow_and_update().clone());
     loop {
         for text in send.drain(..) {
@@ -48,6 +51,8 @@ pub async fn converse(
             }
         }
         let deadline = if feed.is_complete() { silent_at } else { silent_at.min(subscribed_by) };
+        // From the first that waits: a stream of logs must not put off the deadline of each.
+        dated_by = feed.waits_for_times().then(|| dated_by.unwrap_or_else(|| Instant::now() + BLOCK_TIME));
         let frame = tokio::select! {
             frame = socket.next() => frame,
             changed = wallets.changed() => {
@@ -56,6 +61,10 @@ pub async fn converse(
                 }
                 subscribed_by = Instant::now() + SUBSCRIBE;
                 send.extend(feed.watch(wallets.borrow_and_update().clone()));
+                continue;
+            }
+            () = tokio::time::sleep_until(dated_by.unwrap_or(deadline)), if dated_by.is_some() => {
+                feed.wait_no_longer().into_iter().for_each(&mut say);
                 continue;
             }
             () = tokio::time::sleep_until(deadline) => {
@@ -87,7 +96,7 @@ pub async fn converse(
         match feed.take(&text) {
             Ok((news, answers)) => {
                 for piece in news {
-                    if matches!(piece, ChainNews::Head { .. }) {
+                    if matches!(piece, ChainNews::Head(_)) {
                         silent_at = Instant::now() + SILENCE;
                     }
                     say(piece);

@@ -97,8 +97,6 @@ batches! {
     TRADES_BY_ID = "select id, source_id, tx_hash, profile_wallet, proxy_wallet, followed_user_id, market_id, asset_id,
         side, price_micros, share_micros, notional_micros, fee_micros, event_time, detect_time from trade_event
         where is_canonical and id in (", 1, ")";
-    CONFIRMED = "select distinct tx_hash, followed_user_id from trade_event where is_canonical and tx_hash in (values ",
-        1, ")";
     ACTIVITIES_BY_ID = "select id, source_id, profile_wallet, proxy_wallet, followed_user_id, type, payload_json,
         event_time, detect_time from activity_event where id in (", 1, ")";
 }
@@ -218,27 +216,6 @@ impl Db {
         checkpoints::put(&mut tx, checkpoints, now).await?;
         tx.commit().await?;
         Ok(new.map_or(Inserted::Known, |id| Inserted::New(EventId(id))))
-    }
-
-    /// Which of these transactions the canonical source has shown for a user.
-    pub async fn confirmed_transactions(
-        &self,
-        user: FollowedUserId,
-        tx_hashes: &[String],
-    ) -> Result<HashSet<String>, DbError> {
-        let mut confirmed = HashSet::new();
-        for chunk in Batch::chunks(tx_hashes) {
-            let text = CONFIRMED.text(self.driver(), chunk.len());
-            let rows: Vec<(String, i64)> = on!(db self, c => {
-                let mut query = sqlx::query_as(text);
-                for hash in chunk {
-                    query = query.bind(hash);
-                }
-                query.fetch_all(c).await
-            })?;
-            confirmed.extend(rows.into_iter().filter(|(_, of)| *of == user.0).map(|(hash, _)| hash));
-        }
-        Ok(confirmed)
     }
 
     /// A log was reorganised away. False when no such log is kept, or it was marked before.

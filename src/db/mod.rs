@@ -7,6 +7,7 @@ mod attempts;
 mod audit;
 mod batch;
 mod books;
+mod chain_sight;
 mod checkpointer;
 mod checkpoints;
 mod config;
@@ -33,6 +34,7 @@ mod users;
 pub use attempts::{AttemptCounts, AttemptDetail, AttemptFilter, ListedAttempt};
 pub use audit::{Audit, AuditRow};
 pub use books::{BookOutcome, StoredBook};
+pub use chain_sight::{CONFIRMED_WITHIN_MS, Lead, Leads, UnconfirmedFill};
 pub use config::Directory;
 pub use connection::Db;
 pub use dead_letters::{DeadLetter, Replay};
@@ -61,10 +63,11 @@ pub enum Inserted<T> {
 pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
     type Texts =
         (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, &'static connection::Batch)]);
-    let modules: [Texts; 18] = [
+    let modules: [Texts; 19] = [
         ("attempts", attempts::STATEMENTS, &[]),
         ("audit", audit::STATEMENTS, audit::BATCHES),
         ("books", books::STATEMENTS, books::BATCHES),
+        ("chain_sight", chain_sight::STATEMENTS, &[]),
         ("checkpoints", checkpoints::STATEMENTS, checkpoints::BATCHES),
         ("config", config::STATEMENTS, &[]),
         ("dead_letters", dead_letters::STATEMENTS, &[]),

@@ -11,9 +11,9 @@ use super::{
     session::Visitor,
 };
 use crate::{
-    actors::live_hub::HealthChanged,
+    actors::{chain_watcher::Hindsight, live_hub::HealthChanged},
     clock::Clock,
-    db::{Db, DbError, HEALTH_KEY},
+    db::{Db, DbError, HEALTH_KEY, Lead},
     domain::{ids::FollowedUserId, units::Timestamp},
     queue::{self, Queue},
 };
@@ -41,6 +41,8 @@ pub struct HealthView {
     pub status: Status,
     pub parts: Vec<PartView>,
     pub queues: Vec<QueueView>,
+    /// How the chain did against the API in the last day; `None` while it is not watched.
+    pub chain: Option<Hindsight>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -72,6 +74,14 @@ struct Actor {
     name: String,
     restarts: u32,
     silences: u32,
+    #[serde(default)]
+    observed: Option<ActorObserved>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct ActorObserved {
+    #[serde(default)]
+    state: serde_json::Value,
 }
 
 #[derive(Debug, Serialize)]
@@ -84,9 +94,12 @@ impl HealthView {
         let depths = queue::depths(db).await;
         let mut parts = vec![database(&depths)];
         parts.extend(depths.as_ref().map(|depths| jobs(depths, now)).ok());
+        let mut seen = None;
         for worker in workers(db, now).await {
             parts.push(actors(&worker, now));
-            parts.extend(chain(&worker));
+            let seen_here = hindsight(&worker);
+            parts.extend(chain(&worker, seen_here.as_ref()));
+            seen = seen.or(seen_here);
         }
         // What works again is no news.
         let troubled: Vec<_> = live.health.values().filter(|said| !said.healthy).collect();
@@ -102,7 +115,7 @@ impl HealthView {
             open: depth.open,
             oldest_due: depth.oldest_due,
         });
-        Self { status, parts, queues: queues.collect() }
+        Self { status, parts, queues: queues.collect(), chain: seen }
     }
 }
 
@@ -145,10 +158,30 @@ fn actors(worker: &Worker, now: Timestamp) -> PartView {
     PartView::new("actors", age <= WORKER_SILENCE_MILLIS && silent.is_none(), detail)
 }
 
-/// Without a chain socket the bot works, only later; that is said and is no trouble.
-fn chain(worker: &Worker) -> Option<PartView> {
-    let watched = worker.actors.iter().any(|actor| actor.name == CHAIN_ACTOR);
-    (!watched).then(|| PartView::new("chain", true, "off: polling alone; set ALCHEMY_WS_URL to see fills sooner"))
+/// Without a chain socket the bot works, only later; that is said and is no trouble. That the socket is down is said by
+/// the watcher itself.
+fn chain(worker: &Worker, seen: Option<&Hindsight>) -> Option<PartView> {
+    if !worker.actors.iter().any(|actor| actor.name == CHAIN_ACTOR) {
+        return Some(PartView::new("chain", true, "off: polling alone; set ALCHEMY_WS_URL to see fills sooner"));
+    }
+    let seen = seen?;
+    let detail = match (seen.unconfirmed, &seen.lead) {
+        (0, None) => return None,
+        (0, Some(lead)) => {
+            format!("{} fills seen ahead of the API, half of them by {} or more", lead.n_fills, seconds(lead))
+        }
+        (n, _) => format!("{n} fills of the last day are on chain and not in the API"),
+    };
+    Some(PartView::new("chain", seen.unconfirmed == 0, detail))
+}
+
+fn seconds(lead: &Lead) -> String {
+    format!("{}.{} s", lead.p50_ms.max(0) / 1_000, lead.p50_ms.max(0) % 1_000 / 100)
+}
+
+fn hindsight(worker: &Worker) -> Option<Hindsight> {
+    let watcher = worker.actors.iter().find(|actor| actor.name == CHAIN_ACTOR)?;
+    Hindsight::deserialize(&watcher.observed.as_ref()?.state["hindsight"]).ok()
 }
 
 /// `poller:7` is the poller of user 7.
@@ -190,7 +223,7 @@ mod tests {
     #[test]
     fn the_worker_is_well_while_its_actors_answer_and_it_says_so() {
         let check = |age: i64, silences: u32, restarts: u32, healthy: bool, detail: &str| {
-            let actor = |name: &str| Actor { name: name.to_owned(), restarts, silences };
+            let actor = |name: &str| Actor { name: name.to_owned(), restarts, silences, observed: None };
             let worker = Worker { at: Timestamp::EPOCH, actors: vec![actor("poller:1"), actor("grouper")] };
             let part = actors(&worker, Timestamp::from_millis(age));
             assert_eq!((part.healthy, part.detail.as_str()), (healthy, detail));
@@ -199,6 +232,30 @@ mod tests {
         check(45_000, 1, 1, true, "2 running, 2 restarts");
         check(45_001, 0, 0, false, "no sign of the worker for 45 s");
         check(0, 2, 0, false, "poller:1 does not answer");
+    }
+
+    #[test]
+    fn the_chain_says_how_far_ahead_it_is_and_what_the_api_never_confirmed() {
+        let check = |kept: serde_json::Value, expected: Option<(bool, &str)>| {
+            let state = serde_json::json!({ "hindsight": kept });
+            let actors = serde_json::json!([{"name": "chain_watcher", "restarts": 0, "silences": 0,
+                "observed": {"state": state, "last_activity": null}}]);
+            let worker: Worker =
+                serde_json::from_value(serde_json::json!({"at": Timestamp::EPOCH, "actors": actors})).unwrap();
+            let part = chain(&worker, hindsight(&worker).as_ref());
+            assert_eq!(part.as_ref().map(|part| (part.healthy, part.detail.as_str())), expected);
+        };
+        let lead = serde_json::json!({"n_fills": 12, "p50_ms": 2_340, "p90_ms": 5_000, "n_api_first": 1});
+        check(serde_json::Value::Null, None);
+        check(serde_json::json!({"lead": null, "unconfirmed": 0}), None);
+        check(
+            serde_json::json!({"lead": lead, "unconfirmed": 0}),
+            Some((true, "12 fills seen ahead of the API, half of them by 2.3 s or more")),
+        );
+        check(
+            serde_json::json!({"lead": lead, "unconfirmed": 3}),
+            Some((false, "3 fills of the last day are on chain and not in the API")),
+        );
     }
 
     #[test]

@@ -1,11 +1,10 @@
 //! The whole bot against the simulator, in this process, on a database of its own.
 
-use std::future::Future;
 use std::time::{Duration, Instant};
 
 use polymarketspy::app::{App, AppSettings};
 use polymarketspy::clock::Clock;
-use polymarketspy::config::{Settings, Sources};
+use polymarketspy::config::{Secret, Settings, Sources};
 use polymarketspy::db::{AttemptFilter, Db, Inserted, ListedAttempt};
 use polymarketspy::domain::effective_config::ConfigPatch;
 use polymarketspy::domain::ids::{FollowedUserId, Wallet};
@@ -77,6 +76,13 @@ impl Stage {
         self.start_at(Clock::System).await
     }
 
+    /// The bot with a node to watch the chain through.
+    pub async fn start_watching(&self, node: &str) -> App {
+        let mut settings = AppSettings::new(&self.settings);
+        settings.chain.ws_url = Some(Secret::new(node.to_owned()));
+        App::build(&settings, Clock::System).await.unwrap()
+    }
+
     pub async fn start_at(&self, clock: Clock) -> App {
         App::build(&AppSettings::new(&self.settings), clock).await.unwrap()
     }
@@ -103,7 +109,7 @@ fn environment(database: &str, exchange: &SimulatorHandle) -> [(&'static str, St
 }
 
 /// Asks until there is an answer; a test that waits in vain says for what.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(answer) = ask().await {

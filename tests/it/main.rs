@@ -1,9 +1,11 @@
 //! Everything that needs more than one part of the house, in one binary.
 
 mod bot;
+mod chain;
 mod cli;
 mod db;
 mod kill;
 mod polymarket;
 mod reasons;
 mod replay;
+mod sight;

@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     actors::testing::{Ear, Stage, ear, within},
     domain::event::Side,
-    queue::in_process::Listener,
+    queue::{Queue, in_process::Listener},
     simulator::{CTF_EXCHANGE, Fill, SimMarket, wallet_of},
 };
 
@@ -109,6 +109,74 @@ async fn a_reorganised_fill_is_marked_and_its_new_place_is_kept() {
         }
     })
     .await;
+}
+
+#[actix_web::test]
+async fn a_log_that_does_not_tell_its_time_is_dated_by_its_block() {
+    let mut it = watching("leader").await;
+    it.stage.sim.world(|world| world.chain.settings.block_timestamps = false);
+    // Of a block whose head came before this connection: only the node can tell.
+    let long_ago = Timestamp::from_seconds(it.stage.clock.now().seconds() - 600).unwrap();
+    let asset = it.market.asset(0).unwrap();
+    let fill = Fill::taker(&wallet_of("leader"), asset, Side::Buy, 500_000, 10_000_000).at(long_ago);
+    it.stage.sim.world(|world| world.push_fill(fill)).unwrap();
+    within(it.jobs.heard()).await;
+    let Db::Sqlite { read, .. } = &it.stage.db else { unreachable!() };
+    let times: Vec<i64> = sqlx::query_scalar("select event_time from trade_event").fetch_all(read).await.unwrap();
+    assert_eq!(times, [long_ago.millis()]);
+}
+
+#[actix_web::test]
+async fn a_log_told_again_after_a_reconnect_is_known() {
+    let mut it = watching("leader").await;
+    it.stage.sim.world(|world| world.chain.settings.replayed_logs = 5);
+    it.fill("leader");
+    within(it.jobs.heard()).await;
+    it.stage.sim.world(|world| world.chain.close_all());
+    it.in_sight().await;
+    let state = async || it.watcher.send(super::super::supervise::Observe).await.unwrap().state;
+    within(async {
+        while state().await["logs"]["repeated"] != 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!((it.rows().await.len(), state().await["logs"]["fills"].clone()), (1, 1.into()));
+}
+
+#[actix_web::test]
+async fn a_node_that_takes_every_socket_and_drops_it_is_tried_less_and_less() {
+    let mut it = watching("leader").await;
+    for n_failures in 1..=2 {
+        it.stage.sim.world(|world| world.chain.close_all());
+        it.in_sight().await;
+        let state = it.watcher.send(super::super::supervise::Observe).await.unwrap().state;
+        assert_eq!(state["failures"], n_failures, "{state}");
+    }
+}
+
+#[test]
+fn a_write_that_fails_for_a_while_is_tried_again_and_nothing_overtakes_it() {
+    let mut waiting = Waiting::default();
+    let fill = crate::chain::blocks::tests::fill(7, "0xa", 1);
+    let sight = |log_index: i64| {
+        let mut fill = fill.clone();
+        fill.place.log_index = log_index;
+        let profile_wallet = fill.wallet.clone();
+        Sight { fill, user: FollowedUserId(1), profile_wallet, seen: Timestamp::EPOCH, last_block: 7 }
+    };
+    let index = |sight: Option<Sight>| sight.map(|sight| sight.fill.place.log_index);
+    assert!(waiting.push(sight(1)) && waiting.push(sight(2)));
+    assert_eq!(index(waiting.begin()), Some(1));
+    assert_eq!(index(waiting.begin()), None, "one at a time");
+    for _ in 0..5 {
+        assert!(matches!(waiting.failed(true), AfterFailure::TryAgainIn(_)));
+        assert_eq!(index(waiting.begin()), Some(1));
+    }
+    assert_eq!(waiting.failed(true), AfterFailure::GaveUp);
+    assert_eq!(index(waiting.begin()), Some(2));
+    assert_eq!(waiting.failed(false), AfterFailure::GaveUp, "what can never be written is not tried again");
+    assert_eq!((index(waiting.begin()), waiting.len()), (None, 0));
 }
 
 #[actix_web::test]

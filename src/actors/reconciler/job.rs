@@ -2,16 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Sought;
 use crate::{
     domain::{ids::FollowedUserId, units::Timestamp},
     queue::{NewJob, Queue},
 };
-
-/// The first wait for the API to show what the chain has shown; it doubles each time.
-const FIRST_WAIT_MS: i64 = 2_000;
-/// Asked at once, and again after 2, 4, 8 and 16 seconds.
-const ASKS: i32 = 5;
 
 /// The payload of a q_reconcile job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,29 +33,9 @@ impl ReconcileJob {
     }
 }
 
-/// How long to wait after the job was asked for the `attempts`th time; `None` when that was the last.
-pub(super) fn next_ask_ms(attempts: i32) -> Option<i64> {
-    let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(0);
-    (attempts < ASKS).then(|| FIRST_WAIT_MS.saturating_mul(1 << doublings))
-}
-
-/// Each transaction once.
-pub(super) fn transactions(sought: &[Sought]) -> Vec<String> {
-    let mut hashes: Vec<String> = sought.iter().map(|(_, tx_hash, _)| tx_hash.clone()).collect();
-    hashes.sort_unstable();
-    hashes.dedup();
-    hashes
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_transaction_is_asked_for_at_once_and_after_2_4_8_and_16_seconds() {
-        let waits: Vec<_> = (1..7).map(next_ask_ms).collect();
-        assert_eq!(waits, [Some(2_000), Some(4_000), Some(8_000), Some(16_000), None, None]);
-    }
 
     #[test]
     fn a_job_reads_back_as_it_was_written_and_nonsense_is_an_error() {

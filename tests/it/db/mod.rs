@@ -1,5 +1,6 @@
 //! The same tests on SQLite and on PostgreSQL, always both.
 
+mod chain_sight;
 mod config;
 mod events;
 mod facts;

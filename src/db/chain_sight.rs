@@ -1,0 +1,202 @@
+//! What the chain showed beside what the API showed: how far ahead chain sight was, and what the API never confirmed.
+//!
+//! A fill is the same in both when transaction, wallet, token, side and shares are; of equal fills in one transaction
+//! the first goes with the first. A log that was taken back is not counted; one that was seen in two blocks, because its
+//! being taken back was missed, is one fill, seen when it was seen first.
+
+use std::collections::{BTreeMap, HashSet};
+
+use uuid::Uuid;
+
+use super::DbError;
+use super::connection::{Db, on, statements};
+use super::rows::Reading;
+use crate::domain::event::Side;
+use crate::domain::ids::{AssetId, EventId, FollowedUserId, Wallet};
+use crate::domain::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
+
+/// The API usually shows a fill within seconds of its log; one that is missing for longer than this needs a look.
+pub const CONFIRMED_WITHIN_MS: i64 = 300_000;
+
+/// How long after the log the API showed the same fill. Below zero the API was first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Lead {
+    /// Fills that both have shown.
+    pub n_fills: i64,
+    pub p50_ms: i64,
+    pub p90_ms: i64,
+    pub n_api_first: i64,
+}
+
+/// The lead over a period.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Leads {
+    /// `None` while both have not shown a single fill.
+    pub all: Option<Lead>,
+    pub by_user: BTreeMap<FollowedUserId, Lead>,
+}
+
+/// A fill seen on chain that the API does not show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnconfirmedFill {
+    pub id: EventId,
+    pub followed_user: FollowedUserId,
+    /// Hostile text.
+    pub user_label: String,
+    pub tx_hash: String,
+    pub wallet: Wallet,
+    pub asset: AssetId,
+    pub side: Side,
+    pub price: PriceMicros,
+    pub shares: ShareMicros,
+    pub notional: UsdcMicros,
+    pub event_time: Timestamp,
+    pub detect_time: Timestamp,
+}
+
+/// `seen`: fills of the chain that `$filter` lets through, each with its number among its equals (`twin`);
+/// `first`: each of them once, where it was seen first; `shown`: the API's rows of the same transactions, numbered alike.
+macro_rules! sighted {
+    ($filter:literal, $rest:literal) => {
+        concat!(
+            "with seen as (
+                select c.id, c.followed_user_id, c.tx_hash, coalesce(c.proxy_wallet, c.profile_wallet) as wallet,
+                    c.asset_id, c.side, c.price_micros, c.share_micros, c.notional_micros, c.event_time, c.detect_time,
+                    row_number() over (partition by c.tx_hash, coalesce(c.proxy_wallet, c.profile_wallet), c.asset_id,
+                        c.side, c.share_micros, coalesce(c.block_hash, '') order by c.log_index) as twin
+                from trade_event c where not c.is_canonical and ",
+            $filter,
+            "), first as (
+                select seen.*, row_number() over (partition by tx_hash, wallet, asset_id, side, share_micros, twin
+                    order by detect_time, id) as sight from seen
+            ), shown as (
+                select a.tx_hash, coalesce(a.proxy_wallet, a.profile_wallet) as wallet, a.asset_id, a.side,
+                    a.share_micros, a.detect_time, row_number() over (partition by a.tx_hash,
+                        coalesce(a.proxy_wallet, a.profile_wallet), a.asset_id, a.side, a.share_micros
+                        order by a.detect_time, a.id) as twin
+                from trade_event a where a.is_canonical and a.tx_hash in (select tx_hash from seen)
+            ) ",
+            $rest
+        )
+    };
+}
+
+statements! {
+    /// The nearest rank: the smallest lead that half, or nine tenths, do not exceed. Once for each user and once for
+    /// all. The two sides meet in a group and not in a join: SQLite would compare every fill with every row.
+    LEADS = sighted!("not c.removed and c.detect_time >= $1 and c.detect_time < $2",
+        ", ahead as (
+            select max(followed_user_id) as followed_user_id, min(shown_at) - min(seen_at) as lead_ms from (
+                select followed_user_id, tx_hash, wallet, asset_id, side, share_micros, twin, detect_time as seen_at,
+                    cast(null as bigint) as shown_at from first where sight = 1
+                union all select cast(null as bigint), tx_hash, wallet, asset_id, side, share_micros, twin,
+                    cast(null as bigint), detect_time from shown) sides
+            group by tx_hash, wallet, asset_id, side, share_micros, twin
+            having min(seen_at) is not null and min(shown_at) is not null
+        ), sorted as (
+            select followed_user_id, lead_ms, row_number() over (partition by followed_user_id order by lead_ms) as place,
+                count(*) over (partition by followed_user_id) as n
+            from (select followed_user_id, lead_ms from ahead
+                union all select cast(null as bigint), lead_ms from ahead) both_ways
+        ) select followed_user_id, n, max(case when place = (n * 50 + 99) / 100 then lead_ms end),
+            max(case when place = (n * 90 + 99) / 100 then lead_ms end), count(case when lead_ms < 0 then 1 end)
+        from sorted group by followed_user_id, n");
+    /// Of users who are still followed: nobody asks the API for the others' fills.
+    UNCONFIRMED = sighted!("not c.removed and c.detect_time >= $1 and c.detect_time < $2",
+        "select f.id, f.followed_user_id, u.label, f.tx_hash, f.wallet, f.asset_id, f.side, f.price_micros,
+            f.share_micros, f.notional_micros, f.event_time, f.detect_time
+        from first f join followed_user u on u.id = f.followed_user_id
+        where f.sight = 1 and u.enabled and not exists (select 1 from shown s where s.tx_hash = f.tx_hash
+            and s.wallet = f.wallet and s.asset_id = f.asset_id and s.side = f.side
+            and s.share_micros = f.share_micros and s.twin = f.twin)
+        order by f.detect_time desc, f.id limit $3");
+    /// Those taken back too: their transaction usually comes again, in another block.
+    UNCONFIRMED_OF_USER = sighted!("c.followed_user_id = $1 and c.detect_time >= $2",
+        "select distinct f.tx_hash from first f
+        where not exists (select 1 from shown s where s.tx_hash = f.tx_hash
+            and s.wallet = f.wallet and s.asset_id = f.asset_id and s.side = f.side
+            and s.share_micros = f.share_micros and s.twin = f.twin)");
+}
+
+#[derive(sqlx_macros::FromRow)]
+struct UnconfirmedRow {
+    id: Uuid,
+    followed_user_id: i64,
+    label: String,
+    tx_hash: String,
+    wallet: String,
+    asset_id: String,
+    side: String,
+    price_micros: i64,
+    share_micros: i64,
+    notional_micros: i64,
+    event_time: i64,
+    detect_time: i64,
+}
+
+impl Db {
+    /// How far chain sight led API sight, of fills seen on chain from `from` until just before `until`.
+    pub async fn chain_leads(&self, from: Timestamp, until: Timestamp) -> Result<Leads, DbError> {
+        let rows: Vec<(Option<i64>, i64, i64, i64, i64)> = on!(db self, c => {
+            sqlx::query_as(LEADS).bind(from.millis()).bind(until.millis()).fetch_all(c).await
+        })?;
+        let mut leads = Leads::default();
+        for (user, n_fills, p50_ms, p90_ms, n_api_first) in rows {
+            let lead = Lead { n_fills, p50_ms, p90_ms, n_api_first };
+            match user {
+                Some(user) => drop(leads.by_user.insert(FollowedUserId(user), lead)),
+                None => leads.all = Some(lead),
+            }
+        }
+        Ok(leads)
+    }
+
+    /// Up to `limit` fills seen on chain since `from` that the API has had `CONFIRMED_WITHIN_MS` to show and does not
+    /// show, the newest first.
+    pub async fn unconfirmed_fills(
+        &self,
+        from: Timestamp,
+        now: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<UnconfirmedFill>, DbError> {
+        let until = now.plus_millis(-CONFIRMED_WITHIN_MS);
+        let rows: Vec<UnconfirmedRow> = on!(db self, c => {
+            sqlx::query_as(UNCONFIRMED).bind(from.millis()).bind(until.millis()).bind(limit).fetch_all(c).await
+        })?;
+        rows.into_iter().map(UnconfirmedFill::try_from).collect()
+    }
+
+    /// Transactions of a user, seen on chain at `since` or later, of which the API does not show every fill yet.
+    pub async fn unconfirmed_transactions(
+        &self,
+        user: FollowedUserId,
+        since: Timestamp,
+    ) -> Result<HashSet<String>, DbError> {
+        let rows: Vec<String> = on!(db self, c => {
+            sqlx::query_scalar(UNCONFIRMED_OF_USER).bind(user.0).bind(since.millis()).fetch_all(c).await
+        })?;
+        Ok(rows.into_iter().collect())
+    }
+}
+
+impl TryFrom<UnconfirmedRow> for UnconfirmedFill {
+    type Error = DbError;
+
+    fn try_from(row: UnconfirmedRow) -> Result<Self, DbError> {
+        let reading = Reading { table: "trade_event", id: row.id };
+        Ok(Self {
+            id: EventId(row.id),
+            followed_user: FollowedUserId(row.followed_user_id),
+            user_label: row.label,
+            tx_hash: row.tx_hash,
+            wallet: reading.wallet("proxy_wallet", &row.wallet)?,
+            asset: reading.asset("asset_id", &row.asset_id)?,
+            side: reading.text("side", &row.side)?,
+            price: reading.price("price_micros", row.price_micros)?,
+            shares: ShareMicros(row.share_micros),
+            notional: UsdcMicros(row.notional_micros),
+            event_time: Timestamp::from_millis(row.event_time),
+            detect_time: Timestamp::from_millis(row.detect_time),
+        })
+    }
+}
