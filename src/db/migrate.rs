@@ -25,6 +25,7 @@ migrations! {
     5 "0005_ledger",
     6 "0006_jobs",
     7 "0007_append_only",
+    8 "0008_dropped_letters",
 }
 
 impl Db {

@@ -34,7 +34,7 @@ pub use audit::{Audit, AuditRow};
 pub use books::{BookOutcome, StoredBook};
 pub use config::Directory;
 pub use connection::Db;
-pub use dead_letters::{DeadLetter, Replay};
+pub use dead_letters::{DeadLetter, Origin, Replay};
 pub use error::DbError;
 pub use events::{ChainTrade, DeadRow, PollOutcome, PollWrite};
 pub use groups::{ClosedGroupWrite, GroupClosing};
@@ -59,7 +59,7 @@ pub enum Inserted<T> {
 pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
     type Texts =
         (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, &'static connection::Batch)]);
-    let modules: [Texts; 17] = [
+    let modules: [Texts; 18] = [
         ("attempts", attempts::STATEMENTS, &[]),
         ("audit", audit::STATEMENTS, audit::BATCHES),
         ("books", books::STATEMENTS, books::BATCHES),
@@ -77,6 +77,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("trades", trades::STATEMENTS, &[]),
         ("users", users::STATEMENTS, users::BATCHES),
         ("queue", crate::queue::STATEMENTS, crate::queue::BATCHES),
+        ("queue.operator", crate::queue::operator::STATEMENTS, &[]),
     ];
     let mut all = Vec::new();
     for (module, statements, batches) in modules {

@@ -5,12 +5,15 @@
 
 pub mod in_process;
 mod jobs;
+pub(crate) mod operator;
 
 pub(crate) use jobs::{BATCHES, STATEMENTS, finish_in, insert_in};
 pub use jobs::{
     Depth, Failed, RETRIES, claim, depths, enqueue, fail, finish, next_due, opened_after, peek_open, release,
     release_all, release_of_user, renew,
 };
+
+pub use operator::{OpenJob, open_job, open_jobs};
 
 use crate::db::DbError;
 use crate::domain::event::text_enum;

@@ -7,6 +7,7 @@ mod groups;
 mod harness;
 mod ledger;
 mod markets;
+mod operator;
 mod pages;
 mod queue;
 mod schema;
