@@ -123,8 +123,15 @@ async fn no_statement_reads_or_sorts_a_large_table() {
         "p",
     ];
     // Users and configuration are few; open jobs are what is in flight. A market's groups are found by their index and
-    // then put in the order of their decisions.
-    let may_sort = ["config.", "users.", "queue.OPEN", "attempts.LISTED_OF_MARKET"];
+    // then put in the order of their decisions. What is read of a user since an event that waits is minutes of theirs.
+    let may_sort = [
+        "config.",
+        "users.",
+        "queue.OPEN",
+        "attempts.LISTED_OF_MARKET",
+        "events.TRADES_SINCE",
+        "events.ACTIVITIES_SINCE",
+    ];
     let mut bad = Vec::new();
     for (name, text) in every_statement(&home.db) {
         // `audit` reads everything, on purpose. An insert's plan shows the foreign keys of its children, which SQLite
@@ -136,7 +143,7 @@ async fn no_statement_reads_or_sorts_a_large_table() {
         let steps: Vec<(i64, i64, i64, String)> = sqlx::query_as(plan).fetch_all(read).await.unwrap();
         for (_, _, _, step) in steps {
             let scanned = step.strip_prefix("SCAN ").and_then(|rest| rest.split(' ').next());
-            let first_of_index = step.contains("USING INDEX") && text.ends_with("limit 1");
+            let first_of_index = step.contains(" INDEX ") && text.ends_with("limit 1");
             let scans = scanned.is_some_and(|table| large.contains(&table)) && !first_of_index;
             let sorts = step.contains("FOR ORDER BY") && !may_sort.iter().any(|start| name.starts_with(start));
             if scans || sorts {
