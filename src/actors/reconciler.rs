@@ -38,6 +38,8 @@ const STALLED_AFTER_MS: i64 = 180_000;
 const BEFORE_LOG_MS: i64 = 60_000;
 const LEASE_MS: i64 = 120_000;
 const JOBS_AT_ONCE: i64 = 200;
+/// The root looks every second for who is followed.
+const POLLER_COMES_MS: i64 = 2_000;
 
 /// Reads everybody's time since then again: the chain was out of sight.
 #[derive(Message, Debug, Clone, Copy)]
@@ -296,8 +298,7 @@ impl Reconciler {
         let (deps, life) = (self.deps.clone(), self.life);
         let poller = user.and_then(|user| self.pollers.get(&user).cloned().map(|poller| (user, poller)));
         let Some((user, poller)) = poller else {
-            // Not followed any more: what the chain has shown of them is nobody's business now.
-            actix::spawn(async move { finish(&deps, &jobs).await }.in_current_span());
+            actix::spawn(async move { without_poller(&deps, user, jobs).await }.in_current_span());
             return;
         };
         let work = async move { reconcile(&deps, user, &poller, jobs).await };
@@ -331,6 +332,11 @@ async fn reconcile(
         }
     }
     for (job, window) in windows {
+        // Late in a long line a job may have been taken again: whoever took it asks.
+        let until = deps.clock.now().plus_millis(LEASE_MS);
+        if matches!(queue::renew(&deps.db, job.fence(), until).await, Ok(false)) {
+            continue;
+        }
         result = ask(poller, window).await;
         match &result {
             Ok(_) => finish(deps, &[job]).await,
@@ -357,6 +363,25 @@ async fn reconcile(
         }
     }
     result
+}
+
+/// Work for somebody who has no poller. Not followed any more: what they did is nobody's business now. Followed a
+/// moment ago: the poller comes within a second or two, and the jobs wait for it.
+async fn without_poller(deps: &ReconcilerDeps, user: Option<FollowedUserId>, jobs: Vec<Job>) {
+    let is_followed = match deps.db.followed_users().await {
+        Ok(users) => users.iter().any(|known| known.enabled && Some(known.id) == user),
+        // Then the leases end, and they come again.
+        Err(_) => return,
+    };
+    if !is_followed {
+        return finish(deps, &jobs).await;
+    }
+    let until = deps.clock.now().plus_millis(POLLER_COMES_MS);
+    for job in jobs {
+        if let Err(error) = queue::renew(&deps.db, job.fence(), until).await {
+            tracing::debug!(%error, "a reconcile job comes again only when its lease ends");
+        }
+    }
 }
 
 type Sought = (Job, String, Timestamp);
