@@ -8,6 +8,7 @@ use crate::config::{Settings, Sources};
 use crate::telemetry;
 
 mod audit;
+mod config;
 mod demo;
 mod doctor;
 mod jobs;
@@ -50,6 +51,8 @@ enum Command {
     /// Lists the followed traders.
     #[command(after_help = "Exit codes: 0 listed, 2 it could not be done.")]
     Users(users::UsersArguments),
+    /// Shows and changes how copies are sized and guarded.
+    Config(config::ConfigArguments),
     /// Shows the queues, sends failed work round again, or puts it away.
     Jobs(jobs::JobsArguments),
     /// Recomputes every portfolio from the whole ledger and compares. Exits 1 when anything differs.
@@ -147,6 +150,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Follow(arguments) => users::follow(&settings, arguments).await,
             Command::Unfollow(arguments) => users::unfollow(&settings, arguments).await,
             Command::Users(arguments) => users::list(&settings, arguments).await,
+            Command::Config(arguments) => config::config(&settings, arguments).await,
             Command::Jobs(arguments) => jobs::jobs(&settings, arguments).await,
             Command::Audit(arguments) => audit::audit(&settings, arguments).await,
             Command::Migrate => migrate::migrate(&settings).await,

@@ -1,5 +1,6 @@
 //! The commands, as somebody types them, against the simulator.
 
+mod config;
 mod jobs;
 
 use std::process::{Command, Output};
