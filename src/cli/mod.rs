@@ -8,6 +8,7 @@ use crate::config::{Settings, Sources};
 use crate::telemetry;
 
 mod audit;
+mod backfill;
 mod config;
 mod demo;
 mod doctor;
@@ -51,6 +52,9 @@ enum Command {
     /// Lists the followed traders.
     #[command(after_help = "Exit codes: 0 listed, 2 it could not be done.")]
     Users(users::UsersArguments),
+    /// Reads the last hours again, for what may have been missed.
+    #[command(after_help = backfill::HELP)]
+    Backfill(backfill::BackfillArguments),
     /// Shows and changes how copies are sized and guarded.
     Config(config::ConfigArguments),
     /// Shows the queues, sends failed work round again, or puts it away.
@@ -150,6 +154,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Follow(arguments) => users::follow(&settings, arguments).await,
             Command::Unfollow(arguments) => users::unfollow(&settings, arguments).await,
             Command::Users(arguments) => users::list(&settings, arguments).await,
+            Command::Backfill(arguments) => backfill::backfill(&settings, arguments).await,
             Command::Config(arguments) => config::config(&settings, arguments).await,
             Command::Jobs(arguments) => jobs::jobs(&settings, arguments).await,
             Command::Audit(arguments) => audit::audit(&settings, arguments).await,

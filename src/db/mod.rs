@@ -5,6 +5,7 @@
 mod attempt_rows;
 mod attempts;
 mod audit;
+mod backfill;
 mod batch;
 mod books;
 mod checkpointer;
@@ -59,9 +60,10 @@ pub enum Inserted<T> {
 pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
     type Texts =
         (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, &'static connection::Batch)]);
-    let modules: [Texts; 18] = [
+    let modules: [Texts; 19] = [
         ("attempts", attempts::STATEMENTS, &[]),
         ("audit", audit::STATEMENTS, audit::BATCHES),
+        ("backfill", backfill::STATEMENTS, &[]),
         ("books", books::STATEMENTS, books::BATCHES),
         ("checkpoints", checkpoints::STATEMENTS, checkpoints::BATCHES),
         ("config", config::STATEMENTS, &[]),

@@ -1,5 +1,6 @@
 //! The commands, as somebody types them, against the simulator.
 
+mod backfill;
 mod config;
 mod jobs;
 

@@ -2,7 +2,7 @@
 
 use polymarketspy::db::{DbError, Origin, Replay};
 use polymarketspy::domain::ids::FollowedUserId;
-use polymarketspy::queue::{self, Failed, Queue, RETRIES};
+use polymarketspy::queue::{self, Failed, NewJob, Queue, RETRIES};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -124,5 +124,29 @@ on_both! {
                 tokio::time::sleep(std::time::Duration::from_millis(10)).await;
             }
         }
+    }
+
+    async fn a_backfill_is_asked_for_once_and_what_it_adds_is_counted(db: &Db) {
+        let (one, two) = (follow(db, 1).await, follow(db, 2).await);
+        let (start, end) = (NOW.plus_millis(-10_000), NOW);
+        let job = |user: FollowedUserId| NewJob {
+            queue: Queue::Reconcile, key: format!("{user}:x"), followed_user: Some(user), payload: String::new(), due: NOW,
+        };
+        db.ask_backfill(&[job(one), job(two)], (start, end), "a test", NOW).await.unwrap();
+        db.ask_backfill(&[job(one)], (start, end), "a test", NOW).await.unwrap();
+        assert_eq!(queue::peek_open(db, Queue::Reconcile).await.unwrap().len(), 2);
+        let audits = db.audits(Some("backfill"), None, 9).await.unwrap();
+        assert_eq!(audits.len(), 2);
+        let asked: serde_json::Value = serde_json::from_str(audits[1].audit.after_json.as_deref().unwrap()).unwrap();
+        assert_eq!((&asked["users"], &asked["windows"]), (&serde_json::json!([one, two]), &2.into()));
+
+        // Fills took place two seconds before `NOW`.
+        db.record_poll(poll(one, vec![trade(one, 1), trade(one, 2)])).await.unwrap();
+        let count = async |user, start, end| db.count_rows_within(user, start, end).await.unwrap();
+        assert_eq!(count(one, start, end).await, 2);
+        assert_eq!(count(one, NOW.plus_millis(-2_000), NOW.plus_millis(-2_000)).await, 2, "both ends count");
+        assert_eq!(count(one, NOW.plus_millis(-1_999), end).await, 0);
+        assert_eq!(count(one, start, NOW.plus_millis(-2_001)).await, 0);
+        assert_eq!(count(two, start, end).await, 0);
     }
 }
