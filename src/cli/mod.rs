@@ -16,6 +16,7 @@ mod jobs;
 mod load;
 mod migrate;
 mod run;
+mod tail;
 mod terminal;
 mod users;
 
@@ -55,6 +56,9 @@ enum Command {
     /// Reads the last hours again, for what may have been missed.
     #[command(after_help = backfill::HELP)]
     Backfill(backfill::BackfillArguments),
+    /// Shows trades and copy attempts as they are recorded, a line each, until Ctrl-C.
+    #[command(after_help = tail::HELP)]
+    Tail(tail::TailArguments),
     /// Shows and changes how copies are sized and guarded.
     Config(config::ConfigArguments),
     /// Shows the queues, sends failed work round again, or puts it away.
@@ -155,6 +159,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Unfollow(arguments) => users::unfollow(&settings, arguments).await,
             Command::Users(arguments) => users::list(&settings, arguments).await,
             Command::Backfill(arguments) => backfill::backfill(&settings, arguments).await,
+            Command::Tail(arguments) => tail::tail(&settings, &arguments).await,
             Command::Config(arguments) => config::config(&settings, arguments).await,
             Command::Jobs(arguments) => jobs::jobs(&settings, arguments).await,
             Command::Audit(arguments) => audit::audit(&settings, arguments).await,

@@ -4,7 +4,7 @@
 //! terminal of whoever looks at it, and a right-to-left mark could swap what is read.
 
 use std::borrow::Cow;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use anyhow::Context;
 use serde::Serialize;
@@ -63,6 +63,11 @@ pub fn say(text: &str) -> anyhow::Result<bool> {
 /// Writes a value as JSON for people and programs.
 pub fn say_json<T: Serialize>(value: &T) -> anyhow::Result<bool> {
     say(&json(value, true)?)
+}
+
+/// Whether colours help whoever reads standard output.
+pub fn has_colours() -> bool {
+    io::stdout().is_terminal() && crate::config::colours_wanted()
 }
 
 /// Cells in columns; every one is cleaned on its way in.

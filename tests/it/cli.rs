@@ -3,6 +3,7 @@
 mod backfill;
 mod config;
 mod jobs;
+mod tail;
 
 use std::process::{Command, Output};
 

@@ -1,12 +1,14 @@
 //! What an operator sees of jobs and dead letters, and what it takes to put one away.
 
-use polymarketspy::db::{DbError, Origin, Replay};
+use polymarketspy::db::{DbError, LedgerWrite, Origin, Replay};
 use polymarketspy::domain::ids::FollowedUserId;
+use polymarketspy::domain::ledger::PortfolioId;
+use polymarketspy::domain::units::Timestamp;
 use polymarketspy::queue::{self, Failed, NewJob, Queue, RETRIES};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use super::facts::{NOW, follow, poll, trade};
+use super::facts::{NOW, attempt, entries, follow, grouped, poll, trade};
 use super::harness::{number, on_both, sql};
 
 const LEASE_MS: i64 = 30_000;
@@ -148,5 +150,27 @@ on_both! {
         assert_eq!(count(one, NOW.plus_millis(-1_999), end).await, 0);
         assert_eq!(count(one, start, NOW.plus_millis(-2_001)).await, 0);
         assert_eq!(count(two, start, end).await, 0);
+    }
+
+    async fn places_tell_where_rows_stand_without_reading_them(db: &Db) {
+        let user = follow(db, 1).await;
+        assert_eq!((db.newest_trade_place().await.unwrap(), db.newest_attempt_place().await.unwrap()), (None, None));
+        db.record_poll(poll(user, (0..5).map(|n| trade(user, n)).collect())).await.unwrap();
+        let places = db.trade_places(NOW.plus_millis(2)).await.unwrap();
+        let expected: Vec<_> = (2..5).map(|n| trade(user, n)).map(|t| (t.detect_time, t.id.0)).collect();
+        assert_eq!(places.iter().map(|place| (place.at, place.id)).collect::<Vec<_>>(), expected);
+        assert_eq!(db.newest_trade_place().await.unwrap(), places.last().copied());
+
+        let groups = grouped(db, user, 10..12).await;
+        let attempts: Vec<_> = groups.iter().map(|group| attempt(PortfolioId::ExecGlobal, group)).collect();
+        let writes: Vec<_> = attempts.iter().zip(&groups).map(|(attempt, group)| LedgerWrite {
+            entries: entries(attempt, group), attempt: Some(attempt.clone()), ..Default::default()
+        }).collect();
+        db.commit(&writes, NOW).await.unwrap();
+        let mut expected: Vec<_> = attempts.iter().map(|attempt| (attempt.created_at, attempt.id.0)).collect();
+        expected.sort();
+        let places = db.attempt_places(Timestamp::EPOCH).await.unwrap();
+        assert_eq!(places.iter().map(|place| (place.at, place.id)).collect::<Vec<_>>(), expected);
+        assert_eq!(db.newest_attempt_place().await.unwrap(), places.last().copied());
     }
 }
