@@ -188,6 +188,11 @@ impl Settings {
     }
 }
 
+/// `NO_COLOR`, which programs share and which is no setting of ours: set to anything, it asks for plain text.
+pub fn colours_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|text| text.is_empty())
+}
+
 fn read_file(file: &str) -> Result<BTreeMap<&'static str, String>, SettingError> {
     let text =
         std::fs::read_to_string(file).map_err(|source| SettingError::Unreadable { file: file.to_owned(), source })?;

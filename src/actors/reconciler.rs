@@ -39,6 +39,8 @@ const STALLED_AFTER_MS: i64 = 180_000;
 /// Transactions may be sought for longer: their jobs then come to us again.
 const LEASE_MS: i64 = 120_000;
 const JOBS_AT_ONCE: i64 = 200;
+/// The root looks every second for who is followed.
+const POLLER_COMES_MS: i64 = 2_000;
 
 /// Reads everybody's time since then again: the chain was out of sight.
 #[derive(Message, Debug, Clone, Copy)]

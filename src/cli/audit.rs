@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::migrate::open;
+use super::terminal::{clean, say_json};
 use crate::audit::{Report, audit as prove};
 use crate::config::Settings;
 
@@ -18,7 +19,7 @@ pub async fn audit(settings: &Settings, arguments: AuditArguments) -> anyhow::Re
     let report = prove(&db).await?;
     db.close().await;
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        say_json(&report)?;
     } else {
         print(&report);
     }
@@ -34,7 +35,7 @@ fn print(report: &Report) {
         );
     }
     for problem in &report.problems {
-        println!("PROBLEM  {problem}");
+        println!("PROBLEM  {}", clean(problem));
     }
     match report.problems.len() {
         0 => println!("The books agree: {} entries recomputed.", report.entries),

@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::terminal::{clean, say_json};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::Db;
@@ -52,7 +53,7 @@ pub async fn doctor(settings: &Settings, arguments: DoctorArguments) -> anyhow::
     .await;
     findings.extend([data_api, clob, gamma]);
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&findings)?);
+        say_json(&findings)?;
     } else {
         findings.iter().for_each(Finding::print);
     }
@@ -184,7 +185,7 @@ impl Finding {
             State::Warning => "warning",
             State::Wrong => "WRONG  ",
         };
-        println!("{sign}  {:<9}  {}", self.check, self.detail);
+        println!("{sign}  {:<9}  {}", self.check, clean(&self.detail));
         if !self.advice.is_empty() {
             println!("                    → {}", self.advice);
         }

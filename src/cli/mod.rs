@@ -8,18 +8,29 @@ use crate::config::{Settings, Sources};
 use crate::telemetry;
 
 mod audit;
+mod backfill;
+mod config;
 mod demo;
 mod doctor;
+mod jobs;
 mod load;
 mod migrate;
 mod run;
+mod tail;
+mod terminal;
 mod users;
+
+/// Who the audit log says it was.
+const WHO: &str = "command line";
+/// The exit code of a command that could not do what it was asked, and of a command line that makes no sense.
+const COULD_NOT: u8 = 2;
 
 /// A paper copy-trading bot for Polymarket: what copying a trader would really have brought.
 #[derive(Parser)]
 #[command(name = "polymarketspy", version, max_term_width = 100)]
 #[command(
-    after_help = "SESSION_SECRET, from the environment or the settings file only: at least 64 characters that sign and \
+    after_help = "Exit codes of every command: 0 fine, 1 the answer asks for attention (each command says when), 2 it could \
+    not be done or makes no sense.\n\nSESSION_SECRET, from the environment or the settings file only: at least 64 characters that sign and \
     encrypt sessions. Without it sessions end with the process."
 )]
 struct Arguments {
@@ -40,12 +51,27 @@ enum Command {
     /// Stops following a trader. What was recorded stays.
     Unfollow(users::UnfollowArguments),
     /// Lists the followed traders.
+    #[command(after_help = "Exit codes: 0 listed, 2 it could not be done.")]
     Users(users::UsersArguments),
+    /// Reads the last hours again, for what may have been missed.
+    #[command(after_help = backfill::HELP)]
+    Backfill(backfill::BackfillArguments),
+    /// Shows trades and copy attempts as they are recorded, a line each, until Ctrl-C.
+    #[command(after_help = tail::HELP)]
+    Tail(tail::TailArguments),
+    /// Shows and changes how copies are sized and guarded.
+    Config(config::ConfigArguments),
+    /// Shows the queues, sends failed work round again, or puts it away.
+    Jobs(jobs::JobsArguments),
     /// Recomputes every portfolio from the whole ledger and compares. Exits 1 when anything differs.
+    #[command(after_help = "Exit codes: 0 the books agree, 1 something differs, 2 it could not be done.")]
     Audit(audit::AuditArguments),
     /// Brings the database to this program's schema.
     Migrate,
     /// Checks settings, database, upstreams and clock, and says what to do. Exits 1 when something is wrong.
+    #[command(
+        after_help = "Exit codes: 0 nothing is wrong (warnings are no fault), 1 something is, 2 it could not be done."
+    )]
     Doctor(doctor::DoctorArguments),
     /// Pushes generated fills through the whole pipeline on a database of its own and prints figures.
     Load(load::LoadArguments),
@@ -116,8 +142,9 @@ pub fn main() -> ExitCode {
     match execute(arguments) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(2)
+            // It may repeat what a stranger wrote: a label, a profile's name, an upstream's answer.
+            eprintln!("error: {}", terminal::clean_lines(&format!("{error:#}")));
+            ExitCode::from(COULD_NOT)
         }
     }
 }
@@ -135,6 +162,10 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Follow(arguments) => users::follow(&settings, arguments).await,
             Command::Unfollow(arguments) => users::unfollow(&settings, arguments).await,
             Command::Users(arguments) => users::list(&settings, arguments).await,
+            Command::Backfill(arguments) => backfill::backfill(&settings, arguments).await,
+            Command::Tail(arguments) => tail::tail(&settings, &arguments).await,
+            Command::Config(arguments) => config::config(&settings, arguments).await,
+            Command::Jobs(arguments) => jobs::jobs(&settings, arguments).await,
             Command::Audit(arguments) => audit::audit(&settings, arguments).await,
             Command::Migrate => migrate::migrate(&settings).await,
             Command::Doctor(arguments) => doctor::doctor(&settings, arguments).await,

@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 
+use super::WHO;
 use super::migrate::open;
+use super::terminal::{Column, Table, clean, say, say_json};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::{Db, FollowedUser, Inserted};
@@ -12,8 +14,6 @@ use crate::domain::ids::Wallet;
 use crate::domain::units::Timestamp;
 use crate::polymarket::{ActivityQuery, Polymarket, PolymarketSettings, Priority, Profile, ProfileMatch};
 
-/// Who the audit log says it was.
-const WHO: &str = "command line";
 /// A label is shown in tables; the API allows far longer names.
 const LABEL_CHARACTERS_MAX: usize = 60;
 
@@ -49,9 +49,10 @@ pub async fn follow(settings: &Settings, arguments: FollowArguments) -> anyhow::
         bail!("the label is empty; give one with --label");
     }
     let db = open(settings).await?;
+    let shown = clean(&label);
     match db.follow(&label, &found.wallet, WHO, Clock::System.now()).await? {
-        Inserted::New(id) => println!("Following {label} ({}) as user {id}.", found.wallet),
-        Inserted::Known => println!("{label} ({}) is followed already, and enabled.", found.wallet),
+        Inserted::New(id) => println!("Following {shown} ({}) as user {id}.", found.wallet),
+        Inserted::Known => println!("{shown} ({}) is followed already, and enabled.", found.wallet),
     }
     db.close().await;
     Ok(ExitCode::SUCCESS)
@@ -62,9 +63,9 @@ pub async fn unfollow(settings: &Settings, arguments: UnfollowArguments) -> anyh
     let user = one_user(&db, arguments.trader.trim()).await?;
     if user.enabled {
         db.set_enabled(user.id, false, WHO, Clock::System.now()).await?;
-        println!("No longer following {} ({}). What was recorded stays.", user.label, user.profile_wallet);
+        println!("No longer following {} ({}). What was recorded stays.", clean(&user.label), user.profile_wallet);
     } else {
-        println!("{} ({}) was not being followed.", user.label, user.profile_wallet);
+        println!("{} ({}) was not being followed.", clean(&user.label), user.profile_wallet);
     }
     db.close().await;
     Ok(ExitCode::SUCCESS)
@@ -75,18 +76,26 @@ pub async fn list(settings: &Settings, arguments: UsersArguments) -> anyhow::Res
     let users = db.followed_users().await?;
     db.close().await;
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&users.iter().map(user_json).collect::<Vec<_>>())?);
+        say_json(&users.iter().map(user_json).collect::<Vec<_>>())?;
         return Ok(ExitCode::SUCCESS);
     }
     if users.is_empty() {
         println!("Nobody is followed yet. Begin with: polymarketspy follow <wallet or exact profile name>");
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{:>4}  {:<8}  {:<42}  {:<24}  LABEL", "ID", "STATE", "WALLET", "SINCE");
+    let mut table = Table::new([
+        Column::Right("ID"),
+        Column::Left("STATE"),
+        Column::Left("WALLET"),
+        Column::Left("SINCE"),
+        Column::Left("LABEL"),
+    ]);
     for user in users {
         let state = if user.enabled { "followed" } else { "disabled" };
-        println!("{:>4}  {state:<8}  {:<42}  {:<24}  {}", user.id, user.profile_wallet, user.created_at, user.label);
+        let (id, since) = (user.id.to_string(), user.created_at.to_string());
+        table.row([&id, state, user.profile_wallet.as_str(), &since, &user.label]);
     }
+    say(&table.text())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -139,7 +148,8 @@ fn listed(lead: &str, profiles: &[Profile]) -> String {
     if lines.is_empty() { String::new() } else { format!("{lead}{}", lines.concat()) }
 }
 
-async fn one_user(db: &Db, trader: &str) -> anyhow::Result<FollowedUser> {
+/// The one followed user whom `trader` names: id, wallet or label.
+pub async fn one_user(db: &Db, trader: &str) -> anyhow::Result<FollowedUser> {
     let users = db.followed_users().await?;
     let matches = |user: &&FollowedUser| {
         user.id.to_string() == trader

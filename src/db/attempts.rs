@@ -116,6 +116,9 @@ statements! {
     ONE = concat!(columns!(), " from copy_attempt a join event_group g on g.id = a.group_id", names!(), " where a.id = $1");
     FILLS = "select filled_share_micros, fill_price_micros, fill_notional_micros from executable_fill
         where copy_attempt_id = $1 order by id";
+    /// From the index alone: a follower asks every second.
+    PLACES = "select created_at, id from copy_attempt where created_at >= $1 order by created_at, id";
+    NEWEST_PLACE = "select created_at, id from copy_attempt order by created_at desc, id desc limit 1";
     COUNTS_SINCE = "select (select count(*) from copy_attempt where decision = 'EXECUTE' and created_at >= $1),
         (select count(*) from copy_attempt where decision = 'SKIP' and created_at >= $1)";
 }
@@ -157,6 +160,18 @@ impl Db {
         })?;
         let attempts = rows.into_iter().map(ListedAttempt::try_from).collect::<Result<Vec<_>, _>>()?;
         Ok(Page::cut(attempts, limit, |listed| Cursor { at: listed.attempt.created_at, id: listed.attempt.id.0 }))
+    }
+
+    /// Where the attempts decided at or after `since` stand in the list, oldest first.
+    pub async fn attempt_places(&self, since: Timestamp) -> Result<Vec<Cursor>, DbError> {
+        let rows: Vec<(i64, Uuid)> = on!(db self, c => sqlx::query_as(PLACES).bind(since.millis()).fetch_all(c).await)?;
+        Ok(rows.into_iter().map(Cursor::from).collect())
+    }
+
+    /// Where the newest attempt stands.
+    pub async fn newest_attempt_place(&self) -> Result<Option<Cursor>, DbError> {
+        let row: Option<(i64, Uuid)> = on!(db self, c => sqlx::query_as(NEWEST_PLACE).fetch_optional(c).await)?;
+        Ok(row.map(Cursor::from))
     }
 
     /// One attempt with its fills and the book it saw.

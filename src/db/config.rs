@@ -9,7 +9,7 @@ use super::connection::{Db, Tx, on, statements};
 use super::rows::{Reading, json_text};
 use super::{DbError, FollowedUser};
 use crate::domain::effective_config::{
-    ConfigPatch, GuardrailPatch, Guardrails, Sizing, SizingPatch, StoredConfig, System, SystemPatch, UserOverrides,
+    ConfigChange, ConfigPatch, GuardrailPatch, SizingPatch, StoredConfig, SystemPatch, UserOverrides,
 };
 use crate::domain::ids::FollowedUserId;
 use crate::domain::units::Timestamp;
@@ -72,26 +72,7 @@ impl Db {
 
     /// Changes the fields that `patch` sets, for everybody. Pausing the engine is such a change.
     pub async fn save_global(&self, patch: &ConfigPatch, who: &str, now: Timestamp) -> Result<StoredConfig, DbError> {
-        let (mut tx, before) = self.begin_change(now).await?;
-        if !patch.guardrails.is_empty() {
-            let text = json_text(&before.guardrails_of(0).with(&patch.guardrails));
-            put_owned(&mut tx, PUT_GUARDRAILS, None, &text, now).await?;
-        }
-        if !patch.sizing.is_empty() {
-            let text = json_text(&before.sizing_of(0).with(&patch.sizing));
-            put_owned(&mut tx, PUT_SIZING, None, &text, now).await?;
-        }
-        if !patch.system.is_empty() {
-            let text = json_text(&before.system.with(&patch.system));
-            on!(tx &mut tx, c => {
-                sqlx::query(PUT_SYSTEM).bind(&text).bind(now.millis()).execute(c).await.map(drop)
-            })?;
-        }
-        let (old, new) = (before.global(), before.global().with(patch));
-        let audit = saved("config:global".to_owned(), json_text(&old), json_text(&new), who);
-        audit::insert(&mut tx, &[audit], now).await?;
-        tx.commit().await?;
-        Ok(new)
+        self.change_global(&ConfigChange::setting(*patch), who, now).await.map(|(_, after)| after)
     }
 
     /// Adds to what one user has of their own.
@@ -102,14 +83,50 @@ impl Db {
         who: &str,
         now: Timestamp,
     ) -> Result<UserOverrides, DbError> {
+        let set = ConfigPatch { guardrails: patch.guardrails, sizing: patch.sizing, ..ConfigPatch::default() };
+        self.change_overrides(user, &ConfigChange::setting(set), who, now).await.map(|(_, after)| after)
+    }
+
+    /// Sets fields for everybody, or gives them back to their defaults. Gives what was before and what is now; when that
+    /// is the same, nothing was written.
+    pub async fn change_global(
+        &self,
+        change: &ConfigChange,
+        who: &str,
+        now: Timestamp,
+    ) -> Result<(StoredConfig, StoredConfig), DbError> {
+        let (mut tx, stored) = self.begin_change(now).await?;
+        let before = stored.global_patch();
+        let after = before.changed(change);
+        let (old, new) = (StoredConfig::default().with(&before), StoredConfig::default().with(&after));
+        if after == before {
+            return Ok((old, new));
+        }
+        put_owned(&mut tx, PUT_GUARDRAILS, None, &json_text(&after.guardrails), now).await?;
+        put_owned(&mut tx, PUT_SIZING, None, &json_text(&after.sizing), now).await?;
+        let system = json_text(&after.system);
+        on!(tx &mut tx, c => sqlx::query(PUT_SYSTEM).bind(&system).bind(now.millis()).execute(c).await.map(drop))?;
+        let audit = saved("config:global".to_owned(), json_text(&old), json_text(&new), who);
+        audit::insert(&mut tx, &[audit], now).await?;
+        tx.commit().await?;
+        Ok((old, new))
+    }
+
+    /// The same for what one user has of their own; a field given back has the global value.
+    pub async fn change_overrides(
+        &self,
+        user: FollowedUserId,
+        change: &ConfigChange,
+        who: &str,
+        now: Timestamp,
+    ) -> Result<(UserOverrides, UserOverrides), DbError> {
         let (tx, stored) = self.begin_change(now).await?;
         let before = stored.overrides_of(user);
-        let after = UserOverrides {
-            guardrails: before.guardrails.with(&patch.guardrails),
-            sizing: before.sizing.with(&patch.sizing),
-        };
-        put_overrides(tx, user, (&before, &after), who, now).await?;
-        Ok(after)
+        let after = before.changed(change);
+        if after != before {
+            put_overrides(tx, user, (&before, &after), who, now).await?;
+        }
+        Ok((before, after))
     }
 
     /// Gives one user exactly these overrides; none takes all of theirs away.
@@ -187,12 +204,12 @@ impl Stored {
         self.sizing.get(&owner).copied().unwrap_or_default()
     }
 
+    fn global_patch(&self) -> ConfigPatch {
+        ConfigPatch { guardrails: self.guardrails_of(0), sizing: self.sizing_of(0), system: self.system }
+    }
+
     fn global(&self) -> StoredConfig {
-        StoredConfig {
-            guardrails: Guardrails::default().with(&self.guardrails_of(0)),
-            sizing: Sizing::default().with(&self.sizing_of(0)),
-            system: System::default().with(&self.system),
-        }
+        StoredConfig::default().with(&self.global_patch())
     }
 
     fn overrides_of(&self, user: FollowedUserId) -> UserOverrides {

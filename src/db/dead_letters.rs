@@ -1,11 +1,15 @@
 //! What failed for good: jobs that can be sent round again, and rows that nobody could read.
 
+use std::str::FromStr;
+
 use super::DbError;
 use super::audit::{self, Audit};
 use super::connection::{Db, on, statements};
+use super::rows::json_text;
+use crate::domain::event::UnknownText;
 use crate::domain::ids::FollowedUserId;
 use crate::domain::units::Timestamp;
-use crate::queue::{self, NewJob, Queue};
+use crate::queue::{self, Job, NewJob, Queue};
 
 /// One row of `dead_letter` that nobody has dealt with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,17 +29,29 @@ pub struct DeadLetter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replay {
     Queued(Queue),
-    /// It is no job, was replayed before, or there is no such letter.
+    /// It is no job, was replayed or dropped before, or there is no such letter.
     NotReplayable,
+}
+
+/// Where dead letters come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    Queue(Queue),
+    /// A row of an answer that nobody could read.
+    Row,
 }
 
 statements! {
     OPEN = "select id, queue, key, followed_user_id, payload, error, created_at from dead_letter
-        where replayed_at is null and id < $1 order by id desc limit $2";
+        where replayed_at is null and dropped_at is null and id < $1
+            and (cast($3 as text) is null or queue = $3) order by id desc limit $2";
     FIND = "select id, queue, key, followed_user_id, payload, error, created_at from dead_letter
-        where replayed_at is null and id = $1";
-    COUNT_OPEN = "select count(*) from dead_letter where replayed_at is null";
-    MARK_REPLAYED = "update dead_letter set replayed_at = $2 where id = $1 and replayed_at is null";
+        where replayed_at is null and dropped_at is null and id = $1";
+    COUNT_OPEN = "select count(*) from dead_letter where replayed_at is null and dropped_at is null";
+    MARK_REPLAYED = "update dead_letter set replayed_at = $2
+        where id = $1 and replayed_at is null and dropped_at is null";
+    MARK_DROPPED = "update dead_letter set dropped_at = $2
+        where id = $1 and replayed_at is null and dropped_at is null";
 }
 
 #[derive(sqlx_macros::FromRow)]
@@ -52,9 +68,27 @@ struct Row {
 impl Db {
     /// Newest first, those with an id below `before` (all when `None`).
     pub async fn dead_letters(&self, before: Option<i64>, limit: i64) -> Result<Vec<DeadLetter>, DbError> {
+        self.dead_letters_of(None, before, limit).await
+    }
+
+    /// The same of one origin, or of any.
+    pub async fn dead_letters_of(
+        &self,
+        origin: Option<Origin>,
+        before: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<DeadLetter>, DbError> {
         let before = before.unwrap_or(i64::MAX);
-        let rows: Vec<Row> = on!(db self, c => sqlx::query_as(OPEN).bind(before).bind(limit).fetch_all(c).await)?;
+        let queue = origin.map(Origin::as_str);
+        let rows: Vec<Row> =
+            on!(db self, c => sqlx::query_as(OPEN).bind(before).bind(limit).bind(queue).fetch_all(c).await)?;
         rows.into_iter().map(DeadLetter::try_from).collect()
+    }
+
+    /// One that nobody has dealt with.
+    pub async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, DbError> {
+        let row: Option<Row> = on!(db self, c => sqlx::query_as(FIND).bind(id).fetch_optional(c).await)?;
+        row.map(DeadLetter::try_from).transpose()
     }
 
     pub async fn count_dead_letters(&self) -> Result<i64, DbError> {
@@ -86,6 +120,71 @@ impl Db {
         audit::insert(&mut tx, &[audit], now).await?;
         tx.commit().await?;
         Ok(Replay::Queued(queue))
+    }
+
+    /// Puts a dead letter away for good. Its row stays, and the audit repeats its content. False when it is not open.
+    pub async fn drop_dead_letter(&self, id: i64, who: &str, now: Timestamp) -> Result<bool, DbError> {
+        let mut tx = self.begin().await?;
+        let row: Option<Row> = on!(tx &mut tx, c => sqlx::query_as(FIND).bind(id).fetch_optional(c).await)?;
+        let Some(row) = row else { return Ok(false) };
+        let marked = on!(tx &mut tx, c => {
+            sqlx::query(MARK_DROPPED).bind(id).bind(now.millis()).execute(c).await.map(|done| done.rows_affected())
+        })?;
+        if marked == 0 {
+            return Ok(false);
+        }
+        let content = serde_json::json!({
+            "queue": row.queue, "key": row.key, "followed_user_id": row.followed_user_id,
+            "payload": row.payload, "error": row.error,
+        });
+        let audit = dropped("drop_dead_letter", format!("dead_letter:{id}"), &content, who);
+        audit::insert(&mut tx, &[audit], now).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Puts an open job away without its effect, as it was seen. It becomes a dead letter that is dealt with, and the
+    /// audit repeats its content. False when somebody took or finished it since.
+    pub async fn drop_job(&self, job: &Job, who: &str, now: Timestamp) -> Result<bool, DbError> {
+        let mut tx = self.begin().await?;
+        let error = job.last_error.as_deref().unwrap_or("dropped before it was done");
+        if !queue::operator::put_away_in(&mut tx, job.fence(), error, now).await? {
+            return Ok(false);
+        }
+        let content = serde_json::json!({
+            "queue": job.queue, "key": job.key, "followed_user_id": job.followed_user,
+            "payload": job.payload, "error": job.last_error,
+        });
+        let audit = dropped("drop_job", format!("job:{}", job.id), &content, who);
+        audit::insert(&mut tx, &[audit], now).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+}
+
+fn dropped(action: &str, subject: String, content: &serde_json::Value, who: &str) -> Audit {
+    let before_json = Some(json_text(content));
+    Audit { who: who.to_owned(), action: action.to_owned(), subject, before_json, after_json: None }
+}
+
+impl Origin {
+    /// As the column `queue` has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queue(queue) => queue.as_str(),
+            Self::Row => "row",
+        }
+    }
+}
+
+impl FromStr for Origin {
+    type Err = UnknownText;
+
+    fn from_str(text: &str) -> Result<Self, UnknownText> {
+        match text {
+            "row" => Ok(Self::Row),
+            queue => queue.parse().map(Self::Queue),
+        }
     }
 }
 

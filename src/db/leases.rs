@@ -126,6 +126,11 @@ impl Db {
         })
     }
 
+    /// Every worker with its beat.
+    pub(super) async fn workers(&self) -> Result<Vec<(String, i64)>, DbError> {
+        Ok(on!(db self, c => sqlx::query_as(WORKERS).fetch_all(c).await)?)
+    }
+
     /// Takes a lease that was seen like this; `None` when it has moved since. The jobs its last holder was at are open
     /// again in the same transaction.
     pub async fn take_lease(&self, worker: &WorkerId, seen: &LeaseRow) -> Result<Option<i64>, DbError> {

@@ -25,6 +25,8 @@ migrations! {
     5 "0005_ledger",
     6 "0006_jobs",
     7 "0007_append_only",
+    8 "0008_dropped_letters",
+    9 "0009_leases",
 }
 
 impl Db {
@@ -51,4 +53,21 @@ fn migrator(driver: Driver) -> Migrator {
         Migration::new(version, name.into(), MigrationType::Simple, text.into_sql_str(), false)
     });
     Migrator::with_migrations(migrations.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_both_folders_is_applied() {
+        for folder in ["postgres", "sqlite"] {
+            let path = format!("{}/migrations/{folder}", env!("CARGO_MANIFEST_DIR"));
+            let files = std::fs::read_dir(path).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+            let mut files: Vec<String> = files.collect();
+            files.sort();
+            let applied: Vec<String> = MIGRATIONS.iter().map(|(_, name, ..)| format!("{name}.sql")).collect();
+            assert_eq!(files, applied, "{folder}");
+        }
+    }
 }

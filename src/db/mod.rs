@@ -5,6 +5,7 @@
 mod attempt_rows;
 mod attempts;
 mod audit;
+mod backfill;
 mod batch;
 mod books;
 mod chain_sight;
@@ -37,7 +38,7 @@ pub use books::{BookOutcome, StoredBook};
 pub use chain_sight::{CONFIRMED_WITHIN_MS, Lead, Leads, UnconfirmedFill};
 pub use config::Directory;
 pub use connection::Db;
-pub use dead_letters::{DeadLetter, Replay};
+pub use dead_letters::{DeadLetter, Origin, Replay};
 pub use error::DbError;
 pub use events::{ChainTrade, DeadRow, PollOutcome, PollWrite};
 pub use groups::{ClosedGroupWrite, GroupClosing};
@@ -63,9 +64,10 @@ pub enum Inserted<T> {
 pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
     type Texts =
         (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, &'static connection::Batch)]);
-    let modules: [Texts; 19] = [
+    let modules: [Texts; 21] = [
         ("attempts", attempts::STATEMENTS, &[]),
         ("audit", audit::STATEMENTS, audit::BATCHES),
+        ("backfill", backfill::STATEMENTS, &[]),
         ("books", books::STATEMENTS, books::BATCHES),
         ("chain_sight", chain_sight::STATEMENTS, &[]),
         ("checkpoints", checkpoints::STATEMENTS, checkpoints::BATCHES),
@@ -83,6 +85,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("trades", trades::STATEMENTS, &[]),
         ("users", users::STATEMENTS, users::BATCHES),
         ("queue", crate::queue::STATEMENTS, crate::queue::BATCHES),
+        ("queue.operator", crate::queue::operator::STATEMENTS, &[]),
     ];
     let mut all = Vec::new();
     for (module, statements, batches) in modules {

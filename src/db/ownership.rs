@@ -2,11 +2,20 @@
 //!
 //! A PostgreSQL database may have several workers: they share the work by leases (`leases.rs`).
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::path::PathBuf;
+use std::time::Duration;
+
+use sqlx::SqlitePool;
 
 use super::DbError;
 use super::connection::Db;
+
+/// Whoever asks whether the file is locked holds it for an instant: a bot that starts just then tries again.
+const TRIES: u32 = 10;
+const BETWEEN_TRIES: Duration = Duration::from_millis(20);
+/// A living worker beats at least once meanwhile.
+const BEAT_WITHIN: Duration = Duration::from_millis(2_500);
 
 /// Held for as long as a bot runs on the database. The operating system takes it back from a process that was killed, so
 /// the next start never waits for a dead one.
@@ -23,21 +32,65 @@ impl Db {
     /// # Errors
     /// `InUse` when another bot runs on it; `LockFile` when the file beside it cannot be made.
     pub async fn own(&self) -> Result<Option<Ownership>, DbError> {
-        let Self::Sqlite { write, .. } = self else { return Ok(None) };
-        let mut path = write.connect_options().get_filename().as_os_str().to_owned();
-        path.push(".lock");
-        let path = PathBuf::from(path);
-        let unusable = |source| DbError::LockFile { path: path.display().to_string(), source };
-        let file = File::options().create(true).append(true).open(&path).map_err(unusable)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Ownership { _file: file })),
-            Err(std::fs::TryLockError::WouldBlock) => Err(DbError::InUse),
-            Err(std::fs::TryLockError::Error(source)) => Err(unusable(source)),
+        match self {
+            Self::Sqlite { write, .. } => Ok(Some(Ownership { _file: lock(lock_file_of(write)).await? })),
+            Self::Postgres(_) => Ok(None),
         }
     }
 
     /// Whether several workers may share it.
     pub const fn is_shared(&self) -> bool {
         matches!(self, Self::Postgres(_))
+    }
+
+    /// Whether a worker runs on this database now. Where workers share it, that takes as long as one of their beats.
+    pub async fn is_worked_on(&self) -> Result<bool, DbError> {
+        match self {
+            Self::Sqlite { write, .. } => {
+                let path = lock_file_of(write);
+                let unusable = |source| DbError::LockFile { path: path.display().to_string(), source };
+                let file = match File::open(&path) {
+                    Ok(file) => file,
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+                    Err(source) => return Err(unusable(source)),
+                };
+                // Shared, so that two who ask do not take each other for a bot.
+                match file.try_lock_shared() {
+                    Ok(()) => Ok(false),
+                    Err(TryLockError::WouldBlock) => Ok(true),
+                    Err(TryLockError::Error(source)) => Err(unusable(source)),
+                }
+            }
+            Self::Postgres(_) => {
+                let before = self.workers().await?;
+                if before.is_empty() {
+                    return Ok(false);
+                }
+                tokio::time::sleep(BEAT_WITHIN).await;
+                let after = self.workers().await?;
+                Ok(after.iter().any(|worker| !before.contains(worker)))
+            }
+        }
+    }
+}
+
+fn lock_file_of(pool: &SqlitePool) -> PathBuf {
+    let mut path = pool.connect_options().get_filename().as_os_str().to_owned();
+    path.push(".lock");
+    PathBuf::from(path)
+}
+
+async fn lock(path: PathBuf) -> Result<File, DbError> {
+    let unusable = |source| DbError::LockFile { path: path.display().to_string(), source };
+    let file = File::options().create(true).append(true).open(&path).map_err(unusable)?;
+    let mut tries = TRIES;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if tries > 1 => tokio::time::sleep(BETWEEN_TRIES).await,
+            Err(TryLockError::WouldBlock) => return Err(DbError::InUse),
+            Err(TryLockError::Error(source)) => return Err(unusable(source)),
+        }
+        tries -= 1;
     }
 }

@@ -16,7 +16,7 @@ pub struct Page<T> {
 }
 
 /// The last row of a page: the next one starts right behind it. Its text is opaque to visitors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor {
     pub at: Timestamp,
     pub id: Uuid,
@@ -26,6 +26,12 @@ impl Cursor {
     /// Before everything up to and including `at`; before everything when there is no such time.
     pub(crate) fn start(at: Option<Timestamp>) -> Self {
         Self { at: at.unwrap_or(Timestamp::from_millis(i64::MAX)), id: Uuid::max() }
+    }
+}
+
+impl From<(i64, Uuid)> for Cursor {
+    fn from((at, id): (i64, Uuid)) -> Self {
+        Self { at: Timestamp::from_millis(at), id }
     }
 }
 

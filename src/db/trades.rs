@@ -1,5 +1,7 @@
 //! Detected trades as pages list them, newest first.
 
+use uuid::Uuid;
+
 use super::DbError;
 use super::connection::{Db, on, statements};
 use super::event_rows::TradeRow;
@@ -53,6 +55,9 @@ statements! {
     /// With a user too, the market is the narrower of the two.
     LISTED_OF_MARKET = listed!(" and t.market_id = $6 and (cast($7 as bigint) is null or t.followed_user_id = $7)");
     COUNT_SINCE = "select count(*) from trade_event where is_canonical and detect_time >= $1";
+    /// From the index alone: a follower asks every second.
+    PLACES = "select detect_time, id from trade_event where is_canonical and detect_time >= $1 order by detect_time, id";
+    NEWEST_PLACE = "select detect_time, id from trade_event where is_canonical order by detect_time desc, id desc limit 1";
     NEWEST = "select event_time from trade_event where is_canonical order by detect_time desc, id desc limit 1";
 }
 
@@ -97,6 +102,18 @@ impl Db {
         })?;
         let trades = rows.into_iter().map(ListedTrade::try_from).collect::<Result<Vec<_>, _>>()?;
         Ok(Page::cut(trades, limit, |listed| Cursor { at: listed.trade.detect_time, id: listed.trade.id.0 }))
+    }
+
+    /// Where the trades detected at or after `since` stand in the list, oldest first.
+    pub async fn trade_places(&self, since: Timestamp) -> Result<Vec<Cursor>, DbError> {
+        let rows: Vec<(i64, Uuid)> = on!(db self, c => sqlx::query_as(PLACES).bind(since.millis()).fetch_all(c).await)?;
+        Ok(rows.into_iter().map(Cursor::from).collect())
+    }
+
+    /// Where the newest trade stands.
+    pub async fn newest_trade_place(&self) -> Result<Option<Cursor>, DbError> {
+        let row: Option<(i64, Uuid)> = on!(db self, c => sqlx::query_as(NEWEST_PLACE).fetch_optional(c).await)?;
+        Ok(row.map(Cursor::from))
     }
 
     /// Trades detected at or after `since`.

@@ -318,6 +318,14 @@ macro_rules! config_section {
                 Self { $($field: newer.$field.or(self.$field),)+ }
             }
 
+            /// These but for the field of that name, which is set no more.
+            pub fn without(mut self, name: &str) -> Self {
+                $(if name == $name {
+                    self.$field = None;
+                })+
+                self
+            }
+
             pub fn is_empty(&self) -> bool {
                 *self == Self::default()
             }

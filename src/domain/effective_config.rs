@@ -107,6 +107,14 @@ pub struct ConfigPatch {
     pub system: SystemPatch,
 }
 
+/// A change as an operator words it: fields that get a value, and fields that have again what stands behind them (the
+/// default, or for a user the global value).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ConfigChange {
+    pub set: ConfigPatch,
+    pub unset: Vec<&'static Field>,
+}
+
 /// What a decision is made with, and the name of exactly that content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct EffectiveConfig {
@@ -180,15 +188,19 @@ impl UserOverrides {
     /// `ConfigError` when the patch sets a field of `system`, which no user has of their own.
     pub fn with(&self, patch: &ConfigPatch) -> Result<Self, ConfigError> {
         match patch.system.numbers().first() {
-            Some((field, _)) => Err(ConfigError {
-                field: field.name.to_owned(),
-                problem: "is a setting of the whole bot, not of one user".to_owned(),
-            }),
+            Some((field, _)) => Err(not_of_a_user(field)),
             None => Ok(Self {
                 guardrails: self.guardrails.with(&patch.guardrails),
                 sizing: self.sizing.with(&patch.sizing),
             }),
         }
+    }
+
+    /// These after `change`, whose `system` part is nobody's of their own.
+    pub fn changed(&self, change: &ConfigChange) -> Self {
+        let patch = ConfigPatch { guardrails: self.guardrails, sizing: self.sizing, system: SystemPatch::default() };
+        let ConfigPatch { guardrails, sizing, .. } = patch.changed(change);
+        Self { guardrails, sizing }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -223,6 +235,32 @@ impl ConfigPatch {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+
+    /// This patch after `change`.
+    pub fn changed(&self, change: &ConfigChange) -> Self {
+        let names = || change.unset.iter().map(|field| field.name);
+        Self {
+            guardrails: names().fold(self.guardrails.with(&change.set.guardrails), GuardrailPatch::without),
+            sizing: names().fold(self.sizing.with(&change.set.sizing), SizingPatch::without),
+            system: names().fold(self.system.with(&change.set.system), SystemPatch::without),
+        }
+    }
+}
+
+impl ConfigChange {
+    pub fn setting(set: ConfigPatch) -> Self {
+        Self { set, unset: Vec::new() }
+    }
+
+    /// # Errors
+    /// `ConfigError` when it touches a field of `system`, which no user has of their own.
+    pub fn for_user(self) -> Result<Self, ConfigError> {
+        UserOverrides::default().with(&self.set)?;
+        match self.unset.iter().find(|field| field.section == System::SECTION) {
+            Some(field) => Err(not_of_a_user(field)),
+            None => Ok(self),
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for ConfigPatch {
@@ -247,6 +285,10 @@ impl Serialize for ConfigVersion {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
+}
+
+fn not_of_a_user(field: &Field) -> ConfigError {
+    ConfigError { field: field.name.to_owned(), problem: "is a setting of the whole bot, not of one user".to_owned() }
 }
 
 /// The content as compact JSON with all fields in the spec's order: what the version names.
@@ -398,6 +440,26 @@ mod tests {
         assert_eq!(config.sizing, Sizing { copy_pct_notional: Bps(2), ..Sizing::default() });
         let system = ConfigPatch::parse(r#"{"system":{"copyEngineEnabled":false}}"#).unwrap();
         assert_eq!(overrides.with(&system).unwrap_err().field, "copyEngineEnabled");
+    }
+
+    #[test]
+    fn a_field_that_is_given_back_has_what_stands_behind_it() {
+        let field = |name| StoredConfig::fields().find(|field| field.name == name).unwrap();
+        let all: Vec<&Field> = StoredConfig::fields().collect();
+        for field in &all {
+            let json = match field.unit {
+                FieldUnit::Flag => format!(r#"{{"{}":{{"{}":false}}}}"#, field.section, field.name),
+                _ => format!(r#"{{"{}":{{"{}":{}}}}}"#, field.section, field.name, field.max),
+            };
+            let set = ConfigPatch::parse(&json).unwrap();
+            let others = ConfigChange { set, unset: all.iter().copied().filter(|other| other != field).collect() };
+            assert_eq!(ConfigPatch::default().changed(&others), set, "{json}");
+            let back = ConfigChange { unset: vec![field], ..ConfigChange::default() };
+            assert!(set.changed(&back).is_empty(), "{json}");
+        }
+        let back = |name| ConfigChange { unset: vec![field(name)], ..ConfigChange::default() };
+        assert_eq!(back("copyEngineEnabled").for_user().unwrap_err().field, "copyEngineEnabled");
+        assert_eq!(back("maxSpreadMicros").for_user(), Ok(back("maxSpreadMicros")));
     }
 
     #[test]

@@ -150,7 +150,7 @@ macro_rules! within {
 }
 
 #[derive(sqlx_macros::FromRow)]
-struct Row {
+pub(super) struct Row {
     id: i64,
     key: String,
     followed_user_id: Option<i64>,
@@ -424,7 +424,11 @@ fn retry_wait_ms(failures: i32, rng: &mut (impl Rng + ?Sized)) -> i64 {
 }
 
 impl Row {
-    fn into_job(self, queue: Queue) -> Result<Job, DbError> {
+    pub(super) const fn id(&self) -> i64 {
+        self.id
+    }
+
+    pub(super) fn into_job(self, queue: Queue) -> Result<Job, DbError> {
         let count = |column, value: i64| {
             i32::try_from(value).map_err(|problem| DbError::impossible("job", self.id, column, problem))
         };

@@ -5,6 +5,7 @@
 
 pub mod in_process;
 mod jobs;
+pub(crate) mod operator;
 pub mod redis;
 
 pub(crate) use jobs::{BATCHES, STATEMENTS, drop_own_in, finish_in, insert_in, release_lease_in};
@@ -12,6 +13,8 @@ pub use jobs::{
     Depth, Failed, JobScope, RETRIES, claim, depths, enqueue, fail, finish, next_due, open_of, opened_after, peek_open,
     release, release_all, renew,
 };
+
+pub use operator::{OpenJob, open_job, open_jobs};
 
 use crate::db::DbError;
 use crate::domain::event::text_enum;

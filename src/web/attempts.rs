@@ -155,7 +155,8 @@ impl AttemptView {
         Ok(known.map(|(attempt, deed)| Self::new(attempt, deed, &names)).collect())
     }
 
-    async fn of_listed(db: &Db, rows: &[ListedAttempt]) -> Result<Vec<Self>, DbError> {
+    /// Views of rows of a list, in their order.
+    pub async fn of_listed(db: &Db, rows: &[ListedAttempt]) -> Result<Vec<Self>, DbError> {
         let names = Names::load(db, rows.iter().map(|row| &row.market)).await?;
         Ok(rows.iter().map(|row| Self::new(&row.attempt, Deed::of_listed(row), &names)).collect())
     }

@@ -1,4 +1,5 @@
-//! How values look on a page: the only place where micros, bps, times and ids become text for a visitor.
+//! How values look on a page: the only place where micros, bps, times and ids become text for a visitor. (`tail` writes
+//! its figures with the same function.)
 //!
 //! In    what views serialise: integers in micros and bps, ISO times, ids, codes.
 //! Out   text that Tera escapes like any other; no filter marks its answer as safe.
@@ -58,7 +59,7 @@ fn text(tera: &mut Tera, name: &'static str, write: impl Fn(&str) -> String + Se
 }
 
 /// `amount / unit` with thousands separators, rounded half away from zero. A negative that rounds to zero has no sign.
-fn decimals(amount: i64, unit: i64, places: u32) -> String {
+pub(crate) fn decimals(amount: i64, unit: i64, places: u32) -> String {
     let scale = 10_u128.pow(places);
     let unit = u128::from(unit.unsigned_abs());
     let scaled = (u128::from(amount.unsigned_abs()) * scale * 2 + unit) / (unit * 2);

@@ -20,5 +20,9 @@ mod socket;
 mod trace;
 mod trades;
 
+pub use attempts::AttemptView;
+pub(crate) use format::decimals;
+pub use trades::TradeView;
+
 #[cfg(test)]
 mod tests;

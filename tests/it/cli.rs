@@ -1,5 +1,10 @@
 //! The commands, as somebody types them, against the simulator.
 
+mod backfill;
+mod config;
+mod jobs;
+mod tail;
+
 use std::process::{Command, Output};
 
 use polymarketspy::domain::event::Side;
@@ -7,13 +12,26 @@ use polymarketspy::simulator::{Fill, NewMarket, wallet_of};
 
 use super::bot::Stage;
 
+fn command(stage: &Stage, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_polymarketspy"));
+    command.args(arguments).envs(stage.environment()).env("LOG_LEVEL", "warn");
+    command
+}
+
 fn run(stage: &Stage, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_polymarketspy"))
-        .args(arguments)
-        .envs(stage.environment())
-        .env("LOG_LEVEL", "warn")
-        .output()
-        .unwrap()
+    command(stage, arguments).output().unwrap()
+}
+
+/// The same while the bot of this process goes on running.
+async fn run_beside(stage: &Stage, arguments: &[&str]) -> Output {
+    let mut command = command(stage, arguments);
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+}
+
+/// What a command printed with `--json`.
+fn answer(output: &Output) -> serde_json::Value {
+    serde_json::from_str(&told(output))
+        .unwrap_or_else(|error| panic!("{error}: {} {}", told(output), complaint(output)))
 }
 
 fn told(output: &Output) -> String {
@@ -54,8 +72,14 @@ async fn a_trader_is_followed_by_exact_name_or_by_wallet_and_only_if_they_exist(
     let broken = run(&stage, &["follow", "0x12"]);
     assert!(complaint(&broken).contains("40 hex digits"), "{}", complaint(&broken));
 
+    let hostile = run(&stage, &["follow", "\u{1b}]0;mine\u{7}"]);
+    assert_eq!(hostile.status.code(), Some(2));
+    assert!(!complaint(&hostile).contains('\u{1b}'), "what is repeated does not steer the terminal");
+
     let users: serde_json::Value = serde_json::from_str(&told(&run(&stage, &["users", "--json"]))).unwrap();
     assert_eq!((users.as_array().unwrap().len(), &users[0]["profile_wallet"]), (1, &wallet.clone().into()));
+
+    assert!(told(&run(&stage, &["users"])).contains("Quiet Harbour"));
 
     assert!(told(&run(&stage, &["unfollow", "quiet harbour"])).contains("No longer following"));
     let users: serde_json::Value = serde_json::from_str(&told(&run(&stage, &["users", "--json"]))).unwrap();

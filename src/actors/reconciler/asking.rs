@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use actix::{AsyncContext, Context, Handler, Message, Recipient};
 use tracing::Instrument;
 
-use super::{Asked, Reconciler, ReconcilerDeps, job::ReconcileJob, seeking::Search};
+use super::{Asked, LEASE_MS, POLLER_COMES_MS, Reconciler, ReconcilerDeps, job::ReconcileJob, seeking::Search};
 use crate::{
     actors::{
         poller::{NotPolled, PollWindow, Polled},
@@ -61,8 +61,8 @@ impl Reconciler {
     pub(super) fn work_on(&mut self, user: Option<FollowedUserId>, jobs: Vec<Job>, ctx: &mut Context<Self>) {
         let poller = user.and_then(|user| self.pollers.get(&user).cloned().map(|poller| (user, poller)));
         let Some((user, poller)) = poller else {
-            // Not followed any more: what the chain has shown of them is nobody's business now.
-            self.finish(jobs.iter().map(Job::fence).collect());
+            let deps = self.deps.clone();
+            actix::spawn(async move { without_poller(&deps, user, jobs).await }.in_current_span());
             return;
         };
         let mut windows = Vec::new();
@@ -193,6 +193,11 @@ async fn read_windows(
 ) -> Result<Polled, NotPolled> {
     let mut result = Ok(Polled::default());
     for (job, window) in windows {
+        // Late in a long line a job may have been taken again: whoever took it asks.
+        let until = deps.clock.now().plus_millis(LEASE_MS);
+        if matches!(queue::renew(&deps.db, job.fence(), until).await, Ok(false)) {
+            continue;
+        }
         result = ask(poller, window).await;
         match &result {
             Ok(_) => {
@@ -204,6 +209,29 @@ async fn read_windows(
         }
     }
     result
+}
+
+/// Work for somebody who has no poller. Not followed any more: what they did is nobody's business now. Followed a
+/// moment ago: the poller comes within a second or two, and the jobs wait for it.
+async fn without_poller(deps: &ReconcilerDeps, user: Option<FollowedUserId>, jobs: Vec<Job>) {
+    let is_followed = match deps.db.followed_users().await {
+        Ok(users) => users.iter().any(|known| known.enabled && Some(known.id) == user),
+        // Then the leases end, and they come again.
+        Err(_) => return,
+    };
+    if !is_followed {
+        let fences: Vec<_> = jobs.iter().map(Job::fence).collect();
+        if let Err(error) = queue::finish(&deps.db, &fences).await {
+            tracing::debug!(%error, "reconcile jobs will be done once more");
+        }
+        return;
+    }
+    let until = deps.clock.now().plus_millis(POLLER_COMES_MS);
+    for job in jobs {
+        if let Err(error) = queue::renew(&deps.db, job.fence(), until).await {
+            tracing::debug!(%error, "a reconcile job comes again only when its lease ends");
+        }
+    }
 }
 
 async fn ask(poller: &Recipient<PollWindow>, window: PollWindow) -> Result<Polled, NotPolled> {

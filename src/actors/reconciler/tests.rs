@@ -134,8 +134,36 @@ async fn jobs_of_somebody_not_followed_any_more_are_finished() {
         let (db, user) = (it.stage.db.clone(), other.clone());
         (FakePoller { db, user, said, n_asked: 0, shows_at: 9 }.start().recipient(), ear)
     };
+    it.stage.db.set_enabled(it.user.id, false, "test", it.stage.clock.now()).await.unwrap();
     it.chain_shows().await;
     within(it.reconciler.send(PollersChanged(Arc::new([(other.id, poller)].into())))).await.unwrap();
+    it.stage.drained(Queue::Reconcile).await;
+}
+
+#[actix_web::test]
+async fn a_window_asked_for_somebody_just_followed_waits_for_their_poller() {
+    let it = asking(9).await;
+    let newcomer = it.stage.follow(&wallet_of("newcomer")).await;
+    let now = it.stage.clock.now();
+    let job = ReconcileJob::Window { start: now.plus_millis(-5_000), end: now }.for_user(newcomer.id, now);
+    queue::enqueue(&it.stage.db, &[job], now).await.unwrap();
+    it.stage.bell.ring(Queue::Reconcile);
+    // Taken, found without a poller, and given back: its lease is the short one.
+    let given_back = async || loop {
+        let open = queue::open_jobs(&it.stage.db, Some(Queue::Reconcile), 9).await.unwrap();
+        let until = open[0].leased_until.map(|until| until.millis_since(it.stage.clock.now()));
+        if until.is_some_and(|left| left <= POLLER_COMES_MS) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    within(given_back()).await;
+
+    let (said, mut asked) = ear();
+    let db = it.stage.db.clone();
+    let theirs = FakePoller { db, user: newcomer.clone(), said, n_asked: 0, shows_at: 9 }.start().recipient();
+    it.reconciler.do_send(PollersChanged(Arc::new([(newcomer.id, theirs)].into())));
+    assert_eq!(asked.next().await.0.end, now);
     it.stage.drained(Queue::Reconcile).await;
 }
 

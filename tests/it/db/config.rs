@@ -2,7 +2,7 @@
 
 use polymarketspy::db::Inserted;
 use polymarketspy::domain::effective_config::{
-    ConfigPatch, GuardrailPatch, SizingPatch, StoredConfig, SystemPatch, UserOverrides,
+    ConfigChange, ConfigPatch, GuardrailPatch, SizingPatch, StoredConfig, SystemPatch, UserOverrides,
 };
 use polymarketspy::domain::ids::FollowedUserId;
 use polymarketspy::domain::units::{Bps, UsdcMicros};
@@ -68,6 +68,30 @@ on_both! {
         assert_eq!(directory.config, StoredConfig::default());
         db.replace_overrides(user, &UserOverrides::default(), "a test", NOW).await.unwrap();
         assert!(db.directory().await.unwrap().overrides.is_empty());
+    }
+
+    async fn fields_are_given_back_and_a_change_that_changes_nothing_leaves_no_trace(db: &Db) {
+        let user = follow(db, 1).await;
+        let field = |name| StoredConfig::fields().find(|field| field.name == name).unwrap();
+        let sizing = SizingPatch { copy_pct_notional: Some(Bps(50)), min_trade_notional: Some(UsdcMicros(7)), ..Default::default() };
+        let set = ConfigChange::setting(ConfigPatch { sizing, ..Default::default() });
+        let back = ConfigChange { unset: vec![field("copyPctNotionalBps")], ..Default::default() };
+        let left = SizingPatch { copy_pct_notional: None, ..sizing };
+
+        db.change_global(&set, "a test", NOW).await.unwrap();
+        let (before, after) = db.change_global(&back, "a test", NOW).await.unwrap();
+        assert_eq!((before.sizing.copy_pct_notional, after.sizing.copy_pct_notional), (Bps(50), Bps(100)));
+        assert_eq!(after.sizing.min_trade_notional, UsdcMicros(7));
+        db.change_overrides(user, &set, "a test", NOW).await.unwrap();
+        let (_, after) = db.change_overrides(user, &back, "a test", NOW).await.unwrap();
+        assert_eq!(after, UserOverrides { sizing: left, ..Default::default() });
+
+        let revision = db.revision().await.unwrap();
+        assert_eq!(db.change_overrides(user, &back, "a test", NOW).await.unwrap(), (after, after));
+        db.change_global(&back, "a test", NOW).await.unwrap();
+        assert_eq!((db.revision().await.unwrap(), db.audits(Some("save_config"), None, 9).await.unwrap().len()), (revision, 4));
+        let directory = db.directory().await.unwrap();
+        assert_eq!((directory.config.sizing.min_trade_notional, directory.overrides.get(&user)), (UsdcMicros(7), Some(&after)));
     }
 
     async fn following_twice_follows_once_and_wakes_the_disabled(db: &Db) {

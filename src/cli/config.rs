@@ -1,0 +1,282 @@
+//! `polymarketspy config`: how copies are sized and guarded. A running bot notices a change within a second.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::WHO;
+use super::migrate::open;
+use super::terminal::{Column, Table, say, say_json};
+use super::users::one_user;
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::db::{Db, Directory, FollowedUser};
+use crate::domain::effective_config::{Field, StoredConfig, System, UserOverrides};
+
+mod fields;
+
+use fields::{field_named, full_name, parse_change, unit_text, value_json};
+
+#[derive(Args)]
+pub struct ConfigArguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Shows every field, or the bare value of one.
+    #[command(after_help = "Exit codes: 0 shown, 2 it could not be done.")]
+    Get(GetArguments),
+    /// Changes fields: all of them, or none when one is wrong.
+    #[command(after_help = SET_HELP)]
+    Set(SetArguments),
+    /// Shows what differs from the defaults, or for a trader from the global values. Exits 1 when anything does.
+    #[command(after_help = "Exit codes: 0 nothing differs, 1 something differs, 2 it could not be done.")]
+    Diff(DiffArguments),
+}
+
+const SET_HELP: &str = "Examples:\n  \
+config set maxSpreadMicros=15000 sizing.copyPctNotionalBps=200\n  \
+config set --user 'Quiet Harbour' maxTradeNotionalMicros=50000000\n  \
+config set --user 7 maxTradeNotionalMicros=inherit\n  \
+config set copyEngineEnabled=false      (pauses every decision)\n\n\
+…Micros are millionths of a USDC or of a share's price (15000 is 1.5 cents), …Bps hundredths of a percent, …Ms \
+milliseconds. `config get` lists fields, units and defaults. In the shared portfolio the exposure limits (total, per \
+market) and the three loss limits stay the global ones, whatever a trader's own are.\n\n\
+Exit codes: 0 saved, or it was so already; 2 refused, and nothing was saved.";
+
+#[derive(Args)]
+struct GetArguments {
+    /// Such as `guardrails.maxSpreadMicros`, or its last part.
+    field: Option<String>,
+    /// As it counts for this trader: id, wallet or label.
+    #[arg(long, value_name = "TRADER")]
+    user: Option<String>,
+    /// Prints JSON: `field`, `value`, `default`, `source`, `unit`, `min`, `max`, `about`.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct SetArguments {
+    /// A field and its new value; `default` gives a global field its default, `inherit` a trader's the global value.
+    #[arg(required = true, value_name = "FIELD=VALUE")]
+    changes: Vec<String>,
+    /// Only for this trader: id, wallet or label.
+    #[arg(long, value_name = "TRADER")]
+    user: Option<String>,
+}
+
+#[derive(Args)]
+struct DiffArguments {
+    /// What this trader has of their own: id, wallet or label.
+    #[arg(long, value_name = "TRADER")]
+    user: Option<String>,
+    /// Prints JSON: `field`, `value`, and `default` or `global`.
+    #[arg(long)]
+    json: bool,
+}
+
+/// One field as it counts, and where its value comes from.
+#[derive(Serialize)]
+struct FieldView {
+    field: String,
+    value: Value,
+    default: Value,
+    source: Source,
+    unit: &'static str,
+    min: Value,
+    max: Value,
+    about: &'static str,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Source {
+    Default,
+    Global,
+    User,
+}
+
+/// Whose configuration is asked for, and what there is of it.
+struct Asked {
+    global: StoredConfig,
+    /// With what they have of their own.
+    user: Option<(FollowedUser, UserOverrides)>,
+}
+
+pub async fn config(settings: &Settings, arguments: ConfigArguments) -> anyhow::Result<ExitCode> {
+    match arguments.command {
+        Command::Get(arguments) => get(settings, arguments).await,
+        Command::Set(arguments) => set(settings, arguments).await,
+        Command::Diff(arguments) => diff(settings, arguments).await,
+    }
+}
+
+async fn get(settings: &Settings, arguments: GetArguments) -> anyhow::Result<ExitCode> {
+    let field = arguments.field.as_deref().map(field_named).transpose()?;
+    let db = open(settings).await?;
+    let asked = Asked::read(&db, arguments.user.as_deref()).await?;
+    db.close().await;
+    let Some(field) = field else {
+        let views: Vec<FieldView> = asked.numbers().iter().map(|(field, value)| asked.view(field, *value)).collect();
+        if arguments.json {
+            say_json(&views)?;
+        } else {
+            say(&fields_text(&views))?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
+    let found = asked.numbers().into_iter().find(|(other, _)| *other == field);
+    let Some((field, value)) = found else {
+        bail!("config field `{}` is a setting of the whole bot, not of one user", field.name)
+    };
+    if arguments.json {
+        say_json(&asked.view(field, value))?;
+    } else {
+        say(&value_json(field, value).to_string())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn set(settings: &Settings, arguments: SetArguments) -> anyhow::Result<ExitCode> {
+    let change = parse_change(&arguments.changes)?;
+    let (db, now) = (open(settings).await?, Clock::System.now());
+    let (before, after) = match &arguments.user {
+        None => {
+            let (before, after) = db.change_global(&change, WHO, now).await?;
+            (before.numbers(), after.numbers())
+        }
+        Some(trader) => {
+            let change = change.for_user()?;
+            let user = one_user(&db, trader.trim()).await?;
+            let (before, after) = db.change_overrides(user.id, &change, WHO, now).await?;
+            let global = db.directory().await?.config;
+            (with_overrides(&global, &before), with_overrides(&global, &after))
+        }
+    };
+    db.close().await;
+    let changed = before.iter().zip(&after).filter(|(old, new)| old != new);
+    let lines: Vec<String> = changed
+        .map(|((field, old), (_, new))| {
+            format!("{}: {} → {}", full_name(field), value_json(field, *old), value_json(field, *new))
+        })
+        .collect();
+    if lines.is_empty() {
+        say("Every value was so already.")?;
+    } else {
+        say(&format!("{}\nSaved. A running bot decides by it within a second or two.", lines.join("\n")))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn diff(settings: &Settings, arguments: DiffArguments) -> anyhow::Result<ExitCode> {
+    let db = open(settings).await?;
+    let asked = Asked::read(&db, arguments.user.as_deref()).await?;
+    db.close().await;
+    let (beside, head) = if asked.user.is_some() { ("global", "GLOBAL") } else { ("default", "DEFAULT") };
+    let differing: Vec<(&Field, i64, i64)> = asked.differing();
+    if arguments.json {
+        let rows = differing.iter().map(|(field, value, other)| {
+            serde_json::json!({
+                "field": full_name(field), "value": value_json(field, *value), beside: value_json(field, *other),
+            })
+        });
+        say_json(&rows.collect::<Vec<_>>())?;
+    } else if differing.is_empty() {
+        let from = if asked.user.is_some() { "global values" } else { "defaults" };
+        say(&format!("Nothing differs from the {from}."))?;
+    } else {
+        let mut table = Table::new([Column::Left("FIELD"), Column::Right("VALUE"), Column::Right(head)]);
+        for (field, value, other) in &differing {
+            let (value, other) = (value_json(field, *value), value_json(field, *other));
+            table.row([full_name(field), value.to_string(), other.to_string()]);
+        }
+        say(&table.text())?;
+    }
+    Ok(if differing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Asked {
+    async fn read(db: &Db, trader: Option<&str>) -> anyhow::Result<Self> {
+        let Directory { config: global, overrides, .. } = db.directory().await?;
+        let user = match trader {
+            None => None,
+            Some(trader) => {
+                let user = one_user(db, trader.trim()).await?;
+                let own = overrides.get(&user.id).copied().unwrap_or_default();
+                Some((user, own))
+            }
+        };
+        Ok(Self { global, user })
+    }
+
+    /// Every field that is theirs to have, with the value that counts.
+    fn numbers(&self) -> Vec<(&'static Field, i64)> {
+        match &self.user {
+            None => self.global.numbers(),
+            Some((_, own)) => with_overrides(&self.global, own),
+        }
+    }
+
+    /// Fields with their value and the other one that it differs from.
+    fn differing(&self) -> Vec<(&'static Field, i64, i64)> {
+        let global = self.global.numbers();
+        let behind = |field: &Field| match self.user {
+            None => field.default,
+            Some(_) => global.iter().find(|(other, _)| *other == field).map_or(field.default, |(_, value)| *value),
+        };
+        let pairs = self.numbers().into_iter().map(|(field, value)| (field, value, behind(field)));
+        pairs.filter(|(_, value, other)| value != other).collect()
+    }
+
+    fn view(&self, field: &'static Field, value: i64) -> FieldView {
+        let own = self.user.as_ref().is_some_and(|(_, own)| own.numbers().iter().any(|(other, _)| *other == field));
+        let source = match (own, value == field.default) {
+            (true, _) => Source::User,
+            (false, true) => Source::Default,
+            (false, false) => Source::Global,
+        };
+        FieldView {
+            field: full_name(field),
+            value: value_json(field, value),
+            default: value_json(field, field.default),
+            source,
+            unit: field.unit.as_str(),
+            min: value_json(field, field.min),
+            max: value_json(field, field.max),
+            about: field.about,
+        }
+    }
+}
+
+fn with_overrides(global: &StoredConfig, own: &UserOverrides) -> Vec<(&'static Field, i64)> {
+    let guardrails = global.guardrails.with(&own.guardrails);
+    let config = StoredConfig { guardrails, sizing: global.sizing.with(&own.sizing), system: global.system };
+    config.numbers().into_iter().filter(|(field, _)| field.section != System::SECTION).collect()
+}
+
+fn fields_text(views: &[FieldView]) -> String {
+    let mut table = Table::new([
+        Column::Left("FIELD"),
+        Column::Right("VALUE"),
+        Column::Right("DEFAULT"),
+        Column::Left("UNIT"),
+        Column::Left("FROM"),
+        Column::Left("WHAT IT IS"),
+    ]);
+    for view in views {
+        let from = match view.source {
+            Source::Default => "default",
+            Source::Global => "global",
+            Source::User => "user",
+        };
+        let (value, default) = (view.value.to_string(), view.default.to_string());
+        table.row([&view.field, &value, &default, &unit_text(view.unit), from, view.about]);
+    }
+    table.text()
+}

@@ -1,0 +1,137 @@
+//! Fields of the configuration as they are typed: `guardrails.maxSpreadMicros=15000`.
+
+use anyhow::{Context, bail};
+use serde_json::{Map, Value};
+
+use crate::domain::effective_config::{ConfigChange, ConfigError, ConfigPatch, Field, FieldUnit, StoredConfig};
+
+/// Reads all changes, or none: the first that is wrong is named.
+pub fn parse_change(texts: &[String]) -> anyhow::Result<ConfigChange> {
+    let mut sections: Map<String, Value> = Map::new();
+    let mut unset: Vec<&'static Field> = Vec::new();
+    let mut seen: Vec<&'static Field> = Vec::new();
+    for text in texts {
+        let (name, value) = text
+            .split_once('=')
+            .with_context(|| format!("`{text}` should be FIELD=VALUE; `config get` reads a field"))?;
+        let (field, value) = (field_named(name.trim())?, value.trim());
+        if seen.contains(&field) {
+            bail!("config field `{}` is given twice", field.name);
+        }
+        seen.push(field);
+        if value == "default" || value == "inherit" {
+            unset.push(field);
+            continue;
+        }
+        let section = sections.entry(field.section).or_insert_with(|| Value::Object(Map::new()));
+        if let Value::Object(fields) = section {
+            fields.insert(field.name.to_owned(), typed(value));
+        }
+    }
+    Ok(ConfigChange { set: ConfigPatch::parse(&Value::Object(sections).to_string())?, unset })
+}
+
+/// The field of this name, with its section before it or without.
+pub fn field_named(name: &str) -> Result<&'static Field, ConfigError> {
+    let (section, last) = match name.split_once('.') {
+        Some((section, last)) => (Some(section), last),
+        None => (None, name),
+    };
+    let matches = |field: &&Field| field.name == last && section.is_none_or(|section| section == field.section);
+    let found: Vec<&'static Field> = StoredConfig::fields().filter(matches).collect();
+    match found.as_slice() {
+        [field] => Ok(field),
+        [] => {
+            let near = nearest(last).map(|field| format!("; did you mean `{}`?", full_name(field)));
+            Err(error(name, format!("is no field{}", near.unwrap_or_else(|| "; `config get` lists them".to_owned()))))
+        }
+        several => {
+            let names: Vec<String> = several.iter().map(|field| full_name(field)).collect();
+            Err(error(name, format!("could be {}", names.join(" or "))))
+        }
+    }
+}
+
+pub fn full_name(field: &Field) -> String {
+    format!("{}.{}", field.section, field.name)
+}
+
+/// A field's number as texts have it: a flag is true or false.
+pub fn value_json(field: &Field, number: i64) -> Value {
+    match field.unit {
+        FieldUnit::Flag => Value::Bool(number != 0),
+        _ => Value::from(number),
+    }
+}
+
+/// `PRICE_MICROS` as a table says it.
+pub fn unit_text(unit: &str) -> String {
+    unit.to_ascii_lowercase().replace('_', " ")
+}
+
+/// A value as JSON reads it, digits with underscores between as the documents write them; anything else is a text,
+/// which every field refuses by its name.
+fn typed(value: &str) -> Value {
+    let is_grouped = value.contains('_') && value.bytes().all(|b| b.is_ascii_digit() || b == b'_' || b == b'-');
+    let plain = if is_grouped { value.replace('_', "") } else { value.to_owned() };
+    serde_json::from_str(&plain).unwrap_or_else(|_| Value::from(value))
+}
+
+/// The field whose name is the same but for case, dashes and underscores, or that has the text in it.
+fn nearest(name: &str) -> Option<&'static Field> {
+    let plain = |text: &str| text.to_ascii_lowercase().replace(['-', '_'], "");
+    let wanted = plain(name);
+    let same = StoredConfig::fields().find(|field| plain(field.name) == wanted);
+    let within = || StoredConfig::fields().find(|field| wanted.len() > 3 && plain(field.name).contains(&wanted));
+    same.or_else(within)
+}
+
+fn error(name: &str, problem: String) -> ConfigError {
+    ConfigError { field: name.chars().take(64).collect(), problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(texts: &[&str]) -> anyhow::Result<ConfigChange> {
+        parse_change(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn fields_are_set_with_their_section_or_without_and_given_back() {
+        let typed = change(&["guardrails.maxSpreadMicros=15_000", "applyTakerFees = false", "jitterMsMax=default"]);
+        let typed = typed.unwrap();
+        let same = ConfigPatch::parse(r#"{"guardrails":{"maxSpreadMicros":15000},"sizing":{"applyTakerFees":false}}"#);
+        assert_eq!(typed.set, same.unwrap());
+        assert_eq!(typed.unset, [field_named("guardrails.jitterMsMax").unwrap()]);
+        assert_eq!(change(&["jitterMsMax=inherit"]).unwrap().unset.len(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_the_fields_name() {
+        let check = |texts: &[&str], message: &str| {
+            let error = format!("{:#}", change(texts).unwrap_err());
+            assert!(error.contains(message), "{error}");
+        };
+        check(&["maxSpreadMicros"], "`maxSpreadMicros` should be FIELD=VALUE");
+        check(&["maxSpreadMicros=-1"], "config field `maxSpreadMicros` is `-1`, which is not within 0 and 1000000");
+        check(&["maxSpreadMicros=1.5"], "config field `maxSpreadMicros` must be a whole number, not a fraction");
+        check(&["maxSpreadMicros=wide"], "config field `maxSpreadMicros` must be a whole number, not a text");
+        check(&["maxSpreadMicros="], "config field `maxSpreadMicros` must be a whole number, not a text");
+        check(&["maxSpreadMicros=1", "guardrails.maxSpreadMicros=2"], "config field `maxSpreadMicros` is given twice");
+        check(&["applyTakerFees=1"], "config field `applyTakerFees` must be true or false, not a number");
+        check(&["max_spread_micros=1"], "did you mean `guardrails.maxSpreadMicros`?");
+        check(&["sizing.maxSpreadMicros=1"], "`sizing.maxSpreadMicros` is no field");
+        check(&["=1"], "is no field");
+        check(&["maxSpreadMicros=99999999999999999999"], "config field `maxSpreadMicros`");
+    }
+
+    #[test]
+    fn no_two_sections_have_a_field_of_the_same_name() {
+        for field in StoredConfig::fields() {
+            assert_eq!(field_named(field.name), Ok(field));
+            assert_eq!(field_named(&full_name(field)), Ok(field));
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Time read again because somebody asked: the jobs for it, and what came of it.
+
+use super::DbError;
+use super::audit::{self, Audit};
+use super::connection::{Db, on, statements};
+use super::rows::json_text;
+use crate::domain::ids::FollowedUserId;
+use crate::domain::units::Timestamp;
+use crate::queue::{self, NewJob};
+
+statements! {
+    /// By time of detection too, which has an index; a block may be dated a little ahead of our clock.
+    COUNT_ROWS = "select (select count(*) from trade_event where is_canonical and followed_user_id = $1
+            and detect_time >= $2 - 60000 and event_time >= $2 and event_time <= $3)
+        + (select count(*) from activity_event where followed_user_id = $1
+            and detect_time >= $2 - 60000 and event_time >= $2 and event_time <= $3)";
+}
+
+impl Db {
+    /// Writes the jobs that read a span again, with who asked for it. A job that is open already stands for both.
+    pub async fn ask_backfill(
+        &self,
+        jobs: &[NewJob],
+        span: (Timestamp, Timestamp),
+        who: &str,
+        now: Timestamp,
+    ) -> Result<(), DbError> {
+        let mut users: Vec<FollowedUserId> = jobs.iter().filter_map(|job| job.followed_user).collect();
+        users.sort_unstable();
+        users.dedup();
+        let asked = serde_json::json!({ "start": span.0, "end": span.1, "users": users, "windows": jobs.len() });
+        let audit = Audit {
+            who: who.to_owned(),
+            action: "backfill".to_owned(),
+            subject: "events".to_owned(),
+            before_json: None,
+            after_json: Some(json_text(&asked)),
+        };
+        let mut tx = self.begin().await?;
+        queue::insert_in(&mut tx, jobs, now).await?;
+        audit::insert(&mut tx, &[audit], now).await?;
+        tx.commit().await
+    }
+
+    /// Rows that are kept of a user's doings within a span, trades and others.
+    pub async fn count_rows_within(
+        &self,
+        user: FollowedUserId,
+        start: Timestamp,
+        end: Timestamp,
+    ) -> Result<i64, DbError> {
+        Ok(on!(db self, c => {
+            sqlx::query_scalar(COUNT_ROWS)
+                .bind(user.0)
+                .bind(start.millis())
+                .bind(end.millis())
+                .fetch_one(c)
+                .await
+        })?)
+    }
+}

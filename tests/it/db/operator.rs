@@ -1,0 +1,173 @@
+//! What an operator sees of jobs and dead letters, and what it takes to put one away.
+
+use polymarketspy::db::{DbError, LedgerWrite, Origin, Replay};
+use polymarketspy::domain::ids::FollowedUserId;
+use polymarketspy::domain::ledger::PortfolioId;
+use polymarketspy::domain::units::Timestamp;
+use polymarketspy::queue::{self, Failed, JobScope, NewJob, Queue, RETRIES};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::facts::{NOW, attempt, entries, follow, grouped, poll, trade};
+use super::harness::{Home, number, on_both, sql};
+
+const LEASE_MS: i64 = 30_000;
+
+/// A dead letter of the ingest queue, given up after all its tries.
+async fn given_up(db: &polymarketspy::db::Db, user: FollowedUserId) -> i64 {
+    db.record_poll(poll(user, vec![trade(user, 1)])).await.unwrap();
+    let mut rng = StdRng::seed_from_u64(7);
+    let mut now = NOW;
+    for _ in 0..=RETRIES {
+        let job = queue::claim(db, Queue::IngestEvents, &JobScope::All, now, LEASE_MS, 9).await.unwrap().remove(0);
+        if let Failed::Retry(due) = queue::fail(db, &job, "no luck", now, &mut rng).await.unwrap() {
+            now = due;
+        }
+    }
+    db.dead_letters(None, 1).await.unwrap()[0].id
+}
+
+on_both! {
+    async fn open_jobs_are_listed_with_who_has_them(db: &Db) {
+        let user = follow(db, 1).await;
+        db.record_poll(poll(user, vec![trade(user, 1), trade(user, 2)])).await.unwrap();
+        let taken = queue::claim(db, Queue::GroupEvents, &JobScope::All, NOW, LEASE_MS, 1).await.unwrap().remove(0);
+
+        let all = queue::open_jobs(db, None, 100).await.unwrap();
+        assert!(all.len() == 4 && all.is_sorted_by_key(|open| open.job.id));
+        assert_eq!(queue::open_jobs(db, None, 3).await.unwrap(), all[..3]);
+        let grouping = queue::open_jobs(db, Some(Queue::GroupEvents), 100).await.unwrap();
+        assert_eq!(grouping.len(), 2);
+        assert_eq!(grouping[0].job, taken);
+        let leases: Vec<_> = grouping.iter().map(|open| open.leased_until).collect();
+        assert_eq!(leases, [Some(NOW.plus_millis(LEASE_MS)), None]);
+        assert_eq!(queue::open_job(db, taken.id).await.unwrap().as_ref(), Some(&grouping[0]));
+        assert_eq!(queue::open_job(db, i64::MAX).await.unwrap(), None);
+    }
+
+    async fn a_dropped_dead_letter_is_gone_from_the_list_and_kept_in_the_record(db: &Db) {
+        let user = follow(db, 1).await;
+        let id = given_up(db, user).await;
+        assert!(db.drop_dead_letter(id, "a test", NOW).await.unwrap());
+        assert!(!db.drop_dead_letter(id, "a test", NOW).await.unwrap(), "it is put away once");
+        assert_eq!(db.replay_dead_letter(id, "a test", NOW).await.unwrap(), Replay::NotReplayable);
+        assert_eq!(db.count_dead_letters().await.unwrap(), 0);
+        assert_eq!(db.dead_letter(id).await.unwrap(), None);
+
+        assert_eq!(number!(db, "select count(*) from trade_event"), 1, "the fill itself stays");
+        assert_eq!(number!(db, "select count(*) from dead_letter where dropped_at is not null"), 1);
+        let audits = db.audits(Some("drop_dead_letter"), None, 10).await.unwrap();
+        assert_eq!((audits.len(), audits[0].audit.who.as_str()), (1, "a test"));
+        let before = audits[0].audit.before_json.as_deref().unwrap();
+        assert!(before.contains(&trade(user, 1).id.to_string()) && before.contains("no luck"), "{before}");
+        // `audit` still knows why this fill is in no ledger.
+        let rules = db.integrity().await.unwrap();
+        assert!(rules.iter().all(|rule| rule.off_by == 0), "{rules:?}");
+    }
+
+    async fn a_dead_letter_is_not_both_sent_round_and_put_away(db: &Db) {
+        let user = follow(db, 1).await;
+        let id = given_up(db, user).await;
+        assert_eq!(db.replay_dead_letter(id, "a test", NOW).await.unwrap(), Replay::Queued(Queue::IngestEvents));
+        assert!(!db.drop_dead_letter(id, "a test", NOW).await.unwrap());
+        assert!(sql!(db, format!("update dead_letter set dropped_at = 1 where id = {id}")).is_err());
+    }
+
+    async fn dead_letters_are_listed_by_where_they_come_from(db: &Db) {
+        let user = follow(db, 1).await;
+        given_up(db, user).await;
+        sql!(db, "insert into dead_letter (queue, key, payload, error, created_at) values ('row', 'k', '{', 'cut', 1)").unwrap();
+        let of = async |origin| db.dead_letters_of(origin, None, 10).await.unwrap().into_iter().map(|l| l.queue).collect::<Vec<_>>();
+        assert_eq!(of(None).await, [None, Some(Queue::IngestEvents)]);
+        assert_eq!(of(Some(Origin::Row)).await, [None]);
+        assert_eq!(of(Some(Origin::Queue(Queue::IngestEvents))).await, [Some(Queue::IngestEvents)]);
+        assert_eq!(of(Some(Origin::Queue(Queue::Prices))).await, []);
+    }
+
+    async fn a_dropped_job_is_kept_with_its_content_and_its_holder_has_lost_it(db: &Db) {
+        let user = follow(db, 1).await;
+        db.record_poll(poll(user, vec![trade(user, 1)])).await.unwrap();
+        let seen = queue::open_jobs(db, Some(Queue::GroupEvents), 9).await.unwrap().remove(0).job;
+        let taken = queue::claim(db, Queue::GroupEvents, &JobScope::All, NOW, LEASE_MS, 9).await.unwrap().remove(0);
+        assert!(!db.drop_job(&seen, "a test", NOW).await.unwrap(), "somebody took it since it was looked at");
+        assert_eq!(number!(db, "select count(*) from dead_letter"), 0);
+
+        assert!(db.drop_job(&taken, "a test", NOW).await.unwrap());
+        assert_eq!(queue::finish(db, &[taken.fence()]).await.unwrap(), []);
+        assert_eq!(queue::open_job(db, taken.id).await.unwrap(), None);
+        assert_eq!((db.count_dead_letters().await.unwrap(), number!(db, "select count(*) from dead_letter")), (0, 1));
+        let audit = db.audits(Some("drop_job"), None, 10).await.unwrap().remove(0).audit;
+        assert_eq!(audit.subject, format!("job:{}", taken.id));
+        assert!(audit.before_json.unwrap().contains(&taken.payload));
+        let rules = db.integrity().await.unwrap();
+        assert!(rules.iter().all(|rule| rule.off_by == 0), "{rules:?}");
+    }
+
+
+    async fn a_backfill_is_asked_for_once_and_what_it_adds_is_counted(db: &Db) {
+        let (one, two) = (follow(db, 1).await, follow(db, 2).await);
+        let (start, end) = (NOW.plus_millis(-10_000), NOW);
+        let job = |user: FollowedUserId| NewJob {
+            queue: Queue::Reconcile, key: format!("{user}:x"), followed_user: Some(user), payload: String::new(), due: NOW,
+        };
+        db.ask_backfill(&[job(one), job(two)], (start, end), "a test", NOW).await.unwrap();
+        db.ask_backfill(&[job(one)], (start, end), "a test", NOW).await.unwrap();
+        assert_eq!(queue::peek_open(db, Queue::Reconcile).await.unwrap().len(), 2);
+        let audits = db.audits(Some("backfill"), None, 9).await.unwrap();
+        assert_eq!(audits.len(), 2);
+        let asked: serde_json::Value = serde_json::from_str(audits[1].audit.after_json.as_deref().unwrap()).unwrap();
+        assert_eq!((&asked["users"], &asked["windows"]), (&serde_json::json!([one, two]), &2.into()));
+
+        // Fills took place two seconds before `NOW`.
+        db.record_poll(poll(one, vec![trade(one, 1), trade(one, 2)])).await.unwrap();
+        let count = async |user, start, end| db.count_rows_within(user, start, end).await.unwrap();
+        assert_eq!(count(one, start, end).await, 2);
+        assert_eq!(count(one, NOW.plus_millis(-2_000), NOW.plus_millis(-2_000)).await, 2, "both ends count");
+        assert_eq!(count(one, NOW.plus_millis(-1_999), end).await, 0);
+        assert_eq!(count(one, start, NOW.plus_millis(-2_001)).await, 0);
+        assert_eq!(count(two, start, end).await, 0);
+    }
+
+    async fn places_tell_where_rows_stand_without_reading_them(db: &Db) {
+        let user = follow(db, 1).await;
+        assert_eq!((db.newest_trade_place().await.unwrap(), db.newest_attempt_place().await.unwrap()), (None, None));
+        db.record_poll(poll(user, (0..5).map(|n| trade(user, n)).collect())).await.unwrap();
+        let places = db.trade_places(NOW.plus_millis(2)).await.unwrap();
+        let expected: Vec<_> = (2..5).map(|n| trade(user, n)).map(|t| (t.detect_time, t.id.0)).collect();
+        assert_eq!(places.iter().map(|place| (place.at, place.id)).collect::<Vec<_>>(), expected);
+        assert_eq!(db.newest_trade_place().await.unwrap(), places.last().copied());
+
+        let groups = grouped(db, user, 10..12).await;
+        let attempts: Vec<_> = groups.iter().map(|group| attempt(PortfolioId::ExecGlobal, group)).collect();
+        let writes: Vec<_> = attempts.iter().zip(&groups).map(|(attempt, group)| LedgerWrite {
+            entries: entries(attempt, group), attempt: Some(attempt.clone()), ..Default::default()
+        }).collect();
+        db.commit(&writes, NOW).await.unwrap();
+        let mut expected: Vec<_> = attempts.iter().map(|attempt| (attempt.created_at, attempt.id.0)).collect();
+        expected.sort();
+        let places = db.attempt_places(Timestamp::EPOCH).await.unwrap();
+        assert_eq!(places.iter().map(|place| (place.at, place.id)).collect::<Vec<_>>(), expected);
+        assert_eq!(db.newest_attempt_place().await.unwrap(), places.last().copied());
+    }
+}
+
+/// A database file belongs to one bot, and asking does not get in its way.
+#[tokio::test]
+async fn whoever_asks_sees_whether_a_bot_runs_and_keeps_none_from_starting() {
+    let home = Home::sqlite().await;
+    let db = &home.db;
+    assert!(!db.is_worked_on().await.unwrap());
+    let bot = db.own().await.unwrap();
+    assert!(db.is_worked_on().await.unwrap());
+    assert!(matches!(db.own().await, Err(DbError::InUse)));
+    drop(bot);
+    for _ in 0..20 {
+        let (asked, owned) = tokio::join!(db.is_worked_on(), db.own());
+        asked.unwrap();
+        let owned = owned.unwrap();
+        assert!(db.is_worked_on().await.unwrap());
+        drop(owned);
+        assert!(!db.is_worked_on().await.unwrap());
+    }
+    home.close().await;
+}
