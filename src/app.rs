@@ -204,3 +204,6 @@ impl App {
         drop(self.ownership);
     }
 }
+
+#[cfg(test)]
+pub(crate) mod revival;
