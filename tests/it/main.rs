@@ -6,6 +6,7 @@ mod cli;
 mod db;
 mod kill;
 mod polymarket;
+mod reading;
 mod reasons;
 mod replay;
 mod sight;
