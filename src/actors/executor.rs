@@ -86,6 +86,8 @@ pub struct Executor {
     configs: BTreeMap<FollowedUserId, EffectiveConfig>,
     /// Counts changes of the directory: facts gathered before one, a blacklist among them, are not decided on.
     generation: u64,
+    /// Groups of before it may be decided.
+    horizon: Timestamp,
     /// The newest job that has been seen, due or not.
     last_seen: i64,
     looking: bool,
@@ -135,6 +137,7 @@ impl Executor {
             desk: Desk::default(),
             configs: BTreeMap::new(),
             generation: 0,
+            horizon: Timestamp::EPOCH,
             last_seen: 0,
             looking: false,
             look_again: false,

@@ -126,7 +126,7 @@ impl Worker {
             held: ledger_writer.clone().recipient(),
             prices: ledger_writer.clone().recipient(),
         };
-        PriceRefresher::start(deps, guard);
+        let price_refresher = PriceRefresher::start(deps, guard);
         let deps = SettlerDeps {
             db: db.clone(),
             clock,
@@ -136,7 +136,7 @@ impl Worker {
             record: ledger_writer.clone().recipient(),
             prices: ledger_writer.clone().recipient(),
         };
-        Settler::start(deps, guard);
+        let settler = Settler::start(deps, guard);
         let deps = SnapshotterDeps {
             db: db.clone(),
             clock,
@@ -150,7 +150,8 @@ impl Worker {
         let reconciler = Reconciler::start(deps, guard);
 
         let mut listeners = vec![ledger_writer.clone().recipient(), book_fetcher.recipient(), grouper.recipient()];
-        let mut lease_listeners = vec![ledger_writer.clone().recipient()];
+        let mut lease_listeners =
+            vec![ledger_writer.clone().recipient(), price_refresher.recipient(), settler.recipient()];
         match &chain.ws_url {
             Some(url) => {
                 let deps = ChainWatcherDeps {

@@ -124,6 +124,8 @@ statements! {
         order by coalesce(leased_until, due), id limit 1";
     NEXT_DUE_HELD = concat!("select coalesce(leased_until, due) from job where queue = $1", held_by!("$2"),
         " order by coalesce(leased_until, due), id limit 1");
+    /// Jobs that failed are left out: they wait for their next try, and nobody waits for them.
+    OLDEST = "select min(created_at) from job where queue = $1 and failures = 0";
     DEPTHS = "select queue, count(*), cast(coalesce(sum(case when leased_until is null then 0 else 1 end), 0) as bigint),
         min(due) from job group by queue";
 }
@@ -339,6 +341,12 @@ pub async fn next_due(db: &Db, queue: Queue, scope: &JobScope) -> Result<Option<
         within!(sqlx::query_scalar(text).bind(queue.as_str()), scope).fetch_optional(c).await
     })?;
     Ok(due.map(Timestamp::from_millis))
+}
+
+/// When the oldest job of a queue was opened.
+pub async fn oldest(db: &Db, queue: Queue) -> Result<Option<Timestamp>, DbError> {
+    let oldest: Option<i64> = on!(db db, c => sqlx::query_scalar(OLDEST).bind(queue.as_str()).fetch_one(c).await)?;
+    Ok(oldest.map(Timestamp::from_millis))
 }
 
 /// Every queue, the empty ones too.
