@@ -16,6 +16,7 @@ mod jobs;
 mod load;
 mod migrate;
 mod run;
+mod soak;
 mod tail;
 mod terminal;
 mod users;
@@ -75,6 +76,8 @@ enum Command {
     Doctor(doctor::DoctorArguments),
     /// Pushes generated fills through the whole pipeline on a database of its own and prints figures.
     Load(load::LoadArguments),
+    /// Runs workers for a while with failing upstreams and kills, then looks whether anything is missing. Exits 1 if so.
+    Soak(soak::SoakArguments),
 }
 
 /// Every setting as a flag; the environment and the settings file come after (see `config.rs`).
@@ -170,6 +173,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Migrate => migrate::migrate(&settings).await,
             Command::Doctor(arguments) => doctor::doctor(&settings, arguments).await,
             Command::Load(arguments) => load::load(settings, arguments).await,
+            Command::Soak(arguments) => soak::soak(&settings, arguments).await,
         }
     })
 }

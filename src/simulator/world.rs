@@ -311,6 +311,11 @@ impl World {
         self.faults.plan(fault);
     }
 
+    /// From now on nothing goes wrong on purpose.
+    pub fn clear_faults(&mut self) {
+        self.faults.clear();
+    }
+
     /// The routes of planned faults that have not struck as often as they should, not counting chances.
     pub fn faults_due(&self) -> Vec<String> {
         self.faults.due()
