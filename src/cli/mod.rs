@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Settings, Sources};
+use crate::config::{LogSettings, Settings, Sources};
 use crate::telemetry;
 
 mod audit;
@@ -139,8 +139,15 @@ impl SettingFlags {
 /// Parses the command line, runs the command, and says on standard error what went wrong.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let is_run = matches!(arguments.command, Command::Run(_));
     match execute(arguments) {
         Ok(code) => code,
+        Err(error) if is_run && telemetry::is_json() => {
+            // Before its settings were read nothing has started to log.
+            telemetry::start(&LogSettings { level: "info".to_owned() });
+            tracing::error!(service = "app", error = format!("{error:#}"), "the bot cannot run");
+            ExitCode::from(COULD_NOT)
+        }
         Err(error) => {
             // It may repeat what a stranger wrote: a label, a profile's name, an upstream's answer.
             eprintln!("error: {}", terminal::clean_lines(&format!("{error:#}")));
