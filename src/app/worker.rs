@@ -18,6 +18,7 @@ use crate::actors::ledger_writer::{Flush, LedgerWriter, LedgerWriterDeps};
 use crate::actors::live_hub::Announce;
 use crate::actors::poller::{Poller, PollerDeps};
 use crate::actors::price_refresher::{PriceRefresher, PriceRefresherDeps};
+use crate::actors::queue_watch::{QueueWatch, QueueWatchDeps};
 use crate::actors::reconciler::{Reconciler, ReconcilerDeps};
 use crate::actors::root::{LookAtDirectory, PollerPost, Root, RootDeps};
 use crate::actors::settler::{Settler, SettlerDeps};
@@ -148,6 +149,8 @@ impl Worker {
         let snapshotter = Snapshotter::start(deps, &inner_guard);
         let deps = ReconcilerDeps { db: db.clone(), clock, scope, bell: bell.clone(), live: live.clone() };
         let reconciler = Reconciler::start(deps, guard);
+
+        QueueWatch::start(QueueWatchDeps { db: db.clone(), clock }, guard);
 
         let mut listeners = vec![ledger_writer.clone().recipient(), book_fetcher.recipient(), grouper.recipient()];
         let mut lease_listeners = vec![ledger_writer.clone().recipient()];
