@@ -110,6 +110,9 @@ struct SettingFlags {
     /// How a browser reaches us, when that differs from BIND [env: PUBLIC_URL]
     #[arg(long, global = true, value_name = "URL", help_heading = "Settings")]
     public_url: Option<String>,
+    /// Where the worker serves /health and /metrics, or `off` [env: HEALTH_BIND] [default: 127.0.0.1:8081]
+    #[arg(long, global = true, value_name = "ADDRESS", help_heading = "Settings")]
+    health_bind: Option<String>,
     /// `info`, or a filter such as `polymarketspy=debug,warn` [env: LOG_LEVEL] [default: info]
     #[arg(long, global = true, value_name = "FILTER", help_heading = "Settings")]
     log_level: Option<String>,
@@ -128,6 +131,7 @@ impl SettingFlags {
             ("EXCHANGE_ADDRESSES", self.exchange_addresses),
             ("BIND", self.bind),
             ("PUBLIC_URL", self.public_url),
+            ("HEALTH_BIND", self.health_bind),
             ("LOG_LEVEL", self.log_level),
         ];
         let flags: BTreeMap<&'static str, String> =

@@ -47,8 +47,12 @@ impl Stage {
         stage
     }
 
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// What a program of its own needs to run on this stage.
-    pub fn environment(&self) -> [(&'static str, String); 5] {
+    pub fn environment(&self) -> [(&'static str, String); 6] {
         environment(self.settings.database.url.reveal(), &self.exchange)
     }
 
@@ -98,13 +102,14 @@ impl Stage {
     }
 }
 
-fn environment(database: &str, exchange: &SimulatorHandle) -> [(&'static str, String); 5] {
+fn environment(database: &str, exchange: &SimulatorHandle) -> [(&'static str, String); 6] {
     [
         ("DATABASE_URL", database.to_owned()),
         ("POLYMARKET_DATA_API_BASE_URL", exchange.data_api_base()),
         ("POLYMARKET_CLOB_BASE_URL", exchange.clob_base()),
         ("POLYMARKET_GAMMA_BASE_URL", exchange.gamma_base()),
         ("BIND", "127.0.0.1:0".to_owned()),
+        ("HEALTH_BIND", "127.0.0.1:0".to_owned()),
     ]
 }
 

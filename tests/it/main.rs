@@ -4,6 +4,7 @@ mod bot;
 mod chain;
 mod cli;
 mod db;
+mod health;
 mod kill;
 mod polymarket;
 mod reasons;
