@@ -9,4 +9,5 @@ mod kill;
 mod polymarket;
 mod reasons;
 mod replay;
+mod secrets;
 mod sight;
