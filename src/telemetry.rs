@@ -31,8 +31,8 @@ pub fn is_json() -> bool {
     !std::io::stderr().is_terminal()
 }
 
-/// Below `info` only our own lines, whatever the filter says: other crates print there what passes through them, whole
-/// requests and addresses with their keys among it.
+/// Below `info` only our own lines, whatever the filter says: other crates print there what passes through them, heads
+/// of requests among it, and what the next version of one of them adds is not ours to know.
 fn may_be_logged(metadata: &Metadata<'_>) -> bool {
     *metadata.level() <= Level::INFO || metadata.target().starts_with("polymarketspy")
 }

@@ -88,8 +88,8 @@ fn assert_clean(what: &str, text: &str) {
     }
 }
 
-/// Everything a visitor and a scraper can read of a running bot.
-async fn pages(bot: &Bot) -> Vec<(String, String)> {
+/// Everything a visitor and a scraper can read of a running bot, after what lets the visitor in: token and cookie.
+async fn pages(bot: &Bot) -> ([String; 2], Vec<(String, String)>) {
     let link = eventually("the login link", async || {
         let printed = bot.printed("stdout");
         printed.split_whitespace().find(|word| word.starts_with("http://")).map(str::to_owned)
@@ -102,6 +102,7 @@ async fn pages(bot: &Bot) -> Vec<(String, String)> {
     let cookie = signed_in.headers().get("set-cookie").unwrap().to_str().unwrap().split(';').next().unwrap().to_owned();
     let base = &link[..link.find("/login").unwrap()];
     let watched = format!("http://{}", health["address"].as_str().unwrap());
+    let token = link.rsplit('/').next().unwrap().to_owned();
     let mut read = vec![("the cookie".to_owned(), cookie.clone())];
     for (base, path) in [
         (base, "/"),
@@ -117,7 +118,7 @@ async fn pages(bot: &Bot) -> Vec<(String, String)> {
         let text = answer.body().limit(4 << 20).await.unwrap();
         read.push((path.to_owned(), String::from_utf8_lossy(&text).into_owned()));
     }
-    read
+    ([token, cookie.split_once('=').unwrap().1.to_owned()], read)
 }
 
 /// One fill copied, pages read, the end: nothing of it may hold a secret, and every line of the log is one object.
@@ -127,10 +128,13 @@ async fn live_and_end(stage: &Stage, mut bot: Bot) -> Vec<serde_json::Value> {
     let fill = Fill::taker(&wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000);
     stage.exchange.world(|world| world.push_fill(fill).unwrap());
     bot.says("the new row", |line| line["message"] == "new rows").await;
-    for (path, text) in pages(&bot).await {
+    let (keys, read) = pages(&bot).await;
+    for (path, text) in read {
         assert_clean(&path, &text);
     }
     assert_eq!(bot.terminate(), Some(0));
+    let log = bot.printed("stderr");
+    assert!(keys.iter().all(|key| key.len() > 20 && !log.contains(key)), "who reads the log is let in: {keys:?}");
     for stream in ["stdout", "stderr"] {
         assert_clean(stream, &bot.printed(stream));
     }
@@ -139,6 +143,8 @@ async fn live_and_end(stage: &Stage, mut bot: Bot) -> Vec<serde_json::Value> {
         for field in ["timestamp", "level", "service", "target", "message"] {
             assert!(line[field].as_str().is_some_and(|text| !text.is_empty()), "no {field}: {line}");
         }
+        let ours = line["target"].as_str().unwrap().starts_with("polymarketspy");
+        assert!(ours || ["ERROR", "WARN", "INFO"].iter().any(|level| line["level"] == *level), "{line}");
     }
     let of_leader = lines.iter().find(|line| line["message"] == "new rows").unwrap();
     assert_eq!((&of_leader["service"], &of_leader["actor"]), (&"worker".into(), &"poller:1".into()), "{of_leader}");
@@ -195,7 +201,7 @@ async fn a_postgres_that_cuts_every_connection_is_told_of_without_its_password()
     for stream in ["stdout", "stderr"] {
         assert_clean(stream, &bot.printed(stream));
     }
-    for (path, text) in pages(&bot).await {
+    for (path, text) in pages(&bot).await.1 {
         assert_clean(&path, &text);
     }
     drop(bot);
