@@ -39,6 +39,7 @@ use crate::{
         portfolio_view::{Baselines, PortfolioView},
         units::{ShareMicros, Timestamp, UsdcMicros},
     },
+    metrics::Metrics,
     queue::{self, JobScope, Queue, in_process::Bell},
 };
 
@@ -62,6 +63,7 @@ pub struct ExecutorDeps {
     pub book: Recipient<FetchBook>,
     pub view: Recipient<ReadView>,
     pub record: Recipient<RecordAttempt>,
+    pub metrics: Arc<Metrics>,
 }
 
 /// Which jobs, and whose money.

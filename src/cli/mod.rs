@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Settings, Sources};
+use crate::config::{LogSettings, Settings, Sources};
 use crate::telemetry;
 
 mod audit;
@@ -113,6 +113,9 @@ struct SettingFlags {
     /// How a browser reaches us, when that differs from BIND [env: PUBLIC_URL]
     #[arg(long, global = true, value_name = "URL", help_heading = "Settings")]
     public_url: Option<String>,
+    /// Where the worker serves /health and /metrics, or `off` [env: HEALTH_BIND] [default: 127.0.0.1:8081]
+    #[arg(long, global = true, value_name = "ADDRESS", help_heading = "Settings")]
+    health_bind: Option<String>,
     /// `info`, or a filter such as `polymarketspy=debug,warn` [env: LOG_LEVEL] [default: info]
     #[arg(long, global = true, value_name = "FILTER", help_heading = "Settings")]
     log_level: Option<String>,
@@ -131,6 +134,7 @@ impl SettingFlags {
             ("EXCHANGE_ADDRESSES", self.exchange_addresses),
             ("BIND", self.bind),
             ("PUBLIC_URL", self.public_url),
+            ("HEALTH_BIND", self.health_bind),
             ("LOG_LEVEL", self.log_level),
         ];
         let flags: BTreeMap<&'static str, String> =
@@ -142,8 +146,15 @@ impl SettingFlags {
 /// Parses the command line, runs the command, and says on standard error what went wrong.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let is_run = matches!(arguments.command, Command::Run(_));
     match execute(arguments) {
         Ok(code) => code,
+        Err(error) if is_run && telemetry::is_json() => {
+            // Before its settings were read nothing has started to log.
+            telemetry::start(&LogSettings { level: "info".to_owned() });
+            tracing::error!(service = "app", error = format!("{error:#}"), "the bot cannot run");
+            ExitCode::from(COULD_NOT)
+        }
         Err(error) => {
             // It may repeat what a stranger wrote: a label, a profile's name, an upstream's answer.
             eprintln!("error: {}", terminal::clean_lines(&format!("{error:#}")));

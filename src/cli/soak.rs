@@ -254,6 +254,7 @@ impl Workers {
             ("POLYMARKET_GAMMA_BASE_URL", exchange.gamma_base()),
             ("ALCHEMY_WS_URL", exchange.chain_ws_url()),
             ("BIND", "127.0.0.1:0".to_owned()),
+            ("HEALTH_BIND", "127.0.0.1:0".to_owned()),
             ("LOG_LEVEL", "error".to_owned()),
         ];
         environment.extend(settings.redis.url.iter().map(|url| ("REDIS_URL", url.reveal().to_owned())));

@@ -94,6 +94,13 @@ impl Job {
         }
     }
 
+    /// The event's id for a line of the log, when there is one.
+    pub fn event_id(&self) -> Option<EventId> {
+        match self.event().ok()? {
+            Member::Trade(id) | Member::Activity(id) => Some(id),
+        }
+    }
+
     /// The group that a copy job is about.
     pub fn group(&self) -> Result<GroupId, DbError> {
         self.payload.parse().map(GroupId).map_err(|_| self.unreadable("names no group"))

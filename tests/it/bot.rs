@@ -58,6 +58,10 @@ impl Stage {
         stage
     }
 
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// What a program of its own needs to run on this stage.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         environment(self.settings.database.url.reveal(), self.redis.as_ref(), &self.exchange)
@@ -116,6 +120,7 @@ fn environment(database: &str, redis: Option<&RedisServer>, exchange: &Simulator
         ("POLYMARKET_CLOB_BASE_URL", exchange.clob_base()),
         ("POLYMARKET_GAMMA_BASE_URL", exchange.gamma_base()),
         ("BIND", "127.0.0.1:0".to_owned()),
+        ("HEALTH_BIND", "127.0.0.1:0".to_owned()),
     ];
     environment.extend(redis.map(|redis| ("REDIS_URL", redis.url())));
     environment

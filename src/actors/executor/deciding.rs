@@ -216,7 +216,10 @@ impl Handler<Committed> for Executor {
     fn handle(&mut self, Committed { group, fence, result }: Committed, ctx: &mut Context<Self>) {
         let Some(current) = self.desk.work(group).and_then(|work| work.job()).map(Job::fence) else { return };
         match result {
-            Ok(_) => {
+            Ok(recorded) => {
+                if let (Recorded::New, Some(due)) = (recorded, self.desk.work(group).map(|work| work.due)) {
+                    self.deps.metrics.decision.observe_millis(self.deps.clock.now().millis_since(due));
+                }
                 self.desk.remove(group);
                 if self.was_full() {
                     self.look(ctx);

@@ -6,6 +6,7 @@ use std::{
 };
 
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
+use tracing::field::display;
 
 use super::{Executor, ExecutorDeps, Post, REST, desk::Claim};
 use crate::{
@@ -96,7 +97,12 @@ impl Executor {
             self.last_seen = self.last_seen.max(job.id);
             match group {
                 Some(group) => drop(self.desk.place(group, &job)),
-                None => tracing::error!(job = job.id, key = job.key, "a copy job names a group that is not there"),
+                None => tracing::error!(
+                    job = job.id,
+                    group = job.key,
+                    user_id = job.followed_user.map(display),
+                    "a copy job names a group that is not there"
+                ),
             }
         }
         self.claimed(look.claimed, ctx);
@@ -149,7 +155,8 @@ impl Executor {
 
     pub(super) fn fail(&mut self, job: Job, error: &str, ctx: &mut Context<Self>) {
         self.counts.failed += 1;
-        tracing::warn!(portfolio = %self.post.portfolio, group = job.key, failures = job.failures, error, "a copy job failed");
+        let user = job.followed_user.map(display);
+        tracing::warn!(job = job.id, portfolio = %self.post.portfolio, group = job.key, user_id = user, failures = job.failures, error, "a copy job failed");
         let (db, now, error) = (self.deps.db.clone(), self.deps.clock.now(), error.to_owned());
         let fail = async move { queue::fail(&db, &job, &error, now, &mut rand::rng()).await };
         spawn_io(ctx, fail, JobFailed);
