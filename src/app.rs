@@ -8,6 +8,7 @@
 //! what it did; on a shared one each process reads it from there.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use actix::Addr;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -17,8 +18,10 @@ use crate::actors::live_hub::LiveHub;
 use crate::actors::root::Root;
 use crate::actors::supervise::{Failure, Guard, Leash};
 use crate::clock::Clock;
-use crate::config::{ChainSettings, DatabaseSettings, RedisSettings, Settings, WebSettings};
+use crate::config::{ChainSettings, DatabaseSettings, HealthSettings, RedisSettings, Settings, WebSettings};
 use crate::db::{Db, DbError, Ownership};
+use crate::health::{self, HealthServer, HealthStartError};
+use crate::metrics::Metrics;
 use crate::polymarket::PolymarketSettings;
 use crate::queue;
 use crate::web::server::{self, WebDeps, WebServer, WebStartError};
@@ -36,6 +39,7 @@ pub struct AppSettings {
     pub polymarket: PolymarketSettings,
     pub chain: ChainSettings,
     pub web: WebSettings,
+    pub health: HealthSettings,
 }
 
 /// Which part of the bot a process is.
@@ -69,6 +73,8 @@ pub enum AppError {
     NoRedis,
     #[error("the pages cannot be served")]
     Web(#[from] WebStartError),
+    #[error(transparent)]
+    Health(#[from] HealthStartError),
 }
 
 /// A running bot. Stop it with `stop`; dropped, it leaves what is in flight to the next start.
@@ -78,6 +84,7 @@ pub struct App {
     worker: Option<Worker>,
     live_hub: Addr<LiveHub>,
     web: Option<WebServer>,
+    health: Option<HealthServer>,
     failures: UnboundedReceiver<Failure>,
     /// The live hub, which outlives the others.
     hub_leash: Leash,
@@ -93,6 +100,7 @@ impl AppSettings {
             polymarket: PolymarketSettings::new(&upstreams.data_api, &upstreams.clob, &upstreams.gamma),
             chain: settings.chain.clone(),
             web: settings.web.clone(),
+            health: settings.health.clone(),
         }
     }
 }
@@ -106,6 +114,12 @@ impl App {
         if settings.role != Role::Both && settings.redis.url.is_none() {
             return Err(AppError::NoRedis);
         }
+        // Before anything works: a bot that cannot be watched does not start.
+        let health_listener = match settings.role.works() {
+            true => health::listen(&settings.health)?,
+            false => None,
+        };
+        let metrics = Arc::new(Metrics::default());
         let db = Db::connect(settings.database.url.reveal()).await?;
         let ownership = match settings.role.works() {
             true => db.own().await?,
@@ -143,6 +157,7 @@ impl App {
                     chain: &settings.chain,
                     guard: guard.clone(),
                     seat,
+                    metrics: metrics.clone(),
                 };
                 Some(Worker::start(deps).await?)
             }
@@ -150,14 +165,23 @@ impl App {
         };
         let web = match settings.role.serves() {
             true => {
-                let deps = WebDeps { db: db.clone(), clock, live: live_hub.clone(), guard: guard.clone() };
+                let (live, guard, metrics) = (live_hub.clone(), guard.clone(), metrics.clone());
+                let deps = WebDeps { db: db.clone(), clock, live, guard, metrics };
                 let web = server::start(&settings.web, deps).await?;
                 tracing::info!(service = "web", address = %web.addr, "serving pages");
                 Some(web)
             }
             false => None,
         };
-        Ok(Self { db, ownership, worker, live_hub, web, failures, hub_leash })
+        let health = match (health_listener, &worker) {
+            (Some(listener), Some(worker)) => {
+                let health = health::serve(listener, worker.health_deps(db.clone(), clock, metrics))?;
+                tracing::info!(service = "worker", address = %health.addr, "serving health and metrics");
+                Some(health)
+            }
+            _ => None,
+        };
+        Ok(Self { db, ownership, worker, live_hub, web, health, failures, hub_leash })
     }
 
     /// Lets one browser in, once. `None` where no pages are served.
@@ -168,6 +192,16 @@ impl App {
     /// Where pages are served.
     pub fn address(&self) -> Option<SocketAddr> {
         self.web.as_ref().map(|web| web.addr)
+    }
+
+    /// Where health and metrics are served.
+    pub fn health_address(&self) -> Option<SocketAddr> {
+        self.health.as_ref().map(|health| health.addr)
+    }
+
+    /// The database as this bot holds it.
+    pub fn database(&self) -> &Db {
+        &self.db
     }
 
     /// The hub that announces what was committed.
@@ -198,6 +232,10 @@ impl App {
         }
         if let Some(worker) = self.worker {
             worker.stop().await;
+        }
+        // Last, so that whoever watches sees it go down and not vanish.
+        if let Some(health) = self.health {
+            health.stop().await;
         }
         drop(self.hub_leash);
         self.db.close().await;

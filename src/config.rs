@@ -52,6 +52,7 @@ pub struct Settings {
     pub upstreams: UpstreamSettings,
     pub chain: ChainSettings,
     pub web: WebSettings,
+    pub health: HealthSettings,
     pub log: LogSettings,
 }
 
@@ -96,6 +97,13 @@ pub struct WebSettings {
 }
 
 #[derive(Debug, Clone)]
+pub struct HealthSettings {
+    /// `HEALTH_BIND`: where the worker serves `/health` and `/metrics`, or `off`. Default: `127.0.0.1:8081`. There is
+    /// nothing secret in them, so another address than loopback is allowed: whoever scrapes may be elsewhere.
+    pub bind: Option<SocketAddr>,
+}
+
+#[derive(Debug, Clone)]
 pub struct LogSettings {
     /// `LOG_LEVEL`: a filter such as `info` or `polymarketspy=debug,warn`. Default: `info`.
     pub level: String,
@@ -116,6 +124,7 @@ pub const NAMES: &[&str] = &[
     "BIND",
     "PUBLIC_URL",
     "SESSION_SECRET",
+    "HEALTH_BIND",
     "LOG_LEVEL",
 ];
 
@@ -183,6 +192,7 @@ impl Settings {
                 },
                 session_secret: session_secret(sources)?,
             },
+            health: HealthSettings { bind: health_bind(sources)? },
             log: LogSettings { level: log_level(sources)? },
         })
     }
@@ -286,6 +296,18 @@ fn bind(sources: &Sources) -> Result<SocketAddr, SettingError> {
     Ok(address)
 }
 
+fn health_bind(sources: &Sources) -> Result<Option<SocketAddr>, SettingError> {
+    let text = sources.text_or("HEALTH_BIND", "127.0.0.1:8081");
+    if text == "off" {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| SettingError::Wrong {
+        name: "HEALTH_BIND",
+        was: text.to_owned(),
+        should_be: "an address and port such as 127.0.0.1:8081 (port 0: any that is free), or `off`",
+    })
+}
+
 fn session_secret(sources: &Sources) -> Result<Option<Secret>, SettingError> {
     match sources.text("SESSION_SECRET") {
         Some(secret) if secret.len() < 64 => Err(SettingError::Wrong {
@@ -323,6 +345,7 @@ mod tests {
         let settings = from_environment(&[]).unwrap();
         assert_eq!(settings.database.url.reveal(), "sqlite://data/polymarketspy.db");
         assert_eq!(settings.web.bind.to_string(), "127.0.0.1:8080");
+        assert_eq!(settings.health.bind.unwrap().to_string(), "127.0.0.1:8081");
         assert_eq!(settings.chain.exchanges.len(), 3);
         assert!(settings.chain.ws_url.is_none());
     }
@@ -338,6 +361,7 @@ mod tests {
         check("REDIS_URL", "127.0.0.1:6379", "redis://");
         check("BIND", "8080", "127.0.0.1:8080");
         check("BIND", "0.0.0.0:8080", "loopback");
+        check("HEALTH_BIND", "localhost", "127.0.0.1:8081");
         check("ALCHEMY_WS_URL", "https://node/KEY", "wss://");
         check("EXCHANGE_ADDRESSES", "0x12", "40 hex digits");
         check("SESSION_SECRET", "short", "64 characters");
@@ -371,6 +395,13 @@ mod tests {
         assert_eq!(bind(Sources { flags, environment: environment.clone(), file: file.clone() }), 1);
         assert_eq!(bind(Sources { environment, file: file.clone(), ..Sources::default() }), 2);
         assert_eq!(bind(Sources { file, ..Sources::default() }), 3);
+    }
+
+    #[test]
+    fn health_may_be_off_or_on_any_address() {
+        let bind = |text| from_environment(&[("HEALTH_BIND", text)]).unwrap().health.bind.map(|bind| bind.to_string());
+        assert_eq!(bind("off"), None);
+        assert_eq!(bind("0.0.0.0:0").as_deref(), Some("0.0.0.0:0"));
     }
 
     #[test]

@@ -10,6 +10,8 @@ pub mod config;
 pub mod config_text;
 pub mod db;
 pub mod domain;
+pub mod health;
+pub mod metrics;
 pub mod polymarket;
 pub mod queue;
 pub mod simulator;

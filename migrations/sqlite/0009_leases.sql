@@ -9,9 +9,7 @@ create table lease (
     -- Null while nobody holds it.
     holder text,
     -- Rises whenever it changes hands. What a former holder writes names an older epoch and is refused.
-    epoch integer not null default 0,
-    -- Rises while its holder lives. Others watch it by their own clocks: no two machines need to agree on the time.
-    beat integer not null default 0
+    epoch integer not null default 0
 ) strict;
 
 -- Two leases on one leader would be two pollers and two portfolios of them.
@@ -20,6 +18,8 @@ create index lease_by_holder on lease (holder, followed_user_id) where holder is
 
 create table worker (
     id text primary key,
-    -- Rises while it lives; how many live decides how many leases are a fair share.
+    -- Rises while it lives. Others watch it by their own clocks: no two machines need to agree on the time. How many
+    -- live decides how many leases are a fair share. Not in the lease, whose row would then be locked at every beat,
+    -- beside the commits that lock it.
     beat integer not null default 0
 ) strict;

@@ -199,13 +199,20 @@ async fn relay(
     let mut heard: Vec<Heard> = Vec::new();
     let mut acknowledge = tokio::time::interval(ACKNOWLEDGE_EVERY);
     let mut reading = None;
-    loop {
+    'connected: loop {
         let held = leases.borrow_and_update().clone();
-        for lease in held.difference(&joined) {
-            let left = redis.join(*lease, &deps.worker).await.map_err(failed)?;
-            hear(deps, &mut heard, left);
+        joined.retain(|lease| held.contains(lease));
+        for lease in &held {
+            if joined.contains(lease) {
+                continue;
+            }
+            match redis.join(*lease, &deps.worker).await {
+                Ok(left) => hear(deps, &mut heard, left),
+                Err(error) if was_emptied(&error) => continue 'connected,
+                Err(error) => return Err(failed(error)),
+            }
+            joined.insert(*lease);
         }
-        joined = held;
         // Ended before the next begins, whatever happens meanwhile: a read that is dropped may lose what it was given.
         let read = reading.get_or_insert_with(|| {
             let streams: Vec<LeaseName> = joined.iter().copied().collect();
@@ -223,7 +230,10 @@ async fn relay(
                 reading = None;
                 match answer {
                     Ok(news) => hear(deps, &mut heard, news),
-                    Err(error) if was_emptied(&error) => joined.clear(),
+                    Err(error) if was_emptied(&error) => {
+                        tracing::info!("Redis was emptied; its streams are made again");
+                        joined.clear();
+                    }
                     Err(error) => return Err(failed(error)),
                 }
             }

@@ -30,6 +30,7 @@ use crate::{
         market::Market,
         units::{PriceMicros, ShareMicros, Timestamp},
     },
+    metrics::Metrics,
     polymarket::{BookAnswer, Polymarket, PolymarketError, Priority},
 };
 
@@ -81,6 +82,7 @@ pub struct BookFetcherDeps {
     pub db: Db,
     pub clock: Clock,
     pub polymarket: Polymarket,
+    pub metrics: Arc<Metrics>,
 }
 
 pub struct BookFetcher {
@@ -171,7 +173,12 @@ impl BookFetcher {
             let fetch = async move {
                 Ok(match deps.db.book(group).await? {
                     Some(stored) => Fetched::Stored(stored),
-                    None => Fetched::New(fetch(&deps, &asset).await),
+                    None => {
+                        let begun = tokio::time::Instant::now();
+                        let outcome = fetch(&deps, &asset).await;
+                        deps.metrics.book_fetch.observe(begun.elapsed());
+                        Fetched::New(outcome)
+                    }
                 })
             };
             spawn_io(ctx, fetch, move |outcome| BookFetched { group, outcome });

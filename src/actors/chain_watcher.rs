@@ -429,7 +429,7 @@ impl Handler<LookedBack> for ChainWatcher {
             _ if looked.life != self.life => {}
             Ok(Ok(hindsight)) => self.hindsight = Some(hindsight),
             Ok(Err(error)) => tracing::debug!(%error, "how far ahead the chain was could not be read"),
-            Err(panicked) => tracing::warn!(%panicked, "how far ahead the chain was could not be read"),
+            Err(panicked) => tracing::warn!(error = %panicked, "how far ahead the chain was could not be read"),
         }
     }
 }

@@ -39,6 +39,7 @@ use crate::{
         portfolio_view::{Baselines, PortfolioView},
         units::{ShareMicros, Timestamp, UsdcMicros},
     },
+    metrics::Metrics,
     queue::{self, JobScope, Queue, in_process::Bell},
 };
 
@@ -62,6 +63,7 @@ pub struct ExecutorDeps {
     pub book: Recipient<FetchBook>,
     pub view: Recipient<ReadView>,
     pub record: Recipient<RecordAttempt>,
+    pub metrics: Arc<Metrics>,
 }
 
 /// Which jobs, and whose money.
@@ -86,6 +88,8 @@ pub struct Executor {
     configs: BTreeMap<FollowedUserId, EffectiveConfig>,
     /// Counts changes of the directory: facts gathered before one, a blacklist among them, are not decided on.
     generation: u64,
+    /// Groups of before it may be decided.
+    horizon: Timestamp,
     /// The newest job that has been seen, due or not.
     last_seen: i64,
     looking: bool,
@@ -135,6 +139,7 @@ impl Executor {
             desk: Desk::default(),
             configs: BTreeMap::new(),
             generation: 0,
+            horizon: Timestamp::EPOCH,
             last_seen: 0,
             looking: false,
             look_again: false,

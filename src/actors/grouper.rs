@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, SpawnHandle, Supervised};
 use rand::Rng;
+use tracing::field::display;
 
 use super::{
     root::DirectoryChanged,
@@ -192,7 +193,8 @@ impl Grouper {
                     self.fences.insert(member, fence);
                 }
                 Err(error) => {
-                    tracing::error!(job = job.id, user_id = job.followed_user.map(display), %error, "an event does not fit its group");
+                    let (event, user) = (job.event_id().map(display), job.followed_user.map(display));
+                    tracing::error!(job = job.id, event, user_id = user, %error, "an event does not fit its group");
                     let deps = self.deps.clone();
                     ctx.spawn(actix::fut::wrap_future(async move { give_back(&deps, &job, &error.to_string()).await }));
                 }
@@ -207,7 +209,7 @@ impl Grouper {
                 GroupClosing::New(_) => {
                     self.n_groups += 1;
                     let group = &closed.group;
-                    tracing::debug!(group = %group.key, user_id = %group.followed_user, n = closed.members.len(), "group closed");
+                    tracing::debug!(group = %group.id, group_key = %group.key, user_id = %group.followed_user, n = closed.members.len(), "group closed");
                 }
                 // Detected together with a group that is closed already.
                 GroupClosing::KeyTaken => {
@@ -215,7 +217,8 @@ impl Grouper {
                     continue;
                 }
                 GroupClosing::JobLost => {
-                    tracing::warn!(group = %closed.group.key, "somebody else has taken a job of this group");
+                    let group = &closed.group;
+                    tracing::warn!(group = %group.id, group_key = %group.key, user_id = %group.followed_user, "somebody else has taken a job of this group");
                     // What of it is still open comes again from the queue.
                     self.look = true;
                 }
@@ -364,6 +367,7 @@ async fn give_back(deps: &GrouperDeps, job: &Job, error: &str) {
     let becomes = failed.map_or_else(|error| error.to_string(), |failed| failed.to_string());
     tracing::error!(
         job = job.id,
+        event = job.event_id().map(display),
         user_id = job.followed_user.map(display),
         error,
         becomes,

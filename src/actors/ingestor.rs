@@ -11,6 +11,7 @@ use std::{
 };
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, Supervised};
+use tracing::field::display;
 
 use super::{
     book_fetcher::KnowMarket,
@@ -352,7 +353,8 @@ impl Handler<Resolved> for Ingestor {
             Err(error) => {
                 let Some(work) = self.lanes.first(&lane) else { return };
                 let (deps, job, life) = (self.deps.clone(), work.job.clone(), self.life);
-                tracing::warn!(job = job.id, user_id = %lane.0, condition = lane.1.as_ref().map(display), error, "facts of a row could not be had");
+                let event = job.event_id().map(display);
+                tracing::warn!(job = job.id, event, user_id = %lane.0, condition = lane.1.as_ref().map(display), error, "facts of a row could not be had");
                 let failed = async move {
                     queue::fail(&deps.db, &job, &error, deps.clock.now(), &mut rand::rngs::ThreadRng::default()).await
                 };

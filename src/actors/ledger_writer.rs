@@ -45,6 +45,7 @@ use crate::{
         portfolio_view::PortfolioView,
         units::{Timestamp, UsdcMicros},
     },
+    metrics::Metrics,
     queue::{JobFence, NewJob, in_process::Bell},
 };
 
@@ -186,6 +187,7 @@ pub struct LedgerWriterDeps {
     pub live: Recipient<Announce>,
     /// As they stand at the start; `LeasesChanged` replaces them.
     pub leases: Arc<Leases>,
+    pub metrics: Arc<Metrics>,
 }
 
 pub struct LedgerWriter {

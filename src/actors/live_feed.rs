@@ -293,7 +293,7 @@ impl Handler<Read> for LiveFeed {
                 }
             }
             Ok(Err(error)) => tracing::debug!(%error, "the newest rows could not be read"),
-            Err(panicked) => tracing::error!(%panicked, "reading the newest rows"),
+            Err(panicked) => tracing::error!(error = %panicked, "reading the newest rows"),
         }
         if std::mem::take(&mut self.look_again) {
             ctx.notify(Look);

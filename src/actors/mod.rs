@@ -13,6 +13,7 @@ pub mod live_feed;
 pub mod live_hub;
 pub mod poller;
 pub mod price_refresher;
+pub mod queue_watch;
 pub mod reconciler;
 pub mod root;
 pub mod settler;

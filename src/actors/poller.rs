@@ -23,6 +23,7 @@ use crate::{
         ids::MarketId,
         units::{ShareMicros, Timestamp},
     },
+    metrics::Metrics,
     polymarket::{Polymarket, PolymarketError, TradeDraft, Window},
     queue::{Queue, in_process::Bell},
 };
@@ -69,6 +70,7 @@ pub struct PollerDeps {
     pub clock: Clock,
     pub bell: Bell,
     pub live: Recipient<Announce>,
+    pub metrics: Arc<Metrics>,
     /// The lease the user is read under, where others could read them too.
     pub fence: Option<Fence>,
 }
@@ -210,6 +212,9 @@ impl Poller {
         }
         if report.polled.n_new > 0 {
             tracing::info!(user_id = %self.user.id, n_new = report.polled.n_new, newest = report.newest.map(display), "new rows");
+            for trade in &report.new_trades {
+                self.deps.metrics.detection.observe_millis(trade.detect_time.millis_since(trade.event_time));
+            }
             let trades = report.new_trades.into_iter().map(|trade| LiveFact::TradeSeen(Arc::new(trade)));
             let activities = report.new_activities.into_iter().map(|row| LiveFact::ActivitySeen(Arc::new(row)));
             self.deps.live.do_send(Announce(trades.chain(activities).collect()));

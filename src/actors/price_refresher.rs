@@ -1,6 +1,6 @@
 //! Asks every half minute what everything that is held is worth.
 //!
-//! Takes   nothing but its timer and the jobs of `q_prices`, one for each half minute.
+//! Takes   the jobs of `q_prices`, one for each half minute; `LeasesChanged`.
 //! Sends   `PricesChanged` to the ledger writer, after the prices are stored.
 //! Timer   at each half minute; a round that failed is tried again sooner.
 //! Truth   `market_price_snapshot`. A half minute that was missed stays missed: nobody can say what a price was.
@@ -10,6 +10,7 @@ use std::{sync::Arc, time::Duration};
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle, Supervised};
 
 use super::{
+    lease_keeper::LeasesChanged,
     ledger_writer::{HeldAssets, PricesChanged},
     supervise::{Guard, Observed, Panicked, observable, or_panic, spawn_io, start_guarded},
 };
@@ -40,6 +41,8 @@ pub struct PriceRefresherDeps {
 pub struct PriceRefresher {
     deps: PriceRefresherDeps,
     refreshing: bool,
+    /// What is held changed during a round.
+    again: bool,
     next: Option<SpawnHandle>,
     last: Option<Refreshed>,
     failures: u64,
@@ -63,7 +66,7 @@ impl PriceRefresher {
     }
 
     fn new(deps: PriceRefresherDeps) -> Self {
-        Self { deps, refreshing: false, next: None, last: None, failures: 0 }
+        Self { deps, refreshing: false, again: false, next: None, last: None, failures: 0 }
     }
 
     fn observed(&self) -> Observed {
@@ -168,11 +171,24 @@ impl Supervised for PriceRefresher {
 
 observable!(PriceRefresher);
 
+impl Handler<LeasesChanged> for PriceRefresher {
+    type Result = ();
+
+    /// What has come is priced before the next half minute.
+    fn handle(&mut self, _: LeasesChanged, ctx: &mut Context<Self>) {
+        self.again = self.refreshing;
+        self.refresh(ctx);
+    }
+}
+
 impl Handler<RoundEnded> for PriceRefresher {
     type Result = ();
 
     fn handle(&mut self, RoundEnded(round): RoundEnded, ctx: &mut Context<Self>) {
         self.refreshing = false;
+        if std::mem::take(&mut self.again) {
+            self.refresh(ctx);
+        }
         match or_panic(round, "refreshing prices") {
             Ok(Some(refreshed)) => self.last = Some(refreshed),
             Ok(None) => {}

@@ -24,6 +24,7 @@ use crate::{
     clock::Clock,
     db::{Db, DbError, Directory, Fence, FollowedUser, LeaseName, Leases, health_key},
     domain::{ids::FollowedUserId, units::Timestamp},
+    metrics::Metrics,
 };
 
 mod health;
@@ -86,6 +87,7 @@ pub struct RootDeps {
     pub start_global_executor: Rc<StartGlobalExecutor>,
     /// As they stand at the start; `LeasesChanged` replaces them.
     pub leases: Arc<Leases>,
+    pub metrics: Arc<Metrics>,
     pub reconciler: Recipient<PollersChanged>,
     /// Actors that are not one for each user.
     pub listeners: Vec<Recipient<DirectoryChanged>>,
@@ -343,6 +345,7 @@ impl Handler<RestartReported> for Root {
 
     fn handle(&mut self, restart: RestartReported, _: &mut Self::Context) {
         self.roll.restarted(&restart);
+        self.deps.metrics.restarts.count(restart.name.trade());
         self.tell_health(&restart.name, false, format!("restarted: {}", restart.cause));
         if !self.restarts.allows(restart.at) {
             let recent = self.restarts.recent();

@@ -1,6 +1,6 @@
 //! Closes our positions in markets that have resolved, and watches the markets we hold something in.
 //!
-//! Takes   its timer, and `SettleNow`.
+//! Takes   its timer, `SettleNow` and `LeasesChanged`.
 //! Sends   `Holdings` and `RecordEntries` to the ledger writer, and the payouts as `PricesChanged`.
 //! Timer   a round a minute. How often one market is asked for depends on how long it has been closed.
 //! Truth   open positions, and what the resolutions route says. Settling twice is settling once: `settle:..` is a key.
@@ -10,6 +10,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, Supervised};
 
 use super::{
+    lease_keeper::LeasesChanged,
     ledger_writer::{HeldAssets, Holdings, PricesChanged, RecordEntries, Refused},
     supervise::{Guard, Observed, Panicked, observable, or_panic, spawn_io, start_guarded},
 };
@@ -256,6 +257,15 @@ impl Supervised for Settler {
 }
 
 observable!(Settler);
+
+impl Handler<LeasesChanged> for Settler {
+    type Result = ();
+
+    /// What has come may have been resolved long ago.
+    fn handle(&mut self, _: LeasesChanged, ctx: &mut Context<Self>) {
+        self.begin(ctx);
+    }
+}
 
 impl Handler<SettleNow> for Settler {
     type Result = ();

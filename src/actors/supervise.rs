@@ -213,6 +213,16 @@ impl ActorName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The name without whom it is for.
+    pub fn trade(&self) -> &str {
+        self.0.split_once(':').map_or(&self.0, |(trade, _)| trade)
+    }
+
+    /// Whom it is for, as the name tells it.
+    pub fn user(&self) -> Option<&str> {
+        self.0.split_once(':').map(|(_, user)| user)
+    }
 }
 
 impl From<&str> for ActorName {
@@ -252,7 +262,8 @@ where
     }
     // Of the highest level, or a filter for errors alone would take the names off them. Without a parent: whoever
     // starts an actor has no part in what it says.
-    let span = tracing::error_span!(parent: None, "actor", service = guard.service, actor = %name);
+    let span =
+        tracing::error_span!(parent: None, "actor", service = guard.service, actor = %name, user_id = name.user());
     actix::spawn(Guardian::new(ctx.into_future(actor), guard.clone(), name, restarts).instrument(span));
     address
 }

@@ -79,7 +79,7 @@ impl House {
     pub fn ledger_writer(&self) -> actix::Addr<LedgerWriter> {
         let live: Recipient<Announce> = self.live.clone().recipient();
         let (db, bell, leases) = (self.db.clone(), self.bell.clone(), Arc::new(Leases::All));
-        let deps = LedgerWriterDeps { db, clock: self.clock, bell, live, leases };
+        let deps = LedgerWriterDeps { db, clock: self.clock, bell, live, leases, metrics: Arc::default() };
         LedgerWriter::start(deps, &self.guard)
     }
 

@@ -287,7 +287,7 @@ async fn the_bell_relay_comes_back_and_wakes_the_pages_of_others() {
     house.ends_well().await;
 }
 
-/// The tests above name every actor there is; `broadcaster` has its own beside it.
+/// The tests above name every actor there is; `broadcaster` and `queue_watch` have theirs beside them.
 #[actix_web::test]
 async fn no_actor_is_left_out() {
     let mut house = House::among_others().await;
@@ -308,6 +308,7 @@ async fn no_actor_is_left_out() {
         "live_hub",
         "poller",
         "price_refresher",
+        "queue_watch",
         "reconciler",
         "root",
         "settler",

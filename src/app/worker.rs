@@ -18,16 +18,19 @@ use crate::actors::ledger_writer::{Flush, LedgerWriter, LedgerWriterDeps};
 use crate::actors::live_hub::Announce;
 use crate::actors::poller::{Poller, PollerDeps};
 use crate::actors::price_refresher::{PriceRefresher, PriceRefresherDeps};
+use crate::actors::queue_watch::{QueueWatch, QueueWatchDeps};
 use crate::actors::reconciler::{Reconciler, ReconcilerDeps};
 use crate::actors::root::{LookAtDirectory, PollerPost, Root, RootDeps};
 use crate::actors::settler::{Settler, SettlerDeps};
 use crate::actors::snapshotter::{Snapshotter, SnapshotterDeps, WriteCheckpoints};
-use crate::actors::supervise::{Guard, Leash};
+use crate::actors::supervise::{Guard, Leash, Observe};
 use crate::actors::{global_executor, user_executor};
 use crate::clock::Clock;
 use crate::config::{ChainSettings, Secret};
 use crate::db::{Db, DbError, Leases, WorkerId};
-use crate::polymarket::{Polymarket, PolymarketSettings};
+use crate::health::HealthDeps;
+use crate::metrics::Metrics;
+use crate::polymarket::{Gate, Polymarket, PolymarketSettings};
 use crate::queue::{JobScope, in_process::Bell};
 
 /// Executors are rung for; a look in between finds what a lost ring would have said.
@@ -47,6 +50,7 @@ pub(super) struct WorkerDeps<'a> {
     /// The guard that reports to the root.
     pub guard: Guard,
     pub seat: actix::Context<Root>,
+    pub metrics: Arc<Metrics>,
 }
 
 /// A running worker.
@@ -55,6 +59,9 @@ pub(super) struct Worker {
     snapshotter: Addr<Snapshotter>,
     lease_keeper: Option<Addr<LeaseKeeper>>,
     root: Addr<Root>,
+    gate: Gate,
+    /// Without a node to watch there is none.
+    chain_watcher: Option<Recipient<Observe>>,
     /// Everything that makes new work.
     outer: Leash,
     /// The ledger writer and those who outlive it.
@@ -65,12 +72,13 @@ impl Worker {
     /// # Errors
     /// When users and configuration cannot be read.
     pub async fn start(deps: WorkerDeps<'_>) -> Result<Self, DbError> {
-        let WorkerDeps { db, clock, redis, pages, polymarket, chain, guard, seat } = deps;
+        let WorkerDeps { db, clock, redis, pages, polymarket, chain, guard, seat, metrics } = deps;
         let directory = Arc::new(db.directory().await?);
         let worker = db.is_shared().then(WorkerId::random);
         let leases = Arc::new(worker.clone().map_or(Leases::All, Leases::none));
         let scope = worker.clone().map_or(JobScope::All, JobScope::HeldBy);
         let polymarket = Polymarket::new(polymarket.clone(), clock);
+        let gate = polymarket.gate().clone();
         let (inner_guard, inner) = guard.leash();
         let (outer_guard, outer) = guard.leash();
         let guard = &outer_guard;
@@ -88,10 +96,16 @@ impl Worker {
             }
             _ => (Bell::new(), pages, None),
         };
-        let deps =
-            LedgerWriterDeps { db: db.clone(), clock, bell: bell.clone(), live: live.clone(), leases: leases.clone() };
+        let deps = LedgerWriterDeps {
+            db: db.clone(),
+            clock,
+            bell: bell.clone(),
+            live: live.clone(),
+            leases: leases.clone(),
+            metrics: metrics.clone(),
+        };
         let ledger_writer = LedgerWriter::start(deps, &inner_guard);
-        let deps = BookFetcherDeps { db: db.clone(), clock, polymarket: polymarket.clone() };
+        let deps = BookFetcherDeps { db: db.clone(), clock, polymarket: polymarket.clone(), metrics: metrics.clone() };
         let book_fetcher = BookFetcher::start(deps, guard);
 
         let executor_deps = ExecutorDeps {
@@ -104,6 +118,7 @@ impl Worker {
             book: book_fetcher.clone().recipient(),
             view: ledger_writer.clone().recipient(),
             record: ledger_writer.clone().recipient(),
+            metrics: metrics.clone(),
         };
         let deps = GrouperDeps { db: db.clone(), clock, scope: scope.clone(), bell: bell.clone() };
         let grouper = Grouper::start(deps, guard);
@@ -126,7 +141,7 @@ impl Worker {
             held: ledger_writer.clone().recipient(),
             prices: ledger_writer.clone().recipient(),
         };
-        PriceRefresher::start(deps, guard);
+        let price_refresher = PriceRefresher::start(deps, guard);
         let deps = SettlerDeps {
             db: db.clone(),
             clock,
@@ -136,7 +151,7 @@ impl Worker {
             record: ledger_writer.clone().recipient(),
             prices: ledger_writer.clone().recipient(),
         };
-        Settler::start(deps, guard);
+        let settler = Settler::start(deps, guard);
         let deps = SnapshotterDeps {
             db: db.clone(),
             clock,
@@ -149,8 +164,12 @@ impl Worker {
         let deps = ReconcilerDeps { db: db.clone(), clock, scope, bell: bell.clone(), live: live.clone() };
         let reconciler = Reconciler::start(deps, guard);
 
+        QueueWatch::start(QueueWatchDeps { db: db.clone(), clock }, guard);
+
+        let mut chain_watcher = None;
         let mut listeners = vec![ledger_writer.clone().recipient(), book_fetcher.recipient(), grouper.recipient()];
-        let mut lease_listeners = vec![ledger_writer.clone().recipient()];
+        let mut lease_listeners =
+            vec![ledger_writer.clone().recipient(), price_refresher.recipient(), settler.recipient()];
         match &chain.ws_url {
             Some(url) => {
                 let deps = ChainWatcherDeps {
@@ -164,13 +183,21 @@ impl Worker {
                     leases: leases.clone(),
                 };
                 let watcher = ChainWatcher::start(deps, guard);
+                chain_watcher = Some(watcher.clone().recipient());
                 listeners.push(watcher.clone().recipient());
                 lease_listeners.push(watcher.recipient());
             }
             None => tracing::info!(service = "worker", "no ALCHEMY_WS_URL: fills are seen by polling alone"),
         }
-        let poller_deps =
-            PollerDeps { db: db.clone(), polymarket, clock, bell: bell.clone(), live: live.clone(), fence: None };
+        let poller_deps = PollerDeps {
+            db: db.clone(),
+            polymarket,
+            clock,
+            bell: bell.clone(),
+            live: live.clone(),
+            metrics: metrics.clone(),
+            fence: None,
+        };
         let global_deps = executor_deps.clone();
         let deps = RootDeps {
             db: db.clone(),
@@ -191,6 +218,7 @@ impl Worker {
                 global_executor::start(deps, guard).recipient()
             }),
             leases,
+            metrics,
             reconciler: reconciler.recipient(),
             listeners,
         };
@@ -201,7 +229,13 @@ impl Worker {
             let deps = LeaseKeeperDeps { db, clock, bell, worker, listeners: lease_listeners };
             LeaseKeeper::start(deps, &inner_guard)
         });
-        Ok(Self { ledger_writer, snapshotter, lease_keeper, root, outer, inner })
+        Ok(Self { ledger_writer, snapshotter, lease_keeper, root, gate, chain_watcher, outer, inner })
+    }
+
+    /// What health and metrics are read from.
+    pub fn health_deps(&self, db: Db, clock: Clock, metrics: Arc<Metrics>) -> HealthDeps {
+        let (root, chain_watcher) = (self.root.clone(), self.chain_watcher.clone());
+        HealthDeps { db, clock, metrics, gate: self.gate.clone(), root, chain_watcher }
     }
 
     pub fn look_at_directory(&self) {

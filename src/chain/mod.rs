@@ -31,3 +31,17 @@ pub enum ChainError {
     #[error("log `{place}` is no fill we can read: {reason}")]
     BadLog { place: String, reason: String },
 }
+
+impl ChainError {
+    /// The same error with other words, where the words came from outside.
+    pub(crate) fn map_text(self, map: impl Fn(String) -> String) -> Self {
+        match self {
+            Self::Unreachable(text) => Self::Unreachable(map(text)),
+            Self::Broken(text) => Self::Broken(map(text)),
+            Self::Unreadable(text) => Self::Unreadable(map(text)),
+            Self::Refused { request, message } => Self::Refused { request, message: map(message) },
+            Self::BadLog { place, reason } => Self::BadLog { place: map(place), reason: map(reason) },
+            error @ (Self::Closed | Self::Unwanted | Self::Silent(_) | Self::NotSubscribed(_)) => error,
+        }
+    }
+}

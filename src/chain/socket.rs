@@ -25,8 +25,25 @@ const MESSAGE_MAX: usize = 4 << 20;
 
 /// Connects, subscribes and tells `say` every piece of news, until the connection ends; returns why.
 ///
-/// A change of `wallets` changes the subscription on the same socket; when their sender is gone, it ends.
+/// A change of `wallets` changes the subscription on the same socket; when their sender is gone, it ends. Nothing that
+/// is said or returned repeats the key in `url`, whatever the node writes into its errors.
 pub async fn converse(
+    url: &str,
+    feed: Feed,
+    wallets: watch::Receiver<BTreeSet<Wallet>>,
+    mut say: impl FnMut(ChainNews),
+) -> ChainError {
+    let clean = |error: ChainError| error.map_text(|text| without(url, &text));
+    let error = talk(url, feed, wallets, |news| {
+        say(match news {
+            ChainNews::Unreadable(error) => ChainNews::Unreadable(clean(error)),
+            news => news,
+        });
+    });
+    clean(error.await)
+}
+
+async fn talk(
     url: &str,
     mut feed: Feed,
     mut wallets: watch::Receiver<BTreeSet<Wallet>>,
@@ -36,7 +53,7 @@ pub async fn converse(
     let client = awc::Client::builder().max_http_version(awc::http::Version::HTTP_11).timeout(CONNECT).finish();
     let mut socket = match tokio::time::timeout(CONNECT, client.ws(url).max_frame_size(FRAME_MAX).connect()).await {
         Ok(Ok((_, socket))) => socket,
-        Ok(Err(error)) => return ChainError::Unreachable(without(url, &error.to_string())),
+        Ok(Err(error)) => return ChainError::Unreachable(error.to_string()),
         Err(_) => return ChainError::Unreachable(format!("no answer within {} s", CONNECT.as_secs())),
     };
     let mut partial = Partial::default();
@@ -131,9 +148,20 @@ impl Partial {
     }
 }
 
-/// The url carries the key, and some errors quote it.
+/// The url carries the key, and some errors quote it, whole or in part.
 fn without(url: &str, text: &str) -> String {
-    text.replace(url, "***")
+    /// A shorter part is a word such as `v2` or `polygon`.
+    const KEY_MIN: usize = 8;
+    let (_, address) = url.split_once("://").unwrap_or(("", url));
+    // What stands before an `@` is a name and a password; the host itself is no secret.
+    let (user, rest) = address.rsplit_once('@').unwrap_or(("", address));
+    let (_, path) = rest.split_once(['/', '?']).unwrap_or((rest, ""));
+    let parts = [user, path].into_iter().flat_map(|text| text.split(['/', '?', '&', '=', ':']));
+    let mut clean = text.replace(url, "***");
+    for part in parts.filter(|part| part.len() >= KEY_MIN) {
+        clean = clean.replace(part, "***");
+    }
+    clean
 }
 
 #[cfg(test)]
@@ -151,6 +179,19 @@ mod tests {
         let big = Bytes::from(vec![b'x'; MESSAGE_MAX]);
         assert!(partial.take(Item::FirstText(big.clone())).unwrap().is_none());
         assert!(partial.take(Item::Continue(piece("x"))).is_err());
+    }
+
+    #[test]
+    fn whatever_of_the_url_may_be_a_key_is_not_repeated() {
+        let url = "wss://someone:password1@polygon-mainnet.node.com/v2/0123456789abcdef?apikey=fedcba9876543210";
+        for (text, expected) in [
+            (url, "***"),
+            ("app 0123456789abcdef of v2 is over its limit", "app *** of v2 is over its limit"),
+            ("fedcba9876543210 and password1", "*** and ***"),
+            ("polygon-mainnet.node.com says no", "polygon-mainnet.node.com says no"),
+        ] {
+            assert_eq!(without(url, text), expected);
+        }
     }
 
     #[actix_web::test]

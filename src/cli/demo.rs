@@ -1,6 +1,6 @@
 //! `polymarketspy demo`: the whole bot against the built-in exchange, on a database with a day of history.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -73,5 +73,7 @@ pub fn against(exchange: &SimulatorHandle, mut settings: Settings, database: &st
     settings.upstreams.clob = exchange.clob_base();
     settings.upstreams.gamma = exchange.gamma_base();
     settings.chain.ws_url = Some(Secret::new(exchange.chain_ws_url()));
+    // Whoever watches the bot must not find this one in its place, nor the bot its port taken.
+    settings.health.bind = settings.health.bind.map(|bind| SocketAddr::new(bind.ip(), 0));
     settings
 }

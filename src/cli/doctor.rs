@@ -1,6 +1,9 @@
 //! `polymarketspy doctor`: is everything there that `run` needs, and if not, what to do. Like every command it makes the
 //! database when there is none and brings it to this program's schema.
 
+mod health;
+mod redis;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -43,8 +46,10 @@ enum State {
 
 pub async fn doctor(settings: &Settings, arguments: DoctorArguments) -> anyhow::Result<ExitCode> {
     let polymarket = super::users::client(settings);
-    let mut findings = vec![settings_finding(settings), chain_finding(settings).await];
+    let mut findings = vec![settings_finding(settings), health::finding(&settings.health).await];
+    findings.push(chain_finding(settings).await);
     findings.extend(database_findings(settings).await);
+    findings.push(redis::finding(&settings.redis).await);
     let (data_api, clob, gamma) = futures_util::future::join3(
         data_api_finding(&polymarket, settings),
         clob_finding(&polymarket, settings),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use crate::actors::supervise::Failure;
-use crate::config::{Settings, Sources};
+use crate::config::{LogSettings, Settings, Sources};
 use crate::telemetry;
 
 mod audit;
@@ -17,6 +17,7 @@ mod jobs;
 mod load;
 mod migrate;
 mod run;
+mod soak;
 mod tail;
 mod terminal;
 mod users;
@@ -78,6 +79,8 @@ enum Command {
     Doctor(doctor::DoctorArguments),
     /// Pushes generated fills through the whole pipeline on a database of its own and prints figures.
     Load(load::LoadArguments),
+    /// Runs workers for a while with failing upstreams and kills, then looks whether anything is missing. Exits 1 if so.
+    Soak(soak::SoakArguments),
 }
 
 /// Every setting as a flag; the environment and the settings file come after (see `config.rs`).
@@ -113,6 +116,9 @@ struct SettingFlags {
     /// How a browser reaches us, when that differs from BIND [env: PUBLIC_URL]
     #[arg(long, global = true, value_name = "URL", help_heading = "Settings")]
     public_url: Option<String>,
+    /// Where the worker serves /health and /metrics, or `off` [env: HEALTH_BIND] [default: 127.0.0.1:8081]
+    #[arg(long, global = true, value_name = "ADDRESS", help_heading = "Settings")]
+    health_bind: Option<String>,
     /// `info`, or a filter such as `polymarketspy=debug,warn` [env: LOG_LEVEL] [default: info]
     #[arg(long, global = true, value_name = "FILTER", help_heading = "Settings")]
     log_level: Option<String>,
@@ -131,6 +137,7 @@ impl SettingFlags {
             ("EXCHANGE_ADDRESSES", self.exchange_addresses),
             ("BIND", self.bind),
             ("PUBLIC_URL", self.public_url),
+            ("HEALTH_BIND", self.health_bind),
             ("LOG_LEVEL", self.log_level),
         ];
         let flags: BTreeMap<&'static str, String> =
@@ -142,11 +149,19 @@ impl SettingFlags {
 /// Parses the command line, runs the command, and says on standard error what went wrong.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let is_run = matches!(arguments.command, Command::Run(_));
     match execute(arguments) {
         Ok(code) => code,
         Err(error) => {
             let (said, code) = last_words(&error);
-            eprintln!("{said}");
+            if is_run && telemetry::is_json() {
+                // Before its settings were read nothing has started to log.
+                telemetry::start(&LogSettings { level: "info".to_owned() });
+                let error = said.trim_start_matches("error: ");
+                tracing::error!(service = "app", error, "the bot cannot run");
+            } else {
+                eprintln!("{said}");
+            }
             code
         }
     }
@@ -184,6 +199,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Migrate => migrate::migrate(&settings).await,
             Command::Doctor(arguments) => doctor::doctor(&settings, arguments).await,
             Command::Load(arguments) => load::load(settings, arguments).await,
+            Command::Soak(arguments) => soak::soak(&settings, arguments).await,
         }
     })
 }

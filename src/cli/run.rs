@@ -47,10 +47,8 @@ pub async fn live(mut app: App) -> anyhow::Result<ExitCode> {
     }
     match failure {
         None => Ok(ExitCode::SUCCESS),
-        Some(failure) => {
-            tracing::error!(service = "app", error = %failure, "the process ends: an actor keeps failing");
-            Err(failure.into())
-        }
+        // Said once, by `main`, as the last thing.
+        Some(failure) => Err(failure.into()),
     }
 }
 

@@ -49,6 +49,7 @@ pub struct LeaseRow {
     pub name: LeaseName,
     pub holder: Option<WorkerId>,
     pub epoch: i64,
+    /// Of its holder; below zero when there is none.
     pub beat: i64,
 }
 
@@ -61,13 +62,14 @@ pub struct Round {
 
 statements! {
     BEAT = "insert into worker (id, beat) values ($1, 1) on conflict (id) do update set beat = worker.beat + 1";
-    BEAT_LEASES = "update lease set beat = beat + 1 where holder = $1";
     NEW_USERS = "insert into lease (name, followed_user_id)
         select 'user:' || cast(id as text), id from followed_user where true on conflict do nothing";
     NEW_GLOBAL = "insert into lease (name) values ('global') on conflict do nothing";
-    LEASES = "select name, holder, epoch, beat from lease order by name";
+    LEASES = "select lease.name, lease.holder, lease.epoch, coalesce(worker.beat, -1) as beat
+        from lease left join worker on worker.id = lease.holder order by lease.name";
     WORKERS = "select id, beat from worker order by id";
-    TAKE = "update lease set holder = $2, epoch = epoch + 1, beat = 0 where name = $1 and epoch = $3 and beat = $4
+    TAKE = "update lease set holder = $2, epoch = epoch + 1 where name = $1 and epoch = $3
+            and coalesce((select beat from worker where id = lease.holder), -1) = $4
         returning epoch";
     GIVE_UP = "update lease set holder = null, epoch = epoch + 1 where name = $1 and holder = $2";
     GIVE_UP_ALL = "update lease set holder = null, epoch = epoch + 1 where holder = $1";
@@ -114,7 +116,6 @@ impl Db {
         let mut tx = self.begin_lazily().await?;
         let (leases, workers): (Vec<Row>, Vec<(String, i64)>) = on!(tx &mut tx, c => {
             sqlx::query(BEAT).bind(worker.as_str()).execute(&mut *c).await?;
-            sqlx::query(BEAT_LEASES).bind(worker.as_str()).execute(&mut *c).await?;
             sqlx::query(NEW_USERS).execute(&mut *c).await?;
             sqlx::query(NEW_GLOBAL).execute(&mut *c).await?;
             (sqlx::query_as(LEASES).fetch_all(&mut *c).await?, sqlx::query_as(WORKERS).fetch_all(&mut *c).await?)

@@ -59,6 +59,9 @@ pub struct Breaker {
     rest_until: Timestamp,
 }
 
+/// Every state as `BreakerObserved` names it.
+pub const STATES: [&str; 4] = ["closed", "open", "half open", "resting"];
+
 /// For health and status pages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BreakerObserved {

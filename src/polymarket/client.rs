@@ -123,16 +123,18 @@ impl Polymarket {
             drop(pass);
             return Err(PolymarketError::TimedOut { endpoint: call.endpoint, after: Duration::ZERO });
         }
+        let begun = tokio::time::Instant::now();
         let answer = self.send(call, deadline).await.and_then(|body| {
             let malformed = |reason| PolymarketError::Malformed { endpoint: call.endpoint, reason };
             let text = std::str::from_utf8(&body).map_err(|error| malformed(error.to_string()))?;
             read(text).map_err(|reason| malformed(excerpt(&reason, text)))
         });
-        match &answer {
-            Ok(_) => self.0.gate.count(call.endpoint, Ending::Answered),
-            Err(PolymarketError::RateLimited { .. }) => self.0.gate.count(call.endpoint, Ending::RateLimited),
-            Err(_) => self.0.gate.count(call.endpoint, Ending::Failed),
-        }
+        let ending = match &answer {
+            Ok(_) => Ending::Answered,
+            Err(PolymarketError::RateLimited { .. }) => Ending::RateLimited,
+            Err(_) => Ending::Failed,
+        };
+        self.0.gate.count(call.endpoint, ending, begun.elapsed());
         match &answer {
             Err(PolymarketError::RateLimited { retry_after, .. }) => pass.failed(Failure::RateLimited(*retry_after)),
             Err(PolymarketError::Unavailable { retry_after, .. }) => pass.failed(Failure::Broken(*retry_after)),

@@ -2,6 +2,7 @@
 //!
 //! The HTTP clients themselves cannot leave their thread; the gate can, and every one of them stands behind it.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use super::endpoint::{Endpoint, Priority, Upstream};
 use super::error::PolymarketError;
 use super::limiter::Limiter;
 use super::settings::LimitSettings;
-use super::traffic::{Ending, EndpointTraffic, Traffic};
+use super::traffic::{Ending, EndpointTotals, EndpointTraffic, Traffic};
 use crate::clock::Clock;
 use crate::domain::units::Timestamp;
 
@@ -71,6 +72,11 @@ impl Gate {
         }
     }
 
+    /// What went out since the start, for metrics.
+    pub fn totals(&self) -> BTreeMap<Endpoint, EndpointTotals> {
+        lock(&self.0.traffic).totals()
+    }
+
     /// Waits until one request may go out.
     ///
     /// # Errors
@@ -117,8 +123,8 @@ impl Gate {
         Ok(())
     }
 
-    pub(super) fn count(&self, endpoint: Endpoint, ending: Ending) {
-        lock(&self.0.traffic).count(endpoint, ending, self.now());
+    pub(super) fn count(&self, endpoint: Endpoint, ending: Ending, took: Duration) {
+        lock(&self.0.traffic).count(endpoint, ending, took, self.now());
     }
 
     /// An `end` in seconds, at or after `end`, that no earlier activity URL of this process had.

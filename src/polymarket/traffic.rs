@@ -1,11 +1,14 @@
-//! Requests, errors and 429s of every endpoint, minute by minute.
+//! Requests, errors and 429s of every endpoint, minute by minute and in all, and how long answers took.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::endpoint::Endpoint;
 use crate::domain::units::Timestamp;
+use crate::metrics::Histogram;
 
 const MINUTE_MS: i64 = 60_000;
 const MINUTES_KEPT: usize = 60;
@@ -35,13 +38,32 @@ pub struct EndpointTraffic {
     pub minutes: Vec<MinuteCounts>,
 }
 
+/// Everything that went to one endpoint since the start.
+#[derive(Debug, Clone)]
+pub struct EndpointTotals {
+    pub requests: u64,
+    /// Every request that brought no answer, 429s included.
+    pub errors: u64,
+    pub rate_limited: u64,
+    /// From the permit to the last byte, or to the failure.
+    pub took: Arc<Histogram>,
+}
+
 #[derive(Debug, Default)]
 pub struct Traffic {
     endpoints: BTreeMap<Endpoint, VecDeque<MinuteCounts>>,
+    totals: BTreeMap<Endpoint, EndpointTotals>,
 }
 
 impl Traffic {
-    pub fn count(&mut self, endpoint: Endpoint, ending: Ending, now: Timestamp) {
+    pub fn count(&mut self, endpoint: Endpoint, ending: Ending, took: Duration, now: Timestamp) {
+        let failed = u64::from(ending != Ending::Answered);
+        let rate_limited = u64::from(ending == Ending::RateLimited);
+        let totals = self.totals.entry(endpoint).or_default();
+        totals.requests = totals.requests.saturating_add(1);
+        totals.errors = totals.errors.saturating_add(failed);
+        totals.rate_limited = totals.rate_limited.saturating_add(rate_limited);
+        totals.took.observe(took);
         let minute = now.bucket(MINUTE_MS);
         let minutes = self.endpoints.entry(endpoint).or_default();
         if minutes.back().is_none_or(|last| last.minute < minute) {
@@ -52,9 +74,14 @@ impl Traffic {
         }
         if let Some(counts) = minutes.back_mut() {
             counts.requests = counts.requests.saturating_add(1);
-            counts.errors = counts.errors.saturating_add(u64::from(ending != Ending::Answered));
-            counts.rate_limited = counts.rate_limited.saturating_add(u64::from(ending == Ending::RateLimited));
+            counts.errors = counts.errors.saturating_add(failed);
+            counts.rate_limited = counts.rate_limited.saturating_add(rate_limited);
         }
+    }
+
+    /// Of the endpoints that were asked at least once.
+    pub fn totals(&self) -> BTreeMap<Endpoint, EndpointTotals> {
+        self.totals.clone()
     }
 
     pub fn observe(&self, now: Timestamp) -> Vec<EndpointTraffic> {
@@ -69,18 +96,26 @@ impl Traffic {
     }
 }
 
+impl Default for EndpointTotals {
+    fn default() -> Self {
+        Self { requests: 0, errors: 0, rate_limited: 0, took: Arc::new(Histogram::quick()) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const TOOK: Duration = Duration::from_millis(20);
 
     #[test]
     fn requests_errors_and_429s_are_counted_by_endpoint_and_minute() {
         let mut traffic = Traffic::default();
         let at = |millis| Timestamp::from_millis(millis);
-        traffic.count(Endpoint::Book, Ending::Answered, at(0));
-        traffic.count(Endpoint::Book, Ending::Failed, at(59_999));
-        traffic.count(Endpoint::Book, Ending::RateLimited, at(60_000));
-        traffic.count(Endpoint::Activity, Ending::Answered, at(60_001));
+        traffic.count(Endpoint::Book, Ending::Answered, TOOK, at(0));
+        traffic.count(Endpoint::Book, Ending::Failed, TOOK, at(59_999));
+        traffic.count(Endpoint::Book, Ending::RateLimited, TOOK, at(60_000));
+        traffic.count(Endpoint::Activity, Ending::Answered, TOOK, at(60_001));
         let counts = |minute, requests, errors, rate_limited| MinuteCounts {
             minute: at(minute),
             requests,
@@ -98,13 +133,17 @@ mod tests {
             ]
         );
         assert_eq!(traffic.observe(at(60 * 60_000)).last().unwrap().minutes, [counts(60_000, 1, 1, 1)]);
+        let totals = &traffic.totals()[&Endpoint::Book];
+        assert_eq!((totals.requests, totals.errors, totals.rate_limited), (3, 2, 1));
+        assert_eq!((totals.took.cumulative().1, totals.took.sum()), (3, 60_000));
     }
 
     #[test]
     fn an_hour_is_kept() {
         let mut traffic = Traffic::default();
         for minute in 0..200 {
-            traffic.count(Endpoint::Book, Ending::Answered, Timestamp::from_millis(minute * MINUTE_MS));
+            let at = Timestamp::from_millis(minute * MINUTE_MS);
+            traffic.count(Endpoint::Book, Ending::Answered, TOOK, at);
         }
         assert_eq!(traffic.endpoints[&Endpoint::Book].len(), MINUTES_KEPT);
     }

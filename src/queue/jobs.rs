@@ -44,6 +44,20 @@ pub struct Depth {
     pub open: i64,
     pub leased: i64,
     pub oldest_due: Option<Timestamp>,
+    /// Since when some job could have been taken and was not: it is due, and nobody has leased it. In the future when
+    /// that is still to come.
+    pub untaken_since: Option<Timestamp>,
+}
+
+/// A job that nobody takes for longer than this waits for somebody who does not come.
+const STUCK_MS: i64 = 60_000;
+
+impl Depth {
+    /// How long a job has been waiting for a taker, when that is too long. A job in work is in good hands however long
+    /// it takes.
+    pub fn stuck_for_ms(&self, now: Timestamp) -> Option<i64> {
+        self.untaken_since.map(|since| now.millis_since(since)).filter(|waits| *waits > STUCK_MS)
+    }
 }
 
 /// Which jobs of a queue.
@@ -124,8 +138,10 @@ statements! {
         order by coalesce(leased_until, due), id limit 1";
     NEXT_DUE_HELD = concat!("select coalesce(leased_until, due) from job where queue = $1", held_by!("$2"),
         " order by coalesce(leased_until, due), id limit 1");
+    /// Jobs that failed are left out: they wait for their next try, and nobody waits for them.
+    OLDEST = "select min(created_at) from job where queue = $1 and failures = 0";
     DEPTHS = "select queue, count(*), cast(coalesce(sum(case when leased_until is null then 0 else 1 end), 0) as bigint),
-        min(due) from job group by queue";
+        min(due), min(coalesce(leased_until, due)) from job group by queue";
 }
 
 batches! {
@@ -161,6 +177,9 @@ pub(super) struct Row {
     created_at: i64,
     last_error: Option<String>,
 }
+
+/// Queue, open, leased, oldest due, untaken since.
+type DepthRow = (String, i64, i64, Option<i64>, Option<i64>);
 
 /// Takes up to `limit` due jobs, the longest due first, for `lease_ms`. A lease that passed is taken again.
 pub async fn claim(
@@ -341,14 +360,24 @@ pub async fn next_due(db: &Db, queue: Queue, scope: &JobScope) -> Result<Option<
     Ok(due.map(Timestamp::from_millis))
 }
 
+/// When the oldest job of a queue was opened.
+pub async fn oldest(db: &Db, queue: Queue) -> Result<Option<Timestamp>, DbError> {
+    let oldest: Option<i64> = on!(db db, c => sqlx::query_scalar(OLDEST).bind(queue.as_str()).fetch_one(c).await)?;
+    Ok(oldest.map(Timestamp::from_millis))
+}
+
 /// Every queue, the empty ones too.
 pub async fn depths(db: &Db) -> Result<Vec<Depth>, DbError> {
-    let rows: Vec<(String, i64, i64, Option<i64>)> = on!(db db, c => sqlx::query_as(DEPTHS).fetch_all(c).await)?;
+    let rows: Vec<DepthRow> = on!(db db, c => sqlx::query_as(DEPTHS).fetch_all(c).await)?;
     let depth = |queue: &Queue| match rows.iter().find(|row| row.0 == queue.as_str()) {
-        Some(&(_, open, leased, due)) => {
-            Depth { queue: *queue, open, leased, oldest_due: due.map(Timestamp::from_millis) }
-        }
-        None => Depth { queue: *queue, open: 0, leased: 0, oldest_due: None },
+        Some(&(_, open, leased, due, untaken)) => Depth {
+            queue: *queue,
+            open,
+            leased,
+            oldest_due: due.map(Timestamp::from_millis),
+            untaken_since: untaken.map(Timestamp::from_millis),
+        },
+        None => Depth { queue: *queue, open: 0, leased: 0, oldest_due: None, untaken_since: None },
     };
     Ok(Queue::ALL.iter().map(depth).collect())
 }
@@ -444,5 +473,25 @@ impl Row {
             created_at: Timestamp::from_millis(self.created_at),
             last_error: self.last_error,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_is_stuck_when_a_job_waits_for_over_a_minute_and_nobody_has_it() {
+        let check = |untaken_since: Option<i64>, expected: Option<i64>| {
+            let untaken_since = untaken_since.map(Timestamp::from_millis);
+            let oldest_due = Some(Timestamp::EPOCH);
+            let depth = Depth { queue: Queue::Reconcile, open: 1, leased: 0, oldest_due, untaken_since };
+            assert_eq!(depth.stuck_for_ms(Timestamp::from_millis(100_000)), expected);
+        };
+        check(None, None);
+        check(Some(40_000), None);
+        check(Some(39_999), Some(60_001));
+        // Taken long ago, and its lease is still to end.
+        check(Some(130_000), None);
     }
 }

@@ -10,8 +10,8 @@ pub mod redis;
 
 pub(crate) use jobs::{BATCHES, STATEMENTS, drop_own_in, finish_in, insert_in, release_lease_in};
 pub use jobs::{
-    Depth, Failed, JobScope, RETRIES, claim, depths, enqueue, fail, finish, next_due, open_of, opened_after, peek_open,
-    release, release_all, renew,
+    Depth, Failed, JobScope, RETRIES, claim, depths, enqueue, fail, finish, next_due, oldest, open_of, opened_after,
+    peek_open, release, release_all, renew,
 };
 
 pub use operator::{OpenJob, open_job, open_jobs};
@@ -91,6 +91,13 @@ impl Job {
             ("trade", Ok(id)) => Ok(Member::Trade(id)),
             ("activity", Ok(id)) => Ok(Member::Activity(id)),
             _ => Err(self.unreadable("names no event")),
+        }
+    }
+
+    /// The event's id for a line of the log, when there is one.
+    pub fn event_id(&self) -> Option<EventId> {
+        match self.event().ok()? {
+            Member::Trade(id) | Member::Activity(id) => Some(id),
         }
     }
 

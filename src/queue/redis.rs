@@ -143,7 +143,8 @@ impl RedisBell {
 
 /// The streams are gone with their groups: somebody emptied Redis. They are made again by joining.
 pub fn was_emptied(error: &RedisError) -> bool {
-    error.code() == Some("NOGROUP")
+    // The second while a read was waiting for it.
+    matches!(error.code(), Some("NOGROUP" | "UNBLOCKED"))
 }
 
 fn stream(lease: LeaseName) -> String {

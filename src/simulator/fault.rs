@@ -106,9 +106,10 @@ impl Faults {
         self.planned.clear();
     }
 
-    /// Still to come, not counting chances.
-    pub fn n_due(&self) -> usize {
-        self.planned.iter().filter(|fault| matches!(fault.times, Times::Next(n) if n > 0)).count()
+    /// The routes of those still to come, not counting chances.
+    pub fn due(&self) -> Vec<String> {
+        let due = self.planned.iter().filter(|fault| matches!(fault.times, Times::Next(n) if n > 0));
+        due.map(|fault| fault.route.clone()).collect()
     }
 
     /// What befalls this request, if anything. The first planned fault that strikes wins.
@@ -231,7 +232,7 @@ mod tests {
         assert!(!strike("/v2/positions"));
         assert_eq!([(); 4].map(|()| strike("/v2/activity?user=1")), [false, false, true, false]);
         assert!(faults.strike(Host::Clob, "/v2/activity").is_none());
-        assert_eq!(faults.n_due(), 0);
+        assert_eq!(faults.due(), Vec::<String>::new());
     }
 
     #[test]

@@ -311,6 +311,16 @@ impl World {
         self.faults.plan(fault);
     }
 
+    /// From now on nothing goes wrong on purpose.
+    pub fn clear_faults(&mut self) {
+        self.faults.clear();
+    }
+
+    /// The routes of planned faults that have not struck as often as they should, not counting chances.
+    pub fn faults_due(&self) -> Vec<String> {
+        self.faults.due()
+    }
+
     /// Requests that came in, oldest first, at most the newest 20,000.
     pub fn heard(&self) -> impl Iterator<Item = &Heard> {
         self.heard.iter()

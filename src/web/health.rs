@@ -22,8 +22,6 @@ const WORKER_SILENCE_MILLIS: i64 = 45_000;
 /// One of several workers that has been silent for so long was stopped or has been replaced.
 const WORKER_GONE_MILLIS: i64 = 90_000;
 const CHAIN_ACTOR: &str = "chain_watcher";
-/// A job that is due for longer than this waits for somebody who does not come.
-const STUCK_MILLIS: i64 = 60_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -135,7 +133,7 @@ fn database(depths: &Result<Vec<queue::Depth>, DbError>) -> PartView {
 
 /// All queues in one line; a stuck one is named.
 fn jobs(depths: &[queue::Depth], now: Timestamp) -> PartView {
-    let stuck = depths.iter().find(|depth| depth.oldest_due.is_some_and(|due| now.millis_since(due) > STUCK_MILLIS));
+    let stuck = depths.iter().find(|depth| depth.stuck_for_ms(now).is_some());
     let open: i64 = depths.iter().map(|depth| depth.open).sum();
     let detail = match stuck {
         Some(depth) => format!("nobody takes the jobs of {}", depth.queue),
@@ -260,11 +258,9 @@ mod tests {
 
     #[test]
     fn a_job_that_nobody_takes_is_trouble() {
-        let depth = |open, oldest_due: Option<i64>| queue::Depth {
-            queue: Queue::GroupEvents,
-            open,
-            leased: 0,
-            oldest_due: oldest_due.map(Timestamp::from_millis),
+        let depth = |open, due: Option<i64>| {
+            let due = due.map(Timestamp::from_millis);
+            queue::Depth { queue: Queue::GroupEvents, open, leased: 0, oldest_due: due, untaken_since: due }
         };
         let check = |depth, healthy: bool, detail: &str| {
             let part = jobs(&[depth], Timestamp::from_millis(100_000));

@@ -26,7 +26,12 @@ use super::{
     session::Visitor,
     socket::Socket,
 };
-use crate::{actors::live_hub::Topic, clock::Clock, domain::units::Timestamp};
+use crate::{
+    actors::live_hub::Topic,
+    clock::Clock,
+    domain::units::Timestamp,
+    metrics::{Metrics, OpenSocket},
+};
 
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// A browser answers pings by itself; three unanswered ones mean it is gone.
@@ -60,7 +65,7 @@ pub async fn connect(
     query: Query<LiveQuery>,
     hosts: Data<Hosts>,
     broadcaster: Data<Addr<Broadcaster>>,
-    clock: Data<Clock>,
+    (clock, metrics): (Data<Clock>, Data<Metrics>),
     body: Payload,
 ) -> Result<HttpResponse, WebError> {
     if !hosts.are_the_origin_of(request.headers()) {
@@ -75,6 +80,7 @@ pub async fn connect(
         heard_at: clock.now(),
         ends_at: visitor.ends_at(),
         membership: Weak::new(),
+        _open: OpenSocket::new(&metrics.into_inner()),
     };
     WsResponseBuilder::new(session, &request, body)
         .frame_size(INCOMING_BYTES)
@@ -97,6 +103,7 @@ struct LiveSession {
     ends_at: Timestamp,
     /// Dead when the broadcaster no longer knows of us, e.g. after its restart.
     membership: Weak<()>,
+    _open: OpenSocket,
 }
 
 impl Actor for LiveSession {

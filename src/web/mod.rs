@@ -6,7 +6,7 @@ mod attempts;
 mod broadcaster;
 mod error;
 mod format;
-mod health;
+pub(crate) mod health;
 mod list;
 mod live;
 mod middleware;

@@ -29,6 +29,7 @@ use crate::{
     clock::Clock,
     config::WebSettings,
     db::Db,
+    metrics::Metrics,
 };
 
 /// Pages are rendered from a handful of indexed reads: two threads serve far more visitors than there will be.
@@ -41,6 +42,7 @@ pub struct WebDeps {
     pub clock: Clock,
     pub live: Addr<LiveHub>,
     pub guard: Guard,
+    pub metrics: Arc<Metrics>,
 }
 
 /// Why there are no pages.
@@ -87,6 +89,7 @@ pub struct Shared {
     broadcaster: Data<Addr<Broadcaster>>,
     links: Data<LoginLinks>,
     hosts: Data<Hosts>,
+    metrics: Data<Metrics>,
     cookies: CookieSettings,
 }
 
@@ -146,7 +149,7 @@ impl Shared {
         // Browsers refuse a Secure cookie over plain http, which is how loopback is reached.
         let secure = public_url.is_some_and(|url| url.starts_with("https://"));
         let cookies = CookieSettings::new(settings.session_secret.as_ref(), secure, addr.port())?;
-        let WebDeps { db, clock, live, guard } = deps;
+        let WebDeps { db, clock, live, guard, metrics } = deps;
         let broadcaster = BroadcasterDeps { db: db.clone(), clock, live, templates: templates.clone() };
         Ok(Self {
             db: Data::new(db),
@@ -155,6 +158,7 @@ impl Shared {
             broadcaster: Data::new(Broadcaster::start(broadcaster, &guard)),
             links: Data::from(links),
             hosts: Data::new(Hosts::new(addr.port(), public_url)),
+            metrics: Data::from(metrics),
             cookies,
         })
     }
@@ -168,6 +172,7 @@ fn routes(app: &mut ServiceConfig, shared: &Shared) {
         .app_data(shared.broadcaster.clone())
         .app_data(shared.links.clone())
         .app_data(shared.hosts.clone())
+        .app_data(shared.metrics.clone())
         .app_data(FormConfig::default().limit(16 * 1024));
 
     app.route("/assets/{name:.*}", web::get().to(assets::serve))

@@ -9,7 +9,9 @@ use polymarketspy::db::{AttemptFilter, Db, Inserted, ListedAttempt};
 use polymarketspy::domain::effective_config::ConfigPatch;
 use polymarketspy::domain::ids::{FollowedUserId, Wallet};
 use polymarketspy::simulator::{Simulator, SimulatorHandle, SimulatorSettings, wallet_of};
-use tempfile::TempDir;
+
+use super::db::harness::Home;
+use super::redis::RedisServer;
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -24,8 +26,11 @@ const QUICK: &str = r#"{
 pub struct Stage {
     pub db: Db,
     pub exchange: SimulatorHandle,
+    /// The Redis of a stage that processes share.
+    pub redis: Option<RedisServer>,
     settings: Settings,
-    _folder: TempDir,
+    /// Where the database is, for as long as the stage stands.
+    _home: Home,
 }
 
 impl Stage {
@@ -34,22 +39,32 @@ impl Stage {
     }
 
     pub async fn with(exchange: SimulatorSettings) -> Self {
+        Self::at(Home::sqlite().await, None, exchange).await
+    }
+
+    /// On PostgreSQL and Redis, which several processes share.
+    pub async fn shared() -> Self {
+        Self::at(Home::postgres().await, Some(RedisServer::start()), SimulatorSettings::default()).await
+    }
+
+    async fn at(home: Home, redis: Option<RedisServer>, exchange: SimulatorSettings) -> Self {
         // A second install in this process is refused, and harmless.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let folder = tempfile::tempdir().unwrap();
         let exchange = Simulator::start(exchange).unwrap();
-        let url = format!("sqlite://{}", folder.path().join("bot.db").display());
-        let settings = Settings::parse(&Sources::from_flags(environment(&url, &exchange).into())).unwrap();
-        let db = Db::connect(&url).await.unwrap();
-        db.migrate().await.unwrap();
-        let stage = Self { db, exchange, settings, _folder: folder };
+        let flags = environment(&home.url, redis.as_ref(), &exchange).into_iter().collect();
+        let settings = Settings::parse(&Sources::from_flags(flags)).unwrap();
+        let stage = Self { db: home.db.clone(), exchange, redis, settings, _home: home };
         stage.configure(QUICK).await;
         stage
     }
 
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// What a program of its own needs to run on this stage.
-    pub fn environment(&self) -> [(&'static str, String); 5] {
-        environment(self.settings.database.url.reveal(), &self.exchange)
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        environment(self.settings.database.url.reveal(), self.redis.as_ref(), &self.exchange)
     }
 
     /// Changes the global configuration; a running bot sees it within a second.
@@ -98,14 +113,17 @@ impl Stage {
     }
 }
 
-fn environment(database: &str, exchange: &SimulatorHandle) -> [(&'static str, String); 5] {
-    [
+fn environment(database: &str, redis: Option<&RedisServer>, exchange: &SimulatorHandle) -> Vec<(&'static str, String)> {
+    let mut environment = vec![
         ("DATABASE_URL", database.to_owned()),
         ("POLYMARKET_DATA_API_BASE_URL", exchange.data_api_base()),
         ("POLYMARKET_CLOB_BASE_URL", exchange.clob_base()),
         ("POLYMARKET_GAMMA_BASE_URL", exchange.gamma_base()),
         ("BIND", "127.0.0.1:0".to_owned()),
-    ]
+        ("HEALTH_BIND", "127.0.0.1:0".to_owned()),
+    ];
+    environment.extend(redis.map(|redis| ("REDIS_URL", redis.url())));
+    environment
 }
 
 /// Asks until there is an answer; a test that waits in vain says for what.

@@ -112,6 +112,7 @@ async fn the_doctor_says_what_is_wrong_and_what_to_do() {
     let well = run(&stage, &["doctor"]);
     assert_eq!(well.status.code(), Some(0), "{}", told(&well));
     assert!(told(&well).contains("nobody is followed"), "{}", told(&well));
+    assert!(told(&well).contains("no REDIS_URL") && told(&well).contains("HEALTH_BIND takes any free port"));
 
     let ill = run(&stage, &["doctor", "--polymarket-clob-base-url", "http://127.0.0.1:9", "--json"]);
     assert_eq!(ill.status.code(), Some(1));
@@ -119,6 +120,32 @@ async fn the_doctor_says_what_is_wrong_and_what_to_do() {
     let clob = findings.as_array().unwrap().iter().find(|finding| finding["check"] == "clob").unwrap();
     assert_eq!(clob["state"], "wrong");
     assert!(clob["advice"].as_str().unwrap().contains("POLYMARKET_CLOB_BASE_URL"));
+}
+
+#[actix::test]
+async fn the_doctor_looks_for_redis_and_for_who_has_the_health_port() {
+    let stage = Stage::new().await;
+    let findings = async |arguments: &[&str]| {
+        let all = answer(&run_beside(&stage, &[&["doctor", "--json"], arguments].concat()).await);
+        let state = |check: &str| {
+            let finding = all.as_array().unwrap().iter().find(|finding| finding["check"] == check).unwrap().clone();
+            (finding["state"].as_str().unwrap().to_owned(), finding["detail"].as_str().unwrap().to_owned())
+        };
+        (state("health"), state("redis"))
+    };
+    let app = stage.start().await;
+    let ours = app.health_address().unwrap().to_string();
+    let ((health, said), (redis, _)) =
+        findings(&["--health-bind", &ours, "--redis-url", "redis://:hunter2@127.0.0.1:1"]).await;
+    assert_eq!((health.as_str(), redis.as_str()), ("fine", "wrong"), "{said}");
+    assert!(said.contains("a bot runs at"), "{said}");
+    let theirs = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = theirs.local_addr().unwrap().to_string();
+    // Somebody who hangs up on everybody.
+    std::thread::spawn(move || theirs.incoming().for_each(drop));
+    let ((health, said), _) = findings(&["--health-bind", &address]).await;
+    assert_eq!(health, "wrong", "{said}");
+    app.stop().await;
 }
 
 #[actix::test]

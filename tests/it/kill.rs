@@ -1,6 +1,6 @@
 //! The program as it is run: killed at any instant, started again, stopped politely.
 
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use polymarketspy::audit::audit;
@@ -12,6 +12,7 @@ use polymarketspy::simulator::{Fill, NewMarket};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::bot::{Stage, eventually};
+use super::process::Process;
 
 const KILLS: usize = 50;
 const LEADERS: usize = 3;
@@ -21,54 +22,17 @@ const MARKETS: usize = 12;
 const DECIDING: [Queue; 4] =
     [Queue::IngestEvents, Queue::GroupEvents, Queue::CopyAttemptUser, Queue::CopyAttemptGlobal];
 
-/// The bot in a process of its own, on a stage's database and exchange.
-struct Process(Child);
-
-impl Process {
-    fn start(stage: &Stage) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_polymarketspy"))
-            .arg("run")
-            .envs(stage.environment())
-            .env("LOG_LEVEL", "warn")
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self(child)
-    }
-
-    /// SIGKILL: what it was doing is left as it is.
-    fn kill(self) {
-        drop(self);
-    }
-
-    /// Asks it to end; how long it took, and its exit code.
-    fn terminate(mut self) -> (Duration, Option<i32>) {
-        let begun = Instant::now();
-        let pid = self.0.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        let code = self.0.wait().unwrap().code();
-        (begun.elapsed(), code)
-    }
-}
-
-/// A test that fails leaves no bot behind.
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended already; then there is nothing to do.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-struct Crowd {
-    leaders: Vec<Wallet>,
+/// Leaders who trade at random.
+pub struct Crowd {
+    pub leaders: Vec<Wallet>,
     assets: Vec<AssetId>,
     dice: StdRng,
-    n_rows: usize,
+    /// What the exchange shows of them.
+    pub n_rows: usize,
 }
 
 impl Crowd {
-    async fn gather(stage: &Stage) -> Self {
+    pub async fn gather(stage: &Stage) -> Self {
         let mut leaders = Vec::new();
         for n in 0..LEADERS {
             leaders.push(stage.follow(&format!("leader-{n}")).await.1);
@@ -82,7 +46,7 @@ impl Crowd {
     }
 
     /// A few fills: buys and sells, takers, makers, and makers whose order was filled twice alike.
-    fn trade(&mut self, stage: &Stage) {
+    pub fn trade(&mut self, stage: &Stage) {
         for _ in 0..self.dice.random_range(1..8) {
             let leader = &self.leaders[self.dice.random_range(0..self.leaders.len())];
             let asset = &self.assets[self.dice.random_range(0..self.assets.len())];
@@ -95,6 +59,18 @@ impl Crowd {
             };
             self.n_rows += stage.exchange.world(|world| world.push_fill(fill).unwrap().rows.len());
         }
+    }
+}
+
+impl Crowd {
+    /// Waits until everything they did has been decided.
+    pub async fn settled(&self, db: &Db) {
+        eventually("every fill and every decision", async || {
+            let depths = queue::depths(db).await.unwrap();
+            let idle = depths.iter().all(|depth| !DECIDING.contains(&depth.queue) || depth.open == 0);
+            (idle && n_trades(db).await >= self.n_rows).then_some(())
+        })
+        .await;
     }
 }
 
@@ -111,7 +87,7 @@ async fn a_second_bot_on_the_same_database_is_refused() {
     stage.start().await.stop().await;
 }
 
-async fn n_trades(db: &Db) -> usize {
+pub async fn n_trades(db: &Db) -> usize {
     db.trades_page(&Default::default(), None, 100_000).await.unwrap().rows.len()
 }
 
@@ -135,12 +111,7 @@ async fn killed_at_fifty_random_instants_nothing_is_lost_and_nothing_doubles() {
     let decided = db.attempts_page(&Default::default(), None, 100_000).await.unwrap().rows.len();
     assert!(n_trades(db).await > 0 && decided > 0, "the kills came while it worked, not only while it started");
     let process = Process::start(&stage);
-    eventually("every fill and every decision", async || {
-        let idle =
-            queue::depths(db).await.unwrap().iter().all(|depth| !DECIDING.contains(&depth.queue) || depth.open == 0);
-        (idle && n_trades(db).await >= crowd.n_rows).then_some(())
-    })
-    .await;
+    crowd.settled(db).await;
     let (took, code) = process.terminate();
     assert_eq!(code, Some(0), "SIGTERM ends the program well");
     assert!(took < Duration::from_secs(10), "it took {took:?} to end");

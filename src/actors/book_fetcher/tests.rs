@@ -6,7 +6,8 @@ use crate::{
 };
 
 fn fetcher(house: &House, exchange: &Exchange) -> Addr<BookFetcher> {
-    let deps = BookFetcherDeps { db: house.db.clone(), clock: house.clock, polymarket: exchange.polymarket.clone() };
+    let (db, polymarket, metrics) = (house.db.clone(), exchange.polymarket.clone(), Arc::default());
+    let deps = BookFetcherDeps { db, clock: house.clock, polymarket, metrics };
     BookFetcher::start(deps, &house.guard)
 }
 

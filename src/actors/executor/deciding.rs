@@ -1,5 +1,7 @@
 //! From the first in line to the record of what was decided.
 
+use std::time::Duration;
+
 use actix::{AsyncContext, Context, Handler, MailboxError, Message};
 
 use super::{Executor, REST};
@@ -12,6 +14,9 @@ use crate::{
     domain::portfolio_view::PortfolioView,
     queue::{Job, JobFence},
 };
+
+/// How soon it is looked again whether nobody can come before the first in line any more.
+const HORIZON_AGAIN: Duration = Duration::from_millis(20);
 
 /// Decisions accepted by the ledger writer whose commit is not known yet.
 const COMMITTING_MAX: usize = 256;
@@ -42,6 +47,11 @@ impl Executor {
     /// Decides the first in line, if it is ready.
     pub(super) fn advance(&mut self, ctx: &mut Context<Self>) {
         if self.deciding.is_some() || self.resting {
+            return;
+        }
+        if self.desk.first_detected().is_some_and(|detected| detected >= self.horizon) {
+            // An event from before it is not in a group yet: that group will stand before it.
+            self.look_in(HORIZON_AGAIN, ctx);
             return;
         }
         let Some(id) = self.desk.next(COMMITTING_MAX) else { return };
@@ -206,7 +216,10 @@ impl Handler<Committed> for Executor {
     fn handle(&mut self, Committed { group, fence, result }: Committed, ctx: &mut Context<Self>) {
         let Some(current) = self.desk.work(group).and_then(|work| work.job()).map(Job::fence) else { return };
         match result {
-            Ok(_) => {
+            Ok(recorded) => {
+                if let (Recorded::New, Some(due)) = (recorded, self.desk.work(group).map(|work| work.due)) {
+                    self.deps.metrics.decision.observe_millis(self.deps.clock.now().millis_since(due));
+                }
                 self.desk.remove(group);
                 if self.was_full() {
                     self.look(ctx);

@@ -167,6 +167,12 @@ impl Desk {
         gone.len()
     }
 
+    /// The earliest detection of the first in line, if it is ready to be decided.
+    pub fn first_detected(&self) -> Option<Timestamp> {
+        let first = self.works.get(&GroupId::of(self.line.first()?))?;
+        first.facts.is_some().then_some(first.group.detect_time)
+    }
+
     /// When the first in line could have been taken, if it has not been.
     pub fn first_unclaimed(&self) -> Option<Timestamp> {
         let first = self.works.get(&GroupId::of(self.line.first()?))?;

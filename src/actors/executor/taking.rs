@@ -6,6 +6,7 @@ use std::{
 };
 
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
+use tracing::field::display;
 
 use super::{Executor, ExecutorDeps, Post, REST, desk::Claim};
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
     domain::group::EventGroup,
     domain::ids::GroupId,
     domain::units::Timestamp,
-    queue::{self, Job},
+    queue::{self, Job, Queue},
 };
 
 /// Longer than any wait for a book and for those before; after a restart of the actor its leases are given back.
@@ -32,6 +33,8 @@ const OVERDUE_MS: i64 = 2_000;
 /// What one look at the queue found.
 #[derive(Debug)]
 pub(super) struct Look {
+    /// No group of before this can still come: every event detected earlier is in a group that has its place.
+    horizon: Timestamp,
     opened: Vec<(Job, Option<EventGroup>)>,
     claimed: Vec<Job>,
     /// There is more than was taken.
@@ -89,11 +92,17 @@ impl Executor {
     }
 
     pub(super) fn looked(&mut self, look: Look, ctx: &mut Context<Self>) {
+        self.horizon = self.horizon.max(look.horizon);
         for (job, group) in look.opened {
             self.last_seen = self.last_seen.max(job.id);
             match group {
                 Some(group) => drop(self.desk.place(group, &job)),
-                None => tracing::error!(job = job.id, key = job.key, "a copy job names a group that is not there"),
+                None => tracing::error!(
+                    job = job.id,
+                    group = job.key,
+                    user_id = job.followed_user.map(display),
+                    "a copy job names a group that is not there"
+                ),
             }
         }
         self.claimed(look.claimed, ctx);
@@ -146,7 +155,8 @@ impl Executor {
 
     pub(super) fn fail(&mut self, job: Job, error: &str, ctx: &mut Context<Self>) {
         self.counts.failed += 1;
-        tracing::warn!(portfolio = %self.post.portfolio, group = job.key, failures = job.failures, error, "a copy job failed");
+        let user = job.followed_user.map(display);
+        tracing::warn!(job = job.id, portfolio = %self.post.portfolio, group = job.key, user_id = user, failures = job.failures, error, "a copy job failed");
         let (db, now, error) = (self.deps.db.clone(), self.deps.clock.now(), error.to_owned());
         let fail = async move { queue::fail(&db, &job, &error, now, &mut rand::rng()).await };
         spawn_io(ctx, fail, JobFailed);
@@ -255,6 +265,13 @@ impl Handler<JobFailed> for Executor {
 /// What opened since `last_seen`, up to `room` of it, and what is due, up to `claim_max` of it.
 async fn look(deps: &ExecutorDeps, post: Post, last_seen: i64, room: usize, claim_max: usize) -> Result<Look, DbError> {
     let db = &deps.db;
+    // Before the groups: one that closes in between is seen among them.
+    let horizon = match post.leader {
+        // Whose events wait to be grouped may be another worker's, or nobody's for the moment.
+        None => queue::oldest(db, Queue::GroupEvents).await?.unwrap_or(deps.clock.now()),
+        // The same process closes this leader's groups, in order.
+        Some(_) => Timestamp::from_millis(i64::MAX),
+    };
     let limit = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
     let jobs = match room {
         0 => Vec::new(),
@@ -270,10 +287,10 @@ async fn look(deps: &ExecutorDeps, post: Post, last_seen: i64, room: usize, clai
     let opened = opened.collect();
     let now = deps.clock.now();
     if claim_max == 0 {
-        return Ok(Look { opened, claimed: Vec::new(), more: false, next_due: None, looked_at: now });
+        return Ok(Look { horizon, opened, claimed: Vec::new(), more: false, next_due: None, looked_at: now });
     }
     let claimed = queue::claim(db, post.queue, &post.scope(), now, LEASE_MS, limit(claim_max)).await?;
     let more = claimed.len() == claim_max || (room > 0 && n_opened == room);
     let next_due = queue::next_due(db, post.queue, &post.scope()).await?;
-    Ok(Look { opened, claimed, more, next_due, looked_at: now })
+    Ok(Look { horizon, opened, claimed, more, next_due, looked_at: now })
 }

@@ -144,6 +144,7 @@ async fn deps(house: &House, books: &Addr<Books>, writer: &Addr<LedgerWriter>) -
         book: books.clone().recipient(),
         view: writer.clone().recipient(),
         record: writer.clone().recipient(),
+        metrics: Arc::default(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Many events to the ledger at once, in their order.
 
+use tracing::field::display;
+
 use super::IngestorDeps;
 use crate::{
     actors::ledger_writer::{RecordEntries, Refused},
@@ -81,6 +83,7 @@ pub(super) async fn record(deps: &IngestorDeps, mut batch: Vec<Ready>) -> Result
 /// A job that cannot be done now; after some tries it is a dead letter.
 pub(super) async fn give_back(deps: &IngestorDeps, job: &Job, error: &str) -> Result<(), DbError> {
     let failed = queue::fail(&deps.db, job, error, deps.clock.now(), &mut rand::rngs::ThreadRng::default()).await?;
-    tracing::error!(job = job.id, user_id = job.followed_user.map(display), error, becomes = %failed, "an event could not be written to the ledger");
+    let (event, user) = (job.event_id().map(display), job.followed_user.map(display));
+    tracing::error!(job = job.id, event, user_id = user, error, becomes = %failed, "an event could not be written to the ledger");
     Ok(())
 }

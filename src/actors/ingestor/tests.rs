@@ -35,13 +35,16 @@ impl Ingesting {
         let Stage { db, clock, bell, guard, live, .. } = &self.stage;
         let polymarket = self.stage.polymarket();
         let (db, bell, live, leases) = (db.clone(), bell.clone(), live.clone(), std::sync::Arc::new(Leases::All));
-        let ledger = LedgerWriterDeps { db: db.clone(), clock: *clock, bell: bell.clone(), live, leases };
+        let metrics = std::sync::Arc::<crate::metrics::Metrics>::default();
+        let (bell, clock) = (bell.clone(), *clock);
+        let ledger =
+            LedgerWriterDeps { db: db.clone(), clock, bell: bell.clone(), live, leases, metrics: metrics.clone() };
         let ledger = LedgerWriter::start(ledger, guard);
-        let markets = BookFetcherDeps { db: db.clone(), clock: *clock, polymarket: polymarket.clone() };
+        let markets = BookFetcherDeps { db: db.clone(), clock, polymarket: polymarket.clone(), metrics };
         let deps = IngestorDeps {
             db: db.clone(),
             polymarket,
-            clock: *clock,
+            clock,
             scope: JobScope::All,
             bell: bell.clone(),
             ledger: ledger.clone().recipient(),
@@ -311,6 +314,7 @@ async fn a_market_is_named_again_when_it_is_traded_in_a_minute_later() {
         clock,
         bell: bell.clone(),
         live: live.clone(),
+        metrics: Default::default(),
         leases: std::sync::Arc::new(Leases::All),
     };
     let ledger = LedgerWriter::start(ledger, guard);

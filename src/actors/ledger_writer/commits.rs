@@ -58,9 +58,12 @@ impl LedgerWriter {
         let leases: BTreeSet<_> = portfolios.into_iter().map(LeaseName::of).collect();
         let fences: Vec<_> = leases.into_iter().filter_map(|lease| self.leases.fence(lease)).collect();
         let (db, turn, now) = (self.deps.db.clone(), self.turn.clone(), self.deps.clock.now());
+        let metrics = self.deps.metrics.clone();
         let commit = async move {
             let _turn = turn.lock().await;
+            let begun = tokio::time::Instant::now();
             let result = db.commit_all(&writes, &fences, now).await;
+            metrics.commit.observe(begun.elapsed());
             (writes, result)
         };
         let life = self.life;
@@ -86,6 +89,7 @@ impl LedgerWriter {
             self.counts.commits += 1;
             self.counts.requests += landing.written.len() as u64;
             self.counts.last_commit = Some(now);
+            self.deps.metrics.commit_size.observe_pieces(landing.written.len());
         }
         let moved: BTreeSet<_> = landing.written.iter().flat_map(moved).collect();
         for portfolio in &moved {
@@ -97,6 +101,7 @@ impl LedgerWriter {
             self.deps.bell.ring(Queue::PortfolioApply);
         }
         let attempts = landing.written.into_iter().filter_map(|write| write.attempt);
+        let attempts = attempts.inspect(|attempt| self.deps.metrics.attempts.count(attempt));
         let mut facts: Vec<_> = attempts.map(|attempt| LiveFact::AttemptRecorded(Arc::new(attempt))).collect();
         facts.extend(moved.iter().filter_map(|portfolio| self.changed(*portfolio, now)));
         if !facts.is_empty() {
@@ -174,6 +179,7 @@ impl Handler<CommitLanded> for LedgerWriter {
         }
         let (writes, result) = or_panic(commit, "a ledger commit");
         if let Err(error) = &result {
+            self.deps.metrics.commits_failed.increment();
             tracing::error!(%error, requests = writes.len(), "a ledger commit failed");
         }
         let landing = self.commits.land(writes, result);

@@ -134,8 +134,9 @@ impl Handler<LeasesChanged> for LedgerWriter {
             self.portfolios.remove(portfolio);
             self.broken.remove(portfolio);
         }
+        // Until those are open, nobody is told about all.
+        self.users_known = false;
         self.find_users(ctx);
-        self.advance(ctx);
     }
 }
 

@@ -48,6 +48,7 @@ impl Reading {
             clock: stage.clock,
             bell: stage.bell.clone(),
             live: stage.live.clone(),
+            metrics: std::sync::Arc::default(),
             fence: None,
         };
         Poller::start(deps, self.user.clone(), stage.directory().await, &stage.guard)

@@ -96,6 +96,7 @@ async fn house_with(leases: Arc<Leases>) -> House {
             start_guarded(guard, "global_executor", Worker(nobody)).recipient()
         }),
         leases,
+        metrics: Arc::default(),
         reconciler,
         listeners: vec![listener],
     };

@@ -1,6 +1,8 @@
 use actix::{ResponseFuture, WrapFuture};
+use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
+use crate::telemetry::json::JsonLines;
 
 /// Collects what it is told, and breaks on command.
 struct Brittle {
@@ -200,11 +202,9 @@ async fn work_that_panics_comes_back_as_a_message_and_breaks_nobody() {
 async fn what_an_actor_and_its_work_log_names_the_actor() {
     tokio::time::pause();
     let log = tempfile::NamedTempFile::new().unwrap();
-    let json = tracing_subscriber::fmt()
-        .json()
-        .with_max_level(tracing::Level::ERROR)
-        .with_writer(Arc::new(log.reopen().unwrap()));
-    let _listening = tracing::subscriber::set_default(json.finish());
+    let json = JsonLines::new(Arc::new(log.reopen().unwrap()));
+    let only_errors = tracing::level_filters::LevelFilter::ERROR;
+    let _listening = tracing::subscriber::set_default(tracing_subscriber::registry().with(only_errors).with(json));
     let stage = stage();
     let guard = stage.guard.of_service("theatre");
     let actor = start_guarded(&guard, "brittle", Brittle { collected: stage.probe.clone().recipient() });
@@ -215,7 +215,7 @@ async fn what_an_actor_and_its_work_log_names_the_actor() {
     for said in ["work goes wrong", "actor ended and will be restarted"] {
         let line = lines.lines().find(|line| line.contains(said)).unwrap_or_else(|| panic!("`{said}` in {lines}"));
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
-        assert_eq!((&line["span"]["service"], &line["span"]["actor"]), (&"theatre".into(), &"brittle".into()));
+        assert_eq!((&line["service"], &line["actor"]), (&"theatre".into(), &"brittle".into()));
     }
 }
 

@@ -78,6 +78,7 @@ impl House {
             ("POLYMARKET_CLOB_BASE_URL", exchange.clob_base()),
             ("POLYMARKET_GAMMA_BASE_URL", exchange.gamma_base()),
             ("BIND", "127.0.0.1:0".to_owned()),
+            ("HEALTH_BIND", "127.0.0.1:0".to_owned()),
         ]);
         flags.extend(redis.map(|url| ("REDIS_URL", url)));
         let settings = Settings::parse(&Sources::from_flags(flags)).unwrap();

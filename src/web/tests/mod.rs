@@ -64,7 +64,7 @@ impl World {
         let (guard, failures) = Guard::new(clock);
         let hub = LiveHub::start(clock, &guard);
         let settings = WebSettings { bind: "127.0.0.1:0".parse().unwrap(), public_url: None, session_secret: None };
-        let deps = WebDeps { db: db.clone(), clock, live: hub.clone(), guard };
+        let deps = WebDeps { db: db.clone(), clock, live: hub.clone(), guard, metrics: Default::default() };
         let web = server::start(&settings, deps).await.unwrap();
         let client = Client::builder().disable_redirects().timeout(Duration::from_secs(10)).finish();
         let mut world = Self {

@@ -7,6 +7,7 @@ use polymarketspy::db::Db;
 /// A migrated database of its own, gone when the test ends.
 pub struct Home {
     pub db: Db,
+    pub url: String,
     kind: Kind,
 }
 
@@ -18,9 +19,10 @@ enum Kind {
 impl Home {
     pub async fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let db = Db::connect(&format!("sqlite:{}/test.db", folder.path().display())).await.unwrap();
+        let url = format!("sqlite:{}/test.db", folder.path().display());
+        let db = Db::connect(&url).await.unwrap();
         db.migrate().await.unwrap();
-        Self { db, kind: Kind::Sqlite { _folder: folder } }
+        Self { db, url, kind: Kind::Sqlite { _folder: folder } }
     }
 
     pub async fn postgres() -> Self {
@@ -35,9 +37,10 @@ impl Home {
         let create = sqlx::AssertSqlSafe(format!("create database {name}"));
         sqlx::query(create).execute(&admin).await.unwrap();
         let (server, _) = admin_url.rsplit_once('/').expect("DATABASE_TEST_URL ends in a database name");
-        let db = Db::connect(&format!("{server}/{name}")).await.unwrap();
+        let url = format!("{server}/{name}");
+        let db = Db::connect(&url).await.unwrap();
         db.migrate().await.unwrap();
-        Self { db, kind: Kind::Postgres { admin, name } }
+        Self { db, url, kind: Kind::Postgres { admin, name } }
     }
 
     pub async fn close(self) {

@@ -5,7 +5,7 @@ mod config;
 mod events;
 mod facts;
 mod groups;
-mod harness;
+pub mod harness;
 mod leases;
 mod ledger;
 mod markets;

@@ -1,0 +1,205 @@
+//! Says when nobody takes the jobs of a queue (spec section 10), and when somebody does again.
+//!
+//! Timer   every ten seconds a look at the depths.
+//! Truth   the `job` table. What is said is said once: pages, `/health` and metrics look at the same depths themselves.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Supervised};
+
+use super::supervise::{Guard, Observed, Panicked, observable, spawn_io, start_guarded};
+use crate::{
+    clock::Clock,
+    db::{Db, DbError},
+    domain::units::Timestamp,
+    queue::{self, Depth, Queue},
+};
+
+const EVERY: Duration = Duration::from_secs(10);
+
+#[derive(Clone)]
+pub struct QueueWatchDeps {
+    pub db: Db,
+    pub clock: Clock,
+}
+
+pub struct QueueWatch {
+    deps: QueueWatchDeps,
+    /// Those of which it was said.
+    stuck: BTreeSet<Queue>,
+    last_look: Option<Timestamp>,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Look;
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Looked(Result<Result<Vec<Depth>, DbError>, Panicked>);
+
+/// What changed since the last look.
+#[derive(Debug, PartialEq, Eq)]
+enum Change {
+    /// The longest waiting job waits for so long.
+    Stuck(Queue, i64),
+    Moving(Queue),
+}
+
+impl QueueWatch {
+    pub fn start(deps: QueueWatchDeps, guard: &Guard) -> Addr<Self> {
+        start_guarded(guard, "queue_watch", Self { deps, stuck: BTreeSet::new(), last_look: None })
+    }
+
+    fn observed(&self) -> Observed {
+        Observed { state: serde_json::json!({ "stuck": self.stuck }), last_activity: self.last_look }
+    }
+
+    fn compare(&mut self, depths: &[Depth], now: Timestamp) -> Vec<Change> {
+        let change = |depth: &Depth| match depth.stuck_for_ms(now) {
+            Some(waits) => self.stuck.insert(depth.queue).then_some(Change::Stuck(depth.queue, waits)),
+            None => self.stuck.remove(&depth.queue).then_some(Change::Moving(depth.queue)),
+        };
+        depths.iter().filter_map(change).collect()
+    }
+}
+
+impl Actor for QueueWatch {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(EVERY, |_, ctx| ctx.notify(Look));
+    }
+}
+
+impl Supervised for QueueWatch {
+    /// What was said stays said.
+    fn restarting(&mut self, _: &mut Self::Context) {
+        *self = Self { deps: self.deps.clone(), stuck: std::mem::take(&mut self.stuck), last_look: None };
+    }
+}
+
+observable!(QueueWatch);
+
+impl Handler<Look> for QueueWatch {
+    type Result = ();
+
+    fn handle(&mut self, _: Look, ctx: &mut Self::Context) {
+        let db = self.deps.db.clone();
+        spawn_io(ctx, async move { queue::depths(&db).await }, Looked);
+    }
+}
+
+impl Handler<Looked> for QueueWatch {
+    type Result = ();
+
+    fn handle(&mut self, Looked(result): Looked, _: &mut Self::Context) {
+        let depths = match result {
+            Ok(Ok(depths)) => depths,
+            // That the database cannot be read is said by the root.
+            Ok(Err(error)) => return tracing::debug!(%error, "the queues could not be looked at"),
+            Err(error) => return tracing::error!(%error, "the queues could not be looked at"),
+        };
+        let now = self.deps.clock.now();
+        self.last_look = Some(now);
+        for change in self.compare(&depths, now) {
+            match change {
+                Change::Stuck(queue, waits) => {
+                    tracing::error!(%queue, waits_s = waits / 1000, "nobody takes the jobs of this queue");
+                }
+                Change::Moving(queue) => tracing::info!(%queue, "the jobs of this queue are taken again: it works"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        actors::testing::{Stage, within},
+        queue::NewJob,
+    };
+
+    async fn stuck(watch: &Addr<QueueWatch>) -> serde_json::Value {
+        let observed = within(watch.send(super::super::supervise::Observe)).await.unwrap();
+        observed.state["stuck"].clone()
+    }
+
+    /// Looks, and waits until it has looked.
+    async fn look(watch: &Addr<QueueWatch>, expected: serde_json::Value) {
+        watch.send(Look).await.unwrap();
+        within(async {
+            while stuck(watch).await != expected {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    }
+
+    #[actix_web::test]
+    async fn a_queue_that_nobody_consumes_is_stuck_until_somebody_does() {
+        let stage = Stage::new().await;
+        let watch = QueueWatch::start(QueueWatchDeps { db: stage.db.clone(), clock: stage.clock }, &stage.guard);
+        let job = |queue: Queue, age_ms: i64| NewJob {
+            queue,
+            key: age_ms.to_string(),
+            followed_user: None,
+            payload: String::new(),
+            due: stage.clock.now().plus_millis(-age_ms),
+        };
+        let jobs = [job(Queue::Prices, 61_000), job(Queue::Reconcile, 30_000)];
+        queue::enqueue(&stage.db, &jobs, stage.clock.now()).await.unwrap();
+        look(&watch, serde_json::json!(["q_prices"])).await;
+        let scope = queue::JobScope::All;
+        queue::claim(&stage.db, Queue::Prices, &scope, stage.clock.now(), 60_000, 1).await.unwrap();
+        look(&watch, serde_json::json!([])).await;
+    }
+
+    #[actix_web::test]
+    async fn each_change_is_said_once() {
+        let stage = Stage::new().await;
+        let deps = QueueWatchDeps { db: stage.db.clone(), clock: stage.clock };
+        let mut watch = QueueWatch { deps, stuck: BTreeSet::new(), last_look: None };
+        let mut compare = |now: i64| {
+            let depth = Depth {
+                queue: Queue::Prices,
+                open: 1,
+                leased: 0,
+                oldest_due: None,
+                untaken_since: Some(Timestamp::EPOCH),
+            };
+            watch.compare(&[depth], Timestamp::from_millis(now))
+        };
+        assert_eq!(compare(60_000), []);
+        assert_eq!(compare(61_000), [Change::Stuck(Queue::Prices, 61_000)]);
+        assert_eq!(compare(71_000), []);
+        assert_eq!(compare(0), [Change::Moving(Queue::Prices)]);
+        assert_eq!(compare(0), []);
+    }
+
+    #[actix_web::test]
+    async fn it_comes_back_and_does_not_forget_what_it_said() {
+        use crate::actors::supervise::provoke::{
+            Provoke::{AfterWork, BeforeWork, InFuture, InHandler},
+            provoke, restarts,
+        };
+        let stage = Stage::new().await;
+        let watch = QueueWatch::start(QueueWatchDeps { db: stage.db.clone(), clock: stage.clock }, &stage.guard);
+        let due = stage.clock.now().plus_millis(-3_600_000);
+        let job = |queue| NewJob { queue, key: "1".to_owned(), followed_user: None, payload: String::new(), due };
+        queue::enqueue(&stage.db, &[job(Queue::Prices)], stage.clock.now()).await.unwrap();
+        look(&watch, serde_json::json!(["q_prices"])).await;
+        for (panics, loses) in [(InHandler, BeforeWork), (InFuture, AfterWork)] {
+            provoke("queue_watch", panics);
+            assert_eq!(stuck(&watch).await, serde_json::json!(["q_prices"]));
+            // A look that is lost is made good by the next.
+            provoke("queue_watch", loses);
+            watch.send(Look).await.unwrap();
+        }
+        let taken = queue::claim(&stage.db, Queue::Prices, &queue::JobScope::All, stage.clock.now(), 1_000, 1).await;
+        queue::finish(&stage.db, &[taken.unwrap()[0].fence()]).await.unwrap();
+        look(&watch, serde_json::json!([])).await;
+        assert_eq!(restarts("queue_watch"), 2);
+    }
+}

@@ -1,0 +1,130 @@
+//! The worker's own small server: `/health` for whoever restarts it, `/metrics` for Prometheus (spec section 13).
+//!
+//! In    the database, the root's roll of actors, the gate to the upstreams, what is counted as it happens.
+//! Out   `GET /health` (503 when down) and `GET /metrics`. No session: neither holds a secret, a title or a name.
+//! Fails `HealthStartError` before anything works.
+//!
+//! It has a thread of its own and asks everybody with a deadline, so that it answers when the actors do not.
+
+mod report;
+mod scrape;
+
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Addr, Recipient};
+use actix_web::dev::ServerHandle;
+use actix_web::http::StatusCode;
+use actix_web::web::{self, Data};
+use actix_web::{App, HttpResponse, HttpServer};
+
+use crate::actors::root::{ActorHealth, ReadHealth, Root};
+use crate::actors::supervise::{Observe, Observed};
+use crate::clock::Clock;
+use crate::config::HealthSettings;
+use crate::db::Db;
+use crate::metrics::Metrics;
+use crate::polymarket::Gate;
+use crate::web::health::Status;
+use report::Report;
+
+/// Whoever watches gives up after some seconds; by then the answer must be there.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// What health and metrics are read from.
+#[derive(Clone)]
+pub struct HealthDeps {
+    pub db: Db,
+    pub clock: Clock,
+    pub metrics: Arc<Metrics>,
+    pub gate: Gate,
+    pub root: Addr<Root>,
+    /// `None` where no node is set.
+    pub chain_watcher: Option<Recipient<Observe>>,
+}
+
+/// Why the worker cannot be watched.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "setting `HEALTH_BIND` is `{addr}`, where nothing can listen; it should be a free address, port 0 for any that is \
+    free, or `off`"
+)]
+pub struct HealthStartError {
+    addr: SocketAddr,
+    source: std::io::Error,
+}
+
+/// A server that answers.
+pub struct HealthServer {
+    /// Where, with the port that was free when port 0 was asked for.
+    pub addr: SocketAddr,
+    handle: ServerHandle,
+    ended: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+impl HealthServer {
+    pub async fn stop(self) {
+        self.handle.stop(false).await;
+        let _ = self.ended.await;
+    }
+}
+
+/// Takes the address; `None` when health is off.
+///
+/// # Errors
+/// `HealthStartError` when somebody else has it.
+pub fn listen(settings: &HealthSettings) -> Result<Option<TcpListener>, HealthStartError> {
+    let listen = |addr| TcpListener::bind(addr).map_err(|source| HealthStartError { addr, source });
+    settings.bind.map(listen).transpose()
+}
+
+/// Starts to answer on a listener that was taken before.
+///
+/// # Errors
+/// `HealthStartError`.
+pub fn serve(listener: TcpListener, deps: HealthDeps) -> Result<HealthServer, HealthStartError> {
+    let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+    let addr = listener.local_addr().map_err(|source| HealthStartError { addr: unknown, source })?;
+    let deps = Data::new(deps);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(deps.clone())
+            .route("/health", web::get().to(health))
+            .route("/metrics", web::get().to(metrics))
+    })
+    .workers(1)
+    .disable_signals()
+    .shutdown_timeout(1)
+    .listen(listener)
+    .map_err(|source| HealthStartError { addr, source })?
+    .run();
+    Ok(HealthServer { addr, handle: server.handle(), ended: actix::spawn(server) })
+}
+
+async fn health(deps: Data<HealthDeps>) -> HttpResponse {
+    let report = Report::of(&deps).await;
+    let code = if report.status == Status::Down { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    HttpResponse::build(code).json(report)
+}
+
+async fn metrics(deps: Data<HealthDeps>) -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(scrape::page(&deps).await)
+}
+
+impl HealthDeps {
+    /// Every actor as it was last observed; `None` when the root does not answer.
+    async fn actors(&self) -> Option<Vec<ActorHealth>> {
+        in_time(self.root.send(ReadHealth)).await?.ok()
+    }
+
+    async fn chain(&self) -> Option<Observed> {
+        in_time(self.chain_watcher.as_ref()?.send(Observe)).await?.ok()
+    }
+}
+
+/// The answer, or `None` when it does not come in time.
+async fn in_time<F: Future>(ask: F) -> Option<F::Output> {
+    tokio::time::timeout(ANSWER_WITHIN, ask).await.ok()
+}

@@ -1,0 +1,62 @@
+//! `GET /health`: is the worker well, in one answer that a script can read.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{HealthDeps, in_time};
+use crate::{
+    domain::units::Timestamp,
+    queue::{self, Depth, Queue},
+    web::health::Status,
+};
+
+/// The names are a contract (spec section 13).
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Report {
+    /// `down`: the database or the actors do not answer. `degraded`: it works, but something needs a look.
+    pub status: Status,
+    /// When the fill that was detected last happened.
+    last_canonical_event_time: Option<Timestamp>,
+    /// `null` where no node is set: polling alone is no fault.
+    ws_connected: Option<bool>,
+    /// Open jobs.
+    queue_depths: BTreeMap<Queue, i64>,
+    /// Queues whose jobs nobody takes.
+    stuck_queues: Vec<Queue>,
+}
+
+impl Report {
+    pub async fn of(deps: &HealthDeps) -> Self {
+        let depths = in_time(queue::depths(&deps.db)).await.and_then(Result::ok);
+        // A database that does not answer is not waited for twice.
+        let newest = match &depths {
+            Some(_) => in_time(deps.db.newest_trade_time()).await.and_then(Result::ok),
+            None => None,
+        };
+        let actors = deps.actors().await;
+        let ws_connected = match &deps.chain_watcher {
+            Some(_) => Some(deps.chain().await.is_some_and(|watcher| watcher.state["connected"] == true)),
+            None => None,
+        };
+        let now = deps.clock.now();
+        let is_stuck = |depth: &&Depth| depth.stuck_for_ms(now).is_some();
+        let stuck_queues: Vec<Queue> = depths.iter().flatten().filter(is_stuck).map(|depth| depth.queue).collect();
+        let status = match (&depths, newest, &actors) {
+            (Some(_), Some(_), Some(actors)) => {
+                let silent = actors.iter().any(|actor| actor.silences > 1);
+                let well = stuck_queues.is_empty() && ws_connected != Some(false) && !silent;
+                if well { Status::Ok } else { Status::Degraded }
+            }
+            _ => Status::Down,
+        };
+        Self {
+            status,
+            last_canonical_event_time: newest.flatten(),
+            ws_connected,
+            queue_depths: depths.into_iter().flatten().map(|depth| (depth.queue, depth.open)).collect(),
+            stuck_queues,
+        }
+    }
+}

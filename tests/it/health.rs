@@ -1,0 +1,181 @@
+//! What whoever watches the bot gets to see.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use polymarketspy::app::{App, AppSettings, Role};
+use polymarketspy::clock::Clock;
+use polymarketspy::config::Secret;
+use polymarketspy::domain::event::Side;
+use polymarketspy::queue::{self, NewJob, Queue};
+use polymarketspy::simulator::{Fill, NewMarket, wallet_of};
+
+use super::bot::{Stage, eventually};
+
+/// Status and text at a path of the bot's health server.
+async fn watched(app: &App, path: &str) -> (u16, String) {
+    let address = format!("http://{}{path}", app.health_address().unwrap());
+    let mut answer = awc::Client::new().get(address).send().await.unwrap();
+    let text = answer.body().limit(1 << 20).await.unwrap();
+    (answer.status().as_u16(), String::from_utf8(text.to_vec()).unwrap())
+}
+
+async fn health(app: &App) -> (u16, serde_json::Value) {
+    let (code, text) = watched(app, "/health").await;
+    (code, serde_json::from_str(&text).unwrap())
+}
+
+/// The value of one sample, name and labels as they are written.
+fn sample(page: &str, name: &str) -> Option<f64> {
+    let line = page.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')))?;
+    line.rsplit_once(' ')?.1.parse().ok()
+}
+
+async fn one_copied_fill(stage: &Stage) {
+    let (_, wallet) = stage.follow("leader").await;
+    let market = stage.exchange.world(|world| world.add_market(NewMarket::binary("secret-title-of-a-market")));
+    let fill = Fill::taker(&wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000);
+    stage.exchange.world(|world| world.push_fill(fill).unwrap());
+    stage.attempts(2).await;
+}
+
+#[actix::test]
+async fn the_worker_says_how_it_is_and_that_its_queues_are_empty() {
+    let stage = Stage::new().await;
+    let app = stage.start().await;
+    let (code, report) = health(&app).await;
+    assert_eq!((code, &report["status"], &report["wsConnected"]), (200, &"ok".into(), &serde_json::Value::Null));
+    assert!(report["lastCanonicalEventTime"].is_null());
+    one_copied_fill(&stage).await;
+    let (_, report) = health(&app).await;
+    assert!(report["lastCanonicalEventTime"].as_str().is_some_and(|time| time.ends_with('Z')), "{report}");
+    let queues: Vec<&str> = report["queueDepths"].as_object().unwrap().keys().map(String::as_str).collect();
+    let expected: BTreeSet<&str> = Queue::ALL.iter().map(|queue| queue.as_str()).collect();
+    assert_eq!(queues.into_iter().collect::<BTreeSet<_>>(), expected);
+    app.stop().await;
+}
+
+#[actix::test]
+async fn what_a_fill_sets_in_motion_is_counted_with_help_and_units_and_without_names() {
+    let stage = Stage::new().await;
+    let app = stage.start_watching(&stage.exchange.chain_ws_url()).await;
+    one_copied_fill(&stage).await;
+    let expected = [
+        ("polymarketspy_copy_attempts_total{portfolio=\"EXEC_GLOBAL\",decision=\"EXECUTE\"}", 1.0),
+        ("polymarketspy_copy_attempts_total{portfolio=\"EXEC_USER\",decision=\"EXECUTE\"}", 1.0),
+        ("polymarketspy_detection_lag_seconds_count", 1.0),
+        ("polymarketspy_decision_lag_seconds_count", 2.0),
+        ("polymarketspy_book_fetch_seconds_count", 1.0),
+        ("polymarketspy_upstream_requests_total{upstream=\"clob\",endpoint=\"book\"}", 1.0),
+        ("polymarketspy_upstream_request_errors_total{upstream=\"clob\",endpoint=\"book\"}", 0.0),
+        ("polymarketspy_upstream_request_seconds_count{upstream=\"clob\",endpoint=\"book\"}", 1.0),
+        ("polymarketspy_upstream_breaker_state{upstream=\"clob\",state=\"closed\"}", 1.0),
+        ("polymarketspy_queue_stuck{queue=\"q_group_events\"}", 0.0),
+        ("polymarketspy_actor_restarts_total{actor=\"poller\"}", 0.0),
+        ("polymarketspy_chain_connected", 1.0),
+        ("polymarketspy_live_sockets", 0.0),
+        ("polymarketspy_database_up", 1.0),
+    ];
+    let page = eventually("the metrics of one copied fill", async || {
+        let (code, page) = watched(&app, "/metrics").await;
+        assert_eq!(code, 200);
+        expected.iter().all(|(name, value)| sample(&page, name) == Some(*value)).then_some(page)
+    })
+    .await;
+    assert!(sample(&page, "polymarketspy_ledger_commits_total").unwrap() >= 1.0);
+    assert!(sample(&page, "polymarketspy_database_size_bytes").unwrap() > 0.0);
+    let leader = wallet_of("leader").to_string();
+    for private in ["secret-title", "leader", leader.as_str(), "poller:"] {
+        assert!(!page.contains(private), "`{private}` in {page}");
+    }
+    check_format(&page);
+    app.stop().await;
+}
+
+/// Each family is announced once, with help, before its samples, and its name tells its unit.
+fn check_format(page: &str) {
+    let mut announced = BTreeSet::new();
+    let mut kinds = BTreeMap::new();
+    for line in page.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, help) = rest.split_once(' ').unwrap();
+            assert!(help.len() > 10 && announced.insert(name), "{line}");
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            assert!(announced.contains(name) && name.starts_with("polymarketspy_"), "{line}");
+            assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+            kinds.insert(name, kind);
+        } else {
+            let name = line.split(['{', ' ']).next().unwrap();
+            let family = ["_bucket", "_sum", "_count"].into_iter().find_map(|end| name.strip_suffix(end));
+            let family = family.filter(|family| kinds.get(family) == Some(&"histogram")).unwrap_or(name);
+            assert!(kinds.contains_key(family), "{line}");
+            line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap();
+        }
+    }
+    assert!(kinds.len() > 25, "{kinds:?}");
+}
+
+#[actix::test]
+async fn a_queue_that_nobody_consumes_shows_in_health_and_metrics() {
+    let stage = Stage::new().await;
+    let app = stage.start().await;
+    let now = Clock::System.now();
+    // A copy into the portfolio of a user who does not exist: no executor takes it.
+    let job = NewJob {
+        queue: Queue::CopyAttemptUser,
+        key: "nobody's".to_owned(),
+        followed_user: None,
+        payload: String::new(),
+        due: now.plus_millis(-61_000),
+    };
+    queue::enqueue(&stage.db, &[job], now).await.unwrap();
+    let (code, report) = health(&app).await;
+    assert_eq!((code, &report["status"]), (200, &"degraded".into()));
+    assert_eq!(report["stuckQueues"], serde_json::json!(["q_copy_attempt_user"]));
+    let (_, page) = watched(&app, "/metrics").await;
+    assert_eq!(sample(&page, "polymarketspy_queue_stuck{queue=\"q_copy_attempt_user\"}"), Some(1.0));
+    let age = sample(&page, "polymarketspy_queue_oldest_due_seconds{queue=\"q_copy_attempt_user\"}").unwrap();
+    assert!((61.0..120.0).contains(&age), "{age}");
+    app.stop().await;
+}
+
+#[actix::test]
+async fn a_bot_whose_database_is_gone_is_down() {
+    let stage = Stage::new().await;
+    let app = stage.start().await;
+    app.database().close().await;
+    let (code, report) = health(&app).await;
+    assert_eq!((code, &report["status"]), (503, &"down".into()));
+    let (code, page) = watched(&app, "/metrics").await;
+    assert_eq!((code, sample(&page, "polymarketspy_database_up")), (200, Some(0.0)));
+    // A polite stop would wait for a database that does not come back; the program waits ten seconds for it.
+    drop(app);
+}
+
+#[actix::test]
+async fn a_busy_health_port_stops_the_start_with_the_name_of_the_setting() {
+    let stage = Stage::new().await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut settings = AppSettings::new(stage.settings());
+    settings.health.bind = Some(taken.local_addr().unwrap());
+    let refused = App::build(&settings, Clock::System).await.err().unwrap().to_string();
+    assert!(refused.contains("`HEALTH_BIND`") && refused.contains("free"), "{refused}");
+    // Nothing was started: the database is free for another.
+    settings.health.bind = None;
+    let app = App::build(&settings, Clock::System).await.unwrap();
+    assert_eq!(app.health_address(), None);
+    app.stop().await;
+}
+
+#[actix::test]
+async fn a_process_of_pages_alone_needs_no_health_port() {
+    let stage = Stage::new().await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut settings = AppSettings::new(stage.settings());
+    settings.role = Role::Web;
+    settings.redis.url = Some(Secret::new("redis://127.0.0.1:1"));
+    settings.health.bind = Some(taken.local_addr().unwrap());
+    let app = App::build(&settings, Clock::System).await.unwrap();
+    assert_eq!(app.health_address(), None);
+    app.stop().await;
+}

@@ -1,0 +1,114 @@
+//! The bell between processes, on a real Redis.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use polymarketspy::config::Secret;
+use polymarketspy::db::{LeaseName, WorkerId};
+use polymarketspy::domain::ids::FollowedUserId;
+use polymarketspy::queue::Queue;
+use polymarketspy::queue::redis::{Call, Heard, RedisBell, was_emptied};
+
+/// A Redis of a test's own, gone when the test ends.
+pub struct RedisServer {
+    port: u16,
+    child: Option<Child>,
+}
+
+impl RedisServer {
+    pub fn start() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut server = Self { port, child: None };
+        server.start_again();
+        server
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// With nothing in it.
+    pub fn start_again(&mut self) {
+        let options = ["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+        let child = Command::new("redis-server").args(options).stdout(Stdio::null()).spawn();
+        self.child = Some(child.expect("redis-server is not installed: run `scripts/test`, which installs it"));
+        let begun = Instant::now();
+        while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "redis-server did not start");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// It is gone, and everything in it.
+    pub fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// The answer to a command of the test's own.
+    pub async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let client = redis::Client::open(self.url()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        redis::cmd(words[0]).arg(&words[1..]).query_async(&mut connection).await.unwrap()
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+const USER: LeaseName = LeaseName::User(FollowedUserId(7));
+
+fn call(lease: LeaseName, key: &str) -> Call {
+    Call { lease, queue: Queue::CopyAttemptGlobal, key: key.to_owned() }
+}
+
+fn keys(heard: &[Heard]) -> Vec<&str> {
+    heard.iter().map(|heard| heard.call.key.as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_call_is_heard_by_the_holder_of_its_lease_until_its_job_is_done() {
+    let server = RedisServer::start();
+    let url = Secret::new(server.url());
+    let (me, you) = (WorkerId::random(), WorkerId::random());
+    let (mut mine, mut yours) = (RedisBell::connect(&url).await.unwrap(), RedisBell::connect(&url).await.unwrap());
+    // What came before anybody listened is heard too.
+    yours.call(&[call(LeaseName::Global, "early"), call(USER, "of another lease")]).await.unwrap();
+    assert_eq!(mine.join(LeaseName::Global, &me).await.unwrap(), []);
+    let heard = mine.clone().next(vec![LeaseName::Global], me.clone()).await.unwrap();
+    assert_eq!(keys(&heard), ["early"]);
+    assert_eq!(heard[0].call, call(LeaseName::Global, "early"));
+    assert_eq!(mine.clone().next(vec![LeaseName::Global], me.clone()).await.unwrap(), [], "once");
+    yours.call(&[call(LeaseName::Global, "second")]).await.unwrap();
+    let second = mine.clone().next(vec![LeaseName::Global], me.clone()).await.unwrap();
+    mine.acknowledge(&heard).await.unwrap();
+
+    // The holder dies with one job unfinished: the next one hears of that, and not of what was done.
+    drop(mine);
+    assert_eq!(yours.join(LeaseName::Global, &you).await.unwrap(), second);
+    yours.acknowledge(&second).await.unwrap();
+    assert_eq!(yours.join(LeaseName::Global, &you).await.unwrap(), []);
+    assert_eq!(server.ask::<u32>(&["XLEN", "polymarketspy:bell:global"]).await, 0);
+    assert_eq!(server.ask::<u32>(&["XLEN", "polymarketspy:bell:user:7"]).await, 1);
+}
+
+#[tokio::test]
+async fn an_emptied_redis_is_noticed_and_listened_to_again() {
+    let server = RedisServer::start();
+    let me = WorkerId::random();
+    let mut bell = RedisBell::connect(&Secret::new(server.url())).await.unwrap();
+    bell.join(USER, &me).await.unwrap();
+    server.ask::<()>(&["FLUSHALL"]).await;
+    let error = bell.clone().next(vec![USER], me.clone()).await.unwrap_err();
+    assert!(was_emptied(&error), "{error}");
+    bell.acknowledge(&[]).await.unwrap();
+    bell.call(&[call(USER, "after")]).await.unwrap();
+    bell.join(USER, &me).await.unwrap();
+    assert_eq!(keys(&bell.clone().next(vec![USER], me).await.unwrap()), ["after"]);
+}

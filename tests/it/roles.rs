@@ -1,0 +1,207 @@
+//! Worker and web as processes of their own, on PostgreSQL and Redis.
+
+use std::time::{Duration, Instant};
+
+use actix_web::cookie::Cookie;
+use awc::ws::Frame;
+use futures_util::StreamExt;
+use polymarketspy::audit::audit;
+use polymarketspy::db::Db;
+use polymarketspy::domain::event::Side;
+use polymarketspy::simulator::{Fill, NewMarket};
+
+use super::bot::{Stage, eventually};
+use super::kill::{Crowd, n_trades};
+use super::process::Process;
+
+const WORKER: &[&str] = &["run", "--role", "worker"];
+const WEB: &[&str] = &["run", "--role", "web"];
+
+/// Long enough for a group of one worker to stand in line with the other's before either is due.
+const UNHURRIED: &str = r#"{"guardrails": {"decisionLatencyMs": 400}}"#;
+
+/// The session that the link opens.
+async fn signed_in(link: &str) -> Cookie<'static> {
+    let client = awc::Client::builder().disable_redirects().finish();
+    let answer = client.get(link).send().await.unwrap();
+    assert_eq!(answer.status(), 303);
+    answer.cookies().unwrap()[0].clone().into_owned()
+}
+
+#[actix::test]
+async fn pages_of_one_process_grow_with_what_another_commits() {
+    let stage = Stage::shared().await;
+    let (_, wallet) = stage.follow("leader").await;
+    let market = stage.exchange.world(|world| world.add_market(NewMarket::binary("rain")));
+    let (_web, link) = Process::serving(&stage, WEB);
+    let origin = link.split("/login/").next().unwrap();
+    let session = signed_in(&link).await;
+    let socket = awc::Client::new()
+        .ws(format!("{origin}/ws/live?topics=attempts").replacen("http", "ws", 1))
+        .origin(origin)
+        .cookie(session.clone())
+        .connect();
+    let (_, mut frames) = socket.await.unwrap();
+
+    let _worker = Process::start_with(&stage, WORKER);
+    let fill = Fill::taker(&wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000);
+    stage.exchange.world(|world| world.push_fill(fill).unwrap());
+    let grown = async {
+        loop {
+            match frames.next().await.expect("the socket stays open").unwrap() {
+                Frame::Text(text) if String::from_utf8_lossy(&text).contains("EXEC_GLOBAL") => return,
+                _ => {}
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), grown).await.expect("an attempt arrives on the open page");
+    let mut answer =
+        awc::Client::new().get(format!("{origin}/api/copy-attempts")).cookie(session).send().await.unwrap();
+    let attempts: serde_json::Value = answer.json().await.unwrap();
+    assert_eq!(attempts["data"].as_array().unwrap().len(), 2, "{attempts}");
+}
+
+/// Who holds what: lease and worker.
+async fn holders(db: &Db) -> Vec<(String, Option<String>)> {
+    let Db::Postgres(pool) = db else { unreachable!() };
+    sqlx::query_as("select name, holder from lease order by name").fetch_all(pool).await.unwrap()
+}
+
+fn n_of(holders: &[(String, Option<String>)], worker: &str) -> usize {
+    holders.iter().filter(|(name, holder)| name != "global" && holder.as_deref() == Some(worker)).count()
+}
+
+/// Copies in the order they were written, and the order they should have been decided in.
+async fn global_order(db: &Db) -> (Vec<String>, Vec<String>) {
+    let Db::Postgres(pool) = db else { unreachable!() };
+    let copies: Vec<(i64, String)> = sqlx::query_as(
+        "select g.detect_time, a.group_key from ledger_entry e
+            join copy_attempt a on e.ref_id = 'copy:' || cast(a.id as text)
+            join event_group g on g.id = a.group_id
+        where e.portfolio_scope = 'EXEC_GLOBAL' and e.entry_type = 'TRADE_FILL' order by e.id",
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap();
+    let mut sorted = copies.clone();
+    sorted.sort();
+    let keys = |copies: Vec<(i64, String)>| copies.into_iter().map(|(_, key)| key).collect();
+    (keys(copies), keys(sorted))
+}
+
+#[actix::test]
+async fn two_workers_share_the_leaders_and_what_a_killed_one_held_moves_within_fifteen_seconds() {
+    let stage = Stage::shared().await;
+    stage.configure(UNHURRIED).await;
+    let mut crowd = Crowd::gather(&stage).await;
+    let db = &stage.db;
+    let trade_for = async |crowd: &mut Crowd, time: Duration| {
+        let begun = Instant::now();
+        while begun.elapsed() < time {
+            crowd.trade(&stage);
+            if crowd.n_rows.is_multiple_of(3) {
+                stage.redis.as_ref().unwrap().ask::<()>(&["FLUSHALL"]).await;
+            }
+            // Not a wait for anything: the pace of the load.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let first = Process::start_with(&stage, WORKER);
+    // Alone it holds everything, the portfolio of all among it.
+    let alone = eventually("the first worker to hold all", async || {
+        let holders = holders(db).await;
+        let holder = holders.first()?.1.clone()?;
+        holders.iter().all(|(_, other)| other.as_ref() == Some(&holder)).then_some(holder)
+    })
+    .await;
+    let second = Process::start_with(&stage, WORKER);
+    let n_leaders = crowd.leaders.len();
+    eventually("a fair share for each", async || {
+        let holders = holders(db).await;
+        let mine = n_of(&holders, &alone);
+        let is_shared = holders.iter().all(|(_, holder)| holder.is_some()) && mine > 0 && mine < n_leaders;
+        is_shared.then_some(())
+    })
+    .await;
+    trade_for(&mut crowd, Duration::from_secs(4)).await;
+
+    // The one that holds the portfolio of all.
+    first.kill();
+    let killed = Instant::now();
+    let moved = async {
+        eventually("the second worker to hold all", async || {
+            let holders = holders(db).await;
+            holders.iter().all(|(_, holder)| holder.as_ref().is_some_and(|id| *id != alone)).then_some(())
+        })
+        .await;
+    };
+    tokio::join!(moved, trade_for(&mut crowd, Duration::from_secs(5)));
+    let took = killed.elapsed();
+    assert!(took < Duration::from_secs(15), "the leases moved after {took:?}");
+    trade_for(&mut crowd, Duration::from_secs(2)).await;
+    crowd.settled(db).await;
+    let (took, code) = second.terminate();
+    assert_eq!(code, Some(0), "SIGTERM ends a worker well");
+    assert!(took < Duration::from_secs(10), "it took {took:?} to end");
+    assert!(holders(db).await.iter().all(|(_, holder)| holder.is_none()), "it leaves its leases to others");
+
+    assert_eq!(n_trades(db).await, crowd.n_rows, "every row of the exchange is one event");
+    assert_eq!(audit(db).await.unwrap().problems, Vec::<String>::new());
+    let (written, decided) = global_order(db).await;
+    assert!(written.len() > 10, "{} copies", written.len());
+    assert_eq!(written, decided, "the global order holds across the move");
+}
+
+/// How many calls were read of the global lease's stream since Redis started, and how many wait or are unfinished.
+async fn calls(stage: &Stage) -> (i64, i64) {
+    let redis = stage.redis.as_ref().unwrap();
+    let stream = "polymarketspy:bell:global";
+    let groups: Vec<std::collections::BTreeMap<String, redis::Value>> =
+        match redis.ask::<i64>(&["EXISTS", stream]).await {
+            0 => return (0, 0),
+            _ => redis.ask(&["XINFO", "GROUPS", stream]).await,
+        };
+    let read = groups.first().and_then(|group| redis::from_redis_value_ref(&group["entries-read"]).ok()).unwrap_or(0);
+    (read, redis.ask(&["XLEN", stream]).await)
+}
+
+#[actix::test]
+async fn without_redis_the_workers_go_on_and_with_it_they_call_each_other_again() {
+    let mut stage = Stage::shared().await;
+    stage.configure(UNHURRIED).await;
+    let mut crowd = Crowd::gather(&stage).await;
+    let workers = [Process::start_with(&stage, WORKER), Process::start_with(&stage, WORKER)];
+    let rounds = ["with Redis", "without Redis", "with Redis again"];
+    for round in rounds {
+        match round {
+            "without Redis" => stage.redis.as_mut().unwrap().stop(),
+            "with Redis again" => stage.redis.as_mut().unwrap().start_again(),
+            _ => {
+                eventually("a fair share for each", async || {
+                    let holders = holders(&stage.db).await;
+                    let ids: std::collections::BTreeSet<_> = holders.iter().map(|(_, holder)| holder.clone()).collect();
+                    (ids.len() == 2 && !ids.contains(&None)).then_some(())
+                })
+                .await;
+            }
+        }
+        if round != "without Redis" {
+            // Groups of the worker that does not hold the portfolio of all come to the other by a call.
+            eventually("a call from one worker to the other", async || {
+                crowd.trade(&stage);
+                (calls(&stage).await.0 > 0).then_some(())
+            })
+            .await;
+            crowd.settled(&stage.db).await;
+            eventually("every call to be acknowledged", async || (calls(&stage).await.1 == 0).then_some(())).await;
+        } else {
+            for _ in 0..5 {
+                crowd.trade(&stage);
+            }
+            crowd.settled(&stage.db).await;
+        }
+    }
+    drop(workers);
+    assert_eq!(n_trades(&stage.db).await, crowd.n_rows);
+    assert_eq!(audit(&stage.db).await.unwrap().problems, Vec::<String>::new());
+}
