@@ -242,3 +242,6 @@ impl App {
         drop(self.ownership);
     }
 }
+
+#[cfg(test)]
+pub(crate) mod revival;

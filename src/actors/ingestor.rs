@@ -1,7 +1,7 @@
 //! Writes every canonical event into its leader's shadow ledger, in order.
 //!
 //! Takes   q_ingest_events jobs.
-//! Sends   `RecordEntries` to the ledger writer; `KnowMarket` at the first sight of a market.
+//! Sends   `RecordEntries` to the ledger writer; `KnowMarket` when a market is traded in, at most once a minute.
 //! Timer   none but the slow sweep.
 //! Truth   its open jobs: an event whose job is open is not in the ledger.
 
@@ -47,6 +47,9 @@ const LEASE_MS: i64 = 300_000;
 const JOBS_AT_ONCE: i64 = 512;
 const RETRY: Duration = Duration::from_millis(200);
 const RETRY_MOST: Duration = Duration::from_secs(10);
+/// A market that is traded in after this long is named again: its facts may have grown old meanwhile, and there are some
+/// seconds to renew them until the copy is decided.
+const NAME_AGAIN_MS: i64 = 60_000;
 /// Markets remembered as seen; beyond it the memory starts anew.
 const SEEN_MAX: usize = 20_000;
 
@@ -76,7 +79,8 @@ pub struct Ingestor {
     lanes: Lanes,
     /// Lanes whose first may ask for its facts, once what came before it is in the ledger.
     to_resolve: BTreeSet<LaneKey>,
-    seen_markets: BTreeSet<MarketId>,
+    /// When each was last named to whoever keeps facts.
+    seen_markets: BTreeMap<MarketId, Timestamp>,
     failures: u32,
     n_events: u64,
     last_activity: Option<Timestamp>,
@@ -140,7 +144,7 @@ impl Ingestor {
             batch: Vec::new(),
             lanes: Lanes::default(),
             to_resolve: BTreeSet::new(),
-            seen_markets: BTreeSet::new(),
+            seen_markets: BTreeMap::new(),
             failures: 0,
             n_events: 0,
             last_activity: None,
@@ -194,14 +198,7 @@ impl Ingestor {
         let Some(work) = self.lanes.enter(work) else { return };
         match &work.event {
             Event::Trade(trade) => {
-                if !self.seen_markets.contains(&trade.market) {
-                    if self.seen_markets.len() >= SEEN_MAX {
-                        self.seen_markets.clear();
-                    }
-                    // In the background: the shadow ledger of a plain trade needs no facts, but its copy soon will.
-                    self.deps.markets.do_send(KnowMarket(trade.market.clone()));
-                    self.seen_markets.insert(trade.market.clone());
-                }
+                self.name(&trade.market);
                 let entries = entries_for_trade(trade).map_err(|error| error.to_string());
                 self.batch.push(Ready { job: work.job, entries, audits: Vec::new() });
             }
@@ -219,6 +216,19 @@ impl Ingestor {
                 }
             },
         }
+    }
+
+    /// In the background: the shadow ledger of a plain trade needs no facts, but its copy soon will.
+    fn name(&mut self, market: &MarketId) {
+        let now = self.deps.clock.now();
+        if self.seen_markets.get(market).is_some_and(|named| now.millis_since(*named) < NAME_AGAIN_MS) {
+            return;
+        }
+        if self.seen_markets.len() >= SEEN_MAX {
+            self.seen_markets.clear();
+        }
+        self.deps.markets.do_send(KnowMarket(market.clone()));
+        self.seen_markets.insert(market.clone(), now);
     }
 
     fn resolve(&self, lane: LaneKey, ctx: &mut Context<Self>) {

@@ -31,6 +31,8 @@ use crate::{
 const ROUND: Duration = Duration::from_secs(60);
 /// Facts of a held market are asked for again after this long: its close time may move, and it may close early.
 const FACTS_MS: i64 = 10 * 60 * 1000;
+/// The same for facts of which half is missing, because only the second source answered.
+const HALF_KNOWN_MS: i64 = 60 * 1000;
 /// A closed market is asked for its payouts after a tenth of the time it has been closed, within these bounds.
 const PAYOUTS_MS_MIN: i64 = 60 * 1000;
 const PAYOUTS_MS_MAX: i64 = 15 * 60 * 1000;
@@ -178,10 +180,11 @@ async fn facts(deps: &SettlerDeps, asked: &mut Asked, id: &MarketId) -> Result<O
     let stored = deps.db.market(id).await?;
     let now = deps.clock.now();
     let is_done = stored.as_ref().is_some_and(|market| market.resolved_at.is_some());
-    let is_known = stored.as_ref().is_some_and(|market| !market.outcomes.is_empty());
+    let is_known = stored.as_ref().is_some_and(|market| !market.outcomes.is_empty() && !market.question.is_empty());
+    let fresh_ms = if is_known { FACTS_MS } else { HALF_KNOWN_MS };
     // The first look at a known market counts as asking: a start must not ask for hundreds at once.
     let last = *asked.facts.entry(id.clone()).or_insert(if is_known { now } else { Timestamp::EPOCH });
-    if is_done || now.millis_since(last) < FACTS_MS {
+    if is_done || now.millis_since(last) < fresh_ms {
         return Ok(stored);
     }
     asked.facts.insert(id.clone(), now);

@@ -38,6 +38,9 @@ use crate::{
     queue::{Queue, in_process::Bell},
 };
 
+#[cfg(test)]
+pub(crate) mod provoke;
+
 /// More restarts than this within `BUDGET_WINDOW_MS` are a burst: trying again here has no sense.
 pub const RESTARTS_ALLOWED: usize = 5;
 const BUDGET_WINDOW_MS: i64 = 60_000;
@@ -68,9 +71,26 @@ macro_rules! observable {
                 self.observed()
             }
         }
+
+        #[cfg(test)]
+        impl actix::Handler<$crate::actors::supervise::provoke::Provoke> for $actor {
+            type Result = ();
+
+            fn handle(&mut self, how: $crate::actors::supervise::provoke::Provoke, ctx: &mut Self::Context) {
+                $crate::actors::supervise::provoke::provoked(how, ctx);
+            }
+        }
     };
 }
 pub(crate) use observable;
+
+/// What tests ask of a guarded actor, to see it come back; in life nothing.
+#[cfg(not(test))]
+pub trait Provocable {}
+#[cfg(not(test))]
+impl<A> Provocable for A {}
+#[cfg(test)]
+pub use provoke::Provocable;
 
 /// A guarded actor runs and can be observed.
 #[derive(Message, Debug, Clone)]
@@ -220,7 +240,7 @@ impl fmt::Display for ActorName {
 /// Starts an actor that survives its panics: `restarting` must replace its whole value.
 pub fn start_guarded<A>(guard: &Guard, name: impl Into<ActorName>, actor: A) -> Addr<A>
 where
-    A: Actor<Context = Context<A>> + Supervised + Handler<Observe>,
+    A: Actor<Context = Context<A>> + Supervised + Handler<Observe> + Provocable,
 {
     start_guarded_at(Context::new(), guard, name, actor)
 }
@@ -228,12 +248,14 @@ where
 /// The same for an actor whose address was needed before it could be built.
 pub fn start_guarded_at<A>(mut ctx: Context<A>, guard: &Guard, name: impl Into<ActorName>, actor: A) -> Addr<A>
 where
-    A: Actor<Context = Context<A>> + Supervised + Handler<Observe>,
+    A: Actor<Context = Context<A>> + Supervised + Handler<Observe> + Provocable,
 {
     ctx.set_mailbox_capacity(MAILBOX);
     let address = ctx.address();
     let name = name.into();
     let restarts = Arc::new(AtomicU32::new(0));
+    #[cfg(test)]
+    provoke::note(&name, &address, &restarts);
     if let Some(watcher) = &guard.watcher {
         let observe = address.clone().recipient();
         watcher.started.do_send(ActorStarted { name: name.clone(), observe, restarts: restarts.clone() });
@@ -261,6 +283,8 @@ where
     F: Future + 'static,
 {
     let actor = ctx.address();
+    #[cfg(test)]
+    let work = provoke::spoiled(actor.clone(), work);
     let answered = async move {
         let result = caught(work).await;
         actor.do_send(answer(result));

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
+use crate::actors::supervise::Failure;
 use crate::config::{LogSettings, Settings, Sources};
 use crate::telemetry;
 
@@ -25,6 +26,8 @@ mod users;
 const WHO: &str = "command line";
 /// The exit code of a command that could not do what it was asked, and of a command line that makes no sense.
 const COULD_NOT: u8 = 2;
+/// The exit code of a bot that ran and was given up, because an actor kept failing.
+const GAVE_UP: u8 = 1;
 
 /// A paper copy-trading bot for Polymarket: what copying a trader would really have brought.
 #[derive(Parser)]
@@ -43,7 +46,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Runs the bot: follows the enabled traders and serves the dashboard.
+    /// Runs the bot: follows the enabled traders and serves the dashboard. Exits 1 when a part of it keeps failing.
     Run(run::RunArguments),
     /// Runs the bot against the built-in exchange simulator, with a day of history. Needs nothing.
     Demo(demo::DemoArguments),
@@ -149,18 +152,29 @@ pub fn main() -> ExitCode {
     let is_run = matches!(arguments.command, Command::Run(_));
     match execute(arguments) {
         Ok(code) => code,
-        Err(error) if is_run && telemetry::is_json() => {
-            // Before its settings were read nothing has started to log.
-            telemetry::start(&LogSettings { level: "info".to_owned() });
-            tracing::error!(service = "app", error = format!("{error:#}"), "the bot cannot run");
-            ExitCode::from(COULD_NOT)
-        }
         Err(error) => {
-            // It may repeat what a stranger wrote: a label, a profile's name, an upstream's answer.
-            eprintln!("error: {}", terminal::clean_lines(&format!("{error:#}")));
-            ExitCode::from(COULD_NOT)
+            let (said, code) = last_words(&error);
+            if is_run && telemetry::is_json() {
+                // Before its settings were read nothing has started to log.
+                telemetry::start(&LogSettings { level: "info".to_owned() });
+                tracing::error!(service = "app", error = said, "the bot does not run");
+            } else {
+                eprintln!("{said}");
+            }
+            code
         }
     }
+}
+
+/// The last line on standard error, and the exit code that goes with it.
+fn last_words(error: &anyhow::Error) -> (String, ExitCode) {
+    // It may repeat what a stranger wrote: a label, a profile's name, an upstream's answer.
+    let said = format!("{error:#}");
+    if error.is::<Failure>() {
+        // A panic may speak in several lines, and the last one should not be the middle of a story.
+        return (format!("error: {}", terminal::clean(&said)), ExitCode::from(GAVE_UP));
+    }
+    (format!("error: {}", terminal::clean_lines(&said)), ExitCode::from(COULD_NOT))
 }
 
 fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {

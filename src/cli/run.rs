@@ -30,7 +30,10 @@ pub async fn run(settings: &Settings, arguments: RunArguments) -> anyhow::Result
     live(app).await
 }
 
-/// Runs until SIGTERM or SIGINT (exit code 0), or until the root gives up (exit code 1).
+/// Runs until SIGTERM or SIGINT, or until an actor keeps failing.
+///
+/// # Errors
+/// `Failure`, by which `main` knows that the process was given up and is to be started again.
 pub async fn live(mut app: App) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;
@@ -46,7 +49,43 @@ pub async fn live(mut app: App) -> anyhow::Result<ExitCode> {
         None => Ok(ExitCode::SUCCESS),
         Some(failure) => {
             tracing::error!(service = "app", error = %failure, "the process ends: an actor keeps failing");
-            Ok(ExitCode::FAILURE)
+            Err(failure.into())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actors::supervise::provoke::{Provoke, provoke};
+    use crate::app::revival::house::House;
+    use crate::cli::last_words;
+
+    /// What the program ends with.
+    async fn end_of(house: House) -> (String, ExitCode) {
+        let lives = tokio::time::timeout(Duration::from_secs(60), live(house.app)).await;
+        last_words(&lives.expect("it ends by itself").expect_err("it was given up"))
+    }
+
+    #[actix_web::test]
+    async fn an_actor_that_fails_again_and_again_ends_the_process_with_its_name_and_the_reason() {
+        let house = House::of_its_own().await;
+        for _ in 0..=crate::actors::supervise::RESTARTS_ALLOWED {
+            provoke("grouper", Provoke::InHandler);
+        }
+        let said = "error: actor `grouper` keeps failing: it panicked: provoked in a handler";
+        assert_eq!(end_of(house).await, (said.to_owned(), ExitCode::from(1)));
+    }
+
+    #[actix_web::test]
+    async fn a_house_where_one_after_the_other_fails_ends_the_process_too() {
+        let house = House::of_its_own().await;
+        for actor in ["grouper", "ingestor", "book_fetcher", "settler", "price_refresher", "reconciler"] {
+            provoke(actor, Provoke::InHandler);
+        }
+        let (said, code) = end_of(house).await;
+        let reason = "6 actors were restarted within a minute, the last because it panicked: provoked in a handler";
+        assert!(said.starts_with("error: actor `") && said.ends_with(reason), "{said}");
+        assert_eq!(code, ExitCode::from(1));
     }
 }

@@ -24,8 +24,9 @@ statements! {
             active = case when excluded.question = '' then market.active else excluded.active end,
             neg_risk = case when excluded.question = '' then market.neg_risk else excluded.neg_risk end,
             resolved_at = coalesce(market.resolved_at, excluded.resolved_at),
-            fee_rate_micros = excluded.fee_rate_micros, fee_exponent = excluded.fee_exponent, tick_micros = excluded.tick_micros,
-            min_share_micros = excluded.min_share_micros";
+            fee_rate_micros = excluded.fee_rate_micros, fee_exponent = excluded.fee_exponent,
+            tick_micros = coalesce(excluded.tick_micros, market.tick_micros),
+            min_share_micros = coalesce(excluded.min_share_micros, market.min_share_micros)";
     SET_RESOLVED = "update market set resolved_at = $2, active = false where id = $1 and resolved_at is null";
     SET_PAYOUT = "update outcome_asset set payout_micros = $3 where id = $2 and market_id = $1";
     SET_BLACKLISTED = "update market set blacklisted = $2 where id = $1 and blacklisted <> $2";

@@ -24,7 +24,9 @@ pub struct Polymarket(Rc<Inner>);
 
 struct Inner {
     settings: PolymarketSettings,
-    http: awc::Client,
+    /// A client has a hundred connections, and bulk calls that hang may hold all of theirs: a decision has its own.
+    interactive: awc::Client,
+    bulk: awc::Client,
     gate: Gate,
     clock: Clock,
 }
@@ -54,12 +56,15 @@ impl Polymarket {
 
     /// A client for another thread that shares limits and breakers with the first.
     pub fn behind(gate: Gate, settings: PolymarketSettings, clock: Clock) -> Self {
-        let http = awc::Client::builder()
-            .timeout(settings.limits.request_timeout)
-            .add_default_header((ACCEPT, "application/json"))
-            .add_default_header(("User-Agent", concat!("polymarketspy/", env!("CARGO_PKG_VERSION"))))
-            .finish();
-        Self(Rc::new(Inner { settings, http, gate, clock }))
+        let http = || {
+            awc::Client::builder()
+                .timeout(settings.limits.request_timeout)
+                .add_default_header((ACCEPT, "application/json"))
+                .add_default_header(("User-Agent", concat!("polymarketspy/", env!("CARGO_PKG_VERSION"))))
+                .finish()
+        };
+        let (interactive, bulk) = (http(), http());
+        Self(Rc::new(Inner { settings, interactive, bulk, gate, clock }))
     }
 
     pub fn gate(&self) -> &Gate {
@@ -157,11 +162,13 @@ impl Polymarket {
     async fn exchange(&self, call: &Call) -> Result<Bytes, PolymarketError> {
         let endpoint = call.endpoint;
         let url = format!("{}{}", self.base(endpoint.upstream()), call.path);
+        let http = match call.priority {
+            Priority::Interactive => &self.0.interactive,
+            Priority::Bulk => &self.0.bulk,
+        };
         let sent = match &call.body {
-            None => self.0.http.get(url).send(),
-            Some(body) => {
-                self.0.http.post(url).insert_header((CONTENT_TYPE, "application/json")).send_body(body.clone())
-            }
+            None => http.get(url).send(),
+            Some(body) => http.post(url).insert_header((CONTENT_TYPE, "application/json")).send_body(body.clone()),
         };
         let mut response = sent.await.map_err(|error| self.unreachable(endpoint, &error))?;
         let status = response.status().as_u16();

@@ -18,7 +18,8 @@ impl Polymarket {
     /// it would be lost.
     pub async fn event_markets(&self, market: &MarketId) -> Result<Vec<Market>, PolymarketError> {
         for closed in ["", "&closed=true"] {
-            let path = format!("/markets?condition_ids={market}{closed}");
+            let limit = self.fresh_limit();
+            let path = format!("/markets?condition_ids={market}{closed}&limit={limit}");
             let call = Call::get(Endpoint::Markets, Priority::Bulk, path);
             let Some(slug) = self.ask(call, |text| event_slug(text, market)).await? else { continue };
             let path = format!("/events/slug/{}", query_text(&slug));

@@ -88,9 +88,12 @@ impl Gate {
         deadline: Timestamp,
     ) -> Result<Pass, PolymarketError> {
         loop {
-            // A permit is not spent on an upstream that may not be asked.
+            // A permit is not spent on an upstream that may not be asked, nor on looking whether a probe is back.
             let admission = self.breaker(upstream).peek(self.now());
-            self.wait_for(admission, upstream, deadline).await?;
+            if matches!(admission, Admission::Wait(_)) {
+                self.wait_for(admission, upstream, deadline).await?;
+                continue;
+            }
             self.0.limiter.acquire(priority).await;
             let admission = self.breaker(upstream).admit(self.now());
             match admission {
@@ -144,6 +147,11 @@ impl Gate {
 
     pub(super) fn now(&self) -> Timestamp {
         self.0.clock.now()
+    }
+
+    #[cfg(test)]
+    pub(super) fn given(&self) -> Vec<super::limiter::Given> {
+        self.0.limiter.given()
     }
 
     fn breaker(&self, upstream: Upstream) -> MutexGuard<'_, Breaker> {

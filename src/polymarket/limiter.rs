@@ -26,6 +26,17 @@ pub struct Limiter {
     pace: Duration,
     interactive: Line,
     bulk: Line,
+    #[cfg(test)]
+    given: std::sync::Mutex<Vec<Given>>,
+}
+
+/// A permit as tests look back at it: when it was asked for and when it was had, in the order given.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy)]
+pub struct Given {
+    pub priority: Priority,
+    pub asked: crate::domain::units::Timestamp,
+    pub had: crate::domain::units::Timestamp,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +58,8 @@ impl Limiter {
             pace: Duration::from_secs(1) / one_or(per_second).get(),
             interactive: Line::default(),
             bulk: Line::default(),
+            #[cfg(test)]
+            given: std::sync::Mutex::default(),
         }
     }
 
@@ -69,7 +82,20 @@ impl Limiter {
         if priority == Priority::Bulk && self.waiting(Priority::Interactive) > 0 {
             return Some(self.pace);
         }
-        self.permits.check().err().map(|early| early.wait_time_from(self.clock.now()))
+        #[cfg(test)]
+        let asked = crate::clock::Clock::System.now();
+        let early = self.permits.check().err().map(|early| early.wait_time_from(self.clock.now()));
+        #[cfg(test)]
+        if early.is_none() {
+            let had = crate::clock::Clock::System.now();
+            self.given.lock().unwrap().push(Given { priority, asked, had });
+        }
+        early
+    }
+
+    #[cfg(test)]
+    pub fn given(&self) -> Vec<Given> {
+        self.given.lock().unwrap().clone()
     }
 
     fn line(&self, priority: Priority) -> &Line {

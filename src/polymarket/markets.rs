@@ -58,6 +58,14 @@ impl Polymarket {
         }
     }
 
+    /// A limit that makes the URL a new one, though one market is all there can be: Gamma's lists are answered from a
+    /// cache for five minutes, which would tell of a market that it is unknown, or open, long after.
+    pub(super) fn fresh_limit(&self) -> i64 {
+        const LEAST: i64 = 20;
+        const MOST: i64 = 100;
+        LEAST + self.gate().fresh_end(self.clock().now()).rem_euclid(MOST - LEAST + 1)
+    }
+
     /// Gamma hides closed markets unless asked for them, so it is asked twice.
     async fn gamma_market(
         &self,
@@ -65,7 +73,8 @@ impl Polymarket {
         priority: Priority,
     ) -> Result<Option<GammaMarket>, PolymarketError> {
         for closed in ["", "&closed=true"] {
-            let path = format!("/markets?condition_ids={market}{closed}");
+            let limit = self.fresh_limit();
+            let path = format!("/markets?condition_ids={market}{closed}&limit={limit}");
             let call = Call::get(Endpoint::Markets, priority, path);
             if let Some(found) = self.ask(call, |text| parse_markets(text, market)).await? {
                 return Ok(Some(found));

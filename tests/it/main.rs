@@ -9,6 +9,7 @@ mod health;
 mod kill;
 mod polymarket;
 mod process;
+mod reading;
 mod reasons;
 mod redis;
 mod replay;

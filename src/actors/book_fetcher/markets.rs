@@ -17,6 +17,8 @@ use crate::{
 
 /// Facts older than this are asked for again, behind the back of whoever wants them.
 const FRESH_MS: i64 = 10 * 60 * 1000;
+/// Facts of which half is missing, because only the second source answered, and those that could not be had.
+const HALF_KNOWN_MS: i64 = 60 * 1000;
 /// Markets kept in memory; beyond it the memory starts anew.
 const KEPT_MAX: usize = 20_000;
 
@@ -69,7 +71,9 @@ impl BookFetcher {
     /// Asks for facts that have not been asked for in a while. Whoever decides meanwhile takes the old ones.
     fn refresh(&mut self, id: &MarketId, ctx: &mut Context<Self>) {
         let now = self.deps.clock.now();
-        let is_fresh = self.markets.asked_at.get(id).is_some_and(|asked| now.millis_since(*asked) < FRESH_MS);
+        let is_half_known = self.markets.known.get(id).is_some_and(|market| market.question.is_empty());
+        let fresh_ms = if is_half_known { HALF_KNOWN_MS } else { FRESH_MS };
+        let is_fresh = self.markets.asked_at.get(id).is_some_and(|asked| now.millis_since(*asked) < fresh_ms);
         if is_fresh || !self.markets.refreshing.insert(id.clone()) {
             return;
         }
@@ -147,7 +151,11 @@ impl Handler<MarketFound> for BookFetcher {
         match &answer {
             Ok(_) if self.markets.known.contains_key(&id) => self.refresh(&id, ctx),
             Ok(_) => {}
-            Err(error) => tracing::warn!(market = %id, %error, "market facts"),
+            Err(error) => {
+                tracing::warn!(market = %id, %error, "market facts");
+                let again = self.deps.clock.now().plus_millis(HALF_KNOWN_MS - FRESH_MS);
+                self.markets.asked_at.insert(id.clone(), again);
+            }
         }
         for asker in self.markets.wanted.remove(&id).unwrap_or_default() {
             let _ = asker.send(answer.clone());

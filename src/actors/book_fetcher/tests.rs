@@ -84,3 +84,87 @@ async fn market_facts_are_fetched_once_kept_and_read_again_when_the_blacklist_ch
     fetcher.send(DirectoryChanged(house.directory().await)).await.unwrap();
     assert!(know().await.unwrap().unwrap().blacklisted);
 }
+
+/// Lets time pass for facts to grow old; the sockets need it to run as usual afterwards.
+async fn later(seconds: u64) {
+    tokio::time::pause();
+    tokio::time::advance(std::time::Duration::from_secs(seconds)).await;
+    tokio::time::resume();
+}
+
+/// Asks for the facts until they are as expected: a refresh goes on behind the back of whoever asks.
+async fn until_known(fetcher: &Addr<BookFetcher>, id: &MarketId, expected: impl Fn(&Market) -> bool) -> Arc<Market> {
+    let asking = async {
+        loop {
+            let market = fetcher.send(KnowMarket(id.clone())).await.unwrap().unwrap();
+            if expected(&market) {
+                return market;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), asking).await.expect("the facts are known by now")
+}
+
+#[actix_web::test]
+async fn facts_that_change_are_known_after_a_while_although_a_cache_stands_before_them() {
+    let house = House::new().await;
+    let exchange = Exchange::start(house.clock);
+    exchange.simulator.world(|world| world.cache.settings = crate::simulator::CacheSettings::RECORDED);
+    let (fetcher, id) = (fetcher(&house, &exchange), exchange.market.id.clone());
+    let before = until_known(&fetcher, &id, |_| true).await;
+    assert_eq!((before.close_time, before.active), (None, true));
+
+    let closes = house.clock.now().plus_millis(7_200_000);
+    exchange.simulator.world(|world| {
+        world.change_market(&id, |market| {
+            market.closes_at = Some(closes);
+            market.facts.tick = Some(PriceMicros::new(1_000).unwrap());
+            market.facts.fee = crate::domain::market::FeeSchedule { rate_micros: 70_000, exponent: 1 };
+        })
+    });
+    later(601).await;
+    let changed = until_known(&fetcher, &id, |market| market.close_time.is_some()).await;
+    assert_eq!((changed.tick.unwrap().micros(), changed.fee.rate_micros), (1_000, 70_000));
+
+    // The exchange's own time does not jump.
+    exchange.simulator.world(|world| world.change_market(&id, |market| market.closes_at = Some(at(0))));
+    later(601).await;
+    let closed = until_known(&fetcher, &id, |market| !market.active).await;
+    assert_eq!((closed.question.clone(), closed.outcomes.len()), (before.question.clone(), 2));
+    let stored = house.db.market(&id).await.unwrap().unwrap();
+    assert_eq!((stored.active, stored.tick), (false, changed.tick));
+    let from_cache = exchange.simulator.world(|world| world.heard().filter(|heard| heard.from_cache).count());
+    assert_eq!(from_cache, 0, "no two URLs were alike");
+}
+
+#[actix_web::test]
+async fn a_market_nobody_knows_yet_is_asked_for_each_time_and_known_once_somebody_does() {
+    let house = House::new().await;
+    let exchange = Exchange::start(house.clock);
+    exchange.simulator.world(|world| world.cache.settings = crate::simulator::CacheSettings::RECORDED);
+    let fetcher = fetcher(&house, &exchange);
+    let elsewhere = Exchange::start(house.clock);
+    let new = elsewhere.simulator.world(|world| world.add_market(crate::simulator::NewMarket::binary("brand-new")));
+    let unknown = until_known(&fetcher, new.id(), |_| true).await;
+    assert!(unknown.outcomes.is_empty() && unknown.question.is_empty());
+
+    exchange.simulator.world(|world| world.add_market(crate::simulator::NewMarket::binary("brand-new")));
+    let known = until_known(&fetcher, new.id(), |_| true).await;
+    assert_eq!((known.outcomes.len(), &known.question), (2, &new.facts.question));
+}
+
+#[actix_web::test]
+async fn a_market_that_is_half_known_is_asked_for_again_after_a_minute() {
+    let house = House::new().await;
+    let exchange = Exchange::start(house.clock);
+    let (fetcher, id) = (fetcher(&house, &exchange), exchange.market.id.clone());
+    let away = crate::simulator::Fault::once(Host::Gamma, "/markets", crate::simulator::FaultKind::Status(400));
+    exchange.simulator.world(|world| world.fault(away.times(crate::simulator::Times::Always)));
+    let half = until_known(&fetcher, &id, |_| true).await;
+    assert_eq!((half.question.as_str(), half.outcomes.len()), ("", 2), "the CLOB knows enough to trade on");
+
+    exchange.simulator.world(|world| world.faults.clear());
+    later(61).await;
+    until_known(&fetcher, &id, |market| !market.question.is_empty()).await;
+}

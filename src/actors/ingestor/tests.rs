@@ -283,3 +283,63 @@ async fn shares_that_came_by_a_transfer_are_taken_into_the_conversion_when_waiti
     assert!(ledger.contains(&(Conversion, 1, -3_000_000, 0)), "{ledger:?}");
     assert!(ledger.contains(&(TradeFill, 1, 10_000_000, -5_000_000)), "{ledger:?}");
 }
+
+/// Counts how often it is asked for facts.
+struct Facts(std::sync::Arc<std::sync::atomic::AtomicUsize>);
+
+impl Actor for Facts {
+    type Context = Context<Self>;
+}
+
+impl Handler<KnowMarket> for Facts {
+    type Result = actix::Response<
+        Result<std::sync::Arc<crate::domain::market::Market>, crate::actors::book_fetcher::FetchFailed>,
+    >;
+
+    fn handle(&mut self, KnowMarket(id): KnowMarket, _: &mut Context<Self>) -> Self::Result {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        actix::Response::reply(Ok(crate::domain::market::Market::unknown(id).into()))
+    }
+}
+
+/// What was known hours ago may be wrong by now, and the copy is decided three seconds after the fill.
+#[actix_web::test]
+async fn a_market_is_named_again_when_it_is_traded_in_a_minute_later() {
+    let it = ingesting().await;
+    tokio::time::pause();
+    let clock = Clock::starting_at(it.stage.clock.now());
+    let Stage { db, bell, guard, live, .. } = &it.stage;
+    let ledger = LedgerWriterDeps {
+        db: db.clone(),
+        clock,
+        bell: bell.clone(),
+        live: live.clone(),
+        leases: std::sync::Arc::new(Leases::All),
+        metrics: std::sync::Arc::default(),
+    };
+    let ledger = LedgerWriter::start(ledger, guard);
+    let asked = std::sync::Arc::default();
+    let facts = Facts(std::sync::Arc::clone(&asked)).start();
+    let deps = IngestorDeps {
+        db: db.clone(),
+        polymarket: it.stage.polymarket(),
+        clock,
+        scope: JobScope::All,
+        bell: bell.clone(),
+        ledger: ledger.clone().recipient(),
+        holdings: ledger.recipient(),
+        markets: facts.clone().recipient(),
+    };
+    let mut ingestor = Ingestor::new(deps, 0);
+    let mut named_after = async |seconds: u64| {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        ingestor.name(it.market.id());
+        facts.send(KnowMarket(it.market.id().clone())).await.unwrap().unwrap();
+        // Our own question came behind its.
+        asked.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+        asked.load(std::sync::atomic::Ordering::SeqCst)
+    };
+    assert_eq!(named_after(0).await, 1);
+    assert_eq!(named_after(59).await, 1);
+    assert_eq!(named_after(1).await, 2);
+}

@@ -37,10 +37,14 @@ impl Reading {
     }
 
     async fn start(&self) -> Addr<Poller> {
+        self.start_with(self.stage.polymarket()).await
+    }
+
+    async fn start_with(&self, polymarket: Polymarket) -> Addr<Poller> {
         let stage = &self.stage;
         let deps = PollerDeps {
             db: stage.db.clone(),
-            polymarket: stage.polymarket(),
+            polymarket,
             clock: stage.clock,
             bell: stage.bell.clone(),
             live: stage.live.clone(),
@@ -137,6 +141,29 @@ async fn a_row_that_cannot_be_read_is_kept_and_the_others_go_on() {
         let polled = reading.window(&poller).await.unwrap();
         assert_eq!((polled.n_new, polled.n_dead), (0, n_dead), "once for each text");
     }
+}
+
+/// Ordinals are given when all pages are there: half a window would number the repeats of the other half anew.
+#[actix_web::test]
+async fn a_window_whose_last_page_fails_leaves_nothing_behind_and_comes_whole_the_next_time() {
+    let mut reading = reading().await;
+    let asset = reading.market.asset(0).unwrap();
+    let fill = Fill::maker(&reading.wallet, asset, Side::Buy, 500_000, 10_000_000).twice().twice();
+    reading.stage.sim.world(|world| world.push_fill(fill)).unwrap();
+    let fault = Fault::once(Host::Data, "/v2/activity", FaultKind::Status(400)).after(1);
+    reading.stage.sim.world(|world| world.fault(fault));
+    let sim = &reading.stage.sim;
+    let mut settings =
+        crate::polymarket::PolymarketSettings::new(&sim.data_api_base(), &sim.clob_base(), &sim.gamma_base());
+    settings.limits.page_rows = 3;
+    let _poller = reading.start_with(Polymarket::new(settings, reading.stage.clock)).await;
+    let LiveFact::HealthChanged(failed) = reading.stage.announced.next().await.0.remove(0) else { panic!("it failed") };
+    assert!(!failed.healthy);
+    assert_eq!(reading.stage.jobs(Queue::GroupEvents).await, []);
+    assert_eq!(reading.stage.db.checkpoint(&format!("api:lastTradeTime:{}", reading.user.id)).await.unwrap(), None);
+
+    reading.stage.announced.next().await;
+    assert_eq!(trades(&mut reading.stage.announced).await, 4, "four equal fills of one transaction are four");
 }
 
 /// The API may show the fills of one transaction one after the other. An ordinal given by what is shown at one time

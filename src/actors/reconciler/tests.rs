@@ -196,3 +196,56 @@ async fn no_progress_for_three_minutes_is_said_once_and_so_is_its_end() {
     reconciler.progress.get_mut(&user.id).unwrap().last_success = clock.now();
     assert_eq!(after(&mut reconciler, 1).await, Some((part, true)));
 }
+
+/// A regular poll reads from the newest row on; the API may show an older one later.
+#[actix_web::test]
+async fn a_row_that_appears_behind_the_newest_second_is_found_by_the_look_of_each_minute() {
+    use crate::actors::poller::{PollNow, Poller, PollerDeps};
+    use crate::domain::effective_config::SystemPatch;
+    use crate::simulator::{Fill, Host};
+
+    let stage = Stage::new().await;
+    stage.configure(SystemPatch { polling_interval_ms: Some(3_600_000), ..SystemPatch::default() }).await;
+    let wallet = wallet_of("leader");
+    let (user, market) = (stage.follow(&wallet).await, stage.market("rain"));
+    let fill = |seconds_ago: i64| {
+        let at = stage.clock.now().plus_millis(-1_000 * seconds_ago);
+        let fill = Fill::maker(&wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 10_000_000).at(at);
+        stage.sim.world(|world| world.push_fill(fill.visible_at(world.now()))).unwrap();
+    };
+    let n_stored = async || stage.jobs(Queue::GroupEvents).await.len();
+    let until = async |n: usize| {
+        within(async {
+            while n_stored().await < n {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+        assert_eq!(n_stored().await, n);
+    };
+    fill(10);
+    let (db, clock, bell, live) = (stage.db.clone(), stage.clock, stage.bell.clone(), stage.live.clone());
+    let deps =
+        PollerDeps { db, polymarket: stage.polymarket(), clock, bell, live, fence: None, metrics: Arc::default() };
+    let poller = Poller::start(deps, user.clone(), stage.directory().await, &stage.guard);
+    until(1).await;
+
+    fill(110);
+    let asked = || stage.sim.world(|world| world.n_heard(Host::Data, "/v2/activity"));
+    let before = asked();
+    poller.send(PollNow).await.unwrap();
+    while asked() == before {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // A window waits for the poll that is under way; when it is read, that one has been written.
+    let now = stage.clock.now();
+    let second = PollWindow { start: now.plus_millis(-1_000), end: now };
+    within(poller.send(second)).await.unwrap().unwrap();
+    assert_eq!(n_stored().await, 1, "the regular poll does not look so far back");
+
+    let (db, bell, live) = (stage.db.clone(), stage.bell.clone(), stage.live.clone());
+    let reconciler = Reconciler::start(ReconcilerDeps { db, clock, scope: JobScope::All, bell, live }, &stage.guard);
+    reconciler.do_send(PollersChanged(Arc::new([(user.id, poller.recipient())].into())));
+    reconciler.do_send(MinutePassed);
+    until(2).await;
+}

@@ -80,6 +80,21 @@ async fn a_resolved_market_is_settled_for_our_portfolios_and_marked_for_shadows(
     assert_eq!(house.entries(PortfolioId::ExecGlobal).await.len(), 3);
 }
 
+#[actix_web::test]
+async fn a_held_market_that_is_half_known_is_asked_for_at_once_and_one_that_is_known_is_not() {
+    let house = House::new().await;
+    let exchange = Exchange::start(house.clock);
+    let deps = deps(&house, &exchange, &house.ledger_writer());
+    // As the second source left it.
+    let half = Market { question: String::new(), ..exchange.market.clone() };
+    house.db.save_market(&half).await.unwrap();
+    let known = facts(&deps, &mut Asked::default(), &half.id).await.unwrap().unwrap();
+    assert_eq!(known.question, exchange.market.question);
+    let n_asked = exchange.n_asked(crate::simulator::Host::Gamma, "/markets");
+    facts(&deps, &mut Asked::default(), &half.id).await.unwrap().unwrap();
+    assert_eq!(exchange.n_asked(crate::simulator::Host::Gamma, "/markets"), n_asked);
+}
+
 #[test]
 fn a_market_is_asked_for_its_payouts_less_often_the_longer_it_is_closed() {
     let check = |closed_for_ms: i64, asked_ago_ms: Option<i64>, due| {

@@ -3,7 +3,8 @@
 mod broken;
 mod built_rows;
 mod calls;
-
+mod limits;
+mod misfortunes;
 mod politeness;
 mod recorded;
 mod recorded_trades;

@@ -111,3 +111,46 @@ fn a_burst_keeps_what_a_list_has_room_for() {
     assert_eq!(waiting.len(), ROWS_SHOWN);
     assert_eq!((waiting.front(), waiting.back()), (Some(&950), Some(&999)));
 }
+
+/// A page that joins is greeted, and told what then happens.
+async fn joins_and_is_told(broadcaster: &Addr<Broadcaster>, what: &str) {
+    let reading = Reading::default().start();
+    let (outbox, topics) = (reading.clone().recipient(), vec![Topic::Health]);
+    // Joining alone makes the figures due.
+    let joined = broadcaster.send(Join { outbox, topics, after: None, socket: Socket::default() }).await.unwrap();
+    assert!(joined.first[0].contains("hello"), "{:?}", joined.first);
+    let told = async {
+        while !reading.send(Seen).await.unwrap().iter().any(|text| text.contains(what)) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), told).await.unwrap_or_else(|_| panic!("told {what}"));
+    assert!(joined.membership.upgrade().is_some(), "and stays");
+}
+
+#[actix_web::test]
+async fn the_broadcaster_comes_back_and_pages_join_again() {
+    use crate::actors::supervise::provoke::{
+        Provoke::{AfterWork, BeforeWork, InFuture, InHandler},
+        provoke, restarts,
+    };
+    const FIGURES: &str = r#""region":"health""#;
+    const READ_AGAIN: &str = r#""resumed":false"#;
+    let (built, _folder) = broadcaster().await;
+    let deps = BroadcasterDeps { clock: Clock::System, ..built.deps.clone() };
+    deps.db.migrate().await.unwrap();
+    let (guard, _failures) = Guard::new(Clock::System);
+    let broadcaster = Broadcaster::start(deps, &guard);
+    joins_and_is_told(&broadcaster, FIGURES).await;
+    for (n, (panics, loses)) in [(InHandler, BeforeWork), (InFuture, AfterWork)].into_iter().enumerate() {
+        provoke("broadcaster", panics);
+        while restarts("broadcaster") as usize <= n {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        joins_and_is_told(&broadcaster, FIGURES).await;
+        // What a lost batch would have shown, pages read again.
+        provoke("broadcaster", loses);
+        joins_and_is_told(&broadcaster, READ_AGAIN).await;
+        joins_and_is_told(&broadcaster, FIGURES).await;
+    }
+}

@@ -1,0 +1,224 @@
+//! Spec section 3.3 measured at the other end: by when the simulator heard each request.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use actix_web::rt::spawn;
+use tokio::task::JoinHandle;
+
+use crate::clock::Clock;
+use crate::domain::ids::{AssetId, MarketId, Wallet};
+use crate::domain::units::Timestamp;
+use crate::polymarket::limiter::Given;
+use crate::polymarket::{Endpoint, LimitSettings, Polymarket, PolymarketSettings, Priority};
+use crate::simulator::{Fault, FaultKind, Heard, Host, NewMarket, Simulator, SimulatorHandle, SimulatorSettings};
+use crate::simulator::{Times, wallet_of};
+
+const PER_SECOND: f64 = 20.0;
+const BURST: f64 = 40.0;
+
+/// An exchange with one market, and a client of it.
+pub(super) struct Stage {
+    pub sim: SimulatorHandle,
+    pub polymarket: Polymarket,
+    pub market: MarketId,
+    pub asset: AssetId,
+    pub wallet: Wallet,
+}
+
+impl Stage {
+    pub fn new(limits: LimitSettings) -> Self {
+        let sim = Simulator::start(SimulatorSettings::default()).unwrap();
+        let market = sim.world(|world| world.add_market(NewMarket::binary("rain")));
+        let wallet = wallet_of("a leader");
+        sim.world(|world| world.add_person(&wallet, "Quiet Heron"));
+        let bases = PolymarketSettings::new(&sim.data_api_base(), &sim.clob_base(), &sim.gamma_base());
+        let polymarket = Polymarket::new(PolymarketSettings { limits, ..bases }, Clock::System);
+        Self { sim, polymarket, market: market.id().clone(), asset: market.asset(0).unwrap().clone(), wallet }
+    }
+
+    pub fn heard(&self) -> Vec<Heard> {
+        self.sim.world(|world| world.heard().cloned().collect())
+    }
+
+    pub fn fault(&self, fault: Fault) {
+        self.sim.world(|world| world.fault(fault));
+    }
+
+    /// Asks for one thing after the other, each by a task of its own that goes on until it is aborted.
+    fn load(&self, n_tasks: usize) -> Vec<JoinHandle<()>> {
+        let ask = |n: usize| {
+            let (polymarket, market, asset) = (self.polymarket.clone(), self.market.clone(), self.asset.clone());
+            let wallet = self.wallet.clone();
+            spawn(async move {
+                for round in n.. {
+                    bulk(&polymarket, round, &market, &asset, &wallet).await;
+                }
+            })
+        };
+        (0..n_tasks).map(ask).collect()
+    }
+
+    async fn book(&self) {
+        self.polymarket.book(&self.asset, Priority::Interactive).await.unwrap();
+    }
+}
+
+/// Every kind of call that nobody waits for. What becomes of it is not the question here.
+async fn bulk(polymarket: &Polymarket, n: usize, market: &MarketId, asset: &AssetId, wallet: &Wallet) {
+    let now = Clock::System.now();
+    match n % 7 {
+        0 => drop(polymarket.activity_window(wallet, now.plus_millis(-60_000), now).await),
+        1 => drop(polymarket.positions(wallet, std::slice::from_ref(market)).await),
+        2 => drop(polymarket.resolution(market).await),
+        3 => drop(polymarket.midpoints(std::slice::from_ref(asset)).await),
+        4 => drop(polymarket.market(market).await),
+        5 => drop(polymarket.market_by_token(asset).await),
+        _ => drop(polymarket.book(asset, Priority::Bulk).await),
+    }
+}
+
+/// What may have gone out between two moments: the burst, and the rate.
+fn most_between(from: Timestamp, until: Timestamp) -> f64 {
+    // Times are cut to whole milliseconds.
+    let millis = until.millis_since(from) + 1;
+    BURST + PER_SECOND * f64::from(u32::try_from(millis).unwrap()) / 1_000.0
+}
+
+/// Fails when any run of moments holds more than `most_between` its ends. `until[j]` ends what `from[i]` began.
+fn assert_within_the_rate(from: &[Timestamp], until: &[Timestamp], what: &str) {
+    for (i, begin) in from.iter().enumerate() {
+        for (j, end) in until.iter().enumerate().skip(i) {
+            let n = u32::try_from(j - i + 1).unwrap();
+            let most = most_between(*begin, *end);
+            assert!(f64::from(n) <= most, "{n} {what} in {} ms, where {most} may be", end.millis_since(*begin));
+        }
+    }
+}
+
+pub(super) fn endpoint_of(heard: &Heard) -> Endpoint {
+    let is = |part: &str| heard.path.starts_with(part);
+    match heard.host {
+        Host::Data if is("/v2/activity") => Endpoint::Activity,
+        Host::Data if is("/v2/positions") => Endpoint::Positions,
+        Host::Data if is("/v2/resolutions") => Endpoint::Resolutions,
+        Host::Data => Endpoint::Status,
+        Host::Clob if is("/book") => Endpoint::Book,
+        Host::Clob if is("/midpoints") => Endpoint::Midpoints,
+        Host::Clob if is("/clob-markets") => Endpoint::ClobMarket,
+        Host::Clob if is("/markets-by-token") => Endpoint::MarketByToken,
+        Host::Clob => Endpoint::ServerTime,
+        Host::Gamma if is("/public-search") => Endpoint::Search,
+        Host::Gamma if is("/public-profile") => Endpoint::Profile,
+        Host::Gamma => Endpoint::Markets,
+    }
+}
+
+/// Requests, errors and 429s of each endpoint, as the client counts them.
+pub(super) fn counted(polymarket: &Polymarket) -> BTreeMap<Endpoint, (u64, u64, u64)> {
+    let sums = polymarket.observe().endpoints.into_iter().map(|traffic| {
+        let add = |sum: (u64, u64, u64), minute: &crate::polymarket::traffic::MinuteCounts| {
+            (sum.0 + minute.requests, sum.1 + minute.errors, sum.2 + minute.rate_limited)
+        };
+        (traffic.endpoint, traffic.minutes.iter().fold((0, 0, 0), add))
+    });
+    sums.collect()
+}
+
+/// The same as the simulator heard it.
+pub(super) fn served(heard: &[Heard]) -> BTreeMap<Endpoint, (u64, u64, u64)> {
+    let mut served: BTreeMap<Endpoint, (u64, u64, u64)> = BTreeMap::new();
+    for request in heard {
+        let sum = served.entry(endpoint_of(request)).or_default();
+        sum.0 += 1;
+        sum.1 += u64::from(request.status >= 400);
+        sum.2 += u64::from(request.status == 429);
+    }
+    served
+}
+
+/// A request arrives after its permit was had, so the n-th arrival comes after the n-th permit was asked for; and
+/// between two permits there is what a burst of 40 and 20 a second allow. Both hold on any machine, however slow. That
+/// they hold between two arrivals too needs the time that requests were under way, which is measured.
+#[actix_web::test]
+async fn never_more_than_a_burst_of_40_and_20_a_second_whatever_the_load() {
+    let stage = Stage::new(LimitSettings::default());
+    let load = stage.load(60);
+    let begun = Clock::System.now();
+    let mut slowest_book = 0;
+    while Clock::System.now().millis_since(begun) < 10_500 {
+        let asked = Clock::System.now();
+        stage.book().await;
+        slowest_book = slowest_book.max(Clock::System.now().millis_since(asked));
+        stage.polymarket.search_profile("quiet heron").await.unwrap();
+        stage.polymarket.profile(&stage.wallet).await.unwrap();
+        // A decision and a search now and then: the pace of the load, not a wait for anything.
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    load.iter().for_each(JoinHandle::abort);
+
+    let heard = stage.heard();
+    let arrived: Vec<Timestamp> = heard.iter().map(|heard| heard.at).collect();
+    let given = stage.polymarket.gate().given();
+    assert!(arrived.len() <= given.len(), "a request went out without a permit");
+    let asked: Vec<Timestamp> = given.iter().map(|given| given.asked).collect();
+    let had: Vec<Timestamp> = given.iter().map(|given| given.had).collect();
+    assert_within_the_rate(&asked, &had, "permits");
+    assert_within_the_rate(&asked, &arrived, "arrivals since a permit");
+
+    let under_way = arrived.iter().zip(&asked).map(|(arrived, asked)| arrived.millis_since(*asked)).max().unwrap();
+    let left: Vec<Timestamp> = arrived.iter().map(|arrived| arrived.plus_millis(-under_way)).collect();
+    assert_within_the_rate(&left, &arrived, "arrivals");
+    let took = arrived.last().unwrap().millis_since(arrived[0]);
+    let kinds: std::collections::BTreeSet<Endpoint> = heard.iter().map(endpoint_of).collect();
+    assert!(took >= 10_000 && kinds.len() >= 9, "{took} ms of {kinds:?}");
+    eprintln!(
+        "{} requests of {} kinds in {took} ms, {under_way} ms under way at most; a book took {slowest_book} ms at most",
+        arrived.len(),
+        kinds.len(),
+    );
+}
+
+#[actix_web::test]
+async fn a_book_asked_for_under_500_waiting_bulk_calls_goes_out_next() {
+    let stage = Stage::new(LimitSettings::default());
+    let load = stage.load(540);
+    let waiting = || stage.polymarket.observe().waiting_bulk;
+    while stage.heard().len() < 40 || waiting() < 450 {
+        tokio::task::yield_now().await;
+    }
+    let n_given = stage.polymarket.gate().given().len();
+    stage.book().await;
+    let next: &[Given] = &stage.polymarket.gate().given()[n_given..];
+    assert_eq!(next[0].priority, Priority::Interactive, "{next:?}");
+    let heard = stage.heard();
+    let before = heard.iter().position(|heard| heard.query.contains(stage.asset.as_str())).unwrap_or(heard.len());
+    assert!(before < 200 && waiting() > 300, "{before} requests came before the book");
+
+    // Whoever gives up leaves the line, and takes nobody's permit along.
+    load.iter().for_each(JoinHandle::abort);
+    for call in load {
+        let _ = call.await;
+    }
+    assert_eq!(waiting(), 0);
+    stage.book().await;
+}
+
+/// Calls that hang keep their connections, and a client has only so many: 100.
+#[actix_web::test]
+async fn a_book_waits_for_no_bulk_call_that_hangs() {
+    let limits = LimitSettings { requests_per_second: 1_000, burst: 500, ..LimitSettings::default() };
+    let stage = Stage::new(limits);
+    stage.fault(Fault::once(Host::Data, "", FaultKind::Hang).times(Times::Always));
+    let ask = || {
+        let (polymarket, market) = (stage.polymarket.clone(), stage.market.clone());
+        spawn(async move { drop(polymarket.resolution(&market).await) })
+    };
+    let hanging: Vec<JoinHandle<()>> = (0..150).map(|_| ask()).collect();
+    while stage.heard().len() < 100 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    stage.book().await;
+    assert!(stage.heard().len() <= 150 + 1, "the book was asked for once");
+    hanging.iter().for_each(JoinHandle::abort);
+}
