@@ -138,6 +138,38 @@ mod tests {
     }
 
     #[actix_web::test]
+    async fn it_comes_back_looks_on_and_says_nothing_twice() {
+        use crate::actors::supervise::provoke::{Provoke, provoke, restarts};
+        let stage = Stage::new().await;
+        let long_ago = stage.clock.now().plus_millis(-120_000);
+        let job = NewJob {
+            queue: Queue::Prices,
+            key: "old".to_owned(),
+            followed_user: None,
+            payload: String::new(),
+            due: long_ago,
+        };
+        queue::enqueue(&stage.db, &[job], long_ago).await.unwrap();
+        let deps = QueueWatchDeps { db: stage.db.clone(), clock: stage.clock };
+        let watch = QueueWatch::start(deps, &stage.guard);
+        look(&watch, serde_json::json!([Queue::Prices])).await;
+        for (n, how) in (1..).zip([Provoke::InHandler, Provoke::InFuture, Provoke::InWait]) {
+            provoke("queue_watch", how);
+            within(async {
+                while restarts("queue_watch") < n {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            })
+            .await;
+            assert_eq!(stuck(&watch).await, serde_json::json!([Queue::Prices]), "what was said stays said");
+        }
+        let taken = queue::claim(&stage.db, Queue::Prices, &queue::JobScope::All, stage.clock.now(), 60_000, 9);
+        let fences: Vec<_> = taken.await.unwrap().iter().map(queue::Job::fence).collect();
+        queue::finish(&stage.db, &fences).await.unwrap();
+        look(&watch, serde_json::json!([])).await;
+    }
+
+    #[actix_web::test]
     async fn a_queue_that_nobody_consumes_is_stuck_until_somebody_does() {
         let stage = Stage::new().await;
         let watch = QueueWatch::start(QueueWatchDeps { db: stage.db.clone(), clock: stage.clock }, &stage.guard);

@@ -314,8 +314,8 @@ async fn a_market_is_named_again_when_it_is_traded_in_a_minute_later() {
         clock,
         bell: bell.clone(),
         live: live.clone(),
-        metrics: Default::default(),
         leases: std::sync::Arc::new(Leases::All),
+        metrics: std::sync::Arc::default(),
     };
     let ledger = LedgerWriter::start(ledger, guard);
     let asked = std::sync::Arc::default();

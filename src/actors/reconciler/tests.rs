@@ -226,7 +226,7 @@ async fn a_row_that_appears_behind_the_newest_second_is_found_by_the_look_of_eac
     fill(10);
     let (db, clock, bell, live) = (stage.db.clone(), stage.clock, stage.bell.clone(), stage.live.clone());
     let deps =
-        PollerDeps { db, polymarket: stage.polymarket(), clock, bell, live, metrics: Default::default(), fence: None };
+        PollerDeps { db, polymarket: stage.polymarket(), clock, bell, live, fence: None, metrics: Arc::default() };
     let poller = Poller::start(deps, user.clone(), stage.directory().await, &stage.guard);
     until(1).await;
 
