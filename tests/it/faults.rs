@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::future::{LocalBoxFuture, join_all};
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::{self, StreamExt};
 use polymarketspy::audit::audit;
 use polymarketspy::domain::event::Side;
 use polymarketspy::domain::ids::{MarketId, Wallet};
@@ -30,6 +31,9 @@ const ROUTES: [(Host, &str); 8] = [
     (Host::Gamma, "/markets"),
     (Host::Gamma, "/events"),
 ];
+
+/// Misfortunes that are played at the same time.
+const AT_ONCE: usize = 5;
 
 fn kinds() -> Vec<FaultKind> {
     use FaultKind::*;
@@ -218,7 +222,8 @@ async fn matrix(stage: impl Fn() -> LocalBoxFuture<'static, Stage>) {
         let scene = Scene::new(stage().await).await;
         (format!("{kind:?}"), scene.played(Some(kind)).await)
     });
-    let outcomes: BTreeMap<String, Outcome> = join_all(played).await.into_iter().collect();
+    // A few at a time: each has a bot and its connections.
+    let outcomes: BTreeMap<String, Outcome> = stream::iter(played).buffer_unordered(AT_ONCE).collect().await;
     for (kind, outcome) in outcomes {
         let mut differences = outcome.differences(&well);
         // No book for five seconds, perhaps because the breaker of the CLOB rests: then there is no copy, in neither
