@@ -134,9 +134,10 @@ async fn two_workers_share_the_leaders_and_what_a_killed_one_held_moves_within_f
             holders.iter().all(|(_, holder)| holder.as_ref().is_some_and(|id| *id != alone)).then_some(())
         })
         .await;
+        killed.elapsed()
     };
-    tokio::join!(moved, trade_for(&mut crowd, Duration::from_secs(5)));
-    let took = killed.elapsed();
+    let (took, ()) = tokio::join!(moved, trade_for(&mut crowd, Duration::from_secs(5)));
+    eprintln!("what the killed worker held moved after {took:?}");
     assert!(took < Duration::from_secs(15), "the leases moved after {took:?}");
     trade_for(&mut crowd, Duration::from_secs(2)).await;
     crowd.settled(db).await;
