@@ -2,6 +2,7 @@
 //!
 //! Methods on `Db`, named for the fact. One method, one transaction.
 
+mod activities;
 mod attempt_rows;
 mod attempts;
 mod audit;
@@ -23,6 +24,7 @@ mod integrity;
 mod leases;
 mod ledger;
 mod ledger_check;
+mod market_lists;
 mod markets;
 mod migrate;
 mod ownership;
@@ -35,6 +37,7 @@ mod running_portfolio;
 mod trades;
 mod users;
 
+pub use activities::{ActivityFilter, Movement};
 pub use attempts::{AttemptCounts, AttemptDetail, AttemptFilter, ListedAttempt};
 pub use audit::{Audit, AuditRow};
 pub use books::{BookOutcome, StoredBook};
@@ -50,6 +53,7 @@ pub use integrity::Integrity;
 pub use leases::{Fence, HEALTH_KEY, LeaseName, LeaseRow, Leases, Round, WorkerId, health_key};
 pub use ledger::{Committed, LedgerOutcome, LedgerWrite, PlacedEntry};
 pub use ledger_check::Standing;
+pub use market_lists::{MadeCopy, MarketAttempts, TradedMarket};
 pub use ownership::Ownership;
 pub use page::{Cursor, Page};
 pub use peaks::PeakReset;
@@ -70,7 +74,8 @@ pub enum Inserted<T> {
 pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
     type Texts =
         (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, &'static connection::Batch)]);
-    let modules: [Texts; 22] = [
+    let modules: [Texts; 24] = [
+        ("activities", activities::STATEMENTS, &[]),
         ("attempts", attempts::STATEMENTS, &[]),
         ("audit", audit::STATEMENTS, audit::BATCHES),
         ("backfill", backfill::STATEMENTS, &[]),
@@ -86,6 +91,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("leases", leases::STATEMENTS, leases::BATCHES),
         ("ledger", ledger::STATEMENTS, ledger::BATCHES),
         ("ledger_check", ledger_check::STATEMENTS, ledger_check::BATCHES),
+        ("market_lists", market_lists::STATEMENTS, &[]),
         ("markets", markets::STATEMENTS, markets::BATCHES),
         ("portfolio", portfolio::STATEMENTS, portfolio::BATCHES),
         ("prices", prices::STATEMENTS, prices::BATCHES),
