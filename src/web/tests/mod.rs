@@ -1,7 +1,10 @@
 //! The whole server on a free port, over a database with a little history.
 
+mod explanation;
 mod gate;
+mod lists;
 mod live;
+mod markets;
 mod pages;
 
 use std::{sync::Arc, time::Duration};
