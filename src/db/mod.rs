@@ -32,6 +32,7 @@ mod portfolio;
 mod prices;
 mod rows;
 mod running_portfolio;
+mod tallies;
 mod trades;
 mod users;
 
@@ -70,7 +71,7 @@ pub enum Inserted<T> {
 pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
     type Texts =
         (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, &'static connection::Batch)]);
-    let modules: [Texts; 22] = [
+    let modules: [Texts; 23] = [
         ("attempts", attempts::STATEMENTS, &[]),
         ("audit", audit::STATEMENTS, audit::BATCHES),
         ("backfill", backfill::STATEMENTS, &[]),
@@ -89,6 +90,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("markets", markets::STATEMENTS, markets::BATCHES),
         ("portfolio", portfolio::STATEMENTS, portfolio::BATCHES),
         ("prices", prices::STATEMENTS, prices::BATCHES),
+        ("tallies", tallies::STATEMENTS, tallies::BATCHES),
         ("trades", trades::STATEMENTS, &[]),
         ("users", users::STATEMENTS, users::BATCHES),
         ("queue", crate::queue::STATEMENTS, crate::queue::BATCHES),
