@@ -1,8 +1,10 @@
 //! The whole server on a free port, over a database with a little history.
 
+mod control;
 mod gate;
 mod live;
 mod pages;
+mod portfolio;
 
 use std::{sync::Arc, time::Duration};
 
@@ -120,6 +122,36 @@ impl World {
             request = request.insert_header((*name, *value));
         }
         Answer::read(request.send().await.unwrap()).await
+    }
+
+    /// The proof that stands in the forms of our pages.
+    async fn csrf(&self) -> String {
+        let page = self.get("/").await;
+        let start = page.body.find("name=\"csrf\" value=\"").expect("a form with its proof") + 19;
+        page.body[start..].split('"').next().unwrap().to_owned()
+    }
+
+    /// Sends a form as a page of ours does; what waits to be said is on the page that follows.
+    async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let csrf = self.csrf().await;
+        let fields: Vec<(&str, &str)> = [("csrf", csrf.as_str())].into_iter().chain(fields.iter().copied()).collect();
+        let origin = format!("http://{}", self.web().addr);
+        let request = self.client.post(self.url(path)).insert_header(("cookie", self.cookie.as_str()));
+        let sent = request.insert_header(("origin", origin)).send_form(&fields).await.unwrap();
+        let answer = Answer::read(sent).await;
+        if answer.header("set-cookie").starts_with("polymarketspy") {
+            self.cookie = cookie(&answer.headers);
+        }
+        answer
+    }
+
+    /// Sends JSON as a script of ours does.
+    async fn post_json(&self, path: &str, body: &serde_json::Value) -> Answer {
+        let csrf = self.csrf().await;
+        let origin = format!("http://{}", self.web().addr);
+        let request = self.client.post(self.url(path)).insert_header(("cookie", self.cookie.as_str()));
+        let request = request.insert_header(("origin", origin)).insert_header(("x-csrf-token", csrf));
+        Answer::read(request.send_json(body).await.unwrap()).await
     }
 
     /// As somebody who is not signed in.
