@@ -28,13 +28,14 @@ mod ownership;
 mod page;
 mod portfolio;
 mod prices;
+mod recorded;
 mod rows;
 mod trades;
 mod users;
 
 pub use attempts::{AttemptCounts, AttemptDetail, AttemptFilter, ListedAttempt};
 pub use audit::{Audit, AuditRow};
-pub use books::{BookOutcome, StoredBook};
+pub use books::{BookOutcome, BookText, StoredBook};
 pub use chain_sight::{CONFIRMED_WITHIN_MS, Lead, Leads, UnconfirmedFill};
 pub use config::Directory;
 pub use connection::Db;
@@ -49,6 +50,7 @@ pub use ledger_check::Standing;
 pub use ownership::Ownership;
 pub use page::{Cursor, Page};
 pub use portfolio::PortfolioSnapshot;
+pub use prices::PriceAt;
 pub use trades::{ListedTrade, TradeFilter};
 pub use users::FollowedUser;
 
@@ -64,7 +66,7 @@ pub enum Inserted<T> {
 pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
     type Texts =
         (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, &'static connection::Batch)]);
-    let modules: [Texts; 21] = [
+    let modules: [Texts; 22] = [
         ("attempts", attempts::STATEMENTS, &[]),
         ("audit", audit::STATEMENTS, audit::BATCHES),
         ("backfill", backfill::STATEMENTS, &[]),
@@ -82,6 +84,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("markets", markets::STATEMENTS, markets::BATCHES),
         ("portfolio", portfolio::STATEMENTS, portfolio::BATCHES),
         ("prices", prices::STATEMENTS, prices::BATCHES),
+        ("recorded", &[], recorded::BATCHES),
         ("trades", trades::STATEMENTS, &[]),
         ("users", users::STATEMENTS, users::BATCHES),
         ("queue", crate::queue::STATEMENTS, crate::queue::BATCHES),

@@ -41,3 +41,4 @@ pub mod settlement;
 pub mod shadow;
 pub mod sizing;
 pub mod units;
+pub mod what_if;
