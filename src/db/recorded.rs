@@ -11,8 +11,6 @@ use crate::domain::ids::AttemptId;
 use crate::domain::units::{ShareMicros, Timestamp, UsdcMicros};
 use crate::domain::what_if::{Recorded, Verdict};
 
-
-
 batches! {
     GISTS = "select id, decision, reason_codes, filled_notional_micros, filled_share_micros, created_at
         from copy_attempt where id in (", 1, ")";

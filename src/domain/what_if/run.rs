@@ -137,8 +137,8 @@ impl Run {
             KeptBook::Unavailable | KeptBook::NotKept => None,
         };
         let lacks_book = matches!(case.book, KeptBook::NotKept) && matches!(precheck(&situation), Ok(None));
-        let record = decide(&situation, book)
-            .and_then(|decision| decision.into_record(self.portfolio.id(), group, now));
+        let record =
+            decide(&situation, book).and_then(|decision| decision.into_record(self.portfolio.id(), group, now));
         let Ok((attempt, entries)) = record else { return Ok(Decided { verdict: None, lacks_book }) };
         for entry in &entries {
             self.apply(entry)?;
