@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::book::OrderBook;
-use super::decision::DecisionKind;
+use super::decision::{DecisionKind, ReasonCode};
 use super::effective_config::{StoredConfig, UserOverrides};
 use super::group::{EventGroup, GroupAction};
 use super::ids::{AssetId, FollowedUserId};
@@ -92,7 +92,7 @@ pub struct Recorded {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     pub decision: DecisionKind,
-    pub reasons: Vec<super::decision::ReasonCode>,
+    pub reasons: Vec<ReasonCode>,
     pub filled_notional: UsdcMicros,
     pub filled_shares: ShareMicros,
 }
@@ -282,6 +282,15 @@ impl Counts {
     }
 }
 
+impl Verdict {
+    /// Whether the decision came past the switches and found the market open.
+    fn found_open(&self) -> bool {
+        use ReasonCode::*;
+        let ended_before = [EnginePaused, UserDisabled, MarketBlacklisted, SignalTooOld, MarketTooCloseToClose];
+        !self.reasons.iter().any(|reason| ended_before.contains(reason))
+    }
+}
+
 impl<'a> Case<'a> {
     /// The asset of a trade, and otherwise the outcomes that sets are made of.
     fn assets(&self) -> (Option<&'a AssetId>, Vec<AssetId>) {
@@ -293,13 +302,17 @@ impl<'a> Case<'a> {
 
     /// The market as it was known at `now`: one that is over today may have been open then.
     ///
-    /// Its close time is today's, and a market that was closed early and has not resolved counts as open until then.
+    /// Its close time is today's, and a market that was closed early and has not resolved counts as open until then. We
+    /// hear of a resolution late: a decision that did not mind the market's state shows that it was still open for us, and
+    /// that a close time which lay behind us then has been moved there since.
     fn market_at(&self, now: Timestamp) -> Cow<'a, Market> {
         let market = self.market;
         let is_over = !market.active || market.resolved_at.is_some();
         let ended = market.resolved_at.or(market.close_time);
-        if is_over && ended.is_some_and(|ended| now < ended) {
-            return Cow::Owned(Market { active: true, resolved_at: None, ..market.clone() });
+        let seen_open = self.recorded.is_some_and(|recorded| recorded.verdict.found_open());
+        if is_over && (seen_open || ended.is_some_and(|ended| now < ended)) {
+            let close_time = market.close_time.filter(|close| !seen_open || *close > now);
+            return Cow::Owned(Market { active: true, resolved_at: None, close_time, ..market.clone() });
         }
         Cow::Borrowed(market)
     }

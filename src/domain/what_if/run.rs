@@ -143,6 +143,10 @@ impl Run {
         for entry in &entries {
             self.apply(entry)?;
         }
+        if case.market.resolved_at.is_some_and(|at| at <= now) {
+            // Bought before we heard of it.
+            self.settle(case.market, now)?;
+        }
         self.tally.count(&attempt)?;
         let verdict = Verdict {
             decision: attempt.decision,
