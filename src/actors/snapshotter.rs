@@ -10,12 +10,12 @@ use std::time::Duration;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture, SpawnHandle, Supervised};
 
 use super::{
-    ledger_writer::{Snapshot, SnapshotsStored, TakeSnapshots, checkpoint_key},
+    ledger_writer::{Snapshot, SnapshotsStored, TakeSnapshots},
     supervise::{Guard, Observed, Panicked, look_at, observable, or_panic, spawn_io, start_guarded},
 };
 use crate::{
     clock::Clock,
-    db::{Db, LedgerWrite, PortfolioSnapshot},
+    db::{Db, LedgerWrite, PortfolioSnapshot, checkpoint_key},
     domain::{ledger::PortfolioId, units::Timestamp},
     queue::{self, JobScope, Queue, in_process::Bell},
 };

@@ -13,6 +13,7 @@ mod checkpointer;
 mod checkpoints;
 mod config;
 pub(crate) mod connection;
+mod curves;
 mod dead_letters;
 mod error;
 mod event_rows;
@@ -26,10 +27,12 @@ mod markets;
 mod migrate;
 mod ownership;
 mod page;
+mod peaks;
 mod portfolio;
 mod prices;
 mod recorded;
 mod rows;
+mod running_portfolio;
 mod trades;
 mod users;
 
@@ -39,6 +42,7 @@ pub use books::{BookOutcome, BookText, StoredBook};
 pub use chain_sight::{CONFIRMED_WITHIN_MS, Lead, Leads, UnconfirmedFill};
 pub use config::Directory;
 pub use connection::Db;
+pub use curves::CurvePoint;
 pub use dead_letters::{DeadLetter, Origin, Replay};
 pub use error::DbError;
 pub use events::{ChainTrade, DeadRow, PollOutcome, PollWrite};
@@ -49,8 +53,10 @@ pub use ledger::{Committed, LedgerOutcome, LedgerWrite, PlacedEntry};
 pub use ledger_check::Standing;
 pub use ownership::Ownership;
 pub use page::{Cursor, Page};
+pub use peaks::PeakReset;
 pub use portfolio::PortfolioSnapshot;
 pub use prices::PriceAt;
+pub use running_portfolio::{LoadError, RunningPortfolio, checkpoint_key};
 pub use trades::{ListedTrade, TradeFilter};
 pub use users::FollowedUser;
 
@@ -66,7 +72,7 @@ pub enum Inserted<T> {
 pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
     type Texts =
         (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, &'static connection::Batch)]);
-    let modules: [Texts; 22] = [
+    let modules: [Texts; 23] = [
         ("attempts", attempts::STATEMENTS, &[]),
         ("audit", audit::STATEMENTS, audit::BATCHES),
         ("backfill", backfill::STATEMENTS, &[]),
@@ -74,6 +80,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("chain_sight", chain_sight::STATEMENTS, &[]),
         ("checkpoints", checkpoints::STATEMENTS, checkpoints::BATCHES),
         ("config", config::STATEMENTS, &[]),
+        ("curves", curves::STATEMENTS, &[]),
         ("dead_letters", dead_letters::STATEMENTS, &[]),
         ("events", events::STATEMENTS, events::BATCHES),
         ("groups", groups::STATEMENTS, groups::BATCHES),

@@ -252,9 +252,9 @@ impl Portfolio {
         self.history.note(bucket, equity)
     }
 
-    /// From now on the drawdown is measured from today's equity.
-    pub fn reset_peak(&mut self) {
-        self.history.reset_peak(self.figures().equity);
+    /// Since `at` the drawdown is measured from `peak`. False when that was known already.
+    pub fn note_peak_reset(&mut self, at: Timestamp, peak: UsdcMicros) -> bool {
+        self.history.note_reset(at, peak)
     }
 
     pub const fn history(&self) -> &EquityHistory {

@@ -109,7 +109,7 @@ async fn mark(db: &Db, portfolio: &mut Portfolio, from: Timestamp) -> Result<Vec
     Ok(markets.into_iter().filter_map(|market| super::feed::resolution(&market.into())).collect())
 }
 
-/// The baselines as the snapshots up to `from` make them.
+/// The baselines as the snapshots up to `from` make them, and a reset of the peak that was before it.
 async fn history_until(db: &Db, portfolio: &Portfolio, from: Timestamp) -> Result<EquityHistory, WhatIfError> {
     let (id, known): (PortfolioId, _) = (portfolio.id(), *portfolio.history());
     let Some(newest) = db.snapshot_at_or_before(id, from).await? else { return Ok(known) };
@@ -119,9 +119,12 @@ async fn history_until(db: &Db, portfolio: &Portfolio, from: Timestamp) -> Resul
         let equity = db.snapshot_at_or_before(id, time).await?.map_or(opening, |snapshot| snapshot.equity);
         at.push(EquityAt { time, equity_micros: equity });
     }
+    let reset = db.peak_reset(id).await?.filter(|reset| reset.at <= from);
+    let peak = db.peak_within(id, reset.map_or(Timestamp::EPOCH, |reset| reset.at), from).await?;
     Ok(EquityHistory {
+        peak_micros: reset.map_or(known.peak_micros, |reset| Some(reset.equity_micros)).max(peak),
+        reset_at: reset.map(|reset| reset.at),
         opening_micros: known.opening_micros,
-        peak_micros: known.peak_micros.max(db.peak_until(id, from).await?),
         day: at.first().copied(),
         week: at.last().copied(),
         last: Some(EquityAt { time: newest.bucket_time, equity_micros: newest.equity }),

@@ -106,12 +106,8 @@ impl Typed {
                 ("", _) => unset.push(field),
                 (_, Ok(number)) if !of_user && number == field.default => unset.push(field),
                 (_, Ok(number)) => {
-                    let value = match field.unit {
-                        FieldUnit::Flag => serde_json::Value::Bool(number != 0),
-                        _ => serde_json::Value::from(number),
-                    };
                     let section = sections.entry(field.section).or_insert_with(|| serde_json::json!({}));
-                    section[field.name] = value;
+                    section[field.name] = human::json(field, number);
                 }
                 (_, Err(error)) => wrong.push(error),
             }
@@ -251,6 +247,9 @@ mod tests {
     fn every_wrong_field_is_named_and_none_is_taken() {
         let form = typed(&[("maxSpreadMicros", "wide"), ("maxOverMidMicros", "1"), ("jitterMsMax", "-3")]);
         let wrong = form.change(false).unwrap_err();
-        assert_eq!(wrong.iter().map(|error| error.field.as_str()).collect::<Vec<_>>(), ["maxSpreadMicros", "jitterMsMax"]);
+        assert_eq!(
+            wrong.iter().map(|error| error.field.as_str()).collect::<Vec<_>>(),
+            ["maxSpreadMicros", "jitterMsMax"]
+        );
     }
 }

@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{change::FieldChange, change::changes, labels};
+use super::{
+    change::{FieldChange, changes},
+    human, labels,
+};
 use crate::{
     db::{AuditRow, Db, DbError, Directory},
     domain::{
-        effective_config::{ConfigPatch, Field, StoredConfig, System, SystemPatch},
+        effective_config::{ConfigPatch, Field, FieldUnit, StoredConfig},
         ids::{FollowedUserId, MarketId},
         ledger::PortfolioId,
         units::Timestamp,
     },
-    web::{attempts::market_named, names::Names},
+    web::names::Names,
 };
 
 /// Rows of one page.
@@ -66,13 +69,15 @@ impl History {
 impl Changed {
     fn new(row: AuditRow, labels: &BTreeMap<FollowedUserId, &str>, names: &Names) -> Self {
         let AuditRow { id, audit, created_at } = row;
-        let label = |user: FollowedUserId| labels.get(&user).map_or_else(|| format!("user {user}"), ToString::to_string);
+        let label =
+            |user: FollowedUserId| labels.get(&user).map_or_else(|| format!("user {user}"), ToString::to_string);
         let user = user_of(&audit.subject);
         let (subject, href) = match (user, market_of(&audit.subject)) {
             (Some(user), _) => (label(user), Some(format!("/users/{user}"))),
             (None, Some(market)) => {
                 let href = format!("/markets/{market}");
-                (market_named(&names.market(&market).0, &market), Some(href))
+                let question = Some(names.market(&market).0).filter(|question| !question.is_empty());
+                (question.unwrap_or_else(|| market.to_string()), Some(href))
             }
             _ => match audit.subject.strip_prefix("portfolio:").and_then(|text| text.parse().ok()) {
                 Some(PortfolioId::ExecGlobal) => ("Global portfolio".to_owned(), None),
@@ -121,10 +126,8 @@ fn fields_changed(before: Option<&str>, after: Option<&str>) -> Vec<FieldChange>
         // What an older version wrote may hold fields that are gone; then there is nothing to compare.
         let patch = json.and_then(|json| ConfigPatch::parse(json).ok()).unwrap_or_default();
         let ConfigPatch { guardrails, sizing, system } = patch;
-        let system = if system == SystemPatch::default() { Vec::new() } else { system.numbers() };
-        [guardrails.numbers(), sizing.numbers(), system].concat()
+        [guardrails.numbers(), sizing.numbers(), system.numbers()].concat()
     };
-    debug_assert!(!System::FIELDS.is_empty());
     changes(&numbers(before), &numbers(after), StoredConfig::fields())
 }
 
@@ -135,7 +138,7 @@ fn in_words(action: &str, json: &str) -> String {
         ("set_enabled", serde_json::Value::Bool(on)) => if on { "enabled" } else { "disabled" }.to_owned(),
         ("set_blacklisted", serde_json::Value::Bool(on)) => if on { "blacklisted" } else { "allowed" }.to_owned(),
         ("reset_peak", serde_json::Value::Number(micros)) => {
-            crate::domain::effective_config::FieldUnit::Usdc.shown(micros.as_i64().unwrap_or_default())
+            human::shown(FieldUnit::Usdc, micros.as_i64().unwrap_or_default())
         }
         (_, serde_json::Value::String(text)) => text,
         (_, serde_json::Value::Object(fields)) => {

@@ -66,6 +66,14 @@ pub fn shown(unit: FieldUnit, number: i64) -> String {
     format!("{grouped}{point}{gap}{}", sign(unit))
 }
 
+/// A field's number as JSON has it: a flag is true or false.
+pub fn json(field: &Field, number: i64) -> serde_json::Value {
+    match field.unit {
+        FieldUnit::Flag => serde_json::Value::Bool(number != 0),
+        _ => serde_json::Value::from(number),
+    }
+}
+
 /// The integer of what was typed.
 ///
 /// # Errors
@@ -82,7 +90,8 @@ pub fn parse(field: &Field, typed: &str) -> Result<i64, ConfigError> {
     }
     let Human { digits, .. } = human(field.unit);
     let shown_text: String = typed.chars().take(40).collect();
-    let no_number = || refused(format!("is `{shown_text}`, which is no number such as {}", text(field.unit, field.default)));
+    let no_number =
+        || refused(format!("is `{shown_text}`, which is no number such as {}", text(field.unit, field.default)));
     let (whole, behind) = typed.split_once('.').unwrap_or((typed, ""));
     let is_digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
     if !is_digits(whole) || !is_digits(behind) || (whole.is_empty() && behind.is_empty()) {
@@ -91,7 +100,11 @@ pub fn parse(field: &Field, typed: &str) -> Result<i64, ConfigError> {
     let behind = behind.trim_end_matches('0');
     let places = behind.len();
     if places > digits as usize {
-        let allowed = if digits == 0 { "whole numbers only".to_owned() } else { format!("{digits} digits behind the point at most") };
+        let allowed = if digits == 0 {
+            "whole numbers only".to_owned()
+        } else {
+            format!("{digits} digits behind the point at most")
+        };
         return Err(refused(format!("is `{shown_text}`, which is too fine: {allowed}")));
     }
     let padded = format!("{whole}{behind}{}", "0".repeat(digits as usize - places));
@@ -150,7 +163,10 @@ mod tests {
             let parsed = parse(field(name), typed).map_err(|error| error.to_string());
             match expected {
                 Ok(number) => assert_eq!(parsed, Ok(number), "{typed}"),
-                Err(part) => assert!(parsed.as_ref().is_err_and(|error| error.contains(part) && error.contains(name)), "{parsed:?}"),
+                Err(part) => assert!(
+                    parsed.as_ref().is_err_and(|error| error.contains(part) && error.contains(name)),
+                    "{parsed:?}"
+                ),
             }
         };
         check("maxSpreadMicros", " 2 ", Ok(20_000));

@@ -49,7 +49,9 @@ pub fn own_value_note(name: &str) -> Option<&'static str> {
         "weeklyLossLimitBps",
         "maxDrawdownLimitBps",
     ];
-    of_the_bankroll.contains(&name).then_some("Counts in this leader's own portfolio; in the global one everybody's does.")
+    of_the_bankroll
+        .contains(&name)
+        .then_some("Counts in this leader's own portfolio; in the global one everybody's does.")
 }
 
 /// Fields that recorded groups and books cannot show the effect of.

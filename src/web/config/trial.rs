@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{change::FieldChange, trial_view::Findings};
+use super::{change::FieldChange, editor::Typed, trial_view::Findings};
 use crate::{
     db::Db,
     domain::{ids::FollowedUserId, ledger::PortfolioScope, units::Timestamp},
@@ -33,6 +33,8 @@ struct Kept {
 struct Trial {
     id: u64,
     asked: Asked,
+    /// The form that asked for it, to be shown again as it was.
+    typed: Option<Typed>,
     progress: Arc<Progress>,
     outcome: Option<Outcome>,
 }
@@ -40,9 +42,14 @@ struct Trial {
 /// What a test was asked for, as pages show it again.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Asked {
+    /// Whose values the candidate changes; null is everybody's.
+    pub user: Option<FollowedUserId>,
     pub portfolio_scope: PortfolioScope,
     /// The portfolio's leader.
     pub followed_user_id: Option<FollowedUserId>,
+    /// Hostile text.
+    pub portfolio_label: Option<String>,
+    pub begun_at: Timestamp,
     pub from: Timestamp,
     pub to: Timestamp,
     /// What the candidate changes.
@@ -89,9 +96,15 @@ impl Trials {
     ///
     /// # Errors
     /// `TooManyTrials`; nothing was begun then.
-    pub fn begin(self: &Arc<Self>, db: &Db, what_if: WhatIf, asked: Asked) -> Result<TrialView, TooManyTrials> {
+    pub fn begin(
+        self: &Arc<Self>,
+        db: &Db,
+        what_if: WhatIf,
+        asked: Asked,
+        typed: Option<Typed>,
+    ) -> Result<TrialView, TooManyTrials> {
         let progress = Arc::new(Progress::default());
-        let view = self.kept().take_in(asked, progress.clone())?;
+        let view = self.kept().take_in(asked, typed, progress.clone())?;
         let (trials, db, id) = (self.clone(), db.clone(), view.id);
         actix::spawn(async move {
             // A task of its own, so that a panic in it is an outcome too.
@@ -106,8 +119,9 @@ impl Trials {
         Ok(view)
     }
 
-    pub fn view(&self, id: u64) -> Option<TrialView> {
-        self.kept().trials.iter().find(|trial| trial.id == id).map(Trial::view)
+    /// How it stands, and the form that asked for it.
+    pub fn view(&self, id: u64) -> Option<(TrialView, Option<Typed>)> {
+        self.kept().trials.iter().find(|trial| trial.id == id).map(|trial| (trial.view(), trial.typed.clone()))
     }
 
     /// Tells a test to end, which it does at its next page. One that has ended stays as it is.
@@ -124,12 +138,17 @@ impl Trials {
 }
 
 impl Kept {
-    fn take_in(&mut self, asked: Asked, progress: Arc<Progress>) -> Result<TrialView, TooManyTrials> {
+    fn take_in(
+        &mut self,
+        asked: Asked,
+        typed: Option<Typed>,
+        progress: Arc<Progress>,
+    ) -> Result<TrialView, TooManyTrials> {
         if self.trials.iter().filter(|trial| trial.outcome.is_none()).count() >= RUNNING_MAX {
             return Err(TooManyTrials);
         }
         self.last_id += 1;
-        let trial = Trial { id: self.last_id, asked, progress, outcome: None };
+        let trial = Trial { id: self.last_id, asked, typed, progress, outcome: None };
         let view = trial.view();
         self.trials.push_back(trial);
         while self.trials.len() > KEPT
