@@ -41,6 +41,7 @@ use crate::{
     },
 };
 
+pub(super) use labels::label as field_label;
 pub use save::{json_global, json_user, restore, save};
 pub use testing::{begin, cancel, json_begin, json_cancel, json_show, show};
 pub use trial::Trials;

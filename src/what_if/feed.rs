@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Progress, WhatIf, WhatIfError};
 use crate::{
-    db::{BookText, Db, DbError},
+    db::{BookText, Db, DbError, PriceAt},
     domain::{
         book::OrderBook,
         group::{EventGroup, GroupAction},
@@ -169,10 +169,12 @@ impl<'a> Feed<'a> {
     async fn step(&mut self, groups: Vec<Prepared>, until: Timestamp) -> Result<(), WhatIfError> {
         self.progress.check()?;
         let prices = self.prices(&groups, until).await?;
-        self.tell(prices)?;
         let progress = self.progress.clone();
         let mut comparison = self.comparison.take().expect("it is back after every step");
         let live = move || -> Result<Comparison, WhatIfError> {
+            for (asset, at, price) in prices {
+                comparison.expect(at, Happening::Midpoint(asset, price))?;
+            }
             for prepared in groups {
                 decide(&mut comparison, prepared)?;
                 progress.done.fetch_add(1, Ordering::Relaxed);
@@ -185,12 +187,8 @@ impl<'a> Feed<'a> {
     }
 
     /// The prices up to `until` of what is held or may be from these groups on. Of an asset that was not asked for
-    /// lately, also what it stood at.
-    async fn prices(
-        &mut self,
-        groups: &[Prepared],
-        until: Timestamp,
-    ) -> Result<Vec<(Timestamp, Happening)>, WhatIfError> {
+    /// lately, also what it stood at, which comes first.
+    async fn prices(&mut self, groups: &[Prepared], until: Timestamp) -> Result<Vec<PriceAt>, WhatIfError> {
         let (reached, mut wanted) = (self.comparison().reached(), self.comparison().held_assets());
         for Prepared { group, market, .. } in groups {
             match &group.action {
@@ -204,8 +202,7 @@ impl<'a> Feed<'a> {
         let mut prices = self.db.prices_as_of(&new, reached).await?;
         prices.extend(self.db.prices_between(&wanted, reached, until, self.every_ms).await?);
         self.priced.extend(wanted.into_iter().map(|asset| (asset, until)));
-        prices.sort_by_key(|(_, at, _)| *at);
-        Ok(prices.into_iter().map(|(asset, at, price)| (at, Happening::Midpoint(asset, price))).collect())
+        Ok(prices)
     }
 }
 

@@ -1,6 +1,9 @@
 //! The portfolio as it stood at the beginning of the window, and what befell it after that by no decision of the window.
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use super::{Progress, WhatIf, WhatIfError};
 use crate::{
@@ -8,7 +11,7 @@ use crate::{
     domain::{
         equity_history::{EquityAt, EquityHistory},
         ids::{AssetId, AttemptId, MarketId},
-        ledger::{EntryType, PortfolioId},
+        ledger::{EntryType, LedgerEntry, PortfolioId},
         mark::Mark,
         portfolio::Portfolio,
         units::Timestamp,
@@ -30,8 +33,11 @@ pub(super) async fn start(db: &Db, what_if: &WhatIf, progress: &Progress) -> Res
     let from = what_if.from;
     let mut portfolio = Portfolio::new(what_if.portfolio);
     let position = fold_until(db, &mut portfolio, from, progress).await?;
-    let mut happenings = given(db, what_if, position).await?;
-    happenings.extend(mark(db, &mut portfolio, from).await?);
+    let given = given(db, what_if, position).await?;
+    mark(db, &mut portfolio, from).await?;
+    let resolutions = resolutions(db, &portfolio, &given).await?;
+    let happenings =
+        given.into_iter().map(|entry| (entry.created_at, Happening::Entry(entry))).chain(resolutions).collect();
     let history = history_until(db, &portfolio, from).await?;
     portfolio.set_history(history);
     let users = db.followed_users().await?;
@@ -67,7 +73,7 @@ async fn fold_until(
 /// Entries of the window that no decision of the window made: copies of groups detected before it and decided in it, and
 /// the opening deposit. Decisions are made in the order of detection, so the first copy of the window's own ends them.
 /// Settlements are left out: the two runs settle what they themselves hold.
-async fn given(db: &Db, what_if: &WhatIf, mut position: i64) -> Result<Vec<(Timestamp, Happening)>, WhatIfError> {
+async fn given(db: &Db, what_if: &WhatIf, mut position: i64) -> Result<Vec<LedgerEntry>, WhatIfError> {
     let mut given = Vec::new();
     loop {
         let page = db.entries_after(what_if.portfolio, position, PRESENT).await?;
@@ -81,7 +87,7 @@ async fn given(db: &Db, what_if: &WhatIf, mut position: i64) -> Result<Vec<(Time
                 return Ok(given);
             }
             if entry.kind != EntryType::Settlement {
-                given.push((entry.created_at, Happening::Entry(entry)));
+                given.push(entry);
             }
         }
     }
@@ -97,16 +103,32 @@ fn copied(ref_id: &str) -> Option<AttemptId> {
     ref_id.strip_prefix("copy:")?.parse().ok().map(AttemptId)
 }
 
-/// Marks what is held at the midpoints of that time. Gives when each market that is held resolves, or did and was not
-/// settled yet.
-async fn mark(db: &Db, portfolio: &mut Portfolio, from: Timestamp) -> Result<Vec<(Timestamp, Happening)>, WhatIfError> {
+/// Marks what is held at the midpoints of that time.
+async fn mark(db: &Db, portfolio: &mut Portfolio, from: Timestamp) -> Result<(), WhatIfError> {
     let held: Vec<AssetId> = portfolio.held_assets().cloned().collect();
     for (asset, _, midpoint) in db.prices_as_of(&held, from).await? {
         portfolio.set_mark(&asset, Mark::Midpoint(midpoint))?;
     }
-    let markets: Vec<MarketId> = portfolio.exposure_by_market().map(|(market, _)| market.clone()).collect();
-    let markets = db.markets(&markets).await?;
-    Ok(markets.into_iter().filter_map(|market| super::feed::resolution(&market.into())).collect())
+    Ok(())
+}
+
+/// When each market resolves in which anything is held, or will be by what is given; of one that had resolved before, as
+/// soon as all of that is there.
+async fn resolutions(
+    db: &Db,
+    portfolio: &Portfolio,
+    given: &[LedgerEntry],
+) -> Result<Vec<(Timestamp, Happening)>, WhatIfError> {
+    let held = portfolio.exposure_by_market().map(|(market, _)| (market, Timestamp::EPOCH));
+    let mut last: BTreeMap<&MarketId, Timestamp> = held.collect();
+    last.extend(given.iter().filter_map(|entry| Some((entry.market.as_ref()?, entry.created_at))));
+    let markets: Vec<MarketId> = last.keys().map(|market| (*market).clone()).collect();
+    let markets = db.markets(&markets).await?.into_iter().map(Arc::new);
+    let resolved = markets.filter_map(|market| {
+        let (at, happening) = super::feed::resolution(&market)?;
+        Some((last.get(&market.id).map_or(at, |last| at.max(*last)), happening))
+    });
+    Ok(resolved.collect())
 }
 
 /// The baselines as the snapshots up to `from` make them, and a reset of the peak that was before it.

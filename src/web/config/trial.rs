@@ -193,3 +193,37 @@ fn failed(id: u64, error: &(dyn std::error::Error + 'static)) -> Outcome {
     tracing::error!(test = id, error, "a configuration test failed");
     Outcome::Failed
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked() -> Asked {
+        Asked {
+            user: None,
+            portfolio_scope: PortfolioScope::ExecGlobal,
+            followed_user_id: None,
+            portfolio_label: None,
+            begun_at: Timestamp::EPOCH,
+            from: Timestamp::EPOCH,
+            to: Timestamp::EPOCH,
+            changes: Vec::new(),
+            not_seen: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn two_run_a_third_is_told_to_wait_and_the_last_few_are_kept() {
+        let mut kept = Kept::default();
+        let begin = |kept: &mut Kept| kept.take_in(asked(), None, Arc::default()).map(|view| view.id);
+        assert_eq!((begin(&mut kept), begin(&mut kept)), (Ok(1), Ok(2)));
+        assert_eq!(begin(&mut kept), Err(TooManyTrials));
+        kept.end(1, Outcome::Cancelled);
+        for id in 3..20 {
+            assert_eq!(begin(&mut kept), Ok(id));
+            kept.end(id, Outcome::Failed);
+        }
+        assert_eq!(kept.trials.len(), KEPT);
+        assert!(kept.trials.iter().any(|trial| trial.id == 2), "one that runs is not forgotten");
+    }
+}

@@ -89,6 +89,7 @@ pub struct ChangeView {
     pub market_id: MarketId,
     pub asset_id: Option<AssetId>,
     pub question: String,
+    pub slug: String,
     pub outcome: Option<String>,
     /// `BUY`, `SELL`, `SPLIT`, `MERGE` or `CONVERSION`.
     pub action: &'static str,
@@ -169,7 +170,7 @@ impl ChangeView {
             GroupAction::Trade { asset, side } => (Some(asset.clone()), Some(*side)),
             GroupAction::Merge | GroupAction::Split | GroupAction::Conversion => (None, None),
         };
-        let (question, _) = names.market(&group.market);
+        let (question, slug) = names.market(&group.market);
         Self {
             attempt_id: AttemptId::of(portfolio, &group.key),
             group_id: group.id,
@@ -181,6 +182,7 @@ impl ChangeView {
             action: side.map_or(group.action.kind().as_str(), Side::as_str),
             asset_id,
             question,
+            slug,
             market_id: group.market,
             current: current.into(),
             candidate: candidate.into(),

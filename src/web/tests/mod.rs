@@ -1,5 +1,6 @@
 //! The whole server on a free port, over a database with a little history.
 
+mod config;
 mod gate;
 mod live;
 mod pages;
