@@ -279,6 +279,11 @@ macro_rules! config_section {
                 Self { $($field: patch.$field.unwrap_or(self.$field),)+ }
             }
 
+            /// All of these as a patch.
+            pub fn patch(&self) -> $patch {
+                $patch { $($field: Some(self.$field),)+ }
+            }
+
             /// Each field with its number, in the order of `FIELDS`.
             pub fn numbers(&self) -> Vec<(&'static Field, i64)> {
                 Self::FIELDS.iter().zip([$(self.$field.number(),)+]).collect()

@@ -177,6 +177,16 @@ impl StoredConfig {
         }
     }
 
+    /// These after `change`: a field that is given back has its default.
+    pub fn changed(&self, change: &ConfigChange) -> Self {
+        let own = ConfigPatch {
+            guardrails: self.guardrails.patch(),
+            sizing: self.sizing.patch(),
+            system: self.system.patch(),
+        };
+        Self::default().with(&own.changed(change))
+    }
+
     /// Every field with its number, in the order of `fields`.
     pub fn numbers(&self) -> Vec<(&'static Field, i64)> {
         [self.guardrails.numbers(), self.sizing.numbers(), self.system.numbers()].concat()
@@ -540,6 +550,16 @@ mod tests {
         let fields: Vec<_> = StoredConfig::fields().collect();
         assert_eq!(fields.len(), 24);
         assert!(fields.iter().all(|field| field.about.ends_with('.') && !field.about.starts_with(' ')));
+    }
+
+    #[test]
+    fn the_global_values_after_a_change_have_their_defaults_where_it_gives_back() {
+        let saved = ConfigPatch::parse(r#"{"sizing": {"copyPctNotionalBps": 50}, "guardrails": {"jitterMsMax": 1}}"#);
+        let stored = StoredConfig::default().with(&saved.unwrap());
+        let change = r#"{"sizing": {"copyPctNotionalBps": null, "applyTakerFees": false}}"#;
+        let after = stored.changed(&ConfigChange::parse(change, &[]).unwrap());
+        assert_eq!((after.sizing.copy_pct_notional, after.sizing.apply_taker_fees), (Bps(100), false));
+        assert_eq!(after.guardrails, stored.guardrails);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! `editor` is the form, `save` what a form or a JSON body changes, `testing` the test of a candidate beside it, `history`
 //! who changed what. `human` turns typed text into the integers of the contract and back.
 
+mod candidate;
 mod change;
 mod editor;
 mod history;

@@ -184,7 +184,7 @@ impl Row {
         Self {
             name: field.name,
             label: labels::label(field.name),
-            about: field.about,
+            about: labels::about(field),
             note: user.and_then(|_| labels::own_value_note(field.name)),
             unit: field.unit,
             sign: human::sign(field.unit),

@@ -1,5 +1,7 @@
 //! What fields, sections and changes are called on a page.
 
+use crate::domain::effective_config::Field;
+
 /// A field in a few words.
 pub fn label(name: &str) -> &str {
     match name {
@@ -28,6 +30,14 @@ pub fn label(name: &str) -> &str {
         "backfillMinutes" => "Backfill at start",
         "initialBankrollMicros" => "Opening bankroll",
         other => other,
+    }
+}
+
+/// One line about a field; on a page a flag is on or off.
+pub fn about(field: &Field) -> &'static str {
+    match field.name {
+        "copyEngineEnabled" => "Off pauses every decision.",
+        _ => field.about,
     }
 }
 

@@ -1,47 +1,33 @@
-//! The test of a candidate, asked for by a form or a JSON body: which portfolio, which window, how it goes.
-
-use std::sync::Arc;
+//! The test of a candidate, asked for by a form or a JSON body: its routes, and the part of the form that is about it.
 
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{StatusCode, header::LOCATION},
     web::{Data, Json, Path},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
     Shown,
-    change::changes,
+    candidate::{Candidate, DAY_MS},
     editor::Typed,
-    labels, render,
-    trial::{Asked, TooManyTrials, TrialView, Trials},
-    user_of,
+    render,
+    trial::{TrialView, Trials},
 };
 use crate::{
     clock::Clock,
-    db::{Db, Directory, FollowedUser},
-    domain::{
-        effective_config::{ConfigChange, ConfigPatch, StoredConfig},
-        ids::FollowedUserId,
-        ledger::PortfolioId,
-        units::Timestamp,
-        what_if::Policy,
-    },
+    db::{Db, FollowedUser},
+    domain::{ids::FollowedUserId, ledger::PortfolioId, units::Timestamp},
     web::{
         error::WebError,
         posted::{Nothing, Posted},
         render::Templates,
         visit::Visit,
     },
-    what_if::WhatIf,
 };
 
 const HOUR_MS: i64 = 3_600_000;
-const DAY_MS: i64 = 24 * HOUR_MS;
-
-/// What a JSON body may say beside the configuration.
-const BESIDE: &[&str] = &["user", "portfolio", "from", "to"];
 
 /// How the form of a test stands.
 #[derive(Debug, Serialize)]
@@ -57,36 +43,6 @@ pub struct Choice {
     pub value: &'static str,
     pub name: &'static str,
     pub is_chosen: bool,
-}
-
-/// A candidate and where to test it.
-struct Candidate {
-    change: ConfigChange,
-    /// Whose values it changes; nobody's are everybody's.
-    user: Option<FollowedUserId>,
-    portfolio: PortfolioId,
-    from: Timestamp,
-    to: Timestamp,
-}
-
-/// The words of a body beside the configuration.
-#[derive(Deserialize)]
-struct Words {
-    #[serde(default)]
-    user: Option<Box<RawValue>>,
-    #[serde(default)]
-    portfolio: Option<Box<RawValue>>,
-    #[serde(default)]
-    from: Option<Box<RawValue>>,
-    #[serde(default)]
-    to: Option<Box<RawValue>>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Whose {
-    Leader(FollowedUserId),
-    Named(String),
 }
 
 /// `POST /config/test`: the form as it is, without saving it.
@@ -170,90 +126,6 @@ fn part(templates: &Templates, csrf: &str, trial: &TrialView) -> Result<HttpResp
     let view = serde_json::json!({ "trial": trial, "csrf": csrf });
     let html = templates.part("trial_shown", "shown", &view).map_err(WebError::ours)?;
     Ok(HttpResponse::Ok().content_type("text/html; charset=utf-8").body(html))
-}
-
-impl Candidate {
-    fn parse(json: &str, now: Timestamp) -> Result<Self, WebError> {
-        let change = ConfigChange::parse(json, BESIDE).map_err(|error| WebError::Mistake(error.to_string()))?;
-        let words: Words = serde_json::from_str(json).map_err(|error| WebError::Mistake(error.to_string()))?;
-        let user: Option<FollowedUserId> = word("user", "the id of a followed user", words.user)?;
-        let whose: Option<Whose> = word("portfolio", "`GLOBAL` or the id of a followed user", words.portfolio)?;
-        let portfolio = match (whose, user) {
-            (Some(Whose::Leader(leader)), _) | (None, Some(leader)) => PortfolioId::ExecUser(leader),
-            (Some(Whose::Named(name)), _) if name == "GLOBAL" || name == "EXEC_GLOBAL" => PortfolioId::ExecGlobal,
-            (Some(Whose::Named(_)), _) => {
-                return Err(WebError::Mistake("`portfolio` must be `GLOBAL` or the id of a followed user".to_owned()));
-            }
-            (None, None) => PortfolioId::ExecGlobal,
-        };
-        let to: Option<Timestamp> = word("to", "an ISO 8601 time", words.to)?;
-        let from: Option<Timestamp> = word("from", "an ISO 8601 time", words.from)?;
-        let to = to.unwrap_or(now).min(now);
-        let from = from.unwrap_or(to.plus_millis(-DAY_MS));
-        if from >= to {
-            return Err(WebError::Mistake("`from` must be before `to`, and before now".to_owned()));
-        }
-        Ok(Self { change, user, portfolio, from, to })
-    }
-
-    async fn begin(
-        self,
-        db: &Db,
-        clock: &Clock,
-        trials: &Arc<Trials>,
-        typed: Option<Typed>,
-    ) -> Result<TrialView, WebError> {
-        let directory = db.directory().await.map_err(WebError::ours)?;
-        for user in self.user.into_iter().chain(self.portfolio.owner()) {
-            user_of(&directory, user)?;
-        }
-        let current = Policy { global: directory.config, overrides: directory.overrides.clone() };
-        let (candidate, changes) = self.applied(&directory)?;
-        let asked = Asked {
-            user: self.user,
-            portfolio_scope: self.portfolio.scope(),
-            followed_user_id: self.portfolio.owner(),
-            portfolio_label: self.portfolio.owner().and_then(|id| Some(user_of(&directory, id).ok()?.label.clone())),
-            from: self.from,
-            to: self.to,
-            not_seen: changes.iter().map(|change| change.field).filter(|f| labels::is_unseen_by_a_test(f)).collect(),
-            changes,
-            begun_at: clock.now(),
-        };
-        let what_if = WhatIf { portfolio: self.portfolio, from: self.from, to: self.to, current, candidate };
-        trials.begin(db, what_if, asked, typed).map_err(|TooManyTrials| {
-            WebError::Conflict("two tests are running already: wait for one of them, or cancel it".to_owned())
-        })
-    }
-
-    /// The candidate, and the fields in which it differs from what counts now.
-    fn applied(&self, directory: &Directory) -> Result<(Policy, Vec<super::change::FieldChange>), WebError> {
-        let mut policy = Policy { global: directory.config, overrides: directory.overrides.clone() };
-        let Some(user) = self.user else {
-            let unset = self.change.unset.iter().map(|field| (*field, field.default));
-            let patch = ConfigPatch::default().changed(&ConfigChange::setting(self.change.set));
-            policy.global = unset
-                .fold(policy.global.with(&patch), |config, (field, default)| config.with(&patch_of(field, default)));
-            let changes = changes(&directory.config.numbers(), &policy.global.numbers(), StoredConfig::fields());
-            return Ok((policy, changes));
-        };
-        let change = self.change.clone().for_user().map_err(|error| WebError::Mistake(error.to_string()))?;
-        let before = directory.overrides.get(&user).copied().unwrap_or_default();
-        let after = before.changed(&change);
-        policy.overrides.insert(user, after);
-        Ok((policy, changes(&before.numbers(), &after.numbers(), StoredConfig::fields())))
-    }
-}
-
-/// One field set to a number of its own range.
-fn patch_of(field: &'static crate::domain::effective_config::Field, number: i64) -> ConfigPatch {
-    let text = serde_json::json!({ field.section: { field.name: super::human::json(field, number) } }).to_string();
-    ConfigPatch::parse(&text).unwrap_or_default()
-}
-
-fn word<T: DeserializeOwned>(name: &str, wanted: &str, text: Option<Box<RawValue>>) -> Result<Option<T>, WebError> {
-    let read = text.map(|text| serde_json::from_str::<Option<T>>(text.get())).transpose();
-    read.map(Option::flatten).map_err(|_| WebError::Mistake(format!("`{name}` must be {wanted}")))
 }
 
 impl Choices {

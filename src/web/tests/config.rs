@@ -288,7 +288,7 @@ async fn a_test_answers_at_once_and_its_result_can_be_read_again() {
         "Test: 2 values changed",
         "Copying on → off",
         "Engine paused 0 2 +2",
-        "For 2 groups no book was kept",
+        "For 2 of the groups no book was kept",
         "cannot show: Polling interval.",
     ] {
         assert!(text.contains(expected), "`{expected}` is not in: {text}");
