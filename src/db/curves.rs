@@ -30,8 +30,7 @@ statements! {
             where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2 and bucket_time >= $3 and bucket_time <= $4
             group by (bucket_time - $3) / $5)
         select s.n, p.equity_micros, s.low, s.high, p.exposure_micros from stretch s join portfolio_snapshot p
-            on p.portfolio_scope = $1 and coalesce(p.followed_user_id, 0) = $2 and p.bucket_time = s.last_time
-        order by s.n";
+            on p.portfolio_scope = $1 and coalesce(p.followed_user_id, 0) = $2 and p.bucket_time = s.last_time";
     FIRST = "select bucket_time from portfolio_snapshot
         where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2 order by bucket_time limit 1";
     PEAK_BEFORE = "select max(equity_micros) from portfolio_snapshot
@@ -64,7 +63,9 @@ impl Db {
             high: UsdcMicros(high),
             exposure: UsdcMicros(exposure),
         };
-        Ok(rows.into_iter().map(point).collect())
+        let mut points: Vec<CurvePoint> = rows.into_iter().map(point).collect();
+        points.sort_unstable_by_key(|point| point.time);
+        Ok(points)
     }
 
     /// When the first snapshot was taken.

@@ -33,6 +33,7 @@ mod prices;
 mod recorded;
 mod rows;
 mod running_portfolio;
+mod tallies;
 mod trades;
 mod users;
 
@@ -72,7 +73,7 @@ pub enum Inserted<T> {
 pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
     type Texts =
         (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, &'static connection::Batch)]);
-    let modules: [Texts; 23] = [
+    let modules: [Texts; 24] = [
         ("attempts", attempts::STATEMENTS, &[]),
         ("audit", audit::STATEMENTS, audit::BATCHES),
         ("backfill", backfill::STATEMENTS, &[]),
@@ -92,6 +93,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("portfolio", portfolio::STATEMENTS, portfolio::BATCHES),
         ("prices", prices::STATEMENTS, prices::BATCHES),
         ("recorded", &[], recorded::BATCHES),
+        ("tallies", tallies::STATEMENTS, tallies::BATCHES),
         ("trades", trades::STATEMENTS, &[]),
         ("users", users::STATEMENTS, users::BATCHES),
         ("queue", crate::queue::STATEMENTS, crate::queue::BATCHES),
