@@ -30,6 +30,7 @@ mod page;
 mod peaks;
 mod portfolio;
 mod prices;
+mod recorded;
 mod rows;
 mod running_portfolio;
 mod tallies;
@@ -38,7 +39,7 @@ mod users;
 
 pub use attempts::{AttemptCounts, AttemptDetail, AttemptFilter, ListedAttempt};
 pub use audit::{Audit, AuditRow};
-pub use books::{BookOutcome, StoredBook};
+pub use books::{BookOutcome, BookText, StoredBook};
 pub use chain_sight::{CONFIRMED_WITHIN_MS, Lead, Leads, UnconfirmedFill};
 pub use config::Directory;
 pub use connection::Db;
@@ -55,6 +56,7 @@ pub use ownership::Ownership;
 pub use page::{Cursor, Page};
 pub use peaks::PeakReset;
 pub use portfolio::PortfolioSnapshot;
+pub use prices::PriceAt;
 pub use running_portfolio::{LoadError, RunningPortfolio, checkpoint_key};
 pub use trades::{ListedTrade, TradeFilter};
 pub use users::FollowedUser;
@@ -71,7 +73,7 @@ pub enum Inserted<T> {
 pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
     type Texts =
         (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, &'static connection::Batch)]);
-    let modules: [Texts; 23] = [
+    let modules: [Texts; 24] = [
         ("attempts", attempts::STATEMENTS, &[]),
         ("audit", audit::STATEMENTS, audit::BATCHES),
         ("backfill", backfill::STATEMENTS, &[]),
@@ -90,6 +92,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("markets", markets::STATEMENTS, markets::BATCHES),
         ("portfolio", portfolio::STATEMENTS, portfolio::BATCHES),
         ("prices", prices::STATEMENTS, prices::BATCHES),
+        ("recorded", &[], recorded::BATCHES),
         ("tallies", tallies::STATEMENTS, tallies::BATCHES),
         ("trades", trades::STATEMENTS, &[]),
         ("users", users::STATEMENTS, users::BATCHES),
