@@ -15,6 +15,7 @@ mod config;
 pub(crate) mod connection;
 mod curves;
 mod dead_letters;
+mod doings;
 mod error;
 mod event_rows;
 mod events;
@@ -32,6 +33,7 @@ mod portfolio;
 mod prices;
 mod rows;
 mod running_portfolio;
+mod sight;
 mod tallies;
 mod trades;
 mod users;
@@ -44,6 +46,7 @@ pub use config::Directory;
 pub use connection::Db;
 pub use curves::CurvePoint;
 pub use dead_letters::{DeadLetter, Origin, Replay};
+pub use doings::Outcome;
 pub use error::DbError;
 pub use events::{ChainTrade, DeadRow, PollOutcome, PollWrite};
 pub use groups::{ClosedGroupWrite, GroupClosing};
@@ -56,8 +59,9 @@ pub use page::{Cursor, Page};
 pub use peaks::PeakReset;
 pub use portfolio::PortfolioSnapshot;
 pub use running_portfolio::{LoadError, RunningPortfolio, checkpoint_key};
+pub use sight::{RowNumbers, SeenFill};
 pub use trades::{ListedTrade, TradeFilter};
-pub use users::FollowedUser;
+pub use users::{FollowedUser, LABEL_CHARACTERS_MAX};
 
 /// What became of an insert: a new row, or one that was there already. The caller must look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +75,7 @@ pub enum Inserted<T> {
 pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
     type Texts =
         (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, &'static connection::Batch)]);
-    let modules: [Texts; 23] = [
+    let modules: [Texts; 25] = [
         ("attempts", attempts::STATEMENTS, &[]),
         ("audit", audit::STATEMENTS, audit::BATCHES),
         ("backfill", backfill::STATEMENTS, &[]),
@@ -81,6 +85,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("config", config::STATEMENTS, &[]),
         ("curves", curves::STATEMENTS, &[]),
         ("dead_letters", dead_letters::STATEMENTS, &[]),
+        ("doings", doings::STATEMENTS, doings::BATCHES),
         ("events", events::STATEMENTS, events::BATCHES),
         ("groups", groups::STATEMENTS, groups::BATCHES),
         ("integrity", integrity::STATEMENTS, &[]),
@@ -90,6 +95,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("markets", markets::STATEMENTS, markets::BATCHES),
         ("portfolio", portfolio::STATEMENTS, portfolio::BATCHES),
         ("prices", prices::STATEMENTS, prices::BATCHES),
+        ("sight", sight::STATEMENTS, &[]),
         ("tallies", tallies::STATEMENTS, tallies::BATCHES),
         ("trades", trades::STATEMENTS, &[]),
         ("users", users::STATEMENTS, users::BATCHES),
