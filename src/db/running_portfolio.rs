@@ -3,6 +3,7 @@
 
 use super::{Db, DbError};
 use crate::domain::{
+    closings::{ClosingBook, Closings},
     equity_history::{EquityAt, EquityHistory},
     ids::{AssetId, MarketId},
     ledger::PortfolioId,
@@ -68,6 +69,21 @@ impl Db {
             }
         }
         Ok(RunningPortfolio { portfolio, position })
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct KeptClosings {
+    closings: ClosingBook,
+}
+
+impl Db {
+    /// How the closed lots came out, as of the last checkpoint; `None` before the first.
+    pub async fn closings(&self, id: PortfolioId) -> Result<Option<Closings>, DbError> {
+        let text = self.checkpoint(&checkpoint_key(id)).await?;
+        // One of an older version is replaced within a minute.
+        let kept = text.and_then(|text| serde_json::from_str::<KeptClosings>(&text).ok());
+        Ok(kept.map(|kept| kept.closings.closings()))
     }
 }
 

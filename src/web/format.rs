@@ -35,6 +35,7 @@ pub fn register(tera: &mut Tera) {
     text(tera, "segment", path_segment);
     text(tera, "reason", reason);
     text(tera, "sentence", sentence);
+    text(tera, "named", |text| if text.is_empty() { "Unknown market".to_owned() } else { text.to_owned() });
 }
 
 /// A filter over an integer that may be null: `none` and undefined become a dash.

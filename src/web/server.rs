@@ -18,7 +18,7 @@ use super::{
     error::WebError,
     following, health, letters, live,
     middleware::{Hosts, envelope, our_host, signed_in},
-    overview,
+    overview, portfolio,
     render::{TemplateError, Templates},
     session::{self, CookieSettings, LoginLinks, NoRandomness},
     socket::Socket,
@@ -198,6 +198,10 @@ fn routes(app: &mut ServiceConfig, shared: &Shared) {
             .route("/", web::get().to(overview::page))
             .route("/logout", web::post().to(session::logout))
             .route("/ws/live", web::get().to(live::connect))
+            .route("/portfolio", web::get().to(portfolio::page))
+            .route("/portfolio/peak", web::post().to(portfolio::reset_peak))
+            .route("/api/portfolio/global", web::get().to(portfolio::json))
+            .route("/api/control/peak", web::post().to(portfolio::reset_peak_json))
             .route("/theme", web::post().to(theme::switch))
             .route("/control/pause", web::post().to(control::pause))
             .route("/api/control/pause", web::post().to(control::pause_json))

@@ -1,8 +1,10 @@
 //! The whole server on a free port, over a database with a little history.
 
+mod control;
 mod gate;
 mod live;
 mod pages;
+mod portfolio;
 mod status;
 mod user;
 mod users;
@@ -155,7 +157,7 @@ impl World {
         let request = self.client.post(self.url(path)).insert_header(("cookie", self.cookie.as_str()));
         let sent = request.insert_header(("origin", origin)).send_form(&fields).await.unwrap();
         let answer = Answer::read(sent).await;
-        if answer.headers.contains_key("set-cookie") {
+        if answer.header("set-cookie").starts_with("polymarketspy") {
             self.cookie = cookie(&answer.headers);
         }
         answer
