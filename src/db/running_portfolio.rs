@@ -44,6 +44,20 @@ impl Db {
     /// # Errors
     /// `LoadError`: the database does not answer, or what it holds does not fit together.
     pub async fn running_portfolio(&self, id: PortfolioId) -> Result<RunningPortfolio, LoadError> {
+        let RunningPortfolio { mut portfolio, position } = self.unmarked_portfolio(id).await?;
+        mark(self, &mut portfolio).await?;
+        catch_up(self, &mut portfolio).await?;
+        if let Some(reset) = self.peak_reset(id).await? {
+            portfolio.note_peak_reset(reset.at, self.peak(id).await?.unwrap_or(reset.equity_micros));
+        }
+        Ok(RunningPortfolio { portfolio, position })
+    }
+
+    /// The same with the marks and baselines of its checkpoint: what is held and how lots were closed is true of now.
+    ///
+    /// # Errors
+    /// `LoadError`.
+    pub async fn unmarked_portfolio(&self, id: PortfolioId) -> Result<RunningPortfolio, LoadError> {
         let (mut portfolio, mut position) = from_checkpoint(self, id).await?;
         loop {
             let entries = self.entries_after(id, position, PAGE).await?;
@@ -53,11 +67,6 @@ impl Db {
                 let failed = |error| LoadError::Entry { position: placed.position, error };
                 portfolio.apply(&placed.entry).map_err(failed)?;
             }
-        }
-        mark(self, &mut portfolio).await?;
-        catch_up(self, &mut portfolio).await?;
-        if let Some(reset) = self.peak_reset(id).await? {
-            portfolio.note_peak_reset(reset.at, self.peak(id).await?.unwrap_or(reset.equity_micros));
         }
         Ok(RunningPortfolio { portfolio, position })
     }

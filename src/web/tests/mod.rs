@@ -6,6 +6,9 @@ mod gate;
 mod live;
 mod pages;
 mod portfolio;
+mod status;
+mod user;
+mod users;
 
 use std::{sync::Arc, time::Duration};
 
@@ -33,6 +36,7 @@ use crate::{
         market::{Market, OutcomeAsset},
         units::{Bps, PriceMicros, ShareMicros, Timestamp, UsdcMicros},
     },
+    polymarket::{Gate, PolymarketSettings},
 };
 
 /// What a hostile trader or market would call itself.
@@ -57,9 +61,23 @@ struct Answer {
     body: String,
 }
 
+/// Where nobody answers.
+const NOBODY: &str = "http://127.0.0.1:9";
+
+fn deps(db: &Db, hub: &Addr<LiveHub>, guard: Guard, polymarket: &PolymarketSettings) -> WebDeps {
+    let (clock, polymarket) = (Clock::System, polymarket.clone());
+    let gate = Gate::new(&polymarket.limits, clock);
+    WebDeps { db: db.clone(), clock, live: hub.clone(), guard, metrics: Default::default(), polymarket, gate }
+}
+
 impl World {
     /// Signed in, over an empty database.
     async fn empty() -> Self {
+        Self::asking(&PolymarketSettings::new(NOBODY, NOBODY, NOBODY)).await
+    }
+
+    /// The same, with a Polymarket to ask.
+    async fn asking(polymarket: &PolymarketSettings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let db = Db::connect(&format!("sqlite:{}", folder.path().join("web.db").display())).await.unwrap();
         db.migrate().await.unwrap();
@@ -67,7 +85,7 @@ impl World {
         let (guard, failures) = Guard::new(clock);
         let hub = LiveHub::start(clock, &guard);
         let settings = WebSettings { bind: "127.0.0.1:0".parse().unwrap(), public_url: None, session_secret: None };
-        let deps = WebDeps { db: db.clone(), clock, live: hub.clone(), guard, metrics: Default::default() };
+        let deps = deps(&db, &hub, guard, polymarket);
         let web = server::start(&settings, deps).await.unwrap();
         let client = Client::builder().disable_redirects().timeout(Duration::from_secs(10)).finish();
         let mut world = Self {
