@@ -27,7 +27,9 @@ migrations! {
     7 "0007_append_only",
     8 "0008_dropped_letters",
     9 "0009_leases",
-    10 "0010_lists",
+    10 "0010_attempt_tally",
+    11 "0011_groups_by_time",
+    12 "0012_lists",
 }
 
 impl Db {

@@ -14,3 +14,4 @@ mod operator;
 mod pages;
 mod queue;
 mod schema;
+mod tallies;
