@@ -16,15 +16,15 @@ use super::{
     broadcaster::{Broadcaster, BroadcasterDeps, CloseAll},
     config, control, curves,
     error::WebError,
-    health, live,
+    following, health, letters, live,
     middleware::{Hosts, envelope, our_host, signed_in},
-    overview,
+    overview, portfolio,
     render::{TemplateError, Templates},
     session::{self, CookieSettings, LoginLinks, NoRandomness},
     socket::Socket,
-    theme,
+    status, theme,
     trace::RequestSpan,
-    trades,
+    trades, user, users,
 };
 use crate::{
     actors::{live_hub::LiveHub, supervise::Guard},
@@ -32,6 +32,7 @@ use crate::{
     config::WebSettings,
     db::Db,
     metrics::Metrics,
+    polymarket::{Gate, Polymarket, PolymarketSettings},
 };
 
 /// Pages are rendered from a handful of indexed reads: two threads serve far more visitors than there will be.
@@ -45,6 +46,9 @@ pub struct WebDeps {
     pub live: Addr<LiveHub>,
     pub guard: Guard,
     pub metrics: Arc<Metrics>,
+    /// Whom to ask who a trader is, behind the worker's gate where there is one in this process.
+    pub polymarket: PolymarketSettings,
+    pub gate: Gate,
 }
 
 /// Why there are no pages.
@@ -93,6 +97,8 @@ pub struct Shared {
     hosts: Data<Hosts>,
     metrics: Data<Metrics>,
     trials: Data<config::Trials>,
+    polymarket: PolymarketSettings,
+    gate: Gate,
     cookies: CookieSettings,
 }
 
@@ -113,7 +119,10 @@ pub async fn start(settings: &WebSettings, deps: WebDeps) -> Result<WebServer, W
     let workers = shared.clone();
     let server = HttpServer::new(move || {
         let shared = workers.clone();
+        // A client cannot leave its thread; the gate before it is one for the process.
+        let polymarket = Polymarket::behind(shared.gate.clone(), shared.polymarket.clone(), **shared.clock);
         App::new()
+            .app_data(Data::new(polymarket))
             .configure(|app| routes(app, &shared))
             // The last wrapped is the first to see a request.
             .wrap(shared.cookies.middleware())
@@ -152,7 +161,7 @@ impl Shared {
         // Browsers refuse a Secure cookie over plain http, which is how loopback is reached.
         let secure = public_url.is_some_and(|url| url.starts_with("https://"));
         let cookies = CookieSettings::new(settings.session_secret.as_ref(), secure, addr.port())?;
-        let WebDeps { db, clock, live, guard, metrics } = deps;
+        let WebDeps { db, clock, live, guard, metrics, polymarket, gate } = deps;
         let broadcaster = BroadcasterDeps { db: db.clone(), clock, live, templates: templates.clone() };
         Ok(Self {
             db: Data::new(db),
@@ -163,6 +172,8 @@ impl Shared {
             hosts: Data::new(Hosts::new(addr.port(), public_url)),
             metrics: Data::from(metrics),
             trials: Data::new(config::Trials::default()),
+            polymarket,
+            gate,
             cookies,
         })
     }
@@ -190,6 +201,10 @@ fn routes(app: &mut ServiceConfig, shared: &Shared) {
             .route("/", web::get().to(overview::page))
             .route("/logout", web::post().to(session::logout))
             .route("/ws/live", web::get().to(live::connect))
+            .route("/portfolio", web::get().to(portfolio::page))
+            .route("/portfolio/peak", web::post().to(portfolio::reset_peak))
+            .route("/api/portfolio/global", web::get().to(portfolio::json))
+            .route("/api/control/peak", web::post().to(portfolio::reset_peak_json))
             .route("/theme", web::post().to(theme::switch))
             .route("/control/pause", web::post().to(control::pause))
             .route("/api/control/pause", web::post().to(control::pause_json))
@@ -212,6 +227,21 @@ fn routes(app: &mut ServiceConfig, shared: &Shared) {
             .route("/api/trades", web::get().to(trades::json))
             .route("/api/copy-attempts", web::get().to(attempts::json))
             .route("/api/copy-attempts/{id}", web::get().to(attempts::detail))
+            // Followed users.
+            .route("/users", web::get().to(users::page))
+            .route("/users", web::post().to(following::follow))
+            .route("/users/follow", web::get().to(following::page))
+            .route("/users/{id}", web::get().to(user::page))
+            .route("/users/{id}", web::post().to(following::change))
+            .route("/api/users", web::get().to(users::json))
+            .route("/api/users", web::post().to(following::follow_json))
+            .route("/api/users/{id}", web::get().to(user::json))
+            .route("/api/users/{id}", web::post().to(following::change_json))
+            // System.
+            .route("/status", web::get().to(status::page))
+            .route("/status/dead-letters/{id}", web::post().to(letters::one))
+            .route("/status/dead-letters", web::post().to(letters::of_queue))
+            .route("/api/status", web::get().to(status::json))
             .default_service(web::to(|| async { Err::<&str, _>(WebError::NotFound) })),
     );
 }
