@@ -31,6 +31,7 @@ mod page;
 mod peaks;
 mod portfolio;
 mod prices;
+mod recorded;
 mod rows;
 mod running_portfolio;
 mod sight;
@@ -40,7 +41,7 @@ mod users;
 
 pub use attempts::{AttemptCounts, AttemptDetail, AttemptFilter, ListedAttempt};
 pub use audit::{Audit, AuditRow};
-pub use books::{BookOutcome, StoredBook};
+pub use books::{BookOutcome, BookText, StoredBook};
 pub use chain_sight::{CONFIRMED_WITHIN_MS, Lead, Leads, UnconfirmedFill};
 pub use config::Directory;
 pub use connection::Db;
@@ -58,6 +59,7 @@ pub use ownership::Ownership;
 pub use page::{Cursor, Page};
 pub use peaks::PeakReset;
 pub use portfolio::PortfolioSnapshot;
+pub use prices::PriceAt;
 pub use running_portfolio::{LoadError, RunningPortfolio, checkpoint_key};
 pub use sight::{RowNumbers, SeenFill};
 pub use trades::{ListedTrade, TradeFilter};
@@ -75,7 +77,7 @@ pub enum Inserted<T> {
 pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
     type Texts =
         (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, &'static connection::Batch)]);
-    let modules: [Texts; 25] = [
+    let modules: &[Texts] = &[
         ("attempts", attempts::STATEMENTS, &[]),
         ("audit", audit::STATEMENTS, audit::BATCHES),
         ("backfill", backfill::STATEMENTS, &[]),
@@ -95,6 +97,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("markets", markets::STATEMENTS, markets::BATCHES),
         ("portfolio", portfolio::STATEMENTS, portfolio::BATCHES),
         ("prices", prices::STATEMENTS, prices::BATCHES),
+        ("recorded", &[], recorded::BATCHES),
         ("sight", sight::STATEMENTS, &[]),
         ("tallies", tallies::STATEMENTS, tallies::BATCHES),
         ("trades", trades::STATEMENTS, &[]),
@@ -103,7 +106,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("queue.operator", crate::queue::operator::STATEMENTS, &[]),
     ];
     let mut all = Vec::new();
-    for (module, statements, batches) in modules {
+    for (module, statements, batches) in modules.iter().copied() {
         all.extend(statements.iter().map(|(name, text)| (format!("{module}.{name}"), *text)));
         for (name, batch) in batches {
             all.extend([1, 64].map(|rows| (format!("{module}.{name} of {rows}"), batch.text(db.driver(), rows))));

@@ -22,6 +22,7 @@ pub fn register(tera: &mut Tera) {
     optional_integer(tera, "percent", |bps| format!("{} %", decimals(bps, 100, 2)));
     optional_integer(tera, "signed_percent", |bps| with_sign(bps, format!("{} %", decimals(bps, 100, 2))));
     optional_integer(tera, "count", |n| grouped(n.unsigned_abs()));
+    optional_integer(tera, "signed_count", |n| with_sign(n, grouped_signed(n)));
     optional_integer(tera, "seconds", |millis| decimals_or_whole(millis, 1_000));
     optional_integer(tera, "span_of", span_of);
     optional_integer(tera, "megabytes", |bytes| format!("{} MB", decimals(bytes, 1_000_000, 1)));
@@ -36,6 +37,7 @@ pub fn register(tera: &mut Tera) {
     text(tera, "reason", reason);
     text(tera, "sentence", sentence);
     text(tera, "named", |text| if text.is_empty() { "Unknown market".to_owned() } else { text.to_owned() });
+    text(tera, "field_label", |name| super::config::field_label(name).to_owned());
 }
 
 /// A filter over an integer that may be null: `none` and undefined become a dash.

@@ -4,6 +4,7 @@
 mod assets;
 mod attempts;
 mod broadcaster;
+mod config;
 mod control;
 mod curves;
 mod distributions;

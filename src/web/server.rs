@@ -14,7 +14,7 @@ use tracing_actix_web::TracingLogger;
 use super::{
     assets, attempts,
     broadcaster::{Broadcaster, BroadcasterDeps, CloseAll},
-    control, curves,
+    config, control, curves,
     error::WebError,
     following, health, letters, live,
     middleware::{Hosts, envelope, our_host, signed_in},
@@ -96,6 +96,7 @@ pub struct Shared {
     links: Data<LoginLinks>,
     hosts: Data<Hosts>,
     metrics: Data<Metrics>,
+    trials: Data<config::Trials>,
     polymarket: PolymarketSettings,
     gate: Gate,
     cookies: CookieSettings,
@@ -170,6 +171,7 @@ impl Shared {
             links: Data::from(links),
             hosts: Data::new(Hosts::new(addr.port(), public_url)),
             metrics: Data::from(metrics),
+            trials: Data::new(config::Trials::default()),
             polymarket,
             gate,
             cookies,
@@ -185,7 +187,8 @@ fn routes(app: &mut ServiceConfig, shared: &Shared) {
         .app_data(shared.broadcaster.clone())
         .app_data(shared.links.clone())
         .app_data(shared.hosts.clone())
-        .app_data(shared.metrics.clone());
+        .app_data(shared.metrics.clone())
+        .app_data(shared.trials.clone());
 
     app.route("/assets/{name:.*}", web::get().to(assets::serve))
         .route("/login", web::get().to(session::login_page))
@@ -205,6 +208,19 @@ fn routes(app: &mut ServiceConfig, shared: &Shared) {
             .route("/theme", web::post().to(theme::switch))
             .route("/control/pause", web::post().to(control::pause))
             .route("/api/control/pause", web::post().to(control::pause_json))
+            .route("/config", web::get().to(config::page))
+            .route("/config", web::post().to(config::save))
+            .route("/config/restore", web::post().to(config::restore))
+            .route("/config/test", web::post().to(config::begin))
+            .route("/config/test/{id}", web::get().to(config::show))
+            .route("/config/test/{id}/cancel", web::post().to(config::cancel))
+            .route("/api/config", web::get().to(config::json))
+            .route("/api/config/global", web::post().to(config::json_global))
+            .route("/api/config/user/{id}", web::post().to(config::json_user))
+            .route("/api/config/test", web::post().to(config::json_begin))
+            .route("/api/config/test/{id}", web::get().to(config::json_show))
+            .route("/api/config/test/{id}", web::delete().to(config::json_cancel))
+            .route("/api/config/test/{id}/cancel", web::post().to(config::json_cancel))
             .route("/api/overview", web::get().to(overview::json))
             .route("/api/series/portfolio", web::get().to(curves::portfolio))
             .route("/api/series/user/{id}", web::get().to(curves::user))

@@ -16,3 +16,4 @@ mod replay;
 mod roles;
 mod secrets;
 mod sight;
+mod what_if;
