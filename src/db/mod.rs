@@ -2,6 +2,7 @@
 //!
 //! Methods on `Db`, named for the fact. One method, one transaction.
 
+mod activities;
 mod attempt_rows;
 mod attempts;
 mod audit;
@@ -24,6 +25,7 @@ mod integrity;
 mod leases;
 mod ledger;
 mod ledger_check;
+mod market_lists;
 mod markets;
 mod migrate;
 mod ownership;
@@ -39,6 +41,7 @@ mod tallies;
 mod trades;
 mod users;
 
+pub use activities::{ActivityFilter, Movement};
 pub use attempts::{AttemptCounts, AttemptDetail, AttemptFilter, ListedAttempt};
 pub use audit::{Audit, AuditRow};
 pub use books::{BookOutcome, BookText, StoredBook};
@@ -55,6 +58,7 @@ pub use integrity::Integrity;
 pub use leases::{Fence, HEALTH_KEY, LeaseName, LeaseRow, Leases, Round, WorkerId, health_key};
 pub use ledger::{Committed, LedgerOutcome, LedgerWrite, PlacedEntry};
 pub use ledger_check::Standing;
+pub use market_lists::{MadeCopy, MarketAttempts, TradedMarket};
 pub use ownership::Ownership;
 pub use page::{Cursor, Page};
 pub use peaks::PeakReset;
@@ -78,6 +82,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
     type Texts =
         (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, &'static connection::Batch)]);
     let modules: &[Texts] = &[
+        ("activities", activities::STATEMENTS, &[]),
         ("attempts", attempts::STATEMENTS, &[]),
         ("audit", audit::STATEMENTS, audit::BATCHES),
         ("backfill", backfill::STATEMENTS, &[]),
@@ -94,6 +99,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("leases", leases::STATEMENTS, leases::BATCHES),
         ("ledger", ledger::STATEMENTS, ledger::BATCHES),
         ("ledger_check", ledger_check::STATEMENTS, ledger_check::BATCHES),
+        ("market_lists", market_lists::STATEMENTS, &[]),
         ("markets", markets::STATEMENTS, markets::BATCHES),
         ("portfolio", portfolio::STATEMENTS, portfolio::BATCHES),
         ("prices", prices::STATEMENTS, prices::BATCHES),

@@ -2,8 +2,11 @@
 
 mod config;
 mod control;
+mod explanation;
 mod gate;
+mod lists;
 mod live;
+mod markets;
 mod pages;
 mod portfolio;
 mod status;
