@@ -13,6 +13,7 @@ mod backfill;
 mod config;
 mod demo;
 mod doctor;
+mod generate;
 mod jobs;
 mod load;
 mod migrate;
@@ -79,6 +80,9 @@ enum Command {
     Doctor(doctor::DoctorArguments),
     /// Pushes generated fills through the whole pipeline on a database of its own and prints figures.
     Load(load::LoadArguments),
+    /// Writes a large generated past into an empty database, to measure on.
+    #[command(after_help = generate::HELP)]
+    Generate(generate::GenerateArguments),
     /// Runs workers for a while with failing upstreams and kills, then looks whether anything is missing. Exits 1 if so.
     Soak(soak::SoakArguments),
 }
@@ -199,6 +203,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Migrate => migrate::migrate(&settings).await,
             Command::Doctor(arguments) => doctor::doctor(&settings, arguments).await,
             Command::Load(arguments) => load::load(settings, arguments).await,
+            Command::Generate(arguments) => generate::generate(&settings, arguments).await,
             Command::Soak(arguments) => soak::soak(&settings, arguments).await,
         }
     })

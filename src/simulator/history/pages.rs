@@ -31,7 +31,7 @@ const JOBS_AT_ONCE: i64 = 5_000;
 /// What one request of the bot would write to the ledger, and whose job that is.
 pub struct Planned {
     cause: Cause,
-    attempt: Option<CopyAttempt>,
+    pub attempt: Option<CopyAttempt>,
     pub entries: Vec<LedgerEntry>,
 }
 
