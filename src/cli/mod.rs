@@ -16,6 +16,7 @@ mod doctor;
 mod generate;
 mod jobs;
 mod load;
+mod measure;
 mod migrate;
 mod run;
 mod soak;
@@ -83,6 +84,9 @@ enum Command {
     /// Writes a large generated past into an empty database, to measure on.
     #[command(after_help = generate::HELP)]
     Generate(generate::GenerateArguments),
+    /// Times the pages, or counts what live sockets cost the server.
+    #[command(after_help = measure::HELP)]
+    Measure(measure::MeasureArguments),
     /// Runs workers for a while with failing upstreams and kills, then looks whether anything is missing. Exits 1 if so.
     Soak(soak::SoakArguments),
 }
@@ -204,6 +208,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Doctor(arguments) => doctor::doctor(&settings, arguments).await,
             Command::Load(arguments) => load::load(settings, arguments).await,
             Command::Generate(arguments) => generate::generate(&settings, arguments).await,
+            Command::Measure(arguments) => measure::measure(&settings, arguments).await,
             Command::Soak(arguments) => soak::soak(&settings, arguments).await,
         }
     })
