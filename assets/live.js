@@ -1,37 +1,40 @@
-// Keeps an open page true: puts in what the server pushes, and reads the page again where it cannot be pushed.
-// The page works without this script; reloading shows the same.
+// Keeps an open page true: puts in what the server pushes, reads the page's figures again at its own pace, and its lists
+// too where they cannot be pushed. The page works without this script; reloading shows the same.
 
-const POLL_EVERY = 5_000;
 const RETRY_FIRST = 500;
 const RETRY_MOST = 15_000;
-const WORDS = { waiting: "Connecting", live: "Live", polling: "Polling", paused: "Paused" };
+/** Frames kept during a hold: what no list could show any more need not be. */
+const HELD_MOST = 500;
+const WORDS = { waiting: "Connecting", live: "Live", polling: "Polling", held: "On hold" };
 
 const page = document.body;
 const connection = document.getElementById("connection");
-const pause = document.getElementById("pause");
-const lists = [...document.querySelectorAll("tbody[data-cap]")];
+const refreshEvery = Number(page.dataset.refresh);
 
 let seq = Number(page.dataset.seq);
 let socket = null;
 let failures = 0;
-let polling = null;
+let isLive = false;
 let reading = false;
-let paused = false;
-/** Frames that wait for the next paint, or for the end of a pause. */
+let readAt = performance.now();
+let held = false;
+/** Frames that wait for the next paint, or for the end of a hold. */
 let waiting = [];
 let painting = false;
 
 // --- the connection
 
 function connect() {
-  const address = new URL(page.dataset.live, location.href);
+  const address = new URL("/ws/live", location.href);
   address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+  address.searchParams.set("topics", page.dataset.topics);
   address.searchParams.set("after", String(seq));
   socket = new WebSocket(address);
   socket.onmessage = (event) => receive(JSON.parse(event.data));
   socket.onclose = () => {
     socket = null;
-    fallBack();
+    isLive = false;
+    show();
     const wait = Math.min(RETRY_MOST, RETRY_FIRST * 2 ** failures++);
     setTimeout(connect, wait * (0.75 + Math.random() / 2));
   };
@@ -40,30 +43,38 @@ function connect() {
 function receive(frame) {
   if (frame.topic === "hello") {
     failures = 0;
-    clearInterval(polling);
-    polling = null;
-    show(paused ? "paused" : "live");
-    if (!frame.resumed) readPage();
+    isLive = true;
+    show();
+    if (!frame.resumed) readPage(true);
     return;
   }
   waiting.push(frame);
-  // A pause has an end: what no list could hold any more need not be kept.
-  if (waiting.length > 500) waiting = waiting.slice(-250);
-  if (paused) pause.textContent = `Resume ${Math.min(99, waiting.filter((frame) => frame.row).length)}`;
+  if (waiting.length > HELD_MOST) waiting = waiting.slice(-HELD_MOST / 2);
+  if (held) show();
   else paint();
 }
 
-function fallBack() {
-  if (polling) return;
-  show(paused ? "paused" : "polling");
-  polling = setInterval(readPage, POLL_EVERY);
-}
-
-function show(state) {
+function show() {
+  const state = held ? "held" : isLive ? "live" : failures + seq === 0 ? "waiting" : "polling";
   connection.dataset.state = state;
   const word = connection.querySelector(".word");
   if (word.textContent !== WORDS[state]) word.textContent = WORDS[state];
+  const button = document.getElementById("hold");
+  if (!button) return;
+  const rows = waiting.filter((frame) => frame.row).length;
+  button.disabled = false;
+  button.setAttribute("aria-pressed", String(held));
+  button.textContent = held ? `Release ${Math.min(99, rows)}` : "Hold";
 }
+
+document.addEventListener("click", (event) => {
+  if (!event.target.closest?.("#hold")) return;
+  held = !held;
+  show();
+  if (held) return;
+  paint();
+  if (!isLive) readPage(true);
+});
 
 // --- what arrives
 
@@ -81,65 +92,91 @@ function apply() {
   waiting = [];
   for (const frame of frames) {
     if (frame.row) insert(frame);
-    else replace(frame.region, frame.html);
+    else replace(document.getElementById(frame.region), frame.html);
     seq = Math.max(seq, frame.seq);
   }
-  for (const list of lists) while (list.rows.length > Number(list.dataset.cap)) list.lastElementChild.remove();
+  for (const list of lists()) while (list.rows.length > Number(list.dataset.cap)) list.lastElementChild.remove();
 }
+
+/** Lists that grow: a `tbody` named like its topic, with the most rows it holds. */
+const lists = () => document.querySelectorAll("tbody[data-cap]");
 
 function insert(frame) {
   const list = document.getElementById(frame.topic);
-  if (!list) return;
-  const template = document.createElement("template");
-  template.innerHTML = frame.html;
-  const row = template.content.firstElementChild;
+  if (!list?.dataset.cap) return;
+  const row = parsed(frame.html);
+  if (!belongs(row, list)) return;
   localise(row);
   const known = document.getElementById(row.id);
   if (known) return known.replaceWith(row);
   row.classList.add("new");
   // Whoever has scrolled down keeps reading the same rows.
   const scroll = list.closest(".scroll");
-  const [top, height] = [scroll.scrollTop, list.offsetHeight];
+  const [top, height] = [scroll?.scrollTop ?? 0, list.offsetHeight];
   list.prepend(row);
   if (top > 0) scroll.scrollTop = top + list.offsetHeight - height;
 }
 
-function replace(id, html) {
-  const region = document.getElementById(id);
-  if (!region || region.dataset.shown === html) return;
-  // Somebody on a link in there is not thrown out of it.
-  const focused = region.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
-  region.dataset.shown = html;
-  region.innerHTML = html;
-  localise(region);
-  if (focused) [...region.querySelectorAll("a")].find((link) => link.getAttribute("href") === focused)?.focus();
+/** A filtered list says in `data-only-…` what its rows have in `data-…`; a row may have several, with spaces between. */
+function belongs(row, list) {
+  return Object.entries(list.dataset).every(([key, wanted]) => {
+    if (!key.startsWith("only") || wanted === "") return true;
+    const name = key.charAt(4).toLowerCase() + key.slice(5);
+    return (row.dataset[name] ?? "").split(" ").includes(wanted);
+  });
 }
 
-/** Reads the whole page again and takes over its lists and figures. */
-async function readPage() {
-  if (reading || paused) return;
+function parsed(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html;
+  return template.content.firstElementChild;
+}
+
+/** Gives a region new content; what is the same in it stays, with its focus and its scroll. */
+function replace(region, html) {
+  if (!region || region.dataset.shown === html) return;
+  // Nobody's typing or choosing is swept away.
+  if (region.contains(document.activeElement) && document.activeElement.matches("input, select, textarea")) return;
+  region.dataset.shown = html;
+  htmx.swap({ sourceElement: region, target: region, text: html, swap: "innerMorph" });
+}
+
+/** Reads the whole page again and takes over its figures, and its lists where they were not pushed. */
+async function readPage(withLists) {
+  if (reading || held) return;
   reading = true;
+  readAt = performance.now();
   try {
     const answer = await fetch(location.href, { headers: { accept: "text/html" } });
     if (answer.redirected) return location.assign(answer.url);
     if (!answer.ok) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    for (const region of document.querySelectorAll("[data-region]")) {
+      const there = fresh.getElementById(region.id);
+      if (there) replace(region, there.innerHTML);
+    }
+    if (!withLists) return;
     seq = Math.max(seq, Number(fresh.body.dataset.seq));
-    for (const list of lists) {
+    for (const list of lists()) {
       const rows = fresh.getElementById(list.id);
       if (!rows) continue;
       localise(rows);
       const known = new Set([...list.rows].map((row) => row.id));
-      const wasEmpty = known.size === 0;
-      for (const row of rows.rows) if (!wasEmpty && !known.has(row.id)) row.classList.add("new");
+      for (const row of rows.rows) if (known.size > 0 && !known.has(row.id)) row.classList.add("new");
       list.replaceChildren(...rows.children);
     }
-    for (const id of ["figures", "users", "health"]) replace(id, fresh.getElementById(id)?.innerHTML ?? "");
   } catch {
     // The server is away; the next turn tries again.
   } finally {
     reading = false;
   }
+}
+
+if (refreshEvery > 0) {
+  setInterval(() => document.hidden || readPage(!isLive), refreshEvery);
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden && performance.now() - readAt > refreshEvery) readPage(!isLive);
+  });
 }
 
 // --- times in the visitor's zone
@@ -152,7 +189,8 @@ function localise(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
     const at = new Date(time.dateTime);
     if (Number.isNaN(at.getTime())) continue;
-    time.textContent = at.toDateString() === today ? clock.format(at) : day.format(at).replace(",", "");
+    const text = at.toDateString() === today && !time.dataset.long ? clock.format(at) : day.format(at).replace(",", "");
+    if (time.textContent !== text) time.textContent = text;
   }
 }
 
@@ -162,17 +200,12 @@ function nameZone() {
   for (const place of document.querySelectorAll(".zone")) place.textContent = zone;
 }
 
-pause.disabled = false;
-pause.addEventListener("click", () => {
-  paused = !paused;
-  pause.setAttribute("aria-pressed", String(paused));
-  pause.textContent = paused ? "Resume" : "Pause";
-  show(paused ? "paused" : socket?.readyState === WebSocket.OPEN ? "live" : "polling");
-  if (paused) return;
-  paint();
-  if (polling) readPage();
-});
+function settle() {
+  localise(document);
+  nameZone();
+  show();
+}
 
-localise(document);
-nameZone();
+document.addEventListener("htmx:after:swap", settle);
+settle();
 connect();

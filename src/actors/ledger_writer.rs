@@ -9,11 +9,8 @@
 
 mod commit_queue;
 mod commits;
-mod load;
 mod opening;
 mod questions;
-
-pub(super) use self::load::checkpoint_key;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

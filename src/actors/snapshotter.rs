@@ -1,4 +1,5 @@
-//! Writes down every minute how each portfolio stands, and checkpoints from which a start goes on.
+//! Writes down every minute how each portfolio stands, and checkpoints from which a start goes on; keeps the tallies of
+//! hours that are over.
 //!
 //! Takes   its minute, and the jobs of `q_portfolio_apply`: portfolios whose entries want a checkpoint.
 //! Sends   `TakeSnapshots` and `SnapshotsStored` to the ledger writer.
@@ -10,12 +11,12 @@ use std::time::Duration;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture, SpawnHandle, Supervised};
 
 use super::{
-    ledger_writer::{Snapshot, SnapshotsStored, TakeSnapshots, checkpoint_key},
+    ledger_writer::{Snapshot, SnapshotsStored, TakeSnapshots},
     supervise::{Guard, Observed, Panicked, look_at, observable, or_panic, spawn_io, start_guarded},
 };
 use crate::{
     clock::Clock,
-    db::{Db, LedgerWrite, PortfolioSnapshot},
+    db::{Db, LedgerWrite, PortfolioSnapshot, checkpoint_key},
     domain::{ledger::PortfolioId, units::Timestamp},
     queue::{self, JobScope, Queue, in_process::Bell},
 };
@@ -45,6 +46,7 @@ pub struct WriteCheckpoints;
 pub struct Snapshotter {
     deps: SnapshotterDeps,
     applying: bool,
+    tallying: bool,
     next_apply: Option<SpawnHandle>,
     last_bucket: Option<Timestamp>,
     checkpoints: u64,
@@ -60,6 +62,11 @@ struct MinuteWritten(Result<Result<Timestamp, String>, Panicked>);
 #[rtype(result = "()")]
 struct LookNow;
 
+/// The hours that are over are tallied.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Tallied(Result<Result<(), String>, Panicked>);
+
 /// Checkpoints of so many jobs are written; when the next is due.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -71,7 +78,15 @@ impl Snapshotter {
     }
 
     fn new(deps: SnapshotterDeps) -> Self {
-        Self { deps, applying: false, next_apply: None, last_bucket: None, checkpoints: 0, failures: 0 }
+        Self {
+            deps,
+            applying: false,
+            tallying: false,
+            next_apply: None,
+            last_bucket: None,
+            checkpoints: 0,
+            failures: 0,
+        }
     }
 
     fn observed(&self) -> Observed {
@@ -92,6 +107,16 @@ impl Snapshotter {
         ctx.run_later(Duration::from_millis(until_next), |snapshotter, ctx| snapshotter.write_minute(ctx));
         let deps = self.deps.clone();
         spawn_io(ctx, async move { write_minute(&deps, bucket).await }, MinuteWritten);
+        self.tally(ctx);
+    }
+
+    /// Once a minute is often enough: pages count what is not rolled up themselves.
+    fn tally(&mut self, ctx: &mut Context<Self>) {
+        if !std::mem::replace(&mut self.tallying, true) {
+            let (db, now) = (self.deps.db.clone(), self.deps.clock.now());
+            let tally = async move { db.roll_up_attempts(now).await.map_err(|error| error.to_string()) };
+            spawn_io(ctx, tally, Tallied);
+        }
     }
 
     fn apply(&mut self, ctx: &mut Context<Self>) {
@@ -203,6 +228,18 @@ impl Handler<MinuteWritten> for Snapshotter {
                 tracing::error!(error, "this minute has no snapshot");
                 self.failures += 1;
             }
+        }
+    }
+}
+
+impl Handler<Tallied> for Snapshotter {
+    type Result = ();
+
+    fn handle(&mut self, Tallied(tallied): Tallied, _: &mut Context<Self>) {
+        self.tallying = false;
+        if let Err(error) = or_panic(tallied, "tallying attempts") {
+            tracing::warn!(error, "the hours that are over could not be tallied; the next minute tries again");
+            self.failures += 1;
         }
     }
 }

@@ -7,11 +7,12 @@ use super::audit::{self, Audit};
 use super::checkpoints;
 use super::connection::{Db, Tx, on, statements};
 use super::rows::{Reading, json_text};
-use super::{DbError, FollowedUser};
+use super::{DbError, FollowedUser, PeakReset};
 use crate::domain::effective_config::{
     ConfigChange, ConfigPatch, GuardrailPatch, SizingPatch, StoredConfig, SystemPatch, UserOverrides,
 };
 use crate::domain::ids::FollowedUserId;
+use crate::domain::ledger::PortfolioId;
 use crate::domain::units::Timestamp;
 
 /// Everything about users and configuration that the running bot works with.
@@ -22,6 +23,7 @@ pub struct Directory {
     pub users: Vec<FollowedUser>,
     pub config: StoredConfig,
     pub overrides: BTreeMap<FollowedUserId, UserOverrides>,
+    pub peak_resets: Vec<(PortfolioId, PeakReset)>,
 }
 
 statements! {
@@ -55,7 +57,13 @@ impl Db {
             users: self.followed_users().await?,
             config: stored.global(),
             overrides: stored.users(),
+            peak_resets: self.peak_resets().await?,
         })
+    }
+
+    /// What counts for everybody.
+    pub async fn global_config(&self) -> Result<StoredConfig, DbError> {
+        Ok(self.stored_config().await?.global())
     }
 
     pub async fn revision(&self) -> Result<i64, DbError> {

@@ -27,6 +27,7 @@ migrations! {
     7 "0007_append_only",
     8 "0008_dropped_letters",
     9 "0009_leases",
+    10 "0010_attempt_tally",
 }
 
 impl Db {

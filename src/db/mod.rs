@@ -13,6 +13,7 @@ mod checkpointer;
 mod checkpoints;
 mod config;
 pub(crate) mod connection;
+mod curves;
 mod dead_letters;
 mod error;
 mod event_rows;
@@ -26,9 +27,12 @@ mod markets;
 mod migrate;
 mod ownership;
 mod page;
+mod peaks;
 mod portfolio;
 mod prices;
 mod rows;
+mod running_portfolio;
+mod tallies;
 mod trades;
 mod users;
 
@@ -38,6 +42,7 @@ pub use books::{BookOutcome, StoredBook};
 pub use chain_sight::{CONFIRMED_WITHIN_MS, Lead, Leads, UnconfirmedFill};
 pub use config::Directory;
 pub use connection::Db;
+pub use curves::CurvePoint;
 pub use dead_letters::{DeadLetter, Origin, Replay};
 pub use error::DbError;
 pub use events::{ChainTrade, DeadRow, PollOutcome, PollWrite};
@@ -48,7 +53,9 @@ pub use ledger::{Committed, LedgerOutcome, LedgerWrite, PlacedEntry};
 pub use ledger_check::Standing;
 pub use ownership::Ownership;
 pub use page::{Cursor, Page};
+pub use peaks::PeakReset;
 pub use portfolio::PortfolioSnapshot;
+pub use running_portfolio::{LoadError, RunningPortfolio, checkpoint_key};
 pub use trades::{ListedTrade, TradeFilter};
 pub use users::FollowedUser;
 
@@ -64,7 +71,7 @@ pub enum Inserted<T> {
 pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
     type Texts =
         (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, &'static connection::Batch)]);
-    let modules: [Texts; 21] = [
+    let modules: [Texts; 23] = [
         ("attempts", attempts::STATEMENTS, &[]),
         ("audit", audit::STATEMENTS, audit::BATCHES),
         ("backfill", backfill::STATEMENTS, &[]),
@@ -72,6 +79,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("chain_sight", chain_sight::STATEMENTS, &[]),
         ("checkpoints", checkpoints::STATEMENTS, checkpoints::BATCHES),
         ("config", config::STATEMENTS, &[]),
+        ("curves", curves::STATEMENTS, &[]),
         ("dead_letters", dead_letters::STATEMENTS, &[]),
         ("events", events::STATEMENTS, events::BATCHES),
         ("groups", groups::STATEMENTS, groups::BATCHES),
@@ -82,6 +90,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("markets", markets::STATEMENTS, markets::BATCHES),
         ("portfolio", portfolio::STATEMENTS, portfolio::BATCHES),
         ("prices", prices::STATEMENTS, prices::BATCHES),
+        ("tallies", tallies::STATEMENTS, tallies::BATCHES),
         ("trades", trades::STATEMENTS, &[]),
         ("users", users::STATEMENTS, users::BATCHES),
         ("queue", crate::queue::STATEMENTS, crate::queue::BATCHES),

@@ -27,6 +27,9 @@ pub struct EquityHistory {
     /// The same for the latest Monday.
     pub week: Option<EquityAt>,
     pub last: Option<EquityAt>,
+    /// When the peak was last reset. Left out of texts until the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset_at: Option<Timestamp>,
 }
 
 impl EquityHistory {
@@ -52,9 +55,15 @@ impl EquityHistory {
         true
     }
 
-    /// Measures the drawdown from `equity` on: an admin's word.
-    pub fn reset_peak(&mut self, equity: UsdcMicros) {
-        self.peak_micros = Some(equity);
+    /// An admin's word of `at`: the drawdown is measured from `peak`, the highest since then. A word that was heard
+    /// before is ignored: false.
+    pub fn note_reset(&mut self, at: Timestamp, peak: UsdcMicros) -> bool {
+        if self.reset_at.is_some_and(|known| at <= known) {
+            return false;
+        }
+        self.peak_micros = Some(peak);
+        self.reset_at = Some(at);
+        true
     }
 
     /// As they stand at `now`. Each is the last snapshot at or before its boundary.
@@ -148,7 +157,8 @@ mod tests {
         assert_eq!(peak(&history(&[("2026-11-22T09:00:00Z", 999)])), 1000);
         let mut risen = history(&[("2026-11-22T09:00:00Z", 1001), ("2026-11-22T09:01:00Z", 900)]);
         assert_eq!(peak(&risen), 1001);
-        risen.reset_peak(UsdcMicros(900));
+        assert!(risen.note_reset(Timestamp::from_millis(7), UsdcMicros(900)));
+        assert!(!risen.note_reset(Timestamp::from_millis(7), UsdcMicros(1)), "the same word again");
         assert_eq!(peak(&risen), 900);
         assert!(risen.note(at("2026-11-22T09:02:00Z"), UsdcMicros(899)));
         assert_eq!(peak(&risen), 900);

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use super::closings::{ClosingBook, Closings};
 use super::equity_history::EquityHistory;
 use super::exposure::{Exposures, MarketPlace};
 use super::figures::{Figures, Totals};
@@ -66,6 +67,7 @@ pub struct Portfolio {
     pub(super) totals: Totals,
     pub(super) holdings: BTreeMap<AssetId, Holding>,
     pub(super) history: EquityHistory,
+    pub(super) closings: ClosingBook,
     exposures: Exposures,
 }
 
@@ -81,6 +83,8 @@ pub(super) struct Holding {
 pub(super) struct HeldLot {
     pub(super) leader: FollowedUserId,
     pub(super) position: Position,
+    /// Since it was opened, fees included.
+    pub(super) realized: UsdcMicros,
     valuation: Valuation,
 }
 
@@ -92,6 +96,7 @@ impl Portfolio {
             totals: Totals::default(),
             holdings: BTreeMap::new(),
             history: EquityHistory::default(),
+            closings: ClosingBook::default(),
             exposures: Exposures::default(),
         }
     }
@@ -125,7 +130,7 @@ impl Portfolio {
                     self.totals.moved(&Totals { cash: entry.cash, deposits: entry.cash, ..Totals::default() })?;
                 self.history.open(entry.cash);
             }
-            EntryType::Fee => self.realize(entry.cash)?,
+            EntryType::Fee => self.take_fee(entry)?,
             EntryType::Mark => {}
             EntryType::TradeFill
             | EntryType::Merge
@@ -252,9 +257,14 @@ impl Portfolio {
         self.history.note(bucket, equity)
     }
 
-    /// From now on the drawdown is measured from today's equity.
-    pub fn reset_peak(&mut self) {
-        self.history.reset_peak(self.figures().equity);
+    /// Since `at` the drawdown is measured from `peak`. False when that was known already.
+    pub fn note_peak_reset(&mut self, at: Timestamp, peak: UsdcMicros) -> bool {
+        self.history.note_reset(at, peak)
+    }
+
+    /// How the lots came out that are closed.
+    pub fn closings(&self) -> Closings {
+        self.closings.closings()
     }
 
     pub const fn history(&self) -> &EquityHistory {
@@ -264,6 +274,19 @@ impl Portfolio {
     /// Replaces the baselines, when they were read from the snapshots anew.
     pub fn set_history(&mut self, history: EquityHistory) {
         self.history = history;
+    }
+
+    fn take_fee(&mut self, entry: &LedgerEntry) -> Result<(), UnitError> {
+        self.realize(entry.cash)?;
+        let (Some(asset), Some(leader)) = (&entry.asset, entry.leader()) else { return Ok(()) };
+        if self.closings.take_fee(asset, leader, &entry.ref_id, entry.cash) {
+            return Ok(());
+        }
+        let lot = self.holdings.get_mut(asset).and_then(|holding| holding.lot_mut(leader));
+        if let Some(lot) = lot {
+            lot.realized.0 = lot.realized.0.saturating_add(entry.cash.0);
+        }
+        Ok(())
     }
 
     fn realize(&mut self, cash: UsdcMicros) -> Result<(), UnitError> {
@@ -282,7 +305,17 @@ impl Portfolio {
         let before = holding.lot(leader);
         let marks = seen.map_or(holding.marks, |mark| holding.marks.with(mark));
         let moved = before.position.moved(entry.shares, entry.cash)?;
-        let after = HeldLot { leader, position: moved.position, valuation: moved.position.at(marks.best())? };
+        let realized = before.realized.plus(moved.realized)?;
+        // What crosses zero closes one lot and opens the next.
+        let is_left = (before.position.shares.0 > 0) == (moved.position.shares.0 > 0);
+        let closes =
+            before.position.shares != ShareMicros::ZERO && (moved.position.shares == ShareMicros::ZERO || !is_left);
+        let after = HeldLot {
+            leader,
+            position: moved.position,
+            realized: if closes { UsdcMicros::ZERO } else { realized },
+            valuation: moved.position.at(marks.best())?,
+        };
         self.totals = self.totals.moved(&Totals {
             cash: entry.cash,
             realized: moved.realized,
@@ -292,6 +325,9 @@ impl Portfolio {
         // The leader of a shadow holds its only lot of the asset, so the new mark has no other lot to revalue.
         holding.marks = marks;
         holding.put(asset, entry.market.as_ref(), after, &mut self.exposures);
+        if closes {
+            self.closings.close(asset, leader, &entry.ref_id, realized);
+        }
         Ok(())
     }
 
@@ -302,9 +338,9 @@ impl Portfolio {
         market: Option<&MarketId>,
         marks: Marks,
         leader: FollowedUserId,
-        position: Position,
+        (position, realized): (Position, UsdcMicros),
     ) -> Result<(), UnitError> {
-        let lot = HeldLot { leader, position, valuation: position.at(marks.best())? };
+        let lot = HeldLot { leader, position, realized, valuation: position.at(marks.best())? };
         let bought = Totals { cost: position.cost, ..Totals::revalued(Valuation::default(), lot.valuation)? };
         self.totals = self.totals.moved(&bought)?;
         let holding = self.holdings.entry(asset.clone()).or_default();
@@ -339,8 +375,13 @@ impl Holding {
         place.and_then(|place| self.lots.get(place)).copied().unwrap_or(HeldLot {
             leader,
             position: Position::default(),
+            realized: UsdcMicros::ZERO,
             valuation: Valuation::default(),
         })
+    }
+
+    fn lot_mut(&mut self, leader: FollowedUserId) -> Option<&mut HeldLot> {
+        self.lots.iter_mut().find(|lot| lot.leader == leader)
     }
 
     /// Puts the lot in place of the leader's former one, in the sums too. A lot without shares leaves.

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::closings::ClosingBook;
 use super::equity_history::EquityHistory;
 use super::figures::Totals;
 use super::ids::{AssetId, FollowedUserId, MarketId};
@@ -25,6 +26,7 @@ pub struct PortfolioCheckpoint {
     pub deposits_micros: UsdcMicros,
     /// By asset.
     pub holdings: Vec<HoldingCheckpoint>,
+    pub closings: ClosingBook,
     pub history: EquityHistory,
 }
 
@@ -44,6 +46,7 @@ pub struct LotCheckpoint {
     pub leader: FollowedUserId,
     pub share_micros: ShareMicros,
     pub cost_micros: UsdcMicros,
+    pub realized_micros: UsdcMicros,
 }
 
 impl Portfolio {
@@ -54,6 +57,7 @@ impl Portfolio {
             leader: lot.leader,
             share_micros: lot.position.shares,
             cost_micros: lot.position.cost,
+            realized_micros: lot.realized,
         };
         let holdings = held.map(|(asset, holding)| HoldingCheckpoint {
             asset: asset.clone(),
@@ -70,6 +74,7 @@ impl Portfolio {
             realized_micros: self.totals.realized,
             deposits_micros: self.totals.deposits,
             holdings: holdings.collect(),
+            closings: self.closings.clone(),
             history: self.history,
         }
     }
@@ -82,6 +87,7 @@ impl Portfolio {
         let mut portfolio = Self::new(id);
         portfolio.version = checkpoint.version;
         portfolio.history = checkpoint.history;
+        portfolio.closings = checkpoint.closings.clone();
         portfolio.totals = Totals {
             cash: checkpoint.cash_micros,
             realized: checkpoint.realized_micros,
@@ -96,7 +102,13 @@ impl Portfolio {
             };
             for lot in &holding.lots {
                 let position = Position { shares: lot.share_micros, cost: lot.cost_micros };
-                portfolio.restore_lot(&holding.asset, holding.market.as_ref(), marks, lot.leader, position)?;
+                portfolio.restore_lot(
+                    &holding.asset,
+                    holding.market.as_ref(),
+                    marks,
+                    lot.leader,
+                    (position, lot.realized_micros),
+                )?;
             }
         }
         let cost = portfolio.totals.cost;
@@ -142,9 +154,11 @@ mod tests {
             r#"{"position":17,"version":5,"cash_micros":9890,"realized_micros":5,"deposits_micros":10000,"#,
             r#""holdings":[{"asset":"1010","market":"0x0000000000000000000000000000000000000000000000000000000000000001","#,
             r#""payout_micros":null,"midpoint_micros":500000,"last_trade_micros":null,"#,
-            r#""lots":[{"leader":7,"share_micros":50,"cost_micros":25},{"leader":8,"share_micros":300,"cost_micros":90}]},"#,
+            r#""lots":[{"leader":7,"share_micros":50,"cost_micros":25,"realized_micros":5},"#,
+            r#"{"leader":8,"share_micros":300,"cost_micros":90,"realized_micros":0}]},"#,
             r#"{"asset":"1021","market":null,"payout_micros":null,"midpoint_micros":null,"last_trade_micros":null,"#,
-            r#""lots":[{"leader":7,"share_micros":7,"cost_micros":0}]}],"#,
+            r#""lots":[{"leader":7,"share_micros":7,"cost_micros":0,"realized_micros":0}]}],"#,
+            r#""closings":{"counted":{"won":0,"lost":0,"even":0},"last":null},"#,
             r#""history":{"opening_micros":10000,"peak_micros":10065,"#,
             r#""day":{"time":"2026-11-22T00:00:00.000Z","equity_micros":10000},"#,
             r#""week":{"time":"2026-11-16T00:00:00.000Z","equity_micros":10000},"#,
@@ -162,6 +176,7 @@ mod tests {
         assert_eq!(restored.checkpoint(17), before.checkpoint(17));
         assert_eq!(restored.figures(), before.figures());
         assert!(restored.lots().eq(before.lots()));
+        assert_eq!(restored.closings(), before.closings());
         assert_eq!((restored.version(), restored.exposure_of(ALICE)), (5, before.exposure_of(ALICE)));
     }
 

@@ -211,7 +211,9 @@ fn replay(id: PortfolioId, steps: &[Step]) {
                 assert_eq!(portfolio.history().baselines(at(0)).peak, peak.max(equity));
             }
             Step::ResetPeak => {
-                portfolio.reset_peak();
+                minute += 1;
+                let equity = portfolio.figures().equity;
+                assert!(portfolio.note_peak_reset(at(60_000 * minute), equity));
                 assert_eq!(portfolio.history().baselines(at(0)).peak, portfolio.figures().equity);
             }
             Step::Restart => {

@@ -15,12 +15,12 @@ use super::error::WebError;
 #[folder = "assets/"]
 struct Assets;
 
-const FONTS: &str = "fonts/";
+/// Files that carry their version in their name, because a style sheet or a licence names them as they are.
+const VERSIONED: [&str; 2] = ["fonts/", "vendor/"];
 
-/// `/assets/app.css?v=…`: a changed file has another address, so browsers may keep each for ever. Fonts carry their
-/// version in their name, because a style sheet names them as they are.
+/// `/assets/app.css?v=…`: a changed file has another address, so browsers may keep each for ever.
 pub fn address(name: &str) -> String {
-    match Assets::get(name).filter(|_| !name.starts_with(FONTS)) {
+    match Assets::get(name).filter(|_| !is_versioned(name)) {
         Some(file) => format!("/assets/{name}?v={}", version(&file)),
         None => format!("/assets/{name}"),
     }
@@ -31,7 +31,7 @@ pub async fn serve(request: HttpRequest, name: Path<String>) -> Result<HttpRespo
     let Some(content_type) = content_type(&name) else { return Err(WebError::NotFound) };
     let file = Assets::get(&name).ok_or(WebError::NotFound)?;
     let tag = format!("\"{}\"", version(&file));
-    let is_for_ever = name.starts_with(FONTS) || request.query_string() == format!("v={}", version(&file));
+    let is_for_ever = is_versioned(&name) || request.query_string() == format!("v={}", version(&file));
     let caching = if is_for_ever { "public, max-age=31536000, immutable" } else { "no-cache" };
     let mut response = HttpResponse::Ok();
     response.insert_header((CACHE_CONTROL, caching)).insert_header((ETAG, tag.clone()));
@@ -46,6 +46,10 @@ pub async fn serve(request: HttpRequest, name: Path<String>) -> Result<HttpRespo
         Cow::Owned(bytes) => bytes::Bytes::from(bytes),
     };
     Ok(response.content_type(content_type).body(body))
+}
+
+fn is_versioned(name: &str) -> bool {
+    VERSIONED.iter().any(|folder| name.starts_with(folder))
 }
 
 /// Only what we serve has a type; an editor's backup file beside it does not exist.

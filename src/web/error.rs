@@ -23,6 +23,9 @@ pub enum WebError {
     /// The request came to a host name that is not ours.
     #[error("this server does not answer to that host name")]
     WrongHost,
+    /// What it asks for is no longer so, or is being done already.
+    #[error("{0}")]
+    Conflict(String),
     #[error("too many attempts, wait a minute")]
     TooMany,
     #[error("the server is busy, try again in a moment")]
@@ -42,6 +45,21 @@ struct Problem {
     detail: String,
 }
 
+/// How a request was made that gets an error for an answer.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    pub path: String,
+    /// By a script of the page, which stays as it is and shows the error as a message.
+    pub in_place: bool,
+}
+
+#[derive(Serialize)]
+struct ErrorPage<'a> {
+    #[serde(flatten)]
+    problem: &'a Problem,
+    in_place: bool,
+}
+
 impl WebError {
     pub fn ours(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Ours(Box::new(cause))
@@ -58,8 +76,8 @@ impl WebError {
         }
     }
 
-    /// The answer for `path`. Writes the log line of an error that is ours.
-    pub fn answer(&self, path: &str, templates: &Templates) -> HttpResponse {
+    /// The answer to what was asked. Writes the log line of an error that is ours.
+    pub fn answer(&self, Asked { path, in_place }: &Asked, templates: &Templates) -> HttpResponse {
         self.log(path);
         let status = self.status_code();
         let problem = Problem {
@@ -74,8 +92,14 @@ impl WebError {
         if matches!(self, Self::NotSignedIn) {
             return HttpResponse::SeeOther().insert_header((LOCATION, "/login")).finish();
         }
-        match templates.page("pages/error.html", &problem) {
-            Ok(html) => HttpResponse::build(status).content_type("text/html; charset=utf-8").body(html),
+        match templates.page("pages/error.html", &ErrorPage { problem: &problem, in_place: *in_place }) {
+            Ok(html) => {
+                let mut answer = HttpResponse::build(status);
+                if *in_place {
+                    answer.insert_header(("hx-reswap", "none"));
+                }
+                answer.content_type("text/html; charset=utf-8").body(html)
+            }
             Err(_) => HttpResponse::build(status).body(problem.detail),
         }
     }
@@ -102,6 +126,7 @@ impl ResponseError for WebError {
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::WrongHost => StatusCode::MISDIRECTED_REQUEST,
+            Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Ours(_) => StatusCode::INTERNAL_SERVER_ERROR,

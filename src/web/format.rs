@@ -22,6 +22,7 @@ pub fn register(tera: &mut Tera) {
     optional_integer(tera, "percent", |bps| format!("{} %", decimals(bps, 100, 2)));
     optional_integer(tera, "signed_percent", |bps| with_sign(bps, format!("{} %", decimals(bps, 100, 2))));
     optional_integer(tera, "count", |n| grouped(n.unsigned_abs()));
+    optional_integer(tera, "seconds", |millis| decimals_or_whole(millis, 1_000));
     optional_integer(tera, "trend", |amount| trend(amount).to_owned());
     text(tera, "utc_clock", |iso| iso.get(11..19).unwrap_or(UNKNOWN).to_owned());
     text(tera, "utc", |iso| match (iso.get(..10), iso.get(11..19)) {
@@ -31,6 +32,7 @@ pub fn register(tera: &mut Tera) {
     text(tera, "short_hex", short_hex);
     text(tera, "segment", path_segment);
     text(tera, "reason", reason);
+    text(tera, "sentence", sentence);
 }
 
 /// A filter over an integer that may be null: `none` and undefined become a dash.
@@ -66,6 +68,16 @@ pub(crate) fn decimals(amount: i64, unit: i64, places: u32) -> String {
     let whole = grouped(u64::try_from(scaled / scale).unwrap_or(u64::MAX));
     let sign = if amount < 0 && scaled > 0 { MINUS.to_string() } else { String::new() };
     format!("{sign}{whole}.{:0width$}", scaled % scale, width = places as usize)
+}
+
+/// `2` or `2.5`: one decimal where there is one.
+fn decimals_or_whole(amount: i64, unit: i64) -> String {
+    if amount % unit == 0 { grouped_signed(amount / unit) } else { decimals(amount, unit, 1) }
+}
+
+fn grouped_signed(number: i64) -> String {
+    let sign = if number < 0 { MINUS.to_string() } else { String::new() };
+    format!("{sign}{}", grouped(number.unsigned_abs()))
 }
 
 /// Puts a plus before what is above zero as written; `decimals` has written the minus already.
@@ -124,6 +136,16 @@ fn reason(code: &str) -> String {
         first.make_ascii_uppercase();
     }
     words
+}
+
+/// An error's text as a sentence: a capital at its start, a stop at its end.
+fn sentence(text: &str) -> String {
+    let mut out: String = text.chars().take(1).flat_map(char::to_uppercase).collect();
+    out.extend(text.chars().skip(1));
+    if !out.ends_with(['.', '!', '?']) {
+        out.push('.');
+    }
+    out
 }
 
 #[cfg(test)]

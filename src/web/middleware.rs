@@ -11,8 +11,8 @@ use actix_web::{
     http::{
         Method,
         header::{
-            CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, REFERRER_POLICY,
-            X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+            CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, REFERER,
+            REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
         },
     },
     middleware::Next,
@@ -20,7 +20,11 @@ use actix_web::{
 };
 use futures_util::FutureExt;
 
-use super::{error::WebError, render::Templates, session::Visitor};
+use super::{
+    error::{Asked, WebError},
+    render::Templates,
+    session::Visitor,
+};
 use crate::clock::Clock;
 
 /// No inline script or style, nothing from elsewhere, no frame.
@@ -57,6 +61,16 @@ impl Hosts {
     pub fn are_the_origin_of(&self, headers: &HeaderMap) -> bool {
         let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
         origin.is_some_and(|origin| self.origins.contains(&origin.to_ascii_lowercase()))
+    }
+
+    /// The path and query of the page of ours that sent this; the overview when none says so.
+    pub fn path_of_referer(&self, headers: &HeaderMap) -> String {
+        let referer = headers.get(REFERER).and_then(|referer| referer.to_str().ok()).unwrap_or_default();
+        let ours = origin_of(referer).is_some_and(|origin| self.origins.contains(&origin));
+        let after_scheme = referer.split_once("://").filter(|_| ours);
+        let path = after_scheme.and_then(|(_, rest)| rest.find('/').map(|start| &rest[start..]));
+        // Two slashes would name another host.
+        path.filter(|path| !path.starts_with("//")).unwrap_or("/").to_owned()
     }
 }
 
@@ -96,7 +110,7 @@ pub async fn envelope<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let path = request.path().to_owned();
+    let asked = Asked { path: request.path().to_owned(), in_place: request.headers().contains_key("hx-request") };
     let Some(templates) = request.app_data::<Data<Templates>>().cloned() else {
         return Err(WebError::Busy.into());
     };
@@ -106,7 +120,7 @@ pub async fn envelope<B: MessageBody + 'static>(
         Ok(Ok(response)) => {
             let mut response = match response.response().error() {
                 Some(error) => {
-                    let answer = answer_to(error, &path, &templates);
+                    let answer = answer_to(error, &asked, &templates);
                     response.into_response(answer)
                 }
                 None => response.map_into_boxed_body(),
@@ -114,8 +128,8 @@ pub async fn envelope<B: MessageBody + 'static>(
             add_headers(response.headers_mut());
             Ok(response)
         }
-        Ok(Err(error)) => Err(wrapped(answer_to(&error, &path, &templates))),
-        Err(_) => Err(wrapped(WebError::Ours("a handler panicked".into()).answer(&path, &templates))),
+        Ok(Err(error)) => Err(wrapped(answer_to(&error, &asked, &templates))),
+        Err(_) => Err(wrapped(WebError::Ours("a handler panicked".into()).answer(&asked, &templates))),
     }
 }
 
@@ -125,12 +139,12 @@ fn wrapped(mut answer: HttpResponse) -> Error {
     InternalError::from_response("answered", answer).into()
 }
 
-fn answer_to(error: &Error, path: &str, templates: &Templates) -> HttpResponse {
+fn answer_to(error: &Error, asked: &Asked, templates: &Templates) -> HttpResponse {
     match error.as_error::<WebError>() {
-        Some(ours) => ours.answer(path, templates),
+        Some(ours) => ours.answer(asked, templates),
         None => {
             let status = error.as_response_error().status_code();
-            WebError::of_status(status, error.to_string()).answer(path, templates)
+            WebError::of_status(status, error.to_string()).answer(asked, templates)
         }
     }
 }

@@ -14,9 +14,8 @@ use super::{
     broadcaster::{Broadcaster, Position, ROWS_SHOWN, WhereAreWe},
     error::WebError,
     health::HealthView,
-    render::{self, Templates},
-    session::Visitor,
     trades::{TradeQuery, TradeView},
+    visit::{Place, Visit},
 };
 use crate::{
     actors::live_hub::{HealthChanged, PortfolioChanged},
@@ -129,7 +128,7 @@ impl Figures {
             return Ok(Self::default());
         };
         let day = db.snapshot_at_or_before(PortfolioId::ExecGlobal, now.day_start()).await?;
-        let peak = db.peak_since(PortfolioId::ExecGlobal, Timestamp::EPOCH).await?;
+        let peak = db.peak(PortfolioId::ExecGlobal).await?;
         Ok(Self::of(current, day.map(|row| row.equity), peak).unwrap_or_default())
     }
 
@@ -184,22 +183,14 @@ struct OverviewPage<'a> {
     #[serde(flatten)]
     overview: &'a Overview,
     rows_shown: usize,
-    csrf: &'a str,
 }
 
 /// `GET /`.
-pub async fn page(
-    visitor: Visitor,
-    db: Data<Db>,
-    broadcaster: Data<Addr<Broadcaster>>,
-    clock: Data<Clock>,
-    templates: Data<Templates>,
-) -> Result<HttpResponse, WebError> {
-    // The position comes first: what commits while we read is on the page and pushed again, which is harmless.
-    let position = broadcaster.send(WhereAreWe).await.map_err(|_| WebError::Busy)?;
-    let overview = Overview::load(&db, position, clock.now()).await?;
-    let page = OverviewPage { overview: &overview, rows_shown: ROWS_SHOWN, csrf: &visitor.csrf };
-    render::page(&templates, "pages/overview.html", &page)
+pub async fn page(visit: Visit) -> Result<HttpResponse, WebError> {
+    let position = visit.position().await?;
+    let overview = Overview::load(&visit.db, position.clone(), visit.now()).await?;
+    let page = OverviewPage { overview: &overview, rows_shown: ROWS_SHOWN };
+    visit.page(Place::Overview, &position, &page).await
 }
 
 /// `GET /api/overview`.

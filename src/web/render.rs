@@ -50,6 +50,13 @@ impl Templates {
         self.0.render(name, &Context::from_serialize(view)?)
     }
 
+    /// A page with its frame beside the fields of its view.
+    pub fn framed(&self, name: &str, view: &impl Serialize, frame: &impl Serialize) -> Result<String, tera::Error> {
+        let mut context = Context::from_serialize(view)?;
+        context.insert("frame", frame);
+        self.0.render(name, &context)
+    }
+
     /// One component, as a page shows it and as a live frame carries it.
     pub fn part(&self, component: &str, argument: &str, view: &impl Serialize) -> Result<String, tera::Error> {
         let mut context = Context::new();

@@ -7,13 +7,14 @@ use actix_web::{
     App, HttpServer,
     dev::ServerHandle,
     middleware::{Compress, NormalizePath, TrailingSlash, from_fn},
-    web::{self, Data, FormConfig, ServiceConfig},
+    web::{self, Data, ServiceConfig},
 };
 use tracing_actix_web::TracingLogger;
 
 use super::{
     assets, attempts,
     broadcaster::{Broadcaster, BroadcasterDeps, CloseAll},
+    control, curves,
     error::WebError,
     health, live,
     middleware::{Hosts, envelope, our_host, signed_in},
@@ -21,6 +22,7 @@ use super::{
     render::{TemplateError, Templates},
     session::{self, CookieSettings, LoginLinks, NoRandomness},
     socket::Socket,
+    theme,
     trace::RequestSpan,
     trades,
 };
@@ -172,8 +174,7 @@ fn routes(app: &mut ServiceConfig, shared: &Shared) {
         .app_data(shared.broadcaster.clone())
         .app_data(shared.links.clone())
         .app_data(shared.hosts.clone())
-        .app_data(shared.metrics.clone())
-        .app_data(FormConfig::default().limit(16 * 1024));
+        .app_data(shared.metrics.clone());
 
     app.route("/assets/{name:.*}", web::get().to(assets::serve))
         .route("/login", web::get().to(session::login_page))
@@ -186,7 +187,12 @@ fn routes(app: &mut ServiceConfig, shared: &Shared) {
             .route("/", web::get().to(overview::page))
             .route("/logout", web::post().to(session::logout))
             .route("/ws/live", web::get().to(live::connect))
+            .route("/theme", web::post().to(theme::switch))
+            .route("/control/pause", web::post().to(control::pause))
+            .route("/api/control/pause", web::post().to(control::pause_json))
             .route("/api/overview", web::get().to(overview::json))
+            .route("/api/series/portfolio", web::get().to(curves::portfolio))
+            .route("/api/series/user/{id}", web::get().to(curves::user))
             .route("/api/trades", web::get().to(trades::json))
             .route("/api/copy-attempts", web::get().to(attempts::json))
             .route("/api/copy-attempts/{id}", web::get().to(attempts::detail))

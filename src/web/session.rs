@@ -15,7 +15,7 @@ use actix_web::{
     cookie::{Key, SameSite, time::Duration},
     dev::Payload,
     http::header::LOCATION,
-    web::{Data, Form, Path},
+    web::{Data, Path},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
@@ -25,6 +25,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     error::WebError,
+    posted::{Nothing, Posted},
     render::{self, Templates},
 };
 use crate::{clock::Clock, config::Secret, domain::units::Timestamp};
@@ -57,11 +58,6 @@ pub struct CookieSettings {
     pub secure: bool,
     /// Browsers send a cookie to every port of a host; two bots on one machine must not sign each other out.
     pub name: String,
-}
-
-#[derive(Debug, Deserialize)]
-pub struct Proof {
-    csrf: String,
 }
 
 /// The operating system gave no random numbers.
@@ -145,8 +141,8 @@ impl Visitor {
 
     /// # Errors
     /// `WebError::Forbidden` when the form did not come from one of our pages.
-    pub fn check(&self, proof: &Proof) -> Result<(), WebError> {
-        if equal_in_constant_time(&hash(&self.csrf), &hash(&proof.csrf)) {
+    pub fn check(&self, proof: &str) -> Result<(), WebError> {
+        if equal_in_constant_time(&hash(&self.csrf), &hash(proof)) {
             Ok(())
         } else {
             Err(WebError::Forbidden("this form is too old, open the page again"))
@@ -204,10 +200,9 @@ pub async fn login(
 }
 
 /// `POST /logout`.
-pub async fn logout(visitor: Visitor, proof: Form<Proof>, session: Session) -> Result<HttpResponse, WebError> {
-    visitor.check(&proof)?;
-    session.purge();
-    Ok(to("/login"))
+pub async fn logout(posted: Posted<Nothing>) -> HttpResponse {
+    posted.session.purge();
+    to("/login")
 }
 
 fn to(path: &'static str) -> HttpResponse {

@@ -43,7 +43,7 @@ test("the login link opens a page with moving data", async () => {
   await page.waitForSelector("#trades tr.new", PATIENCE);
   await page.waitForSelector("#attempts tr.new", PATIENCE);
   console.log(`rows arrived live ${Date.now() - demo.startedAt} ms after the start`);
-  const equity = await page.textContent("#figures .first .value");
+  const equity = await page.textContent("#figures .value");
   assert.match(equity, /^[\d,]+\.\d\d$/);
   assert.deepEqual(complaints, []);
   await context.close();
@@ -103,15 +103,15 @@ test("without its socket the page polls, and says so", async () => {
   await context.close();
 });
 
-test("a pause holds the rows back and the end of it brings them", async () => {
+test("a hold keeps the rows back and the end of it brings them", async () => {
   const { context, page } = await visit();
   await isLive(page);
-  await page.click("#pause");
+  await page.click("#hold");
   const newest = () => page.getAttribute("#trades tr", "id");
   const before = await newest();
-  await page.waitForFunction(() => /Resume [1-9]/.test(document.getElementById("pause").textContent));
+  await page.waitForFunction(() => /Release [1-9]/.test(document.getElementById("hold").textContent));
   assert.equal(await newest(), before);
-  await page.click("#pause");
+  await page.click("#hold");
   await page.waitForFunction((id) => document.querySelector("#trades tr").id !== id, before);
   await context.close();
 });
@@ -120,7 +120,7 @@ test("a keyboard reaches the content first and every control by name", async () 
   const { context, page } = await visit();
   await page.keyboard.press("Tab");
   assert.equal(await page.evaluate(() => document.activeElement.textContent), "Skip to content");
-  for (const name of ["Pause", "Sign out"]) assert.ok(await page.getByRole("button", { name }).isVisible(), name);
+  for (const name of ["Hold", "Pause copying", "Sign out"]) assert.ok(await page.getByRole("button", { name }).isVisible(), name);
   for (const name of ["Copy attempts", "Leaders' trades"]) {
     assert.equal(await page.getByRole("region", { name }).count() > 0, true, name);
   }

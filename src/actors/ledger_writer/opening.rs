@@ -5,13 +5,15 @@ use std::{collections::BTreeSet, time::Duration};
 use actix::{AsyncContext, Context, Handler, Message};
 use tokio::sync::oneshot;
 
-use super::{Deferred, LedgerWriter, Running, Slot, load, load::LoadError, load::Loaded};
+use super::{Deferred, LedgerWriter, Running, Slot};
 use crate::{
     actors::lease_keeper::LeasesChanged,
     actors::root::DirectoryChanged,
     actors::supervise::{Panicked, back_off, or_panic, spawn_io},
-    db::{DbError, Directory, Fence, LeaseName, LedgerWrite},
+    db::{DbError, Directory, Fence, LeaseName, LedgerWrite, LoadError, RunningPortfolio},
     domain::ledger::{LedgerEntry, PortfolioId, PortfolioScope},
+    domain::portfolio::Portfolio,
+    domain::units::UsdcMicros,
 };
 
 /// Waits between tries to load what the database did not give.
@@ -21,6 +23,15 @@ const LOAD_AGAIN_MAX: Duration = Duration::from_secs(10);
 
 /// Tries after which the others no longer wait for one that does not load.
 const LOAD_PATIENCE: u32 = 3;
+
+/// A portfolio as the ledger has it.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    portfolio: Portfolio,
+    /// The last entry folded in.
+    position: i64,
+    bankroll: UsdcMicros,
+}
 
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -74,7 +85,10 @@ impl LedgerWriter {
         let fence = self.leases.fence(LeaseName::of(portfolio));
         let load = async move {
             let _turn = turn.lock().await;
-            load::load(&db, portfolio).await
+            let RunningPortfolio { portfolio, position } = db.running_portfolio(portfolio).await?;
+            // What it opens with, if it is new.
+            let bankroll = db.global_config().await?.system.initial_bankroll;
+            Ok(Loaded { portfolio, position, bankroll })
         };
         spawn_io(ctx, load, move |result| PortfolioLoaded { life, fence, portfolio, tries, result });
     }
@@ -187,5 +201,12 @@ impl Handler<DirectoryChanged> for LedgerWriter {
 
     fn handle(&mut self, DirectoryChanged(directory): DirectoryChanged, ctx: &mut Context<Self>) {
         self.open_for(&directory, ctx);
+        for (portfolio, reset) in &directory.peak_resets {
+            if let Some(running) = self.open(*portfolio)
+                && running.portfolio.note_peak_reset(reset.at, reset.equity_micros)
+            {
+                tracing::info!(%portfolio, "its drawdown is measured anew: its peak was reset");
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     actors::live_hub::LiveFact,
     actors::test_house::{House, TakeHeard, attempt, fill, group, record},
-    db::PortfolioSnapshot,
+    db::{PortfolioSnapshot, checkpoint_key},
     domain::{
         event::Side,
         ledger_samples::{asset, market, market_id, price},

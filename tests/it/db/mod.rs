@@ -13,3 +13,4 @@ mod operator;
 mod pages;
 mod queue;
 mod schema;
+mod tallies;

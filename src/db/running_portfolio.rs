@@ -1,16 +1,15 @@
-//! A portfolio read from the database: its checkpoint and the entries after it, the prices and snapshots known by then.
+//! A portfolio as it stands: its checkpoint and the entries after it, the prices and snapshots known by then. What the
+//! ledger writer starts from, and what a page reads positions from.
 
-use crate::{
-    db::{Db, DbError},
-    domain::{
-        equity_history::{EquityAt, EquityHistory},
-        ids::{AssetId, MarketId},
-        ledger::PortfolioId,
-        mark::Mark,
-        portfolio::{Portfolio, PortfolioError},
-        portfolio_checkpoint::PortfolioCheckpoint,
-        units::{Timestamp, UsdcMicros},
-    },
+use super::{Db, DbError};
+use crate::domain::{
+    equity_history::{EquityAt, EquityHistory},
+    ids::{AssetId, MarketId},
+    ledger::PortfolioId,
+    mark::Mark,
+    portfolio::{Portfolio, PortfolioError},
+    portfolio_checkpoint::PortfolioCheckpoint,
+    units::Timestamp,
 };
 
 /// Entries read at once.
@@ -18,16 +17,14 @@ const PAGE: i64 = 5_000;
 
 /// A portfolio as the ledger has it.
 #[derive(Debug)]
-pub(super) struct Loaded {
+pub struct RunningPortfolio {
     pub portfolio: Portfolio,
     /// The last entry folded in.
     pub position: i64,
-    /// What it opens with, if it is new.
-    pub bankroll: UsdcMicros,
 }
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LoadError {
+pub enum LoadError {
     #[error(transparent)]
     Db(#[from] DbError),
     #[error("entry `{position}` does not fit: {error}")]
@@ -36,25 +33,33 @@ pub(super) enum LoadError {
     Mark(#[from] PortfolioError),
 }
 
-pub(in crate::actors) fn checkpoint_key(portfolio: PortfolioId) -> String {
+pub fn checkpoint_key(portfolio: PortfolioId) -> String {
     format!("portfolio:{portfolio}")
 }
 
-pub(super) async fn load(db: &Db, id: PortfolioId) -> Result<Loaded, LoadError> {
-    let (mut portfolio, mut position) = from_checkpoint(db, id).await?;
-    loop {
-        let entries = db.entries_after(id, position, PAGE).await?;
-        let Some(last) = entries.last() else { break };
-        position = last.position;
-        for placed in &entries {
-            let failed = |error| LoadError::Entry { position: placed.position, error };
-            portfolio.apply(&placed.entry).map_err(failed)?;
+impl Db {
+    /// The portfolio after every entry that is committed, marked at what is known.
+    ///
+    /// # Errors
+    /// `LoadError`: the database does not answer, or what it holds does not fit together.
+    pub async fn running_portfolio(&self, id: PortfolioId) -> Result<RunningPortfolio, LoadError> {
+        let (mut portfolio, mut position) = from_checkpoint(self, id).await?;
+        loop {
+            let entries = self.entries_after(id, position, PAGE).await?;
+            let Some(last) = entries.last() else { break };
+            position = last.position;
+            for placed in &entries {
+                let failed = |error| LoadError::Entry { position: placed.position, error };
+                portfolio.apply(&placed.entry).map_err(failed)?;
+            }
         }
+        mark(self, &mut portfolio).await?;
+        catch_up(self, &mut portfolio).await?;
+        if let Some(reset) = self.peak_reset(id).await? {
+            portfolio.note_peak_reset(reset.at, self.peak(id).await?.unwrap_or(reset.equity_micros));
+        }
+        Ok(RunningPortfolio { portfolio, position })
     }
-    mark(db, &mut portfolio).await?;
-    catch_up(db, &mut portfolio).await?;
-    let bankroll = db.directory().await?.config.system.initial_bankroll;
-    Ok(Loaded { portfolio, position, bankroll })
 }
 
 /// A checkpoint that cannot be used is worth a warning and a longer start, nothing more: the ledger has it all.
@@ -108,11 +113,11 @@ async fn catch_up(db: &Db, portfolio: &mut Portfolio) -> Result<(), DbError> {
         at.push(EquityAt { time, equity_micros: equity });
     }
     portfolio.set_history(EquityHistory {
-        opening_micros: known.opening_micros,
         peak_micros: known.peak_micros.max(peak),
         day: at.first().copied(),
         week: at.last().copied(),
         last: Some(EquityAt { time: newest.bucket_time, equity_micros: newest.equity }),
+        ..known
     });
     Ok(())
 }

@@ -1,0 +1,74 @@
+//! The peak that a portfolio's drawdown is measured from, when an admin has reset it (spec 7.3).
+//!
+//! A reset is a row of `system_checkpoint`, `peak_reset:<PortfolioId>`, written with its audit; the running portfolios
+//! hear of it by the revision, and find it again after a restart.
+
+use serde::{Deserialize, Serialize};
+
+use super::DbError;
+use super::audit::{self, Audit};
+use super::checkpoints;
+use super::connection::Db;
+use super::rows::{Reading, json_text};
+use crate::domain::ledger::PortfolioId;
+use crate::domain::units::{Timestamp, UsdcMicros};
+
+const PREFIX: &str = "peak_reset:";
+
+/// From `at` on the drawdown is measured from `equity_micros`, or from what was higher since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeakReset {
+    pub at: Timestamp,
+    pub equity_micros: UsdcMicros,
+}
+
+impl Db {
+    pub async fn peak_reset(&self, portfolio: PortfolioId) -> Result<Option<PeakReset>, DbError> {
+        let key = format!("{PREFIX}{portfolio}");
+        let Some(text) = self.checkpoint(&key).await? else { return Ok(None) };
+        Reading { table: "system_checkpoint", id: &key }.json("value_json", &text).map(Some)
+    }
+
+    pub async fn peak_resets(&self) -> Result<Vec<(PortfolioId, PeakReset)>, DbError> {
+        let rows = self.checkpoints_with_prefix(PREFIX).await?;
+        let read = |(key, text, _): &(String, String, Timestamp)| {
+            let reading = Reading { table: "system_checkpoint", id: key };
+            let portfolio = reading.text("key", key.trim_start_matches(PREFIX))?;
+            Ok((portfolio, reading.json("value_json", text)?))
+        };
+        rows.iter().map(read).collect()
+    }
+
+    /// The highest equity since the last reset; `None` before the first snapshot.
+    pub async fn peak(&self, portfolio: PortfolioId) -> Result<Option<UsdcMicros>, DbError> {
+        match self.peak_reset(portfolio).await? {
+            None => self.peak_since(portfolio, Timestamp::EPOCH).await,
+            Some(reset) => {
+                let since = self.peak_since(portfolio, reset.at).await?;
+                Ok(Some(since.map_or(reset.equity_micros, |peak| peak.max(reset.equity_micros))))
+            }
+        }
+    }
+
+    /// Resets the peak, audited: from `peak` to `reset.equity_micros`.
+    pub async fn reset_peak(
+        &self,
+        portfolio: PortfolioId,
+        reset: PeakReset,
+        (before, who): (Option<UsdcMicros>, &str),
+    ) -> Result<(), DbError> {
+        let now = reset.at;
+        let mut tx = self.begin().await?;
+        checkpoints::bump_revision(&mut tx, now).await?;
+        checkpoints::put(&mut tx, &[(format!("{PREFIX}{portfolio}"), json_text(&reset))], now).await?;
+        let audit = Audit {
+            who: who.to_owned(),
+            action: "reset_peak".to_owned(),
+            subject: format!("portfolio:{portfolio}"),
+            before_json: before.map(|peak| json_text(&peak)),
+            after_json: Some(json_text(&reset.equity_micros)),
+        };
+        audit::insert(&mut tx, &[audit], now).await?;
+        tx.commit().await
+    }
+}

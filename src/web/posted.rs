@@ -1,0 +1,108 @@
+//! A changing request: who sent it, proof that a page of ours made it, and its parsed body.
+//!
+//! In    a form (`application/x-www-form-urlencoded`) or JSON, at most 64 KiB. The proof is the visitor's token, in the
+//!       form's field `csrf` or in the header `x-csrf-token`.
+//! Fails `WebError`: not signed in, no proof, or a body that does not parse, with the field's name.
+
+use std::{future::Future, pin::Pin};
+
+use actix_session::{Session, SessionExt};
+use actix_web::{
+    FromRequest, HttpMessage, HttpRequest,
+    dev::Payload,
+    web::{Bytes, Query},
+};
+use serde::de::DeserializeOwned;
+
+use super::{error::WebError, session::Visitor};
+
+const BYTES_MAX: usize = 64 * 1024;
+const FIELD: &str = "csrf";
+const HEADER: &str = "x-csrf-token";
+
+/// The body as `T`, from a visitor who meant to send it.
+pub struct Posted<T> {
+    pub visitor: Visitor,
+    pub session: Session,
+    pub form: T,
+}
+
+/// A form without fields.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
+impl<T: DeserializeOwned + 'static> FromRequest for Posted<T> {
+    type Error = WebError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, WebError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let visitor = Visitor::from_request(request, payload).into_inner();
+        let body = Bytes::from_request(request, payload);
+        let is_json = request.content_type() == "application/json";
+        let header = request.headers().get(HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let session = request.get_session();
+        Box::pin(async move {
+            let visitor = visitor?;
+            let body = body.await.map_err(|error| WebError::Mistake(error.to_string()))?;
+            if body.len() > BYTES_MAX {
+                return Err(WebError::Mistake(format!("the body is larger than {BYTES_MAX} bytes")));
+            }
+            let (text, field) = match is_json {
+                true => (String::from_utf8_lossy(&body).into_owned(), None),
+                false => without_proof(&body),
+            };
+            visitor.check(header.or(field).as_deref().unwrap_or_default())?;
+            let form = if is_json { from_json(&text)? } else { from_form(&text)? };
+            Ok(Self { visitor, session, form })
+        })
+    }
+}
+
+/// The form's text without the proof, and the proof. Our tokens need no decoding.
+fn without_proof(body: &[u8]) -> (String, Option<String>) {
+    let text = String::from_utf8_lossy(body);
+    let mut proof = None;
+    let rest: Vec<&str> = text
+        .split('&')
+        .filter(|pair| match pair.split_once('=') {
+            Some((FIELD, value)) => {
+                proof = Some(value.to_owned());
+                false
+            }
+            _ => true,
+        })
+        .collect();
+    (rest.join("&"), proof)
+}
+
+fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, WebError> {
+    let text = if text.trim().is_empty() { "{}" } else { text };
+    serde_json::from_str(text).map_err(|error| WebError::Mistake(error.to_string()))
+}
+
+fn from_form<T: DeserializeOwned>(text: &str) -> Result<T, WebError> {
+    let form = Query::<T>::from_query(text).map_err(|error| match error {
+        actix_web::error::QueryPayloadError::Deserialize(error) => WebError::Mistake(error.to_string()),
+        other => WebError::Mistake(other.to_string()),
+    })?;
+    Ok(form.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_proof_is_taken_out_of_a_form_wherever_it_stands() {
+        let check = |body: &str, rest: &str, proof: Option<&str>| {
+            let (text, found) = without_proof(body.as_bytes());
+            assert_eq!((text.as_str(), found.as_deref()), (rest, proof), "{body}");
+        };
+        check("", "", None);
+        check("label=A+%26+B", "label=A+%26+B", None);
+        check("csrf=abc&label=A", "label=A", Some("abc"));
+        check("label=A&csrf=abc", "label=A", Some("abc"));
+        check("csrfx=abc", "csrfx=abc", None);
+    }
+}
