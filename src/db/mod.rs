@@ -51,6 +51,7 @@ pub use integrity::Integrity;
 pub use leases::{Fence, HEALTH_KEY, LeaseName, LeaseRow, Leases, Round, WorkerId, health_key};
 pub use ledger::{Committed, LedgerOutcome, LedgerWrite, PlacedEntry};
 pub use ledger_check::Standing;
+pub use markets::Resolution;
 pub use ownership::Ownership;
 pub use page::{Cursor, Page};
 pub use peaks::PeakReset;

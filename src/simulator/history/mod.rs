@@ -39,7 +39,7 @@ const DAY_MS: i64 = 86_400_000;
 /// Life pauses this long before now, so that everything in the past is also finished in the past.
 const QUIET_MS: i64 = 90_000;
 /// What is gathered before it is written, unless a window is open.
-const WRITE_AT: usize = 5_000;
+const WRITE_AT: usize = 20_000;
 
 /// How much past to write.
 #[derive(Debug, Clone, PartialEq)]
@@ -190,6 +190,7 @@ pub async fn write_history_telling(
     }
     let checkpoints = story.checkpoints(db, now).await?;
     db.insert_snapshots(&[], &checkpoints, now).await?;
+    db.roll_up_attempts(now).await?;
     report.held_assets = story.n_held();
     report.markets = story.n_markets();
     if settings.oddities {
