@@ -18,6 +18,7 @@ mod dead_letters;
 mod error;
 mod event_rows;
 mod events;
+mod export;
 mod groups;
 mod integrity;
 mod leases;
@@ -46,6 +47,9 @@ pub use curves::CurvePoint;
 pub use dead_letters::{DeadLetter, Origin, Replay};
 pub use error::DbError;
 pub use events::{ChainTrade, DeadRow, PollOutcome, PollWrite};
+pub use export::{
+    ATTEMPT_COLUMNS, Cell, Column, Kind, LEDGER_COLUMNS, LedgerFilter, Part, SNAPSHOT_COLUMNS, TRADE_COLUMNS,
+};
 pub use groups::{ClosedGroupWrite, GroupClosing};
 pub use integrity::Integrity;
 pub use leases::{Fence, HEALTH_KEY, LeaseName, LeaseRow, Leases, Round, WorkerId, health_key};
@@ -72,7 +76,7 @@ pub enum Inserted<T> {
 pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
     type Texts =
         (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, &'static connection::Batch)]);
-    let modules: [Texts; 23] = [
+    let modules: [Texts; 24] = [
         ("attempts", attempts::STATEMENTS, &[]),
         ("audit", audit::STATEMENTS, audit::BATCHES),
         ("backfill", backfill::STATEMENTS, &[]),
@@ -83,6 +87,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("curves", curves::STATEMENTS, &[]),
         ("dead_letters", dead_letters::STATEMENTS, &[]),
         ("events", events::STATEMENTS, events::BATCHES),
+        ("export", export::STATEMENTS, &[]),
         ("groups", groups::STATEMENTS, groups::BATCHES),
         ("integrity", integrity::STATEMENTS, &[]),
         ("leases", leases::STATEMENTS, leases::BATCHES),

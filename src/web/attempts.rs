@@ -98,6 +98,25 @@ pub struct AttemptQuery {
     to: Option<Timestamp>,
 }
 
+impl AttemptQuery {
+    /// What it asks for, page by page or in a download.
+    ///
+    /// # Errors
+    /// `WebError::Mistake` for text that is no condition id.
+    pub fn filter(&self) -> Result<AttemptFilter, WebError> {
+        Ok(AttemptFilter {
+            user: self.user,
+            market: list::market(self.market.as_deref())?,
+            scope: self.scope,
+            decision: self.decision,
+            reason: self.reason,
+            side: self.side,
+            from: self.from,
+            to: self.to,
+        })
+    }
+}
+
 impl Deed {
     fn of_group(group: EventGroup) -> Self {
         let kind = group.action.kind();
@@ -163,16 +182,7 @@ impl AttemptView {
 
     /// The newest of what `query` asks for, before its cursor.
     pub async fn page(db: &Db, query: &AttemptQuery) -> Result<List<Self>, WebError> {
-        let filter = AttemptFilter {
-            user: query.user,
-            market: list::market(query.market.as_deref())?,
-            scope: query.scope,
-            decision: query.decision,
-            reason: query.reason,
-            side: query.side,
-            from: query.from,
-            to: query.to,
-        };
+        let filter = query.filter()?;
         let cursor = list::cursor(query.cursor.as_deref())?;
         let page = db.attempts_page(&filter, cursor, list::limit(query.limit)).await.map_err(WebError::ours)?;
         let views = Self::of_listed(db, &page.rows).await.map_err(WebError::ours)?;

@@ -7,6 +7,8 @@ mod broadcaster;
 mod control;
 mod curves;
 mod error;
+mod export;
+mod export_text;
 mod format;
 pub(crate) mod health;
 mod list;

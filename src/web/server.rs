@@ -16,7 +16,7 @@ use super::{
     broadcaster::{Broadcaster, BroadcasterDeps, CloseAll},
     control, curves,
     error::WebError,
-    health, live,
+    export, health, live,
     middleware::{Hosts, envelope, our_host, signed_in},
     overview,
     render::{TemplateError, Templates},
@@ -196,6 +196,7 @@ fn routes(app: &mut ServiceConfig, shared: &Shared) {
             .route("/api/trades", web::get().to(trades::json))
             .route("/api/copy-attempts", web::get().to(attempts::json))
             .route("/api/copy-attempts/{id}", web::get().to(attempts::detail))
+            .route("/export/{what}.{format}", web::get().to(export::download))
             .default_service(web::to(|| async { Err::<&str, _>(WebError::NotFound) })),
     );
 }

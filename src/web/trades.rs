@@ -56,6 +56,22 @@ pub struct TradeQuery {
     to: Option<Timestamp>,
 }
 
+impl TradeQuery {
+    /// What it asks for, page by page or in a download.
+    ///
+    /// # Errors
+    /// `WebError::Mistake` for text that is no condition id.
+    pub fn filter(&self) -> Result<TradeFilter, WebError> {
+        Ok(TradeFilter {
+            user: self.user,
+            market: list::market(self.market.as_deref())?,
+            side: self.side,
+            from: self.from,
+            to: self.to,
+        })
+    }
+}
+
 impl TradeView {
     pub fn new(trade: &TradeEvent, names: &Names) -> Self {
         let (question, slug) = names.market(&trade.market);
@@ -91,13 +107,7 @@ impl TradeView {
 
     /// The newest of what `query` asks for, before its cursor.
     pub async fn page(db: &Db, query: &TradeQuery) -> Result<List<Self>, WebError> {
-        let filter = TradeFilter {
-            user: query.user,
-            market: list::market(query.market.as_deref())?,
-            side: query.side,
-            from: query.from,
-            to: query.to,
-        };
+        let filter = query.filter()?;
         let cursor = list::cursor(query.cursor.as_deref())?;
         let page = db.trades_page(&filter, cursor, list::limit(query.limit)).await.map_err(WebError::ours)?;
         let trades: Vec<&TradeEvent> = page.rows.iter().map(|listed| &listed.trade).collect();

@@ -1,10 +1,11 @@
 //! The whole server on a free port, over a database with a little history.
 
+mod export;
 mod gate;
 mod live;
 mod pages;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use actix::Addr;
 use actix_web::http::{StatusCode, header::HeaderMap};

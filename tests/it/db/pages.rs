@@ -120,6 +120,7 @@ async fn no_statement_reads_or_sorts_a_large_table() {
         "t",
         "a",
         "c",
+        "e",
         "g",
         "p",
     ];
@@ -131,6 +132,7 @@ async fn no_statement_reads_or_sorts_a_large_table() {
         "users.",
         "queue.OPEN",
         "attempts.LISTED_OF_MARKET",
+        "export.ATTEMPTS_OF_MARKET",
         "chain_sight.",
         "events.TRADES_SINCE",
         "events.ACTIVITIES_SINCE",
