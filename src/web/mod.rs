@@ -14,6 +14,8 @@ mod error;
 mod explanation;
 mod feed;
 mod following;
+mod export;
+mod export_text;
 mod format;
 pub(crate) mod health;
 mod histogram;
