@@ -1,7 +1,7 @@
 //! The whole server on a free port, over a database with a little history.
 
-mod control;
 mod config;
+mod control;
 mod gate;
 mod live;
 mod pages;
