@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::attempt_rows::{FillRow, Row};
 use super::connection::{Db, on, statements};
-use super::page::{Cursor, Page};
+use super::page::{Cursor, LOOKS, Page};
 use super::trades::rows_asked;
 use super::{BookOutcome, DbError};
 use crate::domain::attempt::CopyAttempt;
@@ -30,6 +30,14 @@ pub struct AttemptFilter {
     pub from: Option<Timestamp>,
     /// Decided at or before.
     pub to: Option<Timestamp>,
+}
+
+impl AttemptFilter {
+    /// Whether no index gives the matches in order, in no market.
+    fn needs_looking(&self) -> bool {
+        let by_value = self.scope.is_some() || self.reason.is_some() || self.side.is_some();
+        by_value || (self.user.is_some() && self.decision.is_some())
+    }
 }
 
 /// An attempt with what its group was and the names a reader knows it by. Label, question and outcome are hostile text.
@@ -82,17 +90,22 @@ macro_rules! names {
     };
 }
 
-/// `$1`, `$2` the cursor, `$3` the earliest time, `$4` scope, `$5` reason, `$6` side, `$7` the limit.
+/// `$1`, `$2` the cursor, `$3` the earliest time, `$4` scope, `$5` reason, `$6` side, `$7` the limit. The side is read
+/// from the key, which is in the index that is looked through; the group is not.
 macro_rules! listed {
     ($tables:literal, $filter:literal) => {
+        listed!($tables, "(a.created_at, a.id) < ($1, $2) and a.created_at >= $3", $filter)
+    };
+    ($tables:literal, $time:literal, $filter:literal) => {
         concat!(
             columns!(),
             $tables,
             names!(),
-            " where (a.created_at, a.id) < ($1, $2) and a.created_at >= $3
-                and (cast($4 as text) is null or a.portfolio_scope = $4)
+            " where ",
+            $time,
+            "   and (cast($4 as text) is null or a.portfolio_scope = $4)
                 and (cast($5 as text) is null or ',' || a.reason_codes || ',' like '%,' || $5 || ',%')
-                and (cast($6 as text) is null or g.side = $6)",
+                and (cast($6 as text) is null or a.group_key like '%:' || $6 || ':%')",
             $filter,
             " order by a.created_at desc, a.id desc limit $7"
         )
@@ -101,15 +114,26 @@ macro_rules! listed {
 
 statements! {
     LISTED = listed!(" from copy_attempt a join event_group g on g.id = a.group_id", "");
-    LISTED_OF_USER = listed!(
-        " from copy_attempt a join event_group g on g.id = a.group_id",
-        " and a.followed_user_id = $8 and (cast($9 as text) is null or a.decision = $9)"
-    );
+    LISTED_OF_USER = listed!(" from copy_attempt a join event_group g on g.id = a.group_id", " and a.followed_user_id = $8");
     LISTED_OF_DECISION = listed!(" from copy_attempt a join event_group g on g.id = a.group_id", " and a.decision = $8");
-    /// From the market's groups to their attempts, by the key that each pair is unique by.
+    /// For what no index is ordered by: looked through from the newest on, as far as `$3`.
+    LISTED_BY_LOOKING = listed!(
+        " from copy_attempt a join event_group g on g.id = a.group_id",
+        " and (cast($8 as bigint) is null or a.followed_user_id = $8) and (cast($9 as text) is null or a.decision = $9)
+                and (cast($10 as text) is null or a.group_key like '%:' || $10 || ':%' or exists (select 1
+                    from outcome_asset w where w.market_id = $10 and a.group_key like '%:' || w.id || ':%'))"
+    );
+    /// Whether a market has more groups than are put in order in passing.
+    BUSY = "select detect_time from event_group where market_id = $1 order by detect_time desc limit 1 offset 1000";
+    FLOOR = "select created_at from copy_attempt where (created_at, id) < ($1, $2)
+        order by created_at desc, id desc limit 1 offset $3";
+    /// From the market's groups to their attempts, by the key that each pair is unique by. Left to itself the planner of
+    /// SQLite takes all of the leader's attempts for each group, to have them by their time: the cross join keeps the
+    /// order of the tables, the additions keep it from the times.
     LISTED_OF_MARKET = listed!(
-        " from event_group g join copy_attempt a on a.portfolio_scope in ('EXEC_USER', 'EXEC_GLOBAL')
-            and a.followed_user_id = g.followed_user_id and a.group_key = g.group_key",
+        " from event_group g cross join copy_attempt a",
+        "a.portfolio_scope in ('EXEC_USER', 'EXEC_GLOBAL') and a.followed_user_id = g.followed_user_id
+                and a.group_key = g.group_key and (a.created_at + 0, a.id) < ($1, $2) and a.created_at + 0 >= $3",
         " and g.market_id = $8 and (cast($9 as bigint) is null or a.followed_user_id = $9)
             and (cast($10 as text) is null or a.decision = $10)"
     );
@@ -132,9 +156,51 @@ impl Db {
         limit: usize,
     ) -> Result<Page<ListedAttempt>, DbError> {
         let start = cursor.unwrap_or_else(|| Cursor::start(filter.to));
+        let place = |listed: &ListedAttempt| Cursor { at: listed.attempt.created_at, id: listed.attempt.id.0 };
+        let by_looking = match &filter.market {
+            Some(market) => self.is_busy(market).await?,
+            None => filter.needs_looking(),
+        };
+        if !by_looking {
+            return Ok(Page::cut(self.listed(filter, start, filter.from, limit, false).await?, limit, place));
+        }
+        let mut page = None;
+        for look in LOOKS {
+            let floor: Option<i64> = on!(db self, c => {
+                sqlx::query_scalar(FLOOR).bind(start.at.millis()).bind(start.id).bind(look).fetch_optional(c).await
+            })?;
+            // Whatever is looked for, there is no more of it before the earliest time that was asked for.
+            let floor = floor.map(Timestamp::from_millis).filter(|floor| filter.from.is_none_or(|from| from < *floor));
+            let rows = self.listed(filter, start, floor.or(filter.from), limit, true).await?;
+            let Some(floor) = floor else { return Ok(Page::cut(rows, limit, place)) };
+            let found = Page::cut_at(rows, limit, place, floor);
+            if found.looked_back_to.is_none() {
+                return Ok(found);
+            }
+            page = Some(found);
+        }
+        Ok(page.unwrap_or_else(|| Page::cut(Vec::new(), limit, place)))
+    }
+
+    async fn is_busy(&self, market: &MarketId) -> Result<bool, DbError> {
+        let found: Option<i64> =
+            on!(db self, c => sqlx::query_scalar(BUSY).bind(market.as_str()).fetch_optional(c).await)?;
+        Ok(found.is_some())
+    }
+
+    async fn listed(
+        &self,
+        filter: &AttemptFilter,
+        start: Cursor,
+        from: Option<Timestamp>,
+        limit: usize,
+        by_looking: bool,
+    ) -> Result<Vec<ListedAttempt>, DbError> {
         let user = filter.user.map(|user| user.0);
         let decision = filter.decision.map(DecisionKind::as_str);
-        let text = match (&filter.market, user, decision) {
+        let market = filter.market.as_ref().map(MarketId::as_str);
+        let text = match (market, user, decision) {
+            _ if by_looking => LISTED_BY_LOOKING,
             (Some(_), _, _) => LISTED_OF_MARKET,
             (None, Some(_), _) => LISTED_OF_USER,
             (None, None, Some(_)) => LISTED_OF_DECISION,
@@ -144,22 +210,22 @@ impl Db {
             let query = sqlx::query_as(text)
                 .bind(start.at.millis())
                 .bind(start.id)
-                .bind(filter.from.map_or(i64::MIN, Timestamp::millis))
+                .bind(from.map_or(i64::MIN, Timestamp::millis))
                 .bind(filter.scope.map(PortfolioScope::as_str))
                 .bind(filter.reason.map(ReasonCode::as_str))
                 .bind(filter.side.map(Side::as_str))
                 .bind(rows_asked(limit));
-            match (&filter.market, user, decision) {
-                (Some(market), _, _) => query.bind(market.as_str()).bind(user).bind(decision),
-                (None, Some(user), _) => query.bind(user).bind(decision),
+            match (market, user, decision) {
+                _ if by_looking => query.bind(user).bind(decision).bind(market),
+                (Some(market), _, _) => query.bind(market).bind(user).bind(decision),
+                (None, Some(user), _) => query.bind(user),
                 (None, None, Some(decision)) => query.bind(decision),
                 (None, None, None) => query,
             }
             .fetch_all(c)
             .await
         })?;
-        let attempts = rows.into_iter().map(ListedAttempt::try_from).collect::<Result<Vec<_>, _>>()?;
-        Ok(Page::cut(attempts, limit, |listed| Cursor { at: listed.attempt.created_at, id: listed.attempt.id.0 }))
+        rows.into_iter().map(ListedAttempt::try_from).collect()
     }
 
     /// Where the attempts decided at or after `since` stand in the list, oldest first.

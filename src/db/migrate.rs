@@ -29,6 +29,7 @@ migrations! {
     9 "0009_leases",
     10 "0010_attempt_tally",
     11 "0011_groups_by_time",
+    12 "0012_lists",
 }
 
 impl Db {

@@ -2,6 +2,7 @@
 //!
 //! Methods on `Db`, named for the fact. One method, one transaction.
 
+mod activities;
 mod attempt_rows;
 mod attempts;
 mod audit;
@@ -19,11 +20,13 @@ mod doings;
 mod error;
 mod event_rows;
 mod events;
+mod export;
 mod groups;
 mod integrity;
 mod leases;
 mod ledger;
 mod ledger_check;
+mod market_lists;
 mod markets;
 mod migrate;
 mod ownership;
@@ -39,6 +42,7 @@ mod tallies;
 mod trades;
 mod users;
 
+pub use activities::{ActivityFilter, Movement};
 pub use attempts::{AttemptCounts, AttemptDetail, AttemptFilter, ListedAttempt};
 pub use audit::{Audit, AuditRow};
 pub use books::{BookOutcome, BookText, StoredBook};
@@ -50,11 +54,16 @@ pub use dead_letters::{DeadLetter, Origin, Replay};
 pub use doings::Outcome;
 pub use error::DbError;
 pub use events::{ChainTrade, DeadRow, PollOutcome, PollWrite};
+pub use export::{
+    ATTEMPT_COLUMNS, Cell, Column, Kind, LEDGER_COLUMNS, LedgerFilter, Part, SNAPSHOT_COLUMNS, TRADE_COLUMNS,
+};
 pub use groups::{ClosedGroupWrite, GroupClosing};
 pub use integrity::Integrity;
 pub use leases::{Fence, HEALTH_KEY, LeaseName, LeaseRow, Leases, Round, WorkerId, health_key};
 pub use ledger::{Committed, LedgerOutcome, LedgerWrite, PlacedEntry};
 pub use ledger_check::Standing;
+pub use market_lists::{MadeCopy, MarketAttempts, TradedMarket};
+pub use markets::Resolution;
 pub use ownership::Ownership;
 pub use page::{Cursor, Page};
 pub use peaks::PeakReset;
@@ -78,6 +87,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
     type Texts =
         (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, &'static connection::Batch)]);
     let modules: &[Texts] = &[
+        ("activities", activities::STATEMENTS, &[]),
         ("attempts", attempts::STATEMENTS, &[]),
         ("audit", audit::STATEMENTS, audit::BATCHES),
         ("backfill", backfill::STATEMENTS, &[]),
@@ -89,11 +99,13 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("dead_letters", dead_letters::STATEMENTS, &[]),
         ("doings", doings::STATEMENTS, doings::BATCHES),
         ("events", events::STATEMENTS, events::BATCHES),
+        ("export", export::STATEMENTS, &[]),
         ("groups", groups::STATEMENTS, groups::BATCHES),
         ("integrity", integrity::STATEMENTS, &[]),
         ("leases", leases::STATEMENTS, leases::BATCHES),
         ("ledger", ledger::STATEMENTS, ledger::BATCHES),
         ("ledger_check", ledger_check::STATEMENTS, ledger_check::BATCHES),
+        ("market_lists", market_lists::STATEMENTS, &[]),
         ("markets", markets::STATEMENTS, markets::BATCHES),
         ("portfolio", portfolio::STATEMENTS, portfolio::BATCHES),
         ("prices", prices::STATEMENTS, prices::BATCHES),

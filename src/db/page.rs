@@ -13,7 +13,14 @@ use crate::domain::units::Timestamp;
 pub struct Page<T> {
     pub rows: Vec<T>,
     pub next: Option<Cursor>,
+    /// Set when matches were so rare that the list stopped looking here, with fewer rows than it was asked for. `next`
+    /// looks further back.
+    pub looked_back_to: Option<Timestamp>,
 }
+
+/// How many rows a list with rare matches looks through: few at first, which most filters are content with, and at the
+/// most as many as are read from an index well within a tenth of a second.
+pub(crate) const LOOKS: [i64; 2] = [2_000, 30_000];
 
 /// The last row of a page: the next one starts right behind it. Its text is opaque to visitors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,7 +48,18 @@ impl<T> Page<T> {
         let more = rows.len() > limit;
         rows.truncate(limit);
         let next = rows.last().filter(|_| more).map(cursor);
-        Self { rows, next }
+        Self { rows, next, looked_back_to: None }
+    }
+
+    /// The same, of rows from `floor` on and no further back.
+    pub(crate) fn cut_at(rows: Vec<T>, limit: usize, cursor: impl Fn(&T) -> Cursor, floor: Timestamp) -> Self {
+        let page = Self::cut(rows, limit, cursor);
+        if page.next.is_some() {
+            return page;
+        }
+        // Everything of the floor's own millisecond was looked at.
+        let next = Some(Cursor { at: floor, id: Uuid::nil() });
+        Self { next, looked_back_to: Some(floor), ..page }
     }
 }
 
@@ -83,5 +101,15 @@ mod tests {
         let page = Page::cut(vec![5, 4, 3], 2, cursor);
         assert_eq!((page.rows, page.next.map(|next| next.at.millis())), (vec![5, 4], Some(4)));
         assert_eq!(Page::cut(vec![5, 4], 2, cursor).next, None);
+    }
+
+    #[test]
+    fn a_list_that_stopped_looking_goes_on_behind_what_it_saw() {
+        let cursor = |n: &u32| Cursor { at: Timestamp::from_millis(i64::from(*n)), id: Uuid::max() };
+        let floor = Timestamp::from_millis(3);
+        let full = Page::cut_at(vec![6, 5, 4], 2, cursor, floor);
+        assert_eq!((full.next.map(|next| next.at.millis()), full.looked_back_to), (Some(5), None));
+        let short = Page::cut_at(vec![5, 4], 2, cursor, floor);
+        assert_eq!((short.next, short.looked_back_to), (Some(Cursor { at: floor, id: Uuid::nil() }), Some(floor)));
     }
 }

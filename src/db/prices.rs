@@ -17,6 +17,12 @@ statements! {
         where asset_id = $1 and last_trade_price_micros is not null order by fetched_at desc limit 1";
     RANGE = "select bucket_time, midpoint_price_micros from market_price_snapshot
         where asset_id = $1 and bucket_time >= $2 and bucket_time <= $3 order by bucket_time limit $4";
+    /// The last midpoint of each stretch of `$4` from `$2` to `$3`.
+    CURVE = "select s.last_time, p.midpoint_price_micros from (
+            select max(bucket_time) as last_time from market_price_snapshot
+            where asset_id = $1 and bucket_time >= $2 and bucket_time <= $3 group by (bucket_time - $2) / $4) s
+        join market_price_snapshot p on p.asset_id = $1 and p.bucket_time = s.last_time";
+    FIRST = "select bucket_time from market_price_snapshot where asset_id = $1 order by bucket_time limit 1";
 }
 
 batches! {
@@ -181,6 +187,36 @@ impl Db {
         rows.into_iter()
             .map(|(at, micros)| Ok((Timestamp::from_millis(at), reading.price("midpoint_price_micros", micros)?)))
             .collect()
+    }
+
+    /// The last midpoint of each `stretch_ms` from `from` to `to` in which there is one, oldest first.
+    pub async fn price_curve(
+        &self,
+        asset: &AssetId,
+        (from, to): (Timestamp, Timestamp),
+        stretch_ms: i64,
+    ) -> Result<Vec<(Timestamp, PriceMicros)>, DbError> {
+        let mut rows: Vec<(i64, i64)> = on!(db self, c => {
+            sqlx::query_as(CURVE)
+                .bind(asset.as_str())
+                .bind(from.millis())
+                .bind(to.millis())
+                .bind(stretch_ms.max(1))
+                .fetch_all(c)
+                .await
+        })?;
+        rows.sort_unstable();
+        let reading = Reading { table: "market_price_snapshot", id: asset };
+        rows.into_iter()
+            .map(|(at, micros)| Ok((Timestamp::from_millis(at), reading.price("midpoint_price_micros", micros)?)))
+            .collect()
+    }
+
+    /// When the first midpoint of an asset was taken.
+    pub async fn price_curve_start(&self, asset: &AssetId) -> Result<Option<Timestamp>, DbError> {
+        let at: Option<i64> =
+            on!(db self, c => sqlx::query_scalar(FIRST).bind(asset.as_str()).fetch_optional(c).await)?;
+        Ok(at.map(Timestamp::from_millis))
     }
 }
 

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::DbError;
 use super::connection::{Db, on, statements};
 use super::event_rows::TradeRow;
-use super::page::{Cursor, Page};
+use super::page::{Cursor, LOOKS, Page};
 use crate::domain::event::{Side, TradeEvent};
 use crate::domain::ids::{FollowedUserId, MarketId};
 use crate::domain::units::Timestamp;
@@ -54,6 +54,12 @@ statements! {
     LISTED_OF_USER = listed!(" and t.followed_user_id = $6");
     /// With a user too, the market is the narrower of the two.
     LISTED_OF_MARKET = listed!(" and t.market_id = $6 and (cast($7 as bigint) is null or t.followed_user_id = $7)");
+    FLOOR = "select detect_time from trade_event where is_canonical and (detect_time, id) < ($1, $2)
+        order by detect_time desc, id desc limit 1 offset $3";
+    FLOOR_OF_USER = "select detect_time from trade_event where is_canonical and (detect_time, id) < ($1, $2)
+        and followed_user_id = $4 order by detect_time desc, id desc limit 1 offset $3";
+    FLOOR_OF_MARKET = "select detect_time from trade_event where is_canonical and (detect_time, id) < ($1, $2)
+        and market_id = $4 order by detect_time desc, id desc limit 1 offset $3";
     COUNT_SINCE = "select count(*) from trade_event where is_canonical and detect_time >= $1";
     /// From the index alone: a follower asks every second.
     PLACES = "select detect_time, id from trade_event where is_canonical and detect_time >= $1 order by detect_time, id";
@@ -79,6 +85,54 @@ impl Db {
         limit: usize,
     ) -> Result<Page<ListedTrade>, DbError> {
         let start = cursor.unwrap_or_else(|| Cursor::start(filter.to));
+        let place = |listed: &ListedTrade| Cursor { at: listed.trade.detect_time, id: listed.trade.id.0 };
+        // By one of them alone, or by none, an index gives the matches in order.
+        if filter.side.is_none() && (filter.market.is_none() || filter.user.is_none()) {
+            return Ok(Page::cut(self.listed_trades(filter, start, filter.from, limit).await?, limit, place));
+        }
+        let mut page = None;
+        for look in LOOKS {
+            let floor = self.trade_floor(filter, start, look).await?;
+            // Whatever is looked for, there is no more of it before the earliest time that was asked for.
+            let floor = floor.filter(|floor| filter.from.is_none_or(|from| from < *floor));
+            let rows = self.listed_trades(filter, start, floor.or(filter.from), limit).await?;
+            let Some(floor) = floor else { return Ok(Page::cut(rows, limit, place)) };
+            let found = Page::cut_at(rows, limit, place, floor);
+            if found.looked_back_to.is_none() {
+                return Ok(found);
+            }
+            page = Some(found);
+        }
+        Ok(page.unwrap_or_else(|| Page::cut(Vec::new(), limit, place)))
+    }
+
+    /// When the trade was detected that is `look` trades behind `start`; `None` when there are not as many.
+    async fn trade_floor(&self, filter: &TradeFilter, start: Cursor, look: i64) -> Result<Option<Timestamp>, DbError> {
+        let text = match (&filter.market, filter.user) {
+            (Some(_), _) => FLOOR_OF_MARKET,
+            (None, Some(_)) => FLOOR_OF_USER,
+            (None, None) => FLOOR,
+        };
+        let floor: Option<i64> = on!(db self, c => {
+            let query = sqlx::query_scalar(text).bind(start.at.millis()).bind(start.id).bind(look);
+            match (&filter.market, filter.user) {
+                (Some(market), _) => query.bind(market.as_str()),
+                (None, Some(user)) => query.bind(user.0),
+                (None, None) => query,
+            }
+            .fetch_optional(c)
+            .await
+        })?;
+        Ok(floor.map(Timestamp::from_millis))
+    }
+
+    async fn listed_trades(
+        &self,
+        filter: &TradeFilter,
+        start: Cursor,
+        from: Option<Timestamp>,
+        limit: usize,
+    ) -> Result<Vec<ListedTrade>, DbError> {
         let text = match (&filter.market, filter.user) {
             (Some(_), _) => LISTED_OF_MARKET,
             (None, Some(_)) => LISTED_OF_USER,
@@ -88,7 +142,7 @@ impl Db {
             let query = sqlx::query_as(text)
                 .bind(start.at.millis())
                 .bind(start.id)
-                .bind(filter.from.map_or(i64::MIN, Timestamp::millis))
+                .bind(from.map_or(i64::MIN, Timestamp::millis))
                 .bind(filter.side.map(Side::as_str))
                 .bind(rows_asked(limit));
             let user = filter.user.map(|user| user.0);
@@ -100,8 +154,7 @@ impl Db {
             .fetch_all(c)
             .await
         })?;
-        let trades = rows.into_iter().map(ListedTrade::try_from).collect::<Result<Vec<_>, _>>()?;
-        Ok(Page::cut(trades, limit, |listed| Cursor { at: listed.trade.detect_time, id: listed.trade.id.0 }))
+        rows.into_iter().map(ListedTrade::try_from).collect()
     }
 
     /// Where the trades detected at or after `since` stand in the list, oldest first.

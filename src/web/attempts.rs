@@ -2,20 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::web::{Data, Json, Path, Query};
+use actix_web::web::{Data, Json, Query};
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use super::{
     error::WebError,
-    list::{self, List},
+    list::{self, List, Sought},
     names::Names,
 };
 use crate::{
     db::{AttemptFilter, Db, DbError, ListedAttempt},
     domain::{
         attempt::CopyAttempt,
-        decision::{DecisionKind, Explanation, ReasonCode},
+        decision::{DecisionKind, ReasonCode},
         event::Side,
         group::{EventGroup, GroupAction, GroupKind},
         ids::{AssetId, AttemptId, FollowedUserId, GroupId, MarketId},
@@ -55,23 +54,6 @@ pub struct AttemptView {
     pub outcome: Option<String>,
 }
 
-/// One attempt with everything that explains it.
-#[derive(Debug, Serialize)]
-pub struct AttemptDetail {
-    #[serde(flatten)]
-    pub attempt: AttemptView,
-    pub explain_json: Explanation,
-    pub executable_fills: Vec<FillView>,
-}
-
-/// A row of `executable_fill`.
-#[derive(Debug, Serialize)]
-pub struct FillView {
-    pub filled_share_micros: ShareMicros,
-    pub fill_price_micros: PriceMicros,
-    pub fill_notional_micros: UsdcMicros,
-}
-
 /// What the leader did that was or was not copied.
 #[derive(Debug, Clone)]
 struct Deed {
@@ -83,19 +65,37 @@ struct Deed {
 
 /// `?limit=50&cursor=…&user=7&market=0x…&scope=EXEC_GLOBAL&decision=SKIP&reason=SPREAD_TOO_WIDE&side=BUY&from=…&to=…`,
 /// times of the decision.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct AttemptQuery {
-    limit: Option<usize>,
-    cursor: Option<String>,
-    user: Option<FollowedUserId>,
-    market: Option<String>,
-    scope: Option<PortfolioScope>,
-    decision: Option<DecisionKind>,
-    reason: Option<ReasonCode>,
-    side: Option<Side>,
-    from: Option<Timestamp>,
-    to: Option<Timestamp>,
+    pub limit: Option<String>,
+    pub cursor: Option<String>,
+    pub user: Option<String>,
+    /// A condition id, or what only one market has in its question or slug.
+    pub market: Option<String>,
+    pub scope: Option<String>,
+    pub decision: Option<String>,
+    pub reason: Option<String>,
+    pub side: Option<String>,
+    pub from: Option<String>,
+    pub to: Option<String>,
+}
+
+impl AttemptQuery {
+    /// # Errors
+    /// `WebError::Mistake` with the name of a word that cannot be read.
+    pub fn filter(&self, market: Option<MarketId>) -> Result<AttemptFilter, WebError> {
+        Ok(AttemptFilter {
+            user: list::user(self.user.as_deref())?,
+            market,
+            scope: list::word("scope", self.scope.as_deref())?,
+            decision: list::word("decision", self.decision.as_deref())?,
+            reason: list::word("reason", self.reason.as_deref())?,
+            side: list::word("side", self.side.as_deref())?,
+            from: list::time("from", self.from.as_deref())?,
+            to: list::time("to", self.to.as_deref())?,
+        })
+    }
 }
 
 impl Deed {
@@ -161,40 +161,29 @@ impl AttemptView {
         Ok(rows.iter().map(|row| Self::new(&row.attempt, Deed::of_listed(row), &names)).collect())
     }
 
+    pub async fn of_one(db: &Db, row: &ListedAttempt) -> Result<Self, DbError> {
+        let names = Names::load(db, [&row.market]).await?;
+        Ok(Self::new(&row.attempt, Deed::of_listed(row), &names))
+    }
+
     /// The newest of what `query` asks for, before its cursor.
     pub async fn page(db: &Db, query: &AttemptQuery) -> Result<List<Self>, WebError> {
-        let filter = AttemptFilter {
-            user: query.user,
-            market: list::market(query.market.as_deref())?,
-            scope: query.scope,
-            decision: query.decision,
-            reason: query.reason,
-            side: query.side,
-            from: query.from,
-            to: query.to,
-        };
+        let market = query.market.as_deref();
+        let market = Sought::read(db, market).await.map_err(WebError::ours)?.one(market)?;
+        Self::listed(db, query, market).await
+    }
+
+    /// The same in a market that was found already.
+    pub async fn listed(db: &Db, query: &AttemptQuery, market: Option<MarketId>) -> Result<List<Self>, WebError> {
         let cursor = list::cursor(query.cursor.as_deref())?;
-        let page = db.attempts_page(&filter, cursor, list::limit(query.limit)).await.map_err(WebError::ours)?;
+        let (filter, limit) = (query.filter(market)?, list::limit(query.limit.as_deref())?);
+        let page = db.attempts_page(&filter, cursor, limit).await.map_err(WebError::ours)?;
         let views = Self::of_listed(db, &page.rows).await.map_err(WebError::ours)?;
-        Ok(List::new(views, page.next))
+        Ok(List::new(views, &page))
     }
 }
 
 /// `GET /api/copy-attempts`.
 pub async fn json(db: Data<Db>, query: Query<AttemptQuery>) -> Result<Json<List<AttemptView>>, WebError> {
     Ok(Json(AttemptView::page(&db, &query).await?))
-}
-
-/// `GET /api/copy-attempts/{id}`.
-pub async fn detail(db: Data<Db>, id: Path<Uuid>) -> Result<Json<AttemptDetail>, WebError> {
-    let found = db.attempt(AttemptId(*id)).await.map_err(WebError::ours)?.ok_or(WebError::NotFound)?;
-    let names = Names::load(&db, [&found.listed.market]).await.map_err(WebError::ours)?;
-    let view = AttemptView::new(&found.listed.attempt, Deed::of_listed(&found.listed), &names);
-    let fills = found.fills.iter().map(|fill| FillView {
-        filled_share_micros: fill.shares,
-        fill_price_micros: fill.price,
-        fill_notional_micros: fill.notional,
-    });
-    let executable_fills = fills.collect();
-    Ok(Json(AttemptDetail { attempt: view, executable_fills, explain_json: found.listed.attempt.explanation }))
 }

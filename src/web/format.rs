@@ -36,6 +36,13 @@ pub fn register(tera: &mut Tera) {
     text(tera, "segment", path_segment);
     text(tera, "reason", reason);
     text(tera, "sentence", sentence);
+    // Lists, explanations and markets.
+    optional_integer(tera, "signed_cents", |micros| {
+        with_sign(micros, format!("{}¢", decimals(micros, MICROS / 100, 2)))
+    });
+    optional_integer(tera, "ratio", |micros| decimals(micros, MICROS, 4));
+    optional_integer(tera, "milliseconds", |millis| format!("{} ms", grouped_signed(millis)));
+    optional_integer(tera, "duration", duration);
     text(tera, "named", |text| if text.is_empty() { "Unknown market".to_owned() } else { text.to_owned() });
     text(tera, "field_label", |name| super::config::field_label(name).to_owned());
 }
@@ -97,6 +104,24 @@ fn grouped_signed(number: i64) -> String {
     format!("{sign}{}", grouped(number.unsigned_abs()))
 }
 
+/// `3 d 4 h`, `2 h 10 min`, `45 s`, `0.8 s`: the two largest units of a time in milliseconds.
+pub(super) fn duration(millis: i64) -> String {
+    let size = millis.unsigned_abs();
+    let (seconds, sign) = (size / 1_000, if millis < 0 { MINUS.to_string() } else { String::new() });
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    let both = |large: u64, name: &str, small: u64, other: &str| match small {
+        0 => format!("{sign}{} {name}", grouped(large)),
+        _ => format!("{sign}{} {name} {small} {other}", grouped(large)),
+    };
+    match () {
+        () if days > 0 => both(days, "d", hours % 24, "h"),
+        () if hours > 0 => both(hours, "h", minutes % 60, "min"),
+        () if minutes > 0 => both(minutes, "min", seconds % 60, "s"),
+        () if seconds >= 10 => format!("{sign}{seconds} s"),
+        () => format!("{} s", decimals_or_whole(millis, 1_000)),
+    }
+}
+
 /// Puts a plus before what is above zero as written; `decimals` has written the minus already.
 fn with_sign(amount: i64, written: String) -> String {
     let is_zero_as_written = !written.contains(|c: char| ('1'..='9').contains(&c));
@@ -134,7 +159,7 @@ fn short_hex(text: &str) -> String {
 }
 
 /// Percent-encodes everything but unreserved characters, so that foreign text stays one segment of a link's path.
-fn path_segment(text: &str) -> String {
+pub(super) fn path_segment(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
@@ -147,7 +172,7 @@ fn path_segment(text: &str) -> String {
 }
 
 /// A code of the domain in a visitor's words: `SPREAD_TOO_WIDE` becomes `Spread too wide`.
-fn reason(code: &str) -> String {
+pub(super) fn reason(code: &str) -> String {
     let mut words = code.replace('_', " ").to_ascii_lowercase();
     if let Some(first) = words.get_mut(..1) {
         first.make_ascii_uppercase();
@@ -204,6 +229,13 @@ mod tests {
         assert_eq!(shown("signed_percent", -610), "−6.10 %");
         assert_eq!(shown("signed_percent", 10_000), "+100.00 %");
         assert_eq!(shown("count", 1_204), "1,204");
+    }
+
+    #[test]
+    fn a_duration_has_its_two_largest_units() {
+        let shown = [0, 840, 9_000, 45_999, 125_000, 3_600_000, 7_800_000, 100 * 86_400_000 + 3_600_000, -90_000];
+        let expected = ["0 s", "0.8 s", "9 s", "45 s", "2 min 5 s", "1 h", "2 h 10 min", "100 d 1 h", "−1 min 30 s"];
+        assert_eq!(shown.map(duration), expected);
     }
 
     #[test]

@@ -1,23 +1,33 @@
 //! The pages, their JSON and their live frames. Everything a visitor sees is read from the database or pushed by the
 //! live hub. Web changes the world by writing a row with its audit; who must know of it watches the rows.
 
+mod activities;
 mod assets;
 mod attempts;
 mod broadcaster;
+mod check_words;
 mod config;
 mod control;
 mod curves;
 mod distributions;
 mod error;
+mod explanation;
+mod export;
+mod export_text;
 mod feed;
 mod following;
 mod format;
 pub(crate) mod health;
 mod histogram;
 mod holdings;
+mod ladder;
 mod letters;
 mod list;
+mod lists;
 mod live;
+mod market;
+mod market_figures;
+mod markets;
 mod middleware;
 mod names;
 mod notice;

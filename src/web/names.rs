@@ -38,6 +38,11 @@ impl Names {
         self.markets.get(id).map(|market| (market.question.clone(), market.slug.clone())).unwrap_or_default()
     }
 
+    /// All that is known of a market.
+    pub fn facts(&self, id: &MarketId) -> Option<&Market> {
+        self.markets.get(id)
+    }
+
     pub fn outcome(&self, market: &MarketId, asset: &AssetId) -> Option<String> {
         let outcomes = &self.markets.get(market)?.outcomes;
         outcomes.iter().find(|outcome| outcome.asset == *asset).map(|outcome| outcome.outcome.clone())

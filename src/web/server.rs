@@ -12,11 +12,11 @@ use actix_web::{
 use tracing_actix_web::TracingLogger;
 
 use super::{
-    assets, attempts,
+    activities, assets, attempts,
     broadcaster::{Broadcaster, BroadcasterDeps, CloseAll},
     config, control, curves,
     error::WebError,
-    following, health, letters, live,
+    explanation, export, following, health, letters, lists, live, market, markets,
     middleware::{Hosts, envelope, our_host, signed_in},
     overview, portfolio,
     render::{TemplateError, Templates},
@@ -226,7 +226,18 @@ fn routes(app: &mut ServiceConfig, shared: &Shared) {
             .route("/api/series/user/{id}", web::get().to(curves::user))
             .route("/api/trades", web::get().to(trades::json))
             .route("/api/copy-attempts", web::get().to(attempts::json))
-            .route("/api/copy-attempts/{id}", web::get().to(attempts::detail))
+            // Lists, explanations and markets.
+            .route("/api/copy-attempts/{id}", web::get().to(explanation::json))
+            .route("/api/activities", web::get().to(activities::json))
+            .route("/trades", web::get().to(lists::page))
+            .route("/attempts/{id}", web::get().to(explanation::page))
+            .route("/markets", web::get().to(markets::page))
+            .route("/markets/{id}", web::get().to(market::page))
+            .route("/markets/{id}", web::post().to(markets::post))
+            .route("/api/markets", web::get().to(markets::json))
+            .route("/api/markets/{id}", web::post().to(markets::post_json))
+            .route("/api/series/market/{id}", web::get().to(market::prices))
+            .route("/api/series/market/{id}/slippage", web::get().to(market::slippage))
             // Followed users.
             .route("/users", web::get().to(users::page))
             .route("/users", web::post().to(following::follow))
@@ -242,6 +253,7 @@ fn routes(app: &mut ServiceConfig, shared: &Shared) {
             .route("/status/dead-letters/{id}", web::post().to(letters::one))
             .route("/status/dead-letters", web::post().to(letters::of_queue))
             .route("/api/status", web::get().to(status::json))
+            .route("/export/{what}.{format}", web::get().to(export::download))
             .default_service(web::to(|| async { Err::<&str, _>(WebError::NotFound) })),
     );
 }

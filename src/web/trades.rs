@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     error::WebError,
-    list::{self, List},
+    list::{self, List, Sought},
     names::Names,
 };
 use crate::{
@@ -44,16 +44,31 @@ pub struct TradeView {
 }
 
 /// `?limit=50&cursor=…&user=7&market=0x…&side=BUY&from=2026-01-15T00:00:00Z&to=…`, times of detection.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct TradeQuery {
-    limit: Option<usize>,
-    cursor: Option<String>,
-    user: Option<FollowedUserId>,
-    market: Option<String>,
-    side: Option<Side>,
-    from: Option<Timestamp>,
-    to: Option<Timestamp>,
+    pub limit: Option<String>,
+    pub cursor: Option<String>,
+    pub user: Option<String>,
+    /// A condition id, or what only one market has in its question or slug.
+    pub market: Option<String>,
+    pub side: Option<String>,
+    pub from: Option<String>,
+    pub to: Option<String>,
+}
+
+impl TradeQuery {
+    /// # Errors
+    /// `WebError::Mistake` with the name of a word that cannot be read.
+    pub fn filter(&self, market: Option<MarketId>) -> Result<TradeFilter, WebError> {
+        Ok(TradeFilter {
+            user: list::user(self.user.as_deref())?,
+            market,
+            side: list::word("side", self.side.as_deref())?,
+            from: list::time("from", self.from.as_deref())?,
+            to: list::time("to", self.to.as_deref())?,
+        })
+    }
 }
 
 impl TradeView {
@@ -91,18 +106,19 @@ impl TradeView {
 
     /// The newest of what `query` asks for, before its cursor.
     pub async fn page(db: &Db, query: &TradeQuery) -> Result<List<Self>, WebError> {
-        let filter = TradeFilter {
-            user: query.user,
-            market: list::market(query.market.as_deref())?,
-            side: query.side,
-            from: query.from,
-            to: query.to,
-        };
+        let market = query.market.as_deref();
+        let market = Sought::read(db, market).await.map_err(WebError::ours)?.one(market)?;
+        Self::listed(db, query, market).await
+    }
+
+    /// The same in a market that was found already.
+    pub async fn listed(db: &Db, query: &TradeQuery, market: Option<MarketId>) -> Result<List<Self>, WebError> {
         let cursor = list::cursor(query.cursor.as_deref())?;
-        let page = db.trades_page(&filter, cursor, list::limit(query.limit)).await.map_err(WebError::ours)?;
+        let (filter, limit) = (query.filter(market)?, list::limit(query.limit.as_deref())?);
+        let page = db.trades_page(&filter, cursor, limit).await.map_err(WebError::ours)?;
         let trades: Vec<&TradeEvent> = page.rows.iter().map(|listed| &listed.trade).collect();
         let views = Self::of(db, &trades).await.map_err(WebError::ours)?;
-        Ok(List::new(views, page.next))
+        Ok(List::new(views, &page))
     }
 }
 

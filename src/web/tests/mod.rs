@@ -2,15 +2,19 @@
 
 mod config;
 mod control;
+mod explanation;
+mod export;
 mod gate;
+mod lists;
 mod live;
+mod markets;
 mod pages;
 mod portfolio;
 mod status;
 mod user;
 mod users;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use actix::Addr;
 use actix_web::http::{StatusCode, header::HeaderMap};

@@ -8,6 +8,7 @@ mod groups;
 pub mod harness;
 mod leases;
 mod ledger;
+mod lists;
 mod markets;
 mod operator;
 mod pages;

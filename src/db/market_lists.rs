@@ -1,0 +1,153 @@
+//! Markets as pages look for them, and what happened in one.
+
+use super::DbError;
+use super::connection::{Db, on, statements};
+use super::rows::Reading;
+use crate::domain::event::Side;
+use crate::domain::ids::{FollowedUserId, MarketId};
+use crate::domain::ledger::PortfolioScope;
+use crate::domain::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
+
+/// A market with leaders' trades in some time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TradedMarket {
+    pub market: MarketId,
+    /// Detected.
+    pub last_trade: Timestamp,
+}
+
+/// Decisions on one market's groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MarketAttempts {
+    pub attempts: i64,
+    pub executed: i64,
+}
+
+/// A copy that was made, beside what the leader paid or got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MadeCopy {
+    pub at: Timestamp,
+    pub scope: PortfolioScope,
+    pub side: Side,
+    pub shares: ShareMicros,
+    pub notional: UsdcMicros,
+    pub vwap: PriceMicros,
+    pub theirs: PriceMicros,
+}
+
+statements! {
+    /// There are few markets. What is still open comes first.
+    SEARCH = "select id from market where lower(question) like lower($1) escape '\\' or lower(slug) like lower($1) escape '\\'
+        order by resolved_at is not null, question, id limit $2";
+    NAMED = "select id from market where lower(question) = lower($1) or lower(slug) = lower($1) order by id limit $2";
+    BLACKLISTED = "select id from market where blacklisted order by question, id limit $1";
+    /// From one market to the next in the index, which has far fewer markets than trades.
+    TRADED_SINCE = "with recursive traded (id) as (
+            select min(market_id) from trade_event where is_canonical
+            union all
+            select (select min(t.market_id) from trade_event t where t.is_canonical and t.market_id > traded.id)
+                from traded where traded.id is not null)
+        select s.id, s.last_trade from (select traded.id as id, (select max(t.detect_time) from trade_event t
+                where t.is_canonical and t.market_id = traded.id) as last_trade
+            from traded where traded.id is not null) s where s.last_trade >= $1";
+    COUNT_TRADES = "select count(*) from trade_event where is_canonical and market_id = $1 and detect_time >= $2";
+    LAST_TRADE = "select detect_time from trade_event where is_canonical and market_id = $1
+        order by detect_time desc, id desc limit 1";
+    ATTEMPTS_SINCE = "select count(*), count(case when a.decision = 'EXECUTE' then 1 end) from event_group g
+        join copy_attempt a on a.portfolio_scope in ('EXEC_USER', 'EXEC_GLOBAL')
+            and a.followed_user_id = g.followed_user_id and a.group_key = g.group_key
+        where g.market_id = $1 and g.detect_time >= $2";
+    LEADERS = "select distinct followed_user_id from event_group where market_id = $1";
+    /// By detection of the group, which its index is ordered by.
+    COPIES = "select a.created_at, a.portfolio_scope, g.side, a.filled_share_micros, a.filled_notional_micros,
+            a.vwap_price_micros, a.their_reference_price_micros
+        from event_group g join copy_attempt a on a.portfolio_scope in ('EXEC_USER', 'EXEC_GLOBAL')
+            and a.followed_user_id = g.followed_user_id and a.group_key = g.group_key
+        where g.market_id = $1 and g.detect_time >= $2 and g.side is not null and a.vwap_price_micros is not null
+            and a.their_reference_price_micros is not null
+        order by g.detect_time desc limit $3";
+}
+
+type CopyColumns = (i64, String, String, i64, i64, i64, i64);
+
+impl Db {
+    /// Up to `limit` markets with `text` in question or slug, in any case of letters.
+    pub async fn search_markets(&self, text: &str, limit: i64) -> Result<Vec<MarketId>, DbError> {
+        let pattern = format!("%{}%", text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
+        ids(on!(db self, c => sqlx::query_scalar(SEARCH).bind(pattern).bind(limit).fetch_all(c).await)?)
+    }
+
+    /// Up to `limit` markets whose question or slug is `text`. Some questions are asked again and again.
+    pub async fn markets_named(&self, text: &str, limit: i64) -> Result<Vec<MarketId>, DbError> {
+        ids(on!(db self, c => sqlx::query_scalar(NAMED).bind(text).bind(limit).fetch_all(c).await)?)
+    }
+
+    pub async fn blacklisted_markets(&self, limit: i64) -> Result<Vec<MarketId>, DbError> {
+        ids(on!(db self, c => sqlx::query_scalar(BLACKLISTED).bind(limit).fetch_all(c).await)?)
+    }
+
+    /// Markets with leaders' trades detected at or after `since`, in no order.
+    pub async fn traded_markets(&self, since: Timestamp) -> Result<Vec<TradedMarket>, DbError> {
+        let rows: Vec<(String, i64)> =
+            on!(db self, c => sqlx::query_as(TRADED_SINCE).bind(since.millis()).fetch_all(c).await)?;
+        rows.into_iter()
+            .map(|(id, last)| {
+                let market = Reading { table: "trade_event", id: &id }.market("market_id", &id)?;
+                Ok(TradedMarket { market, last_trade: Timestamp::from_millis(last) })
+            })
+            .collect()
+    }
+
+    /// Leaders' trades detected at or after `since`.
+    pub async fn count_trades_in(&self, market: &MarketId, since: Timestamp) -> Result<i64, DbError> {
+        Ok(on!(db self, c => {
+            sqlx::query_scalar(COUNT_TRADES).bind(market.as_str()).bind(since.millis()).fetch_one(c).await
+        })?)
+    }
+
+    pub async fn last_trade_in(&self, market: &MarketId) -> Result<Option<Timestamp>, DbError> {
+        let at: Option<i64> =
+            on!(db self, c => sqlx::query_scalar(LAST_TRADE).bind(market.as_str()).fetch_optional(c).await)?;
+        Ok(at.map(Timestamp::from_millis))
+    }
+
+    /// Decisions on groups detected at or after `since`.
+    pub async fn attempts_in(&self, market: &MarketId, since: Timestamp) -> Result<MarketAttempts, DbError> {
+        let (attempts, executed): (i64, i64) = on!(db self, c => {
+            sqlx::query_as(ATTEMPTS_SINCE).bind(market.as_str()).bind(since.millis()).fetch_one(c).await
+        })?;
+        Ok(MarketAttempts { attempts, executed })
+    }
+
+    /// Whose groups there are in a market.
+    pub async fn leaders_in(&self, market: &MarketId) -> Result<Vec<FollowedUserId>, DbError> {
+        let ids: Vec<i64> = on!(db self, c => sqlx::query_scalar(LEADERS).bind(market.as_str()).fetch_all(c).await)?;
+        Ok(ids.into_iter().map(FollowedUserId).collect())
+    }
+
+    /// The newest copies of trades in a market whose groups were detected at or after `since`, in order of their time.
+    pub async fn copies_in(&self, market: &MarketId, since: Timestamp, limit: i64) -> Result<Vec<MadeCopy>, DbError> {
+        let rows: Vec<CopyColumns> = on!(db self, c => {
+            sqlx::query_as(COPIES).bind(market.as_str()).bind(since.millis()).bind(limit).fetch_all(c).await
+        })?;
+        let reading = Reading { table: "copy_attempt", id: market };
+        let copy = |(at, scope, side, shares, notional, vwap, theirs): CopyColumns| {
+            Ok(MadeCopy {
+                at: Timestamp::from_millis(at),
+                scope: reading.text("portfolio_scope", &scope)?,
+                side: reading.text("side", &side)?,
+                shares: ShareMicros(shares),
+                notional: UsdcMicros(notional),
+                vwap: reading.price("vwap_price_micros", vwap)?,
+                theirs: reading.price("their_reference_price_micros", theirs)?,
+            })
+        };
+        let mut copies = rows.into_iter().map(copy).collect::<Result<Vec<_>, DbError>>()?;
+        copies.sort_by_key(|copy| copy.at);
+        Ok(copies)
+    }
+}
+
+fn ids(ids: Vec<String>) -> Result<Vec<MarketId>, DbError> {
+    ids.iter().map(|id| Reading { table: "market", id }.market("id", id)).collect()
+}

@@ -1,0 +1,144 @@
+//! Checks in a visitor's words: what was asked, what was seen, what is allowed, and how much room there was.
+
+use serde::Serialize;
+
+use crate::domain::{
+    decision::{Check, CheckName, CheckUnit, ReasonCode, Verdict},
+    event::Side,
+};
+
+/// One check as the explanation shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CheckView {
+    pub name: CheckName,
+    pub title: &'static str,
+    /// What the value is, in half a sentence.
+    pub about: &'static str,
+    pub unit: CheckUnit,
+    pub bound: Bound,
+    pub value: Option<i64>,
+    pub limit: Option<i64>,
+    /// How far the value is from the limit, in its unit; negative when it is beyond. `None` where a distance says nothing.
+    pub margin: Option<i64>,
+    pub verdict: Verdict,
+    pub code: ReasonCode,
+}
+
+/// On which side of its limit a value has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Bound {
+    AtMost,
+    AtLeast,
+    Below,
+    /// Yes.
+    Is,
+}
+
+impl CheckView {
+    /// `side` is the group's; `None` for sets.
+    pub fn new(check: &Check, side: Option<Side>) -> Self {
+        let bound = bound(check.name, side);
+        let (title, about) = words(check.name);
+        let distance = |value: i64, limit: i64| match bound {
+            Bound::AtMost | Bound::Below => limit.checked_sub(value),
+            Bound::AtLeast => value.checked_sub(limit),
+            Bound::Is => None,
+        };
+        // "At least one micro-share" is a question of some or none.
+        let counts = !matches!(check.name, CheckName::PositionHeld | CheckName::Liquidity | CheckName::SetsApplicable);
+        let margin = check.value.zip(check.limit).filter(|_| counts).and_then(|(value, limit)| distance(value, limit));
+        Self {
+            name: check.name,
+            title,
+            about,
+            unit: check.unit,
+            bound,
+            value: check.value,
+            limit: check.limit,
+            margin,
+            verdict: check.verdict,
+            code: check.code,
+        }
+    }
+}
+
+fn bound(name: CheckName, side: Option<Side>) -> Bound {
+    match name {
+        CheckName::EngineEnabled
+        | CheckName::UserEnabled
+        | CheckName::MarketAllowed
+        | CheckName::MarketOpen
+        | CheckName::BookAvailable => Bound::Is,
+        CheckName::PriceVersusTheirFill | CheckName::PriceVersusMid if side == Some(Side::Sell) => Bound::AtLeast,
+        CheckName::SignalAge
+        | CheckName::Spread
+        | CheckName::PriceVersusTheirFill
+        | CheckName::PriceVersusMid
+        | CheckName::TotalExposure
+        | CheckName::MarketExposure
+        | CheckName::LeaderExposure
+        | CheckName::Cash => Bound::AtMost,
+        CheckName::TargetAboveMinimum
+        | CheckName::PositionHeld
+        | CheckName::TimeToClose
+        | CheckName::Depth
+        | CheckName::Liquidity
+        | CheckName::SetsApplicable => Bound::AtLeast,
+        CheckName::DailyLoss | CheckName::WeeklyLoss | CheckName::Drawdown => Bound::Below,
+    }
+}
+
+const fn words(name: CheckName) -> (&'static str, &'static str) {
+    match name {
+        CheckName::EngineEnabled => ("Copying is on", "the switch for everybody"),
+        CheckName::UserEnabled => ("Leader is on", "the switch of this leader"),
+        CheckName::MarketAllowed => ("Market is allowed", "not on the blacklist"),
+        CheckName::SignalAge => ("Age of the signal", "from the leader's first fill to our sight of it"),
+        CheckName::TargetAboveMinimum => ("Room for the smallest copy", "the most one copy may cost"),
+        CheckName::PositionHeld => ("Something to sell", "shares held from this leader's copies"),
+        CheckName::MarketOpen => ("Market is open", "not closed and not resolved"),
+        CheckName::TimeToClose => ("Time to close", "from the decision to the market's close"),
+        CheckName::DailyLoss => ("Loss today", "since 00:00 UTC"),
+        CheckName::WeeklyLoss => ("Loss this week", "since Monday 00:00 UTC"),
+        CheckName::Drawdown => ("Drawdown", "below the highest equity"),
+        CheckName::BookAvailable => ("Order book", "one could be fetched"),
+        CheckName::Spread => ("Spread", "best ask less best bid"),
+        CheckName::PriceVersusTheirFill => ("Price beside the leader's", "best price on the other side"),
+        CheckName::PriceVersusMid => ("Price beside the middle", "best price on the other side"),
+        CheckName::Depth => ("Depth", "on offer within the limit price"),
+        CheckName::Liquidity => ("Anything to fill", "shares within the limit price"),
+        CheckName::TotalExposure => ("Exposure in all", "with this copy"),
+        CheckName::MarketExposure => ("Exposure in this market", "with this copy"),
+        CheckName::LeaderExposure => ("Exposure to this leader", "with this copy"),
+        CheckName::Cash => ("Cash", "what the copy costs, of the cash there is"),
+        CheckName::SetsApplicable => ("Sets to copy", "complete sets at the copied share"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_margin_is_the_room_there_was() {
+        let margin = |check: Check, side| CheckView::new(&check, side).margin;
+        let (code, buy, sell) = (ReasonCode::SpreadTooWide, Some(Side::Buy), Some(Side::Sell));
+        assert_eq!(margin(Check::at_most(CheckName::Spread, 50_000, 20_000, code), buy), Some(-30_000));
+        assert_eq!(margin(Check::at_least(CheckName::Depth, 50, 20, code), buy), Some(30));
+        assert_eq!(margin(Check::at_most(CheckName::PriceVersusMid, 51, 52, code), buy), Some(1));
+        assert_eq!(margin(Check::at_least(CheckName::PriceVersusMid, 51, 52, code), sell), Some(-1));
+        assert_eq!(margin(Check::at_least(CheckName::Liquidity, 51, 1, code), sell), None, "some or none");
+        assert_eq!(margin(Check::flag(CheckName::MarketOpen, true, code), buy), None);
+        assert_eq!(margin(Check::unknown(CheckName::TimeToClose, 20, code), buy), None);
+        assert_eq!(margin(Check::at_most(CheckName::Cash, i64::MIN, i64::MAX, code), buy), None, "it does not fit");
+    }
+
+    #[test]
+    fn every_check_has_words_and_its_bound_agrees_with_its_verdict() {
+        let mut titles: Vec<&str> = CheckName::ALL.iter().map(|name| words(*name).0).collect();
+        titles.sort_unstable();
+        titles.dedup();
+        assert_eq!(titles.len(), CheckName::ALL.len());
+    }
+}

@@ -1,0 +1,192 @@
+//! An order book as a ladder: dearest ask at the top, lowest bid at the bottom, with what lies between its levels - the
+//! leader's price, the middle, our limit - and with what a copy took.
+
+use serde::Serialize;
+
+use crate::domain::{
+    book::{Level, OrderBook},
+    fill::LevelFill,
+    units::{MICROS, PriceMicros, ShareMicros, UsdcMicros, product},
+};
+
+/// Levels of one side that are shown; what a copy took is always among them.
+const LEVELS_MOST: usize = 12;
+/// Bars are drawn on a scale of this length.
+const BAR_FULL: i64 = 1_000;
+
+/// A book from the top down.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Ladder {
+    pub rungs: Vec<Rung>,
+    /// Levels beyond those shown.
+    pub more_asks: usize,
+    pub more_bids: usize,
+}
+
+/// One line of the ladder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Rung {
+    pub kind: RungKind,
+    pub price_micros: PriceMicros,
+    pub share_micros: Option<ShareMicros>,
+    /// USDC from the best level of the side to here.
+    pub cumulated_micros: Option<UsdcMicros>,
+    /// The part of the largest sum shown, of 1000.
+    pub bar: i64,
+    pub taken_micros: Option<ShareMicros>,
+    /// Worse than our limit price.
+    pub beyond: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RungKind {
+    Ask,
+    Bid,
+    /// A price between levels.
+    Limit,
+    Theirs,
+    Mid,
+}
+
+/// Prices that are marked on the ladder.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Marked<'a> {
+    pub limit: Option<PriceMicros>,
+    pub theirs: Option<PriceMicros>,
+    pub mid: Option<PriceMicros>,
+    pub fills: &'a [LevelFill],
+}
+
+impl Ladder {
+    pub fn new(book: &OrderBook, marked: Marked, buys: bool) -> Self {
+        let (asks, more_asks) = side(book.asks(), RungKind::Ask, &marked, buys);
+        let (bids, more_bids) = side(book.bids(), RungKind::Bid, &marked, !buys);
+        let mut rungs: Vec<Rung> = asks.into_iter().rev().chain(bids).collect();
+        let most = rungs.iter().filter_map(|rung| rung.cumulated_micros).max().unwrap_or_default().0.max(1);
+        for rung in &mut rungs {
+            let sum = rung.cumulated_micros.unwrap_or_default().0;
+            rung.bar = i64::try_from(product(sum, BAR_FULL) / i128::from(most)).unwrap_or(BAR_FULL);
+        }
+        let marks = [(RungKind::Limit, marked.limit), (RungKind::Theirs, marked.theirs), (RungKind::Mid, marked.mid)];
+        for (kind, price) in marks.into_iter().filter_map(|(kind, price)| Some((kind, price?))) {
+            let at = rungs.partition_point(|rung| above(rung, kind, price, buys));
+            rungs.insert(at, Rung::mark(kind, price));
+        }
+        Self { rungs, more_asks, more_bids }
+    }
+}
+
+impl Rung {
+    fn mark(kind: RungKind, price: PriceMicros) -> Self {
+        Self {
+            kind,
+            price_micros: price,
+            share_micros: None,
+            cumulated_micros: None,
+            bar: 0,
+            taken_micros: None,
+            beyond: false,
+        }
+    }
+}
+
+/// Whether `rung` stands above a mark. A level at the limit is within it: for a buyer the limit stands above its level.
+fn above(rung: &Rung, kind: RungKind, price: PriceMicros, buys: bool) -> bool {
+    match rung.price_micros.cmp(&price) {
+        std::cmp::Ordering::Greater => true,
+        std::cmp::Ordering::Less => false,
+        std::cmp::Ordering::Equal => match (kind, rung.kind) {
+            (RungKind::Limit, _) => !buys,
+            (_, RungKind::Bid) => false,
+            _ => true,
+        },
+    }
+}
+
+/// The levels of one side from its best on. `ours` when it is the side we would take from.
+fn side(levels: &[Level], kind: RungKind, marked: &Marked, ours: bool) -> (Vec<Rung>, usize) {
+    let taken = |price: PriceMicros| marked.fills.iter().find(|fill| fill.price == price && ours);
+    let last_taken = levels.iter().rposition(|level| taken(level.price).is_some()).map_or(0, |place| place + 1);
+    let shown = levels.len().min(LEVELS_MOST.max(last_taken));
+    let mut sum = 0_i128;
+    let rung = |level: &Level| {
+        sum = sum.saturating_add(product(level.price.micros(), level.shares.0));
+        let beyond = marked.limit.is_some_and(|limit| match kind {
+            RungKind::Ask => level.price > limit,
+            _ => level.price < limit,
+        });
+        Rung {
+            kind,
+            price_micros: level.price,
+            share_micros: Some(level.shares),
+            cumulated_micros: i64::try_from(sum / i128::from(MICROS)).ok().map(UsdcMicros),
+            bar: 0,
+            taken_micros: taken(level.price).map(|fill| fill.shares),
+            beyond: ours && beyond,
+        }
+    };
+    (levels[..shown].iter().map(rung).collect(), levels.len() - shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn price(micros: i64) -> PriceMicros {
+        PriceMicros::new(micros).unwrap()
+    }
+
+    fn book() -> OrderBook {
+        let side =
+            |levels: &[i64]| -> Vec<_> { levels.iter().map(|p| (price(*p), ShareMicros(100_000_000))).collect() };
+        OrderBook::from_levels(side(&[490_000, 480_000]), side(&[510_000, 520_000, 530_000])).unwrap()
+    }
+
+    fn shown(ladder: &Ladder) -> Vec<(RungKind, i64)> {
+        ladder.rungs.iter().map(|rung| (rung.kind, rung.price_micros.micros())).collect()
+    }
+
+    #[test]
+    fn marks_stand_between_the_levels_and_the_limit_takes_its_own_level_in() {
+        use RungKind::{Ask, Bid, Limit, Mid, Theirs};
+        let fill = LevelFill { price: price(510_000), shares: ShareMicros(7), notional: UsdcMicros(4) };
+        let marked = Marked {
+            limit: Some(price(520_000)),
+            theirs: Some(price(510_000)),
+            mid: Some(price(500_000)),
+            fills: &[fill],
+        };
+        let ladder = Ladder::new(&book(), marked, true);
+        let expected = [
+            (Ask, 530_000),
+            (Limit, 520_000),
+            (Ask, 520_000),
+            (Ask, 510_000),
+            (Theirs, 510_000),
+            (Mid, 500_000),
+            (Bid, 490_000),
+            (Bid, 480_000),
+        ];
+        assert_eq!(shown(&ladder), expected);
+        let best = &ladder.rungs[3];
+        assert_eq!((best.taken_micros, best.cumulated_micros), (Some(ShareMicros(7)), Some(UsdcMicros(51_000_000))));
+        assert_eq!((best.bar, ladder.rungs[0].bar, ladder.rungs[0].beyond), (326, 1_000, true));
+
+        let marked = Marked { limit: Some(price(490_000)), ..Marked::default() };
+        let seller = Ladder::new(&book(), marked, false);
+        assert_eq!(shown(&seller)[3..], [(Bid, 490_000), (Limit, 490_000), (Bid, 480_000)]);
+        assert!(seller.rungs[5].beyond && !seller.rungs[0].beyond);
+    }
+
+    #[test]
+    fn a_deep_side_is_cut_but_never_above_what_was_taken() {
+        let asks: Vec<_> = (0..40).map(|n| (price(500_000 + n * 1_000), ShareMicros(1_000_000))).collect();
+        let deep = OrderBook::from_levels([], asks).unwrap();
+        assert_eq!(Ladder::new(&deep, Marked::default(), true).more_asks, 28);
+        let fill = LevelFill { price: price(519_000), shares: ShareMicros(1), notional: UsdcMicros(1) };
+        let marked = Marked { fills: &[fill], ..Marked::default() };
+        assert_eq!(Ladder::new(&deep, marked, true).rungs.len(), 20);
+        assert!(Ladder::new(&OrderBook::default(), Marked::default(), true).rungs.is_empty());
+    }
+}
