@@ -13,8 +13,10 @@ mod backfill;
 mod config;
 mod demo;
 mod doctor;
+mod generate;
 mod jobs;
 mod load;
+mod measure;
 mod migrate;
 mod run;
 mod soak;
@@ -79,6 +81,12 @@ enum Command {
     Doctor(doctor::DoctorArguments),
     /// Pushes generated fills through the whole pipeline on a database of its own and prints figures.
     Load(load::LoadArguments),
+    /// Writes a large generated past into an empty database, to measure on.
+    #[command(after_help = generate::HELP)]
+    Generate(generate::GenerateArguments),
+    /// Times the pages, or counts what live sockets cost the server.
+    #[command(after_help = measure::HELP)]
+    Measure(measure::MeasureArguments),
     /// Runs workers for a while with failing upstreams and kills, then looks whether anything is missing. Exits 1 if so.
     Soak(soak::SoakArguments),
 }
@@ -199,6 +207,8 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Migrate => migrate::migrate(&settings).await,
             Command::Doctor(arguments) => doctor::doctor(&settings, arguments).await,
             Command::Load(arguments) => load::load(settings, arguments).await,
+            Command::Generate(arguments) => generate::generate(&settings, arguments).await,
+            Command::Measure(arguments) => measure::measure(&settings, arguments).await,
             Command::Soak(arguments) => soak::soak(&settings, arguments).await,
         }
     })

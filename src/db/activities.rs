@@ -68,6 +68,9 @@ impl ActivityFilter {
     }
 }
 
+/// Kind, market, asset, shares and cash.
+type MovedRow = (String, Option<String>, Option<String>, i64, i64);
+
 impl Db {
     /// Up to `limit` rows behind `cursor`, the newest first by detection.
     pub async fn activities_page(
@@ -123,7 +126,7 @@ impl Db {
 
     /// What an event moved in its leader's shadow; empty when nothing.
     pub async fn movements(&self, event: EventId, leader: FollowedUserId) -> Result<Vec<Movement>, DbError> {
-        let rows: Vec<(String, Option<String>, Option<String>, i64, i64)> = on!(db self, c => {
+        let rows: Vec<MovedRow> = on!(db self, c => {
             sqlx::query_as(MOVED).bind(leader.0).bind(format!("event:{event}")).fetch_all(c).await
         })?;
         let reading = Reading { table: "ledger_entry", id: event };

@@ -33,18 +33,17 @@ statements! {
 }
 
 batches! {
-    /// By the key that an attempt is unique by.
+    /// From the events to their groups to the attempts, by the key that each is unique by. A cross join is a join whose
+    /// order SQLite keeps: it would begin with every attempt there is.
     OF_TRADES = "select m.trade_event_id, a.id, a.decision, a.reason_codes, a.filled_ratio_bps, a.filled_share_micros
-        from event_group_member m join event_group g on g.id = m.group_id
-            join copy_attempt a on a.portfolio_scope = 'EXEC_USER' and a.followed_user_id = g.followed_user_id
-                and a.group_key = g.group_key
-        where m.trade_event_id in (", 1, ")";
+        from event_group_member m cross join event_group g cross join copy_attempt a
+        where g.id = m.group_id and a.portfolio_scope = 'EXEC_USER' and a.followed_user_id = g.followed_user_id
+            and a.group_key = g.group_key and m.trade_event_id in (", 1, ")";
     OF_ACTIVITIES = "select m.activity_event_id, a.id, a.decision, a.reason_codes, a.filled_ratio_bps,
             a.filled_share_micros
-        from event_group_member m join event_group g on g.id = m.group_id
-            join copy_attempt a on a.portfolio_scope = 'EXEC_USER' and a.followed_user_id = g.followed_user_id
-                and a.group_key = g.group_key
-        where m.activity_event_id in (", 1, ")";
+        from event_group_member m cross join event_group g cross join copy_attempt a
+        where g.id = m.group_id and a.portfolio_scope = 'EXEC_USER' and a.followed_user_id = g.followed_user_id
+            and a.group_key = g.group_key and m.activity_event_id in (", 1, ")";
 }
 
 type Row = (Uuid, Uuid, String, String, i64, i64);

@@ -44,6 +44,14 @@ batches! {
             payout_micros = coalesce(outcome_asset.payout_micros, excluded.payout_micros)";
 }
 
+/// What became of a market: what each outcome pays, and since when that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolution {
+    pub market: MarketId,
+    pub payouts: Vec<(AssetId, PriceMicros)>,
+    pub resolved_at: Timestamp,
+}
+
 #[derive(sqlx_macros::FromRow)]
 struct MarketRow {
     id: String,
@@ -111,26 +119,15 @@ impl Db {
 
     /// Keeps facts as fetched. The blacklist, a resolution and payouts that are known stay.
     pub async fn save_market(&self, market: &Market) -> Result<(), DbError> {
+        self.save_markets(std::slice::from_ref(market)).await
+    }
+
+    /// The same of many, in one transaction.
+    pub async fn save_markets(&self, markets: &[Market]) -> Result<(), DbError> {
         let mut tx = self.begin().await?;
-        on!(tx &mut tx, c => {
-            sqlx::query(SAVE)
-                .bind(market.id.as_str())
-                .bind(storable(&market.question))
-                .bind(storable(&market.slug))
-                .bind(market.close_time.map(Timestamp::millis))
-                .bind(market.resolved_at.map(Timestamp::millis))
-                .bind(market.active)
-                .bind(market.blacklisted)
-                .bind(market.neg_risk)
-                .bind(market.fee.rate_micros)
-                .bind(i64::from(market.fee.exponent))
-                .bind(market.tick.map(PriceMicros::micros))
-                .bind(market.min_shares.map(|shares| shares.0))
-                .execute(c)
-                .await
-                .map(drop)
-        })?;
-        save_outcomes(&mut tx, market).await?;
+        for market in markets {
+            save(&mut tx, market).await?;
+        }
         tx.commit().await
     }
 
@@ -141,32 +138,23 @@ impl Db {
         payouts: &[(AssetId, PriceMicros)],
         resolved_at: Timestamp,
     ) -> Result<bool, DbError> {
+        let resolution = Resolution { market: market.clone(), payouts: payouts.to_vec(), resolved_at };
+        self.set_all_payouts(std::slice::from_ref(&resolution)).await.map(|n| n > 0)
+    }
+
+    /// The same of many, in one transaction; how many of them had not resolved before.
+    pub async fn set_all_payouts(&self, resolutions: &[Resolution]) -> Result<usize, DbError> {
         let mut tx = self.begin().await?;
-        for (asset, payout) in payouts {
-            on!(tx &mut tx, c => {
-                sqlx::query(SET_PAYOUT)
-                    .bind(market.as_str())
-                    .bind(asset.as_str())
-                    .bind(payout.micros())
-                    .execute(c)
-                    .await
-                    .map(drop)
-            })?;
-        }
-        let changed = on!(tx &mut tx, c => {
-            sqlx::query(SET_RESOLVED)
-                .bind(market.as_str())
-                .bind(resolved_at.millis())
-                .execute(c)
-                .await
-                .map(|done| done.rows_affected())
-        })?;
-        if changed > 0 {
-            // Whoever decides keeps facts in memory, and must not open in a market that is over.
-            checkpoints::bump_revision(&mut tx, resolved_at).await?;
+        let mut n_new = 0;
+        for resolution in resolutions {
+            if resolve(&mut tx, resolution).await? {
+                // Whoever decides keeps facts in memory, and must not open in a market that is over.
+                checkpoints::bump_revision(&mut tx, resolution.resolved_at).await?;
+                n_new += 1;
+            }
         }
         tx.commit().await?;
-        Ok(changed > 0)
+        Ok(n_new)
     }
 
     /// False when it stood so already, or the market is unknown.
@@ -213,6 +201,52 @@ impl Db {
         let ids: Vec<String> = on!(db self, c => sqlx::query_scalar(UNRESOLVED).bind(now.millis()).fetch_all(c).await)?;
         ids.iter().map(|id| Reading { table: "market", id }.market("id", id)).collect()
     }
+}
+
+async fn save(tx: &mut Tx, market: &Market) -> Result<(), DbError> {
+    on!(tx &mut *tx, c => {
+        sqlx::query(SAVE)
+            .bind(market.id.as_str())
+            .bind(storable(&market.question))
+            .bind(storable(&market.slug))
+            .bind(market.close_time.map(Timestamp::millis))
+            .bind(market.resolved_at.map(Timestamp::millis))
+            .bind(market.active)
+            .bind(market.blacklisted)
+            .bind(market.neg_risk)
+            .bind(market.fee.rate_micros)
+            .bind(i64::from(market.fee.exponent))
+            .bind(market.tick.map(PriceMicros::micros))
+            .bind(market.min_shares.map(|shares| shares.0))
+            .execute(c)
+            .await
+            .map(drop)
+    })?;
+    save_outcomes(tx, market).await
+}
+
+async fn resolve(tx: &mut Tx, resolution: &Resolution) -> Result<bool, DbError> {
+    let Resolution { market, payouts, resolved_at } = resolution;
+    for (asset, payout) in payouts {
+        on!(tx &mut *tx, c => {
+            sqlx::query(SET_PAYOUT)
+                .bind(market.as_str())
+                .bind(asset.as_str())
+                .bind(payout.micros())
+                .execute(c)
+                .await
+                .map(drop)
+        })?;
+    }
+    let changed = on!(tx &mut *tx, c => {
+        sqlx::query(SET_RESOLVED)
+            .bind(market.as_str())
+            .bind(resolved_at.millis())
+            .execute(c)
+            .await
+            .map(|done| done.rows_affected())
+    })?;
+    Ok(changed > 0)
 }
 
 async fn save_outcomes(tx: &mut Tx, market: &Market) -> Result<(), DbError> {

@@ -20,6 +20,7 @@ mod doings;
 mod error;
 mod event_rows;
 mod events;
+mod export;
 mod groups;
 mod integrity;
 mod leases;
@@ -53,12 +54,16 @@ pub use dead_letters::{DeadLetter, Origin, Replay};
 pub use doings::Outcome;
 pub use error::DbError;
 pub use events::{ChainTrade, DeadRow, PollOutcome, PollWrite};
+pub use export::{
+    ATTEMPT_COLUMNS, Cell, Column, Kind, LEDGER_COLUMNS, LedgerFilter, Part, SNAPSHOT_COLUMNS, TRADE_COLUMNS,
+};
 pub use groups::{ClosedGroupWrite, GroupClosing};
 pub use integrity::Integrity;
 pub use leases::{Fence, HEALTH_KEY, LeaseName, LeaseRow, Leases, Round, WorkerId, health_key};
 pub use ledger::{Committed, LedgerOutcome, LedgerWrite, PlacedEntry};
 pub use ledger_check::Standing;
 pub use market_lists::{MadeCopy, MarketAttempts, TradedMarket};
+pub use markets::Resolution;
 pub use ownership::Ownership;
 pub use page::{Cursor, Page};
 pub use peaks::PeakReset;
@@ -94,6 +99,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("dead_letters", dead_letters::STATEMENTS, &[]),
         ("doings", doings::STATEMENTS, doings::BATCHES),
         ("events", events::STATEMENTS, events::BATCHES),
+        ("export", export::STATEMENTS, &[]),
         ("groups", groups::STATEMENTS, groups::BATCHES),
         ("integrity", integrity::STATEMENTS, &[]),
         ("leases", leases::STATEMENTS, leases::BATCHES),

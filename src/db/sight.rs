@@ -30,7 +30,7 @@ statements! {
     DETECTION_LAGS = "select detect_time - event_time from trade_event where is_canonical and detect_time >= $1
         order by detect_time desc, id desc limit $2";
     ATTEMPT_DELAYS = "select a.created_at - g.detect_time from copy_attempt a join event_group g on g.id = a.group_id
-        order by a.created_at desc, a.id desc limit $1";
+        where a.created_at >= $1 order by a.created_at desc, a.id desc limit $2";
     NUMBERS = "select (select coalesce(max(id), 0) from ledger_entry), (select coalesce(max(id), 0) from executable_fill),
         (select coalesce(max(id), 0) from portfolio_snapshot), (select coalesce(max(id), 0) from audit_log),
         (select coalesce(max(id), 0) from dead_letter)";
@@ -58,9 +58,11 @@ impl Db {
         })?)
     }
 
-    /// Milliseconds from the sight of a group's first fill to the attempt, of at most `limit` of the newest.
-    pub async fn attempt_delays(&self, limit: i64) -> Result<Vec<i64>, DbError> {
-        Ok(on!(db self, c => sqlx::query_scalar(ATTEMPT_DELAYS).bind(limit).fetch_all(c).await)?)
+    /// Milliseconds from the sight of a group's first fill to the attempt, of at most `limit` of the newest since `since`.
+    pub async fn attempt_delays(&self, since: Timestamp, limit: i64) -> Result<Vec<i64>, DbError> {
+        Ok(on!(db self, c => {
+            sqlx::query_scalar(ATTEMPT_DELAYS).bind(since.millis()).bind(limit).fetch_all(c).await
+        })?)
     }
 
     pub async fn row_numbers(&self) -> Result<RowNumbers, DbError> {

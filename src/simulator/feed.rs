@@ -1,6 +1,9 @@
 //! The rows of the activity feed in the order of the chain, and how they are printed.
 
-use std::{collections::BTreeMap, ops::Bound};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+};
 
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
@@ -61,6 +64,8 @@ pub struct Raw {
 pub struct Feed {
     rows: BTreeMap<Place, Row>,
     of_wallet: BTreeMap<Wallet, BTreeMap<Place, ()>>,
+    /// What each wallet's rows have moved in all, in micros.
+    moved: BTreeMap<Wallet, HashMap<AssetId, i64>>,
 }
 
 /// Which rows a walk passes.
@@ -84,6 +89,11 @@ impl Feed {
             return Err(Box::new(row));
         }
         self.of_wallet.entry(row.wallet.clone()).or_default().insert(row.place, ());
+        let moved = self.moved.entry(row.wallet.clone()).or_default();
+        for (asset, shares) in &row.moves {
+            let held = moved.entry(asset.clone()).or_default();
+            *held = held.saturating_add(shares.0);
+        }
         self.rows.insert(row.place, row);
         Ok(())
     }
@@ -94,6 +104,22 @@ impl Feed {
 
     pub fn of_wallet<'a>(&'a self, wallet: &Wallet) -> impl Iterator<Item = &'a Row> {
         self.of_wallet.get(wallet).into_iter().flat_map(|places| places.keys()).filter_map(|place| self.rows.get(place))
+    }
+
+    /// The rows of one wallet whose seconds lie in `from..to`.
+    pub fn between<'a>(&'a self, wallet: &Wallet, from: i64, to: i64) -> impl Iterator<Item = &'a Row> {
+        let places = self.of_wallet.get(wallet).into_iter();
+        places.flat_map(move |places| places.range((from, 0)..(to, 0))).filter_map(|(place, ())| self.rows.get(place))
+    }
+
+    pub fn row(&self, place: Place) -> Option<&Row> {
+        self.rows.get(&place)
+    }
+
+    /// What a wallet holds of a token by all its rows, visible or not.
+    pub fn held(&self, wallet: &Wallet, asset: &AssetId) -> ShareMicros {
+        let held = self.moved.get(wallet).and_then(|moved| moved.get(asset)).copied();
+        ShareMicros(held.unwrap_or_default())
     }
 
     /// The visible rows from the walk's position on. A row that becomes visible behind the position is on a later

@@ -142,6 +142,13 @@ impl World {
         }
     }
 
+    /// Lets leaders who rest go on as they were.
+    pub(super) fn resume_life(&mut self) {
+        if let Some(life) = &mut self.life {
+            life.running = true;
+        }
+    }
+
     /// The generated leaders, by number.
     pub fn leaders(&self) -> Vec<Wallet> {
         self.life
@@ -375,8 +382,7 @@ impl Leader {
         });
         let Some((market, amount)) = found else { return };
         let Ok(place) = world.convert(&self.wallet, &[market], ShareMicros(amount), at) else { return };
-        let moves: Vec<_> =
-            world.rows_of(&self.wallet).filter(|row| row.place == place).flat_map(|row| row.moves.clone()).collect();
+        let moves = world.feed.row(place).map(|row| row.moves.clone()).unwrap_or_default();
         for (asset, moved) in moves {
             *self.held.entry(asset).or_insert(0) += moved.0;
         }

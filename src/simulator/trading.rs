@@ -242,14 +242,13 @@ impl World {
     ) -> Result<Vec<Place>, String> {
         let facts = self.market(market).ok_or_else(|| format!("no market `{market}`"))?;
         let payouts = facts.payouts_at(at).ok_or_else(|| format!("market `{market}` has not resolved"))?.to_vec();
-        let holdings = self.holdings(wallet, None);
         let parts: Vec<(AssetId, ShareMicros, UsdcMicros)> = facts
             .facts
             .outcomes
             .iter()
             .zip(&payouts)
             .filter_map(|(outcome, payout)| {
-                let shares = holdings.get(&outcome.asset).map_or(ShareMicros::ZERO, |holding| holding.shares);
+                let shares = self.feed.held(wallet, &outcome.asset);
                 let cash = payout.proceeds_of(shares).unwrap_or_default();
                 (shares.0 > 0).then(|| (outcome.asset.clone(), shares, cash))
             })

@@ -258,6 +258,11 @@ impl World {
         self.feed.of_wallet(wallet)
     }
 
+    /// The rows of a wallet whose seconds lie in `from..to`, visible or not.
+    pub(super) fn rows_between(&self, wallet: &Wallet, from: i64, to: i64) -> impl Iterator<Item = &Row> {
+        self.feed.between(wallet, from, to)
+    }
+
     pub(super) fn insert_row(&mut self, row: Row) -> Result<Place, String> {
         let place = row.place;
         self.feed.insert(row).map(|()| place).map_err(|row| format!("the place {:?} is taken", row.place))

@@ -250,8 +250,10 @@ pub async fn prices(
         Range::All => db.price_curve_start(&asset).await.map_err(WebError::ours)?,
         _ => None,
     };
-    let span = query.range.span(clock.now(), first);
-    let curve = db.price_curve(&asset, (span.from, span.to), span.stretch_ms).await.map_err(WebError::ours)?;
+    let now = clock.now();
+    let span = query.range.span(now, first);
+    // Prices come twice a minute: the newest may be of the minute that is not over.
+    let curve = db.price_curve(&asset, (span.from, now), span.stretch_ms).await.map_err(WebError::ours)?;
     let points: Vec<(Timestamp, i64)> = curve.into_iter().map(|(at, price)| (at, price.micros())).collect();
     Ok(Json(chart(query.range, span, &points, "Midpoint", Role::Main)))
 }

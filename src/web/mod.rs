@@ -12,6 +12,8 @@ mod curves;
 mod distributions;
 mod error;
 mod explanation;
+mod export;
+mod export_text;
 mod feed;
 mod following;
 mod format;

@@ -30,7 +30,7 @@ pub struct Pace {
 /// From a fill to the attempt, in the order of the way, then what the worker needs for its part.
 pub async fn paces(db: &Db, worker: Option<&Worker>, now: Timestamp) -> Result<Vec<Pace>, DbError> {
     let lags = db.detection_lags(now.plus_millis(-DAY_MS), FILLS).await?;
-    let delays = db.attempt_delays(ATTEMPTS).await?;
+    let delays = db.attempt_delays(Timestamp::EPOCH, ATTEMPTS).await?;
     let mut paces = vec![
         measured("Fill to sight", "fills of the last 24 h, the newest 2,000", lags),
         measured("Sight to attempt", "the newest 1,000 attempts, window and latency included", delays),

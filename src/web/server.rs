@@ -16,7 +16,7 @@ use super::{
     broadcaster::{Broadcaster, BroadcasterDeps, CloseAll},
     config, control, curves,
     error::WebError,
-    explanation, following, health, letters, lists, live, market, markets,
+    explanation, export, following, health, letters, lists, live, market, markets,
     middleware::{Hosts, envelope, our_host, signed_in},
     overview, portfolio,
     render::{TemplateError, Templates},
@@ -253,6 +253,7 @@ fn routes(app: &mut ServiceConfig, shared: &Shared) {
             .route("/status/dead-letters/{id}", web::post().to(letters::one))
             .route("/status/dead-letters", web::post().to(letters::of_queue))
             .route("/api/status", web::get().to(status::json))
+            .route("/export/{what}.{format}", web::get().to(export::download))
             .default_service(web::to(|| async { Err::<&str, _>(WebError::NotFound) })),
     );
 }

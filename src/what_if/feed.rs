@@ -208,7 +208,7 @@ impl<'a> Feed<'a> {
 
 fn decide(comparison: &mut Comparison, prepared: Prepared) -> Result<(), WhatIfError> {
     let Prepared { group, market, recorded, book, .. } = prepared;
-    let kept = book.map(|text| read(text)).transpose()?;
+    let kept = book.map(read).transpose()?;
     let book = match &kept {
         Some(Some(book)) => KeptBook::Known(book),
         Some(None) => KeptBook::Unavailable,

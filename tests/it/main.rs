@@ -5,6 +5,7 @@ mod chain;
 mod cli;
 mod db;
 mod faults;
+mod generate;
 mod health;
 mod kill;
 mod polymarket;

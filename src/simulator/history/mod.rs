@@ -9,13 +9,22 @@
 //! Assumes that nobody was down: every fill is detected within a second of its first appearance, every book is had, and
 //! marks are the midpoints of each whole minute.
 
+mod oddities;
+mod pace;
 mod pages;
 mod story;
 
+pub use self::pace::Totals;
+use self::{
+    pace::{Pace, Piece},
+    pages::write_pages,
+    story::Story,
+};
 use super::{LifeSettings, Part, Role, SimulatorHandle, World};
 use crate::{
     db::{Db, DbError, Inserted},
     domain::{
+        effective_config::ConfigError,
         event::Side,
         group::EventGroup,
         ids::{FollowedUserId, Wallet},
@@ -25,14 +34,12 @@ use crate::{
     },
 };
 
-use self::{pages::write_pages, story::Story};
-
 const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 86_400_000;
 /// Life pauses this long before now, so that everything in the past is also finished in the past.
 const QUIET_MS: i64 = 90_000;
 /// What is gathered before it is written, unless a window is open.
-const WRITE_AT: usize = 5_000;
+const WRITE_AT: usize = 20_000;
 
 /// How much past to write.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,11 +53,16 @@ pub struct HistorySettings {
     pub prices_every_ms: i64,
     /// Holdings are marked this often, a multiple of a minute; curves have a point a minute in any case.
     pub marks_every_ms: i64,
+    /// Sets the pace of `life`, so that there is at least so much in the end.
+    pub totals: Option<Totals>,
+    /// Hostile names, dead letters, blacklisted markets and changes of configuration besides.
+    pub oddities: bool,
 }
 
 /// What was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct HistoryReport {
+    pub markets: usize,
     pub events: usize,
     pub groups: usize,
     pub attempts: usize,
@@ -78,6 +90,8 @@ pub enum HistoryError {
     },
     #[error("the simulator refused: {0}")]
     Simulator(String),
+    #[error("a change of the configuration was refused")]
+    Config(#[from] ConfigError),
     #[error("a checkpoint cannot be written as JSON")]
     Checkpoint(#[from] serde_json::Error),
     #[error(transparent)]
@@ -99,6 +113,8 @@ impl HistorySettings {
             held_assets: 0,
             prices_every_ms: 10 * MINUTE_MS,
             marks_every_ms: MINUTE_MS,
+            totals: None,
+            oddities: false,
         }
     }
 
@@ -106,7 +122,13 @@ impl HistorySettings {
     /// minute would be forty million rows, which say nothing more about what grows with history.
     pub fn month(held_assets: usize) -> Self {
         let life = LifeSettings { markets: 120, ..Self::day().life };
-        Self { days: 30, life, held_assets, prices_every_ms: 10 * MINUTE_MS, marks_every_ms: 10 * MINUTE_MS }
+        Self { days: 30, life, held_assets, marks_every_ms: 10 * MINUTE_MS, ..Self::day() }
+    }
+
+    /// As much as is asked for, with everything that makes a page's life hard.
+    pub fn bulk(days: i64, leaders: usize, held_assets: usize, totals: Totals) -> Self {
+        let life = LifeSettings { leaders, ..Self::day().life };
+        Self { days, life, totals: Some(totals), oddities: true, ..Self::month(held_assets) }
     }
 }
 
@@ -119,41 +141,75 @@ pub async fn write_history(
     simulator: &SimulatorHandle,
     settings: &HistorySettings,
 ) -> Result<HistoryReport, HistoryError> {
+    write_history_telling(db, simulator, settings, |_, _| {}).await
+}
+
+/// The same; `tell` hears now and then what is written and up to when.
+///
+/// # Errors
+/// `HistoryError`.
+pub async fn write_history_telling(
+    db: &Db,
+    simulator: &SimulatorHandle,
+    settings: &HistorySettings,
+    mut tell: impl FnMut(&HistoryReport, Timestamp),
+) -> Result<HistoryReport, HistoryError> {
     if let Some(user) = db.followed_users().await?.first() {
         return Err(HistoryError::NotEmpty(user.label.clone()));
     }
     let now = simulator.world(|world| world.now());
     let start = now.plus_millis(-settings.days * DAY_MS).bucket(MINUTE_MS);
-    simulator.world(|world| live(world, settings, start, now)).map_err(HistoryError::Simulator)?;
+    let end = now.plus_millis(-QUIET_MS);
+    simulator
+        .world(|world| {
+            world.start_life_at(settings.life.clone(), start);
+            // Whenever the world is not ours, its own timer would let them live until now.
+            world.stop_life();
+            collect(world, settings.held_assets, start, end)
+        })
+        .map_err(HistoryError::Simulator)?;
 
-    let leaders = follow_leaders(db, simulator, start).await?;
+    let leaders = follow_leaders(db, simulator, settings, start).await?;
     let directory = db.directory().await?;
-    let mut story = simulator.world(|world| Story::new(world, &leaders, &directory, start))?;
+    let mut story = Story::new(leaders, &directory, start, settings.oddities)?;
     let mut report = HistoryReport::default();
+    let mut pace = Pace::new(settings, start, end);
     let mut at = start;
-    while at < now {
-        at = at.plus_millis(MINUTE_MS).min(now);
-        simulator.world(|world| story.minute(world, at, settings))?;
-        if at == now || (story.is_quiet() && story.pages.n_rows() > WRITE_AT) {
-            let pages = story.take_pages();
-            write_pages(db, pages, at, &mut report).await?;
+    while let Some(piece) = pace.next(settings, &story) {
+        simulator.world(|world| live(world, &piece, &mut story))?;
+        let until = if piece.last { now } else { piece.to };
+        while at < until {
+            at = at.plus_millis(MINUTE_MS).min(until);
+            simulator.world(|world| story.minute(world, at, settings))?;
+            if at == now || (story.is_quiet() && story.pages.n_rows() > WRITE_AT) {
+                let pages = story.take_pages();
+                write_pages(db, pages, at, &mut report).await?;
+                tell(&report, at);
+            }
         }
     }
     let checkpoints = story.checkpoints(db, now).await?;
     db.insert_snapshots(&[], &checkpoints, now).await?;
+    db.roll_up_attempts(now).await?;
     report.held_assets = story.n_held();
+    report.markets = story.n_markets();
+    if settings.oddities {
+        oddities::write_oddities(db, &story.leader_ids(), (start, now)).await?;
+    }
     Ok(report)
 }
 
-/// Everything the leaders do from `start` until just before `now`, at once: prices and books are functions of time, so
-/// they can be looked at afterwards.
-fn live(world: &mut World, settings: &HistorySettings, start: Timestamp, now: Timestamp) -> Result<(), String> {
-    world.start_life_at(settings.life.clone(), start);
-    let end = now.plus_millis(-QUIET_MS);
-    collect(world, settings.held_assets, start, end)?;
-    world.live_until(end);
+/// What the leaders do in a piece of the time, at once: prices and books are functions of time, so they can be looked at
+/// afterwards.
+fn live(world: &mut World, piece: &Piece, story: &mut Story) -> Result<(), HistoryError> {
+    match &piece.life {
+        Some(life) => world.start_life_at(life.clone(), piece.from),
+        None => world.resume_life(),
+    }
+    // A row of the second in which the next piece begins is the next piece's.
+    world.live_until(if piece.last { piece.to } else { piece.to.plus_millis(-1) });
     world.stop_life();
-    Ok(())
+    story.read(world, piece)
 }
 
 /// Buys into markets that outlive the history, one asset each, spread over its time and over the leaders.
@@ -192,6 +248,7 @@ fn collect(world: &mut World, n_assets: usize, start: Timestamp, end: Timestamp)
 async fn follow_leaders(
     db: &Db,
     simulator: &SimulatorHandle,
+    settings: &HistorySettings,
     start: Timestamp,
 ) -> Result<Vec<(FollowedUserId, Wallet)>, HistoryError> {
     let people = simulator.world(|world| {
@@ -199,7 +256,8 @@ async fn follow_leaders(
         world.leaders().into_iter().map(|wallet| (name(&wallet), wallet)).collect::<Vec<_>>()
     });
     let mut leaders = Vec::with_capacity(people.len());
-    for (name, wallet) in people {
+    for (number, (name, wallet)) in people.into_iter().enumerate() {
+        let name = if settings.oddities { oddities::label(number, &name) } else { name };
         match db.follow(&name, &wallet, "history", start).await? {
             Inserted::New(user) => leaders.push((user, wallet)),
             Inserted::Known => return Err(HistoryError::NotEmpty(name)),

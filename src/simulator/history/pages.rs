@@ -6,14 +6,14 @@ use super::{HistoryError, HistoryReport};
 use crate::{
     db::{
         BookOutcome, ClosedGroupWrite, Db, GroupClosing, LedgerOutcome, LedgerWrite, PollWrite, PortfolioSnapshot,
-        StoredBook,
+        Resolution, StoredBook,
     },
     domain::{
         attempt::CopyAttempt,
         decision::DecisionKind,
         event::{ActivityEvent, TradeEvent},
         group::{ClosedGroup, Member},
-        ids::{AssetId, FollowedUserId, GroupId, MarketId},
+        ids::{AssetId, FollowedUserId, GroupId},
         ledger::{LedgerEntry, PortfolioId},
         market::Market,
         units::{PriceMicros, Timestamp},
@@ -31,7 +31,7 @@ const JOBS_AT_ONCE: i64 = 5_000;
 /// What one request of the bot would write to the ledger, and whose job that is.
 pub struct Planned {
     cause: Cause,
-    attempt: Option<CopyAttempt>,
+    pub attempt: Option<CopyAttempt>,
     pub entries: Vec<LedgerEntry>,
 }
 
@@ -52,16 +52,9 @@ pub struct Pages {
     pub groups: Vec<(ClosedGroup, Timestamp)>,
     books: Vec<(GroupId, BookOutcome)>,
     pub planned: Vec<Planned>,
-    resolved: Vec<Resolved>,
+    resolved: Vec<Resolution>,
     pub snapshots: Vec<PortfolioSnapshot>,
     pub prices: Vec<(Timestamp, Vec<(AssetId, PriceMicros)>)>,
-}
-
-/// A market whose outcome became known.
-struct Resolved {
-    market: MarketId,
-    payouts: Vec<(AssetId, PriceMicros)>,
-    at: Timestamp,
 }
 
 impl Planned {
@@ -101,8 +94,8 @@ impl Pages {
     pub fn resolved(&mut self, market: &Market, now: Timestamp) {
         let pays = |outcome: &crate::domain::market::OutcomeAsset| Some((outcome.asset.clone(), outcome.payout?));
         let payouts = market.outcomes.iter().filter_map(pays).collect();
-        let at = market.resolved_at.unwrap_or(now);
-        self.resolved.push(Resolved { market: market.id.clone(), payouts, at });
+        let resolved_at = market.resolved_at.unwrap_or(now);
+        self.resolved.push(Resolution { market: market.id.clone(), payouts, resolved_at });
         self.markets.push(Market { resolved_at: None, ..market.clone() });
     }
 }
@@ -114,9 +107,7 @@ pub async fn write_pages(
     now: Timestamp,
     report: &mut HistoryReport,
 ) -> Result<(), HistoryError> {
-    for market in &pages.markets {
-        db.save_market(market).await?;
-    }
+    db.save_markets(&pages.markets).await?;
     report.events += pages.trades.len() + pages.activities.len();
     record_polls(db, pages.trades, pages.activities, now).await?;
     let ingest = fences_of(db, Queue::IngestEvents, now, |job| job.event().ok()).await?;
@@ -162,9 +153,7 @@ pub async fn write_pages(
             return Err(HistoryError::NotOurs { what: "a ledger entry" });
         }
     }
-    for resolved in &pages.resolved {
-        db.set_payouts(&resolved.market, &resolved.payouts, resolved.at).await?;
-    }
+    db.set_all_payouts(&pages.resolved).await?;
     report.snapshots += pages.snapshots.len();
     db.insert_snapshots(&pages.snapshots, &[], now).await?;
     for (bucket, prices) in &pages.prices {

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::{
-    HistoryError, HistorySettings, MINUTE_MS,
+    HistoryError, HistorySettings, MINUTE_MS, oddities,
+    pace::{Piece, Tally},
     pages::{Pages, Planned},
 };
 use crate::{
@@ -37,6 +38,10 @@ const DETECTED_AFTER_MS: f64 = 900.0;
 const SETTLED_AFTER_MS: i64 = 45_000;
 
 pub struct Story {
+    leaders: Vec<(FollowedUserId, Wallet)>,
+    /// Names are hostile.
+    oddities: bool,
+    pub tally: Tally,
     directory: Directory,
     /// Still to be seen, in order.
     events: VecDeque<Seen>,
@@ -68,14 +73,18 @@ impl Seen {
 }
 
 impl Story {
-    /// Reads the leaders' rows with the bot's own eyes and opens the portfolios.
+    /// Opens the portfolios.
     pub fn new(
-        world: &World,
-        leaders: &[(FollowedUserId, Wallet)],
+        leaders: Vec<(FollowedUserId, Wallet)>,
         directory: &Directory,
         start: Timestamp,
+        oddities: bool,
     ) -> Result<Self, HistoryError> {
+        let ours: Vec<_> = leaders.iter().map(|(user, _)| PortfolioId::ExecUser(*user)).collect();
         let mut story = Self {
+            leaders,
+            oddities,
+            tally: Tally::default(),
             directory: directory.clone(),
             events: VecDeque::new(),
             converted: HashMap::new(),
@@ -86,14 +95,10 @@ impl Story {
             newest: BTreeMap::new(),
             pages: Pages::default(),
         };
-        let mut events = Vec::new();
-        for (user, wallet) in leaders {
-            events.extend(story.read(world, *user, wallet)?);
+        for user in story.leader_ids() {
+            story.shadow(user);
         }
-        events.sort_by_key(Seen::detect_time);
-        story.events = events.into();
-        let ours = leaders.iter().map(|(user, _)| PortfolioId::ExecUser(*user)).chain([PortfolioId::ExecGlobal]);
-        for portfolio in ours {
+        for portfolio in ours.into_iter().chain([PortfolioId::ExecGlobal]) {
             story.write(Planned::free(vec![LedgerEntry::opening_deposit(
                 portfolio,
                 directory.config.system.initial_bankroll,
@@ -103,10 +108,32 @@ impl Story {
         Ok(story)
     }
 
-    fn read(&mut self, world: &World, user: FollowedUserId, wallet: &Wallet) -> Result<Vec<Seen>, HistoryError> {
+    pub fn leader_ids(&self) -> Vec<FollowedUserId> {
+        self.leaders.iter().map(|(user, _)| *user).collect()
+    }
+
+    /// Reads the leaders' rows of a piece with the bot's own eyes.
+    pub fn read(&mut self, world: &World, piece: &Piece) -> Result<(), HistoryError> {
+        let to = if piece.last { i64::MAX } else { piece.to.seconds() };
+        for (user, wallet) in self.leaders.clone() {
+            let seen = self.read_wallet(world, user, &wallet, (piece.from.seconds(), to))?;
+            self.events.extend(seen);
+        }
+        // Some of the piece before may still be unseen.
+        self.events.make_contiguous().sort_by_key(Seen::detect_time);
+        Ok(())
+    }
+
+    fn read_wallet(
+        &mut self,
+        world: &World,
+        user: FollowedUserId,
+        wallet: &Wallet,
+        (from, to): (i64, i64),
+    ) -> Result<Vec<Seen>, HistoryError> {
         let mut shown_at: HashMap<String, Timestamp> = HashMap::new();
         let mut texts = Vec::new();
-        for row in world.rows_of(wallet) {
+        for row in world.rows_between(wallet, from, to) {
             let late = noise(world.seed, row.visible_at.millis(), 77) * DETECTED_AFTER_MS;
             shown_at.entry(row.tx_hash.clone()).or_insert(row.visible_at.plus_millis(100 + late as i64));
             if row.kind == "CONVERSION" {
@@ -127,8 +154,7 @@ impl Story {
             let at = seen_at(&draft.payload.tx_hash, draft.event_time);
             Seen::Activity(draft.into_event(user, wallet.clone(), at))
         });
-        let seen: Vec<Seen> = trades.chain(activities).collect();
-        Ok(seen)
+        Ok(trades.chain(activities).collect())
     }
 
     /// Everything up to `at`, in the order the bot would do it.
@@ -164,7 +190,12 @@ impl Story {
         self.held().len()
     }
 
+    pub fn n_markets(&self) -> usize {
+        self.markets.len()
+    }
+
     fn ingest(&mut self, world: &World, seen: Seen) -> Result<(), HistoryError> {
+        self.tally.events += 1;
         match seen {
             Seen::Trade(trade) => {
                 let market = self.meet(world, &trade.market, trade.detect_time);
@@ -223,7 +254,7 @@ impl Story {
     /// Both scopes on the same book.
     fn copy(&mut self, world: &World, closed: ClosedGroup, now: Timestamp) -> Result<(), HistoryError> {
         let group = &closed.group;
-        let market = facts(world, &group.market, now);
+        let market = self.facts(world, &group.market, now);
         let outcomes: Vec<AssetId> = market.outcomes.iter().map(|outcome| outcome.asset.clone()).collect();
         let asset = match &group.action {
             GroupAction::Trade { asset, .. } => Some(asset),
@@ -271,7 +302,7 @@ impl Story {
         let known = |(id, due): (&MarketId, &Option<Timestamp>)| due.filter(|due| *due <= at).map(|_| id.clone());
         let resolved: Vec<MarketId> = self.markets.iter().filter_map(known).collect();
         for id in resolved {
-            let market = facts(world, &id, at);
+            let market = self.facts(world, &id, at);
             let mut entries = Vec::new();
             for (portfolio, running) in &mut self.portfolios {
                 for outcome in &market.outcomes {
@@ -349,19 +380,30 @@ impl Story {
             let id = entry.portfolio;
             self.portfolios.entry(id).or_insert_with(|| Portfolio::new(id)).apply(entry)?;
         }
+        self.tally.reached.entries += planned.entries.len();
+        self.tally.reached.attempts += usize::from(planned.attempt.is_some());
         self.pages.planned.push(planned);
         Ok(())
     }
 
     /// The market's facts at a time; from the first meeting on it is watched for its outcome.
     fn meet(&mut self, world: &World, id: &MarketId, now: Timestamp) -> Market {
-        let market = facts(world, id, now);
+        let market = self.facts(world, id, now);
         if !self.markets.contains_key(id) {
             let resolves_at = world.market(id).and_then(|market| market.resolves_at);
             self.markets.insert(id.clone(), resolves_at.map(|at| at.max(now).plus_millis(SETTLED_AFTER_MS)));
             self.pages.markets.push(market.clone());
         }
         market
+    }
+
+    /// What the venue says of a market at a time.
+    fn facts(&self, world: &World, id: &MarketId, now: Timestamp) -> Market {
+        let mut facts = facts(world, id, now);
+        if self.oddities {
+            oddities::rename(&mut facts);
+        }
+        facts
     }
 
     /// Where the running bot goes on from.
@@ -382,7 +424,6 @@ impl Story {
     }
 }
 
-/// What the venue says of a market at a time.
 fn facts(world: &World, id: &MarketId, now: Timestamp) -> Market {
     let Some(market) = world.market(id) else { return Market::unknown(id.clone()) };
     let mut facts = market.facts.clone();

@@ -31,8 +31,7 @@ async fn a_day_of_history_is_one_the_bot_could_have_written() {
     assert!((400..1_000).contains(&report.events), "{report:?}");
     assert!(report.executed > 20 && report.executed < report.attempts, "{report:?}");
     assert_eq!(report.attempts, 2 * report.groups, "{report:?}");
-    // Ours from the first minute on, a shadow from its leader's first deed on.
-    assert!((4 * 24 * 60..=7 * 24 * 60).contains(&report.snapshots), "{report:?}");
+    assert_eq!(report.snapshots, 7 * 24 * 60, "{report:?}");
     assert!(report.held_assets > 5 && report.prices > 500, "{report:?}");
 
     let books = audit(&db).await.unwrap();

@@ -73,7 +73,7 @@ async fn a_skip_shows_every_check_with_its_value_limit_and_room() {
         "Skipped Spread too wide: 5.00¢ where at most 2.00¢ is allowed. One other check failed too.",
         "2 failed of 4",
         "passed Copying is on the switch for everybody yes has to be yes –",
-        "unknown, passed Time to close from the decision to the market's close unknown at least 30 min –",
+        "unknown, passed Time to close from the decision to the market&#39;s close unknown at least 30 min –",
         "failed Spread SPREAD_TOO_WIDE 5.00¢ at most 2.00¢ −3.00¢",
         "failed Depth INSUFFICIENT_DEPTH 12.00 USDC at least 31.25 USDC −19.25 USDC",
         "Together 5,000.00 shares, 2,500.00 USDC Average price 50.00¢",

@@ -3,6 +3,7 @@
 mod config;
 mod control;
 mod explanation;
+mod export;
 mod gate;
 mod lists;
 mod live;
@@ -13,7 +14,7 @@ mod status;
 mod user;
 mod users;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use actix::Addr;
 use actix_web::http::{StatusCode, header::HeaderMap};

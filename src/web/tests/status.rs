@@ -66,7 +66,7 @@ async fn the_page_says_in_words_and_figures_how_the_bot_is() {
     let text = page.text();
     for expected in [
         "well Everything works.",
-        "q_ingest_events Open 2 In work 0",
+        "q_ingest_events Open 1 In work 0",
         "Fill to sight 1 · fills of the last 24 h",
         "Sight to attempt 2 · the newest 1,000 attempts",
         "Due to committed 20 · since the worker started p50 ≤ 25 ms p95 ≤ 50 ms p99 ≤ 1.0 s",

@@ -107,7 +107,7 @@ async fn the_page_sets_both_results_and_both_sides_beside_each_other() {
         "Spread too wide 1 100.00 % of skips",
         "1 skipped of 2.",
         // Theirs is below zero, and that is explained.
-        "Leader's shares −300.00 at 50.00¢",
+        "Their shares −300.00 at 50.00¢",
         "Our shares 4.00 at 50.00¢",
         "Shares below zero: the leader sold what was bought before we followed them.",
         // The feed.

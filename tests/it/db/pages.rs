@@ -120,6 +120,7 @@ async fn no_statement_reads_or_sorts_a_large_table() {
         "t",
         "a",
         "c",
+        "e",
         "g",
         "p",
     ];
@@ -133,6 +134,7 @@ async fn no_statement_reads_or_sorts_a_large_table() {
         "queue.OPEN",
         "attempts.LISTED_OF_MARKET",
         "audit.CHANGES",
+        "export.ATTEMPTS_OF_MARKET",
         "chain_sight.",
         "market_lists.SEARCH",
         "market_lists.BLACKLISTED",

@@ -1,6 +1,6 @@
 //! Attempts counted by the hour and counted at once are the same numbers; a peak can be reset.
 
-use polymarketspy::db::{Db, LedgerWrite, PeakReset, PortfolioSnapshot};
+use polymarketspy::db::{LedgerWrite, PeakReset, PortfolioSnapshot};
 use polymarketspy::domain::decision::ReasonCode;
 use polymarketspy::domain::ledger::{PortfolioId, PortfolioScope};
 use polymarketspy::domain::units::{Timestamp, UsdcMicros};

@@ -1,0 +1,52 @@
+//! `polymarketspy measure`: what the pages and their live updates cost, by the real server.
+
+mod pages;
+mod socket;
+mod socket_server;
+mod sockets;
+mod visitor;
+
+use std::process::ExitCode;
+
+use crate::app::{App, AppSettings, Role};
+use crate::clock::Clock;
+use crate::config::{Secret, Settings};
+
+pub const HELP: &str = "Exit codes: 0 measured, 1 a page failed or a socket missed something, 2 it could not be done.";
+
+/// Where no Redis is: the pages then look into the database each second, which is all that a measurement needs.
+const NO_REDIS: &str = "redis://127.0.0.1:9/";
+
+#[derive(clap::Args)]
+pub struct MeasureArguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(clap::Subcommand)]
+enum What {
+    /// Asks every page and JSON route of a server over the database of DATABASE_URL, again and again.
+    Pages(pages::PagesArguments),
+    /// Opens many live sockets to a server in a process of its own, and announces trades to them.
+    Sockets(sockets::SocketsArguments),
+    /// The server that `sockets` measures.
+    #[command(hide = true)]
+    SocketServer(socket_server::SocketServerArguments),
+}
+
+pub async fn measure(settings: &Settings, arguments: MeasureArguments) -> anyhow::Result<ExitCode> {
+    match arguments.what {
+        What::Pages(arguments) => pages::pages(settings, arguments).await,
+        What::Sockets(arguments) => sockets::sockets(arguments).await,
+        What::SocketServer(arguments) => socket_server::serve(settings, arguments).await,
+    }
+}
+
+/// The server without a worker, on a free port: the bot of this database may run beside it.
+async fn web_alone(settings: &Settings) -> anyhow::Result<App> {
+    let mut settings = AppSettings { role: Role::Web, ..AppSettings::new(settings) };
+    settings.redis.url.get_or_insert_with(|| Secret::new(NO_REDIS));
+    settings.web.bind.set_port(0);
+    settings.web.public_url = None;
+    Ok(App::build(&settings, Clock::System).await?)
+}

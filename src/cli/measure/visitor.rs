@@ -1,0 +1,52 @@
+//! A signed-in visitor of a server on this machine.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use awc::Client;
+
+/// Longer than any page may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+const ANSWER_BYTES_MAX: usize = 256 << 20;
+
+pub struct Visitor {
+    client: Client,
+    /// `http://127.0.0.1:<port>`.
+    pub origin: String,
+    /// The name and value of the session's cookie.
+    pub cookie: String,
+}
+
+/// An answer, read to its end.
+pub struct Answer {
+    pub status: u16,
+    pub body: Vec<u8>,
+    /// From the request to the last byte.
+    pub took: Duration,
+}
+
+impl Visitor {
+    /// Goes through the login link.
+    pub async fn sign_in(link: &str) -> anyhow::Result<Self> {
+        let client = Client::builder().disable_redirects().timeout(PATIENCE).finish();
+        let (origin, _) = link.split_once("/login/").context("the server prints no login link")?;
+        let answer = client.get(link).send().await.map_err(|error| anyhow::anyhow!("nobody signed in: {error}"))?;
+        let cookie = answer.headers().get("set-cookie").and_then(|cookie| cookie.to_str().ok());
+        let cookie = cookie.and_then(|cookie| cookie.split(';').next()).context("the server gives no session")?;
+        Ok(Self { origin: origin.to_owned(), cookie: cookie.to_owned(), client })
+    }
+
+    pub async fn get(&self, path: &str) -> anyhow::Result<Answer> {
+        let failed = |error: &dyn std::fmt::Display| anyhow::anyhow!("no answer for `{path}`: {error}");
+        let begun = Instant::now();
+        let request = self.client.get(format!("{}{path}", self.origin)).insert_header(("cookie", self.cookie.as_str()));
+        let mut answer = request.send().await.map_err(|error| failed(&error))?;
+        let body = answer.body().limit(ANSWER_BYTES_MAX).await.map_err(|error| failed(&error))?;
+        Ok(Answer { status: answer.status().as_u16(), body: body.to_vec(), took: begun.elapsed() })
+    }
+}
+
+/// The value at `percent` of sorted ones; zero when there is none.
+pub fn percentile(sorted: &[f64], percent: usize) -> f64 {
+    sorted.get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
+}

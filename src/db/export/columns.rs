@@ -1,0 +1,105 @@
+//! The columns of each download in their order: those of spec section 2, and the names a reader knows things by.
+
+/// How a column is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Integer,
+    Flag,
+    Uuid,
+    /// Milliseconds.
+    Time,
+    Text,
+    /// Text of ours that is JSON.
+    Json,
+    /// Words of ours, joined by commas.
+    Words,
+}
+
+pub type Column = (&'static str, Kind);
+
+/// Of a canonical `trade_event`.
+pub const TRADE_COLUMNS: [Column; 24] = [
+    ("id", Kind::Uuid),
+    ("source", Kind::Text),
+    ("source_id", Kind::Text),
+    ("tx_hash", Kind::Text),
+    ("log_index", Kind::Integer),
+    ("block_hash", Kind::Text),
+    ("removed", Kind::Flag),
+    ("is_canonical", Kind::Flag),
+    ("profile_wallet", Kind::Text),
+    ("proxy_wallet", Kind::Text),
+    ("followed_user_id", Kind::Integer),
+    ("market_id", Kind::Text),
+    ("asset_id", Kind::Text),
+    ("side", Kind::Text),
+    ("price_micros", Kind::Integer),
+    ("share_micros", Kind::Integer),
+    ("notional_micros", Kind::Integer),
+    ("fee_micros", Kind::Integer),
+    ("event_time", Kind::Time),
+    ("detect_time", Kind::Time),
+    ("created_at", Kind::Time),
+    ("followed_user_label", Kind::Text),
+    ("question", Kind::Text),
+    ("outcome", Kind::Text),
+];
+
+/// Of a `copy_attempt`, and what its group was.
+pub const ATTEMPT_COLUMNS: [Column; 24] = [
+    ("id", Kind::Uuid),
+    ("portfolio_scope", Kind::Text),
+    ("followed_user_id", Kind::Integer),
+    ("group_id", Kind::Uuid),
+    ("group_key", Kind::Text),
+    ("decision", Kind::Text),
+    ("reason_codes", Kind::Words),
+    ("target_notional_micros", Kind::Integer),
+    ("filled_notional_micros", Kind::Integer),
+    ("filled_share_micros", Kind::Integer),
+    ("vwap_price_micros", Kind::Integer),
+    ("filled_ratio_bps", Kind::Integer),
+    ("their_reference_price_micros", Kind::Integer),
+    ("mid_price_micros_at_decision", Kind::Integer),
+    ("config_version", Kind::Text),
+    ("explain_json", Kind::Json),
+    ("created_at", Kind::Time),
+    ("kind", Kind::Text),
+    ("market_id", Kind::Text),
+    ("asset_id", Kind::Text),
+    ("side", Kind::Text),
+    ("followed_user_label", Kind::Text),
+    ("question", Kind::Text),
+    ("outcome", Kind::Text),
+];
+
+/// Of a `ledger_entry`. The label is the owner's, or in the portfolio of all that of the leader who caused it.
+pub const LEDGER_COLUMNS: [Column; 15] = [
+    ("id", Kind::Integer),
+    ("portfolio_scope", Kind::Text),
+    ("followed_user_id", Kind::Integer),
+    ("attributed_user_id", Kind::Integer),
+    ("market_id", Kind::Text),
+    ("asset_id", Kind::Text),
+    ("entry_type", Kind::Text),
+    ("share_delta_micros", Kind::Integer),
+    ("cash_delta_micros", Kind::Integer),
+    ("price_micros", Kind::Integer),
+    ("ref_id", Kind::Text),
+    ("created_at", Kind::Time),
+    ("followed_user_label", Kind::Text),
+    ("question", Kind::Text),
+    ("outcome", Kind::Text),
+];
+
+/// Of a `portfolio_snapshot`.
+pub const SNAPSHOT_COLUMNS: [Column; 8] = [
+    ("portfolio_scope", Kind::Text),
+    ("followed_user_id", Kind::Integer),
+    ("bucket_time", Kind::Time),
+    ("equity_micros", Kind::Integer),
+    ("cash_micros", Kind::Integer),
+    ("exposure_micros", Kind::Integer),
+    ("unrealized_pnl_micros", Kind::Integer),
+    ("realized_pnl_micros", Kind::Integer),
+];

@@ -1,0 +1,82 @@
+//! A generated past is one the bot could have written, as large as was asked for, on both databases.
+
+use std::process::{Command, Output};
+
+use polymarketspy::audit::audit;
+use polymarketspy::db::{AttemptFilter, Db};
+use polymarketspy::queue;
+
+use super::db::harness::{Home, number};
+
+const ENTRIES: u64 = 2_400;
+const ATTEMPTS: u64 = 1_200;
+
+fn generate(home: &Home) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_polymarketspy"));
+    command.args([
+        "generate",
+        "--snapshot-days",
+        "1",
+        "--leaders",
+        "4",
+        "--held-assets",
+        "20",
+        "--seed",
+        "3",
+        "--json",
+    ]);
+    command.args(["--entries", &ENTRIES.to_string(), "--attempts", &ATTEMPTS.to_string()]);
+    command.env("DATABASE_URL", &home.url).env("LOG_LEVEL", "warn").env_remove("REDIS_URL");
+    command.output().unwrap()
+}
+
+async fn check(home: Home) {
+    let first = generate(&home);
+    let complaint = String::from_utf8_lossy(&first.stderr).into_owned();
+    assert_eq!(first.status.code(), Some(0), "{complaint}");
+    let told: serde_json::Value = serde_json::from_slice(&first.stdout).unwrap();
+    let written = |what: &str| told[what].as_u64().unwrap();
+    assert!((ENTRIES..ENTRIES * 2).contains(&written("entries")), "{told}");
+    assert!((ATTEMPTS..ATTEMPTS * 2).contains(&written("attempts")), "{told}");
+    assert!(written("held_assets") >= 20, "{told}");
+
+    let Home { db, .. } = &home;
+    let count = async |table: &str| u64::try_from(number!(db, format!("select count(*) from {table}"))).unwrap();
+    assert_eq!(count("ledger_entry").await, written("entries"));
+    assert_eq!(count("copy_attempt").await, written("attempts"));
+    // Nine portfolios, a point a minute each.
+    assert_eq!(count("portfolio_snapshot").await, 9 * 24 * 60);
+    assert_eq!(count("dead_letter where queue = 'row'").await, 12);
+    assert_eq!(count("dead_letter where queue = 'q_reconcile'").await, 8);
+    assert!(count("market where blacklisted").await > 0);
+    assert!(count("market where resolved_at is not null").await > 10);
+    assert!(count("market where question like '<script>%'").await > 0);
+    assert!(count("audit_log").await > 8);
+    the_books_agree(db).await;
+
+    let again = generate(&home);
+    let complaint = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert_eq!(again.status.code(), Some(2), "{complaint}");
+    assert!(complaint.contains("is not empty"), "{complaint}");
+    home.close().await;
+}
+
+async fn the_books_agree(db: &Db) {
+    let books = audit(db).await.unwrap();
+    assert_eq!(books.problems, Vec::<String>::new());
+    assert!(books.portfolios.iter().all(|proof| proof.compared), "{books:?}");
+    assert!(queue::depths(db).await.unwrap().iter().all(|depth| depth.open == 0));
+    let page = db.attempts_page(&AttemptFilter::default(), None, 50).await.unwrap();
+    assert_eq!(page.rows.len(), 50);
+    assert!(page.rows.iter().all(|listed| !listed.attempt.explanation.checks.is_empty()));
+}
+
+#[actix::test]
+async fn a_generated_past_is_whole_on_sqlite() {
+    check(Home::sqlite().await).await;
+}
+
+#[actix::test]
+async fn a_generated_past_is_whole_on_postgres() {
+    check(Home::postgres().await).await;
+}
