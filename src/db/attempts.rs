@@ -33,10 +33,10 @@ pub struct AttemptFilter {
 }
 
 impl AttemptFilter {
-    /// Whether no index gives the matches in order, in no market.
+    /// Whether no index gives the matches in order. Those of one market are put in order.
     fn needs_looking(&self) -> bool {
         let by_value = self.scope.is_some() || self.reason.is_some() || self.side.is_some();
-        by_value || (self.user.is_some() && self.decision.is_some())
+        self.market.is_none() && (by_value || (self.user.is_some() && self.decision.is_some()))
     }
 }
 
@@ -93,17 +93,13 @@ macro_rules! names {
 /// `$1`, `$2` the cursor, `$3` the earliest time, `$4` scope, `$5` reason, `$6` side, `$7` the limit. The side is read
 /// from the key, which is in the index that is looked through; the group is not.
 macro_rules! listed {
-    ($tables:literal, $filter:literal) => {
-        listed!($tables, "(a.created_at, a.id) < ($1, $2) and a.created_at >= $3", $filter)
-    };
-    ($tables:literal, $time:literal, $filter:literal) => {
+    ($filter:literal) => {
         concat!(
             columns!(),
-            $tables,
+            " from copy_attempt a join event_group g on g.id = a.group_id",
             names!(),
-            " where ",
-            $time,
-            "   and (cast($4 as text) is null or a.portfolio_scope = $4)
+            " where (a.created_at, a.id) < ($1, $2) and a.created_at >= $3
+                and (cast($4 as text) is null or a.portfolio_scope = $4)
                 and (cast($5 as text) is null or ',' || a.reason_codes || ',' like '%,' || $5 || ',%')
                 and (cast($6 as text) is null or a.group_key like '%:' || $6 || ':%')",
             $filter,
@@ -113,29 +109,32 @@ macro_rules! listed {
 }
 
 statements! {
-    LISTED = listed!(" from copy_attempt a join event_group g on g.id = a.group_id", "");
-    LISTED_OF_USER = listed!(" from copy_attempt a join event_group g on g.id = a.group_id", " and a.followed_user_id = $8");
-    LISTED_OF_DECISION = listed!(" from copy_attempt a join event_group g on g.id = a.group_id", " and a.decision = $8");
+    LISTED = listed!("");
+    LISTED_OF_USER = listed!(" and a.followed_user_id = $8");
+    LISTED_OF_DECISION = listed!(" and a.decision = $8");
     /// For what no index is ordered by: looked through from the newest on, as far as `$3`.
     LISTED_BY_LOOKING = listed!(
-        " from copy_attempt a join event_group g on g.id = a.group_id",
-        " and (cast($8 as bigint) is null or a.followed_user_id = $8) and (cast($9 as text) is null or a.decision = $9)
-                and (cast($10 as text) is null or a.group_key like '%:' || $10 || ':%' or exists (select 1
-                    from outcome_asset w where w.market_id = $10 and a.group_key like '%:' || w.id || ':%'))"
+        " and (cast($8 as bigint) is null or a.followed_user_id = $8) and (cast($9 as text) is null or a.decision = $9)"
     );
-    /// Whether a market has more groups than are put in order in passing.
-    BUSY = "select detect_time from event_group where market_id = $1 order by detect_time desc limit 1 offset 1000";
     FLOOR = "select created_at from copy_attempt where (created_at, id) < ($1, $2)
         order by created_at desc, id desc limit 1 offset $3";
-    /// From the market's groups to their attempts, by the key that each pair is unique by. Left to itself the planner of
-    /// SQLite takes all of the leader's attempts for each group, to have them by their time: the cross join keeps the
-    /// order of the tables, the additions keep it from the times.
-    LISTED_OF_MARKET = listed!(
-        " from event_group g cross join copy_attempt a",
-        "a.portfolio_scope in ('EXEC_USER', 'EXEC_GLOBAL') and a.followed_user_id = g.followed_user_id
-                and a.group_key = g.group_key and (a.created_at + 0, a.id) < ($1, $2) and a.created_at + 0 >= $3",
-        " and g.market_id = $8 and (cast($9 as bigint) is null or a.followed_user_id = $9)
-            and (cast($10 as text) is null or a.decision = $10)"
+    /// From the market's groups to their attempts by indexes alone, put in order, and only then the rows. Left to itself
+    /// the planner of SQLite takes all of the leader's attempts for each group, to have them by their time: the cross join
+    /// keeps the order of the tables, the additions keep it from the times.
+    LISTED_OF_MARKET = concat!(
+        columns!(),
+        " from (select c.id as id from event_group w cross join copy_attempt c
+            where w.market_id = $8 and c.group_id = w.id
+                and (c.created_at + 0, c.id) < ($1, $2) and c.created_at + 0 >= $3
+                and (cast($4 as text) is null or c.portfolio_scope = $4)
+                and (cast($5 as text) is null or ',' || c.reason_codes || ',' like '%,' || $5 || ',%')
+                and (cast($6 as text) is null or w.side = $6)
+                and (cast($9 as bigint) is null or c.followed_user_id = $9)
+                and (cast($10 as text) is null or c.decision = $10)
+            order by c.created_at desc, c.id desc limit $7) k
+            cross join copy_attempt a join event_group g on g.id = a.group_id",
+        names!(),
+        " where a.id = k.id order by a.created_at desc, a.id desc"
     );
     ONE = concat!(columns!(), " from copy_attempt a join event_group g on g.id = a.group_id", names!(), " where a.id = $1");
     FILLS = "select filled_share_micros, fill_price_micros, fill_notional_micros from executable_fill
@@ -157,12 +156,8 @@ impl Db {
     ) -> Result<Page<ListedAttempt>, DbError> {
         let start = cursor.unwrap_or_else(|| Cursor::start(filter.to));
         let place = |listed: &ListedAttempt| Cursor { at: listed.attempt.created_at, id: listed.attempt.id.0 };
-        let by_looking = match &filter.market {
-            Some(market) => self.is_busy(market).await?,
-            None => filter.needs_looking(),
-        };
-        if !by_looking {
-            return Ok(Page::cut(self.listed(filter, start, filter.from, limit, false).await?, limit, place));
+        if !filter.needs_looking() {
+            return Ok(Page::cut(self.listed(filter, start, filter.from, limit).await?, limit, place));
         }
         let mut page = None;
         for look in LOOKS {
@@ -171,7 +166,7 @@ impl Db {
             })?;
             // Whatever is looked for, there is no more of it before the earliest time that was asked for.
             let floor = floor.map(Timestamp::from_millis).filter(|floor| filter.from.is_none_or(|from| from < *floor));
-            let rows = self.listed(filter, start, floor.or(filter.from), limit, true).await?;
+            let rows = self.listed(filter, start, floor.or(filter.from), limit).await?;
             let Some(floor) = floor else { return Ok(Page::cut(rows, limit, place)) };
             let found = Page::cut_at(rows, limit, place, floor);
             if found.looked_back_to.is_none() {
@@ -182,23 +177,17 @@ impl Db {
         Ok(page.unwrap_or_else(|| Page::cut(Vec::new(), limit, place)))
     }
 
-    async fn is_busy(&self, market: &MarketId) -> Result<bool, DbError> {
-        let found: Option<i64> =
-            on!(db self, c => sqlx::query_scalar(BUSY).bind(market.as_str()).fetch_optional(c).await)?;
-        Ok(found.is_some())
-    }
-
     async fn listed(
         &self,
         filter: &AttemptFilter,
         start: Cursor,
         from: Option<Timestamp>,
         limit: usize,
-        by_looking: bool,
     ) -> Result<Vec<ListedAttempt>, DbError> {
         let user = filter.user.map(|user| user.0);
         let decision = filter.decision.map(DecisionKind::as_str);
         let market = filter.market.as_ref().map(MarketId::as_str);
+        let by_looking = filter.needs_looking();
         let text = match (market, user, decision) {
             _ if by_looking => LISTED_BY_LOOKING,
             (Some(_), _, _) => LISTED_OF_MARKET,
@@ -216,7 +205,7 @@ impl Db {
                 .bind(filter.side.map(Side::as_str))
                 .bind(rows_asked(limit));
             match (market, user, decision) {
-                _ if by_looking => query.bind(user).bind(decision).bind(market),
+                _ if by_looking => query.bind(user).bind(decision),
                 (Some(market), _, _) => query.bind(market).bind(user).bind(decision),
                 (None, Some(user), _) => query.bind(user),
                 (None, None, Some(decision)) => query.bind(decision),

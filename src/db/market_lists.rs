@@ -54,16 +54,14 @@ statements! {
     LAST_TRADE = "select detect_time from trade_event where is_canonical and market_id = $1
         order by detect_time desc, id desc limit 1";
     ATTEMPTS_SINCE = "select count(*), count(case when a.decision = 'EXECUTE' then 1 end) from event_group g
-        join copy_attempt a on a.portfolio_scope in ('EXEC_USER', 'EXEC_GLOBAL')
-            and a.followed_user_id = g.followed_user_id and a.group_key = g.group_key
-        where g.market_id = $1 and g.detect_time >= $2";
+        cross join copy_attempt a where a.group_id = g.id and g.market_id = $1 and g.detect_time >= $2";
     LEADERS = "select distinct followed_user_id from event_group where market_id = $1";
     /// By detection of the group, which its index is ordered by.
     COPIES = "select a.created_at, a.portfolio_scope, g.side, a.filled_share_micros, a.filled_notional_micros,
             a.vwap_price_micros, a.their_reference_price_micros
-        from event_group g join copy_attempt a on a.portfolio_scope in ('EXEC_USER', 'EXEC_GLOBAL')
-            and a.followed_user_id = g.followed_user_id and a.group_key = g.group_key
-        where g.market_id = $1 and g.detect_time >= $2 and g.side is not null and a.vwap_price_micros is not null
+        from event_group g cross join copy_attempt a
+        where a.group_id = g.id and g.market_id = $1 and g.detect_time >= $2 and g.side is not null
+            and a.decision = 'EXECUTE' and a.vwap_price_micros is not null
             and a.their_reference_price_micros is not null
         order by g.detect_time desc limit $3";
 }

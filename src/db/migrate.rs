@@ -30,6 +30,7 @@ migrations! {
     10 "0010_attempt_tally",
     11 "0011_groups_by_time",
     12 "0012_lists",
+    13 "0013_attempts_of_market",
 }
 
 impl Db {
