@@ -89,9 +89,7 @@ class Chart {
     this.box = box;
     this.key = box.id;
     this.plots = [];
-    this.readout = document.createElement("p");
-    this.readout.className = "readout";
-    box.before(this.readout);
+    this.readout = box.previousElementSibling;
     box.setAttribute("role", "img");
     this.read();
   }

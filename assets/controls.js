@@ -5,6 +5,15 @@ document.addEventListener("click", (event) => {
   if (close) close.closest(`.${close.dataset.close}`)?.remove();
 });
 
+// Gives a field the value that stands behind it: `data-fill` names the field, `data-value` the value.
+document.addEventListener("click", (event) => {
+  const button = event.target.closest?.("[data-fill]");
+  const field = button && document.getElementById(button.dataset.fill);
+  if (!field) return;
+  field.value = button.dataset.value;
+  field.focus();
+});
+
 document.getElementById("theme")?.addEventListener("submit", (event) => {
   event.preventDefault();
   const root = document.documentElement;

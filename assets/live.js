@@ -5,6 +5,8 @@ const RETRY_FIRST = 500;
 const RETRY_MOST = 15_000;
 /** Frames kept during a hold: what no list could show any more need not be. */
 const HELD_MOST = 500;
+/** Pages that are read again for what has happened are read no oftener than this. */
+const NUDGE_EVERY = 2_500;
 const WORDS = { waiting: "Connecting", live: "Live", polling: "Polling", held: "On hold" };
 
 const page = document.body;
@@ -103,7 +105,7 @@ const lists = () => document.querySelectorAll("tbody[data-cap]");
 
 function insert(frame) {
   const list = document.getElementById(frame.topic);
-  if (!list?.dataset.cap) return;
+  if (!list?.dataset.cap) return nudge(frame);
   const row = parsed(frame.html);
   if (!belongs(row, list)) return;
   localise(row);
@@ -115,6 +117,19 @@ function insert(frame) {
   const [top, height] = [scroll?.scrollTop ?? 0, list.offsetHeight];
   list.prepend(row);
   if (top > 0) scroll.scrollTop = top + list.offsetHeight - height;
+}
+
+/** What shows more than a frame tells is read again soon: `data-nudge="trades attempts"` on a region. */
+let nudged = false;
+function nudge(frame) {
+  const region = document.querySelector(`[data-nudge~="${frame.topic}"]`);
+  if (!region || nudged || !belongs(parsed(frame.html), region)) return;
+  nudged = true;
+  const rest = NUDGE_EVERY - (performance.now() - readAt);
+  setTimeout(() => {
+    nudged = false;
+    if (!document.hidden) readPage(!isLive);
+  }, Math.max(500, rest));
 }
 
 /** A filtered list says in `data-only-…` what its rows have in `data-…`; a row may have several, with spaces between. */

@@ -22,7 +22,7 @@ use crate::config::{ChainSettings, DatabaseSettings, HealthSettings, RedisSettin
 use crate::db::{Db, DbError, Ownership};
 use crate::health::{self, HealthServer, HealthStartError};
 use crate::metrics::Metrics;
-use crate::polymarket::PolymarketSettings;
+use crate::polymarket::{Gate, PolymarketSettings};
 use crate::queue;
 use crate::web::server::{self, WebDeps, WebServer, WebStartError};
 
@@ -166,7 +166,12 @@ impl App {
         let web = match settings.role.serves() {
             true => {
                 let (live, guard, metrics) = (live_hub.clone(), guard.clone(), metrics.clone());
-                let deps = WebDeps { db: db.clone(), clock, live, guard, metrics };
+                let polymarket = settings.polymarket.clone();
+                let gate = match &worker {
+                    Some(worker) => worker.gate(),
+                    None => Gate::new(&polymarket.limits, clock),
+                };
+                let deps = WebDeps { db: db.clone(), clock, live, guard, metrics, polymarket, gate };
                 let web = server::start(&settings.web, deps).await?;
                 tracing::info!(service = "web", address = %web.addr, "serving pages");
                 Some(web)

@@ -17,3 +17,4 @@ pub mod queue;
 pub mod simulator;
 pub mod telemetry;
 pub mod web;
+pub mod what_if;

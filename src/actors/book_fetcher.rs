@@ -206,7 +206,7 @@ impl BookFetcher {
 
     fn settle(&mut self, group: GroupId, outcome: &BookOutcome) {
         let book = match &outcome.book {
-            Ok(stored) => ordered(stored),
+            Ok(stored) => stored.ordered().map_err(|error| error.to_string()),
             Err(reason) => Err(reason.clone()),
         };
         self.counts.last_book = Some(self.deps.clock.now());
@@ -269,11 +269,6 @@ fn as_fetched(asset: &AssetId, answer: BookAnswer) -> StoredBook {
         min_shares: answer.min_shares,
         last_trade: answer.last_trade_price,
     }
-}
-
-fn ordered(stored: &StoredBook) -> Result<OrderBook, String> {
-    let side = |levels: &[Level]| levels.iter().map(|level| (level.price, level.shares)).collect::<Vec<_>>();
-    OrderBook::from_levels(side(&stored.bids), side(&stored.asks)).map_err(|error| error.to_string())
 }
 
 impl Actor for BookFetcher {

@@ -25,12 +25,15 @@ use crate::{
     db::{Db, DbError, Directory, Fence, FollowedUser, LeaseName, Leases, health_key},
     domain::{ids::FollowedUserId, units::Timestamp},
     metrics::Metrics,
+    polymarket::Gate,
 };
 
 mod health;
+mod report;
 
 pub use health::ActorHealth;
 use health::{Roll, SILENCES_ALLOWED};
+use report::WorkerReport;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const OBSERVE_EVERY: Duration = Duration::from_secs(10);
@@ -88,6 +91,10 @@ pub struct RootDeps {
     /// As they stand at the start; `LeasesChanged` replaces them.
     pub leases: Arc<Leases>,
     pub metrics: Arc<Metrics>,
+    /// Its traffic is part of what is told of this worker.
+    pub gate: Gate,
+    /// When this process began to work.
+    pub started_at: Timestamp,
     pub reconciler: Recipient<PollersChanged>,
     /// Actors that are not one for each user.
     pub listeners: Vec<Recipient<DirectoryChanged>>,
@@ -231,8 +238,10 @@ impl Root {
             Leases::All => health_key(None),
             Leases::Held { by, .. } => health_key(Some(by)),
         };
-        let text = serde_json::json!({ "at": now, "actors": self.roll.health() }).to_string();
+        let deps = &self.deps;
+        let report = WorkerReport::new((now, deps.started_at), self.roll.health(), &deps.gate, &deps.metrics);
         let store = async move {
+            let text = serde_json::to_string(&report).expect("text keys and plain values always serialise");
             if let Err(error) = db.put_checkpoint(&key, &text, now).await {
                 tracing::debug!(%error, "the actors' health could not be stored");
             }

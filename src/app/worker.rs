@@ -219,6 +219,8 @@ impl Worker {
             }),
             leases,
             metrics,
+            gate: gate.clone(),
+            started_at: clock.now(),
             reconciler: reconciler.recipient(),
             listeners,
         };
@@ -236,6 +238,11 @@ impl Worker {
     pub fn health_deps(&self, db: Db, clock: Clock, metrics: Arc<Metrics>) -> HealthDeps {
         let (root, chain_watcher) = (self.root.clone(), self.chain_watcher.clone());
         HealthDeps { db, clock, metrics, gate: self.gate.clone(), root, chain_watcher }
+    }
+
+    /// The gate before every call of this process to Polymarket.
+    pub fn gate(&self) -> Gate {
+        self.gate.clone()
     }
 
     pub fn look_at_directory(&self) {

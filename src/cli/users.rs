@@ -9,13 +9,9 @@ use super::migrate::open;
 use super::terminal::{Column, Table, clean, say, say_json};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::db::{Db, FollowedUser, Inserted};
+use crate::db::{Db, FollowedUser, Inserted, LABEL_CHARACTERS_MAX};
 use crate::domain::ids::Wallet;
-use crate::domain::units::Timestamp;
-use crate::polymarket::{ActivityQuery, Polymarket, PolymarketSettings, Priority, Profile, ProfileMatch};
-
-/// A label is shown in tables; the API allows far longer names.
-const LABEL_CHARACTERS_MAX: usize = 60;
+use crate::polymarket::{Polymarket, PolymarketSettings, Profile, Trader, TraderMatch};
 
 #[derive(clap::Args)]
 pub struct FollowArguments {
@@ -99,46 +95,22 @@ pub async fn list(settings: &Settings, arguments: UsersArguments) -> anyhow::Res
     Ok(ExitCode::SUCCESS)
 }
 
-struct Found {
-    wallet: Wallet,
-    name: Option<String>,
-}
-
-/// A wallet must have a profile or have done something; a name must match exactly one profile.
-async fn find(polymarket: &Polymarket, trader: &str) -> anyhow::Result<Found> {
-    if !trader.starts_with("0x") {
-        let found = polymarket.search_profile(trader).await.context("Polymarket could not be asked for the name")?;
-        return match found {
-            ProfileMatch::One(profile) => Ok(Found { wallet: profile.wallet, name: Some(profile.name) }),
-            ProfileMatch::Nobody { similar } => {
-                bail!("no profile is called exactly `{trader}`{}", listed("; near it:", &similar))
-            }
-            ProfileMatch::Several(profiles) => {
-                bail!(
-                    "{} profiles are called `{trader}`; follow one by its wallet{}",
-                    profiles.len(),
-                    listed(":", &profiles)
-                )
-            }
-        };
-    }
-    let wallet = Wallet::parse(trader)?;
-    let profile = polymarket.profile(&wallet).await.context("Polymarket could not be asked for the wallet")?;
-    match profile {
-        Some(profile) => Ok(Found { wallet: profile.wallet, name: Some(profile.name) }),
-        None if is_active(polymarket, &wallet).await? => Ok(Found { wallet, name: None }),
-        None => bail!(
+/// The one trader that `text` means, or why there is not one.
+async fn find(polymarket: &Polymarket, text: &str) -> anyhow::Result<Trader> {
+    let found = polymarket.find_trader(text).await.context("Polymarket could not be asked who this is")?;
+    match found {
+        TraderMatch::One(trader) => Ok(trader),
+        TraderMatch::Nobody { similar } => {
+            bail!("no profile is called exactly `{text}`{}", listed("; near it:", &similar))
+        }
+        TraderMatch::Several(profiles) => {
+            bail!("{} profiles are called `{text}`; follow one by its wallet{}", profiles.len(), listed(":", &profiles))
+        }
+        TraderMatch::Unknown(wallet) => bail!(
             "`{wallet}` has no profile and no activity on Polymarket; take the wallet from the profile page, not the signing key's address"
         ),
+        TraderMatch::NoWallet(error) => Err(error.into()),
     }
-}
-
-/// Whether the wallet ever did anything that the Data API knows of.
-async fn is_active(polymarket: &Polymarket, wallet: &Wallet) -> anyhow::Result<bool> {
-    let now = Clock::System.now();
-    let query = ActivityQuery { user: wallet, start: Timestamp::EPOCH, end: now, cursor: None };
-    let page = polymarket.activity_page(query, Priority::Interactive).await;
-    Ok(!page.context("Polymarket could not be asked for the wallet")?.rows.is_empty())
 }
 
 /// A few profiles with their wallets, for an error message; nothing when there are none.

@@ -28,6 +28,10 @@ pub struct AuditRow {
 statements! {
     NEWEST = "select id, who, action, subject, before_json, after_json, created_at from audit_log
         where id < $1 order by id desc limit $2";
+    /// What people did to configuration, leaders and markets; situations that actors noted are left out.
+    CHANGES = "select id, who, action, subject, before_json, after_json, created_at from audit_log
+        where id < $1 and action in ('save_config', 'follow', 'rename', 'set_enabled', 'set_blacklisted', 'reset_peak')
+        order by id desc limit $2";
     NEWEST_OF_ACTION = "select id, who, action, subject, before_json, after_json, created_at from audit_log
         where action = $1 and id < $2 order by id desc limit $3";
 }
@@ -62,6 +66,14 @@ impl Db {
             })?,
             None => on!(db self, c => sqlx::query_as(NEWEST).bind(before).bind(limit).fetch_all(c).await)?,
         };
+        Ok(rows.into_iter().map(AuditRow::from).collect())
+    }
+
+    /// Changes of configuration, leaders, markets and limits, newest first, those with an id below `before`.
+    pub async fn audited_changes(&self, before: Option<i64>, limit: i64) -> Result<Vec<AuditRow>, DbError> {
+        let rows: Vec<Row> = on!(db self, c => {
+            sqlx::query_as(CHANGES).bind(before.unwrap_or(i64::MAX)).bind(limit).fetch_all(c).await
+        })?;
         Ok(rows.into_iter().map(AuditRow::from).collect())
     }
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::DbError;
 use super::connection::{Batch, Db, batches, on, statements};
 use super::rows::{Reading, json_text, optional, storable};
-use crate::domain::book::Level;
+use crate::domain::book::{BookError, Level, OrderBook};
 use crate::domain::ids::{AssetId, GroupId};
 use crate::domain::units::{PriceMicros, ShareMicros, Timestamp};
 
@@ -45,7 +45,11 @@ batches! {
         last_trade_price_micros, unavailable from book_snapshot where group_id in (", 1, ")";
 }
 
-#[derive(sqlx_macros::FromRow)]
+/// A book as its row has it, still text: whoever wants it parses it, on a thread of their choice.
+#[derive(Debug)]
+pub struct BookText(Row);
+
+#[derive(Debug, sqlx_macros::FromRow)]
 struct Row {
     group_id: Uuid,
     asset_id: Option<String>,
@@ -108,6 +112,11 @@ impl Db {
 
     /// In no order; groups without a book, or a reason for none, are left out.
     pub async fn books(&self, groups: &[GroupId]) -> Result<Vec<(GroupId, BookOutcome)>, DbError> {
+        self.book_texts(groups).await?.into_iter().map(|(group, text)| Ok((group, text.read()?))).collect()
+    }
+
+    /// The same, not parsed yet.
+    pub async fn book_texts(&self, groups: &[GroupId]) -> Result<Vec<(GroupId, BookText)>, DbError> {
         let mut rows: Vec<Row> = Vec::with_capacity(groups.len());
         for chunk in Batch::chunks(groups) {
             let text = BY_GROUP.text(self.driver(), chunk.len());
@@ -119,7 +128,7 @@ impl Db {
                 query.fetch_all(c).await
             })?);
         }
-        rows.into_iter().map(|row| Ok((GroupId(row.group_id), row.into_outcome()?))).collect()
+        Ok(rows.into_iter().map(|row| (GroupId(row.group_id), BookText(row))).collect())
     }
 
     /// The last book we saw of an asset.
@@ -127,6 +136,25 @@ impl Db {
         let row: Option<Row> =
             on!(db self, c => sqlx::query_as(NEWEST_OF_ASSET).bind(asset.as_str()).fetch_optional(c).await)?;
         row.map(Row::into_outcome).transpose()
+    }
+}
+
+impl BookText {
+    /// # Errors
+    /// `DbError::Impossible` when a stored value cannot be.
+    pub fn read(self) -> Result<BookOutcome, DbError> {
+        self.0.into_outcome()
+    }
+}
+
+impl StoredBook {
+    /// Both sides sorted and in range.
+    ///
+    /// # Errors
+    /// `BookError`.
+    pub fn ordered(&self) -> Result<OrderBook, BookError> {
+        let side = |levels: &[Level]| levels.iter().map(|level| (level.price, level.shares)).collect::<Vec<_>>();
+        OrderBook::from_levels(side(&self.bids), side(&self.asks))
     }
 }
 

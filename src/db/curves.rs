@@ -1,6 +1,8 @@
 //! Curves for charts: the minute snapshots of a portfolio, cut down by the database to as many points as a chart has room
 //! for, without losing a spike.
 
+use std::collections::BTreeMap;
+
 use super::DbError;
 use super::connection::{Db, on, statements};
 use super::ledger::owner_key;
@@ -21,16 +23,15 @@ pub struct CurvePoint {
 }
 
 statements! {
-    /// The last minute of each stretch by its time, joined back for its figures: SQLite and PostgreSQL agree on no
-    /// shorter way.
-    POINTS = "with stretch as (
-            select (bucket_time - $3) / $5 as n, max(bucket_time) as last_time, min(equity_micros) as low,
-                max(equity_micros) as high
-            from portfolio_snapshot
+    EDGES = "select (bucket_time - $3) / $5, min(equity_micros), max(equity_micros) from portfolio_snapshot
+        where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2 and bucket_time >= $3 and bucket_time <= $4
+        group by (bucket_time - $3) / $5";
+    /// The last minute of each stretch. By `in` and not by a join: SQLite would scan the portfolio for each stretch.
+    LASTS = "select (bucket_time - $3) / $5, equity_micros, exposure_micros from portfolio_snapshot
+        where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2 and bucket_time in (
+            select max(bucket_time) from portfolio_snapshot
             where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2 and bucket_time >= $3 and bucket_time <= $4
-            group by (bucket_time - $3) / $5)
-        select s.n, p.equity_micros, s.low, s.high, p.exposure_micros from stretch s join portfolio_snapshot p
-            on p.portfolio_scope = $1 and coalesce(p.followed_user_id, 0) = $2 and p.bucket_time = s.last_time";
+            group by (bucket_time - $3) / $5)";
     FIRST = "select bucket_time from portfolio_snapshot
         where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2 order by bucket_time limit 1";
     PEAK_BEFORE = "select max(equity_micros) from portfolio_snapshot
@@ -46,24 +47,33 @@ impl Db {
         stretch_ms: i64,
     ) -> Result<Vec<CurvePoint>, DbError> {
         let stretch_ms = stretch_ms.max(1);
-        let rows: Vec<(i64, i64, i64, i64, i64)> = on!(db self, c => {
-            sqlx::query_as(POINTS)
-                .bind(portfolio.scope().as_str())
-                .bind(owner_key(portfolio))
-                .bind(from.millis())
-                .bind(to.millis())
-                .bind(stretch_ms)
-                .fetch_all(c)
-                .await
-        })?;
-        let point = |(n, equity, low, high, exposure): (i64, i64, i64, i64, i64)| CurvePoint {
-            time: from.plus_millis(n.saturating_mul(stretch_ms)),
-            equity: UsdcMicros(equity),
-            low: UsdcMicros(low),
-            high: UsdcMicros(high),
-            exposure: UsdcMicros(exposure),
+        let mut parts: [Vec<(i64, i64, i64)>; 2] = Default::default();
+        for (part, text) in parts.iter_mut().zip([EDGES, LASTS]) {
+            *part = on!(db self, c => {
+                sqlx::query_as(text)
+                    .bind(portfolio.scope().as_str())
+                    .bind(owner_key(portfolio))
+                    .bind(from.millis())
+                    .bind(to.millis())
+                    .bind(stretch_ms)
+                    .fetch_all(c)
+                    .await
+            })?;
+        }
+        let [edges, lasts] = parts;
+        let edges: BTreeMap<i64, (i64, i64)> = edges.into_iter().map(|(n, low, high)| (n, (low, high))).collect();
+        let point = |(n, equity, exposure): (i64, i64, i64)| {
+            // A minute that was written between the two reads is its stretch's only one.
+            let (low, high) = edges.get(&n).copied().unwrap_or((equity, equity));
+            CurvePoint {
+                time: from.plus_millis(n.saturating_mul(stretch_ms)),
+                equity: UsdcMicros(equity),
+                low: UsdcMicros(low.min(equity)),
+                high: UsdcMicros(high.max(equity)),
+                exposure: UsdcMicros(exposure),
+            }
         };
-        let mut points: Vec<CurvePoint> = rows.into_iter().map(point).collect();
+        let mut points: Vec<CurvePoint> = lasts.into_iter().map(point).collect();
         points.sort_unstable_by_key(|point| point.time);
         Ok(points)
     }

@@ -48,6 +48,8 @@ statements! {
     FIND = "select id, queue, key, followed_user_id, payload, error, created_at from dead_letter
         where replayed_at is null and dropped_at is null and id = $1";
     COUNT_OPEN = "select count(*) from dead_letter where replayed_at is null and dropped_at is null";
+    COUNT_BY_QUEUE = "select queue, count(*) from dead_letter where replayed_at is null and dropped_at is null
+        group by queue order by queue";
     MARK_REPLAYED = "update dead_letter set replayed_at = $2
         where id = $1 and replayed_at is null and dropped_at is null";
     MARK_DROPPED = "update dead_letter set dropped_at = $2
@@ -93,6 +95,16 @@ impl Db {
 
     pub async fn count_dead_letters(&self) -> Result<i64, DbError> {
         Ok(on!(db self, c => sqlx::query_scalar(COUNT_OPEN).fetch_one(c).await)?)
+    }
+
+    /// How many there are of each origin that has any.
+    pub async fn dead_letter_counts(&self) -> Result<Vec<(Origin, i64)>, DbError> {
+        let rows: Vec<(String, i64)> = on!(db self, c => sqlx::query_as(COUNT_BY_QUEUE).fetch_all(c).await)?;
+        let read = |(queue, n): (String, i64)| {
+            let origin = queue.parse();
+            Ok((origin.map_err(|problem| DbError::impossible("dead_letter", &queue, "queue", problem))?, n))
+        };
+        rows.into_iter().map(read).collect()
     }
 
     /// Makes a job of a dead letter again, with all its tries before it.

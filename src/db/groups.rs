@@ -33,6 +33,13 @@ pub enum GroupClosing {
 
 statements! {
     MEMBERS = "select trade_event_id, activity_event_id from event_group_member where group_id = $1";
+    DETECTED_WITHIN = "select id, group_key, followed_user_id, kind, market_id, asset_id, side, notional_micros,
+            share_micros, reference_price_micros, window_start, detect_time, event_time
+        from event_group where detect_time >= $1 and detect_time < $2
+            and (cast($3 as bigint) is null or followed_user_id = $3)
+        order by detect_time, id limit $4";
+    COUNT_DETECTED_WITHIN = "select count(*) from event_group where detect_time >= $1 and detect_time < $2
+        and (cast($3 as bigint) is null or followed_user_id = $3)";
 }
 
 batches! {
@@ -107,6 +114,44 @@ impl Db {
 
     pub async fn group(&self, id: GroupId) -> Result<Option<EventGroup>, DbError> {
         Ok(self.groups(&[id]).await?.pop())
+    }
+
+    /// Groups of everybody or of one leader whose first fill was detected within [from, to), in the order of detection,
+    /// at most `limit`. Those of one millisecond come in no order that means anything.
+    pub async fn groups_detected(
+        &self,
+        user: Option<FollowedUserId>,
+        from: Timestamp,
+        to: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<EventGroup>, DbError> {
+        let rows: Vec<Row> = on!(db self, c => {
+            sqlx::query_as(DETECTED_WITHIN)
+                .bind(from.millis())
+                .bind(to.millis())
+                .bind(user.map(|user| user.0))
+                .bind(limit)
+                .fetch_all(c)
+                .await
+        })?;
+        rows.into_iter().map(EventGroup::try_from).collect()
+    }
+
+    /// How many those are.
+    pub async fn count_groups_detected(
+        &self,
+        user: Option<FollowedUserId>,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<i64, DbError> {
+        Ok(on!(db self, c => {
+            sqlx::query_scalar(COUNT_DETECTED_WITHIN)
+                .bind(from.millis())
+                .bind(to.millis())
+                .bind(user.map(|user| user.0))
+                .fetch_one(c)
+                .await
+        })?)
     }
 
     /// In no order; unknown ids are left out.

@@ -28,6 +28,7 @@ migrations! {
     8 "0008_dropped_letters",
     9 "0009_leases",
     10 "0010_attempt_tally",
+    11 "0011_groups_by_time",
 }
 
 impl Db {

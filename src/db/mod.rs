@@ -15,6 +15,7 @@ mod config;
 pub(crate) mod connection;
 mod curves;
 mod dead_letters;
+mod doings;
 mod error;
 mod event_rows;
 mod events;
@@ -31,20 +32,23 @@ mod page;
 mod peaks;
 mod portfolio;
 mod prices;
+mod recorded;
 mod rows;
 mod running_portfolio;
+mod sight;
 mod tallies;
 mod trades;
 mod users;
 
 pub use attempts::{AttemptCounts, AttemptDetail, AttemptFilter, ListedAttempt};
 pub use audit::{Audit, AuditRow};
-pub use books::{BookOutcome, StoredBook};
+pub use books::{BookOutcome, BookText, StoredBook};
 pub use chain_sight::{CONFIRMED_WITHIN_MS, Lead, Leads, UnconfirmedFill};
 pub use config::Directory;
 pub use connection::Db;
 pub use curves::CurvePoint;
 pub use dead_letters::{DeadLetter, Origin, Replay};
+pub use doings::Outcome;
 pub use error::DbError;
 pub use events::{ChainTrade, DeadRow, PollOutcome, PollWrite};
 pub use export::{
@@ -60,9 +64,11 @@ pub use ownership::Ownership;
 pub use page::{Cursor, Page};
 pub use peaks::PeakReset;
 pub use portfolio::PortfolioSnapshot;
+pub use prices::PriceAt;
 pub use running_portfolio::{LoadError, RunningPortfolio, checkpoint_key};
+pub use sight::{RowNumbers, SeenFill};
 pub use trades::{ListedTrade, TradeFilter};
-pub use users::FollowedUser;
+pub use users::{FollowedUser, LABEL_CHARACTERS_MAX};
 
 /// What became of an insert: a new row, or one that was there already. The caller must look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +82,7 @@ pub enum Inserted<T> {
 pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
     type Texts =
         (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, &'static connection::Batch)]);
-    let modules: [Texts; 24] = [
+    let modules: &[Texts] = &[
         ("attempts", attempts::STATEMENTS, &[]),
         ("audit", audit::STATEMENTS, audit::BATCHES),
         ("backfill", backfill::STATEMENTS, &[]),
@@ -86,6 +92,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("config", config::STATEMENTS, &[]),
         ("curves", curves::STATEMENTS, &[]),
         ("dead_letters", dead_letters::STATEMENTS, &[]),
+        ("doings", doings::STATEMENTS, doings::BATCHES),
         ("events", events::STATEMENTS, events::BATCHES),
         ("export", export::STATEMENTS, &[]),
         ("groups", groups::STATEMENTS, groups::BATCHES),
@@ -96,6 +103,8 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("markets", markets::STATEMENTS, markets::BATCHES),
         ("portfolio", portfolio::STATEMENTS, portfolio::BATCHES),
         ("prices", prices::STATEMENTS, prices::BATCHES),
+        ("recorded", &[], recorded::BATCHES),
+        ("sight", sight::STATEMENTS, &[]),
         ("tallies", tallies::STATEMENTS, tallies::BATCHES),
         ("trades", trades::STATEMENTS, &[]),
         ("users", users::STATEMENTS, users::BATCHES),
@@ -103,7 +112,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("queue.operator", crate::queue::operator::STATEMENTS, &[]),
     ];
     let mut all = Vec::new();
-    for (module, statements, batches) in modules {
+    for (module, statements, batches) in modules.iter().copied() {
         all.extend(statements.iter().map(|(name, text)| (format!("{module}.{name}"), *text)));
         for (name, batch) in batches {
             all.extend([1, 64].map(|rows| (format!("{module}.{name} of {rows}"), batch.text(db.driver(), rows))));

@@ -25,6 +25,8 @@ statements! {
             unrealized_pnl_micros, realized_pnl_micros
         from portfolio_snapshot where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2 and bucket_time <= $3
         order by bucket_time desc limit 1";
+    PEAK_WITHIN = "select max(equity_micros) from portfolio_snapshot
+        where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2 and bucket_time >= $3 and bucket_time <= $4";
     PEAK_SINCE = "select max(equity_micros) from portfolio_snapshot
         where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2 and bucket_time >= $3";
     RANGE = "select portfolio_scope, followed_user_id, bucket_time, equity_micros, cash_micros, exposure_micros,
@@ -101,6 +103,25 @@ impl Db {
 
     pub async fn newest_snapshot(&self, portfolio: PortfolioId) -> Result<Option<PortfolioSnapshot>, DbError> {
         self.snapshot_at_or_before(portfolio, Timestamp::from_millis(i64::MAX)).await
+    }
+
+    /// The highest equity in any point from `since` to `until`.
+    pub async fn peak_within(
+        &self,
+        portfolio: PortfolioId,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<UsdcMicros>, DbError> {
+        let peak: Option<i64> = on!(db self, c => {
+            sqlx::query_scalar(PEAK_WITHIN)
+                .bind(portfolio.scope().as_str())
+                .bind(owner_key(portfolio))
+                .bind(since.millis())
+                .bind(until.millis())
+                .fetch_one(c)
+                .await
+        })?;
+        Ok(peak.map(UsdcMicros))
     }
 
     /// The highest equity in any point at or after `since`.

@@ -27,7 +27,21 @@ batches! {
             from wanted)
         select p.asset_id, p.bucket_time, p.midpoint_price_micros from newest
         join market_price_snapshot p on p.asset_id = newest.asset_id and p.bucket_time = newest.bucket_time";
+    /// Of each asset the newest at or before a time. The casts are for PostgreSQL, which takes bare values for text.
+    AS_OF = "with wanted (asset_id, until) as (values ", 2, "), newest as (select wanted.asset_id as asset_id,
+            (select max(p.bucket_time) from market_price_snapshot p where p.asset_id = wanted.asset_id
+                and p.bucket_time <= cast(wanted.until as bigint)) as bucket_time
+            from wanted)
+        select p.asset_id, p.bucket_time, p.midpoint_price_micros from newest
+        join market_price_snapshot p on p.asset_id = newest.asset_id and p.bucket_time = newest.bucket_time";
+    BETWEEN = "with wanted (asset_id, since, until, every) as (values ", 4, ")
+        select p.asset_id, p.bucket_time, p.midpoint_price_micros from wanted
+        join market_price_snapshot p on p.asset_id = wanted.asset_id and p.bucket_time > cast(wanted.since as bigint)
+            and p.bucket_time <= cast(wanted.until as bigint) and p.bucket_time % cast(wanted.every as bigint) = 0";
 }
+
+/// A midpoint and when it was taken.
+pub type PriceAt = (AssetId, Timestamp, PriceMicros);
 
 impl Db {
     /// Writes the midpoints of one bucket. A bucket that was written stays as it is.
@@ -72,11 +86,54 @@ impl Db {
                 }
                 query.fetch_all(c).await
             })?;
-            for (asset, bucket, micros) in rows {
-                let reading = Reading { table: "market_price_snapshot", id: &asset };
-                let price = reading.price("midpoint_price_micros", micros)?;
-                prices.insert(reading.asset("asset_id", &asset)?, (Timestamp::from_millis(bucket), price));
+            for row in rows {
+                let (asset, at, price) = price_at(row)?;
+                prices.insert(asset, (at, price));
             }
+        }
+        Ok(prices)
+    }
+
+    /// The newest midpoint of each asset at or before `time`, in no order; assets without one are left out.
+    pub async fn prices_as_of(&self, assets: &[AssetId], time: Timestamp) -> Result<Vec<PriceAt>, DbError> {
+        let mut prices = Vec::with_capacity(assets.len());
+        for chunk in Batch::chunks(assets) {
+            let text = AS_OF.text(self.driver(), chunk.len());
+            let rows: Vec<(String, i64, i64)> = on!(db self, c => {
+                let mut query = sqlx::query_as(text);
+                for asset in chunk {
+                    query = query.bind(asset.as_str()).bind(time.millis());
+                }
+                query.fetch_all(c).await
+            })?;
+            prices.extend(rows.into_iter().map(price_at).collect::<Result<Vec<_>, _>>()?);
+        }
+        Ok(prices)
+    }
+
+    /// Midpoints of the assets within (since, until], in no order, only those at whole multiples of `every_ms`.
+    pub async fn prices_between(
+        &self,
+        assets: &[AssetId],
+        since: Timestamp,
+        until: Timestamp,
+        every_ms: i64,
+    ) -> Result<Vec<PriceAt>, DbError> {
+        let mut prices = Vec::new();
+        for chunk in Batch::chunks(assets) {
+            let text = BETWEEN.text(self.driver(), chunk.len());
+            let rows: Vec<(String, i64, i64)> = on!(db self, c => {
+                let mut query = sqlx::query_as(text);
+                for asset in chunk {
+                    query = query
+                        .bind(asset.as_str())
+                        .bind(since.millis())
+                        .bind(until.millis())
+                        .bind(every_ms.max(1));
+                }
+                query.fetch_all(c).await
+            })?;
+            prices.extend(rows.into_iter().map(price_at).collect::<Result<Vec<_>, _>>()?);
         }
         Ok(prices)
     }
@@ -125,4 +182,10 @@ impl Db {
             .map(|(at, micros)| Ok((Timestamp::from_millis(at), reading.price("midpoint_price_micros", micros)?)))
             .collect()
     }
+}
+
+fn price_at((asset, bucket, micros): (String, i64, i64)) -> Result<PriceAt, DbError> {
+    let reading = Reading { table: "market_price_snapshot", id: &asset };
+    let price = reading.price("midpoint_price_micros", micros)?;
+    Ok((reading.asset("asset_id", &asset)?, Timestamp::from_millis(bucket), price))
 }

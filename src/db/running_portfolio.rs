@@ -3,6 +3,7 @@
 
 use super::{Db, DbError};
 use crate::domain::{
+    closings::{ClosingBook, Closings},
     equity_history::{EquityAt, EquityHistory},
     ids::{AssetId, MarketId},
     ledger::PortfolioId,
@@ -43,6 +44,20 @@ impl Db {
     /// # Errors
     /// `LoadError`: the database does not answer, or what it holds does not fit together.
     pub async fn running_portfolio(&self, id: PortfolioId) -> Result<RunningPortfolio, LoadError> {
+        let RunningPortfolio { mut portfolio, position } = self.unmarked_portfolio(id).await?;
+        mark(self, &mut portfolio).await?;
+        catch_up(self, &mut portfolio).await?;
+        if let Some(reset) = self.peak_reset(id).await? {
+            portfolio.note_peak_reset(reset.at, self.peak(id).await?.unwrap_or(reset.equity_micros));
+        }
+        Ok(RunningPortfolio { portfolio, position })
+    }
+
+    /// The same with the marks and baselines of its checkpoint: what is held and how lots were closed is true of now.
+    ///
+    /// # Errors
+    /// `LoadError`.
+    pub async fn unmarked_portfolio(&self, id: PortfolioId) -> Result<RunningPortfolio, LoadError> {
         let (mut portfolio, mut position) = from_checkpoint(self, id).await?;
         loop {
             let entries = self.entries_after(id, position, PAGE).await?;
@@ -53,12 +68,22 @@ impl Db {
                 portfolio.apply(&placed.entry).map_err(failed)?;
             }
         }
-        mark(self, &mut portfolio).await?;
-        catch_up(self, &mut portfolio).await?;
-        if let Some(reset) = self.peak_reset(id).await? {
-            portfolio.note_peak_reset(reset.at, self.peak(id).await?.unwrap_or(reset.equity_micros));
-        }
         Ok(RunningPortfolio { portfolio, position })
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct KeptClosings {
+    closings: ClosingBook,
+}
+
+impl Db {
+    /// How the closed lots came out, as of the last checkpoint; `None` before the first.
+    pub async fn closings(&self, id: PortfolioId) -> Result<Option<Closings>, DbError> {
+        let text = self.checkpoint(&checkpoint_key(id)).await?;
+        // One of an older version is replaced within a minute.
+        let kept = text.and_then(|text| serde_json::from_str::<KeptClosings>(&text).ok());
+        Ok(kept.map(|kept| kept.closings.closings()))
     }
 }
 

@@ -10,6 +10,9 @@ use super::{DbError, Inserted};
 use crate::domain::ids::{FollowedUserId, Wallet};
 use crate::domain::units::Timestamp;
 
+/// A label is shown in tables; the API allows far longer names.
+pub const LABEL_CHARACTERS_MAX: usize = 60;
+
 /// A trader we follow, or followed: disabling keeps everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FollowedUser {

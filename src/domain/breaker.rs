@@ -2,25 +2,50 @@
 
 use super::check::{Check, CheckName, Checks, ReasonCode};
 use super::effective_config::Guardrails;
-use super::portfolio_view::PortfolioView;
+use super::portfolio_view::{Baselines, PortfolioView};
 use super::units::{Bps, UnitError, UsdcMicros};
 
-/// Loss of the day, loss of the week, fall from the peak. A loss that equals its limit trips.
+/// One of the three losses that are watched, beside what trips it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loss {
+    pub name: CheckName,
+    /// Below zero is a gain.
+    pub lost: UsdcMicros,
+    /// Rounded up: a whole number of micros reaches the limit's bps exactly when it reaches this.
+    pub limit: UsdcMicros,
+}
+
+impl Loss {
+    /// A loss that equals its limit trips.
+    pub fn is_tripped(&self) -> bool {
+        self.lost >= self.limit
+    }
+}
+
+/// Loss of the day, loss of the week, fall from the peak, in this order.
+///
+/// # Errors
+/// `UnitError::Overflow`.
+pub fn losses(equity: UsdcMicros, from: Baselines, guardrails: &Guardrails) -> Result<[Loss; 3], UnitError> {
+    // The peak comes from snapshots a minute apart; equity may have gone above it since.
+    let peak = from.peak.max(equity);
+    let loss = |name, from: UsdcMicros, limit: Bps| {
+        Ok::<_, UnitError>(Loss { name, lost: from.minus(equity)?, limit: from.part_rounded_up(limit)? })
+    };
+    Ok([
+        loss(CheckName::DailyLoss, from.day_start, guardrails.daily_loss_limit)?,
+        loss(CheckName::WeeklyLoss, from.week_start, guardrails.weekly_loss_limit)?,
+        loss(CheckName::Drawdown, peak, guardrails.max_drawdown_limit)?,
+    ])
+}
+
+/// The losses as checks of a decision.
 ///
 /// # Errors
 /// `UnitError::Overflow`.
 pub fn breakers(portfolio: &PortfolioView, guardrails: &Guardrails, checks: &mut Checks) -> Result<(), UnitError> {
-    let (now, from) = (portfolio.equity, portfolio.baselines);
-    // The peak comes from snapshots a minute apart; equity may have gone above it since.
-    let peak = from.peak.max(now);
-    checks.add(loss(CheckName::DailyLoss, from.day_start, now, guardrails.daily_loss_limit)?);
-    checks.add(loss(CheckName::WeeklyLoss, from.week_start, now, guardrails.weekly_loss_limit)?);
-    checks.add(loss(CheckName::Drawdown, peak, now, guardrails.max_drawdown_limit)?);
+    for loss in losses(portfolio.equity, portfolio.baselines, guardrails)? {
+        checks.add(Check::below(loss.name, loss.lost.0, loss.limit.0, ReasonCode::CircuitBreakerTripped));
+    }
     Ok(())
-}
-
-/// The limit is rounded up to micros: a whole number of micros reaches `bps` of `from` exactly when it reaches that.
-fn loss(name: CheckName, from: UsdcMicros, now: UsdcMicros, limit: Bps) -> Result<Check, UnitError> {
-    let limit = from.part_rounded_up(limit)?;
-    Ok(Check::below(name, from.minus(now)?.0, limit.0, ReasonCode::CircuitBreakerTripped))
 }

@@ -125,6 +125,7 @@ pub(super) enum Raw {
     Number(i64),
     Flag(bool),
     Map(Vec<(String, Raw)>),
+    Null,
     Other(&'static str),
 }
 
@@ -157,6 +158,7 @@ impl Raw {
             Self::Number(_) => "a number",
             Self::Flag(_) => "true or false",
             Self::Map(_) => "an object",
+            Self::Null => "null",
             Self::Other(kind) => kind,
         }
     }
@@ -208,11 +210,11 @@ impl<'de> de::Visitor<'de> for RawVisitor {
     }
 
     fn visit_unit<E>(self) -> Result<Raw, E> {
-        Ok(Raw::Other("null"))
+        Ok(Raw::Null)
     }
 
     fn visit_none<E>(self) -> Result<Raw, E> {
-        Ok(Raw::Other("null"))
+        Ok(Raw::Null)
     }
 
     fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<Raw, D::Error> {
@@ -275,6 +277,11 @@ macro_rules! config_section {
             /// These values, but for the fields that `patch` sets.
             pub fn with(&self, patch: &$patch) -> Self {
                 Self { $($field: patch.$field.unwrap_or(self.$field),)+ }
+            }
+
+            /// All of these as a patch.
+            pub fn patch(&self) -> $patch {
+                $patch { $($field: Some(self.$field),)+ }
             }
 
             /// Each field with its number, in the order of `FIELDS`.

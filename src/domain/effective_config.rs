@@ -177,6 +177,16 @@ impl StoredConfig {
         }
     }
 
+    /// These after `change`: a field that is given back has its default.
+    pub fn changed(&self, change: &ConfigChange) -> Self {
+        let own = ConfigPatch {
+            guardrails: self.guardrails.patch(),
+            sizing: self.sizing.patch(),
+            system: self.system.patch(),
+        };
+        Self::default().with(&own.changed(change))
+    }
+
     /// Every field with its number, in the order of `fields`.
     pub fn numbers(&self) -> Vec<(&'static Field, i64)> {
         [self.guardrails.numbers(), self.sizing.numbers(), self.system.numbers()].concat()
@@ -248,6 +258,54 @@ impl ConfigPatch {
 }
 
 impl ConfigChange {
+    /// Reads `{guardrails?, sizing?, system?}` in which a field may be null: it is to have again what stands behind it.
+    /// Fields named in `beside` are somebody else's to read.
+    ///
+    /// # Errors
+    /// `ConfigError` with the name of the first section or field that is wrong; nothing is taken then.
+    pub fn parse_from<'de, D: serde::Deserializer<'de>>(text: D, beside: &[&str]) -> Result<Self, ConfigError> {
+        let raw = Raw::parse("config", text)?;
+        let mut change = Self::default();
+        for (section, value) in raw.fields("config")? {
+            match section.as_str() {
+                Guardrails::SECTION => {
+                    let set = change.unset_nulls(Guardrails::SECTION, Guardrails::FIELDS, value)?;
+                    change.set.guardrails = GuardrailPatch::from_raw(&set)?;
+                }
+                Sizing::SECTION => {
+                    let set = change.unset_nulls(Sizing::SECTION, Sizing::FIELDS, value)?;
+                    change.set.sizing = SizingPatch::from_raw(&set)?;
+                }
+                System::SECTION => {
+                    let set = change.unset_nulls(System::SECTION, System::FIELDS, value)?;
+                    change.set.system = SystemPatch::from_raw(&set)?;
+                }
+                other if beside.contains(&other) => {}
+                other => return Err(unknown_field("config", other)),
+            }
+        }
+        Ok(change)
+    }
+
+    /// Takes the fields that are null out of a section and notes them; the rest is to be set.
+    fn unset_nulls(&mut self, section: &str, fields: &'static [Field], value: &Raw) -> Result<Raw, ConfigError> {
+        let mut set = Vec::new();
+        for (name, value) in value.fields(section)? {
+            match value {
+                Raw::Null => {
+                    let field = fields.iter().find(|field| field.name == name);
+                    self.unset.push(field.ok_or_else(|| unknown_field(section, name))?);
+                }
+                other => set.push((name.clone(), other.clone())),
+            }
+        }
+        Ok(Raw::Map(set))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.unset.is_empty()
+    }
+
     pub fn setting(set: ConfigPatch) -> Self {
         Self { set, unset: Vec::new() }
     }
@@ -492,5 +550,33 @@ mod tests {
         let fields: Vec<_> = StoredConfig::fields().collect();
         assert_eq!(fields.len(), 24);
         assert!(fields.iter().all(|field| field.about.ends_with('.') && !field.about.starts_with(' ')));
+    }
+
+    #[test]
+    fn the_global_values_after_a_change_have_their_defaults_where_it_gives_back() {
+        let saved = ConfigPatch::parse(r#"{"sizing": {"copyPctNotionalBps": 50}, "guardrails": {"jitterMsMax": 1}}"#);
+        let stored = StoredConfig::default().with(&saved.unwrap());
+        let change = r#"{"sizing": {"copyPctNotionalBps": null, "applyTakerFees": false}}"#;
+        let after = stored.changed(&ConfigChange::parse(change, &[]).unwrap());
+        assert_eq!((after.sizing.copy_pct_notional, after.sizing.apply_taker_fees), (Bps(100), false));
+        assert_eq!(after.guardrails, stored.guardrails);
+    }
+
+    #[test]
+    fn a_change_sets_fields_and_gives_back_those_that_are_null() {
+        let parse = |json: &str| ConfigChange::parse(json, &["user"]);
+        let change = parse(r#"{"user": 7, "sizing": {"copyPctNotionalBps": 50, "applyTakerFees": null}}"#).unwrap();
+        assert_eq!(change.set.sizing.copy_pct_notional, Some(Bps(50)));
+        assert_eq!(change.unset.iter().map(|field| field.name).collect::<Vec<_>>(), ["applyTakerFees"]);
+        assert!(parse(r#"{"sizing": {}, "user": [1]}"#).unwrap().is_empty());
+        let refused = |json: &str| parse(json).unwrap_err().to_string();
+        assert_eq!(
+            refused(r#"{"sizing": {"maxSpreadMicros": null}}"#),
+            "config field `maxSpreadMicros` is no field of sizing"
+        );
+        assert_eq!(refused(r#"{"sizing": null}"#), "config field `sizing` must be an object, not null");
+        assert_eq!(refused(r#"{"users": 7}"#), "config field `users` is no field of config");
+        let twice = r#"{"sizing": {"applyTakerFees": null, "applyTakerFees": true}}"#;
+        assert_eq!(refused(twice), "config field `applyTakerFees` is given twice");
     }
 }

@@ -43,3 +43,4 @@ pub mod shadow;
 pub mod sizing;
 pub mod tally;
 pub mod units;
+pub mod what_if;

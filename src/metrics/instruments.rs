@@ -132,6 +132,15 @@ impl Histogram {
         (bounded, total)
     }
 
+    /// The smallest bound that `percent` of the values do not exceed: the last one when they exceed them all, `None`
+    /// when there are none.
+    pub fn at_most(&self, percent: u64) -> Option<u64> {
+        let (bounded, total) = self.cumulative();
+        let wanted = total.saturating_mul(percent).div_ceil(100).max(1);
+        let within = bounded.iter().find(|(_, n)| *n >= wanted).or(bounded.last());
+        within.filter(|_| total > 0).map(|(bound, _)| *bound)
+    }
+
     pub fn count(&self) -> u64 {
         self.counts.iter().map(|count| count.load(Relaxed)).sum()
     }
@@ -155,6 +164,18 @@ mod tests {
         assert_eq!(&bounded[..3], [(1, 2), (2, 3), (4, 4)]);
         assert_eq!(bounded.last(), Some(&(512, 5)));
         assert_eq!((total, sizes.sum()), (7, 1_001_031));
+    }
+
+    #[test]
+    fn a_share_of_the_values_is_within_the_smallest_bound_that_holds_it() {
+        let sizes = Histogram::pieces();
+        assert_eq!(sizes.at_most(50), None);
+        for n in [1, 2, 3, 4, 500] {
+            sizes.observe_pieces(n);
+        }
+        assert_eq!([50, 80, 99].map(|percent| sizes.at_most(percent)), [Some(4), Some(4), Some(512)]);
+        sizes.observe_pieces(9_999);
+        assert_eq!(sizes.at_most(99), Some(512), "beyond all bounds");
     }
 
     #[test]

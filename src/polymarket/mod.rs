@@ -28,6 +28,7 @@ pub mod profiles;
 pub mod resolutions;
 pub mod settings;
 pub mod status;
+pub mod traders;
 pub mod traffic;
 
 #[cfg(test)]
@@ -45,3 +46,4 @@ pub use positions::Position;
 pub use profiles::{Profile, ProfileMatch};
 pub use resolutions::Resolution;
 pub use settings::{LimitSettings, PolymarketSettings};
+pub use traders::{Lately, Trader, TraderMatch};

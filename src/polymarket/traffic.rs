@@ -12,6 +12,8 @@ use crate::metrics::Histogram;
 
 const MINUTE_MS: i64 = 60_000;
 const MINUTES_KEPT: usize = 60;
+/// As many of them as are told to pages.
+pub const MINUTES_TOLD: usize = 30;
 
 /// How one request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +98,21 @@ impl Traffic {
     }
 }
 
+impl EndpointTraffic {
+    /// Requests, errors and 429s of each of the `n` whole minutes before `now`, oldest first.
+    pub fn whole_minutes(&self, now: Timestamp, n: usize) -> Vec<[u64; 3]> {
+        let mut counts = vec![[0; 3]; n];
+        for minute in &self.minutes {
+            let ago = now.bucket(MINUTE_MS).millis_since(minute.minute) / MINUTE_MS;
+            let place = usize::try_from(ago).ok().filter(|ago| *ago > 0).and_then(|ago| n.checked_sub(ago));
+            if let Some(slot) = place.and_then(|place| counts.get_mut(place)) {
+                *slot = [minute.requests, minute.errors, minute.rate_limited];
+            }
+        }
+        counts
+    }
+}
+
 impl Default for EndpointTotals {
     fn default() -> Self {
         Self { requests: 0, errors: 0, rate_limited: 0, took: Arc::new(Histogram::quick()) }
@@ -136,6 +153,20 @@ mod tests {
         let totals = &traffic.totals()[&Endpoint::Book];
         assert_eq!((totals.requests, totals.errors, totals.rate_limited), (3, 2, 1));
         assert_eq!((totals.took.cumulative().1, totals.took.sum()), (3, 60_000));
+    }
+
+    #[test]
+    fn whole_minutes_are_told_with_those_in_which_nothing_was_asked() {
+        let minute = |at: i64, requests| MinuteCounts {
+            minute: Timestamp::from_millis(at * MINUTE_MS),
+            requests,
+            errors: 1,
+            rate_limited: 0,
+        };
+        let minutes = vec![minute(0, 9), minute(2, 5), minute(4, 7), minute(5, 8)];
+        let traffic = EndpointTraffic { endpoint: Endpoint::Book, minutes };
+        let told = traffic.whole_minutes(Timestamp::from_millis(5 * MINUTE_MS + 59_999), 4);
+        assert_eq!(told, [[0, 0, 0], [5, 1, 0], [0, 0, 0], [7, 1, 0]]);
     }
 
     #[test]

@@ -26,6 +26,9 @@ pub enum WebError {
     /// What it asks for is no longer so, or is being done already.
     #[error("{0}")]
     Conflict(String),
+    /// Somebody whom we had to ask does not answer.
+    #[error("{0}")]
+    Unanswered(String),
     #[error("too many attempts, wait a minute")]
     TooMany,
     #[error("the server is busy, try again in a moment")]
@@ -127,6 +130,7 @@ impl ResponseError for WebError {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::WrongHost => StatusCode::MISDIRECTED_REQUEST,
             Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::Unanswered(_) => StatusCode::BAD_GATEWAY,
             Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Ours(_) => StatusCode::INTERNAL_SERVER_ERROR,

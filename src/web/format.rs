@@ -22,7 +22,10 @@ pub fn register(tera: &mut Tera) {
     optional_integer(tera, "percent", |bps| format!("{} %", decimals(bps, 100, 2)));
     optional_integer(tera, "signed_percent", |bps| with_sign(bps, format!("{} %", decimals(bps, 100, 2))));
     optional_integer(tera, "count", |n| grouped(n.unsigned_abs()));
+    optional_integer(tera, "signed_count", |n| with_sign(n, grouped_signed(n)));
     optional_integer(tera, "seconds", |millis| decimals_or_whole(millis, 1_000));
+    optional_integer(tera, "span_of", span_of);
+    optional_integer(tera, "megabytes", |bytes| format!("{} MB", decimals(bytes, 1_000_000, 1)));
     optional_integer(tera, "trend", |amount| trend(amount).to_owned());
     text(tera, "utc_clock", |iso| iso.get(11..19).unwrap_or(UNKNOWN).to_owned());
     text(tera, "utc", |iso| match (iso.get(..10), iso.get(11..19)) {
@@ -33,6 +36,8 @@ pub fn register(tera: &mut Tera) {
     text(tera, "segment", path_segment);
     text(tera, "reason", reason);
     text(tera, "sentence", sentence);
+    text(tera, "named", |text| if text.is_empty() { "Unknown market".to_owned() } else { text.to_owned() });
+    text(tera, "field_label", |name| super::config::field_label(name).to_owned());
 }
 
 /// A filter over an integer that may be null: `none` and undefined become a dash.
@@ -73,6 +78,18 @@ pub(crate) fn decimals(amount: i64, unit: i64, places: u32) -> String {
 /// `2` or `2.5`: one decimal where there is one.
 fn decimals_or_whole(amount: i64, unit: i64) -> String {
     if amount % unit == 0 { grouped_signed(amount / unit) } else { decimals(amount, unit, 1) }
+}
+
+/// A stretch of time in the unit a reader takes in: `35 ms`, `4.2 s`, `3 min`, `5 h`, `2 d`.
+fn span_of(millis: i64) -> String {
+    let size = millis.unsigned_abs();
+    match size {
+        0..1_000 => format!("{} ms", grouped_signed(millis)),
+        1_000..60_000 => format!("{} s", decimals(millis, 1_000, 1)),
+        60_000..7_200_000 => format!("{} min", grouped_signed(millis / 60_000)),
+        7_200_000..172_800_000 => format!("{} h", grouped_signed(millis / 3_600_000)),
+        _ => format!("{} d", grouped_signed(millis / 86_400_000)),
+    }
 }
 
 fn grouped_signed(number: i64) -> String {
@@ -187,6 +204,24 @@ mod tests {
         assert_eq!(shown("signed_percent", -610), "−6.10 %");
         assert_eq!(shown("signed_percent", 10_000), "+100.00 %");
         assert_eq!(shown("count", 1_204), "1,204");
+    }
+
+    #[test]
+    fn a_stretch_of_time_has_the_unit_that_a_reader_takes_in() {
+        for (millis, expected) in [
+            (0, "0 ms"),
+            (999, "999 ms"),
+            (1_000, "1.0 s"),
+            (4_249, "4.2 s"),
+            (-2_500, "−2.5 s"),
+            (60_000, "1 min"),
+            (7_199_999, "119 min"),
+            (7_200_000, "2 h"),
+            (900_000_000, "10 d"),
+        ] {
+            assert_eq!(shown("span_of", millis), expected);
+        }
+        assert_eq!(shown("megabytes", 1_234_567_890), "1,234.6 MB");
     }
 
     #[test]

@@ -9,18 +9,17 @@ use super::{
     names::Names,
     overview::LiveFigures,
     session::Visitor,
+    worker::{self, Worker},
 };
 use crate::{
     actors::{chain_watcher::Hindsight, live_hub::HealthChanged},
     clock::Clock,
-    db::{Db, DbError, HEALTH_KEY, Lead},
+    db::{Db, DbError, Lead},
     domain::{ids::FollowedUserId, units::Timestamp},
     queue::{self, Queue},
 };
 
-const WORKER_SILENCE_MILLIS: i64 = 45_000;
-/// One of several workers that has been silent for so long was stopped or has been replaced.
-const WORKER_GONE_MILLIS: i64 = 90_000;
+pub(super) const WORKER_SILENCE_MILLIS: i64 = 45_000;
 const CHAIN_ACTOR: &str = "chain_watcher";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -60,28 +59,6 @@ pub struct QueueView {
     pub oldest_due: Option<Timestamp>,
 }
 
-/// What of the worker's checkpoint is for a visitor.
-#[derive(Debug, Deserialize)]
-struct Worker {
-    at: Timestamp,
-    actors: Vec<Actor>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Actor {
-    name: String,
-    restarts: u32,
-    silences: u32,
-    #[serde(default)]
-    observed: Option<ActorObserved>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct ActorObserved {
-    #[serde(default)]
-    state: serde_json::Value,
-}
-
 #[derive(Debug, Serialize)]
 struct Bare {
     status: Status,
@@ -93,7 +70,7 @@ impl HealthView {
         let mut parts = vec![database(&depths)];
         parts.extend(depths.as_ref().map(|depths| jobs(depths, now)).ok());
         let mut seen = None;
-        for worker in workers(db, now).await {
+        for worker in worker::workers(db, now).await {
             parts.push(actors(&worker, now));
             let seen_here = hindsight(&worker);
             parts.extend(chain(&worker, seen_here.as_ref()));
@@ -115,15 +92,6 @@ impl HealthView {
         });
         Self { status, parts, queues: queues.collect(), chain: seen }
     }
-}
-
-/// The workers that are or should be there: the one heard of last, and those that are not long gone.
-async fn workers(db: &Db, now: Timestamp) -> Vec<Worker> {
-    let rows = db.checkpoints_with_prefix(HEALTH_KEY).await.unwrap_or_default();
-    let mut workers: Vec<Worker> = rows.iter().filter_map(|(_, text, _)| serde_json::from_str(text).ok()).collect();
-    workers.sort_by_key(|worker| std::cmp::Reverse(worker.at));
-    let is_there = |(n, worker): &(usize, Worker)| *n == 0 || now.millis_since(worker.at) < WORKER_GONE_MILLIS;
-    workers.into_iter().enumerate().filter(is_there).map(|(_, worker)| worker).collect()
 }
 
 fn database(depths: &Result<Vec<queue::Depth>, DbError>) -> PartView {
@@ -216,13 +184,14 @@ pub async fn json(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::worker::Actor, *};
 
     #[test]
     fn the_worker_is_well_while_its_actors_answer_and_it_says_so() {
         let check = |age: i64, silences: u32, restarts: u32, healthy: bool, detail: &str| {
-            let actor = |name: &str| Actor { name: name.to_owned(), restarts, silences, observed: None };
-            let worker = Worker { at: Timestamp::EPOCH, actors: vec![actor("poller:1"), actor("grouper")] };
+            let actor = |name: &str| Actor { name: name.to_owned(), restarts, silences, ..Actor::default() };
+            let actors_there = vec![actor("poller:1"), actor("grouper")];
+            let worker = Worker { actors: actors_there, ..Worker::default() };
             let part = actors(&worker, Timestamp::from_millis(age));
             assert_eq!((part.healthy, part.detail.as_str()), (healthy, detail));
         };

@@ -14,6 +14,8 @@ use super::{
     broadcaster::{Broadcaster, Position, ROWS_SHOWN, WhereAreWe},
     error::WebError,
     health::HealthView,
+    holdings::{Holdings, ShareView},
+    risk,
     trades::{TradeQuery, TradeView},
     visit::{Place, Visit},
 };
@@ -22,11 +24,15 @@ use crate::{
     clock::Clock,
     db::{Db, DbError},
     domain::{
+        closings::Closings,
         ids::{FollowedUserId, Wallet},
         ledger::PortfolioId,
         units::{Bps, Timestamp, UsdcMicros},
     },
 };
+
+const MARKETS_SHOWN: usize = 6;
+const WEEK_MS: i64 = 7 * 86_400_000;
 
 /// What the live hub has said last; fresher than the minute snapshots.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +47,10 @@ pub struct LiveFigures {
 pub struct Overview {
     pub figures: Figures,
     pub users: Vec<UserView>,
+    /// The largest of the global portfolio, by exposure.
+    pub markets: Vec<ShareView>,
+    pub leaders: Vec<ShareView>,
+    pub n_positions: usize,
     pub health: HealthView,
     pub attempts: Vec<AttemptView>,
     pub trades: Vec<TradeView>,
@@ -64,6 +74,14 @@ pub struct Figures {
     /// Since 00:00 UTC.
     pub pnl_today_micros: Option<UsdcMicros>,
     pub pnl_today_bps: Option<Bps>,
+    /// Within the last 7 days.
+    pub pnl_7d_micros: Option<UsdcMicros>,
+    pub pnl_7d_bps: Option<Bps>,
+    /// Of the equity it opened with.
+    pub pnl_total_bps: Option<Bps>,
+    /// Of the lots that are closed, as of the last checkpoint, a few seconds ago.
+    pub closed_lots: Option<u64>,
+    pub win_rate_bps: Option<Bps>,
     pub peak_micros: Option<UsdcMicros>,
     /// Fall from the peak.
     pub drawdown_bps: Option<Bps>,
@@ -91,10 +109,35 @@ struct Now {
     unrealized: UsdcMicros,
 }
 
+/// What the figures of now are measured from.
+#[derive(Debug, Clone, Copy, Default)]
+struct Since {
+    day: Option<UsdcMicros>,
+    week: Option<UsdcMicros>,
+    peak: UsdcMicros,
+    closings: Option<Closings>,
+}
+
+impl Now {
+    fn deposits(&self) -> Option<UsdcMicros> {
+        self.equity.minus(self.realized.plus(self.unrealized).ok()?).ok()
+    }
+}
+
+/// Won lots of all that are closed.
+fn win_rate(closings: Closings) -> Option<Bps> {
+    let [won, total] = [closings.won, closings.total()].map(|n| i64::try_from(n).ok());
+    Bps::of(won?, total?).ok()
+}
+
 impl Overview {
     pub async fn load(db: &Db, position: Position, now: Timestamp) -> Result<Self, WebError> {
+        let holdings = Holdings::load(db, PortfolioId::ExecGlobal).await?;
         Ok(Self {
             figures: Figures::load(db, &position.figures, now).await.map_err(WebError::ours)?,
+            markets: holdings.by_market(MARKETS_SHOWN),
+            leaders: holdings.by_leader(),
+            n_positions: holdings.portfolio.lots().count(),
             users: UserView::all(db).await.map_err(WebError::ours)?,
             health: HealthView::load(db, &position.figures, now).await,
             attempts: AttemptView::page(db, &AttemptQuery::default()).await?.data,
@@ -128,18 +171,25 @@ impl Figures {
             return Ok(Self::default());
         };
         let day = db.snapshot_at_or_before(PortfolioId::ExecGlobal, now.day_start()).await?;
-        let peak = db.peak(PortfolioId::ExecGlobal).await?;
-        Ok(Self::of(current, day.map(|row| row.equity), peak).unwrap_or_default())
+        let week = db.snapshot_at_or_before(PortfolioId::ExecGlobal, now.plus_millis(-WEEK_MS)).await?;
+        let since = Since {
+            day: day.map(|row| row.equity),
+            week: week.map(|row| row.equity),
+            peak: risk::peak(db, PortfolioId::ExecGlobal, current.deposits().unwrap_or_default()).await?,
+            closings: db.closings(PortfolioId::ExecGlobal).await?,
+        };
+        Ok(Self::of(current, since).unwrap_or_default())
     }
 
     /// `None` when a sum does not fit, which no portfolio of ours reaches.
-    fn of(current: Now, day_start: Option<UsdcMicros>, peak: Option<UsdcMicros>) -> Option<Self> {
+    fn of(current: Now, since: Since) -> Option<Self> {
         let pnl_total = current.realized.plus(current.unrealized).ok()?;
-        let deposits = current.equity.minus(pnl_total).ok()?;
-        // A portfolio younger than the day starts from its deposit, which is also its first peak.
-        let day_start = day_start.unwrap_or(deposits);
-        let pnl_today = current.equity.minus(day_start).ok()?;
-        let peak = peak.unwrap_or(deposits).max(deposits).max(current.equity);
+        let deposits = current.deposits()?;
+        // A portfolio younger than the day or the week starts from its deposit, which is also its first peak.
+        let (day, week) = (since.day.unwrap_or(deposits), since.week.unwrap_or(deposits));
+        let (pnl_today, pnl_7d) = (current.equity.minus(day).ok()?, current.equity.minus(week).ok()?);
+        let peak = since.peak.max(current.equity);
+        let closed = since.closings.map(|closings| closings.total());
         let fall = peak.minus(current.equity).ok()?;
         Some(Self {
             as_of: Some(current.at),
@@ -152,7 +202,12 @@ impl Figures {
             unrealized_pnl_micros: Some(current.unrealized),
             pnl_total_micros: Some(pnl_total),
             pnl_today_micros: Some(pnl_today),
-            pnl_today_bps: Bps::of(pnl_today.0, day_start.0).ok(),
+            pnl_today_bps: Bps::of(pnl_today.0, day.0).ok(),
+            pnl_7d_micros: Some(pnl_7d),
+            pnl_7d_bps: Bps::of(pnl_7d.0, week.0).ok(),
+            pnl_total_bps: Bps::of(pnl_total.0, deposits.0).ok(),
+            closed_lots: closed,
+            win_rate_bps: since.closings.filter(|_| closed > Some(0)).and_then(win_rate),
             peak_micros: Some(peak),
             drawdown_bps: Bps::of(fall.0, peak.0).ok(),
         })
@@ -217,7 +272,10 @@ mod tests {
             realized: usdc(realized),
             unrealized: usdc(unrealized),
         };
-        Figures::of(current, day.map(usdc), peak.map(usdc)).unwrap()
+        let peak = peak.map_or(current.deposits().unwrap(), usdc);
+        let since =
+            Since { day: day.map(usdc), week: None, peak, closings: Some(Closings { won: 2, lost: 1, even: 0 }) };
+        Figures::of(current, since).unwrap()
     }
 
     #[test]
@@ -227,6 +285,8 @@ mod tests {
         assert_eq!(young.pnl_today_bps, Some(Bps(-100)));
         assert_eq!(young.peak_micros, Some(UsdcMicros(10_000_000_000)));
         assert_eq!(young.drawdown_bps, Some(Bps(100)));
+        assert_eq!((young.pnl_7d_micros, young.pnl_total_bps), (Some(UsdcMicros(-100_000_000)), Some(Bps(-100))));
+        assert_eq!((young.win_rate_bps, young.closed_lots), (Some(Bps(6_666)), Some(3)));
     }
 
     #[test]

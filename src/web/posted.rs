@@ -7,12 +7,8 @@
 use std::{future::Future, pin::Pin};
 
 use actix_session::{Session, SessionExt};
-use actix_web::{
-    FromRequest, HttpMessage, HttpRequest,
-    dev::Payload,
-    web::{Bytes, Query},
-};
-use serde::de::DeserializeOwned;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, web::Bytes};
+use serde::{Deserializer, de::DeserializeOwned};
 
 use super::{error::WebError, session::Visitor};
 
@@ -78,20 +74,42 @@ fn without_proof(body: &[u8]) -> (String, Option<String>) {
 
 fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, WebError> {
     let text = if text.trim().is_empty() { "{}" } else { text };
-    serde_json::from_str(text).map_err(|error| WebError::Mistake(error.to_string()))
+    parse(&mut serde_json::Deserializer::from_str(text))
 }
 
 fn from_form<T: DeserializeOwned>(text: &str) -> Result<T, WebError> {
-    let form = Query::<T>::from_query(text).map_err(|error| match error {
-        actix_web::error::QueryPayloadError::Deserialize(error) => WebError::Mistake(error.to_string()),
-        other => WebError::Mistake(other.to_string()),
-    })?;
-    Ok(form.into_inner())
+    parse(serde_urlencoded::Deserializer::new(form_urlencoded::parse(text.as_bytes())))
+}
+
+/// A mistake names its field where the format knows it.
+fn parse<'de, T: DeserializeOwned, D: Deserializer<'de>>(body: D) -> Result<T, WebError> {
+    serde_path_to_error::deserialize(body).map_err(|error| {
+        let (field, problem) = (error.path().to_string(), error.inner().to_string());
+        WebError::Mistake(if field == "." { problem } else { format!("`{field}`: {problem}") })
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Form {
+        #[allow(dead_code)]
+        paused: bool,
+    }
+
+    #[test]
+    fn a_mistake_names_its_field() {
+        let check = |error: WebError, field: &str| assert!(error.to_string().contains(field), "{error}");
+        check(from_form::<Form>("paused=perhaps").unwrap_err(), "`paused`:");
+        check(from_form::<Form>("pausd=true").unwrap_err(), "`pausd`");
+        check(from_form::<Form>("").unwrap_err(), "`paused`");
+        check(from_json::<Form>(r#"{"paused": 1}"#).unwrap_err(), "`paused`:");
+        check(from_json::<Form>("{").unwrap_err(), "EOF");
+        assert!(from_form::<Form>("paused=true").is_ok() && from_json::<Form>(r#"{"paused":true}"#).is_ok());
+    }
 
     #[test]
     fn the_proof_is_taken_out_of_a_form_wherever_it_stands() {

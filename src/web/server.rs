@@ -14,17 +14,17 @@ use tracing_actix_web::TracingLogger;
 use super::{
     assets, attempts,
     broadcaster::{Broadcaster, BroadcasterDeps, CloseAll},
-    control, curves,
+    config, control, curves,
     error::WebError,
-    export, health, live,
+    export, following, health, letters, live,
     middleware::{Hosts, envelope, our_host, signed_in},
-    overview,
+    overview, portfolio,
     render::{TemplateError, Templates},
     session::{self, CookieSettings, LoginLinks, NoRandomness},
     socket::Socket,
-    theme,
+    status, theme,
     trace::RequestSpan,
-    trades,
+    trades, user, users,
 };
 use crate::{
     actors::{live_hub::LiveHub, supervise::Guard},
@@ -32,6 +32,7 @@ use crate::{
     config::WebSettings,
     db::Db,
     metrics::Metrics,
+    polymarket::{Gate, Polymarket, PolymarketSettings},
 };
 
 /// Pages are rendered from a handful of indexed reads: two threads serve far more visitors than there will be.
@@ -45,6 +46,9 @@ pub struct WebDeps {
     pub live: Addr<LiveHub>,
     pub guard: Guard,
     pub metrics: Arc<Metrics>,
+    /// Whom to ask who a trader is, behind the worker's gate where there is one in this process.
+    pub polymarket: PolymarketSettings,
+    pub gate: Gate,
 }
 
 /// Why there are no pages.
@@ -92,6 +96,9 @@ pub struct Shared {
     links: Data<LoginLinks>,
     hosts: Data<Hosts>,
     metrics: Data<Metrics>,
+    trials: Data<config::Trials>,
+    polymarket: PolymarketSettings,
+    gate: Gate,
     cookies: CookieSettings,
 }
 
@@ -112,7 +119,10 @@ pub async fn start(settings: &WebSettings, deps: WebDeps) -> Result<WebServer, W
     let workers = shared.clone();
     let server = HttpServer::new(move || {
         let shared = workers.clone();
+        // A client cannot leave its thread; the gate before it is one for the process.
+        let polymarket = Polymarket::behind(shared.gate.clone(), shared.polymarket.clone(), **shared.clock);
         App::new()
+            .app_data(Data::new(polymarket))
             .configure(|app| routes(app, &shared))
             // The last wrapped is the first to see a request.
             .wrap(shared.cookies.middleware())
@@ -151,7 +161,7 @@ impl Shared {
         // Browsers refuse a Secure cookie over plain http, which is how loopback is reached.
         let secure = public_url.is_some_and(|url| url.starts_with("https://"));
         let cookies = CookieSettings::new(settings.session_secret.as_ref(), secure, addr.port())?;
-        let WebDeps { db, clock, live, guard, metrics } = deps;
+        let WebDeps { db, clock, live, guard, metrics, polymarket, gate } = deps;
         let broadcaster = BroadcasterDeps { db: db.clone(), clock, live, templates: templates.clone() };
         Ok(Self {
             db: Data::new(db),
@@ -161,6 +171,9 @@ impl Shared {
             links: Data::from(links),
             hosts: Data::new(Hosts::new(addr.port(), public_url)),
             metrics: Data::from(metrics),
+            trials: Data::new(config::Trials::default()),
+            polymarket,
+            gate,
             cookies,
         })
     }
@@ -174,7 +187,8 @@ fn routes(app: &mut ServiceConfig, shared: &Shared) {
         .app_data(shared.broadcaster.clone())
         .app_data(shared.links.clone())
         .app_data(shared.hosts.clone())
-        .app_data(shared.metrics.clone());
+        .app_data(shared.metrics.clone())
+        .app_data(shared.trials.clone());
 
     app.route("/assets/{name:.*}", web::get().to(assets::serve))
         .route("/login", web::get().to(session::login_page))
@@ -187,15 +201,48 @@ fn routes(app: &mut ServiceConfig, shared: &Shared) {
             .route("/", web::get().to(overview::page))
             .route("/logout", web::post().to(session::logout))
             .route("/ws/live", web::get().to(live::connect))
+            .route("/portfolio", web::get().to(portfolio::page))
+            .route("/portfolio/peak", web::post().to(portfolio::reset_peak))
+            .route("/api/portfolio/global", web::get().to(portfolio::json))
+            .route("/api/control/peak", web::post().to(portfolio::reset_peak_json))
             .route("/theme", web::post().to(theme::switch))
             .route("/control/pause", web::post().to(control::pause))
             .route("/api/control/pause", web::post().to(control::pause_json))
+            .route("/config", web::get().to(config::page))
+            .route("/config", web::post().to(config::save))
+            .route("/config/restore", web::post().to(config::restore))
+            .route("/config/test", web::post().to(config::begin))
+            .route("/config/test/{id}", web::get().to(config::show))
+            .route("/config/test/{id}/cancel", web::post().to(config::cancel))
+            .route("/api/config", web::get().to(config::json))
+            .route("/api/config/global", web::post().to(config::json_global))
+            .route("/api/config/user/{id}", web::post().to(config::json_user))
+            .route("/api/config/test", web::post().to(config::json_begin))
+            .route("/api/config/test/{id}", web::get().to(config::json_show))
+            .route("/api/config/test/{id}", web::delete().to(config::json_cancel))
+            .route("/api/config/test/{id}/cancel", web::post().to(config::json_cancel))
             .route("/api/overview", web::get().to(overview::json))
             .route("/api/series/portfolio", web::get().to(curves::portfolio))
             .route("/api/series/user/{id}", web::get().to(curves::user))
             .route("/api/trades", web::get().to(trades::json))
             .route("/api/copy-attempts", web::get().to(attempts::json))
             .route("/api/copy-attempts/{id}", web::get().to(attempts::detail))
+            // Followed users.
+            .route("/users", web::get().to(users::page))
+            .route("/users", web::post().to(following::follow))
+            .route("/users/follow", web::get().to(following::page))
+            .route("/users/{id}", web::get().to(user::page))
+            .route("/users/{id}", web::post().to(following::change))
+            .route("/api/users", web::get().to(users::json))
+            .route("/api/users", web::post().to(following::follow_json))
+            .route("/api/users/{id}", web::get().to(user::json))
+            .route("/api/users/{id}", web::post().to(following::change_json))
+            // System.
+            .route("/status", web::get().to(status::page))
+            .route("/status/dead-letters/{id}", web::post().to(letters::one))
+            .route("/status/dead-letters", web::post().to(letters::of_queue))
+            .route("/api/status", web::get().to(status::json))
+            // Downloads.
             .route("/export/{what}.{format}", web::get().to(export::download))
             .default_service(web::to(|| async { Err::<&str, _>(WebError::NotFound) })),
     );

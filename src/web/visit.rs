@@ -24,6 +24,7 @@ pub enum Place {
     Overview,
     Users,
     User,
+    Follow,
     Portfolio,
     Trades,
     Attempt,
@@ -69,6 +70,7 @@ impl Place {
             Self::Overview => "Overview",
             Self::Users => "Followed users",
             Self::User => "Followed user",
+            Self::Follow => "Follow a trader",
             Self::Portfolio => "Global portfolio",
             Self::Trades => "Trades & attempts",
             Self::Attempt => "Copy attempt",
@@ -84,6 +86,7 @@ impl Place {
             Self::Overview => "pages/overview.html",
             Self::Users => "pages/users.html",
             Self::User => "pages/user.html",
+            Self::Follow => "pages/follow.html",
             Self::Portfolio => "pages/portfolio.html",
             Self::Trades => "pages/trades.html",
             Self::Attempt => "pages/attempt.html",
@@ -96,7 +99,7 @@ impl Place {
 
     const fn lit(self) -> Self {
         match self {
-            Self::User => Self::Users,
+            Self::User | Self::Follow => Self::Users,
             Self::Attempt => Self::Trades,
             Self::Market => Self::Markets,
             other => other,
@@ -118,8 +121,9 @@ impl Place {
             Self::Overview | Self::Users | Self::User | Self::Portfolio | Self::Status => 10_000,
             Self::Trades => 5_000,
             Self::Markets | Self::Market => 30_000,
-            // What an editor holds is not swept away; an attempt never changes.
-            Self::Config | Self::Attempt => 0,
+            // What an editor holds is not swept away; an attempt never changes; nobody is asked again and again who
+            // somebody is.
+            Self::Config | Self::Attempt | Self::Follow => 0,
         }
     }
 }

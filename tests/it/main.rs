@@ -17,3 +17,4 @@ mod replay;
 mod roles;
 mod secrets;
 mod sight;
+mod what_if;

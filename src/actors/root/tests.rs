@@ -8,6 +8,7 @@ use crate::{
         testing::{Ear, Stage, ear},
     },
     db::WorkerId,
+    polymarket::Gate,
     simulator::wallet_of,
 };
 
@@ -97,6 +98,8 @@ async fn house_with(leases: Arc<Leases>) -> House {
         }),
         leases,
         metrics: Arc::default(),
+        gate: Gate::new(&Default::default(), stage.clock),
+        started_at: stage.clock.now(),
         reconciler,
         listeners: vec![listener],
     };

@@ -136,8 +136,7 @@ async fn pages_are_served_to_this_machine_only() {
     let world = World::empty().await;
     let settings = WebSettings { bind: "0.0.0.0:0".parse().unwrap(), public_url: None, session_secret: None };
     let (guard, _failures) = Guard::new(Clock::System);
-    let (db, live) = (world.db.clone(), world.hub.clone());
-    let deps = WebDeps { db, clock: Clock::System, live, guard, metrics: Default::default() };
+    let deps = deps(&world.db, &world.hub, guard, &PolymarketSettings::new(NOBODY, NOBODY, NOBODY));
     let refused = server::start(&settings, deps).await.err().unwrap();
     assert!(refused.to_string().contains("`0.0.0.0:0` is not a loopback address"), "{refused}");
 }

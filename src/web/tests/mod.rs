@@ -1,9 +1,15 @@
 //! The whole server on a free port, over a database with a little history.
 
+mod config;
+mod control;
 mod export;
 mod gate;
 mod live;
 mod pages;
+mod portfolio;
+mod status;
+mod user;
+mod users;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -31,6 +37,7 @@ use crate::{
         market::{Market, OutcomeAsset},
         units::{Bps, PriceMicros, ShareMicros, Timestamp, UsdcMicros},
     },
+    polymarket::{Gate, PolymarketSettings},
 };
 
 /// What a hostile trader or market would call itself.
@@ -55,9 +62,23 @@ struct Answer {
     body: String,
 }
 
+/// Where nobody answers.
+const NOBODY: &str = "http://127.0.0.1:9";
+
+fn deps(db: &Db, hub: &Addr<LiveHub>, guard: Guard, polymarket: &PolymarketSettings) -> WebDeps {
+    let (clock, polymarket) = (Clock::System, polymarket.clone());
+    let gate = Gate::new(&polymarket.limits, clock);
+    WebDeps { db: db.clone(), clock, live: hub.clone(), guard, metrics: Default::default(), polymarket, gate }
+}
+
 impl World {
     /// Signed in, over an empty database.
     async fn empty() -> Self {
+        Self::asking(&PolymarketSettings::new(NOBODY, NOBODY, NOBODY)).await
+    }
+
+    /// The same, with a Polymarket to ask.
+    async fn asking(polymarket: &PolymarketSettings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let db = Db::connect(&format!("sqlite:{}", folder.path().join("web.db").display())).await.unwrap();
         db.migrate().await.unwrap();
@@ -65,7 +86,7 @@ impl World {
         let (guard, failures) = Guard::new(clock);
         let hub = LiveHub::start(clock, &guard);
         let settings = WebSettings { bind: "127.0.0.1:0".parse().unwrap(), public_url: None, session_secret: None };
-        let deps = WebDeps { db: db.clone(), clock, live: hub.clone(), guard, metrics: Default::default() };
+        let deps = deps(&db, &hub, guard, polymarket);
         let web = server::start(&settings, deps).await.unwrap();
         let client = Client::builder().disable_redirects().timeout(Duration::from_secs(10)).finish();
         let mut world = Self {
@@ -121,6 +142,36 @@ impl World {
             request = request.insert_header((*name, *value));
         }
         Answer::read(request.send().await.unwrap()).await
+    }
+
+    /// The proof that stands in the forms of our pages.
+    async fn csrf(&self) -> String {
+        let page = self.get("/").await;
+        let start = page.body.find("name=\"csrf\" value=\"").expect("a form with its proof") + 19;
+        page.body[start..].split('"').next().unwrap().to_owned()
+    }
+
+    /// Sends a form as a page of ours does; what waits to be said is on the page that follows.
+    async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let csrf = self.csrf().await;
+        let fields: Vec<(&str, &str)> = [("csrf", csrf.as_str())].into_iter().chain(fields.iter().copied()).collect();
+        let origin = format!("http://{}", self.web().addr);
+        let request = self.client.post(self.url(path)).insert_header(("cookie", self.cookie.as_str()));
+        let sent = request.insert_header(("origin", origin)).send_form(&fields).await.unwrap();
+        let answer = Answer::read(sent).await;
+        if answer.header("set-cookie").starts_with("polymarketspy") {
+            self.cookie = cookie(&answer.headers);
+        }
+        answer
+    }
+
+    /// Sends JSON as a script of ours does.
+    async fn post_json(&self, path: &str, body: &serde_json::Value) -> Answer {
+        let csrf = self.csrf().await;
+        let origin = format!("http://{}", self.web().addr);
+        let request = self.client.post(self.url(path)).insert_header(("cookie", self.cookie.as_str()));
+        let request = request.insert_header(("origin", origin)).insert_header(("x-csrf-token", csrf));
+        Answer::read(request.send_json(body).await.unwrap()).await
     }
 
     /// As somebody who is not signed in.

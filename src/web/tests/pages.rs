@@ -10,7 +10,9 @@ async fn the_overview_shows_its_figures_with_their_units() {
     let text = page.text();
     for expected in [
         "Equity 10,400.00 USDC",
-        "PnL today −100.00 USDC −0.96 % since 00:00 UTC",
+        "PnL today −100.00 USDC −0.96 % · UTC day",
+        "PnL 7 days +400.00 USDC +4.00 %",
+        "Win rate – of – closed",
         "PnL total +400.00 USDC +400.00 realized",
         "Cash 9,100.00 USDC 87.50 % of equity",
         "Exposure 1,300.00 USDC 12.50 % of equity",
@@ -48,9 +50,13 @@ async fn an_empty_overview_says_what_to_do_next() {
     let page = world.get("/").await;
     assert_eq!(page.status, StatusCode::OK);
     let text = page.text();
-    for expected in
-        ["No copy attempts yet", "No trades seen yet", "polymarketspy follow &lt;", "Equity – USDC no snapshot yet"]
-    {
+    for expected in [
+        "No copy attempts yet",
+        "No trades seen yet",
+        "polymarketspy follow &lt;",
+        "Equity – USDC no snapshot yet",
+        "Follow a trader",
+    ] {
         assert!(text.contains(expected), "`{expected}` is not in: {text}");
     }
 }

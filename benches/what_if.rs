@@ -1,0 +1,109 @@
+//! How long a what-if takes: groups decided under two configurations, each moving a portfolio of its own, on parsed books.
+//!
+//! Three leaders buy and sell fifty markets; each group comes half a minute after the one before it, with a new midpoint
+//! for everything that is traded. What reading and parsing cost is not in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use divan::counter::ItemsCount;
+use divan::{Bencher, black_box};
+use polymarketspy::domain::book::OrderBook;
+use polymarketspy::domain::effective_config::{ConfigPatch, StoredConfig};
+use polymarketspy::domain::event::Side;
+use polymarketspy::domain::group::{EventGroup, GroupAction};
+use polymarketspy::domain::ids::{AssetId, FollowedUserId, GroupId, GroupKey, MarketId};
+use polymarketspy::domain::ledger::{LedgerEntry, PortfolioId};
+use polymarketspy::domain::market::Market;
+use polymarketspy::domain::portfolio::Portfolio;
+use polymarketspy::domain::units::{Bps, PriceMicros, ShareMicros, Timestamp, UsdcMicros};
+use polymarketspy::domain::what_if::{Case, Comparison, Happening, KeptBook, Policy, Start};
+
+const MARKETS: i64 = 50;
+const HALF_MINUTE_MS: i64 = 30_000;
+const BEGIN: Timestamp = Timestamp::from_millis(1_790_619_000_000);
+
+fn main() {
+    divan::main();
+}
+
+#[divan::bench(args = [1_000, 10_000])]
+fn groups(bencher: Bencher, n: i64) {
+    let groups: Vec<EventGroup> = (0..n).map(group).collect();
+    live(bencher, &groups, false);
+}
+
+#[divan::bench(args = [1_000])]
+fn groups_and_prices(bencher: Bencher, n: i64) {
+    let groups: Vec<EventGroup> = (0..n).map(group).collect();
+    live(bencher, &groups, true);
+}
+
+fn live(bencher: Bencher, groups: &[EventGroup], with_prices: bool) {
+    let (markets, book) = ((0..MARKETS).map(market).collect::<Vec<_>>(), book());
+    bencher.counter(ItemsCount::new(groups.len())).with_inputs(comparison).bench_values(|mut comparison| {
+        for (group, market) in groups.iter().zip(markets.iter().cycle()) {
+            if with_prices {
+                let price = PriceMicros::new(495_000 + group.detect_time.seconds() % 10 * 1_000).unwrap();
+                for n in 0..MARKETS {
+                    comparison.expect(group.detect_time, Happening::Midpoint(asset(n), price)).unwrap();
+                }
+            }
+            let case = Case { group, market, book: KeptBook::Known(&book), recorded: None };
+            comparison.decide(&case).unwrap();
+        }
+        black_box(comparison.finish(BEGIN.plus_millis(HALF_MINUTE_MS)).unwrap())
+    });
+}
+
+fn comparison() -> Comparison {
+    let mut portfolio = Portfolio::new(PortfolioId::ExecGlobal);
+    let bankroll = UsdcMicros(100_000_000_000);
+    portfolio.apply(&LedgerEntry::opening_deposit(PortfolioId::ExecGlobal, bankroll, BEGIN)).unwrap();
+    let start = Start { time: BEGIN, portfolio, enabled: BTreeSet::from([1, 2, 3].map(FollowedUserId)) };
+    let policy = |copied: i64| {
+        let mut patch = ConfigPatch::default();
+        patch.sizing.copy_pct_notional = Some(Bps(copied));
+        Policy { global: StoredConfig::default().with(&patch), overrides: BTreeMap::new() }
+    };
+    Comparison::new(start, policy(100), policy(150))
+}
+
+/// Three purchases, then a sale.
+fn group(n: i64) -> EventGroup {
+    let (leader, side) = (1 + n % 3, if n % 4 == 3 { Side::Sell } else { Side::Buy });
+    let key = GroupKey::from_text(&format!("{leader}:{}:{}:{n:09}", 1_000 + n % MARKETS, side.as_str()));
+    let at = BEGIN.plus_millis((n + 1) * HALF_MINUTE_MS);
+    EventGroup {
+        id: GroupId::of(&key),
+        key,
+        followed_user: FollowedUserId(leader),
+        market: market_id(n % MARKETS),
+        action: GroupAction::Trade { asset: asset(n % MARKETS), side },
+        notional: UsdcMicros(1_000_000_000),
+        shares: ShareMicros(2_000_000_000),
+        reference_price: Some(PriceMicros::new(500_000).unwrap()),
+        window_start: at,
+        detect_time: at,
+        event_time: at,
+    }
+}
+
+fn asset(n: i64) -> AssetId {
+    AssetId::parse(&format!("7164000000000000000000000000000000000000000000000000000000000000000000{}", 1_000 + n))
+        .unwrap()
+}
+
+fn market_id(n: i64) -> MarketId {
+    MarketId::parse(&format!("0x{n:064x}")).unwrap()
+}
+
+fn market(n: i64) -> Market {
+    Market::unknown(market_id(n))
+}
+
+/// Twenty levels a side, a tick apart, from 0.495 and 0.500.
+fn book() -> OrderBook {
+    let level = |micros| (PriceMicros::new(micros).unwrap(), ShareMicros(25_430_000));
+    OrderBook::from_levels((0..20).map(|n| level(495_000 - n * 1_000)), (0..20).map(|n| level(500_000 + n * 1_000)))
+        .unwrap()
+}

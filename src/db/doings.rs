@@ -1,0 +1,97 @@
+//! What became of what a leader did: their rows beside the attempts of their own portfolio.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::DbError;
+use super::connection::{Batch, Db, batches, on, statements};
+use super::event_rows::ActivityRow;
+use super::rows::Reading;
+use crate::domain::decision::{DecisionKind, ReasonCode};
+use crate::domain::event::ActivityEvent;
+use crate::domain::ids::{AttemptId, EventId, FollowedUserId};
+use crate::domain::units::{Bps, ShareMicros};
+
+/// How the group of an event came out in EXEC_USER.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    pub attempt: AttemptId,
+    pub decision: DecisionKind,
+    pub reasons: Vec<ReasonCode>,
+    pub filled_ratio: Bps,
+    pub filled_shares: ShareMicros,
+}
+
+statements! {
+    /// Rows that move positions; rewards and the like move none.
+    ACTIVITIES = "select id, source_id, profile_wallet, proxy_wallet, followed_user_id, type, payload_json, event_time,
+            detect_time
+        from activity_event where followed_user_id = $1
+            and type in ('MERGE', 'SPLIT', 'REDEEM', 'CONVERSION', 'MIGRATION')
+        order by detect_time desc, id desc limit $2";
+}
+
+batches! {
+    /// By the key that an attempt is unique by.
+    OF_TRADES = "select m.trade_event_id, a.id, a.decision, a.reason_codes, a.filled_ratio_bps, a.filled_share_micros
+        from event_group_member m join event_group g on g.id = m.group_id
+            join copy_attempt a on a.portfolio_scope = 'EXEC_USER' and a.followed_user_id = g.followed_user_id
+                and a.group_key = g.group_key
+        where m.trade_event_id in (", 1, ")";
+    OF_ACTIVITIES = "select m.activity_event_id, a.id, a.decision, a.reason_codes, a.filled_ratio_bps,
+            a.filled_share_micros
+        from event_group_member m join event_group g on g.id = m.group_id
+            join copy_attempt a on a.portfolio_scope = 'EXEC_USER' and a.followed_user_id = g.followed_user_id
+                and a.group_key = g.group_key
+        where m.activity_event_id in (", 1, ")";
+}
+
+type Row = (Uuid, Uuid, String, String, i64, i64);
+
+impl Db {
+    /// A user's newest rows that are no trades and move positions, the newest first.
+    pub async fn newest_activities(&self, user: FollowedUserId, limit: i64) -> Result<Vec<ActivityEvent>, DbError> {
+        let rows: Vec<ActivityRow> =
+            on!(db self, c => sqlx::query_as(ACTIVITIES).bind(user.0).bind(limit).fetch_all(c).await)?;
+        rows.into_iter().map(ActivityEvent::try_from).collect()
+    }
+
+    /// What became of these trades; those that are not decided yet are left out.
+    pub async fn outcomes_of_trades(&self, trades: &[EventId]) -> Result<BTreeMap<EventId, Outcome>, DbError> {
+        self.outcomes(&OF_TRADES, trades).await
+    }
+
+    /// The same of other rows; what joins no group is never decided.
+    pub async fn outcomes_of_activities(&self, activities: &[EventId]) -> Result<BTreeMap<EventId, Outcome>, DbError> {
+        self.outcomes(&OF_ACTIVITIES, activities).await
+    }
+
+    async fn outcomes(&self, batch: &'static Batch, events: &[EventId]) -> Result<BTreeMap<EventId, Outcome>, DbError> {
+        let mut rows: Vec<Row> = Vec::with_capacity(events.len());
+        for chunk in Batch::chunks(events) {
+            let text = batch.text(self.driver(), chunk.len());
+            rows.extend(on!(db self, c => {
+                let mut query = sqlx::query_as::<_, Row>(text);
+                for id in chunk {
+                    query = query.bind(id.0);
+                }
+                query.fetch_all(c).await
+            })?);
+        }
+        rows.into_iter().map(read).collect()
+    }
+}
+
+fn read((event, attempt, decision, reasons, filled_ratio, filled_shares): Row) -> Result<(EventId, Outcome), DbError> {
+    let reading = Reading { table: "copy_attempt", id: attempt };
+    let codes = reasons.split(',').filter(|code| !code.is_empty());
+    let outcome = Outcome {
+        attempt: AttemptId(attempt),
+        decision: reading.text("decision", &decision)?,
+        reasons: codes.map(|code| reading.text("reason_codes", code)).collect::<Result<_, _>>()?,
+        filled_ratio: Bps(filled_ratio),
+        filled_shares: ShareMicros(filled_shares),
+    };
+    Ok((EventId(event), outcome))
+}

@@ -1,0 +1,82 @@
+//! How soon things were seen and decided, who was seen last, and how much there is: what the system page asks.
+
+use super::DbError;
+use super::connection::{Db, on, statements};
+use crate::domain::ids::FollowedUserId;
+use crate::domain::units::Timestamp;
+
+/// A fill by when it happened and when we saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct SeenFill {
+    pub event_time: Timestamp,
+    pub detect_time: Timestamp,
+}
+
+/// How many rows were ever given a number, which is as good as a count where none are taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct RowNumbers {
+    pub ledger_entry: i64,
+    pub executable_fill: i64,
+    pub portfolio_snapshot: i64,
+    pub audit_log: i64,
+    pub dead_letter: i64,
+}
+
+statements! {
+    NEWEST = "select event_time, detect_time from trade_event where is_canonical
+        order by detect_time desc, id desc limit 1";
+    NEWEST_OF_USER = "select event_time, detect_time from trade_event where is_canonical and followed_user_id = $1
+        order by detect_time desc, id desc limit 1";
+    DETECTION_LAGS = "select detect_time - event_time from trade_event where is_canonical and detect_time >= $1
+        order by detect_time desc, id desc limit $2";
+    ATTEMPT_DELAYS = "select a.created_at - g.detect_time from copy_attempt a join event_group g on g.id = a.group_id
+        order by a.created_at desc, a.id desc limit $1";
+    NUMBERS = "select (select coalesce(max(id), 0) from ledger_entry), (select coalesce(max(id), 0) from executable_fill),
+        (select coalesce(max(id), 0) from portfolio_snapshot), (select coalesce(max(id), 0) from audit_log),
+        (select coalesce(max(id), 0) from dead_letter)";
+    LEASES = "select name, holder from lease order by name";
+}
+
+impl Db {
+    /// The fill that was seen last.
+    pub async fn newest_fill_seen(&self) -> Result<Option<SeenFill>, DbError> {
+        let row: Option<(i64, i64)> = on!(db self, c => sqlx::query_as(NEWEST).fetch_optional(c).await)?;
+        Ok(row.map(SeenFill::from))
+    }
+
+    /// The same of one user.
+    pub async fn newest_fill_seen_of(&self, user: FollowedUserId) -> Result<Option<SeenFill>, DbError> {
+        let row: Option<(i64, i64)> =
+            on!(db self, c => sqlx::query_as(NEWEST_OF_USER).bind(user.0).fetch_optional(c).await)?;
+        Ok(row.map(SeenFill::from))
+    }
+
+    /// Milliseconds from a fill to our sight of it, of at most `limit` of the newest since `since`.
+    pub async fn detection_lags(&self, since: Timestamp, limit: i64) -> Result<Vec<i64>, DbError> {
+        Ok(on!(db self, c => {
+            sqlx::query_scalar(DETECTION_LAGS).bind(since.millis()).bind(limit).fetch_all(c).await
+        })?)
+    }
+
+    /// Milliseconds from the sight of a group's first fill to the attempt, of at most `limit` of the newest.
+    pub async fn attempt_delays(&self, limit: i64) -> Result<Vec<i64>, DbError> {
+        Ok(on!(db self, c => sqlx::query_scalar(ATTEMPT_DELAYS).bind(limit).fetch_all(c).await)?)
+    }
+
+    pub async fn row_numbers(&self) -> Result<RowNumbers, DbError> {
+        let (ledger_entry, executable_fill, portfolio_snapshot, audit_log, dead_letter): (i64, i64, i64, i64, i64) =
+            on!(db self, c => sqlx::query_as(NUMBERS).fetch_one(c).await)?;
+        Ok(RowNumbers { ledger_entry, executable_fill, portfolio_snapshot, audit_log, dead_letter })
+    }
+
+    /// Each lease with the worker that holds it. Empty where one bot has the database to itself.
+    pub async fn lease_holders(&self) -> Result<Vec<(String, Option<String>)>, DbError> {
+        Ok(on!(db self, c => sqlx::query_as(LEASES).fetch_all(c).await)?)
+    }
+}
+
+impl From<(i64, i64)> for SeenFill {
+    fn from((event_time, detect_time): (i64, i64)) -> Self {
+        Self { event_time: Timestamp::from_millis(event_time), detect_time: Timestamp::from_millis(detect_time) }
+    }
+}

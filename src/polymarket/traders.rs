@@ -1,0 +1,121 @@
+//! Who is meant by a wallet or a name that somebody typed, and what they have been doing lately.
+//!
+//! In    text as typed.
+//! Out   `TraderMatch`: one trader, or why there is not one; `Lately` of a wallet.
+//! Fails `PolymarketError` when Polymarket does not answer.
+
+use super::activity::parse_page;
+use super::client::{Call, Polymarket};
+use super::endpoint::{Endpoint, Priority};
+use super::error::PolymarketError;
+use super::positions::parse_positions;
+use super::profiles::{Profile, ProfileMatch};
+use crate::domain::ids::{IdError, Wallet};
+use crate::domain::units::Timestamp;
+
+const DAY_MS: i64 = 24 * 3_600_000;
+/// The word for a fill in the feed.
+const TRADE: &str = "TRADE";
+
+/// A wallet that somebody trades with. The name is hostile text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trader {
+    pub wallet: Wallet,
+    /// `None` without a profile.
+    pub name: Option<String>,
+}
+
+/// What a text came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TraderMatch {
+    One(Trader),
+    /// No profile is called exactly so; what the search thought near.
+    Nobody {
+        similar: Vec<Profile>,
+    },
+    Several(Vec<Profile>),
+    /// It has neither a profile nor any activity.
+    Unknown(Wallet),
+    /// It begins like a wallet and is none.
+    NoWallet(IdError),
+}
+
+/// What a wallet did in the last day and holds now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lately {
+    pub fills_last_day: usize,
+    /// Of anything, not of fills alone. `None` when it never did anything.
+    pub last_activity: Option<Timestamp>,
+    pub open_positions: usize,
+    /// There are more than these of either, which are as many as one answer holds.
+    pub more_fills: bool,
+    pub more_positions: bool,
+}
+
+impl Polymarket {
+    /// A wallet must have a profile or have done something; a name must match exactly one profile.
+    pub async fn find_trader(&self, text: &str) -> Result<TraderMatch, PolymarketError> {
+        let text = text.trim();
+        if !text.starts_with("0x") {
+            return Ok(match self.search_profile(text).await? {
+                ProfileMatch::One(Profile { wallet, name }) => TraderMatch::One(Trader { wallet, name: some(name) }),
+                ProfileMatch::Nobody { similar } => TraderMatch::Nobody { similar },
+                ProfileMatch::Several(profiles) => TraderMatch::Several(profiles),
+            });
+        }
+        let wallet = match Wallet::parse(text) {
+            Ok(wallet) => wallet,
+            Err(error) => return Ok(TraderMatch::NoWallet(error)),
+        };
+        if let Some(Profile { wallet, name }) = self.profile(&wallet).await? {
+            return Ok(TraderMatch::One(Trader { wallet, name: some(name) }));
+        }
+        let did_anything = !self.newest_activity(&wallet, self.clock().now()).await?.1.is_empty();
+        Ok(match did_anything {
+            true => TraderMatch::One(Trader { wallet, name: None }),
+            false => TraderMatch::Unknown(wallet),
+        })
+    }
+
+    /// One look at the newest rows and one at the positions.
+    pub async fn lately(&self, wallet: &Wallet) -> Result<Lately, PolymarketError> {
+        let now = self.clock().now();
+        let day_ago = now.plus_millis(-DAY_MS);
+        let (goes_on, rows) = self.newest_activity(wallet, now).await?;
+        let in_day = |(time, _): &&(Timestamp, bool)| *time >= day_ago;
+        let fills_last_day = rows.iter().filter(in_day).filter(|(_, is_fill)| *is_fill).count();
+        let reaches_back = rows.last().is_some_and(|(time, _)| *time < day_ago);
+        let end = self.gate().fresh_end(now);
+        let limit = self.page_rows();
+        let path = format!("/v2/positions?user={wallet}&status=OPEN&limit={limit}&end={end}");
+        let call = Call::get(Endpoint::Positions, Priority::Interactive, path);
+        let held = self.ask(call, parse_positions).await?;
+        Ok(Lately {
+            fills_last_day,
+            last_activity: rows.first().map(|(time, _)| *time),
+            open_positions: held.positions.len(),
+            more_fills: goes_on && !reaches_back,
+            more_positions: held.next_cursor.is_some(),
+        })
+    }
+
+    /// The newest rows, newest first: when, and whether it is a fill; and whether there are older ones.
+    async fn newest_activity(
+        &self,
+        wallet: &Wallet,
+        now: Timestamp,
+    ) -> Result<(bool, Vec<(Timestamp, bool)>), PolymarketError> {
+        let (limit, end) = (self.page_rows(), self.gate().fresh_end(now));
+        let path = format!(
+            "/v2/activity?user={wallet}&limit={limit}&start=1&end={end}&sort_by=TIMESTAMP&sort_direction=DESC\
+             &exclude_deposits_withdrawals=false"
+        );
+        let page = self.ask(Call::get(Endpoint::Activity, Priority::Interactive, path), parse_page).await?;
+        let rows = page.rows.iter().filter_map(|row| row.as_ref().ok());
+        Ok((page.next_cursor.is_some(), rows.map(|row| (row.time, row.kind == TRADE && !row.is_combo)).collect()))
+    }
+}
+
+fn some(name: String) -> Option<String> {
+    Some(name).filter(|name| !name.trim().is_empty())
+}

@@ -1,0 +1,48 @@
+//! One field of the configuration before and after, in the integers of the contract and as people read it.
+
+use serde::Serialize;
+
+use super::human;
+use crate::domain::effective_config::{Field, FieldUnit};
+
+/// A field that changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldChange {
+    pub section: &'static str,
+    pub field: &'static str,
+    pub unit: FieldUnit,
+    /// Null where there is none: a user had or has no value of their own.
+    pub before: Option<i64>,
+    pub after: Option<i64>,
+    pub before_text: Option<String>,
+    pub after_text: Option<String>,
+}
+
+/// The fields in which two sets of values differ, in the order of the spec. A field that one of the two lacks is none
+/// there.
+pub fn changes(
+    before: &[(&'static Field, i64)],
+    after: &[(&'static Field, i64)],
+    fields: impl Iterator<Item = &'static Field>,
+) -> Vec<FieldChange> {
+    let find = |of: &[(&'static Field, i64)], field: &Field| {
+        of.iter().find(|(other, _)| other.name == field.name).map(|(_, number)| *number)
+    };
+    let change = |field: &'static Field| FieldChange::of(field, find(before, field), find(after, field));
+    fields.filter_map(change).collect()
+}
+
+impl FieldChange {
+    fn of(field: &'static Field, before: Option<i64>, after: Option<i64>) -> Option<Self> {
+        let text = |number: i64| human::shown(field.unit, number);
+        (before != after).then(|| Self {
+            section: field.section,
+            field: field.name,
+            unit: field.unit,
+            before,
+            after,
+            before_text: before.map(text),
+            after_text: after.map(text),
+        })
+    }
+}

@@ -1,0 +1,150 @@
+//! Who changed what, when, field by field: the changes of the audit log (spec sections 2 and 11).
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{
+    change::{FieldChange, changes},
+    human, labels,
+};
+use crate::{
+    db::{AuditRow, Db, DbError, Directory},
+    domain::{
+        effective_config::{ConfigPatch, Field, FieldUnit, StoredConfig},
+        ids::{FollowedUserId, MarketId},
+        ledger::PortfolioId,
+        units::Timestamp,
+    },
+    web::names::Names,
+};
+
+/// Rows of one page.
+const ROWS: i64 = 20;
+
+/// A page of the history, the newest first.
+#[derive(Debug, Serialize)]
+pub struct History {
+    pub rows: Vec<Changed>,
+    /// The next page begins before this row.
+    pub older: Option<i64>,
+    /// This is not the first page.
+    pub is_older: bool,
+}
+
+/// One change.
+#[derive(Debug, Serialize)]
+pub struct Changed {
+    pub id: i64,
+    pub created_at: Timestamp,
+    pub who: String,
+    pub action: String,
+    /// The action in words.
+    pub what: String,
+    /// What it was done to, by its name; hostile text.
+    pub subject: String,
+    /// A page about it.
+    pub href: Option<String>,
+    pub fields: Vec<FieldChange>,
+    /// What no field says, such as a label or a switch.
+    pub before: Option<String>,
+    pub after: Option<String>,
+}
+
+impl History {
+    pub async fn load(db: &Db, directory: &Directory, before: Option<i64>) -> Result<Self, DbError> {
+        let mut audits = db.audited_changes(before, ROWS + 1).await?;
+        let has_more = audits.len() > usize::try_from(ROWS).unwrap_or(usize::MAX);
+        audits.truncate(usize::try_from(ROWS).unwrap_or(usize::MAX));
+        let markets: Vec<MarketId> = audits.iter().filter_map(|row| market_of(&row.audit.subject)).collect();
+        let names = Names::load(db, &markets).await?;
+        let labels: BTreeMap<FollowedUserId, &str> =
+            directory.users.iter().map(|user| (user.id, user.label.as_str())).collect();
+        let older = audits.last().filter(|_| has_more).map(|row| row.id);
+        let rows = audits.into_iter().map(|row| Changed::new(row, &labels, &names)).collect();
+        Ok(Self { rows, older, is_older: before.is_some() })
+    }
+}
+
+impl Changed {
+    fn new(row: AuditRow, labels: &BTreeMap<FollowedUserId, &str>, names: &Names) -> Self {
+        let AuditRow { id, audit, created_at } = row;
+        let label =
+            |user: FollowedUserId| labels.get(&user).map_or_else(|| format!("user {user}"), ToString::to_string);
+        let user = user_of(&audit.subject);
+        let (subject, href) = match (user, market_of(&audit.subject)) {
+            (Some(user), _) => (label(user), Some(format!("/users/{user}"))),
+            (None, Some(market)) => {
+                let href = format!("/markets/{market}");
+                let question = Some(names.market(&market).0).filter(|question| !question.is_empty());
+                (question.unwrap_or_else(|| market.to_string()), Some(href))
+            }
+            _ => match audit.subject.strip_prefix("portfolio:").and_then(|text| text.parse().ok()) {
+                Some(PortfolioId::ExecGlobal) => ("Global portfolio".to_owned(), None),
+                Some(PortfolioId::ExecUser(user) | PortfolioId::ShadowUser(user)) => (label(user), None),
+                None if audit.subject == "config:global" => ("Everybody".to_owned(), None),
+                None => (audit.subject.clone(), None),
+            },
+        };
+        let is_config = audit.action == "save_config";
+        let (before, after) = (audit.before_json.as_deref(), audit.after_json.as_deref());
+        let fields = if is_config { fields_changed(before, after) } else { Vec::new() };
+        let plain = |json: Option<&str>| json.filter(|_| !is_config).map(|json| in_words(&audit.action, json));
+        let mut what = labels::action(&audit.action).to_owned();
+        if let [only] = fields.as_slice()
+            && only.field == "copyEngineEnabled"
+        {
+            what = if only.after == Some(0) { "Copying paused" } else { "Copying resumed" }.to_owned();
+        }
+        Self {
+            id,
+            created_at,
+            before: plain(before),
+            after: plain(after),
+            who: audit.who,
+            action: audit.action,
+            what,
+            subject,
+            href,
+            fields,
+        }
+    }
+}
+
+/// `user:7` and `config:user:7`.
+fn user_of(subject: &str) -> Option<FollowedUserId> {
+    let id = subject.strip_prefix("config:").unwrap_or(subject).strip_prefix("user:")?;
+    id.parse().ok().map(FollowedUserId)
+}
+
+fn market_of(subject: &str) -> Option<MarketId> {
+    MarketId::parse(subject.strip_prefix("market:")?).ok()
+}
+
+fn fields_changed(before: Option<&str>, after: Option<&str>) -> Vec<FieldChange> {
+    let numbers = |json: Option<&str>| -> Vec<(&'static Field, i64)> {
+        // What an older version wrote may hold fields that are gone; then there is nothing to compare.
+        let patch = json.and_then(|json| ConfigPatch::parse(json).ok()).unwrap_or_default();
+        let ConfigPatch { guardrails, sizing, system } = patch;
+        [guardrails.numbers(), sizing.numbers(), system.numbers()].concat()
+    };
+    changes(&numbers(before), &numbers(after), StoredConfig::fields())
+}
+
+/// A value of the log that is no configuration: `"a label"`, `true`, an amount.
+fn in_words(action: &str, json: &str) -> String {
+    let Ok(value) = serde_json::from_str::<serde_json::Value>(json) else { return json.to_owned() };
+    match (action, value) {
+        ("set_enabled", serde_json::Value::Bool(on)) => if on { "enabled" } else { "disabled" }.to_owned(),
+        ("set_blacklisted", serde_json::Value::Bool(on)) => if on { "blacklisted" } else { "allowed" }.to_owned(),
+        ("reset_peak", serde_json::Value::Number(micros)) => {
+            human::shown(FieldUnit::Usdc, micros.as_i64().unwrap_or_default())
+        }
+        (_, serde_json::Value::String(text)) => text,
+        (_, serde_json::Value::Object(fields)) => {
+            let texts = fields.into_iter().filter_map(|(_, value)| value.as_str().map(str::to_owned));
+            texts.collect::<Vec<_>>().join(", ")
+        }
+        (_, other) => other.to_string(),
+    }
+}

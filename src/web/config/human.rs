@@ -1,0 +1,189 @@
+//! Fields as people read and type them: cents, USDC, percent, minutes. What is typed becomes exactly one integer, or is
+//! refused with the field's name.
+//!
+//! `format` writes figures for reading; here every digit counts, because the text comes back.
+
+use crate::domain::{
+    effective_config::{ConfigError, Field, FieldUnit},
+    units::MICROS,
+};
+
+/// What one unit of a field's text is worth in its integer, and how it is called.
+struct Human {
+    /// Digits behind the point.
+    digits: u32,
+    /// At least so many of them are written.
+    shown: u32,
+    sign: &'static str,
+}
+
+const fn human(unit: FieldUnit) -> Human {
+    match unit {
+        FieldUnit::Price => Human { digits: 4, shown: 2, sign: "¢" },
+        FieldUnit::Usdc => Human { digits: 6, shown: 2, sign: "USDC" },
+        FieldUnit::Bps => Human { digits: 2, shown: 2, sign: "%" },
+        FieldUnit::Minutes => Human { digits: 0, shown: 0, sign: "min" },
+        FieldUnit::Seconds => Human { digits: 0, shown: 0, sign: "s" },
+        FieldUnit::Millis => Human { digits: 0, shown: 0, sign: "ms" },
+        FieldUnit::Flag => Human { digits: 0, shown: 0, sign: "" },
+    }
+}
+
+/// The unit that stands behind the input.
+pub fn sign(unit: FieldUnit) -> &'static str {
+    human(unit).sign
+}
+
+/// `2.00` for 20,000 micros of a price: what an input holds, without separators or unit.
+pub fn text(unit: FieldUnit, number: i64) -> String {
+    let Human { digits, shown, .. } = human(unit);
+    let (whole, fraction) = parts(number, digits);
+    let mut behind = format!("{fraction:0width$}", width = digits as usize);
+    while behind.len() > shown as usize && behind.ends_with('0') {
+        behind.pop();
+    }
+    let minus = if number < 0 { "-" } else { "" };
+    if digits == 0 { format!("{minus}{whole}") } else { format!("{minus}{whole}.{behind}") }
+}
+
+/// `2.00¢`, `7,500.00 USDC`, `on`: a value in a sentence.
+pub fn shown(unit: FieldUnit, number: i64) -> String {
+    if unit == FieldUnit::Flag {
+        return if number == 0 { "off" } else { "on" }.to_owned();
+    }
+    let plain = text(unit, number);
+    let (whole, behind) = plain.split_once('.').map_or((plain.as_str(), None), |(whole, behind)| (whole, Some(behind)));
+    let mut grouped = String::new();
+    for (place, digit) in whole.chars().enumerate() {
+        let left = whole.len() - place;
+        if place > 0 && left % 3 == 0 && !grouped.ends_with('-') {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    let point = behind.map(|behind| format!(".{behind}")).unwrap_or_default();
+    let gap = if matches!(unit, FieldUnit::Price) { "" } else { "\u{a0}" };
+    format!("{grouped}{point}{gap}{}", sign(unit))
+}
+
+/// A field's number as JSON has it: a flag is true or false.
+pub fn json(field: &Field, number: i64) -> serde_json::Value {
+    match field.unit {
+        FieldUnit::Flag => serde_json::Value::Bool(number != 0),
+        _ => serde_json::Value::from(number),
+    }
+}
+
+/// The integer of what was typed.
+///
+/// # Errors
+/// `ConfigError` with the field's name: no number, too many digits behind the point, out of range.
+pub fn parse(field: &Field, typed: &str) -> Result<i64, ConfigError> {
+    let refused = |problem: String| ConfigError { field: field.name.to_owned(), problem };
+    let typed = typed.trim();
+    if field.unit == FieldUnit::Flag {
+        return match typed {
+            "true" | "on" => Ok(1),
+            "false" | "off" => Ok(0),
+            _ => Err(refused("must be on or off".to_owned())),
+        };
+    }
+    let Human { digits, .. } = human(field.unit);
+    let shown_text: String = typed.chars().take(40).collect();
+    let no_number =
+        || refused(format!("is `{shown_text}`, which is no number such as {}", text(field.unit, field.default)));
+    let (whole, behind) = typed.split_once('.').unwrap_or((typed, ""));
+    let is_digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    if !is_digits(whole) || !is_digits(behind) || (whole.is_empty() && behind.is_empty()) {
+        return Err(no_number());
+    }
+    let behind = behind.trim_end_matches('0');
+    let places = behind.len();
+    if places > digits as usize {
+        let allowed = if digits == 0 {
+            "whole numbers only".to_owned()
+        } else {
+            format!("{digits} digits behind the point at most")
+        };
+        return Err(refused(format!("is `{shown_text}`, which is too fine: {allowed}")));
+    }
+    let padded = format!("{whole}{behind}{}", "0".repeat(digits as usize - places));
+    // What does not fit an i64 is out of every range.
+    let number: i64 = padded.parse().unwrap_or(i64::MAX);
+    if !(field.min..=field.max).contains(&number) {
+        let (min, max) = (shown(field.unit, field.min), shown(field.unit, field.max));
+        return Err(refused(format!("is `{shown_text}`, which is not within {min} and {max}")));
+    }
+    Ok(number)
+}
+
+/// Whole units and what is behind the point, without sign.
+fn parts(number: i64, digits: u32) -> (u64, u64) {
+    let scale = 10_u64.pow(digits);
+    debug_assert!(scale <= MICROS.unsigned_abs());
+    (number.unsigned_abs() / scale, number.unsigned_abs() % scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::effective_config::StoredConfig;
+
+    fn field(name: &str) -> &'static Field {
+        StoredConfig::fields().find(|field| field.name == name).unwrap()
+    }
+
+    #[test]
+    fn a_value_comes_back_from_its_text_exactly() {
+        for field in StoredConfig::fields() {
+            for number in [field.min, field.max, field.default, field.min + 1, field.max - 1] {
+                if field.unit != FieldUnit::Flag {
+                    assert_eq!(parse(field, &text(field.unit, number)), Ok(number), "{}", field.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn texts_are_those_of_the_unit() {
+        let check = |unit, number, input: &str, sentence: &str| {
+            assert_eq!((text(unit, number).as_str(), shown(unit, number).as_str()), (input, sentence));
+        };
+        check(FieldUnit::Price, 20_000, "2.00", "2.00¢");
+        check(FieldUnit::Price, 12_345, "1.2345", "1.2345¢");
+        check(FieldUnit::Usdc, 7_500_000_000, "7500.00", "7,500.00\u{a0}USDC");
+        check(FieldUnit::Bps, 12_500, "125.00", "125.00\u{a0}%");
+        check(FieldUnit::Millis, 60_000, "60000", "60,000\u{a0}ms");
+        check(FieldUnit::Flag, 1, "1", "on");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_by_name() {
+        let check = |name: &str, typed: &str, expected: Result<i64, &str>| {
+            let parsed = parse(field(name), typed).map_err(|error| error.to_string());
+            match expected {
+                Ok(number) => assert_eq!(parsed, Ok(number), "{typed}"),
+                Err(part) => assert!(
+                    parsed.as_ref().is_err_and(|error| error.contains(part) && error.contains(name)),
+                    "{parsed:?}"
+                ),
+            }
+        };
+        check("maxSpreadMicros", " 2 ", Ok(20_000));
+        check("maxSpreadMicros", "2.5", Ok(25_000));
+        check("maxSpreadMicros", ".5", Ok(5_000));
+        check("maxSpreadMicros", "2.00000000", Ok(20_000));
+        check("maxSpreadMicros", "2.00001", Err("too fine"));
+        check("maxSpreadMicros", "2,5", Err("no number such as 2.00"));
+        check("maxSpreadMicros", "", Err("no number"));
+        check("maxSpreadMicros", ".", Err("no number"));
+        check("maxSpreadMicros", "-1", Err("no number"));
+        check("maxSpreadMicros", "1e2", Err("no number"));
+        check("maxSpreadMicros", "100.0001", Err("not within 0.00¢ and 100.00¢"));
+        check("maxSpreadMicros", "99999999999999999999", Err("not within"));
+        check("copyPctNotionalBps", "0.75", Ok(75));
+        check("decisionLatencyMs", "1.5", Err("whole numbers only"));
+        check("applyTakerFees", "off", Ok(0));
+        check("applyTakerFees", "maybe", Err("on or off"));
+    }
+}

@@ -1,0 +1,104 @@
+//! What fields, sections and changes are called on a page.
+
+use crate::domain::effective_config::Field;
+
+/// A field in a few words.
+pub fn label(name: &str) -> &str {
+    match name {
+        "maxWorseningVsTheirFillMicros" => "Worse than their fill, at most",
+        "maxOverMidMicros" => "Away from mid, at most",
+        "maxSpreadMicros" => "Spread, at most",
+        "minDepthMultiplierBps" => "Depth of the target, at least",
+        "noNewOpensWithinMinutesToClose" => "No opens before close",
+        "decisionLatencyMs" => "Decision latency",
+        "jitterMsMax" => "Jitter, at most",
+        "maxTotalExposureBps" => "Total exposure, at most",
+        "maxExposurePerMarketBps" => "Exposure per market, at most",
+        "maxExposurePerUserBps" => "Exposure per leader, at most",
+        "dailyLossLimitBps" => "Daily loss limit",
+        "weeklyLossLimitBps" => "Weekly loss limit",
+        "maxDrawdownLimitBps" => "Drawdown limit",
+        "maxSignalAgeSeconds" => "Signal age, at most",
+        "copyPctNotionalBps" => "Part that is copied",
+        "minTradeNotionalMicros" => "Smallest copy",
+        "maxTradeNotionalMicros" => "Largest copy",
+        "maxTradeBankrollBps" => "Largest copy, of equity",
+        "applyTakerFees" => "Taker fees",
+        "copyEngineEnabled" => "Copying",
+        "aggregationWindowMs" => "Grouping window",
+        "pollingIntervalMs" => "Polling interval",
+        "backfillMinutes" => "Backfill at start",
+        "initialBankrollMicros" => "Opening bankroll",
+        other => other,
+    }
+}
+
+/// One line about a field; on a page a flag is on or off.
+pub fn about(field: &Field) -> &'static str {
+    match field.name {
+        "copyEngineEnabled" => "Off pauses every decision.",
+        _ => field.about,
+    }
+}
+
+/// A section's title and what it is about.
+pub fn section(name: &str) -> (&'static str, &'static str) {
+    match name {
+        "guardrails" => ("Guardrails", "What a copy must satisfy."),
+        "sizing" => ("Sizing", "How large a copy is."),
+        _ => ("System", "The switches of the whole bot."),
+    }
+}
+
+/// What else is to be known of a user's own value: the limits of the shared bankroll are nobody's to override.
+pub fn own_value_note(name: &str) -> Option<&'static str> {
+    let of_the_bankroll = [
+        "maxTotalExposureBps",
+        "maxExposurePerMarketBps",
+        "dailyLossLimitBps",
+        "weeklyLossLimitBps",
+        "maxDrawdownLimitBps",
+    ];
+    of_the_bankroll
+        .contains(&name)
+        .then_some("Counts in this leader's own portfolio; in the global one everybody's does.")
+}
+
+/// Fields that recorded groups and books cannot show the effect of.
+pub fn is_unseen_by_a_test(name: &str) -> bool {
+    let unseen = [
+        "decisionLatencyMs",
+        "jitterMsMax",
+        "aggregationWindowMs",
+        "pollingIntervalMs",
+        "backfillMinutes",
+        "initialBankrollMicros",
+    ];
+    unseen.contains(&name)
+}
+
+/// An audited action in words, before what it was done to.
+pub fn action(name: &str) -> &str {
+    match name {
+        "save_config" => "Configuration saved",
+        "follow" => "Followed",
+        "rename" => "Renamed",
+        "set_enabled" => "Switched",
+        "set_blacklisted" => "Blacklist",
+        "reset_peak" => "Peak reset",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::effective_config::StoredConfig;
+
+    #[test]
+    fn every_field_has_a_name_for_people() {
+        for field in StoredConfig::fields() {
+            assert_ne!(label(field.name), field.name);
+        }
+    }
+}

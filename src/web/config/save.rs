@@ -1,0 +1,165 @@
+//! Saving: a form or a JSON body becomes one audited change, and a notice tells it with the way back.
+
+use actix_web::{
+    HttpResponse,
+    web::{Data, Json, Path},
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{
+    Shown,
+    change::{FieldChange, changes},
+    editor::Typed,
+    human, labels, render, user_of,
+};
+use crate::{
+    clock::Clock,
+    db::{Db, Directory},
+    domain::{
+        effective_config::{ConfigChange, ConfigPatch, Field, FieldUnit, StoredConfig, UserOverrides},
+        ids::FollowedUserId,
+    },
+    web::{error::WebError, notice::Notice, posted::Posted, visit::Visit},
+};
+
+/// Changes that a notice has room for; the history shows all.
+const TOLD: usize = 3;
+
+/// What a JSON body changed.
+#[derive(Debug, Serialize)]
+pub struct Saved<T> {
+    config: T,
+    changes: Vec<FieldChange>,
+}
+
+/// `POST /config`: the whole form; only what was typed is a change.
+pub async fn save(posted: Posted<Vec<(String, String)>>, visit: Visit) -> Result<HttpResponse, WebError> {
+    let typed = Typed::new(posted.form);
+    let user = typed.user()?;
+    let change = match typed.change(user.is_some()) {
+        Ok(change) => change,
+        Err(wrong) => return render(&visit, Shown { user, typed, wrong: &wrong, ..Shown::default() }).await,
+    };
+    let saved = store(&visit.db, &visit.clock, user, change, &posted.visitor.who).await?;
+    saved.notice("Saved").then(&posted.session, &page_of(user))
+}
+
+/// `POST /config/restore`: fields with the values they had, as a notice's way back sends them; empty is no value.
+pub async fn restore(posted: Posted<Vec<(String, String)>>, visit: Visit) -> Result<HttpResponse, WebError> {
+    let typed = Typed::new(posted.form);
+    let user = typed.user()?;
+    let (mut sections, mut unset) = (serde_json::Map::new(), Vec::new());
+    for field in StoredConfig::fields() {
+        match typed.get(field.name) {
+            None => {}
+            Some("") => unset.push(field),
+            Some(number) => {
+                let number = number.parse().map_err(|_| WebError::Mistake(format!("`{}` is no number", field.name)))?;
+                let section = sections.entry(field.section).or_insert_with(|| serde_json::json!({}));
+                section[field.name] = human::json(field, number);
+            }
+        }
+    }
+    let set = ConfigPatch::parse(&serde_json::Value::Object(sections).to_string());
+    let set = set.map_err(|error| WebError::Mistake(error.to_string()))?;
+    let saved = store(&visit.db, &visit.clock, user, ConfigChange { set, unset }, &posted.visitor.who).await?;
+    saved.notice("Undone").then(&posted.session, &page_of(user))
+}
+
+/// `POST /api/config/global`: `{guardrails?, sizing?, system?}`, each partial; null gives a field its default.
+pub async fn json_global(
+    posted: Posted<Box<RawValue>>,
+    db: Data<Db>,
+    clock: Data<Clock>,
+) -> Result<Json<Saved<StoredConfig>>, WebError> {
+    let change = ConfigChange::parse(posted.form.get(), &[]).map_err(|error| WebError::Mistake(error.to_string()))?;
+    let who = &posted.visitor.who;
+    let (before, config) = db.change_global(&change, who, clock.now()).await.map_err(WebError::ours)?;
+    let changes = changes(&before.numbers(), &config.numbers(), StoredConfig::fields());
+    Ok(Json(Saved { config, changes }))
+}
+
+/// `POST /api/config/user/{id}`: the same for what one user has of their own; null inherits.
+pub async fn json_user(
+    posted: Posted<Box<RawValue>>,
+    id: Path<i64>,
+    db: Data<Db>,
+    clock: Data<Clock>,
+) -> Result<Json<Saved<UserOverrides>>, WebError> {
+    let user = FollowedUserId(*id);
+    user_of(&db.directory().await.map_err(WebError::ours)?, user)?;
+    let change = ConfigChange::parse(posted.form.get(), &[]).and_then(ConfigChange::for_user);
+    let change = change.map_err(|error| WebError::Mistake(error.to_string()))?;
+    let who = &posted.visitor.who;
+    let (before, config) = db.change_overrides(user, &change, who, clock.now()).await.map_err(WebError::ours)?;
+    let changes = changes(&before.numbers(), &config.numbers(), StoredConfig::fields());
+    Ok(Json(Saved { config, changes }))
+}
+
+/// A change that was stored.
+struct Stored {
+    user: Option<(FollowedUserId, String)>,
+    changes: Vec<FieldChange>,
+}
+
+async fn store(
+    db: &Db,
+    clock: &Clock,
+    user: Option<FollowedUserId>,
+    change: ConfigChange,
+    who: &str,
+) -> Result<Stored, WebError> {
+    let Some(id) = user else {
+        let (before, after) = db.change_global(&change, who, clock.now()).await.map_err(WebError::ours)?;
+        let changes = changes(&before.numbers(), &after.numbers(), StoredConfig::fields());
+        return Ok(Stored { user: None, changes });
+    };
+    let directory: Directory = db.directory().await.map_err(WebError::ours)?;
+    let label = user_of(&directory, id)?.label.clone();
+    let change = change.for_user().map_err(|error| WebError::Mistake(error.to_string()))?;
+    let (before, after) = db.change_overrides(id, &change, who, clock.now()).await.map_err(WebError::ours)?;
+    let changes = changes(&before.numbers(), &after.numbers(), StoredConfig::fields());
+    Ok(Stored { user: Some((id, label)), changes })
+}
+
+impl Stored {
+    /// `Saved for everybody: Spread, at most 2.00¢ → 1.50¢.`
+    fn notice(&self, done: &str) -> Notice {
+        if self.changes.is_empty() {
+            return Notice::new("Nothing was changed.");
+        }
+        let whose = self.user.as_ref().map_or("everybody", |(_, label)| label.as_str());
+        let whose: String = whose.chars().take(60).collect();
+        let told: Vec<String> = self.changes.iter().take(TOLD).map(|change| self.told(change)).collect();
+        let more = match self.changes.len().saturating_sub(TOLD) {
+            0 => String::new(),
+            n => format!("; and {n} more"),
+        };
+        let text = format!("{done} for {whose}: {}{more}.", told.join("; "));
+        let back: Vec<(&str, String)> = self.changes.iter().map(|change| (change.field, self.back(change))).collect();
+        let user = self.user.as_ref().map(|(id, _)| id.to_string());
+        let user = user.as_deref().map(|id| ("user", id));
+        let fields: Vec<(&str, &str)> = user.into_iter().chain(back.iter().map(|(n, v)| (*n, v.as_str()))).collect();
+        Notice::new(text).undo("/config/restore", &fields)
+    }
+
+    fn told(&self, change: &FieldChange) -> String {
+        let none = if self.user.is_some() { "inherited" } else { "default" };
+        let text = |text: &Option<String>| text.clone().unwrap_or_else(|| none.to_owned());
+        format!("{} {} → {}", labels::label(change.field), text(&change.before_text), text(&change.after_text))
+    }
+
+    /// The value that the field had; empty for none of its own.
+    fn back(&self, change: &FieldChange) -> String {
+        let default =
+            StoredConfig::fields().find(|field| field.name == change.field).map(|field: &Field| field.default);
+        let is_none = self.user.is_none() && change.before == default;
+        debug_assert!(change.unit != FieldUnit::Flag || matches!(change.before, None | Some(0 | 1)));
+        change.before.filter(|_| !is_none).map(|number| number.to_string()).unwrap_or_default()
+    }
+}
+
+fn page_of(user: Option<FollowedUserId>) -> String {
+    user.map_or_else(|| "/config".to_owned(), |user| format!("/config?user={user}"))
+}

@@ -1,0 +1,171 @@
+//! How attempts of one leader came out, as distributions that are drawn: slippage, detection lag, reasons.
+
+use serde::Serialize;
+
+use super::histogram::{self, Column, Counted};
+use crate::domain::{
+    decision::ReasonCode,
+    tally::{AttemptTally, LAG_STEPS},
+    units::{Bps, UsdcMicros},
+};
+
+/// At least so many tenths of a cent stand on either side, or three copies would look like a spread.
+const SLIPPAGE_STEPS_MIN: i64 = 10;
+
+/// How much worse or better than the leader's average price copies were.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Slippage {
+    pub copies: i64,
+    /// By at least a tenth of a cent for each share.
+    pub worse: i64,
+    pub better: i64,
+    pub same: i64,
+    /// What our prices brought more than the leader's would have; below zero is what they cost.
+    pub gain_micros: UsdcMicros,
+    /// By tenths of a cent, better on the left.
+    pub columns: Vec<Column>,
+    /// The ends of the columns, in micros of a share.
+    pub edge_micros: i64,
+}
+
+/// From the leader's fill to our sight of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Lags {
+    pub groups: i64,
+    pub median_seconds: Option<i64>,
+    pub columns: Vec<Column>,
+}
+
+/// A reason, and how many of the skips have it among theirs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReasonShare {
+    pub code: ReasonCode,
+    pub skips: i64,
+    pub share_bps: Bps,
+    /// Of the bar, in thousandths.
+    pub width: i64,
+}
+
+impl Slippage {
+    pub fn of(tally: &AttemptTally) -> Self {
+        let sum = |wanted: fn(&i64) -> bool| {
+            let counts = tally.slippage.iter().filter(|(step, _)| wanted(step));
+            counts.fold(0_i64, |sum, (_, n)| sum.saturating_add(whole(*n)))
+        };
+        let furthest = tally.slippage.keys().map(|step| if *step < 0 { -step } else { step + 1 }).max().unwrap_or(0);
+        let edge = furthest.max(SLIPPAGE_STEPS_MIN);
+        let column = |step: i64| Counted {
+            n: whole(tally.slippage.get(&step).copied().unwrap_or(0)),
+            tone: tone(step),
+            label: slippage_label(step),
+        };
+        Self {
+            copies: sum(|_| true),
+            worse: sum(|step| *step > 0),
+            better: sum(|step| *step < 0),
+            same: sum(|step| *step == 0),
+            gain_micros: UsdcMicros(tally.slippage_cost_micros.0.saturating_neg()),
+            columns: histogram::columns((-edge..edge).map(column)),
+            edge_micros: edge * 1_000,
+        }
+    }
+}
+
+/// A step begins at its number; the one at zero is less than a tenth of a cent worse.
+fn tone(step: i64) -> &'static str {
+    match step {
+        1.. => "worse",
+        0 => "",
+        _ => "better",
+    }
+}
+
+fn slippage_label(step: i64) -> String {
+    let tenths = |n: i64| format!("{}.{}", n / 10, n % 10);
+    match step {
+        0.. => format!("{} to {}¢ worse", tenths(step), tenths(step + 1)),
+        _ => format!("{} to {}¢ better", tenths(-step - 1), tenths(-step)),
+    }
+}
+
+impl Lags {
+    pub fn of(tally: &AttemptTally) -> Self {
+        let next = |place: usize| LAG_STEPS.get(place + 1).copied();
+        let column = |(place, from): (usize, &i64)| Counted {
+            n: whole(tally.lag.get(from).copied().unwrap_or(0)),
+            tone: "",
+            label: match next(place) {
+                Some(to) => format!("{} to {}", seconds(*from), seconds(to)),
+                None => format!("{} or more", seconds(*from)),
+            },
+        };
+        Self {
+            groups: tally.lag.values().fold(0, |sum, n| sum.saturating_add(whole(*n))),
+            median_seconds: tally.lag_median_seconds(),
+            columns: histogram::columns(LAG_STEPS.iter().enumerate().map(column)),
+        }
+    }
+}
+
+fn seconds(n: i64) -> String {
+    if n < 60 { format!("{n} s") } else { format!("{} min", n / 60) }
+}
+
+impl ReasonShare {
+    /// The most frequent first.
+    pub fn all(tally: &AttemptTally) -> Vec<Self> {
+        let most = tally.reasons.values().copied().max().unwrap_or(0);
+        let share = |(code, n): (&ReasonCode, &u64)| Self {
+            code: *code,
+            skips: whole(*n),
+            share_bps: Bps::of(whole(*n), whole(tally.skipped)).unwrap_or_default(),
+            width: histogram::part_of(whole(*n), whole(most), histogram::WIDTH),
+        };
+        let mut shares: Vec<Self> = tally.reasons.iter().map(share).collect();
+        shares.sort_by_key(|share| std::cmp::Reverse(share.skips));
+        shares
+    }
+}
+
+pub fn whole(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn better_stands_left_of_the_middle_and_worse_right_of_it() {
+        let tally = AttemptTally { slippage: [(-1, 2), (0, 3), (4, 5)].into(), ..AttemptTally::default() };
+        let slippage = Slippage::of(&tally);
+        assert_eq!((slippage.copies, slippage.better, slippage.same, slippage.worse), (10, 2, 3, 5));
+        assert_eq!((slippage.columns.len(), slippage.edge_micros), (20, 10_000));
+        let at = |place: usize| {
+            let column = &slippage.columns[place];
+            (column.n, column.tone, column.label.as_str())
+        };
+        assert_eq!(at(9), (2, "better", "0.0 to 0.1¢ better"));
+        assert_eq!(at(10), (3, "", "0.0 to 0.1¢ worse"));
+        assert_eq!(at(14), (5, "worse", "0.4 to 0.5¢ worse"));
+        let far = AttemptTally { slippage: [(-50, 1), (50, 1)].into(), ..AttemptTally::default() };
+        assert_eq!(Slippage::of(&far).columns.iter().map(|column| column.n).sum::<i64>(), 2, "none is left out");
+    }
+
+    #[test]
+    fn every_lag_has_its_step_and_every_reason_its_share_of_the_skips() {
+        let tally = AttemptTally {
+            skipped: 4,
+            lag: [(3, 1), (3_600, 2)].into(),
+            reasons: [(ReasonCode::SpreadTooWide, 1), (ReasonCode::InsufficientDepth, 4)].into(),
+            ..AttemptTally::default()
+        };
+        let lags = Lags::of(&tally);
+        assert_eq!((lags.groups, lags.columns.len()), (3, LAG_STEPS.len()));
+        let labels = [&lags.columns[3].label, &lags.columns[9].label, &lags.columns[13].label];
+        assert_eq!(labels, ["3 s to 5 s", "1 min to 2 min", "60 min or more"]);
+        let shares: Vec<_> =
+            ReasonShare::all(&tally).into_iter().map(|share| (share.skips, share.share_bps.0, share.width)).collect();
+        assert_eq!(shares, [(4, 10_000, 1_000), (1, 2_500, 250)]);
+    }
+}

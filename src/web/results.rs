@@ -1,0 +1,103 @@
+//! What a portfolio has brought, by its minute snapshots.
+
+use serde::Serialize;
+
+use crate::{
+    db::{Db, DbError, PortfolioSnapshot},
+    domain::{
+        ledger::PortfolioId,
+        units::{Bps, Timestamp, UsdcMicros},
+    },
+};
+
+const WEEK_MS: i64 = 7 * 24 * 3_600_000;
+
+/// One portfolio at its last snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Results {
+    pub as_of: Timestamp,
+    pub equity_micros: UsdcMicros,
+    pub cash_micros: UsdcMicros,
+    pub exposure_micros: UsdcMicros,
+    pub realized_pnl_micros: UsdcMicros,
+    pub unrealized_pnl_micros: UsdcMicros,
+    pub pnl_total_micros: UsdcMicros,
+    /// Since 00:00 UTC.
+    pub pnl_today_micros: UsdcMicros,
+    /// Of the last 168 hours.
+    pub pnl_7d_micros: UsdcMicros,
+}
+
+impl Results {
+    /// `None` before the first snapshot.
+    pub async fn load(db: &Db, portfolio: PortfolioId, now: Timestamp) -> Result<Option<Self>, DbError> {
+        let Some(newest) = db.newest_snapshot(portfolio).await? else { return Ok(None) };
+        let day = db.snapshot_at_or_before(portfolio, now.day_start()).await?;
+        let week = db.snapshot_at_or_before(portfolio, now.plus_millis(-WEEK_MS)).await?;
+        Ok(Some(Self::of(&newest, day.as_ref(), week.as_ref())))
+    }
+
+    /// A portfolio younger than the day or the week starts from its deposit. Sums of money that do not fit stay at the
+    /// edge, which no portfolio of ours reaches.
+    fn of(newest: &PortfolioSnapshot, day: Option<&PortfolioSnapshot>, week: Option<&PortfolioSnapshot>) -> Self {
+        let total = newest.realized_pnl.0.saturating_add(newest.unrealized_pnl.0);
+        let deposits = newest.equity.0.saturating_sub(total);
+        let since = |point: Option<&PortfolioSnapshot>| {
+            UsdcMicros(newest.equity.0.saturating_sub(point.map_or(deposits, |point| point.equity.0)))
+        };
+        Self {
+            as_of: newest.bucket_time,
+            equity_micros: newest.equity,
+            cash_micros: newest.cash,
+            exposure_micros: newest.exposure,
+            realized_pnl_micros: newest.realized_pnl,
+            unrealized_pnl_micros: newest.unrealized_pnl,
+            pnl_total_micros: UsdcMicros(total),
+            pnl_today_micros: since(day),
+            pnl_7d_micros: since(week),
+        }
+    }
+}
+
+/// `share` of a result, rounded down: a gain less, a loss more.
+pub fn at_share(pnl: UsdcMicros, share: Bps) -> UsdcMicros {
+    let part = (i128::from(pnl.0) * i128::from(share.0)).div_euclid(10_000);
+    UsdcMicros(i64::try_from(part).unwrap_or(if part < 0 { i64::MIN } else { i64::MAX }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(equity: i64, pnl: i64) -> PortfolioSnapshot {
+        PortfolioSnapshot {
+            portfolio: PortfolioId::ExecGlobal,
+            bucket_time: Timestamp::EPOCH,
+            equity: UsdcMicros(equity),
+            cash: UsdcMicros(0),
+            exposure: UsdcMicros(0),
+            unrealized_pnl: UsdcMicros(pnl),
+            realized_pnl: UsdcMicros(1),
+        }
+    }
+
+    #[test]
+    fn a_young_portfolio_counts_from_its_deposit_and_a_shadow_from_nothing() {
+        let results = Results::of(&point(10_030, 29), Some(&point(10_050, 0)), None);
+        assert_eq!(
+            [results.pnl_total_micros, results.pnl_today_micros, results.pnl_7d_micros].map(|pnl| pnl.0),
+            [30, -20, 30]
+        );
+        let shadow = Results::of(&point(-7, -8), None, Some(&point(-9, 0)));
+        assert_eq!((shadow.pnl_today_micros.0, shadow.pnl_7d_micros.0), (-7, 2));
+    }
+
+    #[test]
+    fn a_share_is_rounded_down_whichever_way_it_went() {
+        assert_eq!(
+            [at_share(UsdcMicros(199), Bps(100)), at_share(UsdcMicros(-199), Bps(100))].map(|pnl| pnl.0),
+            [1, -2]
+        );
+        assert_eq!(at_share(UsdcMicros(i64::MAX), Bps(20_000)).0, i64::MAX);
+    }
+}

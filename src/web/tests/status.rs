@@ -1,0 +1,194 @@
+//! The system page: what it says of a worker that spoke, of one that did not, and what can be done with dead letters.
+
+use super::*;
+use crate::{
+    db::{DeadRow, health_key},
+    queue::{self, JobScope, NewJob, Queue},
+};
+
+/// What a worker leaves behind, with a name in it that is hostile.
+fn report(at: Timestamp) -> String {
+    serde_json::json!({
+        "at": at, "started_at": at.plus_millis(-7_200_000), "version": "0.1.0",
+        "actors": [
+            {"name": "poller:1", "restarts": 2, "silences": 0, "last_restart": at, "last_cause": HOSTILE,
+             "observed": {"state": {"failures": 3}, "last_activity": at}},
+            {"name": "chain_watcher", "restarts": 0, "silences": 0, "last_restart": null, "last_cause": null,
+             "observed": {"state": {"connected": true, "watching_since": at, "wallets": 4, "last_block": 99_668_152,
+                "failures": 0, "hindsight": {"lead": {"n_fills": 12, "p50_ms": 2_340, "p90_ms": 5_000, "n_api_first": 1},
+                "unconfirmed": 0}}, "last_activity": at}},
+        ],
+        "upstreams": [{"upstream": "clob", "state": "open", "failures": 5, "until": at}],
+        "endpoints": [{"endpoint": "book", "upstream": "clob", "minutes": [[10, 0, 0], [12, 4, 3]]}],
+        "waiting_interactive": 1, "waiting_bulk": 2,
+        "latencies": [{"what": "decision", "n": 20, "p50_micros": 25_000, "p95_micros": 50_000, "p99_micros": 1_000_000}],
+    })
+    .to_string()
+}
+
+/// A job that failed for good, and a row that nobody could read.
+async fn buried(world: &World) {
+    let now = world.now;
+    let job = NewJob {
+        queue: Queue::Prices,
+        key: format!("key {HOSTILE}"),
+        followed_user: None,
+        payload: "{\"ids\":[1]}".to_owned(),
+        due: now.plus_millis(-1_000),
+    };
+    queue::enqueue(&world.db, &[job], now).await.unwrap();
+    for n in 0..=queue::RETRIES {
+        let at = now.plus_millis(i64::from(n) * 3_600_000);
+        let taken = queue::claim(&world.db, Queue::Prices, &JobScope::All, at, 1, 1).await.unwrap();
+        queue::fail(&world.db, &taken[0], "it broke", at, &mut rand::rng()).await.unwrap();
+    }
+    let dead = DeadRow { text: format!("row {HOSTILE}"), reason: "TRADE row without size".to_owned() };
+    let poll = PollWrite {
+        user: FollowedUserId(1),
+        fence: None,
+        trades: Vec::new(),
+        activities: Vec::new(),
+        dead: vec![dead],
+        new_wallets: Vec::new(),
+        checkpoints: vec![("api:lastTradeTime:1".to_owned(), "{\"time\":\"2026-01-15T12:00:00.000Z\"}".to_owned())],
+        now,
+    };
+    world.db.record_poll(poll).await.unwrap();
+}
+
+#[actix_web::test]
+async fn the_page_says_in_words_and_figures_how_the_bot_is() {
+    let world = World::full().await;
+    world.db.put_checkpoint(&health_key(None), &report(world.now), world.now).await.unwrap();
+    buried(&world).await;
+    let page = world.get("/status").await;
+    assert_eq!(page.status, StatusCode::OK, "{}", page.body);
+    let text = page.text();
+    for expected in [
+        "well Everything works.",
+        "q_ingest_events Open 2 In work 0",
+        "Fill to sight 1 · fills of the last 24 h",
+        "Sight to attempt 2 · the newest 1,000 attempts",
+        "Due to committed 20 · since the worker started p50 ≤ 25 ms p95 ≤ 50 ms p99 ≤ 1.0 s",
+        "3 polls failed in a row",
+        "never asked for",
+        "connected since",
+        "99,668,152",
+        "half by 2.3 s, a tenth by 5.0 s or more",
+        "clob breaker open, 5 failed in a row until",
+        "book clob",
+        "Requests 12 /min 22 in 30 min Errors 4 /min 4 in 30 min 429 3 /min 3 in 30 min",
+        "Poller · &lt;script&gt;",
+        "2 restarts, 1 urgent and 2 other calls wait for leave",
+        "SQLite,",
+        "Global portfolio",
+        "q_prices · 1",
+        "row · 1",
+        "it broke",
+        "TRADE row without size",
+    ] {
+        assert!(text.contains(expected), "`{expected}` is not in: {text}");
+    }
+    assert!(!page.body.contains("<script>alert"), "payloads, errors and causes are text");
+    assert!(page.body.contains(r#"href="/portfolio""#));
+    let json = world.get("/api/status").await.json();
+    assert_eq!(json["summary"], "Everything works.");
+    assert_eq!(json["dead_letters"]["total"], 2);
+    assert_eq!(json["endpoints"][0]["last_minute"]["errors"], 4);
+    assert_eq!(json["chain"]["connected"], true);
+    assert_eq!(json["users"][0]["last_trade_time"], "2026-01-15T12:00:00.000Z");
+    assert_eq!(json["database"]["kind"], "SQLite");
+    assert!(json["database"]["size_bytes"].as_i64().unwrap() > 0);
+    assert_eq!(json["workers"][0]["actors"][0]["restarts"], 2);
+    assert_eq!(json["latencies"].as_array().unwrap().len(), 3);
+}
+
+#[actix_web::test]
+async fn a_worker_that_is_silent_is_trouble_and_no_worker_is_said() {
+    let world = World::empty().await;
+    let text = world.get("/status").await.text();
+    for expected in [
+        "No worker has been heard of",
+        "The chain is not watched",
+        "No dead letters.",
+        "Nobody is followed.",
+        "none yet",
+    ] {
+        assert!(text.contains(expected), "`{expected}` is not in: {text}");
+    }
+    let long_ago = world.now.plus_millis(-60_000);
+    world.db.put_checkpoint(&health_key(None), &report(long_ago), long_ago).await.unwrap();
+    let page = world.get("/status").await.text();
+    assert!(page.contains("needs a look It works, but actors needs a look: no sign of the worker for 60 s."), "{page}");
+    assert!(page.contains("silent since"), "{page}");
+}
+
+#[actix_web::test]
+async fn a_dead_letter_is_tried_again_or_put_away_and_audited() {
+    let mut world = World::full().await;
+    buried(&world).await;
+    let letters = world.get("/api/status").await.json()["dead_letters"]["data"].clone();
+    let id = |queue: &str| {
+        letters.as_array().unwrap().iter().find(|letter| letter["queue"] == queue).unwrap()["id"].as_i64().unwrap()
+    };
+    let (job, row) = (id("q_prices"), id("row"));
+    let refused = world.post(&format!("/status/dead-letters/{row}"), &[("deed", "retry")]).await;
+    assert_eq!(refused.status, StatusCode::CONFLICT, "a row is no job");
+    let retried = world.post(&format!("/status/dead-letters/{job}"), &[("deed", "retry")]).await;
+    assert_eq!((retried.status, retried.header("location")), (StatusCode::SEE_OTHER, "/status"));
+    let page = world.get("/status").await;
+    assert!(page.text().contains(&format!("Dead letter {job} is a job of q_prices again")), "{}", page.text());
+    assert_eq!(world.db.audits(None, None, 1).await.unwrap()[0].audit.action, "replay_dead_letter");
+    let again = world.post(&format!("/status/dead-letters/{job}"), &[("deed", "put_away")]).await;
+    assert_eq!(again.status, StatusCode::CONFLICT, "somebody was faster");
+
+    assert!(page.body.contains("data-ask=\"Put dead letter"), "it is asked before");
+    world.post(&format!("/status/dead-letters/{row}"), &[("deed", "put_away")]).await;
+    let page = world.get("/status").await.text();
+    assert!(page.contains(&format!("Dead letter {row} is put away.")), "{page}");
+    assert!(page.contains("No dead letters."), "{page}");
+    assert_eq!(world.db.audits(None, None, 1).await.unwrap()[0].audit.action, "drop_dead_letter");
+    for fields in [[("deed", "burn")], [("x", "retry")]] {
+        let wrong = world.post(&format!("/status/dead-letters/{row}"), &fields).await;
+        assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
+    }
+}
+
+#[actix_web::test]
+async fn all_of_one_queue_are_tried_again_at_once() {
+    let mut world = World::full().await;
+    buried(&world).await;
+    let wrong = world.post("/status/dead-letters", &[("queue", "row")]).await;
+    assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
+    assert!(wrong.text().contains("can only be put away"), "{}", wrong.text());
+    let done = world.post("/status/dead-letters", &[("queue", "q_prices")]).await;
+    assert_eq!(done.status, StatusCode::SEE_OTHER);
+    let text = world.get("/status?queue=row").await.text();
+    assert!(text.contains("1 dead letter is a job of q_prices again."), "{text}");
+    assert!(text.contains("TRADE row without size") && !text.contains("it broke"), "{text}");
+    assert_eq!(world.get("/api/status?queue=q_nonsense").await.status, StatusCode::BAD_REQUEST);
+}
+
+#[actix_web::test]
+async fn many_dead_letters_come_in_pages() {
+    let world = World::full().await;
+    let dead = |n: i32| DeadRow { text: format!("row {n}"), reason: format!("reason {n}.") };
+    let poll = PollWrite {
+        user: FollowedUserId(1),
+        fence: None,
+        trades: Vec::new(),
+        activities: Vec::new(),
+        dead: (0..25).map(dead).collect(),
+        new_wallets: Vec::new(),
+        checkpoints: Vec::new(),
+        now: world.now,
+    };
+    world.db.record_poll(poll).await.unwrap();
+    let first = world.get("/api/status").await.json()["dead_letters"].clone();
+    assert_eq!((first["total"].as_i64(), first["data"].as_array().unwrap().len()), (Some(25), 20));
+    let before = first["next_before"].as_i64().unwrap();
+    let page = world.get("/status").await.body;
+    assert!(page.contains(&format!("/status?before={before}")), "the older ones can be reached");
+    let second = world.get(&format!("/api/status?before={before}")).await.json()["dead_letters"].clone();
+    assert_eq!((second["data"].as_array().unwrap().len(), second["next_before"].is_null()), (5, true));
+}

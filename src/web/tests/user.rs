@@ -1,0 +1,188 @@
+//! One leader's page: figures, distributions, positions, feed.
+
+use super::*;
+use crate::domain::{
+    event::{ActivityEvent, ActivityKind, ActivityPayload},
+    group::Member,
+    ledger::{EntryType, LedgerEntry},
+};
+
+fn fill(portfolio: PortfolioId, shares: i64, cash: i64, n: u32) -> LedgerEntry {
+    LedgerEntry {
+        portfolio,
+        attributed_user: portfolio.owner(),
+        market: Some(market_id()),
+        asset: Some(asset()),
+        kind: EntryType::TradeFill,
+        shares: ShareMicros(shares * 1_000_000),
+        cash: UsdcMicros(cash * 1_000_000),
+        price: PriceMicros::new(500_000).ok(),
+        ref_id: format!("copy:{n}"),
+        created_at: Timestamp::EPOCH,
+    }
+}
+
+fn redeem(user: FollowedUserId, at: Timestamp) -> ActivityEvent {
+    let source_id = "redeem 1".to_owned();
+    ActivityEvent {
+        id: EventId::of("DATA_API", &source_id),
+        source_id,
+        profile_wallet: wallet(),
+        proxy_wallet: None,
+        followed_user: user,
+        kind: ActivityKind::Redeem,
+        payload: ActivityPayload {
+            tx_hash: format!("0x{:064x}", 9),
+            condition_id: Some(market_id()),
+            token_id: None,
+            share_micros: ShareMicros(7_000_000),
+            cash_micros: UsdcMicros(7_000_000),
+            row: "{}".to_owned(),
+        },
+        event_time: at,
+        detect_time: at,
+    }
+}
+
+/// Two trades, one copied in part and one skipped, one that waits, and a redemption; both sides hold the market.
+async fn world() -> (World, FollowedUserId) {
+    let world = World::empty().await;
+    let user = world.follow(HOSTILE).await;
+    world.db.save_market(&market()).await.unwrap();
+    let (copies, shadow, now) = (PortfolioId::ExecUser(user), PortfolioId::ShadowUser(user), world.now);
+    let trades: Vec<TradeEvent> = (0..3).map(|n| trade(user, n, now.plus_millis(i64::from(n)))).collect();
+    world.record(&trades).await;
+    let poll = PollWrite {
+        user,
+        fence: None,
+        trades: Vec::new(),
+        activities: vec![redeem(user, now)],
+        dead: Vec::new(),
+        new_wallets: Vec::new(),
+        checkpoints: Vec::new(),
+        now,
+    };
+    world.db.record_poll(poll).await.unwrap();
+    for (n, decision) in [(0, DecisionKind::Execute), (1, DecisionKind::Skip)] {
+        let group = group(user, n, now);
+        let members = vec![Member::Trade(trades[n as usize].id)];
+        let write = ClosedGroupWrite { group: group.clone(), members, finishes: Vec::new(), copy_due: now };
+        let _ = world.db.close_groups(&[write], now).await.unwrap();
+        let made = CopyAttempt {
+            portfolio: copies,
+            id: AttemptId::of(&copies.to_string(), &group.key),
+            ..attempt(&group, decision, now)
+        };
+        world.db.commit(&[LedgerWrite { attempt: Some(made), ..LedgerWrite::default() }], now).await.unwrap();
+    }
+    let entries =
+        vec![fill(copies, 10, -6, 1), fill(copies, -10, 8, 2), fill(copies, 4, -2, 3), fill(shadow, -300, 150, 4)];
+    for entry in entries {
+        world.db.commit(&[LedgerWrite { entries: vec![entry], ..LedgerWrite::default() }], now).await.unwrap();
+    }
+    let bucket = now.bucket(60_000);
+    world
+        .db
+        .insert_snapshots(&[snapshot(copies, bucket, 10_003, 3), snapshot(shadow, bucket, 150, 150)], &[], now)
+        .await
+        .unwrap();
+    (world, user)
+}
+
+#[actix_web::test]
+async fn the_page_sets_both_results_and_both_sides_beside_each_other() {
+    let (world, user) = world().await;
+    let page = world.get(&format!("/users/{user}")).await;
+    assert_eq!(page.status, StatusCode::OK, "{}", page.body);
+    let text = page.text();
+    for expected in [
+        "Leader's PnL +150.00 USDC +1.50 at 1.00 %",
+        "Copies' PnL +3.00 USDC +3.00 today, +3.00 in 7 d",
+        "Tracking gap +1.50 USDC",
+        "Attempts, 24 h 2 2 a day, 12.50 filled",
+        "Fill rate, 24 h 50.00 % 100.00 % of them in part",
+        "Win rate 100.00 % 1 won, 0 lost of 1 closed",
+        "0 better , 0 the same within 0.1¢, 1 worse",
+        "2 groups, half of them",
+        "Spread too wide 1 100.00 % of skips",
+        "1 skipped of 2.",
+        // Theirs is below zero, and that is explained.
+        "Leader's shares −300.00 at 50.00¢",
+        "Our shares 4.00 at 50.00¢",
+        "Shares below zero: the leader sold what was bought before we followed them.",
+        // The feed.
+        "Not decided yet",
+        "Partly copied 50.00 %, 24.63 sh",
+        "Skipped Spread too wide, insufficient depth",
+        "Redeem",
+        "Nothing to copy",
+    ] {
+        assert!(text.contains(expected), "`{expected}` is not in: {text}");
+    }
+    for expected in [
+        r#"data-src="/api/series/user/1""#,
+        r#"href="/config?user=1""#,
+        r#"href="/export/trades.csv?user=1""#,
+        r#"href="/export/attempts.csv?user=1""#,
+        r#"href="/attempts/"#,
+        r#"data-only-user="1""#,
+        r#"class="worse""#,
+    ] {
+        assert!(page.body.contains(expected), "`{expected}` is not in the page");
+    }
+    assert!(!page.body.contains("<script>alert") && page.body.contains("&lt;script&gt;alert"));
+    assert!(!page.body.contains("Yes <i>"));
+}
+
+#[actix_web::test]
+async fn page_and_json_tell_the_same_for_every_range() {
+    let (world, user) = world().await;
+    let json = world.get(&format!("/api/users/{user}?range=7d")).await.json();
+    assert_eq!(json["range"], "7d");
+    assert_eq!(json["tracking_gap_micros"], 1_500_000);
+    assert_eq!(json["attempts"]["fill_rate_bps"], 5_000);
+    assert_eq!(json["attempts"]["partial_rate_bps"], 10_000);
+    assert_eq!(json["win_rate"]["won_bps"], 10_000);
+    assert_eq!(json["slippage"]["worse"], 1);
+    assert_eq!(json["positions"]["data"][0]["theirs"]["share_micros"], -300_000_000);
+    assert_eq!(json["feed"].as_array().unwrap().len(), 4);
+    let fates: Vec<&str> =
+        json["feed"].as_array().unwrap().iter().map(|row| row["fate"]["state"].as_str().unwrap()).collect();
+    assert_eq!(fates, ["open", "skipped", "partly", "none"]);
+    for range in ["1h", "24h", "30d", "all"] {
+        let page = world.get(&format!("/users/{user}?range={range}")).await;
+        assert_eq!(page.status, StatusCode::OK, "{range}");
+    }
+    let wrong = world.get(&format!("/api/users/{user}?range=year")).await;
+    assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
+    assert!(wrong.json()["detail"].as_str().unwrap().contains("year"), "{}", wrong.body);
+}
+
+#[actix_web::test]
+async fn a_leader_without_history_has_a_page_that_says_so() {
+    let world = World::empty().await;
+    world.follow("Ilse").await;
+    let text = world.get("/users/1").await.text();
+    for expected in [
+        "Leader's PnL – USDC",
+        "Attempts, 24 h 0",
+        "Fill rate, 24 h – ",
+        "No copies in this time.",
+        "No groups in this time.",
+        "Nothing was skipped in this time.",
+        "Neither the leader's shadow nor our copies hold anything now.",
+        "Nothing seen yet.",
+    ] {
+        assert!(text.contains(expected), "`{expected}` is not in: {text}");
+    }
+}
+
+#[actix_web::test]
+async fn nobody_of_that_id_is_not_found() {
+    let world = World::empty().await;
+    assert_eq!(world.get("/users/7").await.status, StatusCode::NOT_FOUND);
+    let json = world.get("/api/users/7").await;
+    assert_eq!((json.status, json.header("content-type")), (StatusCode::NOT_FOUND, "application/problem+json"));
+    assert_eq!(world.get("/users/ilse").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(world.get_as_stranger("/users/7").await.header("location"), "/login");
+}

@@ -1,0 +1,234 @@
+//! What a comparison is fed with: groups page by page, and between them the prices and resolutions of that time.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Progress, WhatIf, WhatIfError};
+use crate::{
+    db::{BookText, Db, DbError, PriceAt},
+    domain::{
+        book::OrderBook,
+        group::{EventGroup, GroupAction},
+        ids::{AssetId, AttemptId, GroupId, MarketId},
+        market::Market,
+        portfolio::PortfolioError,
+        units::Timestamp,
+        what_if::{Case, Comparison, Findings, Happening, KeptBook, Recorded},
+    },
+};
+
+/// Groups read at once.
+const PAGE: i64 = 512;
+/// Prices read at once span so many of the steps they are read in.
+const STEPS_AT_ONCE: i64 = 120;
+
+const HALF_MINUTE_MS: i64 = 30_000;
+const DAY_MS: i64 = 86_400_000;
+
+pub(super) struct Feed<'a> {
+    db: &'a Db,
+    what_if: &'a WhatIf,
+    progress: &'a Arc<Progress>,
+    /// `None` while the deciding thread has it.
+    comparison: Option<Comparison>,
+    markets: HashMap<MarketId, Arc<Market>>,
+    /// Up to when each asset's prices have been told.
+    priced: BTreeMap<AssetId, Timestamp>,
+    /// How finely prices are read.
+    every_ms: i64,
+}
+
+/// A group with all that its decision needs.
+struct Prepared {
+    group: EventGroup,
+    market: Arc<Market>,
+    recorded: Option<Recorded>,
+    book: Option<BookText>,
+    /// About when it is decided.
+    due: Timestamp,
+}
+
+/// When the market resolves, for the one who tells it.
+pub(super) fn resolution(market: &Arc<Market>) -> Option<(Timestamp, Happening)> {
+    Some((market.resolved_at?, Happening::Resolved(market.clone())))
+}
+
+impl<'a> Feed<'a> {
+    pub(super) fn new(db: &'a Db, what_if: &'a WhatIf, progress: &'a Arc<Progress>, comparison: Comparison) -> Self {
+        // The start has told what is held then.
+        let priced = comparison.held_assets().into_iter().map(|asset| (asset, what_if.from)).collect();
+        let every_ms = every_ms(what_if.to.millis_since(what_if.from));
+        Self { db, what_if, progress, comparison: Some(comparison), markets: HashMap::new(), priced, every_ms }
+    }
+
+    pub(super) fn tell(&mut self, happenings: Vec<(Timestamp, Happening)>) -> Result<(), PortfolioError> {
+        let comparison = self.comparison();
+        happenings.into_iter().try_for_each(|(at, happening)| comparison.expect(at, happening))
+    }
+
+    /// Lives through the whole window.
+    pub(super) async fn live(mut self) -> Result<Findings, WhatIfError> {
+        let mut from = self.what_if.from;
+        while let Some((groups, next)) = self.page(from).await? {
+            let mut page = self.prepare(groups).await?;
+            while !page.is_empty() {
+                let horizon = self.horizon();
+                let n = page.iter().position(|prepared| prepared.due > horizon).unwrap_or(page.len());
+                let rest = page.split_off(n);
+                // What comes behind them is due at the horizon or later: until then, time may pass.
+                let until =
+                    if rest.is_empty() { page.iter().map(|prepared| prepared.due).max() } else { Some(horizon) };
+                self.step(page, until.unwrap_or(horizon)).await?;
+                page = rest;
+            }
+            from = next;
+        }
+        while self.comparison().reached() < self.what_if.to {
+            let until = self.horizon().min(self.what_if.to);
+            self.step(Vec::new(), until).await?;
+        }
+        let (comparison, to) = (self.comparison.take(), self.what_if.to);
+        let finish = move || comparison.expect("it is back after every step").finish(to);
+        Ok(tokio::task::spawn_blocking(finish).await??)
+    }
+
+    fn comparison(&mut self) -> &mut Comparison {
+        self.comparison.as_mut().expect("it is back after every step")
+    }
+
+    /// How far prices may be read ahead.
+    fn horizon(&mut self) -> Timestamp {
+        let ahead = self.every_ms.saturating_mul(STEPS_AT_ONCE);
+        self.comparison().reached().plus_millis(ahead)
+    }
+
+    /// The groups detected from `from` on, in the global order, and where the next page begins. `None` behind the last.
+    async fn page(&self, from: Timestamp) -> Result<Option<(Vec<EventGroup>, Timestamp)>, WhatIfError> {
+        self.progress.check()?;
+        let (user, to, mut limit) = (self.what_if.portfolio.owner(), self.what_if.to, PAGE);
+        loop {
+            let mut groups = self.db.groups_detected(user, from, to, limit).await?;
+            let Some(last) = groups.last().map(|group| group.detect_time) else { return Ok(None) };
+            let is_full = i64::try_from(groups.len()).is_ok_and(|n| n == limit);
+            if is_full {
+                // More of the last millisecond may come: which of them is first is known when all are.
+                groups.retain(|group| group.detect_time < last);
+                if groups.is_empty() {
+                    limit = limit.saturating_mul(2);
+                    continue;
+                }
+            }
+            groups.sort_by(|a, b| (a.detect_time, &a.key).cmp(&(b.detect_time, &b.key)));
+            return Ok(Some((groups, if is_full { last } else { to })));
+        }
+    }
+
+    async fn prepare(&mut self, groups: Vec<EventGroup>) -> Result<Vec<Prepared>, WhatIfError> {
+        let portfolio = self.what_if.portfolio.to_string();
+        let ids: Vec<AttemptId> = groups.iter().map(|group| AttemptId::of(&portfolio, &group.key)).collect();
+        let mut recorded = self.db.recorded(&ids).await?;
+        let trades = groups.iter().filter(|group| matches!(group.action, GroupAction::Trade { .. }));
+        let trades: Vec<GroupId> = trades.map(|group| group.id).collect();
+        let mut books: HashMap<GroupId, BookText> = self.db.book_texts(&trades).await?.into_iter().collect();
+        self.meet(&groups).await?;
+        let config = self.what_if.current.global;
+        let wait = config.system.aggregation_window_ms.saturating_add(config.guardrails.decision_latency_ms);
+        let prepare = |(group, id): (EventGroup, AttemptId)| {
+            let recorded = recorded.remove(&id);
+            let due = recorded.as_ref().map(|recorded| recorded.decided_at);
+            Prepared {
+                market: self.market(&group.market),
+                book: books.remove(&group.id),
+                due: due.unwrap_or_else(|| group.detect_time.plus_millis(wait)),
+                recorded,
+                group,
+            }
+        };
+        Ok(groups.into_iter().zip(ids).map(prepare).collect())
+    }
+
+    /// Learns of the groups' markets, and tells when they resolve.
+    async fn meet(&mut self, groups: &[EventGroup]) -> Result<(), WhatIfError> {
+        let new: BTreeSet<&MarketId> = groups.iter().map(|group| &group.market).collect();
+        let new: Vec<MarketId> = new.into_iter().filter(|id| !self.markets.contains_key(*id)).cloned().collect();
+        let mut resolutions = Vec::new();
+        for market in self.db.markets(&new).await? {
+            let market = Arc::new(market);
+            resolutions.extend(resolution(&market));
+            self.markets.insert(market.id.clone(), market);
+        }
+        Ok(self.tell(resolutions)?)
+    }
+
+    fn market(&self, id: &MarketId) -> Arc<Market> {
+        self.markets.get(id).cloned().unwrap_or_else(|| Arc::new(Market::unknown(id.clone())))
+    }
+
+    /// Decides these groups and lives on to `until`, on a thread where that disturbs nobody.
+    async fn step(&mut self, groups: Vec<Prepared>, until: Timestamp) -> Result<(), WhatIfError> {
+        self.progress.check()?;
+        let prices = self.prices(&groups, until).await?;
+        let progress = self.progress.clone();
+        let mut comparison = self.comparison.take().expect("it is back after every step");
+        let live = move || -> Result<Comparison, WhatIfError> {
+            for (asset, at, price) in prices {
+                comparison.expect(at, Happening::Midpoint(asset, price))?;
+            }
+            for prepared in groups {
+                decide(&mut comparison, prepared)?;
+                progress.done.fetch_add(1, Ordering::Relaxed);
+            }
+            comparison.advance(until)?;
+            Ok(comparison)
+        };
+        self.comparison = Some(tokio::task::spawn_blocking(live).await??);
+        Ok(())
+    }
+
+    /// The prices up to `until` of what is held or may be from these groups on. Of an asset that was not asked for
+    /// lately, also what it stood at, which comes first.
+    async fn prices(&mut self, groups: &[Prepared], until: Timestamp) -> Result<Vec<PriceAt>, WhatIfError> {
+        let (reached, mut wanted) = (self.comparison().reached(), self.comparison().held_assets());
+        for Prepared { group, market, .. } in groups {
+            match &group.action {
+                GroupAction::Trade { asset, .. } => drop(wanted.insert(asset.clone())),
+                _ => wanted.extend(market.outcomes.iter().map(|outcome| outcome.asset.clone())),
+            }
+        }
+        let known = |asset: &AssetId| self.priced.get(asset).is_some_and(|told| *told >= reached);
+        let wanted: Vec<AssetId> = wanted.into_iter().collect();
+        let new: Vec<AssetId> = wanted.iter().filter(|asset| !known(asset)).cloned().collect();
+        let mut prices = self.db.prices_as_of(&new, reached).await?;
+        prices.extend(self.db.prices_between(&wanted, reached, until, self.every_ms).await?);
+        self.priced.extend(wanted.into_iter().map(|asset| (asset, until)));
+        Ok(prices)
+    }
+}
+
+fn decide(comparison: &mut Comparison, prepared: Prepared) -> Result<(), WhatIfError> {
+    let Prepared { group, market, recorded, book, .. } = prepared;
+    let kept = book.map(|text| read(text)).transpose()?;
+    let book = match &kept {
+        Some(Some(book)) => KeptBook::Known(book),
+        Some(None) => KeptBook::Unavailable,
+        None => KeptBook::NotKept,
+    };
+    let case = Case { group: &group, market: &market, book, recorded: recorded.as_ref() };
+    Ok(comparison.decide(&case)?)
+}
+
+/// The book in order; `None` when there was none, or none that makes sense: as the live decision saw it.
+fn read(text: BookText) -> Result<Option<OrderBook>, DbError> {
+    Ok(text.read()?.book.ok().and_then(|stored| stored.ordered().ok()))
+}
+
+/// Prices are kept every half minute. A day is read in full; of more only what the curve of a month needs, because half
+/// minutes of a month are a million rows for every ten assets.
+fn every_ms(span_ms: i64) -> i64 {
+    match span_ms {
+        ..=DAY_MS => HALF_MINUTE_MS,
+        span if span <= 7 * DAY_MS => 10 * HALF_MINUTE_MS,
+        _ => 20 * HALF_MINUTE_MS,
+    }
+}
