@@ -41,3 +41,6 @@ document.addEventListener(
   },
   true,
 );
+
+// On a phone the pages stand in a strip that scrolls: where we are should be in sight.
+document.querySelector('.places [aria-current="page"]')?.scrollIntoView({ block: "nearest", inline: "center" });

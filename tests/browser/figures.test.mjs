@@ -6,6 +6,13 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { generate, openPage, start, startBrowser } from "./bot.mjs";
 
+/** Where nobody answers: the figures stand still. */
+const NOBODY = {
+  POLYMARKET_DATA_API_BASE_URL: "http://127.0.0.1:9",
+  POLYMARKET_CLOB_BASE_URL: "http://127.0.0.1:9",
+  POLYMARKET_GAMMA_BASE_URL: "http://127.0.0.1:9",
+};
+
 let bot;
 let browser;
 let context;
@@ -26,11 +33,6 @@ after(async () => {
   bot?.database.remove();
 });
 
-const NOBODY = {
-  POLYMARKET_DATA_API_BASE_URL: "http://127.0.0.1:9",
-  POLYMARKET_CLOB_BASE_URL: "http://127.0.0.1:9",
-  POLYMARKET_GAMMA_BASE_URL: "http://127.0.0.1:9",
-};
 
 /** Asks the database by a program of its own. */
 function counted(name, ...words) {

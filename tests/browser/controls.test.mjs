@@ -1,0 +1,210 @@
+// Every control, used as a person uses it: it says what it has done, the page shows it, and undo takes it back.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { openPage, startBrowser, startDemo } from "./bot.mjs";
+
+const PATIENCE = { timeout: 60_000 };
+
+let demo;
+let browser;
+let state;
+
+before(async () => {
+  [demo, browser] = await Promise.all([startDemo(), startBrowser()]);
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  await page.goto(demo.link);
+  state = await context.storageState();
+  await context.close();
+});
+
+after(async () => {
+  await browser?.close();
+  await demo?.stop();
+});
+
+/** One visit; at its end nothing may have been complained of. */
+async function at(path, use, options = {}) {
+  const context = await browser.newContext({ storageState: state, ...options });
+  const opened = await openPage(context);
+  opened.page.setDefaultTimeout(PATIENCE.timeout);
+  // Questions before a deed are answered with yes, and remembered.
+  opened.asked = [];
+  opened.page.on("dialog", (dialog) => {
+    opened.asked.push(dialog.message());
+    dialog.accept();
+  });
+  await opened.page.goto(demo.origin + path);
+  await use(opened.page, opened);
+  assert.deepEqual(opened.complaints, opened.expected ?? []);
+  await context.close();
+}
+
+const says = (page, text) => page.locator("#notice .toast", { hasText: text }).waitFor();
+const undo = (page) => page.locator("#notice").getByRole("button", { name: "Undo" }).click();
+
+test("copying pauses and goes on, on the page where the switch was used", async () => {
+  await at("/markets", async (page) => {
+    await page.getByRole("button", { name: "Pause copying" }).click();
+    await says(page, "Copying is paused");
+    await page.getByRole("button", { name: "Resume copying" }).waitFor();
+    assert.equal(new URL(page.url()).pathname, "/markets");
+    await undo(page);
+    await says(page, "Copying goes on");
+    await page.getByRole("button", { name: "Pause copying" }).waitFor();
+    await page.getByRole("button", { name: "Close this message" }).click();
+    assert.equal(await page.locator(".toast").count(), 0);
+  });
+});
+
+test("the colours switch at once and stay", async () => {
+  await at("/", async (page) => {
+    const background = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+    const before = await background();
+    await page.getByRole("button", { name: "Switch between light and dark" }).click();
+    await page.waitForFunction((before) => getComputedStyle(document.body).backgroundColor !== before, before);
+    const after = await background();
+    await page.reload();
+    assert.equal(await background(), after);
+  }, { colorScheme: "dark" });
+});
+
+test("a curve shows the range that is chosen and what the crosshair is on", async () => {
+  await at("/", async (page) => {
+    await page.waitForSelector("#equity canvas");
+    await page.getByRole("group", { name: "Range of Global equity" }).getByRole("button", { name: "7 d" }).click();
+    await page.waitForFunction(() => document.getElementById("equity").dataset.range === "7d");
+    const readout = page.locator(".readout").first();
+    const atEnd = await readout.innerText();
+    const box = await page.locator("#equity .u-over").first().boundingBox();
+    await page.mouse.move(box.x + box.width * 0.93, box.y + box.height / 2);
+    await page.waitForFunction((atEnd) => document.querySelector(".readout").innerText !== atEnd, atEnd);
+    assert.match(await page.getAttribute("#equity", "aria-label"), /Equity from .* USDC to .* USDC, lowest/);
+  });
+});
+
+test("somebody is looked for, followed under a name, renamed and let go", async () => {
+  await at("/users", async (page, visit) => {
+    await page.getByLabel("Follow a trader").fill("nobody is called so");
+    await page.getByRole("button", { name: "Find" }).click();
+    await page.getByRole("alert").waitFor();
+    assert.equal(await page.inputValue("#trader"), "nobody is called so");
+    const wallet = `0x${"5".repeat(40)}`;
+    await page.fill("#trader", wallet);
+    await page.getByRole("button", { name: "Find" }).click();
+    await page.locator("main", { hasText: wallet }).waitFor();
+    visit.expected = undefined;
+  });
+  await at("/users", async (page) => {
+    const row = page.locator("tbody tr").first();
+    const name = await row.locator("th a").first().innerText();
+    await row.getByText("Rename").click();
+    await row.getByLabel("What to call them").fill("<b>Renamed</b> & co");
+    await row.getByRole("button", { name: "Save" }).click();
+    await says(page, "<b>Renamed</b> & co");
+    await page.locator("tbody tr th a", { hasText: "<b>Renamed</b> & co" }).waitFor();
+    await undo(page);
+    await page.locator("tbody tr th a", { hasText: name }).waitFor();
+    await page.locator("tbody tr").first().getByRole("button", { name: `Disable ${name}` }).click();
+    await page.locator("tbody tr").first().getByRole("button", { name: `Enable ${name}` }).waitFor();
+    await undo(page);
+    await page.locator("tbody tr").first().getByRole("button", { name: `Disable ${name}` }).waitFor();
+  });
+});
+
+test("a market is blacklisted after a question, and allowed again", async () => {
+  await at("/markets", async (page, { asked }) => {
+    await page.locator("tbody tr").first().getByRole("button", { name: "Blacklist" }).click();
+    await page.locator("#notice .toast").waitFor();
+    assert.equal(asked.length, 1);
+    await page.goto(`${demo.origin}/markets?show=blacklisted`);
+    assert.equal(await page.locator("tbody tr").count(), 1);
+    await page.getByRole("button", { name: "Allow" }).click();
+    await page.locator("#notice .toast").waitFor();
+    await page.goto(`${demo.origin}/markets?show=blacklisted`);
+    assert.equal(await page.locator("tbody tr").count(), 0);
+  });
+});
+
+test("a setting that cannot be is refused by its name and stays typed; one that can is saved, told and undone", async () => {
+  await at("/config", async (page, visit) => {
+    const field = page.getByLabel("Spread, at most");
+    await field.fill("250");
+    await page.getByRole("button", { name: "Save", exact: true }).click();
+    await page.getByRole("alert").waitFor();
+    assert.equal(await page.getByLabel("Spread, at most").inputValue(), "250");
+    assert.equal(await page.getByLabel("Spread, at most").getAttribute("aria-invalid"), "true");
+    await page.getByLabel("Spread, at most").fill("3.5");
+    await page.getByRole("button", { name: "Save", exact: true }).click();
+    await page.locator("#notice .toast").waitFor();
+    assert.equal(await page.getByLabel("Spread, at most").inputValue(), "3.50");
+    await undo(page);
+    await page.waitForFunction(() => document.querySelector('input[id$="maxSpreadMicros"]').value === "2.00");
+    // The browser itself tells of the refused form in its console.
+    visit.expected = visit.complaints.filter((text) => /status of 4\d\d/.test(text));
+  });
+});
+
+test("a candidate is tested on what was recorded, without saving it", async () => {
+  await at("/config", async (page) => {
+    await page.getByLabel("Spread, at most").fill("0.01");
+    await page.getByRole("button", { name: "Test without saving" }).click();
+    await page.locator("#trial .compare").first().waitFor();
+    const text = await page.innerText("#trial");
+    assert.match(text, /groups?: .* otherwise/);
+    assert.match(text, /Spread too wide/);
+    assert.match(text, /Worst drawdown/);
+    await page.goto(`${demo.origin}/config`);
+    assert.equal(await page.getByLabel("Spread, at most").inputValue(), "2.00");
+  });
+});
+
+test("the peak is reset after a question, and undone", async () => {
+  await at("/portfolio", async (page, { asked }) => {
+    await page.getByRole("button", { name: "Reset peak of the global portfolio" }).click();
+    await says(page, "measured from its equity of now");
+    assert.match(asked[0], /Measure the drawdown/);
+    await undo(page);
+    await says(page, "counts as before");
+  });
+});
+
+test("filters narrow the list, are in the address, and the file that is taken along has them", async () => {
+  await at("/trades?tab=attempts", async (page) => {
+    await page.getByLabel("Decision").selectOption("SKIP");
+    await page.waitForURL(/decision=SKIP/);
+    const verdicts = await page.locator("#attempts .verdict").allInnerTexts();
+    assert.ok(verdicts.length > 0 && verdicts.every((text) => text === "Skipped"), String(verdicts));
+    const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "CSV" }).click()]);
+    const { readFileSync } = await import("node:fs");
+    const lines = readFileSync(await download.path(), "utf8").trim().split("\n");
+    assert.match(lines[0], /portfolio_scope/);
+    assert.ok(lines.length > verdicts.length && !lines.some((line) => line.includes(",EXECUTE,")));
+  });
+});
+
+test("a row of the list leads to why it was decided so", async () => {
+  await at("/trades?tab=attempts", async (page) => {
+    await page.locator('#attempts a[href^="/attempts/"]').first().click();
+    await page.waitForURL(/\/attempts\//);
+    await page.getByRole("heading", { name: "Checks" }).waitFor();
+    assert.ok((await page.locator("table tbody tr", { hasText: /passed|failed|unknown/ }).count()) > 0);
+  });
+});
+
+test("the keyboard reaches every control of a page in order, and sees where it is", async () => {
+  await at("/users", async (page) => {
+    const seen = [];
+    for (let n = 0; n < 16; n++) {
+      await page.keyboard.press("Tab");
+      seen.push(await page.evaluate(() => {
+        const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);
+        return { name: document.activeElement.textContent.trim().slice(0, 30), ring: outlineStyle !== "none" && outlineWidth !== "0px" };
+      }));
+    }
+    assert.equal(seen[0].name, "Skip to content");
+    assert.ok(seen.every((stop) => stop.ring), JSON.stringify(seen));
+    assert.ok(seen.some((stop) => stop.name === "System"));
+  });
+});
