@@ -31,6 +31,7 @@ migrations! {
     11 "0011_groups_by_time",
     12 "0012_lists",
     13 "0013_attempts_of_market",
+    14 "0014_curves",
 }
 
 impl Db {

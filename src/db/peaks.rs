@@ -39,15 +39,18 @@ impl Db {
         rows.iter().map(read).collect()
     }
 
-    /// The highest equity since the last reset; `None` before the first snapshot.
+    /// The highest equity since the last reset; `None` before the first snapshot. From the checkpoint, which has it, and
+    /// the few snapshots after it.
     pub async fn peak(&self, portfolio: PortfolioId) -> Result<Option<UsdcMicros>, DbError> {
-        match self.peak_reset(portfolio).await? {
-            None => self.peak_since(portfolio, Timestamp::EPOCH).await,
-            Some(reset) => {
-                let since = self.peak_since(portfolio, reset.at).await?;
-                Ok(Some(since.map_or(reset.equity_micros, |peak| peak.max(reset.equity_micros))))
-            }
-        }
+        let reset = self.peak_reset(portfolio).await?;
+        let kept = self.kept(portfolio).await?.map(|kept| kept.history);
+        let known = kept.filter(|history| reset.is_none_or(|reset| history.reset_at >= Some(reset.at)));
+        let (since, at_least) = match (known.and_then(|history| history.last.zip(history.peak_micros)), reset) {
+            (Some((last, peak)), _) => (last.time, Some(peak)),
+            (None, Some(reset)) => (reset.at, Some(reset.equity_micros)),
+            (None, None) => (Timestamp::EPOCH, None),
+        };
+        Ok(self.peak_since(portfolio, since).await?.max(at_least))
     }
 
     /// Resets the peak, audited: from `peak` to `reset.equity_micros`.

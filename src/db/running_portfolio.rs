@@ -72,18 +72,23 @@ impl Db {
     }
 }
 
+/// What a checkpoint says without its lots.
 #[derive(serde::Deserialize)]
-struct KeptClosings {
+pub(super) struct Kept {
     closings: ClosingBook,
+    pub(super) history: EquityHistory,
 }
 
 impl Db {
     /// How the closed lots came out, as of the last checkpoint; `None` before the first.
     pub async fn closings(&self, id: PortfolioId) -> Result<Option<Closings>, DbError> {
+        Ok(self.kept(id).await?.map(|kept| kept.closings.closings()))
+    }
+
+    /// The last checkpoint; one of an older version is replaced within a minute, and counts as none.
+    pub(super) async fn kept(&self, id: PortfolioId) -> Result<Option<Kept>, DbError> {
         let text = self.checkpoint(&checkpoint_key(id)).await?;
-        // One of an older version is replaced within a minute.
-        let kept = text.and_then(|text| serde_json::from_str::<KeptClosings>(&text).ok());
-        Ok(kept.map(|kept| kept.closings.closings()))
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
 }
 
