@@ -86,7 +86,7 @@ test("a curve shows the range that is chosen and what the crosshair is on", asyn
 
 test("somebody is looked for, followed under a name, renamed and let go", async () => {
   await at("/users", async (page, visit) => {
-    await page.getByLabel("Follow a trader").fill("nobody is called so");
+    await page.fill("#trader", "nobody is called so");
     await page.getByRole("button", { name: "Find" }).click();
     await page.getByRole("alert").waitFor();
     assert.equal(await page.inputValue("#trader"), "nobody is called so");
@@ -129,16 +129,16 @@ test("a market is blacklisted after a question, and allowed again", async () => 
 
 test("a setting that cannot be is refused by its name and stays typed; one that can is saved, told and undone", async () => {
   await at("/config", async (page, visit) => {
-    const field = page.getByLabel("Spread, at most");
+    const field = page.getByLabel("Spread, at most", { exact: true });
     await field.fill("250");
     await page.getByRole("button", { name: "Save", exact: true }).click();
     await page.getByRole("alert").waitFor();
-    assert.equal(await page.getByLabel("Spread, at most").inputValue(), "250");
-    assert.equal(await page.getByLabel("Spread, at most").getAttribute("aria-invalid"), "true");
-    await page.getByLabel("Spread, at most").fill("3.5");
+    assert.equal(await page.getByLabel("Spread, at most", { exact: true }).inputValue(), "250");
+    assert.equal(await page.getByLabel("Spread, at most", { exact: true }).getAttribute("aria-invalid"), "true");
+    await page.getByLabel("Spread, at most", { exact: true }).fill("3.5");
     await page.getByRole("button", { name: "Save", exact: true }).click();
     await page.locator("#notice .toast").waitFor();
-    assert.equal(await page.getByLabel("Spread, at most").inputValue(), "3.50");
+    assert.equal(await page.getByLabel("Spread, at most", { exact: true }).inputValue(), "3.50");
     await undo(page);
     await page.waitForFunction(() => document.querySelector('input[id$="maxSpreadMicros"]').value === "2.00");
     // The browser itself tells of the refused form in its console.
@@ -148,7 +148,7 @@ test("a setting that cannot be is refused by its name and stays typed; one that 
 
 test("a candidate is tested on what was recorded, without saving it", async () => {
   await at("/config", async (page) => {
-    await page.getByLabel("Spread, at most").fill("0.01");
+    await page.getByLabel("Spread, at most", { exact: true }).fill("0.01");
     await page.getByRole("button", { name: "Test without saving" }).click();
     await page.locator("#trial .compare").first().waitFor();
     const text = await page.innerText("#trial");
@@ -156,7 +156,7 @@ test("a candidate is tested on what was recorded, without saving it", async () =
     assert.match(text, /Spread too wide/);
     assert.match(text, /Worst drawdown/);
     await page.goto(`${demo.origin}/config`);
-    assert.equal(await page.getByLabel("Spread, at most").inputValue(), "2.00");
+    assert.equal(await page.getByLabel("Spread, at most", { exact: true }).inputValue(), "2.00");
   });
 });
 
