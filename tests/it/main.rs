@@ -8,6 +8,7 @@ mod faults;
 mod generate;
 mod health;
 mod kill;
+mod measure;
 mod polymarket;
 mod process;
 mod reading;

@@ -1,8 +1,8 @@
 //! The server that `measure sockets` measures, alone in its process: pages over a small database, and trades announced
 //! at a steady rate to whoever listens.
 //!
-//! Speaks with its parent by lines: prints the login link, waits for one line, announces, prints `<seq> <milliseconds>`
-//! for each announcement, and ends with its parent's pipe.
+//! Speaks with its parent by lines: prints the login link, waits for one line, announces, waits for another, prints
+//! `<seq> <milliseconds>` for each announcement, and ends with its parent's pipe.
 
 use std::io::BufRead;
 use std::process::ExitCode;
@@ -67,6 +67,8 @@ pub async fn serve(settings: &Settings, arguments: SocketServerArguments) -> any
         told.push_str(&format!("{} {}\n", before + n, Clock::System.now().millis()));
         app.live_hub().send(Announce(vec![fact])).await?;
     }
+    // Not before the parent reads: a full pipe would hold this thread, and with it the last batch.
+    wait_for_a_line().await?;
     println!("{told}");
     wait_for_a_line().await?;
     app.stop().await;

@@ -2,7 +2,7 @@
 //!
 //! The server is a process of its own, so that the kernel's account of it counts nothing of the thousand browsers here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -39,6 +39,8 @@ pub struct SocketsArguments {
 struct Figures {
     sockets: usize,
     announced: usize,
+    /// Not sent to anybody: so many waited to be rendered that newer ones would have pushed them out of every list.
+    left_out: usize,
     /// Processor time of the server over the time of the announcements.
     server_cores: f64,
     server_cores_idle: f64,
@@ -49,7 +51,7 @@ struct Figures {
     latency_p50_ms: f64,
     latency_p99_ms: f64,
     latency_max_ms: f64,
-    /// Sockets that got every frame, in order.
+    /// Sockets that got every frame that any of them got, in order.
     complete: usize,
     stalled: usize,
     stalled_cut: usize,
@@ -91,6 +93,7 @@ pub async fn sockets(arguments: SocketsArguments) -> anyhow::Result<ExitCode> {
     for listening in listening {
         heard.push(listening.await.context("a listener was cancelled")??);
     }
+    server.go()?;
     let announced = server.announced()?;
     let mut stalled_cut = 0;
     for socket in stalled {
@@ -132,6 +135,7 @@ impl Server {
         Ok(line)
     }
 
+    /// Says that the server may take its next step.
     fn go(&mut self) -> anyhow::Result<()> {
         self.input.write_all(b"go\n").and_then(|()| self.input.flush()).context("the server does not listen")
     }
@@ -177,10 +181,12 @@ impl Figures {
             .filter_map(|(seq, at)| Some(at.millis_since(*announced.get(seq)?) as f64))
             .collect();
         latencies.sort_by(f64::total_cmp);
-        let all = |heard: &&Heard| heard.rows.iter().map(|(seq, _)| seq).eq(announced.keys());
+        let sent: BTreeSet<u64> = heard.iter().flat_map(|heard| &heard.rows).map(|(seq, _)| *seq).collect();
+        let all = |heard: &&Heard| heard.rows.iter().map(|(seq, _)| seq).eq(&sent);
         Self {
             sockets: heard.len(),
             announced: announced.len(),
+            left_out: announced.keys().filter(|seq| !sent.contains(seq)).count(),
             server_cores: cores,
             server_cores_idle: idle,
             server_memory_mb: memory,
@@ -200,7 +206,7 @@ impl Figures {
     }
 
     fn print(&self) {
-        println!("{:<34} {}", "trades announced", self.announced);
+        println!("{:<34} {} ({} left out of full lists)", "trades announced", self.announced, self.left_out);
         println!(
             "{:<34} {:.2} (idle {:.2})",
             "processor cores of the server", self.server_cores, self.server_cores_idle

@@ -3,6 +3,7 @@
 mod chain_sight;
 mod config;
 mod events;
+mod export;
 mod facts;
 mod groups;
 pub mod harness;
