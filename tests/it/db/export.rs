@@ -1,7 +1,7 @@
 //! What downloads read: every row once, part by part, with every column, on both databases.
 
 use polymarketspy::db::{
-    ATTEMPT_COLUMNS, AttemptFilter, Cell, Db, LEDGER_COLUMNS, LedgerFilter, LedgerWrite, PortfolioSnapshot,
+    ATTEMPT_COLUMNS, AttemptFilter, Cell, LEDGER_COLUMNS, LedgerFilter, LedgerWrite, PortfolioSnapshot,
     SNAPSHOT_COLUMNS, TRADE_COLUMNS, TradeFilter,
 };
 use polymarketspy::domain::decision::{DecisionKind, ReasonCode};
