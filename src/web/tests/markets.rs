@@ -1,5 +1,7 @@
 //! `/markets` and `/markets/{id}`: figures, positions, and the blacklist with its way back.
 
+use serde_json::json;
+
 use super::*;
 use crate::{
     db::{BookOutcome, StoredBook},
@@ -49,29 +51,17 @@ async fn held() -> World {
     world
 }
 
-/// The token that stands in the page's forms.
-async fn csrf(world: &World) -> String {
-    let body = world.get("/markets").await.body;
-    let start = body.find(r#"name="csrf" value=""#).unwrap() + r#"name="csrf" value=""#.len();
-    body[start..].split('"').next().unwrap().to_owned()
-}
-
-async fn post(world: &World, path: &str, kind: &str, body: String, headers: &[(&str, &str)]) -> Answer {
+/// Sends a form from a narrowed list, to which it leads back.
+async fn post_from_list(world: &World, path: &str, fields: &[(&str, &str)]) -> Answer {
     let origin = world.url("");
-    let mut request = world
+    let request = world
         .client
         .post(world.url(path))
         .insert_header(("cookie", world.cookie.as_str()))
         .insert_header(("origin", origin.as_str()))
-        .insert_header(("referer", format!("{origin}/markets?show=traded")))
-        .insert_header(("content-type", kind));
-    for (name, value) in headers {
-        request = request.insert_header((*name, *value));
-    }
-    Answer::read(request.send_body(body).await.unwrap()).await
+        .insert_header(("referer", format!("{origin}/markets?show=traded")));
+    Answer::read(request.send_form(&fields).await.unwrap()).await
 }
-
-const FORM: &str = "application/x-www-form-urlencoded";
 
 #[actix_web::test]
 async fn the_list_shows_the_last_book_our_copies_and_our_position() {
@@ -128,10 +118,10 @@ async fn markets_can_be_searched_and_narrowed() {
 #[actix_web::test]
 async fn blacklisting_is_audited_said_and_undone() {
     let world = held().await;
-    let (path, csrf) = (format!("/markets/{}", market_id()), csrf(&world).await);
-    let refused = post(&world, &path, FORM, "blacklisted=true".to_owned(), &[]).await;
+    let (path, csrf) = (format!("/markets/{}", market_id()), world.csrf().await);
+    let refused = post_from_list(&world, &path, &[("blacklisted", "true")]).await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN, "without proof");
-    let done = post(&world, &path, FORM, format!("csrf={csrf}&blacklisted=true"), &[]).await;
+    let done = post_from_list(&world, &path, &[("csrf", &csrf), ("blacklisted", "true")]).await;
     assert_eq!((done.status, done.header("location")), (StatusCode::SEE_OTHER, "/markets?show=traded"));
     assert!(world.db.market(&market_id()).await.unwrap().unwrap().blacklisted);
     let audit = world.db.audits(Some("set_blacklisted"), None, 5).await.unwrap();
@@ -144,7 +134,7 @@ async fn blacklisting_is_audited_said_and_undone() {
     assert!(said.body.contains(&format!(r#"action="{path}""#)) && said.text().contains("Undo"));
     assert!(said.text().contains("blacklisted"));
 
-    let undone = post(&world, &path, FORM, format!("csrf={csrf}&blacklisted=false"), &[]).await;
+    let undone = post_from_list(&world, &path, &[("csrf", &csrf), ("blacklisted", "false")]).await;
     assert_eq!(undone.status, StatusCode::SEE_OTHER);
     assert!(!world.db.market(&market_id()).await.unwrap().unwrap().blacklisted);
     assert_eq!(world.db.audits(Some("set_blacklisted"), None, 5).await.unwrap().len(), 2);
@@ -153,20 +143,20 @@ async fn blacklisting_is_audited_said_and_undone() {
 #[actix_web::test]
 async fn the_api_switches_a_market_too_and_names_a_wrong_field() {
     let world = held().await;
-    let (path, csrf) = (format!("/api/markets/{}", market_id()), csrf(&world).await);
-    let proof = [("x-csrf-token", csrf.as_str())];
-    let json = "application/json";
-    let done = post(&world, &path, json, r#"{"blacklisted":true}"#.to_owned(), &proof).await;
+    let path = format!("/api/markets/{}", market_id());
+    let done = world.post_json(&path, &json!({"blacklisted": true})).await;
     assert_eq!((done.status, done.json()["blacklisted"].as_bool()), (StatusCode::OK, Some(true)), "{}", done.body);
-    for (body, field) in
-        [("{}", "blacklisted"), (r#"{"blacklisted":true,"colour":1}"#, "colour"), (r#"{"blacklisted":3}"#, "boolean")]
-    {
-        let problem = post(&world, &path, json, body.to_owned(), &proof).await;
+    for (body, field) in [
+        (json!({}), "blacklisted"),
+        (json!({"blacklisted": true, "colour": 1}), "colour"),
+        (json!({"blacklisted": 3}), "boolean"),
+    ] {
+        let problem = world.post_json(&path, &body).await;
         assert_eq!(problem.status, StatusCode::BAD_REQUEST, "{body}");
         assert!(problem.json()["detail"].as_str().unwrap().contains(field), "{body}: {}", problem.body);
     }
     let unknown = format!("/api/markets/0x{}", "ef".repeat(32));
-    let nowhere = post(&world, &unknown, json, r#"{"blacklisted":true}"#.to_owned(), &proof).await;
+    let nowhere = world.post_json(&unknown, &json!({"blacklisted": true})).await;
     assert_eq!(nowhere.status, StatusCode::NOT_FOUND);
 }
 
