@@ -34,8 +34,6 @@ statements! {
             group by (bucket_time - $3) / $5)";
     FIRST = "select bucket_time from portfolio_snapshot
         where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2 order by bucket_time limit 1";
-    PEAK_BEFORE = "select max(equity_micros) from portfolio_snapshot
-        where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2 and bucket_time >= $3 and bucket_time < $4";
 }
 
 impl Db {
@@ -88,23 +86,5 @@ impl Db {
                 .await
         })?;
         Ok(first.map(Timestamp::from_millis))
-    }
-
-    /// The highest equity at or after `since` and before `until`.
-    pub async fn peak_between(
-        &self,
-        portfolio: PortfolioId,
-        (since, until): (Timestamp, Timestamp),
-    ) -> Result<Option<UsdcMicros>, DbError> {
-        let peak: Option<i64> = on!(db self, c => {
-            sqlx::query_scalar(PEAK_BEFORE)
-                .bind(portfolio.scope().as_str())
-                .bind(owner_key(portfolio))
-                .bind(since.millis())
-                .bind(until.millis())
-                .fetch_one(c)
-                .await
-        })?;
-        Ok(peak.map(UsdcMicros))
     }
 }

@@ -27,8 +27,6 @@ statements! {
         order by bucket_time desc limit 1";
     PEAK_WITHIN = "select max(equity_micros) from portfolio_snapshot
         where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2 and bucket_time >= $3 and bucket_time <= $4";
-    PEAK_SINCE = "select max(equity_micros) from portfolio_snapshot
-        where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2 and bucket_time >= $3";
     RANGE = "select portfolio_scope, followed_user_id, bucket_time, equity_micros, cash_micros, exposure_micros,
             unrealized_pnl_micros, realized_pnl_micros
         from portfolio_snapshot where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2
@@ -126,15 +124,7 @@ impl Db {
 
     /// The highest equity in any point at or after `since`.
     pub async fn peak_since(&self, portfolio: PortfolioId, since: Timestamp) -> Result<Option<UsdcMicros>, DbError> {
-        let peak: Option<i64> = on!(db self, c => {
-            sqlx::query_scalar(PEAK_SINCE)
-                .bind(portfolio.scope().as_str())
-                .bind(owner_key(portfolio))
-                .bind(since.millis())
-                .fetch_one(c)
-                .await
-        })?;
-        Ok(peak.map(UsdcMicros))
+        self.peak_within(portfolio, since, Timestamp::from_millis(i64::MAX)).await
     }
 
     /// Points within a time, oldest first, only those whose minute is a multiple of `every_ms`: a month at one point an

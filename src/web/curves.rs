@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::{
     error::WebError,
+    results::share_of,
     series::{Chart, Line, Pane, Range, Role, Span, Unit},
 };
 use crate::{
@@ -64,7 +65,7 @@ async fn equity_chart(db: &Db, of: PortfolioId, range: Range, now: Timestamp) ->
     let points = db.curve(of, (span.from, span.to), span.stretch_ms).await?;
     let since =
         db.peak_reset(of).await?.map_or((Timestamp::EPOCH, UsdcMicros::ZERO), |reset| (reset.at, reset.equity_micros));
-    let before = db.peak_between(of, (since.0, span.from)).await?.unwrap_or(since.1).max(since.1);
+    let before = db.peak_within(of, since.0, span.from.plus_millis(-1)).await?.unwrap_or(since.1).max(since.1);
     let equity = Pane {
         unit: Unit::UsdcMicros,
         lines: vec![
@@ -100,7 +101,7 @@ async fn tracking_chart(db: &Db, user: FollowedUserId, range: Range, now: Timest
     let by_time: std::collections::BTreeMap<Timestamp, i64> =
         shadows.iter().map(|point| point.time).zip(from_start(&shadows)).collect();
     let scaled: Vec<Option<i64>> =
-        copies.iter().map(|point| by_time.get(&point.time).and_then(|pnl| scaled_to(*pnl, share))).collect();
+        copies.iter().map(|point| by_time.get(&point.time).and_then(|pnl| share_of(*pnl, share))).collect();
     let gap = executable.iter().zip(&scaled).map(|(made, could)| could.and_then(|could| made.checked_sub(could)));
     let gap = Line { label: "Tracking gap", role: Role::Gap, values: gap.collect() };
     let compared = Pane {
@@ -117,11 +118,6 @@ async fn tracking_chart(db: &Db, user: FollowedUserId, range: Range, now: Timest
 fn from_start(points: &[CurvePoint]) -> Vec<i64> {
     let start = points.first().map_or(0, |point| point.equity.0);
     points.iter().map(|point| point.equity.0.saturating_sub(start)).collect()
-}
-
-/// `share` of an amount, rounded down.
-fn scaled_to(micros: i64, share: Bps) -> Option<i64> {
-    i64::try_from((i128::from(micros) * i128::from(share.0)).div_euclid(10_000)).ok()
 }
 
 async fn first_of(db: &Db, range: Range, of: PortfolioId) -> Result<Option<Timestamp>, DbError> {
@@ -171,10 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn the_leaders_result_is_scaled_to_the_copied_share_and_rounded_down() {
-        assert_eq!(scaled_to(1_000_000, Bps(100)), Some(10_000));
-        assert_eq!(scaled_to(-99, Bps(100)), Some(-1));
-        assert_eq!(scaled_to(i64::MAX, Bps(10_001)), None);
+    fn a_result_is_counted_from_the_first_point() {
         assert_eq!(from_start(&[point(0, 500, 0, 0), point(1, 480, 0, 0)]), [0, -20]);
     }
 }

@@ -95,7 +95,7 @@ on_both! {
             .collect();
         assert_eq!(seen, [(0, 11, 10, 50), (3, 13, 1, 13), (9, 14, 14, 14)]);
         assert_eq!(db.curve_start(of).await.unwrap(), Some(start));
-        let before = (Timestamp::EPOCH, start.plus_millis(60_000));
-        assert_eq!(db.peak_between(of, before).await.unwrap(), Some(UsdcMicros(10)));
+        let before = start.plus_millis(60_000 - 1);
+        assert_eq!(db.peak_within(of, Timestamp::EPOCH, before).await.unwrap(), Some(UsdcMicros(10)));
     }
 }
