@@ -7,6 +7,8 @@ pub const WIDTH: i64 = 1_000;
 pub const HEIGHT: i64 = 100;
 /// Of a column's place, what stays empty beside it, in a tenth.
 const GAP_TENTHS: i64 = 2;
+/// The narrowest bar.
+const SLIVER: i64 = 4;
 
 /// What one column counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +56,12 @@ pub fn part_of(n: i64, most: i64, length: i64) -> i64 {
     i64::try_from(part).unwrap_or(length).clamp(1, length)
 }
 
+/// The width of a bar that stands for `part` of `whole`: where there is something, at least what can be seen.
+pub fn bar(part: i64, whole: i64) -> i64 {
+    let width = part_of(part, whole, WIDTH);
+    if width > 0 { width.max(SLIVER) } else { 0 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,5 +77,21 @@ mod tests {
         );
         assert!(columns([]).is_empty());
         assert_eq!([part_of(i64::MAX, 1, 100), part_of(-1, 5, 100), part_of(1, 0, 100)], [100, 0, 0]);
+    }
+
+    #[test]
+    fn a_bar_is_never_longer_than_its_place_and_never_invisible() {
+        for (part, whole, width) in [
+            (0, 10, 0),
+            (-1, 10, 0),
+            (1, 0, 0),
+            (5, 10, 500),
+            (10, 10, 1_000),
+            (11, 10, 1_000),
+            (1, i64::MAX, 4),
+            (i64::MAX, 1, 1_000),
+        ] {
+            assert_eq!(bar(part, whole), width, "{part} of {whole}");
+        }
     }
 }

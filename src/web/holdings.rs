@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{error::WebError, names::Names};
+use super::{error::WebError, histogram::bar, names::Names};
 use crate::{
     db::Db,
     domain::{
@@ -15,9 +15,6 @@ use crate::{
         units::{Bps, PriceMicros, ShareMicros, UsdcMicros},
     },
 };
-
-/// The full width of a bar, in its own units.
-const BAR: i64 = 1_000;
 
 /// A portfolio with the names of what it holds.
 pub struct Holdings {
@@ -156,34 +153,4 @@ fn drawn(mut shares: Vec<ShareView>, most: usize) -> Vec<ShareView> {
         share.bar = bar(share.exposure_micros.0, largest);
     }
     shares
-}
-
-/// `part` of `whole` in the units of a bar: at least a sliver where there is something, at most the whole.
-pub fn bar(part: i64, whole: i64) -> i64 {
-    if part <= 0 || whole <= 0 {
-        return 0;
-    }
-    let width = i128::from(part) * i128::from(BAR) / i128::from(whole);
-    i64::try_from(width).unwrap_or(BAR).clamp(4, BAR)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bar_is_never_longer_than_its_place_and_never_invisible() {
-        for (part, whole, width) in [
-            (0, 10, 0),
-            (-1, 10, 0),
-            (1, 0, 0),
-            (5, 10, 500),
-            (10, 10, 1_000),
-            (11, 10, 1_000),
-            (1, i64::MAX, 4),
-            (i64::MAX, 1, 1_000),
-        ] {
-            assert_eq!(bar(part, whole), width, "{part} of {whole}");
-        }
-    }
 }

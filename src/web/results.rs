@@ -59,10 +59,14 @@ impl Results {
     }
 }
 
-/// `share` of a result, rounded down: a gain less, a loss more.
+/// `share` of a result, rounded down: a gain less, a loss more. `None` when it does not fit.
+pub fn share_of(micros: i64, share: Bps) -> Option<i64> {
+    i64::try_from((i128::from(micros) * i128::from(share.0)).div_euclid(10_000)).ok()
+}
+
+/// The same, at the edge where it does not fit.
 pub fn at_share(pnl: UsdcMicros, share: Bps) -> UsdcMicros {
-    let part = (i128::from(pnl.0) * i128::from(share.0)).div_euclid(10_000);
-    UsdcMicros(i64::try_from(part).unwrap_or(if part < 0 { i64::MIN } else { i64::MAX }))
+    UsdcMicros(share_of(pnl.0, share).unwrap_or(if pnl.0 < 0 { i64::MIN } else { i64::MAX }))
 }
 
 #[cfg(test)]
@@ -99,5 +103,8 @@ mod tests {
             [1, -2]
         );
         assert_eq!(at_share(UsdcMicros(i64::MAX), Bps(20_000)).0, i64::MAX);
+        assert_eq!(share_of(1_000_000, Bps(100)), Some(10_000));
+        assert_eq!(share_of(-99, Bps(100)), Some(-1));
+        assert_eq!(share_of(i64::MAX, Bps(10_001)), None);
     }
 }

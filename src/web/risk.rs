@@ -2,10 +2,7 @@
 
 use serde::Serialize;
 
-use super::{
-    error::WebError,
-    holdings::{Holdings, bar},
-};
+use super::{error::WebError, histogram::bar, holdings::Holdings};
 use crate::{
     db::{Db, DbError, Directory},
     domain::{
