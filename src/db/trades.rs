@@ -64,7 +64,6 @@ statements! {
     /// From the index alone: a follower asks every second.
     PLACES = "select detect_time, id from trade_event where is_canonical and detect_time >= $1 order by detect_time, id";
     NEWEST_PLACE = "select detect_time, id from trade_event where is_canonical order by detect_time desc, id desc limit 1";
-    NEWEST = "select event_time from trade_event where is_canonical order by detect_time desc, id desc limit 1";
 }
 
 #[derive(sqlx_macros::FromRow)]
@@ -176,8 +175,7 @@ impl Db {
 
     /// When the trade that was detected last happened.
     pub async fn newest_trade_time(&self) -> Result<Option<Timestamp>, DbError> {
-        let time: Option<i64> = on!(db self, c => sqlx::query_scalar(NEWEST).fetch_optional(c).await)?;
-        Ok(time.map(Timestamp::from_millis))
+        Ok(self.newest_fill_seen().await?.map(|seen| seen.event_time))
     }
 }
 
