@@ -47,7 +47,7 @@ pub struct ActivityView {
     pub event_time: Timestamp,
     pub detect_time: Timestamp,
     pub detection_lag_seconds: i64,
-    pub outcome_of_it: Fate,
+    pub outcome_of_it: Effect,
     /// Why it could not be applied.
     pub problem: Option<String>,
     /// What it moved in the leader's shadow.
@@ -63,7 +63,7 @@ pub struct ActivityView {
 /// What became of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Fate {
+pub enum Effect {
     /// It moved the leader's shadow.
     Applied,
     /// It is about to.
@@ -161,9 +161,9 @@ impl ActivityView {
                 }
                 view.problem = problems.as_ref().and_then(|known| known.get(&row.id.to_string()).cloned());
                 view.outcome_of_it = match &view.problem {
-                    Some(_) => Fate::NotApplicable,
-                    None if now.millis_since(row.detect_time) < WAITS_MS => Fate::Waiting,
-                    None => Fate::Nothing,
+                    Some(_) => Effect::NotApplicable,
+                    None if now.millis_since(row.detect_time) < WAITS_MS => Effect::Waiting,
+                    None => Effect::Nothing,
                 };
             }
             views.push(view);
@@ -202,7 +202,7 @@ impl ActivityView {
             event_time: row.event_time,
             detect_time: row.detect_time,
             detection_lag_seconds: row.detect_time.seconds().saturating_sub(row.event_time.seconds()).max(0),
-            outcome_of_it: if moves_positions(&row.kind) { Fate::Applied } else { Fate::NotCopied },
+            outcome_of_it: if moves_positions(&row.kind) { Effect::Applied } else { Effect::NotCopied },
             problem: None,
             attempts: Vec::new(),
             followed_user_label: names.label(row.followed_user),
