@@ -108,6 +108,27 @@ macro_rules! listed {
     };
 }
 
+/// The tables of a list of one market's attempts: `$8` the market, `$9` user, `$10` decision, the others as in `listed`.
+///
+/// From the market's groups to their attempts by indexes alone, put in order, and only then the rows. Left to itself the
+/// planner of SQLite takes all of the leader's attempts for each group, to have them by their time: the cross join keeps
+/// the order of the tables, the additions keep it from the times.
+macro_rules! matches_of_market {
+    () => {
+        " from (select c.id as id from event_group w cross join copy_attempt c
+            where w.market_id = $8 and c.group_id = w.id
+                and (c.created_at + 0, c.id) < ($1, $2) and c.created_at + 0 >= $3
+                and (cast($4 as text) is null or c.portfolio_scope = $4)
+                and (cast($5 as text) is null or ',' || c.reason_codes || ',' like '%,' || $5 || ',%')
+                and (cast($6 as text) is null or w.side = $6)
+                and (cast($9 as bigint) is null or c.followed_user_id = $9)
+                and (cast($10 as text) is null or c.decision = $10)
+            order by c.created_at desc, c.id desc limit $7) k
+            cross join copy_attempt a join event_group g on g.id = a.group_id"
+    };
+}
+pub(super) use matches_of_market;
+
 statements! {
     LISTED = listed!("");
     LISTED_OF_USER = listed!(" and a.followed_user_id = $8");
@@ -118,21 +139,9 @@ statements! {
     );
     FLOOR = "select created_at from copy_attempt where (created_at, id) < ($1, $2)
         order by created_at desc, id desc limit 1 offset $3";
-    /// From the market's groups to their attempts by indexes alone, put in order, and only then the rows. Left to itself
-    /// the planner of SQLite takes all of the leader's attempts for each group, to have them by their time: the cross join
-    /// keeps the order of the tables, the additions keep it from the times.
     LISTED_OF_MARKET = concat!(
         columns!(),
-        " from (select c.id as id from event_group w cross join copy_attempt c
-            where w.market_id = $8 and c.group_id = w.id
-                and (c.created_at + 0, c.id) < ($1, $2) and c.created_at + 0 >= $3
-                and (cast($4 as text) is null or c.portfolio_scope = $4)
-                and (cast($5 as text) is null or ',' || c.reason_codes || ',' like '%,' || $5 || ',%')
-                and (cast($6 as text) is null or w.side = $6)
-                and (cast($9 as bigint) is null or c.followed_user_id = $9)
-                and (cast($10 as text) is null or c.decision = $10)
-            order by c.created_at desc, c.id desc limit $7) k
-            cross join copy_attempt a join event_group g on g.id = a.group_id",
+        matches_of_market!(),
         names!(),
         " where a.id = k.id order by a.created_at desc, a.id desc"
     );

@@ -8,6 +8,7 @@ mod columns;
 use sqlx::{ColumnIndex, Decode, Row, Type};
 use uuid::Uuid;
 
+use super::attempts::matches_of_market;
 use super::connection::{Db, on, statements};
 use super::ledger::owner_key;
 use super::page::Cursor;
@@ -71,19 +72,31 @@ macro_rules! trades {
     };
 }
 
+macro_rules! attempt_columns {
+    () => {
+        "select a.id, a.portfolio_scope, a.followed_user_id, a.group_id, a.group_key, a.decision, a.reason_codes,
+            a.target_notional_micros, a.filled_notional_micros, a.filled_share_micros, a.vwap_price_micros,
+            a.filled_ratio_bps, a.their_reference_price_micros, a.mid_price_micros_at_decision, a.config_version,
+            a.explain_json, a.created_at, g.kind, g.market_id, g.asset_id, g.side,
+            u.label as followed_user_label, m.question as question, o.outcome as outcome"
+    };
+}
+
+macro_rules! attempt_names {
+    () => {
+        " join followed_user u on u.id = a.followed_user_id left join market m on m.id = g.market_id
+            left join outcome_asset o on o.id = g.asset_id"
+    };
+}
+
 /// `$1`, `$2` the cursor, `$3` the earliest time, `$4` scope, `$5` reason, `$6` side, `$7` the limit.
 macro_rules! attempts {
-    ($tables:literal, $filter:literal) => {
+    ($filter:literal) => {
         concat!(
-            "select a.id, a.portfolio_scope, a.followed_user_id, a.group_id, a.group_key, a.decision, a.reason_codes,
-                a.target_notional_micros, a.filled_notional_micros, a.filled_share_micros, a.vwap_price_micros,
-                a.filled_ratio_bps, a.their_reference_price_micros, a.mid_price_micros_at_decision, a.config_version,
-                a.explain_json, a.created_at, g.kind, g.market_id, g.asset_id, g.side,
-                u.label as followed_user_label, m.question as question, o.outcome as outcome",
-            $tables,
-            " join followed_user u on u.id = a.followed_user_id left join market m on m.id = g.market_id
-                left join outcome_asset o on o.id = g.asset_id
-            where (a.created_at, a.id) < ($1, $2) and a.created_at >= $3
+            attempt_columns!(),
+            " from copy_attempt a join event_group g on g.id = a.group_id",
+            attempt_names!(),
+            " where (a.created_at, a.id) < ($1, $2) and a.created_at >= $3
                 and (cast($4 as text) is null or a.portfolio_scope = $4)
                 and (cast($5 as text) is null or ',' || a.reason_codes || ',' like '%,' || $5 || ',%')
                 and (cast($6 as text) is null or g.side = $6)",
@@ -113,19 +126,15 @@ statements! {
     TRADES = trades!("");
     TRADES_OF_USER = trades!(" and t.followed_user_id = $6");
     TRADES_OF_MARKET = trades!(" and t.market_id = $6 and (cast($7 as bigint) is null or t.followed_user_id = $7)");
-    ATTEMPTS = attempts!(" from copy_attempt a join event_group g on g.id = a.group_id", "");
-    ATTEMPTS_OF_USER = attempts!(
-        " from copy_attempt a join event_group g on g.id = a.group_id",
-        " and a.followed_user_id = $8 and (cast($9 as text) is null or a.decision = $9)"
-    );
-    ATTEMPTS_OF_DECISION =
-        attempts!(" from copy_attempt a join event_group g on g.id = a.group_id", " and a.decision = $8");
-    /// From the market's groups to their attempts, by the key that each pair is unique by.
-    ATTEMPTS_OF_MARKET = attempts!(
-        " from event_group g join copy_attempt a on a.portfolio_scope in ('EXEC_USER', 'EXEC_GLOBAL')
-            and a.followed_user_id = g.followed_user_id and a.group_key = g.group_key",
-        " and g.market_id = $8 and (cast($9 as bigint) is null or a.followed_user_id = $9)
-            and (cast($10 as text) is null or a.decision = $10)"
+    ATTEMPTS = attempts!("");
+    ATTEMPTS_OF_USER =
+        attempts!(" and a.followed_user_id = $8 and (cast($9 as text) is null or a.decision = $9)");
+    ATTEMPTS_OF_DECISION = attempts!(" and a.decision = $8");
+    ATTEMPTS_OF_MARKET = concat!(
+        attempt_columns!(),
+        matches_of_market!(),
+        attempt_names!(),
+        " where a.id = k.id order by a.created_at desc, a.id desc"
     );
     LEDGER = ledger!(" and (cast($2 as text) is null or e.portfolio_scope = $2)
         and (cast($3 as bigint) is null or coalesce(e.followed_user_id, e.attributed_user_id) = $3)");
