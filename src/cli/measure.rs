@@ -1,10 +1,11 @@
-//! `polymarketspy measure`: what the pages and their live updates cost, by the real server.
+//! `polymarketspy measure`: what the pages, their live updates and a tested configuration cost.
 
 mod pages;
 mod socket;
 mod socket_server;
 mod sockets;
 mod visitor;
+mod what_if;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,8 @@ enum What {
     Pages(pages::PagesArguments),
     /// Opens many live sockets to a server in a process of its own, and announces trades to them.
     Sockets(sockets::SocketsArguments),
+    /// Tests a configuration on the groups and books of the database of DATABASE_URL.
+    WhatIf(what_if::WhatIfArguments),
     /// The server that `sockets` measures.
     #[command(hide = true)]
     SocketServer(socket_server::SocketServerArguments),
@@ -38,6 +41,7 @@ pub async fn measure(settings: &Settings, arguments: MeasureArguments) -> anyhow
     match arguments.what {
         What::Pages(arguments) => pages::pages(settings, arguments).await,
         What::Sockets(arguments) => sockets::sockets(arguments).await,
+        What::WhatIf(arguments) => what_if::what_if(settings, arguments).await,
         What::SocketServer(arguments) => socket_server::serve(settings, arguments).await,
     }
 }

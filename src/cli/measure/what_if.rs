@@ -1,0 +1,66 @@
+//! `polymarketspy measure what-if`: tests a copy of half the size on what is recorded, and times it.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::cli::migrate::open;
+use crate::cli::terminal::say_json;
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::domain::effective_config::ConfigPatch;
+use crate::domain::ledger::PortfolioId;
+use crate::domain::units::Bps;
+use crate::domain::what_if::Policy;
+use crate::what_if::{Progress, WhatIf, run};
+
+const HOUR_MS: i64 = 3_600_000;
+
+#[derive(clap::Args)]
+pub struct WhatIfArguments {
+    /// How much of the past is lived through, up to now.
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(i64).range(1..=87_600))]
+    hours: i64,
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(serde::Serialize)]
+struct Figures {
+    groups: u64,
+    seconds: f64,
+    /// Groups that are decided otherwise under the candidate.
+    changes: u64,
+    /// Groups with a decision in the database, and those decided just so again.
+    recorded: u64,
+    as_recorded: u64,
+}
+
+pub async fn what_if(settings: &Settings, arguments: WhatIfArguments) -> anyhow::Result<ExitCode> {
+    let db = open(settings).await?;
+    let directory = db.directory().await?;
+    let current = Policy { global: directory.config, overrides: directory.overrides.clone() };
+    let mut patch = ConfigPatch::default();
+    patch.sizing.copy_pct_notional = Some(Bps(current.global.sizing.copy_pct_notional.0 / 2));
+    let candidate = Policy { global: current.global.with(&patch), ..current.clone() };
+    let to = Clock::System.now();
+    let from = to.plus_millis(arguments.hours.saturating_mul(-HOUR_MS));
+    let what_if = WhatIf { portfolio: PortfolioId::ExecGlobal, from, to, current, candidate };
+
+    let begun = Instant::now();
+    let findings = run(&db, what_if, &Arc::new(Progress::default())).await?;
+    let seconds = begun.elapsed().as_secs_f64();
+    db.close().await;
+
+    let counts = findings.counts;
+    let (groups, recorded, as_recorded) = (counts.groups, counts.recorded, counts.as_recorded);
+    let figures = Figures { groups, seconds, changes: counts.changes(), recorded, as_recorded };
+    if arguments.json {
+        say_json(&figures)?;
+    } else {
+        println!("{groups} groups in {seconds:.2} s; {} decided otherwise", figures.changes);
+        println!("{as_recorded} of {recorded} decided as they were");
+    }
+    Ok(ExitCode::SUCCESS)
+}
