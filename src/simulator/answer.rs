@@ -26,6 +26,8 @@ pub struct Request {
     pub path: String,
     /// As sent, still encoded.
     pub query: String,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
@@ -52,7 +54,14 @@ pub struct Heard {
 impl Request {
     pub fn get(host: Host, path_and_query: &str) -> Self {
         let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
-        Self { host, post: false, path: path.to_owned(), query: query.to_owned(), body: Vec::new() }
+        Self {
+            host,
+            post: false,
+            path: path.to_owned(),
+            query: query.to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
     }
 
     pub fn post(host: Host, path: &str, body: &Value) -> Self {
@@ -61,6 +70,11 @@ impl Request {
 
     pub fn url(&self) -> String {
         if self.query.is_empty() { self.path.clone() } else { format!("{}?{}", self.path, self.query) }
+    }
+
+    /// Empty when there is none.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }
 
     /// Decoded pairs in order; a query that cannot be read has none.

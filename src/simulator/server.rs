@@ -9,7 +9,10 @@ use std::{
 use actix_web::{
     App, HttpRequest, HttpResponse, HttpServer,
     dev::ServerHandle,
-    http::StatusCode,
+    http::{
+        StatusCode,
+        header::{HeaderName, HeaderValue},
+    },
     rt::{System, time::sleep},
     web::{self, Bytes, Data},
 };
@@ -98,6 +101,7 @@ async fn answer(request: HttpRequest, body: Bytes, shared: Data<Shared>) -> Http
         post: request.method() == actix_web::http::Method::POST,
         path: path.to_owned(),
         query: request.query_string().to_owned(),
+        headers: headers_of(&request),
         body: body.to_vec(),
     };
     let (answer, wait) = shared.lock().answer(&request);
@@ -113,6 +117,13 @@ async fn answer(request: HttpRequest, body: Bytes, shared: Data<Shared>) -> Http
         response.append_header((*name, value.as_str()));
     }
     response.body(answer.body)
+}
+
+/// Those that are text.
+fn headers_of(request: &HttpRequest) -> Vec<(String, String)> {
+    let text =
+        |(name, value): (&HeaderName, &HeaderValue)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()));
+    request.headers().iter().filter_map(text).collect()
 }
 
 fn host_of(path: &str) -> Option<(Host, &str)> {
