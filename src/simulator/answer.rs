@@ -15,6 +15,7 @@ pub enum Host {
     Data,
     Clob,
     Gamma,
+    GitHub,
 }
 
 /// What was asked, as a route sees it.
@@ -109,6 +110,11 @@ impl Answer {
             Host::Data => return Self::data_error(status, message, None),
             Host::Clob => json!({"error": message}),
             Host::Gamma => json!({"type": format!("{status}"), "error": message}),
+            Host::GitHub => json!({
+                "message": message,
+                "documentation_url": "https://docs.github.com/rest",
+                "status": format!("{status}"),
+            }),
         };
         Self { status, ..Self::json(&body) }
     }

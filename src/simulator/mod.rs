@@ -1,4 +1,5 @@
 //! An exchange on loopback that speaks Polymarket's wires: Data API v2, CLOB, Gamma, and a Polygon node's websocket.
+//! Beside it stands a GitHub to sign in at.
 //!
 //! It stands in at the wire, for `demo` and for tests; nothing in the bot knows that it exists. Life comes from recorded
 //! rows pushed as they were, from a test's own hand (`World`), or from a seeded generator (`Life`). The same seed gives
@@ -17,6 +18,7 @@ pub mod dice;
 mod fault;
 mod feed;
 mod gamma;
+pub mod github;
 pub mod history;
 mod life;
 mod market;
@@ -106,6 +108,11 @@ impl SimulatorHandle {
 
     pub fn gamma_base(&self) -> String {
         format!("http://{}/gamma", self.server.address)
+    }
+
+    /// Where the sign-in pages are; the API is below `api/v3` of it.
+    pub fn github_base(&self) -> String {
+        format!("http://{}/github", self.server.address)
     }
 
     pub fn chain_ws_url(&self) -> String {

@@ -127,7 +127,7 @@ fn headers_of(request: &HttpRequest) -> Vec<(String, String)> {
 }
 
 fn host_of(path: &str) -> Option<(Host, &str)> {
-    let hosts = [("/data", Host::Data), ("/clob", Host::Clob), ("/gamma", Host::Gamma)];
+    let hosts = [("/data", Host::Data), ("/clob", Host::Clob), ("/gamma", Host::Gamma), ("/github", Host::GitHub)];
     hosts.iter().find_map(|(prefix, host)| {
         let rest = path.strip_prefix(prefix)?;
         (rest.is_empty() || rest.starts_with('/')).then_some((*host, rest))

@@ -22,6 +22,7 @@ use super::{
     fault::{Fault, FaultKind, Faults, Wait},
     feed::{Feed, Labels, Place, Raw, Row},
     gamma,
+    github::{self, GitHub},
     life::Life,
     market::{Phase, Quotes, SimMarket, complement},
     new_market::NewMarket,
@@ -42,6 +43,7 @@ pub struct World {
     pub(super) feed: Feed,
     pub(super) people: BTreeMap<Wallet, Person>,
     pub chain: Chain,
+    github: GitHub,
     pub faults: Faults,
     pub cache: Cache,
     pub(super) life: Option<Life>,
@@ -71,6 +73,7 @@ impl World {
             feed: Feed::default(),
             people: BTreeMap::new(),
             chain: Chain::new(settings.seed, settings.node.clone()),
+            github: GitHub::default(),
             faults: Faults::new(settings.seed),
             cache: Cache::new(settings.cache),
             life: None,
@@ -381,6 +384,7 @@ impl World {
             Host::Data => data_api::answer(self, request, now),
             Host::Clob => clob::answer(self, request, now),
             Host::Gamma => gamma::answer(self, request, now),
+            Host::GitHub => github::answer(&mut self.github, request, now),
         };
         if request.host == Host::Data {
             let trace = hex_of(self.seed, "trace", self.n_heard, 32);

@@ -111,6 +111,7 @@ pub(super) fn endpoint_of(heard: &Heard) -> Endpoint {
         Host::Gamma if is("/public-search") => Endpoint::Search,
         Host::Gamma if is("/public-profile") => Endpoint::Profile,
         Host::Gamma => Endpoint::Markets,
+        Host::GitHub => panic!("the client of Polymarket asked {}", heard.path),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod chain;
 mod data_api;
+mod github;
 mod lives;
 mod markets;
 mod recorded;
