@@ -1,5 +1,6 @@
 // Starts the program as a user would, and a browser beside it.
 
+import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,6 +11,13 @@ export const ROOT = resolve(import.meta.dirname, "../..");
 const PROGRAM = process.env.POLYMARKETSPY ?? join(ROOT, "target/debug/polymarketspy");
 const LOGIN = /https?:\/\/[^\s"]+\/login\/[\w-]+/;
 
+/** Where nobody answers: the figures stand still. */
+const NOBODY = {
+  POLYMARKET_DATA_API_BASE_URL: "http://127.0.0.1:9",
+  POLYMARKET_CLOB_BASE_URL: "http://127.0.0.1:9",
+  POLYMARKET_GAMMA_BASE_URL: "http://127.0.0.1:9",
+};
+
 /** `polymarketspy demo` on a free port. */
 export function startDemo() {
   return start(["demo"], {});
@@ -17,12 +25,12 @@ export function startDemo() {
 
 /** A bot that follows nobody, over an empty database, with nobody to ask. */
 export function startEmpty() {
-  const nobody = "http://127.0.0.1:9";
-  return start(["run"], {
-    POLYMARKET_DATA_API_BASE_URL: nobody,
-    POLYMARKET_CLOB_BASE_URL: nobody,
-    POLYMARKET_GAMMA_BASE_URL: nobody,
-  });
+  return start(["run"], NOBODY);
+}
+
+/** A bot over a past, with nobody to ask. */
+export function startOver(database) {
+  return start(["run"], { ...NOBODY, DATABASE_URL: database.url });
 }
 
 /** A database with a past, written by `polymarketspy generate`. */
@@ -32,6 +40,12 @@ export function generate(words) {
   const url = `sqlite:${file}`;
   execFileSync(PROGRAM, ["generate", ...words], { cwd: folder, env: { ...process.env, DATABASE_URL: url }, stdio: "pipe" });
   return { file, url, remove: () => rmSync(folder, { recursive: true, force: true }) };
+}
+
+/** Asks the database by a program of its own. */
+export function askDatabase(database, name, ...words) {
+  const program = join(import.meta.dirname, "figures.py");
+  return JSON.parse(execFileSync("python3", [program, database.file, name, ...words.map(String)], { encoding: "utf8" }));
 }
 
 /** Runs the program in a folder of its own until it prints its login link. */
@@ -74,6 +88,63 @@ export function startBrowser() {
       "--disable-sync",
       "--no-first-run",
     ],
+  });
+}
+
+/** Through what people look at a page. */
+export const LOOKS = [
+  { name: "1440 px, dark", viewport: { width: 1440, height: 900 }, colorScheme: "dark" },
+  { name: "390 px, light", viewport: { width: 390, height: 844 }, colorScheme: "light" },
+];
+
+/**
+ * Signs in, once for all looks. What it returns is one visit: `at(look, path, use)`. Questions before a deed are answered with
+ * yes, and remembered in `asked`. At its end nothing may be wider than the window, and nothing may have been complained of
+ * but what `expected` says.
+ */
+export async function signIn(browser, bot) {
+  const first = await browser.newContext();
+  const page = await first.newPage();
+  await page.goto(bot.link);
+  const storageState = await first.storageState();
+  await first.close();
+  const contexts = new Map();
+  return async (look, path, use) => {
+    if (!contexts.has(look)) {
+      const { viewport, colorScheme } = look;
+      contexts.set(look, await browser.newContext({ storageState, viewport, colorScheme }));
+    }
+    const { page, complaints } = await openPage(contexts.get(look));
+    page.setDefaultTimeout(60_000);
+    const visit = { asked: [], complaints, expected: [] };
+    page.on("dialog", (dialog) => {
+      visit.asked.push(dialog.message());
+      dialog.accept();
+    });
+    try {
+      await page.goto(bot.origin + path);
+      await use(page, visit);
+      assert.deepEqual(await widest(page), [], "nothing is wider than the window");
+      assert.deepEqual(complaints, visit.expected);
+    } finally {
+      await page.close();
+    }
+  };
+}
+
+/** What makes a page wider than its window; empty when nothing does. */
+function widest(page) {
+  return page.evaluate(() => {
+    const { scrollWidth, clientWidth } = document.documentElement;
+    if (scrollWidth === clientWidth) return [];
+    const isClipped = (node) => node && (getComputedStyle(node).overflowX !== "visible" || isClipped(node.parentElement));
+    const range = document.createRange();
+    const sticksOut = (node) => {
+      range.selectNodeContents(node);
+      return range.getBoundingClientRect().right > clientWidth && !isClipped(node);
+    };
+    const over = [...document.querySelectorAll("body *")].filter(sticksOut).reverse();
+    return [`${scrollWidth - clientWidth} px`, ...over.slice(0, 5).map((node) => node.outerHTML.slice(0, 200))];
   });
 }
 

@@ -2,21 +2,15 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { openPage, startBrowser, startDemo } from "./bot.mjs";
-
-const PATIENCE = { timeout: 60_000 };
+import { LOOKS, signIn, startBrowser, startDemo } from "./bot.mjs";
 
 let demo;
 let browser;
-let state;
+let visit;
 
 before(async () => {
   [demo, browser] = await Promise.all([startDemo(), startBrowser()]);
-  const context = await browser.newContext();
-  const page = await context.newPage();
-  await page.goto(demo.link);
-  state = await context.storageState();
-  await context.close();
+  visit = await signIn(browser, demo);
 });
 
 after(async () => {
@@ -24,27 +18,15 @@ after(async () => {
   await demo?.stop();
 });
 
-/** One visit; at its end nothing may have been complained of. */
-async function at(path, use, options = {}) {
-  const context = await browser.newContext({ storageState: state, ...options });
-  const opened = await openPage(context);
-  opened.page.setDefaultTimeout(PATIENCE.timeout);
-  // Questions before a deed are answered with yes, and remembered.
-  opened.asked = [];
-  opened.page.on("dialog", (dialog) => {
-    opened.asked.push(dialog.message());
-    dialog.accept();
-  });
-  await opened.page.goto(demo.origin + path);
-  await use(opened.page, opened);
-  assert.deepEqual(opened.complaints, opened.expected ?? []);
-  await context.close();
+/** The same through every look. */
+function control(title, use) {
+  for (const look of LOOKS) test(`${title} (${look.name})`, () => use((path, use) => visit(look, path, use)));
 }
 
 const says = (page, text) => page.locator("#notice .toast", { hasText: text }).waitFor();
 const undo = (page) => page.locator("#notice").getByRole("button", { name: "Undo" }).click();
 
-test("copying pauses and goes on, on the page where the switch was used", async () => {
+control("copying pauses and goes on, on the page where the switch was used", async (at) => {
   await at("/markets", async (page) => {
     await page.getByRole("button", { name: "Pause copying" }).click();
     await says(page, "Copying is paused");
@@ -58,7 +40,7 @@ test("copying pauses and goes on, on the page where the switch was used", async 
   });
 });
 
-test("the colours switch at once and stay", async () => {
+control("the colours switch at once and stay", async (at) => {
   await at("/", async (page) => {
     const background = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
     const before = await background();
@@ -67,25 +49,28 @@ test("the colours switch at once and stay", async () => {
     const after = await background();
     await page.reload();
     assert.equal(await background(), after);
-  }, { colorScheme: "dark" });
+    await page.context().clearCookies({ name: "theme" });
+  });
 });
 
-test("a curve shows the range that is chosen and what the crosshair is on", async () => {
+control("a curve shows the range that is chosen and what the crosshair is on", async (at) => {
   await at("/", async (page) => {
     await page.waitForSelector("#equity canvas");
     await page.getByRole("group", { name: "Range of Global equity" }).getByRole("button", { name: "7 d" }).click();
     await page.waitForFunction(() => document.getElementById("equity").dataset.range === "7d");
     const readout = page.locator(".readout").first();
     const atEnd = await readout.innerText();
-    const box = await page.locator("#equity .u-over").first().boundingBox();
+    const plot = page.locator("#equity .u-over").first();
+    await plot.scrollIntoViewIfNeeded();
+    const box = await plot.boundingBox();
     await page.mouse.move(box.x + box.width * 0.93, box.y + box.height / 2);
     await page.waitForFunction((atEnd) => document.querySelector(".readout").innerText !== atEnd, atEnd);
     assert.match(await page.getAttribute("#equity", "aria-label"), /Equity from .* USDC to .* USDC, lowest/);
   });
 });
 
-test("somebody is looked for, followed under a name, renamed and let go", async () => {
-  await at("/users", async (page, visit) => {
+control("somebody is looked for, followed under a name, renamed and let go", async (at) => {
+  await at("/users", async (page) => {
     await page.fill("#trader", "nobody is called so");
     await page.getByRole("button", { name: "Find" }).click();
     await page.getByRole("alert").waitFor();
@@ -94,12 +79,16 @@ test("somebody is looked for, followed under a name, renamed and let go", async 
     await page.fill("#trader", wallet);
     await page.getByRole("button", { name: "Find" }).click();
     await page.locator("main", { hasText: wallet }).waitFor();
-    visit.expected = undefined;
   });
   await at("/users", async (page) => {
     const row = page.locator("tbody tr").first();
     const name = await row.locator("th a").first().innerText();
     await row.getByText("Rename").click();
+    const { left, right, window } = await row.locator(".rename form").evaluate((form) => {
+      const { left, right } = form.getBoundingClientRect();
+      return { left, right, window: innerWidth };
+    });
+    assert.ok(left >= 0 && right <= window, `the form is in sight: ${left} to ${right} of ${window}`);
     await row.getByLabel("What to call them").fill("<b>Renamed</b> & co");
     await row.getByRole("button", { name: "Save" }).click();
     await says(page, "<b>Renamed</b> & co");
@@ -113,7 +102,7 @@ test("somebody is looked for, followed under a name, renamed and let go", async 
   });
 });
 
-test("a market is blacklisted after a question, and allowed again", async () => {
+control("a market is blacklisted after a question, and allowed again", async (at) => {
   await at("/markets", async (page, { asked }) => {
     await page.locator("tbody tr").first().getByRole("button", { name: "Blacklist" }).click();
     await page.locator("#notice .toast").waitFor();
@@ -127,7 +116,7 @@ test("a market is blacklisted after a question, and allowed again", async () => 
   });
 });
 
-test("a setting that cannot be is refused by its name and stays typed; one that can is saved, told and undone", async () => {
+control("a setting that cannot be is refused by its name and stays typed; one that can is saved, told and undone", async (at) => {
   await at("/config", async (page, visit) => {
     const field = page.getByLabel("Spread, at most", { exact: true });
     await field.fill("250");
@@ -146,7 +135,7 @@ test("a setting that cannot be is refused by its name and stays typed; one that 
   });
 });
 
-test("a candidate is tested on what was recorded, without saving it", async () => {
+control("a candidate is tested on what was recorded, without saving it", async (at) => {
   await at("/config", async (page) => {
     await page.getByLabel("Spread, at most", { exact: true }).fill("0.01");
     await page.getByRole("button", { name: "Test without saving" }).click();
@@ -160,7 +149,7 @@ test("a candidate is tested on what was recorded, without saving it", async () =
   });
 });
 
-test("the peak is reset after a question, and undone", async () => {
+control("the peak is reset after a question, and undone", async (at) => {
   await at("/portfolio", async (page, { asked }) => {
     await page.getByRole("button", { name: "Reset peak of the global portfolio" }).click();
     await says(page, "measured from its equity of now");
@@ -170,7 +159,7 @@ test("the peak is reset after a question, and undone", async () => {
   });
 });
 
-test("filters narrow the list, are in the address, and the file that is taken along has them", async () => {
+control("filters narrow the list, are in the address, and the file that is taken along has them", async (at) => {
   await at("/trades?tab=attempts", async (page) => {
     await page.getByLabel("Decision").selectOption("SKIP");
     await page.waitForURL(/decision=SKIP/);
@@ -184,7 +173,7 @@ test("filters narrow the list, are in the address, and the file that is taken al
   });
 });
 
-test("a row of the list leads to why it was decided so", async () => {
+control("a row of the list leads to why it was decided so", async (at) => {
   await at("/trades?tab=attempts", async (page) => {
     await page.locator('#attempts a[href^="/attempts/"]').first().click();
     await page.waitForURL(/\/attempts\//);
@@ -193,7 +182,7 @@ test("a row of the list leads to why it was decided so", async () => {
   });
 });
 
-test("the keyboard reaches every control of a page in order, and sees where it is", async () => {
+control("the keyboard reaches every control of a page in order, and sees where it is", async (at) => {
   await at("/users", async (page) => {
     const seen = [];
     for (let n = 0; n < 16; n++) {

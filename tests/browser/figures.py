@@ -56,6 +56,36 @@ def portfolio():
     }
 
 
+def letters():
+    """Which dead letters nobody has dealt with, newest first, of what queue."""
+    return db.execute(
+        "select id, queue from dead_letter where replayed_at is null and dropped_at is null order by id desc"
+    ).fetchall()
+
+
+def letter(id):
+    """What became of a dead letter: how it was dealt with, who noted it, and the same work since."""
+    replayed, dropped, queue, key = db.execute(
+        "select replayed_at is not null, dropped_at is not null, queue, key from dead_letter where id = ?", [id]
+    ).fetchone()
+    audits = db.execute("select action from audit_log where subject = 'dead_letter:' || ?", [id]).fetchall()
+    jobs = db.execute("select count(*) from job where queue = ? and key = ?", [queue, key]).fetchone()[0]
+    again = db.execute(
+        "select count(*) from dead_letter where queue = ? and key = ? and id > ?", [queue, key, id]
+    ).fetchone()[0]
+    return {
+        "replayed": bool(replayed), "dropped": bool(dropped),
+        "audits": [action for (action,) in audits], "worked_on": jobs + again > 0,
+    }
+
+
+def groups(start, end):
+    """Groups detected within the window, in milliseconds."""
+    return db.execute(
+        "select count(*) from event_group where detect_time >= ? and detect_time < ?", [int(start), int(end)]
+    ).fetchone()[0]
+
+
 answers = {
     "global": portfolio,
     "lots": lambda: list(ledger()[0].values()),
@@ -63,5 +93,8 @@ answers = {
         "select id from trade_event where is_canonical order by detect_time desc, id desc limit 50"
     ),
     "attempts": attempts,
+    "letters": letters,
+    "letter": letter,
+    "groups": groups,
 }
 print(json.dumps(answers[name](*words)))

@@ -1,17 +1,8 @@
 // The figures on the pages are those of the database, counted here in another language.
 
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { generate, openPage, start, startBrowser } from "./bot.mjs";
-
-/** Where nobody answers: the figures stand still. */
-const NOBODY = {
-  POLYMARKET_DATA_API_BASE_URL: "http://127.0.0.1:9",
-  POLYMARKET_CLOB_BASE_URL: "http://127.0.0.1:9",
-  POLYMARKET_GAMMA_BASE_URL: "http://127.0.0.1:9",
-};
+import { askDatabase, generate, openPage, startBrowser, startOver } from "./bot.mjs";
 
 let bot;
 let browser;
@@ -19,7 +10,7 @@ let context;
 
 before(async () => {
   const database = generate(["--attempts", "1200", "--entries", "3000", "--snapshot-days", "2", "--held-assets", "20"]);
-  [bot, browser] = await Promise.all([start(["run"], { ...NOBODY, DATABASE_URL: database.url }), startBrowser()]);
+  [bot, browser] = await Promise.all([startOver(database), startBrowser()]);
   bot.database = database;
   context = await browser.newContext();
   const page = await context.newPage();
@@ -33,12 +24,8 @@ after(async () => {
   bot?.database.remove();
 });
 
-
 /** Asks the database by a program of its own. */
-function counted(name, ...words) {
-  const program = join(import.meta.dirname, "figures.py");
-  return JSON.parse(execFileSync("python3", [program, bot.database.file, name, ...words], { encoding: "utf8" }));
-}
+const counted = (name, ...words) => askDatabase(bot.database, name, ...words);
 
 async function open(path) {
   const { page, complaints } = await openPage(context);

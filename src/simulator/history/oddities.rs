@@ -103,7 +103,7 @@ async fn fail_for_good(db: &Db, user: FollowedUserId, at: Timestamp) -> Result<(
         for job in queue::claim(db, Queue::Reconcile, &JobScope::All, now, LEASE_MS, 10).await? {
             queue::fail(db, &job, "the Data API said 503: <upstream connect error>", now, &mut dice).await?;
         }
-        now = now.plus_millis(super::DAY_MS);
+        now = now.plus_millis(super::MINUTE_MS);
     }
     Ok(())
 }
