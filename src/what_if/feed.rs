@@ -26,17 +26,34 @@ const STEPS_AT_ONCE: i64 = 120;
 const HALF_MINUTE_MS: i64 = 30_000;
 const DAY_MS: i64 = 86_400_000;
 
+/// Lives through the window, page by page.
 pub(super) struct Feed<'a> {
     db: &'a Db,
     what_if: &'a WhatIf,
     progress: &'a Arc<Progress>,
     /// `None` while the deciding thread has it.
     comparison: Option<Comparison>,
-    markets: HashMap<MarketId, Arc<Market>>,
     /// Up to when each asset's prices have been told.
     priced: BTreeMap<AssetId, Timestamp>,
     /// How finely prices are read.
     every_ms: i64,
+}
+
+/// Reads what does not depend on any decision, a page ahead of those who decide.
+struct Reader<'a> {
+    db: &'a Db,
+    what_if: &'a WhatIf,
+    progress: &'a Arc<Progress>,
+    /// Where the next page begins.
+    from: Timestamp,
+    markets: HashMap<MarketId, Arc<Market>>,
+}
+
+/// Groups in the global order.
+struct Page {
+    groups: Vec<Prepared>,
+    /// When markets resolve that no page before this one knew.
+    resolutions: Vec<(Timestamp, Happening)>,
 }
 
 /// A group with all that its decision needs.
@@ -59,7 +76,7 @@ impl<'a> Feed<'a> {
         // The start has told what is held then.
         let priced = comparison.held_assets().into_iter().map(|asset| (asset, what_if.from)).collect();
         let every_ms = every_ms(what_if.to.millis_since(what_if.from));
-        Self { db, what_if, progress, comparison: Some(comparison), markets: HashMap::new(), priced, every_ms }
+        Self { db, what_if, progress, comparison: Some(comparison), priced, every_ms }
     }
 
     pub(super) fn tell(&mut self, happenings: Vec<(Timestamp, Happening)>) -> Result<(), PortfolioError> {
@@ -69,28 +86,36 @@ impl<'a> Feed<'a> {
 
     /// Lives through the whole window.
     pub(super) async fn live(mut self) -> Result<Findings, WhatIfError> {
-        let mut from = self.what_if.from;
-        while let Some((groups, next)) = self.page(from).await? {
-            let mut page = self.prepare(groups).await?;
-            while !page.is_empty() {
-                let horizon = self.horizon();
-                let n = page.iter().position(|prepared| prepared.due > horizon).unwrap_or(page.len());
-                let rest = page.split_off(n);
-                // What comes behind them is due at the horizon or later: until then, time may pass.
-                let until =
-                    if rest.is_empty() { page.iter().map(|prepared| prepared.due).max() } else { Some(horizon) };
-                self.step(page, until.unwrap_or(horizon)).await?;
-                page = rest;
-            }
-            from = next;
+        let Self { db, what_if, progress, .. } = self;
+        let mut reader = Reader { db, what_if, progress, from: what_if.from, markets: HashMap::new() };
+        let mut page = reader.next().await?;
+        while let Some(lived) = page {
+            // Half of the time goes into reading, and none of it waits for a decision.
+            let (read, ()) = tokio::try_join!(reader.next(), self.live_through(lived))?;
+            page = read;
         }
-        while self.comparison().reached() < self.what_if.to {
-            let until = self.horizon().min(self.what_if.to);
+        while self.comparison().reached() < what_if.to {
+            let until = self.horizon().min(what_if.to);
             self.step(Vec::new(), until).await?;
         }
-        let (comparison, to) = (self.comparison.take(), self.what_if.to);
+        let (comparison, to) = (self.comparison.take(), what_if.to);
         let finish = move || comparison.expect("it is back after every step").finish(to);
         Ok(tokio::task::spawn_blocking(finish).await??)
+    }
+
+    async fn live_through(&mut self, page: Page) -> Result<(), WhatIfError> {
+        self.tell(page.resolutions)?;
+        let mut groups = page.groups;
+        while !groups.is_empty() {
+            let horizon = self.horizon();
+            let n = groups.iter().position(|prepared| prepared.due > horizon).unwrap_or(groups.len());
+            let rest = groups.split_off(n);
+            // What comes behind them is due at the horizon or later: until then, time may pass.
+            let until = if rest.is_empty() { groups.iter().map(|prepared| prepared.due).max() } else { Some(horizon) };
+            self.step(groups, until.unwrap_or(horizon)).await?;
+            groups = rest;
+        }
+        Ok(())
     }
 
     fn comparison(&mut self) -> &mut Comparison {
@@ -101,68 +126,6 @@ impl<'a> Feed<'a> {
     fn horizon(&mut self) -> Timestamp {
         let ahead = self.every_ms.saturating_mul(STEPS_AT_ONCE);
         self.comparison().reached().plus_millis(ahead)
-    }
-
-    /// The groups detected from `from` on, in the global order, and where the next page begins. `None` behind the last.
-    async fn page(&self, from: Timestamp) -> Result<Option<(Vec<EventGroup>, Timestamp)>, WhatIfError> {
-        self.progress.check()?;
-        let (user, to, mut limit) = (self.what_if.portfolio.owner(), self.what_if.to, PAGE);
-        loop {
-            let mut groups = self.db.groups_detected(user, from, to, limit).await?;
-            let Some(last) = groups.last().map(|group| group.detect_time) else { return Ok(None) };
-            let is_full = i64::try_from(groups.len()).is_ok_and(|n| n == limit);
-            if is_full {
-                // More of the last millisecond may come: which of them is first is known when all are.
-                groups.retain(|group| group.detect_time < last);
-                if groups.is_empty() {
-                    limit = limit.saturating_mul(2);
-                    continue;
-                }
-            }
-            groups.sort_by(|a, b| (a.detect_time, &a.key).cmp(&(b.detect_time, &b.key)));
-            return Ok(Some((groups, if is_full { last } else { to })));
-        }
-    }
-
-    async fn prepare(&mut self, groups: Vec<EventGroup>) -> Result<Vec<Prepared>, WhatIfError> {
-        let portfolio = self.what_if.portfolio.to_string();
-        let ids: Vec<AttemptId> = groups.iter().map(|group| AttemptId::of(&portfolio, &group.key)).collect();
-        let mut recorded = self.db.recorded(&ids).await?;
-        let trades = groups.iter().filter(|group| matches!(group.action, GroupAction::Trade { .. }));
-        let trades: Vec<GroupId> = trades.map(|group| group.id).collect();
-        let mut books: HashMap<GroupId, BookText> = self.db.book_texts(&trades).await?.into_iter().collect();
-        self.meet(&groups).await?;
-        let config = self.what_if.current.global;
-        let wait = config.system.aggregation_window_ms.saturating_add(config.guardrails.decision_latency_ms);
-        let prepare = |(group, id): (EventGroup, AttemptId)| {
-            let recorded = recorded.remove(&id);
-            let due = recorded.as_ref().map(|recorded| recorded.decided_at);
-            Prepared {
-                market: self.market(&group.market),
-                book: books.remove(&group.id),
-                due: due.unwrap_or_else(|| group.detect_time.plus_millis(wait)),
-                recorded,
-                group,
-            }
-        };
-        Ok(groups.into_iter().zip(ids).map(prepare).collect())
-    }
-
-    /// Learns of the groups' markets, and tells when they resolve.
-    async fn meet(&mut self, groups: &[EventGroup]) -> Result<(), WhatIfError> {
-        let new: BTreeSet<&MarketId> = groups.iter().map(|group| &group.market).collect();
-        let new: Vec<MarketId> = new.into_iter().filter(|id| !self.markets.contains_key(*id)).cloned().collect();
-        let mut resolutions = Vec::new();
-        for market in self.db.markets(&new).await? {
-            let market = Arc::new(market);
-            resolutions.extend(resolution(&market));
-            self.markets.insert(market.id.clone(), market);
-        }
-        Ok(self.tell(resolutions)?)
-    }
-
-    fn market(&self, id: &MarketId) -> Arc<Market> {
-        self.markets.get(id).cloned().unwrap_or_else(|| Arc::new(Market::unknown(id.clone())))
     }
 
     /// Decides these groups and lives on to `until`, on a thread where that disturbs nobody.
@@ -203,6 +166,79 @@ impl<'a> Feed<'a> {
         prices.extend(self.db.prices_between(&wanted, reached, until, self.every_ms).await?);
         self.priced.extend(wanted.into_iter().map(|asset| (asset, until)));
         Ok(prices)
+    }
+}
+
+impl Reader<'_> {
+    /// `None` behind the last.
+    async fn next(&mut self) -> Result<Option<Page>, WhatIfError> {
+        self.progress.check()?;
+        match self.groups().await? {
+            Some(groups) => self.prepare(groups).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The next groups, in the global order.
+    async fn groups(&mut self) -> Result<Option<Vec<EventGroup>>, WhatIfError> {
+        let (user, to, mut limit) = (self.what_if.portfolio.owner(), self.what_if.to, PAGE);
+        loop {
+            let mut groups = self.db.groups_detected(user, self.from, to, limit).await?;
+            let Some(last) = groups.last().map(|group| group.detect_time) else { return Ok(None) };
+            let is_full = i64::try_from(groups.len()).is_ok_and(|n| n == limit);
+            if is_full {
+                // More of the last millisecond may come: which of them is first is known when all are.
+                groups.retain(|group| group.detect_time < last);
+                if groups.is_empty() {
+                    limit = limit.saturating_mul(2);
+                    continue;
+                }
+            }
+            groups.sort_by(|a, b| (a.detect_time, &a.key).cmp(&(b.detect_time, &b.key)));
+            self.from = if is_full { last } else { to };
+            return Ok(Some(groups));
+        }
+    }
+
+    async fn prepare(&mut self, groups: Vec<EventGroup>) -> Result<Page, WhatIfError> {
+        let portfolio = self.what_if.portfolio.to_string();
+        let ids: Vec<AttemptId> = groups.iter().map(|group| AttemptId::of(&portfolio, &group.key)).collect();
+        let mut recorded = self.db.recorded(&ids).await?;
+        let trades = groups.iter().filter(|group| matches!(group.action, GroupAction::Trade { .. }));
+        let trades: Vec<GroupId> = trades.map(|group| group.id).collect();
+        let mut books: HashMap<GroupId, BookText> = self.db.book_texts(&trades).await?.into_iter().collect();
+        let resolutions = self.meet(&groups).await?;
+        let config = self.what_if.current.global;
+        let wait = config.system.aggregation_window_ms.saturating_add(config.guardrails.decision_latency_ms);
+        let prepare = |(group, id): (EventGroup, AttemptId)| {
+            let recorded = recorded.remove(&id);
+            let due = recorded.as_ref().map(|recorded| recorded.decided_at);
+            Prepared {
+                market: self.market(&group.market),
+                book: books.remove(&group.id),
+                due: due.unwrap_or_else(|| group.detect_time.plus_millis(wait)),
+                recorded,
+                group,
+            }
+        };
+        Ok(Page { groups: groups.into_iter().zip(ids).map(prepare).collect(), resolutions })
+    }
+
+    /// Learns of the groups' markets, and when they resolve.
+    async fn meet(&mut self, groups: &[EventGroup]) -> Result<Vec<(Timestamp, Happening)>, WhatIfError> {
+        let new: BTreeSet<&MarketId> = groups.iter().map(|group| &group.market).collect();
+        let new: Vec<MarketId> = new.into_iter().filter(|id| !self.markets.contains_key(*id)).cloned().collect();
+        let mut resolutions = Vec::new();
+        for market in self.db.markets(&new).await? {
+            let market = Arc::new(market);
+            resolutions.extend(resolution(&market));
+            self.markets.insert(market.id.clone(), market);
+        }
+        Ok(resolutions)
+    }
+
+    fn market(&self, id: &MarketId) -> Arc<Market> {
+        self.markets.get(id).cloned().unwrap_or_else(|| Arc::new(Market::unknown(id.clone())))
     }
 }
 
