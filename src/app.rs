@@ -39,6 +39,8 @@ pub struct AppSettings {
     pub polymarket: PolymarketSettings,
     pub chain: ChainSettings,
     pub web: WebSettings,
+    /// Where the web keeps sessions; without an address they are in the cookies.
+    pub sessions: RedisSettings,
     pub health: HealthSettings,
 }
 
@@ -100,6 +102,7 @@ impl AppSettings {
             polymarket: PolymarketSettings::new(&upstreams.data_api, &upstreams.clob, &upstreams.gamma),
             chain: settings.chain.clone(),
             web: settings.web.clone(),
+            sessions: settings.redis.clone(),
             health: settings.health.clone(),
         }
     }
@@ -171,7 +174,8 @@ impl App {
                     Some(worker) => worker.gate(),
                     None => Gate::new(&polymarket.limits, clock),
                 };
-                let deps = WebDeps { db: db.clone(), clock, live, guard, metrics, polymarket, gate };
+                let sessions = settings.sessions.clone();
+                let deps = WebDeps { db: db.clone(), sessions, clock, live, guard, metrics, polymarket, gate };
                 let web = server::start(&settings.web, deps).await?;
                 tracing::info!(service = "web", address = %web.addr, "serving pages");
                 Some(web)
@@ -189,9 +193,14 @@ impl App {
         Ok(Self { db, ownership, worker, live_hub, web, health, failures, hub_leash })
     }
 
-    /// Lets one browser in, once. `None` where no pages are served.
+    /// Lets one browser in, once. `None` where no pages are served, and where people sign in with GitHub.
     pub fn login_link(&self) -> Option<&str> {
-        self.web.as_ref().map(|web| web.login_link.as_str())
+        self.web.as_ref().and_then(|web| web.login_link.as_deref())
+    }
+
+    /// The pages' address for browsers. `None` where no pages are served.
+    pub fn url(&self) -> Option<&str> {
+        self.web.as_ref().map(|web| web.url.as_str())
     }
 
     /// Where pages are served.

@@ -16,5 +16,6 @@ pub mod polymarket;
 pub mod queue;
 pub mod simulator;
 pub mod telemetry;
+pub mod token;
 pub mod web;
 pub mod what_if;

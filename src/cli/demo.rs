@@ -9,10 +9,12 @@ use anyhow::{Context, bail};
 use super::run::live;
 use crate::app::{App, AppSettings};
 use crate::clock::Clock;
-use crate::config::{Secret, Settings};
+use crate::config::{GithubSettings, Secret, Settings, WebSettings};
 use crate::db::Db;
+use crate::domain::email::Email;
 use crate::simulator::history::{HistorySettings, write_history};
-use crate::simulator::{LifeSettings, Simulator, SimulatorHandle, SimulatorSettings};
+use crate::simulator::{LifeSettings, Simulator, SimulatorHandle, SimulatorSettings, github};
+use crate::token;
 
 /// Busier than the day before it: a visitor should not have to wait for something to happen.
 const LIVE_FILLS_PER_SECOND: f64 = 2.0;
@@ -25,7 +27,13 @@ pub struct DemoArguments {
     /// Keeps the database, as `demo.db` in this folder, instead of throwing it away.
     #[arg(long, value_name = "FOLDER")]
     keep: Option<PathBuf>,
+    /// Lets people sign in with a simulated GitHub instead of by a link.
+    #[arg(long)]
+    github: bool,
 }
+
+/// Of the simulated GitHub's people, the one who may come in.
+const ADMIN: &str = "ada@example.org";
 
 pub async fn demo(settings: Settings, arguments: DemoArguments) -> anyhow::Result<ExitCode> {
     let thrown_away = tempfile::tempdir().context("no temporary folder for the demo's database")?;
@@ -54,16 +62,34 @@ pub async fn demo(settings: Settings, arguments: DemoArguments) -> anyhow::Resul
     exchange.start_life(LifeSettings { fills_per_second: LIVE_FILLS_PER_SECOND, ..LifeSettings::default() });
 
     let mut settings = AppSettings::new(&settings);
+    if arguments.github {
+        settings.web = with_github(&exchange, settings.web)?;
+    }
     if TcpListener::bind(settings.web.bind).is_err() {
         // The newcomer's port 8080 is somebody else's: any other will do for a demo.
         settings.web.bind.set_port(0);
     }
     let app = App::build(&settings, Clock::System).await?;
-    println!(
-        "The demo is running. Open this link once to sign in:\n\n  {}\n\nCtrl-C ends it.",
-        app.login_link().unwrap_or_default()
-    );
+    match app.login_link() {
+        Some(link) => println!("The demo is running. Open this link once to sign in:\n\n  {link}\n\nCtrl-C ends it."),
+        None => println!(
+            "The demo is running. Sign in as {ADMIN} at\n\n  {}\n\nCtrl-C ends it.",
+            app.url().unwrap_or_default()
+        ),
+    }
     live(app).await
+}
+
+fn with_github(exchange: &SimulatorHandle, web: WebSettings) -> anyhow::Result<WebSettings> {
+    let base_url = exchange.github_base();
+    let github = GithubSettings {
+        client_id: github::CLIENT_ID.to_owned(),
+        client_secret: Secret::new(github::CLIENT_SECRET),
+        api_base_url: format!("{base_url}/api/v3"),
+        base_url,
+    };
+    let session_secret = Some(Secret::new(format!("{}{}", token::random_text()?, token::random_text()?)));
+    Ok(WebSettings { github: Some(github), admin_email: Some(Email::parse(ADMIN)?), session_secret, ..web })
 }
 
 /// The settings with everything outside replaced by the built-in exchange.
@@ -73,6 +99,8 @@ pub fn against(exchange: &SimulatorHandle, mut settings: Settings, database: &st
     settings.upstreams.clob = exchange.clob_base();
     settings.upstreams.gamma = exchange.gamma_base();
     settings.chain.ws_url = Some(Secret::new(exchange.chain_ws_url()));
+    let WebSettings { bind, public_url, session_secret, .. } = settings.web;
+    settings.web = WebSettings { public_url, session_secret, ..WebSettings::at(bind) };
     // Whoever watches the bot must not find this one in its place, nor the bot its port taken.
     settings.health.bind = settings.health.bind.map(|bind| SocketAddr::new(bind.ip(), 0));
     settings

@@ -7,11 +7,12 @@ mod sockets;
 mod visitor;
 mod what_if;
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use crate::app::{App, AppSettings, Role};
 use crate::clock::Clock;
-use crate::config::{Secret, Settings};
+use crate::config::{RedisSettings, Secret, Settings, WebSettings};
 
 pub const HELP: &str = "Exit codes: 0 measured, 1 a page failed or a socket missed something, 2 it could not be done.";
 
@@ -50,7 +51,8 @@ pub async fn measure(settings: &Settings, arguments: MeasureArguments) -> anyhow
 async fn web_alone(settings: &Settings) -> anyhow::Result<App> {
     let mut settings = AppSettings { role: Role::Web, ..AppSettings::new(settings) };
     settings.redis.url.get_or_insert_with(|| Secret::new(NO_REDIS));
-    settings.web.bind.set_port(0);
-    settings.web.public_url = None;
+    // What there is to sign in with here is the one-time link.
+    settings.sessions = RedisSettings::default();
+    settings.web = WebSettings::at(SocketAddr::from(([127, 0, 0, 1], 0)));
     Ok(App::build(&settings, Clock::System).await?)
 }

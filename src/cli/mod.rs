@@ -8,6 +8,7 @@ use crate::actors::supervise::Failure;
 use crate::config::{LogSettings, Settings, Sources};
 use crate::telemetry;
 
+mod admin;
 mod audit;
 mod backfill;
 mod config;
@@ -22,6 +23,7 @@ mod run;
 mod soak;
 mod tail;
 mod terminal;
+mod token;
 mod users;
 
 /// Who the audit log says it was.
@@ -36,8 +38,8 @@ const GAVE_UP: u8 = 1;
 #[command(name = "polymarketspy", version, max_term_width = 100)]
 #[command(
     after_help = "Exit codes of every command: 0 fine, 1 the answer asks for attention (each command says when), 2 it could \
-    not be done or makes no sense.\n\nSESSION_SECRET, from the environment or the settings file only: at least 64 characters that sign and \
-    encrypt sessions. Without it sessions end with the process."
+    not be done or makes no sense.\n\nFrom the environment or the settings file only: SESSION_SECRET, at least 64 characters that sign and \
+    encrypt sessions (without it they end with the process), and GITHUB_CLIENT_SECRET."
 )]
 struct Arguments {
     #[command(flatten)]
@@ -69,6 +71,12 @@ enum Command {
     Config(config::ConfigArguments),
     /// Shows the queues, sends failed work round again, or puts it away.
     Jobs(jobs::JobsArguments),
+    /// Makes, lists and revokes the tokens of scripts.
+    #[command(after_help = token::HELP)]
+    Token(token::TokenArguments),
+    /// Says whose e-mail may sign in with GitHub.
+    #[command(after_help = admin::HELP)]
+    Admin(admin::AdminArguments),
     /// Recomputes every portfolio from the whole ledger and compares. Exits 1 when anything differs.
     #[command(after_help = "Exit codes: 0 the books agree, 1 something differs, 2 it could not be done.")]
     Audit(audit::AuditArguments),
@@ -118,12 +126,27 @@ struct SettingFlags {
     /// Contracts whose fills are watched, with commas between [env: EXCHANGE_ADDRESSES]
     #[arg(long, global = true, value_name = "ADDRESSES", help_heading = "Settings")]
     exchange_addresses: Option<String>,
-    /// Where pages are served, loopback only [env: BIND] [default: 127.0.0.1:8080]
+    /// Where pages are served; without GitHub loopback only [env: BIND] [default: 127.0.0.1:8080]
     #[arg(long, global = true, value_name = "ADDRESS", help_heading = "Settings")]
     bind: Option<String>,
     /// How a browser reaches us, when that differs from BIND [env: PUBLIC_URL]
     #[arg(long, global = true, value_name = "URL", help_heading = "Settings")]
     public_url: Option<String>,
+    /// The OAuth app with which people sign in; its secret is GITHUB_CLIENT_SECRET [env: GITHUB_CLIENT_ID]
+    #[arg(long, global = true, value_name = "ID", help_heading = "Settings")]
+    github_client_id: Option<String>,
+    /// Another GitHub, such as an Enterprise server [env: GITHUB_BASE_URL] [default: https://github.com]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Settings")]
+    github_base_url: Option<String>,
+    /// Where that one answers programs [env: GITHUB_API_BASE_URL] [default: /api/v3 of an Enterprise server]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Settings")]
+    github_api_base_url: Option<String>,
+    /// May sign in from the first start on [env: ADMIN_EMAIL]
+    #[arg(long, global = true, value_name = "E-MAIL", help_heading = "Settings")]
+    admin_email: Option<String>,
+    /// The header in which the proxy in front of us names its client, such as X-Real-IP [env: REAL_IP_HEADER]
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Settings")]
+    real_ip_header: Option<String>,
     /// Where the worker serves /health and /metrics, or `off` [env: HEALTH_BIND] [default: 127.0.0.1:8081]
     #[arg(long, global = true, value_name = "ADDRESS", help_heading = "Settings")]
     health_bind: Option<String>,
@@ -133,7 +156,7 @@ struct SettingFlags {
 }
 
 impl SettingFlags {
-    /// SESSION_SECRET is no flag: a command line is seen by every user of the machine.
+    /// SESSION_SECRET and GITHUB_CLIENT_SECRET are no flags: a command line is seen by every user of the machine.
     fn into_sources(self) -> anyhow::Result<Sources> {
         let flags = [
             ("DATABASE_URL", self.database_url),
@@ -145,6 +168,11 @@ impl SettingFlags {
             ("EXCHANGE_ADDRESSES", self.exchange_addresses),
             ("BIND", self.bind),
             ("PUBLIC_URL", self.public_url),
+            ("GITHUB_CLIENT_ID", self.github_client_id),
+            ("GITHUB_BASE_URL", self.github_base_url),
+            ("GITHUB_API_BASE_URL", self.github_api_base_url),
+            ("ADMIN_EMAIL", self.admin_email),
+            ("REAL_IP_HEADER", self.real_ip_header),
             ("HEALTH_BIND", self.health_bind),
             ("LOG_LEVEL", self.log_level),
         ];
@@ -203,6 +231,8 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Tail(arguments) => tail::tail(&settings, &arguments).await,
             Command::Config(arguments) => config::config(&settings, arguments).await,
             Command::Jobs(arguments) => jobs::jobs(&settings, arguments).await,
+            Command::Token(arguments) => token::token(&settings, arguments).await,
+            Command::Admin(arguments) => admin::admin(&settings, arguments).await,
             Command::Audit(arguments) => audit::audit(&settings, arguments).await,
             Command::Migrate => migrate::migrate(&settings).await,
             Command::Doctor(arguments) => doctor::doctor(&settings, arguments).await,

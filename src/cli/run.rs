@@ -23,9 +23,10 @@ pub struct RunArguments {
 pub async fn run(settings: &Settings, arguments: RunArguments) -> anyhow::Result<ExitCode> {
     let settings = AppSettings { role: arguments.role, ..AppSettings::new(settings) };
     let app = App::build(&settings, Clock::System).await?;
-    match app.login_link() {
-        Some(link) => println!("polymarketspy is running. Open this link once to sign in:\n\n  {link}\n"),
-        None => println!("polymarketspy is working. Its pages are served by a process of `--role web`."),
+    match (app.login_link(), app.url()) {
+        (Some(link), _) => println!("polymarketspy is running. Open this link once to sign in:\n\n  {link}\n"),
+        (None, Some(url)) => println!("polymarketspy is running. Sign in with GitHub at\n\n  {url}\n"),
+        (None, None) => println!("polymarketspy is working. Its pages are served by a process of `--role web`."),
     }
     live(app).await
 }

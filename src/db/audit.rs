@@ -51,7 +51,27 @@ struct Row {
     created_at: i64,
 }
 
+impl Audit {
+    /// Without a before and an after.
+    pub fn bare(who: &str, action: &str, subject: &str) -> Self {
+        Self {
+            who: who.to_owned(),
+            action: action.to_owned(),
+            subject: subject.to_owned(),
+            before_json: None,
+            after_json: None,
+        }
+    }
+}
+
 impl Db {
+    /// Writes down what changed nothing else.
+    pub async fn record(&self, audit: Audit, now: Timestamp) -> Result<(), DbError> {
+        let mut tx = self.begin().await?;
+        insert(&mut tx, &[audit], now).await?;
+        tx.commit().await
+    }
+
     /// Newest first, those with an id below `before` (all when `None`), of one action or of any.
     pub async fn audits(
         &self,

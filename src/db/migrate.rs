@@ -32,6 +32,7 @@ migrations! {
     12 "0012_lists",
     13 "0013_attempts_of_market",
     14 "0014_curves",
+    15 "0015_sign_in",
 }
 
 impl Db {

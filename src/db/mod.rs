@@ -3,6 +3,7 @@
 //! Methods on `Db`, named for the fact. One method, one transaction.
 
 mod activities;
+mod admins;
 mod attempt_rows;
 mod attempts;
 mod audit;
@@ -39,10 +40,12 @@ mod rows;
 mod running_portfolio;
 mod sight;
 mod tallies;
+mod tokens;
 mod trades;
 mod users;
 
 pub use activities::{ActivityFilter, Movement};
+pub use admins::{Admin, SessionStanding};
 pub use attempts::{AttemptCounts, AttemptDetail, AttemptFilter, ListedAttempt};
 pub use audit::{Audit, AuditRow};
 pub use books::{BookOutcome, BookText, StoredBook};
@@ -71,6 +74,7 @@ pub use portfolio::PortfolioSnapshot;
 pub use prices::PriceAt;
 pub use running_portfolio::{LoadError, RunningPortfolio, checkpoint_key};
 pub use sight::{RowNumbers, SeenFill};
+pub use tokens::{ApiToken, TokenScope};
 pub use trades::{ListedTrade, TradeFilter};
 pub use users::{FollowedUser, LABEL_CHARACTERS_MAX};
 
@@ -88,6 +92,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, &'static connection::Batch)]);
     let modules: &[Texts] = &[
         ("activities", activities::STATEMENTS, &[]),
+        ("admins", admins::STATEMENTS, &[]),
         ("attempts", attempts::STATEMENTS, &[]),
         ("audit", audit::STATEMENTS, audit::BATCHES),
         ("backfill", backfill::STATEMENTS, &[]),
@@ -112,6 +117,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("recorded", &[], recorded::BATCHES),
         ("sight", sight::STATEMENTS, &[]),
         ("tallies", tallies::STATEMENTS, tallies::BATCHES),
+        ("tokens", tokens::STATEMENTS, &[]),
         ("trades", trades::STATEMENTS, &[]),
         ("users", users::STATEMENTS, users::BATCHES),
         ("queue", crate::queue::STATEMENTS, crate::queue::BATCHES),

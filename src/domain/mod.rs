@@ -10,6 +10,7 @@ pub mod closings;
 mod config_field;
 pub mod decision;
 pub mod effective_config;
+pub mod email;
 pub mod equity_history;
 pub mod event;
 mod exposure;

@@ -25,7 +25,6 @@ use serde::{Deserialize, Serialize};
 
 use self::{
     editor::{Editor, Typed},
-    history::History,
     testing::Choices,
     trial::TrialView,
 };
@@ -42,7 +41,8 @@ use crate::{
     },
 };
 
-pub(super) use labels::label as field_label;
+pub use history::History;
+pub(super) use labels::{action as action_name, label as field_label};
 pub use save::{json_global, json_user, restore, save};
 pub use testing::{begin, cancel, json_begin, json_cancel, json_show, show};
 pub use trial::Trials;
@@ -129,7 +129,7 @@ async fn render(visit: &Visit, shown: Shown<'_>) -> Result<HttpResponse, WebErro
     let refused = !shown.wrong.is_empty() || shown.is_test_wrong.is_some();
     let view = PageView {
         editor: Editor::new(&directory, user, &shown.typed, shown.wrong),
-        history: History::load(&visit.db, &directory, shown.before).await.map_err(WebError::ours)?,
+        history: History::of_changes(&visit.db, &directory, shown.before).await.map_err(WebError::ours)?,
         choices: Choices::of(&shown.typed, user),
         trial: shown.trial,
         is_test_wrong: shown.is_test_wrong,

@@ -16,6 +16,8 @@ pub enum WebError {
     Mistake(String),
     #[error("sign in first")]
     NotSignedIn,
+    #[error("this token is wrong, or was revoked")]
+    BadToken,
     #[error("{0}")]
     Forbidden(&'static str),
     #[error("there is nothing at this address")]
@@ -31,6 +33,14 @@ pub enum WebError {
     Unanswered(String),
     #[error("too many attempts, wait a minute")]
     TooMany,
+    #[error("{0} is not taken here")]
+    TooLarge(&'static str),
+    #[error("the headers of this request are too long")]
+    LongHeaders,
+    #[error("the address of this request is too long")]
+    LongAddress,
+    #[error("the request took too long to arrive")]
+    TooSlow,
     #[error("the server is busy, try again in a moment")]
     Busy,
     /// Ours: logged once with its chain, of which the visitor sees nothing.
@@ -74,6 +84,7 @@ impl WebError {
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Self::NotFound,
             StatusCode::UNAUTHORIZED => Self::NotSignedIn,
             StatusCode::FORBIDDEN => Self::Forbidden("this is not allowed"),
+            StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge("a body of this size"),
             status if status.is_client_error() => Self::Mistake(detail),
             _ => Self::Ours(detail.into()),
         }
@@ -125,13 +136,17 @@ impl ResponseError for WebError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::Mistake(_) => StatusCode::BAD_REQUEST,
-            Self::NotSignedIn => StatusCode::UNAUTHORIZED,
+            Self::NotSignedIn | Self::BadToken => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::WrongHost => StatusCode::MISDIRECTED_REQUEST,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::Unanswered(_) => StatusCode::BAD_GATEWAY,
             Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::LongHeaders => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::LongAddress => StatusCode::URI_TOO_LONG,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Ours(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }

@@ -23,12 +23,13 @@ use super::{
     broadcaster::{Broadcaster, Join},
     error::WebError,
     middleware::Hosts,
-    session::Visitor,
+    session::{HasProvider, Visitor, has_token},
     socket::Socket,
 };
 use crate::{
     actors::live_hub::Topic,
     clock::Clock,
+    db::Db,
     domain::units::Timestamp,
     metrics::{Metrics, OpenSocket},
 };
@@ -65,10 +66,10 @@ pub async fn connect(
     query: Query<LiveQuery>,
     hosts: Data<Hosts>,
     broadcaster: Data<Addr<Broadcaster>>,
-    (clock, metrics): (Data<Clock>, Data<Metrics>),
+    (clock, metrics, db, provider): (Data<Clock>, Data<Metrics>, Data<Db>, Data<HasProvider>),
     body: Payload,
 ) -> Result<HttpResponse, WebError> {
-    if !hosts.are_the_origin_of(request.headers()) {
+    if !has_token(request.headers()) && !hosts.are_the_origin_of(request.headers()) {
         return Err(WebError::Forbidden("live updates go to pages of this server only"));
     }
     let session = LiveSession {
@@ -78,7 +79,9 @@ pub async fn connect(
         socket: request.conn_data::<Socket>().cloned().unwrap_or_default(),
         clock: *clock.get_ref(),
         heard_at: clock.now(),
-        ends_at: visitor.ends_at(),
+        visitor,
+        db: db.get_ref().clone(),
+        has_provider: provider.0,
         membership: Weak::new(),
         _open: OpenSocket::new(&metrics.into_inner()),
     };
@@ -100,7 +103,9 @@ struct LiveSession {
     socket: Socket,
     clock: Clock,
     heard_at: Timestamp,
-    ends_at: Timestamp,
+    visitor: Visitor,
+    db: Db,
+    has_provider: bool,
     /// Dead when the broadcaster no longer knows of us, e.g. after its restart.
     membership: Weak<()>,
     _open: OpenSocket,
@@ -138,13 +143,24 @@ impl LiveSession {
         let now = self.clock.now();
         if now.millis_since(self.heard_at) > SILENCE_MILLIS {
             ctx.stop();
-        } else if now >= self.ends_at {
-            hang_up(ctx, CloseCode::Policy);
         } else if self.membership.strong_count() == 0 {
             hang_up(ctx, CloseCode::Restart);
         } else {
             ctx.ping(b"");
+            self.look_at_visitor(now, ctx);
         }
+    }
+
+    /// A page that is open has no request by which to find out that its visitor was signed out, or its token revoked.
+    fn look_at_visitor(&self, now: Timestamp, ctx: &mut WebsocketContext<Self>) {
+        let (visitor, db, has_provider) = (self.visitor.clone(), self.db.clone(), self.has_provider);
+        let look = async move { visitor.may_stay(&db, has_provider, now).await };
+        ctx.spawn(look.into_actor(self).map(|may_stay, _, ctx| {
+            // A database that does not answer has not sent anybody away.
+            if matches!(may_stay, Ok(false)) {
+                hang_up(ctx, CloseCode::Policy);
+            }
+        }));
     }
 }
 

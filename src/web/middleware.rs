@@ -1,19 +1,15 @@
-//! What every request passes: the host check, the session check, and the envelope every answer leaves in.
+//! What every request passes: the host check, and the envelope every answer leaves in.
 
 use std::panic::AssertUnwindSafe;
 
-use actix_session::SessionExt;
 use actix_web::{
     Error, HttpResponse,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     error::InternalError,
-    http::{
-        Method,
-        header::{
-            CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, REFERER,
-            REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
-        },
+    http::header::{
+        CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, REFERER,
+        REFERRER_POLICY, SET_COOKIE, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
     },
     middleware::Next,
     web::Data,
@@ -23,19 +19,31 @@ use futures_util::FutureExt;
 use super::{
     error::{Asked, WebError},
     render::Templates,
-    session::Visitor,
+    session::{has_token, reads},
 };
-use crate::clock::Clock;
 
 /// No inline script or style, nothing from elsewhere, no frame.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; \
+const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; \
                       connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+/// Nothing here takes pictures, pays, or wants to know where anybody is.
+const PERMISSIONS_POLICY: &str = "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), \
+                                  magnetometer=(), microphone=(), payment=(), usb=()";
+/// A year of https only, for this name alone: what else its owner serves is not ours to say.
+const HTTPS_ONLY: &str = "max-age=31536000";
+
+/// Header lines of one request, all together; a session cookie is the longest of ours.
+const HEADER_BYTES_MAX: usize = 16 * 1024;
+/// Filters of a list with everything filled in are a tenth of it.
+const ADDRESS_BYTES_MAX: usize = 4 * 1024;
 
 /// The names under which browsers reach this server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hosts {
     /// `scheme://host[:port]`, lower case.
     origins: Vec<String>,
+    /// Browsers reach us by https.
+    secure: bool,
 }
 
 impl Hosts {
@@ -49,7 +57,7 @@ impl Hosts {
             }
         }
         origins.extend(public_url.and_then(origin_of));
-        Self { origins }
+        Self { origins, secure: public_url.is_some_and(|url| url.starts_with("https://")) }
     }
 
     fn has_host(&self, host: &str) -> bool {
@@ -89,20 +97,11 @@ pub async fn our_host<B: MessageBody>(request: ServiceRequest, next: Next<B>) ->
     if !host.is_some_and(|host| hosts.has_host(host)) {
         return Err(WebError::WrongHost.into());
     }
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if !reads && !hosts.are_the_origin_of(request.headers()) {
+    let needs_origin = !reads(request.method()) && !has_token(request.headers());
+    if needs_origin && !hosts.are_the_origin_of(request.headers()) {
         return Err(WebError::Forbidden("this request does not come from a page of ours").into());
     }
     next.call(request).await
-}
-
-/// Lets only signed-in visitors further.
-pub async fn signed_in<B: MessageBody>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, Error> {
-    let now = request.app_data::<Data<Clock>>().map(|clock| clock.now());
-    match now.and_then(|now| Visitor::of(&request.get_session(), now)) {
-        Some(_) => next.call(request).await,
-        None => Err(WebError::NotSignedIn.into()),
-    }
 }
 
 /// Outermost: turns errors and panics into answers, and gives every answer its headers.
@@ -114,28 +113,36 @@ pub async fn envelope<B: MessageBody + 'static>(
     let Some(templates) = request.app_data::<Data<Templates>>().cloned() else {
         return Err(WebError::Busy.into());
     };
+    let secure = request.app_data::<Data<Hosts>>().is_some_and(|hosts| hosts.secure);
+    if let Err(error) = fits(&request) {
+        return Err(wrapped(error.answer(&asked, &templates), secure));
+    }
     // A panicking handler would otherwise drop the connection without a word.
     let outcome = AssertUnwindSafe(next.call(request)).catch_unwind().await;
     match outcome {
         Ok(Ok(response)) => {
             let mut response = match response.response().error() {
                 Some(error) => {
-                    let answer = answer_to(error, &asked, &templates);
+                    let mut answer = answer_to(error, &asked, &templates);
+                    // What became of the session holds, however the answer looks.
+                    for cookie in response.headers().get_all(SET_COOKIE) {
+                        answer.headers_mut().append(SET_COOKIE, cookie.clone());
+                    }
                     response.into_response(answer)
                 }
                 None => response.map_into_boxed_body(),
             };
-            add_headers(response.headers_mut());
+            add_headers(response.headers_mut(), secure);
             Ok(response)
         }
-        Ok(Err(error)) => Err(wrapped(answer_to(&error, &asked, &templates))),
-        Err(_) => Err(wrapped(WebError::Ours("a handler panicked".into()).answer(&asked, &templates))),
+        Ok(Err(error)) => Err(wrapped(answer_to(&error, &asked, &templates), secure)),
+        Err(_) => Err(wrapped(WebError::Ours("a handler panicked".into()).answer(&asked, &templates), secure)),
     }
 }
 
 /// The middleware that failed has used the request up; an error that carries its answer is all that can be returned.
-fn wrapped(mut answer: HttpResponse) -> Error {
-    add_headers(answer.headers_mut());
+fn wrapped(mut answer: HttpResponse, secure: bool) -> Error {
+    add_headers(answer.headers_mut(), secure);
     InternalError::from_response("answered", answer).into()
 }
 
@@ -149,9 +156,23 @@ fn answer_to(error: &Error, asked: &Asked, templates: &Templates) -> HttpRespons
     }
 }
 
-fn add_headers(headers: &mut HeaderMap) {
+fn fits(request: &ServiceRequest) -> Result<(), WebError> {
+    let headers: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let address = request.uri().path_and_query().map_or(0, |address| address.as_str().len());
+    match (headers > HEADER_BYTES_MAX, address > ADDRESS_BYTES_MAX) {
+        (true, _) => Err(WebError::LongHeaders),
+        (_, true) => Err(WebError::LongAddress),
+        (false, false) => Ok(()),
+    }
+}
+
+fn add_headers(headers: &mut HeaderMap, secure: bool) {
     let mut add = |name: HeaderName, value: &'static str| headers.insert(name, HeaderValue::from_static(value));
-    add(CONTENT_SECURITY_POLICY, POLICY);
+    add(CONTENT_SECURITY_POLICY, CONTENT_POLICY);
+    add(HeaderName::from_static("permissions-policy"), PERMISSIONS_POLICY);
+    if secure {
+        add(STRICT_TRANSPORT_SECURITY, HTTPS_ONLY);
+    }
     add(X_FRAME_OPTIONS, "DENY");
     add(X_CONTENT_TYPE_OPTIONS, "nosniff");
     // `no-referrer` would make browsers send `Origin: null` with our own forms.

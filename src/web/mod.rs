@@ -1,6 +1,7 @@
 //! The pages, their JSON and their live frames. Everything a visitor sees is read from the database or pushed by the
 //! live hub. Web changes the world by writing a row with its audit; who must know of it watches the rows.
 
+mod access;
 mod activities;
 mod assets;
 mod attempts;
@@ -22,6 +23,7 @@ mod histogram;
 mod holdings;
 mod ladder;
 mod letters;
+mod limits;
 mod list;
 mod lists;
 mod live;
@@ -42,7 +44,9 @@ mod risk;
 mod series;
 pub mod server;
 mod session;
+mod session_store;
 mod sides;
+mod sign_in;
 mod socket;
 mod sources;
 mod status;

@@ -1,10 +1,10 @@
 //! A changing request: who sent it, proof that a page of ours made it, and its parsed body.
 //!
 //! In    a form (`application/x-www-form-urlencoded`) or JSON, at most 64 KiB. The proof is the visitor's token, in the
-//!       form's field `csrf` or in the header `x-csrf-token`.
+//!       form's field `csrf` or in the header `x-csrf-token`. Whoever comes with a token needs none.
 //! Fails `WebError`: not signed in, no proof, or a body that does not parse, with the field's name.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, time::Duration};
 
 use actix_session::{Session, SessionExt};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, web::Bytes};
@@ -15,6 +15,8 @@ use super::{error::WebError, session::Visitor};
 const BYTES_MAX: usize = 64 * 1024;
 const FIELD: &str = "csrf";
 const HEADER: &str = "x-csrf-token";
+/// A body this small is here at once; whoever sends it drop by drop holds a place for nothing.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The body as `T`, from a visitor who meant to send it.
 pub struct Posted<T> {
@@ -40,9 +42,11 @@ impl<T: DeserializeOwned + 'static> FromRequest for Posted<T> {
         let session = request.get_session();
         Box::pin(async move {
             let visitor = visitor?;
-            let body = body.await.map_err(|error| WebError::Mistake(error.to_string()))?;
+            let body = tokio::time::timeout(PATIENCE, body).await.map_err(|_| WebError::TooSlow)?;
+            let body =
+                body.map_err(|error| WebError::of_status(error.as_response_error().status_code(), error.to_string()))?;
             if body.len() > BYTES_MAX {
-                return Err(WebError::Mistake(format!("the body is larger than {BYTES_MAX} bytes")));
+                return Err(WebError::TooLarge("a body of more than 64 KiB"));
             }
             let (text, field) = match is_json {
                 true => (String::from_utf8_lossy(&body).into_owned(), None),

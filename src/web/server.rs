@@ -1,6 +1,6 @@
 //! The HTTP server: its routes as one list, what every request passes, start and stop.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use actix::Addr;
 use actix_web::{
@@ -12,15 +12,18 @@ use actix_web::{
 use tracing_actix_web::TracingLogger;
 
 use super::{
-    activities, assets, attempts,
+    access, activities, assets, attempts,
     broadcaster::{Broadcaster, BroadcasterDeps, CloseAll},
     config, control, curves,
     error::WebError,
-    explanation, export, following, health, letters, lists, live, market, markets,
-    middleware::{Hosts, envelope, our_host, signed_in},
+    explanation, export, following, health, letters,
+    limits::Limits,
+    lists, live, market, markets,
+    middleware::{Hosts, envelope, our_host},
     overview, portfolio,
     render::{TemplateError, Templates},
-    session::{self, CookieSettings, LoginLinks, NoRandomness},
+    session::{CookieSettings, HasProvider, recognise, signed_in},
+    sign_in::{self, github::Github, links::LoginLinks},
     socket::Socket,
     status, theme,
     trace::RequestSpan,
@@ -29,19 +32,29 @@ use super::{
 use crate::{
     actors::{live_hub::LiveHub, supervise::Guard},
     clock::Clock,
-    config::WebSettings,
-    db::Db,
+    config::{GithubSettings, RedisSettings, WebSettings},
+    db::{Db, DbError},
     metrics::Metrics,
     polymarket::{Gate, Polymarket, PolymarketSettings},
+    token::NoRandomness,
 };
 
 /// Pages are rendered from a handful of indexed reads: two threads serve far more visitors than there will be.
 const WORKERS: usize = 2;
 const STOP_SECONDS: u64 = 5;
+/// The head of a request is here by then, or the connection goes. Bodies have a limit of their own where they are read.
+const HEAD_WITHIN: Duration = Duration::from_secs(10);
+const GOODBYE_WITHIN: Duration = Duration::from_secs(5);
+/// Longer than browsers keep an idle connection, so that it is they who close it.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// A thousand open pages with room for what they load, in each of the threads.
+const CONNECTIONS_MAX: usize = 4_096;
 
 #[derive(Clone)]
 pub struct WebDeps {
     pub db: Db,
+    /// Where sessions are kept; without it they are in the cookies.
+    pub sessions: RedisSettings,
     pub clock: Clock,
     pub live: Addr<LiveHub>,
     pub guard: Guard,
@@ -56,6 +69,10 @@ pub struct WebDeps {
 pub enum WebStartError {
     #[error("`{0}` is not a loopback address; without a sign-in provider pages are served to this machine only")]
     NotLoopback(SocketAddr),
+    #[error("setting `GITHUB_BASE_URL` or `PUBLIC_URL` is no address")]
+    Provider(#[from] oauth2::url::ParseError),
+    #[error("`ADMIN_EMAIL` cannot be let in")]
+    Admin(#[from] DbError),
     #[error("cannot listen on `{addr}`")]
     Listen { addr: SocketAddr, source: std::io::Error },
     #[error(transparent)]
@@ -68,8 +85,10 @@ pub enum WebStartError {
 pub struct WebServer {
     /// Where, with the port that was free when port 0 was asked for.
     pub addr: SocketAddr,
-    /// Lets one browser in, once.
-    pub login_link: String,
+    /// The address for browsers, with `http://` or `https://` and without a slash at the end.
+    pub url: String,
+    /// Lets one browser in, once. `None` where people sign in with GitHub.
+    pub login_link: Option<String>,
     /// Ends with the server; an error is one of accepting connections.
     pub ended: tokio::task::JoinHandle<std::io::Result<()>>,
     handle: ServerHandle,
@@ -96,6 +115,10 @@ pub struct Shared {
     links: Data<LoginLinks>,
     hosts: Data<Hosts>,
     metrics: Data<Metrics>,
+    limits: Data<Limits>,
+    provider: Data<HasProvider>,
+    github: Option<GithubSettings>,
+    callback: String,
     trials: Data<config::Trials>,
     polymarket: PolymarketSettings,
     gate: Gate,
@@ -107,14 +130,21 @@ pub struct Shared {
 /// # Errors
 /// `WebStartError`: nothing is left running then.
 pub async fn start(settings: &WebSettings, deps: WebDeps) -> Result<WebServer, WebStartError> {
-    if !settings.bind.ip().is_loopback() {
+    if settings.github.is_none() && !settings.bind.ip().is_loopback() {
         return Err(WebStartError::NotLoopback(settings.bind));
     }
     let listen = |source| WebStartError::Listen { addr: settings.bind, source };
     let listener = std::net::TcpListener::bind(settings.bind).map_err(listen)?;
     let addr = listener.local_addr().map_err(listen)?;
+    let url = settings.public_url.clone().unwrap_or_else(|| format!("http://{addr}"));
+    let url = url.trim_end_matches('/').to_owned();
+    if let Some(email) = &settings.admin_email {
+        let _seeded = deps.db.allow_admin(email, "setting ADMIN_EMAIL", deps.clock.now()).await?;
+    }
     let links = LoginLinks::new();
-    let shared = Shared::new(settings, addr, deps, links.clone())?;
+    let shared = Shared::new(settings, addr, &url, deps, links.clone())?;
+    // A wrong address is found here, before the threads rely on it.
+    shared.github()?;
 
     let workers = shared.clone();
     let server = HttpServer::new(move || {
@@ -123,8 +153,10 @@ pub async fn start(settings: &WebSettings, deps: WebDeps) -> Result<WebServer, W
         let polymarket = Polymarket::behind(shared.gate.clone(), shared.polymarket.clone(), **shared.clock);
         App::new()
             .app_data(Data::new(polymarket))
-            .configure(|app| routes(app, &shared))
+            .configure(|app| shared.register(app))
+            .configure(every_route)
             // The last wrapped is the first to see a request.
+            .wrap(from_fn(recognise))
             .wrap(shared.cookies.middleware())
             .wrap(from_fn(our_host))
             .wrap(NormalizePath::new(TrailingSlash::Trim))
@@ -136,32 +168,37 @@ pub async fn start(settings: &WebSettings, deps: WebDeps) -> Result<WebServer, W
     .on_connect(|connection, data| {
         data.insert(Socket::of(connection));
     })
+    .client_request_timeout(HEAD_WITHIN)
+    .client_disconnect_timeout(GOODBYE_WITHIN)
+    .keep_alive(KEEP_ALIVE)
+    .max_connections(CONNECTIONS_MAX)
     .disable_signals()
     .shutdown_timeout(STOP_SECONDS)
     .listen(listener)
     .map_err(listen)?
     .run();
 
-    let base = settings.public_url.clone().unwrap_or_else(|| format!("http://{addr}"));
-    let login_link = format!("{}/login/{}", base.trim_end_matches('/'), links.mint()?);
+    let login_link = match settings.github {
+        Some(_) => None,
+        None => Some(format!("{url}/login/{}", links.mint()?)),
+    };
     let handle = server.handle();
     let broadcaster = shared.broadcaster.get_ref().clone();
-    Ok(WebServer { addr, login_link, ended: actix::spawn(server), handle, broadcaster })
+    Ok(WebServer { addr, url, login_link, ended: actix::spawn(server), handle, broadcaster })
 }
 
 impl Shared {
     fn new(
         settings: &WebSettings,
         addr: SocketAddr,
+        url: &str,
         deps: WebDeps,
         links: Arc<LoginLinks>,
     ) -> Result<Self, WebStartError> {
         let templates = Templates::load()?;
         let public_url = settings.public_url.as_deref();
-        // Browsers refuse a Secure cookie over plain http, which is how loopback is reached.
-        let secure = public_url.is_some_and(|url| url.starts_with("https://"));
-        let cookies = CookieSettings::new(settings.session_secret.as_ref(), secure, addr.port())?;
-        let WebDeps { db, clock, live, guard, metrics, polymarket, gate } = deps;
+        let WebDeps { db, sessions, clock, live, guard, metrics, polymarket, gate } = deps;
+        let cookies = CookieSettings::new(settings, sessions, addr.port())?;
         let broadcaster = BroadcasterDeps { db: db.clone(), clock, live, templates: templates.clone() };
         Ok(Self {
             db: Data::new(db),
@@ -171,94 +208,139 @@ impl Shared {
             links: Data::from(links),
             hosts: Data::new(Hosts::new(addr.port(), public_url)),
             metrics: Data::from(metrics),
+            limits: Data::from(Limits::new(settings.real_ip_header.clone())),
+            provider: Data::new(HasProvider(settings.github.is_some())),
+            github: settings.github.clone(),
+            callback: format!("{url}{}", sign_in::CALLBACK),
             trials: Data::new(config::Trials::default()),
             polymarket,
             gate,
             cookies,
         })
     }
+
+    /// A way to GitHub of its own for each thread: an HTTP client cannot leave its thread.
+    fn github(&self) -> Result<Option<Github>, oauth2::url::ParseError> {
+        self.github.as_ref().map(|settings| Github::new(settings, self.callback.clone())).transpose()
+    }
+
+    fn register(&self, app: &mut ServiceConfig) {
+        app.app_data(self.db.clone())
+            .app_data(self.clock.clone())
+            .app_data(self.templates.clone())
+            .app_data(self.broadcaster.clone())
+            .app_data(self.links.clone())
+            .app_data(self.hosts.clone())
+            .app_data(self.metrics.clone())
+            .app_data(self.limits.clone())
+            .app_data(self.provider.clone())
+            .app_data(self.trials.clone());
+        if let Ok(Some(github)) = self.github() {
+            app.app_data(Data::new(github));
+        }
+    }
 }
 
-/// Every address of this server. What stands in the last scope needs a session.
-fn routes(app: &mut ServiceConfig, shared: &Shared) {
-    app.app_data(shared.db.clone())
-        .app_data(shared.clock.clone())
-        .app_data(shared.templates.clone())
-        .app_data(shared.broadcaster.clone())
-        .app_data(shared.links.clone())
-        .app_data(shared.hosts.clone())
-        .app_data(shared.metrics.clone())
-        .app_data(shared.trials.clone());
+/// Registers routes and, for the test that asks each of them, keeps their list.
+macro_rules! routes {
+    ($(#[$doc:meta])* $register:ident, $list:ident { $($method:ident $path:literal => $handler:path,)+ }) => {
+        $(#[$doc])*
+        fn $register(app: &mut ServiceConfig) {
+            $(app.route($path, web::$method().to($handler));)+
+        }
 
-    app.route("/assets/{name:.*}", web::get().to(assets::serve))
-        .route("/login", web::get().to(session::login_page))
-        .route("/login/{token}", web::get().to(session::login))
-        .route("/api/health", web::get().to(health::json));
+        #[cfg(test)]
+        pub(super) const $list: &[(&str, &str)] = &[$((stringify!($method), $path)),+];
+    };
+}
 
-    app.service(
-        web::scope("")
-            .wrap(from_fn(signed_in))
-            // On every page.
-            .route("/logout", web::post().to(session::logout))
-            .route("/ws/live", web::get().to(live::connect))
-            .route("/theme", web::post().to(theme::switch))
-            .route("/control/pause", web::post().to(control::pause))
-            .route("/api/control/pause", web::post().to(control::pause_json))
-            // Overview.
-            .route("/", web::get().to(overview::page))
-            .route("/api/overview", web::get().to(overview::json))
-            // Followed users.
-            .route("/users", web::get().to(users::page))
-            .route("/users", web::post().to(following::follow))
-            .route("/users/follow", web::get().to(following::page))
-            .route("/users/{id}", web::get().to(user::page))
-            .route("/users/{id}", web::post().to(following::change))
-            .route("/api/users", web::get().to(users::json))
-            .route("/api/users", web::post().to(following::follow_json))
-            .route("/api/users/{id}", web::get().to(user::json))
-            .route("/api/users/{id}", web::post().to(following::change_json))
-            .route("/api/series/user/{id}", web::get().to(curves::user))
-            // Global portfolio.
-            .route("/portfolio", web::get().to(portfolio::page))
-            .route("/portfolio/peak", web::post().to(portfolio::reset_peak))
-            .route("/api/portfolio/global", web::get().to(portfolio::json))
-            .route("/api/control/peak", web::post().to(portfolio::reset_peak_json))
-            .route("/api/series/portfolio", web::get().to(curves::portfolio))
-            // Trades and attempts.
-            .route("/trades", web::get().to(lists::page))
-            .route("/attempts/{id}", web::get().to(explanation::page))
-            .route("/api/trades", web::get().to(trades::json))
-            .route("/api/copy-attempts", web::get().to(attempts::json))
-            .route("/api/copy-attempts/{id}", web::get().to(explanation::json))
-            .route("/api/activities", web::get().to(activities::json))
-            .route("/export/{what}.{format}", web::get().to(export::download))
-            // Markets.
-            .route("/markets", web::get().to(markets::page))
-            .route("/markets/{id}", web::get().to(market::page))
-            .route("/markets/{id}", web::post().to(markets::post))
-            .route("/api/markets", web::get().to(markets::json))
-            .route("/api/markets/{id}", web::post().to(markets::post_json))
-            .route("/api/series/market/{id}", web::get().to(market::prices))
-            .route("/api/series/market/{id}/slippage", web::get().to(market::slippage))
-            // Config.
-            .route("/config", web::get().to(config::page))
-            .route("/config", web::post().to(config::save))
-            .route("/config/restore", web::post().to(config::restore))
-            .route("/config/test", web::post().to(config::begin))
-            .route("/config/test/{id}", web::get().to(config::show))
-            .route("/config/test/{id}/cancel", web::post().to(config::cancel))
-            .route("/api/config", web::get().to(config::json))
-            .route("/api/config/global", web::post().to(config::json_global))
-            .route("/api/config/user/{id}", web::post().to(config::json_user))
-            .route("/api/config/test", web::post().to(config::json_begin))
-            .route("/api/config/test/{id}", web::get().to(config::json_show))
-            .route("/api/config/test/{id}", web::delete().to(config::json_cancel))
-            .route("/api/config/test/{id}/cancel", web::post().to(config::json_cancel))
-            // System.
-            .route("/status", web::get().to(status::page))
-            .route("/status/dead-letters", web::post().to(letters::of_queue))
-            .route("/status/dead-letters/{id}", web::post().to(letters::one))
-            .route("/api/status", web::get().to(status::json))
-            .default_service(web::to(|| async { Err::<&str, _>(WebError::NotFound) })),
-    );
+routes! {
+    /// For everybody.
+    open, OPEN {
+        get "/assets/{name:.*}" => assets::serve,
+        get "/login" => sign_in::page,
+        get "/login/github" => sign_in::begin,
+        get "/login/github/callback" => sign_in::finish,
+        get "/login/{token}" => sign_in::by_link,
+        get "/api/health" => health::json,
+    }
+}
+
+routes! {
+    /// For those who are signed in, or come with a token.
+    closed, CLOSED {
+        // On every page.
+        post "/logout" => sign_in::out,
+        post "/logout/everywhere" => sign_in::out_everywhere,
+        get "/ws/live" => live::connect,
+        post "/theme" => theme::switch,
+        post "/control/pause" => control::pause,
+        post "/api/control/pause" => control::pause_json,
+        // Overview.
+        get "/" => overview::page,
+        get "/api/overview" => overview::json,
+        // Followed users.
+        get "/users" => users::page,
+        post "/users" => following::follow,
+        get "/users/follow" => following::page,
+        get "/users/{id}" => user::page,
+        post "/users/{id}" => following::change,
+        get "/api/users" => users::json,
+        post "/api/users" => following::follow_json,
+        get "/api/users/{id}" => user::json,
+        post "/api/users/{id}" => following::change_json,
+        get "/api/series/user/{id}" => curves::user,
+        // Global portfolio.
+        get "/portfolio" => portfolio::page,
+        post "/portfolio/peak" => portfolio::reset_peak,
+        get "/api/portfolio/global" => portfolio::json,
+        post "/api/control/peak" => portfolio::reset_peak_json,
+        get "/api/series/portfolio" => curves::portfolio,
+        // Trades and attempts.
+        get "/trades" => lists::page,
+        get "/attempts/{id}" => explanation::page,
+        get "/api/trades" => trades::json,
+        get "/api/copy-attempts" => attempts::json,
+        get "/api/copy-attempts/{id}" => explanation::json,
+        get "/api/activities" => activities::json,
+        get "/export/{what}.{format}" => export::download,
+        // Markets.
+        get "/markets" => markets::page,
+        get "/markets/{id}" => market::page,
+        post "/markets/{id}" => markets::post,
+        get "/api/markets" => markets::json,
+        post "/api/markets/{id}" => markets::post_json,
+        get "/api/series/market/{id}" => market::prices,
+        get "/api/series/market/{id}/slippage" => market::slippage,
+        // Config.
+        get "/config" => config::page,
+        post "/config" => config::save,
+        post "/config/restore" => config::restore,
+        post "/config/test" => config::begin,
+        get "/config/test/{id}" => config::show,
+        post "/config/test/{id}/cancel" => config::cancel,
+        get "/api/config" => config::json,
+        post "/api/config/global" => config::json_global,
+        post "/api/config/user/{id}" => config::json_user,
+        post "/api/config/test" => config::json_begin,
+        get "/api/config/test/{id}" => config::json_show,
+        delete "/api/config/test/{id}" => config::json_cancel,
+        post "/api/config/test/{id}/cancel" => config::json_cancel,
+        // System.
+        get "/status" => status::page,
+        post "/status/dead-letters" => letters::of_queue,
+        post "/status/dead-letters/{id}" => letters::one,
+        get "/api/status" => status::json,
+        // Access.
+        get "/access" => access::page,
+        get "/api/audit" => access::json,
+        post "/access/tokens/revoke" => access::revoke,
+    }
+}
+
+/// Every address of this server.
+fn every_route(app: &mut ServiceConfig) {
+    app.configure(open);
+    let nothing = || async { Err::<&str, _>(WebError::NotFound) };
+    app.service(web::scope("").configure(closed).default_service(web::to(nothing)).wrap(from_fn(signed_in)));
 }

@@ -32,6 +32,7 @@ pub enum Place {
     Market,
     Config,
     Status,
+    Access,
 }
 
 /// A signed-in visitor's request for a page. As an extractor it refuses everybody else.
@@ -78,6 +79,7 @@ impl Place {
             Self::Market => "Market",
             Self::Config => "Configuration",
             Self::Status => "System",
+            Self::Access => "Access & audit log",
         }
     }
 
@@ -94,6 +96,7 @@ impl Place {
             Self::Market => "pages/market.html",
             Self::Config => "pages/config.html",
             Self::Status => "pages/status.html",
+            Self::Access => "pages/access.html",
         }
     }
 
@@ -123,7 +126,7 @@ impl Place {
             Self::Markets | Self::Market => 30_000,
             // What an editor holds is not swept away; an attempt never changes; nobody is asked again and again who
             // somebody is.
-            Self::Config | Self::Attempt | Self::Follow => 0,
+            Self::Config | Self::Attempt | Self::Follow | Self::Access => 0,
         }
     }
 }
@@ -154,7 +157,7 @@ impl Visit {
             title: place.title(),
             lit: place.lit(),
             theme: self.theme,
-            csrf: &self.visitor.csrf,
+            csrf: self.visitor.csrf(),
             engine_enabled: config.system.copy_engine_enabled,
             notice: Notice::take(&self.session),
             topics: place.topics(),

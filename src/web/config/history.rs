@@ -1,4 +1,4 @@
-//! Who changed what, when, field by field: the changes of the audit log (spec sections 2 and 11).
+//! Who did what, when, field by field: the audit log, whole or only its changes (spec sections 2, 11 and 12).
 
 use std::collections::BTreeMap;
 
@@ -52,8 +52,22 @@ pub struct Changed {
 }
 
 impl History {
-    pub async fn load(db: &Db, directory: &Directory, before: Option<i64>) -> Result<Self, DbError> {
-        let mut audits = db.audited_changes(before, ROWS + 1).await?;
+    /// Changes of configuration, leaders and markets.
+    pub async fn of_changes(db: &Db, directory: &Directory, before: Option<i64>) -> Result<Self, DbError> {
+        Self::of(db, directory, db.audited_changes(before, ROWS + 1).await?, before.is_some()).await
+    }
+
+    /// Everything, or everything of one kind.
+    pub async fn of_everything(
+        db: &Db,
+        directory: &Directory,
+        action: Option<&str>,
+        before: Option<i64>,
+    ) -> Result<Self, DbError> {
+        Self::of(db, directory, db.audits(action, before, ROWS + 1).await?, before.is_some()).await
+    }
+
+    async fn of(db: &Db, directory: &Directory, mut audits: Vec<AuditRow>, is_older: bool) -> Result<Self, DbError> {
         let has_more = audits.len() > usize::try_from(ROWS).unwrap_or(usize::MAX);
         audits.truncate(usize::try_from(ROWS).unwrap_or(usize::MAX));
         let markets: Vec<MarketId> = audits.iter().filter_map(|row| market_of(&row.audit.subject)).collect();
@@ -62,7 +76,7 @@ impl History {
             directory.users.iter().map(|user| (user.id, user.label.as_str())).collect();
         let older = audits.last().filter(|_| has_more).map(|row| row.id);
         let rows = audits.into_iter().map(|row| Changed::new(row, &labels, &names)).collect();
-        Ok(Self { rows, older, is_older: before.is_some() })
+        Ok(Self { rows, older, is_older })
     }
 }
 

@@ -86,6 +86,17 @@ pub fn action(name: &str) -> &str {
         "set_enabled" => "Switched",
         "set_blacklisted" => "Blacklist",
         "reset_peak" => "Peak reset",
+        "sign_in" => "Signed in",
+        "sign_in_refused" => "Sign-in refused",
+        "sign_out" => "Signed out",
+        "sign_out_everywhere" => "Signed out everywhere",
+        "admin_add" => "Allowed to sign in",
+        "admin_remove" => "No longer allowed to sign in",
+        "token_new" => "Token made",
+        "token_revoke" => "Token revoked",
+        "token_refused" => "Token refused",
+        "replay_dead_letter" => "Dead letter sent round again",
+        "drop_dead_letter" => "Dead letter put away",
         other => other,
     }
 }

@@ -82,7 +82,7 @@ pub async fn show(
 ) -> Result<HttpResponse, WebError> {
     let (trial, typed) = trials.view(*id).ok_or(WebError::NotFound)?;
     if request.headers().get("hx-target").is_some_and(|target| target.as_bytes().ends_with(b"trial")) {
-        return part(&visit.templates, &visit.visitor.csrf, &trial);
+        return part(&visit.templates, visit.visitor.csrf(), &trial);
     }
     let (user, trial) = (trial.asked.user, Some(trial));
     render(&visit, Shown { user, typed: typed.unwrap_or_default(), trial, ..Shown::default() }).await

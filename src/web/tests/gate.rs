@@ -23,7 +23,7 @@ async fn strangers_get_the_login_page_a_problem_or_nothing() {
 #[actix_web::test]
 async fn the_login_link_works_once() {
     let world = World::empty().await;
-    let link = world.web().login_link.clone();
+    let link = world.web().login_link.clone().unwrap();
     let path = &link[link.find("/login").unwrap()..];
     let again = world.get_as_stranger(path).await;
     assert_eq!(again.status, StatusCode::FORBIDDEN);
@@ -42,7 +42,7 @@ async fn the_login_link_works_once() {
 #[actix_web::test]
 async fn a_cookie_of_another_server_is_nobodys() {
     let (world, second) = (World::empty().await, World::empty().await);
-    assert!(world.web().login_link.starts_with(&format!("http://{}/login/", world.web().addr)));
+    assert!(world.web().login_link.as_ref().unwrap().starts_with(&format!("http://{}/login/", world.web().addr)));
     assert!(world.cookie.starts_with(&format!("polymarketspy-{}=", world.web().addr.port())));
     let forged = format!("polymarketspy-{}={}", world.web().addr.port(), second.cookie.split_once('=').unwrap().1);
     let answer = Answer::read(
@@ -134,7 +134,7 @@ async fn signing_out_needs_the_form_of_our_own_page() {
 #[actix_web::test]
 async fn pages_are_served_to_this_machine_only() {
     let world = World::empty().await;
-    let settings = WebSettings { bind: "0.0.0.0:0".parse().unwrap(), public_url: None, session_secret: None };
+    let settings = WebSettings::at("0.0.0.0:0".parse().unwrap());
     let (guard, _failures) = Guard::new(Clock::System);
     let deps = deps(&world.db, &world.hub, guard, &PolymarketSettings::new(NOBODY, NOBODY, NOBODY));
     let refused = server::start(&settings, deps).await.err().unwrap();

@@ -1,5 +1,6 @@
 //! The whole server on a free port, over a database with a little history.
 
+mod access;
 mod config;
 mod control;
 mod explanation;
@@ -10,6 +11,7 @@ mod live;
 mod markets;
 mod pages;
 mod portfolio;
+mod sign_in;
 mod status;
 mod user;
 mod users;
@@ -27,7 +29,7 @@ use crate::{
         supervise::{Failure, Guard},
     },
     clock::Clock,
-    config::WebSettings,
+    config::{RedisSettings, WebSettings},
     db::{ClosedGroupWrite, Db, Inserted, LedgerWrite, PollWrite, PortfolioSnapshot},
     domain::{
         attempt::CopyAttempt,
@@ -71,7 +73,8 @@ const NOBODY: &str = "http://127.0.0.1:9";
 fn deps(db: &Db, hub: &Addr<LiveHub>, guard: Guard, polymarket: &PolymarketSettings) -> WebDeps {
     let (clock, polymarket) = (Clock::System, polymarket.clone());
     let gate = Gate::new(&polymarket.limits, clock);
-    WebDeps { db: db.clone(), clock, live: hub.clone(), guard, metrics: Default::default(), polymarket, gate }
+    let sessions = RedisSettings::default();
+    WebDeps { db: db.clone(), sessions, clock, live: hub.clone(), guard, metrics: Default::default(), polymarket, gate }
 }
 
 impl World {
@@ -82,17 +85,26 @@ impl World {
 
     /// The same, with a Polymarket to ask.
     async fn asking(polymarket: &PolymarketSettings) -> Self {
+        let mut world = Self::behind(&WebSettings::at("127.0.0.1:0".parse().unwrap()), polymarket).await;
+        let link = world.web().login_link.clone().unwrap();
+        let login = world.get(&link[link.find("/login").unwrap()..]).await;
+        assert_eq!(login.status, StatusCode::SEE_OTHER);
+        world.cookie = cookie(&login.headers);
+        world
+    }
+
+    /// Not signed in.
+    async fn behind(settings: &WebSettings, polymarket: &PolymarketSettings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let db = Db::connect(&format!("sqlite:{}", folder.path().join("web.db").display())).await.unwrap();
         db.migrate().await.unwrap();
         let clock = Clock::System;
         let (guard, failures) = Guard::new(clock);
         let hub = LiveHub::start(clock, &guard);
-        let settings = WebSettings { bind: "127.0.0.1:0".parse().unwrap(), public_url: None, session_secret: None };
         let deps = deps(&db, &hub, guard, polymarket);
-        let web = server::start(&settings, deps).await.unwrap();
+        let web = server::start(settings, deps).await.unwrap();
         let client = Client::builder().disable_redirects().timeout(Duration::from_secs(10)).finish();
-        let mut world = Self {
+        Self {
             db,
             hub,
             web: Some(web),
@@ -101,12 +113,21 @@ impl World {
             now: clock.now(),
             _failures: failures,
             _folder: folder,
-        };
-        let link = world.web().login_link.clone();
-        let login = world.get(&link[link.find("/login").unwrap()..]).await;
-        assert_eq!(login.status, StatusCode::SEE_OTHER);
-        world.cookie = cookie(&login.headers);
-        world
+        }
+    }
+
+    fn origin(&self) -> String {
+        format!("http://{}", self.web().addr)
+    }
+
+    /// With nothing but these headers.
+    async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let method = method.to_ascii_uppercase().parse().unwrap();
+        let mut request = self.client.request(method, self.url(path));
+        for header in headers {
+            request = request.insert_header(*header);
+        }
+        Answer::read(request.send().await.unwrap()).await
     }
 
     /// Signed in, with one leader, one market, a trade, a copied and a skipped attempt, and snapshots of two days.

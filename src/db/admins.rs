@@ -1,0 +1,107 @@
+//! Who may sign in, and which of their sessions are over (spec section 12).
+
+use super::audit::{self, Audit};
+use super::connection::{Db, Tx, on, statements};
+use super::{DbError, Inserted};
+use crate::domain::email::Email;
+use crate::domain::units::Timestamp;
+
+statements! {
+    ADD = "insert into allowed_admin_email (email, created_at) values ($1, $2) on conflict (email) do nothing
+        returning email";
+    REMOVE = "delete from allowed_admin_email where email = $1 returning email";
+    IS_ADMIN = "select exists (select 1 from allowed_admin_email where email = $1)";
+    LIST = "select email, created_at from allowed_admin_email order by email";
+    STANDING = "select exists (select 1 from allowed_admin_email where email = $1) as is_admin,
+            exists (select 1 from ended_session where id = $2)
+                or exists (select 1 from session_floor where who = $1 and began_at >= $3) as is_over";
+    END = "insert into ended_session (id, ends_at) values ($1, $2) on conflict (id) do nothing";
+    FORGET_ENDED = "delete from ended_session where ends_at < $1";
+    END_ALL = "insert into session_floor (who, began_at) values ($1, $2)
+        on conflict (who) do update set began_at = excluded.began_at where session_floor.began_at < excluded.began_at";
+}
+
+/// An e-mail that may sign in.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Admin {
+    pub email: String,
+    /// When it was allowed.
+    pub created_at: Timestamp,
+}
+
+/// What the database knows of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx_macros::FromRow)]
+pub struct SessionStanding {
+    /// Whether its owner's e-mail may sign in (still).
+    pub is_admin: bool,
+    /// Whether it was ended by hand.
+    pub is_over: bool,
+}
+
+impl Db {
+    /// Allows an e-mail to sign in.
+    pub async fn allow_admin(&self, email: &Email, who: &str, now: Timestamp) -> Result<Inserted<()>, DbError> {
+        let mut tx = self.begin().await?;
+        let new: Option<String> = on!(tx &mut tx, c => {
+            sqlx::query_scalar(ADD).bind(email.as_str()).bind(now.millis()).fetch_optional(c).await
+        })?;
+        if new.is_none() {
+            return Ok(Inserted::Known);
+        }
+        note(&mut tx, who, "admin_add", email, now).await?;
+        tx.commit().await?;
+        Ok(Inserted::New(()))
+    }
+
+    /// From now on it may not, and its sessions are over. False when it was not allowed.
+    pub async fn forbid_admin(&self, email: &Email, who: &str, now: Timestamp) -> Result<bool, DbError> {
+        let mut tx = self.begin().await?;
+        let gone: Option<String> =
+            on!(tx &mut tx, c => sqlx::query_scalar(REMOVE).bind(email.as_str()).fetch_optional(c).await)?;
+        if gone.is_none() {
+            return Ok(false);
+        }
+        note(&mut tx, who, "admin_remove", email, now).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Whether an e-mail may sign in.
+    pub async fn is_admin(&self, email: &Email) -> Result<bool, DbError> {
+        Ok(on!(db self, c => sqlx::query_scalar(IS_ADMIN).bind(email.as_str()).fetch_one(c).await)?)
+    }
+
+    /// Everybody who may sign in, by e-mail.
+    pub async fn admins(&self) -> Result<Vec<Admin>, DbError> {
+        let rows: Vec<(String, i64)> = on!(db self, c => sqlx::query_as(LIST).fetch_all(c).await)?;
+        let admin = |(email, millis)| Admin { email, created_at: Timestamp::from_millis(millis) };
+        Ok(rows.into_iter().map(admin).collect())
+    }
+
+    /// How the session `id` of `who`, signed in at `began`, stands.
+    pub async fn session_standing(&self, id: &str, who: &str, began: Timestamp) -> Result<SessionStanding, DbError> {
+        let began = began.millis();
+        Ok(on!(db self, c => sqlx::query_as(STANDING).bind(who).bind(id).bind(began).fetch_one(c).await)?)
+    }
+
+    /// Ends one session of `who`, which would have ended at `ends_at`.
+    pub async fn end_session(&self, id: &str, who: &str, ends_at: Timestamp, now: Timestamp) -> Result<(), DbError> {
+        let mut tx = self.begin().await?;
+        on!(tx &mut tx, c => sqlx::query(FORGET_ENDED).bind(now.millis()).execute(c).await.map(drop))?;
+        on!(tx &mut tx, c => sqlx::query(END).bind(id).bind(ends_at.millis()).execute(c).await.map(drop))?;
+        audit::insert(&mut tx, &[Audit::bare(who, "sign_out", "session")], now).await?;
+        tx.commit().await
+    }
+
+    /// Ends every session of `who` that began until now.
+    pub async fn end_sessions(&self, who: &str, now: Timestamp) -> Result<(), DbError> {
+        let mut tx = self.begin().await?;
+        on!(tx &mut tx, c => sqlx::query(END_ALL).bind(who).bind(now.millis()).execute(c).await.map(drop))?;
+        audit::insert(&mut tx, &[Audit::bare(who, "sign_out_everywhere", "session")], now).await?;
+        tx.commit().await
+    }
+}
+
+async fn note(tx: &mut Tx, who: &str, action: &str, email: &Email, now: Timestamp) -> Result<(), DbError> {
+    audit::insert(tx, &[Audit::bare(who, action, &format!("admin:{email}"))], now).await
+}

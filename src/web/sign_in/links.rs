@@ -1,0 +1,57 @@
+//! One-time links: without a provider, whoever can read the program's output may come in.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::token::{Hash, NoRandomness, hash, random_text, same_hash};
+
+/// The links that still let somebody in. Only their hashes are kept.
+#[derive(Default)]
+pub struct LoginLinks {
+    open: Mutex<Vec<Hash>>,
+}
+
+impl LoginLinks {
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// A new token of 256 random bits that works once.
+    ///
+    /// # Errors
+    /// `NoRandomness`.
+    pub fn mint(&self) -> Result<String, NoRandomness> {
+        let token = random_text()?;
+        self.hashes().push(hash(&token));
+        Ok(token)
+    }
+
+    /// True for an open token, which is closed by it. Takes equally long for every wrong one.
+    pub(super) fn redeem(&self, token: &str) -> bool {
+        let given = hash(token);
+        let mut open = self.hashes();
+        let before = open.len();
+        open.retain(|known| !same_hash(known, &given));
+        open.len() < before
+    }
+
+    fn hashes(&self) -> MutexGuard<'_, Vec<Hash>> {
+        // Nothing in here panics half way, so a poisoned list is still whole.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_link_works_once_and_others_stay_open() {
+        let links = LoginLinks::new();
+        let (first, second) = (links.mint().unwrap(), links.mint().unwrap());
+        assert_ne!(first, second);
+        assert!(!links.redeem("wrong"));
+        assert!(links.redeem(&first));
+        assert!(!links.redeem(&first), "a link works once");
+        assert!(links.redeem(&second));
+    }
+}
