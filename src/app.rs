@@ -39,8 +39,6 @@ pub struct AppSettings {
     pub polymarket: PolymarketSettings,
     pub chain: ChainSettings,
     pub web: WebSettings,
-    /// Where the web keeps sessions; without an address they are in the cookies.
-    pub sessions: RedisSettings,
     pub health: HealthSettings,
 }
 
@@ -102,7 +100,6 @@ impl AppSettings {
             polymarket: PolymarketSettings::new(&upstreams.data_api, &upstreams.clob, &upstreams.gamma),
             chain: settings.chain.clone(),
             web: settings.web.clone(),
-            sessions: settings.redis.clone(),
             health: settings.health.clone(),
         }
     }
@@ -174,8 +171,8 @@ impl App {
                     Some(worker) => worker.gate(),
                     None => Gate::new(&polymarket.limits, clock),
                 };
-                let sessions = settings.sessions.clone();
-                let deps = WebDeps { db: db.clone(), sessions, clock, live, guard, metrics, polymarket, gate };
+                let redis = settings.redis.clone();
+                let deps = WebDeps { db: db.clone(), redis, clock, live, guard, metrics, polymarket, gate };
                 let web = server::start(&settings.web, deps).await?;
                 tracing::info!(service = "web", address = %web.addr, "serving pages");
                 Some(web)

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use crate::app::{App, AppSettings, Role};
 use crate::clock::Clock;
-use crate::config::{RedisSettings, Secret, Settings, WebSettings};
+use crate::config::{Secret, Settings, WebSettings};
 
 pub const HELP: &str = "Exit codes: 0 measured, 1 a page failed or a socket missed something, 2 it could not be done.";
 
@@ -52,7 +52,6 @@ async fn web_alone(settings: &Settings) -> anyhow::Result<App> {
     let mut settings = AppSettings { role: Role::Web, ..AppSettings::new(settings) };
     settings.redis.url.get_or_insert_with(|| Secret::new(NO_REDIS));
     // What there is to sign in with here is the one-time link.
-    settings.sessions = RedisSettings::default();
     settings.web = WebSettings::at(SocketAddr::from(([127, 0, 0, 1], 0)));
     Ok(App::build(&settings, Clock::System).await?)
 }

@@ -34,8 +34,7 @@ const MINUTE_MS: i64 = 60_000;
 statements! {
     INSERT = "insert into api_token (name, token_hash, scope, created_at) values ($1, $2, $3, $4)
         on conflict (name) where revoked_at is null do nothing returning id";
-    LIST = "select id, name, scope, created_at, last_used_at, revoked_at from api_token
-        order by revoked_at is not null, id";
+    LIST = "select id, name, scope, created_at, last_used_at, revoked_at from api_token order by id";
     FIND = "select id, name, scope, created_at, last_used_at, revoked_at from api_token
         where token_hash = $1 and revoked_at is null";
     WORKS = "select exists (select 1 from api_token where id = $1 and revoked_at is null)";
@@ -79,7 +78,9 @@ impl Db {
     /// All of them, the revoked last.
     pub async fn tokens(&self) -> Result<Vec<ApiToken>, DbError> {
         let rows: Vec<Row> = on!(db self, c => sqlx::query_as(LIST).fetch_all(c).await)?;
-        rows.into_iter().map(ApiToken::try_from).collect()
+        let mut tokens: Vec<ApiToken> = rows.into_iter().map(ApiToken::try_from).collect::<Result<_, _>>()?;
+        tokens.sort_by_key(|token| token.revoked_at.is_some());
+        Ok(tokens)
     }
 
     /// The working token with this hash. Writes down that it was used.

@@ -14,7 +14,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use super::error::WebError;
 
 /// Wrong links and tokens, and sign-ins begun or failed, from one address.
-const ATTEMPTS_A_MINUTE: u32 = 10;
+const ATTEMPTS_A_MINUTE: u32 = 20;
 /// Changes by one visitor, and as many at once.
 const CHANGES_A_MINUTE: u32 = 120;
 /// Requests with one token; twice as many at once.
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn one_who_guesses_is_stopped_and_others_are_not() {
         let limits = Limits::new(None);
-        let refused = (0..20).filter(|_| limits.check_attempt("192.0.2.1").is_err()).count();
+        let refused = (0..30).filter(|_| limits.check_attempt("192.0.2.1").is_err()).count();
         assert_eq!(refused, 10);
         assert!(limits.check_attempt("192.0.2.2").is_ok());
     }

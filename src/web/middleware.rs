@@ -1,6 +1,6 @@
 //! What every request passes: the host check, and the envelope every answer leaves in.
 
-use std::panic::AssertUnwindSafe;
+use std::{net::SocketAddr, panic::AssertUnwindSafe};
 
 use actix_web::{
     Error, HttpResponse,
@@ -47,9 +47,10 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// The loopback names of `port`, and the origin of `public_url`.
-    pub fn new(port: u16, public_url: Option<&str>) -> Self {
-        let mut origins: Vec<String> = Vec::new();
+    /// Where we listen, the loopback names of that port, and the origin of `public_url`.
+    pub fn new(addr: SocketAddr, public_url: Option<&str>) -> Self {
+        let port = addr.port();
+        let mut origins = vec![format!("http://{addr}")];
         for name in ["127.0.0.1", "localhost", "[::1]"] {
             origins.push(format!("http://{name}:{port}"));
             if port == 80 {
@@ -190,8 +191,10 @@ mod tests {
 
     #[test]
     fn only_our_own_names_are_answered() {
-        let hosts = Hosts::new(8080, Some("https://Spy.example/dash"));
-        for ours in ["127.0.0.1:8080", "localhost:8080", "LOCALHOST:8080", "[::1]:8080", "spy.example"] {
+        let hosts = Hosts::new("127.0.0.2:8080".parse().unwrap(), Some("https://Spy.example/dash"));
+        for ours in
+            ["127.0.0.2:8080", "127.0.0.1:8080", "localhost:8080", "LOCALHOST:8080", "[::1]:8080", "spy.example"]
+        {
             assert!(hosts.has_host(ours), "{ours}");
         }
         for foreign in ["evil.example", "127.0.0.1", "127.0.0.1:8081", "evil.example:8080", "", "spy.example:443"] {
@@ -201,7 +204,7 @@ mod tests {
 
     #[test]
     fn only_our_own_pages_may_open_a_socket_or_change_anything() {
-        let hosts = Hosts::new(8080, Some("https://spy.example"));
+        let hosts = Hosts::new("127.0.0.2:8080".parse().unwrap(), Some("https://spy.example"));
         let from = |origin: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(ORIGIN, HeaderValue::from_static(origin));

@@ -53,8 +53,8 @@ const CONNECTIONS_MAX: usize = 4_096;
 #[derive(Clone)]
 pub struct WebDeps {
     pub db: Db,
-    /// Where sessions are kept; without it they are in the cookies.
-    pub sessions: RedisSettings,
+    /// Where sessions of a provider's people are kept.
+    pub redis: RedisSettings,
     pub clock: Clock,
     pub live: Addr<LiveHub>,
     pub guard: Guard,
@@ -197,8 +197,8 @@ impl Shared {
     ) -> Result<Self, WebStartError> {
         let templates = Templates::load()?;
         let public_url = settings.public_url.as_deref();
-        let WebDeps { db, sessions, clock, live, guard, metrics, polymarket, gate } = deps;
-        let cookies = CookieSettings::new(settings, sessions, addr.port())?;
+        let WebDeps { db, redis, clock, live, guard, metrics, polymarket, gate } = deps;
+        let cookies = CookieSettings::new(settings, redis, addr.port())?;
         let broadcaster = BroadcasterDeps { db: db.clone(), clock, live, templates: templates.clone() };
         Ok(Self {
             db: Data::new(db),
@@ -206,7 +206,7 @@ impl Shared {
             templates: Data::new(templates),
             broadcaster: Data::new(Broadcaster::start(broadcaster, &guard)),
             links: Data::from(links),
-            hosts: Data::new(Hosts::new(addr.port(), public_url)),
+            hosts: Data::new(Hosts::new(addr, public_url)),
             metrics: Data::from(metrics),
             limits: Data::from(Limits::new(settings.real_ip_header.clone())),
             provider: Data::new(HasProvider(settings.github.is_some())),

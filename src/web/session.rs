@@ -91,10 +91,12 @@ pub struct CookieSettings {
 impl CookieSettings {
     /// # Errors
     /// `NoRandomness` when there is no secret and none can be made.
-    pub fn new(settings: &WebSettings, store: RedisSettings, port: u16) -> Result<Self, NoRandomness> {
+    pub fn new(settings: &WebSettings, redis: RedisSettings, port: u16) -> Result<Self, NoRandomness> {
         // Browsers refuse a Secure cookie over plain http, which is how loopback is reached.
         let secure = settings.public_url.as_deref().is_some_and(|url| url.starts_with("https://"));
         let name = if secure { "__Host-polymarketspy".to_owned() } else { format!("polymarketspy-{port}") };
+        // Whoever opens a link is at this machine, and should come in while Redis is away.
+        let store = if settings.github.is_some() { redis } else { RedisSettings::default() };
         Ok(Self { key: key(settings.session_secret.as_ref())?, secure, name, store })
     }
 
@@ -316,6 +318,38 @@ impl From<Email> for Who {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[actix_web::test]
+    async fn a_session_ends_when_it_is_not_used_and_when_it_is_old() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::connect(&format!("sqlite:{}", folder.path().join("s.db").display())).await.unwrap();
+        db.migrate().await.unwrap();
+        let began_at = Timestamp::from_millis(1_790_619_000_000);
+        let session = |who: Who, used_after: i64| SignedIn {
+            id: "a".to_owned(),
+            who,
+            csrf: String::new(),
+            began_at,
+            used_at: began_at.plus_millis(used_after),
+        };
+        let holds = async |session: &SignedIn, after: i64| {
+            session.holds(&db, session.who != Who::Link, began_at.plus_millis(after)).await.unwrap()
+        };
+        let fresh = session(Who::Link, 0);
+        assert!(holds(&fresh, 24 * HOUR_MS - 1).await);
+        assert!(!holds(&fresh, 24 * HOUR_MS).await, "not used for a day");
+        let used = session(Who::Link, 7 * 24 * HOUR_MS - 10);
+        assert!(holds(&used, 7 * 24 * HOUR_MS - 1).await);
+        assert!(!holds(&used, 7 * 24 * HOUR_MS).await, "a week old");
+        assert!(!fresh.holds(&db, true, began_at).await.unwrap(), "a link's session where there is a provider now");
+        let email = Email::parse("ada@example.org").unwrap();
+        let admin = session(email.clone().into(), 0);
+        assert!(!holds(&admin, 1).await, "not on the list");
+        assert!(matches!(db.allow_admin(&email, "test", began_at).await, Ok(crate::db::Inserted::New(()))));
+        assert!(holds(&admin, 1).await);
+        db.end_session("a", admin.who.as_str(), admin.ends_at(), began_at).await.unwrap();
+        assert!(!holds(&admin, 1).await, "signed out");
+    }
 
     #[test]
     fn a_session_secret_gives_the_same_key_after_a_restart_and_none_gives_another() {

@@ -1,5 +1,6 @@
 //! Where sessions are kept: in the cookie itself, or in Redis with only their key in the cookie (spec section 12).
 //!
+//! Errors are `anyhow`'s because the store's trait wants them so.
 //! Either way the cookie is signed and encrypted. Redis knows a session by the hash of its key: a copy of Redis's memory
 //! lets nobody in.
 
@@ -40,22 +41,16 @@ impl Sessions {
 
 impl RedisSessions {
     async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> anyhow::Result<T> {
-        let mut connection = self.connection().await?;
-        let answer = command.query_async(&mut connection).await;
-        if answer.is_err() {
-            *self.connection.lock().await = None;
+        let kept = self.connection.lock().await.clone();
+        if let Some(mut connection) = kept
+            && let Ok(answer) = command.query_async(&mut connection).await
+        {
+            return Ok(answer);
         }
-        Ok(answer?)
-    }
-
-    async fn connection(&self) -> anyhow::Result<MultiplexedConnection> {
-        let mut kept = self.connection.lock().await;
-        if let Some(connection) = kept.as_ref() {
-            return Ok(connection.clone());
-        }
-        let connection = Client::open(self.url.reveal())?.get_multiplexed_async_connection().await?;
-        *kept = Some(connection.clone());
-        Ok(connection)
+        // That one was closed meanwhile, which is noticed only now. What is asked here may be asked twice.
+        let mut connection = Client::open(self.url.reveal())?.get_multiplexed_async_connection().await?;
+        *self.connection.lock().await = Some(connection.clone());
+        Ok(command.query_async(&mut connection).await?)
     }
 
     async fn set(&self, key: &SessionKey, state: &State, ttl: &Duration, only_if: &str) -> anyhow::Result<bool> {

@@ -10,6 +10,7 @@ import { chromium } from "playwright-core";
 export const ROOT = resolve(import.meta.dirname, "../..");
 const PROGRAM = process.env.POLYMARKETSPY ?? join(ROOT, "target/debug/polymarketspy");
 const LOGIN = /https?:\/\/[^\s"]+\/login\/[\w-]+/;
+const DOOR = /Sign in as \S+ at\s+(https?:\/\/\S+)/;
 
 /** Where nobody answers: the figures stand still. */
 const NOBODY = {
@@ -21,6 +22,16 @@ const NOBODY = {
 /** `polymarketspy demo` on a free port. */
 export function startDemo() {
   return start(["demo"], {});
+}
+
+/** The same, with a simulated GitHub at its door and its database where others can reach it. */
+export function startDemoWithGithub(folder) {
+  return start(["demo", "--github", "--keep", folder], {});
+}
+
+/** Runs one command of the program to its end and gives what it printed. */
+export function command(words, settings) {
+  return execFileSync(PROGRAM, words, { env: { ...process.env, ...settings }, encoding: "utf8", stdio: "pipe" });
 }
 
 /** A bot that follows nobody, over an empty database, with nobody to ask. */
@@ -48,7 +59,7 @@ export function askDatabase(database, name, ...words) {
   return JSON.parse(execFileSync("python3", [program, database.file, name, ...words.map(String)], { encoding: "utf8" }));
 }
 
-/** Runs the program in a folder of its own until it prints its login link. */
+/** Runs the program in a folder of its own until it prints its login link, or where to sign in. */
 export async function start(words, settings) {
   const folder = mkdtempSync(join(tmpdir(), "polymarketspy-browser-"));
   const env = { ...process.env, BIND: "127.0.0.1:0", HEALTH_BIND: "127.0.0.1:0", ...settings };
@@ -59,8 +70,9 @@ export async function start(words, settings) {
   const link = await new Promise((found, failed) => {
     const listen = (text) => {
       said += text;
-      const link = said.match(LOGIN);
-      if (link) found(link[0]);
+      const door = said.match(DOOR);
+      const link = door ? door[1] : said.match(LOGIN)?.[0];
+      if (link) found(link);
     };
     child.stdout.on("data", listen);
     child.stderr.on("data", listen);

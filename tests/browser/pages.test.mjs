@@ -28,6 +28,7 @@ const PAGES = {
   market: { from: "/portfolio", link: 'main a[href^="/markets/"]' },
   config: "/config",
   status: "/status",
+  access: "/access",
 };
 /** Pages that stand for one thing have none in an empty bot. */
 const WITHOUT_DATA = Object.entries(PAGES).filter(([, where]) => typeof where === "string");

@@ -18,4 +18,5 @@ mod replay;
 mod roles;
 mod secrets;
 mod sight;
+mod sign_in;
 mod what_if;

@@ -9,15 +9,17 @@ use actix::{Actor, ActorContext, StreamHandler};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use actix_web_actors::ws;
 use polymarketspy::domain::event::Side;
+use polymarketspy::simulator::github::{CLIENT_ID, CLIENT_SECRET};
 use polymarketspy::simulator::{Fill, NewMarket};
 
 use super::bot::{Stage, eventually};
+use super::sign_in::Visitor;
 
 const DATABASE: &str = "hunter2-of-the-database";
 const REDIS: &str = "hunter2-of-redis";
 const NODE: &str = "hunter2-of-the-node";
 const SESSION: &str = "hunter2-of-sessions-hunter2-of-sessions-hunter2-of-sessions-hunter2";
-const GITHUB: &str = "hunter2-of-github";
+const GITHUB: &str = "hunter2-of-github-hunter2-of-github";
 /// What all of them have in common, so that a part of one is found too.
 const MARK: &str = "hunter2";
 
@@ -74,7 +76,6 @@ fn command(stage: &Stage, arguments: &[&str]) -> Command {
         .envs(stage.environment())
         .env("LOG_LEVEL", "trace")
         .env("SESSION_SECRET", SESSION)
-        .env("GITHUB_CLIENT_SECRET", GITHUB)
         .env("REDIS_URL", format!("redis://:{REDIS}@127.0.0.1:1"))
         .env("ALCHEMY_WS_URL", format!("ws://127.0.0.1:1/v2/{NODE}"));
     command
@@ -207,6 +208,33 @@ async fn a_postgres_that_cuts_every_connection_is_told_of_without_its_password()
     drop(bot);
     let gone = sqlx::AssertSqlSafe(format!("drop database {name} with (force)"));
     sqlx::query(gone).execute(&admin).await.unwrap();
+}
+
+/// The app's secret is wrong and GitHub answers as it does then; with the right one, codes and tokens go over the wire.
+#[actix::test]
+async fn a_sign_in_leaves_no_secret_in_the_log() {
+    let stage = Stage::new().await;
+    for (secret, is_right) in [(GITHUB, false), (CLIENT_SECRET, true)] {
+        let mut run = command(&stage, &["run"]);
+        run.env_remove("REDIS_URL").env("ADMIN_EMAIL", "ada@example.org").envs([
+            ("GITHUB_CLIENT_ID", CLIENT_ID),
+            ("GITHUB_CLIENT_SECRET", secret),
+            ("GITHUB_BASE_URL", &stage.exchange.github_base()),
+        ]);
+        let mut bot = Bot::start(run);
+        let base = eventually("the address", async || {
+            let printed = bot.printed("stdout");
+            printed.split_whitespace().find(|word| word.starts_with("http://")).map(str::to_owned)
+        })
+        .await;
+        let visitor = Visitor::through_github(&base, "ada").await;
+        assert_eq!(visitor.came_in, is_right);
+        assert_eq!(bot.terminate(), Some(0));
+        let printed = bot.printed("stdout") + &bot.printed("stderr");
+        for held in visitor.held.iter().map(String::as_str).chain([secret, "gho_"]) {
+            assert!(!printed.contains(held), "the log repeats `{held}`");
+        }
+    }
 }
 
 /// What a command says of a setting that cannot be used or a service that is not there.

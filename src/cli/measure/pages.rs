@@ -27,6 +27,7 @@ const PATHS: &[&str] = &[
     "/markets/{market}",
     "/config",
     "/status",
+    "/access",
     "/api/health",
     "/api/overview",
     "/api/users",
@@ -44,6 +45,7 @@ const PATHS: &[&str] = &[
     "/api/markets",
     "/api/config",
     "/api/status",
+    "/api/audit",
 ];
 
 #[derive(clap::Args)]

@@ -73,8 +73,8 @@ const NOBODY: &str = "http://127.0.0.1:9";
 fn deps(db: &Db, hub: &Addr<LiveHub>, guard: Guard, polymarket: &PolymarketSettings) -> WebDeps {
     let (clock, polymarket) = (Clock::System, polymarket.clone());
     let gate = Gate::new(&polymarket.limits, clock);
-    let sessions = RedisSettings::default();
-    WebDeps { db: db.clone(), sessions, clock, live: hub.clone(), guard, metrics: Default::default(), polymarket, gate }
+    let redis = RedisSettings::default();
+    WebDeps { db: db.clone(), redis, clock, live: hub.clone(), guard, metrics: Default::default(), polymarket, gate }
 }
 
 impl World {
