@@ -226,9 +226,16 @@ impl FromRequest for Visitor {
 #[derive(Debug, Clone, Copy)]
 pub struct HasProvider(pub bool);
 
-/// Whether the request comes with a token. Its session, if it has one too, then counts for nothing.
+/// Whether the request comes with a token. Its session, if it has one too, then counts for nothing. Other kinds of
+/// authorization are for a proxy in front of us.
 pub fn has_token(headers: &HeaderMap) -> bool {
-    headers.contains_key(AUTHORIZATION)
+    token_of(headers).is_some()
+}
+
+fn token_of(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// Finds out who asks, for everything behind it but files that are the same for everybody.
@@ -236,9 +243,9 @@ pub async fn recognise<B: MessageBody>(request: ServiceRequest, next: Next<B>) -
     if request.path().starts_with("/assets/") {
         return next.call(request).await;
     }
-    let visitor = match has_token(request.headers()) {
-        true => by_token(&request).await.map(Some),
-        false => by_session(&request).await,
+    let visitor = match token_of(request.headers()) {
+        Some(token) => by_token(&request, token).await.map(Some),
+        None => by_session(&request).await,
     };
     let visitor = match visitor {
         // A monitor is told that the database is down by an answer, not by an error.
@@ -284,15 +291,10 @@ async fn by_session(request: &ServiceRequest) -> Result<Option<Visitor>, WebErro
     Ok(Some(Visitor { who: signed_in.who.as_str().to_owned(), means: Means::Session(signed_in) }))
 }
 
-async fn by_token(request: &ServiceRequest) -> Result<Visitor, WebError> {
+async fn by_token(request: &ServiceRequest, given: &str) -> Result<Visitor, WebError> {
     let (limits, db) = (data::<Limits>(request)?, data::<Db>(request)?);
     let now = data::<Clock>(request)?.now();
-    let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let (scheme, given) = given.split_once(' ').unwrap_or_default();
-    let known = match scheme.eq_ignore_ascii_case("bearer") {
-        true => db.use_token(&token::hex(&token::hash(given.trim())), now).await.map_err(WebError::ours)?,
-        false => None,
-    };
+    let known = db.use_token(&token::hex(&token::hash(given)), now).await.map_err(WebError::ours)?;
     let Some(known) = known else {
         let address = limits.address_of(request.request());
         limits.check_attempt(&address)?;

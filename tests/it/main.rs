@@ -4,6 +4,7 @@ mod bot;
 mod chain;
 mod cli;
 mod db;
+mod dependencies;
 mod faults;
 mod generate;
 mod health;

@@ -110,13 +110,15 @@ async fn a_revoked_or_made_up_token_is_refused_whatever_cookie_comes_with_it() {
     };
     assert_eq!(ask(&token).await, StatusCode::OK);
     assert!(world.db.revoke_token("script", "test", world.now).await.unwrap());
-    for wrong in [token.as_str(), "Bearer pmspy_guess", "Bearer", "", "Basic YTpi"] {
+    for wrong in [token.as_str(), "Bearer pmspy_guess", "Bearer", "bearer "] {
         assert_eq!(ask(wrong).await, StatusCode::UNAUTHORIZED, "{wrong}");
     }
-    assert_eq!(world.actions().await.iter().filter(|action| *action == "token_refused").count(), 5);
+    assert_eq!(world.actions().await.iter().filter(|action| *action == "token_refused").count(), 4);
+    // What a proxy in front of us asks for is not for us.
+    assert_eq!(ask("Basic YTpi").await, StatusCode::OK);
     // Guessing is slowed down, and working tokens of others are not.
     let mut last = StatusCode::OK;
-    for _ in 0..17 {
+    for _ in 0..18 {
         last = ask("Bearer guess").await;
     }
     assert_eq!(last, StatusCode::TOO_MANY_REQUESTS);

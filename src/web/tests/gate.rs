@@ -140,3 +140,45 @@ async fn pages_are_served_to_this_machine_only() {
     let refused = server::start(&settings, deps).await.err().unwrap();
     assert!(refused.to_string().contains("`0.0.0.0:0` is not a loopback address"), "{refused}");
 }
+
+#[actix_web::test]
+async fn behind_https_the_cookie_and_the_name_are_for_https_only() {
+    let settings = WebSettings {
+        public_url: Some("https://spy.example".to_owned()),
+        ..WebSettings::at("127.0.0.1:0".parse().unwrap())
+    };
+    let world = World::behind(&settings, &PolymarketSettings::new(NOBODY, NOBODY, NOBODY)).await;
+    let link = world.web().login_link.clone().unwrap();
+    let path = link.strip_prefix("https://spy.example").unwrap();
+    let login = world.send("get", path, &[("host", "spy.example")]).await;
+    let cookie = login.header("set-cookie");
+    assert!(cookie.starts_with("__Host-polymarketspy=") && cookie.contains("Secure"), "{cookie}");
+    assert_eq!(login.header("strict-transport-security"), "max-age=31536000");
+    assert_eq!(World::empty().await.get("/").await.header("strict-transport-security"), "", "never over plain http");
+}
+
+#[actix_web::test]
+async fn whoever_sends_drop_by_drop_is_let_go() {
+    use std::io::{Read, Write};
+    let world = World::full().await;
+    let (addr, csrf) = (world.web().addr, world.csrf().await);
+    let head = "POST /theme HTTP/1.1\r\n";
+    let whole = format!(
+        "{head}host: {addr}\r\norigin: http://{addr}\r\ncookie: {}\r\nx-csrf-token: {csrf}\r\ncontent-length: 10\r\n\r\nth",
+        world.cookie
+    );
+    let ended = [head.to_owned(), whole].map(|begun| {
+        tokio::task::spawn_blocking(move || {
+            let mut connection = std::net::TcpStream::connect(addr).unwrap();
+            connection.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+            connection.write_all(begun.as_bytes()).unwrap();
+            let mut answer = String::new();
+            connection.read_to_string(&mut answer).map(|_| answer)
+        })
+    });
+    let [head, body] = ended;
+    let head = head.await.unwrap().expect("the connection is closed");
+    assert!(head.is_empty() || head.starts_with("HTTP/1.1 408"), "{head}");
+    let body = body.await.unwrap().expect("the connection is closed");
+    assert!(body.starts_with("HTTP/1.1 408"), "{body}");
+}
