@@ -261,8 +261,8 @@ fn database_url(sources: &Sources) -> Result<Secret, SettingError> {
     let url = sources.text_or("DATABASE_URL", "sqlite://data/polymarketspy.db");
     let known = ["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
     if !known {
-        // The value may hold a password: only its scheme is told.
-        let was = format!("{}…", url.split(':').next().unwrap_or_default());
+        // The value may hold a password, or be one: only its scheme is told.
+        let was = url.split_once("://").map_or_else(|| "***".to_owned(), |(scheme, _)| format!("{scheme}://…"));
         return Err(SettingError::Wrong {
             name: "DATABASE_URL", was, should_be: "`sqlite://path` or `postgres://…`"
         });
@@ -520,6 +520,8 @@ mod tests {
     #[test]
     fn secrets_are_in_no_message_and_no_debug_text() {
         let message = from_environment(&[("DATABASE_URL", "mysql://me:hunter2@host")]).unwrap_err().to_string();
+        assert!(message.contains("`mysql://…`") && !message.contains("hunter2"), "{message}");
+        let message = from_environment(&[("DATABASE_URL", "hunter2")]).unwrap_err().to_string();
         assert!(!message.contains("hunter2"), "{message}");
         let message = from_environment(&[("ALCHEMY_WS_URL", "https://node/hunter2")]).unwrap_err().to_string();
         assert!(!message.contains("hunter2"), "{message}");
