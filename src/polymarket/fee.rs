@@ -55,7 +55,12 @@ impl RowAmounts {
             Side::Sell => self.usdc_size.checked_add(fee),
         };
         let gross = gross.ok_or(UnitError::DecimalOutOfRange(self.usdc_size))?;
-        Ok(CashParts { notional: UsdcMicros::from_decimal(gross)?, fee: Some(UsdcMicros::from_decimal(fee)?) })
+        let notional = UsdcMicros::from_decimal(gross)?;
+        // The fifth decimal of the fee may be more than all the cash of a tiny fill.
+        if notional < UsdcMicros::ZERO {
+            return whole(None);
+        }
+        Ok(CashParts { notional, fee: Some(UsdcMicros::from_decimal(fee)?) })
     }
 
     /// What the cash lies beyond size times price, positive in the direction a fee moves it, and how much of that
@@ -137,6 +142,12 @@ mod tests {
         assert_eq!(parts(amounts(Side::Sell, "100", "0.5", "51"), None), (51_000_000, None));
         assert_eq!(parts(amounts(Side::Buy, "100", "0.5", "75.1"), None), (75_100_000, None));
         assert_eq!(parts(amounts(Side::Buy, "100", "0.5", "75"), None), (50_000_000, Some(25_000_000)));
+    }
+
+    #[test]
+    fn a_fee_is_never_more_than_all_the_cash() {
+        // Five decimals round 5 up to 10 millionths, and there are 9.
+        assert_eq!(parts(amounts(Side::Buy, "4", "0.000001", "0.000009"), None), (9, None));
     }
 
     #[test]
