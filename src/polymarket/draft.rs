@@ -137,8 +137,8 @@ impl Identified {
         }
     }
 
-    fn order(&self) -> (Timestamp, &str, Option<Decimal>, Option<Decimal>) {
-        (self.row.time, &self.key, self.row.price, self.row.usdc_size)
+    fn order(&self) -> (Timestamp, &str, Option<Decimal>, Option<Decimal>, &str) {
+        (self.row.time, &self.key, self.row.price, self.row.usdc_size, &self.row.text)
     }
 }
 
@@ -390,6 +390,16 @@ mod tests {
             ends,
             [("5000000:0", 300_000), ("5000000:1", 400_000), ("5000000:2", 400_000), ("6000000:0", 400_000)]
         );
+    }
+
+    #[test]
+    fn rows_that_differ_only_beside_their_key_stay_apart_in_any_order() {
+        let row =
+            |wide: &str| row(&format!(r#""type":"TRADE","token_id":"84","side":"BUY","size":5,"price":0.4,{wide}"#));
+        let rows = || vec![row(r#""usdc_size":2,"slug":"b""#), row(r#""usdc_size":2,"slug":"a","is_combo":true"#)];
+        let (forward, backward) = (window(rows()), window(rows().into_iter().rev().collect()));
+        assert_eq!((&forward.trades, &forward.activities), (&backward.trades, &backward.activities));
+        assert_eq!((forward.trades.len(), forward.activities.len()), (1, 1));
     }
 
     #[test]
