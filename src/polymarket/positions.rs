@@ -124,6 +124,9 @@ impl RawPosition<'_> {
         let shares = number::decimal_of(self.current_size)
             .and_then(|size| Ok(ShareMicros::from_decimal(size.unwrap_or_default())?))
             .map_err(|error| format!("current_size: {error}"))?;
+        if shares < ShareMicros::ZERO {
+            return Err(format!("current_size: `{}` is less than nothing", self.current_size.get()));
+        }
         const UNKNOWN_INDEX: i64 = 999;
         Ok(Position {
             market: MarketId::parse(&self.condition_id).map_err(|error| error.to_string())?,
