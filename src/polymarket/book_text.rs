@@ -61,7 +61,7 @@ pub fn parse_book(text: &str) -> Result<BookAnswer, String> {
         hash: parts.hash.chars().take(128).collect(),
         time: parts.timestamp.parse().ok().map(Timestamp::from_millis),
         tick: price(&parts.tick_size),
-        min_shares: optional(&parts.min_order_size).map(ShareMicros),
+        min_shares: optional(&parts.min_order_size).map(ShareMicros).filter(|least| *least >= ShareMicros::ZERO),
         last_trade_price: price(&parts.last_trade_price),
         bids: parts.bids,
         asks: parts.asks,

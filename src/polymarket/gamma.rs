@@ -1,5 +1,7 @@
 //! A market as Gamma describes it. Fields are left out when empty, arrays hide in strings, ids depend on the version.
 
+use std::collections::BTreeSet;
+
 use rust_decimal::{Decimal, prelude::ToPrimitive};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -40,7 +42,7 @@ pub fn parse_market(text: &str) -> Result<GammaMarket, String> {
         neg_risk: raw.neg_risk.unwrap_or(false),
         fee: fee.unwrap_or_default(),
         tick: figure(raw.order_price_min_tick_size).and_then(|tick| PriceMicros::from_decimal(tick).ok()),
-        min_shares: figure(raw.order_min_size).and_then(|size| ShareMicros::from_decimal(size).ok()),
+        min_shares: least_shares(raw.order_min_size),
         outcomes: raw.outcome_assets(),
         question: raw.question.unwrap_or_default(),
         slug: raw.slug.unwrap_or_default(),
@@ -104,7 +106,8 @@ impl RawMarket<'_> {
             index,
             payout: None,
         };
-        // One id that is none makes the whole set unknown: a wrong index would be worse than none.
+        // One id that is none, or stands twice, makes the whole set unknown: a wrong index would be worse than none.
+        let assets = assets.filter(|assets| are_distinct(assets.iter()));
         (0..).zip(assets.unwrap_or_default()).map(outcome).collect()
     }
 
@@ -120,12 +123,24 @@ impl RawMarket<'_> {
     }
 }
 
+/// Whether each outcome has a token of its own.
+pub(super) fn are_distinct<'a>(mut assets: impl Iterator<Item = &'a AssetId>) -> bool {
+    let mut seen = BTreeSet::new();
+    assets.all(|asset| seen.insert(asset))
+}
+
 /// A schedule's rate and exponent; an exponent that is left out is one.
 pub(super) fn fee_schedule(rate: Option<&RawValue>, exponent: Option<&RawValue>) -> Option<FeeSchedule> {
     let rate = figure(rate).filter(|rate| (Decimal::ZERO..=Decimal::ONE).contains(rate))?;
     let exponent = figure(exponent).unwrap_or(Decimal::ONE);
     let whole = exponent.to_u32().filter(|whole| Decimal::from(*whole) == exponent)?;
     Some(FeeSchedule { rate_micros: micros_half_up(rate).ok()?, exponent: whole })
+}
+
+/// The smallest order; less than nothing is none that anybody meant.
+pub(super) fn least_shares(raw: Option<&RawValue>) -> Option<ShareMicros> {
+    let least = figure(raw).and_then(|size| ShareMicros::from_decimal(size).ok());
+    least.filter(|least| *least >= ShareMicros::ZERO)
 }
 
 pub(super) fn figure(raw: Option<&RawValue>) -> Option<Decimal> {

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use super::client::{Call, Polymarket};
 use super::endpoint::{Endpoint, Priority};
 use super::error::PolymarketError;
-use super::gamma::{GammaMarket, fee_schedule, figure, parse_markets};
+use super::gamma::{GammaMarket, are_distinct, fee_schedule, figure, least_shares, parse_markets};
 use crate::domain::ids::{AssetId, MarketId};
 use crate::domain::market::{FeeSchedule, Market, OutcomeAsset};
 use crate::domain::units::{PriceMicros, ShareMicros};
@@ -120,9 +120,12 @@ pub fn parse_compact_market(text: &str) -> Result<CompactMarket, String> {
         let asset = AssetId::parse(&token.t).map_err(|error| error.to_string())?;
         Ok(OutcomeAsset { asset, outcome: token.o.unwrap_or_default(), index, payout: None })
     };
-    // A missing token makes the whole set unknown: the others' places would be wrong.
+    // A missing token, or one that stands twice, makes the whole set unknown: the others' places would be wrong.
     let tokens: Option<Vec<RawToken>> = raw.t.into_iter().collect();
-    let outcomes = (0..).zip(tokens.unwrap_or_default()).map(outcome).collect::<Result<_, String>>()?;
+    let mut outcomes = (0..).zip(tokens.unwrap_or_default()).map(outcome).collect::<Result<Vec<_>, String>>()?;
+    if !are_distinct(outcomes.iter().map(|outcome| &outcome.asset)) {
+        outcomes.clear();
+    }
     // No fee details mean no fee; details that cannot be read are an error, never a free trade.
     let fee = match raw.fd {
         Some(details) => fee_schedule(details.r, details.e).ok_or("fee details without a rate")?,
@@ -131,7 +134,7 @@ pub fn parse_compact_market(text: &str) -> Result<CompactMarket, String> {
     Ok(CompactMarket {
         outcomes,
         tick: figure(raw.mts).and_then(|tick| PriceMicros::from_decimal(tick).ok()),
-        min_shares: figure(raw.mos).and_then(|size| ShareMicros::from_decimal(size).ok()),
+        min_shares: least_shares(raw.mos),
         neg_risk: raw.nr.unwrap_or(false),
         fee,
     })

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::recorded::fixture;
 use crate::domain::ids::{MarketId, Wallet};
+use crate::domain::units::ShareMicros;
 use crate::polymarket::Window;
 use crate::polymarket::activity::parse_page;
 use crate::polymarket::book_text::parse_book;
@@ -125,6 +126,20 @@ fn fee_details_that_cannot_be_read_are_never_a_free_trade() {
 }
 
 #[test]
+fn a_token_in_two_places_and_a_size_below_nothing_are_unknown() {
+    let market =
+        |tokens: &str, size: &str| parse_compact_market(&format!(r#"{{"t":[{tokens}],"mos":{size}}}"#)).unwrap();
+    let twice = market(r#"{"t":"1","o":"Yes"},{"t":"1","o":"No"}"#, "-5");
+    assert_eq!((twice.outcomes.len(), twice.min_shares), (0, None));
+    let least =
+        |size: &str| parse_book(&format!(r#"{{"bids":[],"asks":[],"min_order_size":{size}}}"#)).unwrap().min_shares;
+    assert_eq!((least("\"-5\""), least("\"0\"")), (None, Some(ShareMicros(0))));
+    let id = format!("0x{}", "3".repeat(64));
+    let gamma = |size: &str| parse_market(&format!(r#"{{"conditionId":"{id}","orderMinSize":{size}}}"#)).unwrap();
+    assert_eq!((gamma("-5").market.min_shares, gamma("5").market.min_shares), (None, Some(ShareMicros(5_000_000))));
+}
+
+#[test]
 fn a_midpoint_that_cannot_be_read_is_left_out() {
     let midpoints =
         parse_midpoints(r#"{"1":"0.505","2":0.5,"3":null,"4":"","5":"1.5","x":"0.5","6":{"a":1}}"#).unwrap();
@@ -144,6 +159,7 @@ fn gamma_markets_lie_in_both_ledgers() {
     assert_eq!(parse(r#""clobTokenIds":null,"version":"v1""#), 0);
     assert_eq!(parse(r#""clobTokenIds":"[\"21\", \"x\"]""#), 0, "one bad id makes the set unknown");
     assert_eq!(parse(r#""clobTokenIds":"broken""#), 0);
+    assert_eq!(parse(r#""clobTokenIds":"[\"21\", \"21\"]""#), 0, "and so does one id in two places");
 }
 
 proptest! {
