@@ -448,6 +448,9 @@ fn log_level(sources: &Sources) -> Result<String, SettingError> {
 }
 
 #[cfg(test)]
+mod strangers;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

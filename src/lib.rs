@@ -15,6 +15,8 @@ pub mod metrics;
 pub mod polymarket;
 pub mod queue;
 pub mod simulator;
+#[cfg(test)]
+mod strangers;
 pub mod telemetry;
 pub mod token;
 pub mod web;

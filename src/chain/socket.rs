@@ -149,7 +149,7 @@ impl Partial {
 }
 
 /// The url carries the key, and some errors quote it, whole or in part.
-fn without(url: &str, text: &str) -> String {
+pub(super) fn without(url: &str, text: &str) -> String {
     /// A shorter part is a word such as `v2` or `polygon`.
     const KEY_MIN: usize = 8;
     let (_, address) = url.split_once("://").unwrap_or(("", url));

@@ -33,7 +33,7 @@ impl Polymarket {
 }
 
 /// The slug of the first event of the wanted market, from the answer of `/markets`.
-fn event_slug(text: &str, wanted: &MarketId) -> Result<Option<String>, String> {
+pub(super) fn event_slug(text: &str, wanted: &MarketId) -> Result<Option<String>, String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Listed<'a> {
@@ -51,7 +51,7 @@ fn event_slug(text: &str, wanted: &MarketId) -> Result<Option<String>, String> {
     Ok(found.next().and_then(|listed| listed.events.into_iter().next()).map(|event| event.slug))
 }
 
-fn markets_of_event(text: &str) -> Result<Vec<Market>, String> {
+pub(super) fn markets_of_event(text: &str) -> Result<Vec<Market>, String> {
     #[derive(Deserialize)]
     struct Event<'a> {
         #[serde(borrow)]

@@ -140,7 +140,7 @@ pub fn parse_compact_market(text: &str) -> Result<CompactMarket, String> {
     })
 }
 
-fn parse_market_by_token(text: &str) -> Result<MarketId, String> {
+pub(super) fn parse_market_by_token(text: &str) -> Result<MarketId, String> {
     #[derive(Deserialize)]
     struct Answer {
         condition_id: String,

@@ -10,6 +10,8 @@ mod history;
 mod human;
 mod labels;
 mod save;
+#[cfg(test)]
+mod strangers;
 mod testing;
 mod trial;
 mod trial_view;

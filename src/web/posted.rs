@@ -95,7 +95,11 @@ fn parse<'de, T: DeserializeOwned, D: Deserializer<'de>>(body: D) -> Result<T, W
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::value::RawValue;
+
     use super::*;
+    use crate::strangers::{harmed, noise, number, words};
 
     #[derive(Debug, serde::Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -126,5 +130,65 @@ mod tests {
         check("csrf=abc&label=A", "label=A", Some("abc"));
         check("label=A&csrf=abc", "label=A", Some("abc"));
         check("csrfx=abc", "csrfx=abc", None);
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code)]
+    struct Wide {
+        label: Option<String>,
+        enabled: Option<bool>,
+        peak_micros: Option<i64>,
+    }
+
+    /// Pairs as a browser writes them, pairs as it never would, and the proof somewhere among them.
+    fn forms() -> impl Strategy<Value = String> {
+        let name = prop_oneof![
+            prop::sample::select(vec!["label", "enabled", "peak_micros", "paused", "csrf%00", "%63srf"])
+                .prop_map(str::to_owned),
+            words().prop_map(|text| form_urlencoded::byte_serialize(text.as_bytes()).collect()),
+        ];
+        let value = prop_oneof![
+            prop::sample::select(vec!["true", "false", "7", "%", "%f", "%ff", "%00", "+", "a=b"])
+                .prop_map(str::to_owned),
+            number(),
+            words().prop_map(|text| form_urlencoded::byte_serialize(text.as_bytes()).collect()),
+        ];
+        let pair = prop_oneof![8 => (name, value).prop_map(|(name, value)| format!("{name}={value}")), 1 => noise()];
+        prop::collection::vec(pair, 0..5).prop_map(|pairs| pairs.join("&"))
+    }
+
+    fn says_what<T>(parsed: Result<T, WebError>) -> Result<(), TestCaseError> {
+        if let Err(error) = parsed {
+            prop_assert!(matches!(&error, WebError::Mistake(what) if !what.is_empty()), "{error}");
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn web_forms_are_read_or_refused_without_the_proof(before in forms(), after in forms()) {
+            const PROOF: &str = "Zm9yZ2VkLXByb29mLW9mLW5vYm9keQ";
+            let (rest, proof) = without_proof(format!("{before}&csrf={PROOF}&{after}").as_bytes());
+            prop_assert!(!rest.contains(PROOF));
+            prop_assert!(proof.is_some());
+            says_what(from_form::<Form>(&rest))?;
+            says_what(from_form::<Wide>(&rest))?;
+            says_what(from_form::<Nothing>(&rest))?;
+            says_what(from_form::<Vec<(String, String)>>(&rest))?;
+        }
+
+        #[test]
+        fn web_bodies_are_read_or_refused(
+            text in harmed(vec![r#"{"label":"A & B","enabled":true,"peak_micros":7500000000}"#.to_owned()]),
+        ) {
+            says_what(from_json::<Form>(&text))?;
+            says_what(from_json::<Wide>(&text))?;
+            says_what(from_json::<Nothing>(&text))?;
+            says_what(from_json::<Box<RawValue>>(&text))?;
+            says_what(from_json::<Vec<(String, String)>>(&text))?;
+        }
     }
 }

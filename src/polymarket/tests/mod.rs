@@ -9,3 +9,4 @@ mod politeness;
 mod recorded;
 mod recorded_trades;
 mod server;
+mod strangers;

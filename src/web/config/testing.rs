@@ -169,7 +169,7 @@ impl Typed {
     }
 
     /// The window of a test, or in words what is wrong with it. Times are typed in UTC.
-    fn window(&self, now: Timestamp) -> Result<(Timestamp, Timestamp), String> {
+    pub(super) fn window(&self, now: Timestamp) -> Result<(Timestamp, Timestamp), String> {
         let back = match self.get("window").unwrap_or("24h") {
             "1h" => HOUR_MS,
             "24h" => DAY_MS,

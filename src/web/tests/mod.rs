@@ -13,6 +13,7 @@ mod pages;
 mod portfolio;
 mod sign_in;
 mod status;
+mod strangers;
 mod user;
 mod users;
 
