@@ -32,7 +32,8 @@ enum What {
     /// Opens many live sockets to a server in a process of its own, and announces trades to them.
     Sockets(sockets::SocketsArguments),
     /// Tests a configuration on the groups and books of the database of DATABASE_URL.
-    WhatIf(what_if::WhatIfArguments),
+    #[command(name = "what-if")]
+    Trial(what_if::WhatIfArguments),
     /// The server that `sockets` measures.
     #[command(hide = true)]
     SocketServer(socket_server::SocketServerArguments),
@@ -42,7 +43,7 @@ pub async fn measure(settings: &Settings, arguments: MeasureArguments) -> anyhow
     match arguments.what {
         What::Pages(arguments) => pages::pages(settings, arguments).await,
         What::Sockets(arguments) => sockets::sockets(arguments).await,
-        What::WhatIf(arguments) => what_if::what_if(settings, arguments).await,
+        What::Trial(arguments) => what_if::what_if(settings, arguments).await,
         What::SocketServer(arguments) => socket_server::serve(settings, arguments).await,
     }
 }

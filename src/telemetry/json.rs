@@ -112,6 +112,10 @@ impl Collected<'_> {
     }
 }
 
+/// Held by a test while it listens: whoever begins or ends to listen decides anew for all threads which spans there are.
+#[cfg(test)]
+pub(crate) static LISTENING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
@@ -138,6 +142,7 @@ mod tests {
         let lines = Lines::default();
         let writer = lines.clone();
         let subscriber = tracing_subscriber::registry().with(JsonLines::new(move || writer.clone()));
+        let _alone = LISTENING.blocking_lock();
         tracing::subscriber::with_default(subscriber, say);
         let bytes = lines.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
