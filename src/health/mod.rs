@@ -96,6 +96,7 @@ pub fn serve(listener: TcpListener, deps: HealthDeps) -> Result<HealthServer, He
     })
     .workers(1)
     .disable_signals()
+    .tcp_nodelay(true)
     .shutdown_timeout(1)
     .listen(listener)
     .map_err(|source| HealthStartError { addr, source })?

@@ -50,6 +50,7 @@ impl Server {
                 })
                 .workers(1)
                 .disable_signals()
+                .tcp_nodelay(true)
                 .shutdown_timeout(1)
                 .listen(listener)?
                 .run();

@@ -172,6 +172,8 @@ pub async fn start(settings: &WebSettings, deps: WebDeps) -> Result<WebServer, W
     .client_disconnect_timeout(GOODBYE_WITHIN)
     .keep_alive(KEEP_ALIVE)
     .max_connections(CONNECTIONS_MAX)
+    // The second half of an answer would wait 40 ms for the reader's receipt of the first.
+    .tcp_nodelay(true)
     .disable_signals()
     .shutdown_timeout(STOP_SECONDS)
     .listen(listener)
