@@ -117,8 +117,26 @@ async fn database_findings(settings: &Settings) -> Vec<Finding> {
             _ => Finding::fine("users", format!("{n_enabled} followed")),
         });
     }
+    if let Ok(admins) = db.admins().await {
+        findings.push(sign_in_finding(settings, admins.len()));
+    }
     db.close().await;
     findings
+}
+
+fn sign_in_finding(settings: &Settings, n_admins: usize) -> Finding {
+    let web = &settings.web;
+    // It is put on the list when the bot starts.
+    let n_admins = n_admins.max(usize::from(web.admin_email.is_some()));
+    match (&web.github, n_admins) {
+        (None, _) => Finding::fine("sign-in", "by the link that `run` prints, from this machine".to_owned()),
+        (Some(github), 0) => Finding::warning(
+            "sign-in",
+            format!("with {}, but no e-mail may come in", github.base_url),
+            "set ADMIN_EMAIL, or polymarketspy admin add <e-mail>",
+        ),
+        (Some(github), _) => Finding::fine("sign-in", format!("with {}, {n_admins} may come in", github.base_url)),
+    }
 }
 
 async fn data_api_finding(polymarket: &Polymarket, settings: &Settings) -> Finding {

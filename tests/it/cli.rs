@@ -1,5 +1,6 @@
 //! The commands, as somebody types them, against the simulator.
 
+mod access;
 mod backfill;
 mod config;
 mod jobs;
