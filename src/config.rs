@@ -363,6 +363,11 @@ fn public_url(sources: &Sources, bind: &SocketAddr, has_provider: bool) -> Resul
         };
     }
     let url = http_url(sources, "PUBLIC_URL", "")?;
+    if url.contains('@') {
+        // `http://127.0.0.1@elsewhere.example` is elsewhere.
+        let should_be = "an address without a user's name in it";
+        return Err(SettingError::Wrong { name: "PUBLIC_URL", was: "***".to_owned(), should_be });
+    }
     if has_provider && !url.starts_with("https://") && !is_loopback(&url) {
         let should_be = "an https:// address, or http:// on this machine";
         return Err(SettingError::Wrong { name: "PUBLIC_URL", was: url, should_be });
@@ -507,6 +512,7 @@ mod tests {
         check(&[session, ("BIND", "0.0.0.0:80")], "PUBLIC_URL");
         check(&[session, ("PUBLIC_URL", "http://spy.example")], "PUBLIC_URL");
         check(&[session, ("PUBLIC_URL", "http://127.0.0.1.example")], "PUBLIC_URL");
+        check(&[session, ("PUBLIC_URL", "http://127.0.0.1:80@evil.example")], "PUBLIC_URL");
         let web = with_app(&[session, ("BIND", "0.0.0.0:80"), ("PUBLIC_URL", "https://spy.example")]).unwrap();
         assert_eq!(web.github.unwrap().api_base_url, "https://api.github.com");
         for loopback in ["http://127.0.0.1:8080", "http://[::1]:8080/x", "http://localhost", "http://[::1]"] {
