@@ -11,8 +11,8 @@ use super::{
     error::WebError,
     notice::Notice,
     posted::Posted,
-    session::{HasProvider, Means, Visitor},
     visit::{Place, Visit},
+    visitor::{HasProvider, Means, Visitor},
 };
 use crate::{
     clock::Clock,

@@ -8,7 +8,7 @@ use super::{
     broadcaster::{Broadcaster, Position, WhereAreWe},
     names::Names,
     overview::LiveFigures,
-    session::Visitor,
+    visitor::Visitor,
     worker::{self, Worker},
 };
 use crate::{

@@ -23,8 +23,8 @@ use super::{
     broadcaster::{Broadcaster, Join},
     error::WebError,
     middleware::Hosts,
-    session::{HasProvider, Visitor, has_token},
     socket::Socket,
+    visitor::{HasProvider, Visitor, has_token},
 };
 use crate::{
     actors::live_hub::Topic,

@@ -19,7 +19,7 @@ use futures_util::FutureExt;
 use super::{
     error::{Asked, WebError},
     render::Templates,
-    session::{has_token, reads},
+    visitor::{has_token, reads},
 };
 
 /// No inline script or style, nothing from elsewhere, no frame.

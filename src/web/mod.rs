@@ -41,6 +41,7 @@ mod regions;
 mod render;
 mod results;
 mod risk;
+mod routes;
 mod series;
 pub mod server;
 mod session;
@@ -56,6 +57,7 @@ mod trades;
 mod user;
 mod users;
 mod visit;
+mod visitor;
 mod worker;
 
 pub use attempts::AttemptView;

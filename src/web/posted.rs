@@ -10,7 +10,7 @@ use actix_session::{Session, SessionExt};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, web::Bytes};
 use serde::{Deserializer, de::DeserializeOwned};
 
-use super::{error::WebError, session::Visitor};
+use super::{error::WebError, visitor::Visitor};
 
 const BYTES_MAX: usize = 64 * 1024;
 const FIELD: &str = "csrf";

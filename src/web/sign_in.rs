@@ -14,11 +14,12 @@ use super::{
     limits::Limits,
     posted::{Nothing, Posted},
     render::{self, Templates},
-    session::{HasProvider, Means, SignedIn, Visitor, Who},
+    session::{SignedIn, Who},
     sign_in::{
         github::{Begun, CameBack, Github, GithubError},
         links::LoginLinks,
     },
+    visitor::{HasProvider, Means, Visitor},
 };
 use crate::{
     clock::Clock,

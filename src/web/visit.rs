@@ -12,8 +12,8 @@ use super::{
     error::WebError,
     notice::Notice,
     render::Templates,
-    session::Visitor,
     theme::Theme,
+    visitor::Visitor,
 };
 use crate::{clock::Clock, db::Db, domain::units::Timestamp};
 
