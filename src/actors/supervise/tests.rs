@@ -2,7 +2,7 @@ use actix::{ResponseFuture, WrapFuture};
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
-use crate::telemetry::json::{JsonLines, LISTENING};
+use crate::telemetry::json::{JsonLines, may_listen};
 
 /// Collects what it is told, and breaks on command.
 struct Brittle {
@@ -201,7 +201,7 @@ async fn work_that_panics_comes_back_as_a_message_and_breaks_nobody() {
 #[actix_web::test]
 async fn what_an_actor_and_its_work_log_names_the_actor() {
     tokio::time::pause();
-    let _alone = LISTENING.lock().await;
+    may_listen();
     let log = tempfile::NamedTempFile::new().unwrap();
     let json = JsonLines::new(Arc::new(log.reopen().unwrap()));
     let only_errors = tracing::level_filters::LevelFilter::ERROR;
