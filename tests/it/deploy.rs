@@ -26,6 +26,7 @@ use super::sign_in::Visitor;
 
 const NGINX: &str = include_str!("../../docker/nginx.conf");
 const COMPOSE: &str = include_str!("../../docker/docker-compose.yml");
+const REDIS: &str = include_str!("../../docker/redis.conf");
 const EXAMPLE: &str = include_str!("../../docker/.env.example");
 const DOCKERFILE: &str = include_str!("../../docker/Dockerfile");
 const IGNORED: &str = include_str!("../../docker/Dockerfile.dockerignore");
@@ -268,6 +269,56 @@ async fn whoever_hurries_at_the_door_waits_before_the_program_hears_of_it() {
     assert_eq!(get(&hasty, format!("{}/login/github", nginx.base())).await.0, 429);
     assert_eq!(get(&hasty, format!("{}/trades", nginx.base())).await.0, 502, "other pages are not counted");
     assert_eq!(get(&other, format!("{}/login", nginx.base())).await.0, 502, "nor other people");
+}
+
+/// The store with its file from `docker/`, until the test ends.
+struct Store {
+    child: Child,
+    port: u16,
+}
+
+impl Store {
+    fn start(folder: &Path) -> Self {
+        let port = free_port();
+        let file = folder.join("redis.conf");
+        let text = REDIS.replace("dir /data", &format!("dir {}", folder.display()));
+        let text = text.replace("bind * -::*", "bind 127.0.0.1").replace("port 6379", &format!("port {port}"));
+        std::fs::write(&file, text).unwrap();
+        let mut command = Command::new("redis-server");
+        command.arg(file).args(["--requirepass", "hunter2"]).stdout(Stdio::null());
+        let child = command.spawn().expect("redis-server is not installed: run `scripts/test`, which installs it");
+        Self { child, port }
+    }
+
+    async fn ask(&self, password: &str, words: &[&str]) -> redis::RedisResult<redis::Value> {
+        let client = redis::Client::open(format!("redis://:{password}@127.0.0.1:{}/", self.port))?;
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        redis::cmd(words[0]).arg(&words[1..]).query_async(&mut connection).await
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[actix::test]
+async fn the_store_wants_its_password_and_keeps_what_it_was_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::start(folder.path());
+    eventually("the store", async || store.ask("hunter2", &["PING"]).await.ok()).await;
+    assert!(store.ask("another", &["PING"]).await.is_err());
+    store.ask("hunter2", &["SET", "session", "kept"]).await.unwrap();
+    // What is a second old survives even a kill.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    drop(store);
+    let store = Store::start(folder.path());
+    let kept = eventually("the store", async || store.ask("hunter2", &["GET", "session"]).await.ok()).await;
+    assert_eq!(kept, redis::Value::BulkString(b"kept".to_vec()));
+    let policy = store.ask("hunter2", &["CONFIG", "GET", "maxmemory-policy"]).await.unwrap();
+    assert!(format!("{policy:?}").contains("noeviction"), "{policy:?}");
 }
 
 /// `NAME=value` of every line of `.env.example`.
