@@ -330,7 +330,7 @@ impl Email {
     }
 }
 
-/// Whether this is a plain-http address of this machine that a browser understands as we do.
+/// Whether this is an address of this machine that a browser understands as we do; https is what a proxy in front speaks.
 fn is_loopback(address: &str) -> bool {
     if !address.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'#' | b'\\')) {
         return false;
@@ -342,7 +342,7 @@ fn is_loopback(address: &str) -> bool {
     let at_home = host == "localhost"
         || host.parse::<Ipv4Addr>().is_ok_and(|host| host.is_loopback())
         || inner.and_then(|host| host.parse::<Ipv6Addr>().ok()).is_some_and(|host| host.is_loopback());
-    uri.scheme_str() == Some("http") && at_home && !authority.contains('@')
+    matches!(uri.scheme_str(), Some("http" | "https")) && at_home && !authority.contains('@')
 }
 
 /// The known ones of the scopes asked for, as GitHub writes them; `user` holds the others.

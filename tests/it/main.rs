@@ -5,6 +5,7 @@ mod chain;
 mod cli;
 mod db;
 mod dependencies;
+mod deploy;
 mod faults;
 mod generate;
 mod health;

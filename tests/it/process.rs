@@ -15,7 +15,13 @@ impl Process {
     }
 
     pub fn start_with(stage: &Stage, arguments: &[&str]) -> Self {
-        Self(command(stage, arguments).stdout(Stdio::null()).spawn().unwrap())
+        Self::start_set(stage, arguments, &[])
+    }
+
+    /// Starts one with settings besides the stage's, or in place of them.
+    pub fn start_set(stage: &Stage, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        let mut command = command(stage, arguments);
+        Self(command.envs(settings.iter().copied()).stdout(Stdio::null()).spawn().unwrap())
     }
 
     /// Starts one that serves pages, and gives the link that it prints.

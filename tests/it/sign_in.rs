@@ -23,7 +23,11 @@ pub struct Visitor {
 impl Visitor {
     /// Signs in at the bot of this address as one of the simulated people.
     pub async fn through_github(base: &str, login: &str) -> Self {
-        let client = Client::builder().disable_redirects().finish();
+        Self::with(&Client::builder().disable_redirects().finish(), base, login).await
+    }
+
+    /// The same through this client, which follows no redirects.
+    pub async fn with(client: &Client, base: &str, login: &str) -> Self {
         let away = client.get(format!("{base}/login/github")).send().await.unwrap();
         let begun = away.cookies().unwrap()[0].clone();
         let (page, query) =

@@ -238,7 +238,12 @@ async fn cancel_leads_back_with_the_state_and_no_code() {
 #[actix_web::test]
 async fn it_leads_nobody_away_from_this_machine() {
     let simulator = start();
-    for good in ["http://localhost/x", "http://127.1.2.3:80", "http://[::1]:8080/auth/callback?kept=1"] {
+    for good in [
+        "http://localhost/x",
+        "http://127.1.2.3:80",
+        "https://127.0.0.1:8443/x",
+        "http://[::1]:8080/auth/callback?kept=1",
+    ] {
         let back = authorize(&simulator, true, &[("login", "ada"), ("redirect_uri", good)]).await;
         assert!(back.status == 302 && back.location.starts_with(good), "{good}");
         let mark = if good.contains('?') { "&code=" } else { "?code=" };
@@ -248,7 +253,9 @@ async fn it_leads_nobody_away_from_this_machine() {
         "",
         "/auth/callback",
         "//127.0.0.1/x",
-        "https://127.0.0.1/x",
+        "https://example.org/x",
+        "https://127.0.0.1@example.org/x",
+        "ftp://127.0.0.1/x",
         "javascript:alert(1)//127.0.0.1",
         "http://example.org/x",
         "http://127.0.0.1.example.org/x",
