@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use awc::ws::Frame;
+use futures_util::{Stream, StreamExt};
 use polymarketspy::app::{App, AppSettings};
 use polymarketspy::clock::Clock;
 use polymarketspy::config::{Secret, Settings, Sources};
@@ -136,4 +138,17 @@ pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) 
         assert!(begun.elapsed() < PATIENCE, "still waiting for {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Waits until an open page is pushed an attempt of the global portfolio.
+pub async fn attempt_arrives<E: std::fmt::Debug>(frames: &mut (impl Stream<Item = Result<Frame, E>> + Unpin)) {
+    let arrives = async {
+        loop {
+            match frames.next().await.expect("the socket stays open").unwrap() {
+                Frame::Text(text) if String::from_utf8_lossy(&text).contains("EXEC_GLOBAL") => return,
+                _ => {}
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), arrives).await.expect("an attempt arrives on the open page");
 }

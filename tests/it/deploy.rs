@@ -10,9 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::cookie::Cookie;
-use awc::ws::Frame;
 use awc::{Client, Connector};
-use futures_util::StreamExt;
 use polymarketspy::config::{NAMES, Settings, Sources};
 use polymarketspy::domain::event::Side;
 use polymarketspy::simulator::github::{CLIENT_ID, CLIENT_SECRET};
@@ -20,7 +18,7 @@ use polymarketspy::simulator::{Fill, NewMarket};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use rustls::{ClientConfig, RootCertStore};
 
-use super::bot::{Stage, eventually};
+use super::bot::{Stage, attempt_arrives, eventually};
 use super::process::Process;
 use super::sign_in::Visitor;
 
@@ -232,15 +230,7 @@ async fn behind_nginx_people_come_in_by_https_and_pages_grow() {
     let (_, mut frames) = socket.await.unwrap();
     let fill = Fill::taker(&wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000);
     stage.exchange.world(|world| world.push_fill(fill).unwrap());
-    let grown = async {
-        loop {
-            match frames.next().await.expect("the socket stays open").unwrap() {
-                Frame::Text(text) if String::from_utf8_lossy(&text).contains("EXEC_GLOBAL") => return,
-                _ => {}
-            }
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), grown).await.expect("an attempt arrives on the open page");
+    attempt_arrives(&mut frames).await;
     let mut export = client.get(format!("{base}/export/attempts.csv")).cookie(session.clone()).send().await.unwrap();
     assert_eq!(export.status(), 200);
     assert!(String::from_utf8_lossy(&export.body().await.unwrap()).contains("EXEC_GLOBAL"));

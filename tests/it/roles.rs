@@ -3,14 +3,12 @@
 use std::time::{Duration, Instant};
 
 use actix_web::cookie::Cookie;
-use awc::ws::Frame;
-use futures_util::StreamExt;
 use polymarketspy::audit::audit;
 use polymarketspy::db::Db;
 use polymarketspy::domain::event::Side;
 use polymarketspy::simulator::{Fill, NewMarket};
 
-use super::bot::{Stage, eventually};
+use super::bot::{Stage, attempt_arrives, eventually};
 use super::kill::{Crowd, n_trades};
 use super::process::Process;
 
@@ -46,15 +44,7 @@ async fn pages_of_one_process_grow_with_what_another_commits() {
     let _worker = Process::start_with(&stage, WORKER);
     let fill = Fill::taker(&wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000);
     stage.exchange.world(|world| world.push_fill(fill).unwrap());
-    let grown = async {
-        loop {
-            match frames.next().await.expect("the socket stays open").unwrap() {
-                Frame::Text(text) if String::from_utf8_lossy(&text).contains("EXEC_GLOBAL") => return,
-                _ => {}
-            }
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), grown).await.expect("an attempt arrives on the open page");
+    attempt_arrives(&mut frames).await;
     let mut answer =
         awc::Client::new().get(format!("{origin}/api/copy-attempts")).cookie(session).send().await.unwrap();
     let attempts: serde_json::Value = answer.json().await.unwrap();
