@@ -91,6 +91,8 @@ for (const [name, where] of Object.entries(PAGES)) {
       for (const colorScheme of THEMES) {
         // As when the system goes dark in the evening, with the page open.
         await opened.page.emulateMedia({ colorScheme });
+        // A row that arrived just before still fades out of the colour of the other theme.
+        await opened.page.evaluate(() => Promise.allSettled(document.getAnimations().map((fading) => fading.finished)));
         await isWell(opened, `${name}-${width}-${colorScheme}`);
       }
       await opened.context.close();
