@@ -3,6 +3,7 @@
 pub mod actors;
 pub mod app;
 pub mod audit;
+pub mod backup;
 pub mod chain;
 pub mod cli;
 pub mod clock;

@@ -11,6 +11,7 @@ use crate::telemetry;
 mod admin;
 mod audit;
 mod backfill;
+mod backup;
 mod config;
 mod demo;
 mod doctor;
@@ -80,6 +81,12 @@ enum Command {
     /// Recomputes every portfolio from the whole ledger and compares. Exits 1 when anything differs.
     #[command(after_help = "Exit codes: 0 the books agree, 1 something differs, 2 it could not be done.")]
     Audit(audit::AuditArguments),
+    /// Copies the database into an archive, beside a running bot.
+    #[command(after_help = backup::HELP)]
+    Backup(backup::BackupArguments),
+    /// Puts an archive where no database is.
+    #[command(after_help = backup::RESTORE_HELP)]
+    Restore(backup::RestoreArguments),
     /// Brings the database to this program's schema.
     Migrate,
     /// Checks settings, database, upstreams and clock, and says what to do. Exits 1 when something is wrong.
@@ -234,6 +241,8 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Token(arguments) => token::token(&settings, arguments).await,
             Command::Admin(arguments) => admin::admin(&settings, arguments).await,
             Command::Audit(arguments) => audit::audit(&settings, arguments).await,
+            Command::Backup(arguments) => backup::backup(&settings, arguments).await,
+            Command::Restore(arguments) => backup::restore(&settings, arguments).await,
             Command::Migrate => migrate::migrate(&settings).await,
             Command::Doctor(arguments) => doctor::doctor(&settings, arguments).await,
             Command::Load(arguments) => load::load(settings, arguments).await,

@@ -19,6 +19,9 @@ statements! {
     FORGET_ENDED = "delete from ended_session where ends_at < $1";
     END_ALL = "insert into session_floor (who, began_at) values ($1, $2)
         on conflict (who) do update set began_at = excluded.began_at where session_floor.began_at < excluded.began_at";
+    END_EVERYBODYS = "insert into session_floor (who, began_at)
+        select email, cast($2 as bigint) from allowed_admin_email union all select $1, cast($2 as bigint) where true
+        on conflict (who) do update set began_at = excluded.began_at";
 }
 
 /// An e-mail that may sign in.
@@ -98,6 +101,14 @@ impl Db {
         let mut tx = self.begin().await?;
         on!(tx &mut tx, c => sqlx::query(END_ALL).bind(who).bind(now.millis()).execute(c).await.map(drop))?;
         audit::insert(&mut tx, &[Audit::bare(who, "sign_out_everywhere", "session")], now).await?;
+        tx.commit().await
+    }
+
+    /// Ends every session that began until now, whosever it is; `of_links` is who signs in by a link.
+    pub async fn end_all_sessions(&self, of_links: &str, now: Timestamp) -> Result<(), DbError> {
+        let mut tx = self.begin().await?;
+        let now = now.millis();
+        on!(tx &mut tx, c => sqlx::query(END_EVERYBODYS).bind(of_links).bind(now).execute(c).await.map(drop))?;
         tx.commit().await
     }
 }

@@ -235,7 +235,7 @@ fn make_folder_of(file: &Path) -> Result<(), DbError> {
 }
 
 /// The address as it may stand in an error: whatever stands between the scheme and the host is left out.
-fn without_password(url: &str) -> String {
+pub(crate) fn without_password(url: &str) -> String {
     match (url.find("://"), url.rfind('@')) {
         (Some(scheme), Some(at)) if scheme + 3 <= at => format!("{}***{}", &url[..scheme + 3], &url[at..]),
         _ => url.to_owned(),

@@ -52,6 +52,7 @@ pub use books::{BookOutcome, BookText, StoredBook};
 pub use chain_sight::{CONFIRMED_WITHIN_MS, Lead, Leads, UnconfirmedFill};
 pub use config::Directory;
 pub use connection::Db;
+pub(crate) use connection::without_password;
 pub use curves::CurvePoint;
 pub use dead_letters::{DeadLetter, Origin, Replay};
 pub use doings::Outcome;

@@ -3,10 +3,8 @@
 //! A PostgreSQL database may have several workers: they share the work by leases (`leases.rs`).
 
 use std::fs::{File, TryLockError};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-use sqlx::SqlitePool;
 
 use super::DbError;
 use super::connection::Db;
@@ -25,6 +23,16 @@ pub struct Ownership {
     _file: File,
 }
 
+impl Ownership {
+    /// Takes a database file, which need not be there yet.
+    ///
+    /// # Errors
+    /// As `Db::own`.
+    pub(crate) async fn of(database: &Path) -> Result<Self, DbError> {
+        Ok(Self { _file: lock(lock_file_of(database)).await? })
+    }
+}
+
 impl Db {
     /// Takes the database for this process's bot; `None` where workers share it. Reading beside it, and the commands, need
     /// no ownership.
@@ -33,7 +41,7 @@ impl Db {
     /// `InUse` when another bot runs on it; `LockFile` when the file beside it cannot be made.
     pub async fn own(&self) -> Result<Option<Ownership>, DbError> {
         match self {
-            Self::Sqlite { write, .. } => Ok(Some(Ownership { _file: lock(lock_file_of(write)).await? })),
+            Self::Sqlite { write, .. } => Ok(Some(Ownership::of(write.connect_options().get_filename()).await?)),
             Self::Postgres(_) => Ok(None),
         }
     }
@@ -47,7 +55,7 @@ impl Db {
     pub async fn is_worked_on(&self) -> Result<bool, DbError> {
         match self {
             Self::Sqlite { write, .. } => {
-                let path = lock_file_of(write);
+                let path = lock_file_of(write.connect_options().get_filename());
                 let unusable = |source| DbError::LockFile { path: path.display().to_string(), source };
                 let file = match File::open(&path) {
                     Ok(file) => file,
@@ -74,8 +82,8 @@ impl Db {
     }
 }
 
-fn lock_file_of(pool: &SqlitePool) -> PathBuf {
-    let mut path = pool.connect_options().get_filename().as_os_str().to_owned();
+fn lock_file_of(database: &Path) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
     path.push(".lock");
     PathBuf::from(path)
 }

@@ -57,6 +57,15 @@ async fn database(page: &mut Exposition, deps: &HealthDeps, now: Timestamp) {
         page.gauge("polymarketspy_last_canonical_event_timestamp_seconds", "Time of the fill that was detected last.")
             .seconds(&[], newest.millis());
     }
+    if let Some(backup) =
+        in_time(deps.db.audits(Some("backup"), None, 1)).await.and_then(Result::ok).unwrap_or_default().pop()
+    {
+        page.gauge(
+            "polymarketspy_last_backup_timestamp_seconds",
+            "When the last backup was made; absent before the first.",
+        )
+        .seconds(&[], backup.created_at.millis());
+    }
 }
 
 fn queues(page: &mut Exposition, depths: &[Depth], now: Timestamp) {

@@ -39,6 +39,9 @@ const KINDS: &[&str] = &[
     "reset_peak",
     "replay_dead_letter",
     "drop_dead_letter",
+    "backup",
+    "backup_failed",
+    "restore",
 ];
 
 /// `?action=sign_in_refused&before=120`

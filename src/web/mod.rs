@@ -44,7 +44,7 @@ mod risk;
 mod routes;
 mod series;
 pub mod server;
-mod session;
+pub(crate) mod session;
 mod session_store;
 mod sides;
 mod sign_in;

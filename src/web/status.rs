@@ -31,6 +31,8 @@ use crate::{
 
 const DAY_MS: i64 = 24 * 3_600_000;
 const UNCONFIRMED_SHOWN: i64 = 10;
+/// A day, and two hours for one that took its time.
+const BACKUP_WITHIN_MS: i64 = DAY_MS + 2 * 3_600_000;
 
 /// The page, and `/api/status`.
 #[derive(Debug, Serialize)]
@@ -138,6 +140,17 @@ pub struct DatabaseState {
     pub kind: &'static str,
     pub size_bytes: i64,
     pub rows: RowNumbers,
+    /// `None` as long as nobody made one.
+    pub last_backup: Option<Backup>,
+}
+
+/// A copy of the database that `polymarketspy backup` made.
+#[derive(Debug, Serialize)]
+pub struct Backup {
+    pub made_at: Timestamp,
+    pub archive: String,
+    /// A nightly one would be newer.
+    pub late: bool,
 }
 
 /// `?before=120&queue=q_prices`: which dead letters.
@@ -176,7 +189,7 @@ impl StatusView {
             workers: workers.into_iter().map(|worker| WorkerState::of(worker, &labels, now)).collect(),
             leases: LeaseState::all(db).await?,
             snapshots: SnapshotAge::all(db, &users, now).await?,
-            database: DatabaseState::load(db).await?,
+            database: DatabaseState::load(db, now).await?,
             version: env!("CARGO_PKG_VERSION"),
             health,
         })
@@ -287,9 +300,14 @@ impl LeaseState {
 }
 
 impl DatabaseState {
-    async fn load(db: &Db) -> Result<Self, DbError> {
+    async fn load(db: &Db, now: Timestamp) -> Result<Self, DbError> {
         let kind = if db.is_shared() { "PostgreSQL" } else { "SQLite" };
-        Ok(Self { kind, size_bytes: db.size_bytes().await?, rows: db.row_numbers().await? })
+        let last_backup = db.audits(Some("backup"), None, 1).await?.pop().map(|row| Backup {
+            made_at: row.created_at,
+            archive: row.audit.subject,
+            late: now.millis_since(row.created_at) > BACKUP_WITHIN_MS,
+        });
+        Ok(Self { kind, size_bytes: db.size_bytes().await?, rows: db.row_numbers().await?, last_backup })
     }
 }
 

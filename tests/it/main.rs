@@ -1,5 +1,6 @@
 //! Everything that needs more than one part of the house, in one binary.
 
+mod backup;
 mod bot;
 mod chain;
 mod cli;

@@ -97,6 +97,9 @@ pub fn action(name: &str) -> &str {
         "token_refused" => "Token refused",
         "replay_dead_letter" => "Dead letter sent round again",
         "drop_dead_letter" => "Dead letter put away",
+        "backup" => "Backup made",
+        "backup_failed" => "Backup failed",
+        "restore" => "Restored from a backup",
         other => other,
     }
 }

@@ -1,0 +1,212 @@
+//! The folder of archives: one writer, names in the order of time, a checksum beside each, the newest few kept.
+
+use std::fs::{File, TryLockError};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::{Archive, BackupError, on_file, postgres, sqlite};
+use crate::domain::units::Timestamp;
+
+const BEGINNING: &str = "polymarketspy-";
+const MADE_AT: &str = "%Y%m%dT%H%M%S%.3fZ";
+/// Hidden, so that nobody takes it for an archive; a backup that was cut off leaves it to the next one.
+const PARTIAL: &str = ".partial";
+const LOCK: &str = ".lock";
+
+/// A folder that this process alone writes archives to.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Folder {
+    /// Opens the folder and makes it when it is missing.
+    ///
+    /// # Errors
+    /// `FolderInUse` while another backup is being made; `File`.
+    pub fn open(path: &Path) -> Result<Self, BackupError> {
+        std::fs::create_dir_all(path).map_err(on_file(path, "made"))?;
+        let name = path.join(LOCK);
+        let lock = File::options().create(true).append(true).open(&name).map_err(on_file(&name, "made"))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(BackupError::FolderInUse { folder: path.to_owned() }),
+            Err(TryLockError::Error(source)) => Err(on_file(&name, "locked")(source)),
+        }
+    }
+
+    /// Where the next archive is written until it is whole.
+    pub(super) fn partial(&self) -> Result<PathBuf, BackupError> {
+        let path = self.path.join(PARTIAL);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(on_file(&path, "removed")(error)),
+            _ => Ok(path),
+        }
+    }
+
+    /// Gives a written file its checksum and its name; both are on the disk when this returns.
+    pub(super) fn admit(&self, partial: &Path, now: Timestamp, ending: &str) -> Result<Archive, BackupError> {
+        let time = chrono::DateTime::from_timestamp_millis(now.millis()).unwrap_or_default();
+        let file = self.path.join(format!("{BEGINNING}{}{ending}", time.format(MADE_AT)));
+        let (bytes, sha256) = digest_of(partial)?;
+        // The checksum first: an archive that has its name has its checksum too.
+        let checksum = checksum_of(&file);
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut written = File::create(&checksum).map_err(on_file(&checksum, "made"))?;
+        written
+            .write_all(format!("{sha256}  {name}\n").as_bytes())
+            .and_then(|()| written.sync_all())
+            .map_err(on_file(&checksum, "written"))?;
+        File::open(partial).and_then(|file| file.sync_all()).map_err(on_file(partial, "written"))?;
+        std::fs::rename(partial, &file).map_err(on_file(&file, "made"))?;
+        File::open(&self.path).and_then(|folder| folder.sync_all()).map_err(on_file(&self.path, "written"))?;
+        Ok(Archive { file, made_at: now, bytes, sha256 })
+    }
+
+    /// Removes all archives but the newest `n`, and their checksums; how many went. Other files are left alone.
+    ///
+    /// # Errors
+    /// `File` when the folder cannot be read or an archive cannot be removed.
+    pub fn keep(&self, n: usize) -> Result<usize, BackupError> {
+        let archives = archives_in(&self.path)?;
+        let old = &archives[..archives.len().saturating_sub(n)];
+        for file in old {
+            std::fs::remove_file(file).map_err(on_file(file, "removed"))?;
+            // Without its archive it says nothing; that it is missing is no reason to stop.
+            let _ = std::fs::remove_file(checksum_of(file));
+        }
+        Ok(old.len())
+    }
+}
+
+/// When the newest archive of a folder was made; `None` where there is none, or no folder.
+///
+/// # Errors
+/// `File` when the folder cannot be read.
+pub fn newest_in(folder: &Path) -> Result<Option<Timestamp>, BackupError> {
+    if !folder.exists() {
+        return Ok(None);
+    }
+    Ok(archives_in(folder)?.last().and_then(|path| made_at(path)))
+}
+
+/// Oldest first, whichever database they are of.
+fn archives_in(folder: &Path) -> Result<Vec<PathBuf>, BackupError> {
+    let unreadable = on_file(folder, "read");
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(&unreadable)? {
+        let path = entry.map_err(&unreadable)?.path();
+        if made_at(&path).is_some() {
+            found.push(path);
+        }
+    }
+    found.sort_by_key(|path| made_at(path));
+    Ok(found)
+}
+
+/// When an archive was made, by its name; `None` for any other file.
+fn made_at(path: &Path) -> Option<Timestamp> {
+    let name = path.file_name()?.to_str()?.strip_prefix(BEGINNING)?;
+    let time = [sqlite::ENDING, postgres::ENDING].iter().find_map(|ending| name.strip_suffix(ending))?;
+    let time = chrono::NaiveDateTime::parse_from_str(time, MADE_AT).ok()?;
+    Some(Timestamp::from_millis(time.and_utc().timestamp_millis()))
+}
+
+/// The file with the checksum of an archive.
+pub(super) fn checksum_of(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".sha256");
+    PathBuf::from(name)
+}
+
+/// Whether an archive is what was written.
+pub(super) fn check(file: &Path) -> Result<(), BackupError> {
+    let (_, found) = digest_of(file)?;
+    let checksum = checksum_of(file);
+    let expected = match std::fs::read_to_string(&checksum) {
+        Ok(text) => text.split_whitespace().next().unwrap_or_default().to_ascii_lowercase(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(BackupError::NoChecksum { file: file.to_owned(), checksum });
+        }
+        Err(error) => return Err(on_file(&checksum, "read")(error)),
+    };
+    match found == expected {
+        true => Ok(()),
+        false => Err(BackupError::Changed { file: file.to_owned(), found, expected }),
+    }
+}
+
+/// Bytes and SHA-256 of a file as it is on the disk.
+fn digest_of(path: &Path) -> Result<(u64, String), BackupError> {
+    let unreadable = on_file(path, "read");
+    let mut file = File::open(path).map_err(&unreadable)?;
+    let mut digest = Sha256::new();
+    let mut buffer = vec![0; 256 * 1024];
+    let mut bytes = 0;
+    loop {
+        match file.read(&mut buffer).map_err(&unreadable)? {
+            0 => return Ok((bytes, hex::encode(digest.finalize()))),
+            n => {
+                digest.update(&buffer[..n]);
+                bytes += n as u64;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(folder: &Folder, text: &str, second: i64, ending: &str) -> Archive {
+        let partial = folder.partial().unwrap();
+        std::fs::write(&partial, text).unwrap();
+        folder.admit(&partial, Timestamp::from_seconds(second).unwrap(), ending).unwrap()
+    }
+
+    #[test]
+    fn the_newest_are_kept_whichever_database_they_are_of_and_other_files_are_left_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = Folder::open(&home.path().join("a/b")).unwrap();
+        let others = ["notes.txt", "polymarketspy-yesterday.sqlite.gz", "polymarketspy-20260101T000000.000Z.zip"];
+        others.iter().for_each(|name| std::fs::write(folder.path.join(name), "mine").unwrap());
+        let oldest = put(&folder, "1", 1_790_000_000, sqlite::ENDING);
+        let middle = put(&folder, "2", 1_790_000_100, postgres::ENDING);
+        let newest = put(&folder, "3", 1_790_000_200, sqlite::ENDING);
+        assert_eq!(newest_in(&folder.path).unwrap(), Some(newest.made_at));
+        assert_eq!(folder.keep(2).unwrap(), 1);
+        assert!(!oldest.file.exists() && !checksum_of(&oldest.file).exists());
+        assert!(middle.file.exists() && newest.file.exists());
+        assert!(others.iter().all(|name| folder.path.join(name).exists()));
+        assert_eq!(folder.keep(2).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_changed_archive_and_one_without_checksum_are_told_apart() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = Folder::open(home.path()).unwrap();
+        let archive = put(&folder, "abc", 1_790_000_000, sqlite::ENDING);
+        assert!(archive.file.ends_with("polymarketspy-20260921T141320.000Z.sqlite.gz"), "{archive:?}");
+        assert_eq!((archive.bytes, &archive.sha256[..8]), (3, "ba7816bf"));
+        check(&archive.file).unwrap();
+        std::fs::write(&archive.file, "abd").unwrap();
+        assert!(matches!(check(&archive.file), Err(BackupError::Changed { .. })));
+        std::fs::remove_file(checksum_of(&archive.file)).unwrap();
+        assert!(matches!(check(&archive.file), Err(BackupError::NoChecksum { .. })));
+    }
+
+    #[test]
+    fn one_backup_at_a_time_and_what_a_cut_off_one_left_is_replaced() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = Folder::open(home.path()).unwrap();
+        assert!(matches!(Folder::open(home.path()), Err(BackupError::FolderInUse { .. })));
+        std::fs::write(folder.partial().unwrap(), "cut off").unwrap();
+        assert_eq!(newest_in(&folder.path).unwrap(), None);
+        assert!(!folder.partial().unwrap().exists());
+        drop(folder);
+        Folder::open(home.path()).unwrap();
+    }
+}
