@@ -7,6 +7,7 @@ mod cli;
 mod db;
 mod dependencies;
 mod deploy;
+mod documents;
 mod faults;
 mod generate;
 mod health;
