@@ -124,7 +124,8 @@ async fn set_peak(db: &Db, clock: &Clock, posted: &Posted<PeakForm>) -> Result<P
     let portfolio: PortfolioId = asked.portfolio.parse().map_err(|_| unknown())?;
     let now = clock.now();
     let found = standing(db, portfolio, now).await.map_err(WebError::ours)?;
-    let (equity, baselines) = found.ok_or_else(unknown)?;
+    let unwritten = || WebError::Mistake(format!("`portfolio`: no equity of `{portfolio}` is written down yet"));
+    let (equity, baselines) = found.ok_or_else(unwritten)?;
     let peak = asked.peak_micros.map_or(equity, UsdcMicros);
     if peak < equity {
         return Err(WebError::Mistake("`peak_micros` is below the equity of now".to_owned()));

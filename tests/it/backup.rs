@@ -151,11 +151,10 @@ async fn an_archive_that_is_not_whole_or_has_no_place_to_go_is_refused() {
     let third = format!("sqlite:{}/third.db", home.path().display());
     ends(&run(&third, &["restore", "--unchecked", "away.sqlite.gz"]), 2, "`away.sqlite.gz` cannot be read");
 
-    // Its file was taken from under it; it would go on, and nobody would see it.
-    let app = stage.start().await;
+    // A bot whose file was taken from under it would go on, and nobody would see it.
+    let _held = stage.db.own().await.unwrap();
     destroy(&url).await;
     ends(&run(&url, &["restore", "--unchecked", name]), 2, "another polymarketspy runs on this database");
-    app.stop().await;
 }
 
 #[actix::test]

@@ -142,7 +142,7 @@ fn make_certificate(folder: &Path) {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -382,7 +382,8 @@ fn every_service_is_hardened_and_watched_and_only_nginx_is_published() {
     for name in ["db", "redis", "worker", "web", "backup", "nginx"] {
         let lines = service(name);
         assert!(lines.contains(&"<<: *hardened"), "{name}");
-        let image = DOCKERFILE.split("\nFROM ").find(|image| image.lines().next().unwrap().ends_with(&format!(" AS {name}")));
+        let image =
+            DOCKERFILE.split("\nFROM ").find(|image| image.lines().next().unwrap().ends_with(&format!(" AS {name}")));
         let is_watched = image.is_some_and(|image| image.contains("\nHEALTHCHECK "));
         assert!(lines.contains(&"healthcheck:") || is_watched, "{name}");
         let published: Vec<&&str> = lines.iter().filter(|line| line.starts_with("ports:")).collect();

@@ -69,7 +69,7 @@ fn anchor(line: &str) -> Option<String> {
 }
 
 /// The plain words behind the program's name in code, two where a command has commands of its own. A sentence about the
-/// program names no command; nor does an option whose value is its name, as in `sudo -u polymarketspy`.
+/// program names no command; nor does an option whose value is its name, as in `sudo -u polymarketspy`, nor a database of that name.
 fn commands(text: &str) -> BTreeSet<Vec<&str>> {
     let is_word =
         |word: &&str| word.starts_with(|c: char| c.is_ascii_lowercase()) && !word.contains(|c: char| !is_of_word(c));
@@ -77,7 +77,11 @@ fn commands(text: &str) -> BTreeSet<Vec<&str>> {
     for line in codes(text).into_iter().flat_map(str::lines) {
         for start in ["polymarketspy ", "cargo run -- ", "cargo run --release -- "] {
             for (at, _) in line.match_indices(start) {
-                if line[..at].split_whitespace().next_back().is_some_and(|word| word.starts_with('-')) {
+                if line[..at]
+                    .split_whitespace()
+                    .next_back()
+                    .is_some_and(|word| word.starts_with('-') || word == "database")
+                {
                     continue;
                 }
                 let mut words: Vec<&str> = line[at + start.len()..].split(' ').take_while(is_word).collect();

@@ -20,6 +20,7 @@ mod reasons;
 mod redis;
 mod replay;
 mod roles;
+mod runbooks;
 mod secrets;
 mod sight;
 mod sign_in;
