@@ -1,7 +1,8 @@
 //! The folder of archives: one writer, names in the order of time, a checksum beside each, the newest few kept.
 
-use std::fs::{File, TryLockError};
+use std::fs::{File, Permissions, TryLockError};
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -60,7 +61,12 @@ impl Folder {
             .write_all(format!("{sha256}  {name}\n").as_bytes())
             .and_then(|()| written.sync_all())
             .map_err(on_file(&checksum, "written"))?;
-        File::open(partial).and_then(|file| file.sync_all()).map_err(on_file(partial, "written"))?;
+        let whole = File::open(partial).map_err(on_file(partial, "read"))?;
+        // It holds e-mails and hashes of tokens: for its owner, and a group that the folder may have.
+        whole
+            .set_permissions(Permissions::from_mode(0o640))
+            .and_then(|()| whole.sync_all())
+            .map_err(on_file(partial, "written"))?;
         std::fs::rename(partial, &file).map_err(on_file(&file, "made"))?;
         File::open(&self.path).and_then(|folder| folder.sync_all()).map_err(on_file(&self.path, "written"))?;
         Ok(Archive { file, made_at: now, bytes, sha256 })
@@ -191,6 +197,7 @@ mod tests {
         let archive = put(&folder, "abc", 1_790_000_000, sqlite::ENDING);
         assert!(archive.file.ends_with("polymarketspy-20260921T141320.000Z.sqlite.gz"), "{archive:?}");
         assert_eq!((archive.bytes, &archive.sha256[..8]), (3, "ba7816bf"));
+        assert_eq!(archive.file.metadata().unwrap().permissions().mode() & 0o777, 0o640);
         check(&archive.file).unwrap();
         std::fs::write(&archive.file, "abd").unwrap();
         assert!(matches!(check(&archive.file), Err(BackupError::Changed { .. })));

@@ -231,7 +231,7 @@ async fn a_droplet_from_nothing() {
     let [disk, looks] = blocks.as_slice() else { panic!("{blocks:?}") };
     let lines = disk.lines().filter(|line| !line.starts_with("git clone ") && !line.starts_with("chown "));
     let disk: String = lines.map(|line| format!("{line}\n")).collect();
-    droplet.run(&disk.replace("-o 10001 -g 10001 ", "").replace(" && chown spy:spy .env", ""));
+    droplet.run(&disk.replace("-o 10001 -g spy ", "").replace(" && chown spy:spy .env", ""));
     let env = std::fs::read_to_string(droplet.path("docker/.env")).unwrap();
     for name in ["POSTGRES_PASSWORD", "REDIS_PASSWORD", "SESSION_SECRET"] {
         let line = env.lines().find(|line| line.starts_with(name)).unwrap();
