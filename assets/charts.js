@@ -135,11 +135,10 @@ class Chart {
     const { times, panes } = this.data;
     const at = place ?? times.length - 1;
     const parts = [`<b>${moment.format(new Date(times[at] * 1000))}</b>`];
-    let key = 0;
     for (const pane of panes) {
       for (const line of pane.lines) {
         if (line.role === "low" || line.role === "high") continue;
-        parts.push(`<span class="key key-${key++}">${line.label} <b>${said(line.values[at], pane.unit)}</b></span>`);
+        parts.push(`<span class="key key-${line.role}">${line.label} <b>${said(line.values[at], pane.unit)}</b></span>`);
       }
     }
     this.readout.innerHTML = parts.join("");
