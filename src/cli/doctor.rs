@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::terminal::{clean, say_json};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::db::Db;
+use crate::db::{Db, DbError};
 use crate::polymarket::{Polymarket, PolymarketError};
 
 /// A skew below this is what whole seconds and the way there explain.
@@ -101,10 +101,11 @@ async fn database_findings(settings: &Settings) -> Vec<Finding> {
     };
     let mut findings = vec![match db.migrate().await {
         Ok(()) => Finding::fine("database", "opens, and has this program's schema".to_owned()),
-        Err(error) => {
-            let advice = "was it made by a newer program, or may this user not create tables";
-            Finding::wrong("database", chain_of(&error), advice)
+        // It says itself what to do.
+        Err(error @ (DbError::NewerSchema { .. } | DbError::OtherMigration { .. })) => {
+            Finding::wrong("database", error.to_string(), "nothing was written to it")
         }
+        Err(error) => Finding::wrong("database", chain_of(&error), "may this user create tables"),
     }];
     if let Ok(users) = db.followed_users().await {
         let n_enabled = users.iter().filter(|user| user.enabled).count();

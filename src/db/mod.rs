@@ -112,6 +112,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("ledger_check", ledger_check::STATEMENTS, ledger_check::BATCHES),
         ("market_lists", market_lists::STATEMENTS, &[]),
         ("markets", markets::STATEMENTS, markets::BATCHES),
+        ("migrate", migrate::STATEMENTS, &[]),
         ("portfolio", portfolio::STATEMENTS, portfolio::BATCHES),
         ("prices", prices::STATEMENTS, prices::BATCHES),
         ("recorded", &[], recorded::BATCHES),
