@@ -21,4 +21,5 @@ mod roles;
 mod secrets;
 mod sight;
 mod sign_in;
+mod upgrade;
 mod what_if;
