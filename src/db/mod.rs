@@ -76,7 +76,7 @@ pub use running_portfolio::{LoadError, RunningPortfolio, checkpoint_key};
 pub use sight::{RowNumbers, SeenFill};
 pub use tokens::{ApiToken, TokenScope};
 pub use trades::{ListedTrade, TradeFilter};
-pub use users::{FollowedUser, LABEL_CHARACTERS_MAX};
+pub use users::{FollowedUser, LABEL_CHARACTERS_MAX, label_of};
 
 /// What became of an insert: a new row, or one that was there already. The caller must look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

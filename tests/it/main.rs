@@ -7,6 +7,7 @@ mod db;
 mod dependencies;
 mod deploy;
 mod faults;
+mod first_run;
 mod generate;
 mod health;
 mod kill;
