@@ -311,6 +311,8 @@ fn log_level(sources: &Sources) -> Result<String, SettingError> {
 }
 
 #[cfg(test)]
+mod example;
+#[cfg(test)]
 mod strangers;
 
 #[cfg(test)]
