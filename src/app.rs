@@ -18,8 +18,11 @@ use crate::actors::live_hub::LiveHub;
 use crate::actors::root::Root;
 use crate::actors::supervise::{Failure, Guard, Leash};
 use crate::clock::Clock;
-use crate::config::{ChainSettings, DatabaseSettings, HealthSettings, RedisSettings, Settings, WebSettings};
-use crate::db::{Db, DbError, Ownership};
+use crate::config::{
+    ChainSettings, DatabaseSettings, FollowSettings, HealthSettings, RedisSettings, Settings, WebSettings,
+};
+use crate::db::{Db, DbError, Inserted, Ownership};
+use crate::domain::units::Timestamp;
 use crate::health::{self, HealthServer, HealthStartError};
 use crate::metrics::Metrics;
 use crate::polymarket::{Gate, PolymarketSettings};
@@ -38,6 +41,7 @@ pub struct AppSettings {
     pub redis: RedisSettings,
     pub polymarket: PolymarketSettings,
     pub chain: ChainSettings,
+    pub follow: FollowSettings,
     pub web: WebSettings,
     pub health: HealthSettings,
 }
@@ -99,6 +103,7 @@ impl AppSettings {
             redis: settings.redis.clone(),
             polymarket: PolymarketSettings::new(&upstreams.data_api, &upstreams.clob, &upstreams.gamma),
             chain: settings.chain.clone(),
+            follow: settings.follow.clone(),
             web: settings.web.clone(),
             health: settings.health.clone(),
         }
@@ -129,6 +134,9 @@ impl App {
         if ownership.is_some() {
             // Whoever leased a job was this process's predecessor: nobody else runs on our database.
             queue::release_all(&db).await?;
+        }
+        if settings.role.works() {
+            follow_named(&db, &settings.follow, clock.now()).await?;
         }
         let (guard, failures) = Guard::new(clock);
         let (seat, root) = Root::seat();
@@ -252,6 +260,16 @@ impl App {
         self.db.close().await;
         drop(self.ownership);
     }
+}
+
+/// Follows whom the settings name and the database never knew.
+async fn follow_named(db: &Db, settings: &FollowSettings, now: Timestamp) -> Result<(), DbError> {
+    for trader in &settings.traders {
+        if let Inserted::New(user) = db.follow_if_unknown(&trader.label, &trader.wallet, "settings", now).await? {
+            tracing::info!(service = "worker", user_id = %user, wallet = %trader.wallet, "followed, as FOLLOW says");
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

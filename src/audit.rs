@@ -32,6 +32,8 @@ pub struct Report {
     pub entries: u64,
     pub portfolios: Vec<Proof>,
     pub problems: Vec<String>,
+    /// What could not be looked at, and need not be.
+    pub notes: Vec<String>,
 }
 
 /// One portfolio by full recomputation.
@@ -94,17 +96,35 @@ async fn kept_states(db: &Db, report: &mut Report) -> Result<BTreeMap<PortfolioI
             report.problems.push(format!("checkpoint `{key}` is of no portfolio"));
             continue;
         };
-        let restored = serde_json::from_str::<PortfolioCheckpoint>(&text)
-            .map_err(|error| error.to_string())
-            .and_then(|kept| Ok((kept.position, Portfolio::restore(id, &kept).map_err(|error| error.to_string())?)));
         let mut both = Both::new(id);
-        match restored {
+        match restored(id, &text) {
             Ok(kept) => both.kept = Some(kept),
-            Err(problem) => report.problems.push(format!("the kept state of {id} cannot be restored: {problem}")),
+            Err(Unusable::OtherVersion) => report.notes.push(format!(
+                "the kept state of {id} is another version's: a bot folds the whole ledger instead, and keeps a new one"
+            )),
+            Err(Unusable::Damaged(why)) => {
+                report.problems.push(format!("the kept state of {id} cannot be restored: {why}"));
+            }
         }
         books.insert(id, both);
     }
     Ok(books)
+}
+
+/// Why there is nothing to compare with.
+enum Unusable {
+    /// JSON, but with other fields than ours.
+    OtherVersion,
+    Damaged(String),
+}
+
+fn restored(id: PortfolioId, text: &str) -> Result<(i64, Portfolio), Unusable> {
+    let kept: PortfolioCheckpoint = serde_json::from_str(text).map_err(|error| match error.is_data() {
+        true => Unusable::OtherVersion,
+        false => Unusable::Damaged(error.to_string()),
+    })?;
+    let portfolio = Portfolio::restore(id, &kept).map_err(|error| Unusable::Damaged(error.to_string()))?;
+    Ok((kept.position, portfolio))
 }
 
 impl Both {

@@ -8,8 +8,10 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf};
 
 use crate::domain::ids::Wallet;
 
+mod follow;
 mod web;
 
+pub use follow::{FollowSettings, NamedWallet};
 pub use web::{GithubSettings, WebSettings};
 
 /// A wrong, missing or unknown setting. It stops the start.
@@ -17,6 +19,8 @@ pub use web::{GithubSettings, WebSettings};
 pub enum SettingError {
     #[error("setting `{name}` is `{was}`, it should be {should_be}")]
     Wrong { name: &'static str, was: String, should_be: &'static str },
+    #[error("entry `{entry}` of setting `{name}` {problem}")]
+    WrongEntry { name: &'static str, entry: String, problem: &'static str },
     #[error("`{key}` in `{file}` is no setting; the settings are {known}")]
     Unknown { key: String, file: String, known: String },
     #[error("settings file `{file}` cannot be read")]
@@ -55,6 +59,7 @@ pub struct Settings {
     pub redis: RedisSettings,
     pub upstreams: UpstreamSettings,
     pub chain: ChainSettings,
+    pub follow: FollowSettings,
     pub web: WebSettings,
     pub health: HealthSettings,
     pub log: LogSettings,
@@ -115,6 +120,7 @@ pub const NAMES: &[&str] = &[
     "POLYMARKET_GAMMA_BASE_URL",
     "ALCHEMY_WS_URL",
     "EXCHANGE_ADDRESSES",
+    "FOLLOW",
     "BIND",
     "PUBLIC_URL",
     "SESSION_SECRET",
@@ -184,6 +190,7 @@ impl Settings {
                 gamma: http_url(sources, "POLYMARKET_GAMMA_BASE_URL", "https://gamma-api.polymarket.com")?,
             },
             chain: ChainSettings { ws_url: chain_url(sources)?, exchanges: exchanges(sources)? },
+            follow: follow::follow(sources)?,
             web: web::web(sources)?,
             health: HealthSettings { bind: health_bind(sources)? },
             log: LogSettings { level: log_level(sources)? },
@@ -303,6 +310,8 @@ fn log_level(sources: &Sources) -> Result<String, SettingError> {
     }
 }
 
+#[cfg(test)]
+mod example;
 #[cfg(test)]
 mod strangers;
 

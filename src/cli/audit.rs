@@ -34,6 +34,9 @@ fn print(report: &Report) {
             proof.portfolio, proof.entries, proof.cash_micros.0, proof.realized_pnl_micros.0, proof.n_lots
         );
     }
+    for note in &report.notes {
+        println!("NOTE     {}", clean(note));
+    }
     for problem in &report.problems {
         println!("PROBLEM  {}", clean(problem));
     }

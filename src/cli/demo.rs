@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use super::run::live;
 use crate::app::{App, AppSettings};
 use crate::clock::Clock;
-use crate::config::{GithubSettings, Secret, Settings, WebSettings};
+use crate::config::{FollowSettings, GithubSettings, Secret, Settings, WebSettings};
 use crate::db::Db;
 use crate::domain::email::Email;
 use crate::simulator::history::{HistorySettings, write_history};
@@ -99,6 +99,7 @@ pub fn against(exchange: &SimulatorHandle, mut settings: Settings, database: &st
     settings.upstreams.clob = exchange.clob_base();
     settings.upstreams.gamma = exchange.gamma_base();
     settings.chain.ws_url = Some(Secret::new(exchange.chain_ws_url()));
+    settings.follow = FollowSettings::default();
     let WebSettings { bind, public_url, session_secret, .. } = settings.web;
     settings.web = WebSettings { public_url, session_secret, ..WebSettings::at(bind) };
     // Whoever watches the bot must not find this one in its place, nor the bot its port taken.

@@ -10,7 +10,8 @@ use std::time::Duration;
 use super::terminal::{clean, say_json};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::db::Db;
+use crate::db::{Db, DbError, FollowedUser};
+use crate::domain::ids::Wallet;
 use crate::polymarket::{Polymarket, PolymarketError};
 
 /// A skew below this is what whole seconds and the way there explain.
@@ -101,27 +102,37 @@ async fn database_findings(settings: &Settings) -> Vec<Finding> {
     };
     let mut findings = vec![match db.migrate().await {
         Ok(()) => Finding::fine("database", "opens, and has this program's schema".to_owned()),
-        Err(error) => {
-            let advice = "was it made by a newer program, or may this user not create tables";
-            Finding::wrong("database", chain_of(&error), advice)
+        // It says itself what to do.
+        Err(error @ (DbError::NewerSchema { .. } | DbError::OtherMigration { .. })) => {
+            Finding::wrong("database", error.to_string(), "nothing was written to it")
         }
+        Err(error) => Finding::wrong("database", chain_of(&error), "may this user create tables"),
     }];
     if let Ok(users) = db.followed_users().await {
-        let n_enabled = users.iter().filter(|user| user.enabled).count();
-        findings.push(match n_enabled {
-            0 => Finding::warning(
-                "users",
-                "nobody is followed".to_owned(),
-                "polymarketspy follow <wallet or exact profile name>",
-            ),
-            _ => Finding::fine("users", format!("{n_enabled} followed")),
-        });
+        findings.push(users_finding(settings, &users));
     }
     if let Ok(admins) = db.admins().await {
         findings.push(sign_in_finding(settings, admins.len()));
     }
     db.close().await;
     findings
+}
+
+fn users_finding(settings: &Settings, users: &[FollowedUser]) -> Finding {
+    let n_enabled = users.iter().filter(|user| user.enabled).count();
+    let is_known =
+        |wallet: &Wallet| users.iter().any(|user| user.profile_wallet == *wallet || user.wallets.contains(wallet));
+    // They are followed when the bot starts.
+    let n_named = settings.follow.traders.iter().filter(|trader| !is_known(&trader.wallet)).count();
+    match (n_enabled, n_named) {
+        (0, 0) => Finding::warning(
+            "users",
+            "nobody is followed".to_owned(),
+            "polymarketspy follow <wallet or exact profile name>",
+        ),
+        (_, 0) => Finding::fine("users", format!("{n_enabled} followed")),
+        _ => Finding::fine("users", format!("{n_enabled} followed; FOLLOW adds {n_named} when the bot starts")),
+    }
 }
 
 fn sign_in_finding(settings: &Settings, n_admins: usize) -> Finding {

@@ -10,7 +10,7 @@ use crate::db::Db;
 /// Opens the settings' database and brings it to this program's schema; every command that reads or writes begins so.
 pub async fn open(settings: &Settings) -> anyhow::Result<Db> {
     let db = Db::connect(settings.database.url.reveal()).await.context("the database of DATABASE_URL does not open")?;
-    db.migrate().await.context("the database does not take this program's schema")?;
+    db.migrate().await?;
     Ok(db)
 }
 

@@ -133,6 +133,9 @@ struct SettingFlags {
     /// Contracts whose fills are watched, with commas between [env: EXCHANGE_ADDRESSES]
     #[arg(long, global = true, value_name = "ADDRESSES", help_heading = "Settings")]
     exchange_addresses: Option<String>,
+    /// Whom to follow from the first start on: `label=wallet` or a wallet alone, with commas between [env: FOLLOW]
+    #[arg(long, global = true, value_name = "TRADERS", help_heading = "Settings")]
+    follow: Option<String>,
     /// Where pages are served; without GitHub loopback only [env: BIND] [default: 127.0.0.1:8080]
     #[arg(long, global = true, value_name = "ADDRESS", help_heading = "Settings")]
     bind: Option<String>,
@@ -173,6 +176,7 @@ impl SettingFlags {
             ("POLYMARKET_GAMMA_BASE_URL", self.polymarket_gamma_base_url),
             ("ALCHEMY_WS_URL", self.alchemy_ws_url),
             ("EXCHANGE_ADDRESSES", self.exchange_addresses),
+            ("FOLLOW", self.follow),
             ("BIND", self.bind),
             ("PUBLIC_URL", self.public_url),
             ("GITHUB_CLIENT_ID", self.github_client_id),

@@ -253,6 +253,8 @@ impl Workers {
             ("POLYMARKET_CLOB_BASE_URL", exchange.clob_base()),
             ("POLYMARKET_GAMMA_BASE_URL", exchange.gamma_base()),
             ("ALCHEMY_WS_URL", exchange.chain_ws_url()),
+            // The exchange knows nobody whom the settings may name.
+            ("FOLLOW", String::new()),
             ("BIND", "127.0.0.1:0".to_owned()),
             ("HEALTH_BIND", "127.0.0.1:0".to_owned()),
             ("LOG_LEVEL", "error".to_owned()),

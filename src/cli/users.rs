@@ -9,8 +9,7 @@ use super::migrate::open;
 use super::terminal::{Column, Table, clean, say, say_json};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::db::{Db, FollowedUser, Inserted, LABEL_CHARACTERS_MAX};
-use crate::domain::ids::Wallet;
+use crate::db::{Db, FollowedUser, Inserted, LABEL_CHARACTERS_MAX, label_of};
 use crate::polymarket::{Polymarket, PolymarketSettings, Profile, Trader, TraderMatch};
 
 #[derive(clap::Args)]
@@ -38,8 +37,11 @@ pub struct UsersArguments {
 pub async fn follow(settings: &Settings, arguments: FollowArguments) -> anyhow::Result<ExitCode> {
     let polymarket = client(settings);
     let found = find(&polymarket, arguments.trader.trim()).await?;
-    let label =
-        arguments.label.or(found.name).filter(|label| !label.trim().is_empty()).unwrap_or_else(|| short(&found.wallet));
+    let label = arguments
+        .label
+        .or(found.name)
+        .filter(|label| !label.trim().is_empty())
+        .unwrap_or_else(|| label_of(&found.wallet));
     let label: String = label.trim().chars().take(LABEL_CHARACTERS_MAX).collect();
     if label.is_empty() {
         bail!("the label is empty; give one with --label");
@@ -141,10 +143,6 @@ pub fn client(settings: &Settings) -> Polymarket {
     let upstreams = &settings.upstreams;
     let hosts = PolymarketSettings::new(&upstreams.data_api, &upstreams.clob, &upstreams.gamma);
     Polymarket::new(hosts, Clock::System)
-}
-
-fn short(wallet: &Wallet) -> String {
-    wallet.as_str().chars().take(10).collect()
 }
 
 fn user_json(user: &FollowedUser) -> serde_json::Value {

@@ -20,6 +20,7 @@ polymarket_clob_base_url = "https://clob.example.org"
 polymarket_gamma_base_url = 'https://gamma.example.org/'
 alchemy_ws_url = "wss://node.example.org/v2/{SECRET}"
 exchange_addresses = "0xE111180000d2663C0091e4f400237545B87B996B,0xe2222d279d744050d28e00520010520000310f59"
+follow = "ada=0x1111111111111111111111111111111111111111,0x2222222222222222222222222222222222222222"
 bind = "127.0.0.1:8080"
 public_url = "https://spy.example.org"
 session_secret = "{session}"
@@ -95,7 +96,9 @@ fn is_discreet(text: &[u8]) -> Result<(), TestCaseError> {
         Err(error) => {
             let said = format!("{error} {error:?}");
             prop_assert!(!said.contains(SECRET), "{said}");
-            if let SettingError::Wrong { name, should_be, .. } = &error {
+            if let SettingError::Wrong { name, should_be, .. }
+            | SettingError::WrongEntry { name, problem: should_be, .. } = &error
+            {
                 prop_assert!(NAMES.contains(name) && error.to_string().contains(should_be));
             }
         }

@@ -25,6 +25,18 @@ pub enum DbError {
     Raced,
     #[error("the migrations could not be applied")]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    /// Going on would be reading and writing rows whose meaning we do not know.
+    #[error(
+        "the database was made by a newer version of polymarketspy: it has schema {found}, and this program knows up to \
+         {known}; run that version, or restore a backup made before the upgrade"
+    )]
+    NewerSchema { found: i64, known: i64 },
+    /// Somebody changed a migration that was already applied, or applied one that was never released.
+    #[error(
+        "the database was made by another build of polymarketspy: its migration {version} is not the one of this program; \
+         run that build, or restore a backup made by this one"
+    )]
+    OtherMigration { version: i64 },
     #[error("the work of `{0}` is somebody else's by now")]
     LeaseLost(LeaseName),
     #[error("row `{id}` of {table} holds an impossible {column}: {problem}")]

@@ -4,7 +4,7 @@ use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 use super::DbError;
-use super::connection::{Db, Driver, Tx};
+use super::connection::{Db, Driver, Tx, on, statements};
 
 macro_rules! migrations {
     ($($version:literal $name:literal),+ $(,)?) => {
@@ -35,12 +35,40 @@ migrations! {
     15 "0015_sign_in",
 }
 
+statements! {
+    LIST_APPLIED = "select version, checksum from _sqlx_migrations order by version";
+}
+
 impl Db {
-    /// Applies what is missing, under a lock: two processes that start together do not both try.
+    /// Applies what is missing, under a lock: two processes that start together do not both try. Where nothing is missing
+    /// no lock is taken and nothing written.
+    ///
+    /// # Errors
+    /// `NewerSchema` and `OtherMigration` when the database is another program's; nothing is written then. `Migrate` when
+    /// a migration fails.
     pub async fn migrate(&self) -> Result<(), DbError> {
+        if self.has_newest_schema().await? {
+            return Ok(());
+        }
+        match self.apply_missing().await {
+            // A program that is newer may have been faster.
+            Err(failed) => self.has_newest_schema().await.and(Err(failed)),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    async fn apply_missing(&self) -> Result<(), DbError> {
         match self {
-            // The migrator takes an advisory lock of its own.
-            Self::Postgres(pool) => migrator(Driver::Postgres).run(pool).await?,
+            Self::Postgres(pool) => {
+                let mut connection = pool.acquire().await?;
+                // It takes an advisory lock of its own.
+                let applied = migrator(Driver::Postgres).run(&mut *connection).await;
+                if applied.is_err() {
+                    // The lock is this connection's, and after a failure it is not given back.
+                    connection.close().await?;
+                }
+                applied?;
+            }
             Self::Sqlite { .. } => {
                 let mut tx = self.begin().await?;
                 if let Tx::Sqlite(transaction, _) = &mut tx {
@@ -50,6 +78,45 @@ impl Db {
             }
         }
         Ok(())
+    }
+
+    /// Whether nothing is missing.
+    async fn has_newest_schema(&self) -> Result<bool, DbError> {
+        let begun: bool = match self {
+            Self::Postgres(pool) => {
+                sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null").fetch_one(pool).await?
+            }
+            Self::Sqlite { read, .. } => {
+                sqlx::query_scalar("select exists (select 1 from sqlite_master where name = '_sqlx_migrations')")
+                    .fetch_one(read)
+                    .await?
+            }
+        };
+        if !begun {
+            return Ok(false);
+        }
+        let applied: Vec<(i64, Vec<u8>)> = on!(db self, c => sqlx::query_as(LIST_APPLIED).fetch_all(c).await)?;
+        all_applied(&applied, &migrator(self.driver()))
+    }
+}
+
+/// Whether `applied`, version and checksum in ascending order, is all that we have.
+///
+/// # Errors
+/// When there is anything in it that we do not have, or have otherwise.
+fn all_applied(applied: &[(i64, Vec<u8>)], ours: &Migrator) -> Result<bool, DbError> {
+    let known = ours.iter().map(|migration| migration.version).max().unwrap_or_default();
+    if let Some(&(found, _)) = applied.last()
+        && found > known
+    {
+        return Err(DbError::NewerSchema { found, known });
+    }
+    let is_ours = |version: i64, checksum: &[u8]| {
+        ours.iter().any(|migration| migration.version == version && *migration.checksum == *checksum)
+    };
+    match applied.iter().find(|(version, checksum)| !is_ours(*version, checksum)) {
+        Some(&(version, _)) => Err(DbError::OtherMigration { version }),
+        None => Ok(applied.len() == ours.iter().count()),
     }
 }
 
@@ -75,5 +142,26 @@ mod tests {
             let applied: Vec<String> = MIGRATIONS.iter().map(|(_, name, ..)| format!("{name}.sql")).collect();
             assert_eq!(files, applied, "{folder}");
         }
+    }
+
+    #[test]
+    fn what_another_program_applied_is_told_from_what_is_missing() {
+        let ours = migrator(Driver::Sqlite);
+        let all: Vec<(i64, Vec<u8>)> = ours.iter().map(|ours| (ours.version, ours.checksum.to_vec())).collect();
+        let known = all.last().unwrap().0;
+        assert!(all_applied(&all, &ours).unwrap());
+        assert!(!all_applied(&[], &ours).unwrap());
+        assert!(!all_applied(&all[..all.len() - 1], &ours).unwrap());
+
+        let refused = |applied: &[(i64, Vec<u8>)]| all_applied(applied, &ours).unwrap_err();
+        let newer = [all.as_slice(), &[(known + 1, vec![1]), (known + 7, vec![1])]].concat();
+        assert!(
+            matches!(refused(&newer), DbError::NewerSchema { found, known: ours } if found == known + 7 && ours == known)
+        );
+        let mut changed = newer.clone();
+        changed[2].1 = vec![1];
+        assert!(matches!(refused(&changed), DbError::NewerSchema { .. }), "the newer one has the word");
+        assert!(matches!(refused(&changed[..5]), DbError::OtherMigration { version: 3 }));
+        assert!(matches!(refused(&[(0, vec![1])]), DbError::OtherMigration { version: 0 }));
     }
 }

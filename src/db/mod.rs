@@ -77,7 +77,7 @@ pub use running_portfolio::{LoadError, RunningPortfolio, checkpoint_key};
 pub use sight::{RowNumbers, SeenFill};
 pub use tokens::{ApiToken, TokenScope};
 pub use trades::{ListedTrade, TradeFilter};
-pub use users::{FollowedUser, LABEL_CHARACTERS_MAX};
+pub use users::{FollowedUser, LABEL_CHARACTERS_MAX, label_of};
 
 /// What became of an insert: a new row, or one that was there already. The caller must look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +113,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("ledger_check", ledger_check::STATEMENTS, ledger_check::BATCHES),
         ("market_lists", market_lists::STATEMENTS, &[]),
         ("markets", markets::STATEMENTS, markets::BATCHES),
+        ("migrate", migrate::STATEMENTS, &[]),
         ("portfolio", portfolio::STATEMENTS, portfolio::BATCHES),
         ("prices", prices::STATEMENTS, prices::BATCHES),
         ("recorded", &[], recorded::BATCHES),

@@ -13,6 +13,11 @@ use crate::domain::units::Timestamp;
 /// A label is shown in tables; the API allows far longer names.
 pub const LABEL_CHARACTERS_MAX: usize = 60;
 
+/// What a trader is called whom nobody named: the beginning of their wallet.
+pub fn label_of(wallet: &Wallet) -> String {
+    wallet.as_str().chars().take(10).collect()
+}
+
 /// A trader we follow, or followed: disabling keeps everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FollowedUser {
@@ -89,31 +94,33 @@ impl Db {
         now: Timestamp,
     ) -> Result<Inserted<FollowedUserId>, DbError> {
         let mut tx = self.begin().await?;
-        let new: Option<i64> = on!(tx &mut tx, c => {
-            sqlx::query_scalar(INSERT).bind(label).bind(wallet.as_str()).bind(now.millis()).fetch_optional(c).await
-        })?;
-        let Some(id) = new else {
-            let known: Option<Row> = on!(tx &mut tx, c => {
-                sqlx::query_as(FIND_BY_WALLET).bind(wallet.as_str()).fetch_optional(c).await
-            })?;
-            if let Some(row) = known {
-                let user = FollowedUserId(row.id);
-                change(&mut tx, Change { user, who, now, sql: SET_ENABLED, value: Value::Enabled(true) }).await?;
-            }
-            tx.commit().await?;
-            return Ok(Inserted::Known);
-        };
-        let audit = Audit {
-            who: who.to_owned(),
-            action: "follow".to_owned(),
-            subject: format!("user:{id}"),
-            before_json: None,
-            after_json: Some(json_text(&serde_json::json!({"label": label, "profile_wallet": wallet.as_str()}))),
-        };
-        audit::insert(&mut tx, &[audit], now).await?;
-        checkpoints::bump_revision(&mut tx, now).await?;
+        let inserted = insert(&mut tx, label, wallet, who, now).await?;
+        if inserted == Inserted::Known
+            && let Some(row) = find_by_wallet(&mut tx, wallet).await?
+        {
+            let user = FollowedUserId(row.id);
+            change(&mut tx, Change { user, who, now, sql: SET_ENABLED, value: Value::Enabled(true) }).await?;
+        }
         tx.commit().await?;
-        Ok(Inserted::New(FollowedUserId(id)))
+        Ok(inserted)
+    }
+
+    /// Starts following `wallet`, unless it is or was anybody's here: whoever was unfollowed or renamed stays as they are.
+    pub async fn follow_if_unknown(
+        &self,
+        label: &str,
+        wallet: &Wallet,
+        who: &str,
+        now: Timestamp,
+    ) -> Result<Inserted<FollowedUserId>, DbError> {
+        let mut tx = self.begin().await?;
+        if find_by_wallet(&mut tx, wallet).await?.is_some() {
+            return Ok(Inserted::Known);
+        }
+        // Another process may have been faster; its row stays as well.
+        let inserted = insert(&mut tx, label, wallet, who, now).await?;
+        tx.commit().await?;
+        Ok(inserted)
     }
 
     /// False when nobody has that id.
@@ -138,6 +145,34 @@ impl Db {
         tx.commit().await?;
         Ok(found)
     }
+}
+
+async fn find_by_wallet(tx: &mut Tx, wallet: &Wallet) -> Result<Option<Row>, DbError> {
+    Ok(on!(tx tx, c => sqlx::query_as(FIND_BY_WALLET).bind(wallet.as_str()).fetch_optional(c).await)?)
+}
+
+/// Adds a trader with the audit; one with this profile wallet stays as they are.
+async fn insert(
+    tx: &mut Tx,
+    label: &str,
+    wallet: &Wallet,
+    who: &str,
+    now: Timestamp,
+) -> Result<Inserted<FollowedUserId>, DbError> {
+    let new: Option<i64> = on!(tx &mut *tx, c => {
+        sqlx::query_scalar(INSERT).bind(label).bind(wallet.as_str()).bind(now.millis()).fetch_optional(c).await
+    })?;
+    let Some(id) = new else { return Ok(Inserted::Known) };
+    let audit = Audit {
+        who: who.to_owned(),
+        action: "follow".to_owned(),
+        subject: format!("user:{id}"),
+        before_json: None,
+        after_json: Some(json_text(&serde_json::json!({"label": label, "profile_wallet": wallet.as_str()}))),
+    };
+    audit::insert(tx, &[audit], now).await?;
+    checkpoints::bump_revision(tx, now).await?;
+    Ok(Inserted::New(FollowedUserId(id)))
 }
 
 /// Adds wallets first seen in rows of `user`; whoever watches wallets hears of new ones by the revision. A wallet that

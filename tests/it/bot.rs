@@ -49,7 +49,8 @@ impl Stage {
         Self::at(Home::postgres().await, Some(RedisServer::start()), SimulatorSettings::default()).await
     }
 
-    async fn at(home: Home, redis: Option<RedisServer>, exchange: SimulatorSettings) -> Self {
+    /// On a database that has this program's schema, whatever else is in it.
+    pub async fn at(home: Home, redis: Option<RedisServer>, exchange: SimulatorSettings) -> Self {
         // A second install in this process is refused, and harmless.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let exchange = Simulator::start(exchange).unwrap();
@@ -115,7 +116,12 @@ impl Stage {
     }
 }
 
-fn environment(database: &str, redis: Option<&RedisServer>, exchange: &SimulatorHandle) -> Vec<(&'static str, String)> {
+/// What a program needs to run on this database and exchange.
+pub fn environment(
+    database: &str,
+    redis: Option<&RedisServer>,
+    exchange: &SimulatorHandle,
+) -> Vec<(&'static str, String)> {
     let mut environment = vec![
         ("DATABASE_URL", database.to_owned()),
         ("POLYMARKET_DATA_API_BASE_URL", exchange.data_api_base()),

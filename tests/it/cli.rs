@@ -115,6 +115,9 @@ async fn the_doctor_says_what_is_wrong_and_what_to_do() {
     assert!(told(&well).contains("nobody is followed"), "{}", told(&well));
     assert!(told(&well).contains("no REDIS_URL") && told(&well).contains("HEALTH_BIND takes any free port"));
 
+    let named = run(&stage, &["doctor", "--follow", "ada=0x1111111111111111111111111111111111111111"]);
+    assert!(told(&named).contains("0 followed; FOLLOW adds 1 when the bot starts"), "{}", told(&named));
+
     let ill = run(&stage, &["doctor", "--polymarket-clob-base-url", "http://127.0.0.1:9", "--json"]);
     assert_eq!(ill.status.code(), Some(1));
     let findings: serde_json::Value = serde_json::from_str(&told(&ill)).unwrap();

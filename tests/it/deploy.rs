@@ -355,6 +355,9 @@ fn compose_and_its_example_name_the_settings_there_are() {
     let example = example();
     let taken: BTreeSet<&str> = asked(COMPOSE).into_iter().map(|(name, _)| name).collect();
     assert_eq!(taken, example.keys().copied().collect(), "what is taken from .env, and what the example explains");
+    let users = EXAMPLE.lines().find_map(|line| line.strip_prefix("# FOLLOW=")).expect("users to begin with");
+    let sources = Sources::from_flags([("FOLLOW", users.to_owned())].into());
+    assert_eq!(Settings::parse(&sources).unwrap().follow.traders.len(), 3);
     let (worker, web) = (given("worker"), given("web"));
     let named: BTreeSet<&str> = worker.keys().chain(web.keys()).copied().collect();
     assert_eq!(named, NAMES.iter().copied().collect(), "what the processes are given, and what there is");

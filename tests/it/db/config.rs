@@ -8,7 +8,7 @@ use polymarketspy::domain::ids::FollowedUserId;
 use polymarketspy::domain::units::{Bps, UsdcMicros};
 
 use super::facts::{NOW, follow, market, market_id, wallet};
-use super::harness::on_both;
+use super::harness::{on_both, sql};
 
 on_both! {
     async fn a_fresh_database_has_the_defaults(db: &Db) {
@@ -92,6 +92,26 @@ on_both! {
         assert_eq!((db.revision().await.unwrap(), db.audits(Some("save_config"), None, 9).await.unwrap().len()), (revision, 4));
         let directory = db.directory().await.unwrap();
         assert_eq!((directory.config.sizing.min_trade_notional, directory.overrides.get(&user)), (UsdcMicros(7), Some(&after)));
+    }
+
+    async fn whoever_is_or_was_anybodys_is_not_followed_as_unknown(db: &Db) {
+        let user = follow(db, 1).await;
+        sql!(db, format!(
+            "insert into followed_user_proxy_wallet (followed_user_id, wallet) values ({user}, '{}')", wallet(2)
+        )).unwrap();
+        db.set_enabled(user, false, "a test", NOW).await.unwrap();
+        let before = (db.followed_users().await.unwrap(), db.directory().await.unwrap().revision);
+        for n in [1, 2] {
+            let again = db.follow_if_unknown("again", &wallet(n), "settings", NOW).await.unwrap();
+            assert_eq!(again, Inserted::Known, "wallet {n}");
+        }
+        assert_eq!((db.followed_users().await.unwrap(), db.directory().await.unwrap().revision), before);
+
+        let new = db.follow_if_unknown("third", &wallet(3), "settings", NOW).await.unwrap();
+        assert!(matches!(new, Inserted::New(_)));
+        assert_eq!(db.directory().await.unwrap().revision, before.1 + 1, "a running bot notices");
+        let followed = db.audits(Some("follow"), None, 1).await.unwrap();
+        assert_eq!(followed[0].audit.who, "settings");
     }
 
     async fn following_twice_follows_once_and_wakes_the_disabled(db: &Db) {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use polymarketspy::db::Db;
 
-/// A migrated database of its own, gone when the test ends.
+/// A database of its own, gone when the test ends; migrated unless its maker says otherwise.
 pub struct Home {
     pub db: Db,
     pub url: String,
@@ -18,14 +18,28 @@ enum Kind {
 
 impl Home {
     pub async fn sqlite() -> Self {
+        let home = Self::sqlite_of(&[]).await;
+        home.db.migrate().await.unwrap();
+        home
+    }
+
+    /// With this file for its database; not migrated.
+    pub async fn sqlite_of(file: &[u8]) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("test.db"), file).unwrap();
         let url = format!("sqlite:{}/test.db", folder.path().display());
         let db = Db::connect(&url).await.unwrap();
-        db.migrate().await.unwrap();
         Self { db, url, kind: Kind::Sqlite { _folder: folder } }
     }
 
     pub async fn postgres() -> Self {
+        let home = Self::empty_postgres().await;
+        home.db.migrate().await.unwrap();
+        home
+    }
+
+    /// Without a single table.
+    pub async fn empty_postgres() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let admin_url = std::env::var("DATABASE_TEST_URL").unwrap_or_else(|_| {
             panic!(
@@ -39,7 +53,6 @@ impl Home {
         let (server, _) = admin_url.rsplit_once('/').expect("DATABASE_TEST_URL ends in a database name");
         let url = format!("{server}/{name}");
         let db = Db::connect(&url).await.unwrap();
-        db.migrate().await.unwrap();
         Self { db, url, kind: Kind::Postgres { admin, name } }
     }
 

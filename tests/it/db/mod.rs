@@ -14,5 +14,5 @@ mod markets;
 mod operator;
 mod pages;
 mod queue;
-mod schema;
+pub mod schema;
 mod tallies;

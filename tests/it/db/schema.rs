@@ -59,7 +59,7 @@ async fn both_databases_have_the_same_tables_columns_and_indexes() {
 }
 
 /// One line for each column (with its kind and whether it may be null) and each index that has a name of ours.
-async fn shape_of(db: &Db) -> BTreeSet<String> {
+pub async fn shape_of(db: &Db) -> BTreeSet<String> {
     match db {
         Db::Sqlite { read, .. } => {
             let columns = sqlx::query(

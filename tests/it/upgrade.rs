@@ -1,0 +1,379 @@
+//! Databases that older versions left behind, and databases of newer ones: the former go on, the latter are left alone.
+//! `tests/fixtures/upgrade/README.md` says how each was made.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use polymarketspy::audit::audit;
+use polymarketspy::db::{Db, DbError};
+use polymarketspy::domain::event::Side;
+use polymarketspy::simulator::{Fill, NewMarket, SimulatorSettings};
+use sqlx::AssertSqlSafe;
+
+use super::bot::{Stage, eventually};
+use super::db::harness::{Home, number, sql};
+use super::db::schema::shape_of;
+
+const MANIFEST: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The number of the newest migration there is.
+fn newest() -> i64 {
+    let files = std::fs::read_dir(format!("{MANIFEST}/migrations/sqlite")).unwrap();
+    files.map(|file| file.unwrap().file_name().to_str().unwrap()[..4].parse().unwrap()).max().unwrap()
+}
+
+fn unpacked(name: &str) -> Vec<u8> {
+    let path: PathBuf = [MANIFEST, "tests/fixtures/upgrade", name].iter().collect();
+    let unpacked = Command::new("gzip").arg("-dc").arg(path).output().unwrap();
+    assert!(unpacked.status.success(), "{name}: {}", String::from_utf8_lossy(&unpacked.stderr));
+    unpacked.stdout
+}
+
+/// The database that schema `number` was left with, on SQLite.
+async fn old_sqlite(number: i64) -> Home {
+    Home::sqlite_of(&unpacked(&format!("schema-{number}.sqlite.gz"))).await
+}
+
+/// The same on PostgreSQL, from the text that `pg_dump` wrote.
+async fn old_postgres(number: i64) -> Home {
+    let home = Home::empty_postgres().await;
+    let Db::Postgres(pool) = &home.db else { unreachable!() };
+    let mut connection = pool.acquire().await.unwrap();
+    let dump = String::from_utf8(unpacked(&format!("schema-{number}.sql.gz"))).unwrap();
+    let mut statements = String::new();
+    let mut lines = dump.lines();
+    while let Some(line) = lines.next() {
+        if line.starts_with("COPY ") {
+            let before = AssertSqlSafe(std::mem::take(&mut statements));
+            sqlx::raw_sql(before).execute(&mut *connection).await.unwrap();
+            let mut rows = connection.copy_in_raw(line).await.unwrap();
+            let text: String = lines.by_ref().take_while(|row| *row != r"\.").flat_map(|row| [row, "\n"]).collect();
+            rows.send(text.as_bytes()).await.unwrap();
+            rows.finish().await.unwrap();
+        } else if !line.starts_with('\\') {
+            // What begins with a backslash is for psql alone.
+            statements.push_str(line);
+            statements.push('\n');
+        }
+    }
+    sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut *connection).await.unwrap();
+    // The dump has turned the search path of this connection off.
+    connection.close().await.unwrap();
+    home
+}
+
+/// The rows of one statement as text, whichever database it is.
+async fn texts(db: &Db, text: String) -> Vec<String> {
+    let text = AssertSqlSafe(text);
+    match db {
+        Db::Postgres(pool) => sqlx::query_scalar(text).fetch_all(pool).await.unwrap(),
+        Db::Sqlite { read, .. } => sqlx::query_scalar(text).fetch_all(read).await.unwrap(),
+    }
+}
+
+/// Each table's columns.
+async fn tables(db: &Db) -> BTreeMap<String, Vec<String>> {
+    let text = match db {
+        Db::Postgres(_) => {
+            "select table_name::text, column_name::text from information_schema.columns where table_schema = 'public'"
+        }
+        Db::Sqlite { .. } => {
+            "select m.name, c.name from sqlite_master m, pragma_table_info(m.name) c
+                where m.type = 'table' and m.name not like 'sqlite%'"
+        }
+    };
+    let pairs: Vec<(String, String)> = match db {
+        Db::Postgres(pool) => sqlx::query_as(text).fetch_all(pool).await.unwrap(),
+        Db::Sqlite { read, .. } => sqlx::query_as(text).fetch_all(read).await.unwrap(),
+    };
+    let mut tables: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (table, column) in pairs {
+        tables.entry(table).or_default().push(column);
+    }
+    tables
+}
+
+/// Every row of `tables`, of the columns that are named.
+async fn rows(db: &Db, tables: &BTreeMap<String, Vec<String>>) -> BTreeMap<String, Vec<String>> {
+    let mut rows = BTreeMap::new();
+    for (table, columns) in tables {
+        let quote = if matches!(db, Db::Postgres(_)) { "quote_nullable" } else { "quote" };
+        let quoted: Vec<String> = columns.iter().map(|column| format!(r#"{quote}("{column}")"#)).collect();
+        let text = format!("select {} as row from {table} order by 1", quoted.join(" || ' ' || "));
+        rows.insert(table.clone(), texts(db, text).await);
+    }
+    rows
+}
+
+/// What each portfolio has: cash, shares of each asset, and how many entries say so.
+async fn figures(db: &Db) -> Vec<String> {
+    let text = "select portfolio_scope || ' ' || coalesce(followed_user_id, 0) || ' ' || coalesce(asset_id, '') || ' '
+        || cast(sum(cash_delta_micros) as bigint) || ' ' || cast(sum(share_delta_micros) as bigint) || ' ' || count(*)
+        from ledger_entry group by portfolio_scope, followed_user_id, asset_id order by 1";
+    texts(db, text.to_owned()).await
+}
+
+fn run(url: &str, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_polymarketspy"));
+    let nobody = "http://127.0.0.1:9";
+    let settings = [
+        ("DATABASE_URL", url),
+        ("POLYMARKET_DATA_API_BASE_URL", nobody),
+        ("POLYMARKET_CLOB_BASE_URL", nobody),
+        ("POLYMARKET_GAMMA_BASE_URL", nobody),
+        ("BIND", "127.0.0.1:0"),
+        ("HEALTH_BIND", "127.0.0.1:0"),
+        ("LOG_LEVEL", "warn"),
+    ];
+    command.args(arguments).envs(settings).output().unwrap()
+}
+
+fn complaint(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Nobody's books are empty, and each kind of thing that can be lost is there.
+async fn is_worth_upgrading(db: &Db, schema: i64) {
+    let check = async |what: &str, least: i64, text: &str| {
+        let found = number!(db, text);
+        assert!(found >= least, "{found} of {what}");
+    };
+    assert_eq!(number!(db, "select max(version) from _sqlx_migrations"), schema);
+    check("events", 150, "select count(*) from trade_event").await;
+    check("sights on the chain", 20, "select count(*) from trade_event where not is_canonical").await;
+    check("other activity", 1, "select count(*) from activity_event").await;
+    check("copies", 40, "select count(*) from copy_attempt where decision = 'EXECUTE'").await;
+    check("reasons", 4, "select count(distinct reason_codes) from copy_attempt where decision = 'SKIP'").await;
+    for scope in ["SHADOW_USER", "EXEC_USER", "EXEC_GLOBAL"] {
+        let text = format!("select count(*) from ledger_entry where portfolio_scope = '{scope}'");
+        check(scope, 40, &text).await;
+    }
+    check("snapshots", 5, "select count(*) from portfolio_snapshot").await;
+    check("changes of the configuration", 3, "select count(*) from audit_log where action like '%config%'").await;
+    check("configurations of one user", 1, "select count(*) from guardrail_config where scope = 'USER'").await;
+    check("dead letters", 1, "select count(*) from dead_letter where dropped_at is null").await;
+    check("dead letters put away", 1, "select count(*) from dead_letter where dropped_at is not null").await;
+    check("unfinished work", 1, "select count(*) from job").await;
+    check("blacklisted markets", 1, "select count(*) from market where blacklisted").await;
+    check("renamed users", 1, "select count(*) from followed_user where label = 'lantern'").await;
+    check("users left", 1, "select count(*) from followed_user where not enabled").await;
+}
+
+/// Brings it forward, loses nothing on the way, and lives on it.
+async fn goes_on(home: Home, schema: i64) {
+    let db = &home.db;
+    is_worth_upgrading(db, schema).await;
+    let mut known = tables(db).await;
+    let (rows_before, figures_before) = (rows(db, &known).await, figures(db).await);
+
+    let migrated = run(&home.url, &["migrate"]);
+    assert!(migrated.status.success(), "{}", complaint(&migrated));
+    assert_eq!(figures(db).await, figures_before);
+    let mut rows_after = rows(db, &known).await;
+    // The list of what was applied has grown, and begins as it was.
+    let mut applied_before = rows_before.clone();
+    let (before, after) = (applied_before.remove("_sqlx_migrations").unwrap(), rows_after.remove("_sqlx_migrations"));
+    let after = after.unwrap();
+    assert!(before.iter().all(|row| after.contains(row)));
+    assert_eq!(after.len() as i64, newest());
+    for (table, rows) in applied_before {
+        assert_eq!(rows_after[&table], rows, "{table}");
+    }
+    let fresh = match db {
+        Db::Postgres(_) => Home::postgres().await,
+        Db::Sqlite { .. } => Home::sqlite().await,
+    };
+    assert_eq!(shape_of(db).await, shape_of(&fresh.db).await, "it is like a new one");
+    fresh.close().await;
+
+    known = tables(db).await;
+    let rows_once = rows(db, &known).await;
+    assert!(run(&home.url, &["migrate"]).status.success());
+    db.migrate().await.unwrap();
+    assert_eq!(rows(db, &known).await, rows_once, "a second time changes nothing");
+    let audited = run(&home.url, &["audit"]);
+    let said = String::from_utf8_lossy(&audited.stdout).into_owned();
+    assert!(audited.status.success(), "{said}{}", complaint(&audited));
+    // Since then kept states say more. They are made anew from the ledger, and nothing in them is missed.
+    assert_eq!(said.contains("NOTE "), schema < 10, "{said}");
+
+    lives_on(home).await;
+}
+
+/// The bot starts on it, finishes what was open, and copies what comes.
+async fn lives_on(home: Home) {
+    let stage = Stage::at(home, None, SimulatorSettings::default()).await;
+    let attempts_before = number!(&stage.db, "select count(*) from copy_attempt");
+    let open_copies = number!(&stage.db, "select count(*) from job where queue like 'q_copy_attempt%'");
+    let users = stage.db.followed_users().await.unwrap();
+    let leader = users.iter().find(|user| user.enabled).unwrap();
+    let wallet = &leader.profile_wallet;
+    let market = stage.exchange.world(|world| {
+        world.add_person(wallet, &leader.label);
+        world.add_market(NewMarket::binary("after"))
+    });
+    let app = stage.start().await;
+    let health = format!("http://{}/api/health", app.address().unwrap());
+    assert_eq!(awc::Client::new().get(health).send().await.unwrap().status(), 200);
+    let fill = Fill::taker(wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000);
+    stage.exchange.world(|world| world.push_fill(fill).unwrap());
+    let copied = format!("select count(*) from copy_attempt where group_key like '%{}%'", market.asset(0).unwrap());
+    eventually("the new fill's copies", async || (number!(&stage.db, copied.as_str()) == 2).then_some(())).await;
+    eventually("what was open", async || {
+        let open = number!(&stage.db, "select count(*) from job where queue like 'q_copy_attempt%'");
+        (open == 0).then_some(())
+    })
+    .await;
+    assert!(number!(&stage.db, "select count(*) from copy_attempt") >= attempts_before + 2 + open_copies);
+    app.stop().await;
+    let again = Db::connect(stage.settings().database.url.reveal()).await.unwrap();
+    let report = audit(&again).await.unwrap();
+    assert_eq!(report.problems, Vec::<String>::new());
+    // On PostgreSQL a bot that stops may be left without a connection for its kept states; the next one folds once more.
+    if matches!(again, Db::Sqlite { .. }) {
+        assert!(report.notes.is_empty() && report.portfolios.iter().all(|proof| proof.compared), "{report:?}");
+    }
+    again.close().await;
+}
+
+#[actix::test]
+async fn what_schema_9_left_on_sqlite_goes_on() {
+    goes_on(old_sqlite(9).await, 9).await;
+}
+
+#[actix::test]
+async fn what_schema_9_left_on_postgres_goes_on() {
+    goes_on(old_postgres(9).await, 9).await;
+}
+
+#[actix::test]
+async fn what_schema_15_left_on_sqlite_goes_on() {
+    goes_on(old_sqlite(15).await, 15).await;
+}
+
+#[actix::test]
+async fn what_schema_15_left_on_postgres_goes_on() {
+    goes_on(old_postgres(15).await, 15).await;
+}
+
+/// A kept state is no record: only one that should be readable, or that says something else, is a fault.
+#[actix::test]
+async fn a_kept_state_of_another_version_is_no_fault_and_a_damaged_one_is() {
+    let home = Home::sqlite().await;
+    for (text, n_problems) in [(r#"{"position": 1, "later": true}"#, 0), (r#"{"position": 1, "#, 1)] {
+        sql!(&home.db, "delete from system_checkpoint").unwrap();
+        let kept = format!(
+            "insert into system_checkpoint (key, value_json, updated_at) values ('portfolio:EXEC_GLOBAL', '{text}', 1)"
+        );
+        sql!(&home.db, kept).unwrap();
+        let report = audit(&home.db).await.unwrap();
+        assert_eq!((report.problems.len(), report.notes.len()), (n_problems, 1 - n_problems), "{report:?}");
+    }
+    home.close().await;
+}
+
+/// What every command says of a database that is not for this program.
+async fn is_left_alone(home: Home, parts: &[&str]) {
+    let known = tables(&home.db).await;
+    let before = rows(&home.db, &known).await;
+    let file = home.url.strip_prefix("sqlite:").map(PathBuf::from);
+    if file.is_some() {
+        // The last to close leaves all of it in the one file.
+        home.db.close().await;
+    }
+    let bytes_before = file.as_ref().map(|file| std::fs::read(file).unwrap());
+    let commands: [&[&str]; 11] = [
+        &["migrate"],
+        &["run"],
+        &["users"],
+        &["unfollow", "1"],
+        &["audit", "--json"],
+        &["config", "get"],
+        &["config", "set", "system.copyEngineEnabled=false"],
+        &["jobs", "drop", "--all"],
+        &["token", "new", "script"],
+        &["admin", "add", "ada@example.org"],
+        &["backfill", "--hours", "1"],
+    ];
+    for command in commands {
+        let refused = run(&home.url, command);
+        let said = complaint(&refused);
+        assert_eq!(refused.status.code(), Some(2), "{command:?}: {said}");
+        assert_eq!(said.trim_end().lines().count(), 1, "{command:?}: {said}");
+        assert!(parts.iter().all(|part| said.contains(part)), "{command:?}: {said}");
+        assert!(refused.stdout.is_empty(), "{command:?}");
+    }
+    let doctor = run(&home.url, &["doctor"]);
+    let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert_eq!(doctor.status.code(), Some(1));
+    assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+
+    match file {
+        Some(file) => assert!(std::fs::read(file).unwrap() == bytes_before.unwrap(), "the file is another"),
+        None => assert_eq!(rows(&home.db, &known).await, before),
+    }
+    home.close().await;
+}
+
+async fn newer_is_refused(home: Home) {
+    let later = "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+        select 9999, 'later', success, checksum, execution_time from _sqlx_migrations where version = 1";
+    sql!(&home.db, later).unwrap();
+    let known = format!("knows up to {};", newest());
+    let parts = [
+        "newer version of polymarketspy",
+        "has schema 9999",
+        &known,
+        "run that version",
+        "backup made before the upgrade",
+    ];
+    is_left_alone(home, &parts).await;
+}
+
+async fn another_build_is_refused(home: Home) {
+    let changed = "update _sqlx_migrations set checksum = (select checksum from _sqlx_migrations where version = 1)
+        where version = 3";
+    sql!(&home.db, changed).unwrap();
+    let parts = ["another build of polymarketspy", "migration 3 is not the one", "run that build", "backup"];
+    is_left_alone(home, &parts).await;
+}
+
+#[actix::test]
+async fn what_a_newer_program_made_on_sqlite_is_left_alone() {
+    newer_is_refused(Home::sqlite().await).await;
+}
+
+#[actix::test]
+async fn what_a_newer_program_made_on_postgres_is_left_alone() {
+    newer_is_refused(Home::postgres().await).await;
+}
+
+#[actix::test]
+async fn what_another_build_made_on_sqlite_is_left_alone() {
+    another_build_is_refused(Home::sqlite().await).await;
+}
+
+#[actix::test]
+async fn what_another_build_made_on_postgres_is_left_alone() {
+    another_build_is_refused(Home::postgres().await).await;
+}
+
+/// The lock of a start that failed must not keep the next one waiting.
+async fn a_failure_locks_nobody_out(home: Home) {
+    // It is applied once more, and finds its tables there.
+    sql!(&home.db, format!("delete from _sqlx_migrations where version = {}", newest())).unwrap();
+    assert!(matches!(home.db.migrate().await, Err(DbError::Migrate(_))));
+    let other = Db::connect(&home.url).await.unwrap();
+    let tried = tokio::time::timeout(Duration::from_secs(60), other.migrate()).await;
+    assert!(matches!(tried.expect("nobody holds the lock"), Err(DbError::Migrate(_))));
+    other.close().await;
+    home.close().await;
+}
+
+#[actix::test]
+async fn a_migration_that_fails_locks_nobody_out() {
+    a_failure_locks_nobody_out(Home::sqlite().await).await;
+    a_failure_locks_nobody_out(Home::postgres().await).await;
+}
