@@ -15,6 +15,7 @@ use super::bot::{Stage, eventually};
 use super::process::Process;
 
 const KILLS: usize = 50;
+const STARTS_WITHIN: Duration = Duration::from_secs(30);
 const LEADERS: usize = 3;
 const MARKETS: usize = 12;
 
@@ -95,11 +96,17 @@ pub async fn n_trades(db: &Db) -> usize {
 async fn killed_at_fifty_random_instants_nothing_is_lost_and_nothing_doubles() {
     let stage = Stage::new().await;
     let mut crowd = Crowd::gather(&stage).await;
-    for _ in 0..KILLS {
+    let db = &stage.db;
+    let n_decided = async || db.attempts_page(&Default::default(), None, 100_000).await.unwrap().rows.len();
+    for n in 0..KILLS {
         let process = Process::start(&stage);
         let lives_for = Duration::from_millis(crowd.dice.random_range(20..900));
+        let before = n_decided().await;
         let begun = Instant::now();
-        while begun.elapsed() < lives_for {
+        // A busy machine may not start a bot within its life: a few live until they have decided something.
+        while begun.elapsed() < lives_for
+            || (n.is_multiple_of(10) && begun.elapsed() < STARTS_WITHIN && n_decided().await == before)
+        {
             crowd.trade(&stage);
             // Not a wait for anything: the pace of the load.
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -107,8 +114,7 @@ async fn killed_at_fifty_random_instants_nothing_is_lost_and_nothing_doubles() {
         process.kill();
     }
 
-    let db = &stage.db;
-    let decided = db.attempts_page(&Default::default(), None, 100_000).await.unwrap().rows.len();
+    let decided = n_decided().await;
     assert!(n_trades(db).await > 0 && decided > 0, "the kills came while it worked, not only while it started");
     let process = Process::start(&stage);
     crowd.settled(db).await;
