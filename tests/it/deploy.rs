@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -393,16 +393,54 @@ fn every_service_is_hardened_and_watched_and_only_nginx_is_published() {
     }
 }
 
-#[test]
-fn the_build_is_given_every_file_that_it_copies() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let copied = DOCKERFILE.lines().filter(|line| line.starts_with("COPY ") && !line.contains("--from"));
-    let sources = copied.flat_map(|line| {
+/// What the build copies from the repository.
+fn copied() -> Vec<&'static str> {
+    let lines = DOCKERFILE.lines().filter(|line| line.starts_with("COPY ") && !line.contains("--from"));
+    let words = lines.flat_map(|line| {
         let words: Vec<&str> = line.split(' ').skip(1).filter(|word| !word.starts_with("--")).collect();
         words[..words.len() - 1].to_vec()
     });
-    for source in sources {
+    words.collect()
+}
+
+#[test]
+fn the_build_is_given_every_file_that_it_copies() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for source in copied() {
         assert!(root.join(source).exists(), "{source}");
         assert!(IGNORED.lines().any(|line| line.strip_prefix('!') == Some(source)), "{source} is kept from the build");
     }
+}
+
+/// Every file under `folder`.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// The first text in quotes after each `mark`.
+fn quoted<'a>(text: &'a str, mark: &'a str) -> impl Iterator<Item = &'a str> {
+    text.split(mark).skip(1).filter_map(|rest| rest.split('"').nth(1))
+}
+
+/// A file that the compiler puts into the program is missed by a build that was not given it, and by no other.
+#[test]
+fn the_build_is_given_every_file_that_becomes_part_of_the_program() {
+    let (root, copied) = (Path::new(env!("CARGO_MANIFEST_DIR")), copied());
+    let mut n_included = 0;
+    for source in files(&root.join("src")) {
+        let text = std::fs::read_to_string(&source).unwrap_or_default();
+        let near = source.parent().unwrap();
+        let included = ["include_str!(", "include_bytes!("].into_iter().flat_map(|mark| quoted(&text, mark));
+        let embedded = quoted(&text, "#[folder = ").map(|folder| root.join(folder));
+        for path in included.map(|path| near.join(path)).chain(embedded) {
+            // A name may go on behind the quotes, but its folder is there.
+            let folder = if path.exists() { path.canonicalize() } else { path.parent().unwrap().canonicalize() };
+            let folder = folder.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let given = copied.iter().any(|given| folder.starts_with(root.canonicalize().unwrap().join(given)));
+            assert!(given, "{} takes {}, which is not copied", source.display(), path.display());
+            n_included += 1;
+        }
+    }
+    assert!(n_included > 20, "includes are found where they are: {n_included}");
 }
