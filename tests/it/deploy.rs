@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use actix_web::cookie::Cookie;
 use awc::{Client, Connector};
+use compose_spec::Compose;
+use compose_spec::service::volumes::{Mount, into_long_iter};
 use polymarketspy::config::{NAMES, Settings, Sources};
 use polymarketspy::domain::event::Side;
 use polymarketspy::simulator::github::{CLIENT_ID, CLIENT_SECRET};
@@ -375,6 +377,53 @@ fn compose_and_its_example_name_the_settings_there_are() {
     assert_eq!(web.web.bind, "0.0.0.0:8080".parse().unwrap());
     assert_eq!(web.web.real_ip_header.unwrap(), "x-real-ip");
     assert!(web.web.github.is_some() && web.web.admin_email.is_some() && web.web.public_url.is_some());
+}
+
+/// Reads a compose file as the specification wants it: merged, every key known, every value of its type, and whatever
+/// is named is there.
+fn composed(text: &str) -> Result<Compose, String> {
+    let compose = Compose::options().apply_merge(true).from_yaml_str(text).map_err(|error| error.to_string())?;
+    compose.validate_all().map_err(|error| error.to_string())?;
+    for service in compose.services.values() {
+        let mut needed = service.depends_on.as_long().into_iter().flatten().map(|(name, _)| name);
+        if let Some(name) = needed.find(|name| !compose.services.contains_key(*name)) {
+            return Err(format!("there is no service {name}"));
+        }
+        let mut named = into_long_iter(service.volumes.clone()).filter_map(|mount| match mount {
+            Mount::Volume(volume) => volume.source,
+            _ => None,
+        });
+        if let Some(name) = named.find(|name| !compose.volumes.contains_key(name)) {
+            return Err(format!("there is no volume {name}"));
+        }
+    }
+    Ok(compose)
+}
+
+#[test]
+fn compose_understands_every_line_of_its_file() {
+    let text = filled(COMPOSE, &example());
+    let compose = composed(&text).unwrap();
+    assert!(compose.services.values().all(|service| service.read_only), "what is merged into them arrives");
+    for (right, wrong) in [
+        ("read_only: true", "readonly: true"),
+        ("read_only: true", "read_only: often"),
+        ("retries: 5", "retries: five"),
+        ("interval: 5s", "interval: soon"),
+        ("restart: always", "restart: allways"),
+        ("cap_drop: [ALL]", "cap_drop: ALL"),
+        ("condition: service_healthy", "condition: service_healty"),
+        ("depends_on:\n      db:", "depends_on:\n      dbb:"),
+        ("target: worker", "tarket: worker"),
+        ("80:80", "80:http"),
+        ("internal: true", "internl: true"),
+        ("networks: [inside]", "networks: [insde]"),
+        ("redis:/data", "rediss:/data"),
+        ("volumes:\n  db:", "volume:\n  db:"),
+    ] {
+        assert!(text.contains(right), "{right}");
+        assert!(composed(&text.replace(right, wrong)).is_err(), "{wrong} passes");
+    }
 }
 
 #[test]
