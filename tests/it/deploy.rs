@@ -493,3 +493,18 @@ fn the_build_is_given_every_file_that_becomes_part_of_the_program() {
     }
     assert!(n_included > 20, "includes are found where they are: {n_included}");
 }
+
+/// The images have a libc and nothing else; so has every server on which the program alone is put.
+#[test]
+fn the_program_needs_no_library_but_those_of_libc() {
+    let asked = Command::new("ldd").arg(env!("CARGO_BIN_EXE_polymarketspy")).output().unwrap();
+    assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
+    let text = String::from_utf8(asked.stdout).unwrap();
+    // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`; the loader has a path in place of a name.
+    let files = text.lines().filter_map(|line| line.split_whitespace().next());
+    let names: BTreeSet<&str> = files.filter_map(|file| file.rsplit('/').next()?.split(".so").next()).collect();
+    assert!(names.contains("libc"), "{text}");
+    let expected = ["libc", "libgcc_s", "libm", "linux-vdso", "ld-linux-x86-64", "ld-linux-aarch64"];
+    let others: Vec<&str> = names.into_iter().filter(|name| !expected.contains(name)).collect();
+    assert!(others.is_empty(), "it needs {others:?}: {text}");
+}
