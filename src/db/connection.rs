@@ -118,7 +118,7 @@ impl Db {
             .journal_mode(SqliteJournalMode::Wal)
             // FULL: a commit that was answered survives a power cut. This is a ledger.
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(10))
+            .busy_timeout(BUSY_FOR)
             .foreign_keys(true)
             // Otherwise `insert or replace` would pass by the append-only triggers.
             .pragma("recursive_triggers", "on")
@@ -127,16 +127,16 @@ impl Db {
             .statement_cache_capacity(STATEMENT_CACHE)
             .disable_statement_logging();
         // The writer goes first: it makes the file and its journal mode.
-        let write = SqlitePoolOptions::new()
+        let writer = SqlitePoolOptions::new()
             .max_connections(1)
             .min_connections(1)
             .acquire_timeout(Duration::from_secs(30))
             .test_before_acquire(false)
             .idle_timeout(None)
-            .max_lifetime(None)
-            // The checkpointer copies the log back beside the writer; only if it falls 64 MB behind, the writer does it.
-            .connect_with(options.clone().pragma("wal_autocheckpoint", "16000").pragma("cache_size", "-16000"))
-            .await?;
+            .max_lifetime(None);
+        // The checkpointer copies the log back beside the writer; only if it falls 64 MB behind, the writer does it.
+        let log_limit = options.clone().pragma("wal_autocheckpoint", "16000").pragma("cache_size", "-16000");
+        let write = connect_patiently(writer, log_limit).await?;
         let read = SqlitePoolOptions::new()
             .max_connections(4)
             .acquire_timeout(Duration::from_secs(30))
@@ -223,6 +223,22 @@ impl Tx {
         }
     }
 }
+
+/// Going over to the log needs the file alone for an instant, and SQLite does not wait for that: of several programs that
+/// start together on a new file, some would be turned away.
+async fn connect_patiently(pool: SqlitePoolOptions, options: SqliteConnectOptions) -> Result<SqlitePool, DbError> {
+    let begun = tokio::time::Instant::now();
+    loop {
+        match pool.clone().connect_with(options.clone()).await.map_err(DbError::from) {
+            Err(DbError::Busy(_)) if begun.elapsed() < BUSY_FOR => tokio::time::sleep(BETWEEN_TRIES).await,
+            opened => return opened,
+        }
+    }
+}
+
+/// How long we wait for somebody else's lock.
+const BUSY_FOR: Duration = Duration::from_secs(10);
+const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 
 /// Every batch in every size, and the single statements, with room to spare.
 const STATEMENT_CACHE: usize = 512;

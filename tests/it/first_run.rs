@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use polymarketspy::app::{App, AppSettings};
 use polymarketspy::clock::Clock;
@@ -10,6 +11,8 @@ use polymarketspy::config::{FollowSettings, NamedWallet};
 use polymarketspy::db::{Db, Inserted};
 use polymarketspy::domain::ids::Wallet;
 use polymarketspy::simulator::{Simulator, SimulatorSettings, wallet_of};
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
 
 use super::bot::{Stage, environment, eventually};
 use super::db::harness::{Home, number};
@@ -110,6 +113,24 @@ async fn several_processes_at_once_make_one_new_database_on_sqlite() {
             shows_defaults(&environment);
         }
     }
+}
+
+/// The instant that the test above meets only now and then: somebody else is about to make the same file.
+#[actix::test]
+async fn a_new_file_that_somebody_else_is_writing_to_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("test.db");
+    let mut other = SqliteConnectOptions::new().filename(&file).create_if_missing(true).connect().await.unwrap();
+    sqlx::raw_sql("create table theirs (x integer); begin immediate").execute(&mut other).await.unwrap();
+    let url = format!("sqlite:{}", file.display());
+    let letting_go = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        sqlx::raw_sql("rollback").execute(&mut other).await.unwrap();
+    };
+    let (db, ()) = tokio::join!(Db::connect(&url), letting_go);
+    let db = db.unwrap();
+    db.migrate().await.unwrap();
+    db.close().await;
 }
 
 #[actix::test]
