@@ -4,8 +4,9 @@
 //! Out   `App`: the running bot. `run`, `demo`, `load` and every end-to-end test build it here.
 //! Fails `AppError` when the database or the pages cannot be had; nothing is left running then.
 //!
-//! Start goes from the worker to the web; stop walks back. On a database of its own the worker tells the pages directly
-//! what it did; on a shared one each process reads it from there.
+//! Start goes from the worker to the web, and so does stop: connections that the web's threads opened end with them, and
+//! the worker's last writes need some. On a database of its own the worker tells the pages directly what it did; on a
+//! shared one each process reads it from there.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -246,11 +247,11 @@ impl App {
 
     /// Stops taking work, lets what was decided be committed, and closes the database.
     pub async fn stop(self) {
-        if let Some(web) = self.web {
-            web.stop().await;
-        }
         if let Some(worker) = self.worker {
             worker.stop().await;
+        }
+        if let Some(web) = self.web {
+            web.stop().await;
         }
         // Last, so that whoever watches sees it go down and not vanish.
         if let Some(health) = self.health {

@@ -1,8 +1,13 @@
 //! The example file at the root: it names every setting, and what it says of defaults is so.
 
+use std::sync::LazyLock;
+
 use super::*;
 
-const EXAMPLE: &str = include_str!("../../polymarketspy.example.toml");
+/// Read when the tests run: it is no part of the program.
+static EXAMPLE: LazyLock<String> = LazyLock::new(|| {
+    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/polymarketspy.example.toml")).unwrap()
+});
 
 /// Settings without a default, of which the file shows an example.
 const NO_DEFAULT: &[&str] = &[
@@ -41,7 +46,7 @@ fn shown(settings: &Settings) -> String {
 
 #[test]
 fn the_example_sets_nothing_as_it_stands() {
-    assert_eq!(shown(&parsed(EXAMPLE).unwrap()), shown(&Settings::parse(&Sources::default()).unwrap()));
+    assert_eq!(shown(&parsed(&EXAMPLE).unwrap()), shown(&Settings::parse(&Sources::default()).unwrap()));
     assert!(EXAMPLE.lines().all(|line| line.is_empty() || line.starts_with('#')));
 }
 

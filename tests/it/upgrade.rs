@@ -231,10 +231,7 @@ async fn lives_on(home: Home) {
     let again = Db::connect(stage.settings().database.url.reveal()).await.unwrap();
     let report = audit(&again).await.unwrap();
     assert_eq!(report.problems, Vec::<String>::new());
-    // On PostgreSQL a bot that stops may be left without a connection for its kept states; the next one folds once more.
-    if matches!(again, Db::Sqlite { .. }) {
-        assert!(report.notes.is_empty() && report.portfolios.iter().all(|proof| proof.compared), "{report:?}");
-    }
+    assert!(report.notes.is_empty() && report.portfolios.iter().all(|proof| proof.compared), "{report:?}");
     again.close().await;
 }
 
