@@ -87,6 +87,17 @@ impl Source {
     }
 }
 
+/// Whether there may be a database at `url`: to open one that is not there would make it.
+///
+/// # Errors
+/// `Address` when `url` leads to no database.
+pub fn may_be_there(url: &str) -> Result<bool, BackupError> {
+    Ok(match Source::parse(url)? {
+        Source::Sqlite(file) => file.exists(),
+        Source::Postgres(_) => true,
+    })
+}
+
 /// Copies the database at `url` into the folder.
 ///
 /// # Errors

@@ -135,6 +135,9 @@ async fn an_archive_that_is_not_whole_or_has_no_place_to_go_is_refused() {
     let nothing = |what: &str| assert!(!home.path().join("new/spy.db").exists(), "{what}");
     ends(&run("postgres://me@127.0.0.1/spy", &["restore", name]), 2, "is no archive of a PostgreSQL database");
 
+    ends(&run(&elsewhere, &backup_to(home.path())), 2, "unable to open database file");
+    nothing("a backup of nothing");
+
     let whole = std::fs::read(&archive).unwrap();
     std::fs::write(&archive, &whole[..whole.len() - 100]).unwrap();
     ends(&run(&elsewhere, &["restore", name]), 2, "is not what was written: its SHA-256 is");
