@@ -129,6 +129,7 @@ async fn live_and_end(stage: &Stage, mut bot: Bot) -> Vec<serde_json::Value> {
     let fill = Fill::taker(&wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000);
     stage.exchange.world(|world| world.push_fill(fill).unwrap());
     bot.says("the new row", |line| line["message"] == "new rows").await;
+    stage.attempts(1).await;
     let (keys, read) = pages(&bot).await;
     for (path, text) in read {
         assert_clean(&path, &text);
