@@ -1,0 +1,216 @@
+//! What the files in `docker/` say: settings and keys that exist, services that are hardened, and a build that is given
+//! what it needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use compose_spec::Compose;
+use compose_spec::service::volumes::{Mount, into_long_iter};
+use polymarketspy::config::{NAMES, Settings, Sources};
+
+const COMPOSE: &str = include_str!("../../../docker/docker-compose.yml");
+const EXAMPLE: &str = include_str!("../../../docker/.env.example");
+const DOCKERFILE: &str = include_str!("../../../docker/Dockerfile");
+const IGNORED: &str = include_str!("../../../docker/Dockerfile.dockerignore");
+
+/// `NAME=value` of every line of `.env.example`.
+fn example() -> BTreeMap<&'static str, &'static str> {
+    let lines = EXAMPLE.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(|line| line.split_once('=').expect(line)).collect()
+}
+
+/// The lines of one service, without their two levels.
+fn service(name: &str) -> Vec<&'static str> {
+    let head = format!("  {name}:");
+    let lines = COMPOSE.lines().skip_while(move |line| *line != head).skip(1);
+    lines.take_while(|line| line.is_empty() || line.starts_with("    ")).filter_map(|line| line.get(4..)).collect()
+}
+
+/// The settings that a service is given, as they are written.
+fn given(name: &str) -> BTreeMap<&'static str, &'static str> {
+    let lines = service(name).into_iter().skip_while(|line| *line != "environment:").skip(1);
+    let lines = lines.take_while(|line| line.starts_with("  ")).map(str::trim);
+    lines.filter(|line| !line.starts_with('#')).map(|line| line.split_once(": ").expect(line)).collect()
+}
+
+/// The names that a text takes from `.env`, and whether it must have them.
+fn asked(text: &str) -> Vec<(&str, bool)> {
+    let parts = text.split("${").skip(1).map(|rest| rest.split_once('}').expect(rest).0);
+    parts.map(|part| part.split_once(':').expect(part)).map(|(name, rest)| (name, rest.starts_with('?'))).collect()
+}
+
+/// What compose makes of a text; whatever must be given and has no example is 64 letters.
+fn filled(text: &str, example: &BTreeMap<&str, &str>) -> String {
+    asked(text).into_iter().fold(text.to_owned(), |text, (name, needed)| {
+        let value = match (example[name], needed) {
+            ("", true) => "a".repeat(64),
+            (value, _) => value.to_owned(),
+        };
+        let begun = text.find("${").unwrap();
+        let end = begun + text[begun..].find('}').unwrap();
+        format!("{}{value}{}", &text[..begun], &text[end + 1..])
+    })
+}
+
+#[test]
+fn compose_and_its_example_name_the_settings_there_are() {
+    let example = example();
+    let taken: BTreeSet<&str> = asked(COMPOSE).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(taken, example.keys().copied().collect(), "what is taken from .env, and what the example explains");
+    let users = EXAMPLE.lines().find_map(|line| line.strip_prefix("# FOLLOW=")).expect("users to begin with");
+    let sources = Sources::from_flags([("FOLLOW", users.to_owned())].into());
+    assert_eq!(Settings::parse(&sources).unwrap().follow.traders.len(), 3);
+    let (worker, web) = (given("worker"), given("web"));
+    let named: BTreeSet<&str> = worker.keys().chain(web.keys()).copied().collect();
+    assert_eq!(named, NAMES.iter().copied().collect(), "what the processes are given, and what there is");
+
+    let parsed = |given: &BTreeMap<&'static str, &'static str>| {
+        let flags = given.iter().map(|(name, text)| (*name, filled(text, &example))).collect();
+        Settings::parse(&Sources::from_flags(flags)).unwrap()
+    };
+    let (worker, web) = (parsed(&worker), parsed(&web));
+    for settings in [&worker, &web] {
+        let password = "a".repeat(64);
+        let database = format!("postgres://polymarketspy:{password}@db/polymarketspy");
+        assert_eq!(settings.database.url.reveal(), database);
+        assert_eq!(settings.redis.url.as_ref().unwrap().reveal(), format!("redis://:{password}@redis/"));
+    }
+    assert_eq!(worker.health.bind, Some("127.0.0.1:8081".parse().unwrap()), "where its health check asks");
+    assert!(worker.web.github.is_none() && worker.web.session_secret.is_none(), "it needs none of the door's secrets");
+    assert_eq!(web.web.bind, "0.0.0.0:8080".parse().unwrap());
+    assert_eq!(web.web.real_ip_header.unwrap(), "x-real-ip");
+    assert!(web.web.github.is_some() && web.web.admin_email.is_some() && web.web.public_url.is_some());
+}
+
+/// Reads a compose file as the specification wants it: merged, every key known, every value of its type, and whatever
+/// is named is there.
+fn composed(text: &str) -> Result<Compose, String> {
+    let compose = Compose::options().apply_merge(true).from_yaml_str(text).map_err(|error| error.to_string())?;
+    compose.validate_all().map_err(|error| error.to_string())?;
+    for service in compose.services.values() {
+        let mut needed = service.depends_on.as_long().into_iter().flatten().map(|(name, _)| name);
+        if let Some(name) = needed.find(|name| !compose.services.contains_key(*name)) {
+            return Err(format!("there is no service {name}"));
+        }
+        let mut named = into_long_iter(service.volumes.clone()).filter_map(|mount| match mount {
+            Mount::Volume(volume) => volume.source,
+            _ => None,
+        });
+        if let Some(name) = named.find(|name| !compose.volumes.contains_key(name)) {
+            return Err(format!("there is no volume {name}"));
+        }
+    }
+    Ok(compose)
+}
+
+#[test]
+fn compose_understands_every_line_of_its_file() {
+    let text = filled(COMPOSE, &example());
+    let compose = composed(&text).unwrap();
+    assert!(compose.services.values().all(|service| service.read_only), "what is merged into them arrives");
+    for (right, wrong) in [
+        ("read_only: true", "readonly: true"),
+        ("read_only: true", "read_only: often"),
+        ("retries: 5", "retries: five"),
+        ("interval: 5s", "interval: soon"),
+        ("restart: always", "restart: allways"),
+        ("cap_drop: [ALL]", "cap_drop: ALL"),
+        ("condition: service_healthy", "condition: service_healty"),
+        ("depends_on:\n      db:", "depends_on:\n      dbb:"),
+        ("target: worker", "tarket: worker"),
+        ("80:80", "80:http"),
+        ("internal: true", "internl: true"),
+        ("networks: [inside]", "networks: [insde]"),
+        ("redis:/data", "rediss:/data"),
+        ("volumes:\n  db:", "volume:\n  db:"),
+    ] {
+        assert!(text.contains(right), "{right}");
+        assert!(composed(&text.replace(right, wrong)).is_err(), "{wrong} passes");
+    }
+}
+
+#[test]
+fn every_service_is_hardened_and_watched_and_only_nginx_is_published() {
+    for name in ["db", "redis", "worker", "web", "backup", "nginx"] {
+        let lines = service(name);
+        assert!(lines.contains(&"<<: *hardened"), "{name}");
+        let image =
+            DOCKERFILE.split("\nFROM ").find(|image| image.lines().next().unwrap().ends_with(&format!(" AS {name}")));
+        let is_watched = image.is_some_and(|image| image.contains("\nHEALTHCHECK "));
+        assert!(lines.contains(&"healthcheck:") || is_watched, "{name}");
+        let published: Vec<&&str> = lines.iter().filter(|line| line.starts_with("ports:")).collect();
+        let wanted: &[&&str] = if name == "nginx" { &[&r#"ports: ["80:80", "443:443"]"#] } else { &[] };
+        assert_eq!(published, wanted, "{name}");
+    }
+    for line in ["restart: always", "read_only: true", "cap_drop: [ALL]", "no-new-privileges:true"] {
+        assert!(COMPOSE.split("services:").next().unwrap().contains(line), "{line}");
+    }
+}
+
+/// What the build copies from the repository.
+fn copied() -> Vec<&'static str> {
+    let lines = DOCKERFILE.lines().filter(|line| line.starts_with("COPY ") && !line.contains("--from"));
+    let words = lines.flat_map(|line| {
+        let words: Vec<&str> = line.split(' ').skip(1).filter(|word| !word.starts_with("--")).collect();
+        words[..words.len() - 1].to_vec()
+    });
+    words.collect()
+}
+
+#[test]
+fn the_build_is_given_every_file_that_it_copies() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for source in copied() {
+        assert!(root.join(source).exists(), "{source}");
+        assert!(IGNORED.lines().any(|line| line.strip_prefix('!') == Some(source)), "{source} is kept from the build");
+    }
+}
+
+/// Every file under `folder`.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// The first text in quotes after each `mark`.
+fn quoted<'a>(text: &'a str, mark: &'a str) -> impl Iterator<Item = &'a str> {
+    text.split(mark).skip(1).filter_map(|rest| rest.split('"').nth(1))
+}
+
+/// A file that the compiler puts into the program is missed by a build that was not given it, and by no other.
+#[test]
+fn the_build_is_given_every_file_that_becomes_part_of_the_program() {
+    let (root, copied) = (Path::new(env!("CARGO_MANIFEST_DIR")), copied());
+    let mut n_included = 0;
+    for source in files(&root.join("src")) {
+        let text = std::fs::read_to_string(&source).unwrap_or_default();
+        let near = source.parent().unwrap();
+        let included = ["include_str!(", "include_bytes!("].into_iter().flat_map(|mark| quoted(&text, mark));
+        let embedded = quoted(&text, "#[folder = ").map(|folder| root.join(folder));
+        for path in included.map(|path| near.join(path)).chain(embedded) {
+            // A name may go on behind the quotes, but its folder is there.
+            let folder = if path.exists() { path.canonicalize() } else { path.parent().unwrap().canonicalize() };
+            let folder = folder.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let given = copied.iter().any(|given| folder.starts_with(root.canonicalize().unwrap().join(given)));
+            assert!(given, "{} takes {}, which is not copied", source.display(), path.display());
+            n_included += 1;
+        }
+    }
+    assert!(n_included > 20, "includes are found where they are: {n_included}");
+}
+
+/// The images have a libc and nothing else; so has every server on which the program alone is put.
+#[test]
+fn the_program_needs_no_library_but_those_of_libc() {
+    let asked = Command::new("ldd").arg(env!("CARGO_BIN_EXE_polymarketspy")).output().unwrap();
+    assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
+    let text = String::from_utf8(asked.stdout).unwrap();
+    // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`; the loader has a path in place of a name.
+    let files = text.lines().filter_map(|line| line.split_whitespace().next());
+    let names: BTreeSet<&str> = files.filter_map(|file| file.rsplit('/').next()?.split(".so").next()).collect();
+    assert!(names.contains("libc"), "{text}");
+    let expected = ["libc", "libgcc_s", "libm", "linux-vdso", "ld-linux-x86-64", "ld-linux-aarch64"];
+    let others: Vec<&str> = names.into_iter().filter(|name| !expected.contains(name)).collect();
+    assert!(others.is_empty(), "it needs {others:?}: {text}");
+}
