@@ -4,16 +4,16 @@
 //! decision allocates is freed within the measured time, as it is in life.
 
 use divan::{Bencher, black_box};
-use polymarketspy::domain::book::OrderBook;
-use polymarketspy::domain::decision::{DecisionKind, Situation, decide};
-use polymarketspy::domain::effective_config::EffectiveConfig;
-use polymarketspy::domain::event::Side;
-use polymarketspy::domain::group::{EventGroup, GroupAction};
-use polymarketspy::domain::ids::{AssetId, FollowedUserId, GroupId, GroupKey, MarketId};
-use polymarketspy::domain::ledger::PortfolioId;
-use polymarketspy::domain::market::{FeeSchedule, Market};
-use polymarketspy::domain::portfolio_view::{Baselines, PortfolioView};
-use polymarketspy::domain::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
+use polymarketspy::domain::accounting::ledger::PortfolioId;
+use polymarketspy::domain::accounting::view::{Baselines, PortfolioView};
+use polymarketspy::domain::config::effective::EffectiveConfig;
+use polymarketspy::domain::decision::decide::{DecisionKind, Situation, decide};
+use polymarketspy::domain::events::event::Side;
+use polymarketspy::domain::events::group::{EventGroup, GroupAction};
+use polymarketspy::domain::market::book::OrderBook;
+use polymarketspy::domain::market::facts::{FeeSchedule, Market};
+use polymarketspy::domain::money::ids::{AssetId, FollowedUserId, GroupId, GroupKey, MarketId};
+use polymarketspy::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use polymarketspy::polymarket::book_text::parse_order_book;
 
 /// A real book of 2026, the five best levels a side.

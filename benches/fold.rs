@@ -3,11 +3,11 @@
 //! `cargo bench --bench fold`. A start folds what came after the last checkpoint; `audit` folds everything.
 
 use divan::{Bencher, black_box};
-use polymarketspy::domain::ids::{AssetId, FollowedUserId, MarketId};
-use polymarketspy::domain::ledger::{EntryType, LedgerEntry, PortfolioId};
-use polymarketspy::domain::mark::Mark;
-use polymarketspy::domain::portfolio::{Portfolio, ViewQuery};
-use polymarketspy::domain::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
+use polymarketspy::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
+use polymarketspy::domain::accounting::mark::Mark;
+use polymarketspy::domain::accounting::portfolio::{Portfolio, ViewQuery};
+use polymarketspy::domain::money::ids::{AssetId, FollowedUserId, MarketId};
+use polymarketspy::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 
 const ENTRIES: i64 = 1_000_000;
 

@@ -7,16 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use polymarketspy::domain::book::OrderBook;
-use polymarketspy::domain::effective_config::{ConfigPatch, StoredConfig};
-use polymarketspy::domain::event::Side;
-use polymarketspy::domain::group::{EventGroup, GroupAction};
-use polymarketspy::domain::ids::{AssetId, FollowedUserId, GroupId, GroupKey, MarketId};
-use polymarketspy::domain::ledger::{LedgerEntry, PortfolioId};
-use polymarketspy::domain::market::Market;
-use polymarketspy::domain::portfolio::Portfolio;
-use polymarketspy::domain::units::{Bps, PriceMicros, ShareMicros, Timestamp, UsdcMicros};
-use polymarketspy::domain::what_if::{Case, Comparison, Happening, KeptBook, Policy, Start};
+use polymarketspy::domain::accounting::ledger::{LedgerEntry, PortfolioId};
+use polymarketspy::domain::accounting::portfolio::Portfolio;
+use polymarketspy::domain::analysis::what_if::{Case, Comparison, Happening, KeptBook, Policy, Start};
+use polymarketspy::domain::config::effective::{ConfigPatch, StoredConfig};
+use polymarketspy::domain::events::event::Side;
+use polymarketspy::domain::events::group::{EventGroup, GroupAction};
+use polymarketspy::domain::market::book::OrderBook;
+use polymarketspy::domain::market::facts::Market;
+use polymarketspy::domain::money::ids::{AssetId, FollowedUserId, GroupId, GroupKey, MarketId};
+use polymarketspy::domain::money::units::{Bps, PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 
 const MARKETS: i64 = 50;
 const HALF_MINUTE_MS: i64 = 30_000;

@@ -23,7 +23,7 @@ use crate::config::{
     ChainSettings, DatabaseSettings, FollowSettings, HealthSettings, RedisSettings, Settings, WebSettings,
 };
 use crate::db::{Db, DbError, Inserted, Ownership};
-use crate::domain::units::Timestamp;
+use crate::domain::money::units::Timestamp;
 use crate::health::{self, HealthServer, HealthStartError};
 use crate::metrics::Metrics;
 use crate::polymarket::{Gate, PolymarketSettings};

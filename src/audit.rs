@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::db::{Db, DbError};
-use crate::domain::ledger::{LedgerEntry, PortfolioId};
-use crate::domain::portfolio::{Lot, Portfolio, PortfolioError};
-use crate::domain::portfolio_checkpoint::PortfolioCheckpoint;
-use crate::domain::units::{ShareMicros, UsdcMicros};
+use crate::domain::accounting::checkpoint::PortfolioCheckpoint;
+use crate::domain::accounting::ledger::{LedgerEntry, PortfolioId};
+use crate::domain::accounting::portfolio::{Lot, Portfolio, PortfolioError};
+use crate::domain::money::units::{ShareMicros, UsdcMicros};
 
 /// Entries read at a time.
 const PAGE: i64 = 10_000;

@@ -14,7 +14,7 @@ mod sqlite;
 use std::path::{Path, PathBuf};
 
 use crate::db::DbError;
-use crate::domain::units::Timestamp;
+use crate::domain::money::units::Timestamp;
 
 use folder::checksum_of;
 pub use folder::{Folder, newest_in};

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::domain::units::Timestamp;
+use crate::domain::money::units::Timestamp;
 
 /// Tells the time. The system clock in life; in tests one that moves with Tokio's clock, which can be paused.
 #[derive(Debug, Clone, Copy)]

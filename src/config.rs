@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf};
 
-use crate::domain::ids::Wallet;
+use crate::domain::money::ids::Wallet;
 
 mod follow;
 mod web;

@@ -1,6 +1,6 @@
 //! Configuration as JSON text, as databases, requests and the command line hold it. The rules are the domain's.
 
-use crate::domain::effective_config::{
+use crate::domain::config::effective::{
     ConfigChange, ConfigError, ConfigPatch, GuardrailPatch, SizingPatch, SystemPatch,
 };
 

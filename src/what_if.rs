@@ -15,10 +15,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::db::{Db, DbError};
-use crate::domain::ledger::PortfolioId;
-use crate::domain::portfolio::PortfolioError;
-use crate::domain::units::Timestamp;
-use crate::domain::what_if::{Comparison, Findings, Policy};
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::accounting::portfolio::PortfolioError;
+use crate::domain::analysis::what_if::{Comparison, Findings, Policy};
+use crate::domain::money::units::Timestamp;
 
 use feed::Feed;
 

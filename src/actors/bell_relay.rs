@@ -16,17 +16,13 @@ use super::{
     live_hub::Announce,
     supervise::{Guard, Observed, Panicked, back_off, observable, spawn_io, start_guarded},
 };
-use crate::{
-    clock::Clock,
-    config::Secret,
-    db::{Db, LeaseName, WorkerId},
-    domain::units::Timestamp,
-    queue::{
-        self,
-        in_process::Bell,
-        redis::{Call, Heard, RedisBell, was_emptied},
-    },
-};
+use crate::clock::Clock;
+use crate::config::Secret;
+use crate::db::{Db, LeaseName, WorkerId};
+use crate::domain::money::units::Timestamp;
+use crate::queue;
+use crate::queue::in_process::Bell;
+use crate::queue::redis::{Call, Heard, RedisBell, was_emptied};
 
 const RETRY: Duration = Duration::from_millis(200);
 const RETRY_MOST: Duration = Duration::from_secs(10);

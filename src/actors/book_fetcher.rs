@@ -21,18 +21,14 @@ use super::{
     root::DirectoryChanged,
     supervise::{Guard, Observed, Panicked, observable, or_panic, spawn_io, start_guarded},
 };
-use crate::{
-    clock::Clock,
-    db::{BookOutcome, Db, DbError, StoredBook},
-    domain::{
-        book::{Level, OrderBook},
-        ids::{AssetId, GroupId, MarketId},
-        market::Market,
-        units::{PriceMicros, ShareMicros, Timestamp},
-    },
-    metrics::Metrics,
-    polymarket::{BookAnswer, Polymarket, PolymarketError, Priority},
-};
+use crate::clock::Clock;
+use crate::db::{BookOutcome, Db, DbError, StoredBook};
+use crate::domain::market::book::{Level, OrderBook};
+use crate::domain::market::facts::Market;
+use crate::domain::money::ids::{AssetId, GroupId, MarketId};
+use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp};
+use crate::metrics::Metrics;
+use crate::polymarket::{BookAnswer, Polymarket, PolymarketError, Priority};
 
 /// A decision waits no longer for a book, counted from when its turn comes (spec section 7.4).
 const TRYING: Duration = Duration::from_secs(5);

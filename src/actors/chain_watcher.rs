@@ -23,23 +23,17 @@ use super::{
     root::DirectoryChanged,
     supervise::{Guard, Observed, Panicked, back_off, observable, spawn_io, start_guarded},
 };
-use crate::{
-    chain::{
-        ChainError,
-        blocks::Block,
-        feed::{ChainNews, Feed},
-        order_filled::ChainFill,
-        socket::converse,
-    },
-    clock::Clock,
-    config::Secret,
-    db::{Db, DbError, Directory, Lead, LeaseName, Leases},
-    domain::{
-        ids::{FollowedUserId, Wallet},
-        units::Timestamp,
-    },
-    queue::in_process::Bell,
-};
+use crate::chain::ChainError;
+use crate::chain::blocks::Block;
+use crate::chain::feed::{ChainNews, Feed};
+use crate::chain::order_filled::ChainFill;
+use crate::chain::socket::converse;
+use crate::clock::Clock;
+use crate::config::Secret;
+use crate::db::{Db, DbError, Directory, Lead, LeaseName, Leases};
+use crate::domain::money::ids::{FollowedUserId, Wallet};
+use crate::domain::money::units::Timestamp;
+use crate::queue::in_process::Bell;
 
 mod keeping;
 

@@ -27,21 +27,20 @@ use super::{
     root::DirectoryChanged,
     supervise::{ActorName, Guard, Observed, Panicked, observable, spawn_io, start_guarded},
 };
-use crate::{
-    clock::Clock,
-    db::{Db, Directory},
-    domain::{
-        decision::{self, Situation},
-        effective_config::{EffectiveConfig, effective},
-        group::GroupAction,
-        ids::{FollowedUserId, GroupId},
-        ledger::PortfolioId,
-        portfolio_view::{Baselines, PortfolioView},
-        units::{ShareMicros, Timestamp, UsdcMicros},
-    },
-    metrics::Metrics,
-    queue::{self, JobScope, Queue, in_process::Bell},
-};
+use crate::clock::Clock;
+use crate::db::{Db, Directory};
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::accounting::view::{Baselines, PortfolioView};
+use crate::domain::config::effective::{EffectiveConfig, effective};
+use crate::domain::decision::decide;
+use crate::domain::decision::decide::Situation;
+use crate::domain::events::group::GroupAction;
+use crate::domain::money::ids::{FollowedUserId, GroupId};
+use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
+use crate::metrics::Metrics;
+use crate::queue;
+use crate::queue::in_process::Bell;
+use crate::queue::{JobScope, Queue};
 
 /// How often places are checked against the open jobs.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -179,7 +178,7 @@ impl Executor {
             let situation =
                 Situation { group: &group, market: market_ref, portfolio: &blank, config: &config, user_enabled, now };
             let book = match &group.action {
-                GroupAction::Trade { asset, .. } if matches!(decision::precheck(&situation), Ok(None)) => {
+                GroupAction::Trade { asset, .. } if matches!(decide::precheck(&situation), Ok(None)) => {
                     Some(deps.book.send(FetchBook { group: group.id, asset: asset.clone() }).await??)
                 }
                 _ => None,

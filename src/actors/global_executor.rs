@@ -9,7 +9,8 @@ use super::{
     executor::{Executor, ExecutorDeps, Post},
     supervise::Guard,
 };
-use crate::{domain::ledger::PortfolioId, queue::Queue};
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::queue::Queue;
 
 pub fn start(deps: ExecutorDeps, guard: &Guard) -> Addr<Executor> {
     let post = Post { portfolio: PortfolioId::ExecGlobal, queue: Queue::CopyAttemptGlobal, leader: None };

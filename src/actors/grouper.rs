@@ -15,18 +15,16 @@ use super::{
     root::DirectoryChanged,
     supervise::{Guard, Observed, Panicked, back_off, look_at, observable, spawn_io, start_guarded},
 };
-use crate::{
-    clock::Clock,
-    db::{ClosedGroupWrite, Db, DbError, Directory, GroupClosing, LeaseName},
-    domain::{
-        effective_config::effective,
-        group::{ClosedGroup, Member, PendingEvent, Windows},
-        ids::FollowedUserId,
-        ledger::PortfolioScope,
-        units::Timestamp,
-    },
-    queue::{self, Job, JobFence, JobScope, Queue, in_process::Bell},
-};
+use crate::clock::Clock;
+use crate::db::{ClosedGroupWrite, Db, DbError, Directory, GroupClosing, LeaseName};
+use crate::domain::accounting::ledger::PortfolioScope;
+use crate::domain::config::effective::effective;
+use crate::domain::events::group::{ClosedGroup, Member, PendingEvent, Windows};
+use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::units::Timestamp;
+use crate::queue;
+use crate::queue::in_process::Bell;
+use crate::queue::{Job, JobFence, JobScope, Queue};
 
 /// How often the queue is looked at although no bell rang.
 const SWEEP: Duration = Duration::from_secs(2);

@@ -18,20 +18,18 @@ use super::{
     ledger_writer::{Holdings, RecordEntries},
     supervise::{Guard, Observed, Panicked, back_off, look_at, observable, spawn_io, start_guarded},
 };
-use crate::{
-    clock::Clock,
-    db::{Audit, Db, DbError},
-    domain::{
-        event::{ActivityEvent, ActivityKind},
-        group::Member,
-        ids::MarketId,
-        resync::StoredRows,
-        shadow::entries_for_trade,
-        units::Timestamp,
-    },
-    polymarket::Polymarket,
-    queue::{self, Failed, Job, JobScope, Queue, in_process::Bell},
-};
+use crate::clock::Clock;
+use crate::db::{Audit, Db, DbError};
+use crate::domain::accounting::position_resync::StoredRows;
+use crate::domain::accounting::shadow::entries_for_trade;
+use crate::domain::events::event::{ActivityEvent, ActivityKind};
+use crate::domain::events::group::Member;
+use crate::domain::money::ids::MarketId;
+use crate::domain::money::units::Timestamp;
+use crate::polymarket::Polymarket;
+use crate::queue;
+use crate::queue::in_process::Bell;
+use crate::queue::{Failed, Job, JobScope, Queue};
 
 mod batch;
 mod facts;

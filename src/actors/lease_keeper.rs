@@ -10,12 +10,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture, Supervised};
 
 use super::supervise::{Guard, Observed, Panicked, observable, spawn_io, start_guarded};
-use crate::{
-    clock::Clock,
-    db::{Db, DbError, LeaseName, Leases, Round, WorkerId},
-    domain::units::Timestamp,
-    queue::{Queue, in_process::Bell},
-};
+use crate::clock::Clock;
+use crate::db::{Db, DbError, LeaseName, Leases, Round, WorkerId};
+use crate::domain::money::units::Timestamp;
+use crate::queue::Queue;
+use crate::queue::in_process::Bell;
 
 mod plan;
 

@@ -28,23 +28,20 @@ use super::{
     live_hub::Announce,
     supervise::{Guard, Observed, observable, start_guarded},
 };
-use crate::{
-    clock::Clock,
-    db::{Audit, Db, Leases, LedgerWrite},
-    domain::{
-        attempt::CopyAttempt,
-        figures::Figures,
-        ids::{AssetId, FollowedUserId, MarketId},
-        ledger::{EntryType, LedgerEntry, PortfolioId},
-        mark::Mark,
-        portfolio::{Lot, Portfolio, PortfolioError},
-        portfolio_checkpoint::PortfolioCheckpoint,
-        portfolio_view::PortfolioView,
-        units::{Timestamp, UsdcMicros},
-    },
-    metrics::Metrics,
-    queue::{JobFence, NewJob, in_process::Bell},
-};
+use crate::clock::Clock;
+use crate::db::{Audit, Db, Leases, LedgerWrite};
+use crate::domain::accounting::checkpoint::PortfolioCheckpoint;
+use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
+use crate::domain::accounting::mark::Mark;
+use crate::domain::accounting::portfolio::{Lot, Portfolio, PortfolioError};
+use crate::domain::accounting::totals::Figures;
+use crate::domain::accounting::view::PortfolioView;
+use crate::domain::decision::attempt::CopyAttempt;
+use crate::domain::money::ids::{AssetId, FollowedUserId, MarketId};
+use crate::domain::money::units::{Timestamp, UsdcMicros};
+use crate::metrics::Metrics;
+use crate::queue::in_process::Bell;
+use crate::queue::{JobFence, NewJob};
 
 /// Executors keep many requests in flight; a full mailbox would only reorder them.
 const MAILBOX: usize = 4096;

@@ -20,13 +20,11 @@ use super::{
     live_hub::{Announce, HealthChanged, LiveFact, PortfolioChanged},
     supervise::{Guard, Observed, Panicked, back_off, observable, spawn_io, start_guarded},
 };
-use crate::{
-    clock::Clock,
-    config::Secret,
-    db::{AttemptFilter, Db, DbError, TradeFilter},
-    domain::units::{Timestamp, UsdcMicros},
-    queue::redis::LIVE_CHANNEL,
-};
+use crate::clock::Clock;
+use crate::config::Secret;
+use crate::db::{AttemptFilter, Db, DbError, TradeFilter};
+use crate::domain::money::units::{Timestamp, UsdcMicros};
+use crate::queue::redis::LIVE_CHANNEL;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long after its time a row may still become visible: a transaction takes its time, and clocks differ a little.
@@ -357,7 +355,7 @@ impl Wake {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ledger::PortfolioId;
+    use crate::domain::accounting::ledger::PortfolioId;
 
     #[test]
     fn a_wake_carries_the_figures_that_are_in_no_row_and_says_when_there_are_rows() {

@@ -8,16 +8,13 @@ use std::{collections::VecDeque, sync::Arc};
 
 use actix::{Actor, Addr, Context, Handler, Message, MessageResponse, Recipient, Supervised, dev::SendError};
 
-use crate::{
-    actors::supervise::{Guard, Observed, observable, start_guarded},
-    clock::Clock,
-    domain::{
-        attempt::CopyAttempt,
-        event::{ActivityEvent, TradeEvent, text_enum},
-        ledger::PortfolioId,
-        units::{Timestamp, UsdcMicros},
-    },
-};
+use crate::actors::supervise::{Guard, Observed, observable, start_guarded};
+use crate::clock::Clock;
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::decision::attempt::CopyAttempt;
+use crate::domain::events::event::{ActivityEvent, TradeEvent};
+use crate::domain::money::text_enum::text_enum;
+use crate::domain::money::units::{Timestamp, UsdcMicros};
 
 /// Frames kept for clients that reconnect.
 const BUFFERED: usize = 1024;

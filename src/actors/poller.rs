@@ -15,18 +15,15 @@ use super::{
     root::DirectoryChanged,
     supervise::{ActorName, Guard, Observed, Panicked, back_off, observable, spawn_io, start_guarded},
 };
-use crate::{
-    clock::Clock,
-    db::{Db, DbError, Directory, Fence, FollowedUser, PollWrite},
-    domain::{
-        event::{ActivityEvent, TradeEvent},
-        ids::MarketId,
-        units::{ShareMicros, Timestamp},
-    },
-    metrics::Metrics,
-    polymarket::{Polymarket, PolymarketError, TradeDraft, Window},
-    queue::{Queue, in_process::Bell},
-};
+use crate::clock::Clock;
+use crate::db::{Db, DbError, Directory, Fence, FollowedUser, PollWrite};
+use crate::domain::events::event::{ActivityEvent, TradeEvent};
+use crate::domain::money::ids::MarketId;
+use crate::domain::money::units::{ShareMicros, Timestamp};
+use crate::metrics::Metrics;
+use crate::polymarket::{Polymarket, PolymarketError, TradeDraft, Window};
+use crate::queue::Queue;
+use crate::queue::in_process::Bell;
 
 mod window;
 

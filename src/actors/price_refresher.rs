@@ -14,13 +14,13 @@ use super::{
     ledger_writer::{HeldAssets, PricesChanged},
     supervise::{Guard, Observed, Panicked, observable, or_panic, spawn_io, start_guarded},
 };
-use crate::{
-    clock::Clock,
-    db::Db,
-    domain::{mark::Mark, units::Timestamp},
-    polymarket::Polymarket,
-    queue::{self, Job, JobFence, JobScope, NewJob, Queue},
-};
+use crate::clock::Clock;
+use crate::db::Db;
+use crate::domain::accounting::mark::Mark;
+use crate::domain::money::units::Timestamp;
+use crate::polymarket::Polymarket;
+use crate::queue;
+use crate::queue::{Job, JobFence, JobScope, NewJob, Queue};
 
 const BUCKET_MS: i64 = 30_000;
 /// Longer than a bulk call may take with its retries.

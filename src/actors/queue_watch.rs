@@ -8,12 +8,11 @@ use std::{collections::BTreeSet, time::Duration};
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Supervised};
 
 use super::supervise::{Guard, Observed, Panicked, observable, spawn_io, start_guarded};
-use crate::{
-    clock::Clock,
-    db::{Db, DbError},
-    domain::units::Timestamp,
-    queue::{self, Depth, Queue},
-};
+use crate::clock::Clock;
+use crate::db::{Db, DbError};
+use crate::domain::money::units::Timestamp;
+use crate::queue;
+use crate::queue::{Depth, Queue};
 
 const EVERY: Duration = Duration::from_secs(10);
 

@@ -16,12 +16,13 @@ use super::{
     root::PollersChanged,
     supervise::{ActorName, Guard, Observed, Panicked, look_at, observable, spawn_io, start_guarded},
 };
-use crate::{
-    clock::Clock,
-    db::{Db, DbError},
-    domain::{ids::FollowedUserId, units::Timestamp},
-    queue::{self, Job, JobScope, NewJob, Queue, in_process::Bell},
-};
+use crate::clock::Clock;
+use crate::db::{Db, DbError};
+use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::units::Timestamp;
+use crate::queue;
+use crate::queue::in_process::Bell;
+use crate::queue::{Job, JobScope, NewJob, Queue};
 
 mod asking;
 mod job;

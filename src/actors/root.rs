@@ -20,13 +20,12 @@ use super::{
         observable, spawn_io, start_guarded_at,
     },
 };
-use crate::{
-    clock::Clock,
-    db::{Db, DbError, Directory, Fence, FollowedUser, LeaseName, Leases, health_key},
-    domain::{ids::FollowedUserId, units::Timestamp},
-    metrics::Metrics,
-    polymarket::Gate,
-};
+use crate::clock::Clock;
+use crate::db::{Db, DbError, Directory, Fence, FollowedUser, LeaseName, Leases, health_key};
+use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::units::Timestamp;
+use crate::metrics::Metrics;
+use crate::polymarket::Gate;
 
 mod health;
 mod report;

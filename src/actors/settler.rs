@@ -14,19 +14,15 @@ use super::{
     ledger_writer::{HeldAssets, Holdings, PricesChanged, RecordEntries, Refused},
     supervise::{Guard, Observed, Panicked, observable, or_panic, spawn_io, start_guarded},
 };
-use crate::{
-    clock::Clock,
-    db::{Db, DbError},
-    domain::{
-        ids::MarketId,
-        ledger::{PortfolioId, PortfolioScope},
-        mark::Mark,
-        market::Market,
-        settlement::{SettlementError, settle},
-        units::Timestamp,
-    },
-    polymarket::{Polymarket, PolymarketError},
-};
+use crate::clock::Clock;
+use crate::db::{Db, DbError};
+use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
+use crate::domain::accounting::mark::Mark;
+use crate::domain::accounting::settlement::{SettlementError, settle};
+use crate::domain::market::facts::Market;
+use crate::domain::money::ids::MarketId;
+use crate::domain::money::units::Timestamp;
+use crate::polymarket::{Polymarket, PolymarketError};
 
 const ROUND: Duration = Duration::from_secs(60);
 /// Facts of a held market are asked for again after this long: its close time may move, and it may close early.

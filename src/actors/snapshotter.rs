@@ -14,12 +14,13 @@ use super::{
     ledger_writer::{Snapshot, SnapshotsStored, TakeSnapshots},
     supervise::{Guard, Observed, Panicked, look_at, observable, or_panic, spawn_io, start_guarded},
 };
-use crate::{
-    clock::Clock,
-    db::{Db, LedgerWrite, PortfolioSnapshot, checkpoint_key},
-    domain::{ledger::PortfolioId, units::Timestamp},
-    queue::{self, JobScope, Queue, in_process::Bell},
-};
+use crate::clock::Clock;
+use crate::db::{Db, LedgerWrite, PortfolioSnapshot, checkpoint_key};
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::money::units::Timestamp;
+use crate::queue;
+use crate::queue::in_process::Bell;
+use crate::queue::{JobScope, Queue};
 
 const MINUTE_MS: i64 = 60_000;
 const LEASE_MS: i64 = 60_000;

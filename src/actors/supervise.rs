@@ -32,11 +32,11 @@ use tokio::{
 };
 use tracing::Instrument;
 
-use crate::{
-    clock::Clock,
-    domain::{ids::FollowedUserId, units::Timestamp},
-    queue::{Queue, in_process::Bell},
-};
+use crate::clock::Clock;
+use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::units::Timestamp;
+use crate::queue::Queue;
+use crate::queue::in_process::Bell;
 
 #[cfg(test)]
 pub(crate) mod provoke;

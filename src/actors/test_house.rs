@@ -10,25 +10,23 @@ use super::{
     live_hub::{Announce, LiveFact},
     supervise::Guard,
 };
-use crate::{
-    clock::Clock,
-    db::{ClosedGroupWrite, Db, Directory, Leases},
-    domain::{
-        attempt::CopyAttempt,
-        decision::{DecisionKind, Explanation},
-        event::Side,
-        group::{EventGroup, GroupAction},
-        ids::{AssetId, AttemptId, FollowedUserId, GroupId, GroupKey, MarketId, Wallet},
-        ledger::{EntryType, LedgerEntry, PortfolioId},
-        ledger_samples::{asset, at, market_id, price},
-        market::Market,
-        portfolio::Portfolio,
-        units::{Bps, ShareMicros, Timestamp, UsdcMicros},
-    },
-    polymarket::{Polymarket, PolymarketSettings},
-    queue::{self, Job, JobScope, Queue, in_process::Bell},
-    simulator::{Host, NewMarket, Simulator, SimulatorHandle, SimulatorSettings},
-};
+use crate::clock::Clock;
+use crate::db::{ClosedGroupWrite, Db, Directory, Leases};
+use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
+use crate::domain::accounting::portfolio::Portfolio;
+use crate::domain::decision::attempt::CopyAttempt;
+use crate::domain::decision::decide::{DecisionKind, Explanation};
+use crate::domain::events::event::Side;
+use crate::domain::events::group::{EventGroup, GroupAction};
+use crate::domain::market::facts::Market;
+use crate::domain::money::ids::{AssetId, AttemptId, FollowedUserId, GroupId, GroupKey, MarketId, Wallet};
+use crate::domain::money::units::{Bps, ShareMicros, Timestamp, UsdcMicros};
+use crate::domain::tests::samples::{asset, at, market_id, price};
+use crate::polymarket::{Polymarket, PolymarketSettings};
+use crate::queue;
+use crate::queue::in_process::Bell;
+use crate::queue::{Job, JobScope, Queue};
+use crate::simulator::{Host, NewMarket, Simulator, SimulatorHandle, SimulatorSettings};
 
 pub struct House {
     pub db: Db,

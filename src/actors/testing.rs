@@ -6,19 +6,17 @@ use actix::{Actor, Context, Handler, Message, Recipient};
 use tokio::sync::mpsc;
 
 use super::{live_hub::Announce, supervise::Guard};
-use crate::{
-    clock::Clock,
-    db::{Db, Directory, FollowedUser, PollWrite},
-    domain::{
-        effective_config::{ConfigPatch, SystemPatch},
-        event::{ActivityEvent, Side, TradeEvent},
-        ids::{AssetId, EventId, MarketId, Wallet},
-        units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros},
-    },
-    polymarket::{Polymarket, PolymarketSettings},
-    queue::{self, Job, Queue, in_process::Bell},
-    simulator::{NewMarket, SimMarket, Simulator, SimulatorHandle, SimulatorSettings},
-};
+use crate::clock::Clock;
+use crate::db::{Db, Directory, FollowedUser, PollWrite};
+use crate::domain::config::effective::{ConfigPatch, SystemPatch};
+use crate::domain::events::event::{ActivityEvent, Side, TradeEvent};
+use crate::domain::money::ids::{AssetId, EventId, MarketId, Wallet};
+use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
+use crate::polymarket::{Polymarket, PolymarketSettings};
+use crate::queue;
+use crate::queue::in_process::Bell;
+use crate::queue::{Job, Queue};
+use crate::simulator::{NewMarket, SimMarket, Simulator, SimulatorHandle, SimulatorSettings};
 
 /// Nothing here takes longer unless it is broken.
 const PATIENCE: Duration = Duration::from_secs(20);

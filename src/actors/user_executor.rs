@@ -6,10 +6,9 @@ use super::{
     executor::{Executor, ExecutorDeps, Post},
     supervise::{ActorName, Guard},
 };
-use crate::{
-    domain::{ids::FollowedUserId, ledger::PortfolioId},
-    queue::Queue,
-};
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::money::ids::FollowedUserId;
+use crate::queue::Queue;
 
 /// Starts the executor of `leader`. It also decides for a leader who is disabled: that is a reason, not a silence.
 pub fn start(leader: FollowedUserId, deps: ExecutorDeps, guard: &Guard) -> Addr<Executor> {

@@ -21,8 +21,8 @@ use crate::actors::supervise::provoke::{
 };
 use crate::clock::Clock;
 use crate::db::health_key;
-use crate::domain::ledger::{EntryType, PortfolioId};
-use crate::domain::units::Timestamp;
+use crate::domain::accounting::ledger::{EntryType, PortfolioId};
+use crate::domain::money::units::Timestamp;
 use crate::queue::redis::LIVE_CHANNEL;
 use crate::queue::{self, Queue};
 use crate::simulator::{Host, price};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::{Archive, BackupError, on_file, postgres, sqlite};
-use crate::domain::units::Timestamp;
+use crate::domain::money::units::Timestamp;
 
 const BEGINNING: &str = "polymarketspy-";
 const MADE_AT: &str = "%Y%m%dT%H%M%S%.3fZ";

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::order_filled::ChainFill;
-use crate::domain::units::Timestamp;
+use crate::domain::money::units::Timestamp;
 
 /// Reorganisations of Polygon are a few blocks deep; one that is deeper is left to the canonical source.
 const BLOCKS_KEPT: usize = 64;
@@ -117,14 +117,10 @@ impl Blocks {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::{
-        chain::order_filled::LogPlace,
-        domain::{
-            event::Side,
-            ids::{AssetId, Wallet},
-            units::{PriceMicros, ShareMicros, UsdcMicros},
-        },
-    };
+    use crate::chain::order_filled::LogPlace;
+    use crate::domain::events::event::Side;
+    use crate::domain::money::ids::{AssetId, Wallet};
+    use crate::domain::money::units::{PriceMicros, ShareMicros, UsdcMicros};
 
     pub(crate) fn fill(number: u64, hash: &str, log_index: i64) -> ChainFill {
         ChainFill {

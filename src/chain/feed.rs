@@ -14,7 +14,7 @@ use super::{
     blocks::{Block, Blocks},
     order_filled::{self, ChainFill, WireLog, quantity, seconds},
 };
-use crate::domain::ids::Wallet;
+use crate::domain::money::ids::Wallet;
 
 /// What the chain said.
 #[derive(Debug)]

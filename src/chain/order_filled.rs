@@ -8,11 +8,9 @@ use alloy_sol_types::{SolEvent, sol};
 use serde::Deserialize;
 
 use super::ChainError;
-use crate::domain::{
-    event::Side,
-    ids::{AssetId, Wallet},
-    units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros},
-};
+use crate::domain::events::event::Side;
+use crate::domain::money::ids::{AssetId, Wallet};
+use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 
 sol! {
     event OrderFilled(

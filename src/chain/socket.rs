@@ -12,7 +12,7 @@ use super::{
     ChainError,
     feed::{ChainNews, Feed},
 };
-use crate::domain::ids::Wallet;
+use crate::domain::money::ids::Wallet;
 
 /// Polygon makes a block about every 1.5 s; a socket that brings none for this long is dead, whatever TCP thinks.
 const SILENCE: Duration = Duration::from_secs(30);

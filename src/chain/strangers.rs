@@ -12,14 +12,10 @@ use super::{
     order_filled::{ChainFill, WireLog, quantity, seconds, topic},
     socket::without,
 };
-use crate::{
-    domain::{
-        event::Side,
-        ids::Wallet,
-        units::{PriceMicros, ShareMicros, UsdcMicros},
-    },
-    strangers::{harmed, noise, number, words},
-};
+use crate::domain::events::event::Side;
+use crate::domain::money::ids::Wallet;
+use crate::domain::money::units::{PriceMicros, ShareMicros, UsdcMicros};
+use crate::strangers::{harmed, noise, number, words};
 
 const SUBSCRIPTION: &str = include_str!("../../tests/fixtures/chain/subscription.json");
 const LOGS: &str = include_str!("../../tests/fixtures/chain/order_filled.json");

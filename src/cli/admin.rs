@@ -10,7 +10,7 @@ use super::{COULD_NOT, WHO};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::Inserted;
-use crate::domain::email::Email;
+use crate::domain::money::email::Email;
 
 pub const HELP: &str = "Whoever is removed is signed out at once. The e-mail in ADMIN_EMAIL is added again at every \
 start of the bot.\n\nExit codes: 0 done, 2 it could not be done.";

@@ -18,8 +18,8 @@ use crate::actors::reconciler::ReconcileJob;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::{Db, FollowedUser, Origin};
-use crate::domain::ids::FollowedUserId;
-use crate::domain::units::Timestamp;
+use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::units::Timestamp;
 use crate::queue::{self, NewJob, Queue};
 
 const HOUR_MS: i64 = 3_600_000;

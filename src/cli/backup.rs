@@ -15,7 +15,7 @@ use crate::backup::{self, Archive, BackupError, Folder};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::{Audit, Db};
-use crate::domain::units::Timestamp;
+use crate::domain::money::units::Timestamp;
 use crate::web::session::Who;
 
 pub const HELP: &str = "The upload command runs in `sh` after each backup, with the archive's path in BACKUP_FILE and that \

@@ -14,7 +14,7 @@ use super::users::one_user;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::{Db, Directory, FollowedUser};
-use crate::domain::effective_config::{Field, StoredConfig, System, UserOverrides};
+use crate::domain::config::effective::{Field, StoredConfig, System, UserOverrides};
 
 mod fields;
 

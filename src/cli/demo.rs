@@ -11,7 +11,7 @@ use crate::app::{App, AppSettings};
 use crate::clock::Clock;
 use crate::config::{FollowSettings, GithubSettings, Secret, Settings, WebSettings};
 use crate::db::Db;
-use crate::domain::email::Email;
+use crate::domain::money::email::Email;
 use crate::simulator::history::{HistorySettings, write_history};
 use crate::simulator::{LifeSettings, Simulator, SimulatorHandle, SimulatorSettings, github};
 use crate::token;

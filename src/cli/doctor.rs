@@ -11,7 +11,7 @@ use super::terminal::{clean, say_json};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::{Db, DbError, FollowedUser};
-use crate::domain::ids::Wallet;
+use crate::domain::money::ids::Wallet;
 use crate::polymarket::{Polymarket, PolymarketError};
 
 /// A skew below this is what whole seconds and the way there explain.

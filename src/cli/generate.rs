@@ -9,7 +9,7 @@ use super::migrate::open;
 use super::terminal::say_json;
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::domain::effective_config::ConfigPatch;
+use crate::domain::config::effective::ConfigPatch;
 use crate::simulator::history::{HistoryReport, HistorySettings, Totals, write_history_telling};
 use crate::simulator::{Simulator, SimulatorSettings};
 

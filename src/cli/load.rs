@@ -17,11 +17,11 @@ use crate::audit::audit;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::{Db, Inserted};
-use crate::domain::attempt::CopyAttempt;
-use crate::domain::effective_config::ConfigPatch;
-use crate::domain::event::{Side, TradeEvent};
-use crate::domain::ids::{AssetId, Wallet};
-use crate::domain::units::Timestamp;
+use crate::domain::config::effective::ConfigPatch;
+use crate::domain::decision::attempt::CopyAttempt;
+use crate::domain::events::event::{Side, TradeEvent};
+use crate::domain::money::ids::{AssetId, Wallet};
+use crate::domain::money::units::Timestamp;
 use crate::simulator::history::{HistorySettings, write_history};
 use crate::simulator::{Fill, NewMarket, Simulator, SimulatorHandle, SimulatorSettings, wallet_of};
 

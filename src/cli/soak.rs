@@ -14,10 +14,10 @@ use crate::audit::audit;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::{Db, Inserted};
-use crate::domain::effective_config::ConfigPatch;
-use crate::domain::event::Side;
-use crate::domain::ids::{AssetId, Wallet};
-use crate::domain::units::Timestamp;
+use crate::domain::config::effective::ConfigPatch;
+use crate::domain::events::event::Side;
+use crate::domain::money::ids::{AssetId, Wallet};
+use crate::domain::money::units::Timestamp;
 use crate::queue::{self, Queue};
 use crate::simulator::{
     Fault, FaultKind, Fill, Host, NewMarket, RetryAfter, Simulator, SimulatorHandle, SimulatorSettings, Times,

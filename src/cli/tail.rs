@@ -15,8 +15,8 @@ use super::users::one_user;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::{AttemptFilter, Cursor, Db, DbError, TradeFilter};
-use crate::domain::ids::FollowedUserId;
-use crate::domain::units::Timestamp;
+use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::units::Timestamp;
 use crate::web::{AttemptView, TradeView};
 
 mod lines;
@@ -179,8 +179,9 @@ impl<'a> Tail<'a> {
         let (mut found, mut cursor) = (Vec::new(), None);
         loop {
             let page = self.db.trades_page(&filter, cursor, PAGE).await?;
-            let is_unseen =
-                |trade: &crate::domain::event::TradeEvent| unseen.has(Cursor { at: trade.detect_time, id: trade.id.0 });
+            let is_unseen = |trade: &crate::domain::events::event::TradeEvent| {
+                unseen.has(Cursor { at: trade.detect_time, id: trade.id.0 })
+            };
             found.extend(page.rows.into_iter().map(|listed| listed.trade).filter(is_unseen));
             cursor = page.next;
             if cursor.is_none() {

@@ -11,7 +11,7 @@ use super::{COULD_NOT, WHO};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::{Inserted, TokenScope};
-use crate::domain::units::Timestamp;
+use crate::domain::money::units::Timestamp;
 use crate::token;
 
 pub const HELP: &str = "A token goes into the header `Authorization: Bearer <token>` of a request. It is shown once; \

@@ -2,7 +2,7 @@
 
 use super::{SettingError, Sources};
 use crate::db::{LABEL_CHARACTERS_MAX, label_of};
-use crate::domain::ids::Wallet;
+use crate::domain::money::ids::Wallet;
 
 #[derive(Debug, Clone, Default)]
 pub struct FollowSettings {

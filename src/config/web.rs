@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use actix_web::http::header::HeaderName;
 
 use super::{Secret, SettingError, Sources, http_url};
-use crate::domain::email::Email;
+use crate::domain::money::email::Email;
 
 #[derive(Debug, Clone)]
 pub struct WebSettings {

@@ -1,10 +1,11 @@
 //! Who may sign in, and which of their sessions are over (spec section 12).
 
+use super::Inserted;
 use super::audit::{self, Audit};
 use super::connection::{Db, Tx, on, statements};
-use super::{DbError, Inserted};
-use crate::domain::email::Email;
-use crate::domain::units::Timestamp;
+use super::error::DbError;
+use crate::domain::money::email::Email;
+use crate::domain::money::units::Timestamp;
 
 statements! {
     ADD = "insert into allowed_admin_email (email, created_at) values ($1, $2) on conflict (email) do nothing

@@ -2,14 +2,14 @@
 
 use uuid::Uuid;
 
-use super::DbError;
 use super::attempts::ListedAttempt;
+use super::error::DbError;
 use super::rows::{Reading, optional};
-use crate::domain::attempt::CopyAttempt;
-use crate::domain::fill::LevelFill;
-use crate::domain::ids::{AttemptId, FollowedUserId, GroupId, GroupKey};
-use crate::domain::ledger::{PortfolioId, PortfolioScope};
-use crate::domain::units::{Bps, ShareMicros, Timestamp, UsdcMicros};
+use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
+use crate::domain::decision::attempt::CopyAttempt;
+use crate::domain::market::fill::LevelFill;
+use crate::domain::money::ids::{AttemptId, FollowedUserId, GroupId, GroupKey};
+use crate::domain::money::units::{Bps, ShareMicros, Timestamp, UsdcMicros};
 
 #[derive(sqlx_macros::FromRow)]
 pub(crate) struct Row {

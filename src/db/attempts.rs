@@ -3,18 +3,19 @@
 use uuid::Uuid;
 
 use super::attempt_rows::{FillRow, Row};
+use super::books::BookOutcome;
 use super::connection::{Db, on, statements};
+use super::error::DbError;
 use super::page::{Cursor, LOOKS, Page};
 use super::trades::rows_asked;
-use super::{BookOutcome, DbError};
-use crate::domain::attempt::CopyAttempt;
-use crate::domain::decision::{DecisionKind, ReasonCode};
-use crate::domain::event::Side;
-use crate::domain::fill::LevelFill;
-use crate::domain::group::GroupKind;
-use crate::domain::ids::{AssetId, AttemptId, FollowedUserId, MarketId};
-use crate::domain::ledger::PortfolioScope;
-use crate::domain::units::Timestamp;
+use crate::domain::accounting::ledger::PortfolioScope;
+use crate::domain::decision::attempt::CopyAttempt;
+use crate::domain::decision::decide::{DecisionKind, ReasonCode};
+use crate::domain::events::event::Side;
+use crate::domain::events::group::GroupKind;
+use crate::domain::market::fill::LevelFill;
+use crate::domain::money::ids::{AssetId, AttemptId, FollowedUserId, MarketId};
+use crate::domain::money::units::Timestamp;
 
 /// Which attempts to list; `None` is all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

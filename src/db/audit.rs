@@ -1,8 +1,8 @@
 //! Who changed what, and situations worth a record.
 
-use super::DbError;
 use super::connection::{Batch, Db, Tx, batches, on, statements};
-use crate::domain::units::Timestamp;
+use super::error::DbError;
+use crate::domain::money::units::Timestamp;
 
 /// One row of `audit_log`.
 #[derive(Debug, Clone, PartialEq, Eq)]

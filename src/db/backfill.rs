@@ -1,11 +1,11 @@
 //! Time read again because somebody asked: the jobs for it, and what came of it.
 
-use super::DbError;
 use super::audit::{self, Audit};
 use super::connection::{Db, on, statements};
+use super::error::DbError;
 use super::rows::json_text;
-use crate::domain::ids::FollowedUserId;
-use crate::domain::units::Timestamp;
+use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::units::Timestamp;
 use crate::queue::{self, NewJob};
 
 statements! {

@@ -1,8 +1,8 @@
 //! Named notes to ourselves: how far something has come. Values are JSON text.
 
-use super::DbError;
 use super::connection::{Batch, Db, Tx, batches, on, statements};
-use crate::domain::units::Timestamp;
+use super::error::DbError;
+use crate::domain::money::units::Timestamp;
 
 statements! {
     FIND = "select value_json from system_checkpoint where key = $1";

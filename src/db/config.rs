@@ -6,14 +6,16 @@ use std::collections::BTreeMap;
 use super::audit::{self, Audit};
 use super::checkpoints;
 use super::connection::{Db, Tx, on, statements};
+use super::error::DbError;
+use super::peaks::PeakReset;
 use super::rows::{Reading, json_text};
-use super::{DbError, FollowedUser, PeakReset};
-use crate::domain::effective_config::{
+use super::users::FollowedUser;
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::config::effective::{
     ConfigChange, ConfigPatch, GuardrailPatch, SizingPatch, StoredConfig, SystemPatch, UserOverrides,
 };
-use crate::domain::ids::FollowedUserId;
-use crate::domain::ledger::PortfolioId;
-use crate::domain::units::Timestamp;
+use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::units::Timestamp;
 
 /// Everything about users and configuration that the running bot works with.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,9 +12,9 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
-use super::DbError;
 pub(crate) use super::batch::Batch;
 use super::checkpointer::Checkpointer;
+use super::error::DbError;
 
 /// Runs one expression on whichever driver a `Db` or `Tx` holds; `$c` is what executes.
 /// On SQLite a `Db` reads from its read pool: a statement that writes belongs in a `Tx`.
@@ -33,8 +33,8 @@ macro_rules! on {
     };
     (db $db:expr, $c:ident => $body:expr) => {
         match $db {
-            $crate::db::Db::Postgres($c) => $body,
-            $crate::db::Db::Sqlite { read: $c, .. } => $body,
+            $crate::db::connection::Db::Postgres($c) => $body,
+            $crate::db::connection::Db::Sqlite { read: $c, .. } => $body,
         }
     };
 }

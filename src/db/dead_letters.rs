@@ -2,13 +2,13 @@
 
 use std::str::FromStr;
 
-use super::DbError;
 use super::audit::{self, Audit};
 use super::connection::{Db, on, statements};
+use super::error::DbError;
 use super::rows::json_text;
-use crate::domain::event::UnknownText;
-use crate::domain::ids::FollowedUserId;
-use crate::domain::units::Timestamp;
+use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::text_enum::UnknownText;
+use crate::domain::money::units::Timestamp;
 use crate::queue::{self, Job, NewJob, Queue};
 
 /// One row of `dead_letter` that nobody has dealt with.

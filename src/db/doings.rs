@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::DbError;
 use super::connection::{Batch, Db, batches, on, statements};
+use super::error::DbError;
 use super::event_rows::ActivityRow;
 use super::rows::Reading;
-use crate::domain::decision::{DecisionKind, ReasonCode};
-use crate::domain::event::ActivityEvent;
-use crate::domain::ids::{AttemptId, EventId, FollowedUserId};
-use crate::domain::units::{Bps, ShareMicros};
+use crate::domain::decision::decide::{DecisionKind, ReasonCode};
+use crate::domain::events::event::ActivityEvent;
+use crate::domain::money::ids::{AttemptId, EventId, FollowedUserId};
+use crate::domain::money::units::{Bps, ShareMicros};
 
 /// How the group of an event came out in EXEC_USER.
 #[derive(Debug, Clone, PartialEq, Eq)]

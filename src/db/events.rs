@@ -6,15 +6,16 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::connection::{Batch, Db, Tx, batches, on, statements};
+use super::error::DbError;
 use super::event_rows::{ActivityRow, TradeRow};
 use super::leases::{self, Fence};
 use super::rows::{json_text, storable};
-use super::{DbError, Inserted, checkpoints, users};
-use crate::domain::event::{ActivityEvent, ActivityKind, Side, Source, TradeEvent};
-use crate::domain::group::Member;
-use crate::domain::ids::{AssetId, EventId, FollowedUserId, Wallet};
-use crate::domain::resync::StoredRows;
-use crate::domain::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
+use super::{Inserted, checkpoints, users};
+use crate::domain::accounting::position_resync::StoredRows;
+use crate::domain::events::event::{ActivityEvent, ActivityKind, Side, Source, TradeEvent};
+use crate::domain::events::group::Member;
+use crate::domain::money::ids::{AssetId, EventId, FollowedUserId, Wallet};
+use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use crate::queue::{self, NewJob, Queue};
 
 /// What one poll of one user found. Rows may be known already, or come twice.

@@ -8,16 +8,18 @@ mod columns;
 use sqlx::{ColumnIndex, Decode, Row, Type};
 use uuid::Uuid;
 
+use super::attempts::AttemptFilter;
 use super::attempts::matches_of_market;
 use super::connection::{Db, on, statements};
+use super::error::DbError;
 use super::ledger::owner_key;
 use super::page::Cursor;
-use super::{AttemptFilter, DbError, TradeFilter};
-use crate::domain::decision::{DecisionKind, ReasonCode};
-use crate::domain::event::Side;
-use crate::domain::ids::FollowedUserId;
-use crate::domain::ledger::{PortfolioId, PortfolioScope};
-use crate::domain::units::Timestamp;
+use super::trades::TradeFilter;
+use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
+use crate::domain::decision::decide::{DecisionKind, ReasonCode};
+use crate::domain::events::event::Side;
+use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::units::Timestamp;
 
 pub use columns::{ATTEMPT_COLUMNS, Column, Kind, LEDGER_COLUMNS, SNAPSHOT_COLUMNS, TRADE_COLUMNS};
 

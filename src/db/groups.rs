@@ -4,12 +4,12 @@ use std::collections::HashSet;
 
 use uuid::Uuid;
 
-use super::DbError;
 use super::connection::{Batch, Db, Tx, batches, on, statements};
+use super::error::DbError;
 use super::rows::{Reading, optional};
-use crate::domain::group::{EventGroup, GroupAction, GroupKind, Member};
-use crate::domain::ids::{EventId, FollowedUserId, GroupId, GroupKey};
-use crate::domain::units::{ShareMicros, Timestamp, UsdcMicros};
+use crate::domain::events::group::{EventGroup, GroupAction, GroupKind, Member};
+use crate::domain::money::ids::{EventId, FollowedUserId, GroupId, GroupKey};
+use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
 use crate::queue::{self, JobFence, NewJob, Queue};
 
 /// A group that closed, the jobs of its members, and when the copies are to be decided.

@@ -1,7 +1,7 @@
 //! Whether facts that follow from each other are all there: one statement a rule, so each sees one moment.
 
-use super::DbError;
 use super::connection::{Db, on, statements};
+use super::error::DbError;
 
 /// A rule and by how much it is broken; zero is right.
 #[derive(Debug, Clone, PartialEq, Eq)]

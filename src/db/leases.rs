@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::DbError;
 use super::connection::{Batch, Db, Tx, batches, on, statements};
-use crate::domain::ids::FollowedUserId;
-use crate::domain::ledger::PortfolioId;
+use super::error::DbError;
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::money::ids::FollowedUserId;
 use crate::queue;
 
 /// Names one run of a worker process.

@@ -5,16 +5,17 @@
 //! its lease, and writes the rest.
 
 use super::audit::{self, Audit};
+use super::checkpoints;
 use super::connection::{Batch, Db, Tx, batches, on, statements};
+use super::error::DbError;
 use super::leases::{self, Fence, LeaseName};
 use super::ledger_check::{Standing, standing_of};
 use super::rows::{Reading, json_text, optional};
-use super::{DbError, checkpoints};
-use crate::domain::attempt::CopyAttempt;
-use crate::domain::fill::LevelFill;
-use crate::domain::ids::{AssetId, AttemptId, FollowedUserId, MarketId};
-use crate::domain::ledger::{LedgerEntry, PortfolioId};
-use crate::domain::units::{ShareMicros, Timestamp, UsdcMicros};
+use crate::domain::accounting::ledger::{LedgerEntry, PortfolioId};
+use crate::domain::decision::attempt::CopyAttempt;
+use crate::domain::market::fill::LevelFill;
+use crate::domain::money::ids::{AssetId, AttemptId, FollowedUserId, MarketId};
+use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
 use crate::queue::{self, JobFence, NewJob};
 
 /// What one request changes; it stands or falls together.

@@ -4,11 +4,11 @@ use std::collections::{BTreeSet, HashSet};
 
 use uuid::Uuid;
 
-use super::DbError;
 use super::connection::{Batch, Tx, batches, on, statements};
+use super::error::DbError;
 use super::ledger::{LedgerWrite, owner_key};
-use crate::domain::ids::{AssetId, AttemptId};
-use crate::domain::ledger::{LedgerEntry, PortfolioId};
+use crate::domain::accounting::ledger::{LedgerEntry, PortfolioId};
+use crate::domain::money::ids::{AssetId, AttemptId};
 use crate::queue::JobFence;
 
 /// How a write stands to what is in the database and to the writes before it.

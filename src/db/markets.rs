@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use super::DbError;
 use super::audit::{self, Audit};
 use super::checkpoints;
 use super::connection::{Batch, Db, Tx, batches, on, statements};
+use super::error::DbError;
 use super::rows::{Reading, optional, storable};
-use crate::domain::ids::{AssetId, MarketId};
-use crate::domain::market::{FeeSchedule, Market, OutcomeAsset};
-use crate::domain::units::{PriceMicros, ShareMicros, Timestamp};
+use crate::domain::market::facts::{FeeSchedule, Market, OutcomeAsset};
+use crate::domain::money::ids::{AssetId, MarketId};
+use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp};
 
 statements! {
     /// What only we know stays: the blacklist, and when it resolved. Facts without a question come from the second

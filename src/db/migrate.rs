@@ -3,8 +3,8 @@
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
-use super::DbError;
 use super::connection::{Db, Driver, Tx, on, statements};
+use super::error::DbError;
 
 macro_rules! migrations {
     ($($version:literal $name:literal),+ $(,)?) => {

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
-use crate::domain::event::UnknownText;
-use crate::domain::units::Timestamp;
+use crate::domain::money::text_enum::UnknownText;
+use crate::domain::money::units::Timestamp;
 
 /// A part of a list, and where the next part starts; `None` at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,13 +5,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::DbError;
 use super::audit::{self, Audit};
 use super::checkpoints;
 use super::connection::Db;
+use super::error::DbError;
 use super::rows::{Reading, json_text};
-use crate::domain::ledger::PortfolioId;
-use crate::domain::units::{Timestamp, UsdcMicros};
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::money::units::{Timestamp, UsdcMicros};
 
 const PREFIX: &str = "peak_reset:";
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::DbError;
 use super::connection::{Batch, Db, batches, on, statements};
+use super::error::DbError;
 use super::rows::Reading;
-use crate::domain::ids::{AssetId, MarketId};
-use crate::domain::units::{PriceMicros, Timestamp};
+use crate::domain::money::ids::{AssetId, MarketId};
+use crate::domain::money::units::{PriceMicros, Timestamp};
 use crate::queue::{self, JobFence};
 
 statements! {

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::fmt::Display;
 use std::str::FromStr;
 
-use super::DbError;
-use crate::domain::ids::{AssetId, FollowedUserId, MarketId, Wallet};
-use crate::domain::ledger::PortfolioId;
-use crate::domain::units::PriceMicros;
+use super::error::DbError;
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::money::ids::{AssetId, FollowedUserId, MarketId, Wallet};
+use crate::domain::money::units::PriceMicros;
 
 /// Reads the columns of one row.
 #[derive(Clone, Copy)]

@@ -1,17 +1,16 @@
 //! A portfolio as it stands: its checkpoint and the entries after it, the prices and snapshots known by then. What the
 //! ledger writer starts from, and what a page reads positions from.
 
-use super::{Db, DbError};
-use crate::domain::{
-    closings::{ClosingBook, Closings},
-    equity_history::{EquityAt, EquityHistory},
-    ids::{AssetId, MarketId},
-    ledger::PortfolioId,
-    mark::Mark,
-    portfolio::{Portfolio, PortfolioError},
-    portfolio_checkpoint::PortfolioCheckpoint,
-    units::Timestamp,
-};
+use super::connection::Db;
+use super::error::DbError;
+use crate::domain::accounting::checkpoint::PortfolioCheckpoint;
+use crate::domain::accounting::closed_lots::{ClosingBook, Closings};
+use crate::domain::accounting::equity_history::{EquityAt, EquityHistory};
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::accounting::mark::Mark;
+use crate::domain::accounting::portfolio::{Portfolio, PortfolioError};
+use crate::domain::money::ids::{AssetId, MarketId};
+use crate::domain::money::units::Timestamp;
 
 /// Entries read at once.
 const PAGE: i64 = 5_000;

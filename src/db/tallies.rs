@@ -4,13 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use super::DbError;
 use super::connection::{Batch, Db, batches, on, statements};
+use super::error::DbError;
 use super::rows::{Reading, json_text, optional};
-use crate::domain::ids::FollowedUserId;
-use crate::domain::ledger::PortfolioScope;
-use crate::domain::tally::{AttemptFacts, AttemptTally};
-use crate::domain::units::{Bps, ShareMicros, Timestamp, UsdcMicros};
+use crate::domain::accounting::ledger::PortfolioScope;
+use crate::domain::analysis::attempt_stats::{AttemptFacts, AttemptTally};
+use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::units::{Bps, ShareMicros, Timestamp, UsdcMicros};
 
 const HOUR_MS: i64 = 3_600_000;
 /// An attempt is committed within seconds of its time; an hour is over for good a while after its end.

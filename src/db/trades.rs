@@ -2,13 +2,13 @@
 
 use uuid::Uuid;
 
-use super::DbError;
 use super::connection::{Db, on, statements};
+use super::error::DbError;
 use super::event_rows::TradeRow;
 use super::page::{Cursor, LOOKS, Page};
-use crate::domain::event::{Side, TradeEvent};
-use crate::domain::ids::{FollowedUserId, MarketId};
-use crate::domain::units::Timestamp;
+use crate::domain::events::event::{Side, TradeEvent};
+use crate::domain::money::ids::{FollowedUserId, MarketId};
+use crate::domain::money::units::Timestamp;
 
 /// Which trades to list; `None` is all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -6,15 +6,14 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{HealthDeps, in_time};
-use crate::{
-    actors::chain_watcher::Hindsight,
-    actors::root::ActorHealth,
-    actors::supervise::Observed,
-    domain::units::Timestamp,
-    metrics::{Exposition, Metrics},
-    polymarket::{Gate, breaker},
-    queue::{self, Depth},
-};
+use crate::actors::chain_watcher::Hindsight;
+use crate::actors::root::ActorHealth;
+use crate::actors::supervise::Observed;
+use crate::domain::money::units::Timestamp;
+use crate::metrics::{Exposition, Metrics};
+use crate::polymarket::{Gate, breaker};
+use crate::queue;
+use crate::queue::Depth;
 
 pub(super) async fn page(deps: &HealthDeps) -> String {
     let now = deps.clock.now();

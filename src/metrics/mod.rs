@@ -16,10 +16,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use exposition::{Exposition, Labels};
 pub use instruments::{Counter, Gauge, Histogram};
 
-use crate::domain::attempt::CopyAttempt;
-use crate::domain::check::ReasonCode;
-use crate::domain::decision::DecisionKind;
-use crate::domain::ledger::PortfolioScope;
+use crate::domain::accounting::ledger::PortfolioScope;
+use crate::domain::decision::attempt::CopyAttempt;
+use crate::domain::decision::check::ReasonCode;
+use crate::domain::decision::decide::DecisionKind;
 
 /// Everything that is counted as it happens. What can be looked up is looked up when somebody asks.
 #[derive(Debug)]

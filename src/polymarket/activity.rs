@@ -9,9 +9,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::number::{NumberError, decimal_of};
-use crate::domain::event::Side;
-use crate::domain::ids::{AssetId, IdError, MarketId, Wallet};
-use crate::domain::units::Timestamp;
+use crate::domain::events::event::Side;
+use crate::domain::money::ids::{AssetId, IdError, MarketId, Wallet};
+use crate::domain::money::units::Timestamp;
 
 /// Seconds of the year 2100: a later block time is no block time.
 const SECONDS_MAX: i64 = 4_102_444_800;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::DateTime;
 
-use crate::domain::units::Timestamp;
+use crate::domain::money::units::Timestamp;
 
 /// No server may silence us for longer; a breaker's probe would have asked again by then.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);

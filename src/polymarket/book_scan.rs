@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::book_text::{BookParts, WireLevels};
-use crate::domain::units::{PriceMicros, ShareMicros};
+use crate::domain::money::units::{PriceMicros, ShareMicros};
 
 /// Levels of a usual side, so that a book is read with one allocation a side.
 const LEVELS_USUAL: usize = 64;

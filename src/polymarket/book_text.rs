@@ -10,9 +10,9 @@ use serde_json::value::RawValue;
 
 use super::book_scan::quick;
 use super::number;
-use crate::domain::book::OrderBook;
-use crate::domain::ids::AssetId;
-use crate::domain::units::{PriceMicros, ShareMicros, Timestamp};
+use crate::domain::market::book::OrderBook;
+use crate::domain::money::ids::AssetId;
+use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp};
 
 /// One side as fetched, in the order of the wire.
 pub type WireLevels = Vec<(PriceMicros, ShareMicros)>;

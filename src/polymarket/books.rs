@@ -9,8 +9,8 @@ use super::client::{Call, Polymarket};
 use super::endpoint::{Endpoint, Priority};
 use super::error::PolymarketError;
 use super::number;
-use crate::domain::ids::AssetId;
-use crate::domain::units::{PriceMicros, Timestamp};
+use crate::domain::money::ids::AssetId;
+use crate::domain::money::units::{PriceMicros, Timestamp};
 
 /// The CLOB takes no more in one request.
 const MIDPOINTS_MAX: usize = 500;

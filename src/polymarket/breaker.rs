@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::backoff;
-use crate::domain::units::Timestamp;
+use crate::domain::money::units::Timestamp;
 
 #[derive(Debug, Clone)]
 pub struct BreakerSettings {

@@ -16,7 +16,7 @@ use super::gate::{Gate, GateObserved};
 use super::settings::PolymarketSettings;
 use super::traffic::Ending;
 use crate::clock::Clock;
-use crate::domain::units::Timestamp;
+use crate::domain::money::units::Timestamp;
 
 /// A client of Polymarket's public, keyless routes. Cheap to clone, bound to its thread.
 #[derive(Clone)]

@@ -10,10 +10,10 @@ use rust_decimal::Decimal;
 use super::activity::{BadRow, RowError, WireRow};
 use super::fee::{CashParts, RowAmounts};
 use super::ordinal::{Figures, keep, key_of};
-use crate::domain::event::{ActivityEvent, ActivityKind, ActivityPayload, Side, Source, TradeEvent};
-use crate::domain::ids::{AssetId, EventId, FollowedUserId, MarketId, Wallet};
-use crate::domain::market::FeeSchedule;
-use crate::domain::units::{PriceMicros, ShareMicros, Timestamp, UnitError, UsdcMicros};
+use crate::domain::events::event::{ActivityEvent, ActivityKind, ActivityPayload, Side, Source, TradeEvent};
+use crate::domain::market::facts::FeeSchedule;
+use crate::domain::money::ids::{AssetId, EventId, FollowedUserId, MarketId, Wallet};
+use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UnitError, UsdcMicros};
 
 /// Everything a wallet did in a window of time, oldest first; equal input rows in any order give equal windows.
 #[derive(Debug, Clone, Default)]
@@ -320,7 +320,7 @@ impl ActivityDraft {
 }
 
 fn micros(field: &'static str, value: Decimal) -> Result<i64, RowError> {
-    crate::domain::units::micros_half_up(value).map_err(|problem| number(field, problem))
+    crate::domain::money::units::micros_half_up(value).map_err(|problem| number(field, problem))
 }
 
 fn price_micros(price: Decimal) -> Result<PriceMicros, RowError> {

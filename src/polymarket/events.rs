@@ -7,8 +7,8 @@ use super::client::{Call, Polymarket, query_text};
 use super::endpoint::{Endpoint, Priority};
 use super::error::PolymarketError;
 use super::gamma::parse_market;
-use crate::domain::ids::MarketId;
-use crate::domain::market::Market;
+use crate::domain::market::facts::Market;
+use crate::domain::money::ids::MarketId;
 
 impl Polymarket {
     /// Every market of the event that `market` belongs to, itself included. Empty when Gamma knows of no event.

@@ -2,9 +2,9 @@
 
 use rust_decimal::{Decimal, RoundingStrategy};
 
-use crate::domain::event::Side;
-use crate::domain::market::FeeSchedule;
-use crate::domain::units::{Timestamp, UnitError, UsdcMicros};
+use crate::domain::events::event::Side;
+use crate::domain::market::facts::FeeSchedule;
+use crate::domain::money::units::{Timestamp, UnitError, UsdcMicros};
 
 /// The first second at which the second exchange settled: since then fees are paid in cash. Before, a buyer's
 /// fee was taken out of the shares, and the row shows net shares beside gross cash.

@@ -7,8 +7,8 @@ use super::client::{Call, Polymarket, query_text};
 use super::draft::Window;
 use super::endpoint::{Endpoint, Priority};
 use super::error::PolymarketError;
-use crate::domain::ids::Wallet;
-use crate::domain::units::Timestamp;
+use crate::domain::money::ids::Wallet;
+use crate::domain::money::units::Timestamp;
 
 /// Pages after which a walk is taken for endless: two million rows.
 const PAGES_MAX: usize = 4_000;

@@ -7,9 +7,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::number;
-use crate::domain::ids::{AssetId, MarketId};
-use crate::domain::market::{FeeSchedule, Market, OutcomeAsset};
-use crate::domain::units::{PriceMicros, ShareMicros, Timestamp, micros_half_up};
+use crate::domain::market::facts::{FeeSchedule, Market, OutcomeAsset};
+use crate::domain::money::ids::{AssetId, MarketId};
+use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, micros_half_up};
 
 /// A market's facts, and whether Gamma left a hole that the CLOB can fill.
 #[derive(Debug, Clone, PartialEq, Eq)]

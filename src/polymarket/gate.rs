@@ -16,7 +16,7 @@ use super::limiter::Limiter;
 use super::settings::LimitSettings;
 use super::traffic::{Ending, EndpointTotals, EndpointTraffic, Traffic};
 use crate::clock::Clock;
-use crate::domain::units::Timestamp;
+use crate::domain::money::units::Timestamp;
 
 #[derive(Debug, Clone)]
 pub struct Gate(Arc<Shared>);

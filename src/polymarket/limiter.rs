@@ -35,8 +35,8 @@ pub struct Limiter {
 #[derive(Debug, Clone, Copy)]
 pub struct Given {
     pub priority: Priority,
-    pub asked: crate::domain::units::Timestamp,
-    pub had: crate::domain::units::Timestamp,
+    pub asked: crate::domain::money::units::Timestamp,
+    pub had: crate::domain::money::units::Timestamp,
 }
 
 #[derive(Debug, Default)]

@@ -7,9 +7,9 @@ use super::client::{Call, Polymarket};
 use super::endpoint::{Endpoint, Priority};
 use super::error::PolymarketError;
 use super::gamma::{GammaMarket, are_distinct, fee_schedule, figure, least_shares, parse_markets};
-use crate::domain::ids::{AssetId, MarketId};
-use crate::domain::market::{FeeSchedule, Market, OutcomeAsset};
-use crate::domain::units::{PriceMicros, ShareMicros};
+use crate::domain::market::facts::{FeeSchedule, Market, OutcomeAsset};
+use crate::domain::money::ids::{AssetId, MarketId};
+use crate::domain::money::units::{PriceMicros, ShareMicros};
 
 /// What `/clob-markets` knows: enough to trade on, no words.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 use rust_decimal::Decimal;
 use serde_json::value::RawValue;
 
-use crate::domain::units::{UnitError, micros_half_up};
+use crate::domain::money::units::{UnitError, micros_half_up};
 
 /// Longer texts are no figure anyone meant.
 const LENGTH_MAX: usize = 128;

@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domain::event::{ActivityPayload, Side, TradeEvent};
-use crate::domain::units::{PriceMicros, UsdcMicros};
+use crate::domain::events::event::{ActivityPayload, Side, TradeEvent};
+use crate::domain::money::units::{PriceMicros, UsdcMicros};
 
 /// What tells rows of one key apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

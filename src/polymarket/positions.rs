@@ -13,8 +13,8 @@ use super::client::{Call, Polymarket, query_text};
 use super::endpoint::{Endpoint, Priority};
 use super::error::PolymarketError;
 use super::number;
-use crate::domain::ids::{AssetId, MarketId, Wallet};
-use crate::domain::units::{ShareMicros, Timestamp};
+use crate::domain::money::ids::{AssetId, MarketId, Wallet};
+use crate::domain::money::units::{ShareMicros, Timestamp};
 
 /// The API takes no more conditions in one request.
 const CONDITIONS_MAX: usize = 20;

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::client::{Call, Polymarket, query_text};
 use super::endpoint::{Endpoint, Priority};
 use super::error::PolymarketError;
-use crate::domain::ids::Wallet;
+use crate::domain::money::ids::Wallet;
 
 /// A public profile. The name is hostile text.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use serde::Deserialize;
 use super::client::{Call, Polymarket};
 use super::endpoint::{Endpoint, Priority};
 use super::error::PolymarketError;
-use crate::domain::ids::MarketId;
-use crate::domain::units::{PriceMicros, Timestamp};
+use crate::domain::money::ids::MarketId;
+use crate::domain::money::units::{PriceMicros, Timestamp};
 
 /// What each outcome pays, in outcome order: 0 and 1, or a split.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use super::endpoint::{Endpoint, Priority};
 use super::error::PolymarketError;
 use super::positions::parse_positions;
 use super::profiles::{Profile, ProfileMatch};
-use crate::domain::ids::{IdError, Wallet};
-use crate::domain::units::Timestamp;
+use crate::domain::money::ids::{IdError, Wallet};
+use crate::domain::money::units::Timestamp;
 
 const DAY_MS: i64 = 24 * 3_600_000;
 /// The word for a fill in the feed.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::endpoint::Endpoint;
-use crate::domain::units::Timestamp;
+use crate::domain::money::units::Timestamp;
 use crate::metrics::Histogram;
 
 const MINUTE_MS: i64 = 60_000;

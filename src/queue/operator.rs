@@ -2,9 +2,10 @@
 
 use super::jobs::{Row, finish_in};
 use super::{Job, JobFence, Queue};
+use crate::db::DbError;
+use crate::db::connection::Db;
 use crate::db::connection::{Tx, on, statements};
-use crate::db::{Db, DbError};
-use crate::domain::units::Timestamp;
+use crate::domain::money::units::Timestamp;
 
 /// A job with what only an operator asks: who has it, and until when.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::domain::units::Timestamp;
+use crate::domain::money::units::Timestamp;
 
 use super::fault::each_object;
 

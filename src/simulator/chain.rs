@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::domain::{event::Side, units::Timestamp};
+use crate::domain::events::event::Side;
+use crate::domain::money::units::Timestamp;
 
 use super::dice::hex_of;
 

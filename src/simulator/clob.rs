@@ -6,12 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::domain::{
-    book::Level,
-    event::Side,
-    ids::{AssetId, MarketId},
-    units::{MICROS, PriceMicros, Timestamp},
-};
+use crate::domain::events::event::Side;
+use crate::domain::market::book::Level;
+use crate::domain::money::ids::{AssetId, MarketId};
+use crate::domain::money::units::{MICROS, PriceMicros, Timestamp};
 
 use super::{
     answer::{Answer, Host, Request},

@@ -3,11 +3,9 @@
 use serde::Serialize;
 use serde_json::{json, value::RawValue};
 
-use crate::domain::{
-    event::Side,
-    ids::{MarketId, Wallet},
-    units::Timestamp,
-};
+use crate::domain::events::event::Side;
+use crate::domain::money::ids::{MarketId, Wallet};
+use crate::domain::money::units::Timestamp;
 
 use super::{
     answer::{Answer, Request},
@@ -233,7 +231,7 @@ pub fn wallet(params: &Params) -> Result<Wallet, Answer> {
     })?;
     let wallet = Wallet::parse(text)
         .map_err(|_| Answer::data_error(400, &format!("user: invalid address {text}"), Some("user")))?;
-    if [super::CTF_EXCHANGE, super::NEG_RISK_EXCHANGE].contains(&wallet.as_str()) {
+    if [super::chain::CTF_EXCHANGE, super::chain::NEG_RISK_EXCHANGE].contains(&wallet.as_str()) {
         return Err(Answer::data_error(400, "user is a protocol contract", Some("user")));
     }
     Ok(wallet)

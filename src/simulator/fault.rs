@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::domain::units::Timestamp;
+use crate::domain::money::units::Timestamp;
 
 use super::{
     answer::{Answer, Host},

@@ -8,11 +8,9 @@ use std::{
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 
-use crate::domain::{
-    event::Side,
-    ids::{AssetId, MarketId, Wallet},
-    units::{ShareMicros, Timestamp, UsdcMicros},
-};
+use crate::domain::events::event::Side;
+use crate::domain::money::ids::{AssetId, MarketId, Wallet};
+use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
 
 use super::market::float;
 

@@ -5,10 +5,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::domain::{
-    ids::Wallet,
-    units::{MICROS, PriceMicros, Timestamp},
-};
+use crate::domain::money::ids::Wallet;
+use crate::domain::money::units::{MICROS, PriceMicros, Timestamp};
 
 use super::{
     answer::{Answer, Host, Request},

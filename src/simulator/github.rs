@@ -23,7 +23,7 @@ use rand::{TryRngCore, rngs::OsRng};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::domain::units::Timestamp;
+use crate::domain::money::units::Timestamp;
 
 use super::answer::{Answer, Host, Request};
 

@@ -5,11 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::{
-    event::Side,
-    ids::{AssetId, MarketId, Wallet},
-    units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros},
-};
+use crate::domain::events::event::Side;
+use crate::domain::money::ids::{AssetId, MarketId, Wallet};
+use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 
 use super::{
     dice::Dice,

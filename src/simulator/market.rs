@@ -5,12 +5,10 @@
 //!
 //! Assumes that nobody moves the book: fills take nothing out of it. That flatters a copier a little.
 
-use crate::domain::{
-    book::Level,
-    ids::{AssetId, MarketId},
-    market::Market,
-    units::{MICROS, PriceMicros, ShareMicros, Timestamp, UsdcMicros},
-};
+use crate::domain::market::book::Level;
+use crate::domain::market::facts::Market;
+use crate::domain::money::ids::{AssetId, MarketId};
+use crate::domain::money::units::{MICROS, PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 
 use super::dice::{noise, smooth_noise};
 
@@ -90,7 +88,7 @@ pub struct SimMarket {
     pub without_book: bool,
     /// Gamma and the compact route leave the fee schedule out.
     pub without_fee_data: bool,
-    pub last_trade: Option<(PriceMicros, crate::domain::event::Side)>,
+    pub last_trade: Option<(PriceMicros, crate::domain::events::event::Side)>,
 }
 
 impl SimMarket {

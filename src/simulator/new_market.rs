@@ -1,10 +1,8 @@
 //! Markets made by hand, and the ids of all markets.
 
-use crate::domain::{
-    ids::{AssetId, MarketId},
-    market::{FeeSchedule, Market, OutcomeAsset},
-    units::{PriceMicros, ShareMicros, Timestamp},
-};
+use crate::domain::market::facts::{FeeSchedule, Market, OutcomeAsset};
+use crate::domain::money::ids::{AssetId, MarketId};
+use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp};
 
 use super::{
     dice::{hash_text, hex_of, token_of},

@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::domain::{
-    ids::{AssetId, MarketId, Wallet},
-    units::{ShareMicros, Timestamp},
-};
+use crate::domain::money::ids::{AssetId, MarketId, Wallet};
+use crate::domain::money::units::{ShareMicros, Timestamp};
 
 use super::{
     answer::Answer,

@@ -2,10 +2,8 @@
 //!
 //! Which market stands in a slot at a time is a pure function of seed, slot and time.
 
-use crate::domain::{
-    market::{FeeSchedule, Market},
-    units::{MICROS, PriceMicros, ShareMicros, Timestamp},
-};
+use crate::domain::market::facts::{FeeSchedule, Market};
+use crate::domain::money::units::{MICROS, PriceMicros, ShareMicros, Timestamp};
 
 use super::{
     dice::{Dice, hash_text, hex_of, noise},

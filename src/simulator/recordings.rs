@@ -5,19 +5,15 @@
 
 use serde_json::{Map, Value};
 
-use crate::domain::{
-    ids::{AssetId, MarketId},
-    market::FeeSchedule,
-    units::Timestamp,
-};
+use crate::domain::market::facts::FeeSchedule;
+use crate::domain::money::ids::{AssetId, MarketId};
+use crate::domain::money::units::Timestamp;
 
-use super::{
-    Place,
-    dice::{hash_text, token_of},
-    market::{Category, Quotes},
-    new_market::NewMarket,
-    world::World,
-};
+use super::dice::{hash_text, token_of};
+use super::feed::Place;
+use super::market::{Category, Quotes};
+use super::new_market::NewMarket;
+use super::world::World;
 
 /// One recorded answer's rows, newest first as they were served.
 #[derive(Debug, Clone)]

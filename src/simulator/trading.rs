@@ -1,10 +1,8 @@
 //! What wallets do: fills, splits, merges, redemptions, conversions, rewards. Each becomes rows and, for fills, logs.
 
-use crate::domain::{
-    event::Side,
-    ids::{AssetId, MarketId, Wallet},
-    units::{MICROS, PriceMicros, ShareMicros, Timestamp, UsdcMicros},
-};
+use crate::domain::events::event::Side;
+use crate::domain::money::ids::{AssetId, MarketId, Wallet};
+use crate::domain::money::units::{MICROS, PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 
 use super::{
     chain::{CTF_EXCHANGE, Log, NEG_RISK_EXCHANGE, OrderFilled, block_of},

@@ -4,14 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::Value;
 
-use crate::{
-    clock::Clock,
-    domain::{
-        event::Side,
-        ids::{AssetId, MarketId, Wallet},
-        units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros},
-    },
-};
+use crate::clock::Clock;
+use crate::domain::events::event::Side;
+use crate::domain::money::ids::{AssetId, MarketId, Wallet};
+use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 
 use super::{
     SimulatorSettings,

@@ -14,11 +14,9 @@ use super::{
     visit::{Place, Visit},
     visitor::{HasProvider, Means, Visitor},
 };
-use crate::{
-    clock::Clock,
-    db::{Admin, ApiToken, Db},
-    domain::units::Timestamp,
-};
+use crate::clock::Clock;
+use crate::db::{Admin, ApiToken, Db};
+use crate::domain::money::units::Timestamp;
 
 /// What the log can be narrowed to; what actors note is in it too, under names of their own.
 const KINDS: &[&str] = &[

@@ -11,17 +11,13 @@ use super::{
     list::{self, List, Sought},
     names::Names,
 };
-use crate::{
-    clock::Clock,
-    db::{ActivityFilter, Db, DbError, Movement},
-    domain::{
-        decision::DecisionKind,
-        event::{ActivityEvent, ActivityKind},
-        ids::{AssetId, AttemptId, EventId, FollowedUserId, MarketId, Wallet},
-        ledger::{EntryType, PortfolioScope},
-        units::{ShareMicros, Timestamp, UsdcMicros},
-    },
-};
+use crate::clock::Clock;
+use crate::db::{ActivityFilter, Db, DbError, Movement};
+use crate::domain::accounting::ledger::{EntryType, PortfolioScope};
+use crate::domain::decision::decide::DecisionKind;
+use crate::domain::events::event::{ActivityEvent, ActivityKind};
+use crate::domain::money::ids::{AssetId, AttemptId, EventId, FollowedUserId, MarketId, Wallet};
+use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
 
 /// A row that has moved nothing after this long will not.
 const WAITS_MS: i64 = 60_000;

@@ -10,18 +10,14 @@ use super::{
     list::{self, List, Sought},
     names::Names,
 };
-use crate::{
-    db::{AttemptFilter, Db, DbError, ListedAttempt},
-    domain::{
-        attempt::CopyAttempt,
-        decision::{DecisionKind, ReasonCode},
-        event::Side,
-        group::{EventGroup, GroupAction, GroupKind},
-        ids::{AssetId, AttemptId, FollowedUserId, GroupId, MarketId},
-        ledger::PortfolioScope,
-        units::{Bps, PriceMicros, ShareMicros, Timestamp, UsdcMicros},
-    },
-};
+use crate::db::{AttemptFilter, Db, DbError, ListedAttempt};
+use crate::domain::accounting::ledger::PortfolioScope;
+use crate::domain::decision::attempt::CopyAttempt;
+use crate::domain::decision::decide::{DecisionKind, ReasonCode};
+use crate::domain::events::event::Side;
+use crate::domain::events::group::{EventGroup, GroupAction, GroupKind};
+use crate::domain::money::ids::{AssetId, AttemptId, FollowedUserId, GroupId, MarketId};
+use crate::domain::money::units::{Bps, PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 
 /// A row of `copy_attempt` under its column names, with the names a visitor knows it by.
 #[derive(Debug, Clone, Serialize)]

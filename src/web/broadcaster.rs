@@ -18,15 +18,16 @@ use actix::{
 use bytestring::ByteString;
 
 use super::{live::Outgoing, overview::LiveFigures, regions, render::Templates, socket::Socket};
-use crate::{
-    actors::{
-        live_hub::{HealthChanged, LiveFact, LiveFrame, LiveHub, PortfolioChanged, Subscribe, Subscribed, Topic},
-        supervise::{Guard, Observed, Panicked, observable, spawn_io, start_guarded},
-    },
-    clock::Clock,
-    db::Db,
-    domain::{attempt::CopyAttempt, event::TradeEvent, ledger::PortfolioId, units::Timestamp},
+use crate::actors::live_hub::{
+    HealthChanged, LiveFact, LiveFrame, LiveHub, PortfolioChanged, Subscribe, Subscribed, Topic,
 };
+use crate::actors::supervise::{Guard, Observed, Panicked, observable, spawn_io, start_guarded};
+use crate::clock::Clock;
+use crate::db::Db;
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::decision::attempt::CopyAttempt;
+use crate::domain::events::event::TradeEvent;
+use crate::domain::money::units::Timestamp;
 
 /// Rows a list on a page holds; what would be pushed out at once is not rendered at all.
 pub const ROWS_SHOWN: usize = 50;

@@ -2,10 +2,8 @@
 
 use serde::Serialize;
 
-use crate::domain::{
-    decision::{Check, CheckName, CheckUnit, ReasonCode, Verdict},
-    event::Side,
-};
+use crate::domain::decision::decide::{Check, CheckName, CheckUnit, ReasonCode, Verdict};
+use crate::domain::events::event::Side;
 
 /// One check as the explanation shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

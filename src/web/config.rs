@@ -34,14 +34,10 @@ use super::{
     error::WebError,
     visit::{Place, Visit},
 };
-use crate::{
-    db::{Db, Directory, FollowedUser},
-    domain::{
-        effective_config::{ConfigError, EffectiveConfig, Field, StoredConfig, UserOverrides, effective},
-        ids::FollowedUserId,
-        ledger::PortfolioScope,
-    },
-};
+use crate::db::{Db, Directory, FollowedUser};
+use crate::domain::accounting::ledger::PortfolioScope;
+use crate::domain::config::effective::{ConfigError, EffectiveConfig, Field, StoredConfig, UserOverrides, effective};
+use crate::domain::money::ids::FollowedUserId;
 
 pub use history::History;
 pub(super) use labels::{action as action_name, label as field_label};

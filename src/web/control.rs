@@ -7,11 +7,9 @@ use actix_web::{
 use serde::{Deserialize, Serialize};
 
 use super::{error::WebError, middleware::Hosts, notice::Notice, posted::Posted};
-use crate::{
-    clock::Clock,
-    db::Db,
-    domain::effective_config::{ConfigPatch, SystemPatch},
-};
+use crate::clock::Clock;
+use crate::db::Db;
+use crate::domain::config::effective::{ConfigPatch, SystemPatch};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -8,16 +8,12 @@ use super::{
     results::share_of,
     series::{Chart, Line, Pane, Range, Role, Span, Unit},
 };
-use crate::{
-    clock::Clock,
-    db::{CurvePoint, Db, DbError},
-    domain::{
-        effective_config::effective,
-        ids::FollowedUserId,
-        ledger::{PortfolioId, PortfolioScope},
-        units::{Bps, Timestamp, UsdcMicros},
-    },
-};
+use crate::clock::Clock;
+use crate::db::{CurvePoint, Db, DbError};
+use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
+use crate::domain::config::effective::effective;
+use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::units::{Bps, Timestamp, UsdcMicros};
 
 /// `?range=24h`.
 #[derive(Debug, Default, Deserialize)]

@@ -3,11 +3,9 @@
 use serde::Serialize;
 
 use super::histogram::{self, Column, Counted};
-use crate::domain::{
-    decision::ReasonCode,
-    tally::{AttemptTally, LAG_STEPS},
-    units::{Bps, UsdcMicros},
-};
+use crate::domain::analysis::attempt_stats::{AttemptTally, LAG_STEPS};
+use crate::domain::decision::decide::ReasonCode;
+use crate::domain::money::units::{Bps, UsdcMicros};
 
 /// At least so many tenths of a cent stand on either side, or three copies would look like a spread.
 const SLIPPAGE_STEPS_MIN: i64 = 10;

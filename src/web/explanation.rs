@@ -16,20 +16,16 @@ use super::{
     list::given,
     visit::{Place, Visit},
 };
-use crate::{
-    db::{AttemptDetail as Stored, BookOutcome, Db, DbError},
-    domain::{
-        book::{Level, OrderBook},
-        decision::{DecisionKind, Explanation, Verdict},
-        effective_config::{Field, FieldUnit, StoredConfig, effective},
-        event::{ActivityEvent, Side, TradeEvent},
-        fill::LevelFill,
-        group::{EventGroup, Member},
-        ids::{AttemptId, EventId},
-        ledger::{PortfolioId, PortfolioScope},
-        units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros},
-    },
-};
+use crate::db::{AttemptDetail as Stored, BookOutcome, Db, DbError};
+use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
+use crate::domain::config::effective::{Field, FieldUnit, StoredConfig, effective};
+use crate::domain::decision::decide::{DecisionKind, Explanation, Verdict};
+use crate::domain::events::event::{ActivityEvent, Side, TradeEvent};
+use crate::domain::events::group::{EventGroup, Member};
+use crate::domain::market::book::{Level, OrderBook};
+use crate::domain::market::fill::LevelFill;
+use crate::domain::money::ids::{AttemptId, EventId};
+use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 
 /// The page, and `/api/copy-attempts/{id}`.
 #[derive(Debug, Serialize)]

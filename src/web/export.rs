@@ -22,18 +22,14 @@ use super::{
     list::Sought,
     trades::TradeQuery,
 };
-use crate::{
-    clock::Clock,
-    db::{
-        ATTEMPT_COLUMNS, AttemptFilter, Cell, Column, Cursor, Db, DbError, LEDGER_COLUMNS, LedgerFilter,
-        SNAPSHOT_COLUMNS, TRADE_COLUMNS, TradeFilter,
-    },
-    domain::{
-        ids::{FollowedUserId, MarketId},
-        ledger::{PortfolioId, PortfolioScope},
-        units::Timestamp,
-    },
+use crate::clock::Clock;
+use crate::db::{
+    ATTEMPT_COLUMNS, AttemptFilter, Cell, Column, Cursor, Db, DbError, LEDGER_COLUMNS, LedgerFilter, SNAPSHOT_COLUMNS,
+    TRADE_COLUMNS, TradeFilter,
 };
+use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
+use crate::domain::money::ids::{FollowedUserId, MarketId};
+use crate::domain::money::units::Timestamp;
 
 /// Rows of one part; those of attempts carry their explanation.
 const ROWS: usize = 1_000;

@@ -5,15 +5,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{error::WebError, names::Names, trades::TradeView};
-use crate::{
-    db::{Db, DbError, Outcome, TradeFilter},
-    domain::{
-        decision::{DecisionKind, ReasonCode},
-        event::ActivityEvent,
-        ids::{AttemptId, EventId, FollowedUserId, MarketId},
-        units::{Bps, ShareMicros, Timestamp, UsdcMicros},
-    },
-};
+use crate::db::{Db, DbError, Outcome, TradeFilter};
+use crate::domain::decision::decide::{DecisionKind, ReasonCode};
+use crate::domain::events::event::ActivityEvent;
+use crate::domain::money::ids::{AttemptId, EventId, FollowedUserId, MarketId};
+use crate::domain::money::units::{Bps, ShareMicros, Timestamp, UsdcMicros};
 
 /// A trade, or a row that is none.
 #[derive(Debug, Clone, Serialize)]

@@ -14,15 +14,11 @@ use super::{
     posted::Posted,
     visit::{Place, Visit},
 };
-use crate::{
-    clock::Clock,
-    db::{Db, FollowedUser, Inserted, LABEL_CHARACTERS_MAX},
-    domain::{
-        ids::{FollowedUserId, Wallet},
-        units::Timestamp,
-    },
-    polymarket::{Lately, Polymarket, PolymarketError, Profile, Trader, TraderMatch},
-};
+use crate::clock::Clock;
+use crate::db::{Db, FollowedUser, Inserted, LABEL_CHARACTERS_MAX};
+use crate::domain::money::ids::{FollowedUserId, Wallet};
+use crate::domain::money::units::Timestamp;
+use crate::polymarket::{Lately, Polymarket, PolymarketError, Profile, Trader, TraderMatch};
 
 /// As many profiles as a visitor looks through.
 const SIMILAR_SHOWN: usize = 8;

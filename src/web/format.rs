@@ -7,7 +7,7 @@
 
 use tera::{Kwargs, State, Tera, TeraResult, Value};
 
-use crate::domain::units::MICROS;
+use crate::domain::money::units::MICROS;
 
 /// What stands where a value is not known.
 const UNKNOWN: &str = "–";

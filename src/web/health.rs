@@ -11,13 +11,14 @@ use super::{
     visitor::Visitor,
     worker::{self, Worker},
 };
-use crate::{
-    actors::{chain_watcher::Hindsight, live_hub::HealthChanged},
-    clock::Clock,
-    db::{Db, DbError, Lead},
-    domain::{ids::FollowedUserId, units::Timestamp},
-    queue::{self, Queue},
-};
+use crate::actors::chain_watcher::Hindsight;
+use crate::actors::live_hub::HealthChanged;
+use crate::clock::Clock;
+use crate::db::{Db, DbError, Lead};
+use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::units::Timestamp;
+use crate::queue;
+use crate::queue::Queue;
 
 pub(super) const WORKER_SILENCE_MILLIS: i64 = 45_000;
 const CHAIN_ACTOR: &str = "chain_watcher";

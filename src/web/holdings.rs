@@ -5,16 +5,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{error::WebError, histogram::bar, names::Names};
-use crate::{
-    db::Db,
-    domain::{
-        ids::{AssetId, FollowedUserId, MarketId},
-        ledger::PortfolioId,
-        lot::Position,
-        portfolio::{Lot, Portfolio},
-        units::{Bps, PriceMicros, ShareMicros, UsdcMicros},
-    },
-};
+use crate::db::Db;
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::accounting::lot::Position;
+use crate::domain::accounting::portfolio::{Lot, Portfolio};
+use crate::domain::money::ids::{AssetId, FollowedUserId, MarketId};
+use crate::domain::money::units::{Bps, PriceMicros, ShareMicros, UsdcMicros};
 
 /// A portfolio with the names of what it holds.
 pub struct Holdings {

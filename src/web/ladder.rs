@@ -3,11 +3,9 @@
 
 use serde::Serialize;
 
-use crate::domain::{
-    book::{Level, OrderBook},
-    fill::LevelFill,
-    units::{MICROS, PriceMicros, ShareMicros, UsdcMicros, product},
-};
+use crate::domain::market::book::{Level, OrderBook};
+use crate::domain::market::fill::LevelFill;
+use crate::domain::money::units::{MICROS, PriceMicros, ShareMicros, UsdcMicros, product};
 
 /// Levels of one side that are shown; what a copy took is always among them.
 const LEVELS_MOST: usize = 12;

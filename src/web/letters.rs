@@ -7,11 +7,10 @@ use actix_web::{
 use serde::{Deserialize, Serialize};
 
 use super::{error::WebError, notice::Notice, posted::Posted};
-use crate::{
-    clock::Clock,
-    db::{Db, DbError, DeadLetter, Origin, Replay},
-    domain::{ids::FollowedUserId, units::Timestamp},
-};
+use crate::clock::Clock;
+use crate::db::{Db, DbError, DeadLetter, Origin, Replay};
+use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::units::Timestamp;
 
 const PAGE: usize = 20;
 /// Sent round again with one click; the rest waits for the next.

@@ -6,13 +6,9 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use super::{error::WebError, format::path_segment};
-use crate::{
-    db::{Cursor, Db, DbError, Page},
-    domain::{
-        ids::{FollowedUserId, MarketId},
-        units::Timestamp,
-    },
-};
+use crate::db::{Cursor, Db, DbError, Page};
+use crate::domain::money::ids::{FollowedUserId, MarketId};
+use crate::domain::money::units::Timestamp;
 
 const LIMIT: usize = 50;
 const LIMIT_MAX: usize = 200;
@@ -148,7 +144,7 @@ pub fn address(path: &str, words: &[(&str, Option<&str>)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::event::Side;
+    use crate::domain::events::event::Side;
 
     #[test]
     fn a_limit_stays_within_bounds_and_a_foreign_cursor_is_the_visitors_mistake() {

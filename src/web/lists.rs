@@ -14,14 +14,10 @@ use super::{
     trades::{TradeQuery, TradeView},
     visit::{Place, Visit},
 };
-use crate::{
-    db::{Db, DbError},
-    domain::{
-        decision::ReasonCode,
-        ids::{FollowedUserId, MarketId},
-        units::Timestamp,
-    },
-};
+use crate::db::{Db, DbError};
+use crate::domain::decision::decide::ReasonCode;
+use crate::domain::money::ids::{FollowedUserId, MarketId};
+use crate::domain::money::units::Timestamp;
 
 const DAY_MS: i64 = 86_400_000;
 /// Markets offered while a visitor types.

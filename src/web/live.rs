@@ -26,13 +26,11 @@ use super::{
     socket::Socket,
     visitor::{HasProvider, Visitor, has_token},
 };
-use crate::{
-    actors::live_hub::Topic,
-    clock::Clock,
-    db::Db,
-    domain::units::Timestamp,
-    metrics::{Metrics, OpenSocket},
-};
+use crate::actors::live_hub::Topic;
+use crate::clock::Clock;
+use crate::db::Db;
+use crate::domain::money::units::Timestamp;
+use crate::metrics::{Metrics, OpenSocket};
 
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// A browser answers pings by itself; three unanswered ones mean it is gone.

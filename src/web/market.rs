@@ -19,16 +19,12 @@ use super::{
     trades::{TradeQuery, TradeView},
     visit::{Place, Visit},
 };
-use crate::{
-    clock::Clock,
-    db::{Db, MadeCopy},
-    domain::{
-        ids::{AssetId, FollowedUserId, MarketId},
-        ledger::PortfolioId,
-        market::Market,
-        units::{PriceMicros, ShareMicros, Timestamp},
-    },
-};
+use crate::clock::Clock;
+use crate::db::{Db, MadeCopy};
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::market::facts::Market;
+use crate::domain::money::ids::{AssetId, FollowedUserId, MarketId};
+use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp};
 
 /// Copies that the slippage figures are made of.
 const COPIES_MOST: i64 = 500;
@@ -294,7 +290,9 @@ fn chart(range: Range, span: Span, points: &[(Timestamp, i64)], label: &'static 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{event::Side, ledger::PortfolioScope, units::UsdcMicros};
+    use crate::domain::accounting::ledger::PortfolioScope;
+    use crate::domain::events::event::Side;
+    use crate::domain::money::units::UsdcMicros;
 
     fn copy(side: Side, shares: i64, vwap: i64, theirs: i64) -> MadeCopy {
         let vwap = PriceMicros::new(vwap).unwrap();

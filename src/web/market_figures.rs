@@ -5,21 +5,17 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::names::Names;
-use crate::{
-    db::{Db, DbError},
-    domain::{
-        book::{Level, OrderBook},
-        effective_config::Guardrails,
-        event::Side,
-        fill::depth_within,
-        guardrail::quote,
-        ids::{AssetId, FollowedUserId, MarketId},
-        ledger::{PortfolioId, PortfolioScope},
-        market::{Market, OutcomeAsset},
-        portfolio::{Lot, Portfolio},
-        units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros},
-    },
-};
+use crate::db::{Db, DbError};
+use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
+use crate::domain::accounting::portfolio::{Lot, Portfolio};
+use crate::domain::config::effective::Guardrails;
+use crate::domain::decision::guardrail::quote;
+use crate::domain::events::event::Side;
+use crate::domain::market::book::{Level, OrderBook};
+use crate::domain::market::facts::{Market, OutcomeAsset};
+use crate::domain::market::fill::depth_within;
+use crate::domain::money::ids::{AssetId, FollowedUserId, MarketId};
+use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 
 /// The last book seen of an outcome. It was fetched for a decision, so it may be old.
 #[derive(Debug, Clone, Serialize)]

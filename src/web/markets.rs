@@ -18,18 +18,14 @@ use super::{
     posted::Posted,
     visit::{Place, Visit},
 };
-use crate::{
-    clock::Clock,
-    db::{Db, DbError, TradedMarket},
-    domain::{
-        effective_config::Guardrails,
-        event::text_enum,
-        ids::MarketId,
-        ledger::PortfolioId,
-        market::Market,
-        units::{Timestamp, UsdcMicros},
-    },
-};
+use crate::clock::Clock;
+use crate::db::{Db, DbError, TradedMarket};
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::config::effective::Guardrails;
+use crate::domain::market::facts::Market;
+use crate::domain::money::ids::MarketId;
+use crate::domain::money::text_enum::text_enum;
+use crate::domain::money::units::{Timestamp, UsdcMicros};
 
 const ROWS: usize = 50;
 /// Found by text, and blacklisted, at most.

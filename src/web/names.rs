@@ -2,13 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{
-    db::{Db, DbError},
-    domain::{
-        ids::{AssetId, FollowedUserId, MarketId},
-        market::Market,
-    },
-};
+use crate::db::{Db, DbError};
+use crate::domain::market::facts::Market;
+use crate::domain::money::ids::{AssetId, FollowedUserId, MarketId};
 
 /// The names that one page or one batch of live rows needs. All of it is hostile text.
 #[derive(Debug, Default)]

@@ -19,17 +19,13 @@ use super::{
     trades::{TradeQuery, TradeView},
     visit::{Place, Visit},
 };
-use crate::{
-    actors::live_hub::{HealthChanged, PortfolioChanged},
-    clock::Clock,
-    db::{Db, DbError},
-    domain::{
-        closings::Closings,
-        ids::{FollowedUserId, Wallet},
-        ledger::PortfolioId,
-        units::{Bps, Timestamp, UsdcMicros},
-    },
-};
+use crate::actors::live_hub::{HealthChanged, PortfolioChanged};
+use crate::clock::Clock;
+use crate::db::{Db, DbError};
+use crate::domain::accounting::closed_lots::Closings;
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::money::ids::{FollowedUserId, Wallet};
+use crate::domain::money::units::{Bps, Timestamp, UsdcMicros};
 
 const MARKETS_SHOWN: usize = 6;
 const WEEK_MS: i64 = 7 * 86_400_000;

@@ -3,10 +3,8 @@
 use serde::Serialize;
 
 use super::worker::Worker;
-use crate::{
-    db::{Db, DbError},
-    domain::units::Timestamp,
-};
+use crate::db::{Db, DbError};
+use crate::domain::money::units::Timestamp;
 
 const DAY_MS: i64 = 24 * 3_600_000;
 /// The newest fills and attempts that are looked at.

@@ -15,14 +15,10 @@ use super::{
     risk::{BreakerView, LimitView, exposure_limits, standing},
     visit::{Place, Visit},
 };
-use crate::{
-    clock::Clock,
-    db::{Db, PeakReset},
-    domain::{
-        ledger::PortfolioId,
-        units::{Timestamp, UsdcMicros},
-    },
-};
+use crate::clock::Clock;
+use crate::db::{Db, PeakReset};
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::money::units::{Timestamp, UsdcMicros};
 
 /// A page shows no more lots than this, the largest; the JSON has all.
 const POSITIONS_SHOWN: usize = 200;

@@ -2,13 +2,9 @@
 
 use serde::Serialize;
 
-use crate::{
-    db::{Db, DbError, PortfolioSnapshot},
-    domain::{
-        ledger::PortfolioId,
-        units::{Bps, Timestamp, UsdcMicros},
-    },
-};
+use crate::db::{Db, DbError, PortfolioSnapshot};
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::money::units::{Bps, Timestamp, UsdcMicros};
 
 const WEEK_MS: i64 = 7 * 24 * 3_600_000;
 

@@ -3,17 +3,13 @@
 use serde::Serialize;
 
 use super::{error::WebError, histogram::bar, holdings::Holdings};
-use crate::{
-    db::{Db, DbError, Directory},
-    domain::{
-        breaker::{Loss, losses},
-        decision::CheckName,
-        effective_config::{Guardrails, effective},
-        ledger::{PortfolioId, PortfolioScope},
-        portfolio_view::Baselines,
-        units::{Bps, Timestamp, UnitError, UsdcMicros},
-    },
-};
+use crate::db::{Db, DbError, Directory};
+use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
+use crate::domain::accounting::view::Baselines;
+use crate::domain::config::effective::{Guardrails, effective};
+use crate::domain::decision::breaker::{Loss, losses};
+use crate::domain::decision::decide::CheckName;
+use crate::domain::money::units::{Bps, Timestamp, UnitError, UsdcMicros};
 
 /// From here on a limit is near.
 const NEAR_BPS: i64 = 8_000;

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::units::Timestamp;
+use crate::domain::money::units::Timestamp;
 
 /// More points than a chart has pixels show nothing more.
 const POINTS_MAX: i64 = 480;

@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 use sha2::Digest;
 
 use super::{error::WebError, session_store::Sessions};
-use crate::{
-    config::{RedisSettings, Secret, WebSettings},
-    db::{Db, DbError},
-    domain::{email::Email, units::Timestamp},
-    token::{self, NoRandomness, random_text},
-};
+use crate::config::{RedisSettings, Secret, WebSettings};
+use crate::db::{Db, DbError};
+use crate::domain::money::email::Email;
+use crate::domain::money::units::Timestamp;
+use crate::token;
+use crate::token::{NoRandomness, random_text};
 
 const HOUR_MS: i64 = 3_600_000;
 const IDLE_HOURS: i64 = 24;

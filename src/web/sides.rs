@@ -5,15 +5,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::names::Names;
-use crate::{
-    db::{Db, DbError},
-    domain::{
-        ids::{AssetId, MarketId},
-        lot::Position,
-        portfolio::{Lot, Portfolio},
-        units::{PriceMicros, ShareMicros, UsdcMicros},
-    },
-};
+use crate::db::{Db, DbError};
+use crate::domain::accounting::lot::Position;
+use crate::domain::accounting::portfolio::{Lot, Portfolio};
+use crate::domain::money::ids::{AssetId, MarketId};
+use crate::domain::money::units::{PriceMicros, ShareMicros, UsdcMicros};
 
 /// The largest; the rest is counted.
 const SHOWN: usize = 60;

@@ -21,11 +21,9 @@ use super::{
     },
     visitor::{HasProvider, Means, Visitor},
 };
-use crate::{
-    clock::Clock,
-    db::{Audit, Db},
-    domain::units::Timestamp,
-};
+use crate::clock::Clock;
+use crate::db::{Audit, Db};
+use crate::domain::money::units::Timestamp;
 
 pub mod github;
 pub mod links;

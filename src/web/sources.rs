@@ -8,10 +8,10 @@ use super::{
     histogram::{self, Column, Counted},
     worker::{self, Worker},
 };
-use crate::{
-    db::{Db, DbError, FollowedUser},
-    domain::{ids::FollowedUserId, ledger::PortfolioId, units::Timestamp},
-};
+use crate::db::{Db, DbError, FollowedUser};
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::units::Timestamp;
 
 /// A minute snapshot that is older than this has been missed.
 const SNAPSHOT_STALE_MS: i64 = 180_000;

@@ -19,15 +19,12 @@ use super::{
     visit::{Place, Visit},
     worker::{self, Worker},
 };
-use crate::{
-    clock::Clock,
-    db::{Db, DbError, RowNumbers, SeenFill, UnconfirmedFill},
-    domain::{
-        ids::{FollowedUserId, Wallet},
-        units::{Timestamp, UsdcMicros},
-    },
-    queue::{self, Depth},
-};
+use crate::clock::Clock;
+use crate::db::{Db, DbError, RowNumbers, SeenFill, UnconfirmedFill};
+use crate::domain::money::ids::{FollowedUserId, Wallet};
+use crate::domain::money::units::{Timestamp, UsdcMicros};
+use crate::queue;
+use crate::queue::Depth;
 
 const DAY_MS: i64 = 24 * 3_600_000;
 const UNCONFIRMED_SHOWN: i64 = 10;

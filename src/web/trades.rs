@@ -8,14 +8,10 @@ use super::{
     list::{self, List, Sought},
     names::Names,
 };
-use crate::{
-    db::{Db, DbError, TradeFilter},
-    domain::{
-        event::{Side, TradeEvent},
-        ids::{AssetId, EventId, FollowedUserId, MarketId, Wallet},
-        units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros},
-    },
-};
+use crate::db::{Db, DbError, TradeFilter};
+use crate::domain::events::event::{Side, TradeEvent};
+use crate::domain::money::ids::{AssetId, EventId, FollowedUserId, MarketId, Wallet};
+use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 
 /// A row of `trade_event` under its column names, with the names a visitor knows it by.
 #[derive(Debug, Clone, Serialize)]

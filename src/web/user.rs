@@ -17,17 +17,13 @@ use super::{
     users::copied_share,
     visit::{Place, Visit},
 };
-use crate::{
-    clock::Clock,
-    db::{Db, FollowedUser},
-    domain::{
-        closings::Closings,
-        ids::{FollowedUserId, Wallet},
-        ledger::{PortfolioId, PortfolioScope},
-        tally::AttemptTally,
-        units::{Bps, Timestamp, UsdcMicros},
-    },
-};
+use crate::clock::Clock;
+use crate::db::{Db, FollowedUser};
+use crate::domain::accounting::closed_lots::Closings;
+use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
+use crate::domain::analysis::attempt_stats::AttemptTally;
+use crate::domain::money::ids::{FollowedUserId, Wallet};
+use crate::domain::money::units::{Bps, Timestamp, UsdcMicros};
 
 const HOUR_MS: i64 = 3_600_000;
 

@@ -13,17 +13,13 @@ use super::{
     results::{Results, at_share},
     visit::{Place, Visit},
 };
-use crate::{
-    clock::Clock,
-    db::{Db, FollowedUser, SeenFill},
-    domain::{
-        effective_config::{StoredConfig, UserOverrides, effective},
-        ids::{FollowedUserId, Wallet},
-        ledger::{PortfolioId, PortfolioScope},
-        tally::AttemptTally,
-        units::{Bps, Timestamp, UsdcMicros},
-    },
-};
+use crate::clock::Clock;
+use crate::db::{Db, FollowedUser, SeenFill};
+use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
+use crate::domain::analysis::attempt_stats::AttemptTally;
+use crate::domain::config::effective::{StoredConfig, UserOverrides, effective};
+use crate::domain::money::ids::{FollowedUserId, Wallet};
+use crate::domain::money::units::{Bps, Timestamp, UsdcMicros};
 
 const DAY_MS: i64 = 24 * 3_600_000;
 

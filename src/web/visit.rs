@@ -15,7 +15,9 @@ use super::{
     theme::Theme,
     visitor::Visitor,
 };
-use crate::{clock::Clock, db::Db, domain::units::Timestamp};
+use crate::clock::Clock;
+use crate::db::Db;
+use crate::domain::money::units::Timestamp;
 
 /// A page of the site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

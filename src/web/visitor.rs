@@ -17,12 +17,10 @@ use actix_web::{
 };
 
 use super::{error::WebError, limits::Limits, session::SignedIn};
-use crate::{
-    clock::Clock,
-    db::{Audit, Db, DbError, TokenScope},
-    domain::units::Timestamp,
-    token,
-};
+use crate::clock::Clock;
+use crate::db::{Audit, Db, DbError, TokenScope};
+use crate::domain::money::units::Timestamp;
+use crate::token;
 
 /// Somebody who may come in. As an extractor it refuses everybody else.
 #[derive(Debug, Clone)]

@@ -2,10 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    db::{Db, HEALTH_KEY},
-    domain::units::Timestamp,
-};
+use crate::db::{Db, HEALTH_KEY};
+use crate::domain::money::units::Timestamp;
 
 /// One of several workers that has been silent for so long was stopped or has been replaced.
 const WORKER_GONE_MILLIS: i64 = 90_000;

@@ -5,18 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{Progress, WhatIf, WhatIfError};
-use crate::{
-    db::{BookText, Db, DbError, PriceAt},
-    domain::{
-        book::OrderBook,
-        group::{EventGroup, GroupAction},
-        ids::{AssetId, AttemptId, GroupId, MarketId},
-        market::Market,
-        portfolio::PortfolioError,
-        units::Timestamp,
-        what_if::{Case, Comparison, Findings, Happening, KeptBook, Recorded},
-    },
-};
+use crate::db::{BookText, Db, DbError, PriceAt};
+use crate::domain::accounting::portfolio::PortfolioError;
+use crate::domain::analysis::what_if::{Case, Comparison, Findings, Happening, KeptBook, Recorded};
+use crate::domain::events::group::{EventGroup, GroupAction};
+use crate::domain::market::book::OrderBook;
+use crate::domain::market::facts::Market;
+use crate::domain::money::ids::{AssetId, AttemptId, GroupId, MarketId};
+use crate::domain::money::units::Timestamp;
 
 /// Groups read at once.
 const PAGE: i64 = 512;

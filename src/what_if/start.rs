@@ -6,18 +6,14 @@ use std::{
 };
 
 use super::{Progress, WhatIf, WhatIfError};
-use crate::{
-    db::{Db, PlacedEntry},
-    domain::{
-        equity_history::{EquityAt, EquityHistory},
-        ids::{AssetId, AttemptId, MarketId},
-        ledger::{EntryType, LedgerEntry, PortfolioId},
-        mark::Mark,
-        portfolio::Portfolio,
-        units::Timestamp,
-        what_if::{Happening, Start},
-    },
-};
+use crate::db::{Db, PlacedEntry};
+use crate::domain::accounting::equity_history::{EquityAt, EquityHistory};
+use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
+use crate::domain::accounting::mark::Mark;
+use crate::domain::accounting::portfolio::Portfolio;
+use crate::domain::analysis::what_if::{Happening, Start};
+use crate::domain::money::ids::{AssetId, AttemptId, MarketId};
+use crate::domain::money::units::Timestamp;
 
 /// Entries read at once: many to fold what is long past, few to look at what the window begins with.
 const PAST: i64 = 5_000;

@@ -8,8 +8,8 @@ use polymarketspy::app::{App, AppSettings};
 use polymarketspy::clock::Clock;
 use polymarketspy::config::{Secret, Settings, Sources};
 use polymarketspy::db::{AttemptFilter, Db, Inserted, ListedAttempt};
-use polymarketspy::domain::effective_config::ConfigPatch;
-use polymarketspy::domain::ids::{FollowedUserId, Wallet};
+use polymarketspy::domain::config::effective::ConfigPatch;
+use polymarketspy::domain::money::ids::{FollowedUserId, Wallet};
 use polymarketspy::simulator::{Simulator, SimulatorHandle, SimulatorSettings, wallet_of};
 
 use super::db::harness::Home;

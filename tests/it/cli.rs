@@ -8,7 +8,7 @@ mod tail;
 
 use std::process::{Command, Output};
 
-use polymarketspy::domain::event::Side;
+use polymarketspy::domain::events::event::Side;
 use polymarketspy::simulator::{Fill, NewMarket, wallet_of};
 
 use super::bot::Stage;

@@ -177,9 +177,9 @@ fn a_link_a_command_and_a_setting_that_are_not_there_are_seen() {
 #[test]
 fn the_guide_knows_the_defaults() {
     let guide = &documents()["GUIDE.md"];
-    let values = polymarketspy::domain::effective_config::StoredConfig::default();
+    let values = polymarketspy::domain::config::effective::StoredConfig::default();
     let (guardrails, sizing) = (values.guardrails, values.sizing);
-    let cents = |price: polymarketspy::domain::units::PriceMicros| {
+    let cents = |price: polymarketspy::domain::money::units::PriceMicros| {
         format!("{}.{:02}¢", price.micros() / 10_000, price.micros() % 10_000 / 100)
     };
     let percent = |bps: i64| format!("{} %", bps as f64 / 100.0);

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{self, StreamExt};
 use polymarketspy::audit::audit;
-use polymarketspy::domain::event::Side;
-use polymarketspy::domain::ids::{MarketId, Wallet};
-use polymarketspy::domain::ledger::PortfolioId;
-use polymarketspy::domain::market::Market;
-use polymarketspy::domain::units::{ShareMicros, Timestamp};
+use polymarketspy::domain::accounting::ledger::PortfolioId;
+use polymarketspy::domain::events::event::Side;
+use polymarketspy::domain::market::facts::Market;
+use polymarketspy::domain::money::ids::{MarketId, Wallet};
+use polymarketspy::domain::money::units::{ShareMicros, Timestamp};
 use polymarketspy::queue;
 use polymarketspy::simulator::{
     Fault, FaultKind, Fill, Host, NewMarket, RetryAfter, SimMarket, SimulatorSettings, Times, price,

@@ -9,7 +9,7 @@ use polymarketspy::app::{App, AppSettings};
 use polymarketspy::clock::Clock;
 use polymarketspy::config::{FollowSettings, NamedWallet};
 use polymarketspy::db::{Db, Inserted};
-use polymarketspy::domain::ids::Wallet;
+use polymarketspy::domain::money::ids::Wallet;
 use polymarketspy::simulator::{Simulator, SimulatorSettings, wallet_of};
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;

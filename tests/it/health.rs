@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use polymarketspy::app::{App, AppSettings, Role};
 use polymarketspy::clock::Clock;
 use polymarketspy::config::Secret;
-use polymarketspy::domain::event::Side;
+use polymarketspy::domain::events::event::Side;
 use polymarketspy::queue::{self, NewJob, Queue};
 use polymarketspy::simulator::{Fill, NewMarket, wallet_of};
 

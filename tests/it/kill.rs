@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use polymarketspy::audit::audit;
 use polymarketspy::db::Db;
-use polymarketspy::domain::event::Side;
-use polymarketspy::domain::ids::{AssetId, Wallet};
+use polymarketspy::domain::events::event::Side;
+use polymarketspy::domain::money::ids::{AssetId, Wallet};
 use polymarketspy::queue::{self, Queue};
 use polymarketspy::simulator::{Fill, NewMarket};
 use rand::{Rng, SeedableRng, rngs::StdRng};

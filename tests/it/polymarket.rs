@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use polymarketspy::clock::Clock;
-use polymarketspy::domain::event::{ActivityKind, Side};
-use polymarketspy::domain::ids::{AssetId, MarketId, Wallet};
-use polymarketspy::domain::market::FeeSchedule;
-use polymarketspy::domain::units::{ShareMicros, Timestamp};
+use polymarketspy::domain::events::event::{ActivityKind, Side};
+use polymarketspy::domain::market::facts::FeeSchedule;
+use polymarketspy::domain::money::ids::{AssetId, MarketId, Wallet};
+use polymarketspy::domain::money::units::{ShareMicros, Timestamp};
 use polymarketspy::polymarket::{Polymarket, PolymarketError, PolymarketSettings, Priority, ProfileMatch, Window};
 use polymarketspy::simulator::{
     CacheSettings, Fault, FaultKind, Fill, Host, NewMarket, RetryAfter, SimMarket, Simulator, SimulatorHandle,

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use polymarketspy::clock::Clock;
-use polymarketspy::domain::event::Side;
-use polymarketspy::domain::ids::Wallet;
+use polymarketspy::domain::events::event::Side;
+use polymarketspy::domain::money::ids::Wallet;
 use polymarketspy::simulator::{CacheSettings, Fill, Host, NewMarket, SimMarket, SimulatorSettings};
 
 use super::bot::{Stage, eventually};

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use futures_util::future::{LocalBoxFuture, join_all};
 use polymarketspy::clock::Clock;
-use polymarketspy::domain::decision::ReasonCode::{self, *};
-use polymarketspy::domain::event::Side;
-use polymarketspy::domain::ids::{AssetId, FollowedUserId, MarketId, Wallet};
-use polymarketspy::domain::ledger::PortfolioScope;
-use polymarketspy::domain::units::ShareMicros;
+use polymarketspy::domain::accounting::ledger::PortfolioScope;
+use polymarketspy::domain::decision::decide::ReasonCode;
+use polymarketspy::domain::decision::decide::ReasonCode::*;
+use polymarketspy::domain::events::event::Side;
+use polymarketspy::domain::money::ids::{AssetId, FollowedUserId, MarketId, Wallet};
+use polymarketspy::domain::money::units::ShareMicros;
 use polymarketspy::queue::{self, Queue};
 use polymarketspy::simulator::{Fill, NewMarket, Quotes, SimMarket};
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use polymarketspy::config::Secret;
 use polymarketspy::db::{LeaseName, WorkerId};
-use polymarketspy::domain::ids::FollowedUserId;
+use polymarketspy::domain::money::ids::FollowedUserId;
 use polymarketspy::queue::Queue;
 use polymarketspy::queue::redis::{Call, Heard, RedisBell, was_emptied};
 

@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use polymarketspy::clock::Clock;
-use polymarketspy::domain::ids::{FollowedUserId, Wallet};
-use polymarketspy::domain::ledger::{EntryType, PortfolioId};
-use polymarketspy::domain::units::Timestamp;
+use polymarketspy::domain::accounting::ledger::{EntryType, PortfolioId};
+use polymarketspy::domain::money::ids::{FollowedUserId, Wallet};
+use polymarketspy::domain::money::units::Timestamp;
 use polymarketspy::queue::{self, Queue};
 use polymarketspy::simulator::{SimulatorSettings, of_the_first_exchange, recordings};
 use serde_json::Value;

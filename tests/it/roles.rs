@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use actix_web::cookie::Cookie;
 use polymarketspy::audit::audit;
 use polymarketspy::db::Db;
-use polymarketspy::domain::event::Side;
+use polymarketspy::domain::events::event::Side;
 use polymarketspy::simulator::{Fill, NewMarket};
 
 use super::bot::{Stage, attempt_arrives, eventually};

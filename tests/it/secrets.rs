@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use actix::{Actor, ActorContext, StreamHandler};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use actix_web_actors::ws;
-use polymarketspy::domain::event::Side;
+use polymarketspy::domain::events::event::Side;
 use polymarketspy::simulator::github::{CLIENT_ID, CLIENT_SECRET};
 use polymarketspy::simulator::{Fill, NewMarket};
 

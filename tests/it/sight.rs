@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use polymarketspy::clock::Clock;
-use polymarketspy::domain::event::Side;
-use polymarketspy::domain::units::Timestamp;
+use polymarketspy::domain::events::event::Side;
+use polymarketspy::domain::money::units::Timestamp;
 use polymarketspy::simulator::{Fill, Host, NewMarket};
 
 use super::bot::{Stage, eventually};

@@ -6,7 +6,7 @@ use awc::Client;
 use polymarketspy::app::{App, AppSettings, Role};
 use polymarketspy::clock::Clock;
 use polymarketspy::config::{GithubSettings, Secret, WebSettings};
-use polymarketspy::domain::email::Email;
+use polymarketspy::domain::money::email::Email;
 use polymarketspy::simulator::github::{CLIENT_ID, CLIENT_SECRET};
 
 use super::bot::Stage;

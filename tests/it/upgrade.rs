@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use polymarketspy::audit::audit;
 use polymarketspy::db::{Db, DbError};
-use polymarketspy::domain::event::Side;
+use polymarketspy::domain::events::event::Side;
 use polymarketspy::simulator::{Fill, NewMarket, SimulatorSettings};
 use sqlx::AssertSqlSafe;
 

@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use polymarketspy::clock::Clock;
 use polymarketspy::db::{Db, ListedAttempt};
-use polymarketspy::domain::decision::{DecisionKind, ReasonCode};
-use polymarketspy::domain::effective_config::ConfigPatch;
-use polymarketspy::domain::event::Side;
-use polymarketspy::domain::ids::{FollowedUserId, Wallet};
-use polymarketspy::domain::ledger::{EntryType, PortfolioId, PortfolioScope};
-use polymarketspy::domain::market::Market;
-use polymarketspy::domain::portfolio::Portfolio;
-use polymarketspy::domain::units::{ShareMicros, Timestamp, UsdcMicros};
-use polymarketspy::domain::what_if::{Findings, Policy};
+use polymarketspy::domain::accounting::ledger::{EntryType, PortfolioId, PortfolioScope};
+use polymarketspy::domain::accounting::portfolio::Portfolio;
+use polymarketspy::domain::analysis::what_if::{Findings, Policy};
+use polymarketspy::domain::config::effective::ConfigPatch;
+use polymarketspy::domain::decision::decide::{DecisionKind, ReasonCode};
+use polymarketspy::domain::events::event::Side;
+use polymarketspy::domain::market::facts::Market;
+use polymarketspy::domain::money::ids::{FollowedUserId, Wallet};
+use polymarketspy::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
 use polymarketspy::simulator::{Fill, NewMarket, Quotes, SimMarket, price};
 use polymarketspy::what_if::{Progress, WhatIf, WhatIfError, run};
 

@@ -9,11 +9,11 @@ use actix::{Context, Handler, Message, Response};
 use tokio::sync::oneshot;
 
 use super::{BookFetcher, BookFetcherDeps, DirectoryChanged, FetchFailed, KnowMarket};
-use crate::{
-    actors::supervise::{Panicked, spawn_io},
-    domain::{ids::MarketId, market::Market, units::Timestamp},
-    polymarket::Priority,
-};
+use crate::actors::supervise::{Panicked, spawn_io};
+use crate::domain::market::facts::Market;
+use crate::domain::money::ids::MarketId;
+use crate::domain::money::units::Timestamp;
+use crate::polymarket::Priority;
 
 /// Facts older than this are asked for again, behind the back of whoever wants them.
 const FRESH_MS: i64 = 10 * 60 * 1000;

@@ -1,9 +1,8 @@
 use super::*;
-use crate::{
-    actors::test_house::{Exchange, House},
-    domain::{group::EventGroup, ledger_samples::at},
-    simulator::{Host, Quotes},
-};
+use crate::actors::test_house::{Exchange, House};
+use crate::domain::events::group::EventGroup;
+use crate::domain::tests::samples::at;
+use crate::simulator::{Host, Quotes};
 
 fn fetcher(house: &House, exchange: &Exchange) -> Addr<BookFetcher> {
     let (db, polymarket, metrics) = (house.db.clone(), exchange.polymarket.clone(), Arc::default());
@@ -120,7 +119,7 @@ async fn facts_that_change_are_known_after_a_while_although_a_cache_stands_befor
         world.change_market(&id, |market| {
             market.closes_at = Some(closes);
             market.facts.tick = Some(PriceMicros::new(1_000).unwrap());
-            market.facts.fee = crate::domain::market::FeeSchedule { rate_micros: 70_000, exponent: 1 };
+            market.facts.fee = crate::domain::market::facts::FeeSchedule { rate_micros: 70_000, exponent: 1 };
         })
     });
     later(601).await;

@@ -2,16 +2,13 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use crate::{
-    actors::reconciler::ReconcileJob,
-    chain::order_filled::ChainFill,
-    db::{ChainTrade, Db, DbError, Inserted},
-    domain::{
-        ids::{FollowedUserId, Wallet},
-        units::Timestamp,
-    },
-    queue::{Queue, in_process::Bell},
-};
+use crate::actors::reconciler::ReconcileJob;
+use crate::chain::order_filled::ChainFill;
+use crate::db::{ChainTrade, Db, DbError, Inserted};
+use crate::domain::money::ids::{FollowedUserId, Wallet};
+use crate::domain::money::units::Timestamp;
+use crate::queue::Queue;
+use crate::queue::in_process::Bell;
 
 use super::block_row;
 

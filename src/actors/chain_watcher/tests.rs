@@ -1,10 +1,9 @@
 use super::*;
-use crate::{
-    actors::testing::{Ear, Stage, ear, within},
-    domain::event::Side,
-    queue::{Queue, in_process::Listener},
-    simulator::{CTF_EXCHANGE, Fill, SimMarket, wallet_of},
-};
+use crate::actors::testing::{Ear, Stage, ear, within};
+use crate::domain::events::event::Side;
+use crate::queue::Queue;
+use crate::queue::in_process::Listener;
+use crate::simulator::{CTF_EXCHANGE, Fill, SimMarket, wallet_of};
 
 struct Watching {
     stage: Stage,

@@ -5,15 +5,14 @@ use std::time::Duration;
 use actix::{AsyncContext, Context, Handler, MailboxError, Message};
 
 use super::{Executor, REST};
-use crate::{
-    actors::ledger_writer::{Accepted, ReadView, RecordAttempt, Recorded, Refused},
-    actors::supervise::{Panicked, spawn_io},
-    domain::decision::{self, Decision, Situation},
-    domain::group::GroupAction,
-    domain::ids::GroupId,
-    domain::portfolio_view::PortfolioView,
-    queue::{Job, JobFence},
-};
+use crate::actors::ledger_writer::{Accepted, ReadView, RecordAttempt, Recorded, Refused};
+use crate::actors::supervise::{Panicked, spawn_io};
+use crate::domain::accounting::view::PortfolioView;
+use crate::domain::decision::decide;
+use crate::domain::decision::decide::{Decision, Situation};
+use crate::domain::events::group::GroupAction;
+use crate::domain::money::ids::GroupId;
+use crate::queue::{Job, JobFence};
 
 /// How soon it is looked again whether nobody can come before the first in line any more.
 const HORIZON_AGAIN: Duration = Duration::from_millis(20);
@@ -89,8 +88,8 @@ impl Executor {
             now,
         };
         let decision = match &facts.book {
-            Some(fetched) => decision::decide(&situation, fetched.book.as_ref().ok()).map(Some),
-            None => decision::precheck(&situation),
+            Some(fetched) => decide::decide(&situation, fetched.book.as_ref().ok()).map(Some),
+            None => decide::precheck(&situation),
         };
         let record = match decision.and_then(|decision| {
             decision.map(|decision: Decision| decision.into_record(self.post.portfolio, &group, now)).transpose()

@@ -7,11 +7,13 @@ use std::{
     sync::Arc,
 };
 
-use crate::{
-    actors::book_fetcher::GroupBook,
-    domain::{group::EventGroup, ids::GroupId, market::Market, sequence::Sequence, units::Timestamp},
-    queue::Job,
-};
+use crate::actors::book_fetcher::GroupBook;
+use crate::domain::events::global_order::Sequence;
+use crate::domain::events::group::EventGroup;
+use crate::domain::market::facts::Market;
+use crate::domain::money::ids::GroupId;
+use crate::domain::money::units::Timestamp;
+use crate::queue::Job;
 
 /// What a decision looks at besides the portfolio.
 #[derive(Debug, Clone)]

@@ -9,14 +9,13 @@ use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture}
 use tracing::field::display;
 
 use super::{Executor, ExecutorDeps, Post, REST, desk::Claim};
-use crate::{
-    actors::supervise::{Panicked, or_panic, spawn_io},
-    db::DbError,
-    domain::group::EventGroup,
-    domain::ids::GroupId,
-    domain::units::Timestamp,
-    queue::{self, Job, Queue},
-};
+use crate::actors::supervise::{Panicked, or_panic, spawn_io};
+use crate::db::DbError;
+use crate::domain::events::group::EventGroup;
+use crate::domain::money::ids::GroupId;
+use crate::domain::money::units::Timestamp;
+use crate::queue;
+use crate::queue::{Job, Queue};
 
 /// Longer than any wait for a book and for those before; after a restart of the actor its leases are given back.
 const LEASE_MS: i64 = 120_000;

@@ -2,25 +2,18 @@ use actix::{Response, ResponseFuture};
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::{
-    actors::{
-        book_fetcher::GroupBook,
-        global_executor,
-        ledger_writer::{Flush, LedgerWriter, RecordEntries, Refused},
-        supervise::Observe,
-        test_house::{House, TakeHeard, UntilAttempts, fill, group},
-        user_executor,
-    },
-    domain::{
-        book::OrderBook,
-        decision::{DecisionKind, ReasonCode},
-        event::Side,
-        group::EventGroup,
-        ids::AssetId,
-        ledger_samples::{asset, at, market, market_id, price},
-        market::Market,
-    },
-};
+use crate::actors::book_fetcher::GroupBook;
+use crate::actors::ledger_writer::{Flush, LedgerWriter, RecordEntries, Refused};
+use crate::actors::supervise::Observe;
+use crate::actors::test_house::{House, TakeHeard, UntilAttempts, fill, group};
+use crate::actors::{global_executor, user_executor};
+use crate::domain::decision::decide::{DecisionKind, ReasonCode};
+use crate::domain::events::event::Side;
+use crate::domain::events::group::EventGroup;
+use crate::domain::market::book::OrderBook;
+use crate::domain::market::facts::Market;
+use crate::domain::money::ids::AssetId;
+use crate::domain::tests::samples::{asset, at, market, market_id, price};
 
 type Answer = Result<Arc<GroupBook>, FetchFailed>;
 
@@ -155,7 +148,7 @@ async fn state(executor: &Addr<Executor>) -> serde_json::Value {
 /// The groups that the global ledger copied, in its order.
 async fn copied(house: &House, groups: &[EventGroup]) -> Vec<usize> {
     let refs = groups.iter().map(|group| {
-        let id = crate::domain::ids::AttemptId::of(&PortfolioId::ExecGlobal.to_string(), &group.key);
+        let id = crate::domain::money::ids::AttemptId::of(&PortfolioId::ExecGlobal.to_string(), &group.key);
         format!("copy:{id}")
     });
     let refs: Vec<_> = refs.collect();

@@ -1,17 +1,13 @@
 use super::*;
-use crate::{
-    actors::testing::{Stage, trade, within},
-    db::FollowedUser,
-    domain::{
-        effective_config::SystemPatch,
-        event::{ActivityEvent, ActivityKind, ActivityPayload, Side},
-        group::EventGroup,
-        ids::EventId,
-        units::{ShareMicros, UsdcMicros},
-    },
-    queue::in_process::Listener,
-    simulator::wallet_of,
-};
+use crate::actors::testing::{Stage, trade, within};
+use crate::db::FollowedUser;
+use crate::domain::config::effective::SystemPatch;
+use crate::domain::events::event::{ActivityEvent, ActivityKind, ActivityPayload, Side};
+use crate::domain::events::group::EventGroup;
+use crate::domain::money::ids::EventId;
+use crate::domain::money::units::{ShareMicros, UsdcMicros};
+use crate::queue::in_process::Listener;
+use crate::simulator::wallet_of;
 
 /// Short enough for a test, long enough for its events to come together.
 const WINDOW_MS: i64 = 400;

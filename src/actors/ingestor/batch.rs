@@ -3,12 +3,11 @@
 use tracing::field::display;
 
 use super::IngestorDeps;
-use crate::{
-    actors::ledger_writer::{RecordEntries, Refused},
-    db::{Audit, DbError},
-    domain::ledger::LedgerEntry,
-    queue::{self, Job},
-};
+use crate::actors::ledger_writer::{RecordEntries, Refused};
+use crate::db::{Audit, DbError};
+use crate::domain::accounting::ledger::LedgerEntry;
+use crate::queue;
+use crate::queue::Job;
 
 /// Rounds after which a batch that is still refused begins again from the queue.
 const TRIES: usize = 5;

@@ -1,25 +1,20 @@
 //! What an activity does to the shadow, once everything it needs to know is known.
 
 use super::{IngestorDeps, events_of};
-use crate::{
-    actors::{
-        book_fetcher::KnowMarket,
-        ledger_writer::{Held, Holdings},
-        reconciler::ReconcileJob,
-    },
-    db::DbError,
-    domain::{
-        event::{ActivityEvent, ActivityKind},
-        ids::{AssetId, MarketId},
-        ledger::{LedgerEntry, PortfolioId},
-        market::Market,
-        resync::{Lag, LeaderPosition, Resync, StoredRows},
-        shadow::{NotApplicable, ShadowEffect, conversion_entries, entries_for_activity},
-        units::ShareMicros,
-    },
-    polymarket::Position,
-    queue::{self, Job, Queue, RETRIES},
-};
+use crate::actors::book_fetcher::KnowMarket;
+use crate::actors::ledger_writer::{Held, Holdings};
+use crate::actors::reconciler::ReconcileJob;
+use crate::db::DbError;
+use crate::domain::accounting::ledger::{LedgerEntry, PortfolioId};
+use crate::domain::accounting::position_resync::{Lag, LeaderPosition, Resync, StoredRows};
+use crate::domain::accounting::shadow::{NotApplicable, ShadowEffect, conversion_entries, entries_for_activity};
+use crate::domain::events::event::{ActivityEvent, ActivityKind};
+use crate::domain::market::facts::Market;
+use crate::domain::money::ids::{AssetId, MarketId};
+use crate::domain::money::units::ShareMicros;
+use crate::polymarket::Position;
+use crate::queue;
+use crate::queue::{Job, Queue, RETRIES};
 
 /// What an activity comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]

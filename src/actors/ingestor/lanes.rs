@@ -4,13 +4,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::{
-    domain::{
-        event::{ActivityEvent, ActivityKind, TradeEvent},
-        ids::{FollowedUserId, MarketId},
-    },
-    queue::Job,
-};
+use crate::domain::events::event::{ActivityEvent, ActivityKind, TradeEvent};
+use crate::domain::money::ids::{FollowedUserId, MarketId};
+use crate::queue::Job;
 
 /// One job with the event it is about.
 #[derive(Debug, Clone)]

@@ -1,19 +1,13 @@
 use super::*;
-use crate::{
-    actors::{
-        book_fetcher::{BookFetcher, BookFetcherDeps},
-        ledger_writer::{LedgerWriter, LedgerWriterDeps},
-        testing::Stage,
-    },
-    db::{FollowedUser, Leases},
-    domain::{
-        event::Side,
-        ids::{AssetId, Wallet},
-        ledger::{EntryType, LedgerEntry, PortfolioId},
-        units::ShareMicros,
-    },
-    simulator::{Fault, FaultKind, Fill, Host, NewMarket, SimMarket, Times, price, wallet_of},
-};
+use crate::actors::book_fetcher::{BookFetcher, BookFetcherDeps};
+use crate::actors::ledger_writer::{LedgerWriter, LedgerWriterDeps};
+use crate::actors::testing::Stage;
+use crate::db::{FollowedUser, Leases};
+use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
+use crate::domain::events::event::Side;
+use crate::domain::money::ids::{AssetId, Wallet};
+use crate::domain::money::units::ShareMicros;
+use crate::simulator::{Fault, FaultKind, Fill, Host, NewMarket, SimMarket, Times, price, wallet_of};
 
 struct Ingesting {
     stage: Stage,
@@ -293,12 +287,12 @@ impl Actor for Facts {
 
 impl Handler<KnowMarket> for Facts {
     type Result = actix::Response<
-        Result<std::sync::Arc<crate::domain::market::Market>, crate::actors::book_fetcher::FetchFailed>,
+        Result<std::sync::Arc<crate::domain::market::facts::Market>, crate::actors::book_fetcher::FetchFailed>,
     >;
 
     fn handle(&mut self, KnowMarket(id): KnowMarket, _: &mut Context<Self>) -> Self::Result {
         self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        actix::Response::reply(Ok(crate::domain::market::Market::unknown(id).into()))
+        actix::Response::reply(Ok(crate::domain::market::facts::Market::unknown(id).into()))
     }
 }
 

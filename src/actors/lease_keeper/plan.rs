@@ -5,10 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::{
-    db::{LeaseName, LeaseRow, Round, WorkerId},
-    domain::units::Timestamp,
-};
+use crate::db::{LeaseName, LeaseRow, Round, WorkerId};
+use crate::domain::money::units::Timestamp;
 
 /// A holder whose lease has not moved for so long is taken for dead. With a round every two seconds, and the start of
 /// a leader's actors, its work is back within the fifteen seconds that are promised.
@@ -95,7 +93,7 @@ fn is_live(since: Timestamp, now: Timestamp) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ids::FollowedUserId;
+    use crate::domain::money::ids::FollowedUserId;
 
     fn worker(name: &str) -> WorkerId {
         WorkerId::named(name)

@@ -9,10 +9,8 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::{Answer, Recorded, Refused};
-use crate::{
-    db::{Committed, DbError, LedgerWrite, Standing},
-    domain::ledger::PortfolioId,
-};
+use crate::db::{Committed, DbError, LedgerWrite, Standing};
+use crate::domain::accounting::ledger::PortfolioId;
 
 /// Requests of one commit at most: enough to hide the cost of a flush, few enough to keep it within milliseconds.
 pub(super) const COMMIT_MAX: usize = 512;

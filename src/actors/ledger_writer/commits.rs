@@ -5,14 +5,12 @@ use std::{collections::BTreeSet, sync::Arc};
 use actix::{Context, Handler, Message};
 
 use super::{LedgerWriter, Slot, Snapshot, TakeSnapshots, commit_queue::Landing, commit_queue::moved};
-use crate::{
-    actors::live_hub::{Announce, LiveFact, PortfolioChanged},
-    actors::supervise::{Panicked, or_panic, spawn_io},
-    db::{Committed, DbError, LeaseName, LedgerWrite},
-    domain::ledger::PortfolioId,
-    domain::units::Timestamp,
-    queue::{NewJob, Queue},
-};
+use crate::actors::live_hub::{Announce, LiveFact, PortfolioChanged};
+use crate::actors::supervise::{Panicked, or_panic, spawn_io};
+use crate::db::{Committed, DbError, LeaseName, LedgerWrite};
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::money::units::Timestamp;
+use crate::queue::{NewJob, Queue};
 
 /// How long changes of a portfolio are gathered before its checkpoint is written.
 const APPLY_AFTER_MS: i64 = 5_000;

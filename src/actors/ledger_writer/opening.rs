@@ -6,15 +6,13 @@ use actix::{AsyncContext, Context, Handler, Message};
 use tokio::sync::oneshot;
 
 use super::{Deferred, LedgerWriter, Running, Slot};
-use crate::{
-    actors::lease_keeper::LeasesChanged,
-    actors::root::DirectoryChanged,
-    actors::supervise::{Panicked, back_off, or_panic, spawn_io},
-    db::{DbError, Directory, Fence, LeaseName, LedgerWrite, LoadError, RunningPortfolio},
-    domain::ledger::{LedgerEntry, PortfolioId, PortfolioScope},
-    domain::portfolio::Portfolio,
-    domain::units::UsdcMicros,
-};
+use crate::actors::lease_keeper::LeasesChanged;
+use crate::actors::root::DirectoryChanged;
+use crate::actors::supervise::{Panicked, back_off, or_panic, spawn_io};
+use crate::db::{DbError, Directory, Fence, LeaseName, LedgerWrite, LoadError, RunningPortfolio};
+use crate::domain::accounting::ledger::{LedgerEntry, PortfolioId, PortfolioScope};
+use crate::domain::accounting::portfolio::Portfolio;
+use crate::domain::money::units::UsdcMicros;
 
 /// Waits between tries to load what the database did not give.
 const LOAD_AGAIN: Duration = Duration::from_millis(200);

@@ -7,10 +7,10 @@ use super::{
     Flush, Held, HeldAssets, HeldEverywhere, Holdings, LedgerWriter, PricesChanged, ReadView, Refused, Running, Slot,
     Snapshot, SnapshotRequest, SnapshotsStored, TakeSnapshots,
 };
-use crate::{
-    actors::live_hub::Announce, domain::ledger::PortfolioId, domain::portfolio::ViewQuery,
-    domain::portfolio_view::PortfolioView,
-};
+use crate::actors::live_hub::Announce;
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::accounting::portfolio::ViewQuery;
+use crate::domain::accounting::view::PortfolioView;
 
 impl LedgerWriter {
     pub(super) fn held_everywhere(&self) -> HeldEverywhere {

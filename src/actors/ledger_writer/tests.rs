@@ -1,16 +1,13 @@
 use super::*;
-use crate::{
-    actors::live_hub::LiveFact,
-    actors::test_house::{House, TakeHeard, attempt, fill, group, record},
-    db::{PortfolioSnapshot, checkpoint_key},
-    domain::{
-        event::Side,
-        ledger_samples::{asset, market, market_id, price},
-        settlement::settle,
-        units::ShareMicros,
-    },
-    queue::{self, JobScope, Queue},
-};
+use crate::actors::live_hub::LiveFact;
+use crate::actors::test_house::{House, TakeHeard, attempt, fill, group, record};
+use crate::db::{PortfolioSnapshot, checkpoint_key};
+use crate::domain::accounting::settlement::settle;
+use crate::domain::events::event::Side;
+use crate::domain::money::units::ShareMicros;
+use crate::domain::tests::samples::{asset, market, market_id, price};
+use crate::queue;
+use crate::queue::{JobScope, Queue};
 
 const GLOBAL: PortfolioId = PortfolioId::ExecGlobal;
 const BANKROLL: i64 = 10_000_000_000;

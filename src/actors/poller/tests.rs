@@ -1,14 +1,10 @@
 use super::*;
-use crate::{
-    actors::testing::{Ear, Stage, within},
-    domain::{
-        effective_config::SystemPatch,
-        event::Side,
-        ids::{FollowedUserId, Wallet},
-        units::UsdcMicros,
-    },
-    simulator::{Fault, FaultKind, Fill, Host, SimMarket, wallet_of},
-};
+use crate::actors::testing::{Ear, Stage, within};
+use crate::domain::config::effective::SystemPatch;
+use crate::domain::events::event::Side;
+use crate::domain::money::ids::{FollowedUserId, Wallet};
+use crate::domain::money::units::UsdcMicros;
+use crate::simulator::{Fault, FaultKind, Fill, Host, SimMarket, wallet_of};
 
 struct Reading {
     stage: Stage,
@@ -190,7 +186,7 @@ async fn two_fills_of_one_transaction_that_differ_in_price_alone_are_both_stored
         assert_eq!(reading.window(&poller).await.unwrap().n_new, 0);
         let mut ids = Vec::new();
         for job in reading.stage.jobs(Queue::IngestEvents).await {
-            let Ok(crate::domain::group::Member::Trade(id)) = job.event() else { panic!("{job:?}") };
+            let Ok(crate::domain::events::group::Member::Trade(id)) = job.event() else { panic!("{job:?}") };
             ids.push(id);
         }
         let stored = reading.stage.db.trades_by_id(&ids).await.unwrap();

@@ -6,10 +6,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::{NotPolled, PollWindow, Polled};
-use crate::{
-    db::{Db, DbError, Directory},
-    domain::{ids::FollowedUserId, units::Timestamp},
-};
+use crate::db::{Db, DbError, Directory};
+use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::units::Timestamp;
 
 type Reply = oneshot::Sender<Result<Polled, NotPolled>>;
 

@@ -1,12 +1,8 @@
 use super::*;
-use crate::{
-    actors::{
-        ledger_writer::{LedgerWriter, ReadView, RecordEntries},
-        test_house::{Exchange, House, fill},
-    },
-    domain::ledger::PortfolioId,
-    simulator::{Host, Quotes},
-};
+use crate::actors::ledger_writer::{LedgerWriter, ReadView, RecordEntries};
+use crate::actors::test_house::{Exchange, House, fill};
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::simulator::{Host, Quotes};
 
 fn deps(house: &House, exchange: &Exchange, writer: &Addr<LedgerWriter>) -> PriceRefresherDeps {
     PriceRefresherDeps {

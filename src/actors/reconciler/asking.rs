@@ -6,15 +6,13 @@ use actix::{AsyncContext, Context, Handler, Message, Recipient};
 use tracing::Instrument;
 
 use super::{Asked, LEASE_MS, POLLER_COMES_MS, Reconciler, ReconcilerDeps, job::ReconcileJob, seeking::Search};
-use crate::{
-    actors::{
-        poller::{NotPolled, PollWindow, Polled},
-        supervise::{Panicked, spawn_io},
-    },
-    db::DbError,
-    domain::{ids::FollowedUserId, units::Timestamp},
-    queue::{self, Job, JobFence},
-};
+use crate::actors::poller::{NotPolled, PollWindow, Polled};
+use crate::actors::supervise::{Panicked, spawn_io};
+use crate::db::DbError;
+use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::units::Timestamp;
+use crate::queue;
+use crate::queue::{Job, JobFence};
 
 /// Something of this user may be sought by now.
 #[derive(Message)]

@@ -2,10 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    domain::{ids::FollowedUserId, units::Timestamp},
-    queue::{NewJob, Queue},
-};
+use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::units::Timestamp;
+use crate::queue::{NewJob, Queue};
 
 /// The payload of a q_reconcile job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,10 +12,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::{
-    domain::units::Timestamp,
-    queue::{Job, JobFence},
-};
+use crate::domain::money::units::Timestamp;
+use crate::queue::{Job, JobFence};
 
 const EVERY_MS: i64 = 2_000;
 /// The least time between two asks: what comes sooner is asked for together.

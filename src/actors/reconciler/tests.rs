@@ -1,12 +1,10 @@
 use actix::ResponseFuture;
 
 use super::*;
-use crate::{
-    actors::testing::{Ear, Stage, ear, trade, within},
-    db::FollowedUser,
-    domain::event::Side,
-    simulator::wallet_of,
-};
+use crate::actors::testing::{Ear, Stage, ear, trade, within};
+use crate::db::FollowedUser;
+use crate::domain::events::event::Side;
+use crate::simulator::wallet_of;
 
 /// Says what it was asked, and has the database show fill 1 from its `shows_at`th answer on.
 struct FakePoller {
@@ -201,7 +199,7 @@ async fn no_progress_for_three_minutes_is_said_once_and_so_is_its_end() {
 #[actix_web::test]
 async fn a_row_that_appears_behind_the_newest_second_is_found_by_the_look_of_each_minute() {
     use crate::actors::poller::{PollNow, Poller, PollerDeps};
-    use crate::domain::effective_config::SystemPatch;
+    use crate::domain::config::effective::SystemPatch;
     use crate::simulator::{Fill, Host};
 
     let stage = Stage::new().await;

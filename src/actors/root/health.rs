@@ -11,10 +11,8 @@ use std::{
 use actix::Recipient;
 use serde::Serialize;
 
-use crate::{
-    actors::supervise::{ActorEnded, ActorName, ActorStarted, Observe, Observed, RestartReported},
-    domain::units::Timestamp,
-};
+use crate::actors::supervise::{ActorEnded, ActorName, ActorStarted, Observe, Observed, RestartReported};
+use crate::domain::money::units::Timestamp;
 
 /// An actor that misses this many observations in a row is taken for lost, and the process ends.
 pub(super) const SILENCES_ALLOWED: u32 = 6;

@@ -3,11 +3,10 @@
 use serde::Serialize;
 
 use super::health::ActorHealth;
-use crate::{
-    domain::units::Timestamp,
-    metrics::{Histogram, Metrics},
-    polymarket::{Endpoint, Gate, traffic::MINUTES_TOLD},
-};
+use crate::domain::money::units::Timestamp;
+use crate::metrics::{Histogram, Metrics};
+use crate::polymarket::traffic::MINUTES_TOLD;
+use crate::polymarket::{Endpoint, Gate};
 
 /// A worker at one moment. Its names are read by `web::worker`.
 #[derive(Debug, Serialize)]

@@ -1,11 +1,8 @@
 use super::*;
-use crate::{
-    actors::{
-        ledger_writer::{LedgerWriter, ReadView},
-        test_house::{Exchange, House, fill, record},
-    },
-    domain::{ledger_samples::price, units::UsdcMicros},
-};
+use crate::actors::ledger_writer::{LedgerWriter, ReadView};
+use crate::actors::test_house::{Exchange, House, fill, record};
+use crate::domain::money::units::UsdcMicros;
+use crate::domain::tests::samples::price;
 
 fn deps(house: &House, exchange: &Exchange, writer: &Addr<LedgerWriter>) -> SettlerDeps {
     SettlerDeps {

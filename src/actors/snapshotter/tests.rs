@@ -1,14 +1,11 @@
 use super::*;
-use crate::{
-    actors::{
-        ledger_writer::{Flush, LedgerWriter, ReadView},
-        test_house::{House, group, record},
-    },
-    domain::{
-        event::Side, ledger_samples::market_id, portfolio::Portfolio, portfolio_checkpoint::PortfolioCheckpoint,
-        units::UsdcMicros,
-    },
-};
+use crate::actors::ledger_writer::{Flush, LedgerWriter, ReadView};
+use crate::actors::test_house::{House, group, record};
+use crate::domain::accounting::checkpoint::PortfolioCheckpoint;
+use crate::domain::accounting::portfolio::Portfolio;
+use crate::domain::events::event::Side;
+use crate::domain::money::units::UsdcMicros;
+use crate::domain::tests::samples::market_id;
 
 const GLOBAL: PortfolioId = PortfolioId::ExecGlobal;
 

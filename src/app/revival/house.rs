@@ -9,10 +9,10 @@ use crate::audit::audit;
 use crate::clock::Clock;
 use crate::config::{Secret, Settings, Sources};
 use crate::db::{AttemptFilter, Db, Inserted, TradeFilter};
-use crate::domain::decision::DecisionKind;
-use crate::domain::effective_config::ConfigPatch;
-use crate::domain::event::Side;
-use crate::domain::ids::{FollowedUserId, Wallet};
+use crate::domain::config::effective::ConfigPatch;
+use crate::domain::decision::decide::DecisionKind;
+use crate::domain::events::event::Side;
+use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::queue::{self, Queue};
 use crate::simulator::{Fill, NewMarket, SimMarket, Simulator, SimulatorHandle, SimulatorSettings, wallet_of};
 

@@ -3,7 +3,7 @@
 use anyhow::{Context, bail};
 use serde_json::{Map, Value};
 
-use crate::domain::effective_config::{ConfigChange, ConfigError, ConfigPatch, Field, FieldUnit, StoredConfig};
+use crate::domain::config::effective::{ConfigChange, ConfigError, ConfigPatch, Field, FieldUnit, StoredConfig};
 
 /// Reads all changes, or none: the first that is wrong is named.
 pub fn parse_change(texts: &[String]) -> anyhow::Result<ConfigChange> {

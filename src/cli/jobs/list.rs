@@ -10,8 +10,8 @@ use crate::cli::terminal::{Column, Table, say, say_json, shortened, span};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::{Db, DeadLetter, Origin};
-use crate::domain::ids::FollowedUserId;
-use crate::domain::units::Timestamp;
+use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::units::Timestamp;
 use crate::queue::{self, Depth, OpenJob, Queue};
 
 /// Characters of an error that a line has room for.

@@ -8,7 +8,7 @@ use actix_web::rt::net::{TcpSocket, TcpStream};
 use anyhow::Context;
 
 use crate::clock::Clock;
-use crate::domain::units::Timestamp;
+use crate::domain::money::units::Timestamp;
 
 /// What a browser that does not read lets the kernel keep for it.
 const STALLED_BUFFER_BYTES: u32 = 4096;

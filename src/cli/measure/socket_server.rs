@@ -17,10 +17,10 @@ use crate::actors::live_hub::{Announce, LiveFact, LiveFrame, Subscribe, Topic};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::Inserted;
-use crate::domain::event::{Side, Source, TradeEvent};
-use crate::domain::ids::{EventId, FollowedUserId};
-use crate::domain::market::Market;
-use crate::domain::units::{PriceMicros, ShareMicros, UsdcMicros};
+use crate::domain::events::event::{Side, Source, TradeEvent};
+use crate::domain::market::facts::Market;
+use crate::domain::money::ids::{EventId, FollowedUserId};
+use crate::domain::money::units::{PriceMicros, ShareMicros, UsdcMicros};
 use crate::simulator::{NewMarket, Simulator, SimulatorSettings, wallet_of};
 
 #[derive(clap::Args)]

@@ -12,7 +12,7 @@ use anyhow::Context;
 use super::socket::{Heard, Socket};
 use super::visitor::{Visitor, percentile};
 use crate::cli::terminal::say_json;
-use crate::domain::units::Timestamp;
+use crate::domain::money::units::Timestamp;
 
 /// After the last announcement: the batches on their way arrive, and full outboxes are found out.
 const AFTERWARDS: Duration = Duration::from_secs(3);

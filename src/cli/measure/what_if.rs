@@ -8,10 +8,10 @@ use crate::cli::migrate::open;
 use crate::cli::terminal::say_json;
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::domain::effective_config::ConfigPatch;
-use crate::domain::ledger::PortfolioId;
-use crate::domain::units::Bps;
-use crate::domain::what_if::Policy;
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::analysis::what_if::Policy;
+use crate::domain::config::effective::ConfigPatch;
+use crate::domain::money::units::Bps;
 use crate::what_if::{Progress, WhatIf, run};
 
 const HOUR_MS: i64 = 3_600_000;

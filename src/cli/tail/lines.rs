@@ -2,9 +2,9 @@
 
 use super::Row;
 use crate::cli::terminal::{clean, shortened};
-use crate::domain::decision::DecisionKind;
-use crate::domain::ledger::PortfolioScope;
-use crate::domain::units::{MICROS, PriceMicros, ShareMicros, Timestamp, UsdcMicros};
+use crate::domain::accounting::ledger::PortfolioScope;
+use crate::domain::decision::decide::DecisionKind;
+use crate::domain::money::units::{MICROS, PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use crate::web::{AttemptView, TradeView, decimals};
 
 const LABEL: usize = 18;

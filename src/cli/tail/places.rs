@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 
 use crate::db::{Cursor, DbError};
-use crate::domain::units::Timestamp;
+use crate::domain::money::units::Timestamp;
 
 /// How long before the newest row one may still appear. Only a writer that was suspended between dating and committing
 /// a row takes longer.

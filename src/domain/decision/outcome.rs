@@ -2,18 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::attempt::CopyAttempt;
-use super::super::check::{Check, CheckName, Checks, ReasonCode, SkipReasons};
-use super::super::effective_config::ConfigVersion;
-use super::super::event::{Side, text_enum};
-use super::super::fill::Walk;
-use super::super::group::{EventGroup, GroupAction};
-use super::super::guardrail::Quote;
-use super::super::ids::{AssetId, AttemptId, GroupId};
-use super::super::ledger::{EntryType, LedgerEntry, PortfolioId};
-use super::super::sizing::TargetSize;
-use super::super::units::{Bps, PriceMicros, ShareMicros, Timestamp, UnitError, UsdcMicros};
-use super::Situation;
+use super::attempt::CopyAttempt;
+use super::check::{Check, CheckName, Checks, ReasonCode, SkipReasons};
+use super::decide::Situation;
+use super::guardrail::Quote;
+use super::sizing::TargetSize;
+use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
+use crate::domain::config::effective::ConfigVersion;
+use crate::domain::events::event::Side;
+use crate::domain::events::group::{EventGroup, GroupAction};
+use crate::domain::market::fill::Walk;
+use crate::domain::money::ids::{AssetId, AttemptId, GroupId};
+use crate::domain::money::text_enum::text_enum;
+use crate::domain::money::units::{Bps, PriceMicros, ShareMicros, Timestamp, UnitError, UsdcMicros};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DecisionKind {

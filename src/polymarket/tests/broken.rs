@@ -3,12 +3,12 @@
 use proptest::prelude::*;
 
 use super::recorded::fixture;
-use crate::domain::ids::{MarketId, Wallet};
-use crate::domain::units::ShareMicros;
-use crate::polymarket::Window;
+use crate::domain::money::ids::{MarketId, Wallet};
+use crate::domain::money::units::ShareMicros;
 use crate::polymarket::activity::parse_page;
 use crate::polymarket::book_text::parse_book;
 use crate::polymarket::books::parse_midpoints;
+use crate::polymarket::draft::Window;
 use crate::polymarket::gamma::{parse_market, parse_markets};
 use crate::polymarket::markets::parse_compact_market;
 use crate::polymarket::positions::parse_positions;

@@ -2,9 +2,11 @@
 
 use super::recorded::fixture;
 use super::server::{Answer, Server};
-use crate::domain::ids::{AssetId, MarketId, Wallet};
-use crate::domain::units::Timestamp;
-use crate::polymarket::{PolymarketError, Priority, ProfileMatch};
+use crate::domain::money::ids::{AssetId, MarketId, Wallet};
+use crate::domain::money::units::Timestamp;
+use crate::polymarket::endpoint::Priority;
+use crate::polymarket::error::PolymarketError;
+use crate::polymarket::profiles::ProfileMatch;
 
 const WALLET: &str = "0xc2ad03f79ca3f3c17d8c7de2612ce0c89b7d40ed";
 

@@ -7,10 +7,12 @@ use actix_web::rt::spawn;
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
-use crate::domain::ids::{AssetId, MarketId, Wallet};
-use crate::domain::units::Timestamp;
+use crate::domain::money::ids::{AssetId, MarketId, Wallet};
+use crate::domain::money::units::Timestamp;
+use crate::polymarket::client::Polymarket;
+use crate::polymarket::endpoint::{Endpoint, Priority};
 use crate::polymarket::limiter::Given;
-use crate::polymarket::{Endpoint, LimitSettings, Polymarket, PolymarketSettings, Priority};
+use crate::polymarket::settings::{LimitSettings, PolymarketSettings};
 use crate::simulator::{Fault, FaultKind, Heard, Host, NewMarket, Simulator, SimulatorHandle, SimulatorSettings};
 use crate::simulator::{Times, wallet_of};
 

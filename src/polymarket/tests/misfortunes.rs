@@ -6,7 +6,9 @@ use actix_web::rt::spawn;
 
 use super::limits::{Stage, counted, served};
 use crate::polymarket::breaker::BreakerSettings;
-use crate::polymarket::{LimitSettings, PolymarketError, Priority};
+use crate::polymarket::endpoint::Priority;
+use crate::polymarket::error::PolymarketError;
+use crate::polymarket::settings::LimitSettings;
 use crate::simulator::{Fault, FaultKind, Heard, Host, RetryAfter, Times};
 
 async fn book(stage: &Stage) -> Result<(), PolymarketError> {

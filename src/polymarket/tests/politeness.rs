@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::server::{Answer, Server};
 use crate::clock::Clock;
-use crate::domain::ids::AssetId;
-use crate::polymarket::{Polymarket, PolymarketError, Priority};
+use crate::domain::money::ids::AssetId;
+use crate::polymarket::client::Polymarket;
+use crate::polymarket::endpoint::Priority;
+use crate::polymarket::error::PolymarketError;
 
 const BOOK: &str = r#"{"bids":[],"asks":[]}"#;
 
@@ -124,7 +126,7 @@ async fn large_answers_are_read_and_endless_ones_refused() {
     let mut settings = server.settings();
     settings.limits.body_limit = 1024;
     let error = book(&Polymarket::new(settings, Clock::System)).await.unwrap_err();
-    assert_eq!(error, PolymarketError::TooLarge { endpoint: crate::polymarket::Endpoint::Book, limit: 1024 });
+    assert_eq!(error, PolymarketError::TooLarge { endpoint: crate::polymarket::endpoint::Endpoint::Book, limit: 1024 });
 }
 
 #[actix_web::test]

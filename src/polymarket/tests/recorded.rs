@@ -4,18 +4,19 @@ use std::path::PathBuf;
 
 use serde_json::value::RawValue;
 
-use crate::domain::event::{ActivityKind, Side};
-use crate::domain::ids::{MarketId, Wallet};
-use crate::domain::units::Timestamp;
+use crate::domain::events::event::{ActivityKind, Side};
+use crate::domain::money::ids::{MarketId, Wallet};
+use crate::domain::money::units::Timestamp;
+use crate::polymarket::activity::WireRow;
 use crate::polymarket::activity::parse_page;
 use crate::polymarket::book_text::parse_book;
 use crate::polymarket::books::parse_midpoints;
+use crate::polymarket::draft::Window;
 use crate::polymarket::gamma::{GammaMarket, parse_market, parse_markets};
 use crate::polymarket::positions::parse_positions;
 use crate::polymarket::profiles::{ProfileMatch, parse_profile, parse_search};
 use crate::polymarket::resolutions::parse_resolutions;
 use crate::polymarket::status::parse_status;
-use crate::polymarket::{Window, WireRow};
 
 pub fn fixture(file: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(file);

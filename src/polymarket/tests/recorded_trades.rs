@@ -6,9 +6,10 @@
 //! Rows of the first exchange show net shares beside gross cash: their cash is kept whole, their fee is unknown.
 
 use super::recorded::{activity_rows, trade_rows};
-use crate::domain::ids::Wallet;
-use crate::domain::market::FeeSchedule;
-use crate::polymarket::{TradeDraft, Window, WireRow};
+use crate::domain::market::facts::FeeSchedule;
+use crate::domain::money::ids::Wallet;
+use crate::polymarket::activity::WireRow;
+use crate::polymarket::draft::{TradeDraft, Window};
 
 const BY_ROLE: &str = "data_v2/activity_maker_and_taker_3.json";
 const UNENRICHED: &str = "data_v2/activity_unenriched_row_2.json";

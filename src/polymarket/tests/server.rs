@@ -12,7 +12,8 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 
 use crate::clock::Clock;
 use crate::polymarket::breaker::BreakerSettings;
-use crate::polymarket::{LimitSettings, Polymarket, PolymarketSettings};
+use crate::polymarket::client::Polymarket;
+use crate::polymarket::settings::{LimitSettings, PolymarketSettings};
 
 /// One answer of the script.
 #[derive(Debug, Clone)]

@@ -20,19 +20,19 @@ use self::{
     pages::write_pages,
     story::Story,
 };
-use super::{LifeSettings, Part, Role, SimulatorHandle, World};
-use crate::{
-    db::{Db, DbError, Inserted},
-    domain::{
-        effective_config::ConfigError,
-        event::Side,
-        group::EventGroup,
-        ids::{FollowedUserId, Wallet},
-        portfolio::PortfolioError,
-        settlement::SettlementError,
-        units::{ShareMicros, Timestamp, UnitError},
-    },
-};
+use super::SimulatorHandle;
+use super::feed::Role;
+use super::life::LifeSettings;
+use super::trading::Part;
+use super::world::World;
+use crate::db::{Db, DbError, Inserted};
+use crate::domain::accounting::portfolio::PortfolioError;
+use crate::domain::accounting::settlement::SettlementError;
+use crate::domain::config::effective::ConfigError;
+use crate::domain::events::event::Side;
+use crate::domain::events::group::EventGroup;
+use crate::domain::money::ids::{FollowedUserId, Wallet};
+use crate::domain::money::units::{ShareMicros, Timestamp, UnitError};
 
 const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 86_400_000;
@@ -230,7 +230,7 @@ fn collect(world: &mut World, n_assets: usize, start: Timestamp, end: Timestamp)
         let stays = market.closes_at.is_none_or(|closes| closes > end.plus_millis(DAY_MS));
         let (Some(asset), Some(quotes)) = (market.asset(0).cloned(), market.quotes(0, at)) else { continue };
         let Some(ask) = quotes.asks.first().filter(|_| stays) else { continue };
-        let fill = super::Fill {
+        let fill = super::trading::Fill {
             wallet: leader.clone(),
             asset,
             side: Side::Buy,

@@ -3,17 +3,14 @@
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::HistoryError;
-use crate::{
-    db::{Db, DeadRow, PollWrite},
-    domain::{
-        effective_config::{ConfigPatch, UserOverrides},
-        ids::FollowedUserId,
-        market::Market,
-        units::Timestamp,
-    },
-    queue::{self, JobScope, NewJob, Queue},
-    simulator::dice::hash_text,
-};
+use crate::db::{Db, DeadRow, PollWrite};
+use crate::domain::config::effective::{ConfigPatch, UserOverrides};
+use crate::domain::market::facts::Market;
+use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::units::Timestamp;
+use crate::queue;
+use crate::queue::{JobScope, NewJob, Queue};
+use crate::simulator::dice::hash_text;
 
 /// One market in this many has a hostile name.
 const ONE_IN: u64 = 24;

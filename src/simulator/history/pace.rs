@@ -4,7 +4,8 @@
 //! each piece is paced by what the ones before it brought.
 
 use super::{HistorySettings, MINUTE_MS, Story};
-use crate::{domain::units::Timestamp, simulator::LifeSettings};
+use crate::domain::money::units::Timestamp;
+use crate::simulator::life::LifeSettings;
 
 /// Pieces of a history with totals: the error of the last one's pace is a fraction of a fortieth.
 const PIECES: i64 = 40;

@@ -3,24 +3,21 @@
 use std::collections::BTreeMap;
 
 use super::{HistoryError, HistoryReport};
-use crate::{
-    db::{
-        BookOutcome, ClosedGroupWrite, Db, GroupClosing, LedgerOutcome, LedgerWrite, PollWrite, PortfolioSnapshot,
-        Resolution, StoredBook,
-    },
-    domain::{
-        attempt::CopyAttempt,
-        decision::DecisionKind,
-        event::{ActivityEvent, TradeEvent},
-        group::{ClosedGroup, Member},
-        ids::{AssetId, FollowedUserId, GroupId},
-        ledger::{LedgerEntry, PortfolioId},
-        market::Market,
-        units::{PriceMicros, Timestamp},
-    },
-    queue::{self, Job, JobFence, JobScope, Queue},
-    simulator::Quotes,
+use crate::db::{
+    BookOutcome, ClosedGroupWrite, Db, GroupClosing, LedgerOutcome, LedgerWrite, PollWrite, PortfolioSnapshot,
+    Resolution, StoredBook,
 };
+use crate::domain::accounting::ledger::{LedgerEntry, PortfolioId};
+use crate::domain::decision::attempt::CopyAttempt;
+use crate::domain::decision::decide::DecisionKind;
+use crate::domain::events::event::{ActivityEvent, TradeEvent};
+use crate::domain::events::group::{ClosedGroup, Member};
+use crate::domain::market::facts::Market;
+use crate::domain::money::ids::{AssetId, FollowedUserId, GroupId};
+use crate::domain::money::units::{PriceMicros, Timestamp};
+use crate::queue;
+use crate::queue::{Job, JobFence, JobScope, Queue};
+use crate::simulator::market::Quotes;
 
 /// Longer than any writing takes.
 const LEASE_MS: i64 = 600_000;
@@ -92,7 +89,8 @@ impl Pages {
 
     /// The market as it stands once it is decided, and what each outcome pays.
     pub fn resolved(&mut self, market: &Market, now: Timestamp) {
-        let pays = |outcome: &crate::domain::market::OutcomeAsset| Some((outcome.asset.clone(), outcome.payout?));
+        let pays =
+            |outcome: &crate::domain::market::facts::OutcomeAsset| Some((outcome.asset.clone(), outcome.payout?));
         let payouts = market.outcomes.iter().filter_map(pays).collect();
         let resolved_at = market.resolved_at.unwrap_or(now);
         self.resolved.push(Resolution { market: market.id.clone(), payouts, resolved_at });

@@ -8,29 +8,26 @@ use super::{
     pace::{Piece, Tally},
     pages::{Pages, Planned},
 };
-use crate::{
-    db::{Db, Directory, PortfolioSnapshot},
-    domain::{
-        book::OrderBook,
-        decision::{Situation, decide, precheck},
-        effective_config::effective,
-        event::{ActivityEvent, TradeEvent},
-        group::{ClosedGroup, EventGroup, GroupAction, Member, PendingEvent, Windows},
-        ids::{AssetId, FollowedUserId, MarketId, Wallet},
-        ledger::{LedgerEntry, PortfolioId},
-        mark::Mark,
-        market::Market,
-        portfolio::{Portfolio, ViewQuery},
-        settlement::settle,
-        shadow::{AssetGap, ShadowEffect, conversion_entries, entries_for_activity, entries_for_trade},
-        units::{PriceMicros, ShareMicros, Timestamp},
-    },
-    polymarket::{Window, WireRow},
-    simulator::{
-        Phase, Quotes, World,
-        dice::{hash_text, noise},
-    },
+use crate::db::{Db, Directory, PortfolioSnapshot};
+use crate::domain::accounting::ledger::{LedgerEntry, PortfolioId};
+use crate::domain::accounting::mark::Mark;
+use crate::domain::accounting::portfolio::{Portfolio, ViewQuery};
+use crate::domain::accounting::settlement::settle;
+use crate::domain::accounting::shadow::{
+    AssetGap, ShadowEffect, conversion_entries, entries_for_activity, entries_for_trade,
 };
+use crate::domain::config::effective::effective;
+use crate::domain::decision::decide::{Situation, decide, precheck};
+use crate::domain::events::event::{ActivityEvent, TradeEvent};
+use crate::domain::events::group::{ClosedGroup, EventGroup, GroupAction, Member, PendingEvent, Windows};
+use crate::domain::market::book::OrderBook;
+use crate::domain::market::facts::Market;
+use crate::domain::money::ids::{AssetId, FollowedUserId, MarketId, Wallet};
+use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp};
+use crate::polymarket::{Window, WireRow};
+use crate::simulator::dice::{hash_text, noise};
+use crate::simulator::market::{Phase, Quotes};
+use crate::simulator::world::World;
 
 /// From first appearance to our knowing of it: the chain has told us where to look.
 const DETECTED_AFTER_MS: f64 = 900.0;
@@ -439,7 +436,7 @@ fn facts(world: &World, id: &MarketId, now: Timestamp) -> Market {
 /// End of window, latency, and the chance part that belongs to this group for ever.
 fn decided_at(directory: &Directory, group: &EventGroup) -> Timestamp {
     let overrides = directory.overrides.get(&group.followed_user);
-    let config = effective(&directory.config, overrides, crate::domain::ledger::PortfolioScope::ExecUser);
+    let config = effective(&directory.config, overrides, crate::domain::accounting::ledger::PortfolioScope::ExecUser);
     let luck = noise(hash_text(0, group.key.as_str()), 0, 0);
     let jitter = (luck * config.guardrails.jitter_ms_max as f64) as i64;
     let wait = config.system.aggregation_window_ms + config.guardrails.decision_latency_ms + jitter;
@@ -447,7 +444,7 @@ fn decided_at(directory: &Directory, group: &EventGroup) -> Timestamp {
 }
 
 fn book_of(quotes: &Quotes) -> Option<OrderBook> {
-    let side = |levels: &[crate::domain::book::Level]| -> Vec<_> {
+    let side = |levels: &[crate::domain::market::book::Level]| -> Vec<_> {
         levels.iter().map(|level| (level.price, level.shares)).collect()
     };
     OrderBook::from_levels(side(&quotes.bids), side(&quotes.asks)).ok()

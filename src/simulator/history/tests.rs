@@ -1,14 +1,14 @@
 //! A written past must be one the bot could have written itself.
 
 use super::*;
-use crate::{
-    audit::audit,
-    clock::Clock,
-    domain::{ids::EventId, ledger::PortfolioId},
-    polymarket::{Window, WireRow},
-    queue,
-    simulator::{Host, Request, Simulator, SimulatorSettings},
-};
+use crate::audit::audit;
+use crate::clock::Clock;
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::money::ids::EventId;
+use crate::polymarket::{Window, WireRow};
+use crate::queue;
+use crate::simulator::answer::{Host, Request};
+use crate::simulator::{Simulator, SimulatorSettings};
 
 async fn fresh() -> (tempfile::TempDir, Db) {
     let folder = tempfile::tempdir().unwrap();

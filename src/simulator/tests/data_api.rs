@@ -3,13 +3,13 @@
 use serde_json::json;
 
 use super::*;
-use crate::{
-    domain::{
-        event::Side,
-        units::{ShareMicros, UsdcMicros},
-    },
-    simulator::{CacheSettings, Fill, NewMarket, Role, SimMarket, market::price, trading::Part},
-};
+use crate::domain::events::event::Side;
+use crate::domain::money::units::{ShareMicros, UsdcMicros};
+use crate::simulator::answer::CacheSettings;
+use crate::simulator::feed::Role;
+use crate::simulator::market::{SimMarket, price};
+use crate::simulator::new_market::NewMarket;
+use crate::simulator::trading::{Fill, Part};
 
 pub fn with_market(settings: SimulatorSettings) -> (World, SimMarket) {
     let mut world = world(settings);
@@ -127,8 +127,11 @@ fn wrong_questions_are_refused_as_the_real_service_refuses_them() {
     for more in ["&offset=10", "&type=TELEPORT", "&cursor=abc", "&condition=0x12", "&start=yesterday", "&side=HOLD"] {
         assert_eq!(activity(&mut world, more).status, 400, "{more}");
     }
-    for path in ["/v2/activity", "/v2/activity?user=0x12", &format!("/v2/activity?user={}", super::super::CTF_EXCHANGE)]
-    {
+    for path in [
+        "/v2/activity",
+        "/v2/activity?user=0x12",
+        &format!("/v2/activity?user={}", crate::simulator::chain::CTF_EXCHANGE),
+    ] {
         assert_eq!(get(&mut world, Host::Data, path).status, 400, "{path}");
     }
     assert_eq!(get(&mut world, Host::Data, "/v2/nothing").status, 404);

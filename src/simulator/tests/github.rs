@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::at_ten;
-use crate::simulator::{
-    Fault, FaultKind, Host, Simulator, SimulatorHandle,
-    github::{CLIENT_ID, CLIENT_SECRET},
-};
+use crate::simulator::answer::Host;
+use crate::simulator::fault::{Fault, FaultKind};
+use crate::simulator::github::{CLIENT_ID, CLIENT_SECRET};
+use crate::simulator::{Simulator, SimulatorHandle};
 
 type Pairs<'a> = BTreeMap<&'a str, &'a str>;
 

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::{
-    domain::event::Side,
-    simulator::{LifeSettings, Role},
-};
+use crate::domain::events::event::Side;
+use crate::simulator::feed::Role;
+use crate::simulator::life::LifeSettings;
 
 const DAY: i64 = 86_400_000;
 

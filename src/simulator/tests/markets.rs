@@ -3,10 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{data_api::with_market, *};
-use crate::simulator::{
-    Fault, FaultKind, NewMarket, Quotes, RetryAfter, SimMarket, Times,
-    market::{Category, price},
-};
+use crate::simulator::fault::{Fault, FaultKind, RetryAfter, Times};
+use crate::simulator::market::{Category, Quotes, SimMarket, price};
+use crate::simulator::new_market::NewMarket;
 
 fn clob(world: &mut World, path_and_query: &str) -> Answer {
     get(world, Host::Clob, path_and_query)

@@ -10,12 +10,13 @@ mod wire;
 
 use serde_json::Value;
 
-use crate::{
-    clock::Clock,
-    domain::{ids::Wallet, units::Timestamp},
-};
+use crate::clock::Clock;
+use crate::domain::money::ids::Wallet;
+use crate::domain::money::units::Timestamp;
 
-use super::{Answer, Host, Request, SimulatorSettings, World, wallet_of};
+use super::SimulatorSettings;
+use super::answer::{Answer, Host, Request};
+use super::world::{World, wallet_of};
 
 /// A world at a fixed hour that moves with no clock but `advance`.
 fn world(settings: SimulatorSettings) -> World {

@@ -6,7 +6,8 @@ use super::{
     data_api::{activity, buy, with_market},
     *,
 };
-use crate::simulator::{market::price, recordings};
+use crate::simulator::market::price;
+use crate::simulator::recordings::recordings;
 
 fn recorded(text: &str) -> Value {
     serde_json::from_str(text).unwrap()

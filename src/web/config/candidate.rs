@@ -12,19 +12,15 @@ use super::{
     trial::{Asked, TooManyTrials, TrialView, Trials},
     user_of,
 };
-use crate::{
-    clock::Clock,
-    db::{Db, Directory},
-    domain::{
-        effective_config::{ConfigChange, StoredConfig},
-        ids::FollowedUserId,
-        ledger::PortfolioId,
-        units::Timestamp,
-        what_if::Policy,
-    },
-    web::error::WebError,
-    what_if::WhatIf,
-};
+use crate::clock::Clock;
+use crate::db::{Db, Directory};
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::analysis::what_if::Policy;
+use crate::domain::config::effective::{ConfigChange, StoredConfig};
+use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::units::Timestamp;
+use crate::web::error::WebError;
+use crate::what_if::WhatIf;
 
 pub const DAY_MS: i64 = 86_400_000;
 

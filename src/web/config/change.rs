@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::human;
-use crate::domain::effective_config::{Field, FieldUnit};
+use crate::domain::config::effective::{Field, FieldUnit};
 
 /// A field that changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -9,15 +9,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{human, labels};
-use crate::{
-    db::{Directory, FollowedUser},
-    domain::{
-        effective_config::{
-            ConfigChange, ConfigError, ConfigPatch, Field, FieldUnit, Guardrails, Sizing, StoredConfig, System,
-        },
-        ids::FollowedUserId,
-    },
+use crate::db::{Directory, FollowedUser};
+use crate::domain::config::effective::{
+    ConfigChange, ConfigError, ConfigPatch, Field, FieldUnit, Guardrails, Sizing, StoredConfig, System,
 };
+use crate::domain::money::ids::FollowedUserId;
 
 /// Before the name of a field: what the form held when it was shown.
 const WAS: &str = "was.";

@@ -8,16 +8,12 @@ use super::{
     change::{FieldChange, changes},
     human, labels,
 };
-use crate::{
-    db::{AuditRow, Db, DbError, Directory},
-    domain::{
-        effective_config::{ConfigPatch, Field, FieldUnit, StoredConfig},
-        ids::{FollowedUserId, MarketId},
-        ledger::PortfolioId,
-        units::Timestamp,
-    },
-    web::names::Names,
-};
+use crate::db::{AuditRow, Db, DbError, Directory};
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::config::effective::{ConfigPatch, Field, FieldUnit, StoredConfig};
+use crate::domain::money::ids::{FollowedUserId, MarketId};
+use crate::domain::money::units::Timestamp;
+use crate::web::names::Names;
 
 /// Rows of one page.
 const ROWS: i64 = 20;

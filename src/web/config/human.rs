@@ -3,10 +3,8 @@
 //!
 //! `format` writes figures for reading; here every digit counts, because the text comes back.
 
-use crate::domain::{
-    effective_config::{ConfigError, Field, FieldUnit},
-    units::MICROS,
-};
+use crate::domain::config::effective::{ConfigError, Field, FieldUnit};
+use crate::domain::money::units::MICROS;
 
 /// What one unit of a field's text is worth in its integer, and how it is called.
 struct Human {
@@ -127,7 +125,7 @@ fn parts(number: i64, digits: u32) -> (u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::effective_config::StoredConfig;
+    use crate::domain::config::effective::StoredConfig;
 
     fn field(name: &str) -> &'static Field {
         StoredConfig::fields().find(|field| field.name == name).unwrap()

@@ -1,6 +1,6 @@
 //! What fields, sections and changes are called on a page.
 
-use crate::domain::effective_config::Field;
+use crate::domain::config::effective::Field;
 
 /// A field in a few words.
 pub fn label(name: &str) -> &str {
@@ -107,7 +107,7 @@ pub fn action(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::effective_config::StoredConfig;
+    use crate::domain::config::effective::StoredConfig;
 
     #[test]
     fn every_field_has_a_name_for_people() {

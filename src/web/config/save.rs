@@ -13,15 +13,14 @@ use super::{
     editor::Typed,
     human, labels, render, user_of,
 };
-use crate::{
-    clock::Clock,
-    db::{Db, Directory},
-    domain::{
-        effective_config::{ConfigChange, ConfigPatch, Field, FieldUnit, StoredConfig, UserOverrides},
-        ids::FollowedUserId,
-    },
-    web::{error::WebError, notice::Notice, posted::Posted, visit::Visit},
-};
+use crate::clock::Clock;
+use crate::db::{Db, Directory};
+use crate::domain::config::effective::{ConfigChange, ConfigPatch, Field, FieldUnit, StoredConfig, UserOverrides};
+use crate::domain::money::ids::FollowedUserId;
+use crate::web::error::WebError;
+use crate::web::notice::Notice;
+use crate::web::posted::Posted;
+use crate::web::visit::Visit;
 
 /// Changes that a notice has room for; the history shows all.
 const TOLD: usize = 3;

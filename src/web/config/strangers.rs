@@ -6,14 +6,12 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::{candidate::Candidate, editor::Typed, human};
-use crate::{
-    domain::{
-        effective_config::{ConfigChange, ConfigError, ConfigPatch, Field, FieldUnit, StoredConfig, UserOverrides},
-        units::Timestamp,
-    },
-    strangers::{harmed, noise, number, words},
-    web::error::WebError,
+use crate::domain::config::effective::{
+    ConfigChange, ConfigError, ConfigPatch, Field, FieldUnit, StoredConfig, UserOverrides,
 };
+use crate::domain::money::units::Timestamp;
+use crate::strangers::{harmed, noise, number, words};
+use crate::web::error::WebError;
 
 fn now() -> Timestamp {
     Timestamp::parse_iso("2026-11-26T10:00:00Z").unwrap()

@@ -15,17 +15,15 @@ use super::{
     render,
     trial::{TrialView, Trials},
 };
-use crate::{
-    clock::Clock,
-    db::{Db, FollowedUser},
-    domain::{ids::FollowedUserId, ledger::PortfolioId, units::Timestamp},
-    web::{
-        error::WebError,
-        posted::{Nothing, Posted},
-        render::Templates,
-        visit::Visit,
-    },
-};
+use crate::clock::Clock;
+use crate::db::{Db, FollowedUser};
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::units::Timestamp;
+use crate::web::error::WebError;
+use crate::web::posted::{Nothing, Posted};
+use crate::web::render::Templates;
+use crate::web::visit::Visit;
 
 const HOUR_MS: i64 = 3_600_000;
 

@@ -9,11 +9,12 @@ use std::{
 };
 
 use super::{change::FieldChange, editor::Typed, trial_view::Findings};
-use crate::{
-    db::Db,
-    domain::{ids::FollowedUserId, ledger::PortfolioScope, units::Timestamp},
-    what_if::{self, Progress, WhatIf, WhatIfError},
-};
+use crate::db::Db;
+use crate::domain::accounting::ledger::PortfolioScope;
+use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::units::Timestamp;
+use crate::what_if;
+use crate::what_if::{Progress, WhatIf, WhatIfError};
 
 const RUNNING_MAX: usize = 2;
 const KEPT: usize = 8;

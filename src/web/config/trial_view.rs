@@ -4,19 +4,16 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::{
-    db::{Db, DbError},
-    domain::{
-        decision::{DecisionKind, ReasonCode},
-        event::Side,
-        group::GroupAction,
-        ids::{AssetId, AttemptId, FollowedUserId, GroupId, MarketId},
-        ledger::PortfolioId,
-        units::{Bps, ShareMicros, Timestamp, UnitError, UsdcMicros},
-        what_if::{self, Change, Counts, RunFigures, Verdict},
-    },
-    web::names::Names,
-};
+use crate::db::{Db, DbError};
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::analysis::what_if;
+use crate::domain::analysis::what_if::{Change, Counts, RunFigures, Verdict};
+use crate::domain::decision::decide::{DecisionKind, ReasonCode};
+use crate::domain::events::event::Side;
+use crate::domain::events::group::GroupAction;
+use crate::domain::money::ids::{AssetId, AttemptId, FollowedUserId, GroupId, MarketId};
+use crate::domain::money::units::{Bps, ShareMicros, Timestamp, UnitError, UsdcMicros};
+use crate::web::names::Names;
 
 /// Both configurations side by side. `difference` is the candidate less the current one.
 #[derive(Debug, Serialize)]

@@ -14,7 +14,10 @@ use oauth2::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{config::GithubSettings, domain::email::Email, domain::units::Timestamp, token};
+use crate::config::GithubSettings;
+use crate::domain::money::email::Email;
+use crate::domain::money::units::Timestamp;
+use crate::token;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_BYTES_MAX: usize = 256 * 1024;

@@ -1,7 +1,7 @@
 //! The configuration page and its JSON: what it shows, saves, refuses, takes back and tests.
 
 use super::*;
-use crate::domain::effective_config::StoredConfig;
+use crate::domain::config::effective::StoredConfig;
 
 /// A visitor at the configuration page: with the proof that its forms carry, and the cookie of the last answer.
 struct Desk<'a> {

@@ -1,14 +1,10 @@
 //! `/attempts/{id}`: every check, the book, and what came of it.
 
 use super::*;
-use crate::{
-    db::{BookOutcome, StoredBook},
-    domain::{
-        book::Level,
-        decision::{Check, CheckName},
-        group::Member,
-    },
-};
+use crate::db::{BookOutcome, StoredBook};
+use crate::domain::decision::decide::{Check, CheckName};
+use crate::domain::events::group::Member;
+use crate::domain::market::book::Level;
 
 fn price(micros: i64) -> PriceMicros {
     PriceMicros::new(micros).unwrap()

@@ -1,7 +1,7 @@
 //! `/trades`: its tabs and filters, its pages, and what it says when there is nothing.
 
 use super::*;
-use crate::domain::event::{ActivityEvent, ActivityKind, ActivityPayload};
+use crate::domain::events::event::{ActivityEvent, ActivityKind, ActivityPayload};
 
 fn activity(user: FollowedUserId, n: u32, kind: ActivityKind, at: Timestamp) -> ActivityEvent {
     let source_id = format!("activity {n}");

@@ -3,13 +3,9 @@
 use serde_json::json;
 
 use super::*;
-use crate::{
-    db::{BookOutcome, StoredBook},
-    domain::{
-        book::Level,
-        ledger::{EntryType, LedgerEntry},
-    },
-};
+use crate::db::{BookOutcome, StoredBook};
+use crate::domain::accounting::ledger::{EntryType, LedgerEntry};
+use crate::domain::market::book::Level;
 
 /// A market with a book, and a position of the global portfolio in it.
 async fn held() -> World {

@@ -24,27 +24,21 @@ use actix_web::http::{StatusCode, header::HeaderMap};
 use awc::Client;
 
 use super::server::{self, WebDeps, WebServer};
-use crate::{
-    actors::{
-        live_hub::{Announce, LiveFact, LiveHub},
-        supervise::{Failure, Guard},
-    },
-    clock::Clock,
-    config::{RedisSettings, WebSettings},
-    db::{ClosedGroupWrite, Db, Inserted, LedgerWrite, PollWrite, PortfolioSnapshot},
-    domain::{
-        attempt::CopyAttempt,
-        decision::{DecisionKind, Explanation, ReasonCode},
-        event::{Side, TradeEvent},
-        fill::LevelFill,
-        group::{EventGroup, GroupAction},
-        ids::{AssetId, AttemptId, EventId, FollowedUserId, GroupId, GroupKey, MarketId, Wallet},
-        ledger::PortfolioId,
-        market::{Market, OutcomeAsset},
-        units::{Bps, PriceMicros, ShareMicros, Timestamp, UsdcMicros},
-    },
-    polymarket::{Gate, PolymarketSettings},
-};
+use crate::actors::live_hub::{Announce, LiveFact, LiveHub};
+use crate::actors::supervise::{Failure, Guard};
+use crate::clock::Clock;
+use crate::config::{RedisSettings, WebSettings};
+use crate::db::{ClosedGroupWrite, Db, Inserted, LedgerWrite, PollWrite, PortfolioSnapshot};
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::decision::attempt::CopyAttempt;
+use crate::domain::decision::decide::{DecisionKind, Explanation, ReasonCode};
+use crate::domain::events::event::{Side, TradeEvent};
+use crate::domain::events::group::{EventGroup, GroupAction};
+use crate::domain::market::facts::{Market, OutcomeAsset};
+use crate::domain::market::fill::LevelFill;
+use crate::domain::money::ids::{AssetId, AttemptId, EventId, FollowedUserId, GroupId, GroupKey, MarketId, Wallet};
+use crate::domain::money::units::{Bps, PriceMicros, ShareMicros, Timestamp, UsdcMicros};
+use crate::polymarket::{Gate, PolymarketSettings};
 
 /// What a hostile trader or market would call itself.
 const HOSTILE: &str = "<script>alert('x')</script>\"&";

@@ -1,7 +1,7 @@
 //! The global portfolio: positions, limits, breakers, the reset of a peak; curves.
 
 use super::*;
-use crate::domain::ledger::{EntryType, LedgerEntry};
+use crate::domain::accounting::ledger::{EntryType, LedgerEntry};
 
 /// A lot of 100 shares for 40 USDC, marked at 50 cents, over a deposit of 10,000.
 async fn holding(world: &World, user: FollowedUserId) {

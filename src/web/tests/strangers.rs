@@ -4,15 +4,22 @@ use actix_web::web::Query;
 use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 
-use crate::{
-    domain::{decision::ReasonCode, event::Side},
-    strangers::{noise, number, words},
-    web::{
-        activities::ActivityQuery, attempts::AttemptQuery, config::ConfigQuery, curves::RangeQuery, error::WebError,
-        following::FollowQuery, list, lists::ListsQuery, live::LiveQuery, market::SeriesQuery, markets::MarketsQuery,
-        status::StatusQuery, trades::TradeQuery,
-    },
-};
+use crate::domain::decision::decide::ReasonCode;
+use crate::domain::events::event::Side;
+use crate::strangers::{noise, number, words};
+use crate::web::activities::ActivityQuery;
+use crate::web::attempts::AttemptQuery;
+use crate::web::config::ConfigQuery;
+use crate::web::curves::RangeQuery;
+use crate::web::error::WebError;
+use crate::web::following::FollowQuery;
+use crate::web::list;
+use crate::web::lists::ListsQuery;
+use crate::web::live::LiveQuery;
+use crate::web::market::SeriesQuery;
+use crate::web::markets::MarketsQuery;
+use crate::web::status::StatusQuery;
+use crate::web::trades::TradeQuery;
 
 /// A word of a query, as good as any page would send it or worse.
 fn value() -> impl Strategy<Value = String> {

@@ -1,11 +1,9 @@
 //! One leader's page: figures, distributions, positions, feed.
 
 use super::*;
-use crate::domain::{
-    event::{ActivityEvent, ActivityKind, ActivityPayload},
-    group::Member,
-    ledger::{EntryType, LedgerEntry},
-};
+use crate::domain::accounting::ledger::{EntryType, LedgerEntry};
+use crate::domain::events::event::{ActivityEvent, ActivityKind, ActivityPayload};
+use crate::domain::events::group::Member;
 
 fn fill(portfolio: PortfolioId, shares: i64, cash: i64, n: u32) -> LedgerEntry {
     LedgerEntry {

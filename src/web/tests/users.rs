@@ -1,9 +1,9 @@
 //! Who is followed: the table, following somebody new with the simulator as Polymarket, and what can be changed.
 
 use super::*;
-use crate::{
-    domain::ledger::{EntryType, LedgerEntry},
-    simulator::{Fault, FaultKind, Fill, Host, NewMarket, Simulator, SimulatorHandle, SimulatorSettings, wallet_of},
+use crate::domain::accounting::ledger::{EntryType, LedgerEntry};
+use crate::simulator::{
+    Fault, FaultKind, Fill, Host, NewMarket, Simulator, SimulatorHandle, SimulatorSettings, wallet_of,
 };
 
 /// A Polymarket where `Ilse Fink` has a profile and two fills, and `ghost` neither.

@@ -3,8 +3,8 @@
 mod node;
 
 use polymarketspy::db::Db;
-use polymarketspy::domain::event::Side;
-use polymarketspy::domain::ids::Wallet;
+use polymarketspy::domain::events::event::Side;
+use polymarketspy::domain::money::ids::Wallet;
 use polymarketspy::simulator::{Fill, Host, NewMarket, wallet_of};
 use serde_json::{Value, json};
 
@@ -100,7 +100,7 @@ async fn fills_at_all_three_exchanges_are_seen_once_each_for_maker_and_taker() {
     }
     let asked = |wallet: &Wallet| stage.exchange.world(|world| world.n_heard(Host::Data, wallet.as_str()));
     eventually("both asked for", async || (asked(&maker) > 1 && asked(&taker) > 1).then_some(())).await;
-    assert_eq!(stage.db.count_trades_since(polymarketspy::domain::units::Timestamp::EPOCH).await.unwrap(), 0);
+    assert_eq!(stage.db.count_trades_since(polymarketspy::domain::money::units::Timestamp::EPOCH).await.unwrap(), 0);
     app.stop().await;
     assert_eq!(stage.attempts(0).await, [], "nothing of the chain is copied");
 }

@@ -5,7 +5,7 @@
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
-use polymarketspy::domain::ids::Wallet;
+use polymarketspy::domain::money::ids::Wallet;
 use polymarketspy::simulator::ORDER_FILLED;
 use serde_json::{Value, json};
 

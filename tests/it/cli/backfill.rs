@@ -1,9 +1,9 @@
 //! `backfill`, with a bot and without.
 
 use polymarketspy::clock::Clock;
-use polymarketspy::domain::decision::ReasonCode;
-use polymarketspy::domain::event::Side;
-use polymarketspy::domain::ids::Wallet;
+use polymarketspy::domain::decision::decide::ReasonCode;
+use polymarketspy::domain::events::event::Side;
+use polymarketspy::domain::money::ids::Wallet;
 use polymarketspy::queue::{self, Queue};
 use polymarketspy::simulator::{Fill, NewMarket, SimMarket};
 

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use polymarketspy::domain::decision::ReasonCode;
-use polymarketspy::domain::event::Side;
+use polymarketspy::domain::decision::decide::ReasonCode;
+use polymarketspy::domain::events::event::Side;
 use polymarketspy::simulator::{Fill, NewMarket};
 
 use super::super::bot::Stage;

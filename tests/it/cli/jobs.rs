@@ -3,7 +3,7 @@
 use polymarketspy::actors::reconciler::ReconcileJob;
 use polymarketspy::clock::Clock;
 use polymarketspy::db::{DeadRow, PollWrite};
-use polymarketspy::domain::ids::FollowedUserId;
+use polymarketspy::domain::money::ids::FollowedUserId;
 use polymarketspy::queue::{self, Failed, JobScope, NewJob, Queue};
 
 use super::super::bot::{Stage, eventually};

@@ -7,9 +7,9 @@ use std::sync::mpsc::{Receiver, channel};
 
 use polymarketspy::clock::Clock;
 use polymarketspy::db::PollWrite;
-use polymarketspy::domain::event::{Side, TradeEvent};
-use polymarketspy::domain::ids::{AssetId, EventId, FollowedUserId, MarketId, Wallet};
-use polymarketspy::domain::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
+use polymarketspy::domain::events::event::{Side, TradeEvent};
+use polymarketspy::domain::money::ids::{AssetId, EventId, FollowedUserId, MarketId, Wallet};
+use polymarketspy::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use polymarketspy::simulator::{Fill, NewMarket, wallet_of};
 
 use super::super::bot::{Stage, eventually};

@@ -1,9 +1,9 @@
 //! Chain sight beside API sight: the lead, and what the API never confirmed.
 
 use polymarketspy::db::{CONFIRMED_WITHIN_MS, ChainTrade, Db, Inserted, Lead, every_statement};
-use polymarketspy::domain::event::TradeEvent;
-use polymarketspy::domain::ids::{EventId, FollowedUserId};
-use polymarketspy::domain::units::Timestamp;
+use polymarketspy::domain::events::event::TradeEvent;
+use polymarketspy::domain::money::ids::{EventId, FollowedUserId};
+use polymarketspy::domain::money::units::Timestamp;
 use polymarketspy::queue::{NewJob, Queue};
 
 use super::facts::{NOW, follow, poll, trade};

@@ -1,11 +1,11 @@
 //! Users and configuration: read back equal, audited, and noticed by the running bot.
 
 use polymarketspy::db::Inserted;
-use polymarketspy::domain::effective_config::{
+use polymarketspy::domain::config::effective::{
     ConfigChange, ConfigPatch, GuardrailPatch, SizingPatch, StoredConfig, SystemPatch, UserOverrides,
 };
-use polymarketspy::domain::ids::FollowedUserId;
-use polymarketspy::domain::units::{Bps, UsdcMicros};
+use polymarketspy::domain::money::ids::FollowedUserId;
+use polymarketspy::domain::money::units::{Bps, UsdcMicros};
 
 use super::facts::{NOW, follow, market, market_id, wallet};
 use super::harness::{on_both, sql};

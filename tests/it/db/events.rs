@@ -1,9 +1,9 @@
 //! Polls: rows once, jobs once, checkpoints with them.
 
 use polymarketspy::db::{ChainTrade, DeadRow, Inserted, PollWrite};
-use polymarketspy::domain::event::Side;
-use polymarketspy::domain::group::Member;
-use polymarketspy::domain::units::{ShareMicros, UsdcMicros};
+use polymarketspy::domain::events::event::Side;
+use polymarketspy::domain::events::group::Member;
+use polymarketspy::domain::money::units::{ShareMicros, UsdcMicros};
 use polymarketspy::queue::{self, JobScope, NewJob, Queue};
 
 use super::facts::{NOW, asset, follow, merge, poll, price, trade, wallet};

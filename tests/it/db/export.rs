@@ -4,10 +4,10 @@ use polymarketspy::db::{
     ATTEMPT_COLUMNS, AttemptFilter, Cell, LEDGER_COLUMNS, LedgerFilter, LedgerWrite, PortfolioSnapshot,
     SNAPSHOT_COLUMNS, TRADE_COLUMNS, TradeFilter,
 };
-use polymarketspy::domain::decision::{DecisionKind, ReasonCode};
-use polymarketspy::domain::event::Side;
-use polymarketspy::domain::ledger::{PortfolioId, PortfolioScope};
-use polymarketspy::domain::units::{Timestamp, UsdcMicros};
+use polymarketspy::domain::accounting::ledger::{PortfolioId, PortfolioScope};
+use polymarketspy::domain::decision::decide::{DecisionKind, ReasonCode};
+use polymarketspy::domain::events::event::Side;
+use polymarketspy::domain::money::units::{Timestamp, UsdcMicros};
 use polymarketspy::queue::Queue;
 
 use super::facts::{NOW, attempt, copy_jobs, entries, follow, grouped, market, market_id, poll, skipped, trade};

@@ -1,15 +1,19 @@
 //! Made-up facts for the database tests: leaders, fills, groups, attempts and entries.
 
 use polymarketspy::db::{ClosedGroupWrite, Db, GroupClosing, Inserted, LedgerWrite, PollWrite};
-use polymarketspy::domain::attempt::CopyAttempt;
-use polymarketspy::domain::decision::{Check, CheckName, CheckUnit, DecisionKind, Explanation, ReasonCode, Verdict};
-use polymarketspy::domain::event::{ActivityEvent, ActivityKind, ActivityPayload, Side, TradeEvent};
-use polymarketspy::domain::fill::LevelFill;
-use polymarketspy::domain::group::{EventGroup, GroupAction, Member};
-use polymarketspy::domain::ids::{AssetId, AttemptId, EventId, FollowedUserId, GroupId, GroupKey, MarketId, Wallet};
-use polymarketspy::domain::ledger::{EntryType, LedgerEntry, PortfolioId};
-use polymarketspy::domain::market::{FeeSchedule, Market, OutcomeAsset};
-use polymarketspy::domain::units::{Bps, PriceMicros, ShareMicros, Timestamp, UsdcMicros};
+use polymarketspy::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
+use polymarketspy::domain::decision::attempt::CopyAttempt;
+use polymarketspy::domain::decision::decide::{
+    Check, CheckName, CheckUnit, DecisionKind, Explanation, ReasonCode, Verdict,
+};
+use polymarketspy::domain::events::event::{ActivityEvent, ActivityKind, ActivityPayload, Side, TradeEvent};
+use polymarketspy::domain::events::group::{EventGroup, GroupAction, Member};
+use polymarketspy::domain::market::facts::{FeeSchedule, Market, OutcomeAsset};
+use polymarketspy::domain::market::fill::LevelFill;
+use polymarketspy::domain::money::ids::{
+    AssetId, AttemptId, EventId, FollowedUserId, GroupId, GroupKey, MarketId, Wallet,
+};
+use polymarketspy::domain::money::units::{Bps, PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use polymarketspy::queue::{self, Job, JobScope, Queue};
 
 pub const NOW: Timestamp = Timestamp::from_millis(1_768_478_400_000);

@@ -1,9 +1,9 @@
 //! Groups: closed once, whole, with the decisions they make necessary; and the books they were decided on.
 
 use polymarketspy::db::{BookOutcome, ClosedGroupWrite, GroupClosing, StoredBook};
-use polymarketspy::domain::book::Level;
-use polymarketspy::domain::group::Member;
-use polymarketspy::domain::units::ShareMicros;
+use polymarketspy::domain::events::group::Member;
+use polymarketspy::domain::market::book::Level;
+use polymarketspy::domain::money::units::ShareMicros;
 use polymarketspy::queue::{self, JobScope, Queue};
 
 use super::facts::{NOW, asset, closing, follow, grouped, poll, price, trade};

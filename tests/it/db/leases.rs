@@ -5,8 +5,8 @@ use std::time::Duration;
 use polymarketspy::db::{
     Committed, Db, DbError, Fence, LeaseName, LeaseRow, LedgerWrite, PollWrite, Standing, WorkerId,
 };
-use polymarketspy::domain::ledger::{LedgerEntry, PortfolioId};
-use polymarketspy::domain::units::UsdcMicros;
+use polymarketspy::domain::accounting::ledger::{LedgerEntry, PortfolioId};
+use polymarketspy::domain::money::units::UsdcMicros;
 use polymarketspy::queue::{self, JobScope, NewJob, Queue};
 
 use super::facts::*;

@@ -1,9 +1,9 @@
 //! The laws of the group commit: each write whole or not at all, and twice is once.
 
 use polymarketspy::db::{Committed, Db, LedgerOutcome, LedgerWrite, Standing};
-use polymarketspy::domain::decision::ReasonCode;
-use polymarketspy::domain::ledger::{EntryType, LedgerEntry, PortfolioId};
-use polymarketspy::domain::units::{ShareMicros, UsdcMicros};
+use polymarketspy::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
+use polymarketspy::domain::decision::decide::ReasonCode;
+use polymarketspy::domain::money::units::{ShareMicros, UsdcMicros};
 use polymarketspy::queue::{NewJob, Queue};
 
 use super::facts::{NOW, attempt, copy_jobs, entries, follow, grouped, skipped, write};
@@ -172,7 +172,7 @@ on_both! {
         let portfolio = PortfolioId::ExecUser(user);
         let mut writes: Vec<_> = groups.iter().zip(&jobs).map(|(group, job)| write(portfolio, group, job)).collect();
         // The last statement of the transaction refuses: an entry that belongs to no portfolio.
-        writes[1].entries[1].portfolio = PortfolioId::ShadowUser(polymarketspy::domain::ids::FollowedUserId(999));
+        writes[1].entries[1].portfolio = PortfolioId::ShadowUser(polymarketspy::domain::money::ids::FollowedUserId(999));
         db.commit(&writes, NOW).await.unwrap_err();
         assert_eq!(counts(db).await, [0, 0, 0]);
         assert_eq!(number!(db, "select count(*) from job where queue = 'q_copy_attempt_user'"), 2);

@@ -1,11 +1,11 @@
 //! Lists that have to look for their rows, other activity, and markets as pages find them.
 
 use polymarketspy::db::{ActivityFilter, AttemptFilter, LedgerWrite, TradeFilter};
-use polymarketspy::domain::decision::{DecisionKind, ReasonCode};
-use polymarketspy::domain::event::{ActivityKind, Side};
-use polymarketspy::domain::ledger::{EntryType, LedgerEntry, PortfolioId, PortfolioScope};
-use polymarketspy::domain::market::Market;
-use polymarketspy::domain::units::{ShareMicros, Timestamp, UsdcMicros};
+use polymarketspy::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId, PortfolioScope};
+use polymarketspy::domain::decision::decide::{DecisionKind, ReasonCode};
+use polymarketspy::domain::events::event::{ActivityKind, Side};
+use polymarketspy::domain::market::facts::Market;
+use polymarketspy::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
 
 use super::facts::{NOW, asset, attempt, follow, grouped, market, market_id, merge, poll, price, skipped, trade};
 use super::harness::on_both;

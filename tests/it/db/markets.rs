@@ -1,9 +1,9 @@
 //! Markets, prices and curves: facts that come again, and what we decided about them.
 
 use polymarketspy::db::PortfolioSnapshot;
-use polymarketspy::domain::ledger::PortfolioId;
-use polymarketspy::domain::market::Market;
-use polymarketspy::domain::units::{PriceMicros, Timestamp, UsdcMicros};
+use polymarketspy::domain::accounting::ledger::PortfolioId;
+use polymarketspy::domain::market::facts::Market;
+use polymarketspy::domain::money::units::{PriceMicros, Timestamp, UsdcMicros};
 
 use super::facts::{NOW, asset, follow, market, market_id, poll, price, trade};
 use super::harness::{number, on_both};

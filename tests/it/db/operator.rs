@@ -1,9 +1,9 @@
 //! What an operator sees of jobs and dead letters, and what it takes to put one away.
 
 use polymarketspy::db::{DbError, LedgerWrite, Origin, Replay};
-use polymarketspy::domain::ids::FollowedUserId;
-use polymarketspy::domain::ledger::PortfolioId;
-use polymarketspy::domain::units::Timestamp;
+use polymarketspy::domain::accounting::ledger::PortfolioId;
+use polymarketspy::domain::money::ids::FollowedUserId;
+use polymarketspy::domain::money::units::Timestamp;
 use polymarketspy::queue::{self, Failed, JobScope, NewJob, Queue, RETRIES};
 use rand::SeedableRng;
 use rand::rngs::StdRng;

@@ -1,10 +1,10 @@
 //! What pages read: newest first, by filter, page by page, each by an index.
 
 use polymarketspy::db::{AttemptFilter, Db, LedgerWrite, TradeFilter, every_statement};
-use polymarketspy::domain::decision::{DecisionKind, ReasonCode};
-use polymarketspy::domain::event::Side;
-use polymarketspy::domain::ledger::{PortfolioId, PortfolioScope};
-use polymarketspy::domain::units::Timestamp;
+use polymarketspy::domain::accounting::ledger::{PortfolioId, PortfolioScope};
+use polymarketspy::domain::decision::decide::{DecisionKind, ReasonCode};
+use polymarketspy::domain::events::event::Side;
+use polymarketspy::domain::money::units::Timestamp;
 
 use polymarketspy::queue::Queue;
 

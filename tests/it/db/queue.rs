@@ -1,7 +1,7 @@
 //! Jobs: taken in order, held by a fence, retried, and given up.
 
 use polymarketspy::db::Replay;
-use polymarketspy::domain::units::Timestamp;
+use polymarketspy::domain::money::units::Timestamp;
 use polymarketspy::queue::{self, Failed, JobScope, Queue, RETRIES};
 use rand::SeedableRng;
 use rand::rngs::StdRng;

@@ -1,9 +1,9 @@
 //! Attempts counted by the hour and counted at once are the same numbers; a peak can be reset.
 
 use polymarketspy::db::{LedgerWrite, PeakReset, PortfolioSnapshot};
-use polymarketspy::domain::decision::ReasonCode;
-use polymarketspy::domain::ledger::{PortfolioId, PortfolioScope};
-use polymarketspy::domain::units::{Timestamp, UsdcMicros};
+use polymarketspy::domain::accounting::ledger::{PortfolioId, PortfolioScope};
+use polymarketspy::domain::decision::decide::ReasonCode;
+use polymarketspy::domain::money::units::{Timestamp, UsdcMicros};
 
 use super::facts::{NOW, attempt, follow, grouped, market, skipped};
 use super::harness::{number, on_both};

@@ -1,8 +1,8 @@
 //! Steps 1 to 3: switches, target, time and losses. One row per boundary and its neighbours.
 
 use super::world::{MINUTE, Row, USDC, World, check, close_in, equity, global_buy, global_sell};
-use crate::domain::decision::ReasonCode::*;
-use crate::domain::units::{ShareMicros, UsdcMicros};
+use crate::domain::decision::decide::ReasonCode::*;
+use crate::domain::money::units::{ShareMicros, UsdcMicros};
 
 pub const STEP_1_SWITCHES: &[Row] = &[
     ("all is well", World::buy, |_| {}, &[]),

@@ -3,11 +3,11 @@
 use proptest::prelude::*;
 
 use super::world::{SHARE, USDC, World, price};
-use crate::domain::decision::{CheckName, Decision, DecisionKind, ReasonCode};
-use crate::domain::event::Side;
-use crate::domain::group::GroupAction;
-use crate::domain::ledger::EntryType;
-use crate::domain::units::{Bps, ShareMicros, UsdcMicros};
+use crate::domain::accounting::ledger::EntryType;
+use crate::domain::decision::decide::{CheckName, Decision, DecisionKind, ReasonCode};
+use crate::domain::events::event::Side;
+use crate::domain::events::group::GroupAction;
+use crate::domain::money::units::{Bps, ShareMicros, UsdcMicros};
 
 prop_compose! {
     fn levels(around: i64)(

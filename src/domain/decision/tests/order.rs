@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use super::before_book::{STEP_1_SWITCHES, STEP_2_TARGET, STEP_3_BREAKERS, STEP_3_TIME};
 use super::with_book::{STEP_4_BOOK, STEP_5_DEPTH, STEP_6_WALK, STEP_7_CAPS};
 use super::world::{Row, SHARE, USDC, World, asset, check, close_in, global_buy};
-use crate::domain::decision::ReasonCode::{self, *};
-use crate::domain::decision::{CheckName, precheck};
-use crate::domain::group::GroupAction;
-use crate::domain::units::{ShareMicros, UsdcMicros};
+use crate::domain::decision::decide::ReasonCode;
+use crate::domain::decision::decide::ReasonCode::*;
+use crate::domain::decision::decide::{CheckName, precheck};
+use crate::domain::events::group::GroupAction;
+use crate::domain::money::units::{ShareMicros, UsdcMicros};
 
 const SETS: &[Row] = &[
     ("a split", World::split, |_| {}, &[]),

@@ -1,13 +1,13 @@
 //! What a decision writes: the attempt, its entries, and the texts that are contracts.
 
 use super::world::{SHARE, USDC, World, asset, price};
-use crate::domain::attempt::CopyAttempt;
-use crate::domain::decision::{CheckName, CheckUnit, DecisionKind, Explanation, ReasonCode, Verdict};
-use crate::domain::fill::LevelFill;
-use crate::domain::ids::AttemptId;
-use crate::domain::ledger::{EntryType, LedgerEntry, PortfolioId};
-use crate::domain::market::OutcomeAsset;
-use crate::domain::units::{Bps, ShareMicros, UsdcMicros};
+use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
+use crate::domain::decision::attempt::CopyAttempt;
+use crate::domain::decision::decide::{CheckName, CheckUnit, DecisionKind, Explanation, ReasonCode, Verdict};
+use crate::domain::market::facts::OutcomeAsset;
+use crate::domain::market::fill::LevelFill;
+use crate::domain::money::ids::AttemptId;
+use crate::domain::money::units::{Bps, ShareMicros, UsdcMicros};
 
 fn record(world: &World) -> (CopyAttempt, Vec<LedgerEntry>) {
     world.decide().into_record(world.portfolio.id, &world.group, world.now).unwrap()

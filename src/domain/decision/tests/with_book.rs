@@ -1,10 +1,10 @@
 //! Steps 4 to 7: prices, depth, walk, caps. One row per boundary and its neighbours.
 
 use super::world::{Row, SHARE, USDC, World, check, equity, global_buy, price};
-use crate::domain::decision::ReasonCode::*;
-use crate::domain::decision::{CheckName, Decision};
-use crate::domain::ledger::PortfolioId;
-use crate::domain::units::{Bps, ShareMicros, UsdcMicros};
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::decision::decide::ReasonCode::*;
+use crate::domain::decision::decide::{CheckName, Decision};
+use crate::domain::money::units::{Bps, ShareMicros, UsdcMicros};
 
 pub const STEP_4_BOOK: &[Row] = &[
     ("no book", World::buy, |w| w.book_is_there = false, &[BookUnavailable]),

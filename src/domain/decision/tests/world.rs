@@ -1,15 +1,15 @@
 //! A situation in which everything is well, to be spoiled one thing at a time.
 
-use crate::domain::book::OrderBook;
-use crate::domain::decision::{Decision, ReasonCode, Situation, decide};
-use crate::domain::effective_config::{StoredConfig, effective};
-use crate::domain::event::Side;
-use crate::domain::group::{EventGroup, GroupAction};
-use crate::domain::ids::{AssetId, FollowedUserId, GroupId, GroupKey, MarketId};
-use crate::domain::ledger::PortfolioId;
-use crate::domain::market::{FeeSchedule, Market, OutcomeAsset};
-use crate::domain::portfolio_view::{Baselines, PortfolioView};
-use crate::domain::units::{PriceMicros, ShareMicros, Timestamp, UnitError, UsdcMicros};
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::accounting::view::{Baselines, PortfolioView};
+use crate::domain::config::effective::{StoredConfig, effective};
+use crate::domain::decision::decide::{Decision, ReasonCode, Situation, decide};
+use crate::domain::events::event::Side;
+use crate::domain::events::group::{EventGroup, GroupAction};
+use crate::domain::market::book::OrderBook;
+use crate::domain::market::facts::{FeeSchedule, Market, OutcomeAsset};
+use crate::domain::money::ids::{AssetId, FollowedUserId, GroupId, GroupKey, MarketId};
+use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UnitError, UsdcMicros};
 
 pub const USDC: i64 = 1_000_000;
 pub const SHARE: i64 = 1_000_000;

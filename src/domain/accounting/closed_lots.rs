@@ -1,0 +1,154 @@
+//! How many lots were closed with a gain: the win rate.
+//!
+//! A lot is closed when its shares are gone, by sale, merge or settlement; what it realized until then, fees included,
+//! says whether it was won. The fee of the closing sale is an entry of its own, right behind it: until another lot closes,
+//! the last one still takes it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::money::ids::{AssetId, FollowedUserId};
+use crate::domain::money::units::UsdcMicros;
+
+/// Closed lots by how they came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Closings {
+    pub won: u64,
+    pub lost: u64,
+    /// Neither a micro gained nor lost.
+    pub even: u64,
+}
+
+/// The closed lots of one portfolio. Part of its checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ClosingBook {
+    counted: Closings,
+    /// Closed last, not counted yet.
+    last: Option<Closed>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Closed {
+    asset: AssetId,
+    leader: FollowedUserId,
+    ref_id: String,
+    realized_micros: UsdcMicros,
+}
+
+impl Closings {
+    pub fn total(&self) -> u64 {
+        self.won.saturating_add(self.lost).saturating_add(self.even)
+    }
+
+    fn count(&mut self, realized: UsdcMicros) {
+        let counted = match realized.0 {
+            1.. => &mut self.won,
+            0 => &mut self.even,
+            _ => &mut self.lost,
+        };
+        *counted = counted.saturating_add(1);
+    }
+}
+
+impl ClosingBook {
+    /// A lot was closed by `ref_id`, having realized so much since it was opened.
+    pub(in crate::domain) fn close(
+        &mut self,
+        asset: &AssetId,
+        leader: FollowedUserId,
+        ref_id: &str,
+        realized: UsdcMicros,
+    ) {
+        self.count_last();
+        self.last = Some(Closed { asset: asset.clone(), leader, ref_id: ref_id.to_owned(), realized_micros: realized });
+    }
+
+    /// A fee of `ref_id`: true when it belongs to the lot closed last.
+    pub(in crate::domain) fn take_fee(
+        &mut self,
+        asset: &AssetId,
+        leader: FollowedUserId,
+        ref_id: &str,
+        cash: UsdcMicros,
+    ) -> bool {
+        match &mut self.last {
+            Some(last) if last.asset == *asset && last.leader == leader && last.ref_id == ref_id => {
+                last.realized_micros.0 = last.realized_micros.0.saturating_add(cash.0);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub fn closings(&self) -> Closings {
+        let mut all = self.counted;
+        if let Some(last) = &self.last {
+            all.count(last.realized_micros);
+        }
+        all
+    }
+
+    fn count_last(&mut self) {
+        if let Some(last) = self.last.take() {
+            self.counted.count(last.realized_micros);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
+    use crate::domain::accounting::portfolio::Portfolio;
+    use crate::domain::tests::samples::{ALICE, BOB, entry};
+
+    const GLOBAL: PortfolioId = PortfolioId::ExecGlobal;
+
+    fn of(leader: FollowedUserId, ref_id: &str, kind: EntryType, asset: usize, shares: i64, cash: i64) -> LedgerEntry {
+        let entry = entry(GLOBAL, kind, asset, shares, cash);
+        LedgerEntry { attributed_user: Some(leader), ref_id: ref_id.to_owned(), ..entry }
+    }
+
+    #[test]
+    fn a_lot_is_won_by_what_it_realized_with_its_fees() {
+        use EntryType::{Fee, Settlement, TradeFill};
+        let check = |entries: &[LedgerEntry], expected: (u64, u64, u64)| {
+            let mut portfolio = Portfolio::new(GLOBAL);
+            for entry in entries {
+                portfolio.apply(entry).unwrap();
+                // A restart between any two entries changes nothing.
+                portfolio = Portfolio::restore(GLOBAL, &portfolio.checkpoint(1)).unwrap();
+            }
+            let Closings { won, lost, even } = portfolio.closings();
+            assert_eq!((won, lost, even), expected, "{entries:?}");
+        };
+        let bought = of(ALICE, "copy:1", TradeFill, 10, 100, -50);
+        check(&[], (0, 0, 0));
+        check(std::slice::from_ref(&bought), (0, 0, 0));
+        check(&[bought.clone(), of(ALICE, "copy:2", TradeFill, 10, -40, 30)], (0, 0, 0));
+        check(&[bought.clone(), of(ALICE, "copy:2", TradeFill, 10, -100, 51)], (1, 0, 0));
+        check(&[bought.clone(), of(ALICE, "copy:2", TradeFill, 10, -100, 50)], (0, 0, 1));
+        check(&[bought.clone(), of(ALICE, "settle", Settlement, 10, -100, 0)], (0, 1, 0));
+        // Fees of the purchase and of the sale both count.
+        let sold = of(ALICE, "copy:2", TradeFill, 10, -100, 52);
+        check(&[bought.clone(), of(ALICE, "copy:1", Fee, 10, 0, -2), sold.clone()], (0, 0, 1));
+        check(&[bought.clone(), sold.clone(), of(ALICE, "copy:2", Fee, 10, 0, -3)], (0, 1, 0));
+        // The fee of somebody else's lot, or of another cause, does not.
+        check(&[bought.clone(), sold.clone(), of(BOB, "copy:2", Fee, 10, 0, -3)], (1, 0, 0));
+        check(&[bought.clone(), sold.clone(), of(ALICE, "copy:3", Fee, 10, 0, -3)], (1, 0, 0));
+        // A part that lost and a rest that gained are one lot; the next purchase is another.
+        let again = of(ALICE, "copy:4", TradeFill, 10, 10, -5);
+        let gone = of(ALICE, "copy:5", TradeFill, 10, -10, 4);
+        check(
+            &[
+                bought.clone(),
+                of(ALICE, "copy:2", TradeFill, 10, -50, 20),
+                of(ALICE, "copy:3", TradeFill, 10, -50, 31),
+                again,
+                gone,
+            ],
+            (1, 1, 0),
+        );
+        // What crosses zero closes.
+        check(&[bought, of(ALICE, "copy:2", TradeFill, 10, -150, 90)], (1, 0, 0));
+    }
+}

@@ -1,0 +1,193 @@
+//! What the circuit breakers measure from: equity at 00:00 UTC, on Monday, and at its peak (spec section 7.3).
+//!
+//! Fed by the minute snapshots, in order. A portfolio younger than the day or week starts from its opening deposit,
+//! which is also its first peak.
+
+use serde::{Deserialize, Serialize};
+
+use super::view::Baselines;
+use crate::domain::money::units::{Timestamp, UsdcMicros};
+
+/// Equity as one snapshot has it, or as it stood at a boundary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EquityAt {
+    pub time: Timestamp,
+    pub equity_micros: UsdcMicros,
+}
+
+/// The few facts of all snapshots that baselines need. Part of the checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct EquityHistory {
+    /// The opening deposit.
+    pub opening_micros: Option<UsdcMicros>,
+    /// The highest since the opening or the last reset.
+    pub peak_micros: Option<UsdcMicros>,
+    /// Equity at the latest 00:00 UTC that a snapshot has passed.
+    pub day: Option<EquityAt>,
+    /// The same for the latest Monday.
+    pub week: Option<EquityAt>,
+    pub last: Option<EquityAt>,
+    /// When the peak was last reset. Left out of texts until the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset_at: Option<Timestamp>,
+}
+
+impl EquityHistory {
+    /// The first deposit; later ones change nothing.
+    pub fn open(&mut self, deposit: UsdcMicros) {
+        if self.opening_micros.is_none() {
+            self.opening_micros = Some(deposit);
+            self.peak_micros = Some(self.peak().max(deposit));
+        }
+    }
+
+    /// Takes the snapshot of `time`. One at or before the last is known already and is ignored: false.
+    pub fn note(&mut self, time: Timestamp, equity_micros: UsdcMicros) -> bool {
+        if self.last.is_some_and(|last| time <= last.time) {
+            return false;
+        }
+        let now = EquityAt { time, equity_micros };
+        self.day = Some(self.rolled(self.day, time.day_start(), now));
+        self.week = Some(self.rolled(self.week, time.week_start(), now));
+        self.peak_micros =
+            Some(self.peak_micros.map_or(equity_micros.max(self.opening()), |peak| peak.max(equity_micros)));
+        self.last = Some(now);
+        true
+    }
+
+    /// An admin's word of `at`: the drawdown is measured from `peak`, the highest since then. A word that was heard
+    /// before is ignored: false.
+    pub fn note_reset(&mut self, at: Timestamp, peak: UsdcMicros) -> bool {
+        if self.reset_at.is_some_and(|known| at <= known) {
+            return false;
+        }
+        self.peak_micros = Some(peak);
+        self.reset_at = Some(at);
+        true
+    }
+
+    /// As they stand at `now`. Each is the last snapshot at or before its boundary.
+    pub fn baselines(&self, now: Timestamp) -> Baselines {
+        Baselines {
+            day_start: self.at_boundary(self.day, now.day_start()),
+            week_start: self.at_boundary(self.week, now.week_start()),
+            peak: self.peak(),
+        }
+    }
+
+    fn at_boundary(&self, kept: Option<EquityAt>, boundary: Timestamp) -> UsdcMicros {
+        match (self.last, kept) {
+            (Some(last), _) if last.time <= boundary => last.equity_micros,
+            (_, Some(kept)) => kept.equity_micros,
+            _ => self.opening(),
+        }
+    }
+
+    /// The equity at `boundary`, the latest one `now` has passed.
+    fn rolled(&self, kept: Option<EquityAt>, boundary: Timestamp, now: EquityAt) -> EquityAt {
+        match (kept, self.last) {
+            (Some(kept), _) if kept.time >= boundary => kept,
+            _ if now.time == boundary => now,
+            (_, Some(last)) => EquityAt { time: boundary, equity_micros: last.equity_micros },
+            _ => EquityAt { time: boundary, equity_micros: self.opening() },
+        }
+    }
+
+    fn opening(&self) -> UsdcMicros {
+        self.opening_micros.unwrap_or_default()
+    }
+
+    fn peak(&self) -> UsdcMicros {
+        self.peak_micros.unwrap_or(self.opening())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEPOSIT: UsdcMicros = UsdcMicros(1000);
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse_iso(text).unwrap()
+    }
+
+    /// Opened with 1000, then fed these snapshots.
+    fn history(snapshots: &[(&str, i64)]) -> EquityHistory {
+        let mut history = EquityHistory::default();
+        history.open(DEPOSIT);
+        for (time, equity) in snapshots {
+            assert!(history.note(at(time), UsdcMicros(*equity)), "{time}");
+        }
+        history
+    }
+
+    #[test]
+    fn day_and_week_start_from_the_last_snapshot_at_or_before_their_boundary() {
+        // 2026-11-22 is a Sunday: its week began on the 16th, the next one on the 23rd.
+        let check = |snapshots: &[(&str, i64)], now: &str, day: i64, week: i64| {
+            let baselines = history(snapshots).baselines(at(now));
+            assert_eq!((baselines.day_start.0, baselines.week_start.0), (day, week), "{snapshots:?} at {now}");
+        };
+        check(&[], "2026-11-22T10:00:00Z", 1000, 1000);
+        check(&[("2026-11-22T09:00:00Z", 900)], "2026-11-22T10:00:00Z", 1000, 1000);
+        let night = [("2026-11-22T23:58:00Z", 900), ("2026-11-22T23:59:00Z", 910)];
+        check(&night, "2026-11-22T23:59:59.999Z", 1000, 1000);
+        check(&night, "2026-11-23T00:00:00Z", 910, 910);
+        check(&night, "2026-11-23T00:00:00.001Z", 910, 910);
+        let midnight = [night[0], night[1], ("2026-11-23T00:00:00Z", 920), ("2026-11-23T00:01:00Z", 930)];
+        check(&midnight[..3], "2026-11-23T00:00:30Z", 920, 920);
+        check(&midnight, "2026-11-23T00:01:30Z", 920, 920);
+        check(&midnight, "2026-11-24T00:00:00Z", 930, 920);
+        check(&midnight, "2026-11-29T23:59:59.999Z", 930, 920);
+        check(&midnight, "2026-11-30T00:00:00Z", 930, 930);
+        // Nobody took a snapshot at midnight: the last before it stands, however old.
+        let gap = [("2026-11-18T12:00:00Z", 900), ("2026-11-25T12:00:00Z", 800)];
+        check(&gap, "2026-11-25T13:00:00Z", 900, 900);
+        check(&gap, "2026-11-26T00:00:00Z", 800, 900);
+        // Opened on the Saturday: older than the day, younger than the week.
+        let saturday = [("2026-11-21T12:00:00Z", 700), ("2026-11-22T00:01:00Z", 600)];
+        check(&saturday, "2026-11-22T10:00:00Z", 700, 1000);
+    }
+
+    #[test]
+    fn the_peak_is_the_highest_since_the_opening_or_the_reset() {
+        let peak = |history: &EquityHistory| history.baselines(at("2026-11-22T10:00:00Z")).peak.0;
+        assert_eq!(peak(&history(&[])), 1000);
+        assert_eq!(peak(&history(&[("2026-11-22T09:00:00Z", 999)])), 1000);
+        let mut risen = history(&[("2026-11-22T09:00:00Z", 1001), ("2026-11-22T09:01:00Z", 900)]);
+        assert_eq!(peak(&risen), 1001);
+        assert!(risen.note_reset(Timestamp::from_millis(7), UsdcMicros(900)));
+        assert!(!risen.note_reset(Timestamp::from_millis(7), UsdcMicros(1)), "the same word again");
+        assert_eq!(peak(&risen), 900);
+        assert!(risen.note(at("2026-11-22T09:02:00Z"), UsdcMicros(899)));
+        assert_eq!(peak(&risen), 900);
+        assert!(risen.note(at("2026-11-22T09:03:00Z"), UsdcMicros(901)));
+        assert_eq!(peak(&risen), 901);
+    }
+
+    #[test]
+    fn a_shadow_has_no_deposit_and_starts_from_zero() {
+        let mut history = EquityHistory::default();
+        assert_eq!(history.baselines(at("2026-11-22T10:00:00Z")), Baselines::default());
+        history.note(at("2026-11-22T10:00:00Z"), UsdcMicros(-5));
+        assert_eq!(history.baselines(at("2026-11-22T10:00:01Z")), Baselines::default());
+        assert_eq!(history.baselines(at("2026-11-23T10:00:01Z")).day_start, UsdcMicros(-5));
+    }
+
+    #[test]
+    fn a_minute_is_noted_once_and_never_backwards() {
+        let mut history = history(&[("2026-11-22T09:00:00Z", 900)]);
+        let before = history;
+        assert!(!history.note(at("2026-11-22T09:00:00Z"), UsdcMicros(5000)));
+        assert!(!history.note(at("2026-11-22T08:59:00Z"), UsdcMicros(5000)));
+        assert_eq!(history, before);
+    }
+
+    #[test]
+    fn only_the_first_deposit_opens() {
+        let mut history = history(&[]);
+        history.open(UsdcMicros(5000));
+        assert_eq!(history.baselines(at("2026-11-22T10:00:00Z")).day_start, DEPOSIT);
+    }
+}

@@ -1,0 +1,222 @@
+//! Ledger entries: the only thing that moves a portfolio (spec sections 2, 5 and 8).
+
+use crate::domain::money::ids::{AssetId, FollowedUserId, MarketId};
+use crate::domain::money::text_enum::text_enum;
+use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
+
+/// Whose money an entry moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PortfolioScope {
+    /// The leader's own fills, exactly.
+    ShadowUser,
+    /// Our copies of one leader.
+    ExecUser,
+    /// Our copies of all leaders in one bankroll.
+    ExecGlobal,
+}
+text_enum!(PortfolioScope { ShadowUser => "SHADOW_USER", ExecUser => "EXEC_USER", ExecGlobal => "EXEC_GLOBAL" });
+
+/// One portfolio: a scope and, but for the global one, its leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PortfolioId {
+    ShadowUser(FollowedUserId),
+    ExecUser(FollowedUserId),
+    ExecGlobal,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EntryType {
+    TradeFill,
+    Merge,
+    Split,
+    Conversion,
+    Fee,
+    Mark,
+    Settlement,
+    Deposit,
+}
+text_enum!(EntryType {
+    TradeFill => "TRADE_FILL",
+    Merge => "MERGE",
+    Split => "SPLIT",
+    Conversion => "CONVERSION",
+    Fee => "FEE",
+    Mark => "MARK",
+    Settlement => "SETTLEMENT",
+    Deposit => "DEPOSIT",
+});
+
+/// One movement of shares and cash. Unique by (portfolio, ref_id, kind, asset); never changed once written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerEntry {
+    pub portfolio: PortfolioId,
+    /// The leader who caused it; with the asset it names the lot. `None` for a DEPOSIT.
+    pub attributed_user: Option<FollowedUserId>,
+    pub market: Option<MarketId>,
+    pub asset: Option<AssetId>,
+    pub kind: EntryType,
+    pub shares: ShareMicros,
+    pub cash: UsdcMicros,
+    pub price: Option<PriceMicros>,
+    /// What caused it: `event:<id>`, `copy:<attempt id>`, `settle:<condition>:<leader>`, `deposit:opening`.
+    pub ref_id: String,
+    pub created_at: Timestamp,
+}
+
+/// An entry that says what its kind cannot say. Ours to find: no such entry is ever built from the world's input.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EntryError {
+    #[error("{kind} entry `{ref_id}` must move no shares")]
+    MovesShares { kind: EntryType, ref_id: String },
+    #[error("{kind} entry `{ref_id}` must move no cash")]
+    MovesCash { kind: EntryType, ref_id: String },
+    #[error("{kind} entry `{ref_id}` moves shares of no asset")]
+    NoAsset { kind: EntryType, ref_id: String },
+    #[error("{kind} entry `{ref_id}` must name no asset")]
+    NamesAsset { kind: EntryType, ref_id: String },
+    #[error("{kind} entry `{ref_id}` moves a lot of no leader")]
+    NoLeader { kind: EntryType, ref_id: String },
+}
+
+impl LedgerEntry {
+    /// Each portfolio of ours opens with one, whatever the bankroll is changed to later.
+    pub fn opening_deposit(portfolio: PortfolioId, bankroll: UsdcMicros, now: Timestamp) -> Self {
+        Self {
+            portfolio,
+            attributed_user: None,
+            market: None,
+            asset: None,
+            kind: EntryType::Deposit,
+            shares: ShareMicros::ZERO,
+            cash: bankroll,
+            price: None,
+            ref_id: "deposit:opening".to_owned(),
+            created_at: now,
+        }
+    }
+
+    /// The leader whose lot this entry moves: the owner, and in the global portfolio whoever caused it.
+    pub fn leader(&self) -> Option<FollowedUserId> {
+        self.portfolio.owner().or(self.attributed_user)
+    }
+
+    /// # Errors
+    /// `EntryError`, when the entry moves what its kind does not move.
+    pub fn validate(&self) -> Result<(), EntryError> {
+        let (kind, ref_id) = (self.kind, || self.ref_id.clone());
+        let moves_shares = self.shares != ShareMicros::ZERO;
+        match kind {
+            EntryType::Deposit if self.asset.is_some() => Err(EntryError::NamesAsset { kind, ref_id: ref_id() }),
+            EntryType::Deposit | EntryType::Fee | EntryType::Mark if moves_shares => {
+                Err(EntryError::MovesShares { kind, ref_id: ref_id() })
+            }
+            EntryType::Mark if self.cash != UsdcMicros::ZERO => Err(EntryError::MovesCash { kind, ref_id: ref_id() }),
+            EntryType::Deposit | EntryType::Fee | EntryType::Mark => Ok(()),
+            EntryType::TradeFill
+            | EntryType::Merge
+            | EntryType::Split
+            | EntryType::Conversion
+            | EntryType::Settlement => {
+                if moves_shares && self.asset.is_none() {
+                    Err(EntryError::NoAsset { kind, ref_id: ref_id() })
+                } else if self.asset.is_some() && self.leader().is_none() {
+                    Err(EntryError::NoLeader { kind, ref_id: ref_id() })
+                } else {
+                    Ok(())
+                }
+            }
+        }
+    }
+}
+
+impl PortfolioId {
+    pub fn new(scope: PortfolioScope, owner: Option<FollowedUserId>) -> Option<Self> {
+        match (scope, owner) {
+            (PortfolioScope::ShadowUser, Some(user)) => Some(Self::ShadowUser(user)),
+            (PortfolioScope::ExecUser, Some(user)) => Some(Self::ExecUser(user)),
+            (PortfolioScope::ExecGlobal, None) => Some(Self::ExecGlobal),
+            _ => None,
+        }
+    }
+
+    pub const fn scope(self) -> PortfolioScope {
+        match self {
+            Self::ShadowUser(_) => PortfolioScope::ShadowUser,
+            Self::ExecUser(_) => PortfolioScope::ExecUser,
+            Self::ExecGlobal => PortfolioScope::ExecGlobal,
+        }
+    }
+
+    pub const fn owner(self) -> Option<FollowedUserId> {
+        match self {
+            Self::ShadowUser(user) | Self::ExecUser(user) => Some(user),
+            Self::ExecGlobal => None,
+        }
+    }
+}
+
+/// `EXEC_GLOBAL` or `EXEC_USER:7`: job keys, checkpoint keys, live topics.
+impl std::fmt::Display for PortfolioId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.owner() {
+            Some(user) => write!(f, "{}:{user}", self.scope()),
+            None => write!(f, "{}", self.scope()),
+        }
+    }
+}
+
+impl std::str::FromStr for PortfolioId {
+    type Err = crate::domain::money::text_enum::UnknownText;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let unknown = || crate::domain::money::text_enum::UnknownText { kind: "PortfolioId", text: text.to_owned() };
+        let (scope, owner) = match text.split_once(':') {
+            Some((scope, owner)) => (scope, Some(FollowedUserId(owner.parse().map_err(|_| unknown())?))),
+            None => (text, None),
+        };
+        Self::new(scope.parse()?, owner).ok_or_else(unknown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::tests::samples::{deposit, entry};
+
+    #[test]
+    fn an_entry_moves_only_what_its_kind_moves() {
+        use EntryType::{Conversion, Deposit, Fee, Mark, Settlement, TradeFill};
+        let global = PortfolioId::ExecGlobal;
+        let check = |entry: LedgerEntry, expected: Option<fn(EntryType, String) -> EntryError>| {
+            let expected = expected.map(|error| error(entry.kind, "event:sample".to_owned()));
+            assert_eq!(entry.validate().err(), expected, "{entry:?}");
+        };
+        let no_asset = |entry| LedgerEntry { asset: None, ..entry };
+        let nobody = |entry| LedgerEntry { attributed_user: None, ..entry };
+        check(entry(global, TradeFill, 10, 5, -5), None);
+        check(no_asset(entry(global, TradeFill, 10, 5, -5)), Some(|kind, ref_id| EntryError::NoAsset { kind, ref_id }));
+        check(no_asset(entry(global, Settlement, 10, 0, 5)), None);
+        check(nobody(entry(global, Conversion, 10, 5, 0)), Some(|kind, ref_id| EntryError::NoLeader { kind, ref_id }));
+        check(nobody(entry(PortfolioId::ExecUser(FollowedUserId(7)), Conversion, 10, 5, 0)), None);
+        check(entry(global, Fee, 10, 0, -5), None);
+        check(entry(global, Fee, 10, 1, -5), Some(|kind, ref_id| EntryError::MovesShares { kind, ref_id }));
+        check(entry(global, Mark, 10, 0, 0), None);
+        check(entry(global, Mark, 10, 0, 1), Some(|kind, ref_id| EntryError::MovesCash { kind, ref_id }));
+        check(deposit(global, 5), None);
+        check(entry(global, Deposit, 10, 0, 5), Some(|kind, ref_id| EntryError::NamesAsset { kind, ref_id }));
+    }
+
+    #[test]
+    fn portfolio_names_read_back() {
+        for id in [
+            PortfolioId::ExecGlobal,
+            PortfolioId::ExecUser(FollowedUserId(7)),
+            PortfolioId::ShadowUser(FollowedUserId(8)),
+        ] {
+            assert_eq!(id.to_string().parse(), Ok(id));
+        }
+        assert_eq!(PortfolioId::ExecUser(FollowedUserId(7)).to_string(), "EXEC_USER:7");
+        assert!("EXEC_USER".parse::<PortfolioId>().is_err());
+        assert!("EXEC_GLOBAL:7".parse::<PortfolioId>().is_err());
+    }
+}

@@ -1,0 +1,164 @@
+//! Average cost: how one lot takes a movement of shares and cash, and what is realized by it (spec section 9).
+//!
+//! Shares, cost and cash carry their sign, so a short is a lot like any other: negative shares whose negative cost is
+//! what was received for them. Always: cash moved = realized - change of cost. Nothing is lost to rounding.
+
+use crate::domain::money::units::{PriceMicros, ShareMicros, UnitError, UsdcMicros, div_ceil, div_floor, product};
+
+/// Shares held and what they cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Position {
+    pub shares: ShareMicros,
+    /// Cash paid for what is held, fees apart; negative for a short.
+    pub cost: UsdcMicros,
+}
+
+/// A position after a movement, and what the movement realized.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moved {
+    pub position: Position,
+    pub realized: UsdcMicros,
+}
+
+/// What a position is worth at its mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Valuation {
+    pub value: UsdcMicros,
+    pub exposure: UsdcMicros,
+}
+
+impl Position {
+    /// Adds `shares` for `cash` (both deltas of the portfolio: a purchase brings shares and takes cash).
+    ///
+    /// Shares in the direction held open: the cash becomes cost. Shares against it close at average cost, the removed
+    /// cost rounded up so that no micro is realized too early. What crosses zero closes first and opens with the rest
+    /// of the cash, in proportion to the shares. Cash without shares is realized.
+    ///
+    /// # Errors
+    /// `UnitError::Overflow`.
+    pub fn moved(self, shares: ShareMicros, cash: UsdcMicros) -> Result<Moved, UnitError> {
+        if shares == ShareMicros::ZERO {
+            return Ok(Moved { position: self, realized: cash });
+        }
+        let opens = self.shares == ShareMicros::ZERO || (self.shares.0 > 0) == (shares.0 > 0);
+        if opens {
+            let position = Self { shares: self.shares.plus(shares)?, cost: self.cost.minus(cash)? };
+            return Ok(Moved { position, realized: UsdcMicros::ZERO });
+        }
+        let held = i128::from(self.shares.0).abs();
+        let moving = i128::from(shares.0).abs();
+        let left = self.shares.plus(shares)?;
+        if moving < held {
+            let removed = UsdcMicros(div_ceil(product(self.cost.0, shares.0).saturating_mul(sign(shares)), held)?);
+            let position = Self { shares: left, cost: self.cost.minus(removed)? };
+            return Ok(Moved { position, realized: cash.minus(removed)? });
+        }
+        let closing = UsdcMicros(div_floor(product(cash.0, self.shares.0).saturating_mul(sign(self.shares)), moving)?);
+        let position = Self { shares: left, cost: closing.minus(cash)? };
+        Ok(Moved { position, realized: closing.minus(self.cost)? })
+    }
+
+    /// Value rounds down, exposure up. Without a mark the position is worth what it cost.
+    ///
+    /// # Errors
+    /// `UnitError::Overflow`.
+    pub fn at(self, mark: Option<PriceMicros>) -> Result<Valuation, UnitError> {
+        match mark {
+            Some(mark) => Ok(Valuation {
+                value: mark.proceeds_of(self.shares)?,
+                exposure: mark.cost_of(self.shares.magnitude()?)?,
+            }),
+            None if self.cost.0 < 0 => Ok(Valuation { value: self.cost, exposure: self.cost.negated()? }),
+            None => Ok(Valuation { value: self.cost, exposure: self.cost }),
+        }
+    }
+
+    /// What one share cost; `None` when nothing is held or the average is no price.
+    pub fn average_cost(self) -> Option<PriceMicros> {
+        PriceMicros::average(self.cost, self.shares).ok()
+    }
+}
+
+fn sign(shares: ShareMicros) -> i128 {
+    i128::from(shares.0.signum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn position(shares: i64, cost: i64) -> Position {
+        Position { shares: ShareMicros(shares), cost: UsdcMicros(cost) }
+    }
+
+    #[test]
+    fn a_movement_opens_closes_or_crosses_at_average_cost() {
+        let check = |from: (i64, i64), delta: (i64, i64), to: (i64, i64), realized: i64| {
+            let moved = position(from.0, from.1).moved(ShareMicros(delta.0), UsdcMicros(delta.1)).unwrap();
+            assert_eq!(moved.position, position(to.0, to.1), "{from:?} moved by {delta:?}");
+            assert_eq!(moved.realized, UsdcMicros(realized), "{from:?} moved by {delta:?}");
+            assert_eq!(delta.1, realized - (to.1 - from.1), "cash is realized or cost: {from:?} moved by {delta:?}");
+        };
+        // Long: buy, add, sell a part, sell all.
+        check((0, 0), (10, -5), (10, 5), 0);
+        check((10, 5), (10, -7), (20, 12), 0);
+        check((20, 12), (-5, 4), (15, 9), 1);
+        check((20, 12), (-20, 15), (0, 0), 3);
+        // Removed cost rounds up: 10 * 1 / 3 = 3.33 leaves as 4.
+        check((3, 10), (-1, 4), (2, 6), 0);
+        check((3, 10), (-2, 8), (1, 3), 1);
+        // Short: sell, add, cover a part, cover all. -10 * 1 / 3 leaves as -3.
+        check((0, 0), (-10, 5), (-10, -5), 0);
+        check((-10, -5), (-10, 7), (-20, -12), 0);
+        check((-20, -12), (5, -2), (-15, -9), 1);
+        check((-20, -12), (20, -15), (0, 0), -3);
+        check((-3, -10), (1, -4), (-2, -7), -1);
+        // Across zero: 3 of 4 shares close with floor(10 * 3 / 4) of the cash, the fourth opens with the rest.
+        check((3, 6), (-4, 10), (-1, -3), 1);
+        check((-3, -6), (4, -10), (1, 2), -2);
+        check((1, 1), (-2, 1), (-1, -1), -1);
+        // Cash without shares is realized; shares without cash dilute or leave at their cost.
+        check((5, 3), (0, 7), (5, 3), 7);
+        check((0, 0), (0, -7), (0, 0), -7);
+        check((5, 3), (5, 0), (10, 3), 0);
+        check((5, 3), (-5, 0), (0, 0), -3);
+        check((-5, -3), (5, 0), (0, 0), 3);
+        // As large as it gets.
+        check((i64::MAX, i64::MAX), (-1, 1), (i64::MAX - 1, i64::MAX - 1), 0);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error() {
+        let moved = |from: (i64, i64), delta: (i64, i64)| {
+            position(from.0, from.1).moved(ShareMicros(delta.0), UsdcMicros(delta.1))
+        };
+        assert!(moved((i64::MAX, 0), (1, 0)).is_err());
+        assert!(moved((1, i64::MAX), (1, -1)).is_err());
+        assert!(moved((1, i64::MIN), (-1, 0)).is_err());
+    }
+
+    #[test]
+    fn value_rounds_down_and_exposure_up() {
+        let check = |shares: i64, mark: i64, value: i64, exposure: i64| {
+            let valuation = position(shares, 77).at(PriceMicros::new(mark).ok()).unwrap();
+            assert_eq!(valuation, Valuation { value: UsdcMicros(value), exposure: UsdcMicros(exposure) }, "{shares}");
+        };
+        check(3, 500_000, 1, 2);
+        check(2, 500_000, 1, 1);
+        check(-3, 500_000, -2, 2);
+        check(-2, 500_000, -1, 1);
+        check(5, 0, 0, 0);
+        check(5, 1_000_000, 5, 5);
+    }
+
+    #[test]
+    fn a_position_nobody_can_price_is_worth_what_it_cost() {
+        let unpriced = |shares, cost| position(shares, cost).at(None).unwrap();
+        assert_eq!(unpriced(3, 2), Valuation { value: UsdcMicros(2), exposure: UsdcMicros(2) });
+        assert_eq!(unpriced(-3, -2), Valuation { value: UsdcMicros(-2), exposure: UsdcMicros(2) });
+        assert_eq!(position(4, 2).average_cost(), PriceMicros::new(500_000).ok());
+        assert_eq!(position(-4, -2).average_cost(), PriceMicros::new(500_000).ok());
+        assert_eq!(position(0, 0).average_cost(), None);
+        assert_eq!(position(1, 2).average_cost(), None);
+    }
+}

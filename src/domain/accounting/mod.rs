@@ -1,0 +1,15 @@
+//! Ledger entries and the portfolios folded from them.
+
+pub mod checkpoint;
+pub mod closed_lots;
+pub mod equity_history;
+pub(super) mod exposure;
+pub mod ledger;
+pub mod lot;
+pub mod mark;
+pub mod portfolio;
+pub mod position_resync;
+pub mod settlement;
+pub mod shadow;
+pub mod totals;
+pub mod view;

@@ -1,0 +1,582 @@
+//! The configuration that a decision is made with, worked out in one place (spec section 4).
+//!
+//! In    the global values, a user's overrides, the portfolio's scope.
+//! Out   `EffectiveConfig` with a version made of its content; patches for whoever changes it.
+//! Fails `ConfigError` with the field's name, for texts; working out the effective values cannot fail.
+
+use std::fmt::{self, Write};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::field::{ConfigValue, Raw, config_section, serialize_numbers, unknown_field};
+use crate::domain::accounting::ledger::PortfolioScope;
+use crate::domain::money::units::{Bps, PriceMicros, UsdcMicros};
+
+pub use super::field::{ConfigError, Field, FieldUnit};
+
+/// The namespace of config versions; changing it would make every stored version look like another configuration.
+const VERSIONS: Uuid = Uuid::from_u128(0x706f_6c79_6d61_726b_6574_7370_7900_0002);
+
+config_section! {
+    /// What a copy must satisfy (spec 4.1).
+    Guardrails, GuardrailPatch, "guardrails" {
+        /// How much worse than the leader's average price a level may be.
+        max_worsening_vs_their_fill: PriceMicros = "maxWorseningVsTheirFillMicros", Price, 10_000, 0..=1_000_000;
+        /// How far from the middle of the book a level may be.
+        max_over_mid: PriceMicros = "maxOverMidMicros", Price, 15_000, 0..=1_000_000;
+        /// The widest spread that is traded.
+        max_spread: PriceMicros = "maxSpreadMicros", Price, 20_000, 0..=1_000_000;
+        /// How much of the target must stand in the book within the limit price.
+        min_depth_multiplier: Bps = "minDepthMultiplierBps", Bps, 12_500, 0..=1_000_000;
+        /// No position is opened in a market that closes sooner than this.
+        no_new_opens_within_minutes_to_close: i64 = "noNewOpensWithinMinutesToClose", Minutes, 30, 0..=525_600;
+        /// How long after a group closes its book is fetched.
+        decision_latency_ms: i64 = "decisionLatencyMs", Millis, 750, 0..=60_000;
+        /// The most that is added to the latency by chance.
+        jitter_ms_max: i64 = "jitterMsMax", Millis, 250, 0..=60_000;
+        /// The part of the equity that may stand in positions.
+        max_total_exposure: Bps = "maxTotalExposureBps", Bps, 7_000, 0..=10_000;
+        /// The part of the equity that may stand in one market.
+        max_exposure_per_market: Bps = "maxExposurePerMarketBps", Bps, 500, 0..=10_000;
+        /// The part of the global equity that may follow one leader.
+        max_exposure_per_user: Bps = "maxExposurePerUserBps", Bps, 2_000, 0..=10_000;
+        /// The loss since midnight UTC that stops new positions.
+        daily_loss_limit: Bps = "dailyLossLimitBps", Bps, 300, 0..=10_000;
+        /// The loss since Monday that stops new positions.
+        weekly_loss_limit: Bps = "weeklyLossLimitBps", Bps, 800, 0..=10_000;
+        /// The fall from the highest equity that stops new positions.
+        max_drawdown_limit: Bps = "maxDrawdownLimitBps", Bps, 1_200, 0..=10_000;
+        /// How old a fill may be when it is first seen and still be copied.
+        max_signal_age_seconds: i64 = "maxSignalAgeSeconds", Seconds, 900, 0..=31_536_000;
+    }
+}
+
+config_section! {
+    /// How large a copy is (spec 4.2).
+    Sizing, SizingPatch, "sizing" {
+        /// The part of the leader's notional that a copy aims at.
+        copy_pct_notional: Bps = "copyPctNotionalBps", Bps, 100, 0..=100_000;
+        /// A smaller copy is raised to this.
+        min_trade_notional: UsdcMicros = "minTradeNotionalMicros", Usdc, 5_000_000, 0..=1_000_000_000_000;
+        /// A larger copy is lowered to this.
+        max_trade_notional: UsdcMicros = "maxTradeNotionalMicros", Usdc, 250_000_000, 0..=1_000_000_000_000;
+        /// The part of the equity that one copy may cost.
+        max_trade_bankroll: Bps = "maxTradeBankrollBps", Bps, 75, 0..=10_000;
+        /// Whether copies pay the taker fee of their market.
+        apply_taker_fees: bool = "applyTakerFees", Flag, 1, 0..=1;
+    }
+}
+
+config_section! {
+    /// The switches of the whole bot (spec 4.3).
+    System, SystemPatch, "system" {
+        /// False pauses every decision.
+        copy_engine_enabled: bool = "copyEngineEnabled", Flag, 1, 0..=1;
+        /// How long a group takes fills after its first.
+        aggregation_window_ms: i64 = "aggregationWindowMs", Millis, 2_000, 1..=60_000;
+        /// How often a leader's activity is asked for.
+        polling_interval_ms: i64 = "pollingIntervalMs", Millis, 30_000, 100..=3_600_000;
+        /// How far back a start looks at least.
+        backfill_minutes: i64 = "backfillMinutes", Minutes, 15, 0..=43_200;
+        /// What each portfolio of ours opens with.
+        initial_bankroll: UsdcMicros = "initialBankrollMicros", Usdc, 10_000_000_000, 1_000_000..=1_000_000_000_000_000;
+    }
+}
+
+/// The global configuration as stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct StoredConfig {
+    pub guardrails: Guardrails,
+    pub sizing: Sizing,
+    pub system: System,
+}
+
+/// The fields that one user has of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct UserOverrides {
+    pub guardrails: GuardrailPatch,
+    pub sizing: SizingPatch,
+}
+
+/// A change of any of the sections, `{guardrails?, sizing?, system?}`, each partial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct ConfigPatch {
+    pub guardrails: GuardrailPatch,
+    pub sizing: SizingPatch,
+    pub system: SystemPatch,
+}
+
+/// A change as an operator words it: fields that get a value, and fields that have again what stands behind them (the
+/// default, or for a user the global value).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ConfigChange {
+    pub set: ConfigPatch,
+    pub unset: Vec<&'static Field>,
+}
+
+/// What a decision is made with, and the name of exactly that content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct EffectiveConfig {
+    pub guardrails: Guardrails,
+    pub sizing: Sizing,
+    pub system: System,
+    pub version: ConfigVersion,
+}
+
+/// A hash of a configuration's content, written as 16 hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConfigVersion(u64);
+
+/// The settings of a decision for one leader in one kind of portfolio.
+///
+/// The leader's own settings count in both scopes, but the limits of the shared bankroll are nobody's to override:
+/// in `EXEC_GLOBAL` the two exposure limits and the three loss limits are the global ones.
+///
+/// Spec 7, below the steps.
+pub fn effective(global: &StoredConfig, user: Option<&UserOverrides>, scope: PortfolioScope) -> EffectiveConfig {
+    let overrides = user.copied().unwrap_or_default();
+    let mut guardrails = global.guardrails.with(&overrides.guardrails);
+    if scope == PortfolioScope::ExecGlobal {
+        guardrails = Guardrails {
+            max_total_exposure: global.guardrails.max_total_exposure,
+            max_exposure_per_market: global.guardrails.max_exposure_per_market,
+            daily_loss_limit: global.guardrails.daily_loss_limit,
+            weekly_loss_limit: global.guardrails.weekly_loss_limit,
+            max_drawdown_limit: global.guardrails.max_drawdown_limit,
+            ..guardrails
+        };
+    }
+    EffectiveConfig::new(guardrails, global.sizing.with(&overrides.sizing), global.system)
+}
+
+impl EffectiveConfig {
+    pub fn new(guardrails: Guardrails, sizing: Sizing, system: System) -> Self {
+        let version = ConfigVersion::of(&canonical_json(&guardrails, &sizing, &system));
+        Self { guardrails, sizing, system, version }
+    }
+}
+
+impl Default for EffectiveConfig {
+    fn default() -> Self {
+        Self::new(Guardrails::default(), Sizing::default(), System::default())
+    }
+}
+
+impl StoredConfig {
+    /// Every field of the configuration, in the spec's order.
+    pub fn fields() -> impl Iterator<Item = &'static Field> {
+        Guardrails::FIELDS.iter().chain(Sizing::FIELDS).chain(System::FIELDS)
+    }
+
+    pub fn with(&self, patch: &ConfigPatch) -> Self {
+        Self {
+            guardrails: self.guardrails.with(&patch.guardrails),
+            sizing: self.sizing.with(&patch.sizing),
+            system: self.system.with(&patch.system),
+        }
+    }
+
+    /// These after `change`: a field that is given back has its default.
+    pub fn changed(&self, change: &ConfigChange) -> Self {
+        let own = ConfigPatch {
+            guardrails: self.guardrails.patch(),
+            sizing: self.sizing.patch(),
+            system: self.system.patch(),
+        };
+        Self::default().with(&own.changed(change))
+    }
+
+    /// Every field with its number, in the order of `fields`.
+    pub fn numbers(&self) -> Vec<(&'static Field, i64)> {
+        [self.guardrails.numbers(), self.sizing.numbers(), self.system.numbers()].concat()
+    }
+}
+
+impl UserOverrides {
+    /// # Errors
+    /// `ConfigError` when the patch sets a field of `system`, which no user has of their own.
+    pub fn with(&self, patch: &ConfigPatch) -> Result<Self, ConfigError> {
+        match patch.system.numbers().first() {
+            Some((field, _)) => Err(not_of_a_user(field)),
+            None => Ok(Self {
+                guardrails: self.guardrails.with(&patch.guardrails),
+                sizing: self.sizing.with(&patch.sizing),
+            }),
+        }
+    }
+
+    /// These after `change`, whose `system` part is nobody's of their own.
+    pub fn changed(&self, change: &ConfigChange) -> Self {
+        let patch = ConfigPatch { guardrails: self.guardrails, sizing: self.sizing, system: SystemPatch::default() };
+        let ConfigPatch { guardrails, sizing, .. } = patch.changed(change);
+        Self { guardrails, sizing }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.guardrails.is_empty() && self.sizing.is_empty()
+    }
+
+    /// The overridden fields with their numbers.
+    pub fn numbers(&self) -> Vec<(&'static Field, i64)> {
+        [self.guardrails.numbers(), self.sizing.numbers()].concat()
+    }
+}
+
+impl ConfigPatch {
+    /// Reads `{guardrails?, sizing?, system?}`.
+    ///
+    /// # Errors
+    /// `ConfigError` with the name of the first section or field that is wrong; nothing is taken then.
+    pub fn parse_from<'de, D: serde::Deserializer<'de>>(text: D) -> Result<Self, ConfigError> {
+        let raw = Raw::parse("config", text)?;
+        let mut patch = Self::default();
+        for (section, value) in raw.fields("config")? {
+            match section.as_str() {
+                Guardrails::SECTION => patch.guardrails = GuardrailPatch::from_raw(value)?,
+                Sizing::SECTION => patch.sizing = SizingPatch::from_raw(value)?,
+                System::SECTION => patch.system = SystemPatch::from_raw(value)?,
+                other => return Err(unknown_field("config", other)),
+            }
+        }
+        Ok(patch)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// This patch after `change`.
+    pub fn changed(&self, change: &ConfigChange) -> Self {
+        let names = || change.unset.iter().map(|field| field.name);
+        Self {
+            guardrails: names().fold(self.guardrails.with(&change.set.guardrails), GuardrailPatch::without),
+            sizing: names().fold(self.sizing.with(&change.set.sizing), SizingPatch::without),
+            system: names().fold(self.system.with(&change.set.system), SystemPatch::without),
+        }
+    }
+}
+
+impl ConfigChange {
+    /// Reads `{guardrails?, sizing?, system?}` in which a field may be null: it is to have again what stands behind it.
+    /// Fields named in `beside` are somebody else's to read.
+    ///
+    /// # Errors
+    /// `ConfigError` with the name of the first section or field that is wrong; nothing is taken then.
+    pub fn parse_from<'de, D: serde::Deserializer<'de>>(text: D, beside: &[&str]) -> Result<Self, ConfigError> {
+        let raw = Raw::parse("config", text)?;
+        let mut change = Self::default();
+        for (section, value) in raw.fields("config")? {
+            match section.as_str() {
+                Guardrails::SECTION => {
+                    let set = change.unset_nulls(Guardrails::SECTION, Guardrails::FIELDS, value)?;
+                    change.set.guardrails = GuardrailPatch::from_raw(&set)?;
+                }
+                Sizing::SECTION => {
+                    let set = change.unset_nulls(Sizing::SECTION, Sizing::FIELDS, value)?;
+                    change.set.sizing = SizingPatch::from_raw(&set)?;
+                }
+                System::SECTION => {
+                    let set = change.unset_nulls(System::SECTION, System::FIELDS, value)?;
+                    change.set.system = SystemPatch::from_raw(&set)?;
+                }
+                other if beside.contains(&other) => {}
+                other => return Err(unknown_field("config", other)),
+            }
+        }
+        Ok(change)
+    }
+
+    /// Takes the fields that are null out of a section and notes them; the rest is to be set.
+    fn unset_nulls(&mut self, section: &str, fields: &'static [Field], value: &Raw) -> Result<Raw, ConfigError> {
+        let mut set = Vec::new();
+        for (name, value) in value.fields(section)? {
+            match value {
+                Raw::Null => {
+                    let field = fields.iter().find(|field| field.name == name);
+                    self.unset.push(field.ok_or_else(|| unknown_field(section, name))?);
+                }
+                other => set.push((name.clone(), other.clone())),
+            }
+        }
+        Ok(Raw::Map(set))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.unset.is_empty()
+    }
+
+    pub fn setting(set: ConfigPatch) -> Self {
+        Self { set, unset: Vec::new() }
+    }
+
+    /// # Errors
+    /// `ConfigError` when it touches a field of `system`, which no user has of their own.
+    pub fn for_user(self) -> Result<Self, ConfigError> {
+        UserOverrides::default().with(&self.set)?;
+        match self.unset.iter().find(|field| field.section == System::SECTION) {
+            Some(field) => Err(not_of_a_user(field)),
+            None => Ok(self),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ConfigPatch {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse_from(deserializer).map_err(serde::de::Error::custom)
+    }
+}
+
+impl ConfigVersion {
+    fn of(canonical: &str) -> Self {
+        Self(Uuid::new_v5(&VERSIONS, canonical.as_bytes()).as_u64_pair().0)
+    }
+}
+
+impl fmt::Display for ConfigVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl Serialize for ConfigVersion {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+fn not_of_a_user(field: &Field) -> ConfigError {
+    ConfigError { field: field.name.to_owned(), problem: "is a setting of the whole bot, not of one user".to_owned() }
+}
+
+/// The content as compact JSON with all fields in the spec's order: what the version names.
+fn canonical_json(guardrails: &Guardrails, sizing: &Sizing, system: &System) -> String {
+    let sections = [
+        (Guardrails::SECTION, guardrails.numbers()),
+        (Sizing::SECTION, sizing.numbers()),
+        (System::SECTION, system.numbers()),
+    ];
+    let mut text = String::from("{");
+    for (place, (section, numbers)) in sections.iter().enumerate() {
+        let comma = if place == 0 { "" } else { "," };
+        let _ = write!(text, "{comma}\"{section}\":{{");
+        for (place, (field, number)) in numbers.iter().enumerate() {
+            let comma = if place == 0 { "" } else { "," };
+            let _ = match field.unit {
+                FieldUnit::Flag => write!(text, "{comma}\"{}\":{}", field.name, *number != 0),
+                _ => write!(text, "{comma}\"{}\":{number}", field.name),
+            };
+        }
+        text.push('}');
+    }
+    text.push('}');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(json: &str) -> (String, String) {
+        let error = ConfigPatch::parse(json).unwrap_err();
+        (error.field, error.problem)
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_spec_and_their_text_never_changes() {
+        assert_eq!(
+            serde_json::to_string(&StoredConfig::default()).unwrap(),
+            concat!(
+                r#"{"guardrails":{"maxWorseningVsTheirFillMicros":10000,"maxOverMidMicros":15000,"#,
+                r#""maxSpreadMicros":20000,"minDepthMultiplierBps":12500,"noNewOpensWithinMinutesToClose":30,"#,
+                r#""decisionLatencyMs":750,"jitterMsMax":250,"maxTotalExposureBps":7000,"#,
+                r#""maxExposurePerMarketBps":500,"maxExposurePerUserBps":2000,"dailyLossLimitBps":300,"#,
+                r#""weeklyLossLimitBps":800,"maxDrawdownLimitBps":1200,"maxSignalAgeSeconds":900},"#,
+                r#""sizing":{"copyPctNotionalBps":100,"minTradeNotionalMicros":5000000,"#,
+                r#""maxTradeNotionalMicros":250000000,"maxTradeBankrollBps":75,"applyTakerFees":true},"#,
+                r#""system":{"copyEngineEnabled":true,"aggregationWindowMs":2000,"pollingIntervalMs":30000,"#,
+                r#""backfillMinutes":15,"initialBankrollMicros":10000000000}}"#,
+            )
+        );
+    }
+
+    #[test]
+    fn a_version_names_exactly_this_content() {
+        let config = EffectiveConfig::default();
+        let text = canonical_json(&config.guardrails, &config.sizing, &config.system);
+        assert_eq!(text, serde_json::to_string(&StoredConfig::default()).unwrap());
+        assert_eq!(config.version.to_string(), "ce4012bad1295396");
+    }
+
+    #[test]
+    fn every_field_changes_the_version() {
+        let mut seen = std::collections::BTreeSet::from([EffectiveConfig::default().version]);
+        for field in StoredConfig::fields() {
+            let other = match (field.unit, field.default == field.min) {
+                (FieldUnit::Flag, _) => "false".to_owned(),
+                (_, true) => field.max.to_string(),
+                (_, false) => field.min.to_string(),
+            };
+            let json = format!(r#"{{"{}":{{"{}":{other}}}}}"#, field.section, field.name);
+            let config = StoredConfig::default().with(&ConfigPatch::parse(&json).unwrap());
+            assert!(seen.insert(effective(&config, None, PortfolioScope::ExecUser).version), "{json}");
+        }
+    }
+
+    #[test]
+    fn every_field_takes_its_range_and_refuses_its_neighbours_by_name() {
+        for field in StoredConfig::fields().filter(|field| field.unit != FieldUnit::Flag) {
+            assert!((field.min..=field.max).contains(&field.default), "{}", field.name);
+            let json = |number: i64| format!(r#"{{"{}":{{"{}":{number}}}}}"#, field.section, field.name);
+            for good in [field.min, field.default, field.max] {
+                let patched = StoredConfig::default().with(&ConfigPatch::parse(&json(good)).unwrap());
+                let number = patched.numbers().into_iter().find(|(other, _)| *other == field).unwrap().1;
+                assert_eq!(number, good, "{}", field.name);
+            }
+            for bad in [field.min - 1, field.max + 1] {
+                let problem = format!("is `{bad}`, which is not within {} and {}", field.min, field.max);
+                assert_eq!(refusal(&json(bad)), (field.name.to_owned(), problem));
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_that_fits_no_field_is_refused_with_the_fields_name() {
+        let check = |json: &str, field: &str, problem: &str| {
+            assert_eq!(refusal(json), (field.to_owned(), problem.to_owned()), "{json}");
+        };
+        check(r#"{"limits":{}}"#, "limits", "is no field of config");
+        check(r#"{"guardrails":{"maxSpread":1}}"#, "maxSpread", "is no field of guardrails");
+        check(r#"{"guardrails":{"copyPctNotionalBps":1}}"#, "copyPctNotionalBps", "is no field of guardrails");
+        check(r#"{"guardrails":{"max_spread":1}}"#, "max_spread", "is no field of guardrails");
+        check(r#"{"sizing":{"applyTakerFees":1}}"#, "applyTakerFees", "must be true or false, not a number");
+        check(r#"{"sizing":{"applyTakerFees":"true"}}"#, "applyTakerFees", "must be true or false, not a text");
+        let number = |value: &str, kind: &str| {
+            let json = format!(r#"{{"guardrails":{{"maxSpreadMicros":{value}}}}}"#);
+            check(&json, "maxSpreadMicros", &format!("must be a whole number, not {kind}"));
+        };
+        number(r#""20000""#, "a text");
+        number("20000.0", "a fraction");
+        number("null", "null");
+        number("true", "true or false");
+        number("[20000]", "a list");
+        number(r#"{"micros":20000}"#, "an object");
+        let huge = "is `9223372036854775807`, which is not within 0 and 1000000";
+        check(r#"{"guardrails":{"maxSpreadMicros":18446744073709551615}}"#, "maxSpreadMicros", huge);
+        check(r#"{"system":{"backfillMinutes":1,"backfillMinutes":2}}"#, "backfillMinutes", "is given twice");
+        check(r#"{"system":7}"#, "system", "must be an object, not a number");
+        check("[]", "config", "must be an object, not a list");
+        for broken in ["", "{", r#"{"system":{}"#, r#"{"system":{}} x"#, "<html>"] {
+            let (field, problem) = refusal(broken);
+            assert!(field == "config" && problem.starts_with("is not readable"), "{broken}: {problem}");
+        }
+        assert_eq!(
+            GuardrailPatch::parse(r#"{"maxSpreadMicros":-1}"#).unwrap_err().to_string(),
+            "config field `maxSpreadMicros` is `-1`, which is not within 0 and 1000000"
+        );
+    }
+
+    #[test]
+    fn a_patch_keeps_its_fields_only_and_the_newer_wins() {
+        let first = GuardrailPatch::parse(r#"{"maxSpreadMicros":1,"jitterMsMax":2}"#).unwrap();
+        let second = GuardrailPatch::parse(r#"{"jitterMsMax":3}"#).unwrap();
+        let both = first.with(&second);
+        assert_eq!(serde_json::to_string(&both).unwrap(), r#"{"maxSpreadMicros":1,"jitterMsMax":3}"#);
+        assert_eq!(serde_json::from_str::<GuardrailPatch>(r#"{"maxSpreadMicros":1,"jitterMsMax":3}"#).unwrap(), both);
+        assert!(ConfigPatch::parse("{}").unwrap().is_empty());
+        let stored: Guardrails = serde_json::from_str(r#"{"jitterMsMax":3}"#).unwrap();
+        assert_eq!(stored, Guardrails { jitter_ms_max: 3, ..Guardrails::default() });
+    }
+
+    #[test]
+    fn a_user_overrides_field_by_field_but_not_the_whole_bot() {
+        let patch = ConfigPatch::parse(r#"{"guardrails":{"maxSpreadMicros":1},"sizing":{"copyPctNotionalBps":2}}"#);
+        let overrides = UserOverrides::default().with(&patch.unwrap()).unwrap();
+        let config = effective(&StoredConfig::default(), Some(&overrides), PortfolioScope::ExecUser);
+        let guardrails = Guardrails { max_spread: PriceMicros::new(1).unwrap(), ..Guardrails::default() };
+        assert_eq!(config.guardrails, guardrails);
+        assert_eq!(config.sizing, Sizing { copy_pct_notional: Bps(2), ..Sizing::default() });
+        let system = ConfigPatch::parse(r#"{"system":{"copyEngineEnabled":false}}"#).unwrap();
+        assert_eq!(overrides.with(&system).unwrap_err().field, "copyEngineEnabled");
+    }
+
+    #[test]
+    fn a_field_that_is_given_back_has_what_stands_behind_it() {
+        let field = |name| StoredConfig::fields().find(|field| field.name == name).unwrap();
+        let all: Vec<&Field> = StoredConfig::fields().collect();
+        for field in &all {
+            let json = match field.unit {
+                FieldUnit::Flag => format!(r#"{{"{}":{{"{}":false}}}}"#, field.section, field.name),
+                _ => format!(r#"{{"{}":{{"{}":{}}}}}"#, field.section, field.name, field.max),
+            };
+            let set = ConfigPatch::parse(&json).unwrap();
+            let others = ConfigChange { set, unset: all.iter().copied().filter(|other| other != field).collect() };
+            assert_eq!(ConfigPatch::default().changed(&others), set, "{json}");
+            let back = ConfigChange { unset: vec![field], ..ConfigChange::default() };
+            assert!(set.changed(&back).is_empty(), "{json}");
+        }
+        let back = |name| ConfigChange { unset: vec![field(name)], ..ConfigChange::default() };
+        assert_eq!(back("copyEngineEnabled").for_user().unwrap_err().field, "copyEngineEnabled");
+        assert_eq!(back("maxSpreadMicros").for_user(), Ok(back("maxSpreadMicros")));
+    }
+
+    #[test]
+    fn the_shared_bankroll_keeps_its_own_limits() {
+        let all_ones: String = Guardrails::FIELDS.iter().map(|field| format!(r#""{}":1,"#, field.name)).collect();
+        let patch = GuardrailPatch::parse(&format!("{{{}}}", all_ones.trim_end_matches(','))).unwrap();
+        let overrides = UserOverrides { guardrails: patch, ..UserOverrides::default() };
+        let own = |scope| effective(&StoredConfig::default(), Some(&overrides), scope).guardrails;
+        let kept: Vec<_> = own(PortfolioScope::ExecGlobal)
+            .numbers()
+            .into_iter()
+            .filter(|(_, number)| *number != 1)
+            .map(|(field, number)| (field.name, number))
+            .collect();
+        assert_eq!(
+            kept,
+            [
+                ("maxTotalExposureBps", 7_000),
+                ("maxExposurePerMarketBps", 500),
+                ("dailyLossLimitBps", 300),
+                ("weeklyLossLimitBps", 800),
+                ("maxDrawdownLimitBps", 1_200),
+            ]
+        );
+        assert!(own(PortfolioScope::ExecUser).numbers().iter().all(|(_, number)| *number == 1));
+    }
+
+    #[test]
+    fn every_field_says_what_it_is_for() {
+        let fields: Vec<_> = StoredConfig::fields().collect();
+        assert_eq!(fields.len(), 24);
+        assert!(fields.iter().all(|field| field.about.ends_with('.') && !field.about.starts_with(' ')));
+    }
+
+    #[test]
+    fn the_global_values_after_a_change_have_their_defaults_where_it_gives_back() {
+        let saved = ConfigPatch::parse(r#"{"sizing": {"copyPctNotionalBps": 50}, "guardrails": {"jitterMsMax": 1}}"#);
+        let stored = StoredConfig::default().with(&saved.unwrap());
+        let change = r#"{"sizing": {"copyPctNotionalBps": null, "applyTakerFees": false}}"#;
+        let after = stored.changed(&ConfigChange::parse(change, &[]).unwrap());
+        assert_eq!((after.sizing.copy_pct_notional, after.sizing.apply_taker_fees), (Bps(100), false));
+        assert_eq!(after.guardrails, stored.guardrails);
+    }
+
+    #[test]
+    fn a_change_sets_fields_and_gives_back_those_that_are_null() {
+        let parse = |json: &str| ConfigChange::parse(json, &["user"]);
+        let change = parse(r#"{"user": 7, "sizing": {"copyPctNotionalBps": 50, "applyTakerFees": null}}"#).unwrap();
+        assert_eq!(change.set.sizing.copy_pct_notional, Some(Bps(50)));
+        assert_eq!(change.unset.iter().map(|field| field.name).collect::<Vec<_>>(), ["applyTakerFees"]);
+        assert!(parse(r#"{"sizing": {}, "user": [1]}"#).unwrap().is_empty());
+        let refused = |json: &str| parse(json).unwrap_err().to_string();
+        assert_eq!(
+            refused(r#"{"sizing": {"maxSpreadMicros": null}}"#),
+            "config field `maxSpreadMicros` is no field of sizing"
+        );
+        assert_eq!(refused(r#"{"sizing": null}"#), "config field `sizing` must be an object, not null");
+        assert_eq!(refused(r#"{"users": 7}"#), "config field `users` is no field of config");
+        let twice = r#"{"sizing": {"applyTakerFees": null, "applyTakerFees": true}}"#;
+        assert_eq!(refused(twice), "config field `applyTakerFees` is given twice");
+    }
+}

@@ -1,0 +1,392 @@
+//! What a configuration field is: its name, unit, range and default, and how a partial text becomes a patch.
+//!
+//! In    a map of any text format that serde reads.
+//! Out   patches whose every value is known to be in range.
+//! Fails `ConfigError` with the field's name: unknown, given twice, of the wrong type, out of range.
+
+use serde::{Deserialize, Deserializer, de};
+
+use crate::domain::money::text_enum::text_enum;
+use crate::domain::money::units::{Bps, PriceMicros, UsdcMicros};
+
+/// A configuration text that is refused as a whole, because of one field.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("config field `{field}` {problem}")]
+pub struct ConfigError {
+    pub field: String,
+    pub problem: String,
+}
+
+/// What a field's number counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FieldUnit {
+    Flag,
+    Price,
+    Usdc,
+    Bps,
+    Minutes,
+    Seconds,
+    Millis,
+}
+text_enum!(FieldUnit {
+    Flag => "FLAG", Price => "PRICE_MICROS", Usdc => "USDC_MICROS", Bps => "BPS", Minutes => "MINUTES",
+    Seconds => "SECONDS", Millis => "MS",
+});
+
+/// One field, for whoever lists, edits or explains the configuration. A flag is 1 or 0 here, `true` or `false` in text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// `guardrails`, `sizing` or `system`.
+    pub section: &'static str,
+    /// The camelCase name in JSON.
+    pub name: &'static str,
+    /// One line of help.
+    pub about: &'static str,
+    pub unit: FieldUnit,
+    pub min: i64,
+    pub max: i64,
+    pub default: i64,
+}
+
+impl Field {
+    /// The number in `raw`, when it is one that this field may have.
+    pub(in crate::domain) fn read(&self, raw: &Raw) -> Result<i64, ConfigError> {
+        match (self.unit, raw) {
+            (FieldUnit::Flag, Raw::Flag(flag)) => Ok(i64::from(*flag)),
+            (FieldUnit::Flag, other) => Err(self.error(format!("must be true or false, not {}", other.kind()))),
+            (_, Raw::Number(number)) if (self.min..=self.max).contains(number) => Ok(*number),
+            (_, Raw::Number(number)) => {
+                Err(self.error(format!("is `{number}`, which is not within {} and {}", self.min, self.max)))
+            }
+            (_, other) => Err(self.error(format!("must be a whole number, not {}", other.kind()))),
+        }
+    }
+
+    fn error(&self, problem: String) -> ConfigError {
+        ConfigError { field: self.name.to_owned(), problem }
+    }
+}
+
+/// A typed value that stands as one number in texts.
+pub(in crate::domain) trait ConfigValue: Copy {
+    /// `number` is in the field's range, which is within the type's.
+    fn from_number(number: i64) -> Self;
+    fn number(self) -> i64;
+}
+
+impl ConfigValue for i64 {
+    fn from_number(number: i64) -> Self {
+        number
+    }
+    fn number(self) -> i64 {
+        self
+    }
+}
+
+impl ConfigValue for bool {
+    fn from_number(number: i64) -> Self {
+        number != 0
+    }
+    fn number(self) -> i64 {
+        i64::from(self)
+    }
+}
+
+impl ConfigValue for Bps {
+    fn from_number(number: i64) -> Self {
+        Self(number)
+    }
+    fn number(self) -> i64 {
+        self.0
+    }
+}
+
+impl ConfigValue for UsdcMicros {
+    fn from_number(number: i64) -> Self {
+        Self(number)
+    }
+    fn number(self) -> i64 {
+        self.0
+    }
+}
+
+impl ConfigValue for PriceMicros {
+    fn from_number(number: i64) -> Self {
+        Self::new(number).unwrap_or(Self::ONE)
+    }
+    fn number(self) -> i64 {
+        self.micros()
+    }
+}
+
+/// A text's value before it is known to fit a field; keeps what an error needs to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::domain) enum Raw {
+    Number(i64),
+    Flag(bool),
+    Map(Vec<(String, Raw)>),
+    Null,
+    Other(&'static str),
+}
+
+impl Raw {
+    /// # Errors
+    /// The format's own message, when the text is not well formed; `section` stands for the field.
+    pub(in crate::domain) fn parse<'de, D: Deserializer<'de>>(section: &str, text: D) -> Result<Self, ConfigError> {
+        Self::deserialize(text)
+            .map_err(|error| ConfigError { field: section.to_owned(), problem: format!("is not readable: {error}") })
+    }
+
+    /// The fields of a section, each at most once.
+    pub(in crate::domain) fn fields(&self, section: &str) -> Result<&[(String, Self)], ConfigError> {
+        let Self::Map(fields) = self else {
+            let problem = format!("must be an object, not {}", self.kind());
+            return Err(ConfigError { field: section.to_owned(), problem });
+        };
+        let mut rest = fields.as_slice();
+        while let Some(((name, _), later)) = rest.split_first() {
+            if later.iter().any(|(other, _)| other == name) {
+                return Err(ConfigError { field: shown(name), problem: "is given twice".to_owned() });
+            }
+            rest = later;
+        }
+        Ok(fields)
+    }
+
+    pub(in crate::domain) fn kind(&self) -> &'static str {
+        match self {
+            Self::Number(_) => "a number",
+            Self::Flag(_) => "true or false",
+            Self::Map(_) => "an object",
+            Self::Null => "null",
+            Self::Other(kind) => kind,
+        }
+    }
+}
+
+pub(in crate::domain) fn unknown_field(section: &str, name: &str) -> ConfigError {
+    ConfigError { field: shown(name), problem: format!("is no field of {section}") }
+}
+
+/// A name from outside, short enough for a message.
+fn shown(name: &str) -> String {
+    name.chars().take(64).collect()
+}
+
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RawVisitor)
+    }
+}
+
+struct RawVisitor;
+
+impl<'de> de::Visitor<'de> for RawVisitor {
+    type Value = Raw;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a configuration value")
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<Raw, E> {
+        Ok(Raw::Flag(flag))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Raw, E> {
+        Ok(Raw::Number(number))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Raw, E> {
+        // Every range ends far below; a number beyond 64 signed bits is out of all of them.
+        Ok(Raw::Number(i64::try_from(number).unwrap_or(i64::MAX)))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Raw, E> {
+        Ok(Raw::Other("a fraction"))
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Raw, E> {
+        Ok(Raw::Other("a text"))
+    }
+
+    fn visit_unit<E>(self) -> Result<Raw, E> {
+        Ok(Raw::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Raw, E> {
+        Ok(Raw::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<Raw, D::Error> {
+        Raw::deserialize(inner)
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<Raw, A::Error> {
+        while items.next_element::<de::IgnoredAny>()?.is_some() {}
+        Ok(Raw::Other("a list"))
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut entries: A) -> Result<Raw, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(entry) = entries.next_entry()? {
+            fields.push(entry);
+        }
+        Ok(Raw::Map(fields))
+    }
+}
+
+/// Makes a section's struct, its patch and its field list from one table, so that the three cannot disagree.
+macro_rules! config_section {
+    (
+        $(#[$about:meta])*
+        $values:ident, $patch:ident, $section:literal {
+            $(#[doc = $doc:literal] $field:ident: $kind:ty = $name:literal, $unit:ident, $default:literal, $min:literal..=$max:literal;)+
+        }
+    ) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub struct $values {
+            $(#[doc = $doc] pub $field: $kind,)+
+        }
+
+        /// Some of the fields of the section of the same name: what a request changes or a user overrides.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        pub struct $patch {
+            $(#[doc = $doc] pub $field: Option<$kind>,)+
+        }
+
+        impl Default for $values {
+            fn default() -> Self {
+                Self { $($field: <$kind>::from_number($default),)+ }
+            }
+        }
+
+        impl $values {
+            pub const SECTION: &'static str = $section;
+            /// In the order of the spec's table.
+            pub const FIELDS: &'static [Field] = &[$(Field {
+                section: $section,
+                name: $name,
+                about: $doc.trim_ascii(),
+                unit: FieldUnit::$unit,
+                min: $min,
+                max: $max,
+                default: $default,
+            },)+];
+
+            /// These values, but for the fields that `patch` sets.
+            pub fn with(&self, patch: &$patch) -> Self {
+                Self { $($field: patch.$field.unwrap_or(self.$field),)+ }
+            }
+
+            /// All of these as a patch.
+            pub fn patch(&self) -> $patch {
+                $patch { $($field: Some(self.$field),)+ }
+            }
+
+            /// Each field with its number, in the order of `FIELDS`.
+            pub fn numbers(&self) -> Vec<(&'static Field, i64)> {
+                Self::FIELDS.iter().zip([$(self.$field.number(),)+]).collect()
+            }
+        }
+
+        impl $patch {
+            /// Reads a partial section.
+            ///
+            /// # Errors
+            /// `ConfigError` with the name of the first field that is wrong; nothing is taken then.
+            pub fn parse_from<'de, D: serde::Deserializer<'de>>(text: D) -> Result<Self, ConfigError> {
+                Self::from_raw(&Raw::parse($section, text)?)
+            }
+
+            pub(in crate::domain) fn from_raw(raw: &Raw) -> Result<Self, ConfigError> {
+                let mut patch = Self::default();
+                for (name, value) in raw.fields($section)? {
+                    patch.set(name, value)?;
+                }
+                Ok(patch)
+            }
+
+            fn set(&mut self, name: &str, value: &Raw) -> Result<(), ConfigError> {
+                let mut fields = $values::FIELDS.iter();
+                $(
+                    let field = fields.next();
+                    if name == $name {
+                        let number = field.map_or_else(|| Err(unknown_field($section, name)), |field| field.read(value))?;
+                        self.$field = Some(<$kind>::from_number(number));
+                        return Ok(());
+                    }
+                )+
+                Err(unknown_field($section, name))
+            }
+
+            /// Both patches; where both set a field, `newer` wins.
+            pub fn with(&self, newer: &Self) -> Self {
+                Self { $($field: newer.$field.or(self.$field),)+ }
+            }
+
+            /// These but for the field of that name, which is set no more.
+            pub fn without(mut self, name: &str) -> Self {
+                $(if name == $name {
+                    self.$field = None;
+                })+
+                self
+            }
+
+            pub fn is_empty(&self) -> bool {
+                *self == Self::default()
+            }
+
+            /// The fields that are set, each with its number, in the order of the section's `FIELDS`.
+            pub fn numbers(&self) -> Vec<(&'static Field, i64)> {
+                $values::FIELDS
+                    .iter()
+                    .zip([$(self.$field.map(ConfigValue::number),)+])
+                    .filter_map(|(field, number)| Some((field, number?)))
+                    .collect()
+            }
+        }
+
+        impl serde::Serialize for $values {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serialize_numbers(self.numbers(), serializer)
+            }
+        }
+
+        impl serde::Serialize for $patch {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serialize_numbers(self.numbers(), serializer)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $patch {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Self::parse_from(deserializer).map_err(serde::de::Error::custom)
+            }
+        }
+
+        /// A field that the text lacks, written before the field existed, has its default.
+        impl<'de> serde::Deserialize<'de> for $values {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                <$patch as serde::Deserialize>::deserialize(deserializer).map(|patch| Self::default().with(&patch))
+            }
+        }
+    };
+}
+pub(in crate::domain) use config_section;
+
+/// Writes fields under their names, flags as `true` and `false`.
+pub(in crate::domain) fn serialize_numbers<S: serde::Serializer>(
+    numbers: Vec<(&'static Field, i64)>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    use serde::ser::SerializeMap;
+    let mut map = serializer.serialize_map(Some(numbers.len()))?;
+    for (field, number) in numbers {
+        match field.unit {
+            FieldUnit::Flag => map.serialize_entry(field.name, &(number != 0))?,
+            _ => map.serialize_entry(field.name, &number)?,
+        }
+    }
+    map.end()
+}

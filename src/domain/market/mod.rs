@@ -1,0 +1,6 @@
+//! Facts of a market: its order book, its fees, and the walk that fills an order.
+
+pub mod book;
+pub mod facts;
+pub mod fee;
+pub mod fill;

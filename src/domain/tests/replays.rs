@@ -1,0 +1,360 @@
+//! From events to ledgers without a database: a leader's life computed by hand, and the same events in any arrival.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use proptest::prelude::*;
+
+use super::samples::{ALICE, SHADOW, activity, asset, at, market, market_id, trade};
+use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
+use crate::domain::accounting::portfolio::Portfolio;
+use crate::domain::accounting::shadow::{
+    AssetGap, ShadowEffect, conversion_entries, entries_for_activity, entries_for_trade,
+};
+use crate::domain::events::event::{ActivityEvent, ActivityKind, Side};
+use crate::domain::events::group::{ClosedGroup, GroupAction, Member, PendingEvent, Windows};
+use crate::domain::market::facts::Market;
+use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
+
+/// A shadow and what is left to say about it after each event.
+struct Shadow {
+    portfolio: Portfolio,
+    market: Market,
+}
+
+impl Shadow {
+    fn buys(&mut self, micros: i64, shares: i64, fee: i64) -> Vec<LedgerEntry> {
+        self.trades(Side::Buy, micros, shares, fee)
+    }
+
+    fn trades(&mut self, side: Side, micros: i64, shares: i64, fee: i64) -> Vec<LedgerEntry> {
+        let mut fill = trade("fill", 10, side, micros, shares, 0);
+        fill.fee = Some(UsdcMicros(fee));
+        self.take(entries_for_trade(&fill).unwrap())
+    }
+
+    fn acts(&mut self, row: &ActivityEvent) -> Vec<LedgerEntry> {
+        let held: Vec<_> =
+            self.portfolio.lots_in(&self.market.id).into_iter().map(|lot| (lot.asset, lot.shares)).collect();
+        match entries_for_activity(row, Some(&self.market), &held).unwrap() {
+            ShadowEffect::Entries(entries) => self.take(entries),
+            ShadowEffect::ReadPositions => panic!("positions are read by the test itself"),
+        }
+    }
+
+    fn take(&mut self, entries: Vec<LedgerEntry>) -> Vec<LedgerEntry> {
+        for entry in &entries {
+            self.portfolio.apply(entry).unwrap();
+        }
+        entries
+    }
+
+    /// Cash, realized, and (shares, cost) of both outcomes.
+    #[track_caller]
+    fn stands_at(&self, cash: i64, realized: i64, yes: (i64, i64), no: (i64, i64)) {
+        let figures = self.portfolio.figures();
+        assert_eq!((figures.cash.0, figures.realized.0), (cash, realized));
+        for (n, expected) in [(10, yes), (11, no)] {
+            let position = self.portfolio.position(&asset(n), ALICE);
+            assert_eq!((position.shares.0, position.cost.0), expected, "asset {n}");
+        }
+    }
+}
+
+#[test]
+fn a_leaders_life_is_what_it_is_by_hand() {
+    let mut shadow = Shadow { portfolio: Portfolio::new(SHADOW), market: market(1, &[None, None]) };
+
+    // 100 at 0.40 and 0.30 of fee; then 50 at 0.46.
+    shadow.buys(400_000, 100_000_000, 300_000);
+    shadow.stands_at(-40_300_000, -300_000, (100_000_000, 40_000_000), (0, 0));
+    shadow.buys(460_000, 50_000_000, 0);
+    shadow.stands_at(-63_300_000, -300_000, (150_000_000, 63_000_000), (0, 0));
+
+    // 120 at 0.50: cost 63 * 120 / 150 = 50.4 leaves for 60.
+    shadow.trades(Side::Sell, 500_000, 120_000_000, 0);
+    shadow.stands_at(-3_300_000, 9_300_000, (30_000_000, 12_600_000), (0, 0));
+
+    // 60 at 0.55 with 30 held: half of the 33 closes at 16.5 - 12.6 = 3.9, the other half opens a short.
+    shadow.trades(Side::Sell, 550_000, 60_000_000, 0);
+    shadow.stands_at(29_700_000, 13_200_000, (-30_000_000, -16_500_000), (0, 0));
+
+    // 40 sets for 40: of the 20 paid for YES, 15 cover the short (16.5 - 15 = 1.5), 5 buy the remaining 10.
+    shadow.acts(&activity("split", ActivityKind::Split, 40_000_000, 40_000_000, None));
+    shadow.stands_at(-10_300_000, 14_700_000, (10_000_000, 5_000_000), (40_000_000, 20_000_000));
+
+    // 4 sets back for 4: each side leaves at 0.50, which is its average cost.
+    shadow.acts(&activity("merge", ActivityKind::Merge, 4_000_000, 4_000_000, None));
+    shadow.stands_at(-6_300_000, 14_700_000, (6_000_000, 3_000_000), (36_000_000, 18_000_000));
+
+    // The leader is seen to hold 30 NO: 6 left without cash, at their cost of 3. Half a step of YES is rounding.
+    let gap = |n, leader_holds, shadow_holds| AssetGap {
+        asset: asset(n),
+        market: market_id(1),
+        leader_holds: ShareMicros(leader_holds),
+        shadow_holds: ShareMicros(shadow_holds),
+    };
+    let converted = activity("convert", ActivityKind::Conversion, 6_000_000, 0, None);
+    let gaps = [gap(10, 6_000_050, 6_000_000), gap(11, 30_000_000, 36_000_000)];
+    shadow.take(conversion_entries(&converted, &gaps).unwrap());
+    shadow.stands_at(-6_300_000, 11_700_000, (6_000_000, 3_000_000), (30_000_000, 15_000_000));
+
+    // YES wins. The first row of the redemption empties both sides: 6 - 3 for YES, -15 for NO.
+    shadow.market = market(1, &[Some(1_000_000), Some(0)]);
+    let won = shadow.acts(&activity("won", ActivityKind::Redeem, 6_000_000, 6_000_000, Some(asset(10))));
+    assert_eq!(won.len(), 2);
+    shadow.stands_at(-300_000, -300_000, (0, 0), (0, 0));
+    // The row of the loser, and one in the old shape that names no token.
+    assert_eq!(shadow.acts(&activity("lost", ActivityKind::Redeem, 30_000_000, 0, Some(asset(11)))), []);
+    shadow.acts(&activity("late", ActivityKind::Redeem, 1_250_000, 1_250_000, None));
+    shadow.stands_at(950_000, 950_000, (0, 0), (0, 0));
+    assert_eq!(shadow.portfolio.figures().equity, UsdcMicros(950_000));
+}
+
+#[test]
+fn the_cash_of_a_redemption_is_the_sum_of_its_rows_whatever_their_shape() {
+    let check = |rows: &[(i64, Option<usize>)]| {
+        let mut shadow = Shadow { portfolio: Portfolio::new(SHADOW), market: market(1, &[None, None]) };
+        shadow.buys(400_000, 5_000_000, 0);
+        let before = shadow.portfolio.figures().cash.0;
+        for (n, (cash, token)) in rows.iter().enumerate() {
+            shadow.acts(&activity(&format!("row {n}"), ActivityKind::Redeem, 0, *cash, token.map(asset)));
+        }
+        let paid: i64 = rows.iter().map(|(cash, _)| cash).sum();
+        assert_eq!(shadow.portfolio.figures().cash.0, before + paid, "{rows:?}");
+        assert_eq!(shadow.portfolio.lots().count(), 0, "{rows:?}");
+    };
+    check(&[(5_000_000, None)]);
+    check(&[(5_000_000, Some(10)), (0, Some(11))]);
+    check(&[(0, Some(11)), (5_000_000, Some(10))]);
+    check(&[(2_500_000, Some(10)), (1_250_000, Some(11))]);
+    check(&[(1, None), (2, None), (3, None)]);
+    check(&[(0, None)]);
+}
+
+/// An event and the millisecond in which it reaches us.
+#[derive(Clone)]
+struct Arrival {
+    time: Timestamp,
+    event: PendingEvent,
+}
+
+/// Numbers that depend on the seed alone.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: i64) -> i64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        i64::try_from(self.0 >> 33).unwrap() % end
+    }
+}
+
+/// Bursts of fills and sets of three leaders, five assets, both sides, over ten minutes.
+fn events(n: usize, dice: &mut Dice) -> Vec<PendingEvent> {
+    let event = |n: usize| {
+        let detected = dice.below(600) * 1000 + dice.below(3) * dice.below(1000);
+        let name = format!("event {n}");
+        let leader = FollowedUserId(7 + dice.below(3));
+        let pending = if dice.below(20) == 0 {
+            let kind = [ActivityKind::Merge, ActivityKind::Split][usize::try_from(dice.below(2)).unwrap()].clone();
+            let row = activity(&name, kind, 1 + dice.below(50_000_000), dice.below(50_000_000), None);
+            PendingEvent::from_activity(&ActivityEvent { detect_time: at(detected), ..row }).unwrap()
+        } else {
+            let side = [Side::Buy, Side::Buy, Side::Sell][usize::try_from(dice.below(3)).unwrap()];
+            let asset = 10 + usize::try_from(dice.below(5)).unwrap();
+            PendingEvent::from_trade(&trade(
+                &name,
+                asset,
+                side,
+                1 + dice.below(999_999),
+                1 + dice.below(99_000_000),
+                detected,
+            ))
+        };
+        PendingEvent { followed_user: leader, ..pending }
+    };
+    (0..n).map(event).collect()
+}
+
+/// Groups as the live grouper makes them: it hears of each event on arrival, and of each window when that is due.
+/// What joined a group before is known to the database, and is not heard of again.
+fn grouped(arrivals: &[Arrival]) -> Vec<ClosedGroup> {
+    let mut windows = Windows::new(2000);
+    let mut closed = Vec::new();
+    let mut joined: BTreeSet<Member> = BTreeSet::new();
+    let mut take = |groups: Vec<ClosedGroup>, joined: &mut BTreeSet<Member>| {
+        joined.extend(groups.iter().flat_map(|closed| &closed.members));
+        closed.extend(groups);
+    };
+    for Arrival { time, event } in arrivals {
+        while let Some(due) = windows.next_deadline().filter(|due| due <= time) {
+            take(windows.close_due(due), &mut joined);
+        }
+        if !joined.contains(&event.member) {
+            windows.add(event.clone()).unwrap();
+        }
+    }
+    while let Some(due) = windows.next_deadline() {
+        take(windows.close_due(due), &mut joined);
+    }
+    closed
+}
+
+type Events = BTreeMap<Member, PendingEvent>;
+
+/// The text of all that follows: groups, members, a plain copy of each group, and where that leaves the portfolio.
+fn ledgers(closed: &[ClosedGroup]) -> String {
+    let mut text = String::new();
+    let mut global = Portfolio::new(PortfolioId::ExecGlobal);
+    for ClosedGroup { group, members } in closed {
+        writeln!(text, "{group:?}").unwrap();
+        for member in members {
+            writeln!(text, "{member:?}").unwrap();
+        }
+        let GroupAction::Trade { asset, side } = &group.action else { continue };
+        let shares = ShareMicros(group.shares.0 / 100);
+        let cost = group.reference_price.unwrap().cost_of(shares).unwrap();
+        let (shares, cash) = match side {
+            Side::Buy => (shares, cost.negated().unwrap()),
+            Side::Sell => (shares.negated().unwrap(), cost),
+        };
+        let copy = LedgerEntry {
+            portfolio: PortfolioId::ExecGlobal,
+            attributed_user: Some(group.followed_user),
+            market: Some(group.market.clone()),
+            asset: Some(asset.clone()),
+            kind: EntryType::TradeFill,
+            shares,
+            cash,
+            price: group.reference_price,
+            ref_id: format!("copy:{}", group.id),
+            created_at: group.detect_time,
+        };
+        global.apply(&copy).unwrap();
+        writeln!(text, "{copy:?}").unwrap();
+    }
+    writeln!(text, "{:?}", global.checkpoint(0)).unwrap();
+    text
+}
+
+/// Each event arrives once or twice, at any time before its window closes; its echo at any time at all.
+fn shuffled(events: &Events, in_order: &[ClosedGroup], dice: &mut Dice) -> Vec<Arrival> {
+    let mut arrivals = Vec::new();
+    for closed in in_order {
+        for member in &closed.members {
+            let event = &events[member];
+            let close = closed.group.window_start.plus_millis(2000);
+            let time = event.detect_time.plus_millis(dice.below(close.millis_since(event.detect_time)));
+            arrivals.push((time, dice.below(1 << 30), event.clone()));
+            if dice.below(3) == 0 {
+                arrivals.push((time.plus_millis(dice.below(10_000)), dice.below(1 << 30), event.clone()));
+            }
+        }
+    }
+    arrivals.sort_by_key(|(time, luck, _)| (*time, *luck));
+    arrivals.into_iter().map(|(time, _, event)| Arrival { time, event }).collect()
+}
+
+#[test]
+fn ten_thousand_events_shuffled_and_doubled_give_the_same_ledgers_to_the_byte() {
+    let mut dice = Dice(2026);
+    let events: Events = events(10_000, &mut dice).into_iter().map(|event| (event.member, event)).collect();
+    let mut punctual: Vec<_> =
+        events.values().map(|event| Arrival { time: event.detect_time, event: event.clone() }).collect();
+    punctual.sort_by_key(|arrival| arrival.time);
+    let in_order = grouped(&punctual);
+    assert_eq!(in_order.iter().map(|closed| closed.members.len()).sum::<usize>(), 10_000);
+    let expected = ledgers(&in_order);
+    for _ in 0..3 {
+        let arrivals = shuffled(&events, &in_order, &mut dice);
+        assert!(arrivals.len() > 13_000);
+        assert!(ledgers(&grouped(&arrivals)) == expected, "another arrival, other ledgers");
+    }
+    let mut at_once = Windows::new(2000);
+    for event in events.values().rev() {
+        at_once.add(event.clone()).unwrap();
+    }
+    let replayed = at_once.close_due(at(10_000_000));
+    assert!(ledgers(&replayed) == expected, "a replay gives other ledgers");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn groups_part_the_events_and_keep_within_their_windows(seed in any::<u64>(), n in 1_usize..200) {
+        let events = events(n, &mut Dice(seed));
+        let mut windows = Windows::new(2000);
+        for event in &events {
+            windows.add(event.clone()).unwrap();
+        }
+        let closed = windows.close_due(at(10_000_000));
+        prop_assert_eq!(windows.n_waiting(), 0);
+        let members: BTreeSet<_> = closed.iter().flat_map(|closed| &closed.members).collect();
+        prop_assert_eq!(members.len(), n);
+        let keys: BTreeSet<_> = closed.iter().map(|closed| &closed.group.key).collect();
+        prop_assert_eq!(keys.len(), closed.len());
+        let shares = |of: &mut dyn Iterator<Item = ShareMicros>| of.map(|shares| shares.0).sum::<i64>();
+        prop_assert_eq!(
+            shares(&mut closed.iter().map(|closed| closed.group.shares)),
+            shares(&mut events.iter().map(|event| event.shares))
+        );
+        let by_member: Events = events.into_iter().map(|event| (event.member, event)).collect();
+        for ClosedGroup { group, members } in &closed {
+            let of_group: Vec<_> = members.iter().map(|member| &by_member[member]).collect();
+            prop_assert_eq!(of_group[0].detect_time, group.window_start);
+            prop_assert!(of_group.is_sorted_by_key(|event| (event.detect_time, event.member)));
+            for event in &of_group {
+                prop_assert!(event.detect_time.millis_since(group.window_start) < 2000);
+            }
+            let prices: Vec<PriceMicros> = of_group.iter().filter_map(|event| event.price).collect();
+            match group.reference_price {
+                Some(reference) => prop_assert!(prices.iter().min() <= Some(&reference) && Some(&reference) <= prices.iter().max()),
+                None => prop_assert!(prices.is_empty()),
+            }
+            let next = closed.iter().filter(|other| {
+                (other.group.followed_user, &other.group.action, &other.group.market) == (group.followed_user, &group.action, &group.market)
+                    && other.group.window_start > group.window_start
+            });
+            for next in next {
+                prop_assert!(next.group.window_start.millis_since(group.window_start) >= 2000);
+            }
+        }
+    }
+
+    #[test]
+    fn cash_and_shares_reconcile_with_the_rows_they_came_from(
+        fills in prop::collection::vec((any::<bool>(), 0_i64..=1_000_000, 0_i64..50_000_000, prop::option::of(0_i64..1000)), 1..50),
+    ) {
+        let mut shadow = Portfolio::new(SHADOW);
+        let (mut cash, mut shares) = (0, 0);
+        for (n, (buys, micros, size, fee)) in fills.iter().enumerate() {
+            let side = if *buys { Side::Buy } else { Side::Sell };
+            let mut fill = trade(&format!("{n}"), 10, side, *micros, *size, 0);
+            fill.fee = fee.map(UsdcMicros);
+            let sign = if *buys { 1 } else { -1 };
+            cash -= sign * fill.notional.0 + fee.unwrap_or(0);
+            shares += sign * size;
+            for entry in entries_for_trade(&fill).unwrap() {
+                shadow.apply(&entry).unwrap();
+            }
+        }
+        prop_assert_eq!(shadow.figures().cash.0, cash);
+        prop_assert_eq!(shadow.position(&asset(10), ALICE).shares.0, shares);
+        let figures = shadow.figures();
+        prop_assert_eq!(figures.realized.0 + figures.unrealized.0, figures.equity.0);
+    }
+}
+
+#[test]
+fn a_group_whose_key_is_taken_moves_on_by_a_millisecond_and_keeps_all_else() {
+    let mut windows = Windows::new(2000);
+    windows.add(PendingEvent::from_trade(&trade("a", 10, Side::Buy, 500_000, 5, 123))).unwrap();
+    let closed = windows.close_due(at(5000)).remove(0);
+    let moved = closed.clone().moved_on();
+    assert_eq!(moved.group.window_start, at(124));
+    assert!(moved.group.key.as_str().ends_with(&at(124).iso()));
+    assert_ne!(moved.group.id, closed.group.id);
+    assert_eq!((moved.group.detect_time, moved.members), (at(123), closed.members));
+}
