@@ -22,7 +22,8 @@ use crate::clock::Clock;
 use crate::config::{
     ChainSettings, DatabaseSettings, FollowSettings, HealthSettings, RedisSettings, Settings, WebSettings,
 };
-use crate::db::{Db, DbError, Inserted, Ownership};
+use crate::db::Inserted;
+use crate::db::{Db, DbError, Ownership};
 use crate::domain::money::units::Timestamp;
 use crate::health::{self, HealthServer, HealthStartError};
 use crate::metrics::Metrics;

@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod polymarket;
 pub mod queue;
 pub mod simulator;
+mod sql;
 #[cfg(test)]
 mod strangers;
 pub mod telemetry;

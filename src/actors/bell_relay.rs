@@ -18,7 +18,8 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::config::Secret;
-use crate::db::{Db, LeaseName, WorkerId};
+use crate::db::Db;
+use crate::domain::events::lease::{LeaseName, WorkerId};
 use crate::domain::money::units::Timestamp;
 use crate::queue;
 use crate::queue::in_process::Bell;

@@ -16,10 +16,11 @@ use super::{
     supervise::{Guard, Observed, Panicked, back_off, look_at, observable, spawn_io, start_guarded},
 };
 use crate::clock::Clock;
-use crate::db::{ClosedGroupWrite, Db, DbError, Directory, GroupClosing, LeaseName};
+use crate::db::{ClosedGroupWrite, Db, DbError, Directory, GroupClosing};
 use crate::domain::accounting::ledger::PortfolioScope;
 use crate::domain::config::effective::effective;
 use crate::domain::events::group::{ClosedGroup, Member, PendingEvent, Windows};
+use crate::domain::events::lease::LeaseName;
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
 use crate::queue;

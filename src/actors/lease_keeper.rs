@@ -11,7 +11,8 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, Res
 
 use super::supervise::{Guard, Observed, Panicked, observable, spawn_io, start_guarded};
 use crate::clock::Clock;
-use crate::db::{Db, DbError, LeaseName, Leases, Round, WorkerId};
+use crate::db::{Db, DbError, Round};
+use crate::domain::events::lease::{LeaseName, Leases, WorkerId};
 use crate::domain::money::units::Timestamp;
 use crate::queue::Queue;
 use crate::queue::in_process::Bell;

@@ -29,7 +29,7 @@ use super::{
     supervise::{Guard, Observed, observable, start_guarded},
 };
 use crate::clock::Clock;
-use crate::db::{Audit, Db, Leases, LedgerWrite};
+use crate::db::{Audit, Db, LedgerWrite};
 use crate::domain::accounting::checkpoint::PortfolioCheckpoint;
 use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
 use crate::domain::accounting::mark::Mark;
@@ -37,6 +37,7 @@ use crate::domain::accounting::portfolio::{Lot, Portfolio, PortfolioError};
 use crate::domain::accounting::totals::Figures;
 use crate::domain::accounting::view::PortfolioView;
 use crate::domain::decision::attempt::CopyAttempt;
+use crate::domain::events::lease::Leases;
 use crate::domain::money::ids::{AssetId, FollowedUserId, MarketId};
 use crate::domain::money::units::{Timestamp, UsdcMicros};
 use crate::metrics::Metrics;

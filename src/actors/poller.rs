@@ -16,8 +16,9 @@ use super::{
     supervise::{ActorName, Guard, Observed, Panicked, back_off, observable, spawn_io, start_guarded},
 };
 use crate::clock::Clock;
-use crate::db::{Db, DbError, Directory, Fence, FollowedUser, PollWrite};
+use crate::db::{Db, DbError, Directory, FollowedUser, PollWrite};
 use crate::domain::events::event::{ActivityEvent, TradeEvent};
+use crate::domain::events::lease::Fence;
 use crate::domain::money::ids::MarketId;
 use crate::domain::money::units::{ShareMicros, Timestamp};
 use crate::metrics::Metrics;

@@ -21,7 +21,8 @@ use super::{
     },
 };
 use crate::clock::Clock;
-use crate::db::{Db, DbError, Directory, Fence, FollowedUser, LeaseName, Leases, health_key};
+use crate::db::{Db, DbError, Directory, FollowedUser, health_key};
+use crate::domain::events::lease::{Fence, LeaseName, Leases};
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
 use crate::metrics::Metrics;

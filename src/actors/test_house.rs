@@ -11,13 +11,14 @@ use super::{
     supervise::Guard,
 };
 use crate::clock::Clock;
-use crate::db::{ClosedGroupWrite, Db, Directory, Leases};
+use crate::db::{ClosedGroupWrite, Db, Directory};
 use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
 use crate::domain::accounting::portfolio::Portfolio;
 use crate::domain::decision::attempt::CopyAttempt;
 use crate::domain::decision::decide::{DecisionKind, Explanation};
 use crate::domain::events::event::Side;
 use crate::domain::events::group::{EventGroup, GroupAction};
+use crate::domain::events::lease::Leases;
 use crate::domain::market::facts::Market;
 use crate::domain::money::ids::{AssetId, AttemptId, FollowedUserId, GroupId, GroupKey, MarketId, Wallet};
 use crate::domain::money::units::{Bps, ShareMicros, Timestamp, UsdcMicros};

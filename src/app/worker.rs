@@ -27,7 +27,8 @@ use crate::actors::supervise::{Guard, Leash, Observe};
 use crate::actors::{global_executor, user_executor};
 use crate::clock::Clock;
 use crate::config::{ChainSettings, Secret};
-use crate::db::{Db, DbError, Leases, WorkerId};
+use crate::db::{Db, DbError, random_worker_id};
+use crate::domain::events::lease::Leases;
 use crate::health::HealthDeps;
 use crate::metrics::Metrics;
 use crate::polymarket::{Gate, Polymarket, PolymarketSettings};
@@ -74,7 +75,7 @@ impl Worker {
     pub async fn start(deps: WorkerDeps<'_>) -> Result<Self, DbError> {
         let WorkerDeps { db, clock, redis, pages, polymarket, chain, guard, seat, metrics } = deps;
         let directory = Arc::new(db.directory().await?);
-        let worker = db.is_shared().then(WorkerId::random);
+        let worker = db.is_shared().then(random_worker_id);
         let leases = Arc::new(worker.clone().map_or(Leases::All, Leases::none));
         let scope = worker.clone().map_or(JobScope::All, JobScope::HeldBy);
         let polymarket = Polymarket::new(polymarket.clone(), clock);
@@ -88,7 +89,7 @@ impl Worker {
             (worker, Some(url)) => {
                 let (bell, calls) = Bell::far();
                 let calls = Arc::new(Mutex::new(calls));
-                let worker = worker.unwrap_or_else(WorkerId::random);
+                let worker = worker.unwrap_or_else(random_worker_id);
                 let deps =
                     BellRelayDeps { db: db.clone(), clock, bell: bell.clone(), url, worker, calls, pages: Some(pages) };
                 let relay = BellRelay::start(deps, &inner_guard);

@@ -10,7 +10,8 @@ use super::terminal::{clean, say_json};
 use super::{COULD_NOT, WHO};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::db::{Inserted, TokenScope};
+use crate::db::Inserted;
+use crate::db::TokenScope;
 use crate::domain::money::units::Timestamp;
 use crate::token;
 

@@ -9,7 +9,8 @@ use super::migrate::open;
 use super::terminal::{Column, Table, clean, say, say_json};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::db::{Db, FollowedUser, Inserted, LABEL_CHARACTERS_MAX, label_of};
+use crate::db::Inserted;
+use crate::db::{Db, FollowedUser, LABEL_CHARACTERS_MAX, label_of};
 use crate::polymarket::{Polymarket, PolymarketSettings, Profile, Trader, TraderMatch};
 
 #[derive(clap::Args)]

@@ -2,17 +2,17 @@
 
 use uuid::Uuid;
 
-use super::connection::{Db, on, statements};
-use super::error::DbError;
 use super::event_rows::ActivityRow;
-use super::page::{Cursor, LOOKS, Page};
-use super::rows::{Reading, optional};
 use super::trades::rows_asked;
 use crate::domain::accounting::ledger::{EntryType, PortfolioScope};
 use crate::domain::decision::decide::DecisionKind;
 use crate::domain::events::event::ActivityEvent;
 use crate::domain::money::ids::{AssetId, AttemptId, EventId, FollowedUserId, MarketId};
 use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
+use crate::sql::connection::{Db, on, statements};
+use crate::sql::decode::{Reading, optional};
+use crate::sql::error::DbError;
+use crate::sql::page::{Cursor, LOOKS, Page};
 
 /// Which rows to list; `None` is all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

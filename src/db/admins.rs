@@ -1,11 +1,11 @@
 //! Who may sign in, and which of their sessions are over (spec section 12).
 
-use super::Inserted;
 use super::audit::{self, Audit};
-use super::connection::{Db, Tx, on, statements};
-use super::error::DbError;
 use crate::domain::money::email::Email;
 use crate::domain::money::units::Timestamp;
+use crate::sql::connection::{Db, Tx, on, statements};
+use crate::sql::error::DbError;
+use crate::sql::inserted::Inserted;
 
 statements! {
     ADD = "insert into allowed_admin_email (email, created_at) values ($1, $2) on conflict (email) do nothing

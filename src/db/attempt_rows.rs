@@ -3,13 +3,13 @@
 use uuid::Uuid;
 
 use super::attempts::ListedAttempt;
-use super::error::DbError;
-use super::rows::{Reading, optional};
 use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
 use crate::domain::decision::attempt::CopyAttempt;
 use crate::domain::market::fill::LevelFill;
 use crate::domain::money::ids::{AttemptId, FollowedUserId, GroupId, GroupKey};
 use crate::domain::money::units::{Bps, ShareMicros, Timestamp, UsdcMicros};
+use crate::sql::decode::{Reading, optional};
+use crate::sql::error::DbError;
 
 #[derive(sqlx_macros::FromRow)]
 pub(crate) struct Row {

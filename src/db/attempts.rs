@@ -4,9 +4,6 @@ use uuid::Uuid;
 
 use super::attempt_rows::{FillRow, Row};
 use super::books::BookOutcome;
-use super::connection::{Db, on, statements};
-use super::error::DbError;
-use super::page::{Cursor, LOOKS, Page};
 use super::trades::rows_asked;
 use crate::domain::accounting::ledger::PortfolioScope;
 use crate::domain::decision::attempt::CopyAttempt;
@@ -16,6 +13,9 @@ use crate::domain::events::group::GroupKind;
 use crate::domain::market::fill::LevelFill;
 use crate::domain::money::ids::{AssetId, AttemptId, FollowedUserId, MarketId};
 use crate::domain::money::units::Timestamp;
+use crate::sql::connection::{Db, on, statements};
+use crate::sql::error::DbError;
+use crate::sql::page::{Cursor, LOOKS, Page};
 
 /// Which attempts to list; `None` is all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

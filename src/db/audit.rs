@@ -1,8 +1,8 @@
 //! Who changed what, and situations worth a record.
 
-use super::connection::{Batch, Db, Tx, batches, on, statements};
-use super::error::DbError;
 use crate::domain::money::units::Timestamp;
+use crate::sql::connection::{Batch, Db, Tx, batches, on, statements};
+use crate::sql::error::DbError;
 
 /// One row of `audit_log`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,12 +1,12 @@
 //! Time read again because somebody asked: the jobs for it, and what came of it.
 
 use super::audit::{self, Audit};
-use super::connection::{Db, on, statements};
-use super::error::DbError;
-use super::rows::json_text;
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
 use crate::queue::{self, NewJob};
+use crate::sql::connection::{Db, on, statements};
+use crate::sql::decode::json_text;
+use crate::sql::error::DbError;
 
 statements! {
     /// By time of detection too, which has an index; a block may be dated a little ahead of our clock.

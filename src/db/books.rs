@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::connection::{Batch, Db, batches, on, statements};
-use super::error::DbError;
-use super::rows::{Reading, json_text, optional, storable};
 use crate::domain::market::book::{BookError, Level, OrderBook};
 use crate::domain::money::ids::{AssetId, GroupId};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp};
+use crate::sql::connection::{Batch, Db, batches, on, statements};
+use crate::sql::decode::{Reading, json_text, optional, storable};
+use crate::sql::error::DbError;
 
 /// What asking for a group's book gave.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, HashSet};
 
 use uuid::Uuid;
 
-use super::connection::{Db, on, statements};
-use super::error::DbError;
-use super::rows::Reading;
 use crate::domain::events::event::Side;
 use crate::domain::money::ids::{AssetId, EventId, FollowedUserId, Wallet};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
+use crate::sql::connection::{Db, on, statements};
+use crate::sql::decode::Reading;
+use crate::sql::error::DbError;
 
 /// The API usually shows a fill within seconds of its log; one that is missing for longer than this needs a look.
 pub const CONFIRMED_WITHIN_MS: i64 = 300_000;

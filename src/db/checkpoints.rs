@@ -1,8 +1,8 @@
 //! Named notes to ourselves: how far something has come. Values are JSON text.
 
-use super::connection::{Batch, Db, Tx, batches, on, statements};
-use super::error::DbError;
 use crate::domain::money::units::Timestamp;
+use crate::sql::connection::{Batch, Db, Tx, batches, on, statements};
+use crate::sql::error::DbError;
 
 statements! {
     FIND = "select value_json from system_checkpoint where key = $1";

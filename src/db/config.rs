@@ -5,10 +5,7 @@ use std::collections::BTreeMap;
 
 use super::audit::{self, Audit};
 use super::checkpoints;
-use super::connection::{Db, Tx, on, statements};
-use super::error::DbError;
 use super::peaks::PeakReset;
-use super::rows::{Reading, json_text};
 use super::users::FollowedUser;
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::config::effective::{
@@ -16,6 +13,9 @@ use crate::domain::config::effective::{
 };
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
+use crate::sql::connection::{Db, Tx, on, statements};
+use crate::sql::decode::{Reading, json_text};
+use crate::sql::error::DbError;
 
 /// Everything about users and configuration that the running bot works with.
 #[derive(Debug, Clone, PartialEq, Eq)]

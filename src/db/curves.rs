@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use super::connection::{Db, on, statements};
-use super::error::DbError;
 use super::ledger::owner_key;
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::units::{Timestamp, UsdcMicros};
+use crate::sql::connection::{Db, on, statements};
+use crate::sql::error::DbError;
 
 /// What a stretch of time looked like in one portfolio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,13 +3,13 @@
 use std::str::FromStr;
 
 use super::audit::{self, Audit};
-use super::connection::{Db, on, statements};
-use super::error::DbError;
-use super::rows::json_text;
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::text_enum::UnknownText;
 use crate::domain::money::units::Timestamp;
 use crate::queue::{self, Job, NewJob, Queue};
+use crate::sql::connection::{Db, on, statements};
+use crate::sql::decode::json_text;
+use crate::sql::error::DbError;
 
 /// One row of `dead_letter` that nobody has dealt with.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::connection::{Batch, Db, batches, on, statements};
-use super::error::DbError;
 use super::event_rows::ActivityRow;
-use super::rows::Reading;
 use crate::domain::decision::decide::{DecisionKind, ReasonCode};
 use crate::domain::events::event::ActivityEvent;
 use crate::domain::money::ids::{AttemptId, EventId, FollowedUserId};
 use crate::domain::money::units::{Bps, ShareMicros};
+use crate::sql::connection::{Batch, Db, batches, on, statements};
+use crate::sql::decode::Reading;
+use crate::sql::error::DbError;
 
 /// How the group of an event came out in EXEC_USER.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,11 +2,11 @@
 
 use uuid::Uuid;
 
-use super::error::DbError;
-use super::rows::{Reading, optional};
 use crate::domain::events::event::{ActivityEvent, ActivityKind, TradeEvent};
 use crate::domain::money::ids::{EventId, FollowedUserId};
 use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
+use crate::sql::decode::{Reading, optional};
+use crate::sql::error::DbError;
 
 /// A canonical row of `trade_event`; the table's checks promise its market and asset.
 #[derive(sqlx_macros::FromRow)]

@@ -5,18 +5,20 @@ use std::collections::HashSet;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::connection::{Batch, Db, Tx, batches, on, statements};
-use super::error::DbError;
 use super::event_rows::{ActivityRow, TradeRow};
-use super::leases::{self, Fence};
-use super::rows::{json_text, storable};
-use super::{Inserted, checkpoints, users};
+use super::leases;
+use super::{checkpoints, users};
 use crate::domain::accounting::position_resync::StoredRows;
 use crate::domain::events::event::{ActivityEvent, ActivityKind, Side, Source, TradeEvent};
 use crate::domain::events::group::Member;
+use crate::domain::events::lease::Fence;
 use crate::domain::money::ids::{AssetId, EventId, FollowedUserId, Wallet};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use crate::queue::{self, NewJob, Queue};
+use crate::sql::connection::{Batch, Db, Tx, batches, on, statements};
+use crate::sql::decode::{json_text, storable};
+use crate::sql::error::DbError;
+use crate::sql::inserted::Inserted;
 
 /// What one poll of one user found. Rows may be known already, or come twice.
 #[derive(Debug, Clone)]

@@ -10,16 +10,16 @@ use uuid::Uuid;
 
 use super::attempts::AttemptFilter;
 use super::attempts::matches_of_market;
-use super::connection::{Db, on, statements};
-use super::error::DbError;
 use super::ledger::owner_key;
-use super::page::Cursor;
 use super::trades::TradeFilter;
 use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
 use crate::domain::decision::decide::{DecisionKind, ReasonCode};
 use crate::domain::events::event::Side;
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
+use crate::sql::connection::{Db, on, statements};
+use crate::sql::error::DbError;
+use crate::sql::page::Cursor;
 
 pub use columns::{ATTEMPT_COLUMNS, Column, Kind, LEDGER_COLUMNS, SNAPSHOT_COLUMNS, TRADE_COLUMNS};
 

@@ -4,13 +4,13 @@ use std::collections::HashSet;
 
 use uuid::Uuid;
 
-use super::connection::{Batch, Db, Tx, batches, on, statements};
-use super::error::DbError;
-use super::rows::{Reading, optional};
 use crate::domain::events::group::{EventGroup, GroupAction, GroupKind, Member};
 use crate::domain::money::ids::{EventId, FollowedUserId, GroupId, GroupKey};
 use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
 use crate::queue::{self, JobFence, NewJob, Queue};
+use crate::sql::connection::{Batch, Db, Tx, batches, on, statements};
+use crate::sql::decode::{Reading, optional};
+use crate::sql::error::DbError;
 
 /// A group that closed, the jobs of its members, and when the copies are to be decided.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! Whether facts that follow from each other are all there: one statement a rule, so each sees one moment.
 
-use super::connection::{Db, on, statements};
-use super::error::DbError;
+use crate::sql::connection::{Db, on, statements};
+use crate::sql::error::DbError;
 
 /// A rule and by how much it is broken; zero is right.
 #[derive(Debug, Clone, PartialEq, Eq)]

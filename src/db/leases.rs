@@ -3,45 +3,10 @@
 //! A lease is taken by raising its epoch. Whatever must not be done by two workers names the epoch it stands on, in the
 //! transaction that does it, and is refused once the lease has changed hands: a worker that was only slow cannot write.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-
-use super::connection::{Batch, Db, Tx, batches, on, statements};
-use super::error::DbError;
-use crate::domain::accounting::ledger::PortfolioId;
-use crate::domain::money::ids::FollowedUserId;
+use crate::domain::events::lease::{Fence, LeaseName, WorkerId};
 use crate::queue;
-
-/// Names one run of a worker process.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WorkerId(String);
-
-/// What a lease covers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum LeaseName {
-    /// A leader's polling, grouping, copies and the two portfolios of their own.
-    User(FollowedUserId),
-    /// The copies of all leaders in one bankroll.
-    Global,
-}
-
-/// A lease as it was taken: the fence of everything done under it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Fence {
-    pub lease: LeaseName,
-    pub epoch: i64,
-}
-
-/// What this process may do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Leases {
-    /// The database is its own.
-    All,
-    Held {
-        by: WorkerId,
-        epochs: BTreeMap<LeaseName, i64>,
-    },
-}
+use crate::sql::connection::{Batch, Db, Tx, batches, on, statements};
+use crate::sql::error::DbError;
 
 /// A lease as everybody sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,7 +71,7 @@ impl TryFrom<Row> for LeaseRow {
     fn try_from(row: Row) -> Result<Self, DbError> {
         let Row { name, holder, epoch, beat } = row;
         let name = name.parse().map_err(|problem| DbError::impossible("lease", &name, "name", problem))?;
-        Ok(Self { name, holder: holder.map(WorkerId), epoch, beat })
+        Ok(Self { name, holder: holder.map(WorkerId::new), epoch, beat })
     }
 }
 
@@ -123,7 +88,7 @@ impl Db {
         tx.commit().await?;
         Ok(Round {
             leases: leases.into_iter().map(LeaseRow::try_from).collect::<Result<_, DbError>>()?,
-            workers: workers.into_iter().map(|(id, beat)| (WorkerId(id), beat)).collect(),
+            workers: workers.into_iter().map(|(id, beat)| (WorkerId::new(id), beat)).collect(),
         })
     }
 
@@ -192,6 +157,11 @@ async fn forget_own(tx: &mut Tx, worker: &WorkerId) -> Result<(), DbError> {
     Ok(on!(tx &mut *tx, c => sqlx::query(FORGET_CHECKPOINT).bind(health).execute(c).await.map(drop))?)
 }
 
+/// A name that no other run of a worker has.
+pub fn random_worker_id() -> WorkerId {
+    WorkerId::new(uuid::Uuid::new_v4().simple().to_string())
+}
+
 /// Where a worker keeps how its actors are: the only worker of a database under this key, one of several behind it.
 pub fn health_key(worker: Option<&WorkerId>) -> String {
     match worker {
@@ -222,77 +192,4 @@ pub(crate) async fn lost_in(tx: &mut Tx, fences: &[Fence]) -> Result<Vec<LeaseNa
         held.extend(names);
     }
     Ok(fences.iter().map(|fence| fence.lease).filter(|lease| !held.contains(&lease.to_string())).collect())
-}
-
-impl WorkerId {
-    /// A name that no other run of a worker has.
-    pub fn random() -> Self {
-        Self(uuid::Uuid::new_v4().simple().to_string())
-    }
-
-    #[cfg(test)]
-    pub fn named(name: &str) -> Self {
-        Self(name.to_owned())
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl LeaseName {
-    pub fn of(portfolio: PortfolioId) -> Self {
-        portfolio.owner().map_or(Self::Global, Self::User)
-    }
-}
-
-impl Leases {
-    pub fn none(by: WorkerId) -> Self {
-        Self::Held { by, epochs: BTreeMap::new() }
-    }
-
-    pub fn hold(&self, name: LeaseName) -> bool {
-        match self {
-            Self::All => true,
-            Self::Held { epochs, .. } => epochs.contains_key(&name),
-        }
-    }
-
-    /// What a write under this lease must name; `None` where nobody else could have it. One that is not held gets a
-    /// fence that no database agrees to.
-    pub fn fence(&self, lease: LeaseName) -> Option<Fence> {
-        match self {
-            Self::All => None,
-            Self::Held { epochs, .. } => Some(Fence { lease, epoch: epochs.get(&lease).copied().unwrap_or(-1) }),
-        }
-    }
-
-    /// Those held one by one; none where everything is.
-    pub fn names(&self) -> BTreeSet<LeaseName> {
-        match self {
-            Self::All => BTreeSet::new(),
-            Self::Held { epochs, .. } => epochs.keys().copied().collect(),
-        }
-    }
-}
-
-impl fmt::Display for LeaseName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::User(user) => write!(f, "user:{user}"),
-            Self::Global => f.write_str("global"),
-        }
-    }
-}
-
-impl std::str::FromStr for LeaseName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.strip_prefix("user:").map(str::parse) {
-            Some(Ok(user)) => Ok(Self::User(FollowedUserId(user))),
-            None if text == "global" => Ok(Self::Global),
-            _ => Err(format!("`{text}` names no lease")),
-        }
-    }
 }

@@ -6,17 +6,18 @@
 
 use super::audit::{self, Audit};
 use super::checkpoints;
-use super::connection::{Batch, Db, Tx, batches, on, statements};
-use super::error::DbError;
-use super::leases::{self, Fence, LeaseName};
+use super::leases;
 use super::ledger_check::{Standing, standing_of};
-use super::rows::{Reading, json_text, optional};
 use crate::domain::accounting::ledger::{LedgerEntry, PortfolioId};
 use crate::domain::decision::attempt::CopyAttempt;
+use crate::domain::events::lease::{Fence, LeaseName};
 use crate::domain::market::fill::LevelFill;
 use crate::domain::money::ids::{AssetId, AttemptId, FollowedUserId, MarketId};
 use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
 use crate::queue::{self, JobFence, NewJob};
+use crate::sql::connection::{Batch, Db, Tx, batches, on, statements};
+use crate::sql::decode::{Reading, json_text, optional};
+use crate::sql::error::DbError;
 
 /// What one request changes; it stands or falls together.
 #[derive(Debug, Clone, Default)]

@@ -4,12 +4,12 @@ use std::collections::{BTreeSet, HashSet};
 
 use uuid::Uuid;
 
-use super::connection::{Batch, Tx, batches, on, statements};
-use super::error::DbError;
 use super::ledger::{LedgerWrite, owner_key};
 use crate::domain::accounting::ledger::{LedgerEntry, PortfolioId};
 use crate::domain::money::ids::{AssetId, AttemptId};
 use crate::queue::JobFence;
+use crate::sql::connection::{Batch, Tx, batches, on, statements};
+use crate::sql::error::DbError;
 
 /// How a write stands to what is in the database and to the writes before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

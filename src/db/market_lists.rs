@@ -1,12 +1,12 @@
 //! Markets as pages look for them, and what happened in one.
 
-use super::connection::{Db, on, statements};
-use super::error::DbError;
-use super::rows::Reading;
 use crate::domain::accounting::ledger::PortfolioScope;
 use crate::domain::events::event::Side;
 use crate::domain::money::ids::{FollowedUserId, MarketId};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
+use crate::sql::connection::{Db, on, statements};
+use crate::sql::decode::Reading;
+use crate::sql::error::DbError;
 
 /// A market with leaders' trades in some time.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use super::audit::{self, Audit};
 use super::checkpoints;
-use super::connection::{Batch, Db, Tx, batches, on, statements};
-use super::error::DbError;
-use super::rows::{Reading, optional, storable};
 use crate::domain::market::facts::{FeeSchedule, Market, OutcomeAsset};
 use crate::domain::money::ids::{AssetId, MarketId};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp};
+use crate::sql::connection::{Batch, Db, Tx, batches, on, statements};
+use crate::sql::decode::{Reading, optional, storable};
+use crate::sql::error::DbError;
 
 statements! {
     /// What only we know stays: the blacklist, and when it resolved. Facts without a question come from the second

@@ -3,8 +3,8 @@
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
-use super::connection::{Db, Driver, Tx, on, statements};
-use super::error::DbError;
+use crate::sql::connection::{Db, Driver, Tx, on, statements};
+use crate::sql::error::DbError;
 
 macro_rules! migrations {
     ($($version:literal $name:literal),+ $(,)?) => {

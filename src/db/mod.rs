@@ -8,17 +8,13 @@ mod attempt_rows;
 mod attempts;
 mod audit;
 mod backfill;
-mod batch;
 mod books;
 mod chain_sight;
-mod checkpointer;
 mod checkpoints;
 mod config;
-pub(crate) mod connection;
 mod curves;
 mod dead_letters;
 mod doings;
-mod error;
 mod event_rows;
 mod events;
 mod export;
@@ -31,12 +27,10 @@ mod market_lists;
 mod markets;
 mod migrate;
 mod ownership;
-mod page;
 mod peaks;
 mod portfolio;
 mod prices;
 mod recorded;
-mod rows;
 mod running_portfolio;
 mod sight;
 mod tallies;
@@ -44,6 +38,11 @@ mod tokens;
 mod trades;
 mod users;
 
+pub use crate::sql::connection::Db;
+pub(crate) use crate::sql::connection::without_password;
+pub use crate::sql::error::DbError;
+pub use crate::sql::inserted::Inserted;
+pub use crate::sql::page::{Cursor, Page};
 pub use activities::{ActivityFilter, Movement};
 pub use admins::{Admin, SessionStanding};
 pub use attempts::{AttemptCounts, AttemptDetail, AttemptFilter, ListedAttempt};
@@ -51,25 +50,21 @@ pub use audit::{Audit, AuditRow};
 pub use books::{BookOutcome, BookText, StoredBook};
 pub use chain_sight::{CONFIRMED_WITHIN_MS, Lead, Leads, UnconfirmedFill};
 pub use config::Directory;
-pub use connection::Db;
-pub(crate) use connection::without_password;
 pub use curves::CurvePoint;
 pub use dead_letters::{DeadLetter, Origin, Replay};
 pub use doings::Outcome;
-pub use error::DbError;
 pub use events::{ChainTrade, DeadRow, PollOutcome, PollWrite};
 pub use export::{
     ATTEMPT_COLUMNS, Cell, Column, Kind, LEDGER_COLUMNS, LedgerFilter, Part, SNAPSHOT_COLUMNS, TRADE_COLUMNS,
 };
 pub use groups::{ClosedGroupWrite, GroupClosing};
 pub use integrity::Integrity;
-pub use leases::{Fence, HEALTH_KEY, LeaseName, LeaseRow, Leases, Round, WorkerId, health_key};
+pub use leases::{HEALTH_KEY, LeaseRow, Round, health_key, random_worker_id};
 pub use ledger::{Committed, LedgerOutcome, LedgerWrite, PlacedEntry};
 pub use ledger_check::Standing;
 pub use market_lists::{MadeCopy, MarketAttempts, TradedMarket};
 pub use markets::Resolution;
 pub use ownership::Ownership;
-pub use page::{Cursor, Page};
 pub use peaks::PeakReset;
 pub use portfolio::PortfolioSnapshot;
 pub use prices::PriceAt;
@@ -79,18 +74,13 @@ pub use tokens::{ApiToken, TokenScope};
 pub use trades::{ListedTrade, TradeFilter};
 pub use users::{FollowedUser, LABEL_CHARACTERS_MAX, label_of};
 
-/// What became of an insert: a new row, or one that was there already. The caller must look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
-pub enum Inserted<T> {
-    New(T),
-    Known,
-}
-
 /// Every statement there is, named, as `driver` gets it: for the test that prepares each on both.
 pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
-    type Texts =
-        (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, &'static connection::Batch)]);
+    type Texts = (
+        &'static str,
+        &'static [(&'static str, &'static str)],
+        &'static [(&'static str, &'static crate::sql::connection::Batch)],
+    );
     let modules: &[Texts] = &[
         ("activities", activities::STATEMENTS, &[]),
         ("admins", admins::STATEMENTS, &[]),

@@ -6,8 +6,8 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::connection::Db;
-use super::error::DbError;
+use crate::sql::connection::Db;
+use crate::sql::error::DbError;
 
 /// Whoever asks whether the file is locked holds it for an instant: a bot that starts just then tries again.
 const TRIES: u32 = 10;

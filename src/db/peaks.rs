@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::audit::{self, Audit};
 use super::checkpoints;
-use super::connection::Db;
-use super::error::DbError;
-use super::rows::{Reading, json_text};
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::units::{Timestamp, UsdcMicros};
+use crate::sql::connection::Db;
+use crate::sql::decode::{Reading, json_text};
+use crate::sql::error::DbError;
 
 const PREFIX: &str = "peak_reset:";
 

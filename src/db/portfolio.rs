@@ -1,11 +1,11 @@
 //! The curves: one point a minute for each portfolio.
 
-use super::connection::{Batch, Db, batches, on, statements};
-use super::error::DbError;
 use super::ledger::owner_key;
-use super::rows::Reading;
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::units::{Timestamp, UsdcMicros};
+use crate::sql::connection::{Batch, Db, batches, on, statements};
+use crate::sql::decode::Reading;
+use crate::sql::error::DbError;
 
 /// One row of `portfolio_snapshot`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

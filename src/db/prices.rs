@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::connection::{Batch, Db, batches, on, statements};
-use super::error::DbError;
-use super::rows::Reading;
 use crate::domain::money::ids::{AssetId, MarketId};
 use crate::domain::money::units::{PriceMicros, Timestamp};
 use crate::queue::{self, JobFence};
+use crate::sql::connection::{Batch, Db, batches, on, statements};
+use crate::sql::decode::Reading;
+use crate::sql::error::DbError;
 
 statements! {
     /// By market, because that is what trades are ordered by; a market has few assets.

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::connection::{Batch, Db, batches, on};
-use super::error::DbError;
-use super::rows::Reading;
 use crate::domain::analysis::what_if::{Recorded, Verdict};
 use crate::domain::money::ids::AttemptId;
 use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
+use crate::sql::connection::{Batch, Db, batches, on};
+use crate::sql::decode::Reading;
+use crate::sql::error::DbError;
 
 batches! {
     GISTS = "select id, decision, reason_codes, filled_notional_micros, filled_share_micros, created_at

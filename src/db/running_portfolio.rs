@@ -1,8 +1,6 @@
 //! A portfolio as it stands: its checkpoint and the entries after it, the prices and snapshots known by then. What the
 //! ledger writer starts from, and what a page reads positions from.
 
-use super::connection::Db;
-use super::error::DbError;
 use crate::domain::accounting::checkpoint::PortfolioCheckpoint;
 use crate::domain::accounting::closed_lots::{ClosingBook, Closings};
 use crate::domain::accounting::equity_history::{EquityAt, EquityHistory};
@@ -11,6 +9,8 @@ use crate::domain::accounting::mark::Mark;
 use crate::domain::accounting::portfolio::{Portfolio, PortfolioError};
 use crate::domain::money::ids::{AssetId, MarketId};
 use crate::domain::money::units::Timestamp;
+use crate::sql::connection::Db;
+use crate::sql::error::DbError;
 
 /// Entries read at once.
 const PAGE: i64 = 5_000;

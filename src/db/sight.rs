@@ -1,9 +1,9 @@
 //! How soon things were seen and decided, who was seen last, and how much there is: what the system page asks.
 
-use super::connection::{Db, on, statements};
-use super::error::DbError;
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
+use crate::sql::connection::{Db, on, statements};
+use crate::sql::error::DbError;
 
 /// A fill by when it happened and when we saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]

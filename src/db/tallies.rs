@@ -4,13 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use super::connection::{Batch, Db, batches, on, statements};
-use super::error::DbError;
-use super::rows::{Reading, json_text, optional};
 use crate::domain::accounting::ledger::PortfolioScope;
 use crate::domain::analysis::attempt_stats::{AttemptFacts, AttemptTally};
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::{Bps, ShareMicros, Timestamp, UsdcMicros};
+use crate::sql::connection::{Batch, Db, batches, on, statements};
+use crate::sql::decode::{Reading, json_text, optional};
+use crate::sql::error::DbError;
 
 const HOUR_MS: i64 = 3_600_000;
 /// An attempt is committed within seconds of its time; an hour is over for good a while after its end.

@@ -1,12 +1,12 @@
 //! Tokens with which scripts come in (spec section 12). Only their hashes are kept.
 
-use super::Inserted;
 use super::audit::{self, Audit};
-use super::connection::{Db, on, statements};
-use super::error::DbError;
-use super::rows::{Reading, json_text};
 use crate::domain::money::text_enum::text_enum;
 use crate::domain::money::units::Timestamp;
+use crate::sql::connection::{Db, on, statements};
+use crate::sql::decode::{Reading, json_text};
+use crate::sql::error::DbError;
+use crate::sql::inserted::Inserted;
 
 /// What a token may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

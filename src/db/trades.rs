@@ -2,13 +2,13 @@
 
 use uuid::Uuid;
 
-use super::connection::{Db, on, statements};
-use super::error::DbError;
 use super::event_rows::TradeRow;
-use super::page::{Cursor, LOOKS, Page};
 use crate::domain::events::event::{Side, TradeEvent};
 use crate::domain::money::ids::{FollowedUserId, MarketId};
 use crate::domain::money::units::Timestamp;
+use crate::sql::connection::{Db, on, statements};
+use crate::sql::error::DbError;
+use crate::sql::page::{Cursor, LOOKS, Page};
 
 /// Which trades to list; `None` is all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::Inserted;
 use super::audit::{self, Audit};
 use super::checkpoints;
-use super::connection::{Batch, Db, Tx, batches, on, statements};
-use super::error::DbError;
-use super::rows::{Reading, json_text};
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::Timestamp;
+use crate::sql::connection::{Batch, Db, Tx, batches, on, statements};
+use crate::sql::decode::{Reading, json_text};
+use crate::sql::error::DbError;
+use crate::sql::inserted::Inserted;
 
 /// A label is shown in tables; the API allows far longer names.
 pub const LABEL_CHARACTERS_MAX: usize = 60;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
 use super::{Queue, redis::Call};
-use crate::db::LeaseName;
+use crate::domain::events::lease::LeaseName;
 
 /// Calls that may wait for a Redis that does not answer; the rest are dropped.
 const CALLS_MAX: usize = 4_096;

@@ -6,12 +6,12 @@ use std::fmt;
 use rand::Rng;
 
 use super::{Job, JobFence, NewJob, Queue};
-use crate::db::DbError;
-use crate::db::connection::Db;
-use crate::db::connection::{Batch, Tx, batches, on, statements};
-use crate::db::{LeaseName, WorkerId};
+use crate::domain::events::lease::{LeaseName, WorkerId};
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
+use crate::sql::connection::Db;
+use crate::sql::connection::{Batch, Tx, batches, on, statements};
+use crate::sql::error::DbError;
 
 /// Retries of a failed job before it is given up.
 pub const RETRIES: i32 = 3;

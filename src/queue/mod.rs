@@ -16,12 +16,12 @@ pub use jobs::{
 
 pub use operator::{OpenJob, open_job, open_jobs};
 
-use crate::db::DbError;
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::events::group::Member;
 use crate::domain::money::ids::{EventId, FollowedUserId, GroupId};
 use crate::domain::money::text_enum::text_enum;
 use crate::domain::money::units::Timestamp;
+use crate::sql::error::DbError;
 
 /// Spec section 10.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

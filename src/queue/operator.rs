@@ -2,10 +2,10 @@
 
 use super::jobs::{Row, finish_in};
 use super::{Job, JobFence, Queue};
-use crate::db::DbError;
-use crate::db::connection::Db;
-use crate::db::connection::{Tx, on, statements};
 use crate::domain::money::units::Timestamp;
+use crate::sql::connection::Db;
+use crate::sql::connection::{Tx, on, statements};
+use crate::sql::error::DbError;
 
 /// A job with what only an operator asks: who has it, and until when.
 #[derive(Debug, Clone, PartialEq, Eq)]

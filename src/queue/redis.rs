@@ -12,7 +12,7 @@ use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult, cmd, pipe};
 
 use super::Queue;
 use crate::config::Secret;
-use crate::db::{LeaseName, WorkerId};
+use crate::domain::events::lease::{LeaseName, WorkerId};
 
 /// The one consumer group of every stream; its consumers are workers.
 const GROUP: &str = "workers";

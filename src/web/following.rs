@@ -15,7 +15,8 @@ use super::{
     visit::{Place, Visit},
 };
 use crate::clock::Clock;
-use crate::db::{Db, FollowedUser, Inserted, LABEL_CHARACTERS_MAX};
+use crate::db::Inserted;
+use crate::db::{Db, FollowedUser, LABEL_CHARACTERS_MAX};
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::Timestamp;
 use crate::polymarket::{Lately, Polymarket, PolymarketError, Profile, Trader, TraderMatch};

@@ -5,7 +5,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use polymarketspy::config::Secret;
-use polymarketspy::db::{LeaseName, WorkerId};
+use polymarketspy::db::random_worker_id;
+use polymarketspy::domain::events::lease::LeaseName;
 use polymarketspy::domain::money::ids::FollowedUserId;
 use polymarketspy::queue::Queue;
 use polymarketspy::queue::redis::{Call, Heard, RedisBell, was_emptied};
@@ -76,7 +77,7 @@ fn keys(heard: &[Heard]) -> Vec<&str> {
 async fn a_call_is_heard_by_the_holder_of_its_lease_until_its_job_is_done() {
     let server = RedisServer::start();
     let url = Secret::new(server.url());
-    let (me, you) = (WorkerId::random(), WorkerId::random());
+    let (me, you) = (random_worker_id(), random_worker_id());
     let (mut mine, mut yours) = (RedisBell::connect(&url).await.unwrap(), RedisBell::connect(&url).await.unwrap());
     // What came before anybody listened is heard too.
     yours.call(&[call(LeaseName::Global, "early"), call(USER, "of another lease")]).await.unwrap();
@@ -101,7 +102,7 @@ async fn a_call_is_heard_by_the_holder_of_its_lease_until_its_job_is_done() {
 #[tokio::test]
 async fn an_emptied_redis_is_noticed_and_listened_to_again() {
     let server = RedisServer::start();
-    let me = WorkerId::random();
+    let me = random_worker_id();
     let mut bell = RedisBell::connect(&Secret::new(server.url())).await.unwrap();
     bell.join(USER, &me).await.unwrap();
     server.ask::<()>(&["FLUSHALL"]).await;

@@ -4,7 +4,8 @@ use std::{collections::VecDeque, time::Duration};
 
 use crate::actors::reconciler::ReconcileJob;
 use crate::chain::order_filled::ChainFill;
-use crate::db::{ChainTrade, Db, DbError, Inserted};
+use crate::db::Inserted;
+use crate::db::{ChainTrade, Db, DbError};
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::Timestamp;
 use crate::queue::Queue;

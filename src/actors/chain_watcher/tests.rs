@@ -26,7 +26,7 @@ async fn watching(leader: &str) -> Watching {
         reconciler,
         url: Secret::new(stage.sim.chain_ws_url()),
         exchanges: vec![Wallet::parse(CTF_EXCHANGE).unwrap()],
-        leases: std::sync::Arc::new(crate::db::Leases::All),
+        leases: std::sync::Arc::new(crate::domain::events::lease::Leases::All),
     };
     let jobs = stage.bell.listen(Queue::Reconcile);
     let watcher = ChainWatcher::start(deps, &stage.guard);

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::db::{LeaseName, LeaseRow, Round, WorkerId};
+use crate::db::{LeaseRow, Round};
+use crate::domain::events::lease::{LeaseName, WorkerId};
 use crate::domain::money::units::Timestamp;
 
 /// A holder whose lease has not moved for so long is taken for dead. With a round every two seconds, and the start of
@@ -96,7 +97,7 @@ mod tests {
     use crate::domain::money::ids::FollowedUserId;
 
     fn worker(name: &str) -> WorkerId {
-        WorkerId::named(name)
+        WorkerId::new(name)
     }
 
     fn at(ms: i64) -> Timestamp {

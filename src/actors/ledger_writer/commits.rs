@@ -7,8 +7,9 @@ use actix::{Context, Handler, Message};
 use super::{LedgerWriter, Slot, Snapshot, TakeSnapshots, commit_queue::Landing, commit_queue::moved};
 use crate::actors::live_hub::{Announce, LiveFact, PortfolioChanged};
 use crate::actors::supervise::{Panicked, or_panic, spawn_io};
-use crate::db::{Committed, DbError, LeaseName, LedgerWrite};
+use crate::db::{Committed, DbError, LedgerWrite};
 use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::events::lease::LeaseName;
 use crate::domain::money::units::Timestamp;
 use crate::queue::{NewJob, Queue};
 

@@ -9,9 +9,10 @@ use super::{Deferred, LedgerWriter, Running, Slot};
 use crate::actors::lease_keeper::LeasesChanged;
 use crate::actors::root::DirectoryChanged;
 use crate::actors::supervise::{Panicked, back_off, or_panic, spawn_io};
-use crate::db::{DbError, Directory, Fence, LeaseName, LedgerWrite, LoadError, RunningPortfolio};
+use crate::db::{DbError, Directory, LedgerWrite, LoadError, RunningPortfolio};
 use crate::domain::accounting::ledger::{LedgerEntry, PortfolioId, PortfolioScope};
 use crate::domain::accounting::portfolio::Portfolio;
+use crate::domain::events::lease::{Fence, LeaseName};
 use crate::domain::money::units::UsdcMicros;
 
 /// Waits between tries to load what the database did not give.

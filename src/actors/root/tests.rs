@@ -1,16 +1,12 @@
 use actix::ResponseFuture;
 
 use super::*;
-use crate::{
-    actors::{
-        poller::{NotPolled, Polled},
-        supervise::start_guarded,
-        testing::{Ear, Stage, ear},
-    },
-    db::WorkerId,
-    polymarket::Gate,
-    simulator::wallet_of,
-};
+use crate::actors::poller::{NotPolled, Polled};
+use crate::actors::supervise::start_guarded;
+use crate::actors::testing::{Ear, Stage, ear};
+use crate::domain::events::lease::WorkerId;
+use crate::polymarket::Gate;
+use crate::simulator::wallet_of;
 
 /// Stands for a user's poller or executor.
 struct Worker(Recipient<Told>);
@@ -168,7 +164,7 @@ async fn every_guarded_actor_is_on_the_roll_until_it_ends() {
 
 #[actix_web::test]
 async fn a_leader_is_worked_for_while_their_lease_is_held_and_anew_when_it_was_elsewhere_in_between() {
-    let by = WorkerId::named("me");
+    let by = WorkerId::new("me");
     let held = |epochs: &[(LeaseName, i64)]| {
         LeasesChanged(Arc::new(Leases::Held { by: by.clone(), epochs: epochs.iter().copied().collect() }))
     };

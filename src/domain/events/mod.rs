@@ -3,3 +3,4 @@
 pub mod event;
 pub mod global_order;
 pub mod group;
+pub mod lease;

@@ -1,6 +1,7 @@
 //! Chain sight beside API sight: the lead, and what the API never confirmed.
 
-use polymarketspy::db::{CONFIRMED_WITHIN_MS, ChainTrade, Db, Inserted, Lead, every_statement};
+use polymarketspy::db::Inserted;
+use polymarketspy::db::{CONFIRMED_WITHIN_MS, ChainTrade, Db, Lead, every_statement};
 use polymarketspy::domain::events::event::TradeEvent;
 use polymarketspy::domain::money::ids::{EventId, FollowedUserId};
 use polymarketspy::domain::money::units::Timestamp;

@@ -1,6 +1,7 @@
 //! Polls: rows once, jobs once, checkpoints with them.
 
-use polymarketspy::db::{ChainTrade, DeadRow, Inserted, PollWrite};
+use polymarketspy::db::Inserted;
+use polymarketspy::db::{ChainTrade, DeadRow, PollWrite};
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::domain::events::group::Member;
 use polymarketspy::domain::money::units::{ShareMicros, UsdcMicros};

@@ -1,6 +1,7 @@
 //! Made-up facts for the database tests: leaders, fills, groups, attempts and entries.
 
-use polymarketspy::db::{ClosedGroupWrite, Db, GroupClosing, Inserted, LedgerWrite, PollWrite};
+use polymarketspy::db::Inserted;
+use polymarketspy::db::{ClosedGroupWrite, Db, GroupClosing, LedgerWrite, PollWrite};
 use polymarketspy::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
 use polymarketspy::domain::decision::attempt::CopyAttempt;
 use polymarketspy::domain::decision::decide::{

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use polymarketspy::db::{
-    Committed, Db, DbError, Fence, LeaseName, LeaseRow, LedgerWrite, PollWrite, Standing, WorkerId,
-};
+use polymarketspy::db::{Committed, Db, DbError, LeaseRow, LedgerWrite, PollWrite, Standing, random_worker_id};
 use polymarketspy::domain::accounting::ledger::{LedgerEntry, PortfolioId};
+use polymarketspy::domain::events::lease::{Fence, LeaseName, WorkerId};
 use polymarketspy::domain::money::units::UsdcMicros;
 use polymarketspy::queue::{self, JobScope, NewJob, Queue};
 
@@ -25,7 +24,7 @@ async fn take(db: &Db, worker: &WorkerId, name: LeaseName) -> i64 {
 on_both! {
     async fn a_lease_is_taken_by_one_and_only_as_it_was_seen(db: &Db) {
         let user = LeaseName::User(follow(db, 1).await);
-        let (me, you) = (WorkerId::random(), WorkerId::random());
+        let (me, you) = (random_worker_id(), random_worker_id());
         let seen = lease_of(db, &me, user).await;
         assert_eq!((seen.holder.clone(), seen.epoch), (None, 0));
         let both = (db.take_lease(&me, &seen).await.unwrap(), db.take_lease(&you, &seen).await.unwrap());
@@ -47,7 +46,7 @@ on_both! {
 
     async fn each_worker_takes_the_jobs_of_its_leases_and_its_own(db: &Db) {
         let (one, two) = (follow(db, 1).await, follow(db, 2).await);
-        let (me, you) = (WorkerId::random(), WorkerId::random());
+        let (me, you) = (random_worker_id(), random_worker_id());
         take(db, &me, LeaseName::User(one)).await;
         take(db, &you, LeaseName::User(two)).await;
         let job = |key: &str, followed_user| NewJob {
@@ -81,7 +80,7 @@ on_both! {
     async fn what_changed_hands_is_not_written_by_its_former_holder(db: &Db) {
         let user = follow(db, 1).await;
         let name = LeaseName::User(user);
-        let (me, you) = (WorkerId::random(), WorkerId::random());
+        let (me, you) = (random_worker_id(), random_worker_id());
         let old = Fence { lease: name, epoch: take(db, &me, name).await };
         let write = |n: i64| {
             let entry = LedgerEntry::opening_deposit(PortfolioId::ExecUser(user), UsdcMicros(n), NOW);
@@ -108,7 +107,7 @@ async fn a_lease_does_not_change_hands_in_the_middle_of_a_commit() {
     let db = &home.db;
     let Db::Postgres(pool) = db else { unreachable!() };
     let name = LeaseName::User(follow(db, 1).await);
-    let (me, you) = (WorkerId::random(), WorkerId::random());
+    let (me, you) = (random_worker_id(), random_worker_id());
     take(db, &me, name).await;
     let seen = lease_of(db, &you, name).await;
     let mut commit = pool.begin().await.unwrap();

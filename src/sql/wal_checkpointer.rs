@@ -23,7 +23,7 @@ pub struct Checkpointer {
 }
 
 impl Checkpointer {
-    pub(super) fn start(options: SqliteConnectOptions) -> Self {
+    pub(crate) fn start(options: SqliteConnectOptions) -> Self {
         let (wake, woken) = sync_channel(1);
         let spawned = std::thread::Builder::new().name("checkpointer".to_owned()).spawn(move || run(&options, &woken));
         let thread = match spawned {
@@ -37,7 +37,7 @@ impl Checkpointer {
     }
 
     /// Counts one commit.
-    pub(super) fn committed(&self) {
+    pub(crate) fn committed(&self) {
         if !(self.commits.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(COMMITS) {
             return;
         }
@@ -50,7 +50,7 @@ impl Checkpointer {
     }
 
     /// Ends the thread and waits until its connection is closed.
-    pub(super) async fn stop(&self) {
+    pub(crate) async fn stop(&self) {
         let thread = self.thread.lock().ok().and_then(|mut thread| thread.take());
         if let Some((wake, thread)) = thread {
             drop(wake);

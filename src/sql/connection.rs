@@ -13,19 +13,19 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 pub(crate) use super::batch::Batch;
-use super::checkpointer::Checkpointer;
 use super::error::DbError;
+use super::wal_checkpointer::Checkpointer;
 
 /// Runs one expression on whichever driver a `Db` or `Tx` holds; `$c` is what executes.
 /// On SQLite a `Db` reads from its read pool: a statement that writes belongs in a `Tx`.
 macro_rules! on {
     (tx $tx:expr, $c:ident => $body:expr) => {
         match $tx {
-            $crate::db::connection::Tx::Postgres(transaction) => {
+            $crate::sql::connection::Tx::Postgres(transaction) => {
                 let $c = &mut **transaction;
                 $body
             }
-            $crate::db::connection::Tx::Sqlite(transaction, _) => {
+            $crate::sql::connection::Tx::Sqlite(transaction, _) => {
                 let $c = &mut **transaction;
                 $body
             }
@@ -33,8 +33,8 @@ macro_rules! on {
     };
     (db $db:expr, $c:ident => $body:expr) => {
         match $db {
-            $crate::db::connection::Db::Postgres($c) => $body,
-            $crate::db::connection::Db::Sqlite { read: $c, .. } => $body,
+            $crate::sql::connection::Db::Postgres($c) => $body,
+            $crate::sql::connection::Db::Sqlite { read: $c, .. } => $body,
         }
     };
 }
@@ -52,9 +52,9 @@ pub(crate) use statements;
 /// Names batches, and lists them for the same test.
 macro_rules! batches {
     ($($(#[$doc:meta])* $name:ident = $head:literal, $columns:literal, $tail:literal;)*) => {
-        $($(#[$doc])* static $name: $crate::db::connection::Batch =
-            $crate::db::connection::Batch::new($head, $columns, $tail);)*
-        pub(crate) static BATCHES: &[(&str, &$crate::db::connection::Batch)] = &[$((stringify!($name), &$name)),*];
+        $($(#[$doc])* static $name: $crate::sql::connection::Batch =
+            $crate::sql::connection::Batch::new($head, $columns, $tail);)*
+        pub(crate) static BATCHES: &[(&str, &$crate::sql::connection::Batch)] = &[$((stringify!($name), &$name)),*];
     };
 }
 pub(crate) use batches;

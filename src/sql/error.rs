@@ -1,6 +1,6 @@
 //! What can go wrong between us and the database.
 
-use super::leases::LeaseName;
+use crate::domain::events::lease::LeaseName;
 
 /// A failure of the database, or a stored value that cannot be.
 #[derive(Debug, thiserror::Error)]

@@ -1,0 +1,9 @@
+//! The floor under `queue` and `db`: connections, transactions and statement texts for both databases. Knows no table of ours.
+
+pub(crate) mod batch;
+pub(crate) mod connection;
+pub(crate) mod decode;
+pub(crate) mod error;
+pub(crate) mod inserted;
+pub(crate) mod page;
+pub(crate) mod wal_checkpointer;
