@@ -2,77 +2,47 @@
 //!
 //! Methods on `Db`, named for the fact. One method, one transaction.
 
-mod activities;
-mod admins;
-mod attempt_rows;
-mod attempts;
-mod audit;
-mod backfill;
-mod books;
-mod chain_sight;
-mod checkpoints;
-mod config;
-mod curves;
-mod dead_letters;
-mod doings;
-mod event_rows;
+mod accounts;
+mod decisions;
 mod events;
-mod export;
-mod groups;
-mod integrity;
-mod leases;
-mod ledger;
-mod ledger_check;
-mod market_lists;
-mod markets;
-mod migrate;
-mod ownership;
-mod peaks;
-mod portfolio;
-mod prices;
-mod recorded;
-mod running_portfolio;
-mod sight;
-mod tallies;
-mod tokens;
-mod trades;
-mod users;
+mod people;
+mod system;
 
 pub use crate::sql::connection::Db;
 pub(crate) use crate::sql::connection::without_password;
 pub use crate::sql::error::DbError;
 pub use crate::sql::inserted::Inserted;
 pub use crate::sql::page::{Cursor, Page};
-pub use activities::{ActivityFilter, Movement};
-pub use admins::{Admin, SessionStanding};
-pub use attempts::{AttemptCounts, AttemptDetail, AttemptFilter, ListedAttempt};
-pub use audit::{Audit, AuditRow};
-pub use books::{BookOutcome, BookText, StoredBook};
-pub use chain_sight::{CONFIRMED_WITHIN_MS, Lead, Leads, UnconfirmedFill};
-pub use config::Directory;
-pub use curves::CurvePoint;
-pub use dead_letters::{DeadLetter, Origin, Replay};
-pub use doings::Outcome;
-pub use events::{ChainTrade, DeadRow, PollOutcome, PollWrite};
-pub use export::{
+pub use accounts::curves::CurvePoint;
+pub use accounts::drawdown_resets::PeakReset;
+pub use accounts::integrity::Integrity;
+pub use accounts::ledger::{Committed, LedgerOutcome, LedgerWrite, PlacedEntry};
+pub use accounts::ledger_check::Standing;
+pub use accounts::portfolio_snapshots::PortfolioSnapshot;
+pub use accounts::prices::PriceAt;
+pub use accounts::running_portfolio::{LoadError, RunningPortfolio, checkpoint_key};
+pub use decisions::attempts::{AttemptCounts, AttemptDetail, AttemptFilter, ListedAttempt};
+pub use decisions::books::{BookOutcome, BookText, StoredBook};
+pub use decisions::event_outcomes::Outcome;
+pub use decisions::export::{
     ATTEMPT_COLUMNS, Cell, Column, Kind, LEDGER_COLUMNS, LedgerFilter, Part, SNAPSHOT_COLUMNS, TRADE_COLUMNS,
 };
-pub use groups::{ClosedGroupWrite, GroupClosing};
-pub use integrity::Integrity;
-pub use leases::{HEALTH_KEY, LeaseRow, Round, health_key, random_worker_id};
-pub use ledger::{Committed, LedgerOutcome, LedgerWrite, PlacedEntry};
-pub use ledger_check::Standing;
-pub use market_lists::{MadeCopy, MarketAttempts, TradedMarket};
-pub use markets::Resolution;
-pub use ownership::Ownership;
-pub use peaks::PeakReset;
-pub use portfolio::PortfolioSnapshot;
-pub use prices::PriceAt;
-pub use running_portfolio::{LoadError, RunningPortfolio, checkpoint_key};
-pub use sight::{RowNumbers, SeenFill};
-pub use tokens::{ApiToken, TokenScope};
-pub use trades::{ListedTrade, TradeFilter};
-pub use users::{FollowedUser, LABEL_CHARACTERS_MAX, label_of};
+pub use decisions::groups::{ClosedGroupWrite, GroupClosing};
+pub use events::activities::{ActivityFilter, Movement};
+pub use events::chain_confirmations::{CONFIRMED_WITHIN_MS, Lead, Leads, UnconfirmedFill};
+pub use events::polls::{ChainTrade, DeadRow, PollOutcome, PollWrite};
+pub use events::trades::{ListedTrade, TradeFilter};
+pub use people::admins::{Admin, SessionStanding};
+pub use people::audit::{Audit, AuditRow};
+pub use people::config::Directory;
+pub use people::tokens::{ApiToken, TokenScope};
+pub use people::users::{FollowedUser, LABEL_CHARACTERS_MAX, label_of};
+pub use system::dead_letters::{DeadLetter, Origin, Replay};
+pub use system::file_lock::Ownership;
+pub use system::latency_stats::{RowNumbers, SeenFill};
+pub use system::leases::{HEALTH_KEY, LeaseRow, Round, health_key, random_worker_id};
+pub use system::market_lists::{MadeCopy, MarketAttempts, TradedMarket};
+pub use system::markets::Resolution;
 
 /// Every statement there is, named, as `driver` gets it: for the test that prepares each on both.
 pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
@@ -82,36 +52,36 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         &'static [(&'static str, &'static crate::sql::connection::Batch)],
     );
     let modules: &[Texts] = &[
-        ("activities", activities::STATEMENTS, &[]),
-        ("admins", admins::STATEMENTS, &[]),
-        ("attempts", attempts::STATEMENTS, &[]),
-        ("audit", audit::STATEMENTS, audit::BATCHES),
-        ("backfill", backfill::STATEMENTS, &[]),
-        ("books", books::STATEMENTS, books::BATCHES),
-        ("chain_sight", chain_sight::STATEMENTS, &[]),
-        ("checkpoints", checkpoints::STATEMENTS, checkpoints::BATCHES),
-        ("config", config::STATEMENTS, &[]),
-        ("curves", curves::STATEMENTS, &[]),
-        ("dead_letters", dead_letters::STATEMENTS, &[]),
-        ("doings", doings::STATEMENTS, doings::BATCHES),
-        ("events", events::STATEMENTS, events::BATCHES),
-        ("export", export::STATEMENTS, &[]),
-        ("groups", groups::STATEMENTS, groups::BATCHES),
-        ("integrity", integrity::STATEMENTS, &[]),
-        ("leases", leases::STATEMENTS, leases::BATCHES),
-        ("ledger", ledger::STATEMENTS, ledger::BATCHES),
-        ("ledger_check", ledger_check::STATEMENTS, ledger_check::BATCHES),
-        ("market_lists", market_lists::STATEMENTS, &[]),
-        ("markets", markets::STATEMENTS, markets::BATCHES),
-        ("migrate", migrate::STATEMENTS, &[]),
-        ("portfolio", portfolio::STATEMENTS, portfolio::BATCHES),
-        ("prices", prices::STATEMENTS, prices::BATCHES),
-        ("recorded", &[], recorded::BATCHES),
-        ("sight", sight::STATEMENTS, &[]),
-        ("tallies", tallies::STATEMENTS, tallies::BATCHES),
-        ("tokens", tokens::STATEMENTS, &[]),
-        ("trades", trades::STATEMENTS, &[]),
-        ("users", users::STATEMENTS, users::BATCHES),
+        ("activities", events::activities::STATEMENTS, &[]),
+        ("admins", people::admins::STATEMENTS, &[]),
+        ("attempts", decisions::attempts::STATEMENTS, &[]),
+        ("audit", people::audit::STATEMENTS, people::audit::BATCHES),
+        ("backfill", system::backfill::STATEMENTS, &[]),
+        ("books", decisions::books::STATEMENTS, decisions::books::BATCHES),
+        ("chain_confirmations", events::chain_confirmations::STATEMENTS, &[]),
+        ("checkpoints", system::checkpoints::STATEMENTS, system::checkpoints::BATCHES),
+        ("config", people::config::STATEMENTS, &[]),
+        ("curves", accounts::curves::STATEMENTS, &[]),
+        ("dead_letters", system::dead_letters::STATEMENTS, &[]),
+        ("event_outcomes", decisions::event_outcomes::STATEMENTS, decisions::event_outcomes::BATCHES),
+        ("polls", events::polls::STATEMENTS, events::polls::BATCHES),
+        ("export", decisions::export::STATEMENTS, &[]),
+        ("groups", decisions::groups::STATEMENTS, decisions::groups::BATCHES),
+        ("integrity", accounts::integrity::STATEMENTS, &[]),
+        ("leases", system::leases::STATEMENTS, system::leases::BATCHES),
+        ("ledger", accounts::ledger::STATEMENTS, accounts::ledger::BATCHES),
+        ("ledger_check", accounts::ledger_check::STATEMENTS, accounts::ledger_check::BATCHES),
+        ("market_lists", system::market_lists::STATEMENTS, &[]),
+        ("markets", system::markets::STATEMENTS, system::markets::BATCHES),
+        ("migrate", system::migrate::STATEMENTS, &[]),
+        ("portfolio_snapshots", accounts::portfolio_snapshots::STATEMENTS, accounts::portfolio_snapshots::BATCHES),
+        ("prices", accounts::prices::STATEMENTS, accounts::prices::BATCHES),
+        ("what_if_cases", &[], decisions::what_if_cases::BATCHES),
+        ("latency_stats", system::latency_stats::STATEMENTS, &[]),
+        ("attempt_stats", decisions::attempt_stats::STATEMENTS, decisions::attempt_stats::BATCHES),
+        ("tokens", people::tokens::STATEMENTS, &[]),
+        ("trades", events::trades::STATEMENTS, &[]),
+        ("users", people::users::STATEMENTS, people::users::BATCHES),
         ("queue", crate::queue::STATEMENTS, crate::queue::BATCHES),
         ("queue.operator", crate::queue::operator::STATEMENTS, &[]),
     ];

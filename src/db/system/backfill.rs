@@ -1,6 +1,7 @@
 //! Time read again because somebody asked: the jobs for it, and what came of it.
 
-use super::audit::{self, Audit};
+use crate::db::people::audit;
+use crate::db::people::audit::Audit;
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
 use crate::queue::{self, NewJob};

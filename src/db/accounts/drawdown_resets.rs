@@ -5,8 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::audit::{self, Audit};
-use super::checkpoints;
+use crate::db::people::audit;
+use crate::db::people::audit::Audit;
+use crate::db::system::checkpoints;
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::units::{Timestamp, UsdcMicros};
 use crate::sql::connection::Db;

@@ -73,9 +73,9 @@ impl Db {
 
 /// What a checkpoint says without its lots.
 #[derive(serde::Deserialize)]
-pub(super) struct Kept {
+pub(in crate::db) struct Kept {
     closings: ClosingBook,
-    pub(super) history: EquityHistory,
+    pub(in crate::db) history: EquityHistory,
 }
 
 impl Db {
@@ -85,7 +85,7 @@ impl Db {
     }
 
     /// The last checkpoint; one of an older version is replaced within a minute, and counts as none.
-    pub(super) async fn kept(&self, id: PortfolioId) -> Result<Option<Kept>, DbError> {
+    pub(in crate::db) async fn kept(&self, id: PortfolioId) -> Result<Option<Kept>, DbError> {
         let text = self.checkpoint(&checkpoint_key(id)).await?;
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::attempts::AttemptFilter;
 use super::attempts::matches_of_market;
-use super::ledger::owner_key;
-use super::trades::TradeFilter;
+use crate::db::accounts::ledger::owner_key;
+use crate::db::events::trades::TradeFilter;
 use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
 use crate::domain::decision::decide::{DecisionKind, ReasonCode};
 use crate::domain::events::event::Side;

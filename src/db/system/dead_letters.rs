@@ -2,7 +2,8 @@
 
 use std::str::FromStr;
 
-use super::audit::{self, Audit};
+use crate::db::people::audit;
+use crate::db::people::audit::Audit;
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::text_enum::UnknownText;
 use crate::domain::money::units::Timestamp;

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::audit::{self, Audit};
 use super::checkpoints;
+use crate::db::people::audit;
+use crate::db::people::audit::Audit;
 use crate::domain::market::facts::{FeeSchedule, Market, OutcomeAsset};
 use crate::domain::money::ids::{AssetId, MarketId};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp};

@@ -6,8 +6,9 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::event_rows::{ActivityRow, TradeRow};
-use super::leases;
-use super::{checkpoints, users};
+use crate::db::people::users;
+use crate::db::system::checkpoints;
+use crate::db::system::leases;
 use crate::domain::accounting::position_resync::StoredRows;
 use crate::domain::events::event::{ActivityEvent, ActivityKind, Side, Source, TradeEvent};
 use crate::domain::events::group::Member;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::audit::{self, Audit};
-use super::checkpoints;
+use crate::db::system::checkpoints;
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::Timestamp;
 use crate::sql::connection::{Batch, Db, Tx, batches, on, statements};

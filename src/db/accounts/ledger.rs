@@ -4,10 +4,11 @@
 //! when a count does not come out, it takes the transaction back, finds out which write is known already or has lost
 //! its lease, and writes the rest.
 
-use super::audit::{self, Audit};
-use super::checkpoints;
-use super::leases;
 use super::ledger_check::{Standing, standing_of};
+use crate::db::people::audit;
+use crate::db::people::audit::Audit;
+use crate::db::system::checkpoints;
+use crate::db::system::leases;
 use crate::domain::accounting::ledger::{LedgerEntry, PortfolioId};
 use crate::domain::decision::attempt::CopyAttempt;
 use crate::domain::events::lease::{Fence, LeaseName};

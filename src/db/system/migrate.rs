@@ -12,8 +12,8 @@ macro_rules! migrations {
         const MIGRATIONS: &[(i64, &str, &str, &str)] = &[$((
             $version,
             $name,
-            include_str!(concat!("../../migrations/postgres/", $name, ".sql")),
-            include_str!(concat!("../../migrations/sqlite/", $name, ".sql")),
+            include_str!(concat!("../../../migrations/postgres/", $name, ".sql")),
+            include_str!(concat!("../../../migrations/sqlite/", $name, ".sql")),
         )),+];
     };
 }

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::audit::{self, Audit};
-use super::checkpoints;
-use super::peaks::PeakReset;
 use super::users::FollowedUser;
+use crate::db::accounts::drawdown_resets::PeakReset;
+use crate::db::system::checkpoints;
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::config::effective::{
     ConfigChange, ConfigPatch, GuardrailPatch, SizingPatch, StoredConfig, SystemPatch, UserOverrides,

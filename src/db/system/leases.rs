@@ -93,7 +93,7 @@ impl Db {
     }
 
     /// Every worker with its beat.
-    pub(super) async fn workers(&self) -> Result<Vec<(String, i64)>, DbError> {
+    pub(in crate::db) async fn workers(&self) -> Result<Vec<(String, i64)>, DbError> {
         Ok(on!(db self, c => sqlx::query_as(WORKERS).fetch_all(c).await)?)
     }
 

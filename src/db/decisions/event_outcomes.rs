@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::event_rows::ActivityRow;
+use crate::db::events::event_rows::ActivityRow;
 use crate::domain::decision::decide::{DecisionKind, ReasonCode};
 use crate::domain::events::event::ActivityEvent;
 use crate::domain::money::ids::{AttemptId, EventId, FollowedUserId};

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::attempt_rows::{FillRow, Row};
 use super::books::BookOutcome;
-use super::trades::rows_asked;
+use crate::db::events::trades::rows_asked;
 use crate::domain::accounting::ledger::PortfolioScope;
 use crate::domain::decision::attempt::CopyAttempt;
 use crate::domain::decision::decide::{DecisionKind, ReasonCode};
@@ -128,7 +128,7 @@ macro_rules! matches_of_market {
             cross join copy_attempt a join event_group g on g.id = a.group_id"
     };
 }
-pub(super) use matches_of_market;
+pub(in crate::db) use matches_of_market;
 
 statements! {
     LISTED = listed!("");

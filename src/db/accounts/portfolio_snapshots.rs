@@ -78,7 +78,7 @@ impl Db {
                 query.execute(c).await.map(drop)
             })?;
         }
-        super::checkpoints::put(&mut tx, checkpoints, now).await?;
+        crate::db::system::checkpoints::put(&mut tx, checkpoints, now).await?;
         tx.commit().await
     }
 

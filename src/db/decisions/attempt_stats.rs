@@ -136,7 +136,7 @@ impl Db {
                 query.execute(c).await.map(drop)
             })?;
         }
-        super::checkpoints::put(&mut tx, &[(KEY, json_text(&Upto { time: upto }).as_str())], now).await?;
+        crate::db::system::checkpoints::put(&mut tx, &[(KEY, json_text(&Upto { time: upto }).as_str())], now).await?;
         tx.commit().await
     }
 

@@ -1,0 +1,10 @@
+//! What we decided: groups, books, attempts, and the counts made of them.
+
+pub(super) mod attempt_rows;
+pub(super) mod attempt_stats;
+pub(super) mod attempts;
+pub(super) mod books;
+pub(super) mod event_outcomes;
+pub(super) mod export;
+pub(super) mod groups;
+pub(super) mod what_if_cases;

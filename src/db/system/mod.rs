@@ -1,0 +1,11 @@
+//! The program's own notes: schema, leases, checkpoints, failed work, markets.
+
+pub(super) mod backfill;
+pub(super) mod checkpoints;
+pub(super) mod dead_letters;
+pub(super) mod file_lock;
+pub(super) mod latency_stats;
+pub(super) mod leases;
+pub(super) mod market_lists;
+pub(super) mod markets;
+pub(super) mod migrate;
