@@ -22,8 +22,8 @@ use crate::db::Db;
 use crate::domain::events::lease::{LeaseName, WorkerId};
 use crate::domain::money::units::Timestamp;
 use crate::queue;
-use crate::queue::in_process::Bell;
-use crate::queue::redis::{Call, Heard, RedisBell, was_emptied};
+use crate::queue::wakeup::local::Bell;
+use crate::queue::wakeup::redis::{Call, Heard, RedisBell, was_emptied};
 
 const RETRY: Duration = Duration::from_millis(200);
 const RETRY_MOST: Duration = Duration::from_secs(10);

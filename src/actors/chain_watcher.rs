@@ -34,7 +34,7 @@ use crate::db::{Db, DbError, Directory, Lead};
 use crate::domain::events::lease::{LeaseName, Leases};
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::Timestamp;
-use crate::queue::in_process::Bell;
+use crate::queue::wakeup::local::Bell;
 
 mod keeping;
 

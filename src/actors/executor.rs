@@ -39,7 +39,7 @@ use crate::domain::money::ids::{FollowedUserId, GroupId};
 use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
 use crate::metrics::Metrics;
 use crate::queue;
-use crate::queue::in_process::Bell;
+use crate::queue::wakeup::local::Bell;
 use crate::queue::{JobScope, Queue};
 
 /// How often places are checked against the open jobs.

@@ -24,7 +24,7 @@ use crate::domain::events::lease::LeaseName;
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
 use crate::queue;
-use crate::queue::in_process::Bell;
+use crate::queue::wakeup::local::Bell;
 use crate::queue::{Job, JobFence, JobScope, Queue};
 
 /// How often the queue is looked at although no bell rang.

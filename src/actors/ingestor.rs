@@ -28,7 +28,7 @@ use crate::domain::money::ids::MarketId;
 use crate::domain::money::units::Timestamp;
 use crate::polymarket::Polymarket;
 use crate::queue;
-use crate::queue::in_process::Bell;
+use crate::queue::wakeup::local::Bell;
 use crate::queue::{Failed, Job, JobScope, Queue};
 
 mod batch;

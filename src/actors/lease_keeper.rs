@@ -15,7 +15,7 @@ use crate::db::{Db, DbError, Round};
 use crate::domain::events::lease::{LeaseName, Leases, WorkerId};
 use crate::domain::money::units::Timestamp;
 use crate::queue::Queue;
-use crate::queue::in_process::Bell;
+use crate::queue::wakeup::local::Bell;
 
 mod plan;
 

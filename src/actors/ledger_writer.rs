@@ -41,7 +41,7 @@ use crate::domain::events::lease::Leases;
 use crate::domain::money::ids::{AssetId, FollowedUserId, MarketId};
 use crate::domain::money::units::{Timestamp, UsdcMicros};
 use crate::metrics::Metrics;
-use crate::queue::in_process::Bell;
+use crate::queue::wakeup::local::Bell;
 use crate::queue::{JobFence, NewJob};
 
 /// Executors keep many requests in flight; a full mailbox would only reorder them.

@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::config::Secret;
 use crate::db::{AttemptFilter, Db, DbError, TradeFilter};
 use crate::domain::money::units::{Timestamp, UsdcMicros};
-use crate::queue::redis::LIVE_CHANNEL;
+use crate::queue::wakeup::redis::LIVE_CHANNEL;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long after its time a row may still become visible: a transaction takes its time, and clocks differ a little.

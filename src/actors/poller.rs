@@ -24,7 +24,7 @@ use crate::domain::money::units::{ShareMicros, Timestamp};
 use crate::metrics::Metrics;
 use crate::polymarket::{Polymarket, PolymarketError, TradeDraft, Window};
 use crate::queue::Queue;
-use crate::queue::in_process::Bell;
+use crate::queue::wakeup::local::Bell;
 
 mod window;
 

@@ -21,7 +21,7 @@ use crate::db::{Db, DbError};
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
 use crate::queue;
-use crate::queue::in_process::Bell;
+use crate::queue::wakeup::local::Bell;
 use crate::queue::{Job, JobScope, NewJob, Queue};
 
 mod asking;

@@ -19,7 +19,7 @@ use crate::db::{Db, LedgerWrite, PortfolioSnapshot, checkpoint_key};
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::units::Timestamp;
 use crate::queue;
-use crate::queue::in_process::Bell;
+use crate::queue::wakeup::local::Bell;
 use crate::queue::{JobScope, Queue};
 
 const MINUTE_MS: i64 = 60_000;

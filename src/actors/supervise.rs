@@ -36,7 +36,7 @@ use crate::clock::Clock;
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
 use crate::queue::Queue;
-use crate::queue::in_process::Bell;
+use crate::queue::wakeup::local::Bell;
 
 #[cfg(test)]
 pub(crate) mod provoke;

@@ -25,7 +25,7 @@ use crate::domain::money::units::{Bps, ShareMicros, Timestamp, UsdcMicros};
 use crate::domain::tests::samples::{asset, at, market_id, price};
 use crate::polymarket::{Polymarket, PolymarketSettings};
 use crate::queue;
-use crate::queue::in_process::Bell;
+use crate::queue::wakeup::local::Bell;
 use crate::queue::{Job, JobScope, Queue};
 use crate::simulator::{Host, NewMarket, Simulator, SimulatorHandle, SimulatorSettings};
 

@@ -14,7 +14,7 @@ use crate::domain::money::ids::{AssetId, EventId, MarketId, Wallet};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use crate::polymarket::{Polymarket, PolymarketSettings};
 use crate::queue;
-use crate::queue::in_process::Bell;
+use crate::queue::wakeup::local::Bell;
 use crate::queue::{Job, Queue};
 use crate::simulator::{NewMarket, SimMarket, Simulator, SimulatorHandle, SimulatorSettings};
 

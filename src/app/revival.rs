@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::db::health_key;
 use crate::domain::accounting::ledger::{EntryType, PortfolioId};
 use crate::domain::money::units::Timestamp;
-use crate::queue::redis::LIVE_CHANNEL;
+use crate::queue::wakeup::redis::LIVE_CHANNEL;
 use crate::queue::{self, Queue};
 use crate::simulator::{Host, price};
 

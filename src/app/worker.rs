@@ -32,7 +32,8 @@ use crate::domain::events::lease::Leases;
 use crate::health::HealthDeps;
 use crate::metrics::Metrics;
 use crate::polymarket::{Gate, Polymarket, PolymarketSettings};
-use crate::queue::{JobScope, in_process::Bell};
+use crate::queue::JobScope;
+use crate::queue::wakeup::local::Bell;
 
 /// Executors are rung for; a look in between finds what a lost ring would have said.
 const LOOK_ALONE: Duration = Duration::from_secs(60);

@@ -5,7 +5,7 @@ use std::fmt;
 
 use rand::Rng;
 
-use super::{Job, JobFence, NewJob, Queue};
+use super::job::{Job, JobFence, NewJob, Queue};
 use crate::domain::events::lease::{LeaseName, WorkerId};
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;

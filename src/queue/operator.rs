@@ -1,7 +1,7 @@
 //! Open jobs as an operator sees them, and the one way to take one away without its effect.
 
+use super::job::{Job, JobFence, Queue};
 use super::jobs::{Row, finish_in};
-use super::{Job, JobFence, Queue};
 use crate::domain::money::units::Timestamp;
 use crate::sql::connection::Db;
 use crate::sql::connection::{Tx, on, statements};

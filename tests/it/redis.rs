@@ -9,7 +9,7 @@ use polymarketspy::db::random_worker_id;
 use polymarketspy::domain::events::lease::LeaseName;
 use polymarketspy::domain::money::ids::FollowedUserId;
 use polymarketspy::queue::Queue;
-use polymarketspy::queue::redis::{Call, Heard, RedisBell, was_emptied};
+use polymarketspy::queue::wakeup::redis::{Call, Heard, RedisBell, was_emptied};
 
 /// A Redis of a test's own, gone when the test ends.
 pub struct RedisServer {

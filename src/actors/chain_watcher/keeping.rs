@@ -9,7 +9,7 @@ use crate::db::{ChainTrade, Db, DbError};
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::Timestamp;
 use crate::queue::Queue;
-use crate::queue::in_process::Bell;
+use crate::queue::wakeup::local::Bell;
 
 use super::block_row;
 

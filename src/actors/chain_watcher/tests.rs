@@ -2,7 +2,7 @@ use super::*;
 use crate::actors::testing::{Ear, Stage, ear, within};
 use crate::domain::events::event::Side;
 use crate::queue::Queue;
-use crate::queue::in_process::Listener;
+use crate::queue::wakeup::local::Listener;
 use crate::simulator::{CTF_EXCHANGE, Fill, SimMarket, wallet_of};
 
 struct Watching {

@@ -175,7 +175,7 @@ impl Executor {
         spawn_io(ctx, open, move |open| Swept { open, before });
     }
 
-    pub(super) fn listen(&self, mut listener: queue::in_process::Listener, ctx: &mut Context<Self>) {
+    pub(super) fn listen(&self, mut listener: queue::wakeup::local::Listener, ctx: &mut Context<Self>) {
         let heard = async move {
             listener.heard().await;
             listener

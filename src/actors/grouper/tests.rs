@@ -6,7 +6,7 @@ use crate::domain::events::event::{ActivityEvent, ActivityKind, ActivityPayload,
 use crate::domain::events::group::EventGroup;
 use crate::domain::money::ids::EventId;
 use crate::domain::money::units::{ShareMicros, UsdcMicros};
-use crate::queue::in_process::Listener;
+use crate::queue::wakeup::local::Listener;
 use crate::simulator::wallet_of;
 
 /// Short enough for a test, long enough for its events to come together.

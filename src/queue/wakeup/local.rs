@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
-use super::{Queue, redis::Call};
+use super::redis::Call;
 use crate::domain::events::lease::LeaseName;
+use crate::queue::job::Queue;
 
 /// Calls that may wait for a Redis that does not answer; the rest are dropped.
 const CALLS_MAX: usize = 4_096;

@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult, cmd, pipe};
 
-use super::Queue;
 use crate::config::Secret;
 use crate::domain::events::lease::{LeaseName, WorkerId};
+use crate::queue::job::Queue;
 
 /// The one consumer group of every stream; its consumers are workers.
 const GROUP: &str = "workers";
