@@ -29,7 +29,8 @@ use crate::health::{self, HealthServer, HealthStartError};
 use crate::metrics::Metrics;
 use crate::polymarket::{Gate, PolymarketSettings};
 use crate::queue;
-use crate::web::server::{self, WebDeps, WebServer, WebStartError};
+use crate::web::server::http;
+use crate::web::server::http::{WebDeps, WebServer, WebStartError};
 
 mod worker;
 
@@ -183,7 +184,7 @@ impl App {
                 };
                 let redis = settings.redis.clone();
                 let deps = WebDeps { db: db.clone(), redis, clock, live, guard, metrics, polymarket, gate };
-                let web = server::start(&settings.web, deps).await?;
+                let web = http::start(&settings.web, deps).await?;
                 tracing::info!(service = "web", address = %web.addr, "serving pages");
                 Some(web)
             }

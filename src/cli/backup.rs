@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::{Audit, Db};
 use crate::domain::money::units::Timestamp;
-use crate::web::session::Who;
+use crate::web::Who;
 
 pub const HELP: &str = "The upload command runs in `sh` after each backup, with the archive's path in BACKUP_FILE and that \
 of its checksum in BACKUP_CHECKSUM, for instance:\n  rclone copy \"$BACKUP_FILE\" remote:bucket/\n\nPostgreSQL's own \

@@ -6,6 +6,7 @@
 //!
 //! It has a thread of its own and asks everybody with a deadline, so that it answers when the actors do not.
 
+pub mod assessment;
 mod report;
 mod scrape;
 
@@ -20,6 +21,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{self, Data};
 use actix_web::{App, HttpResponse, HttpServer};
 
+use self::assessment::Status;
 use crate::actors::root::{ActorHealth, ReadHealth, Root};
 use crate::actors::supervise::{Observe, Observed};
 use crate::clock::Clock;
@@ -27,7 +29,6 @@ use crate::config::HealthSettings;
 use crate::db::Db;
 use crate::metrics::Metrics;
 use crate::polymarket::Gate;
-use crate::web::health::Status;
 use report::Report;
 
 /// Whoever watches gives up after some seconds; by then the answer must be there.

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::assessment::Status;
 use super::{HealthDeps, in_time};
 use crate::domain::money::units::Timestamp;
 use crate::queue;
 use crate::queue::{Depth, Queue};
-use crate::web::health::Status;
 
 /// The names are a contract (spec section 13).
 #[derive(Debug, Serialize)]

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::human;
+use super::display_units;
 use crate::domain::config::effective::{Field, FieldUnit};
 
 /// A field that changes.
@@ -34,7 +34,7 @@ pub fn changes(
 
 impl FieldChange {
     fn of(field: &'static Field, before: Option<i64>, after: Option<i64>) -> Option<Self> {
-        let text = |number: i64| human::shown(field.unit, number);
+        let text = |number: i64| display_units::shown(field.unit, number);
         (before != after).then(|| Self {
             section: field.section,
             field: field.name,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{human, labels};
+use super::{display_units, labels};
 use crate::db::{Directory, FollowedUser};
 use crate::domain::config::effective::{
     ConfigChange, ConfigError, ConfigPatch, Field, FieldUnit, Guardrails, Sizing, StoredConfig, System,
@@ -98,12 +98,12 @@ impl Typed {
             if self.get(&format!("{WAS}{}", field.name)) == Some(typed) {
                 continue;
             }
-            match (typed, human::parse(field, typed)) {
+            match (typed, display_units::parse(field, typed)) {
                 ("", _) => unset.push(field),
                 (_, Ok(number)) if !of_user && number == field.default => unset.push(field),
                 (_, Ok(number)) => {
                     let section = sections.entry(field.section).or_insert_with(|| serde_json::json!({}));
-                    section[field.name] = human::json(field, number);
+                    section[field.name] = display_units::json(field, number);
                 }
                 (_, Err(error)) => wrong.push(error),
             }
@@ -169,7 +169,7 @@ impl Row {
         let write = |number: i64| match (field.unit, number) {
             (FieldUnit::Flag, 0) => "off".to_owned(),
             (FieldUnit::Flag, _) => "on".to_owned(),
-            (unit, number) => human::text(unit, number),
+            (unit, number) => display_units::text(unit, number),
         };
         // Everybody's form shows every value; a user's only those of their own.
         let was = match user {
@@ -183,14 +183,14 @@ impl Row {
             about: labels::about(field),
             note: user.and_then(|_| labels::own_value_note(field.name)),
             unit: field.unit,
-            sign: human::sign(field.unit),
+            sign: display_units::sign(field.unit),
             is_flag: field.unit == FieldUnit::Flag,
             typed: typed.get(field.name).map_or_else(|| was.clone(), str::to_owned),
             was,
             fallback: write(fallback),
-            fallback_text: human::shown(field.unit, fallback),
-            min_text: human::shown(field.unit, field.min),
-            max_text: human::shown(field.unit, field.max),
+            fallback_text: display_units::shown(field.unit, fallback),
+            min_text: display_units::shown(field.unit, field.min),
+            max_text: display_units::shown(field.unit, field.max),
             is_own: own.is_some(),
             wrong: error.map(|error| error.problem.clone()),
         }

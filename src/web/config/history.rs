@@ -4,16 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{
-    change::{FieldChange, changes},
-    human, labels,
-};
+use super::change::{FieldChange, changes};
+use super::{display_units, labels};
 use crate::db::{AuditRow, Db, DbError, Directory};
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::config::effective::{ConfigPatch, Field, FieldUnit, StoredConfig};
 use crate::domain::money::ids::{FollowedUserId, MarketId};
 use crate::domain::money::units::Timestamp;
-use crate::web::names::Names;
+use crate::web::shell::display_names::Names;
 
 /// Rows of one page.
 const ROWS: i64 = 20;
@@ -148,7 +146,7 @@ fn in_words(action: &str, json: &str) -> String {
         ("set_enabled", serde_json::Value::Bool(on)) => if on { "enabled" } else { "disabled" }.to_owned(),
         ("set_blacklisted", serde_json::Value::Bool(on)) => if on { "blacklisted" } else { "allowed" }.to_owned(),
         ("reset_peak", serde_json::Value::Number(micros)) => {
-            human::shown(FieldUnit::Usdc, micros.as_i64().unwrap_or_default())
+            display_units::shown(FieldUnit::Usdc, micros.as_i64().unwrap_or_default())
         }
         (_, serde_json::Value::String(text)) => text,
         (_, serde_json::Value::Object(fields)) => {

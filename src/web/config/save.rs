@@ -7,20 +7,18 @@ use actix_web::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{
-    Shown,
-    change::{FieldChange, changes},
-    editor::Typed,
-    human, labels, render, user_of,
-};
+use super::change::{FieldChange, changes};
+use super::editor::Typed;
+use super::page::{Shown, render, user_of};
+use super::{display_units, labels};
 use crate::clock::Clock;
 use crate::db::{Db, Directory};
 use crate::domain::config::effective::{ConfigChange, ConfigPatch, Field, FieldUnit, StoredConfig, UserOverrides};
 use crate::domain::money::ids::FollowedUserId;
-use crate::web::error::WebError;
-use crate::web::notice::Notice;
-use crate::web::posted::Posted;
-use crate::web::visit::Visit;
+use crate::web::auth::csrf::Posted;
+use crate::web::server::error::WebError;
+use crate::web::shell::flash::Notice;
+use crate::web::shell::page::Visit;
 
 /// Changes that a notice has room for; the history shows all.
 const TOLD: usize = 3;
@@ -56,7 +54,7 @@ pub async fn restore(posted: Posted<Vec<(String, String)>>, visit: Visit) -> Res
             Some(number) => {
                 let number = number.parse().map_err(|_| WebError::Mistake(format!("`{}` is no number", field.name)))?;
                 let section = sections.entry(field.section).or_insert_with(|| serde_json::json!({}));
-                section[field.name] = human::json(field, number);
+                section[field.name] = display_units::json(field, number);
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::db::TokenScope;
 use crate::token;
-use crate::web::routes::{CLOSED, OPEN};
+use crate::web::server::routes::{CLOSED, OPEN};
 
 /// A path of a route that its handler would answer.
 fn example(path: &str) -> String {

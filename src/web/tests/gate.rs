@@ -137,7 +137,7 @@ async fn pages_are_served_to_this_machine_only() {
     let settings = WebSettings::at("0.0.0.0:0".parse().unwrap());
     let (guard, _failures) = Guard::new(Clock::System);
     let deps = deps(&world.db, &world.hub, guard, &PolymarketSettings::new(NOBODY, NOBODY, NOBODY));
-    let refused = server::start(&settings, deps).await.err().unwrap();
+    let refused = http::start(&settings, deps).await.err().unwrap();
     assert!(refused.to_string().contains("`0.0.0.0:0` is not a loopback address"), "{refused}");
 }
 

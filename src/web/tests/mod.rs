@@ -23,7 +23,8 @@ use actix::Addr;
 use actix_web::http::{StatusCode, header::HeaderMap};
 use awc::Client;
 
-use super::server::{self, WebDeps, WebServer};
+use super::server::http;
+use super::server::http::{WebDeps, WebServer};
 use crate::actors::live_hub::{Announce, LiveFact, LiveHub};
 use crate::actors::supervise::{Failure, Guard};
 use crate::clock::Clock;
@@ -98,7 +99,7 @@ impl World {
         let (guard, failures) = Guard::new(clock);
         let hub = LiveHub::start(clock, &guard);
         let deps = deps(&db, &hub, guard, polymarket);
-        let web = server::start(settings, deps).await.unwrap();
+        let web = http::start(settings, deps).await.unwrap();
         let client = Client::builder().disable_redirects().timeout(Duration::from_secs(10)).finish();
         Self {
             db,

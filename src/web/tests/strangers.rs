@@ -7,19 +7,19 @@ use serde::de::DeserializeOwned;
 use crate::domain::decision::decide::ReasonCode;
 use crate::domain::events::event::Side;
 use crate::strangers::{noise, number, words};
-use crate::web::activities::ActivityQuery;
-use crate::web::attempts::AttemptQuery;
-use crate::web::config::ConfigQuery;
-use crate::web::curves::RangeQuery;
-use crate::web::error::WebError;
-use crate::web::following::FollowQuery;
-use crate::web::list;
-use crate::web::lists::ListsQuery;
-use crate::web::live::LiveQuery;
-use crate::web::market::SeriesQuery;
-use crate::web::markets::MarketsQuery;
-use crate::web::status::StatusQuery;
-use crate::web::trades::TradeQuery;
+use crate::web::charts::curves::RangeQuery;
+use crate::web::config::page::ConfigQuery;
+use crate::web::live::socket::LiveQuery;
+use crate::web::pages::follow::FollowQuery;
+use crate::web::pages::market::SeriesQuery;
+use crate::web::pages::markets::MarketsQuery;
+use crate::web::pages::status::StatusQuery;
+use crate::web::pages::trades::ListsQuery;
+use crate::web::server::error::WebError;
+use crate::web::shell::pagination;
+use crate::web::views::activities::ActivityQuery;
+use crate::web::views::attempts::AttemptQuery;
+use crate::web::views::trades::TradeQuery;
 
 /// A word of a query, as good as any page would send it or worse.
 fn value() -> impl Strategy<Value = String> {
@@ -109,17 +109,17 @@ proptest! {
     #[test]
     fn web_words_of_lists_are_read_or_named(text in value()) {
         let text = Some(text.as_str());
-        if let Some(limit) = is_a_mistake(list::limit(text), &["limit"])? {
+        if let Some(limit) = is_a_mistake(pagination::limit(text), &["limit"])? {
             prop_assert!((1..=200).contains(&limit));
         }
-        if let Some(Some(cursor)) = is_a_mistake(list::cursor(text), &["cursor"])? {
-            prop_assert_eq!(list::cursor(Some(&cursor.to_string())).unwrap(), Some(cursor));
+        if let Some(Some(cursor)) = is_a_mistake(pagination::cursor(text), &["cursor"])? {
+            prop_assert_eq!(pagination::cursor(Some(&cursor.to_string())).unwrap(), Some(cursor));
         }
-        is_a_mistake(list::user(text), &["user"])?;
-        is_a_mistake(list::word::<Side>("side", text), &["side"])?;
-        is_a_mistake(list::word::<ReasonCode>("reason", text), &["reason"])?;
-        if let Some(Some(time)) = is_a_mistake(list::time("from", text), &["from"])? {
-            prop_assert_eq!(list::time("from", Some(&time.iso())).unwrap(), Some(time));
+        is_a_mistake(pagination::user(text), &["user"])?;
+        is_a_mistake(pagination::word::<Side>("side", text), &["side"])?;
+        is_a_mistake(pagination::word::<ReasonCode>("reason", text), &["reason"])?;
+        if let Some(Some(time)) = is_a_mistake(pagination::time("from", text), &["from"])? {
+            prop_assert_eq!(pagination::time("from", Some(&time.iso())).unwrap(), Some(time));
         }
     }
 
@@ -127,13 +127,13 @@ proptest! {
     fn web_addresses_carry_their_words(values in prop::collection::vec(words(), 0..4)) {
         let names = ["market", "from", "type", "q"];
         let pairs: Vec<_> = names.iter().copied().zip(values.iter().map(|value| Some(value.as_str()))).collect();
-        let address = list::address("/trades", &pairs);
+        let address = pagination::address("/trades", &pairs);
         prop_assert!(address.bytes().all(|byte| byte.is_ascii_graphic()));
         let query = address.split_once('?').map_or("", |(_, query)| query);
         let read: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let given: Vec<(String, String)> = pairs
             .iter()
-            .filter_map(|(name, value)| Some(((*name).to_owned(), list::given(*value)?.to_owned())))
+            .filter_map(|(name, value)| Some(((*name).to_owned(), pagination::given(*value)?.to_owned())))
             .collect();
         prop_assert_eq!(read, given);
     }

@@ -1,0 +1,220 @@
+//! Sessions: when they begin, hold and end, and the cookie they travel in (spec section 12).
+//!
+//! A session is over when it was not used for `IDLE_HOURS`, when it is older than `LASTS_DAYS`, when it was signed out
+//! here or everywhere, when its e-mail may no longer come in, or when it began by a link and there is a provider now.
+
+use actix_session::{
+    Session, SessionMiddleware,
+    config::{CookieContentSecurity, PersistentSession, TtlExtensionPolicy},
+};
+use actix_web::cookie::{Key, SameSite, time::Duration};
+use serde::{Deserialize, Serialize};
+use sha2::Digest;
+
+use super::session_store::Sessions;
+use crate::config::{RedisSettings, Secret, WebSettings};
+use crate::db::{Db, DbError};
+use crate::domain::money::email::Email;
+use crate::domain::money::units::Timestamp;
+use crate::token;
+use crate::token::{NoRandomness, random_text};
+use crate::web::server::error::WebError;
+
+const HOUR_MS: i64 = 3_600_000;
+const IDLE_HOURS: i64 = 24;
+/// A session ends this long after its sign-in, whatever happens in it.
+const LASTS_DAYS: i64 = 7;
+const IDLE_MS: i64 = IDLE_HOURS * HOUR_MS;
+const LASTS_MS: i64 = LASTS_DAYS * 24 * HOUR_MS;
+/// How often use is written down: not with every request, whose answers would race for the cookie.
+const RENEWED_MS: i64 = HOUR_MS / 4;
+const KEY: &str = "visitor";
+
+/// A session, as it keeps itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SignedIn {
+    id: String,
+    pub who: Who,
+    /// Must come back with every request that changes something.
+    pub csrf: String,
+    pub began_at: Timestamp,
+    used_at: Timestamp,
+}
+
+/// Whom a session belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Who {
+    /// Whoever opened the one-time link.
+    Link,
+    Admin(String),
+}
+
+/// The session settings that a plain-http loopback server and one behind TLS do not share.
+#[derive(Clone)]
+pub struct CookieSettings {
+    key: Key,
+    secure: bool,
+    /// Browsers send a cookie to every port of a host; two bots on one machine must not sign each other out.
+    name: String,
+    store: RedisSettings,
+}
+
+impl CookieSettings {
+    /// # Errors
+    /// `NoRandomness` when there is no secret and none can be made.
+    pub fn new(settings: &WebSettings, redis: RedisSettings, port: u16) -> Result<Self, NoRandomness> {
+        // Browsers refuse a Secure cookie over plain http, which is how loopback is reached.
+        let secure = settings.public_url.as_deref().is_some_and(|url| url.starts_with("https://"));
+        let name = if secure { "__Host-polymarketspy".to_owned() } else { format!("polymarketspy-{port}") };
+        // Whoever opens a link is at this machine, and should come in while Redis is away.
+        let store = if settings.github.is_some() { redis } else { RedisSettings::default() };
+        Ok(Self { key: key(settings.session_secret.as_ref())?, secure, name, store })
+    }
+
+    pub fn middleware(&self) -> SessionMiddleware<Sessions> {
+        SessionMiddleware::builder(Sessions::new(&self.store), self.key.clone())
+            .cookie_name(self.name.clone())
+            .cookie_secure(self.secure)
+            .cookie_http_only(true)
+            .cookie_same_site(SameSite::Lax)
+            .cookie_path("/".to_owned())
+            .cookie_content_security(CookieContentSecurity::Private)
+            .session_lifecycle(
+                PersistentSession::default()
+                    .session_ttl(Duration::hours(IDLE_HOURS))
+                    .session_ttl_extension_policy(TtlExtensionPolicy::OnStateChanges),
+            )
+            .build()
+    }
+}
+
+fn key(secret: Option<&Secret>) -> Result<Key, NoRandomness> {
+    let Some(secret) = secret else {
+        let mut bytes = [0; 64];
+        token::fill(&mut bytes)?;
+        return Ok(Key::from(&bytes));
+    };
+    // `Key` wants 64 bytes; the hash also spreads a secret that is text.
+    Ok(Key::from(&sha2::Sha512::digest(secret.reveal().as_bytes())))
+}
+
+impl Who {
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Link => "login link",
+            Self::Admin(email) => email,
+        }
+    }
+}
+
+impl SignedIn {
+    /// Begins a session in place of whatever session there was, under a new key.
+    ///
+    /// # Errors
+    /// `WebError::Ours`.
+    pub fn begin(session: &Session, who: Who, now: Timestamp) -> Result<(), WebError> {
+        session.clear();
+        session.renew();
+        let (id, csrf) = (random_text().map_err(WebError::ours)?, random_text().map_err(WebError::ours)?);
+        let begun = Self { id, who, csrf, began_at: now, used_at: now };
+        session.insert(KEY, begun).map_err(WebError::ours)
+    }
+
+    /// The session of a request, if it holds. Writes down that it was used.
+    ///
+    /// # Errors
+    /// `WebError::Ours`.
+    pub async fn of(session: &Session, db: &Db, has_provider: bool, now: Timestamp) -> Result<Option<Self>, WebError> {
+        let Ok(Some(mut signed_in)) = session.get::<Self>(KEY) else { return Ok(None) };
+        if !signed_in.holds(db, has_provider, now).await.map_err(WebError::ours)? {
+            // Not purged: a sign-in that begins with this request must be able to write into it.
+            session.clear();
+            return Ok(None);
+        }
+        if now.millis_since(signed_in.used_at) >= RENEWED_MS {
+            signed_in.used_at = now;
+            session.insert(KEY, &signed_in).map_err(WebError::ours)?;
+        }
+        Ok(Some(signed_in))
+    }
+
+    /// At the latest.
+    pub const fn ends_at(&self) -> Timestamp {
+        self.began_at.plus_millis(LASTS_MS)
+    }
+
+    /// Ends it in the database and in the browser.
+    ///
+    /// # Errors
+    /// `DbError`.
+    pub async fn end(&self, session: &Session, db: &Db, now: Timestamp) -> Result<(), DbError> {
+        db.end_session(&self.id, self.who.as_str(), self.ends_at(), now).await?;
+        session.purge();
+        Ok(())
+    }
+
+    /// Whether it holds, by its age and by what the database says.
+    ///
+    /// # Errors
+    /// `DbError`.
+    pub async fn holds(&self, db: &Db, has_provider: bool, now: Timestamp) -> Result<bool, DbError> {
+        let is_young = now < self.ends_at() && now.millis_since(self.used_at) < IDLE_MS;
+        if !is_young || (self.who == Who::Link && has_provider) {
+            return Ok(false);
+        }
+        let standing = db.session_standing(&self.id, self.who.as_str(), self.began_at).await?;
+        Ok(!standing.is_over && (standing.is_admin || self.who == Who::Link))
+    }
+}
+
+/// An e-mail that a provider vouches for.
+impl From<Email> for Who {
+    fn from(email: Email) -> Self {
+        Self::Admin(email.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix_web::test]
+    async fn a_session_ends_when_it_is_not_used_and_when_it_is_old() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::connect(&format!("sqlite:{}", folder.path().join("s.db").display())).await.unwrap();
+        db.migrate().await.unwrap();
+        let began_at = Timestamp::from_millis(1_790_619_000_000);
+        let session = |who: Who, used_after: i64| SignedIn {
+            id: "a".to_owned(),
+            who,
+            csrf: String::new(),
+            began_at,
+            used_at: began_at.plus_millis(used_after),
+        };
+        let holds = async |session: &SignedIn, after: i64| {
+            session.holds(&db, session.who != Who::Link, began_at.plus_millis(after)).await.unwrap()
+        };
+        let fresh = session(Who::Link, 0);
+        assert!(holds(&fresh, 24 * HOUR_MS - 1).await);
+        assert!(!holds(&fresh, 24 * HOUR_MS).await, "not used for a day");
+        let used = session(Who::Link, 7 * 24 * HOUR_MS - 10);
+        assert!(holds(&used, 7 * 24 * HOUR_MS - 1).await);
+        assert!(!holds(&used, 7 * 24 * HOUR_MS).await, "a week old");
+        assert!(!fresh.holds(&db, true, began_at).await.unwrap(), "a link's session where there is a provider now");
+        let email = Email::parse("ada@example.org").unwrap();
+        let admin = session(email.clone().into(), 0);
+        assert!(!holds(&admin, 1).await, "not on the list");
+        assert!(matches!(db.allow_admin(&email, "test", began_at).await, Ok(crate::db::Inserted::New(()))));
+        assert!(holds(&admin, 1).await);
+        db.end_session("a", admin.who.as_str(), admin.ends_at(), began_at).await.unwrap();
+        assert!(!holds(&admin, 1).await, "signed out");
+    }
+
+    #[test]
+    fn a_session_secret_gives_the_same_key_after_a_restart_and_none_gives_another() {
+        let key = |secret: Option<&Secret>| key(secret).unwrap();
+        let secret = Secret::new("s".repeat(64));
+        assert!(key(Some(&secret)) == key(Some(&secret)));
+        assert!(key(None) != key(None));
+    }
+}

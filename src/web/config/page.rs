@@ -1,0 +1,154 @@
+//! The configuration: its page, its JSON, and what may be done with it (spec sections 4 and 11).
+//!
+//! `editor` is the form, `save` what a form or a JSON body changes, `testing` the test of a candidate beside it, `history`
+//! who changed what. `human` turns typed text into the integers of the contract and back.
+
+use std::collections::BTreeMap;
+
+use actix_web::{
+    HttpResponse,
+    http::StatusCode,
+    web::{Data, Json, Query},
+};
+use serde::{Deserialize, Serialize};
+
+use super::editor::{Editor, Typed};
+use super::history::History;
+use super::what_if::routes::Choices;
+use super::what_if::runner::TrialView;
+use crate::db::{Db, Directory, FollowedUser};
+use crate::domain::accounting::ledger::PortfolioScope;
+use crate::domain::config::effective::{ConfigError, EffectiveConfig, Field, StoredConfig, UserOverrides, effective};
+use crate::domain::money::ids::FollowedUserId;
+use crate::web::server::error::WebError;
+use crate::web::shell::page::{Place, Visit};
+
+/// `?user=7&before=120`: whose form, and which page of the history.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigQuery {
+    user: Option<FollowedUserId>,
+    before: Option<i64>,
+}
+
+/// What the page shows.
+#[derive(Serialize)]
+struct PageView {
+    editor: Editor,
+    history: History,
+    choices: Choices,
+    trial: Option<TrialView>,
+    is_test_wrong: Option<String>,
+}
+
+/// A form that is shown again as it was typed.
+#[derive(Default)]
+pub(super) struct Shown<'a> {
+    pub(super) user: Option<FollowedUserId>,
+    pub(super) typed: Typed,
+    pub(super) wrong: &'a [ConfigError],
+    /// What is wrong with the window of a test.
+    pub(super) is_test_wrong: Option<String>,
+    pub(super) trial: Option<TrialView>,
+    pub(super) before: Option<i64>,
+}
+
+/// `GET /api/config`'s answer.
+#[derive(Serialize)]
+pub struct ConfigView {
+    default: StoredConfig,
+    stored: Stored,
+    effective: Effective,
+    fields: Vec<FieldView>,
+}
+
+/// Values that somebody gave: everybody's, where they are not the defaults, and each user's own.
+#[derive(Serialize)]
+struct Stored {
+    global: BTreeMap<&'static str, serde_json::Map<String, serde_json::Value>>,
+    users: BTreeMap<FollowedUserId, UserOverrides>,
+}
+
+/// What decisions are made with: in the two portfolios, because the shared one has the limits of everybody.
+#[derive(Serialize)]
+struct Effective {
+    global: StoredConfig,
+    users: BTreeMap<FollowedUserId, BTreeMap<&'static str, EffectiveConfig>>,
+}
+
+#[derive(Serialize)]
+struct FieldView {
+    section: &'static str,
+    name: &'static str,
+    unit: &'static str,
+    min: i64,
+    max: i64,
+    default: i64,
+    about: &'static str,
+}
+
+/// `GET /config`.
+pub async fn page(visit: Visit, query: Query<ConfigQuery>) -> Result<HttpResponse, WebError> {
+    let shown = Shown { user: query.user, before: query.before, ..Shown::default() };
+    render(&visit, shown).await
+}
+
+/// `GET /api/config`.
+pub async fn json(db: Data<Db>) -> Result<Json<ConfigView>, WebError> {
+    Ok(Json(ConfigView::new(&db.directory().await.map_err(WebError::ours)?)))
+}
+
+pub(super) async fn render(visit: &Visit, shown: Shown<'_>) -> Result<HttpResponse, WebError> {
+    let position = visit.position().await?;
+    let directory = visit.db.directory().await.map_err(WebError::ours)?;
+    let user = shown.user.map(|id| user_of(&directory, id)).transpose()?;
+    let refused = !shown.wrong.is_empty() || shown.is_test_wrong.is_some();
+    let view = PageView {
+        editor: Editor::new(&directory, user, &shown.typed, shown.wrong),
+        history: History::of_changes(&visit.db, &directory, shown.before).await.map_err(WebError::ours)?,
+        choices: Choices::of(&shown.typed, user),
+        trial: shown.trial,
+        is_test_wrong: shown.is_test_wrong,
+    };
+    let mut page = visit.page(Place::Config, &position, &view).await?;
+    if refused {
+        *page.status_mut() = StatusCode::BAD_REQUEST;
+    }
+    Ok(page)
+}
+
+pub(super) fn user_of(directory: &Directory, id: FollowedUserId) -> Result<&FollowedUser, WebError> {
+    directory.users.iter().find(|user| user.id == id).ok_or(WebError::NotFound)
+}
+
+impl ConfigView {
+    fn new(directory: &Directory) -> Self {
+        let mut global: BTreeMap<&'static str, serde_json::Map<String, serde_json::Value>> = BTreeMap::new();
+        for (field, number) in directory.config.numbers().into_iter().filter(|(field, n)| *n != field.default) {
+            global
+                .entry(field.section)
+                .or_default()
+                .insert(field.name.to_owned(), crate::web::config::display_units::json(field, number));
+        }
+        let users = directory.users.iter().map(|user| {
+            let of = |scope: PortfolioScope| {
+                let config = effective(&directory.config, directory.overrides.get(&user.id), scope);
+                (scope.as_str(), config)
+            };
+            (user.id, [PortfolioScope::ExecUser, PortfolioScope::ExecGlobal].map(of).into_iter().collect())
+        });
+        Self {
+            default: StoredConfig::default(),
+            effective: Effective { global: directory.config, users: users.collect() },
+            stored: Stored { global, users: directory.overrides.clone() },
+            fields: StoredConfig::fields().map(FieldView::new).collect(),
+        }
+    }
+}
+
+impl FieldView {
+    fn new(field: &'static Field) -> Self {
+        let Field { section, name, about, unit, min, max, default } = *field;
+        Self { section, name, unit: unit.as_str(), min, max, default, about }
+    }
+}

@@ -1,0 +1,140 @@
+//! What is to be tested: whose values, changed how, in which portfolio and window.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+use super::runner::{Asked, TooManyTrials, TrialView, Trials};
+use crate::clock::Clock;
+use crate::db::{Db, Directory};
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::analysis::what_if::Policy;
+use crate::domain::config::effective::{ConfigChange, StoredConfig};
+use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::units::Timestamp;
+use crate::web::config::change::{FieldChange, changes};
+use crate::web::config::editor::Typed;
+use crate::web::config::labels;
+use crate::web::config::page::user_of;
+use crate::web::server::error::WebError;
+use crate::what_if::WhatIf;
+
+pub const DAY_MS: i64 = 86_400_000;
+
+/// What a JSON body may say beside the configuration.
+const BESIDE: &[&str] = &["user", "portfolio", "from", "to"];
+
+/// A candidate and where to test it.
+pub struct Candidate {
+    pub change: ConfigChange,
+    /// Whose values it changes; nobody's are everybody's.
+    pub user: Option<FollowedUserId>,
+    pub portfolio: PortfolioId,
+    pub from: Timestamp,
+    pub to: Timestamp,
+}
+
+/// The words of a body beside the configuration.
+#[derive(Deserialize)]
+struct Words {
+    #[serde(default)]
+    user: Option<Box<RawValue>>,
+    #[serde(default)]
+    portfolio: Option<Box<RawValue>>,
+    #[serde(default)]
+    from: Option<Box<RawValue>>,
+    #[serde(default)]
+    to: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Whose {
+    Leader(FollowedUserId),
+    Named(String),
+}
+
+impl Candidate {
+    /// Reads `{guardrails?, sizing?, system?, user?, portfolio?, from?, to?}`. Without a window it is the last 24 h; without
+    /// a portfolio the user's own, or for everybody's values the global one.
+    ///
+    /// # Errors
+    /// `WebError::Mistake` with the name of what is wrong.
+    pub fn parse(json: &str, now: Timestamp) -> Result<Self, WebError> {
+        let change = ConfigChange::parse(json, BESIDE).map_err(|error| WebError::Mistake(error.to_string()))?;
+        let words: Words = serde_json::from_str(json).map_err(|error| WebError::Mistake(error.to_string()))?;
+        let user: Option<FollowedUserId> = word("user", "the id of a followed user", words.user)?;
+        let whose: Option<Whose> = word("portfolio", "`GLOBAL` or the id of a followed user", words.portfolio)?;
+        let portfolio = match (whose, user) {
+            (Some(Whose::Leader(leader)), _) | (None, Some(leader)) => PortfolioId::ExecUser(leader),
+            (Some(Whose::Named(name)), _) if name == "GLOBAL" || name == "EXEC_GLOBAL" => PortfolioId::ExecGlobal,
+            (Some(Whose::Named(_)), _) => {
+                return Err(WebError::Mistake("`portfolio` must be `GLOBAL` or the id of a followed user".to_owned()));
+            }
+            (None, None) => PortfolioId::ExecGlobal,
+        };
+        let to: Option<Timestamp> = word("to", "an ISO 8601 time", words.to)?;
+        let from: Option<Timestamp> = word("from", "an ISO 8601 time", words.from)?;
+        let to = to.unwrap_or(now).min(now);
+        let from = from.unwrap_or(to.plus_millis(-DAY_MS));
+        if from >= to {
+            return Err(WebError::Mistake("`from` must be before `to`, and before now".to_owned()));
+        }
+        Ok(Self { change, user, portfolio, from, to })
+    }
+
+    /// Begins the test against the values that count now.
+    ///
+    /// # Errors
+    /// `WebError::NotFound` for a user who is not followed, `WebError::Conflict` while as many tests run as may.
+    pub async fn begin(
+        self,
+        db: &Db,
+        clock: &Clock,
+        trials: &Arc<Trials>,
+        typed: Option<Typed>,
+    ) -> Result<TrialView, WebError> {
+        let directory = db.directory().await.map_err(WebError::ours)?;
+        for user in self.user.into_iter().chain(self.portfolio.owner()) {
+            user_of(&directory, user)?;
+        }
+        let current = Policy { global: directory.config, overrides: directory.overrides.clone() };
+        let (candidate, changes) = self.applied(&directory)?;
+        let asked = Asked {
+            user: self.user,
+            portfolio_scope: self.portfolio.scope(),
+            followed_user_id: self.portfolio.owner(),
+            portfolio_label: self.portfolio.owner().and_then(|id| Some(user_of(&directory, id).ok()?.label.clone())),
+            from: self.from,
+            to: self.to,
+            not_seen: changes.iter().map(|change| change.field).filter(|f| labels::is_unseen_by_a_test(f)).collect(),
+            changes,
+            begun_at: clock.now(),
+        };
+        let what_if = WhatIf { portfolio: self.portfolio, from: self.from, to: self.to, current, candidate };
+        trials.begin(db, what_if, asked, typed).map_err(|TooManyTrials| {
+            WebError::Conflict("two tests are running already: wait for one of them, or cancel it".to_owned())
+        })
+    }
+
+    /// The candidate, and the fields in which it differs from what counts now.
+    fn applied(&self, directory: &Directory) -> Result<(Policy, Vec<FieldChange>), WebError> {
+        let mut policy = Policy { global: directory.config, overrides: directory.overrides.clone() };
+        let Some(user) = self.user else {
+            policy.global = directory.config.changed(&self.change);
+            let changes = changes(&directory.config.numbers(), &policy.global.numbers(), StoredConfig::fields());
+            return Ok((policy, changes));
+        };
+        let change = self.change.clone().for_user().map_err(|error| WebError::Mistake(error.to_string()))?;
+        let before = directory.overrides.get(&user).copied().unwrap_or_default();
+        let after = before.changed(&change);
+        policy.overrides.insert(user, after);
+        Ok((policy, changes(&before.numbers(), &after.numbers(), StoredConfig::fields())))
+    }
+}
+
+fn word<T: DeserializeOwned>(name: &str, wanted: &str, text: Option<Box<RawValue>>) -> Result<Option<T>, WebError> {
+    let read = text.map(|text| serde_json::from_str::<Option<T>>(text.get())).transpose();
+    read.map(Option::flatten).map_err(|_| WebError::Mistake(format!("`{name}` must be {wanted}")))
+}

@@ -1,0 +1,221 @@
+//! What a configuration test found, as its page and its JSON show it.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::db::{Db, DbError};
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::analysis::what_if;
+use crate::domain::analysis::what_if::{Change, Counts, RunFigures, Verdict};
+use crate::domain::decision::decide::{DecisionKind, ReasonCode};
+use crate::domain::events::event::Side;
+use crate::domain::events::group::GroupAction;
+use crate::domain::money::ids::{AssetId, AttemptId, FollowedUserId, GroupId, MarketId};
+use crate::domain::money::units::{Bps, ShareMicros, Timestamp, UnitError, UsdcMicros};
+use crate::web::shell::display_names::Names;
+
+/// Both configurations side by side. `difference` is the candidate less the current one.
+#[derive(Debug, Serialize)]
+pub struct Findings {
+    pub n_groups: u64,
+    pub n_without_book: u64,
+    pub n_undecidable: u64,
+    /// Groups decided in life, and those that the current configuration decides just so again.
+    pub n_recorded: u64,
+    pub n_as_recorded: u64,
+    pub current: Made,
+    pub candidate: Made,
+    pub difference: Difference,
+    /// In the order of the spec, those that came up on either side.
+    pub by_reason: Vec<ReasonRow>,
+    pub n_changes: u64,
+    pub n_flipped: u64,
+    pub n_other_reasons: u64,
+    pub n_other_fill: u64,
+    /// The first of them: other decisions and reasons before other fills.
+    pub changes: Vec<ChangeView>,
+}
+
+/// What one configuration made of the window.
+#[derive(Debug, Serialize)]
+pub struct Made {
+    pub executed: u64,
+    pub skipped: u64,
+    pub filled_notional_micros: UsdcMicros,
+    pub fee_micros: UsdcMicros,
+    pub pnl_micros: UsdcMicros,
+    pub worst_drawdown_micros: UsdcMicros,
+    pub worst_drawdown_bps: Bps,
+    pub equity_micros: UsdcMicros,
+    pub cash_micros: UsdcMicros,
+    pub exposure_micros: UsdcMicros,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Difference {
+    pub executed: i64,
+    pub skipped: i64,
+    pub filled_notional_micros: UsdcMicros,
+    pub fee_micros: UsdcMicros,
+    pub pnl_micros: UsdcMicros,
+    pub worst_drawdown_micros: UsdcMicros,
+    pub equity_micros: UsdcMicros,
+    pub exposure_micros: UsdcMicros,
+}
+
+#[derive(Debug, Serialize)]
+pub struct ReasonRow {
+    pub reason_code: ReasonCode,
+    pub current: u64,
+    pub candidate: u64,
+    pub difference: i64,
+}
+
+/// A group that is decided otherwise.
+#[derive(Debug, Serialize)]
+pub struct ChangeView {
+    /// The recorded attempt of this portfolio on the group, which explains its checks.
+    pub attempt_id: AttemptId,
+    pub group_id: GroupId,
+    pub group_key: String,
+    pub detect_time: Timestamp,
+    pub followed_user_id: FollowedUserId,
+    /// Hostile text, as question and outcome.
+    pub followed_user_label: String,
+    pub market_id: MarketId,
+    pub asset_id: Option<AssetId>,
+    pub question: String,
+    pub slug: String,
+    pub outcome: Option<String>,
+    /// `BUY`, `SELL`, `SPLIT`, `MERGE` or `CONVERSION`.
+    pub action: &'static str,
+    pub current: VerdictView,
+    pub candidate: VerdictView,
+}
+
+#[derive(Debug, Serialize)]
+pub struct VerdictView {
+    pub decision: DecisionKind,
+    pub reason_codes: Vec<ReasonCode>,
+    pub filled_notional_micros: UsdcMicros,
+    pub filled_share_micros: ShareMicros,
+}
+
+impl Findings {
+    /// Reads the names of what changed.
+    pub async fn load(db: &Db, portfolio: PortfolioId, found: what_if::Findings) -> Result<Self, DbError> {
+        let names = Names::load(db, found.changes.iter().map(|change| &change.group.market)).await?;
+        let Counts { groups, without_book, undecidable, recorded, as_recorded, .. } = found.counts;
+        let scope = portfolio.to_string();
+        Ok(Self {
+            n_groups: groups,
+            n_without_book: without_book,
+            n_undecidable: undecidable,
+            n_recorded: recorded,
+            n_as_recorded: as_recorded,
+            difference: Difference::between(&found.current, &found.candidate),
+            by_reason: by_reason(&found.current, &found.candidate),
+            current: Made::from(&found.current),
+            candidate: Made::from(&found.candidate),
+            n_changes: found.counts.changes(),
+            n_flipped: found.counts.flipped,
+            n_other_reasons: found.counts.other_reasons,
+            n_other_fill: found.counts.other_fill,
+            changes: found.changes.into_iter().map(|change| ChangeView::new(&scope, change, &names)).collect(),
+        })
+    }
+}
+
+impl From<&RunFigures> for Made {
+    fn from(run: &RunFigures) -> Self {
+        Self {
+            executed: run.tally.executed,
+            skipped: run.tally.skipped,
+            filled_notional_micros: run.tally.filled_notional,
+            fee_micros: run.tally.fees,
+            pnl_micros: run.pnl,
+            worst_drawdown_micros: run.worst_drawdown,
+            worst_drawdown_bps: run.worst_drawdown_bps,
+            equity_micros: run.end.equity,
+            cash_micros: run.end.cash,
+            exposure_micros: run.end.exposure,
+        }
+    }
+}
+
+impl Difference {
+    fn between(current: &RunFigures, candidate: &RunFigures) -> Self {
+        let usdc = |of: fn(&RunFigures) -> UsdcMicros| less(of(candidate).minus(of(current)));
+        Self {
+            executed: difference(current.tally.executed, candidate.tally.executed),
+            skipped: difference(current.tally.skipped, candidate.tally.skipped),
+            filled_notional_micros: usdc(|run| run.tally.filled_notional),
+            fee_micros: usdc(|run| run.tally.fees),
+            pnl_micros: usdc(|run| run.pnl),
+            worst_drawdown_micros: usdc(|run| run.worst_drawdown),
+            equity_micros: usdc(|run| run.end.equity),
+            exposure_micros: usdc(|run| run.end.exposure),
+        }
+    }
+}
+
+impl ChangeView {
+    fn new(portfolio: &str, change: Change, names: &Names) -> Self {
+        let Change { group, current, candidate } = change;
+        let (asset_id, side) = match &group.action {
+            GroupAction::Trade { asset, side } => (Some(asset.clone()), Some(*side)),
+            GroupAction::Merge | GroupAction::Split | GroupAction::Conversion => (None, None),
+        };
+        let (question, slug) = names.market(&group.market);
+        Self {
+            attempt_id: AttemptId::of(portfolio, &group.key),
+            group_id: group.id,
+            group_key: group.key.to_string(),
+            detect_time: group.detect_time,
+            followed_user_id: group.followed_user,
+            followed_user_label: names.label(group.followed_user),
+            outcome: asset_id.as_ref().and_then(|asset| names.outcome(&group.market, asset)),
+            action: side.map_or(group.action.kind().as_str(), Side::as_str),
+            asset_id,
+            question,
+            slug,
+            market_id: group.market,
+            current: current.into(),
+            candidate: candidate.into(),
+        }
+    }
+}
+
+impl From<Verdict> for VerdictView {
+    fn from(verdict: Verdict) -> Self {
+        Self {
+            decision: verdict.decision,
+            reason_codes: verdict.reasons,
+            filled_notional_micros: verdict.filled_notional,
+            filled_share_micros: verdict.filled_shares,
+        }
+    }
+}
+
+fn by_reason(current: &RunFigures, candidate: &RunFigures) -> Vec<ReasonRow> {
+    let (current, candidate) = (&current.tally.by_reason, &candidate.tally.by_reason);
+    let codes: BTreeSet<&ReasonCode> = current.keys().chain(candidate.keys()).collect();
+    let count = |of: &std::collections::BTreeMap<ReasonCode, u64>, code| of.get(code).copied().unwrap_or_default();
+    codes
+        .into_iter()
+        .map(|code| {
+            let (current, candidate) = (count(current, code), count(candidate, code));
+            ReasonRow { reason_code: *code, current, candidate, difference: difference(current, candidate) }
+        })
+        .collect()
+}
+
+fn difference(current: u64, candidate: u64) -> i64 {
+    i64::try_from(i128::from(candidate) - i128::from(current)).unwrap_or(i64::MAX)
+}
+
+/// Two sums of one portfolio's size differ by no more than fits.
+fn less(difference: Result<UsdcMicros, UnitError>) -> UsdcMicros {
+    difference.unwrap_or_default()
+}

@@ -1,0 +1,185 @@
+//! `GET /export/{trades|attempts|ledger|snapshots}.{csv|json}`: what the lists show, as a file, with the same filters.
+//!
+//! Rows go from the database to the browser part by part, each read when the one before it is sent: a million rows take
+//! no more memory than one part. A failure on the way breaks the connection, so that no browser takes a piece for the
+//! whole.
+
+use std::collections::VecDeque;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{CONTENT_DISPOSITION, CONTENT_TYPE},
+    web::{Data, Path, Query},
+};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::text::{Format, Sheet};
+use crate::clock::Clock;
+use crate::db::{
+    ATTEMPT_COLUMNS, AttemptFilter, Cell, Column, Cursor, Db, DbError, LEDGER_COLUMNS, LedgerFilter, SNAPSHOT_COLUMNS,
+    TRADE_COLUMNS, TradeFilter,
+};
+use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
+use crate::domain::money::ids::{FollowedUserId, MarketId};
+use crate::domain::money::units::Timestamp;
+use crate::web::server::error::WebError;
+use crate::web::shell::pagination::Sought;
+use crate::web::views::attempts::AttemptQuery;
+use crate::web::views::trades::TradeQuery;
+
+/// Rows of one part; those of attempts carry their explanation.
+const ROWS: usize = 1_000;
+const LONG_ROWS: usize = 200;
+
+/// `?scope=EXEC_GLOBAL&user=7&from=2026-01-15T00:00:00Z&to=…`, of ledger entries and snapshots.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PortfolioQuery {
+    scope: Option<PortfolioScope>,
+    user: Option<FollowedUserId>,
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+}
+
+/// What is still to be read, and from where on.
+enum Source {
+    Trades(TradeFilter, Option<Cursor>),
+    Attempts(AttemptFilter, Option<Cursor>),
+    Ledger(LedgerFilter, i64),
+    /// Portfolios to come; the first is read up to the time.
+    Snapshots {
+        portfolios: VecDeque<PortfolioId>,
+        from: Timestamp,
+        to: Timestamp,
+        after: Timestamp,
+    },
+    Nothing,
+}
+
+/// `GET /export/{what}.{format}`.
+pub async fn download(
+    path: Path<(String, String)>,
+    request: HttpRequest,
+    (db, clock): (Data<Db>, Data<Clock>),
+) -> Result<HttpResponse, WebError> {
+    let (what, format) = path.into_inner();
+    let format: Format = Format::of(&format).ok_or(WebError::NotFound)?;
+    let (columns, mut source) = Source::of(&what, request.query_string(), &db).await?;
+    // What goes wrong before the first row still has an answer of its own.
+    let first = source.read(&db).await.map_err(WebError::ours)?;
+    let mut sheet = Sheet::new(format, columns);
+    let beginning = sheet.begin(&first).map_err(WebError::ours)?;
+
+    let rest = stream::try_unfold((sheet, source, db), |(mut sheet, mut source, db)| async move {
+        if source.is_over() {
+            return Ok(sheet.end().map(|text| (text, (sheet, source, db))));
+        }
+        let rows = source.read(&db).await.map_err(broken)?;
+        Ok(Some((sheet.rows(&rows).map_err(broken)?, (sheet, source, db))))
+    });
+    let body = stream::once(std::future::ready(Ok::<Bytes, actix_web::Error>(beginning))).chain(rest);
+    let time: String = clock.now().iso().chars().take(16).map(|c| if c == ':' { '-' } else { c }).collect();
+    let name = format!("polymarketspy-{what}-{time}.{}", format.as_str());
+    Ok(HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, format.content_type()))
+        .insert_header((CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")))
+        .streaming(body))
+}
+
+/// Ends the answer in the middle. Its status is sent already: only the log and the broken connection can tell.
+fn broken(error: impl std::error::Error + Send + Sync + 'static) -> actix_web::Error {
+    tracing::error!(cause = &error as &dyn std::error::Error, "a download broke off");
+    WebError::ours(error).into()
+}
+
+async fn one_market(db: &Db, text: Option<&str>) -> Result<Option<MarketId>, WebError> {
+    Sought::read(db, text).await.map_err(WebError::ours)?.one(text)
+}
+
+impl Source {
+    async fn of(what: &str, query: &str, db: &Db) -> Result<(&'static [Column], Self), WebError> {
+        Ok(match what {
+            "trades" => (&TRADE_COLUMNS, Self::trades(&parsed(query)?, db).await?),
+            "attempts" => (&ATTEMPT_COLUMNS, Self::attempts(&parsed(query)?, db).await?),
+            "ledger" => {
+                let PortfolioQuery { scope, user, from, to } = parsed(query)?;
+                (&LEDGER_COLUMNS, Self::Ledger(LedgerFilter { scope, user, from, to }, 0))
+            }
+            "snapshots" => (&SNAPSHOT_COLUMNS, Self::snapshots(&parsed(query)?, db).await?),
+            _ => return Err(WebError::NotFound),
+        })
+    }
+
+    async fn trades(query: &TradeQuery, db: &Db) -> Result<Self, WebError> {
+        let market = one_market(db, query.market.as_deref()).await?;
+        Ok(Self::Trades(query.filter(market)?, None))
+    }
+
+    async fn attempts(query: &AttemptQuery, db: &Db) -> Result<Self, WebError> {
+        let market = one_market(db, query.market.as_deref()).await?;
+        Ok(Self::Attempts(query.filter(market)?, None))
+    }
+
+    /// Portfolio by portfolio: each leader's two, then that of all.
+    async fn snapshots(query: &PortfolioQuery, db: &Db) -> Result<Self, WebError> {
+        let users = db.followed_users().await.map_err(WebError::ours)?;
+        let users = users.iter().map(|user| user.id).filter(|user| query.user.is_none_or(|wanted| wanted == *user));
+        let all = query.user.is_none().then_some(PortfolioId::ExecGlobal);
+        let portfolios = users
+            .flat_map(|user| [PortfolioId::ShadowUser(user), PortfolioId::ExecUser(user)])
+            .chain(all)
+            .filter(|portfolio| query.scope.is_none_or(|scope| scope == portfolio.scope()))
+            .collect();
+        // A point at `from` itself is wanted too.
+        let from = query.from.map_or(Timestamp::from_millis(i64::MIN), |from| from.plus_millis(-1));
+        let to = query.to.unwrap_or(Timestamp::from_millis(i64::MAX));
+        Ok(Self::Snapshots { portfolios, from, to, after: from }.unless_over())
+    }
+
+    const fn is_over(&self) -> bool {
+        matches!(self, Self::Nothing)
+    }
+
+    fn unless_over(self) -> Self {
+        match self {
+            Self::Snapshots { portfolios, .. } if portfolios.is_empty() => Self::Nothing,
+            other => other,
+        }
+    }
+
+    /// The next rows; none at all when there is nothing left.
+    async fn read(&mut self, db: &Db) -> Result<Vec<Vec<Cell>>, DbError> {
+        let (rows, next) = match std::mem::replace(self, Self::Nothing) {
+            Self::Trades(filter, after) => {
+                let part = db.export_trades(&filter, after, ROWS).await?;
+                (part.rows, part.next.map(|next| Self::Trades(filter, Some(next))))
+            }
+            Self::Attempts(filter, after) => {
+                let part = db.export_attempts(&filter, after, LONG_ROWS).await?;
+                (part.rows, part.next.map(|next| Self::Attempts(filter, Some(next))))
+            }
+            Self::Ledger(filter, after) => {
+                let part = db.export_ledger(&filter, after, ROWS).await?;
+                (part.rows, part.next.map(|next| Self::Ledger(filter, next)))
+            }
+            Self::Snapshots { mut portfolios, from, to, after } => {
+                let Some(portfolio) = portfolios.front().copied() else { return Ok(Vec::new()) };
+                let part = db.export_snapshots(portfolio, (after, to), ROWS).await?;
+                if part.next.is_none() {
+                    portfolios.pop_front();
+                }
+                let after = part.next.unwrap_or(from);
+                (part.rows, Some(Self::Snapshots { portfolios, from, to, after }.unless_over()))
+            }
+            Self::Nothing => (Vec::new(), None),
+        };
+        *self = next.unwrap_or(Self::Nothing);
+        Ok(rows)
+    }
+}
+
+fn parsed<Q: DeserializeOwned>(query: &str) -> Result<Q, WebError> {
+    Query::<Q>::from_query(query).map(Query::into_inner).map_err(|error| WebError::Mistake(error.to_string()))
+}

@@ -1,0 +1,4 @@
+//! Downloads as CSV and JSON.
+
+pub(super) mod download;
+pub(super) mod text;

@@ -1,0 +1,5 @@
+//! The websocket: what is pushed to open pages, and by whom it is rendered.
+
+pub(super) mod broadcaster;
+pub(super) mod fragments;
+pub(super) mod socket;

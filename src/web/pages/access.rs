@@ -1,0 +1,141 @@
+//! Access: who is in, who may come in, the tokens of scripts, and the audit log (spec section 12).
+
+use actix_web::{
+    HttpResponse,
+    web::{Data, Json, Query},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Clock;
+use crate::db::{Admin, ApiToken, Db};
+use crate::domain::money::units::Timestamp;
+use crate::web::auth::csrf::Posted;
+use crate::web::auth::user::{HasProvider, Means, Visitor};
+use crate::web::config::history::History;
+use crate::web::config::labels::action as action_name;
+use crate::web::server::error::WebError;
+use crate::web::shell::flash::Notice;
+use crate::web::shell::page::{Place, Visit};
+
+/// What the log can be narrowed to; what actors note is in it too, under names of their own.
+const KINDS: &[&str] = &[
+    "sign_in",
+    "sign_in_refused",
+    "sign_out",
+    "sign_out_everywhere",
+    "admin_add",
+    "admin_remove",
+    "token_new",
+    "token_revoke",
+    "token_refused",
+    "save_config",
+    "follow",
+    "rename",
+    "set_enabled",
+    "set_blacklisted",
+    "reset_peak",
+    "replay_dead_letter",
+    "drop_dead_letter",
+    "backup",
+    "backup_failed",
+    "restore",
+];
+
+/// `?action=sign_in_refused&before=120`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogQuery {
+    action: Option<String>,
+    /// The log from below this row on.
+    before: Option<i64>,
+}
+
+#[derive(Serialize)]
+struct AccessView {
+    you: You,
+    with_github: bool,
+    may_change: bool,
+    admins: Vec<Admin>,
+    tokens: Vec<ApiToken>,
+    log: History,
+    action: String,
+    kinds: Vec<Kind>,
+}
+
+#[derive(Serialize)]
+struct You {
+    who: String,
+    /// Of a session; a token has neither.
+    began_at: Option<Timestamp>,
+    ends_at: Option<Timestamp>,
+}
+
+#[derive(Serialize)]
+struct Kind {
+    action: &'static str,
+    name: &'static str,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeForm {
+    name: String,
+}
+
+/// `GET /access`
+pub async fn page(visit: Visit, query: Query<LogQuery>, provider: Data<HasProvider>) -> Result<HttpResponse, WebError> {
+    let position = visit.position().await?;
+    let view = AccessView {
+        you: You::of(&visit.visitor),
+        with_github: provider.0,
+        may_change: matches!(visit.visitor.means, Means::Session(_)),
+        admins: visit.db.admins().await.map_err(WebError::ours)?,
+        tokens: visit.db.tokens().await.map_err(WebError::ours)?,
+        log: log(&visit.db, &query).await?,
+        action: query.action().unwrap_or_default().to_owned(),
+        kinds: KINDS.iter().map(|action| Kind { action, name: action_name(action) }).collect(),
+    };
+    visit.page(Place::Access, &position, &view).await
+}
+
+/// `GET /api/audit`
+pub async fn json(query: Query<LogQuery>, db: Data<Db>) -> Result<Json<History>, WebError> {
+    Ok(Json(log(&db, &query).await?))
+}
+
+/// `POST /access/tokens/revoke`
+pub async fn revoke(posted: Posted<RevokeForm>, db: Data<Db>, clock: Data<Clock>) -> Result<HttpResponse, WebError> {
+    let name = &posted.form.name;
+    let revoked = db.revoke_token(name, &posted.visitor.who, clock.now()).await.map_err(WebError::ours)?;
+    let said = match revoked {
+        true => format!("The token {name} lets nobody in any more."),
+        false => format!("There is no working token {name}."),
+    };
+    Notice::new(said).then(&posted.session, "/access")
+}
+
+async fn log(db: &Db, query: &LogQuery) -> Result<History, WebError> {
+    let directory = db.directory().await.map_err(WebError::ours)?;
+    History::of_everything(db, &directory, query.action(), query.before).await.map_err(WebError::ours)
+}
+
+impl LogQuery {
+    /// A form that asks for everything sends an empty text.
+    fn action(&self) -> Option<&str> {
+        self.action.as_deref().filter(|action| !action.is_empty())
+    }
+}
+
+impl You {
+    fn of(visitor: &Visitor) -> Self {
+        let session = match &visitor.means {
+            Means::Session(signed_in) => Some(signed_in),
+            Means::Token { .. } => None,
+        };
+        Self {
+            who: visitor.who.clone(),
+            began_at: session.map(|session| session.began_at),
+            ends_at: session.map(|session| session.ends_at()),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Dead letters: what failed for good, to be sent round again or put away.
+
+use actix_web::{
+    HttpResponse,
+    web::{Data, Path},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Clock;
+use crate::db::{Db, DbError, DeadLetter, Origin, Replay};
+use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::units::Timestamp;
+use crate::web::auth::csrf::Posted;
+use crate::web::server::error::WebError;
+use crate::web::shell::flash::Notice;
+
+const PAGE: usize = 20;
+/// Sent round again with one click; the rest waits for the next.
+const AT_ONCE: i64 = 500;
+const STATUS: &str = "/status";
+
+/// Dead letters that nobody has dealt with, a page of them.
+#[derive(Debug, Clone, Serialize)]
+pub struct Letters {
+    pub total: i64,
+    pub by_queue: Vec<QueueCount>,
+    /// Newest first.
+    pub data: Vec<LetterView>,
+    /// Ask again with `before` set to this for what is older.
+    pub next_before: Option<i64>,
+    /// The queue asked for; all when there is none.
+    pub queue: Option<&'static str>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct QueueCount {
+    pub queue: &'static str,
+    pub open: i64,
+    /// A row that could not be read can only be put away.
+    pub can_retry: bool,
+}
+
+/// A row of `dead_letter`. Payload and error are hostile text.
+#[derive(Debug, Clone, Serialize)]
+pub struct LetterView {
+    pub id: i64,
+    pub queue: &'static str,
+    pub key: String,
+    pub followed_user_id: Option<FollowedUserId>,
+    pub payload: String,
+    pub error: String,
+    pub created_at: Timestamp,
+    pub can_retry: bool,
+}
+
+/// What is done with a letter.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Deed {
+    Retry,
+    PutAway,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LetterForm {
+    deed: Deed,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueueForm {
+    queue: String,
+}
+
+impl Letters {
+    /// Those with an id below `before`, of one queue or of all.
+    pub async fn load(db: &Db, origin: Option<Origin>, before: Option<i64>) -> Result<Self, DbError> {
+        let counts = db.dead_letter_counts().await?;
+        let limit = i64::try_from(PAGE).unwrap_or(i64::MAX - 1) + 1;
+        let mut rows = db.dead_letters_of(origin, before, limit).await?;
+        let goes_on = rows.len() > PAGE;
+        rows.truncate(PAGE);
+        Ok(Self {
+            total: counts.iter().map(|(_, n)| n).sum(),
+            by_queue: counts.into_iter().map(QueueCount::of).collect(),
+            next_before: rows.last().filter(|_| goes_on).map(|letter| letter.id),
+            data: rows.into_iter().map(LetterView::of).collect(),
+            queue: origin.map(Origin::as_str),
+        })
+    }
+}
+
+impl QueueCount {
+    fn of((origin, open): (Origin, i64)) -> Self {
+        Self { queue: origin.as_str(), open, can_retry: matches!(origin, Origin::Queue(_)) }
+    }
+}
+
+impl LetterView {
+    fn of(letter: DeadLetter) -> Self {
+        Self {
+            id: letter.id,
+            queue: letter.queue.map_or(Origin::Row, Origin::Queue).as_str(),
+            key: letter.key,
+            followed_user_id: letter.followed_user,
+            payload: letter.payload,
+            error: letter.error,
+            created_at: letter.created_at,
+            can_retry: letter.queue.is_some(),
+        }
+    }
+}
+
+/// # Errors
+/// `WebError::Mistake` for a text that names no queue.
+pub fn origin(text: Option<&str>) -> Result<Option<Origin>, WebError> {
+    let named = text.filter(|text| !text.is_empty()).map(str::parse).transpose();
+    named.map_err(|error| WebError::Mistake(format!("`queue`: {error}")))
+}
+
+/// `POST /status/dead-letters/{id}`.
+pub async fn one(
+    posted: Posted<LetterForm>,
+    id: Path<i64>,
+    db: Data<Db>,
+    clock: Data<Clock>,
+) -> Result<HttpResponse, WebError> {
+    let (id, who, now) = (*id, &posted.visitor.who, clock.now());
+    let notice = match posted.form.deed {
+        Deed::Retry => match db.replay_dead_letter(id, who, now).await.map_err(WebError::ours)? {
+            Replay::Queued(queue) => {
+                format!("Dead letter {id} is a job of {queue} again, with all its tries before it.")
+            }
+            Replay::NotReplayable => return Err(dealt_with(id)),
+        },
+        Deed::PutAway => match db.drop_dead_letter(id, who, now).await.map_err(WebError::ours)? {
+            true => format!("Dead letter {id} is put away. The audit log keeps what it said."),
+            false => return Err(dealt_with(id)),
+        },
+    };
+    Notice::new(notice).then(&posted.session, STATUS)
+}
+
+/// `POST /status/dead-letters`: every open letter of one queue is tried again.
+pub async fn of_queue(posted: Posted<QueueForm>, db: Data<Db>, clock: Data<Clock>) -> Result<HttpResponse, WebError> {
+    let wanted = origin(Some(&posted.form.queue))?;
+    let Some(Origin::Queue(queue)) = wanted else {
+        return Err(WebError::Mistake("`queue`: rows that could not be read can only be put away".to_owned()));
+    };
+    let letters = db.dead_letters_of(wanted, None, AT_ONCE + 1).await.map_err(WebError::ours)?;
+    let (who, now) = (&posted.visitor.who, clock.now());
+    let mut queued = 0;
+    let at_once = usize::try_from(AT_ONCE).unwrap_or(usize::MAX);
+    for letter in letters.iter().take(at_once) {
+        let replayed = db.replay_dead_letter(letter.id, who, now).await.map_err(WebError::ours)?;
+        queued += usize::from(matches!(replayed, Replay::Queued(_)));
+    }
+    let rest = if letters.len() > at_once { " There are more: ask again for the next." } else { "" };
+    let jobs =
+        if queued == 1 { "1 dead letter is a job".to_owned() } else { format!("{queued} dead letters are jobs") };
+    Notice::new(format!("{jobs} of {queue} again.{rest}")).then(&posted.session, STATUS)
+}
+
+fn dealt_with(id: i64) -> WebError {
+    WebError::Conflict(format!(
+        "dead letter {id} cannot be retried: it is no job, or somebody has dealt with it already"
+    ))
+}

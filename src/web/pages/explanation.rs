@@ -1,0 +1,347 @@
+//! `/attempts/{id}`: one decision with everything it was made on - what the leader did, every check, the book as it was
+//! seen, what a copy took from it, and when each of it happened.
+
+use actix_web::{
+    HttpResponse,
+    web::{Data, Json, Path},
+};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::db::{AttemptDetail as Stored, BookOutcome, Db, DbError};
+use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
+use crate::domain::config::effective::{Field, FieldUnit, StoredConfig, effective};
+use crate::domain::decision::decide::{DecisionKind, Explanation, Verdict};
+use crate::domain::events::event::{ActivityEvent, Side, TradeEvent};
+use crate::domain::events::group::{EventGroup, Member};
+use crate::domain::market::book::{Level, OrderBook};
+use crate::domain::market::fill::LevelFill;
+use crate::domain::money::ids::{AttemptId, EventId};
+use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
+use crate::web::charts::ladder::{Ladder, Marked};
+use crate::web::server::error::WebError;
+use crate::web::shell::page::{Place, Visit};
+use crate::web::shell::pagination::given;
+use crate::web::views::attempts::AttemptView;
+use crate::web::views::check_words::CheckView;
+
+/// The page, and `/api/copy-attempts/{id}`.
+#[derive(Debug, Serialize)]
+pub struct AttemptDetail {
+    #[serde(flatten)]
+    pub attempt: AttemptView,
+    pub explain_json: Explanation,
+    pub executable_fills: Vec<FillView>,
+    pub group: GroupView,
+    pub checks: Vec<CheckView>,
+    pub n_failed: usize,
+    /// `None` when nothing was filled.
+    pub slippage: Option<Slippage>,
+    /// `None` when no book was asked for.
+    pub book: Option<BookView>,
+    pub timeline: Vec<Moment>,
+    /// The settings of the decision, while they are still the leader's; `None` once they have changed.
+    pub settings: Option<Vec<SettingView>>,
+    /// The decision on the same group in the other portfolio.
+    pub other: Option<OtherView>,
+}
+
+/// A row of `executable_fill`.
+#[derive(Debug, Serialize)]
+pub struct FillView {
+    pub filled_share_micros: ShareMicros,
+    pub fill_price_micros: PriceMicros,
+    pub fill_notional_micros: UsdcMicros,
+}
+
+/// The leader's burst.
+#[derive(Debug, Serialize)]
+pub struct GroupView {
+    pub share_micros: ShareMicros,
+    pub notional_micros: UsdcMicros,
+    pub reference_price_micros: Option<PriceMicros>,
+    pub event_time: Timestamp,
+    pub detect_time: Timestamp,
+    pub window_start: Timestamp,
+    pub members: Vec<MemberView>,
+}
+
+/// One of the leader's fills or other rows.
+#[derive(Debug, Serialize)]
+pub struct MemberView {
+    pub id: EventId,
+    pub tx_hash: String,
+    pub event_time: Timestamp,
+    pub detect_time: Timestamp,
+    pub price_micros: Option<PriceMicros>,
+    pub share_micros: ShareMicros,
+    pub notional_micros: UsdcMicros,
+}
+
+/// How our price compares with the leader's; positive is worse for us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Slippage {
+    pub price_micros: i64,
+    pub cost_micros: i64,
+}
+
+#[derive(Debug, Serialize)]
+pub struct BookView {
+    pub fetched_at: Timestamp,
+    /// Why there is no book.
+    pub unavailable: Option<String>,
+    pub ladder: Option<Ladder>,
+    pub spread_micros: Option<PriceMicros>,
+}
+
+/// One step on the way to the decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Moment {
+    pub what: &'static str,
+    pub at: Timestamp,
+    /// Since the step before; negative where clocks disagree.
+    pub after_ms: Option<i64>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct SettingView {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub unit: FieldUnit,
+    pub value: i64,
+}
+
+#[derive(Debug, Serialize)]
+pub struct OtherView {
+    pub id: AttemptId,
+    pub portfolio_scope: PortfolioScope,
+    pub decision: DecisionKind,
+}
+
+impl AttemptDetail {
+    /// # Errors
+    /// `WebError::NotFound` when there is no such attempt.
+    pub async fn load(db: &Db, id: AttemptId) -> Result<Self, WebError> {
+        let stored = db.attempt(id).await.map_err(WebError::ours)?.ok_or(WebError::NotFound)?;
+        let group = db.group(stored.listed.attempt.group_id).await.map_err(WebError::ours)?;
+        let group = group.ok_or(WebError::NotFound)?;
+        Self::of(db, stored, group).await.map_err(WebError::ours)
+    }
+
+    async fn of(db: &Db, stored: Stored, group: EventGroup) -> Result<Self, DbError> {
+        let attempt = &stored.listed.attempt;
+        let side = stored.listed.side;
+        let view = AttemptView::of_one(db, &stored.listed).await?;
+        let explanation = attempt.explanation.clone();
+        let checks: Vec<CheckView> = explanation.checks.iter().map(|check| CheckView::new(check, side)).collect();
+        let settings = settings_of(db, &stored).await?;
+        let window_ms = settings.as_ref().and_then(|settings| {
+            settings.iter().find(|setting| setting.name == "aggregationWindowMs").map(|setting| setting.value)
+        });
+        Ok(Self {
+            n_failed: checks.iter().filter(|check| check.verdict == Verdict::Fail).count(),
+            checks,
+            slippage: side.and_then(|side| {
+                let filled = (attempt.filled_notional, attempt.filled_shares);
+                slippage_of(side, filled, attempt.vwap?, attempt.their_reference_price?)
+            }),
+            book: stored.book.as_ref().map(|outcome| BookView::new(outcome, &stored)),
+            timeline: timeline(&group, stored.book.as_ref(), &explanation, window_ms),
+            settings,
+            other: other(db, &stored).await?,
+            executable_fills: stored.fills.iter().map(FillView::from).collect(),
+            group: GroupView::load(db, group).await?,
+            explain_json: explanation,
+            attempt: view,
+        })
+    }
+}
+
+impl From<&LevelFill> for FillView {
+    fn from(fill: &LevelFill) -> Self {
+        Self { filled_share_micros: fill.shares, fill_price_micros: fill.price, fill_notional_micros: fill.notional }
+    }
+}
+
+impl GroupView {
+    async fn load(db: &Db, group: EventGroup) -> Result<Self, DbError> {
+        let (mut trades, mut activities) = (Vec::new(), Vec::new());
+        for member in db.members(group.id).await? {
+            match member {
+                Member::Trade(id) => trades.push(id),
+                Member::Activity(id) => activities.push(id),
+            }
+        }
+        let mut members: Vec<MemberView> = db.trades_by_id(&trades).await?.into_iter().map(MemberView::from).collect();
+        members.extend(db.activities_by_id(&activities).await?.into_iter().map(MemberView::from));
+        members.sort_by_key(|member| (member.event_time, member.detect_time, member.id));
+        Ok(Self {
+            share_micros: group.shares,
+            notional_micros: group.notional,
+            reference_price_micros: group.reference_price,
+            event_time: group.event_time,
+            detect_time: group.detect_time,
+            window_start: group.window_start,
+            members,
+        })
+    }
+}
+
+impl From<TradeEvent> for MemberView {
+    fn from(trade: TradeEvent) -> Self {
+        Self {
+            id: trade.id,
+            tx_hash: trade.tx_hash,
+            event_time: trade.event_time,
+            detect_time: trade.detect_time,
+            price_micros: Some(trade.price),
+            share_micros: trade.shares,
+            notional_micros: trade.notional,
+        }
+    }
+}
+
+impl From<ActivityEvent> for MemberView {
+    fn from(activity: ActivityEvent) -> Self {
+        Self {
+            id: activity.id,
+            tx_hash: activity.payload.tx_hash,
+            event_time: activity.event_time,
+            detect_time: activity.detect_time,
+            price_micros: None,
+            share_micros: activity.payload.share_micros,
+            notional_micros: activity.payload.cash_micros,
+        }
+    }
+}
+
+impl BookView {
+    fn new(outcome: &BookOutcome, stored: &Stored) -> Self {
+        let attempt = &stored.listed.attempt;
+        let blank = Self { fetched_at: outcome.fetched_at, unavailable: None, ladder: None, spread_micros: None };
+        let book = match &outcome.book {
+            Ok(book) => book,
+            Err(reason) => return Self { unavailable: Some(reason.clone()), ..blank },
+        };
+        let pairs = |levels: &[Level]| -> Vec<(PriceMicros, ShareMicros)> {
+            levels.iter().map(|level| (level.price, level.shares)).collect()
+        };
+        let book = match OrderBook::from_levels(pairs(&book.bids), pairs(&book.asks)) {
+            Ok(book) => book,
+            Err(error) => return Self { unavailable: Some(error.to_string()), ..blank },
+        };
+        let marked = Marked {
+            limit: attempt.explanation.limit_price_micros,
+            theirs: attempt.their_reference_price,
+            mid: attempt.mid_at_decision,
+            fills: &stored.fills,
+        };
+        let ladder = Ladder::new(&book, marked, stored.listed.side != Some(Side::Sell));
+        Self { ladder: Some(ladder), spread_micros: Some(book.spread()), ..blank }
+    }
+}
+
+/// What `notional` for `shares` comes to beside the same shares at the leader's price.
+pub fn slippage_of(
+    side: Side,
+    (notional, shares): (UsdcMicros, ShareMicros),
+    vwap: PriceMicros,
+    theirs: PriceMicros,
+) -> Option<Slippage> {
+    let at_theirs = theirs.proceeds_of(shares).ok()?;
+    let (price_micros, cost_micros) = match side {
+        Side::Buy => (vwap.micros().checked_sub(theirs.micros())?, notional.0.checked_sub(at_theirs.0)?),
+        Side::Sell => (theirs.micros().checked_sub(vwap.micros())?, at_theirs.0.checked_sub(notional.0)?),
+    };
+    Some(Slippage { price_micros, cost_micros })
+}
+
+fn timeline(
+    group: &EventGroup,
+    book: Option<&BookOutcome>,
+    explanation: &Explanation,
+    window_ms: Option<i64>,
+) -> Vec<Moment> {
+    let closed = window_ms.map(|length| group.window_start.plus_millis(length));
+    let steps = [
+        ("Leader's first fill", Some(group.event_time)),
+        ("Seen by us", Some(group.detect_time)),
+        ("Burst closed", closed),
+        ("Book fetched", book.filter(|book| book.book.is_ok()).map(|book| book.fetched_at)),
+        ("Book given up", book.filter(|book| book.book.is_err()).map(|book| book.fetched_at)),
+        ("Decided", Some(explanation.decided_at)),
+    ];
+    let mut moments: Vec<Moment> = Vec::new();
+    for (what, at) in steps.into_iter().filter_map(|(what, at)| Some((what, at?))) {
+        let after_ms = moments.last().map(|before| at.millis_since(before.at));
+        moments.push(Moment { what, at, after_ms });
+    }
+    moments
+}
+
+/// What counts for the leader now, if it is what the attempt was decided by.
+async fn settings_of(db: &Db, stored: &Stored) -> Result<Option<Vec<SettingView>>, DbError> {
+    let attempt = &stored.listed.attempt;
+    let directory = db.directory().await?;
+    let overrides = directory.overrides.get(&attempt.followed_user);
+    let config = effective(&directory.config, overrides, attempt.portfolio.scope());
+    if config.version.to_string() != attempt.config_version {
+        return Ok(None);
+    }
+    let all = StoredConfig { guardrails: config.guardrails, sizing: config.sizing, system: config.system };
+    let setting = |(field, value): (&'static Field, i64)| SettingView {
+        name: field.name,
+        about: field.about,
+        unit: field.unit,
+        value,
+    };
+    Ok(Some(all.numbers().into_iter().map(setting).collect()))
+}
+
+async fn other(db: &Db, stored: &Stored) -> Result<Option<OtherView>, DbError> {
+    let attempt = &stored.listed.attempt;
+    let portfolio = match attempt.portfolio {
+        PortfolioId::ExecGlobal => PortfolioId::ExecUser(attempt.followed_user),
+        _ => PortfolioId::ExecGlobal,
+    };
+    let id = AttemptId::of(&portfolio.to_string(), &attempt.group_key);
+    let found = db.attempt(id).await?;
+    Ok(found.map(|found| OtherView { id, portfolio_scope: portfolio.scope(), decision: found.listed.attempt.decision }))
+}
+
+/// What the template needs beside the view.
+#[derive(Serialize)]
+struct AttemptPage<'a> {
+    #[serde(flatten)]
+    detail: &'a AttemptDetail,
+    row: &'a AttemptView,
+    first_failed: Option<&'a CheckView>,
+    /// Failed checks beside the first.
+    n_other: usize,
+    n_checks: usize,
+}
+
+/// Text that names no attempt names nothing.
+fn attempt_id(text: &str) -> Result<AttemptId, WebError> {
+    let id = given(Some(text)).and_then(|text| Uuid::parse_str(text).ok());
+    id.map(AttemptId).ok_or(WebError::NotFound)
+}
+
+/// `GET /attempts/{id}`.
+pub async fn page(visit: Visit, id: Path<String>) -> Result<HttpResponse, WebError> {
+    let position = visit.position().await?;
+    let detail = AttemptDetail::load(&visit.db, attempt_id(&id)?).await?;
+    let page = AttemptPage {
+        detail: &detail,
+        row: &detail.attempt,
+        first_failed: detail.checks.iter().find(|check| check.verdict == Verdict::Fail),
+        n_other: detail.n_failed.saturating_sub(1),
+        n_checks: detail.checks.len(),
+    };
+    visit.page(Place::Attempt, &position, &page).await
+}
+
+/// `GET /api/copy-attempts/{id}`.
+pub async fn json(db: Data<Db>, id: Path<String>) -> Result<Json<AttemptDetail>, WebError> {
+    Ok(Json(AttemptDetail::load(&db, attempt_id(&id)?).await?))
+}

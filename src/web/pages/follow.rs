@@ -1,0 +1,362 @@
+//! Following somebody new in two steps, renaming, and no longer following. A running bot notices within a second.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::StatusCode,
+    web::{Data, Json, Path, Query},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Clock;
+use crate::db::Inserted;
+use crate::db::{Db, FollowedUser, LABEL_CHARACTERS_MAX};
+use crate::domain::money::ids::{FollowedUserId, Wallet};
+use crate::domain::money::units::Timestamp;
+use crate::polymarket::{Lately, Polymarket, PolymarketError, Profile, Trader, TraderMatch};
+use crate::web::auth::csrf::Posted;
+use crate::web::server::error::WebError;
+use crate::web::server::middleware::Hosts;
+use crate::web::shell::flash::Notice;
+use crate::web::shell::page::{Place, Visit};
+
+/// As many profiles as a visitor looks through.
+const SIMILAR_SHOWN: usize = 8;
+
+/// `/users/follow`: who it is that a visitor has typed.
+#[derive(Debug, Default, Serialize)]
+pub struct FollowView {
+    /// As typed.
+    pub trader: String,
+    pub found: Option<Found>,
+    /// Why nobody was found.
+    pub problem: Option<String>,
+    /// Who may be meant.
+    pub similar: Vec<ProfileView>,
+    pub label_characters_max: usize,
+}
+
+/// Somebody who can be followed. The name is hostile text.
+#[derive(Debug, Serialize)]
+pub struct Found {
+    pub wallet: Wallet,
+    pub name: Option<String>,
+    /// What they would be called here.
+    pub label: String,
+    /// Who is followed with this wallet already.
+    pub followed: Option<UserView>,
+    /// `None` when Polymarket did not say.
+    pub lately: Option<LatelyView>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct ProfileView {
+    pub wallet: Wallet,
+    pub name: String,
+}
+
+#[derive(Debug, Serialize)]
+pub struct LatelyView {
+    pub fills_last_day: usize,
+    pub more_fills: bool,
+    pub last_activity: Option<Timestamp>,
+    pub open_positions: usize,
+    pub more_positions: bool,
+}
+
+/// A row of `followed_user`, as changes answer it.
+#[derive(Debug, Clone, Serialize)]
+pub struct UserView {
+    pub id: FollowedUserId,
+    pub label: String,
+    pub profile_wallet: Wallet,
+    pub enabled: bool,
+    pub created_at: Timestamp,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FollowQuery {
+    #[serde(default)]
+    trader: String,
+}
+
+/// A wallet, or a profile's exact name; and what to call them, which is their name when it is left out.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FollowForm {
+    trader: String,
+    label: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeForm {
+    label: Option<String>,
+    enabled: Option<bool>,
+}
+
+/// `GET /users/follow`: asks Polymarket, changes nothing.
+pub async fn page(
+    visit: Visit,
+    query: Query<FollowQuery>,
+    polymarket: Data<Polymarket>,
+) -> Result<HttpResponse, WebError> {
+    let position = visit.position().await?;
+    let view = FollowView::load(&visit.db, &polymarket, query.trader.trim()).await?;
+    visit.page(Place::Follow, &position, &view).await
+}
+
+/// `POST /users`.
+pub async fn follow(
+    posted: Posted<FollowForm>,
+    db: Data<Db>,
+    polymarket: Data<Polymarket>,
+    clock: Data<Clock>,
+) -> Result<HttpResponse, WebError> {
+    let (user, is_new) = start_following(&db, &polymarket, &posted, clock.now()).await?;
+    let action = format!("/users/{}", user.id);
+    let notice = match is_new {
+        true => format!("Following {} as user {}. The bot begins with it within a second.", user.label, user.id),
+        false => format!("{} is followed already, and enabled.", user.label),
+    };
+    let notice = Notice::new(notice);
+    let notice = if is_new { notice.undo(action, &[("enabled", "false")]) } else { notice };
+    notice.then(&posted.session, "/users")
+}
+
+/// `POST /api/users`.
+pub async fn follow_json(
+    posted: Posted<FollowForm>,
+    db: Data<Db>,
+    polymarket: Data<Polymarket>,
+    clock: Data<Clock>,
+) -> Result<HttpResponse, WebError> {
+    let (user, is_new) = start_following(&db, &polymarket, &posted, clock.now()).await?;
+    Ok(HttpResponse::build(if is_new { StatusCode::CREATED } else { StatusCode::OK }).json(user))
+}
+
+/// `POST /users/{id}`: another label, or followed or not.
+pub async fn change(
+    posted: Posted<ChangeForm>,
+    id: Path<FollowedUserId>,
+    db: Data<Db>,
+    clock: Data<Clock>,
+    hosts: Data<Hosts>,
+    request: HttpRequest,
+) -> Result<HttpResponse, WebError> {
+    let (before, after) = change_user(&db, *id, &posted, clock.now()).await?;
+    let action = format!("/users/{}", before.id);
+    let was = before.enabled.to_string();
+    let mut said = Vec::new();
+    let mut back = Vec::new();
+    if after.label != before.label {
+        said.push(format!("{} is now called {}.", before.label, after.label));
+        back.push(("label", before.label.as_str()));
+    }
+    if after.enabled != before.enabled {
+        said.push(match after.enabled {
+            true => format!("{} is followed again from now on.", after.label),
+            false => format!("{} is no longer followed. What was recorded stays; open copies are kept.", after.label),
+        });
+        back.push(("enabled", was.as_str()));
+    }
+    let notice = match said.is_empty() {
+        true => Notice::new(format!("Nothing to change: {} is so already.", after.label)),
+        false => Notice::new(said.join(" ")).undo(action, &back),
+    };
+    notice.then(&posted.session, &hosts.path_of_referer(request.headers()))
+}
+
+/// `POST /api/users/{id}`.
+pub async fn change_json(
+    posted: Posted<ChangeForm>,
+    id: Path<FollowedUserId>,
+    db: Data<Db>,
+    clock: Data<Clock>,
+) -> Result<Json<UserView>, WebError> {
+    let (_, after) = change_user(&db, *id, &posted, clock.now()).await?;
+    Ok(Json(after))
+}
+
+impl FollowView {
+    async fn load(db: &Db, polymarket: &Polymarket, trader: &str) -> Result<Self, WebError> {
+        let view = Self { trader: trader.to_owned(), label_characters_max: LABEL_CHARACTERS_MAX, ..Self::default() };
+        if trader.is_empty() {
+            return Ok(view);
+        }
+        let found = match polymarket.find_trader(trader).await {
+            Ok(found) => found,
+            Err(error) => return Ok(Self { problem: Some(unanswered(&error)), ..view }),
+        };
+        let (found, problem, similar) = match found {
+            TraderMatch::One(trader) => (Some(Found::load(db, polymarket, trader).await?), None, Vec::new()),
+            TraderMatch::Nobody { similar } => {
+                (None, nobody(trader, &TraderMatch::Nobody { similar: Vec::new() }), similar)
+            }
+            TraderMatch::Several(profiles) => (None, nobody(trader, &TraderMatch::Several(profiles.clone())), profiles),
+            other => (None, nobody(trader, &other), Vec::new()),
+        };
+        let similar = similar.into_iter().take(SIMILAR_SHOWN).map(ProfileView::of).collect();
+        Ok(Self { found, problem, similar, ..view })
+    }
+}
+
+impl Found {
+    async fn load(db: &Db, polymarket: &Polymarket, trader: Trader) -> Result<Self, WebError> {
+        let followed = db.followed_user_by_wallet(&trader.wallet).await.map_err(WebError::ours)?;
+        // Who they are is known: without their doings they can be followed all the same.
+        let lately = polymarket.lately(&trader.wallet).await.ok().map(LatelyView::of);
+        Ok(Self {
+            label: default_label(&trader),
+            wallet: trader.wallet,
+            name: trader.name,
+            followed: followed.map(UserView::of),
+            lately,
+        })
+    }
+}
+
+/// Why `trader` names nobody; `None` when it does.
+fn nobody(trader: &str, found: &TraderMatch) -> Option<String> {
+    Some(match found {
+        TraderMatch::One(_) => return None,
+        TraderMatch::Nobody { .. } => format!("nobody is called exactly `{trader}`"),
+        TraderMatch::Several(profiles) => format!("{} profiles are called `{trader}`: choose one", profiles.len()),
+        TraderMatch::Unknown(wallet) => format!(
+            "`{wallet}` has no profile and no activity on Polymarket; take the wallet from the profile page, not the \
+             signing key's address"
+        ),
+        TraderMatch::NoWallet(error) => error.to_string(),
+    })
+}
+
+fn unanswered(error: &PolymarketError) -> String {
+    format!("Polymarket could not be asked who this is, and nothing was changed: {error}")
+}
+
+/// The user, and whether it is a new one.
+async fn start_following(
+    db: &Db,
+    polymarket: &Polymarket,
+    posted: &Posted<FollowForm>,
+    now: Timestamp,
+) -> Result<(UserView, bool), WebError> {
+    let FollowForm { trader, label } = &posted.form;
+    let given = label.as_deref().map(checked_label).transpose()?;
+    let found = polymarket.find_trader(trader).await.map_err(|error| WebError::Unanswered(unanswered(&error)))?;
+    let found = match found {
+        TraderMatch::One(found) => found,
+        other => return Err(WebError::Mistake(format!("`trader`: {}", nobody(trader, &other).unwrap_or_default()))),
+    };
+    let known = db.followed_user_by_wallet(&found.wallet).await.map_err(WebError::ours)?;
+    if let Some(known) = known.filter(|known| known.profile_wallet != found.wallet) {
+        return Err(WebError::Conflict(format!("`{}` is a wallet of {}, whom we know", found.wallet, known.label)));
+    }
+    let label = given.unwrap_or_else(|| default_label(&found));
+    let inserted = db.follow(&label, &found.wallet, &posted.visitor.who, now).await.map_err(WebError::ours)?;
+    let user = db.followed_user_by_wallet(&found.wallet).await.map_err(WebError::ours)?.ok_or(WebError::NotFound)?;
+    Ok((UserView::of(user), matches!(inserted, Inserted::New(_))))
+}
+
+/// The user before and after.
+async fn change_user(
+    db: &Db,
+    id: FollowedUserId,
+    posted: &Posted<ChangeForm>,
+    now: Timestamp,
+) -> Result<(UserView, UserView), WebError> {
+    let ChangeForm { label, enabled } = &posted.form;
+    if label.is_none() && enabled.is_none() {
+        return Err(WebError::Mistake("nothing to change; give `label` or `enabled`".to_owned()));
+    }
+    let label = label.as_deref().map(checked_label).transpose()?;
+    let before = one(db, id).await?;
+    let who = &posted.visitor.who;
+    if let Some(label) = &label {
+        db.rename(id, label, who, now).await.map_err(WebError::ours)?;
+    }
+    if let Some(enabled) = enabled {
+        db.set_enabled(id, *enabled, who, now).await.map_err(WebError::ours)?;
+    }
+    Ok((before, one(db, id).await?))
+}
+
+async fn one(db: &Db, id: FollowedUserId) -> Result<UserView, WebError> {
+    let users = db.followed_users().await.map_err(WebError::ours)?;
+    users.into_iter().find(|user| user.id == id).map(UserView::of).ok_or(WebError::NotFound)
+}
+
+/// # Errors
+/// `WebError::Mistake` that names the field.
+fn checked_label(text: &str) -> Result<String, WebError> {
+    let label = text.trim();
+    let length = label.chars().count();
+    let problem = match length {
+        0 => Some("is empty".to_owned()),
+        n if n > LABEL_CHARACTERS_MAX => Some(format!("has {n} characters")),
+        _ if label.chars().any(char::is_control) => Some("holds a control character".to_owned()),
+        _ => None,
+    };
+    match problem {
+        None => Ok(label.to_owned()),
+        Some(problem) => Err(WebError::Mistake(format!(
+            "`label` {problem}; it should be 1 to {LABEL_CHARACTERS_MAX} characters in one line"
+        ))),
+    }
+}
+
+/// Their name, or the beginning of their wallet.
+fn default_label(trader: &Trader) -> String {
+    let name = trader.name.as_deref().unwrap_or_default();
+    let name: String = name.chars().filter(|c| !c.is_control()).take(LABEL_CHARACTERS_MAX).collect();
+    match name.trim() {
+        "" => trader.wallet.as_str().chars().take(10).collect(),
+        name => name.to_owned(),
+    }
+}
+
+impl UserView {
+    fn of(user: FollowedUser) -> Self {
+        let FollowedUser { id, label, profile_wallet, enabled, created_at, .. } = user;
+        Self { id, label, profile_wallet, enabled, created_at }
+    }
+}
+
+impl ProfileView {
+    fn of(profile: Profile) -> Self {
+        Self { wallet: profile.wallet, name: profile.name }
+    }
+}
+
+impl LatelyView {
+    fn of(lately: Lately) -> Self {
+        let Lately { fills_last_day, more_fills, last_activity, open_positions, more_positions } = lately;
+        Self { fills_last_day, more_fills, last_activity, open_positions, more_positions }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_one_line_of_one_to_sixty_characters() {
+        let of = |text: &str| checked_label(text).map_err(|error| error.to_string());
+        assert_eq!(of("  Ilse  "), Ok("Ilse".to_owned()));
+        assert_eq!(of(&"ä".repeat(60)), Ok("ä".repeat(60)));
+        let rest = "; it should be 1 to 60 characters in one line";
+        assert_eq!(of("   "), Err(format!("`label` is empty{rest}")));
+        assert_eq!(of(&"ä".repeat(61)), Err(format!("`label` has 61 characters{rest}")));
+        assert_eq!(of("a\nb"), Err(format!("`label` holds a control character{rest}")));
+    }
+
+    #[test]
+    fn whoever_has_no_name_is_called_by_the_wallet() {
+        let wallet = Wallet::parse("0x1234567890123456789012345678901234567890").unwrap();
+        let of = |name: Option<&str>| default_label(&Trader { wallet: wallet.clone(), name: name.map(str::to_owned) });
+        assert_eq!(of(None), "0x12345678");
+        assert_eq!(of(Some("\n ")), "0x12345678");
+        assert_eq!(of(Some("Ilse\u{7}")), "Ilse");
+        assert_eq!(of(Some(&"x".repeat(99))).len(), 60);
+    }
+}

@@ -1,0 +1,425 @@
+//! `/markets`: what we hold or leaders trade, with the last book of each and our hand on the blacklist.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    web::{Data, Json, Path, Query},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Clock;
+use crate::db::{Db, DbError, TradedMarket};
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::config::effective::Guardrails;
+use crate::domain::market::facts::Market;
+use crate::domain::money::ids::MarketId;
+use crate::domain::money::text_enum::text_enum;
+use crate::domain::money::units::{Timestamp, UsdcMicros};
+use crate::web::auth::csrf::Posted;
+use crate::web::server::error::WebError;
+use crate::web::server::middleware::Hosts;
+use crate::web::shell::display_names::Names;
+use crate::web::shell::flash::Notice;
+use crate::web::shell::page::{Place, Visit};
+use crate::web::shell::pagination::{address, given, word};
+use crate::web::views::market_quotes::{PositionView, QuoteView};
+
+const ROWS: usize = 50;
+/// Found by text, and blacklisted, at most.
+const FOUND_MOST: i64 = 500;
+const HOUR_MS: i64 = 3_600_000;
+
+/// Which markets to list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Show {
+    /// Held or traded.
+    #[default]
+    All,
+    Held,
+    Traded,
+    Blacklisted,
+}
+text_enum!(Show { All => "all", Held => "held", Traded => "traded", Blacklisted => "blacklisted" });
+
+/// How far back trades and attempts count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Period {
+    #[default]
+    Day,
+    Week,
+}
+text_enum!(Period { Day => "24h", Week => "7d" });
+
+impl Show {
+    const fn title(self) -> &'static str {
+        match self {
+            Self::All => "All",
+            Self::Held => "Held",
+            Self::Traded => "Traded",
+            Self::Blacklisted => "Blacklisted",
+        }
+    }
+}
+
+impl Period {
+    const fn title(self) -> &'static str {
+        match self {
+            Self::Day => "24 h",
+            Self::Week => "7 d",
+        }
+    }
+}
+
+/// `?q=rain&show=held&period=7d&cursor=…`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MarketsQuery {
+    q: Option<String>,
+    show: Option<String>,
+    period: Option<String>,
+    cursor: Option<String>,
+}
+
+/// The page; its list is `/api/markets`.
+#[derive(Debug, Serialize)]
+pub struct MarketsView {
+    pub data: Vec<MarketRow>,
+    pub next_cursor: Option<String>,
+}
+
+/// A row of `market` with its figures.
+#[derive(Debug, Clone, Serialize)]
+pub struct MarketRow {
+    pub id: MarketId,
+    pub condition_id: MarketId,
+    pub question: String,
+    pub slug: String,
+    pub close_time: Option<Timestamp>,
+    pub resolved_at: Option<Timestamp>,
+    pub active: bool,
+    pub blacklisted: bool,
+    pub neg_risk: bool,
+    pub state: MarketState,
+    /// Negative when the close is past.
+    pub closes_in_ms: Option<i64>,
+    pub last_trade: Option<Timestamp>,
+    /// Leaders' trades, our decisions and copies of the period.
+    pub n_trades: i64,
+    pub n_attempts: i64,
+    pub n_executed: i64,
+    /// Of the outcome whose book was seen last.
+    pub quote: Option<QuoteView>,
+    /// EXEC_GLOBAL's.
+    pub positions: Vec<PositionView>,
+    pub position_value_micros: Option<UsdcMicros>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum MarketState {
+    Open,
+    Closed,
+    Resolved,
+}
+
+impl MarketState {
+    pub fn of(market: &Market, now: Timestamp) -> Self {
+        let past = market.close_time.is_some_and(|close| close <= now);
+        match (market.resolved_at, market.active && !past) {
+            (Some(_), _) => Self::Resolved,
+            (None, true) => Self::Open,
+            (None, false) => Self::Closed,
+        }
+    }
+}
+
+/// Where a market stands in the list: the last trade first, what was not traded at the end.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct MarketPlace {
+    before: i64,
+    id: MarketId,
+}
+
+impl MarketPlace {
+    fn text(&self) -> String {
+        format!("{}.{}", self.before, self.id)
+    }
+
+    fn read(text: Option<&str>) -> Result<Option<Self>, WebError> {
+        let Some(text) = given(text) else { return Ok(None) };
+        let read = text
+            .split_once('.')
+            .and_then(|(before, id)| Some(Self { before: before.parse().ok()?, id: MarketId::parse(id).ok()? }));
+        read.map(Some).ok_or_else(|| WebError::Mistake("`cursor` is not one that a list gave".to_owned()))
+    }
+}
+
+impl MarketsView {
+    pub async fn load(db: &Db, query: &MarketsQuery, now: Timestamp) -> Result<Self, WebError> {
+        let show: Show = word("show", query.show.as_deref())?.unwrap_or_default();
+        let since = query.since(now)?;
+        let start = MarketPlace::read(query.cursor.as_deref())?;
+        let traded = db.traded_markets(since).await.map_err(WebError::ours)?;
+        let traded: BTreeMap<MarketId, TradedMarket> =
+            traded.into_iter().map(|one| (one.market.clone(), one)).collect();
+        let portfolio = db.running_portfolio(PortfolioId::ExecGlobal).await.map_err(WebError::ours)?.portfolio;
+        let held: BTreeSet<MarketId> = portfolio.lots().filter_map(|lot| lot.market).collect();
+        let ids = self::listed(db, query, show, &traded, &held).await?;
+
+        let place = |id: MarketId| {
+            let last = traded.get(&id).map_or(i64::MIN, |one| one.last_trade.millis());
+            MarketPlace { before: last.saturating_neg(), id }
+        };
+        let mut places: Vec<MarketPlace> = ids.into_iter().map(place).collect();
+        places.sort_unstable();
+        places.retain(|place| start.as_ref().is_none_or(|start| place > start));
+        let next_cursor = (places.len() > ROWS).then(|| places[ROWS - 1].text());
+        places.truncate(ROWS);
+
+        let ids: Vec<MarketId> = places.into_iter().map(|place| place.id).collect();
+        let names = Names::load(db, ids.iter()).await.map_err(WebError::ours)?;
+        let mut positions = PositionView::by_market(&portfolio, &names);
+        let guardrails = db.global_config().await.map_err(WebError::ours)?.guardrails;
+        let scene = Scene { db, names: &names, guardrails, since, now };
+        let mut rows = Vec::with_capacity(ids.len());
+        for id in ids {
+            let (one, held) = (traded.get(&id), positions.remove(&id).unwrap_or_default());
+            rows.push(scene.row(id, one, held).await.map_err(WebError::ours)?);
+        }
+        Ok(Self { data: rows, next_cursor })
+    }
+}
+
+/// What `show` and the text ask for. A text finds any market we know, traded or not.
+async fn listed(
+    db: &Db,
+    query: &MarketsQuery,
+    show: Show,
+    traded: &BTreeMap<MarketId, TradedMarket>,
+    held: &BTreeSet<MarketId>,
+) -> Result<BTreeSet<MarketId>, WebError> {
+    let of_kind: BTreeSet<MarketId> = match show {
+        Show::All => traded.keys().chain(held).cloned().collect(),
+        Show::Held => held.clone(),
+        Show::Traded => traded.keys().cloned().collect(),
+        Show::Blacklisted => db.blacklisted_markets(FOUND_MOST).await.map_err(WebError::ours)?.into_iter().collect(),
+    };
+    let Some(text) = given(query.q.as_deref()) else { return Ok(of_kind) };
+    let found: BTreeSet<MarketId> = match MarketId::parse(text) {
+        Ok(id) => BTreeSet::from([id]),
+        Err(_) => db.search_markets(text, FOUND_MOST).await.map_err(WebError::ours)?.into_iter().collect(),
+    };
+    Ok(if show == Show::All { found } else { found.intersection(&of_kind).cloned().collect() })
+}
+
+/// What every row is read with.
+struct Scene<'a> {
+    db: &'a Db,
+    names: &'a Names,
+    guardrails: Guardrails,
+    since: Timestamp,
+    now: Timestamp,
+}
+
+impl Scene<'_> {
+    async fn row(
+        &self,
+        id: MarketId,
+        traded: Option<&TradedMarket>,
+        positions: Vec<PositionView>,
+    ) -> Result<MarketRow, DbError> {
+        let Self { db, now, .. } = *self;
+        let market = self.names.facts(&id).cloned().unwrap_or_else(|| Market::unknown(id.clone()));
+        let attempts = db.attempts_in(&id, self.since).await?;
+        let last_trade = match traded {
+            Some(traded) => Some(traded.last_trade),
+            None => db.last_trade_in(&id).await?,
+        };
+        Ok(MarketRow {
+            state: MarketState::of(&market, now),
+            closes_in_ms: market.close_time.map(|close| close.millis_since(now)),
+            last_trade,
+            n_trades: db.count_trades_in(&id, self.since).await?,
+            n_attempts: attempts.attempts,
+            n_executed: attempts.executed,
+            quote: QuoteView::freshest(db, &market, &self.guardrails, now).await?,
+            position_value_micros: value_of(&positions),
+            positions,
+            condition_id: id.clone(),
+            id,
+            question: market.question,
+            slug: market.slug,
+            close_time: market.close_time,
+            resolved_at: market.resolved_at,
+            active: market.active,
+            blacklisted: market.blacklisted,
+            neg_risk: market.neg_risk,
+        })
+    }
+}
+
+/// `None` where nothing is held.
+fn value_of(positions: &[PositionView]) -> Option<UsdcMicros> {
+    let sum = |sum: UsdcMicros, position: &PositionView| sum.plus(position.value_micros).ok();
+    if positions.is_empty() { None } else { positions.iter().try_fold(UsdcMicros::ZERO, sum) }
+}
+
+/// What the page has beside its list.
+#[derive(Serialize)]
+struct MarketsPage {
+    #[serde(flatten)]
+    list: MarketsView,
+    q: String,
+    show: Show,
+    period: Period,
+    shows: Vec<Choice>,
+    periods: Vec<Choice>,
+    clear_href: Option<String>,
+    older_href: Option<String>,
+    newest_href: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Choice {
+    text: &'static str,
+    href: String,
+    current: bool,
+}
+
+impl MarketsQuery {
+    fn since(&self, now: Timestamp) -> Result<Timestamp, WebError> {
+        let hours = match word("period", self.period.as_deref())?.unwrap_or_default() {
+            Period::Day => 24,
+            Period::Week => 7 * 24,
+        };
+        Ok(now.plus_millis(-hours * HOUR_MS))
+    }
+
+    fn href(&self, show: Show, period: Period, cursor: Option<&str>) -> String {
+        let show = (show != Show::default()).then_some(show.as_str());
+        let period = (period != Period::default()).then_some(period.as_str());
+        let words = [("q", self.q.as_deref()), ("show", show), ("period", period), ("cursor", cursor)];
+        address("/markets", &words)
+    }
+
+    fn page(&self, list: MarketsView) -> Result<MarketsPage, WebError> {
+        let show = word("show", self.show.as_deref())?.unwrap_or_default();
+        let period = word("period", self.period.as_deref())?.unwrap_or_default();
+        let narrowed = given(self.q.as_deref()).is_some() || show != Show::default();
+        Ok(MarketsPage {
+            q: given(self.q.as_deref()).unwrap_or_default().to_owned(),
+            shows: Show::ALL
+                .iter()
+                .map(|one| Choice { text: one.title(), href: self.href(*one, period, None), current: *one == show })
+                .collect(),
+            periods: Period::ALL
+                .iter()
+                .map(|one| Choice { text: one.title(), href: self.href(show, *one, None), current: *one == period })
+                .collect(),
+            clear_href: narrowed.then(|| Self::default().href(Show::default(), period, None)),
+            older_href: list.next_cursor.as_deref().map(|cursor| self.href(show, period, Some(cursor))),
+            newest_href: given(self.cursor.as_deref()).map(|_| self.href(show, period, None)),
+            show,
+            period,
+            list,
+        })
+    }
+}
+
+/// `GET /markets`.
+pub async fn page(visit: Visit, query: Query<MarketsQuery>) -> Result<HttpResponse, WebError> {
+    let position = visit.position().await?;
+    let page = query.page(MarketsView::load(&visit.db, &query, visit.now()).await?)?;
+    visit.page(Place::Markets, &position, &page).await
+}
+
+/// `GET /api/markets`.
+pub async fn json(db: Data<Db>, clock: Data<Clock>, query: Query<MarketsQuery>) -> Result<Json<MarketsView>, WebError> {
+    Ok(Json(MarketsView::load(&db, &query, clock.now()).await?))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MarketForm {
+    blacklisted: bool,
+}
+
+/// `/api/markets/{id}`'s answer.
+#[derive(Debug, Serialize)]
+pub struct MarketSwitch {
+    id: MarketId,
+    blacklisted: bool,
+}
+
+/// `POST /markets/{id}`: on the blacklist or off it, from any page with the switch.
+pub async fn post(
+    posted: Posted<MarketForm>,
+    db: Data<Db>,
+    clock: Data<Clock>,
+    hosts: Data<Hosts>,
+    id: Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, WebError> {
+    let market = set_blacklisted(&db, &clock, &posted, &id).await?;
+    // A notice stands in a cookie, which has room for short texts only.
+    let name: String = match market.question.is_empty() {
+        true => market.id.as_str().chars().take(12).collect(),
+        false => market.question.chars().take(80).collect(),
+    };
+    let (text, back) = match posted.form.blacklisted {
+        true => (format!("Nothing new is opened in \u{201c}{name}\u{201d}. What is held can still be sold."), "false"),
+        false => (format!("Copies may be opened in \u{201c}{name}\u{201d} again."), "true"),
+    };
+    let notice = Notice::new(text).undo(format!("/markets/{}", market.id), &[("blacklisted", back)]);
+    notice.then(&posted.session, &hosts.path_of_referer(request.headers()))
+}
+
+/// `POST /api/markets/{id}`.
+pub async fn post_json(
+    posted: Posted<MarketForm>,
+    db: Data<Db>,
+    clock: Data<Clock>,
+    id: Path<String>,
+) -> Result<Json<MarketSwitch>, WebError> {
+    let market = set_blacklisted(&db, &clock, &posted, &id).await?;
+    Ok(Json(MarketSwitch { id: market.id, blacklisted: posted.form.blacklisted }))
+}
+
+async fn set_blacklisted(db: &Db, clock: &Clock, posted: &Posted<MarketForm>, id: &str) -> Result<Market, WebError> {
+    let id = MarketId::parse(id).map_err(|_| WebError::NotFound)?;
+    let market = db.market(&id).await.map_err(WebError::ours)?.ok_or(WebError::NotFound)?;
+    let who = &posted.visitor.who;
+    db.set_blacklisted(&id, posted.form.blacklisted, who, clock.now()).await.map_err(WebError::ours)?;
+    Ok(market)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_survives_the_address_and_the_newest_trade_comes_first() {
+        let id = |n: u8| MarketId::parse(&format!("0x{n:064x}")).unwrap();
+        let place = |at: i64, n: u8| MarketPlace { before: -at, id: id(n) };
+        let mut places = [MarketPlace { before: i64::MIN.saturating_neg(), id: id(1) }, place(5, 2), place(9, 3)];
+        places.sort();
+        assert_eq!(places.clone().map(|place| place.id), [id(3), id(2), id(1)]);
+        for place in places {
+            assert_eq!(MarketPlace::read(Some(&place.text())).unwrap(), Some(place));
+        }
+        assert!(matches!(MarketPlace::read(Some("nonsense")), Err(WebError::Mistake(_))));
+        assert!(matches!(MarketPlace::read(None), Ok(None)));
+    }
+
+    #[test]
+    fn a_market_is_closed_when_its_time_is_past_whatever_the_api_calls_it() {
+        let now = Timestamp::from_millis(1_000);
+        let blank = Market::unknown(MarketId::parse(&format!("0x{:064x}", 1)).unwrap());
+        let check = |market: Market, state| assert_eq!(MarketState::of(&market, now), state);
+        check(blank.clone(), MarketState::Open);
+        check(Market { close_time: Some(now), ..blank.clone() }, MarketState::Closed);
+        check(Market { active: false, ..blank.clone() }, MarketState::Closed);
+        check(Market { resolved_at: Some(now), ..blank }, MarketState::Resolved);
+    }
+}

@@ -1,0 +1,297 @@
+//! The overview: figures of the global portfolio, who is followed, and the two lists that grow live.
+
+use std::collections::BTreeMap;
+
+use actix::Addr;
+use actix_web::{
+    HttpResponse,
+    web::{Data, Json},
+};
+use serde::Serialize;
+
+use crate::actors::live_hub::{HealthChanged, PortfolioChanged};
+use crate::clock::Clock;
+use crate::db::{Db, DbError};
+use crate::domain::accounting::closed_lots::Closings;
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::money::ids::{FollowedUserId, Wallet};
+use crate::domain::money::units::{Bps, Timestamp, UsdcMicros};
+use crate::web::live::broadcaster::{Broadcaster, Position, ROWS_SHOWN, WhereAreWe};
+use crate::web::server::error::WebError;
+use crate::web::shell::page::{Place, Visit};
+use crate::web::views::attempts::{AttemptQuery, AttemptView};
+use crate::web::views::health::HealthView;
+use crate::web::views::holdings::{Holdings, ShareView};
+use crate::web::views::risk;
+use crate::web::views::trades::{TradeQuery, TradeView};
+
+const MARKETS_SHOWN: usize = 6;
+const WEEK_MS: i64 = 7 * 86_400_000;
+
+/// What the live hub has said last; fresher than the minute snapshots.
+#[derive(Debug, Clone, Default)]
+pub struct LiveFigures {
+    pub global: Option<PortfolioChanged>,
+    /// By part.
+    pub health: BTreeMap<String, HealthChanged>,
+}
+
+/// The page, and `/api/overview`.
+#[derive(Debug, Serialize)]
+pub struct Overview {
+    pub figures: Figures,
+    pub users: Vec<UserView>,
+    /// The largest of the global portfolio, by exposure.
+    pub markets: Vec<ShareView>,
+    pub leaders: Vec<ShareView>,
+    pub n_positions: usize,
+    pub health: HealthView,
+    pub attempts: Vec<AttemptView>,
+    pub trades: Vec<TradeView>,
+    /// Everything up to this live frame is on the page.
+    pub seq: u64,
+}
+
+/// EXEC_GLOBAL. Everything is `None` before the portfolio has opened.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Figures {
+    pub as_of: Option<Timestamp>,
+    pub equity_micros: Option<UsdcMicros>,
+    pub cash_micros: Option<UsdcMicros>,
+    pub cash_bps: Option<Bps>,
+    pub exposure_micros: Option<UsdcMicros>,
+    pub exposure_bps: Option<Bps>,
+    pub realized_pnl_micros: Option<UsdcMicros>,
+    pub unrealized_pnl_micros: Option<UsdcMicros>,
+    /// Since the opening deposit.
+    pub pnl_total_micros: Option<UsdcMicros>,
+    /// Since 00:00 UTC.
+    pub pnl_today_micros: Option<UsdcMicros>,
+    pub pnl_today_bps: Option<Bps>,
+    /// Within the last 7 days.
+    pub pnl_7d_micros: Option<UsdcMicros>,
+    pub pnl_7d_bps: Option<Bps>,
+    /// Of the equity it opened with.
+    pub pnl_total_bps: Option<Bps>,
+    /// Of the lots that are closed, as of the last checkpoint, a few seconds ago.
+    pub closed_lots: Option<u64>,
+    pub win_rate_bps: Option<Bps>,
+    pub peak_micros: Option<UsdcMicros>,
+    /// Fall from the peak.
+    pub drawdown_bps: Option<Bps>,
+}
+
+/// A followed user and what copying them has brought.
+#[derive(Debug, Clone, Serialize)]
+pub struct UserView {
+    pub id: FollowedUserId,
+    pub label: String,
+    pub profile_wallet: Wallet,
+    pub enabled: bool,
+    /// EXEC_USER, by its last snapshot.
+    pub pnl_total_micros: Option<UsdcMicros>,
+}
+
+/// A portfolio at one moment, from the hub or from its last snapshot.
+#[derive(Debug, Clone, Copy)]
+struct Now {
+    at: Timestamp,
+    equity: UsdcMicros,
+    cash: UsdcMicros,
+    exposure: UsdcMicros,
+    realized: UsdcMicros,
+    unrealized: UsdcMicros,
+}
+
+/// What the figures of now are measured from.
+#[derive(Debug, Clone, Copy, Default)]
+struct Since {
+    day: Option<UsdcMicros>,
+    week: Option<UsdcMicros>,
+    peak: UsdcMicros,
+    closings: Option<Closings>,
+}
+
+impl Now {
+    fn deposits(&self) -> Option<UsdcMicros> {
+        self.equity.minus(self.realized.plus(self.unrealized).ok()?).ok()
+    }
+}
+
+/// Won lots of all that are closed.
+fn win_rate(closings: Closings) -> Option<Bps> {
+    let [won, total] = [closings.won, closings.total()].map(|n| i64::try_from(n).ok());
+    Bps::of(won?, total?).ok()
+}
+
+impl Overview {
+    pub async fn load(db: &Db, position: Position, now: Timestamp) -> Result<Self, WebError> {
+        let holdings = Holdings::load(db, PortfolioId::ExecGlobal).await?;
+        Ok(Self {
+            figures: Figures::load(db, &position.figures, now).await.map_err(WebError::ours)?,
+            markets: holdings.by_market(MARKETS_SHOWN),
+            leaders: holdings.by_leader(),
+            n_positions: holdings.portfolio.lots().count(),
+            users: UserView::all(db).await.map_err(WebError::ours)?,
+            health: HealthView::load(db, &position.figures, now).await,
+            attempts: AttemptView::page(db, &AttemptQuery::default()).await?.data,
+            trades: TradeView::page(db, &TradeQuery::default()).await?.data,
+            seq: position.seq,
+        })
+    }
+}
+
+impl Figures {
+    pub async fn load(db: &Db, live: &LiveFigures, now: Timestamp) -> Result<Self, DbError> {
+        let snapshot = db.snapshot_at_or_before(PortfolioId::ExecGlobal, now).await?;
+        let snapshot = snapshot.map(|row| Now {
+            at: row.bucket_time,
+            equity: row.equity,
+            cash: row.cash,
+            exposure: row.exposure,
+            realized: row.realized_pnl,
+            unrealized: row.unrealized_pnl,
+        });
+        let said = live.global.map(|said| Now {
+            at: said.at,
+            equity: said.equity,
+            cash: said.cash,
+            exposure: said.exposure,
+            realized: said.realized,
+            unrealized: said.unrealized,
+        });
+        // Another process may have written a newer snapshot than what this one was told.
+        let Some(current) = said.into_iter().chain(snapshot).max_by_key(|current| current.at) else {
+            return Ok(Self::default());
+        };
+        let day = db.snapshot_at_or_before(PortfolioId::ExecGlobal, now.day_start()).await?;
+        let week = db.snapshot_at_or_before(PortfolioId::ExecGlobal, now.plus_millis(-WEEK_MS)).await?;
+        let since = Since {
+            day: day.map(|row| row.equity),
+            week: week.map(|row| row.equity),
+            peak: risk::peak(db, PortfolioId::ExecGlobal, current.deposits().unwrap_or_default()).await?,
+            closings: db.closings(PortfolioId::ExecGlobal).await?,
+        };
+        Ok(Self::of(current, since).unwrap_or_default())
+    }
+
+    /// `None` when a sum does not fit, which no portfolio of ours reaches.
+    fn of(current: Now, since: Since) -> Option<Self> {
+        let pnl_total = current.realized.plus(current.unrealized).ok()?;
+        let deposits = current.deposits()?;
+        // A portfolio younger than the day or the week starts from its deposit, which is also its first peak.
+        let (day, week) = (since.day.unwrap_or(deposits), since.week.unwrap_or(deposits));
+        let (pnl_today, pnl_7d) = (current.equity.minus(day).ok()?, current.equity.minus(week).ok()?);
+        let peak = since.peak.max(current.equity);
+        let closed = since.closings.map(|closings| closings.total());
+        let fall = peak.minus(current.equity).ok()?;
+        Some(Self {
+            as_of: Some(current.at),
+            equity_micros: Some(current.equity),
+            cash_micros: Some(current.cash),
+            cash_bps: Bps::of(current.cash.0, current.equity.0).ok(),
+            exposure_micros: Some(current.exposure),
+            exposure_bps: Bps::of(current.exposure.0, current.equity.0).ok(),
+            realized_pnl_micros: Some(current.realized),
+            unrealized_pnl_micros: Some(current.unrealized),
+            pnl_total_micros: Some(pnl_total),
+            pnl_today_micros: Some(pnl_today),
+            pnl_today_bps: Bps::of(pnl_today.0, day.0).ok(),
+            pnl_7d_micros: Some(pnl_7d),
+            pnl_7d_bps: Bps::of(pnl_7d.0, week.0).ok(),
+            pnl_total_bps: Bps::of(pnl_total.0, deposits.0).ok(),
+            closed_lots: closed,
+            win_rate_bps: since.closings.filter(|_| closed > Some(0)).and_then(win_rate),
+            peak_micros: Some(peak),
+            drawdown_bps: Bps::of(fall.0, peak.0).ok(),
+        })
+    }
+}
+
+impl UserView {
+    /// Everybody, in the order they were added.
+    pub async fn all(db: &Db) -> Result<Vec<Self>, DbError> {
+        let mut views = Vec::new();
+        for user in db.followed_users().await? {
+            let snapshot = db.newest_snapshot(PortfolioId::ExecUser(user.id)).await?;
+            views.push(Self {
+                pnl_total_micros: snapshot.and_then(|row| row.realized_pnl.plus(row.unrealized_pnl).ok()),
+                id: user.id,
+                label: user.label,
+                profile_wallet: user.profile_wallet,
+                enabled: user.enabled,
+            });
+        }
+        Ok(views)
+    }
+}
+
+/// What the template needs beside the view.
+#[derive(Serialize)]
+struct OverviewPage<'a> {
+    #[serde(flatten)]
+    overview: &'a Overview,
+    rows_shown: usize,
+}
+
+/// `GET /`.
+pub async fn page(visit: Visit) -> Result<HttpResponse, WebError> {
+    let position = visit.position().await?;
+    let overview = Overview::load(&visit.db, position.clone(), visit.now()).await?;
+    let page = OverviewPage { overview: &overview, rows_shown: ROWS_SHOWN };
+    visit.page(Place::Overview, &position, &page).await
+}
+
+/// `GET /api/overview`.
+pub async fn json(
+    db: Data<Db>,
+    broadcaster: Data<Addr<Broadcaster>>,
+    clock: Data<Clock>,
+) -> Result<Json<Overview>, WebError> {
+    let position = broadcaster.send(WhereAreWe).await.map_err(|_| WebError::Busy)?;
+    Ok(Json(Overview::load(&db, position, clock.now()).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(equity: i64, realized: i64, unrealized: i64, day: Option<i64>, peak: Option<i64>) -> Figures {
+        let usdc = |whole: i64| UsdcMicros(whole * 1_000_000);
+        let current = Now {
+            at: Timestamp::EPOCH,
+            equity: usdc(equity),
+            cash: usdc(equity / 2),
+            exposure: usdc(equity - equity / 2),
+            realized: usdc(realized),
+            unrealized: usdc(unrealized),
+        };
+        let peak = peak.map_or(current.deposits().unwrap(), usdc);
+        let since =
+            Since { day: day.map(usdc), week: None, peak, closings: Some(Closings { won: 2, lost: 1, even: 0 }) };
+        Figures::of(current, since).unwrap()
+    }
+
+    #[test]
+    fn a_young_portfolio_starts_from_its_deposit() {
+        let young = figures(9_900, -60, -40, None, None);
+        assert_eq!(young.pnl_today_micros, Some(UsdcMicros(-100_000_000)));
+        assert_eq!(young.pnl_today_bps, Some(Bps(-100)));
+        assert_eq!(young.peak_micros, Some(UsdcMicros(10_000_000_000)));
+        assert_eq!(young.drawdown_bps, Some(Bps(100)));
+        assert_eq!((young.pnl_7d_micros, young.pnl_total_bps), (Some(UsdcMicros(-100_000_000)), Some(Bps(-100))));
+        assert_eq!((young.win_rate_bps, young.closed_lots), (Some(Bps(6_666)), Some(3)));
+    }
+
+    #[test]
+    fn today_counts_from_midnight_and_the_fall_from_the_peak() {
+        let grown = figures(12_000, 1_500, 500, Some(11_760), Some(12_500));
+        assert_eq!(grown.pnl_total_micros, Some(UsdcMicros(2_000_000_000)));
+        assert_eq!(grown.pnl_today_micros, Some(UsdcMicros(240_000_000)));
+        assert_eq!(grown.pnl_today_bps, Some(Bps(204)));
+        assert_eq!(grown.drawdown_bps, Some(Bps(400)));
+        assert_eq!((grown.cash_bps, grown.exposure_bps), (Some(Bps(5000)), Some(Bps(5000))));
+        // What stands now may be the highest yet, before any snapshot says so.
+        assert_eq!(figures(12_000, 2_000, 0, None, Some(11_000)).drawdown_bps, Some(Bps(0)));
+    }
+}

@@ -1,0 +1,328 @@
+//! The system page: what the bot is made of, how it does, and what needs a hand.
+
+use std::collections::BTreeMap;
+
+use actix::Addr;
+use actix_web::{
+    HttpResponse,
+    web::{Data, Json, Query},
+};
+use serde::{Deserialize, Serialize};
+
+use super::dead_letters;
+use super::dead_letters::Letters;
+use crate::clock::Clock;
+use crate::db::{Db, DbError, RowNumbers, SeenFill, UnconfirmedFill};
+use crate::domain::money::ids::{FollowedUserId, Wallet};
+use crate::domain::money::units::{Timestamp, UsdcMicros};
+use crate::health::assessment::Status;
+use crate::queue;
+use crate::queue::Depth;
+use crate::web::live::broadcaster::{Broadcaster, Position, WhereAreWe};
+use crate::web::server::error::WebError;
+use crate::web::shell::page::{Place, Visit};
+use crate::web::views::health::{HealthView, WORKER_SILENCE_MILLIS};
+use crate::web::views::latency::Pace;
+use crate::web::views::upstreams::{Endpoint, PolledUser, SnapshotAge, Upstream};
+use crate::web::views::worker::Worker;
+use crate::web::views::{latency, worker};
+
+const DAY_MS: i64 = 24 * 3_600_000;
+const UNCONFIRMED_SHOWN: i64 = 10;
+/// A day, and two hours for one that took its time.
+const BACKUP_WITHIN_MS: i64 = DAY_MS + 2 * 3_600_000;
+
+/// The page, and `/api/status`.
+#[derive(Debug, Serialize)]
+pub struct StatusView {
+    /// One sentence.
+    pub summary: String,
+    pub health: HealthView,
+    pub queues: Vec<QueueState>,
+    pub dead_letters: Letters,
+    pub last_event: Option<SeenFill>,
+    pub users: Vec<PolledUser>,
+    pub last_backfill: Option<Backfill>,
+    pub chain: ChainState,
+    pub upstreams: Vec<Upstream>,
+    pub endpoints: Vec<Endpoint>,
+    pub workers: Vec<WorkerState>,
+    pub leases: Vec<LeaseState>,
+    pub latencies: Vec<Pace>,
+    pub snapshots: Vec<SnapshotAge>,
+    pub database: DatabaseState,
+    pub version: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+pub struct QueueState {
+    pub queue: &'static str,
+    pub open: i64,
+    pub leased: i64,
+    pub oldest_due: Option<Timestamp>,
+    /// How long the oldest has been due; none while it is not.
+    pub late_ms: Option<i64>,
+    /// Nobody takes its jobs.
+    pub stuck: bool,
+}
+
+/// Time read again because somebody asked.
+#[derive(Debug, Serialize)]
+pub struct Backfill {
+    pub asked_at: Timestamp,
+    pub who: String,
+}
+
+/// The websocket to the chain, as its watcher last said.
+#[derive(Debug, Default, Serialize)]
+pub struct ChainState {
+    /// False without a node: fills are then seen by polling alone.
+    pub watched: bool,
+    pub connected: bool,
+    pub watching_since: Option<Timestamp>,
+    pub last_block: Option<i64>,
+    pub wallets: Option<i64>,
+    pub failures: Option<i64>,
+    /// Fills seen on chain that the API does not show.
+    pub unconfirmed: Vec<Unconfirmed>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Unconfirmed {
+    pub tx_hash: String,
+    pub followed_user_id: FollowedUserId,
+    /// Hostile text.
+    pub followed_user_label: String,
+    pub wallet: Wallet,
+    pub side: &'static str,
+    pub notional_micros: UsdcMicros,
+    pub detect_time: Timestamp,
+}
+
+/// A worker and its actors; whoever was restarted or is silent comes first.
+#[derive(Debug, Serialize)]
+pub struct WorkerState {
+    pub id: String,
+    pub at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub version: String,
+    pub silent: bool,
+    pub restarts: u32,
+    pub waiting_interactive: u32,
+    pub waiting_bulk: u32,
+    pub actors: Vec<ActorState>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct ActorState {
+    pub name: String,
+    /// Of an actor that there is once for every user.
+    pub user_label: Option<String>,
+    /// When it last did what it is for.
+    pub last_activity: Option<Timestamp>,
+    pub restarts: u32,
+    pub last_restart: Option<Timestamp>,
+    pub last_cause: Option<String>,
+    /// Questions in a row that it has not answered.
+    pub silences: u32,
+}
+
+#[derive(Debug, Serialize)]
+pub struct LeaseState {
+    pub name: String,
+    pub holder: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct DatabaseState {
+    pub kind: &'static str,
+    pub size_bytes: i64,
+    pub rows: RowNumbers,
+    /// `None` as long as nobody made one.
+    pub last_backup: Option<Backup>,
+}
+
+/// A copy of the database that `polymarketspy backup` made.
+#[derive(Debug, Serialize)]
+pub struct Backup {
+    pub made_at: Timestamp,
+    pub archive: String,
+    /// A nightly one would be newer.
+    pub late: bool,
+}
+
+/// `?before=120&queue=q_prices`: which dead letters.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StatusQuery {
+    before: Option<i64>,
+    queue: Option<String>,
+}
+
+impl StatusView {
+    pub async fn load(db: &Db, position: &Position, query: &StatusQuery, now: Timestamp) -> Result<Self, WebError> {
+        let origin = dead_letters::origin(query.queue.as_deref())?;
+        let letters = Letters::load(db, origin, query.before).await.map_err(WebError::ours)?;
+        Self::read(db, position, letters, now).await.map_err(WebError::ours)
+    }
+
+    async fn read(db: &Db, position: &Position, dead_letters: Letters, now: Timestamp) -> Result<Self, DbError> {
+        let health = HealthView::load(db, &position.figures, now).await;
+        let workers = worker::workers(db, now).await;
+        let users = db.followed_users().await?;
+        let labels: BTreeMap<String, String> =
+            users.iter().map(|user| (user.id.to_string(), user.label.clone())).collect();
+        let backfill = db.audits(Some("backfill"), None, 1).await?.pop();
+        Ok(Self {
+            summary: summary(&health),
+            queues: queue::depths(db).await?.iter().map(|depth| QueueState::of(depth, now)).collect(),
+            dead_letters,
+            last_event: db.newest_fill_seen().await?,
+            users: PolledUser::all(db, &users, &workers).await?,
+            last_backfill: backfill.map(|row| Backfill { asked_at: row.created_at, who: row.audit.who }),
+            chain: ChainState::load(db, &workers, &health, now).await?,
+            upstreams: Upstream::worst(&workers),
+            endpoints: Endpoint::summed(&workers),
+            latencies: latency::paces(db, workers.first(), now).await?,
+            workers: workers.into_iter().map(|worker| WorkerState::of(worker, &labels, now)).collect(),
+            leases: LeaseState::all(db).await?,
+            snapshots: SnapshotAge::all(db, &users, now).await?,
+            database: DatabaseState::load(db, now).await?,
+            version: env!("CARGO_PKG_VERSION"),
+            health,
+        })
+    }
+}
+
+/// What is wrong, or that nothing is.
+fn summary(health: &HealthView) -> String {
+    let troubled: Vec<_> = health.parts.iter().filter(|part| !part.healthy).collect();
+    match (health.status, troubled.as_slice()) {
+        (Status::Down, _) => "The database does not answer.".to_owned(),
+        (_, []) => "Everything works.".to_owned(),
+        (_, [part]) if part.detail.is_empty() => format!("It works, but {} needs a look.", part.part),
+        (_, [part]) => format!("It works, but {} needs a look: {}.", part.part, part.detail),
+        (_, [first, rest @ ..]) => {
+            format!("It works, but {} parts need a look: {} and {} more.", rest.len() + 1, first.part, rest.len())
+        }
+    }
+}
+
+impl QueueState {
+    fn of(depth: &Depth, now: Timestamp) -> Self {
+        Self {
+            queue: depth.queue.as_str(),
+            open: depth.open,
+            leased: depth.leased,
+            oldest_due: depth.oldest_due,
+            late_ms: depth.oldest_due.map(|due| now.millis_since(due)).filter(|late| *late > 0),
+            stuck: depth.stuck_for_ms(now).is_some(),
+        }
+    }
+}
+
+impl ChainState {
+    async fn load(db: &Db, workers: &[Worker], health: &HealthView, now: Timestamp) -> Result<Self, DbError> {
+        let watcher = workers.iter().flat_map(|worker| &worker.actors).find(|actor| actor.name == "chain_watcher");
+        let Some(watcher) = watcher else { return Ok(Self::default()) };
+        let state = watcher.observed.as_ref().map(|observed| observed.state.clone()).unwrap_or_default();
+        let unconfirmed = match health.chain.as_ref().is_some_and(|seen| seen.unconfirmed > 0) {
+            true => db.unconfirmed_fills(now.plus_millis(-DAY_MS), now, UNCONFIRMED_SHOWN).await?,
+            false => Vec::new(),
+        };
+        Ok(Self {
+            watched: true,
+            connected: state["connected"] == true,
+            watching_since: Timestamp::deserialize(&state["watching_since"]).ok(),
+            last_block: state["last_block"].as_i64(),
+            wallets: state["wallets"].as_i64(),
+            failures: state["failures"].as_i64(),
+            unconfirmed: unconfirmed.into_iter().map(Unconfirmed::of).collect(),
+        })
+    }
+}
+
+impl Unconfirmed {
+    fn of(fill: UnconfirmedFill) -> Self {
+        Self {
+            tx_hash: fill.tx_hash,
+            followed_user_id: fill.followed_user,
+            followed_user_label: fill.user_label,
+            wallet: fill.wallet,
+            side: fill.side.as_str(),
+            notional_micros: fill.notional,
+            detect_time: fill.detect_time,
+        }
+    }
+}
+
+impl WorkerState {
+    fn of(worker: Worker, labels: &BTreeMap<String, String>, now: Timestamp) -> Self {
+        let mut actors: Vec<ActorState> =
+            worker.actors.into_iter().map(|actor| ActorState::of(actor, labels)).collect();
+        actors.sort_by_key(|actor| std::cmp::Reverse((actor.silences, actor.restarts)));
+        Self {
+            silent: now.millis_since(worker.at) > WORKER_SILENCE_MILLIS,
+            restarts: actors.iter().map(|actor| actor.restarts).sum(),
+            id: worker.id,
+            at: worker.at,
+            started_at: worker.started_at,
+            version: worker.version,
+            waiting_interactive: worker.waiting_interactive,
+            waiting_bulk: worker.waiting_bulk,
+            actors,
+        }
+    }
+}
+
+impl ActorState {
+    /// `poller:7` is the poller of user 7.
+    fn of(actor: worker::Actor, labels: &BTreeMap<String, String>) -> Self {
+        let (trade, user) = actor.name.split_once(':').unwrap_or((&actor.name, ""));
+        Self {
+            user_label: labels.get(user).cloned(),
+            name: trade.to_owned(),
+            last_activity: actor.observed.and_then(|observed| observed.last_activity),
+            restarts: actor.restarts,
+            last_restart: actor.last_restart,
+            last_cause: actor.last_cause,
+            silences: actor.silences,
+        }
+    }
+}
+
+impl LeaseState {
+    async fn all(db: &Db) -> Result<Vec<Self>, DbError> {
+        Ok(db.lease_holders().await?.into_iter().map(|(name, holder)| Self { name, holder }).collect())
+    }
+}
+
+impl DatabaseState {
+    async fn load(db: &Db, now: Timestamp) -> Result<Self, DbError> {
+        let kind = if db.is_shared() { "PostgreSQL" } else { "SQLite" };
+        let last_backup = db.audits(Some("backup"), None, 1).await?.pop().map(|row| Backup {
+            made_at: row.created_at,
+            archive: row.audit.subject,
+            late: now.millis_since(row.created_at) > BACKUP_WITHIN_MS,
+        });
+        Ok(Self { kind, size_bytes: db.size_bytes().await?, rows: db.row_numbers().await?, last_backup })
+    }
+}
+
+/// `GET /status`.
+pub async fn page(visit: Visit, query: Query<StatusQuery>) -> Result<HttpResponse, WebError> {
+    let position = visit.position().await?;
+    let view = StatusView::load(&visit.db, &position, &query, visit.now()).await?;
+    visit.page(Place::Status, &position, &view).await
+}
+
+/// `GET /api/status`.
+pub async fn json(
+    db: Data<Db>,
+    broadcaster: Data<Addr<Broadcaster>>,
+    clock: Data<Clock>,
+    query: Query<StatusQuery>,
+) -> Result<Json<StatusView>, WebError> {
+    let position = broadcaster.send(WhereAreWe).await.map_err(|_| WebError::Busy)?;
+    Ok(Json(StatusView::load(&db, &position, &query, clock.now()).await?))
+}

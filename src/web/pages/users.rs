@@ -1,0 +1,189 @@
+//! Who is followed: what they made of it, and what copying them brought.
+
+use std::collections::BTreeMap;
+
+use actix_web::{
+    HttpResponse,
+    web::{Data, Json},
+};
+use serde::Serialize;
+
+use crate::clock::Clock;
+use crate::db::{Db, FollowedUser, SeenFill};
+use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
+use crate::domain::analysis::attempt_stats::AttemptTally;
+use crate::domain::config::effective::{StoredConfig, UserOverrides, effective};
+use crate::domain::money::ids::{FollowedUserId, Wallet};
+use crate::domain::money::units::{Bps, Timestamp, UsdcMicros};
+use crate::web::server::error::WebError;
+use crate::web::shell::page::{Place, Visit};
+use crate::web::views::pnl::{Results, at_share};
+
+const DAY_MS: i64 = 24 * 3_600_000;
+
+/// The page, and `/api/users`: everybody, in the order they were added.
+#[derive(Debug, Serialize)]
+pub struct UsersView {
+    pub data: Vec<UserRow>,
+    pub next_cursor: Option<String>,
+    pub sums: Sums,
+}
+
+/// A row of `followed_user` with its figures. Everything is `None` until there is something to say.
+#[derive(Debug, Clone, Serialize)]
+pub struct UserRow {
+    pub id: FollowedUserId,
+    /// Hostile text.
+    pub label: String,
+    pub profile_wallet: Wallet,
+    pub enabled: bool,
+    pub created_at: Timestamp,
+    /// What part of the leader's notional a copy aims for.
+    pub copy_pct_notional_bps: Bps,
+    pub shadow_pnl_total_micros: Option<UsdcMicros>,
+    /// The same at the copied share: what a perfect copy would have brought.
+    pub shadow_pnl_at_share_micros: Option<UsdcMicros>,
+    pub pnl_today_micros: Option<UsdcMicros>,
+    pub pnl_7d_micros: Option<UsdcMicros>,
+    pub pnl_total_micros: Option<UsdcMicros>,
+    pub equity_micros: Option<UsdcMicros>,
+    pub exposure_micros: Option<UsdcMicros>,
+    pub open_positions: usize,
+    pub last_24h: Attempted,
+    pub last_7d: Attempted,
+    pub last_fill: Option<SeenFill>,
+    /// Of the attempts of the last 24 hours, in the steps that lags are counted in.
+    pub detection_lag_median_seconds: Option<i64>,
+}
+
+/// Attempts in the user's own portfolio, since the start of the hour then.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Attempted {
+    pub attempts: u64,
+    pub copied: u64,
+    pub copied_bps: Option<Bps>,
+}
+
+/// All rows together. The shadows are not summed: each leader trades with a bankroll of their own.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Sums {
+    pub shadow_pnl_at_share_micros: UsdcMicros,
+    pub pnl_today_micros: UsdcMicros,
+    pub pnl_7d_micros: UsdcMicros,
+    pub pnl_total_micros: UsdcMicros,
+    pub equity_micros: UsdcMicros,
+    pub exposure_micros: UsdcMicros,
+    pub open_positions: usize,
+    pub last_24h: Attempted,
+    pub last_7d: Attempted,
+}
+
+type Tallies = BTreeMap<FollowedUserId, AttemptTally>;
+
+impl UsersView {
+    pub async fn load(db: &Db, now: Timestamp) -> Result<Self, WebError> {
+        let directory = db.directory().await.map_err(WebError::ours)?;
+        let tallies = async |back: i64| {
+            let since = now.plus_millis(-back);
+            db.attempt_tallies(PortfolioScope::ExecUser, None, since).await.map_err(WebError::ours)
+        };
+        let (day, week) = (tallies(DAY_MS).await?, tallies(7 * DAY_MS).await?);
+        let mut data = Vec::with_capacity(directory.users.len());
+        for user in &directory.users {
+            let share = copied_share(&directory.config, directory.overrides.get(&user.id));
+            data.push(UserRow::load(db, user, share, (&day, &week), now).await?);
+        }
+        Ok(Self { sums: Sums::of(&data), data, next_cursor: None })
+    }
+}
+
+/// What part of the leader's notional a copy aims for.
+pub fn copied_share(config: &StoredConfig, overrides: Option<&UserOverrides>) -> Bps {
+    effective(config, overrides, PortfolioScope::ExecUser).sizing.copy_pct_notional
+}
+
+impl UserRow {
+    async fn load(
+        db: &Db,
+        user: &FollowedUser,
+        share: Bps,
+        (day, week): (&Tallies, &Tallies),
+        now: Timestamp,
+    ) -> Result<Self, WebError> {
+        let copies = PortfolioId::ExecUser(user.id);
+        let shadow = db.newest_snapshot(PortfolioId::ShadowUser(user.id)).await.map_err(WebError::ours)?;
+        let shadow = shadow.and_then(|point| point.realized_pnl.plus(point.unrealized_pnl).ok());
+        let results = Results::load(db, copies, now).await.map_err(WebError::ours)?;
+        let held = db.unmarked_portfolio(copies).await.map_err(WebError::ours)?;
+        let day = day.get(&user.id);
+        Ok(Self {
+            id: user.id,
+            label: user.label.clone(),
+            profile_wallet: user.profile_wallet.clone(),
+            enabled: user.enabled,
+            created_at: user.created_at,
+            copy_pct_notional_bps: share,
+            shadow_pnl_total_micros: shadow,
+            shadow_pnl_at_share_micros: shadow.map(|pnl| at_share(pnl, share)),
+            pnl_today_micros: results.map(|results| results.pnl_today_micros),
+            pnl_7d_micros: results.map(|results| results.pnl_7d_micros),
+            pnl_total_micros: results.map(|results| results.pnl_total_micros),
+            equity_micros: results.map(|results| results.equity_micros),
+            exposure_micros: results.map(|results| results.exposure_micros),
+            open_positions: held.portfolio.lots().count(),
+            last_24h: Attempted::of(day),
+            last_7d: Attempted::of(week.get(&user.id)),
+            last_fill: db.newest_fill_seen_of(user.id).await.map_err(WebError::ours)?,
+            detection_lag_median_seconds: day.and_then(AttemptTally::lag_median_seconds),
+        })
+    }
+}
+
+impl Attempted {
+    fn of(tally: Option<&AttemptTally>) -> Self {
+        tally.map_or(Self::default(), |tally| Self::new(tally.attempts(), tally.executed()))
+    }
+
+    fn new(attempts: u64, copied: u64) -> Self {
+        let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let copied_bps = (attempts > 0).then(|| Bps::of(whole(copied), whole(attempts)).ok()).flatten();
+        Self { attempts, copied, copied_bps }
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self::new(self.attempts.saturating_add(other.attempts), self.copied.saturating_add(other.copied))
+    }
+}
+
+impl Sums {
+    fn of(rows: &[UserRow]) -> Self {
+        let add = |sum: &mut UsdcMicros, more: Option<UsdcMicros>| {
+            sum.0 = sum.0.saturating_add(more.unwrap_or_default().0);
+        };
+        let mut sums = Self::default();
+        for row in rows {
+            add(&mut sums.shadow_pnl_at_share_micros, row.shadow_pnl_at_share_micros);
+            add(&mut sums.pnl_today_micros, row.pnl_today_micros);
+            add(&mut sums.pnl_7d_micros, row.pnl_7d_micros);
+            add(&mut sums.pnl_total_micros, row.pnl_total_micros);
+            add(&mut sums.equity_micros, row.equity_micros);
+            add(&mut sums.exposure_micros, row.exposure_micros);
+            sums.open_positions += row.open_positions;
+            sums.last_24h = sums.last_24h.plus(row.last_24h);
+            sums.last_7d = sums.last_7d.plus(row.last_7d);
+        }
+        sums
+    }
+}
+
+/// `GET /users`.
+pub async fn page(visit: Visit) -> Result<HttpResponse, WebError> {
+    let position = visit.position().await?;
+    let view = UsersView::load(&visit.db, visit.now()).await?;
+    visit.page(Place::Users, &position, &view).await
+}
+
+/// `GET /api/users`.
+pub async fn json(db: Data<Db>, clock: Data<Clock>) -> Result<Json<UsersView>, WebError> {
+    Ok(Json(UsersView::load(&db, clock.now()).await?))
+}

@@ -1,0 +1,239 @@
+//! The HTTP server: what every request passes, what handlers may ask for, start and stop.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use actix::Addr;
+use actix_web::{
+    App, HttpServer,
+    dev::ServerHandle,
+    middleware::{Compress, NormalizePath, TrailingSlash, from_fn},
+    web::{Data, ServiceConfig},
+};
+use tracing_actix_web::TracingLogger;
+
+use super::connection::Socket;
+use super::middleware::{Hosts, envelope, our_host};
+use super::rate_limit::Limits;
+use super::render::{TemplateError, Templates};
+use super::request_span::RequestSpan;
+use super::routes::every_route;
+use crate::web::auth::session::CookieSettings;
+use crate::web::auth::sign_in;
+use crate::web::auth::sign_in::github::Github;
+use crate::web::auth::sign_in::links::LoginLinks;
+use crate::web::auth::user::{HasProvider, recognise};
+use crate::web::config::what_if::runner::Trials;
+use crate::web::live::broadcaster::{Broadcaster, BroadcasterDeps, CloseAll};
+use crate::{
+    actors::{live_hub::LiveHub, supervise::Guard},
+    clock::Clock,
+    config::{GithubSettings, RedisSettings, WebSettings},
+    db::{Db, DbError},
+    metrics::Metrics,
+    polymarket::{Gate, Polymarket, PolymarketSettings},
+    token::NoRandomness,
+};
+
+/// Pages are rendered from a handful of indexed reads: two threads serve far more visitors than there will be.
+const WORKERS: usize = 2;
+const STOP_SECONDS: u64 = 5;
+/// The head of a request is here by then, or the connection goes. Bodies have a limit of their own where they are read.
+const HEAD_WITHIN: Duration = Duration::from_secs(10);
+const GOODBYE_WITHIN: Duration = Duration::from_secs(5);
+/// Longer than browsers keep an idle connection, so that it is they who close it.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// A thousand open pages with room for what they load, in each of the threads.
+const CONNECTIONS_MAX: usize = 4_096;
+
+#[derive(Clone)]
+pub struct WebDeps {
+    pub db: Db,
+    /// Where sessions of a provider's people are kept.
+    pub redis: RedisSettings,
+    pub clock: Clock,
+    pub live: Addr<LiveHub>,
+    pub guard: Guard,
+    pub metrics: Arc<Metrics>,
+    /// Whom to ask who a trader is, behind the worker's gate where there is one in this process.
+    pub polymarket: PolymarketSettings,
+    pub gate: Gate,
+}
+
+/// Why there are no pages.
+#[derive(Debug, thiserror::Error)]
+pub enum WebStartError {
+    #[error("`{0}` is not a loopback address; without a sign-in provider pages are served to this machine only")]
+    NotLoopback(SocketAddr),
+    #[error("setting `GITHUB_BASE_URL` or `PUBLIC_URL` is no address")]
+    Provider(#[from] oauth2::url::ParseError),
+    #[error("`ADMIN_EMAIL` cannot be let in")]
+    Admin(#[from] DbError),
+    #[error("cannot listen on `{addr}`")]
+    Listen { addr: SocketAddr, source: std::io::Error },
+    #[error(transparent)]
+    Templates(#[from] TemplateError),
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+}
+
+/// A server that answers.
+pub struct WebServer {
+    /// Where, with the port that was free when port 0 was asked for.
+    pub addr: SocketAddr,
+    /// The address for browsers, with `http://` or `https://` and without a slash at the end.
+    pub url: String,
+    /// Lets one browser in, once. `None` where people sign in with GitHub.
+    pub login_link: Option<String>,
+    /// Ends with the server; an error is one of accepting connections.
+    pub ended: tokio::task::JoinHandle<std::io::Result<()>>,
+    handle: ServerHandle,
+    broadcaster: Addr<Broadcaster>,
+}
+
+impl WebServer {
+    /// Says goodbye to open pages and waits for what is being answered.
+    pub async fn stop(self) {
+        // A dead broadcaster has no pages left to tell.
+        let _ = self.broadcaster.send(CloseAll).await;
+        self.handle.stop(true).await;
+        let _ = self.ended.await;
+    }
+}
+
+/// Everything a request handler may ask for; the same in every worker thread.
+#[derive(Clone)]
+pub struct Shared {
+    db: Data<Db>,
+    clock: Data<Clock>,
+    templates: Data<Templates>,
+    broadcaster: Data<Addr<Broadcaster>>,
+    links: Data<LoginLinks>,
+    hosts: Data<Hosts>,
+    metrics: Data<Metrics>,
+    limits: Data<Limits>,
+    provider: Data<HasProvider>,
+    github: Option<GithubSettings>,
+    callback: String,
+    trials: Data<Trials>,
+    polymarket: PolymarketSettings,
+    gate: Gate,
+    cookies: CookieSettings,
+}
+
+/// Starts the broadcaster and the server in the current arbiter.
+///
+/// # Errors
+/// `WebStartError`: nothing is left running then.
+pub async fn start(settings: &WebSettings, deps: WebDeps) -> Result<WebServer, WebStartError> {
+    if settings.github.is_none() && !settings.bind.ip().is_loopback() {
+        return Err(WebStartError::NotLoopback(settings.bind));
+    }
+    let listen = |source| WebStartError::Listen { addr: settings.bind, source };
+    let listener = std::net::TcpListener::bind(settings.bind).map_err(listen)?;
+    let addr = listener.local_addr().map_err(listen)?;
+    let url = settings.public_url.clone().unwrap_or_else(|| format!("http://{addr}"));
+    let url = url.trim_end_matches('/').to_owned();
+    if let Some(email) = &settings.admin_email {
+        let _seeded = deps.db.allow_admin(email, "setting ADMIN_EMAIL", deps.clock.now()).await?;
+    }
+    let links = LoginLinks::new();
+    let shared = Shared::new(settings, addr, &url, deps, links.clone())?;
+    // A wrong address is found here, before the threads rely on it.
+    shared.github()?;
+
+    let workers = shared.clone();
+    let server = HttpServer::new(move || {
+        let shared = workers.clone();
+        // A client cannot leave its thread; the gate before it is one for the process.
+        let polymarket = Polymarket::behind(shared.gate.clone(), shared.polymarket.clone(), **shared.clock);
+        App::new()
+            .app_data(Data::new(polymarket))
+            .configure(|app| shared.register(app))
+            .configure(every_route)
+            // The last wrapped is the first to see a request.
+            .wrap(from_fn(recognise))
+            .wrap(shared.cookies.middleware())
+            .wrap(from_fn(our_host))
+            .wrap(NormalizePath::new(TrailingSlash::Trim))
+            .wrap(Compress::default())
+            .wrap(from_fn(envelope))
+            .wrap(TracingLogger::<RequestSpan>::new())
+    })
+    .workers(WORKERS)
+    .on_connect(|connection, data| {
+        data.insert(Socket::of(connection));
+    })
+    .client_request_timeout(HEAD_WITHIN)
+    .client_disconnect_timeout(GOODBYE_WITHIN)
+    .keep_alive(KEEP_ALIVE)
+    .max_connections(CONNECTIONS_MAX)
+    // The second half of an answer would wait 40 ms for the reader's receipt of the first.
+    .tcp_nodelay(true)
+    .disable_signals()
+    .shutdown_timeout(STOP_SECONDS)
+    .listen(listener)
+    .map_err(listen)?
+    .run();
+
+    let login_link = match settings.github {
+        Some(_) => None,
+        None => Some(format!("{url}/login/{}", links.mint()?)),
+    };
+    let handle = server.handle();
+    let broadcaster = shared.broadcaster.get_ref().clone();
+    Ok(WebServer { addr, url, login_link, ended: actix::spawn(server), handle, broadcaster })
+}
+
+impl Shared {
+    fn new(
+        settings: &WebSettings,
+        addr: SocketAddr,
+        url: &str,
+        deps: WebDeps,
+        links: Arc<LoginLinks>,
+    ) -> Result<Self, WebStartError> {
+        let templates = Templates::load()?;
+        let public_url = settings.public_url.as_deref();
+        let WebDeps { db, redis, clock, live, guard, metrics, polymarket, gate } = deps;
+        let cookies = CookieSettings::new(settings, redis, addr.port())?;
+        let broadcaster = BroadcasterDeps { db: db.clone(), clock, live, templates: templates.clone() };
+        Ok(Self {
+            db: Data::new(db),
+            clock: Data::new(clock),
+            templates: Data::new(templates),
+            broadcaster: Data::new(Broadcaster::start(broadcaster, &guard)),
+            links: Data::from(links),
+            hosts: Data::new(Hosts::new(addr, public_url)),
+            metrics: Data::from(metrics),
+            limits: Data::from(Limits::new(settings.real_ip_header.clone())),
+            provider: Data::new(HasProvider(settings.github.is_some())),
+            github: settings.github.clone(),
+            callback: format!("{url}{}", sign_in::CALLBACK),
+            trials: Data::new(Trials::default()),
+            polymarket,
+            gate,
+            cookies,
+        })
+    }
+
+    /// A way to GitHub of its own for each thread: an HTTP client cannot leave its thread.
+    fn github(&self) -> Result<Option<Github>, oauth2::url::ParseError> {
+        self.github.as_ref().map(|settings| Github::new(settings, self.callback.clone())).transpose()
+    }
+
+    fn register(&self, app: &mut ServiceConfig) {
+        app.app_data(self.db.clone())
+            .app_data(self.clock.clone())
+            .app_data(self.templates.clone())
+            .app_data(self.broadcaster.clone())
+            .app_data(self.links.clone())
+            .app_data(self.hosts.clone())
+            .app_data(self.metrics.clone())
+            .app_data(self.limits.clone())
+            .app_data(self.provider.clone())
+            .app_data(self.trials.clone());
+        if let Ok(Some(github)) = self.github() {
+            app.app_data(Data::new(github));
+        }
+    }
+}

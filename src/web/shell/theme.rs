@@ -1,0 +1,61 @@
+//! Light or dark: the system's choice unless the visitor switched.
+//!
+//! A cookie and not a script decides, so that no page flashes in the wrong colours.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    cookie::{Cookie, SameSite, time::Duration},
+    http::header::LOCATION,
+    web::Data,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::web::auth::csrf::Posted;
+use crate::web::server::middleware::Hosts;
+
+/// Read by the script of the switch, too.
+const COOKIE: &str = "theme";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Theme {
+    #[default]
+    System,
+    Light,
+    Dark,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ThemeForm {
+    theme: Theme,
+}
+
+impl Theme {
+    pub fn of(request: &HttpRequest) -> Self {
+        match request.cookie(COOKIE).as_ref().map(Cookie::value) {
+            Some("light") => Self::Light,
+            Some("dark") => Self::Dark,
+            _ => Self::System,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::Light => "light",
+            Self::Dark => "dark",
+        }
+    }
+}
+
+/// `POST /theme`, for browsers without scripts.
+pub async fn switch(posted: Posted<ThemeForm>, request: HttpRequest, hosts: Data<Hosts>) -> HttpResponse {
+    let cookie = Cookie::build(COOKIE, posted.form.theme.as_str())
+        .path("/")
+        .same_site(SameSite::Lax)
+        .max_age(Duration::days(365))
+        .finish();
+    let back = hosts.path_of_referer(request.headers());
+    HttpResponse::SeeOther().cookie(cookie).insert_header((LOCATION, back)).finish()
+}

@@ -1,0 +1,234 @@
+//! Is it well: `{"status"}` for everybody, the parts for those who are signed in.
+
+use actix::Addr;
+use actix_web::{HttpResponse, http::StatusCode, web::Data};
+use serde::{Deserialize, Serialize};
+
+use super::worker;
+use super::worker::Worker;
+use crate::actors::chain_watcher::Hindsight;
+use crate::actors::live_hub::HealthChanged;
+use crate::clock::Clock;
+use crate::db::{Db, DbError, Lead};
+use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::units::Timestamp;
+use crate::health::assessment::Status;
+use crate::queue;
+use crate::queue::Queue;
+use crate::web::auth::user::Visitor;
+use crate::web::live::broadcaster::{Broadcaster, Position, WhereAreWe};
+use crate::web::pages::overview::LiveFigures;
+use crate::web::shell::display_names::Names;
+
+pub(in crate::web) const WORKER_SILENCE_MILLIS: i64 = 45_000;
+const CHAIN_ACTOR: &str = "chain_watcher";
+
+/// `/api/health` with a session, and the page's panel.
+#[derive(Debug, Clone, Serialize)]
+pub struct HealthView {
+    pub status: Status,
+    pub parts: Vec<PartView>,
+    pub queues: Vec<QueueView>,
+    /// How the chain did against the API in the last day; `None` while it is not watched.
+    pub chain: Option<Hindsight>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct PartView {
+    pub part: String,
+    /// Of a part that there is once for every followed user.
+    pub user_label: Option<String>,
+    pub healthy: bool,
+    /// One line, empty when there is nothing to add.
+    pub detail: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct QueueView {
+    pub queue: Queue,
+    pub open: i64,
+    pub oldest_due: Option<Timestamp>,
+}
+
+#[derive(Debug, Serialize)]
+struct Bare {
+    status: Status,
+}
+
+impl HealthView {
+    pub async fn load(db: &Db, live: &LiveFigures, now: Timestamp) -> Self {
+        let depths = queue::depths(db).await;
+        let mut parts = vec![database(&depths)];
+        parts.extend(depths.as_ref().map(|depths| jobs(depths, now)).ok());
+        let mut seen = None;
+        for worker in worker::workers(db, now).await {
+            parts.push(actors(&worker, now));
+            let seen_here = hindsight(&worker);
+            parts.extend(chain(&worker, seen_here.as_ref()));
+            seen = seen.or(seen_here);
+        }
+        // What works again is no news.
+        let troubled: Vec<_> = live.health.values().filter(|said| !said.healthy).collect();
+        let labels = if troubled.is_empty() { Names::default() } else { Names::load(db, []).await.unwrap_or_default() };
+        parts.extend(troubled.into_iter().map(|said| told(said, &labels)));
+        let status = match (&depths, parts.iter().all(|part| part.healthy)) {
+            (Err(_), _) => Status::Down,
+            (Ok(_), true) => Status::Ok,
+            (Ok(_), false) => Status::Degraded,
+        };
+        let queues = depths.unwrap_or_default().into_iter().map(|depth| QueueView {
+            queue: depth.queue,
+            open: depth.open,
+            oldest_due: depth.oldest_due,
+        });
+        Self { status, parts, queues: queues.collect(), chain: seen }
+    }
+}
+
+fn database(depths: &Result<Vec<queue::Depth>, DbError>) -> PartView {
+    let detail = if depths.is_ok() { "" } else { "it does not answer" };
+    PartView::new("database", depths.is_ok(), detail)
+}
+
+/// All queues in one line; a stuck one is named.
+fn jobs(depths: &[queue::Depth], now: Timestamp) -> PartView {
+    let stuck = depths.iter().find(|depth| depth.stuck_for_ms(now).is_some());
+    let open: i64 = depths.iter().map(|depth| depth.open).sum();
+    let detail = match stuck {
+        Some(depth) => format!("nobody takes the jobs of {}", depth.queue),
+        None if open == 0 => "nothing waits".to_owned(),
+        None => format!("{open} waiting"),
+    };
+    PartView::new("jobs", stuck.is_none(), detail)
+}
+
+fn actors(worker: &Worker, now: Timestamp) -> PartView {
+    let age = now.millis_since(worker.at);
+    let silent = worker.actors.iter().find(|actor| actor.silences > 1);
+    let restarts: u32 = worker.actors.iter().map(|actor| actor.restarts).sum();
+    let detail = match silent {
+        _ if age > WORKER_SILENCE_MILLIS => format!("no sign of the worker for {} s", age / 1000),
+        Some(actor) => format!("{} does not answer", actor.name),
+        None if restarts == 0 => format!("{} running", worker.actors.len()),
+        None => format!("{} running, {restarts} restarts", worker.actors.len()),
+    };
+    PartView::new("actors", age <= WORKER_SILENCE_MILLIS && silent.is_none(), detail)
+}
+
+/// Without a chain socket the bot works, only later; that is said and is no trouble. That the socket is down is said by
+/// the watcher itself.
+fn chain(worker: &Worker, seen: Option<&Hindsight>) -> Option<PartView> {
+    if !worker.actors.iter().any(|actor| actor.name == CHAIN_ACTOR) {
+        return Some(PartView::new("chain", true, "off: polling alone; set ALCHEMY_WS_URL to see fills sooner"));
+    }
+    let seen = seen?;
+    let detail = match (seen.unconfirmed, &seen.lead) {
+        (0, None) => return None,
+        (0, Some(lead)) => {
+            format!("{} fills seen ahead of the API, half of them by {} or more", lead.n_fills, seconds(lead))
+        }
+        (n, _) => format!("{n} fills of the last day are on chain and not in the API"),
+    };
+    Some(PartView::new("chain", seen.unconfirmed == 0, detail))
+}
+
+fn seconds(lead: &Lead) -> String {
+    format!("{}.{} s", lead.p50_ms.max(0) / 1_000, lead.p50_ms.max(0) % 1_000 / 100)
+}
+
+fn hindsight(worker: &Worker) -> Option<Hindsight> {
+    let watcher = worker.actors.iter().find(|actor| actor.name == CHAIN_ACTOR)?;
+    Hindsight::deserialize(&watcher.observed.as_ref()?.state["hindsight"]).ok()
+}
+
+/// `poller:7` is the poller of user 7.
+fn told(said: &HealthChanged, labels: &Names) -> PartView {
+    let (part, user) = match said.part.split_once(':') {
+        Some((part, user)) => (part, user.parse().ok().map(FollowedUserId)),
+        None => (said.part.as_str(), None),
+    };
+    let user_label = user.map(|user| labels.label(user));
+    PartView { user_label, ..PartView::new(part, said.healthy, said.detail.clone()) }
+}
+
+impl PartView {
+    fn new(part: &str, healthy: bool, detail: impl Into<String>) -> Self {
+        Self { part: part.to_owned(), user_label: None, healthy, detail: detail.into() }
+    }
+}
+
+/// `GET /api/health`: open to all for load balancers, which learn one word.
+pub async fn json(
+    visitor: Option<Visitor>,
+    db: Data<Db>,
+    broadcaster: Data<Addr<Broadcaster>>,
+    clock: Data<Clock>,
+) -> HttpResponse {
+    let position: Position = broadcaster.send(WhereAreWe).await.unwrap_or_default();
+    let health = HealthView::load(&db, &position.figures, clock.now()).await;
+    let code = if health.status == Status::Down { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    match visitor {
+        Some(_) => HttpResponse::build(code).json(health),
+        None => HttpResponse::build(code).json(Bare { status: health.status }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::worker::Actor, *};
+
+    #[test]
+    fn the_worker_is_well_while_its_actors_answer_and_it_says_so() {
+        let check = |age: i64, silences: u32, restarts: u32, healthy: bool, detail: &str| {
+            let actor = |name: &str| Actor { name: name.to_owned(), restarts, silences, ..Actor::default() };
+            let actors_there = vec![actor("poller:1"), actor("grouper")];
+            let worker = Worker { actors: actors_there, ..Worker::default() };
+            let part = actors(&worker, Timestamp::from_millis(age));
+            assert_eq!((part.healthy, part.detail.as_str()), (healthy, detail));
+        };
+        check(0, 0, 0, true, "2 running");
+        check(45_000, 1, 1, true, "2 running, 2 restarts");
+        check(45_001, 0, 0, false, "no sign of the worker for 45 s");
+        check(0, 2, 0, false, "poller:1 does not answer");
+    }
+
+    #[test]
+    fn the_chain_says_how_far_ahead_it_is_and_what_the_api_never_confirmed() {
+        let check = |kept: serde_json::Value, expected: Option<(bool, &str)>| {
+            let state = serde_json::json!({ "hindsight": kept });
+            let actors = serde_json::json!([{"name": "chain_watcher", "restarts": 0, "silences": 0,
+                "observed": {"state": state, "last_activity": null}}]);
+            let worker: Worker =
+                serde_json::from_value(serde_json::json!({"at": Timestamp::EPOCH, "actors": actors})).unwrap();
+            let part = chain(&worker, hindsight(&worker).as_ref());
+            assert_eq!(part.as_ref().map(|part| (part.healthy, part.detail.as_str())), expected);
+        };
+        let lead = serde_json::json!({"n_fills": 12, "p50_ms": 2_340, "p90_ms": 5_000, "n_api_first": 1});
+        check(serde_json::Value::Null, None);
+        check(serde_json::json!({"lead": null, "unconfirmed": 0}), None);
+        check(
+            serde_json::json!({"lead": lead, "unconfirmed": 0}),
+            Some((true, "12 fills seen ahead of the API, half of them by 2.3 s or more")),
+        );
+        check(
+            serde_json::json!({"lead": lead, "unconfirmed": 3}),
+            Some((false, "3 fills of the last day are on chain and not in the API")),
+        );
+    }
+
+    #[test]
+    fn a_job_that_nobody_takes_is_trouble() {
+        let depth = |open, due: Option<i64>| {
+            let due = due.map(Timestamp::from_millis);
+            queue::Depth { queue: Queue::GroupEvents, open, leased: 0, oldest_due: due, untaken_since: due }
+        };
+        let check = |depth, healthy: bool, detail: &str| {
+            let part = jobs(&[depth], Timestamp::from_millis(100_000));
+            assert_eq!((part.healthy, part.detail.as_str()), (healthy, detail));
+        };
+        check(depth(0, None), true, "nothing waits");
+        check(depth(2, Some(40_000)), true, "2 waiting");
+        check(depth(2, Some(39_999)), false, "nobody takes the jobs of q_group_events");
+        check(depth(1, Some(200_000)), true, "1 waiting");
+    }
+}

@@ -1,0 +1,154 @@
+//! What a portfolio holds, as pages show it: its lots with their names and marks, and its exposure by market and leader.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::db::Db;
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::accounting::lot::Position;
+use crate::domain::accounting::portfolio::{Lot, Portfolio};
+use crate::domain::money::ids::{AssetId, FollowedUserId, MarketId};
+use crate::domain::money::units::{Bps, PriceMicros, ShareMicros, UsdcMicros};
+use crate::web::charts::histogram::bar;
+use crate::web::server::error::WebError;
+use crate::web::shell::display_names::Names;
+
+/// A portfolio with the names of what it holds.
+pub struct Holdings {
+    pub portfolio: Portfolio,
+    names: Names,
+}
+
+/// One lot.
+#[derive(Debug, Clone, Serialize)]
+pub struct PositionView {
+    pub market_id: Option<MarketId>,
+    pub asset_id: AssetId,
+    pub followed_user_id: FollowedUserId,
+    pub followed_user_label: String,
+    pub question: String,
+    pub slug: String,
+    pub outcome: Option<String>,
+    pub share_micros: ShareMicros,
+    pub average_cost_micros: Option<PriceMicros>,
+    /// `None` while nothing but the average cost is known.
+    pub mark_micros: Option<PriceMicros>,
+    pub cost_micros: UsdcMicros,
+    pub value_micros: UsdcMicros,
+    pub exposure_micros: UsdcMicros,
+    pub unrealized_pnl_micros: UsdcMicros,
+}
+
+/// What one market or leader adds to the exposure.
+#[derive(Debug, Clone, Serialize)]
+pub struct ShareView {
+    pub market_id: Option<MarketId>,
+    pub followed_user_id: Option<FollowedUserId>,
+    /// A question or a label; hostile text.
+    pub name: String,
+    pub slug: String,
+    pub exposure_micros: UsdcMicros,
+    /// Of equity.
+    pub exposure_bps: Bps,
+    pub unrealized_pnl_micros: UsdcMicros,
+    /// Of the largest in its list, in thousandths.
+    pub bar: i64,
+}
+
+impl Holdings {
+    pub async fn load(db: &Db, id: PortfolioId) -> Result<Self, WebError> {
+        let portfolio = db.running_portfolio(id).await.map_err(WebError::ours)?.portfolio;
+        let markets: Vec<MarketId> = portfolio.exposure_by_market().map(|(market, _)| market.clone()).collect();
+        let names = Names::load(db, &markets).await.map_err(WebError::ours)?;
+        Ok(Self { portfolio, names })
+    }
+
+    /// The largest first.
+    pub fn positions(&self) -> Vec<PositionView> {
+        let mut positions: Vec<_> = self.portfolio.lots().map(|lot| self.position(lot)).collect();
+        positions.sort_by(|a, b| (b.exposure_micros, &a.asset_id).cmp(&(a.exposure_micros, &b.asset_id)));
+        positions
+    }
+
+    /// The largest first, at most so many.
+    pub fn by_market(&self, most: usize) -> Vec<ShareView> {
+        let mut unrealized: BTreeMap<MarketId, i64> = BTreeMap::new();
+        for lot in self.portfolio.lots() {
+            if let Some(market) = &lot.market {
+                let sum = unrealized.entry(market.clone()).or_default();
+                *sum = sum.saturating_add(pnl(&lot).0);
+            }
+        }
+        let shares = self.portfolio.exposure_by_market().map(|(market, exposure)| {
+            let (question, slug) = self.names.market(market);
+            let pnl = UsdcMicros(unrealized.get(market).copied().unwrap_or_default());
+            ShareView { market_id: Some(market.clone()), slug, ..self.share(question, exposure, pnl) }
+        });
+        drawn(shares.collect(), most)
+    }
+
+    /// The largest first.
+    pub fn by_leader(&self) -> Vec<ShareView> {
+        let mut unrealized: BTreeMap<FollowedUserId, i64> = BTreeMap::new();
+        for lot in self.portfolio.lots() {
+            let sum = unrealized.entry(lot.leader).or_default();
+            *sum = sum.saturating_add(pnl(&lot).0);
+        }
+        let shares = self.portfolio.exposure_by_leader().map(|(leader, exposure)| {
+            let pnl = UsdcMicros(unrealized.get(&leader).copied().unwrap_or_default());
+            let share = self.share(self.names.label(leader), exposure, pnl);
+            ShareView { followed_user_id: Some(leader), ..share }
+        });
+        drawn(shares.collect(), usize::MAX)
+    }
+
+    fn share(&self, name: String, exposure: UsdcMicros, unrealized: UsdcMicros) -> ShareView {
+        ShareView {
+            market_id: None,
+            followed_user_id: None,
+            name,
+            slug: String::new(),
+            exposure_micros: exposure,
+            exposure_bps: Bps::of(exposure.0, self.portfolio.figures().equity.0).unwrap_or_default(),
+            unrealized_pnl_micros: unrealized,
+            bar: 0,
+        }
+    }
+
+    fn position(&self, lot: Lot) -> PositionView {
+        let (question, slug) = lot.market.as_ref().map(|market| self.names.market(market)).unwrap_or_default();
+        PositionView {
+            outcome: lot.market.as_ref().and_then(|market| self.names.outcome(market, &lot.asset)),
+            followed_user_id: lot.leader,
+            followed_user_label: self.names.label(lot.leader),
+            question,
+            slug,
+            share_micros: lot.shares,
+            average_cost_micros: Position { shares: lot.shares, cost: lot.cost }.average_cost(),
+            mark_micros: lot.mark,
+            cost_micros: lot.cost,
+            value_micros: lot.value,
+            exposure_micros: lot.exposure,
+            unrealized_pnl_micros: pnl(&lot),
+            market_id: lot.market,
+            asset_id: lot.asset,
+        }
+    }
+}
+
+fn pnl(lot: &Lot) -> UsdcMicros {
+    lot.value.minus(lot.cost).unwrap_or_default()
+}
+
+/// Sorted and cut, each with its bar beside the largest.
+fn drawn(mut shares: Vec<ShareView>, most: usize) -> Vec<ShareView> {
+    shares.retain(|share| share.exposure_micros > UsdcMicros::ZERO);
+    shares.sort_by(|a, b| (b.exposure_micros, &a.name).cmp(&(a.exposure_micros, &b.name)));
+    shares.truncate(most);
+    let largest = shares.first().map_or(1, |share| share.exposure_micros.0);
+    for share in &mut shares {
+        share.bar = bar(share.exposure_micros.0, largest);
+    }
+    shares
+}

@@ -1,0 +1,135 @@
+//! What a leader did, newest first, each row beside what became of it in the portfolio that copies them.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::trades::TradeView;
+use crate::db::{Db, DbError, Outcome, TradeFilter};
+use crate::domain::decision::decide::{DecisionKind, ReasonCode};
+use crate::domain::events::event::ActivityEvent;
+use crate::domain::money::ids::{AttemptId, EventId, FollowedUserId, MarketId};
+use crate::domain::money::units::{Bps, ShareMicros, Timestamp, UsdcMicros};
+use crate::web::server::error::WebError;
+use crate::web::shell::display_names::Names;
+
+/// A trade, or a row that is none.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum FeedRow {
+    Trade {
+        #[serde(flatten)]
+        trade: Box<TradeView>,
+        fate: Fate,
+    },
+    Other {
+        #[serde(flatten)]
+        activity: Box<ActivityView>,
+        fate: Fate,
+    },
+}
+
+/// A row of `activity_event` with the names a visitor knows it by, which are hostile text.
+#[derive(Debug, Clone, Serialize)]
+pub struct ActivityView {
+    pub id: EventId,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub followed_user_id: FollowedUserId,
+    pub market_id: Option<MarketId>,
+    pub tx_hash: String,
+    pub share_micros: ShareMicros,
+    pub cash_micros: UsdcMicros,
+    pub event_time: Timestamp,
+    pub detect_time: Timestamp,
+    pub detection_lag_seconds: i64,
+    pub question: String,
+    pub slug: String,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fate {
+    /// `copied`, `partly`, `skipped`; `open` while it is not decided, `none` for what no copy is made of.
+    pub state: &'static str,
+    pub attempt_id: Option<AttemptId>,
+    pub reason_codes: Vec<ReasonCode>,
+    pub filled_ratio_bps: Option<Bps>,
+    pub filled_share_micros: Option<ShareMicros>,
+}
+
+/// The newest rows of both kinds, `limit` in all.
+pub async fn feed(db: &Db, user: FollowedUserId, limit: usize) -> Result<Vec<FeedRow>, WebError> {
+    read(db, user, limit).await.map_err(WebError::ours)
+}
+
+async fn read(db: &Db, user: FollowedUserId, limit: usize) -> Result<Vec<FeedRow>, DbError> {
+    let filter = TradeFilter { user: Some(user), ..TradeFilter::default() };
+    let trades = db.trades_page(&filter, None, limit).await?.rows;
+    let trades: Vec<_> = trades.iter().map(|listed| &listed.trade).collect();
+    let activities = db.newest_activities(user, i64::try_from(limit).unwrap_or(i64::MAX)).await?;
+    let trade_ids: Vec<EventId> = trades.iter().map(|trade| trade.id).collect();
+    let activity_ids: Vec<EventId> = activities.iter().map(|activity| activity.id).collect();
+    let mut outcomes = db.outcomes_of_trades(&trade_ids).await?;
+    outcomes.extend(db.outcomes_of_activities(&activity_ids).await?);
+    let names =
+        Names::load(db, activities.iter().filter_map(|activity| activity.payload.condition_id.as_ref())).await?;
+
+    let mut rows: Vec<(Timestamp, FeedRow)> = Vec::with_capacity(trades.len() + activities.len());
+    for trade in TradeView::of(db, &trades).await? {
+        let fate = Fate::of(outcomes.get(&trade.id), true);
+        rows.push((trade.detect_time, FeedRow::Trade { trade: Box::new(trade), fate }));
+    }
+    rows.extend(activities.iter().map(|activity| (activity.detect_time, other(activity, &outcomes, &names))));
+    rows.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
+    rows.truncate(limit);
+    Ok(rows.into_iter().map(|(_, row)| row).collect())
+}
+
+fn other(activity: &ActivityEvent, outcomes: &BTreeMap<EventId, Outcome>, names: &Names) -> FeedRow {
+    let market = activity.payload.condition_id.clone();
+    let (question, slug) = market.as_ref().map(|market| names.market(market)).unwrap_or_default();
+    let fate = Fate::of(outcomes.get(&activity.id), activity.kind.group_kind().is_some());
+    let lag = activity.detect_time.seconds().saturating_sub(activity.event_time.seconds()).max(0);
+    let activity = ActivityView {
+        id: activity.id,
+        kind: activity.kind.as_str().to_owned(),
+        followed_user_id: activity.followed_user,
+        market_id: market,
+        tx_hash: activity.payload.tx_hash.clone(),
+        share_micros: activity.payload.share_micros,
+        cash_micros: activity.payload.cash_micros,
+        event_time: activity.event_time,
+        detect_time: activity.detect_time,
+        detection_lag_seconds: lag,
+        question,
+        slug,
+    };
+    FeedRow::Other { activity: Box::new(activity), fate }
+}
+
+impl Fate {
+    fn of(outcome: Option<&Outcome>, is_decided: bool) -> Self {
+        let Some(outcome) = outcome else {
+            return Self {
+                state: if is_decided { "open" } else { "none" },
+                attempt_id: None,
+                reason_codes: Vec::new(),
+                filled_ratio_bps: None,
+                filled_share_micros: None,
+            };
+        };
+        let state = match outcome.decision {
+            DecisionKind::Skip => "skipped",
+            DecisionKind::Execute if outcome.filled_ratio < Bps::WHOLE => "partly",
+            DecisionKind::Execute => "copied",
+        };
+        Self {
+            state,
+            attempt_id: Some(outcome.attempt),
+            reason_codes: outcome.reasons.clone(),
+            filled_ratio_bps: Some(outcome.filled_ratio),
+            filled_share_micros: Some(outcome.filled_shares),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What is known of a market right now: its last book beside our limits, and what portfolios hold in it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::db::{Db, DbError};
+use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
+use crate::domain::accounting::portfolio::{Lot, Portfolio};
+use crate::domain::config::effective::Guardrails;
+use crate::domain::decision::guardrail::quote;
+use crate::domain::events::event::Side;
+use crate::domain::market::book::{Level, OrderBook};
+use crate::domain::market::facts::{Market, OutcomeAsset};
+use crate::domain::market::fill::depth_within;
+use crate::domain::money::ids::{AssetId, FollowedUserId, MarketId};
+use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
+use crate::web::shell::display_names::Names;
+
+/// The last book seen of an outcome. It was fetched for a decision, so it may be old.
+#[derive(Debug, Clone, Serialize)]
+pub struct QuoteView {
+    pub asset_id: AssetId,
+    pub outcome: String,
+    pub fetched_at: Timestamp,
+    pub age_ms: i64,
+    /// Null where a side is empty.
+    pub best_bid_micros: Option<PriceMicros>,
+    pub best_ask_micros: Option<PriceMicros>,
+    pub mid_micros: PriceMicros,
+    pub spread_micros: PriceMicros,
+    /// Above maxSpreadMicros: nothing would be copied.
+    pub spread_too_wide: bool,
+    /// What could be bought and sold within our limits of a fill at the middle.
+    pub buy_depth_micros: Option<UsdcMicros>,
+    pub sell_depth_micros: Option<UsdcMicros>,
+}
+
+/// One lot in one portfolio.
+#[derive(Debug, Clone, Serialize)]
+pub struct PositionView {
+    pub portfolio_scope: PortfolioScope,
+    pub followed_user_id: FollowedUserId,
+    pub followed_user_label: String,
+    pub asset_id: AssetId,
+    pub outcome: Option<String>,
+    /// Negative where a leader sold what was bought before we followed.
+    pub share_micros: ShareMicros,
+    pub average_cost_micros: Option<PriceMicros>,
+    pub mark_micros: Option<PriceMicros>,
+    pub value_micros: UsdcMicros,
+    pub unrealized_pnl_micros: Option<UsdcMicros>,
+}
+
+impl QuoteView {
+    /// `None` while no book was ever fetched for the outcome.
+    pub async fn load(
+        db: &Db,
+        outcome: &OutcomeAsset,
+        guardrails: &Guardrails,
+        now: Timestamp,
+    ) -> Result<Option<Self>, DbError> {
+        let Some(found) = db.newest_book(&outcome.asset).await? else { return Ok(None) };
+        let Ok(book) = found.book else { return Ok(None) };
+        let pairs = |levels: &[Level]| -> Vec<(PriceMicros, ShareMicros)> {
+            levels.iter().map(|level| (level.price, level.shares)).collect()
+        };
+        // What cannot be a book is no book; the decision that it was fetched for says so.
+        let Ok(book) = OrderBook::from_levels(pairs(&book.bids), pairs(&book.asks)) else { return Ok(None) };
+        Ok(Some(Self::new(&book, outcome, found.fetched_at, guardrails, now)))
+    }
+
+    fn new(
+        book: &OrderBook,
+        outcome: &OutcomeAsset,
+        fetched_at: Timestamp,
+        guardrails: &Guardrails,
+        now: Timestamp,
+    ) -> Self {
+        let depth = |side| depth_within(book, side, quote(book, side, book.mid(), guardrails).limit).ok();
+        Self {
+            asset_id: outcome.asset.clone(),
+            outcome: outcome.outcome.clone(),
+            fetched_at,
+            age_ms: now.millis_since(fetched_at).max(0),
+            best_bid_micros: book.bids().first().map(|level| level.price),
+            best_ask_micros: book.asks().first().map(|level| level.price),
+            mid_micros: book.mid(),
+            spread_micros: book.spread(),
+            spread_too_wide: book.spread() > guardrails.max_spread,
+            buy_depth_micros: depth(Side::Buy),
+            sell_depth_micros: depth(Side::Sell),
+        }
+    }
+
+    /// The freshest of a market's outcomes; the others of two mirror it.
+    pub async fn freshest(
+        db: &Db,
+        market: &Market,
+        guardrails: &Guardrails,
+        now: Timestamp,
+    ) -> Result<Option<Self>, DbError> {
+        let mut freshest: Option<Self> = None;
+        for outcome in &market.outcomes {
+            let found = Self::load(db, outcome, guardrails, now).await?;
+            freshest = freshest.into_iter().chain(found).max_by_key(|quote| quote.fetched_at);
+        }
+        Ok(freshest)
+    }
+}
+
+impl PositionView {
+    fn new(portfolio: PortfolioId, lot: Lot, names: &Names) -> Self {
+        let outcome = lot.market.as_ref().and_then(|market| names.outcome(market, &lot.asset));
+        let shares = lot.shares.magnitude().ok();
+        let cost = lot.cost.0.checked_abs().map(UsdcMicros);
+        Self {
+            portfolio_scope: portfolio.scope(),
+            followed_user_id: lot.leader,
+            followed_user_label: names.label(lot.leader),
+            outcome,
+            share_micros: lot.shares,
+            average_cost_micros: cost.zip(shares).and_then(|(cost, shares)| PriceMicros::average(cost, shares).ok()),
+            mark_micros: lot.mark,
+            value_micros: lot.value,
+            unrealized_pnl_micros: lot.value.minus(lot.cost).ok(),
+            asset_id: lot.asset,
+        }
+    }
+
+    /// What `portfolio` holds in `market`.
+    pub fn in_market(portfolio: &Portfolio, market: &MarketId, names: &Names) -> Vec<Self> {
+        let lots = portfolio.lots_in(market).into_iter().filter(|lot| lot.shares != ShareMicros::ZERO);
+        lots.map(|lot| Self::new(portfolio.id(), lot, names)).collect()
+    }
+
+    /// The same for every market that `portfolio` holds something in.
+    pub fn by_market(portfolio: &Portfolio, names: &Names) -> BTreeMap<MarketId, Vec<Self>> {
+        let mut positions: BTreeMap<MarketId, Vec<Self>> = BTreeMap::new();
+        for lot in portfolio.lots().filter(|lot| lot.shares != ShareMicros::ZERO) {
+            if let Some(market) = lot.market.clone() {
+                positions.entry(market).or_default().push(Self::new(portfolio.id(), lot, names));
+            }
+        }
+        positions
+    }
+}

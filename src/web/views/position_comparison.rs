@@ -1,0 +1,99 @@
+//! What a leader holds beside what our copies of them hold, asset by asset.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::db::{Db, DbError};
+use crate::domain::accounting::lot::Position;
+use crate::domain::accounting::portfolio::{Lot, Portfolio};
+use crate::domain::money::ids::{AssetId, MarketId};
+use crate::domain::money::units::{PriceMicros, ShareMicros, UsdcMicros};
+use crate::web::shell::display_names::Names;
+
+/// The largest; the rest is counted.
+const SHOWN: usize = 60;
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Sides {
+    /// The largest copies first, then the largest of what is not copied.
+    pub data: Vec<HeldBeside>,
+    pub more: usize,
+    /// Any position of theirs below zero: sold before we followed them.
+    pub any_short: bool,
+}
+
+/// One asset on both sides. Names are hostile text.
+#[derive(Debug, Clone, Serialize)]
+pub struct HeldBeside {
+    pub asset_id: AssetId,
+    pub market_id: Option<MarketId>,
+    pub question: String,
+    pub slug: String,
+    pub outcome: Option<String>,
+    /// What a share is worth now; `None` when nothing but its cost is known.
+    pub mark_micros: Option<PriceMicros>,
+    pub theirs: Option<Held>,
+    pub ours: Option<Held>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Held {
+    /// Below zero in a shadow that sold what it never bought.
+    pub share_micros: ShareMicros,
+    pub average_cost_micros: Option<PriceMicros>,
+    pub value_micros: UsdcMicros,
+    pub unrealized_pnl_micros: UsdcMicros,
+}
+
+impl Sides {
+    pub async fn of(db: &Db, shadow: &Portfolio, copies: &Portfolio) -> Result<Self, DbError> {
+        let mut by_asset: BTreeMap<AssetId, (Option<Lot>, Option<Lot>)> = BTreeMap::new();
+        for lot in shadow.lots() {
+            let (theirs, _) = by_asset.entry(lot.asset.clone()).or_default();
+            *theirs = Some(lot);
+        }
+        for lot in copies.lots() {
+            let (_, ours) = by_asset.entry(lot.asset.clone()).or_default();
+            *ours = Some(lot);
+        }
+        let any_short = shadow.lots().any(|lot| lot.shares.0 < 0);
+        let mut pairs: Vec<_> = by_asset.into_values().collect();
+        let size = |lot: &Option<Lot>| lot.as_ref().map_or(0, |lot| lot.exposure.0);
+        pairs.sort_by_key(|(theirs, ours)| std::cmp::Reverse((size(ours), size(theirs))));
+        let more = pairs.len().saturating_sub(SHOWN);
+        pairs.truncate(SHOWN);
+        let markets = pairs.iter().filter_map(|(theirs, ours)| ours.as_ref().or(theirs.as_ref())?.market.as_ref());
+        let names = Names::load(db, markets).await?;
+        let data = pairs.iter().filter_map(|(theirs, ours)| HeldBeside::of(theirs.as_ref(), ours.as_ref(), &names));
+        Ok(Self { data: data.collect(), more, any_short })
+    }
+}
+
+impl HeldBeside {
+    fn of(theirs: Option<&Lot>, ours: Option<&Lot>, names: &Names) -> Option<Self> {
+        let lot = ours.or(theirs)?;
+        let (question, slug) = lot.market.as_ref().map(|market| names.market(market)).unwrap_or_default();
+        Some(Self {
+            asset_id: lot.asset.clone(),
+            outcome: lot.market.as_ref().and_then(|market| names.outcome(market, &lot.asset)),
+            market_id: lot.market.clone(),
+            question,
+            slug,
+            mark_micros: lot.mark,
+            theirs: theirs.map(Held::of),
+            ours: ours.map(Held::of),
+        })
+    }
+}
+
+impl Held {
+    fn of(lot: &Lot) -> Self {
+        Self {
+            share_micros: lot.shares,
+            average_cost_micros: Position { shares: lot.shares, cost: lot.cost }.average_cost(),
+            value_micros: lot.value,
+            unrealized_pnl_micros: UsdcMicros(lot.value.0.saturating_sub(lot.cost.0)),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! How much of each risk limit is used, and the circuit breakers of every portfolio (spec sections 7.3 and 7.7).
+
+use serde::Serialize;
+
+use super::holdings::Holdings;
+use crate::db::{Db, DbError, Directory};
+use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
+use crate::domain::accounting::view::Baselines;
+use crate::domain::config::effective::{Guardrails, effective};
+use crate::domain::decision::breaker::{Loss, losses};
+use crate::domain::decision::decide::CheckName;
+use crate::domain::money::units::{Bps, Timestamp, UnitError, UsdcMicros};
+use crate::web::charts::histogram::bar;
+use crate::web::server::error::WebError;
+
+/// From here on a limit is near.
+const NEAR_BPS: i64 = 8_000;
+
+/// One limit and what of it is used.
+#[derive(Debug, Clone, Serialize)]
+pub struct LimitView {
+    pub name: CheckName,
+    /// Whose: a leader's label, a market's question; hostile text. Empty for the portfolio itself.
+    pub of: String,
+    pub used_micros: UsdcMicros,
+    pub limit_micros: UsdcMicros,
+    /// Of the limit.
+    pub used_bps: Bps,
+    pub state: LimitState,
+    /// In thousandths of the full width.
+    pub bar: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LimitState {
+    Free,
+    Near,
+    /// Nothing more is opened.
+    Reached,
+}
+
+/// The three losses of one portfolio.
+#[derive(Debug, Clone, Serialize)]
+pub struct BreakerView {
+    pub portfolio: String,
+    /// A leader's label, or nothing for the global portfolio.
+    pub label: Option<String>,
+    pub equity_micros: UsdcMicros,
+    pub peak_micros: UsdcMicros,
+    /// Since when the peak counts, if it was reset.
+    pub reset_at: Option<Timestamp>,
+    pub losses: Vec<LimitView>,
+    pub tripped: bool,
+    /// The fall from the peak is what trips it, and a reset would end that.
+    pub resettable: bool,
+}
+
+impl LimitView {
+    fn new(name: CheckName, of: String, used: UsdcMicros, limit: UsdcMicros, reached: bool) -> Self {
+        let used_bps = Bps::of(used.0.max(0), limit.0.max(1)).unwrap_or(Bps(i64::MAX));
+        let state = match (reached, used_bps.0 >= NEAR_BPS) {
+            (true, _) => LimitState::Reached,
+            (false, true) => LimitState::Near,
+            (false, false) => LimitState::Free,
+        };
+        Self { name, of, used_micros: used, limit_micros: limit, used_bps, state, bar: bar(used.0, limit.0.max(1)) }
+    }
+
+    fn of_loss(loss: &Loss) -> Self {
+        Self::new(loss.name, String::new(), loss.lost.max(UsdcMicros::ZERO), loss.limit, loss.is_tripped())
+    }
+}
+
+/// The exposure limits of the global portfolio: in all, of its largest market, of each leader.
+///
+/// # Errors
+/// `WebError::Ours` when a sum does not fit.
+pub fn exposure_limits(holdings: &Holdings, directory: &Directory) -> Result<Vec<LimitView>, WebError> {
+    let figures = holdings.portfolio.figures();
+    let cap = |bps: Bps| figures.equity.part(bps).map_err(WebError::ours);
+    let global = effective(&directory.config, None, PortfolioScope::ExecGlobal).guardrails;
+    // Equal to the cap is allowed, but leaves no room for anything.
+    let limit = |name, of: String, used: UsdcMicros, cap: UsdcMicros| LimitView::new(name, of, used, cap, used >= cap);
+    let total = cap(global.max_total_exposure)?;
+    let mut limits = vec![limit(CheckName::TotalExposure, String::new(), figures.exposure, total)];
+    if let Some(largest) = holdings.by_market(1).pop() {
+        let of_market = cap(global.max_exposure_per_market)?;
+        limits.push(limit(CheckName::MarketExposure, largest.name, largest.exposure_micros, of_market));
+    }
+    for leader in holdings.by_leader() {
+        let overrides = leader.followed_user_id.and_then(|user| directory.overrides.get(&user));
+        let theirs = effective(&directory.config, overrides, PortfolioScope::ExecGlobal).guardrails;
+        let of_leader = cap(theirs.max_exposure_per_user)?;
+        limits.push(limit(CheckName::LeaderExposure, leader.name, leader.exposure_micros, of_leader));
+    }
+    Ok(limits)
+}
+
+impl BreakerView {
+    /// Of the global portfolio, then of each leader's, by their last snapshots. Portfolios without one are left out.
+    pub async fn all(db: &Db, directory: &Directory, now: Timestamp) -> Result<Vec<Self>, DbError> {
+        let mut views = Vec::new();
+        let global = effective(&directory.config, None, PortfolioScope::ExecGlobal).guardrails;
+        views.extend(Self::of(db, PortfolioId::ExecGlobal, None, &global, now).await?);
+        for user in &directory.users {
+            let overrides = directory.overrides.get(&user.id);
+            let theirs = effective(&directory.config, overrides, PortfolioScope::ExecUser).guardrails;
+            let label = Some(user.label.clone());
+            views.extend(Self::of(db, PortfolioId::ExecUser(user.id), label, &theirs, now).await?);
+        }
+        Ok(views)
+    }
+
+    async fn of(
+        db: &Db,
+        portfolio: PortfolioId,
+        label: Option<String>,
+        guardrails: &Guardrails,
+        now: Timestamp,
+    ) -> Result<Option<Self>, DbError> {
+        let Some((equity, baselines)) = standing(db, portfolio, now).await? else { return Ok(None) };
+        let reset_at = db.peak_reset(portfolio).await?.map(|reset| reset.at);
+        let Ok(losses) = losses(equity, baselines, guardrails) else { return Ok(None) };
+        Ok(Some(Self {
+            portfolio: portfolio.to_string(),
+            label,
+            equity_micros: equity,
+            peak_micros: baselines.peak.max(equity),
+            reset_at,
+            tripped: losses.iter().any(Loss::is_tripped),
+            resettable: baselines.peak > equity,
+            losses: losses.iter().map(LimitView::of_loss).collect(),
+        }))
+    }
+}
+
+/// Equity by the last snapshot, and what its losses are counted from.
+pub async fn standing(
+    db: &Db,
+    portfolio: PortfolioId,
+    now: Timestamp,
+) -> Result<Option<(UsdcMicros, Baselines)>, DbError> {
+    let Some(newest) = db.newest_snapshot(portfolio).await? else { return Ok(None) };
+    // A portfolio younger than the day or week starts from its opening deposit, which is also its first peak.
+    let deposit =
+        || -> Result<UsdcMicros, UnitError> { newest.equity.minus(newest.realized_pnl.plus(newest.unrealized_pnl)?) };
+    let deposit = deposit().unwrap_or(newest.equity);
+    let mut at = [deposit; 2];
+    for (equity, time) in at.iter_mut().zip([now.day_start(), now.week_start()]) {
+        *equity = db.snapshot_at_or_before(portfolio, time).await?.map_or(deposit, |snapshot| snapshot.equity);
+    }
+    let peak = peak(db, portfolio, deposit).await?;
+    Ok(Some((newest.equity, Baselines { day_start: at[0], week_start: at[1], peak })))
+}
+
+/// What the drawdown is measured from: the highest since the last reset, or since the opening deposit.
+pub async fn peak(db: &Db, portfolio: PortfolioId, deposit: UsdcMicros) -> Result<UsdcMicros, DbError> {
+    let is_reset = db.peak_reset(portfolio).await?.is_some();
+    let peak = db.peak(portfolio).await?.unwrap_or(deposit);
+    Ok(if is_reset { peak } else { peak.max(deposit) })
+}

@@ -1,0 +1,230 @@
+//! Where the bot has its facts from and where it keeps them: polls, upstreams, snapshots.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::worker;
+use super::worker::Worker;
+use crate::db::{Db, DbError, FollowedUser};
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::units::Timestamp;
+use crate::web::charts::histogram;
+use crate::web::charts::histogram::{Column, Counted};
+
+/// A minute snapshot that is older than this has been missed.
+const SNAPSHOT_STALE_MS: i64 = 180_000;
+
+/// How far the Data API has been read for one user.
+#[derive(Debug, Serialize)]
+pub struct PolledUser {
+    pub id: FollowedUserId,
+    /// Hostile text.
+    pub label: String,
+    pub enabled: bool,
+    /// The last poll that succeeded.
+    pub polled_at: Option<Timestamp>,
+    /// `api:lastTradeTime:<id>` and `api:lastActivityTime:<id>`.
+    pub last_trade_time: Option<Timestamp>,
+    pub last_activity_time: Option<Timestamp>,
+    /// Polls in a row that have failed.
+    pub failures: i64,
+}
+
+/// A host and its breaker: of several workers the worst.
+#[derive(Debug, Serialize)]
+pub struct Upstream {
+    pub upstream: String,
+    pub state: String,
+    pub failures: u32,
+    pub until: Option<Timestamp>,
+}
+
+/// What went out to one endpoint, of all workers.
+#[derive(Debug, Serialize)]
+pub struct Endpoint {
+    pub endpoint: String,
+    pub upstream: String,
+    pub last_minute: Counts,
+    pub last_half_hour: Counts,
+    /// Requests, errors and 429s of each whole minute, oldest first.
+    pub minutes: Vec<[i64; 3]>,
+    /// Requests minute by minute, drawn.
+    pub columns: Vec<Column>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    pub requests: i64,
+    /// Every request that brought no answer, 429s included.
+    pub errors: i64,
+    pub rate_limited: i64,
+}
+
+/// When a portfolio was last written down.
+#[derive(Debug, Serialize)]
+pub struct SnapshotAge {
+    pub portfolio: String,
+    /// Whose it is; none for the global one.
+    pub user_label: Option<String>,
+    pub bucket_time: Option<Timestamp>,
+    pub stale: bool,
+}
+
+#[derive(Deserialize)]
+struct Checkpoint {
+    time: Timestamp,
+}
+
+impl PolledUser {
+    pub async fn all(db: &Db, users: &[FollowedUser], workers: &[Worker]) -> Result<Vec<Self>, DbError> {
+        let trades = checkpoints(db, "api:lastTradeTime:").await?;
+        let activities = checkpoints(db, "api:lastActivityTime:").await?;
+        let one = |user: &FollowedUser| {
+            let name = format!("poller:{}", user.id);
+            let actors = workers.iter().flat_map(|worker| &worker.actors);
+            let poller = actors.filter(|actor| actor.name == name).find_map(|actor| actor.observed.as_ref());
+            let trade = trades.get(&user.id.to_string());
+            Self {
+                id: user.id,
+                label: user.label.clone(),
+                enabled: user.enabled,
+                polled_at: poller.and_then(|poller| poller.last_activity).or(trade.map(|(_, written)| *written)),
+                last_trade_time: trade.map(|(time, _)| *time),
+                last_activity_time: activities.get(&user.id.to_string()).map(|(time, _)| *time),
+                failures: poller.and_then(|poller| poller.state["failures"].as_i64()).unwrap_or(0),
+            }
+        };
+        Ok(users.iter().map(one).collect())
+    }
+}
+
+/// By user id: the time it names, and when it was written.
+async fn checkpoints(db: &Db, prefix: &str) -> Result<BTreeMap<String, (Timestamp, Timestamp)>, DbError> {
+    let rows = db.checkpoints_with_prefix(prefix).await?;
+    let read = |(key, text, written): (String, String, Timestamp)| {
+        let checkpoint: Checkpoint = serde_json::from_str(&text).ok()?;
+        Some((key.strip_prefix(prefix)?.to_owned(), (checkpoint.time, written)))
+    };
+    Ok(rows.into_iter().filter_map(read).collect())
+}
+
+impl Upstream {
+    pub fn worst(workers: &[Worker]) -> Vec<Self> {
+        let mut worst: BTreeMap<&str, &worker::Upstream> = BTreeMap::new();
+        for seen in workers.iter().flat_map(|worker| &worker.upstreams) {
+            let kept = worst.entry(&seen.upstream).or_insert(seen);
+            if seen.failures > kept.failures || (kept.state == "closed" && seen.state != "closed") {
+                *kept = seen;
+            }
+        }
+        let one = |seen: &worker::Upstream| Self {
+            upstream: seen.upstream.clone(),
+            state: seen.state.clone(),
+            failures: seen.failures,
+            until: seen.until.filter(|_| seen.state != "closed"),
+        };
+        worst.into_values().map(one).collect()
+    }
+}
+
+impl Endpoint {
+    pub fn summed(workers: &[Worker]) -> Vec<Self> {
+        let mut minutes: BTreeMap<(&str, &str), Vec<[i64; 3]>> = BTreeMap::new();
+        for told in workers.iter().flat_map(|worker| &worker.endpoints) {
+            let sums = minutes.entry((&told.upstream, &told.endpoint)).or_default();
+            // A worker of another version may tell of more minutes; the newest are last.
+            let more = told.minutes.len().saturating_sub(sums.len());
+            sums.splice(0..0, vec![[0; 3]; more]);
+            for (sum, counts) in sums.iter_mut().rev().zip(told.minutes.iter().rev()) {
+                for (sum, n) in sum.iter_mut().zip(counts) {
+                    *sum = sum.saturating_add(*n);
+                }
+            }
+        }
+        minutes.into_iter().map(|((upstream, endpoint), minutes)| Self::of(upstream, endpoint, minutes)).collect()
+    }
+
+    fn of(upstream: &str, endpoint: &str, minutes: Vec<[i64; 3]>) -> Self {
+        let counted = |(at, [requests, errors, rate_limited]): (usize, &[i64; 3])| Counted {
+            n: *requests,
+            tone: if *errors > 0 { "worse" } else { "" },
+            label: format!("{} min ago: {errors} errors, {rate_limited} times 429", minutes.len() - at),
+        };
+        Self {
+            endpoint: endpoint.to_owned(),
+            upstream: upstream.to_owned(),
+            last_minute: Counts::of(minutes.iter().rev().take(1)),
+            last_half_hour: Counts::of(minutes.iter()),
+            columns: histogram::columns(minutes.iter().enumerate().map(counted)),
+            minutes,
+        }
+    }
+}
+
+impl Counts {
+    fn of<'a>(minutes: impl Iterator<Item = &'a [i64; 3]>) -> Self {
+        minutes.fold(Self::default(), |sum, [requests, errors, rate_limited]| Self {
+            requests: sum.requests.saturating_add(*requests),
+            errors: sum.errors.saturating_add(*errors),
+            rate_limited: sum.rate_limited.saturating_add(*rate_limited),
+        })
+    }
+}
+
+impl SnapshotAge {
+    pub async fn all(db: &Db, users: &[FollowedUser], now: Timestamp) -> Result<Vec<Self>, DbError> {
+        let mut wanted = vec![(PortfolioId::ExecGlobal, None)];
+        for user in users {
+            wanted.push((PortfolioId::ExecUser(user.id), Some(user.label.clone())));
+            wanted.push((PortfolioId::ShadowUser(user.id), Some(user.label.clone())));
+        }
+        let mut ages = Vec::with_capacity(wanted.len());
+        for (portfolio, user_label) in wanted {
+            let bucket_time = db.newest_snapshot(portfolio).await?.map(|snapshot| snapshot.bucket_time);
+            let stale = bucket_time.is_none_or(|bucket| now.millis_since(bucket) > SNAPSHOT_STALE_MS);
+            ages.push(Self { portfolio: portfolio.to_string(), user_label, bucket_time, stale });
+        }
+        Ok(ages)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worker(minutes: Vec<[i64; 3]>, state: &str, failures: u32) -> Worker {
+        let (endpoint, upstream) = ("book".to_owned(), "clob".to_owned());
+        Worker {
+            upstreams: vec![worker::Upstream {
+                upstream: upstream.clone(),
+                state: state.to_owned(),
+                failures,
+                until: None,
+            }],
+            endpoints: vec![worker::Endpoint { endpoint, upstream, minutes }],
+            ..Worker::default()
+        }
+    }
+
+    #[test]
+    fn traffic_of_several_workers_is_one_sum_by_the_minute() {
+        let workers = [
+            worker(vec![[1, 0, 0], [2, 1, 0]], "closed", 0),
+            worker(vec![[9, 3, 3], [5, 0, 0], [7, 2, 1]], "closed", 1),
+        ];
+        let summed = Endpoint::summed(&workers);
+        assert_eq!(summed[0].minutes, [[9, 3, 3], [6, 0, 0], [9, 3, 1]]);
+        assert_eq!(summed[0].last_minute, Counts { requests: 9, errors: 3, rate_limited: 1 });
+        assert_eq!(summed[0].last_half_hour, Counts { requests: 24, errors: 6, rate_limited: 4 });
+        assert!(Endpoint::summed(&[]).is_empty());
+    }
+
+    #[test]
+    fn of_several_breakers_the_worst_is_shown() {
+        let workers = [worker(vec![], "closed", 1), worker(vec![], "open", 5), worker(vec![], "closed", 0)];
+        let worst = Upstream::worst(&workers);
+        assert_eq!((worst.len(), worst[0].state.as_str(), worst[0].failures), (1, "open", 5));
+    }
+}
