@@ -14,7 +14,7 @@ use polymarketspy::domain::market::book::OrderBook;
 use polymarketspy::domain::market::facts::{FeeSchedule, Market};
 use polymarketspy::domain::money::ids::{AssetId, FollowedUserId, GroupId, GroupKey, MarketId};
 use polymarketspy::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
-use polymarketspy::polymarket::book_text::parse_order_book;
+use polymarketspy::polymarket::wire::book_text::parse_order_book;
 
 /// A real book of 2026, the five best levels a side.
 const FIVE_LEVELS: &str = include_str!("../tests/fixtures/clob/book_2026_09_best5.json");

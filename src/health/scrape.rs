@@ -11,7 +11,8 @@ use crate::actors::root::ActorHealth;
 use crate::actors::supervise::Observed;
 use crate::domain::money::units::Timestamp;
 use crate::metrics::{Exposition, Metrics};
-use crate::polymarket::{Gate, breaker};
+use crate::polymarket::Gate;
+use crate::polymarket::http::breaker;
 use crate::queue;
 use crate::queue::Depth;
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::health::ActorHealth;
 use crate::domain::money::units::Timestamp;
 use crate::metrics::{Histogram, Metrics};
-use crate::polymarket::traffic::MINUTES_TOLD;
+use crate::polymarket::http::traffic::MINUTES_TOLD;
 use crate::polymarket::{Endpoint, Gate};
 
 /// A worker at one moment. Its names are read by `web::worker`.

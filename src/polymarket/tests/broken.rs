@@ -5,15 +5,15 @@ use proptest::prelude::*;
 use super::recorded::fixture;
 use crate::domain::money::ids::{MarketId, Wallet};
 use crate::domain::money::units::ShareMicros;
-use crate::polymarket::activity::parse_page;
-use crate::polymarket::book_text::parse_book;
-use crate::polymarket::books::parse_midpoints;
-use crate::polymarket::draft::Window;
-use crate::polymarket::gamma::{parse_market, parse_markets};
-use crate::polymarket::markets::parse_compact_market;
-use crate::polymarket::positions::parse_positions;
-use crate::polymarket::profiles::{parse_profile, parse_search};
-use crate::polymarket::resolutions::parse_resolutions;
+use crate::polymarket::api::books::parse_midpoints;
+use crate::polymarket::api::markets::parse_compact_market;
+use crate::polymarket::api::positions::parse_positions;
+use crate::polymarket::api::profiles::{parse_profile, parse_search};
+use crate::polymarket::api::resolutions::parse_resolutions;
+use crate::polymarket::wire::activity::parse_page;
+use crate::polymarket::wire::book_text::parse_book;
+use crate::polymarket::wire::draft::Window;
+use crate::polymarket::wire::gamma::{parse_market, parse_markets};
 
 const PAGE: &str = "data_v2/activity_maker_and_taker_3.json";
 

@@ -2,8 +2,8 @@
 
 use crate::domain::events::event::ActivityKind;
 use crate::domain::money::ids::Wallet;
-use crate::polymarket::activity::parse_page;
-use crate::polymarket::draft::{ActivityDraft, Window};
+use crate::polymarket::wire::activity::parse_page;
+use crate::polymarket::wire::draft::{ActivityDraft, Window};
 
 const WALLET: &str = "0xc2ad03f79ca3f3c17d8c7de2612ce0c89b7d40ed";
 const CONDITION: &str = "0x70cd1632e0469a457fa385f00f241911493a293faeb22ec0a0fe023d661b3d8b";

@@ -4,9 +4,9 @@ use super::recorded::fixture;
 use super::server::{Answer, Server};
 use crate::domain::money::ids::{AssetId, MarketId, Wallet};
 use crate::domain::money::units::Timestamp;
-use crate::polymarket::endpoint::Priority;
-use crate::polymarket::error::PolymarketError;
-use crate::polymarket::profiles::ProfileMatch;
+use crate::polymarket::api::profiles::ProfileMatch;
+use crate::polymarket::http::endpoint::Priority;
+use crate::polymarket::http::error::PolymarketError;
 
 const WALLET: &str = "0xc2ad03f79ca3f3c17d8c7de2612ce0c89b7d40ed";
 

@@ -9,10 +9,10 @@ use tokio::task::JoinHandle;
 use crate::clock::Clock;
 use crate::domain::money::ids::{AssetId, MarketId, Wallet};
 use crate::domain::money::units::Timestamp;
-use crate::polymarket::client::Polymarket;
-use crate::polymarket::endpoint::{Endpoint, Priority};
-use crate::polymarket::limiter::Given;
-use crate::polymarket::settings::{LimitSettings, PolymarketSettings};
+use crate::polymarket::http::client::Polymarket;
+use crate::polymarket::http::endpoint::{Endpoint, Priority};
+use crate::polymarket::http::limiter::Given;
+use crate::polymarket::http::settings::{LimitSettings, PolymarketSettings};
 use crate::simulator::{Fault, FaultKind, Heard, Host, NewMarket, Simulator, SimulatorHandle, SimulatorSettings};
 use crate::simulator::{Times, wallet_of};
 
@@ -120,7 +120,7 @@ pub(super) fn endpoint_of(heard: &Heard) -> Endpoint {
 /// Requests, errors and 429s of each endpoint, as the client counts them.
 pub(super) fn counted(polymarket: &Polymarket) -> BTreeMap<Endpoint, (u64, u64, u64)> {
     let sums = polymarket.observe().endpoints.into_iter().map(|traffic| {
-        let add = |sum: (u64, u64, u64), minute: &crate::polymarket::traffic::MinuteCounts| {
+        let add = |sum: (u64, u64, u64), minute: &crate::polymarket::http::traffic::MinuteCounts| {
             (sum.0 + minute.requests, sum.1 + minute.errors, sum.2 + minute.rate_limited)
         };
         (traffic.endpoint, traffic.minutes.iter().fold((0, 0, 0), add))

@@ -5,10 +5,10 @@ use std::time::Duration;
 use actix_web::rt::spawn;
 
 use super::limits::{Stage, counted, served};
-use crate::polymarket::breaker::BreakerSettings;
-use crate::polymarket::endpoint::Priority;
-use crate::polymarket::error::PolymarketError;
-use crate::polymarket::settings::LimitSettings;
+use crate::polymarket::http::breaker::BreakerSettings;
+use crate::polymarket::http::endpoint::Priority;
+use crate::polymarket::http::error::PolymarketError;
+use crate::polymarket::http::settings::LimitSettings;
 use crate::simulator::{Fault, FaultKind, Heard, Host, RetryAfter, Times};
 
 async fn book(stage: &Stage) -> Result<(), PolymarketError> {

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::server::{Answer, Server};
 use crate::clock::Clock;
 use crate::domain::money::ids::AssetId;
-use crate::polymarket::client::Polymarket;
-use crate::polymarket::endpoint::Priority;
-use crate::polymarket::error::PolymarketError;
+use crate::polymarket::http::client::Polymarket;
+use crate::polymarket::http::endpoint::Priority;
+use crate::polymarket::http::error::PolymarketError;
 
 const BOOK: &str = r#"{"bids":[],"asks":[]}"#;
 
@@ -126,7 +126,10 @@ async fn large_answers_are_read_and_endless_ones_refused() {
     let mut settings = server.settings();
     settings.limits.body_limit = 1024;
     let error = book(&Polymarket::new(settings, Clock::System)).await.unwrap_err();
-    assert_eq!(error, PolymarketError::TooLarge { endpoint: crate::polymarket::endpoint::Endpoint::Book, limit: 1024 });
+    assert_eq!(
+        error,
+        PolymarketError::TooLarge { endpoint: crate::polymarket::http::endpoint::Endpoint::Book, limit: 1024 }
+    );
 }
 
 #[actix_web::test]
@@ -145,7 +148,8 @@ async fn every_request_is_counted_where_it_went() {
         .endpoints
         .iter()
         .map(|traffic| {
-            let sum = |of: fn(&crate::polymarket::traffic::MinuteCounts) -> u64| traffic.minutes.iter().map(of).sum();
+            let sum =
+                |of: fn(&crate::polymarket::http::traffic::MinuteCounts) -> u64| traffic.minutes.iter().map(of).sum();
             (traffic.endpoint.as_str(), sum(|m| m.requests), sum(|m| m.errors), sum(|m| m.rate_limited))
         })
         .collect();

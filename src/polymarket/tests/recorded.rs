@@ -7,16 +7,16 @@ use serde_json::value::RawValue;
 use crate::domain::events::event::{ActivityKind, Side};
 use crate::domain::money::ids::{MarketId, Wallet};
 use crate::domain::money::units::Timestamp;
-use crate::polymarket::activity::WireRow;
-use crate::polymarket::activity::parse_page;
-use crate::polymarket::book_text::parse_book;
-use crate::polymarket::books::parse_midpoints;
-use crate::polymarket::draft::Window;
-use crate::polymarket::gamma::{GammaMarket, parse_market, parse_markets};
-use crate::polymarket::positions::parse_positions;
-use crate::polymarket::profiles::{ProfileMatch, parse_profile, parse_search};
-use crate::polymarket::resolutions::parse_resolutions;
-use crate::polymarket::status::parse_status;
+use crate::polymarket::api::books::parse_midpoints;
+use crate::polymarket::api::positions::parse_positions;
+use crate::polymarket::api::profiles::{ProfileMatch, parse_profile, parse_search};
+use crate::polymarket::api::resolutions::parse_resolutions;
+use crate::polymarket::api::status::parse_status;
+use crate::polymarket::wire::activity::WireRow;
+use crate::polymarket::wire::activity::parse_page;
+use crate::polymarket::wire::book_text::parse_book;
+use crate::polymarket::wire::draft::Window;
+use crate::polymarket::wire::gamma::{GammaMarket, parse_market, parse_markets};
 
 pub fn fixture(file: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(file);

@@ -8,8 +8,8 @@
 use super::recorded::{activity_rows, trade_rows};
 use crate::domain::market::facts::FeeSchedule;
 use crate::domain::money::ids::Wallet;
-use crate::polymarket::activity::WireRow;
-use crate::polymarket::draft::{TradeDraft, Window};
+use crate::polymarket::wire::activity::WireRow;
+use crate::polymarket::wire::draft::{TradeDraft, Window};
 
 const BY_ROLE: &str = "data_v2/activity_maker_and_taker_3.json";
 const UNENRICHED: &str = "data_v2/activity_unenriched_row_2.json";

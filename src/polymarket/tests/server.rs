@@ -11,9 +11,9 @@ use actix_web::middleware::Compress;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 
 use crate::clock::Clock;
-use crate::polymarket::breaker::BreakerSettings;
-use crate::polymarket::client::Polymarket;
-use crate::polymarket::settings::{LimitSettings, PolymarketSettings};
+use crate::polymarket::http::breaker::BreakerSettings;
+use crate::polymarket::http::client::Polymarket;
+use crate::polymarket::http::settings::{LimitSettings, PolymarketSettings};
 
 /// One answer of the script.
 #[derive(Debug, Clone)]

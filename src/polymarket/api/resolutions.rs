@@ -2,11 +2,11 @@
 
 use serde::Deserialize;
 
-use super::client::{Call, Polymarket};
-use super::endpoint::{Endpoint, Priority};
-use super::error::PolymarketError;
 use crate::domain::money::ids::MarketId;
 use crate::domain::money::units::{PriceMicros, Timestamp};
+use crate::polymarket::http::client::{Call, Polymarket};
+use crate::polymarket::http::endpoint::{Endpoint, Priority};
+use crate::polymarket::http::error::PolymarketError;
 
 /// What each outcome pays, in outcome order: 0 and 1, or a split.
 #[derive(Debug, Clone, PartialEq, Eq)]

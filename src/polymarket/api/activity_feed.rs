@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::activity::{ActivityPage, BadRow, WireRow, parse_page};
-use super::client::{Call, Polymarket, query_text};
-use super::draft::Window;
-use super::endpoint::{Endpoint, Priority};
-use super::error::PolymarketError;
 use crate::domain::money::ids::Wallet;
 use crate::domain::money::units::Timestamp;
+use crate::polymarket::http::client::{Call, Polymarket, query_text};
+use crate::polymarket::http::endpoint::{Endpoint, Priority};
+use crate::polymarket::http::error::PolymarketError;
+use crate::polymarket::wire::activity::{ActivityPage, BadRow, WireRow, parse_page};
+use crate::polymarket::wire::draft::Window;
 
 /// Pages after which a walk is taken for endless: two million rows.
 const PAGES_MAX: usize = 4_000;

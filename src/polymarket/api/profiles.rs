@@ -2,10 +2,10 @@
 
 use serde::Deserialize;
 
-use super::client::{Call, Polymarket, query_text};
-use super::endpoint::{Endpoint, Priority};
-use super::error::PolymarketError;
 use crate::domain::money::ids::Wallet;
+use crate::polymarket::http::client::{Call, Polymarket, query_text};
+use crate::polymarket::http::endpoint::{Endpoint, Priority};
+use crate::polymarket::http::error::PolymarketError;
 
 /// A public profile. The name is hostile text.
 #[derive(Debug, Clone, PartialEq, Eq)]

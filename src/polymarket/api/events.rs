@@ -3,12 +3,12 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::client::{Call, Polymarket, query_text};
-use super::endpoint::{Endpoint, Priority};
-use super::error::PolymarketError;
-use super::gamma::parse_market;
 use crate::domain::market::facts::Market;
 use crate::domain::money::ids::MarketId;
+use crate::polymarket::http::client::{Call, Polymarket, query_text};
+use crate::polymarket::http::endpoint::{Endpoint, Priority};
+use crate::polymarket::http::error::PolymarketError;
+use crate::polymarket::wire::gamma::parse_market;
 
 impl Polymarket {
     /// Every market of the event that `market` belongs to, itself included. Empty when Gamma knows of no event.
@@ -33,7 +33,7 @@ impl Polymarket {
 }
 
 /// The slug of the first event of the wanted market, from the answer of `/markets`.
-pub(super) fn event_slug(text: &str, wanted: &MarketId) -> Result<Option<String>, String> {
+pub(in crate::polymarket) fn event_slug(text: &str, wanted: &MarketId) -> Result<Option<String>, String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Listed<'a> {
@@ -51,7 +51,7 @@ pub(super) fn event_slug(text: &str, wanted: &MarketId) -> Result<Option<String>
     Ok(found.next().and_then(|listed| listed.events.into_iter().next()).map(|event| event.slug))
 }
 
-pub(super) fn markets_of_event(text: &str) -> Result<Vec<Market>, String> {
+pub(in crate::polymarket) fn markets_of_event(text: &str) -> Result<Vec<Market>, String> {
     #[derive(Deserialize)]
     struct Event<'a> {
         #[serde(borrow)]

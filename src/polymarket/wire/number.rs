@@ -53,7 +53,7 @@ pub fn micros(text: &str) -> Result<i64, NumberError> {
 }
 
 /// Millionths of `digits[.digits]`, or `None` for anything longer or otherwise written.
-pub(super) fn plain_micros(text: &[u8]) -> Option<i64> {
+pub(in crate::polymarket) fn plain_micros(text: &[u8]) -> Option<i64> {
     const WHOLE_DIGITS_MAX: usize = 12;
     let point = text.iter().position(|&b| b == b'.').unwrap_or(text.len());
     let (whole, fraction) = text.split_at(point);

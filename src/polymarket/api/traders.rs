@@ -4,14 +4,14 @@
 //! Out   `TraderMatch`: one trader, or why there is not one; `Lately` of a wallet.
 //! Fails `PolymarketError` when Polymarket does not answer.
 
-use super::activity::parse_page;
-use super::client::{Call, Polymarket};
-use super::endpoint::{Endpoint, Priority};
-use super::error::PolymarketError;
 use super::positions::parse_positions;
 use super::profiles::{Profile, ProfileMatch};
 use crate::domain::money::ids::{IdError, Wallet};
 use crate::domain::money::units::Timestamp;
+use crate::polymarket::http::client::{Call, Polymarket};
+use crate::polymarket::http::endpoint::{Endpoint, Priority};
+use crate::polymarket::http::error::PolymarketError;
+use crate::polymarket::wire::activity::parse_page;
 
 const DAY_MS: i64 = 24 * 3_600_000;
 /// The word for a fill in the feed.

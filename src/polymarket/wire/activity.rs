@@ -97,7 +97,7 @@ struct Envelope<'a> {
 
 /// The tail of every list of the Data API.
 #[derive(Deserialize, Default, Debug)]
-pub(super) struct Pagination {
+pub(in crate::polymarket) struct Pagination {
     #[serde(default)]
     has_more: Option<bool>,
     #[serde(default)]
@@ -106,7 +106,7 @@ pub(super) struct Pagination {
 
 impl Pagination {
     /// The next page's cursor. A page that says `has_more` without one would end a window early, so it is an error.
-    pub(super) fn next(self) -> Result<Option<String>, String> {
+    pub(in crate::polymarket) fn next(self) -> Result<Option<String>, String> {
         let cursor = self.next_cursor.filter(|cursor| !cursor.is_empty());
         match (self.has_more, cursor) {
             (Some(true), None) => Err("a page promises more but gives no cursor".to_owned()),

@@ -3,13 +3,13 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::client::{Call, Polymarket};
-use super::endpoint::{Endpoint, Priority};
-use super::error::PolymarketError;
-use super::gamma::{GammaMarket, are_distinct, fee_schedule, figure, least_shares, parse_markets};
 use crate::domain::market::facts::{FeeSchedule, Market, OutcomeAsset};
 use crate::domain::money::ids::{AssetId, MarketId};
 use crate::domain::money::units::{PriceMicros, ShareMicros};
+use crate::polymarket::http::client::{Call, Polymarket};
+use crate::polymarket::http::endpoint::{Endpoint, Priority};
+use crate::polymarket::http::error::PolymarketError;
+use crate::polymarket::wire::gamma::{GammaMarket, are_distinct, fee_schedule, figure, least_shares, parse_markets};
 
 /// What `/clob-markets` knows: enough to trade on, no words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Polymarket {
 
     /// A limit that makes the URL a new one, though one market is all there can be: Gamma's lists are answered from a
     /// cache for five minutes, which would tell of a market that it is unknown, or open, long after.
-    pub(super) fn fresh_limit(&self) -> i64 {
+    pub(in crate::polymarket) fn fresh_limit(&self) -> i64 {
         const LEAST: i64 = 20;
         const MOST: i64 = 100;
         LEAST + self.gate().fresh_end(self.clock().now()).rem_euclid(MOST - LEAST + 1)
@@ -140,7 +140,7 @@ pub fn parse_compact_market(text: &str) -> Result<CompactMarket, String> {
     })
 }
 
-pub(super) fn parse_market_by_token(text: &str) -> Result<MarketId, String> {
+pub(in crate::polymarket) fn parse_market_by_token(text: &str) -> Result<MarketId, String> {
     #[derive(Deserialize)]
     struct Answer {
         condition_id: String,

@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
-use super::client::{Call, Polymarket};
-use super::endpoint::{Endpoint, Priority};
-use super::error::PolymarketError;
+use crate::polymarket::http::client::{Call, Polymarket};
+use crate::polymarket::http::endpoint::{Endpoint, Priority};
+use crate::polymarket::http::error::PolymarketError;
 
 impl Polymarket {
     /// Seconds between a block and its rows being served; about four on a good day.

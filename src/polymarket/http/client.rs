@@ -32,7 +32,7 @@ struct Inner {
 }
 
 /// One question: where, how urgently, and with which body.
-pub(super) struct Call {
+pub(in crate::polymarket) struct Call {
     pub endpoint: Endpoint,
     pub priority: Priority,
     /// From the slash after the host, query included.
@@ -42,7 +42,7 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn get(endpoint: Endpoint, priority: Priority, path: String) -> Self {
+    pub(in crate::polymarket) fn get(endpoint: Endpoint, priority: Priority, path: String) -> Self {
         Self { endpoint, priority, path, body: None }
     }
 }
@@ -75,14 +75,14 @@ impl Polymarket {
         self.0.gate.observe()
     }
 
-    pub(super) fn page_rows(&self) -> u32 {
+    pub(in crate::polymarket) fn page_rows(&self) -> u32 {
         self.0.settings.limits.page_rows
     }
 
     /// Asks, reads the answer with `read`, and asks again after transient failures while the call's budget lasts.
     ///
     /// An answer that `read` refuses counts as a failure of the upstream, like an error status.
-    pub(super) async fn ask<T>(
+    pub(in crate::polymarket) async fn ask<T>(
         &self,
         call: Call,
         read: impl Fn(&str) -> Result<T, String>,
@@ -211,7 +211,7 @@ impl Polymarket {
         }
     }
 
-    pub(super) fn clock(&self) -> Clock {
+    pub(in crate::polymarket) fn clock(&self) -> Clock {
         self.0.clock
     }
 }
@@ -239,7 +239,7 @@ fn excerpt(reason: &str, text: &str) -> String {
 }
 
 /// Text made safe inside a query.
-pub(super) fn query_text(text: &str) -> String {
+pub(in crate::polymarket) fn query_text(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {

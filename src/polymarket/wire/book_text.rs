@@ -35,7 +35,7 @@ pub struct BookAnswer {
 
 /// The parts of a book's text before they are put in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct BookParts<'a> {
+pub(in crate::polymarket) struct BookParts<'a> {
     pub bids: WireLevels,
     pub asks: WireLevels,
     pub asset_id: Cow<'a, str>,
@@ -88,7 +88,7 @@ fn sorted(parts: &BookParts) -> Result<OrderBook, String> {
 }
 
 /// Any JSON that is a book, by serde.
-pub(super) fn general(text: &str) -> Result<BookParts<'_>, String> {
+pub(in crate::polymarket) fn general(text: &str) -> Result<BookParts<'_>, String> {
     let raw: RawBook = serde_json::from_str(text).map_err(|error| error.to_string())?;
     Ok(BookParts {
         bids: levels("bids", raw.bids)?,

@@ -12,7 +12,7 @@ use crate::domain::money::units::{PriceMicros, ShareMicros};
 const LEVELS_USUAL: usize = 64;
 
 /// The parts of a book in its usual shape; `None` for every other text, broken ones included.
-pub(super) fn quick(text: &str) -> Option<BookParts<'_>> {
+pub(in crate::polymarket) fn quick(text: &str) -> Option<BookParts<'_>> {
     let mut scan = Scan { text, rest: text.as_bytes() };
     let mut parts = BookParts::default();
     let mut seen = Seen::default();
@@ -226,7 +226,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::polymarket::number::plain_micros;
+    use crate::polymarket::wire::number::plain_micros;
 
     proptest! {
         #[test]

@@ -10,7 +10,7 @@ use crate::domain::money::units::{PriceMicros, UsdcMicros};
 
 /// What tells rows of one key apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Figures {
+pub(in crate::polymarket) struct Figures {
     price: Option<PriceMicros>,
     /// With the fee: how a row's cash is split may be read differently later, when the market's schedule is known.
     cash: i64,
@@ -36,7 +36,10 @@ impl Figures {
 }
 
 /// Renumbers the drafts of each key of which something is stored.
-pub(super) fn keep<'a>(stored: &[(&str, Figures)], drafts: impl Iterator<Item = (Figures, &'a mut String)>) {
+pub(in crate::polymarket) fn keep<'a>(
+    stored: &[(&str, Figures)],
+    drafts: impl Iterator<Item = (Figures, &'a mut String)>,
+) {
     let mut numbered: BTreeMap<&str, Vec<(usize, Figures)>> = BTreeMap::new();
     for (source_id, figures) in stored {
         let Some((key, ordinal)) = source_id.rsplit_once(':') else { continue };
@@ -60,7 +63,7 @@ pub(super) fn keep<'a>(stored: &[(&str, Figures)], drafts: impl Iterator<Item = 
 }
 
 /// A source id without its ordinal.
-pub(super) fn key_of(source_id: &str) -> &str {
+pub(in crate::polymarket) fn key_of(source_id: &str) -> &str {
     source_id.rsplit_once(':').map_or(source_id, |(key, _)| key)
 }
 

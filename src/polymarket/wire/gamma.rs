@@ -124,13 +124,13 @@ impl RawMarket<'_> {
 }
 
 /// Whether each outcome has a token of its own.
-pub(super) fn are_distinct<'a>(mut assets: impl Iterator<Item = &'a AssetId>) -> bool {
+pub(in crate::polymarket) fn are_distinct<'a>(mut assets: impl Iterator<Item = &'a AssetId>) -> bool {
     let mut seen = BTreeSet::new();
     assets.all(|asset| seen.insert(asset))
 }
 
 /// A schedule's rate and exponent; an exponent that is left out is one.
-pub(super) fn fee_schedule(rate: Option<&RawValue>, exponent: Option<&RawValue>) -> Option<FeeSchedule> {
+pub(in crate::polymarket) fn fee_schedule(rate: Option<&RawValue>, exponent: Option<&RawValue>) -> Option<FeeSchedule> {
     let rate = figure(rate).filter(|rate| (Decimal::ZERO..=Decimal::ONE).contains(rate))?;
     let exponent = figure(exponent).unwrap_or(Decimal::ONE);
     let whole = exponent.to_u32().filter(|whole| Decimal::from(*whole) == exponent)?;
@@ -138,12 +138,12 @@ pub(super) fn fee_schedule(rate: Option<&RawValue>, exponent: Option<&RawValue>)
 }
 
 /// The smallest order; less than nothing is none that anybody meant.
-pub(super) fn least_shares(raw: Option<&RawValue>) -> Option<ShareMicros> {
+pub(in crate::polymarket) fn least_shares(raw: Option<&RawValue>) -> Option<ShareMicros> {
     let least = figure(raw).and_then(|size| ShareMicros::from_decimal(size).ok());
     least.filter(|least| *least >= ShareMicros::ZERO)
 }
 
-pub(super) fn figure(raw: Option<&RawValue>) -> Option<Decimal> {
+pub(in crate::polymarket) fn figure(raw: Option<&RawValue>) -> Option<Decimal> {
     raw.and_then(|raw| number::decimal_of(raw).ok().flatten())
 }
 

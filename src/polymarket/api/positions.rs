@@ -8,13 +8,13 @@ use rust_decimal::prelude::ToPrimitive;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::activity::Pagination;
-use super::client::{Call, Polymarket, query_text};
-use super::endpoint::{Endpoint, Priority};
-use super::error::PolymarketError;
-use super::number;
 use crate::domain::money::ids::{AssetId, MarketId, Wallet};
 use crate::domain::money::units::{ShareMicros, Timestamp};
+use crate::polymarket::http::client::{Call, Polymarket, query_text};
+use crate::polymarket::http::endpoint::{Endpoint, Priority};
+use crate::polymarket::http::error::PolymarketError;
+use crate::polymarket::wire::activity::Pagination;
+use crate::polymarket::wire::number;
 
 /// The API takes no more conditions in one request.
 const CONDITIONS_MAX: usize = 20;

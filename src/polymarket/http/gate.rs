@@ -81,7 +81,7 @@ impl Gate {
     ///
     /// # Errors
     /// `Resting` at once when the upstream rests beyond `deadline`.
-    pub(super) async fn enter(
+    pub(in crate::polymarket) async fn enter(
         &self,
         upstream: Upstream,
         priority: Priority,
@@ -123,7 +123,7 @@ impl Gate {
         Ok(())
     }
 
-    pub(super) fn count(&self, endpoint: Endpoint, ending: Ending, took: Duration) {
+    pub(in crate::polymarket) fn count(&self, endpoint: Endpoint, ending: Ending, took: Duration) {
         lock(&self.0.traffic).count(endpoint, ending, took, self.now());
     }
 
@@ -131,7 +131,7 @@ impl Gate {
     ///
     /// The CDN answers a URL it has seen from its cache. An end beyond now only ever moves forward; one in the past
     /// moves by up to a quarter of an hour, and the caller drops the rows beyond what it asked for.
-    pub(super) fn fresh_end(&self, end: Timestamp) -> i64 {
+    pub(in crate::polymarket) fn fresh_end(&self, end: Timestamp) -> i64 {
         const AHEAD: i64 = 3_600;
         const SPREAD: i64 = 997;
         let floor = self.now().seconds().saturating_add(AHEAD);
@@ -145,12 +145,12 @@ impl Gate {
         }
     }
 
-    pub(super) fn now(&self) -> Timestamp {
+    pub(in crate::polymarket) fn now(&self) -> Timestamp {
         self.0.clock.now()
     }
 
     #[cfg(test)]
-    pub(super) fn given(&self) -> Vec<super::limiter::Given> {
+    pub(in crate::polymarket) fn given(&self) -> Vec<super::limiter::Given> {
         self.0.limiter.given()
     }
 
@@ -167,7 +167,7 @@ impl Gate {
 /// Leave to make one request; must be told how it went.
 #[must_use]
 #[derive(Debug)]
-pub(super) struct Pass {
+pub(in crate::polymarket) struct Pass {
     gate: Gate,
     upstream: Upstream,
     probes: bool,
@@ -175,12 +175,12 @@ pub(super) struct Pass {
 }
 
 impl Pass {
-    pub(super) fn succeeded(mut self) {
+    pub(in crate::polymarket) fn succeeded(mut self) {
         self.told = true;
         self.gate.breaker(self.upstream).succeeded();
     }
 
-    pub(super) fn failed(mut self, failure: Failure) {
+    pub(in crate::polymarket) fn failed(mut self, failure: Failure) {
         self.told = true;
         self.gate.breaker(self.upstream).failed(self.gate.now(), failure, rand::random());
     }

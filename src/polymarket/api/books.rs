@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use super::book_text::{BookAnswer, parse_book};
-use super::client::{Call, Polymarket};
-use super::endpoint::{Endpoint, Priority};
-use super::error::PolymarketError;
-use super::number;
 use crate::domain::money::ids::AssetId;
 use crate::domain::money::units::{PriceMicros, Timestamp};
+use crate::polymarket::http::client::{Call, Polymarket};
+use crate::polymarket::http::endpoint::{Endpoint, Priority};
+use crate::polymarket::http::error::PolymarketError;
+use crate::polymarket::wire::book_text::{BookAnswer, parse_book};
+use crate::polymarket::wire::number;
 
 /// The CLOB takes no more in one request.
 const MIDPOINTS_MAX: usize = 500;

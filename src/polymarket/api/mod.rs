@@ -1,0 +1,11 @@
+//! What we ask for, one file a subject.
+
+pub mod activity_feed;
+pub mod books;
+pub mod events;
+pub mod markets;
+pub mod positions;
+pub mod profiles;
+pub mod resolutions;
+pub mod status;
+pub mod traders;
