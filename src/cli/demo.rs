@@ -13,7 +13,8 @@ use crate::config::{FollowSettings, GithubSettings, Secret, Settings, WebSetting
 use crate::db::Db;
 use crate::domain::money::email::Email;
 use crate::simulator::history::{HistorySettings, write_history};
-use crate::simulator::{LifeSettings, Simulator, SimulatorHandle, SimulatorSettings, github};
+use crate::simulator::routes::github;
+use crate::simulator::{LifeSettings, Simulator, SimulatorHandle, SimulatorSettings};
 use crate::token;
 
 /// Busier than the day before it: a visitor should not have to wait for something to happen.

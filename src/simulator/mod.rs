@@ -8,44 +8,22 @@
 //! A `Mutex` guards the one `World`: tests, sockets, HTTP routes and the timer all look at it from their own threads,
 //! each for microseconds, and the bot has no such shared state.
 
-mod answer;
-mod chain;
-mod chain_socket;
-mod clob;
-mod cursor;
-mod data_api;
-pub mod dice;
-mod fault;
-mod feed;
-mod gamma;
-pub mod github;
 pub mod history;
-mod life;
-mod market;
-mod new_market;
-mod positions;
-mod questions;
-mod recordings;
-mod server;
-mod trading;
-mod world;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Clock;
 
-pub use self::{
-    answer::{Answer, CacheSettings, Heard, Host, Request},
-    chain::{CTF_EXCHANGE, Chain, NEG_RISK_EXCHANGE, NodeSettings, ORDER_FILLED},
-    fault::{Fault, FaultKind, RetryAfter, Times},
-    feed::{Place, Role, Row},
-    life::{LifeSettings, leader_name},
-    market::{Category, Phase, Quotes, SimMarket, price},
-    new_market::NewMarket,
-    recordings::{Recording, of_the_first_exchange, recordings},
-    trading::{Fill, Part, Transaction},
-    world::{Person, World, wallet_of},
-};
+pub use crate::simulator::life::replay::{Recording, of_the_first_exchange, recordings};
+pub use crate::simulator::life::traders::{LifeSettings, leader_name};
+pub use crate::simulator::routes::answer::{Answer, CacheSettings, Heard, Host, Request};
+pub use crate::simulator::routes::chain::{CTF_EXCHANGE, Chain, NEG_RISK_EXCHANGE, NodeSettings, ORDER_FILLED};
+pub use crate::simulator::state::activity_rows::{Place, Role, Row};
+pub use crate::simulator::state::exchange::{Person, World, wallet_of};
+pub use crate::simulator::state::fault::{Fault, FaultKind, RetryAfter, Times};
+pub use crate::simulator::state::market::{Category, Phase, Quotes, SimMarket, price};
+pub use crate::simulator::state::new_market::NewMarket;
+pub use crate::simulator::state::trading::{Fill, Part, Transaction};
 
 /// How the exchange behaves. The default is an exact and instant one; `lifelike` has the delays of the real one.
 #[derive(Debug, Clone)]
@@ -69,7 +47,7 @@ pub struct Simulator;
 /// A running simulator; dropping it stops it.
 pub struct SimulatorHandle {
     shared: Shared,
-    server: server::Server,
+    server: routes::server::Server,
 }
 
 /// The world and its lock.
@@ -92,7 +70,7 @@ impl Simulator {
     /// `SimulatorError` when the port or the thread is refused.
     pub fn start(settings: SimulatorSettings) -> Result<SimulatorHandle, SimulatorError> {
         let shared = Shared(Arc::new(Mutex::new(World::new(settings))));
-        let server = server::Server::start(shared.clone())?;
+        let server = routes::server::Server::start(shared.clone())?;
         Ok(SimulatorHandle { shared, server })
     }
 }
@@ -177,5 +155,8 @@ impl Default for NodeSettings {
     }
 }
 
+pub mod life;
+pub mod routes;
+mod state;
 #[cfg(test)]
 mod tests;

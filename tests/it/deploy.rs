@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use actix_web::cookie::Cookie;
 use awc::{Client, Connector};
 use polymarketspy::domain::events::event::Side;
-use polymarketspy::simulator::github::{CLIENT_ID, CLIENT_SECRET};
+use polymarketspy::simulator::routes::github::{CLIENT_ID, CLIENT_SECRET};
 use polymarketspy::simulator::{Fill, NewMarket};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use rustls::{ClientConfig, RootCertStore};

@@ -10,7 +10,8 @@ use polymarketspy::domain::accounting::ledger::{EntryType, PortfolioId};
 use polymarketspy::domain::money::ids::{FollowedUserId, Wallet};
 use polymarketspy::domain::money::units::Timestamp;
 use polymarketspy::queue::{self, Queue};
-use polymarketspy::simulator::{SimulatorSettings, of_the_first_exchange, recordings};
+use polymarketspy::simulator::recordings;
+use polymarketspy::simulator::{SimulatorSettings, of_the_first_exchange};
 use serde_json::Value;
 
 use super::bot::{Stage, eventually};

@@ -14,7 +14,7 @@ use polymarketspy::domain::accounting::ledger::PortfolioId;
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::domain::money::ids::Wallet;
 use polymarketspy::queue::{self, Failed, JobScope, NewJob, Queue};
-use polymarketspy::simulator::github::{CLIENT_ID, CLIENT_SECRET};
+use polymarketspy::simulator::routes::github::{CLIENT_ID, CLIENT_SECRET};
 use polymarketspy::simulator::{Fill, NewMarket, wallet_of};
 
 use super::bot::{Stage, eventually};

@@ -9,7 +9,7 @@ use actix::{Actor, ActorContext, StreamHandler};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use actix_web_actors::ws;
 use polymarketspy::domain::events::event::Side;
-use polymarketspy::simulator::github::{CLIENT_ID, CLIENT_SECRET};
+use polymarketspy::simulator::routes::github::{CLIENT_ID, CLIENT_SECRET};
 use polymarketspy::simulator::{Fill, NewMarket};
 
 use super::bot::{Stage, eventually};

@@ -7,7 +7,7 @@ use polymarketspy::app::{App, AppSettings, Role};
 use polymarketspy::clock::Clock;
 use polymarketspy::config::{GithubSettings, Secret, WebSettings};
 use polymarketspy::domain::money::email::Email;
-use polymarketspy::simulator::github::{CLIENT_ID, CLIENT_SECRET};
+use polymarketspy::simulator::routes::github::{CLIENT_ID, CLIENT_SECRET};
 
 use super::bot::Stage;
 

@@ -9,22 +9,15 @@
 //! Assumes that nobody was down: every fill is detected within a second of its first appearance, every book is had, and
 //! marks are the midpoints of each whole minute.
 
-mod oddities;
-mod pace;
-mod pages;
-mod story;
-
-pub use self::pace::Totals;
-use self::{
-    pace::{Pace, Piece},
-    pages::write_pages,
-    story::Story,
-};
+use self::generator::Story;
+pub use self::rate::Totals;
+use self::rate::{Pace, Piece};
+use self::writer::write_pages;
 use super::SimulatorHandle;
-use super::feed::Role;
-use super::life::LifeSettings;
-use super::trading::Part;
-use super::world::World;
+use super::life::traders::LifeSettings;
+use super::state::activity_rows::Role;
+use super::state::exchange::World;
+use super::state::trading::Part;
 use crate::db::Inserted;
 use crate::db::{Db, DbError};
 use crate::domain::accounting::portfolio::PortfolioError;
@@ -195,7 +188,7 @@ pub async fn write_history_telling(
     report.held_assets = story.n_held();
     report.markets = story.n_markets();
     if settings.oddities {
-        oddities::write_oddities(db, &story.leader_ids(), (start, now)).await?;
+        edge_cases::write_oddities(db, &story.leader_ids(), (start, now)).await?;
     }
     Ok(report)
 }
@@ -231,7 +224,7 @@ fn collect(world: &mut World, n_assets: usize, start: Timestamp, end: Timestamp)
         let stays = market.closes_at.is_none_or(|closes| closes > end.plus_millis(DAY_MS));
         let (Some(asset), Some(quotes)) = (market.asset(0).cloned(), market.quotes(0, at)) else { continue };
         let Some(ask) = quotes.asks.first().filter(|_| stays) else { continue };
-        let fill = super::trading::Fill {
+        let fill = super::state::trading::Fill {
             wallet: leader.clone(),
             asset,
             side: Side::Buy,
@@ -258,7 +251,7 @@ async fn follow_leaders(
     });
     let mut leaders = Vec::with_capacity(people.len());
     for (number, (name, wallet)) in people.into_iter().enumerate() {
-        let name = if settings.oddities { oddities::label(number, &name) } else { name };
+        let name = if settings.oddities { edge_cases::label(number, &name) } else { name };
         match db.follow(&name, &wallet, "history", start).await? {
             Inserted::New(user) => leaders.push((user, wallet)),
             Inserted::Known => return Err(HistoryError::NotEmpty(name)),
@@ -267,5 +260,9 @@ async fn follow_leaders(
     Ok(leaders)
 }
 
+mod edge_cases;
+mod generator;
+mod rate;
 #[cfg(test)]
 mod tests;
+mod writer;

@@ -7,7 +7,7 @@ use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::ids::EventId;
 use crate::polymarket::{Window, WireRow};
 use crate::queue;
-use crate::simulator::answer::{Host, Request};
+use crate::simulator::routes::answer::{Host, Request};
 use crate::simulator::{Simulator, SimulatorSettings};
 
 async fn fresh() -> (tempfile::TempDir, Db) {

@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use super::{data_api::with_market, *};
 use crate::domain::events::event::Side;
-use crate::simulator::chain::{CTF_EXCHANGE, Frame, NodeSettings, ORDER_FILLED};
-use crate::simulator::feed::Role;
-use crate::simulator::market::SimMarket;
-use crate::simulator::trading::Fill;
+use crate::simulator::routes::chain::{CTF_EXCHANGE, Frame, NodeSettings, ORDER_FILLED};
+use crate::simulator::state::activity_rows::Role;
+use crate::simulator::state::market::SimMarket;
+use crate::simulator::state::trading::Fill;
 
 struct Socket {
     number: u64,
@@ -113,7 +113,7 @@ fn filters_mean_what_they_mean_on_a_node() {
     };
     check(&mut world, json!({}), 4);
     check(&mut world, json!({"address": CTF_EXCHANGE.to_uppercase().replace("0X", "0x")}), 4);
-    check(&mut world, json!({"address": [crate::simulator::chain::NEG_RISK_EXCHANGE]}), 0);
+    check(&mut world, json!({"address": [crate::simulator::routes::chain::NEG_RISK_EXCHANGE]}), 0);
     check(&mut world, json!({"topics": [null, null, me]}), 1);
     check(&mut world, json!({"topics": [[ORDER_FILLED, nobody], null, [me, other]]}), 2);
     check(&mut world, json!({"topics": [ORDER_FILLED, null, []]}), 4);

@@ -5,11 +5,11 @@ use serde_json::json;
 use super::*;
 use crate::domain::events::event::Side;
 use crate::domain::money::units::{ShareMicros, UsdcMicros};
-use crate::simulator::answer::CacheSettings;
-use crate::simulator::feed::Role;
-use crate::simulator::market::{SimMarket, price};
-use crate::simulator::new_market::NewMarket;
-use crate::simulator::trading::{Fill, Part};
+use crate::simulator::routes::answer::CacheSettings;
+use crate::simulator::state::activity_rows::Role;
+use crate::simulator::state::market::{SimMarket, price};
+use crate::simulator::state::new_market::NewMarket;
+use crate::simulator::state::trading::{Fill, Part};
 
 pub fn with_market(settings: SimulatorSettings) -> (World, SimMarket) {
     let mut world = world(settings);
@@ -130,7 +130,7 @@ fn wrong_questions_are_refused_as_the_real_service_refuses_them() {
     for path in [
         "/v2/activity",
         "/v2/activity?user=0x12",
-        &format!("/v2/activity?user={}", crate::simulator::chain::CTF_EXCHANGE),
+        &format!("/v2/activity?user={}", crate::simulator::routes::chain::CTF_EXCHANGE),
     ] {
         assert_eq!(get(&mut world, Host::Data, path).status, 400, "{path}");
     }

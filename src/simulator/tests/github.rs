@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::at_ten;
-use crate::simulator::answer::Host;
-use crate::simulator::fault::{Fault, FaultKind};
-use crate::simulator::github::{CLIENT_ID, CLIENT_SECRET};
+use crate::simulator::routes::answer::Host;
+use crate::simulator::routes::github::{CLIENT_ID, CLIENT_SECRET};
+use crate::simulator::state::fault::{Fault, FaultKind};
 use crate::simulator::{Simulator, SimulatorHandle};
 
 type Pairs<'a> = BTreeMap<&'a str, &'a str>;

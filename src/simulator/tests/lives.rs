@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::domain::events::event::Side;
-use crate::simulator::feed::Role;
-use crate::simulator::life::LifeSettings;
+use crate::simulator::life::traders::LifeSettings;
+use crate::simulator::state::activity_rows::Role;
 
 const DAY: i64 = 86_400_000;
 

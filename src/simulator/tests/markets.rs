@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{data_api::with_market, *};
-use crate::simulator::fault::{Fault, FaultKind, RetryAfter, Times};
-use crate::simulator::market::{Category, Quotes, SimMarket, price};
-use crate::simulator::new_market::NewMarket;
+use crate::simulator::state::fault::{Fault, FaultKind, RetryAfter, Times};
+use crate::simulator::state::market::{Category, Quotes, SimMarket, price};
+use crate::simulator::state::new_market::NewMarket;
 
 fn clob(world: &mut World, path_and_query: &str) -> Answer {
     get(world, Host::Clob, path_and_query)

@@ -15,8 +15,8 @@ use crate::domain::money::ids::Wallet;
 use crate::domain::money::units::Timestamp;
 
 use super::SimulatorSettings;
-use super::answer::{Answer, Host, Request};
-use super::world::{World, wallet_of};
+use super::routes::answer::{Answer, Host, Request};
+use super::state::exchange::{World, wallet_of};
 
 /// A world at a fixed hour that moves with no clock but `advance`.
 fn world(settings: SimulatorSettings) -> World {

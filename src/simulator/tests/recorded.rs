@@ -6,8 +6,8 @@ use super::{
     data_api::{activity, buy, with_market},
     *,
 };
-use crate::simulator::market::price;
-use crate::simulator::recordings::recordings;
+use crate::simulator::life::replay::recordings;
+use crate::simulator::state::market::price;
 
 fn recorded(text: &str) -> Value {
     serde_json::from_str(text).unwrap()

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::{at_ten, leader};
 use crate::domain::events::event::Side;
-use crate::simulator::answer::Host;
-use crate::simulator::fault::{Fault, FaultKind};
-use crate::simulator::new_market::NewMarket;
-use crate::simulator::trading::Fill;
+use crate::simulator::routes::answer::Host;
+use crate::simulator::state::fault::{Fault, FaultKind};
+use crate::simulator::state::new_market::NewMarket;
+use crate::simulator::state::trading::Fill;
 use crate::simulator::{Simulator, SimulatorHandle};
 
 fn start() -> SimulatorHandle {
@@ -56,7 +56,7 @@ async fn a_fill_is_told_on_the_socket_to_whoever_asked_for_its_owner() {
     let market = simulator.world(|world| world.add_market(NewMarket::binary("rain-in-elderby")));
     let (_, mut socket) = awc::Client::default().ws(simulator.chain_ws_url()).connect().await.unwrap();
     let owner = format!("0x{:0>64}", &leader().as_str()[2..]);
-    let filter = json!({"topics": [[crate::simulator::chain::ORDER_FILLED], null, [owner]]});
+    let filter = json!({"topics": [[crate::simulator::routes::chain::ORDER_FILLED], null, [owner]]});
     let call = json!({"jsonrpc": "2.0", "id": 7, "method": "eth_subscribe", "params": ["logs", filter]});
     socket.send(Message::Text(call.to_string().into())).await.unwrap();
     let answer = next_text(&mut socket).await;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::{GithubSettings, Secret};
 use crate::domain::money::email::Email;
-use crate::simulator::github::{CLIENT_ID, CLIENT_SECRET};
+use crate::simulator::routes::github::{CLIENT_ID, CLIENT_SECRET};
 use crate::simulator::{Fault, FaultKind, Host, Simulator, SimulatorHandle, SimulatorSettings};
 
 const ADA: &str = "ada@example.org";

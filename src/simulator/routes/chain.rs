@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::domain::events::event::Side;
 use crate::domain::money::units::Timestamp;
 
-use super::dice::hex_of;
+use crate::simulator::life::rng::hex_of;
 
 pub const ORDER_FILLED: &str = "0xd543adfd945773f1a62f74f0ee55a5e3b9b1a28262980ba90b1a89f2ea84d8ee";
 pub const CTF_EXCHANGE: &str = "0xe111180000d2663c0091e4f400237545b87b996b";

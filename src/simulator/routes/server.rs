@@ -17,12 +17,10 @@ use actix_web::{
     web::{self, Bytes, Data},
 };
 
-use super::{
-    Shared, SimulatorError,
-    answer::{Host, Request},
-    chain_socket,
-    fault::Wait,
-};
+use super::answer::{Host, Request};
+use super::chain_socket;
+use crate::simulator::state::fault::Wait;
+use crate::simulator::{Shared, SimulatorError};
 
 /// How often life goes on and blocks are announced.
 const TICK: Duration = Duration::from_millis(50);

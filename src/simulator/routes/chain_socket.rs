@@ -4,7 +4,8 @@ use actix::{Actor, ActorContext, AsyncContext, Handler, Message, StreamHandler};
 use actix_web::{Error, HttpRequest, HttpResponse, web};
 use actix_web_actors::ws;
 
-use super::{Shared, chain::Frame};
+use super::chain::Frame;
+use crate::simulator::Shared;
 
 struct ChainSocket {
     shared: Shared,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::domain::money::units::Timestamp;
 
-use super::fault::each_object;
+use crate::simulator::state::fault::each_object;
 
 /// The hosts the simulator stands in for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

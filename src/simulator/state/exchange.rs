@@ -9,20 +9,17 @@ use crate::domain::events::event::Side;
 use crate::domain::money::ids::{AssetId, MarketId, Wallet};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 
-use super::{
-    SimulatorSettings,
-    answer::{Answer, Cache, Heard, Host, Request},
-    chain::Chain,
-    clob, data_api,
-    dice::{hash_text, hex_of},
-    fault::{Fault, FaultKind, Faults, Wait},
-    feed::{Feed, Labels, Place, Raw, Row},
-    gamma,
-    github::{self, GitHub},
-    life::Life,
-    market::{Phase, Quotes, SimMarket, complement},
-    new_market::NewMarket,
-};
+use super::activity_rows::{Feed, Labels, Place, Raw, Row};
+use super::fault::{Fault, FaultKind, Faults, Wait};
+use super::market::{Phase, Quotes, SimMarket, complement};
+use super::new_market::NewMarket;
+use crate::simulator::SimulatorSettings;
+use crate::simulator::life::rng::{hash_text, hex_of};
+use crate::simulator::life::traders::Life;
+use crate::simulator::routes::answer::{Answer, Cache, Heard, Host, Request};
+use crate::simulator::routes::chain::Chain;
+use crate::simulator::routes::github::GitHub;
+use crate::simulator::routes::{clob, data_api, gamma, github};
 
 /// Requests remembered for tests to look back at.
 const HEARD_MAX: usize = 20_000;
@@ -34,17 +31,17 @@ pub struct World {
     /// Our clock runs ahead of the given one by this, so that tests need not sleep.
     ahead: i64,
     pub settings: SimulatorSettings,
-    pub(super) markets: BTreeMap<MarketId, SimMarket>,
-    pub(super) market_of: BTreeMap<AssetId, MarketId>,
-    pub(super) feed: Feed,
-    pub(super) people: BTreeMap<Wallet, Person>,
+    pub(in crate::simulator) markets: BTreeMap<MarketId, SimMarket>,
+    pub(in crate::simulator) market_of: BTreeMap<AssetId, MarketId>,
+    pub(in crate::simulator) feed: Feed,
+    pub(in crate::simulator) people: BTreeMap<Wallet, Person>,
     pub chain: Chain,
     github: GitHub,
     pub faults: Faults,
     pub cache: Cache,
-    pub(super) life: Option<Life>,
+    pub(in crate::simulator) life: Option<Life>,
     /// The market that stands in a slot, and when it opened and closes.
-    pub(super) slots: BTreeMap<u64, (MarketId, Timestamp, Timestamp)>,
+    pub(in crate::simulator) slots: BTreeMap<u64, (MarketId, Timestamp, Timestamp)>,
     heard: VecDeque<Heard>,
     n_heard: u64,
     /// Numbers for transactions, orders, markets: each used once.
@@ -59,7 +56,7 @@ pub struct Person {
 }
 
 impl World {
-    pub(super) fn new(settings: SimulatorSettings) -> Self {
+    pub(in crate::simulator) fn new(settings: SimulatorSettings) -> Self {
         Self {
             seed: settings.seed,
             clock: settings.now,
@@ -107,7 +104,7 @@ impl World {
         market
     }
 
-    pub(super) fn insert_market(&mut self, market: SimMarket) {
+    pub(in crate::simulator) fn insert_market(&mut self, market: SimMarket) {
         for outcome in &market.facts.outcomes {
             self.market_of.insert(outcome.asset.clone(), market.id().clone());
         }
@@ -169,7 +166,7 @@ impl World {
         })
     }
 
-    pub(super) fn trade_seen(&mut self, asset: &AssetId, at: PriceMicros, side: Side) {
+    pub(in crate::simulator) fn trade_seen(&mut self, asset: &AssetId, at: PriceMicros, side: Side) {
         let Some((id, index)) = self.market_by_asset(asset).map(|(market, index)| (market.id().clone(), index)) else {
             return;
         };
@@ -228,7 +225,7 @@ impl World {
                 Person { name: text("name").to_owned(), pseudonym: text("pseudonym").to_owned() },
             );
         }
-        let (tx_index, log_index) = self.chain.reserve(super::chain::block_of(time), 1);
+        let (tx_index, log_index) = self.chain.reserve(crate::simulator::routes::chain::block_of(time), 1);
         self.insert_row(Row {
             place: place(time, tx_index, log_index),
             wallet,
@@ -258,17 +255,17 @@ impl World {
     }
 
     /// The rows of a wallet whose seconds lie in `from..to`, visible or not.
-    pub(super) fn rows_between(&self, wallet: &Wallet, from: i64, to: i64) -> impl Iterator<Item = &Row> {
+    pub(in crate::simulator) fn rows_between(&self, wallet: &Wallet, from: i64, to: i64) -> impl Iterator<Item = &Row> {
         self.feed.between(wallet, from, to)
     }
 
-    pub(super) fn insert_row(&mut self, row: Row) -> Result<Place, String> {
+    pub(in crate::simulator) fn insert_row(&mut self, row: Row) -> Result<Place, String> {
         let place = row.place;
         self.feed.insert(row).map(|()| place).map_err(|row| format!("the place {:?} is taken", row.place))
     }
 
     /// Labels of a row as they stand now: a fresh row lacks some of them.
-    pub(super) fn labels(&self, row: &Row, now: Timestamp) -> Labels {
+    pub(in crate::simulator) fn labels(&self, row: &Row, now: Timestamp) -> Labels {
         let person = self.people.get(&row.wallet);
         let mut labels = Labels {
             outcome_index: 999,
@@ -292,19 +289,19 @@ impl World {
     }
 
     /// A row as the activity route prints it at this time.
-    pub(super) fn row_text(&self, row: &Row, now: Timestamp) -> String {
+    pub(in crate::simulator) fn row_text(&self, row: &Row, now: Timestamp) -> String {
         match &row.raw {
             Some(raw) => raw.activity.get().to_owned(),
             None => serde_json::to_string(&row.activity(&self.labels(row, now))).unwrap_or_default(),
         }
     }
 
-    pub(super) fn serial(&mut self) -> u64 {
+    pub(in crate::simulator) fn serial(&mut self) -> u64 {
         self.serial += 1;
         self.serial
     }
 
-    pub(super) fn fresh_hash(&mut self, name: &str) -> String {
+    pub(in crate::simulator) fn fresh_hash(&mut self, name: &str) -> String {
         let serial = self.serial();
         hex_of(self.seed, name, serial, 32)
     }
@@ -389,14 +386,14 @@ impl World {
         answer
     }
 
-    pub(super) fn is_open(&self, market: &MarketId, now: Timestamp) -> bool {
+    pub(in crate::simulator) fn is_open(&self, market: &MarketId, now: Timestamp) -> bool {
         self.markets.get(market).is_some_and(|market| market.phase(now) == Phase::Open)
     }
 }
 
 /// Block time in seconds, then the digits the real cursors show: block, transaction, log.
-pub(super) fn place(time: Timestamp, tx_index: u64, log_index: u64) -> Place {
-    let block = super::chain::block_of(time);
+pub(in crate::simulator) fn place(time: Timestamp, tx_index: u64, log_index: u64) -> Place {
+    let block = crate::simulator::routes::chain::block_of(time);
     (time.seconds(), block * 10_000_000_000 + tx_index % 100_000 * 100_000 + log_index % 10_000 * 10)
 }
 

@@ -10,7 +10,7 @@ use crate::domain::market::facts::Market;
 use crate::domain::money::ids::{AssetId, MarketId};
 use crate::domain::money::units::{MICROS, PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 
-use super::dice::{noise, smooth_noise};
+use crate::simulator::life::rng::{noise, smooth_noise};
 
 /// Both sides as one outcome sees them, best level first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -17,7 +17,7 @@ use crate::domain::money::ids::{AssetId, FollowedUserId, GroupId};
 use crate::domain::money::units::{PriceMicros, Timestamp};
 use crate::queue;
 use crate::queue::{Job, JobFence, JobScope, Queue};
-use crate::simulator::market::Quotes;
+use crate::simulator::state::market::Quotes;
 
 /// Longer than any writing takes.
 const LEASE_MS: i64 = 600_000;

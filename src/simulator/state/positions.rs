@@ -7,14 +7,13 @@ use serde::Serialize;
 use crate::domain::money::ids::{AssetId, MarketId, Wallet};
 use crate::domain::money::units::{ShareMicros, Timestamp};
 
-use super::{
-    answer::Answer,
-    cursor::{self, ListPosition},
-    data_api::{Page, Params, conditions, limit, wallet},
-    feed::Row,
-    market::{Phase, SimMarket, float},
-    world::World,
-};
+use super::activity_rows::Row;
+use super::exchange::World;
+use super::market::{Phase, SimMarket, float};
+use crate::simulator::routes::answer::Answer;
+use crate::simulator::routes::cursor;
+use crate::simulator::routes::cursor::ListPosition;
+use crate::simulator::routes::data_api::{Page, Params, conditions, limit, wallet};
 
 /// One token in one wallet.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -407,7 +406,7 @@ fn resolution_row(market: &SimMarket, now: Timestamp) -> ResolutionRow<'_> {
         payouts: payouts.map(|payouts| payouts.iter().map(|payout| payout.micros()).collect()),
         resolution_source: resolved_at.map(|_| "reported"),
         was_arbitrated: resolved_at.map(|_| false),
-        resolved_block: resolved_at.map(super::chain::block_of),
+        resolved_block: resolved_at.map(crate::simulator::routes::chain::block_of),
         resolved_at: resolved_at.map(whole_seconds),
     }
 }

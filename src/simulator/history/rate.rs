@@ -5,7 +5,7 @@
 
 use super::{HistorySettings, MINUTE_MS, Story};
 use crate::domain::money::units::Timestamp;
-use crate::simulator::life::LifeSettings;
+use crate::simulator::life::traders::LifeSettings;
 
 /// Pieces of a history with totals: the error of the last one's pace is a fraction of a fortieth.
 const PIECES: i64 = 40;

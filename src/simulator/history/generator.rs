@@ -3,11 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use super::{
-    HistoryError, HistorySettings, MINUTE_MS, oddities,
-    pace::{Piece, Tally},
-    pages::{Pages, Planned},
-};
+use super::rate::{Piece, Tally};
+use super::writer::{Pages, Planned};
+use super::{HistoryError, HistorySettings, MINUTE_MS, edge_cases};
 use crate::db::{Db, Directory, PortfolioSnapshot};
 use crate::domain::accounting::ledger::{LedgerEntry, PortfolioId};
 use crate::domain::accounting::mark::Mark;
@@ -25,9 +23,9 @@ use crate::domain::market::facts::Market;
 use crate::domain::money::ids::{AssetId, FollowedUserId, MarketId, Wallet};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp};
 use crate::polymarket::{Window, WireRow};
-use crate::simulator::dice::{hash_text, noise};
-use crate::simulator::market::{Phase, Quotes};
-use crate::simulator::world::World;
+use crate::simulator::life::rng::{hash_text, noise};
+use crate::simulator::state::exchange::World;
+use crate::simulator::state::market::{Phase, Quotes};
 
 /// From first appearance to our knowing of it: the chain has told us where to look.
 const DETECTED_AFTER_MS: f64 = 900.0;
@@ -398,7 +396,7 @@ impl Story {
     fn facts(&self, world: &World, id: &MarketId, now: Timestamp) -> Market {
         let mut facts = facts(world, id, now);
         if self.oddities {
-            oddities::rename(&mut facts);
+            edge_cases::rename(&mut facts);
         }
         facts
     }

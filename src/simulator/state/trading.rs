@@ -4,13 +4,11 @@ use crate::domain::events::event::Side;
 use crate::domain::money::ids::{AssetId, MarketId, Wallet};
 use crate::domain::money::units::{MICROS, PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 
-use super::{
-    chain::{CTF_EXCHANGE, Log, NEG_RISK_EXCHANGE, OrderFilled, block_of},
-    dice::noise,
-    feed::{Place, Role, Row},
-    market::price,
-    world::{World, place, wallet_of},
-};
+use super::activity_rows::{Place, Role, Row};
+use super::exchange::{World, place, wallet_of};
+use super::market::price;
+use crate::simulator::life::rng::noise;
+use crate::simulator::routes::chain::{CTF_EXCHANGE, Log, NEG_RISK_EXCHANGE, OrderFilled, block_of};
 
 /// A match of one wallet's order, or of several maker orders of it in one transaction.
 ///

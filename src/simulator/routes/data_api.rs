@@ -7,14 +7,13 @@ use crate::domain::events::event::Side;
 use crate::domain::money::ids::{MarketId, Wallet};
 use crate::domain::money::units::Timestamp;
 
-use super::{
-    answer::{Answer, Request},
-    chain::block_of,
-    cursor::{self, FeedPosition},
-    feed::{Role, Row, Walk},
-    positions::{leaderboard, positions, resolutions, value, whole_seconds},
-    world::World,
-};
+use super::answer::{Answer, Request};
+use super::chain::block_of;
+use super::cursor;
+use super::cursor::FeedPosition;
+use crate::simulator::state::activity_rows::{Role, Row, Walk};
+use crate::simulator::state::exchange::World;
+use crate::simulator::state::positions::{leaderboard, positions, resolutions, value, whole_seconds};
 
 /// Kinds the API knows by name.
 const KINDS: [&str; 14] = [

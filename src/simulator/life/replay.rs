@@ -9,11 +9,11 @@ use crate::domain::market::facts::FeeSchedule;
 use crate::domain::money::ids::{AssetId, MarketId};
 use crate::domain::money::units::Timestamp;
 
-use super::dice::{hash_text, token_of};
-use super::feed::Place;
-use super::market::{Category, Quotes};
-use super::new_market::NewMarket;
-use super::world::World;
+use super::rng::{hash_text, token_of};
+use crate::simulator::state::activity_rows::Place;
+use crate::simulator::state::exchange::World;
+use crate::simulator::state::market::{Category, Quotes};
+use crate::simulator::state::new_market::NewMarket;
 
 /// One recorded answer's rows, newest first as they were served.
 #[derive(Debug, Clone)]
@@ -23,12 +23,12 @@ pub struct Recording {
 }
 
 const FILES: [(&str, &str); 6] = [
-    ("maker and taker", include_str!("../../tests/fixtures/data_v2/activity_maker_and_taker_3.json")),
-    ("unenriched", include_str!("../../tests/fixtures/data_v2/activity_unenriched_row_2.json")),
-    ("by type", include_str!("../../tests/fixtures/data_v1/activity_by_type_2026_09.json")),
-    ("taker sells", include_str!("../../tests/fixtures/data_v1/activity_taker_sell_net_usdc_3.json")),
-    ("mixed types", include_str!("../../tests/fixtures/data_v1/activity_mixed_types_50.json")),
-    ("redeems of the old shape", include_str!("../../tests/fixtures/data_v1/activity_redeem_15_old_shape.json")),
+    ("maker and taker", include_str!("../../../tests/fixtures/data_v2/activity_maker_and_taker_3.json")),
+    ("unenriched", include_str!("../../../tests/fixtures/data_v2/activity_unenriched_row_2.json")),
+    ("by type", include_str!("../../../tests/fixtures/data_v1/activity_by_type_2026_09.json")),
+    ("taker sells", include_str!("../../../tests/fixtures/data_v1/activity_taker_sell_net_usdc_3.json")),
+    ("mixed types", include_str!("../../../tests/fixtures/data_v1/activity_mixed_types_50.json")),
+    ("redeems of the old shape", include_str!("../../../tests/fixtures/data_v1/activity_redeem_15_old_shape.json")),
 ];
 
 /// Every recorded activity answer of the exchange in use since April 2026.
@@ -38,7 +38,7 @@ pub fn recordings() -> Vec<Recording> {
 
 /// The recording of the first exchange, whose rows tell fees otherwise.
 pub fn of_the_first_exchange() -> Recording {
-    let text = include_str!("../../tests/fixtures/data_v1/activity_trade_10_exchange_v1_era.json");
+    let text = include_str!("../../../tests/fixtures/data_v1/activity_trade_10_exchange_v1_era.json");
     Recording { name: "first exchange", rows: rows_of(text) }
 }
 

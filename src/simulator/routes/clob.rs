@@ -11,12 +11,10 @@ use crate::domain::market::book::Level;
 use crate::domain::money::ids::{AssetId, MarketId};
 use crate::domain::money::units::{MICROS, PriceMicros, Timestamp};
 
-use super::{
-    answer::{Answer, Host, Request},
-    market::{Phase, SimMarket, complement, decimal, float},
-    positions::whole_seconds,
-    world::World,
-};
+use super::answer::{Answer, Host, Request};
+use crate::simulator::state::exchange::World;
+use crate::simulator::state::market::{Phase, SimMarket, complement, decimal, float};
+use crate::simulator::state::positions::whole_seconds;
 
 const BATCH_MAX: usize = 500;
 

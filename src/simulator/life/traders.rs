@@ -9,14 +9,12 @@ use crate::domain::events::event::Side;
 use crate::domain::money::ids::{AssetId, MarketId, Wallet};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 
-use super::{
-    dice::Dice,
-    feed::Role,
-    market::{Phase, SimMarket},
-    questions::market_in_slot,
-    trading::{Fill, Part},
-    world::{World, wallet_of},
-};
+use super::rng::Dice;
+use crate::simulator::state::activity_rows::Role;
+use crate::simulator::state::exchange::{World, wallet_of};
+use crate::simulator::state::market::{Phase, SimMarket};
+use crate::simulator::state::market_catalog::market_in_slot;
+use crate::simulator::state::trading::{Fill, Part};
 
 /// How much happens.
 #[derive(Debug, Clone, PartialEq)]
@@ -141,7 +139,7 @@ impl World {
     }
 
     /// Lets leaders who rest go on as they were.
-    pub(super) fn resume_life(&mut self) {
+    pub(in crate::simulator) fn resume_life(&mut self) {
         if let Some(life) = &mut self.life {
             life.running = true;
         }
@@ -170,7 +168,7 @@ impl World {
     }
 
     /// The market of a slot, made when first looked at.
-    pub(super) fn market_of_slot(&mut self, slot: u64, at: Timestamp) -> MarketId {
+    pub(in crate::simulator) fn market_of_slot(&mut self, slot: u64, at: Timestamp) -> MarketId {
         if let Some((id, opens_at, closes_at)) = self.slots.get(&slot)
             && *opens_at <= at
             && at < *closes_at

@@ -4,10 +4,8 @@ use serde_json::{Value, json};
 
 use crate::domain::money::units::Timestamp;
 
-use super::{
-    answer::{Answer, Host},
-    dice::Dice,
-};
+use crate::simulator::life::rng::Dice;
+use crate::simulator::routes::answer::{Answer, Host};
 
 /// One planned misfortune.
 #[derive(Debug, Clone)]

@@ -5,11 +5,9 @@
 use crate::domain::market::facts::{FeeSchedule, Market};
 use crate::domain::money::units::{MICROS, PriceMicros, ShareMicros, Timestamp};
 
-use super::{
-    dice::{Dice, hash_text, hex_of, noise},
-    market::{Category, PricePath, SimMarket, complement, price},
-    new_market::{condition_of, event_of, outcomes},
-};
+use super::market::{Category, PricePath, SimMarket, complement, price};
+use super::new_market::{condition_of, event_of, outcomes};
+use crate::simulator::life::rng::{Dice, hash_text, hex_of, noise};
 
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;

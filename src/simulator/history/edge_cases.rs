@@ -10,7 +10,7 @@ use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
 use crate::queue;
 use crate::queue::{JobScope, NewJob, Queue};
-use crate::simulator::dice::hash_text;
+use crate::simulator::life::rng::hash_text;
 
 /// One market in this many has a hostile name.
 const ONE_IN: u64 = 24;

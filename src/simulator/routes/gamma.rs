@@ -8,13 +8,11 @@ use serde_json::{Map, Value, json};
 use crate::domain::money::ids::Wallet;
 use crate::domain::money::units::{MICROS, PriceMicros, Timestamp};
 
-use super::{
-    answer::{Answer, Host, Request},
-    dice::hash_text,
-    market::{Phase, SimMarket, decimal, float},
-    positions::whole_seconds,
-    world::{Person, World},
-};
+use super::answer::{Answer, Host, Request};
+use crate::simulator::life::rng::hash_text;
+use crate::simulator::state::exchange::{Person, World};
+use crate::simulator::state::market::{Phase, SimMarket, decimal, float};
+use crate::simulator::state::positions::whole_seconds;
 
 pub fn answer(world: &World, request: &Request, now: Timestamp) -> Answer {
     if request.post {

@@ -4,10 +4,8 @@ use crate::domain::market::facts::{FeeSchedule, Market, OutcomeAsset};
 use crate::domain::money::ids::{AssetId, MarketId};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp};
 
-use super::{
-    dice::{hash_text, hex_of, token_of},
-    market::{Category, Event, Quotes, SimMarket, price},
-};
+use super::market::{Category, Event, Quotes, SimMarket, price};
+use crate::simulator::life::rng::{hash_text, hex_of, token_of};
 
 /// A market to be made by hand; `NewMarket::binary` fills in the rest.
 #[derive(Debug, Clone)]
@@ -61,7 +59,7 @@ impl NewMarket {
     }
 
     /// The market, its ids made from its slug: the same slug has the same ids with every seed.
-    pub(super) fn made(self) -> SimMarket {
+    pub(in crate::simulator) fn made(self) -> SimMarket {
         let new = self;
         let number = hash_text(0, &new.slug);
         SimMarket {
@@ -94,12 +92,12 @@ impl NewMarket {
     }
 }
 
-pub(super) fn condition_of(slug: &str) -> MarketId {
+pub(in crate::simulator) fn condition_of(slug: &str) -> MarketId {
     let text = hex_of(0, "condition", hash_text(0, slug), 32);
     MarketId::parse(&text).unwrap_or_else(|_| unreachable!("32 bytes of hex are a condition id"))
 }
 
-pub(super) fn outcomes(slug: &str, names: &[String]) -> Vec<OutcomeAsset> {
+pub(in crate::simulator) fn outcomes(slug: &str, names: &[String]) -> Vec<OutcomeAsset> {
     (0_u64..)
         .zip(names)
         .map(|(index, name)| OutcomeAsset {
@@ -112,7 +110,7 @@ pub(super) fn outcomes(slug: &str, names: &[String]) -> Vec<OutcomeAsset> {
         .collect()
 }
 
-pub(super) fn event_of(slug: &str, title: &str) -> Event {
+pub(in crate::simulator) fn event_of(slug: &str, title: &str) -> Event {
     let id = (100_000 + hash_text(0, slug) % 900_000).to_string();
     Event { id, slug: slug.to_owned(), title: title.to_owned() }
 }

@@ -1,0 +1,5 @@
+//! Where trades come from: traders generated from a seed, and recorded rows replayed.
+
+pub(super) mod replay;
+pub mod rng;
+pub(super) mod traders;
