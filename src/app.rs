@@ -32,6 +32,8 @@ use crate::queue;
 use crate::web::server::http;
 use crate::web::server::http::{WebDeps, WebServer, WebStartError};
 
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use worker::{Worker, WorkerDeps};
@@ -274,6 +276,3 @@ async fn follow_named(db: &Db, settings: &FollowSettings, now: Timestamp) -> Res
     }
     Ok(())
 }
-
-#[cfg(test)]
-pub(crate) mod revival;

@@ -17,9 +17,9 @@ pub mod polymarket;
 pub mod queue;
 pub mod simulator;
 mod sql;
-#[cfg(test)]
-mod strangers;
 pub mod telemetry;
+#[cfg(test)]
+mod testkit;
 pub mod token;
 pub mod web;
 pub mod what_if;

@@ -36,9 +36,7 @@ use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::Timestamp;
 use crate::queue::wakeup::local::Bell;
 
-mod keeping;
-
-use keeping::{AfterFailure, Kept, Sight, Waiting};
+use persist::{AfterFailure, Kept, Sight, Waiting};
 
 /// How far back is read again after the chain was out of sight.
 const OUT_OF_SIGHT_MS: i64 = 300_000;
@@ -228,7 +226,7 @@ impl ChainWatcher {
     fn write_next(&mut self, ctx: &mut Context<Self>) {
         let Some(sight) = self.waiting.begin() else { return };
         let (db, bell, now, life) = (self.deps.db.clone(), self.deps.bell.clone(), self.deps.clock.now(), self.life);
-        spawn_io(ctx, async move { keeping::keep(&db, &bell, sight, now).await }, move |result| Written {
+        spawn_io(ctx, async move { persist::keep(&db, &bell, sight, now).await }, move |result| Written {
             life,
             result,
         });
@@ -472,5 +470,6 @@ fn block_row(number: u64) -> (String, String) {
     (LAST_BLOCK.to_owned(), serde_json::json!({ "block": number }).to_string())
 }
 
+mod persist;
 #[cfg(test)]
 mod tests;

@@ -9,10 +9,6 @@
 //! `user_executor` and `global_executor` say for which jobs. The line keeps the spec's global order; one leader's
 //! copies keep it as well, so that the same events give the same ledger whatever their books' speed.
 
-mod deciding;
-mod desk;
-mod taking;
-
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use actix::{
@@ -20,7 +16,7 @@ use actix::{
     Supervised, WrapFuture,
 };
 
-use self::desk::{Desk, Facts};
+use self::pending_groups::{Desk, Facts};
 use super::{
     book_fetcher::{FetchBook, FetchFailed, KnowMarket},
     ledger_writer::{ReadView, RecordAttempt},
@@ -32,8 +28,7 @@ use crate::db::{Db, Directory};
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::accounting::view::{Baselines, PortfolioView};
 use crate::domain::config::effective::{EffectiveConfig, effective};
-use crate::domain::decision::decide;
-use crate::domain::decision::decide::Situation;
+use crate::domain::decision::decide::{Situation, precheck};
 use crate::domain::events::group::GroupAction;
 use crate::domain::money::ids::{FollowedUserId, GroupId};
 use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
@@ -178,7 +173,7 @@ impl Executor {
             let situation =
                 Situation { group: &group, market: market_ref, portfolio: &blank, config: &config, user_enabled, now };
             let book = match &group.action {
-                GroupAction::Trade { asset, .. } if matches!(decide::precheck(&situation), Ok(None)) => {
+                GroupAction::Trade { asset, .. } if matches!(precheck(&situation), Ok(None)) => {
                     Some(deps.book.send(FetchBook { group: group.id, asset: asset.clone() }).await??)
                 }
                 _ => None,
@@ -273,5 +268,8 @@ impl Handler<Prepared> for Executor {
     }
 }
 
+mod claim;
+mod decide;
+mod pending_groups;
 #[cfg(test)]
 mod tests;

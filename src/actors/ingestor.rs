@@ -32,12 +32,11 @@ use crate::queue::wakeup::local::Bell;
 use crate::queue::{Failed, Job, JobScope, Queue};
 
 mod batch;
-mod facts;
 mod lanes;
 
 use batch::{Ready, record};
-use facts::{Effect, effect_of};
 use lanes::{Event, LaneKey, Lanes, Seen, Work};
+use resolve::{Effect, effect_of};
 
 const SWEEP: Duration = Duration::from_secs(2);
 /// Long enough for an activity to get its facts with all its retries.
@@ -433,5 +432,6 @@ async fn events_of(db: &Db, jobs: &[Job]) -> Result<StoredRows, DbError> {
     Ok(StoredRows { trades: db.trades_by_id(&trades).await?, activities: db.activities_by_id(&activities).await? })
 }
 
+mod resolve;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,8 @@
 //! Timer   a round every two seconds: shows that we live, sees who else does.
 //! Truth   the `lease` table. What is written under a lease names its epoch, so that a late look here costs nothing.
 
+mod assignment;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture, Supervised};
@@ -17,9 +19,7 @@ use crate::domain::money::units::Timestamp;
 use crate::queue::Queue;
 use crate::queue::wakeup::local::Bell;
 
-mod plan;
-
-use plan::{Step, Watch};
+use assignment::{Step, Watch};
 
 const EVERY: Duration = Duration::from_secs(2);
 

@@ -9,8 +9,6 @@
 
 mod commit_queue;
 mod commits;
-mod opening;
-mod questions;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -403,5 +401,7 @@ impl Handler<RecordEntries> for LedgerWriter {
     }
 }
 
+mod loading;
+mod queries;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,5 @@
 //! The shell: each actor owns one trade, loads its truth on start and says facts to recipients it does not know.
 
-pub mod bell_relay;
 pub mod book_fetcher;
 pub mod chain_watcher;
 pub mod executor;
@@ -15,13 +14,9 @@ pub mod poller;
 pub mod price_refresher;
 pub mod queue_watch;
 pub mod reconciler;
+pub mod redis_relay;
 pub mod root;
 pub mod settler;
 pub mod snapshotter;
 pub mod supervise;
-#[cfg(test)]
-mod testing;
 pub mod user_executor;
-
-#[cfg(test)]
-mod test_house;

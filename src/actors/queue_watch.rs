@@ -115,10 +115,8 @@ impl Handler<Looked> for QueueWatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        actors::testing::{Stage, within},
-        queue::NewJob,
-    };
+    use crate::queue::NewJob;
+    use crate::testkit::actor_stage::{Stage, within};
 
     async fn stuck(watch: &Addr<QueueWatch>) -> serde_json::Value {
         let observed = within(watch.send(super::super::supervise::Observe)).await.unwrap();
@@ -138,7 +136,7 @@ mod tests {
 
     #[actix_web::test]
     async fn it_comes_back_looks_on_and_says_nothing_twice() {
-        use crate::actors::supervise::provoke::{Provoke, provoke, restarts};
+        use crate::actors::supervise::fault_injection::{Provoke, provoke, restarts};
         let stage = Stage::new().await;
         let long_ago = stage.clock.now().plus_millis(-120_000);
         let job = NewJob {
@@ -211,10 +209,8 @@ mod tests {
 
     #[actix_web::test]
     async fn it_comes_back_and_does_not_forget_what_it_said() {
-        use crate::actors::supervise::provoke::{
-            Provoke::{AfterWork, BeforeWork, InFuture, InHandler},
-            provoke, restarts,
-        };
+        use crate::actors::supervise::fault_injection::Provoke::{AfterWork, BeforeWork, InFuture, InHandler};
+        use crate::actors::supervise::fault_injection::{provoke, restarts};
         let stage = Stage::new().await;
         let watch = QueueWatch::start(QueueWatchDeps { db: stage.db.clone(), clock: stage.clock }, &stage.guard);
         let due = stage.clock.now().plus_millis(-3_600_000);

@@ -24,12 +24,10 @@ use crate::queue;
 use crate::queue::wakeup::local::Bell;
 use crate::queue::{Job, JobScope, NewJob, Queue};
 
-mod asking;
 mod job;
-mod seeking;
 
 pub use job::ReconcileJob;
-use seeking::Seeking;
+use search_schedule::Seeking;
 
 const SWEEP: Duration = Duration::from_secs(1);
 const EVERY: Duration = Duration::from_secs(60);
@@ -306,5 +304,7 @@ impl Handler<Asked> for Reconciler {
     }
 }
 
+mod requests;
+mod search_schedule;
 #[cfg(test)]
 mod tests;

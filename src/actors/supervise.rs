@@ -38,9 +38,6 @@ use crate::domain::money::units::Timestamp;
 use crate::queue::Queue;
 use crate::queue::wakeup::local::Bell;
 
-#[cfg(test)]
-pub(crate) mod provoke;
-
 /// More restarts than this within `BUDGET_WINDOW_MS` are a burst: trying again here has no sense.
 pub const RESTARTS_ALLOWED: usize = 5;
 const BUDGET_WINDOW_MS: i64 = 60_000;
@@ -73,11 +70,11 @@ macro_rules! observable {
         }
 
         #[cfg(test)]
-        impl actix::Handler<$crate::actors::supervise::provoke::Provoke> for $actor {
+        impl actix::Handler<$crate::actors::supervise::fault_injection::Provoke> for $actor {
             type Result = ();
 
-            fn handle(&mut self, how: $crate::actors::supervise::provoke::Provoke, ctx: &mut Self::Context) {
-                $crate::actors::supervise::provoke::provoked(how, ctx);
+            fn handle(&mut self, how: $crate::actors::supervise::fault_injection::Provoke, ctx: &mut Self::Context) {
+                $crate::actors::supervise::fault_injection::provoked(how, ctx);
             }
         }
     };
@@ -90,7 +87,7 @@ pub trait Provocable {}
 #[cfg(not(test))]
 impl<A> Provocable for A {}
 #[cfg(test)]
-pub use provoke::Provocable;
+pub use fault_injection::Provocable;
 
 /// A guarded actor runs and can be observed.
 #[derive(Message, Debug, Clone)]
@@ -255,7 +252,7 @@ where
     let name = name.into();
     let restarts = Arc::new(AtomicU32::new(0));
     #[cfg(test)]
-    provoke::note(&name, &address, &restarts);
+    fault_injection::note(&name, &address, &restarts);
     if let Some(watcher) = &guard.watcher {
         let observe = address.clone().recipient();
         watcher.started.do_send(ActorStarted { name: name.clone(), observe, restarts: restarts.clone() });
@@ -284,7 +281,7 @@ where
 {
     let actor = ctx.address();
     #[cfg(test)]
-    let work = provoke::spoiled(actor.clone(), work);
+    let work = fault_injection::spoiled(actor.clone(), work);
     let answered = async move {
         let result = caught(work).await;
         actor.do_send(answer(result));
@@ -462,5 +459,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod fault_injection;
 #[cfg(test)]
 mod tests;

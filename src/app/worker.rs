@@ -7,7 +7,6 @@ use std::time::Duration;
 use actix::{Addr, Recipient};
 use tokio::sync::Mutex;
 
-use crate::actors::bell_relay::{BellRelay, BellRelayDeps};
 use crate::actors::book_fetcher::{BookFetcher, BookFetcherDeps};
 use crate::actors::chain_watcher::{ChainWatcher, ChainWatcherDeps};
 use crate::actors::executor::ExecutorDeps;
@@ -20,6 +19,7 @@ use crate::actors::poller::{Poller, PollerDeps};
 use crate::actors::price_refresher::{PriceRefresher, PriceRefresherDeps};
 use crate::actors::queue_watch::{QueueWatch, QueueWatchDeps};
 use crate::actors::reconciler::{Reconciler, ReconcilerDeps};
+use crate::actors::redis_relay::{BellRelay, BellRelayDeps};
 use crate::actors::root::{LookAtDirectory, PollerPost, Root, RootDeps};
 use crate::actors::settler::{Settler, SettlerDeps};
 use crate::actors::snapshotter::{Snapshotter, SnapshotterDeps, WriteCheckpoints};

@@ -8,9 +8,8 @@ pub mod blocks;
 pub mod feed;
 pub mod order_filled;
 pub mod socket;
-
 #[cfg(test)]
-mod strangers;
+mod tests;
 
 /// Why the chain cannot be watched, or a message of it cannot be read. Never holds the url: it carries the key.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,9 @@
 //! `polymarketspy measure`: what the pages, their live updates and a tested configuration cost.
 
+pub(super) mod generate;
+pub(super) mod load;
 mod pages;
+pub(super) mod soak;
 mod socket;
 mod socket_server;
 mod sockets;

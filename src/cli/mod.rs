@@ -15,13 +15,10 @@ mod backup;
 mod config;
 mod demo;
 mod doctor;
-mod generate;
 mod jobs;
-mod load;
 mod measure;
 mod migrate;
 mod run;
-mod soak;
 mod tail;
 mod terminal;
 mod token;
@@ -95,15 +92,15 @@ enum Command {
     )]
     Doctor(doctor::DoctorArguments),
     /// Pushes generated fills through the whole pipeline on a database of its own and prints figures.
-    Load(load::LoadArguments),
+    Load(measure::load::LoadArguments),
     /// Writes a large generated past into an empty database, to measure on.
-    #[command(after_help = generate::HELP)]
-    Generate(generate::GenerateArguments),
+    #[command(after_help = measure::generate::HELP)]
+    Generate(measure::generate::GenerateArguments),
     /// Times the pages, or counts what live sockets cost the server.
     #[command(after_help = measure::HELP)]
     Measure(measure::MeasureArguments),
     /// Runs workers for a while with failing upstreams and kills, then looks whether anything is missing. Exits 1 if so.
-    Soak(soak::SoakArguments),
+    Soak(measure::soak::SoakArguments),
 }
 
 /// Every setting as a flag; the environment and the settings file come after (see `config.rs`).
@@ -249,10 +246,10 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Restore(arguments) => backup::restore(&settings, arguments).await,
             Command::Migrate => migrate::migrate(&settings).await,
             Command::Doctor(arguments) => doctor::doctor(&settings, arguments).await,
-            Command::Load(arguments) => load::load(settings, arguments).await,
-            Command::Generate(arguments) => generate::generate(&settings, arguments).await,
+            Command::Load(arguments) => measure::load::load(settings, arguments).await,
+            Command::Generate(arguments) => measure::generate::generate(&settings, arguments).await,
             Command::Measure(arguments) => measure::measure(&settings, arguments).await,
-            Command::Soak(arguments) => soak::soak(&settings, arguments).await,
+            Command::Soak(arguments) => measure::soak::soak(&settings, arguments).await,
         }
     })
 }

@@ -56,9 +56,9 @@ pub async fn live(mut app: App) -> anyhow::Result<ExitCode> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actors::supervise::provoke::{Provoke, provoke};
-    use crate::app::revival::house::House;
+    use crate::actors::supervise::fault_injection::{Provoke, provoke};
     use crate::cli::last_words;
+    use crate::testkit::worker_bot::House;
 
     /// What the program ends with.
     async fn end_of(house: House) -> (String, ExitCode) {

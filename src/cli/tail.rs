@@ -20,9 +20,9 @@ use crate::domain::money::units::Timestamp;
 use crate::web::{AttemptView, TradeView};
 
 mod lines;
-mod places;
+mod seen_window;
 
-use places::{Places, Unseen};
+use seen_window::{Places, Unseen};
 
 const LOOK: Duration = Duration::from_secs(1);
 /// Rows read at a time.

@@ -56,7 +56,7 @@ fn named_wallet(entry: &str) -> Result<NamedWallet, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::from_environment;
+    use super::super::tests::settings::from_environment;
     use super::*;
 
     const ONE: &str = "0x1111111111111111111111111111111111111111";

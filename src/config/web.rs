@@ -159,7 +159,7 @@ fn session_secret(sources: &Sources) -> Result<Option<Secret>, SettingError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::from_environment;
+    use super::super::tests::settings::from_environment;
     use super::*;
 
     const APP: [(&str, &str); 2] = [("GITHUB_CLIENT_ID", "spy"), ("GITHUB_CLIENT_SECRET", "hunter2")];

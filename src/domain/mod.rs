@@ -10,4 +10,4 @@ pub mod events;
 pub mod market;
 pub mod money;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

@@ -1,8 +1,8 @@
 use super::*;
-use crate::actors::test_house::{Exchange, House};
 use crate::domain::events::group::EventGroup;
-use crate::domain::tests::samples::at;
 use crate::simulator::{Host, Quotes};
+use crate::testkit::actor_db::{Exchange, House};
+use crate::testkit::samples::at;
 
 fn fetcher(house: &House, exchange: &Exchange) -> Addr<BookFetcher> {
     let (db, polymarket, metrics) = (house.db.clone(), exchange.polymarket.clone(), Arc::default());

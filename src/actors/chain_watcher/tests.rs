@@ -1,9 +1,9 @@
 use super::*;
-use crate::actors::testing::{Ear, Stage, ear, within};
 use crate::domain::events::event::Side;
 use crate::queue::Queue;
 use crate::queue::wakeup::local::Listener;
 use crate::simulator::{CTF_EXCHANGE, Fill, SimMarket, wallet_of};
+use crate::testkit::actor_stage::{Ear, Stage, ear, within};
 
 struct Watching {
     stage: Stage,

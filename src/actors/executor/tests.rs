@@ -5,7 +5,6 @@ use super::*;
 use crate::actors::book_fetcher::GroupBook;
 use crate::actors::ledger_writer::{Flush, LedgerWriter, RecordEntries, Refused};
 use crate::actors::supervise::Observe;
-use crate::actors::test_house::{House, TakeHeard, UntilAttempts, fill, group};
 use crate::actors::{global_executor, user_executor};
 use crate::domain::decision::decide::{DecisionKind, ReasonCode};
 use crate::domain::events::event::Side;
@@ -13,7 +12,8 @@ use crate::domain::events::group::EventGroup;
 use crate::domain::market::book::OrderBook;
 use crate::domain::market::facts::Market;
 use crate::domain::money::ids::AssetId;
-use crate::domain::tests::samples::{asset, at, market, market_id, price};
+use crate::testkit::actor_db::{House, TakeHeard, UntilAttempts, fill, group};
+use crate::testkit::samples::{asset, at, market, market_id, price};
 
 type Answer = Result<Arc<GroupBook>, FetchFailed>;
 

@@ -1,5 +1,4 @@
 use super::*;
-use crate::actors::testing::{Stage, trade, within};
 use crate::db::FollowedUser;
 use crate::domain::config::effective::SystemPatch;
 use crate::domain::events::event::{ActivityEvent, ActivityKind, ActivityPayload, Side};
@@ -8,6 +7,7 @@ use crate::domain::money::ids::EventId;
 use crate::domain::money::units::{ShareMicros, UsdcMicros};
 use crate::queue::wakeup::local::Listener;
 use crate::simulator::wallet_of;
+use crate::testkit::actor_stage::{Stage, trade, within};
 
 /// Short enough for a test, long enough for its events to come together.
 const WINDOW_MS: i64 = 400;

@@ -1,7 +1,6 @@
 use super::*;
 use crate::actors::book_fetcher::{BookFetcher, BookFetcherDeps};
 use crate::actors::ledger_writer::{LedgerWriter, LedgerWriterDeps};
-use crate::actors::testing::Stage;
 use crate::db::FollowedUser;
 use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
 use crate::domain::events::event::Side;
@@ -9,6 +8,7 @@ use crate::domain::events::lease::Leases;
 use crate::domain::money::ids::{AssetId, Wallet};
 use crate::domain::money::units::ShareMicros;
 use crate::simulator::{Fault, FaultKind, Fill, Host, NewMarket, SimMarket, Times, price, wallet_of};
+use crate::testkit::actor_stage::Stage;
 
 struct Ingesting {
     stage: Stage,
@@ -132,7 +132,7 @@ async fn a_row_that_waits_for_facts_holds_back_its_own_condition_and_nothing_els
     assert_eq!(first_try.len(), 2);
     let _ingestor = it.start();
     // The failed try is on its way to being tried again.
-    crate::actors::testing::within(async {
+    crate::testkit::actor_stage::within(async {
         while it.stage.jobs(Queue::IngestEvents).await.iter().all(|job| job.failures == 0) {
             tokio::task::yield_now().await;
         }
@@ -241,7 +241,7 @@ async fn a_conversion_waits_until_the_feed_shows_what_the_positions_hold() {
     it.stage.read(&it.user).await;
     it.fill(&it.asset(1), Side::Buy, 1_000_000, 2);
     let _ingestor = it.start();
-    crate::actors::testing::within(async {
+    crate::testkit::actor_stage::within(async {
         while it.stage.jobs(Queue::Reconcile).await.is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

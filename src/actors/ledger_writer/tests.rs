@@ -1,13 +1,13 @@
 use super::*;
 use crate::actors::live_hub::LiveFact;
-use crate::actors::test_house::{House, TakeHeard, attempt, fill, group, record};
 use crate::db::{PortfolioSnapshot, checkpoint_key};
 use crate::domain::accounting::settlement::settle;
 use crate::domain::events::event::Side;
 use crate::domain::money::units::ShareMicros;
-use crate::domain::tests::samples::{asset, market, market_id, price};
 use crate::queue;
 use crate::queue::{JobScope, Queue};
+use crate::testkit::actor_db::{House, TakeHeard, attempt, fill, group, record};
+use crate::testkit::samples::{asset, market, market_id, price};
 
 const GLOBAL: PortfolioId = PortfolioId::ExecGlobal;
 const BANKROLL: i64 = 10_000_000_000;

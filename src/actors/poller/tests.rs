@@ -1,10 +1,10 @@
 use super::*;
-use crate::actors::testing::{Ear, Stage, within};
 use crate::domain::config::effective::SystemPatch;
 use crate::domain::events::event::Side;
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::UsdcMicros;
 use crate::simulator::{Fault, FaultKind, Fill, Host, SimMarket, wallet_of};
+use crate::testkit::actor_stage::{Ear, Stage, within};
 
 struct Reading {
     stage: Stage,

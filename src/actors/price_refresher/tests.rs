@@ -1,8 +1,8 @@
 use super::*;
 use crate::actors::ledger_writer::{LedgerWriter, ReadView, RecordEntries};
-use crate::actors::test_house::{Exchange, House, fill};
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::simulator::{Host, Quotes};
+use crate::testkit::actor_db::{Exchange, House, fill};
 
 fn deps(house: &House, exchange: &Exchange, writer: &Addr<LedgerWriter>) -> PriceRefresherDeps {
     PriceRefresherDeps {

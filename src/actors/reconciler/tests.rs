@@ -1,10 +1,10 @@
 use actix::ResponseFuture;
 
 use super::*;
-use crate::actors::testing::{Ear, Stage, ear, trade, within};
 use crate::db::FollowedUser;
 use crate::domain::events::event::Side;
 use crate::simulator::wallet_of;
+use crate::testkit::actor_stage::{Ear, Stage, ear, trade, within};
 
 /// Says what it was asked, and has the database show fill 1 from its `shows_at`th answer on.
 struct FakePoller {

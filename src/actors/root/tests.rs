@@ -3,10 +3,10 @@ use actix::ResponseFuture;
 use super::*;
 use crate::actors::poller::{NotPolled, Polled};
 use crate::actors::supervise::start_guarded;
-use crate::actors::testing::{Ear, Stage, ear};
 use crate::domain::events::lease::WorkerId;
 use crate::polymarket::Gate;
 use crate::simulator::wallet_of;
+use crate::testkit::actor_stage::{Ear, Stage, ear};
 
 /// Stands for a user's poller or executor.
 struct Worker(Recipient<Told>);

@@ -1,8 +1,8 @@
 use super::*;
 use crate::actors::ledger_writer::{LedgerWriter, ReadView};
-use crate::actors::test_house::{Exchange, House, fill, record};
 use crate::domain::money::units::UsdcMicros;
-use crate::domain::tests::samples::price;
+use crate::testkit::actor_db::{Exchange, House, fill, record};
+use crate::testkit::samples::price;
 
 fn deps(house: &House, exchange: &Exchange, writer: &Addr<LedgerWriter>) -> SettlerDeps {
     SettlerDeps {

@@ -1,11 +1,11 @@
 use super::*;
 use crate::actors::ledger_writer::{Flush, LedgerWriter, ReadView};
-use crate::actors::test_house::{House, group, record};
 use crate::domain::accounting::checkpoint::PortfolioCheckpoint;
 use crate::domain::accounting::portfolio::Portfolio;
 use crate::domain::events::event::Side;
 use crate::domain::money::units::UsdcMicros;
-use crate::domain::tests::samples::market_id;
+use crate::testkit::actor_db::{House, group, record};
+use crate::testkit::samples::market_id;
 
 const GLOBAL: PortfolioId = PortfolioId::ExecGlobal;
 

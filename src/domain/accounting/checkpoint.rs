@@ -126,7 +126,7 @@ mod tests {
     use crate::domain::accounting::ledger::{EntryType, LedgerEntry};
     use crate::domain::accounting::mark::Mark;
     use crate::domain::money::units::Timestamp;
-    use crate::domain::tests::samples::{ALICE, BOB, asset, deposit, entry, price};
+    use crate::testkit::samples::{ALICE, BOB, asset, deposit, entry, price};
 
     const GLOBAL: PortfolioId = PortfolioId::ExecGlobal;
 

@@ -99,7 +99,7 @@ mod tests {
     use super::*;
     use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
     use crate::domain::accounting::portfolio::Portfolio;
-    use crate::domain::tests::samples::{ALICE, BOB, entry};
+    use crate::testkit::samples::{ALICE, BOB, entry};
 
     const GLOBAL: PortfolioId = PortfolioId::ExecGlobal;
 

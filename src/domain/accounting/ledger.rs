@@ -181,7 +181,7 @@ impl std::str::FromStr for PortfolioId {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::tests::samples::{deposit, entry};
+    use crate::testkit::samples::{deposit, entry};
 
     #[test]
     fn an_entry_moves_only_what_its_kind_moves() {

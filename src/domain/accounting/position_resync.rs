@@ -145,7 +145,7 @@ fn shares_of<'a>(held: impl Iterator<Item = (&'a AssetId, ShareMicros)>, asset: 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::tests::samples::{activity, asset, market, market_id, trade};
+    use crate::testkit::samples::{activity, asset, market, market_id, trade};
 
     /// A second of the leader's life.
     fn second(n: i64) -> Timestamp {

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
     use crate::domain::money::ids::FollowedUserId;
     use crate::domain::money::units::{PriceMicros, UsdcMicros};
-    use crate::domain::tests::samples::{ALICE, BOB, SHADOW, asset, at, market, market_id};
+    use crate::testkit::samples::{ALICE, BOB, SHADOW, asset, at, market, market_id};
 
     fn lot(n: usize, leader: FollowedUserId, shares: i64) -> Lot {
         Lot {

@@ -210,7 +210,7 @@ impl Cause {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::tests::samples::{ALICE, activity, asset, at, market, market_id, price, trade};
+    use crate::testkit::samples::{ALICE, activity, asset, at, market, market_id, price, trade};
 
     /// An entry in short: kind, asset, shares, cash, price.
     type Row = (EntryType, Option<AssetId>, i64, i64, Option<i64>);

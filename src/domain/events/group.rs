@@ -290,7 +290,7 @@ fn reference_price(events: &[PendingEvent], shares: i64) -> Option<PriceMicros> 
 mod tests {
     use super::*;
     use crate::domain::events::event::ActivityKind;
-    use crate::domain::tests::samples::{ALICE, BOB, activity, at, market_id, trade};
+    use crate::testkit::samples::{ALICE, BOB, activity, at, market_id, trade};
 
     fn windows(events: &[PendingEvent]) -> Windows {
         let mut windows = Windows::new(2000);

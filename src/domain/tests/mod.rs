@@ -4,4 +4,3 @@ mod imports;
 mod portfolio_laws;
 mod portfolio_tables;
 mod replays;
-pub(crate) mod samples;

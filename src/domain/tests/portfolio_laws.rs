@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::samples::{ALICE, asset, at, deposit, entry, market_id, price};
 use crate::domain::accounting::checkpoint::PortfolioCheckpoint;
 use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId, PortfolioScope};
 use crate::domain::accounting::mark::{Mark, Marks};
@@ -12,6 +11,7 @@ use crate::domain::accounting::portfolio::{Portfolio, ViewQuery};
 use crate::domain::accounting::totals::Figures;
 use crate::domain::money::ids::{AssetId, FollowedUserId};
 use crate::domain::money::units::{ShareMicros, UsdcMicros};
+use crate::testkit::samples::{ALICE, asset, at, deposit, entry, market_id, price};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -144,7 +144,7 @@ fn agrees(portfolio: &Portfolio, naive: &Naive) {
         let leader = FollowedUserId(leader);
         for n in 1..4 {
             let market = market_id(n);
-            let in_market = |asset: &AssetId| (10 * n..10 * n + 10).any(|n| *asset == super::samples::asset(n));
+            let in_market = |held: &AssetId| (10 * n..10 * n + 10).any(|n| *held == asset(n));
             let outcomes: Vec<_> = (10 * n..10 * n + 3).map(asset).collect();
             let query = ViewQuery {
                 leader,

@@ -1,6 +1,5 @@
 //! The running portfolio by hand: small lives, marks, shorts, and what is refused.
 
-use super::samples::{ALICE, BOB, SHADOW, asset, at, deposit, entry, market_id, price};
 use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
 use crate::domain::accounting::lot::Position;
 use crate::domain::accounting::mark::Mark;
@@ -8,6 +7,7 @@ use crate::domain::accounting::portfolio::{Portfolio, PortfolioError, ViewQuery}
 use crate::domain::accounting::totals::Figures;
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::{ShareMicros, UsdcMicros};
+use crate::testkit::samples::{ALICE, BOB, SHADOW, asset, at, deposit, entry, market_id, price};
 
 const GLOBAL: PortfolioId = PortfolioId::ExecGlobal;
 

@@ -5,7 +5,6 @@ use std::fmt::Write;
 
 use proptest::prelude::*;
 
-use super::samples::{ALICE, SHADOW, activity, asset, at, market, market_id, trade};
 use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
 use crate::domain::accounting::portfolio::Portfolio;
 use crate::domain::accounting::shadow::{
@@ -16,6 +15,7 @@ use crate::domain::events::group::{ClosedGroup, GroupAction, Member, PendingEven
 use crate::domain::market::facts::Market;
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
+use crate::testkit::samples::{ALICE, SHADOW, activity, asset, at, market, market_id, trade};
 
 /// A shadow and what is left to say about it after each event.
 struct Shadow {

@@ -3,10 +3,10 @@
 mod broken;
 mod built_rows;
 mod calls;
+mod failures;
 mod limits;
-mod misfortunes;
-mod politeness;
+mod malformed;
 mod recorded;
 mod recorded_trades;
+mod retries;
 mod server;
-mod strangers;

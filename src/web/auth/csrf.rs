@@ -100,7 +100,7 @@ mod tests {
     use serde_json::value::RawValue;
 
     use super::*;
-    use crate::strangers::{harmed, noise, number, words};
+    use crate::testkit::malformed::{harmed, noise, number, words};
 
     #[derive(Debug, serde::Deserialize)]
     #[serde(deny_unknown_fields)]

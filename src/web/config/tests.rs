@@ -12,7 +12,7 @@ use crate::domain::config::effective::{
     ConfigChange, ConfigError, ConfigPatch, Field, FieldUnit, StoredConfig, UserOverrides,
 };
 use crate::domain::money::units::Timestamp;
-use crate::strangers::{harmed, noise, number, words};
+use crate::testkit::malformed::{harmed, noise, number, words};
 use crate::web::server::error::WebError;
 
 fn now() -> Timestamp {

@@ -1,19 +1,17 @@
 //! The whole server on a free port, over a database with a little history.
 
-mod access;
+mod auth;
 mod config;
 mod control;
 mod explanation;
 mod export;
-mod gate;
-mod lists;
 mod live;
+mod malformed;
 mod markets;
 mod pages;
 mod portfolio;
-mod sign_in;
 mod status;
-mod strangers;
+mod trades;
 mod user;
 mod users;
 

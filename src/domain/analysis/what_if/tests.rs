@@ -7,7 +7,7 @@ use crate::domain::decision::decide::ReasonCode;
 use crate::domain::events::event::Side;
 use crate::domain::money::ids::{GroupId, GroupKey};
 use crate::domain::money::units::Bps;
-use crate::domain::tests::samples::{ALICE, BOB, asset, at, deposit, market, price};
+use crate::testkit::samples::{ALICE, BOB, asset, at, deposit, market, price};
 
 const GLOBAL: PortfolioId = PortfolioId::ExecGlobal;
 const USDC: i64 = 1_000_000;

@@ -130,10 +130,8 @@ async fn joins_and_is_told(broadcaster: &Addr<Broadcaster>, what: &str) {
 
 #[actix_web::test]
 async fn the_broadcaster_comes_back_and_pages_join_again() {
-    use crate::actors::supervise::provoke::{
-        Provoke::{AfterWork, BeforeWork, InFuture, InHandler},
-        provoke, restarts,
-    };
+    use crate::actors::supervise::fault_injection::Provoke::{AfterWork, BeforeWork, InFuture, InHandler};
+    use crate::actors::supervise::fault_injection::{provoke, restarts};
     const FIGURES: &str = r#""region":"health""#;
     const READ_AGAIN: &str = r#""resumed":false"#;
     let (built, _folder) = broadcaster().await;

@@ -1,6 +1,6 @@
 //! Who comes in, and what every answer carries.
 
-use super::*;
+use crate::web::tests::*;
 
 #[actix_web::test]
 async fn strangers_get_the_login_page_a_problem_or_nothing() {

@@ -1,9 +1,9 @@
 //! Who comes in, with what, for how long; and that nobody else does.
 
-use super::*;
 use crate::db::TokenScope;
 use crate::token;
 use crate::web::server::routes::{CLOSED, OPEN};
+use crate::web::tests::*;
 
 /// A path of a route that its handler would answer.
 fn example(path: &str) -> String {

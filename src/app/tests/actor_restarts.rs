@@ -3,8 +3,6 @@
 //!
 //! Each test has a house of its own: five restarts in a minute are all that a house allows.
 
-pub(crate) mod house;
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -12,13 +10,10 @@ use actix::{Actor, Context, Handler};
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
-use self::house::{House, eventually};
 use crate::actors::live_hub::{LiveFact, LiveFrame, Subscribe, Topic};
 use crate::actors::reconciler::ReconcileJob;
-use crate::actors::supervise::provoke::{
-    Provoke::{self, AfterWork, BeforeWork, InFuture, InHandler, InWait},
-    provoke, restarts, running,
-};
+use crate::actors::supervise::fault_injection::Provoke::{AfterWork, BeforeWork, InFuture, InHandler, InWait};
+use crate::actors::supervise::fault_injection::{Provoke, provoke, restarts, running};
 use crate::clock::Clock;
 use crate::db::health_key;
 use crate::domain::accounting::ledger::{EntryType, PortfolioId};
@@ -26,6 +21,7 @@ use crate::domain::money::units::Timestamp;
 use crate::queue::wakeup::redis::LIVE_CHANNEL;
 use crate::queue::{self, Queue};
 use crate::simulator::{Host, price};
+use crate::testkit::worker_bot::{House, eventually};
 
 /// The ways to fail of an actor that works all the time. Its next life loses its first work too, once before it was
 /// done and once after; then a piece of work is lost in mid-life.

@@ -8,7 +8,8 @@ use std::{
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
 use tracing::field::display;
 
-use super::{Executor, ExecutorDeps, Post, REST, desk::Claim};
+use super::pending_groups::Claim;
+use super::{Executor, ExecutorDeps, Post, REST};
 use crate::actors::supervise::{Panicked, or_panic, spawn_io};
 use crate::db::DbError;
 use crate::domain::events::group::EventGroup;

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Addr, Context, Handler, Message};
 use anyhow::Context as _;
 
-use super::demo::against;
 use crate::actors::live_hub::{LiveFact, LiveFrame, Subscribe, Topic};
 use crate::app::{App, AppSettings};
 use crate::audit::audit;
+use crate::cli::demo::against;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::Db;

@@ -6,19 +6,17 @@ use alloy_primitives::U256;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{
-    ChainError,
-    feed::{ChainNews, Feed},
-    order_filled::{ChainFill, WireLog, quantity, seconds, topic},
-    socket::without,
-};
+use crate::chain::ChainError;
+use crate::chain::feed::{ChainNews, Feed};
+use crate::chain::order_filled::{ChainFill, WireLog, quantity, seconds, topic};
+use crate::chain::socket::without;
 use crate::domain::events::event::Side;
 use crate::domain::money::ids::Wallet;
 use crate::domain::money::units::{PriceMicros, ShareMicros, UsdcMicros};
-use crate::strangers::{harmed, noise, number, words};
+use crate::testkit::malformed::{harmed, noise, number, words};
 
-const SUBSCRIPTION: &str = include_str!("../../tests/fixtures/chain/subscription.json");
-const LOGS: &str = include_str!("../../tests/fixtures/chain/order_filled.json");
+const SUBSCRIPTION: &str = include_str!("../../../tests/fixtures/chain/subscription.json");
+const LOGS: &str = include_str!("../../../tests/fixtures/chain/order_filled.json");
 
 /// What a node once said, text by text.
 fn conversation() -> Vec<String> {

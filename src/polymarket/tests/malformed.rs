@@ -26,7 +26,7 @@ use crate::polymarket::wire::book_scan::quick;
 use crate::polymarket::wire::book_text::{general, parse_book};
 use crate::polymarket::wire::draft::Window;
 use crate::polymarket::wire::gamma::{GammaMarket, parse_market, parse_markets};
-use crate::strangers::{harmed, noise};
+use crate::testkit::malformed::{harmed, noise};
 
 fn wallet() -> Wallet {
     Wallet::parse(&format!("0x{}", "2".repeat(40))).unwrap()

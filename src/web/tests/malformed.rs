@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use crate::domain::decision::decide::ReasonCode;
 use crate::domain::events::event::Side;
-use crate::strangers::{noise, number, words};
+use crate::testkit::malformed::{noise, number, words};
 use crate::web::charts::curves::RangeQuery;
 use crate::web::config::page::ConfigQuery;
 use crate::web::live::socket::LiveQuery;

@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use actix::{AsyncContext, Context, Handler, Message, Recipient};
 use tracing::Instrument;
 
-use super::{Asked, LEASE_MS, POLLER_COMES_MS, Reconciler, ReconcilerDeps, job::ReconcileJob, seeking::Search};
+use super::job::ReconcileJob;
+use super::search_schedule::Search;
+use super::{Asked, LEASE_MS, POLLER_COMES_MS, Reconciler, ReconcilerDeps};
 use crate::actors::poller::{NotPolled, PollWindow, Polled};
 use crate::actors::supervise::{Panicked, spawn_io};
 use crate::db::DbError;

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::*;
-use crate::strangers::{noise, torn, words};
+use crate::config::*;
+use crate::testkit::malformed::{noise, torn, words};
 
 /// Stands wherever a secret may.
 const SECRET: &str = "hunter2-of-nobody";

@@ -1,10 +1,10 @@
 //! Signing in with GitHub, by HTTP against the simulator's; `tests/browser` walks the same way in Chromium.
 
-use super::*;
 use crate::config::{GithubSettings, Secret};
 use crate::domain::money::email::Email;
 use crate::simulator::routes::github::{CLIENT_ID, CLIENT_SECRET};
 use crate::simulator::{Fault, FaultKind, Host, Simulator, SimulatorHandle, SimulatorSettings};
+use crate::web::tests::*;
 
 const ADA: &str = "ada@example.org";
 

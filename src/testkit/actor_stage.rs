@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use actix::{Actor, Context, Handler, Message, Recipient};
 use tokio::sync::mpsc;
 
-use super::{live_hub::Announce, supervise::Guard};
+use crate::actors::live_hub::Announce;
+use crate::actors::supervise::Guard;
 use crate::clock::Clock;
 use crate::db::{Db, Directory, FollowedUser, PollWrite};
 use crate::domain::config::effective::{ConfigPatch, SystemPatch};
@@ -29,7 +30,7 @@ pub struct Stage {
     pub guard: Guard,
     pub live: Recipient<Announce>,
     pub announced: Ear<Announce>,
-    pub failures: mpsc::UnboundedReceiver<super::supervise::Failure>,
+    pub failures: mpsc::UnboundedReceiver<crate::actors::supervise::Failure>,
     _folder: tempfile::TempDir,
 }
 

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use anyhow::Context;
 
-use super::migrate::open;
-use super::terminal::say_json;
+use crate::cli::migrate::open;
+use crate::cli::terminal::say_json;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::domain::config::effective::ConfigPatch;

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::*;
+use crate::config::*;
 
 /// Read when the tests run: it is no part of the program.
 static EXAMPLE: LazyLock<String> = LazyLock::new(|| {

@@ -5,11 +5,9 @@ use std::sync::Arc;
 use actix::{Actor, Context, Handler, Message, Recipient, ResponseFuture};
 use tokio::sync::oneshot;
 
-use super::{
-    ledger_writer::{LedgerWriter, LedgerWriterDeps, RecordAttempt},
-    live_hub::{Announce, LiveFact},
-    supervise::Guard,
-};
+use crate::actors::ledger_writer::{LedgerWriter, LedgerWriterDeps, RecordAttempt};
+use crate::actors::live_hub::{Announce, LiveFact};
+use crate::actors::supervise::Guard;
 use crate::clock::Clock;
 use crate::db::{ClosedGroupWrite, Db, Directory};
 use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
@@ -22,12 +20,12 @@ use crate::domain::events::lease::Leases;
 use crate::domain::market::facts::Market;
 use crate::domain::money::ids::{AssetId, AttemptId, FollowedUserId, GroupId, GroupKey, MarketId, Wallet};
 use crate::domain::money::units::{Bps, ShareMicros, Timestamp, UsdcMicros};
-use crate::domain::tests::samples::{asset, at, market_id, price};
 use crate::polymarket::{Polymarket, PolymarketSettings};
 use crate::queue;
 use crate::queue::wakeup::local::Bell;
 use crate::queue::{Job, JobScope, Queue};
 use crate::simulator::{Host, NewMarket, Simulator, SimulatorHandle, SimulatorSettings};
+use crate::testkit::samples::{asset, at, market_id, price};
 
 pub struct House {
     pub db: Db,

@@ -1,0 +1,3 @@
+//! Tests of the whole worker.
+
+mod actor_restarts;

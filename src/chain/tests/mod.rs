@@ -1,0 +1,3 @@
+//! Tests of what a node sends.
+
+mod malformed;

@@ -1,0 +1,5 @@
+//! Who may come in: the sign-in, sessions, tokens, and that every closed route stays closed.
+
+pub(super) mod access;
+pub(super) mod gate;
+pub(super) mod sign_in;
