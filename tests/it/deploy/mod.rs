@@ -22,8 +22,8 @@ use super::bot::{Stage, attempt_arrives, eventually};
 use super::process::Process;
 use super::sign_in::Visitor;
 
-const NGINX: &str = include_str!("../../docker/nginx.conf");
-const REDIS: &str = include_str!("../../docker/redis.conf");
+const NGINX: &str = include_str!("../../../docker/nginx.conf");
+const REDIS: &str = include_str!("../../../docker/redis.conf");
 const HEALTHY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docker/healthy");
 
 /// A certificate for this machine that is its own root.

@@ -23,10 +23,10 @@ use super::kill::{Crowd, n_trades};
 use super::sign_in::Visitor;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-const TEXT: &str = include_str!("../../RUNBOOKS.md");
-const ALERTS: &str = include_str!("../../docker/alerts.yml");
-const SCRAPED: &str = include_str!("../../src/health/scrape.rs");
-const OURSELVES: &str = include_str!("runbooks.rs");
+const TEXT: &str = include_str!("../../../RUNBOOKS.md");
+const ALERTS: &str = include_str!("../../../docker/alerts.yml");
+const SCRAPED: &str = include_str!("../../../src/health/scrape.rs");
+const OURSELVES: &str = include_str!("mod.rs");
 
 /// A block of commands and what stands between it and the next: who ran it.
 struct Block {
