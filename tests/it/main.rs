@@ -1,29 +1,8 @@
-//! Everything that needs more than one part of the house, in one binary.
+//! Tests that need more than one part of the program, in one binary.
 
-mod backup;
-mod bot;
-mod chain;
 mod cli;
-mod db;
-mod dependencies;
-mod deploy;
-mod documents;
-mod faults;
-mod first_run;
-mod generate;
-mod health;
-mod kill;
-mod measure;
-mod polymarket;
-mod process;
-mod reading;
-mod reasons;
-mod redis;
-mod replay;
-mod roles;
-mod runbooks;
-mod secrets;
-mod sight;
-mod sign_in;
-mod upgrade;
-mod what_if;
+mod ops;
+mod pipeline;
+mod recovery;
+mod storage;
+mod web;

@@ -7,8 +7,8 @@ use polymarketspy::domain::money::ids::Wallet;
 use polymarketspy::queue::{self, Queue};
 use polymarketspy::simulator::{Fill, NewMarket, SimMarket};
 
-use super::super::bot::{Stage, eventually};
 use super::{complaint, run, run_beside, told};
+use crate::pipeline::bot::{Stage, eventually};
 
 const HOUR_MS: i64 = 3_600_000;
 

@@ -6,8 +6,8 @@ use polymarketspy::domain::decision::decide::ReasonCode;
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::simulator::{Fill, NewMarket};
 
-use super::super::bot::Stage;
 use super::{answer, complaint, run, run_beside, told};
+use crate::pipeline::bot::Stage;
 
 /// A bot on a busy machine notices later than the second that it promises.
 const SECONDS: Duration = Duration::from_secs(30);

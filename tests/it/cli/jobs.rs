@@ -6,8 +6,8 @@ use polymarketspy::db::{DeadRow, PollWrite};
 use polymarketspy::domain::money::ids::FollowedUserId;
 use polymarketspy::queue::{self, Failed, JobScope, NewJob, Queue};
 
-use super::super::bot::{Stage, eventually};
 use super::{answer, complaint, run, run_beside, told};
+use crate::pipeline::bot::{Stage, eventually};
 
 const HOSTILE: &str = "no luck \u{1b}]0;mine\u{7}\u{9b}31m";
 

@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::simulator::{Fill, NewMarket, wallet_of};
 
-use super::bot::Stage;
+use crate::pipeline::bot::Stage;
 
 fn command(stage: &Stage, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_polymarketspy"));

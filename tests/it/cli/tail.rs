@@ -12,8 +12,8 @@ use polymarketspy::domain::money::ids::{AssetId, EventId, FollowedUserId, Market
 use polymarketspy::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use polymarketspy::simulator::{Fill, NewMarket, wallet_of};
 
-use super::super::bot::{Stage, eventually};
 use super::{command, complaint, run};
+use crate::pipeline::bot::{Stage, eventually};
 
 /// A running `tail`, and what it has printed.
 struct Tail {

@@ -18,12 +18,12 @@ use polymarketspy::simulator::{Fill, NewMarket};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use rustls::{ClientConfig, RootCertStore};
 
-use super::bot::{Stage, attempt_arrives, eventually};
-use super::process::Process;
-use super::sign_in::Visitor;
+use crate::pipeline::bot::{Stage, attempt_arrives, eventually};
+use crate::recovery::process::Process;
+use crate::web::sign_in::Visitor;
 
-const NGINX: &str = include_str!("../../../docker/nginx.conf");
-const REDIS: &str = include_str!("../../../docker/redis.conf");
+const NGINX: &str = include_str!("../../../../docker/nginx.conf");
+const REDIS: &str = include_str!("../../../../docker/redis.conf");
 const HEALTHY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docker/healthy");
 
 /// A certificate for this machine that is its own root.

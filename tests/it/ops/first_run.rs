@@ -15,9 +15,9 @@ use polymarketspy::simulator::{Simulator, SimulatorSettings, wallet_of};
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
-use super::bot::{Stage, environment, eventually};
-use super::db::harness::{Home, number};
-use super::redis::RedisServer;
+use crate::pipeline::bot::{Stage, environment, eventually};
+use crate::recovery::redis::RedisServer;
+use crate::storage::harness::{Home, number};
 
 type Environment = Vec<(&'static str, String)>;
 

@@ -12,9 +12,9 @@ use polymarketspy::domain::events::event::Side;
 use polymarketspy::simulator::{Fill, NewMarket, SimulatorSettings};
 use sqlx::AssertSqlSafe;
 
-use super::bot::{Stage, eventually};
-use super::db::harness::{Home, number, sql};
-use super::db::schema::shape_of;
+use crate::pipeline::bot::{Stage, eventually};
+use crate::storage::harness::{Home, number, sql};
+use crate::storage::schema::shape_of;
 
 const MANIFEST: &str = env!("CARGO_MANIFEST_DIR");
 

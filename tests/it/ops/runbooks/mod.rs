@@ -17,15 +17,15 @@ use polymarketspy::queue::{self, Failed, JobScope, NewJob, Queue};
 use polymarketspy::simulator::routes::github::{CLIENT_ID, CLIENT_SECRET};
 use polymarketspy::simulator::{Fill, NewMarket, wallet_of};
 
-use super::bot::{Stage, eventually};
 use super::deploy::free_port;
-use super::kill::{Crowd, n_trades};
-use super::sign_in::Visitor;
+use crate::pipeline::bot::{Stage, eventually};
+use crate::recovery::kill::{Crowd, n_trades};
+use crate::web::sign_in::Visitor;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-const TEXT: &str = include_str!("../../../RUNBOOKS.md");
-const ALERTS: &str = include_str!("../../../docker/alerts.yml");
-const SCRAPED: &str = include_str!("../../../src/health/scrape.rs");
+const TEXT: &str = include_str!("../../../../RUNBOOKS.md");
+const ALERTS: &str = include_str!("../../../../docker/alerts.yml");
+const SCRAPED: &str = include_str!("../../../../src/health/scrape.rs");
 const OURSELVES: &str = include_str!("mod.rs");
 
 /// A block of commands and what stands between it and the next: who ran it.

@@ -6,7 +6,7 @@ use polymarketspy::audit::audit;
 use polymarketspy::db::{AttemptFilter, Db};
 use polymarketspy::queue;
 
-use super::db::harness::{Home, number};
+use crate::storage::harness::{Home, number};
 
 const ENTRIES: u64 = 2_400;
 const ATTEMPTS: u64 = 1_200;

@@ -8,9 +8,9 @@ use polymarketspy::clock::Clock;
 use polymarketspy::db::Db;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use super::bot::{Stage, eventually};
 use super::kill::{Crowd, n_trades};
 use super::process::Process;
+use crate::pipeline::bot::{Stage, eventually};
 
 const ADA: &str = "ada@example.com";
 

@@ -8,8 +8,8 @@ use polymarketspy::domain::money::ids::Wallet;
 use polymarketspy::simulator::{Fill, Host, NewMarket, wallet_of};
 use serde_json::{Value, json};
 
+use super::api_lag::SELDOM;
 use super::bot::{Stage, eventually};
-use super::sight::SELDOM;
 use node::{EXCHANGES, Node, Order};
 
 /// A row that the chain watcher wrote.

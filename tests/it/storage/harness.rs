@@ -77,14 +77,14 @@ macro_rules! on_both {
 
             #[tokio::test]
             async fn on_sqlite() {
-                let home = $crate::db::harness::Home::sqlite().await;
+                let home = $crate::storage::harness::Home::sqlite().await;
                 check(&home.db).await;
                 home.close().await;
             }
 
             #[tokio::test]
             async fn on_postgres() {
-                let home = $crate::db::harness::Home::postgres().await;
+                let home = $crate::storage::harness::Home::postgres().await;
                 check(&home.db).await;
                 home.close().await;
             }

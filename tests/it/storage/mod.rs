@@ -1,7 +1,9 @@
 //! The same tests on SQLite and on PostgreSQL, always both.
 
-mod chain_sight;
+pub(crate) mod attempt_stats;
+pub(crate) mod chain_confirmations;
 mod config;
+pub(crate) mod dead_letters;
 mod events;
 mod export;
 mod facts;
@@ -11,8 +13,6 @@ mod leases;
 mod ledger;
 mod lists;
 mod markets;
-mod operator;
-mod pages;
+pub(crate) mod pagination;
 mod queue;
 pub mod schema;
-mod tallies;

@@ -9,10 +9,10 @@ use compose_spec::Compose;
 use compose_spec::service::volumes::{Mount, into_long_iter};
 use polymarketspy::config::{NAMES, Settings, Sources};
 
-const COMPOSE: &str = include_str!("../../../docker/docker-compose.yml");
-const EXAMPLE: &str = include_str!("../../../docker/.env.example");
-const DOCKERFILE: &str = include_str!("../../../docker/Dockerfile");
-const IGNORED: &str = include_str!("../../../docker/Dockerfile.dockerignore");
+const COMPOSE: &str = include_str!("../../../../docker/docker-compose.yml");
+const EXAMPLE: &str = include_str!("../../../../docker/.env.example");
+const DOCKERFILE: &str = include_str!("../../../../docker/Dockerfile");
+const IGNORED: &str = include_str!("../../../../docker/Dockerfile.dockerignore");
 
 /// `NAME=value` of every line of `.env.example`.
 fn example() -> BTreeMap<&'static str, &'static str> {

@@ -11,8 +11,8 @@ use polymarketspy::queue::{self, Queue};
 use polymarketspy::simulator::{Fill, NewMarket};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::bot::{Stage, eventually};
 use super::process::Process;
+use crate::pipeline::bot::{Stage, eventually};
 
 const KILLS: usize = 50;
 const STARTS_WITHIN: Duration = Duration::from_secs(30);

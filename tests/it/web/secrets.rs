@@ -12,8 +12,8 @@ use polymarketspy::domain::events::event::Side;
 use polymarketspy::simulator::routes::github::{CLIENT_ID, CLIENT_SECRET};
 use polymarketspy::simulator::{Fill, NewMarket};
 
-use super::bot::{Stage, eventually};
 use super::sign_in::Visitor;
+use crate::pipeline::bot::{Stage, eventually};
 
 const DATABASE: &str = "hunter2-of-the-database";
 const REDIS: &str = "hunter2-of-redis";

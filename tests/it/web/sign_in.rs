@@ -9,7 +9,7 @@ use polymarketspy::config::{GithubSettings, Secret, WebSettings};
 use polymarketspy::domain::money::email::Email;
 use polymarketspy::simulator::routes::github::{CLIENT_ID, CLIENT_SECRET};
 
-use super::bot::Stage;
+use crate::pipeline::bot::Stage;
 
 /// Somebody who went to the simulated GitHub and came back.
 pub struct Visitor {

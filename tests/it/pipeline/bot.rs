@@ -13,8 +13,8 @@ use polymarketspy::domain::config::effective::ConfigPatch;
 use polymarketspy::domain::money::ids::{FollowedUserId, Wallet};
 use polymarketspy::simulator::{Simulator, SimulatorHandle, SimulatorSettings, wallet_of};
 
-use super::db::harness::Home;
-use super::redis::RedisServer;
+use crate::recovery::redis::RedisServer;
+use crate::storage::harness::Home;
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -8,9 +8,9 @@ use polymarketspy::db::Db;
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::simulator::{Fill, NewMarket};
 
-use super::bot::{Stage, attempt_arrives, eventually};
 use super::kill::{Crowd, n_trades};
 use super::process::Process;
+use crate::pipeline::bot::{Stage, attempt_arrives, eventually};
 
 const WORKER: &[&str] = &["run", "--role", "worker"];
 const WEB: &[&str] = &["run", "--role", "web"];

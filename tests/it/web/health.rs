@@ -9,7 +9,7 @@ use polymarketspy::domain::events::event::Side;
 use polymarketspy::queue::{self, NewJob, Queue};
 use polymarketspy::simulator::{Fill, NewMarket, wallet_of};
 
-use super::bot::{Stage, eventually};
+use crate::pipeline::bot::{Stage, eventually};
 
 /// Status and text at a path of the bot's health server.
 async fn watched(app: &App, path: &str) -> (u16, String) {

@@ -18,7 +18,7 @@ use polymarketspy::simulator::{
     Fault, FaultKind, Fill, Host, NewMarket, RetryAfter, SimMarket, SimulatorSettings, Times, price,
 };
 
-use super::bot::{Stage, eventually};
+use crate::pipeline::bot::{Stage, eventually};
 
 /// Stages of the work, by the route that each asks.
 const ROUTES: [(Host, &str); 8] = [

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::bot::Stage;
+use crate::pipeline::bot::Stage;
 
 /// A running `polymarketspy run`.
 pub struct Process(Child);

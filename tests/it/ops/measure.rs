@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use super::db::harness::Home;
+use crate::storage::harness::Home;
 
 fn measure(arguments: &[&str], url: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_polymarketspy"));

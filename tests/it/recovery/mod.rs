@@ -1,0 +1,9 @@
+//! Kills, failing upstreams, several workers, older databases: what survives, and what goes on.
+
+pub(super) mod backup;
+pub(super) mod faults;
+pub(super) mod kill;
+pub(super) mod process;
+pub(super) mod redis;
+pub(super) mod roles;
+pub(super) mod upgrade;
