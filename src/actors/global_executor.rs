@@ -6,13 +6,13 @@
 use actix::Addr;
 
 use super::{
-    executor::{Executor, ExecutorDeps, Post},
-    supervise::Guard,
+    executor::{Executor, ExecutorDeps, ExecutorRole},
+    supervise::SupervisorContext,
 };
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::queue::Queue;
 
-pub fn start(deps: ExecutorDeps, guard: &Guard) -> Addr<Executor> {
-    let post = Post { portfolio: PortfolioId::ExecGlobal, queue: Queue::CopyAttemptGlobal, leader: None };
-    Executor::start(post, "global_executor".into(), deps, guard)
+pub fn start(deps: ExecutorDeps, supervisor: &SupervisorContext) -> Addr<Executor> {
+    let post = ExecutorRole { portfolio: PortfolioId::ExecGlobal, queue: Queue::CopyAttemptGlobal, leader: None };
+    Executor::start(post, "global_executor".into(), deps, supervisor)
 }

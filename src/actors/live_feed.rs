@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::{
     live_hub::{Announce, HealthChanged, LiveFact, PortfolioChanged},
-    supervise::{Guard, Observed, Panicked, back_off, observable, spawn_io, start_guarded},
+    supervise::{Observed, Panicked, SupervisorContext, back_off, observable, spawn_io, start_supervised},
 };
 use crate::clock::Clock;
 use crate::config::Secret;
@@ -47,7 +47,7 @@ pub struct LiveFeedDeps {
 pub struct LiveFeed {
     deps: LiveFeedDeps,
     /// Tells answers to this life of the actor from answers to an earlier one.
-    life: u64,
+    incarnation: u64,
     seen: HashSet<Uuid>,
     seen_in_order: VecDeque<Uuid>,
     /// Only what comes from now on is news.
@@ -95,34 +95,34 @@ struct Subscribe;
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Woken {
-    life: u64,
+    incarnation: u64,
     text: String,
 }
 
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Unsubscribed {
-    life: u64,
+    incarnation: u64,
     reason: String,
 }
 
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Read {
-    life: u64,
+    incarnation: u64,
     result: Result<Result<Vec<(Uuid, LiveFact)>, DbError>, Panicked>,
 }
 
 impl LiveFeed {
-    pub fn start(deps: LiveFeedDeps, guard: &Guard) -> Addr<Self> {
-        start_guarded(&guard.of_service("web"), "live_feed", Self::new(deps, 0))
+    pub fn start(deps: LiveFeedDeps, supervisor: &SupervisorContext) -> Addr<Self> {
+        start_supervised(&supervisor.of_service("web"), "live_feed", Self::new(deps, 0))
     }
 
-    fn new(deps: LiveFeedDeps, life: u64) -> Self {
+    fn new(deps: LiveFeedDeps, incarnation: u64) -> Self {
         let since = deps.clock.now();
         Self {
             deps,
-            life,
+            incarnation,
             seen: HashSet::new(),
             seen_in_order: VecDeque::new(),
             since,
@@ -188,7 +188,7 @@ impl Actor for LiveFeed {
 
 impl Supervised for LiveFeed {
     fn restarting(&mut self, _: &mut Self::Context) {
-        *self = Self::new(self.deps.clone(), self.life + 1);
+        *self = Self::new(self.deps.clone(), self.incarnation + 1);
     }
 }
 
@@ -213,15 +213,15 @@ impl Handler<Subscribe> for LiveFeed {
 
     fn handle(&mut self, _: Subscribe, ctx: &mut Self::Context) {
         let Some(url) = self.deps.redis.clone() else { return };
-        let (life, address) = (self.life, ctx.address());
-        let listen = async move { subscribe(&url, |text| address.do_send(Woken { life, text })).await };
+        let (incarnation, address) = (self.incarnation, ctx.address());
+        let listen = async move { subscribe(&url, |text| address.do_send(Woken { incarnation, text })).await };
         spawn_io(ctx, listen, move |ended| {
             let reason = match ended {
                 Ok(Ok(())) => "the connection was closed".to_owned(),
                 Ok(Err(error)) => error.to_string(),
                 Err(panicked) => panicked.to_string(),
             };
-            Unsubscribed { life, reason }
+            Unsubscribed { incarnation, reason }
         });
     }
 }
@@ -229,8 +229,8 @@ impl Handler<Subscribe> for LiveFeed {
 impl Handler<Unsubscribed> for LiveFeed {
     type Result = ();
 
-    fn handle(&mut self, Unsubscribed { life, reason }: Unsubscribed, ctx: &mut Self::Context) {
-        if life != self.life {
+    fn handle(&mut self, Unsubscribed { incarnation, reason }: Unsubscribed, ctx: &mut Self::Context) {
+        if incarnation != self.incarnation {
             return;
         }
         self.failures = self.failures.saturating_add(1);
@@ -244,8 +244,8 @@ impl Handler<Unsubscribed> for LiveFeed {
 impl Handler<Woken> for LiveFeed {
     type Result = ();
 
-    fn handle(&mut self, Woken { life, text }: Woken, ctx: &mut Self::Context) {
-        if life != self.life {
+    fn handle(&mut self, Woken { incarnation, text }: Woken, ctx: &mut Self::Context) {
+        if incarnation != self.incarnation {
             return;
         }
         self.failures = 0;
@@ -267,17 +267,17 @@ impl Handler<Look> for LiveFeed {
             self.look_again = true;
             return;
         }
-        let (db, life) = (self.deps.db.clone(), self.life);
+        let (db, incarnation) = (self.deps.db.clone(), self.incarnation);
         let since = self.deps.clock.now().plus_millis(-OVERLAP_MS).max(self.since);
-        spawn_io(ctx, async move { newest_rows(&db, since).await }, move |result| Read { life, result });
+        spawn_io(ctx, async move { newest_rows(&db, since).await }, move |result| Read { incarnation, result });
     }
 }
 
 impl Handler<Read> for LiveFeed {
     type Result = ();
 
-    fn handle(&mut self, Read { life, result }: Read, ctx: &mut Self::Context) {
-        if life != self.life {
+    fn handle(&mut self, Read { incarnation, result }: Read, ctx: &mut Self::Context) {
+        if incarnation != self.incarnation {
             return;
         }
         self.looking = false;

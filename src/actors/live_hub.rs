@@ -8,7 +8,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use actix::{Actor, Addr, Context, Handler, Message, MessageResponse, Recipient, Supervised, dev::SendError};
 
-use crate::actors::supervise::{Guard, Observed, observable, start_guarded};
+use crate::actors::supervise::{Observed, SupervisorContext, observable, start_supervised};
 use crate::clock::Clock;
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::decision::attempt::CopyAttempt;
@@ -131,8 +131,8 @@ struct Subscriber {
 }
 
 impl LiveHub {
-    pub fn start(clock: Clock, guard: &Guard) -> Addr<Self> {
-        start_guarded(guard, "live_hub", Self::new(clock))
+    pub fn start(clock: Clock, supervisor: &SupervisorContext) -> Addr<Self> {
+        start_supervised(supervisor, "live_hub", Self::new(clock))
     }
 
     /// Numbers start at the time in thousandths of a millisecond, so that they also grow over a restart.

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Supervised};
 
-use super::supervise::{Guard, Observed, Panicked, observable, spawn_io, start_guarded};
+use super::supervise::{Observed, Panicked, SupervisorContext, observable, spawn_io, start_supervised};
 use crate::clock::Clock;
 use crate::db::{Db, DbError};
 use crate::domain::money::units::Timestamp;
@@ -46,8 +46,8 @@ enum Change {
 }
 
 impl QueueWatch {
-    pub fn start(deps: QueueWatchDeps, guard: &Guard) -> Addr<Self> {
-        start_guarded(guard, "queue_watch", Self { deps, stuck: BTreeSet::new(), last_look: None })
+    pub fn start(deps: QueueWatchDeps, supervisor: &SupervisorContext) -> Addr<Self> {
+        start_supervised(supervisor, "queue_watch", Self { deps, stuck: BTreeSet::new(), last_look: None })
     }
 
     fn observed(&self) -> Observed {
@@ -136,7 +136,7 @@ mod tests {
 
     #[actix_web::test]
     async fn it_comes_back_looks_on_and_says_nothing_twice() {
-        use crate::actors::supervise::fault_injection::{Provoke, provoke, restarts};
+        use crate::actors::supervise::fault_injection::{InjectPanic, provoke, restarts};
         let stage = Stage::new().await;
         let long_ago = stage.clock.now().plus_millis(-120_000);
         let job = NewJob {
@@ -148,9 +148,9 @@ mod tests {
         };
         queue::enqueue(&stage.db, &[job], long_ago).await.unwrap();
         let deps = QueueWatchDeps { db: stage.db.clone(), clock: stage.clock };
-        let watch = QueueWatch::start(deps, &stage.guard);
+        let watch = QueueWatch::start(deps, &stage.supervisor);
         look(&watch, serde_json::json!([Queue::Prices])).await;
-        for (n, how) in (1..).zip([Provoke::InHandler, Provoke::InFuture, Provoke::InWait]) {
+        for (n, how) in (1..).zip([InjectPanic::InHandler, InjectPanic::InFuture, InjectPanic::InWait]) {
             provoke("queue_watch", how);
             within(async {
                 while restarts("queue_watch") < n {
@@ -169,7 +169,7 @@ mod tests {
     #[actix_web::test]
     async fn a_queue_that_nobody_consumes_is_stuck_until_somebody_does() {
         let stage = Stage::new().await;
-        let watch = QueueWatch::start(QueueWatchDeps { db: stage.db.clone(), clock: stage.clock }, &stage.guard);
+        let watch = QueueWatch::start(QueueWatchDeps { db: stage.db.clone(), clock: stage.clock }, &stage.supervisor);
         let job = |queue: Queue, age_ms: i64| NewJob {
             queue,
             key: age_ms.to_string(),
@@ -209,10 +209,10 @@ mod tests {
 
     #[actix_web::test]
     async fn it_comes_back_and_does_not_forget_what_it_said() {
-        use crate::actors::supervise::fault_injection::Provoke::{AfterWork, BeforeWork, InFuture, InHandler};
+        use crate::actors::supervise::fault_injection::InjectPanic::{AfterWork, BeforeWork, InFuture, InHandler};
         use crate::actors::supervise::fault_injection::{provoke, restarts};
         let stage = Stage::new().await;
-        let watch = QueueWatch::start(QueueWatchDeps { db: stage.db.clone(), clock: stage.clock }, &stage.guard);
+        let watch = QueueWatch::start(QueueWatchDeps { db: stage.db.clone(), clock: stage.clock }, &stage.supervisor);
         let due = stage.clock.now().plus_millis(-3_600_000);
         let job = |queue| NewJob { queue, key: "1".to_owned(), followed_user: None, payload: String::new(), due };
         queue::enqueue(&stage.db, &[job(Queue::Prices)], stage.clock.now()).await.unwrap();

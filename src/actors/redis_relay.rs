@@ -14,7 +14,7 @@ use super::{
     lease_keeper::LeasesChanged,
     live_feed::Wake,
     live_hub::Announce,
-    supervise::{Guard, Observed, Panicked, back_off, observable, spawn_io, start_guarded},
+    supervise::{Observed, Panicked, SupervisorContext, back_off, observable, spawn_io, start_supervised},
 };
 use crate::clock::Clock;
 use crate::config::Secret;
@@ -22,8 +22,8 @@ use crate::db::Db;
 use crate::domain::events::lease::{LeaseName, WorkerId};
 use crate::domain::money::units::Timestamp;
 use crate::queue;
-use crate::queue::wakeup::local::Bell;
-use crate::queue::wakeup::redis::{Call, Heard, RedisBell, was_emptied};
+use crate::queue::wakeup::local::Wakeups;
+use crate::queue::wakeup::redis::{Delivery, RedisWakeups, RemoteWakeup, was_emptied};
 
 const RETRY: Duration = Duration::from_millis(200);
 const RETRY_MOST: Duration = Duration::from_secs(10);
@@ -38,18 +38,18 @@ const HEARD_MAX: usize = 10_000;
 pub struct BellRelayDeps {
     pub db: Db,
     pub clock: Clock,
-    pub bell: Bell,
+    pub wakeups: Wakeups,
     pub url: Secret,
     pub worker: WorkerId,
-    pub calls: Arc<Mutex<mpsc::Receiver<Call>>>,
+    pub calls: Arc<Mutex<mpsc::Receiver<RemoteWakeup>>>,
     /// The pages of this process, when it has any.
     pub pages: Option<Recipient<Announce>>,
 }
 
-pub struct BellRelay {
+pub struct RedisRelay {
     deps: BellRelayDeps,
     /// Tells answers to this life of the actor from answers to an earlier one.
-    life: u64,
+    incarnation: u64,
     leases: watch::Sender<BTreeSet<LeaseName>>,
     /// For the pages of other processes.
     wakes: mpsc::Sender<String>,
@@ -65,25 +65,25 @@ struct Connect;
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Connected {
-    life: u64,
+    incarnation: u64,
 }
 
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Ended {
-    life: u64,
+    incarnation: u64,
     reason: Result<String, Panicked>,
 }
 
-impl BellRelay {
-    pub fn start(deps: BellRelayDeps, guard: &Guard) -> Addr<Self> {
-        start_guarded(guard, "bell_relay", Self::new(deps, 0, BTreeSet::new()))
+impl RedisRelay {
+    pub fn start(deps: BellRelayDeps, supervisor: &SupervisorContext) -> Addr<Self> {
+        start_supervised(supervisor, "bell_relay", Self::new(deps, 0, BTreeSet::new()))
     }
 
-    fn new(deps: BellRelayDeps, life: u64, leases: BTreeSet<LeaseName>) -> Self {
+    fn new(deps: BellRelayDeps, incarnation: u64, leases: BTreeSet<LeaseName>) -> Self {
         let (wakes, waking) = mpsc::channel(WAKES_MAX);
         let (leases, waking) = (watch::Sender::new(leases), Arc::new(Mutex::new(waking)));
-        Self { deps, life, leases, wakes, waking, failures: 0, connected_at: None }
+        Self { deps, incarnation, leases, wakes, waking, failures: 0, connected_at: None }
     }
 
     fn observed(&self) -> Observed {
@@ -98,7 +98,7 @@ impl BellRelay {
     }
 }
 
-impl Actor for BellRelay {
+impl Actor for RedisRelay {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
@@ -106,16 +106,16 @@ impl Actor for BellRelay {
     }
 }
 
-impl Supervised for BellRelay {
+impl Supervised for RedisRelay {
     fn restarting(&mut self, _: &mut Self::Context) {
         let leases = self.leases.borrow().clone();
-        *self = Self::new(self.deps.clone(), self.life + 1, leases);
+        *self = Self::new(self.deps.clone(), self.incarnation + 1, leases);
     }
 }
 
-observable!(BellRelay);
+observable!(RedisRelay);
 
-impl Handler<LeasesChanged> for BellRelay {
+impl Handler<LeasesChanged> for RedisRelay {
     type Result = ();
 
     fn handle(&mut self, LeasesChanged(leases): LeasesChanged, _: &mut Self::Context) {
@@ -123,7 +123,7 @@ impl Handler<LeasesChanged> for BellRelay {
     }
 }
 
-impl Handler<Announce> for BellRelay {
+impl Handler<Announce> for RedisRelay {
     type Result = ();
 
     fn handle(&mut self, announce: Announce, _: &mut Self::Context) {
@@ -137,25 +137,26 @@ impl Handler<Announce> for BellRelay {
     }
 }
 
-impl Handler<Connect> for BellRelay {
+impl Handler<Connect> for RedisRelay {
     type Result = ();
 
     fn handle(&mut self, _: Connect, ctx: &mut Self::Context) {
-        let (deps, leases, life, address) = (self.deps.clone(), self.leases.subscribe(), self.life, ctx.address());
+        let (deps, leases, incarnation, address) =
+            (self.deps.clone(), self.leases.subscribe(), self.incarnation, ctx.address());
         let waking = self.waking.clone();
         let talk = async move {
-            let connected = || address.do_send(Connected { life });
+            let connected = || address.do_send(Connected { incarnation });
             relay(&deps, leases, &waking, connected).await.err().unwrap_or_else(|| "nobody rings any more".to_owned())
         };
-        spawn_io(ctx, talk, move |reason| Ended { life, reason });
+        spawn_io(ctx, talk, move |reason| Ended { incarnation, reason });
     }
 }
 
-impl Handler<Connected> for BellRelay {
+impl Handler<Connected> for RedisRelay {
     type Result = ();
 
-    fn handle(&mut self, Connected { life }: Connected, _: &mut Self::Context) {
-        if life == self.life {
+    fn handle(&mut self, Connected { incarnation }: Connected, _: &mut Self::Context) {
+        if incarnation == self.incarnation {
             self.connected_at = Some(self.deps.clock.now());
             self.failures = 0;
             tracing::info!("Redis carries the bell");
@@ -163,11 +164,11 @@ impl Handler<Connected> for BellRelay {
     }
 }
 
-impl Handler<Ended> for BellRelay {
+impl Handler<Ended> for RedisRelay {
     type Result = ();
 
-    fn handle(&mut self, Ended { life, reason }: Ended, ctx: &mut Self::Context) {
-        if life != self.life {
+    fn handle(&mut self, Ended { incarnation, reason }: Ended, ctx: &mut Self::Context) {
+        if incarnation != self.incarnation {
             return;
         }
         let reason = reason.unwrap_or_else(|panicked| panicked.to_string());
@@ -190,10 +191,10 @@ async fn relay(
     let failed = |error: redis::RedisError| error.to_string();
     let mut calls = deps.calls.lock().await;
     let mut wakes = waking.lock().await;
-    let mut redis = RedisBell::connect(&deps.url).await.map_err(failed)?;
+    let mut redis = RedisWakeups::connect(&deps.url).await.map_err(failed)?;
     connected();
     let mut joined = BTreeSet::new();
-    let mut heard: Vec<Heard> = Vec::new();
+    let mut heard: Vec<Delivery> = Vec::new();
     let mut acknowledge = tokio::time::interval(ACKNOWLEDGE_EVERY);
     let mut reading = None;
     'connected: loop {
@@ -269,10 +270,10 @@ async fn relay(
 }
 
 /// Rings for what was heard, and remembers it until it is done.
-fn hear(deps: &BellRelayDeps, heard: &mut Vec<Heard>, news: Vec<Heard>) {
+fn hear(deps: &BellRelayDeps, heard: &mut Vec<Delivery>, news: Vec<Delivery>) {
     let queues: BTreeSet<_> = news.iter().map(|heard| heard.call.queue).collect();
     for queue in queues {
-        deps.bell.ring(queue);
+        deps.wakeups.notify(queue);
     }
     heard.extend(news);
     if heard.len() > HEARD_MAX {
@@ -280,10 +281,10 @@ fn hear(deps: &BellRelayDeps, heard: &mut Vec<Heard>, news: Vec<Heard>) {
     }
 }
 
-async fn take_done(db: &Db, heard: &mut Vec<Heard>) -> Result<Vec<Heard>, String> {
+async fn take_done(db: &Db, heard: &mut Vec<Delivery>) -> Result<Vec<Delivery>, String> {
     let asked: Vec<_> = heard.iter().map(|heard| (heard.call.queue, heard.call.key.clone())).collect();
     let open = queue::open_of(db, &asked).await.map_err(|error| error.to_string())?;
-    let is_open = |heard: &Heard| open.contains(&(heard.call.queue, heard.call.key.clone()));
+    let is_open = |heard: &Delivery| open.contains(&(heard.call.queue, heard.call.key.clone()));
     let (waiting, done) = std::mem::take(heard).into_iter().partition(is_open);
     *heard = waiting;
     Ok(done)

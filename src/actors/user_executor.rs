@@ -3,16 +3,16 @@
 use actix::Addr;
 
 use super::{
-    executor::{Executor, ExecutorDeps, Post},
-    supervise::{ActorName, Guard},
+    executor::{Executor, ExecutorDeps, ExecutorRole},
+    supervise::{ActorName, SupervisorContext},
 };
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::ids::FollowedUserId;
 use crate::queue::Queue;
 
 /// Starts the executor of `leader`. It also decides for a leader who is disabled: that is a reason, not a silence.
-pub fn start(leader: FollowedUserId, deps: ExecutorDeps, guard: &Guard) -> Addr<Executor> {
+pub fn start(leader: FollowedUserId, deps: ExecutorDeps, supervisor: &SupervisorContext) -> Addr<Executor> {
     let portfolio = PortfolioId::ExecUser(leader);
-    let post = Post { portfolio, queue: Queue::CopyAttemptUser, leader: Some(leader) };
-    Executor::start(post, ActorName::of_user("user_executor", leader), deps, guard)
+    let post = ExecutorRole { portfolio, queue: Queue::CopyAttemptUser, leader: Some(leader) };
+    Executor::start(post, ActorName::of_user("user_executor", leader), deps, supervisor)
 }

@@ -17,7 +17,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::actors::live_feed::{LiveFeed, LiveFeedDeps};
 use crate::actors::live_hub::LiveHub;
 use crate::actors::root::Root;
-use crate::actors::supervise::{Failure, Guard, Leash};
+use crate::actors::supervise::{ActorScope, Failure, SupervisorContext};
 use crate::clock::Clock;
 use crate::config::{
     ChainSettings, DatabaseSettings, FollowSettings, HealthSettings, RedisSettings, Settings, WebSettings,
@@ -96,7 +96,7 @@ pub struct App {
     health: Option<HealthServer>,
     failures: UnboundedReceiver<Failure>,
     /// The live hub, which outlives the others.
-    hub_leash: Leash,
+    hub_leash: ActorScope,
 }
 
 impl AppSettings {
@@ -143,10 +143,10 @@ impl App {
         if settings.role.works() {
             follow_named(&db, &settings.follow, clock.now()).await?;
         }
-        let (guard, failures) = Guard::new(clock);
-        let (seat, root) = Root::seat();
-        let guard = guard.reporting_to(&root);
-        let (hub_guard, hub_leash) = guard.leash();
+        let (supervisor, failures) = SupervisorContext::new(clock);
+        let (reserve_address, root) = Root::reserve_address();
+        let supervisor = supervisor.reporting_to(&root);
+        let (hub_guard, hub_leash) = supervisor.scope();
         let live_hub = LiveHub::start(clock, &hub_guard);
         // A worker whose database is its own tells the pages itself.
         let reads_along = settings.role.serves() && (db.is_shared() || !settings.role.works());
@@ -168,8 +168,8 @@ impl App {
                     pages,
                     polymarket: &settings.polymarket,
                     chain: &settings.chain,
-                    guard: guard.clone(),
-                    seat,
+                    supervisor: supervisor.clone(),
+                    reserve_address,
                     metrics: metrics.clone(),
                 };
                 Some(Worker::start(deps).await?)
@@ -178,14 +178,14 @@ impl App {
         };
         let web = match settings.role.serves() {
             true => {
-                let (live, guard, metrics) = (live_hub.clone(), guard.clone(), metrics.clone());
+                let (live, supervisor, metrics) = (live_hub.clone(), supervisor.clone(), metrics.clone());
                 let polymarket = settings.polymarket.clone();
                 let gate = match &worker {
                     Some(worker) => worker.gate(),
                     None => Gate::new(&polymarket.limits, clock),
                 };
                 let redis = settings.redis.clone();
-                let deps = WebDeps { db: db.clone(), redis, clock, live, guard, metrics, polymarket, gate };
+                let deps = WebDeps { db: db.clone(), redis, clock, live, supervisor, metrics, polymarket, gate };
                 let web = http::start(&settings.web, deps).await?;
                 tracing::info!(service = "web", address = %web.addr, "serving pages");
                 Some(web)

@@ -19,11 +19,11 @@ use crate::actors::poller::{Poller, PollerDeps};
 use crate::actors::price_refresher::{PriceRefresher, PriceRefresherDeps};
 use crate::actors::queue_watch::{QueueWatch, QueueWatchDeps};
 use crate::actors::reconciler::{Reconciler, ReconcilerDeps};
-use crate::actors::redis_relay::{BellRelay, BellRelayDeps};
-use crate::actors::root::{LookAtDirectory, PollerPost, Root, RootDeps};
+use crate::actors::redis_relay::{BellRelayDeps, RedisRelay};
+use crate::actors::root::{LookAtDirectory, PollerHandle, Root, RootDeps};
 use crate::actors::settler::{Settler, SettlerDeps};
 use crate::actors::snapshotter::{Snapshotter, SnapshotterDeps, WriteCheckpoints};
-use crate::actors::supervise::{Guard, Leash, Observe};
+use crate::actors::supervise::{ActorScope, Observe, SupervisorContext};
 use crate::actors::{global_executor, user_executor};
 use crate::clock::Clock;
 use crate::config::{ChainSettings, Secret};
@@ -33,7 +33,7 @@ use crate::health::HealthDeps;
 use crate::metrics::Metrics;
 use crate::polymarket::{Gate, Polymarket, PolymarketSettings};
 use crate::queue::JobScope;
-use crate::queue::wakeup::local::Bell;
+use crate::queue::wakeup::local::Wakeups;
 
 /// Executors are rung for; a look in between finds what a lost ring would have said.
 const LOOK_ALONE: Duration = Duration::from_secs(60);
@@ -50,8 +50,8 @@ pub(super) struct WorkerDeps<'a> {
     pub polymarket: &'a PolymarketSettings,
     pub chain: &'a ChainSettings,
     /// The guard that reports to the root.
-    pub guard: Guard,
-    pub seat: actix::Context<Root>,
+    pub supervisor: SupervisorContext,
+    pub reserve_address: actix::Context<Root>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -65,56 +65,63 @@ pub(super) struct Worker {
     /// Without a node to watch there is none.
     chain_watcher: Option<Recipient<Observe>>,
     /// Everything that makes new work.
-    outer: Leash,
+    outer: ActorScope,
     /// The ledger writer and those who outlive it.
-    inner: Leash,
+    inner: ActorScope,
 }
 
 impl Worker {
     /// # Errors
     /// When users and configuration cannot be read.
     pub async fn start(deps: WorkerDeps<'_>) -> Result<Self, DbError> {
-        let WorkerDeps { db, clock, redis, pages, polymarket, chain, guard, seat, metrics } = deps;
+        let WorkerDeps { db, clock, redis, pages, polymarket, chain, supervisor, reserve_address, metrics } = deps;
         let directory = Arc::new(db.directory().await?);
         let worker = db.is_shared().then(random_worker_id);
         let leases = Arc::new(worker.clone().map_or(Leases::All, Leases::none));
         let scope = worker.clone().map_or(JobScope::All, JobScope::HeldBy);
         let polymarket = Polymarket::new(polymarket.clone(), clock);
         let gate = polymarket.gate().clone();
-        let (inner_guard, inner) = guard.leash();
-        let (outer_guard, outer) = guard.leash();
-        let guard = &outer_guard;
+        let (inner_guard, inner) = supervisor.scope();
+        let (outer_guard, outer) = supervisor.scope();
+        let supervisor = &outer_guard;
 
         // The bell reaches other processes when there can be any and Redis carries it.
-        let (bell, live, relay) = match (worker.clone(), redis) {
+        let (wakeups, live, relay) = match (worker.clone(), redis) {
             (worker, Some(url)) => {
-                let (bell, calls) = Bell::far();
+                let (wakeups, calls) = Wakeups::remote();
                 let calls = Arc::new(Mutex::new(calls));
                 let worker = worker.unwrap_or_else(random_worker_id);
-                let deps =
-                    BellRelayDeps { db: db.clone(), clock, bell: bell.clone(), url, worker, calls, pages: Some(pages) };
-                let relay = BellRelay::start(deps, &inner_guard);
-                (bell, relay.clone().recipient(), Some(relay))
+                let deps = BellRelayDeps {
+                    db: db.clone(),
+                    clock,
+                    wakeups: wakeups.clone(),
+                    url,
+                    worker,
+                    calls,
+                    pages: Some(pages),
+                };
+                let relay = RedisRelay::start(deps, &inner_guard);
+                (wakeups, relay.clone().recipient(), Some(relay))
             }
-            _ => (Bell::new(), pages, None),
+            _ => (Wakeups::new(), pages, None),
         };
         let deps = LedgerWriterDeps {
             db: db.clone(),
             clock,
-            bell: bell.clone(),
+            wakeups: wakeups.clone(),
             live: live.clone(),
             leases: leases.clone(),
             metrics: metrics.clone(),
         };
         let ledger_writer = LedgerWriter::start(deps, &inner_guard);
         let deps = BookFetcherDeps { db: db.clone(), clock, polymarket: polymarket.clone(), metrics: metrics.clone() };
-        let book_fetcher = BookFetcher::start(deps, guard);
+        let book_fetcher = BookFetcher::start(deps, supervisor);
 
         let executor_deps = ExecutorDeps {
             db: db.clone(),
             clock,
             look_every: if worker.is_some() { LOOK_AMONG_OTHERS } else { LOOK_ALONE },
-            bell: bell.clone(),
+            wakeups: wakeups.clone(),
             directory,
             market: book_fetcher.clone().recipient(),
             book: book_fetcher.clone().recipient(),
@@ -122,19 +129,19 @@ impl Worker {
             record: ledger_writer.clone().recipient(),
             metrics: metrics.clone(),
         };
-        let deps = GrouperDeps { db: db.clone(), clock, scope: scope.clone(), bell: bell.clone() };
-        let grouper = Grouper::start(deps, guard);
+        let deps = GrouperDeps { db: db.clone(), clock, scope: scope.clone(), wakeups: wakeups.clone() };
+        let grouper = Grouper::start(deps, supervisor);
         let deps = IngestorDeps {
             db: db.clone(),
             polymarket: polymarket.clone(),
             clock,
             scope: scope.clone(),
-            bell: bell.clone(),
+            wakeups: wakeups.clone(),
             ledger: ledger_writer.clone().recipient(),
             holdings: ledger_writer.clone().recipient(),
             markets: book_fetcher.clone().recipient(),
         };
-        Ingestor::start(deps, guard);
+        Ingestor::start(deps, supervisor);
         let deps = PriceRefresherDeps {
             db: db.clone(),
             clock,
@@ -143,7 +150,7 @@ impl Worker {
             held: ledger_writer.clone().recipient(),
             prices: ledger_writer.clone().recipient(),
         };
-        let price_refresher = PriceRefresher::start(deps, guard);
+        let price_refresher = PriceRefresher::start(deps, supervisor);
         let deps = SettlerDeps {
             db: db.clone(),
             clock,
@@ -153,20 +160,20 @@ impl Worker {
             record: ledger_writer.clone().recipient(),
             prices: ledger_writer.clone().recipient(),
         };
-        let settler = Settler::start(deps, guard);
+        let settler = Settler::start(deps, supervisor);
         let deps = SnapshotterDeps {
             db: db.clone(),
             clock,
             scope: scope.clone(),
-            bell: bell.clone(),
+            wakeups: wakeups.clone(),
             take: ledger_writer.clone().recipient(),
             stored: ledger_writer.clone().recipient(),
         };
         let snapshotter = Snapshotter::start(deps, &inner_guard);
-        let deps = ReconcilerDeps { db: db.clone(), clock, scope, bell: bell.clone(), live: live.clone() };
-        let reconciler = Reconciler::start(deps, guard);
+        let deps = ReconcilerDeps { db: db.clone(), clock, scope, wakeups: wakeups.clone(), live: live.clone() };
+        let reconciler = Reconciler::start(deps, supervisor);
 
-        QueueWatch::start(QueueWatchDeps { db: db.clone(), clock }, guard);
+        QueueWatch::start(QueueWatchDeps { db: db.clone(), clock }, supervisor);
 
         let mut chain_watcher = None;
         let mut listeners = vec![ledger_writer.clone().recipient(), book_fetcher.recipient(), grouper.recipient()];
@@ -177,14 +184,14 @@ impl Worker {
                 let deps = ChainWatcherDeps {
                     db: db.clone(),
                     clock,
-                    bell: bell.clone(),
+                    wakeups: wakeups.clone(),
                     live: live.clone(),
                     reconciler: reconciler.clone().recipient(),
                     url: url.clone(),
                     exchanges: chain.exchanges.clone(),
                     leases: leases.clone(),
                 };
-                let watcher = ChainWatcher::start(deps, guard);
+                let watcher = ChainWatcher::start(deps, supervisor);
                 chain_watcher = Some(watcher.clone().recipient());
                 listeners.push(watcher.clone().recipient());
                 lease_listeners.push(watcher.recipient());
@@ -195,7 +202,7 @@ impl Worker {
             db: db.clone(),
             polymarket,
             clock,
-            bell: bell.clone(),
+            wakeups: wakeups.clone(),
             live: live.clone(),
             metrics: metrics.clone(),
             fence: None,
@@ -205,19 +212,19 @@ impl Worker {
             db: db.clone(),
             clock,
             live,
-            guard: guard.clone(),
-            start_poller: Rc::new(move |user, directory, fence, guard| {
+            supervisor: supervisor.clone(),
+            start_poller: Rc::new(move |user, directory, fence, supervisor| {
                 let deps = PollerDeps { fence, ..poller_deps.clone() };
-                let poller = Poller::start(deps, user.clone(), directory.clone(), guard);
-                PollerPost { windows: poller.clone().recipient(), directory: poller.recipient() }
+                let poller = Poller::start(deps, user.clone(), directory.clone(), supervisor);
+                PollerHandle { windows: poller.clone().recipient(), directory: poller.recipient() }
             }),
-            start_executor: Rc::new(move |user, directory, guard| {
+            start_executor: Rc::new(move |user, directory, supervisor| {
                 let deps = ExecutorDeps { directory: directory.clone(), ..executor_deps.clone() };
-                user_executor::start(user.id, deps, guard).recipient()
+                user_executor::start(user.id, deps, supervisor).recipient()
             }),
-            start_global_executor: Rc::new(move |directory, guard| {
+            start_global_executor: Rc::new(move |directory, supervisor| {
                 let deps = ExecutorDeps { directory: directory.clone(), ..global_deps.clone() };
-                global_executor::start(deps, guard).recipient()
+                global_executor::start(deps, supervisor).recipient()
             }),
             leases,
             metrics,
@@ -226,11 +233,11 @@ impl Worker {
             reconciler: reconciler.recipient(),
             listeners,
         };
-        let root = Root::start_at(seat, deps, guard);
+        let root = Root::start_at(reserve_address, deps, supervisor);
         lease_listeners.push(root.clone().recipient());
         lease_listeners.extend(relay.map(Addr::recipient));
         let lease_keeper = worker.map(|worker| {
-            let deps = LeaseKeeperDeps { db, clock, bell, worker, listeners: lease_listeners };
+            let deps = LeaseKeeperDeps { db, clock, wakeups, worker, listeners: lease_listeners };
             LeaseKeeper::start(deps, &inner_guard)
         });
         Ok(Self { ledger_writer, snapshotter, lease_keeper, root, gate, chain_watcher, outer, inner })

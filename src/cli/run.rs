@@ -56,7 +56,7 @@ pub async fn live(mut app: App) -> anyhow::Result<ExitCode> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actors::supervise::fault_injection::{Provoke, provoke};
+    use crate::actors::supervise::fault_injection::{InjectPanic, provoke};
     use crate::cli::last_words;
     use crate::testkit::worker_bot::House;
 
@@ -70,7 +70,7 @@ mod tests {
     async fn an_actor_that_fails_again_and_again_ends_the_process_with_its_name_and_the_reason() {
         let house = House::of_its_own().await;
         for _ in 0..=crate::actors::supervise::RESTARTS_ALLOWED {
-            provoke("grouper", Provoke::InHandler);
+            provoke("grouper", InjectPanic::InHandler);
         }
         let said = "error: actor `grouper` keeps failing: it panicked: provoked in a handler";
         assert_eq!(end_of(house).await, (said.to_owned(), ExitCode::from(1)));
@@ -80,7 +80,7 @@ mod tests {
     async fn a_house_where_one_after_the_other_fails_ends_the_process_too() {
         let house = House::of_its_own().await;
         for actor in ["grouper", "ingestor", "book_fetcher", "settler", "price_refresher", "reconciler"] {
-            provoke(actor, Provoke::InHandler);
+            provoke(actor, InjectPanic::InHandler);
         }
         let (said, code) = end_of(house).await;
         let reason = "6 actors were restarted within a minute, the last because it panicked: provoked in a handler";

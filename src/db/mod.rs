@@ -23,13 +23,13 @@ pub use accounts::prices::PriceAt;
 pub use accounts::running_portfolio::{LoadError, RunningPortfolio, checkpoint_key};
 pub use decisions::attempts::{AttemptCounts, AttemptDetail, AttemptFilter, ListedAttempt};
 pub use decisions::books::{BookOutcome, BookText, StoredBook};
-pub use decisions::event_outcomes::Outcome;
+pub use decisions::event_outcomes::EventOutcome;
 pub use decisions::export::{
     ATTEMPT_COLUMNS, Cell, Column, Kind, LEDGER_COLUMNS, LedgerFilter, Part, SNAPSHOT_COLUMNS, TRADE_COLUMNS,
 };
 pub use decisions::groups::{ClosedGroupWrite, GroupClosing};
 pub use events::activities::{ActivityFilter, Movement};
-pub use events::chain_confirmations::{CONFIRMED_WITHIN_MS, Lead, Leads, UnconfirmedFill};
+pub use events::chain_confirmations::{CONFIRMED_WITHIN_MS, ChainLag, ChainLags, UnconfirmedFill};
 pub use events::polls::{ChainTrade, DeadRow, PollOutcome, PollWrite};
 pub use events::trades::{ListedTrade, TradeFilter};
 pub use people::admins::{Admin, SessionStanding};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{HealthDeps, in_time};
-use crate::actors::chain_watcher::Hindsight;
+use crate::actors::chain_watcher::ConfirmationStats;
 use crate::actors::root::ActorHealth;
 use crate::actors::supervise::Observed;
 use crate::domain::money::units::Timestamp;
@@ -94,7 +94,7 @@ fn chain(page: &mut Exposition, watcher: Option<&Observed>) {
     let Some(watcher) = watcher else { return };
     page.gauge("polymarketspy_chain_connected", "Whether the node of ALCHEMY_WS_URL sends us fills.")
         .sample(&[], u8::from(watcher.state["connected"] == true));
-    let Ok(seen) = Hindsight::deserialize(&watcher.state["hindsight"]) else { return };
+    let Ok(seen) = ConfirmationStats::deserialize(&watcher.state["hindsight"]) else { return };
     page.gauge("polymarketspy_chain_unconfirmed_fills", "Fills of the last day that the API has not confirmed.")
         .sample(&[], seen.unconfirmed);
     if let Some(lead) = seen.lead {

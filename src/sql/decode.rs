@@ -11,12 +11,12 @@ use crate::domain::money::units::PriceMicros;
 
 /// Reads the columns of one row.
 #[derive(Clone, Copy)]
-pub(crate) struct Reading<I> {
+pub(crate) struct RowDecoder<I> {
     pub table: &'static str,
     pub id: I,
 }
 
-impl<I: Display> Reading<I> {
+impl<I: Display> RowDecoder<I> {
     pub(crate) fn impossible(&self, column: &'static str, problem: impl ToString) -> DbError {
         DbError::impossible(self.table, &self.id, column, problem)
     }

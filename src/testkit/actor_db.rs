@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::actors::ledger_writer::{LedgerWriter, LedgerWriterDeps, RecordAttempt};
 use crate::actors::live_hub::{Announce, LiveFact};
-use crate::actors::supervise::Guard;
+use crate::actors::supervise::SupervisorContext;
 use crate::clock::Clock;
 use crate::db::{ClosedGroupWrite, Db, Directory};
 use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
@@ -22,7 +22,7 @@ use crate::domain::money::ids::{AssetId, AttemptId, FollowedUserId, GroupId, Gro
 use crate::domain::money::units::{Bps, ShareMicros, Timestamp, UsdcMicros};
 use crate::polymarket::{Polymarket, PolymarketSettings};
 use crate::queue;
-use crate::queue::wakeup::local::Bell;
+use crate::queue::wakeup::local::Wakeups;
 use crate::queue::{Job, JobScope, Queue};
 use crate::simulator::{Host, NewMarket, Simulator, SimulatorHandle, SimulatorSettings};
 use crate::testkit::samples::{asset, at, market_id, price};
@@ -30,8 +30,8 @@ use crate::testkit::samples::{asset, at, market_id, price};
 pub struct House {
     pub db: Db,
     pub clock: Clock,
-    pub bell: Bell,
-    pub guard: Guard,
+    pub wakeups: Wakeups,
+    pub supervisor: SupervisorContext,
     pub live: actix::Addr<Heard>,
     pub alice: FollowedUserId,
     pub bob: FollowedUserId,
@@ -60,7 +60,7 @@ impl House {
         let db = Db::connect(&format!("sqlite:{}/test.db", folder.path().display())).await.unwrap();
         db.migrate().await.unwrap();
         let clock = Clock::starting_at(at(0));
-        let (guard, failures) = Guard::new(clock);
+        let (supervisor, failures) = SupervisorContext::new(clock);
         // The receiver lives as long as the test: actors that are restarted on purpose must not end anything.
         std::mem::forget(failures);
         for n in 1..=2 {
@@ -70,14 +70,14 @@ impl House {
         let users = db.followed_users().await.unwrap();
         let live = Heard::default().start();
         let (alice, bob) = (users[0].id, users[1].id);
-        Self { db, clock, bell: Bell::new(), guard, live, alice, bob, _folder: folder }
+        Self { db, clock, wakeups: Wakeups::new(), supervisor, live, alice, bob, _folder: folder }
     }
 
     pub fn ledger_writer(&self) -> actix::Addr<LedgerWriter> {
         let live: Recipient<Announce> = self.live.clone().recipient();
-        let (db, bell, leases) = (self.db.clone(), self.bell.clone(), Arc::new(Leases::All));
-        let deps = LedgerWriterDeps { db, clock: self.clock, bell, live, leases, metrics: Arc::default() };
-        LedgerWriter::start(deps, &self.guard)
+        let (db, wakeups, leases) = (self.db.clone(), self.wakeups.clone(), Arc::new(Leases::All));
+        let deps = LedgerWriterDeps { db, clock: self.clock, wakeups, live, leases, metrics: Arc::default() };
+        LedgerWriter::start(deps, &self.supervisor)
     }
 
     pub async fn directory(&self) -> Arc<Directory> {
@@ -92,8 +92,8 @@ impl House {
     pub async fn close_due(&self, group: &EventGroup, copy_due: Timestamp) {
         let write = ClosedGroupWrite { group: group.clone(), members: Vec::new(), finishes: Vec::new(), copy_due };
         self.db.close_groups(&[write], at(0)).await.unwrap();
-        self.bell.ring(Queue::CopyAttemptUser);
-        self.bell.ring(Queue::CopyAttemptGlobal);
+        self.wakeups.notify(Queue::CopyAttemptUser);
+        self.wakeups.notify(Queue::CopyAttemptGlobal);
     }
 
     /// Takes the one job there is in the queue.

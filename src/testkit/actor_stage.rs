@@ -6,7 +6,7 @@ use actix::{Actor, Context, Handler, Message, Recipient};
 use tokio::sync::mpsc;
 
 use crate::actors::live_hub::Announce;
-use crate::actors::supervise::Guard;
+use crate::actors::supervise::SupervisorContext;
 use crate::clock::Clock;
 use crate::db::{Db, Directory, FollowedUser, PollWrite};
 use crate::domain::config::effective::{ConfigPatch, SystemPatch};
@@ -15,7 +15,7 @@ use crate::domain::money::ids::{AssetId, EventId, MarketId, Wallet};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use crate::polymarket::{Polymarket, PolymarketSettings};
 use crate::queue;
-use crate::queue::wakeup::local::Bell;
+use crate::queue::wakeup::local::Wakeups;
 use crate::queue::{Job, Queue};
 use crate::simulator::{NewMarket, SimMarket, Simulator, SimulatorHandle, SimulatorSettings};
 
@@ -26,8 +26,8 @@ pub struct Stage {
     pub db: Db,
     pub sim: SimulatorHandle,
     pub clock: Clock,
-    pub bell: Bell,
-    pub guard: Guard,
+    pub wakeups: Wakeups,
+    pub supervisor: SupervisorContext,
     pub live: Recipient<Announce>,
     pub announced: Ear<Announce>,
     pub failures: mpsc::UnboundedReceiver<crate::actors::supervise::Failure>,
@@ -72,14 +72,14 @@ impl Stage {
         let folder = tempfile::tempdir().unwrap();
         let db = Db::connect(&format!("sqlite:{}/test.db", folder.path().display())).await.unwrap();
         db.migrate().await.unwrap();
-        let (guard, failures) = Guard::new(Clock::System);
+        let (supervisor, failures) = SupervisorContext::new(Clock::System);
         let (live, announced) = ear();
         Self {
             db,
             sim: Simulator::start(SimulatorSettings::default()).unwrap(),
             clock: Clock::System,
-            bell: Bell::new(),
-            guard,
+            wakeups: Wakeups::new(),
+            supervisor,
             live,
             announced,
             failures,
@@ -120,8 +120,8 @@ impl Stage {
         let (dead, new_wallets, checkpoints) = (Vec::new(), Vec::new(), Vec::new());
         let write = PollWrite { user: user.id, fence: None, trades, activities, dead, new_wallets, checkpoints, now };
         self.db.record_poll(write).await.unwrap();
-        self.bell.ring(Queue::GroupEvents);
-        self.bell.ring(Queue::IngestEvents);
+        self.wakeups.notify(Queue::GroupEvents);
+        self.wakeups.notify(Queue::IngestEvents);
     }
 
     /// Reads all that the exchange shows of a user, and records it.

@@ -6,10 +6,10 @@ use serde_json::Value;
 
 /// JSON that is no tree of serde's any more: a number of a thousand digits, a name that comes twice.
 #[derive(Debug, Clone)]
-enum Odd {
+enum JsonTree {
     Leaf(String),
-    Array(Vec<Odd>),
-    Object(Vec<(String, Odd)>),
+    Array(Vec<JsonTree>),
+    Object(Vec<(String, JsonTree)>),
 }
 
 /// One thing wrong at one place.
@@ -42,12 +42,12 @@ enum Tear {
 }
 
 /// One of `samples`, which are JSON, with up to four things wrong inside and sometimes one with its text.
-pub fn harmed(samples: Vec<String>) -> impl Strategy<Value = String> {
-    let trees: Vec<Odd> = samples.iter().map(|text| Odd::of(&serde_json::from_str(text).unwrap())).collect();
+pub fn mutated_json(samples: Vec<String>) -> impl Strategy<Value = String> {
+    let trees: Vec<JsonTree> = samples.iter().map(|text| JsonTree::of(&serde_json::from_str(text).unwrap())).collect();
     (prop::sample::select(trees), prop::collection::vec((any::<Index>(), harm()), 0..5), tear()).prop_map(
         |(mut tree, harms, tear)| {
             for (place, harm) in harms {
-                tree.suffer(place, &harm);
+                tree.mutate(place, &harm);
             }
             tear.apply(tree.text())
         },
@@ -55,7 +55,7 @@ pub fn harmed(samples: Vec<String>) -> impl Strategy<Value = String> {
 }
 
 /// A text that is no JSON, harmed only as such, up to four times.
-pub fn torn(sample: String) -> impl Strategy<Value = String> {
+pub fn mutated_text(sample: String) -> impl Strategy<Value = String> {
     prop::collection::vec(tear(), 0..5)
         .prop_map(move |tears| tears.into_iter().fold(sample.clone(), |text, tear| tear.apply(text)))
 }
@@ -178,7 +178,7 @@ fn tear() -> impl Strategy<Value = Tear> {
     ]
 }
 
-impl Odd {
+impl JsonTree {
     fn of(value: &Value) -> Self {
         match value {
             Value::Array(items) => Self::Array(items.iter().map(Self::of).collect()),
@@ -223,7 +223,7 @@ impl Odd {
         }
     }
 
-    fn suffer(&mut self, place: Index, harm: &Harm) {
+    fn mutate(&mut self, place: Index, harm: &Harm) {
         let n_places = self.n_places();
         let elsewhere = match harm {
             Harm::Swap(other) => self.at(&mut other.index(n_places)).cloned(),

@@ -30,7 +30,7 @@ pub(super) struct Markets {
     wanted: BTreeMap<MarketId, Vec<Asker>>,
     refreshing: BTreeSet<MarketId>,
     /// Counts changes of what we decided about markets: what was read before one is not kept.
-    generation: u64,
+    incarnation: u64,
 }
 
 type Asker = oneshot::Sender<Result<Arc<Market>, FetchFailed>>;
@@ -49,7 +49,7 @@ struct Found {
 #[rtype(result = "()")]
 pub(super) struct MarketFound {
     id: MarketId,
-    generation: u64,
+    incarnation: u64,
     result: Result<Result<Found, FetchFailed>, Panicked>,
 }
 
@@ -78,9 +78,9 @@ impl BookFetcher {
             return;
         }
         self.markets.asked_at.insert(id.clone(), now);
-        let (deps, market, id, generation) = (self.deps.clone(), id.clone(), id.clone(), self.markets.generation);
+        let (deps, market, id, incarnation) = (self.deps.clone(), id.clone(), id.clone(), self.markets.incarnation);
         let ask = async move { ask(&deps, &market, Priority::Bulk).await };
-        spawn_io(ctx, ask, move |result| MarketFound { id, generation, result });
+        spawn_io(ctx, ask, move |result| MarketFound { id, incarnation, result });
     }
 }
 
@@ -118,10 +118,10 @@ impl Handler<KnowMarket> for BookFetcher {
         let askers = self.markets.wanted.entry(id.clone()).or_default();
         askers.push(answer);
         if askers.len() == 1 {
-            let (deps, market, generation) = (self.deps.clone(), id.clone(), self.markets.generation);
+            let (deps, market, incarnation) = (self.deps.clone(), id.clone(), self.markets.incarnation);
             spawn_io(ctx, async move { find(&deps, &market).await }, move |result| MarketFound {
                 id,
-                generation,
+                incarnation,
                 result,
             });
         }
@@ -132,7 +132,7 @@ impl Handler<KnowMarket> for BookFetcher {
 impl Handler<MarketFound> for BookFetcher {
     type Result = ();
 
-    fn handle(&mut self, MarketFound { id, generation, result }: MarketFound, ctx: &mut Context<Self>) {
+    fn handle(&mut self, MarketFound { id, incarnation, result }: MarketFound, ctx: &mut Context<Self>) {
         self.markets.refreshing.remove(&id);
         let found = match result {
             Ok(found) => found,
@@ -140,7 +140,7 @@ impl Handler<MarketFound> for BookFetcher {
         };
         let answer = found.map(|found| {
             let market = Arc::new(found.market);
-            if found.known && generation == self.markets.generation {
+            if found.known && incarnation == self.markets.incarnation {
                 self.markets.keep(id.clone(), market.clone());
             }
             if found.asked {
@@ -169,6 +169,6 @@ impl Handler<DirectoryChanged> for BookFetcher {
     /// A market may have been put on or taken off the blacklist.
     fn handle(&mut self, _: DirectoryChanged, _: &mut Context<Self>) {
         self.markets.known.clear();
-        self.markets.generation += 1;
+        self.markets.incarnation += 1;
     }
 }

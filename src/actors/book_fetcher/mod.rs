@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use self::markets::Markets;
 use super::{
     root::DirectoryChanged,
-    supervise::{Guard, Observed, Panicked, observable, or_panic, spawn_io, start_guarded},
+    supervise::{Observed, Panicked, SupervisorContext, observable, or_panic, spawn_io, start_supervised},
 };
 use crate::clock::Clock;
 use crate::db::{BookOutcome, Db, DbError, StoredBook};
@@ -130,8 +130,8 @@ struct BooksSaved {
 }
 
 impl BookFetcher {
-    pub fn start(deps: BookFetcherDeps, guard: &Guard) -> Addr<Self> {
-        start_guarded(guard, "book_fetcher", Self::new(deps))
+    pub fn start(deps: BookFetcherDeps, supervisor: &SupervisorContext) -> Addr<Self> {
+        start_supervised(supervisor, "book_fetcher", Self::new(deps))
     }
 
     fn new(deps: BookFetcherDeps) -> Self {

@@ -7,7 +7,7 @@ use crate::testkit::samples::at;
 fn fetcher(house: &House, exchange: &Exchange) -> Addr<BookFetcher> {
     let (db, polymarket, metrics) = (house.db.clone(), exchange.polymarket.clone(), Arc::default());
     let deps = BookFetcherDeps { db, clock: house.clock, polymarket, metrics };
-    BookFetcher::start(deps, &house.guard)
+    BookFetcher::start(deps, &house.supervisor)
 }
 
 fn wanted(exchange: &Exchange, group: &EventGroup) -> FetchBook {

@@ -21,7 +21,7 @@ use super::{
     live_hub::{Announce, HealthChanged, LiveFact},
     reconciler::ReconcileAll,
     root::DirectoryChanged,
-    supervise::{Guard, Observed, Panicked, back_off, observable, spawn_io, start_guarded},
+    supervise::{Observed, Panicked, SupervisorContext, back_off, observable, spawn_io, start_supervised},
 };
 use crate::chain::ChainError;
 use crate::chain::blocks::Block;
@@ -30,13 +30,13 @@ use crate::chain::order_filled::ChainFill;
 use crate::chain::socket::converse;
 use crate::clock::Clock;
 use crate::config::Secret;
-use crate::db::{Db, DbError, Directory, Lead};
+use crate::db::{ChainLag, Db, DbError, Directory};
 use crate::domain::events::lease::{LeaseName, Leases};
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::Timestamp;
-use crate::queue::wakeup::local::Bell;
+use crate::queue::wakeup::local::Wakeups;
 
-use persist::{AfterFailure, Kept, Sight, Waiting};
+use persist::{AfterFailure, ChainLog, PersistOutcome, Waiting};
 
 /// How far back is read again after the chain was out of sight.
 const OUT_OF_SIGHT_MS: i64 = 300_000;
@@ -57,7 +57,7 @@ pub const LAST_BLOCK: &str = "alchemy:lastBlock";
 pub struct ChainWatcherDeps {
     pub db: Db,
     pub clock: Clock,
-    pub bell: Bell,
+    pub wakeups: Wakeups,
     pub live: Recipient<Announce>,
     pub reconciler: Recipient<ReconcileAll>,
     pub url: Secret,
@@ -71,7 +71,7 @@ pub struct ChainWatcher {
     /// Names a connection, over restarts too: what an old socket says late is ignored.
     connection: u64,
     /// Tells answers to this life of the actor from answers to an earlier one.
-    life: u64,
+    incarnation: u64,
     owners: BTreeMap<Wallet, (FollowedUserId, Wallet)>,
     /// The wallets to watch. Dropping it ends the conversation.
     wallets: watch::Sender<BTreeSet<Wallet>>,
@@ -85,7 +85,7 @@ pub struct ChainWatcher {
     last_noted: Timestamp,
     waiting: Waiting,
     counts: Counts,
-    hindsight: Option<Hindsight>,
+    hindsight: Option<ConfirmationStats>,
     last_activity: Option<Timestamp>,
 }
 
@@ -101,8 +101,8 @@ struct Counts {
 
 /// How the chain did against the API in the last day.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
-pub struct Hindsight {
-    pub lead: Option<Lead>,
+pub struct ConfirmationStats {
+    pub lead: Option<ChainLag>,
     /// Seen on chain and not confirmed within five minutes.
     pub unconfirmed: usize,
 }
@@ -113,7 +113,7 @@ struct Connect;
 
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Said {
+struct FeedEvent {
     connection: u64,
     news: ChainNews,
 }
@@ -129,8 +129,8 @@ struct Ended {
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Written {
-    life: u64,
-    result: Result<Result<Kept, DbError>, Panicked>,
+    incarnation: u64,
+    result: Result<Result<PersistOutcome, DbError>, Panicked>,
 }
 
 #[derive(Message)]
@@ -144,18 +144,18 @@ struct LookBack;
 #[derive(Message)]
 #[rtype(result = "()")]
 struct LookedBack {
-    life: u64,
-    result: Result<Result<Hindsight, DbError>, Panicked>,
+    incarnation: u64,
+    result: Result<Result<ConfirmationStats, DbError>, Panicked>,
 }
 
 impl ChainWatcher {
-    pub fn start(deps: ChainWatcherDeps, guard: &Guard) -> Addr<Self> {
-        start_guarded(guard, "chain_watcher", Self::new(deps, 0, 0, BTreeMap::new()))
+    pub fn start(deps: ChainWatcherDeps, supervisor: &SupervisorContext) -> Addr<Self> {
+        start_supervised(supervisor, "chain_watcher", Self::new(deps, 0, 0, BTreeMap::new()))
     }
 
     fn new(
         deps: ChainWatcherDeps,
-        life: u64,
+        incarnation: u64,
         connection: u64,
         owners: BTreeMap<Wallet, (FollowedUserId, Wallet)>,
     ) -> Self {
@@ -163,7 +163,7 @@ impl ChainWatcher {
         Self {
             deps,
             connection,
-            life,
+            incarnation,
             owners,
             wallets: watch::Sender::new(wallets),
             n_watched: 0,
@@ -215,7 +215,7 @@ impl ChainWatcher {
         let owner = self.owners.get(&fill.wallet).filter(ours).cloned();
         let Some((user, profile_wallet)) = owner else { return };
         let last_block = self.last_block.unwrap_or_default();
-        let sight = Sight { fill, user, profile_wallet, seen: self.deps.clock.now(), last_block };
+        let sight = ChainLog { fill, user, profile_wallet, seen: self.deps.clock.now(), last_block };
         if !self.waiting.push(sight) {
             self.counts.lost += 1;
             tracing::debug!("too many logs wait for the database; the canonical source will show their fills");
@@ -225,9 +225,10 @@ impl ChainWatcher {
 
     fn write_next(&mut self, ctx: &mut Context<Self>) {
         let Some(sight) = self.waiting.begin() else { return };
-        let (db, bell, now, life) = (self.deps.db.clone(), self.deps.bell.clone(), self.deps.clock.now(), self.life);
-        spawn_io(ctx, async move { persist::keep(&db, &bell, sight, now).await }, move |result| Written {
-            life,
+        let (db, wakeups, now, incarnation) =
+            (self.deps.db.clone(), self.deps.wakeups.clone(), self.deps.clock.now(), self.incarnation);
+        spawn_io(ctx, async move { persist::keep(&db, &wakeups, sight, now).await }, move |result| Written {
+            incarnation,
             result,
         });
     }
@@ -286,7 +287,7 @@ impl Actor for ChainWatcher {
 impl Supervised for ChainWatcher {
     fn restarting(&mut self, _: &mut Self::Context) {
         let owners = std::mem::take(&mut self.owners);
-        *self = Self::new(self.deps.clone(), self.life + 1, self.connection + 1, owners);
+        *self = Self::new(self.deps.clone(), self.incarnation + 1, self.connection + 1, owners);
     }
 }
 
@@ -301,16 +302,16 @@ impl Handler<Connect> for ChainWatcher {
         let (url, feed) = (self.deps.url.clone(), Feed::new(self.deps.exchanges.clone()));
         let wallets = self.wallets.subscribe();
         let talk = async move {
-            converse(url.reveal(), feed, wallets, |news| address.do_send(Said { connection, news })).await
+            converse(url.reveal(), feed, wallets, |news| address.do_send(FeedEvent { connection, news })).await
         };
         spawn_io(ctx, talk, move |reason| Ended { connection, reason });
     }
 }
 
-impl Handler<Said> for ChainWatcher {
+impl Handler<FeedEvent> for ChainWatcher {
     type Result = ();
 
-    fn handle(&mut self, said: Said, ctx: &mut Self::Context) {
+    fn handle(&mut self, said: FeedEvent, ctx: &mut Self::Context) {
         if said.connection != self.connection {
             return;
         }
@@ -366,15 +367,15 @@ impl Handler<Written> for ChainWatcher {
     type Result = ();
 
     fn handle(&mut self, written: Written, ctx: &mut Self::Context) {
-        if written.life != self.life {
+        if written.incarnation != self.incarnation {
             return;
         }
         let (transient, error) = match written.result {
             Ok(Ok(kept)) => {
                 match kept {
-                    Kept::New => self.counts.fills += 1,
-                    Kept::Known => self.counts.repeated += 1,
-                    Kept::TakenBack => self.counts.taken_back += 1,
+                    PersistOutcome::New => self.counts.fills += 1,
+                    PersistOutcome::Known => self.counts.repeated += 1,
+                    PersistOutcome::TakenBack => self.counts.taken_back += 1,
                 }
                 self.waiting.written();
                 self.write_next(ctx);
@@ -409,8 +410,8 @@ impl Handler<LookBack> for ChainWatcher {
     type Result = ();
 
     fn handle(&mut self, _: LookBack, ctx: &mut Self::Context) {
-        let (db, now, life) = (self.deps.db.clone(), self.deps.clock.now(), self.life);
-        spawn_io(ctx, async move { look_back(&db, now).await }, move |result| LookedBack { life, result });
+        let (db, now, incarnation) = (self.deps.db.clone(), self.deps.clock.now(), self.incarnation);
+        spawn_io(ctx, async move { look_back(&db, now).await }, move |result| LookedBack { incarnation, result });
     }
 }
 
@@ -419,7 +420,7 @@ impl Handler<LookedBack> for ChainWatcher {
 
     fn handle(&mut self, looked: LookedBack, _: &mut Self::Context) {
         match looked.result {
-            _ if looked.life != self.life => {}
+            _ if looked.incarnation != self.incarnation => {}
             Ok(Ok(hindsight)) => self.hindsight = Some(hindsight),
             Ok(Err(error)) => tracing::debug!(%error, "how far ahead the chain was could not be read"),
             Err(panicked) => tracing::warn!(error = %panicked, "how far ahead the chain was could not be read"),
@@ -460,10 +461,10 @@ fn watched(owners: &BTreeMap<Wallet, (FollowedUserId, Wallet)>, leases: &Leases)
     ours.map(|(wallet, _)| wallet.clone()).collect()
 }
 
-async fn look_back(db: &Db, now: Timestamp) -> Result<Hindsight, DbError> {
+async fn look_back(db: &Db, now: Timestamp) -> Result<ConfirmationStats, DbError> {
     let from = now.plus_millis(-LOOK_BACK_MS);
     let unconfirmed = db.unconfirmed_fills(from, now, UNCONFIRMED_MAX).await?.len();
-    Ok(Hindsight { lead: db.chain_leads(from, now).await?.all, unconfirmed })
+    Ok(ConfirmationStats { lead: db.chain_leads(from, now).await?.all, unconfirmed })
 }
 
 fn block_row(number: u64) -> (String, String) {

@@ -9,7 +9,7 @@ use crate::db::{ChainTrade, Db, DbError};
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::Timestamp;
 use crate::queue::Queue;
-use crate::queue::wakeup::local::Bell;
+use crate::queue::wakeup::local::Wakeups;
 
 use super::block_row;
 
@@ -21,7 +21,7 @@ const WAITING_MAX: usize = 10_000;
 
 /// A log of a followed wallet, as it came.
 #[derive(Debug, Clone)]
-pub(super) struct Sight {
+pub(super) struct ChainLog {
     pub fill: ChainFill,
     pub user: FollowedUserId,
     pub profile_wallet: Wallet,
@@ -32,7 +32,7 @@ pub(super) struct Sight {
 
 /// What became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kept {
+pub(super) enum PersistOutcome {
     New,
     /// Seen before in the same place: a second subscription, or a node that repeats itself after a reconnect.
     Known,
@@ -42,7 +42,7 @@ pub(super) enum Kept {
 /// What waits to be written, in the order it came.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    sights: VecDeque<Sight>,
+    sights: VecDeque<ChainLog>,
     writing: bool,
     tries: u32,
 }
@@ -56,7 +56,7 @@ pub(super) enum AfterFailure {
 
 impl Waiting {
     /// False when there is no room: the database has been away while very much happened.
-    pub fn push(&mut self, sight: Sight) -> bool {
+    pub fn push(&mut self, sight: ChainLog) -> bool {
         let fits = self.sights.len() < WAITING_MAX;
         if fits {
             self.sights.push_back(sight);
@@ -65,7 +65,7 @@ impl Waiting {
     }
 
     /// The next to write, when nothing is being written.
-    pub fn begin(&mut self) -> Option<Sight> {
+    pub fn begin(&mut self) -> Option<ChainLog> {
         let next = self.sights.front().filter(|_| !self.writing).cloned()?;
         self.writing = true;
         Some(next)
@@ -93,11 +93,16 @@ impl Waiting {
 }
 
 /// Writes a sight with the job that has the canonical source asked, or marks the log as taken back.
-pub(super) async fn keep(db: &Db, bell: &Bell, sight: Sight, now: Timestamp) -> Result<Kept, DbError> {
+pub(super) async fn keep(
+    db: &Db,
+    wakeups: &Wakeups,
+    sight: ChainLog,
+    now: Timestamp,
+) -> Result<PersistOutcome, DbError> {
     let place = sight.fill.place.clone();
     if sight.fill.removed {
         db.mark_removed(&place.tx_hash, place.log_index, Some(&place.block_hash)).await?;
-        return Ok(Kept::TakenBack);
+        return Ok(PersistOutcome::TakenBack);
     }
     // A node may be faster than the clock in its own block; what is asked for starts no later than now.
     let seen = sight.fill.block_time.map_or(sight.seen, |time| time.min(sight.seen));
@@ -106,15 +111,15 @@ pub(super) async fn keep(db: &Db, bell: &Bell, sight: Sight, now: Timestamp) -> 
     let inserted = db.insert_chain_trade(&trade_of(sight), &job, &[block], now).await?;
     Ok(match inserted {
         Inserted::New(_) => {
-            bell.ring(Queue::Reconcile);
-            Kept::New
+            wakeups.notify(Queue::Reconcile);
+            PersistOutcome::New
         }
-        Inserted::Known => Kept::Known,
+        Inserted::Known => PersistOutcome::Known,
     })
 }
 
-fn trade_of(sight: Sight) -> ChainTrade {
-    let Sight { fill, user, profile_wallet, seen, .. } = sight;
+fn trade_of(sight: ChainLog) -> ChainTrade {
+    let ChainLog { fill, user, profile_wallet, seen, .. } = sight;
     ChainTrade {
         tx_hash: fill.place.tx_hash,
         log_index: fill.place.log_index,

@@ -1,7 +1,7 @@
 use super::*;
 use crate::domain::events::event::Side;
 use crate::queue::Queue;
-use crate::queue::wakeup::local::Listener;
+use crate::queue::wakeup::local::WakeupListener;
 use crate::simulator::{CTF_EXCHANGE, Fill, SimMarket, wallet_of};
 use crate::testkit::actor_stage::{Ear, Stage, ear, within};
 
@@ -10,7 +10,7 @@ struct Watching {
     market: SimMarket,
     watcher: Addr<ChainWatcher>,
     reconciled: Ear<ReconcileAll>,
-    jobs: Listener,
+    jobs: WakeupListener,
 }
 
 async fn watching(leader: &str) -> Watching {
@@ -21,15 +21,15 @@ async fn watching(leader: &str) -> Watching {
     let deps = ChainWatcherDeps {
         db: stage.db.clone(),
         clock: stage.clock,
-        bell: stage.bell.clone(),
+        wakeups: stage.wakeups.clone(),
         live: stage.live.clone(),
         reconciler,
         url: Secret::new(stage.sim.chain_ws_url()),
         exchanges: vec![Wallet::parse(CTF_EXCHANGE).unwrap()],
         leases: std::sync::Arc::new(crate::domain::events::lease::Leases::All),
     };
-    let jobs = stage.bell.listen(Queue::Reconcile);
-    let watcher = ChainWatcher::start(deps, &stage.guard);
+    let jobs = stage.wakeups.listen(Queue::Reconcile);
+    let watcher = ChainWatcher::start(deps, &stage.supervisor);
     watcher.do_send(DirectoryChanged(stage.directory().await));
     let mut it = Watching { stage, market, watcher, reconciled, jobs };
     it.in_sight().await;
@@ -78,7 +78,7 @@ async fn a_fill_on_chain_is_kept_as_a_trigger_and_asked_for() {
     let mut it = watching("leader").await;
     it.fill("a stranger");
     let tx_hash = it.fill("leader");
-    within(it.jobs.heard()).await;
+    within(it.jobs.notified()).await;
     assert_eq!(it.rows().await, [(tx_hash.clone(), false)]);
     let jobs = it.stage.jobs(Queue::Reconcile).await;
     assert_eq!(jobs.len(), 1);
@@ -92,7 +92,7 @@ async fn a_fill_on_chain_is_kept_as_a_trigger_and_asked_for() {
 async fn a_reorganised_fill_is_marked_and_its_new_place_is_kept() {
     let mut it = watching("leader").await;
     let tx_hash = it.fill("leader");
-    within(it.jobs.heard()).await;
+    within(it.jobs.notified()).await;
     it.stage.sim.world(|world| {
         let now = world.now().plus_millis(10_000);
         assert!(world.chain.reorg(&tx_hash, now) > 0);
@@ -119,7 +119,7 @@ async fn a_log_that_does_not_tell_its_time_is_dated_by_its_block() {
     let asset = it.market.asset(0).unwrap();
     let fill = Fill::taker(&wallet_of("leader"), asset, Side::Buy, 500_000, 10_000_000).at(long_ago);
     it.stage.sim.world(|world| world.push_fill(fill)).unwrap();
-    within(it.jobs.heard()).await;
+    within(it.jobs.notified()).await;
     let Db::Sqlite { read, .. } = &it.stage.db else { unreachable!() };
     let times: Vec<i64> = sqlx::query_scalar("select event_time from trade_event").fetch_all(read).await.unwrap();
     assert_eq!(times, [long_ago.millis()]);
@@ -130,7 +130,7 @@ async fn a_log_told_again_after_a_reconnect_is_known() {
     let mut it = watching("leader").await;
     it.stage.sim.world(|world| world.chain.settings.replayed_logs = 5);
     it.fill("leader");
-    within(it.jobs.heard()).await;
+    within(it.jobs.notified()).await;
     it.stage.sim.world(|world| world.chain.close_all());
     it.in_sight().await;
     let state = async || it.watcher.send(super::super::supervise::Observe).await.unwrap().state;
@@ -162,9 +162,9 @@ fn a_write_that_fails_for_a_while_is_tried_again_and_nothing_overtakes_it() {
         let mut fill = fill.clone();
         fill.place.log_index = log_index;
         let profile_wallet = fill.wallet.clone();
-        Sight { fill, user: FollowedUserId(1), profile_wallet, seen: Timestamp::EPOCH, last_block: 7 }
+        ChainLog { fill, user: FollowedUserId(1), profile_wallet, seen: Timestamp::EPOCH, last_block: 7 }
     };
-    let index = |sight: Option<Sight>| sight.map(|sight| sight.fill.place.log_index);
+    let index = |sight: Option<ChainLog>| sight.map(|sight| sight.fill.place.log_index);
     assert!(waiting.push(sight(1)) && waiting.push(sight(2)));
     assert_eq!(index(waiting.begin()), Some(1));
     assert_eq!(index(waiting.begin()), None, "one at a time");
@@ -186,7 +186,7 @@ async fn a_wallet_followed_later_is_watched_on_the_same_socket() {
     it.subscribed(2).await;
     let (first, second) = (it.fill("another"), it.fill("leader"));
     while it.stage.jobs(Queue::Reconcile).await.len() < 2 {
-        within(it.jobs.heard()).await;
+        within(it.jobs.notified()).await;
     }
     let mut seen: Vec<String> = it.rows().await.into_iter().map(|(tx_hash, _)| tx_hash).collect();
     let mut filled = vec![first, second];
@@ -205,7 +205,7 @@ async fn a_closed_socket_is_opened_again_and_the_gap_is_read_from_the_canonical_
     assert!(before.millis_since(since) >= OUT_OF_SIGHT_MS - 60_000);
     it.subscribed(1).await;
     let tx_hash = it.fill("leader");
-    within(it.jobs.heard()).await;
+    within(it.jobs.notified()).await;
     assert_eq!(it.rows().await, [(tx_hash, false)]);
     let mut said = Vec::new();
     while said.len() < 3 {

@@ -9,7 +9,7 @@ use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture}
 use tracing::field::display;
 
 use super::pending_groups::Claim;
-use super::{Executor, ExecutorDeps, Post, REST};
+use super::{Executor, ExecutorDeps, ExecutorRole, REST};
 use crate::actors::supervise::{Panicked, or_panic, spawn_io};
 use crate::db::DbError;
 use crate::domain::events::group::EventGroup;
@@ -69,7 +69,7 @@ pub(super) struct JobFailed(Result<Result<queue::Failed, DbError>, Panicked>);
 impl Executor {
     /// True when a group has just made room for one that waits in the database.
     pub(super) fn was_full(&self) -> bool {
-        self.desk.n_claimed() + 1 >= CLAIMED_MAX || self.desk.len() + 1 >= LINE_MAX
+        self.pending.n_claimed() + 1 >= CLAIMED_MAX || self.pending.len() + 1 >= LINE_MAX
     }
 
     /// Looks at the queue: sees what is open, takes what is due. One look at a time.
@@ -81,13 +81,13 @@ impl Executor {
         if let Some(timer) = self.next_look.take() {
             ctx.cancel_future(timer);
         }
-        let claim_max = match self.desk.first_unclaimed() {
+        let claim_max = match self.pending.first_unclaimed() {
             // Whoever holds up the line must get through, however many were due before it.
             Some(due) if due <= self.deps.clock.now() => CLAIMED_MAX,
-            _ => CLAIMED_MAX.saturating_sub(self.desk.n_claimed()),
+            _ => CLAIMED_MAX.saturating_sub(self.pending.n_claimed()),
         };
         let (deps, post, last_seen) = (self.deps.clone(), self.post, self.last_seen);
-        let room = LINE_MAX.saturating_sub(self.desk.len());
+        let room = LINE_MAX.saturating_sub(self.pending.len());
         spawn_io(ctx, async move { look(&deps, post, last_seen, room, claim_max).await }, Looked);
     }
 
@@ -96,7 +96,7 @@ impl Executor {
         for (job, group) in look.opened {
             self.last_seen = self.last_seen.max(job.id);
             match group {
-                Some(group) => drop(self.desk.place(group, &job)),
+                Some(group) => drop(self.pending.place(group, &job)),
                 None => tracing::error!(
                     job = job.id,
                     group = job.key,
@@ -112,7 +112,7 @@ impl Executor {
         }
         let now = self.deps.clock.now();
         // All that was due has been taken, and still the first in line has not: its job may be gone.
-        if self.desk.first_unclaimed().is_some_and(|due| look.looked_at.millis_since(due) > OVERDUE_MS) {
+        if self.pending.first_unclaimed().is_some_and(|due| look.looked_at.millis_since(due) > OVERDUE_MS) {
             self.sweep(ctx);
         }
         if let Some(due) = look.next_due {
@@ -139,7 +139,7 @@ impl Executor {
                     continue;
                 }
             };
-            match self.desk.claim(id, job) {
+            match self.pending.claim(id, job) {
                 Claim::Prepare => self.prepare(id, ctx),
                 Claim::Renewed => {}
                 Claim::Unknown(job) => unknown.push(job),
@@ -176,12 +176,12 @@ impl Executor {
         spawn_io(ctx, open, move |open| Swept { open, before });
     }
 
-    pub(super) fn listen(&self, mut listener: queue::wakeup::local::Listener, ctx: &mut Context<Self>) {
-        let heard = async move {
-            listener.heard().await;
+    pub(super) fn listen(&self, mut listener: queue::wakeup::local::WakeupListener, ctx: &mut Context<Self>) {
+        let notified = async move {
+            listener.notified().await;
             listener
         };
-        ctx.spawn(heard.into_actor(self).map(|listener, executor, ctx| {
+        ctx.spawn(notified.into_actor(self).map(|listener, executor, ctx| {
             executor.look(ctx);
             executor.listen(listener, ctx);
         }));
@@ -225,8 +225,8 @@ impl Handler<GroupsRead> for Executor {
                 self.fail(job, "its group is not there", ctx);
                 continue;
             };
-            self.desk.place(group.clone(), &job);
-            if let Claim::Prepare = self.desk.claim(group.id, job) {
+            self.pending.place(group.clone(), &job);
+            if let Claim::Prepare = self.pending.claim(group.id, job) {
                 self.prepare(group.id, ctx);
             }
         }
@@ -240,7 +240,7 @@ impl Handler<Swept> for Executor {
         self.sweeping = false;
         match or_panic(open, "reading open jobs") {
             Ok(open) => {
-                let gone = self.desk.keep_open(&open, before);
+                let gone = self.pending.keep_open(&open, before);
                 if gone > 0 {
                     tracing::info!(portfolio = %self.post.portfolio, gone, "places whose job is done elsewhere");
                 }
@@ -263,7 +263,13 @@ impl Handler<JobFailed> for Executor {
 }
 
 /// What opened since `last_seen`, up to `room` of it, and what is due, up to `claim_max` of it.
-async fn look(deps: &ExecutorDeps, post: Post, last_seen: i64, room: usize, claim_max: usize) -> Result<Look, DbError> {
+async fn look(
+    deps: &ExecutorDeps,
+    post: ExecutorRole,
+    last_seen: i64,
+    room: usize,
+    claim_max: usize,
+) -> Result<Look, DbError> {
     let db = &deps.db;
     // Before the groups: one that closes in between is seen among them.
     let horizon = match post.leader {

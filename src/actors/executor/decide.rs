@@ -48,18 +48,19 @@ impl Executor {
         if self.deciding.is_some() || self.resting {
             return;
         }
-        if self.desk.first_detected().is_some_and(|detected| detected >= self.horizon) {
+        if self.pending.first_detected().is_some_and(|detected| detected >= self.horizon) {
             // An event from before it is not in a group yet: that group will stand before it.
             self.look_in(HORIZON_AGAIN, ctx);
             return;
         }
-        let Some(id) = self.desk.next(COMMITTING_MAX) else { return };
+        let Some(id) = self.pending.next(COMMITTING_MAX) else { return };
         self.deciding = Some(id);
         self.view(id, ctx);
     }
 
     pub(super) fn view(&mut self, id: GroupId, ctx: &mut Context<Self>) {
-        let Some((group, facts)) = self.desk.work(id).and_then(|work| Some((&work.group, work.facts.as_ref()?))) else {
+        let Some((group, facts)) = self.pending.work(id).and_then(|work| Some((&work.group, work.facts.as_ref()?)))
+        else {
             return self.put_back(id, ctx);
         };
         let (asset, outcomes) = match &group.action {
@@ -73,7 +74,7 @@ impl Executor {
 
     pub(super) fn decide(&mut self, id: GroupId, view: &PortfolioView, ctx: &mut Context<Self>) {
         let Some((group, facts, fence)) =
-            self.desk.work(id).and_then(|work| Some((work.group.clone(), work.facts.clone()?, work.job()?.fence())))
+            self.pending.work(id).and_then(|work| Some((work.group.clone(), work.facts.clone()?, work.job()?.fence())))
         else {
             return self.put_back(id, ctx);
         };
@@ -98,7 +99,7 @@ impl Executor {
             // The switches were turned on since no book was asked for.
             Ok(None) => {
                 self.deciding = None;
-                self.desk.put_back_without_facts(id);
+                self.pending.put_back_without_facts(id);
                 return self.prepare(id, ctx);
             }
             Err(error) => return self.give_up(id, &error.to_string(), ctx),
@@ -112,8 +113,8 @@ impl Executor {
         self.deciding = None;
         self.counts.decided += 1;
         self.counts.last_decision = Some(self.deps.clock.now());
-        if let Some(fence) = self.desk.work(id).and_then(|work| work.job()).map(Job::fence) {
-            self.desk.is_committing(id);
+        if let Some(fence) = self.pending.work(id).and_then(|work| work.job()).map(Job::fence) {
+            self.pending.is_committing(id);
             let committed = accepted.committed();
             spawn_io(ctx, committed, move |result| Committed {
                 group: id,
@@ -128,13 +129,13 @@ impl Executor {
         match refused {
             Refused::Stale => {
                 self.counts.decided_again += 1;
-                self.desk.put_back(id);
+                self.pending.put_back(id);
             }
             Refused::Restarted | Refused::Failed { transient: true, .. } => {
-                self.desk.put_back(id);
+                self.pending.put_back(id);
                 self.rest(ctx);
             }
-            Refused::FenceLost => drop(self.desk.remove(id)),
+            Refused::FenceLost => drop(self.pending.remove(id)),
             Refused::Failed { .. } | Refused::Impossible(_) => return self.give_up(id, &refused.to_string(), ctx),
         }
         self.advance(ctx);
@@ -143,7 +144,7 @@ impl Executor {
     /// To its old place in line, from which it is taken again.
     pub(super) fn put_back(&mut self, id: GroupId, ctx: &mut Context<Self>) {
         self.deciding = None;
-        self.desk.put_back(id);
+        self.pending.put_back(id);
         self.advance(ctx);
     }
 
@@ -162,7 +163,7 @@ impl Executor {
         if self.deciding == Some(id) {
             self.deciding = None;
         }
-        if let Some(job) = self.desk.remove(id) {
+        if let Some(job) = self.pending.remove(id) {
             self.fail(job, error, ctx);
         }
         self.advance(ctx);
@@ -177,7 +178,7 @@ impl Handler<Viewed> for Executor {
             return;
         }
         match view {
-            Ok(Ok(Ok(_))) if self.desk.is_overtaken(group) => self.put_back(group, ctx),
+            Ok(Ok(Ok(_))) if self.pending.is_overtaken(group) => self.put_back(group, ctx),
             Ok(Ok(Ok(view))) => self.decide(group, &view, ctx),
             // The ledger writer is not there; it will be.
             _ => {
@@ -213,13 +214,13 @@ impl Handler<Committed> for Executor {
     type Result = ();
 
     fn handle(&mut self, Committed { group, fence, result }: Committed, ctx: &mut Context<Self>) {
-        let Some(current) = self.desk.work(group).and_then(|work| work.job()).map(Job::fence) else { return };
+        let Some(current) = self.pending.work(group).and_then(|work| work.job()).map(Job::fence) else { return };
         match result {
             Ok(recorded) => {
-                if let (Recorded::New, Some(due)) = (recorded, self.desk.work(group).map(|work| work.due)) {
+                if let (Recorded::New, Some(due)) = (recorded, self.pending.work(group).map(|work| work.due)) {
                     self.deps.metrics.decision.observe_millis(self.deps.clock.now().millis_since(due));
                 }
-                self.desk.remove(group);
+                self.pending.remove(group);
                 if self.was_full() {
                     self.look(ctx);
                 }

@@ -16,12 +16,12 @@ use actix::{
     Supervised, WrapFuture,
 };
 
-use self::pending_groups::{Desk, Facts};
+use self::pending_groups::{Facts, PendingGroups};
 use super::{
     book_fetcher::{FetchBook, FetchFailed, KnowMarket},
     ledger_writer::{ReadView, RecordAttempt},
     root::DirectoryChanged,
-    supervise::{ActorName, Guard, Observed, Panicked, observable, spawn_io, start_guarded},
+    supervise::{ActorName, Observed, Panicked, SupervisorContext, observable, spawn_io, start_supervised},
 };
 use crate::clock::Clock;
 use crate::db::{Db, Directory};
@@ -34,7 +34,7 @@ use crate::domain::money::ids::{FollowedUserId, GroupId};
 use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
 use crate::metrics::Metrics;
 use crate::queue;
-use crate::queue::wakeup::local::Bell;
+use crate::queue::wakeup::local::Wakeups;
 use crate::queue::{JobScope, Queue};
 
 /// How often places are checked against the open jobs.
@@ -50,7 +50,7 @@ pub struct ExecutorDeps {
     pub clock: Clock,
     /// How often the queue is looked at although no bell rang.
     pub look_every: Duration,
-    pub bell: Bell,
+    pub wakeups: Wakeups,
     /// As it stands at the start; `DirectoryChanged` replaces it.
     pub directory: Arc<Directory>,
     pub market: Recipient<KnowMarket>,
@@ -62,14 +62,14 @@ pub struct ExecutorDeps {
 
 /// Which jobs, and whose money.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Post {
+pub(super) struct ExecutorRole {
     pub portfolio: PortfolioId,
     pub queue: Queue,
     /// Only the jobs of this leader.
     pub leader: Option<FollowedUserId>,
 }
 
-impl Post {
+impl ExecutorRole {
     fn scope(self) -> JobScope {
         self.leader.map_or(JobScope::All, JobScope::OfUser)
     }
@@ -77,11 +77,11 @@ impl Post {
 
 pub struct Executor {
     deps: ExecutorDeps,
-    post: Post,
-    desk: Desk,
+    post: ExecutorRole,
+    pending: PendingGroups,
     configs: BTreeMap<FollowedUserId, EffectiveConfig>,
     /// Counts changes of the directory: facts gathered before one, a blacklist among them, are not decided on.
-    generation: u64,
+    incarnation: u64,
     /// Groups of before it may be decided.
     horizon: Timestamp,
     /// The newest job that has been seen, due or not.
@@ -108,7 +108,7 @@ struct Counts {
 #[rtype(result = "()")]
 struct Prepared {
     group: GroupId,
-    generation: u64,
+    incarnation: u64,
     facts: Result<Result<Facts, Unprepared>, Panicked>,
 }
 
@@ -122,17 +122,22 @@ enum Unprepared {
 }
 
 impl Executor {
-    pub(super) fn start(post: Post, name: ActorName, deps: ExecutorDeps, guard: &Guard) -> Addr<Self> {
-        start_guarded(guard, name, Self::new(post, deps))
+    pub(super) fn start(
+        post: ExecutorRole,
+        name: ActorName,
+        deps: ExecutorDeps,
+        supervisor: &SupervisorContext,
+    ) -> Addr<Self> {
+        start_supervised(supervisor, name, Self::new(post, deps))
     }
 
-    fn new(post: Post, deps: ExecutorDeps) -> Self {
+    fn new(post: ExecutorRole, deps: ExecutorDeps) -> Self {
         Self {
             deps,
             post,
-            desk: Desk::default(),
+            pending: PendingGroups::default(),
             configs: BTreeMap::new(),
-            generation: 0,
+            incarnation: 0,
             horizon: Timestamp::EPOCH,
             last_seen: 0,
             looking: false,
@@ -149,9 +154,9 @@ impl Executor {
         Observed {
             state: serde_json::json!({
                 "portfolio": self.post.portfolio.to_string(),
-                "in_line": self.desk.len(),
-                "claimed": self.desk.n_claimed(),
-                "committing": self.desk.n_committing(),
+                "in_line": self.pending.len(),
+                "claimed": self.pending.n_claimed(),
+                "committing": self.pending.n_committing(),
                 "counts": self.counts,
             }),
             last_activity: self.counts.last_decision,
@@ -160,11 +165,11 @@ impl Executor {
 
     /// Gathers what the decision on a group looks at.
     fn prepare(&mut self, id: GroupId, ctx: &mut Context<Self>) {
-        let Some(work) = self.desk.work(id) else { return };
+        let Some(work) = self.pending.work(id) else { return };
         let group = work.group.clone();
         let config = self.config(group.followed_user);
         let user_enabled = self.user_enabled(group.followed_user);
-        let (deps, portfolio, generation) = (self.deps.clone(), self.post.portfolio, self.generation);
+        let (deps, portfolio, incarnation) = (self.deps.clone(), self.post.portfolio, self.incarnation);
         let gather = async move {
             let market = deps.market.send(KnowMarket(group.market.clone())).await??;
             let blank = nothing_known(portfolio);
@@ -180,7 +185,7 @@ impl Executor {
             };
             Ok(Facts { market, book })
         };
-        spawn_io(ctx, gather, move |facts| Prepared { group: id, generation, facts });
+        spawn_io(ctx, gather, move |facts| Prepared { group: id, incarnation, facts });
     }
 
     fn config(&mut self, leader: FollowedUserId) -> EffectiveConfig {
@@ -221,7 +226,7 @@ impl Actor for Executor {
             if let Err(error) = released {
                 tracing::warn!(portfolio = %executor.post.portfolio, %error, "old leases must run out by themselves");
             }
-            executor.listen(executor.deps.bell.listen(executor.post.queue), ctx);
+            executor.listen(executor.deps.wakeups.listen(executor.post.queue), ctx);
             executor.look(ctx);
             ctx.run_interval(SWEEP, |executor, ctx| executor.sweep(ctx));
             ctx.run_interval(executor.deps.look_every, |executor, ctx| executor.look(ctx));
@@ -243,8 +248,8 @@ impl Handler<DirectoryChanged> for Executor {
     fn handle(&mut self, DirectoryChanged(directory): DirectoryChanged, ctx: &mut Context<Self>) {
         self.deps.directory = directory;
         self.configs.clear();
-        self.generation += 1;
-        for group in self.desk.forget_facts(self.deciding) {
+        self.incarnation += 1;
+        for group in self.pending.forget_facts(self.deciding) {
             self.prepare(group, ctx);
         }
     }
@@ -253,13 +258,13 @@ impl Handler<DirectoryChanged> for Executor {
 impl Handler<Prepared> for Executor {
     type Result = ();
 
-    fn handle(&mut self, Prepared { group, generation, facts }: Prepared, ctx: &mut Context<Self>) {
-        if generation != self.generation {
+    fn handle(&mut self, Prepared { group, incarnation, facts }: Prepared, ctx: &mut Context<Self>) {
+        if incarnation != self.incarnation {
             return;
         }
         match facts {
             Ok(Ok(facts)) => {
-                self.desk.prepared(group, facts);
+                self.pending.prepared(group, facts);
                 self.advance(ctx);
             }
             Ok(Err(error)) => self.give_up(group, &error.to_string(), ctx),

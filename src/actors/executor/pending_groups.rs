@@ -24,7 +24,7 @@ pub(super) struct Facts {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Desk {
+pub(super) struct PendingGroups {
     works: BTreeMap<GroupId, Work>,
     line: Sequence<GroupId>,
     claimed: usize,
@@ -53,7 +53,7 @@ pub(super) enum Claim {
     Unknown(Job),
 }
 
-impl Desk {
+impl PendingGroups {
     /// Lines a group up by its job, due or not. False when it stands there already.
     pub fn place(&mut self, group: EventGroup, job: &Job) -> bool {
         let id = group.id;

@@ -131,7 +131,7 @@ async fn deps(house: &House, books: &Addr<Books>, writer: &Addr<LedgerWriter>) -
         db: house.db.clone(),
         clock: house.clock,
         look_every: SWEEP,
-        bell: house.bell.clone(),
+        wakeups: house.wakeups.clone(),
         directory: house.directory().await,
         market: books.clone().recipient(),
         book: books.clone().recipient(),
@@ -168,7 +168,7 @@ async fn groups_are_decided_in_the_global_order_whatever_book_comes_first() {
     for (n, place) in [4, 2, 0, 3, 1].into_iter().enumerate() {
         house.close_due(&groups[place], at(-(n as i64))).await;
     }
-    let _executor = global_executor::start(deps(&house, &books, &writer).await, &house.guard);
+    let _executor = global_executor::start(deps(&house, &books, &writer).await, &house.supervisor);
     books.send(UntilWaiting(5)).await.unwrap();
     books.send(GiveBackwards).await.unwrap();
     house.live.send(UntilAttempts(5)).await.unwrap();
@@ -183,7 +183,7 @@ async fn a_group_waits_for_one_before_it_that_has_closed_but_is_not_due() {
     let groups = [group(house.alice, 10, Side::Buy, 1), group(house.bob, 10, Side::Buy, 2)];
     house.close_due(&groups[0], house.clock.now().plus_millis(300)).await;
     house.close(&groups[1]).await;
-    let _executor = global_executor::start(deps(&house, &books, &writer).await, &house.guard);
+    let _executor = global_executor::start(deps(&house, &books, &writer).await, &house.supervisor);
     house.live.send(UntilAttempts(2)).await.unwrap();
     assert_eq!(copied(&house, &groups).await, [0, 1]);
 }
@@ -197,13 +197,13 @@ async fn what_was_unfinished_is_picked_up_by_the_next_life_and_done_once() {
         house.close(group).await;
     }
     let deps = deps(&house, &books, &writer).await;
-    let (leashed, leash) = house.guard.leash();
+    let (leashed, scope) = house.supervisor.scope();
     let first_life = user_executor::start(house.alice, deps.clone(), &leashed);
     books.send(UntilWaiting(6)).await.unwrap();
-    drop(leash);
+    drop(scope);
     drop(first_life);
 
-    let _second_life = user_executor::start(house.alice, deps, &house.guard);
+    let _second_life = user_executor::start(house.alice, deps, &house.supervisor);
     // The first life's books are still on their way; nobody waits for them.
     books.send(UntilWaiting(12)).await.unwrap();
     books.send(GiveBackwards).await.unwrap();
@@ -219,7 +219,7 @@ async fn no_book_is_fetched_for_what_the_switches_stop() {
     house.db.set_enabled(house.alice, false, "test", at(0)).await.unwrap();
     let (writer, books) = (house.ledger_writer(), Books::default().start());
     house.close(&group(house.alice, 10, Side::Buy, 1)).await;
-    let _executor = user_executor::start(house.alice, deps(&house, &books, &writer).await, &house.guard);
+    let _executor = user_executor::start(house.alice, deps(&house, &books, &writer).await, &house.supervisor);
     house.live.send(UntilAttempts(1)).await.unwrap();
     assert_eq!(books.send(BooksAsked).await.unwrap(), 0);
     assert_eq!(recorded(&house).await, (DecisionKind::Skip, vec![ReasonCode::UserDisabled]));
@@ -243,7 +243,7 @@ async fn a_market_blacklisted_while_a_group_waits_is_not_copied() {
     let house = House::new().await;
     let (writer, books) = (house.ledger_writer(), Books { held_back: true, ..Books::default() }.start());
     house.close(&group(house.alice, 10, Side::Buy, 1)).await;
-    let executor = user_executor::start(house.alice, deps(&house, &books, &writer).await, &house.guard);
+    let executor = user_executor::start(house.alice, deps(&house, &books, &writer).await, &house.supervisor);
     books.send(UntilWaiting(1)).await.unwrap();
     books.send(Blacklist).await.unwrap();
     executor.send(DirectoryChanged(house.directory().await)).await.unwrap();
@@ -261,7 +261,7 @@ async fn a_group_whose_book_cannot_be_had_steps_aside_and_comes_back_later() {
     let (first, second) = (group(house.alice, 10, Side::Buy, 1), group(house.alice, 11, Side::Buy, 2));
     house.close(&first).await;
     house.close(&second).await;
-    let executor = global_executor::start(deps(&house, &books, &writer).await, &house.guard);
+    let executor = global_executor::start(deps(&house, &books, &writer).await, &house.supervisor);
     house.live.send(UntilAttempts(1)).await.unwrap();
     assert_eq!(copied(&house, &[first.clone(), second]).await, [1]);
     let open = queue::peek_open(&house.db, Queue::CopyAttemptGlobal).await.unwrap();
@@ -306,7 +306,7 @@ async fn what_was_decided_on_a_portfolio_that_moved_on_is_decided_again() {
     let crossing = Crossing { writer: writer.clone(), crossed: false, leader: house.alice }.start();
     house.close(&group(house.alice, 10, Side::Buy, 1)).await;
     let deps = ExecutorDeps { view: crossing.recipient(), ..deps(&house, &books, &writer).await };
-    let executor = global_executor::start(deps, &house.guard);
+    let executor = global_executor::start(deps, &house.supervisor);
     house.live.send(UntilAttempts(1)).await.unwrap();
     let counts = state(&executor).await["counts"].clone();
     assert_eq!((counts["decided"].clone(), counts["decided_again"].clone()), (1.into(), 1.into()));
@@ -319,9 +319,9 @@ async fn hundreds_of_groups_of_two_leaders_give_the_ledger_a_full_fold_gives() {
     let (writer, books) = (house.ledger_writer(), Books::default().start());
     let deps = deps(&house, &books, &writer).await;
     let executors = [
-        user_executor::start(house.alice, deps.clone(), &house.guard),
-        user_executor::start(house.bob, deps.clone(), &house.guard),
-        global_executor::start(deps, &house.guard),
+        user_executor::start(house.alice, deps.clone(), &house.supervisor),
+        user_executor::start(house.bob, deps.clone(), &house.supervisor),
+        global_executor::start(deps, &house.supervisor),
     ];
     let groups: Vec<_> = (0..300)
         .map(|n| group(if n % 3 == 0 { house.bob } else { house.alice }, 10 + (n % 2) as usize, Side::Buy, n))

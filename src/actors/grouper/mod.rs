@@ -13,7 +13,7 @@ use tracing::field::display;
 
 use super::{
     root::DirectoryChanged,
-    supervise::{Guard, Observed, Panicked, back_off, look_at, observable, spawn_io, start_guarded},
+    supervise::{Observed, Panicked, SupervisorContext, back_off, look_at, observable, spawn_io, start_supervised},
 };
 use crate::clock::Clock;
 use crate::db::{ClosedGroupWrite, Db, DbError, Directory, GroupClosing};
@@ -24,7 +24,7 @@ use crate::domain::events::lease::LeaseName;
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
 use crate::queue;
-use crate::queue::wakeup::local::Bell;
+use crate::queue::wakeup::local::Wakeups;
 use crate::queue::{Job, JobFence, JobScope, Queue};
 
 /// How often the queue is looked at although no bell rang.
@@ -42,13 +42,13 @@ pub struct GrouperDeps {
     pub clock: Clock,
     /// Whose jobs are ours.
     pub scope: JobScope,
-    pub bell: Bell,
+    pub wakeups: Wakeups,
 }
 
 pub struct Grouper {
     deps: GrouperDeps,
     /// Tells answers to this life of the actor from answers to an earlier one.
-    life: u64,
+    incarnation: u64,
     /// `None` until it is read.
     directory: Option<Arc<Directory>>,
     windows: Windows,
@@ -73,7 +73,7 @@ struct Look;
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Answered {
-    life: u64,
+    incarnation: u64,
     result: Result<Result<Answer, DbError>, Panicked>,
 }
 
@@ -92,14 +92,14 @@ struct Loaded {
 }
 
 impl Grouper {
-    pub fn start(deps: GrouperDeps, guard: &Guard) -> Addr<Self> {
-        start_guarded(guard, "grouper", Self::new(deps, 0))
+    pub fn start(deps: GrouperDeps, supervisor: &SupervisorContext) -> Addr<Self> {
+        start_supervised(supervisor, "grouper", Self::new(deps, 0))
     }
 
-    fn new(deps: GrouperDeps, life: u64) -> Self {
+    fn new(deps: GrouperDeps, incarnation: u64) -> Self {
         Self {
             deps,
-            life,
+            incarnation,
             directory: None,
             windows: Windows::new(0),
             fences: BTreeMap::new(),
@@ -153,18 +153,18 @@ impl Grouper {
         let deps = self.deps.clone();
         self.ask(ctx, async move {
             let closed = deps.db.close_groups(&writes, deps.clock.now()).await?;
-            deps.bell.ring(Queue::CopyAttemptUser);
+            deps.wakeups.notify(Queue::CopyAttemptUser);
             // Whoever holds the portfolio of all may be another process.
             let keys = writes.iter().map(|write| write.group.id.to_string());
-            deps.bell.call(LeaseName::Global, Queue::CopyAttemptGlobal, keys);
+            deps.wakeups.notify_remote(LeaseName::Global, Queue::CopyAttemptGlobal, keys);
             Ok(Answer::Closed(closed))
         });
     }
 
     fn ask(&mut self, ctx: &mut Context<Self>, work: impl Future<Output = Result<Answer, DbError>> + 'static) {
         self.busy = true;
-        let life = self.life;
-        spawn_io(ctx, work, move |result| Answered { life, result });
+        let incarnation = self.incarnation;
+        spawn_io(ctx, work, move |result| Answered { incarnation, result });
     }
 
     fn write_of(&self, closed: &ClosedGroup, directory: &Directory) -> ClosedGroupWrite {
@@ -243,14 +243,14 @@ impl Actor for Grouper {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        look_at(ctx, &self.deps.bell, Queue::GroupEvents, SWEEP, || Look);
+        look_at(ctx, &self.deps.wakeups, Queue::GroupEvents, SWEEP, || Look);
         self.next(ctx);
     }
 }
 
 impl Supervised for Grouper {
     fn restarting(&mut self, _: &mut Self::Context) {
-        *self = Self::new(self.deps.clone(), self.life + 1);
+        *self = Self::new(self.deps.clone(), self.incarnation + 1);
     }
 }
 
@@ -269,7 +269,7 @@ impl Handler<Answered> for Grouper {
     type Result = ();
 
     fn handle(&mut self, answered: Answered, ctx: &mut Self::Context) {
-        if answered.life != self.life {
+        if answered.incarnation != self.incarnation {
             return;
         }
         let error = match answered.result {

@@ -5,7 +5,7 @@ use crate::domain::events::event::{ActivityEvent, ActivityKind, ActivityPayload,
 use crate::domain::events::group::EventGroup;
 use crate::domain::money::ids::EventId;
 use crate::domain::money::units::{ShareMicros, UsdcMicros};
-use crate::queue::wakeup::local::Listener;
+use crate::queue::wakeup::local::WakeupListener;
 use crate::simulator::wallet_of;
 use crate::testkit::actor_stage::{Stage, trade, within};
 
@@ -15,21 +15,24 @@ const WINDOW_MS: i64 = 400;
 struct Grouping {
     stage: Stage,
     user: FollowedUser,
-    closed: Listener,
+    closed: WakeupListener,
 }
 
 async fn grouping() -> Grouping {
     let stage = Stage::new().await;
     stage.configure(SystemPatch { aggregation_window_ms: Some(WINDOW_MS), ..SystemPatch::default() }).await;
     let user = stage.follow(&wallet_of("leader")).await;
-    let closed = stage.bell.listen(Queue::CopyAttemptGlobal);
+    let closed = stage.wakeups.listen(Queue::CopyAttemptGlobal);
     Grouping { stage, user, closed }
 }
 
 impl Grouping {
     fn start(&self) -> Addr<Grouper> {
-        let Stage { db, clock, bell, guard, .. } = &self.stage;
-        Grouper::start(GrouperDeps { db: db.clone(), clock: *clock, scope: JobScope::All, bell: bell.clone() }, guard)
+        let Stage { db, clock, wakeups, supervisor, .. } = &self.stage;
+        Grouper::start(
+            GrouperDeps { db: db.clone(), clock: *clock, scope: JobScope::All, wakeups: wakeups.clone() },
+            supervisor,
+        )
     }
 
     /// The groups there are, in the order of their copy jobs.
@@ -51,7 +54,7 @@ async fn fills_of_one_window_close_as_one_group_with_both_copy_jobs() {
     it.stage
         .record(&it.user, vec![trade(&it.user, 1, Side::Buy, later), trade(&it.user, 2, Side::Buy, start)], vec![])
         .await;
-    within(it.closed.heard()).await;
+    within(it.closed.notified()).await;
     let groups = it.groups().await;
     assert_eq!(groups.len(), 1);
     assert_eq!((groups[0].notional, groups[0].detect_time), (UsdcMicros(10_000_000), start));
@@ -74,7 +77,7 @@ async fn what_was_open_at_the_start_is_closed_although_nobody_rings() {
     let taken = queue::claim(&it.stage.db, Queue::GroupEvents, &JobScope::All, now, 3_600_000, 10).await.unwrap();
     assert_eq!(taken.len(), 2);
     let _grouper = it.start();
-    within(it.closed.heard()).await;
+    within(it.closed.notified()).await;
     assert_eq!(it.groups().await.len(), 2);
 }
 
@@ -85,7 +88,7 @@ async fn an_event_too_late_for_its_group_gets_the_next_free_millisecond() {
     let at = it.stage.clock.now().plus_millis(-60_000);
     for n in 0..3 {
         it.stage.record(&it.user, vec![trade(&it.user, n, Side::Buy, at)], vec![]).await;
-        within(it.closed.heard()).await;
+        within(it.closed.notified()).await;
     }
     it.stage.drained(Queue::GroupEvents).await;
     let mut starts: Vec<i64> = it.groups().await.iter().map(|group| group.window_start.millis_since(at)).collect();

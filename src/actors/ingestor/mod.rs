@@ -16,7 +16,7 @@ use tracing::field::display;
 use super::{
     book_fetcher::KnowMarket,
     ledger_writer::{Holdings, RecordEntries},
-    supervise::{Guard, Observed, Panicked, back_off, look_at, observable, spawn_io, start_guarded},
+    supervise::{Observed, Panicked, SupervisorContext, back_off, look_at, observable, spawn_io, start_supervised},
 };
 use crate::clock::Clock;
 use crate::db::{Audit, Db, DbError};
@@ -28,7 +28,7 @@ use crate::domain::money::ids::MarketId;
 use crate::domain::money::units::Timestamp;
 use crate::polymarket::Polymarket;
 use crate::queue;
-use crate::queue::wakeup::local::Bell;
+use crate::queue::wakeup::local::Wakeups;
 use crate::queue::{Failed, Job, JobScope, Queue};
 
 mod batch;
@@ -57,7 +57,7 @@ pub struct IngestorDeps {
     pub clock: Clock,
     /// Whose jobs are ours.
     pub scope: JobScope,
-    pub bell: Bell,
+    pub wakeups: Wakeups,
     pub ledger: Recipient<RecordEntries>,
     pub holdings: Recipient<Holdings>,
     pub markets: Recipient<KnowMarket>,
@@ -66,7 +66,7 @@ pub struct IngestorDeps {
 pub struct Ingestor {
     deps: IngestorDeps,
     /// Tells answers to this life of the actor from answers to an earlier one. A failure begins a new life too.
-    life: u64,
+    incarnation: u64,
     /// Leases of an earlier life are given back.
     released: bool,
     look: bool,
@@ -90,7 +90,7 @@ struct Look;
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Answered {
-    life: u64,
+    incarnation: u64,
     result: Result<Result<Answer, String>, Panicked>,
 }
 
@@ -111,7 +111,7 @@ struct Claimed {
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Resolved {
-    life: u64,
+    incarnation: u64,
     lane: LaneKey,
     job: i64,
     result: Result<Result<Effect, String>, Panicked>,
@@ -121,20 +121,20 @@ struct Resolved {
 #[derive(Message)]
 #[rtype(result = "()")]
 struct GivenBack {
-    life: u64,
+    incarnation: u64,
     lane: LaneKey,
     result: Result<Result<Failed, DbError>, Panicked>,
 }
 
 impl Ingestor {
-    pub fn start(deps: IngestorDeps, guard: &Guard) -> Addr<Self> {
-        start_guarded(guard, "ingestor", Self::new(deps, 0))
+    pub fn start(deps: IngestorDeps, supervisor: &SupervisorContext) -> Addr<Self> {
+        start_supervised(supervisor, "ingestor", Self::new(deps, 0))
     }
 
-    fn new(deps: IngestorDeps, life: u64) -> Self {
+    fn new(deps: IngestorDeps, incarnation: u64) -> Self {
         Self {
             deps,
-            life,
+            incarnation,
             released: false,
             look: true,
             busy: false,
@@ -187,8 +187,8 @@ impl Ingestor {
 
     fn ask(&mut self, ctx: &mut Context<Self>, work: impl Future<Output = Result<Answer, String>> + 'static) {
         self.busy = true;
-        let life = self.life;
-        spawn_io(ctx, work, move |result| Answered { life, result });
+        let incarnation = self.incarnation;
+        spawn_io(ctx, work, move |result| Answered { incarnation, result });
     }
 
     fn take(&mut self, work: Work) {
@@ -234,9 +234,9 @@ impl Ingestor {
             return;
         }
         let Some(Work { event: Event::Activity(activity), job }) = self.lanes.first(&lane).cloned() else { return };
-        let (deps, life, id) = (self.deps.clone(), self.life, job.id);
+        let (deps, incarnation, id) = (self.deps.clone(), self.incarnation, job.id);
         let effect = async move { effect_of(&deps, &job, &activity).await };
-        spawn_io(ctx, effect, move |result| Resolved { life, lane, job: id, result });
+        spawn_io(ctx, effect, move |result| Resolved { incarnation, lane, job: id, result });
     }
 
     /// The first of the lane is worked out: it goes to the ledger, and those behind it follow.
@@ -267,7 +267,7 @@ impl Ingestor {
             tracing::warn!(error, "events cannot be written to the ledger and will be tried again");
         }
         let seen_markets = std::mem::take(&mut self.seen_markets);
-        *self = Self { failures, seen_markets, busy: true, ..Self::new(self.deps.clone(), self.life + 1) };
+        *self = Self { failures, seen_markets, busy: true, ..Self::new(self.deps.clone(), self.incarnation + 1) };
         ctx.run_later(back_off(RETRY, RETRY_MOST, failures), |ingestor, ctx| {
             ingestor.busy = false;
             ingestor.next(ctx);
@@ -279,14 +279,14 @@ impl Actor for Ingestor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        look_at(ctx, &self.deps.bell, Queue::IngestEvents, SWEEP, || Look);
+        look_at(ctx, &self.deps.wakeups, Queue::IngestEvents, SWEEP, || Look);
         self.next(ctx);
     }
 }
 
 impl Supervised for Ingestor {
     fn restarting(&mut self, _: &mut Self::Context) {
-        *self = Self::new(self.deps.clone(), self.life + 1);
+        *self = Self::new(self.deps.clone(), self.incarnation + 1);
     }
 }
 
@@ -305,7 +305,7 @@ impl Handler<Answered> for Ingestor {
     type Result = ();
 
     fn handle(&mut self, answered: Answered, ctx: &mut Self::Context) {
-        if answered.life != self.life {
+        if answered.incarnation != self.incarnation {
             return;
         }
         self.busy = false;
@@ -339,7 +339,7 @@ impl Handler<Resolved> for Ingestor {
         let lane = resolved.lane;
         // A job that came twice, because its lease ended, is answered twice.
         let is_first = self.lanes.first(&lane).is_some_and(|first| first.job.id == resolved.job);
-        if resolved.life != self.life || !is_first {
+        if resolved.incarnation != self.incarnation || !is_first {
             return;
         }
         match resolved.result.map_err(|panicked| panicked.to_string()).and_then(|result| result) {
@@ -349,13 +349,13 @@ impl Handler<Resolved> for Ingestor {
             }
             Err(error) => {
                 let Some(work) = self.lanes.first(&lane) else { return };
-                let (deps, job, life) = (self.deps.clone(), work.job.clone(), self.life);
+                let (deps, job, incarnation) = (self.deps.clone(), work.job.clone(), self.incarnation);
                 let event = job.event_id().map(display);
                 tracing::warn!(job = job.id, event, user_id = %lane.0, condition = lane.1.as_ref().map(display), error, "facts of a row could not be had");
                 let failed = async move {
                     queue::fail(&deps.db, &job, &error, deps.clock.now(), &mut rand::rngs::ThreadRng::default()).await
                 };
-                spawn_io(ctx, failed, move |result| GivenBack { life, lane, result });
+                spawn_io(ctx, failed, move |result| GivenBack { incarnation, lane, result });
             }
         }
     }
@@ -365,7 +365,7 @@ impl Handler<GivenBack> for Ingestor {
     type Result = ();
 
     fn handle(&mut self, given: GivenBack, ctx: &mut Self::Context) {
-        if given.life != self.life {
+        if given.incarnation != self.incarnation {
             return;
         }
         match given.result {

@@ -117,7 +117,7 @@ async fn read_again(deps: &IngestorDeps, activity: &ActivityEvent) -> Result<(),
     let now = deps.clock.now();
     let window = ReconcileJob::Window { start: activity.event_time, end: now };
     queue::enqueue(&deps.db, &[window.for_user(activity.followed_user, now)], now).await?;
-    deps.bell.ring(Queue::Reconcile);
+    deps.wakeups.notify(Queue::Reconcile);
     Ok(())
 }
 

@@ -27,26 +27,32 @@ async fn ingesting() -> Ingesting {
 
 impl Ingesting {
     fn start(&self) -> Addr<Ingestor> {
-        let Stage { db, clock, bell, guard, live, .. } = &self.stage;
+        let Stage { db, clock, wakeups, supervisor, live, .. } = &self.stage;
         let polymarket = self.stage.polymarket();
-        let (db, bell, live, leases) = (db.clone(), bell.clone(), live.clone(), std::sync::Arc::new(Leases::All));
+        let (db, wakeups, live, leases) = (db.clone(), wakeups.clone(), live.clone(), std::sync::Arc::new(Leases::All));
         let metrics = std::sync::Arc::<crate::metrics::Metrics>::default();
-        let (bell, clock) = (bell.clone(), *clock);
-        let ledger =
-            LedgerWriterDeps { db: db.clone(), clock, bell: bell.clone(), live, leases, metrics: metrics.clone() };
-        let ledger = LedgerWriter::start(ledger, guard);
+        let (wakeups, clock) = (wakeups.clone(), *clock);
+        let ledger = LedgerWriterDeps {
+            db: db.clone(),
+            clock,
+            wakeups: wakeups.clone(),
+            live,
+            leases,
+            metrics: metrics.clone(),
+        };
+        let ledger = LedgerWriter::start(ledger, supervisor);
         let markets = BookFetcherDeps { db: db.clone(), clock, polymarket: polymarket.clone(), metrics };
         let deps = IngestorDeps {
             db: db.clone(),
             polymarket,
             clock,
             scope: JobScope::All,
-            bell: bell.clone(),
+            wakeups: wakeups.clone(),
             ledger: ledger.clone().recipient(),
             holdings: ledger.recipient(),
-            markets: BookFetcher::start(markets, guard).recipient(),
+            markets: BookFetcher::start(markets, supervisor).recipient(),
         };
-        Ingestor::start(deps, guard)
+        Ingestor::start(deps, supervisor)
     }
 
     fn asset(&self, index: usize) -> AssetId {
@@ -303,16 +309,16 @@ async fn a_market_is_named_again_when_it_is_traded_in_a_minute_later() {
     let it = ingesting().await;
     tokio::time::pause();
     let clock = Clock::starting_at(it.stage.clock.now());
-    let Stage { db, bell, guard, live, .. } = &it.stage;
+    let Stage { db, wakeups, supervisor, live, .. } = &it.stage;
     let ledger = LedgerWriterDeps {
         db: db.clone(),
         clock,
-        bell: bell.clone(),
+        wakeups: wakeups.clone(),
         live: live.clone(),
         leases: std::sync::Arc::new(Leases::All),
         metrics: std::sync::Arc::default(),
     };
-    let ledger = LedgerWriter::start(ledger, guard);
+    let ledger = LedgerWriter::start(ledger, supervisor);
     let asked = std::sync::Arc::default();
     let facts = Facts(std::sync::Arc::clone(&asked)).start();
     let deps = IngestorDeps {
@@ -320,7 +326,7 @@ async fn a_market_is_named_again_when_it_is_traded_in_a_minute_later() {
         polymarket: it.stage.polymarket(),
         clock,
         scope: JobScope::All,
-        bell: bell.clone(),
+        wakeups: wakeups.clone(),
         ledger: ledger.clone().recipient(),
         holdings: ledger.recipient(),
         markets: facts.clone().recipient(),

@@ -11,13 +11,13 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture, Supervised};
 
-use super::supervise::{Guard, Observed, Panicked, observable, spawn_io, start_guarded};
+use super::supervise::{Observed, Panicked, SupervisorContext, observable, spawn_io, start_supervised};
 use crate::clock::Clock;
 use crate::db::{Db, DbError, Round};
 use crate::domain::events::lease::{LeaseName, Leases, WorkerId};
 use crate::domain::money::units::Timestamp;
 use crate::queue::Queue;
-use crate::queue::wakeup::local::Bell;
+use crate::queue::wakeup::local::Wakeups;
 
 use assignment::{Step, Watch};
 
@@ -37,7 +37,7 @@ pub struct LetGo;
 pub struct LeaseKeeperDeps {
     pub db: Db,
     pub clock: Clock,
-    pub bell: Bell,
+    pub wakeups: Wakeups,
     pub worker: WorkerId,
     pub listeners: Vec<Recipient<LeasesChanged>>,
 }
@@ -45,7 +45,7 @@ pub struct LeaseKeeperDeps {
 pub struct LeaseKeeper {
     deps: LeaseKeeperDeps,
     /// Tells answers to this life of the actor from answers to an earlier one.
-    life: u64,
+    incarnation: u64,
     watch: Watch,
     epochs: BTreeMap<LeaseName, i64>,
     busy: bool,
@@ -57,7 +57,7 @@ pub struct LeaseKeeper {
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Seen {
-    life: u64,
+    incarnation: u64,
     result: Result<Result<Round, DbError>, Panicked>,
 }
 
@@ -65,19 +65,19 @@ struct Seen {
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Stepped {
-    life: u64,
+    incarnation: u64,
     result: Result<Result<BTreeMap<LeaseName, i64>, DbError>, Panicked>,
 }
 
 impl LeaseKeeper {
-    pub fn start(deps: LeaseKeeperDeps, guard: &Guard) -> Addr<Self> {
-        start_guarded(guard, "lease_keeper", Self::new(deps, 0))
+    pub fn start(deps: LeaseKeeperDeps, supervisor: &SupervisorContext) -> Addr<Self> {
+        start_supervised(supervisor, "lease_keeper", Self::new(deps, 0))
     }
 
-    fn new(deps: LeaseKeeperDeps, life: u64) -> Self {
+    fn new(deps: LeaseKeeperDeps, incarnation: u64) -> Self {
         Self {
             deps,
-            life,
+            incarnation,
             watch: Watch::default(),
             epochs: BTreeMap::new(),
             busy: false,
@@ -103,8 +103,8 @@ impl LeaseKeeper {
         if self.stopping || std::mem::replace(&mut self.busy, true) {
             return;
         }
-        let (db, worker, life) = (self.deps.db.clone(), self.deps.worker.clone(), self.life);
-        spawn_io(ctx, async move { db.lease_round(&worker).await }, move |result| Seen { life, result });
+        let (db, worker, incarnation) = (self.deps.db.clone(), self.deps.worker.clone(), self.incarnation);
+        spawn_io(ctx, async move { db.lease_round(&worker).await }, move |result| Seen { incarnation, result });
     }
 
     /// Announces what is held, and has everybody look for work that came with it.
@@ -120,7 +120,7 @@ impl LeaseKeeper {
             listener.do_send(LeasesChanged(leases.clone()));
         }
         for queue in Queue::ALL {
-            self.deps.bell.ring(*queue);
+            self.deps.wakeups.notify(*queue);
         }
     }
 
@@ -141,9 +141,9 @@ impl LeaseKeeper {
             self.busy = false;
             return;
         }
-        let (db, worker, life) = (self.deps.db.clone(), self.deps.worker.clone(), self.life);
+        let (db, worker, incarnation) = (self.deps.db.clone(), self.deps.worker.clone(), self.incarnation);
         let work = async move { take_steps(&db, &worker, steps).await };
-        spawn_io(ctx, work, move |result| Stepped { life, result });
+        spawn_io(ctx, work, move |result| Stepped { incarnation, result });
     }
 
     fn failed(&mut self, error: &str) {
@@ -181,7 +181,7 @@ impl Actor for LeaseKeeper {
 
 impl Supervised for LeaseKeeper {
     fn restarting(&mut self, _: &mut Self::Context) {
-        *self = Self { epochs: std::mem::take(&mut self.epochs), ..Self::new(self.deps.clone(), self.life + 1) };
+        *self = Self { epochs: std::mem::take(&mut self.epochs), ..Self::new(self.deps.clone(), self.incarnation + 1) };
     }
 }
 
@@ -190,8 +190,8 @@ observable!(LeaseKeeper);
 impl Handler<Seen> for LeaseKeeper {
     type Result = ();
 
-    fn handle(&mut self, Seen { life, result }: Seen, ctx: &mut Self::Context) {
-        if life != self.life || self.stopping {
+    fn handle(&mut self, Seen { incarnation, result }: Seen, ctx: &mut Self::Context) {
+        if incarnation != self.incarnation || self.stopping {
             return;
         }
         match result {
@@ -205,8 +205,8 @@ impl Handler<Seen> for LeaseKeeper {
 impl Handler<Stepped> for LeaseKeeper {
     type Result = ();
 
-    fn handle(&mut self, Stepped { life, result }: Stepped, _: &mut Self::Context) {
-        if life != self.life || self.stopping {
+    fn handle(&mut self, Stepped { incarnation, result }: Stepped, _: &mut Self::Context) {
+        if incarnation != self.incarnation || self.stopping {
             return;
         }
         self.busy = false;

@@ -23,7 +23,7 @@ pub(super) struct CommitDue;
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct CommitLanded {
-    life: u64,
+    incarnation: u64,
     commit: Result<(Vec<LedgerWrite>, Result<Committed, DbError>), Panicked>,
 }
 
@@ -65,8 +65,8 @@ impl LedgerWriter {
             metrics.commit.observe(begun.elapsed());
             (writes, result)
         };
-        let life = self.life;
-        spawn_io(ctx, commit, move |commit| CommitLanded { life, commit });
+        let incarnation = self.incarnation;
+        spawn_io(ctx, commit, move |commit| CommitLanded { incarnation, commit });
     }
 
     pub(super) fn add_apply_jobs(&mut self, writes: &mut [LedgerWrite]) {
@@ -97,7 +97,7 @@ impl LedgerWriter {
             }
         }
         if !moved.is_empty() {
-            self.deps.bell.ring(Queue::PortfolioApply);
+            self.deps.wakeups.notify(Queue::PortfolioApply);
         }
         let attempts = landing.written.into_iter().filter_map(|write| write.attempt);
         let attempts = attempts.inspect(|attempt| self.deps.metrics.attempts.count(attempt));
@@ -171,9 +171,9 @@ impl Handler<CommitDue> for LedgerWriter {
 impl Handler<CommitLanded> for LedgerWriter {
     type Result = ();
 
-    fn handle(&mut self, CommitLanded { life, commit }: CommitLanded, ctx: &mut Context<Self>) {
+    fn handle(&mut self, CommitLanded { incarnation, commit }: CommitLanded, ctx: &mut Context<Self>) {
         // What an earlier life committed is in the database, and was read from there after it: loads wait their turn.
-        if life != self.life {
+        if incarnation != self.incarnation {
             return;
         }
         let (writes, result) = or_panic(commit, "a ledger commit");

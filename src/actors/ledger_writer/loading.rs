@@ -35,7 +35,7 @@ pub(super) struct Loaded {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct PortfolioLoaded {
-    life: u64,
+    incarnation: u64,
     /// The lease it was loaded under.
     fence: Option<Fence>,
     portfolio: PortfolioId,
@@ -80,7 +80,7 @@ impl LedgerWriter {
         if !matches!(self.portfolios.get(&portfolio), Some(Slot::Loading(_))) {
             self.portfolios.insert(portfolio, Slot::Loading(Vec::new()));
         }
-        let (db, turn, life) = (self.deps.db.clone(), self.turn.clone(), self.life);
+        let (db, turn, incarnation) = (self.deps.db.clone(), self.turn.clone(), self.incarnation);
         let fence = self.leases.fence(LeaseName::of(portfolio));
         let load = async move {
             let _turn = turn.lock().await;
@@ -89,7 +89,7 @@ impl LedgerWriter {
             let bankroll = db.global_config().await?.system.initial_bankroll;
             Ok(Loaded { portfolio, position, bankroll })
         };
-        spawn_io(ctx, load, move |result| PortfolioLoaded { life, fence, portfolio, tries, result });
+        spawn_io(ctx, load, move |result| PortfolioLoaded { incarnation, fence, portfolio, tries, result });
     }
 
     pub(super) fn loaded(&mut self, id: PortfolioId, loaded: Loaded, ctx: &mut Context<Self>) {
@@ -157,9 +157,9 @@ impl Handler<PortfolioLoaded> for LedgerWriter {
     type Result = ();
 
     fn handle(&mut self, message: PortfolioLoaded, ctx: &mut Context<Self>) {
-        let PortfolioLoaded { life, fence, portfolio, tries, result } = message;
+        let PortfolioLoaded { incarnation, fence, portfolio, tries, result } = message;
         // Read under a lease that has gone, it may lack what another worker has written since.
-        if life != self.life || fence != self.leases.fence(LeaseName::of(portfolio)) {
+        if incarnation != self.incarnation || fence != self.leases.fence(LeaseName::of(portfolio)) {
             return;
         }
         let error = match result {

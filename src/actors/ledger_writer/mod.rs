@@ -2,7 +2,7 @@
 //!
 //! Takes   `RecordAttempt` from the executors, `RecordEntries` from the ingestor and the settler, `PricesChanged`,
 //!         `SnapshotsStored`, `DirectoryChanged`, and questions: `ReadView`, `Holdings`, `HeldAssets`, `TakeSnapshots`.
-//! Sends   `Announce` to the live hub after each commit; rings for `q_portfolio_apply`.
+//! Sends   `Announce` to the live hub after each commit; listener for `q_portfolio_apply`.
 //! Timer   none: a commit starts when requests wait and none is in flight, and the next takes all that came meanwhile.
 //! Truth   the ledger: each portfolio is its checkpoint and the entries after it. What is accepted is folded at once,
 //!         so that the next decision sees it; if its commit fails, the portfolio is read from the database again.
@@ -24,7 +24,7 @@ use self::{
 };
 use super::{
     live_hub::Announce,
-    supervise::{Guard, Observed, observable, start_guarded},
+    supervise::{Observed, SupervisorContext, observable, start_supervised},
 };
 use crate::clock::Clock;
 use crate::db::{Audit, Db, LedgerWrite};
@@ -39,7 +39,7 @@ use crate::domain::events::lease::Leases;
 use crate::domain::money::ids::{AssetId, FollowedUserId, MarketId};
 use crate::domain::money::units::{Timestamp, UsdcMicros};
 use crate::metrics::Metrics;
-use crate::queue::wakeup::local::Bell;
+use crate::queue::wakeup::local::Wakeups;
 use crate::queue::{JobFence, NewJob};
 
 /// Executors keep many requests in flight; a full mailbox would only reorder them.
@@ -176,7 +176,7 @@ pub struct Flush;
 pub struct LedgerWriterDeps {
     pub db: Db,
     pub clock: Clock,
-    pub bell: Bell,
+    pub wakeups: Wakeups,
     pub live: Recipient<Announce>,
     /// As they stand at the start; `LeasesChanged` replaces them.
     pub leases: Arc<Leases>,
@@ -186,7 +186,7 @@ pub struct LedgerWriterDeps {
 pub struct LedgerWriter {
     deps: LedgerWriterDeps,
     /// Tells answers to this life of the actor from answers to an earlier one.
-    life: u64,
+    incarnation: u64,
     /// Held by every commit and every load. A commit outlives the actor that began it: after a restart, loading must
     /// wait for it, or the running state would miss its entries for ever.
     turn: Arc<Mutex<()>>,
@@ -241,17 +241,17 @@ struct Counts {
 }
 
 impl LedgerWriter {
-    pub fn start(deps: LedgerWriterDeps, guard: &Guard) -> Addr<Self> {
+    pub fn start(deps: LedgerWriterDeps, supervisor: &SupervisorContext) -> Addr<Self> {
         let leases = deps.leases.clone();
-        start_guarded(guard, "ledger_writer", Self::new(deps, 0, Arc::default(), leases))
+        start_supervised(supervisor, "ledger_writer", Self::new(deps, 0, Arc::default(), leases))
     }
 
-    fn new(deps: LedgerWriterDeps, life: u64, turn: Arc<Mutex<()>>, leases: Arc<Leases>) -> Self {
+    fn new(deps: LedgerWriterDeps, incarnation: u64, turn: Arc<Mutex<()>>, leases: Arc<Leases>) -> Self {
         // A million entries a second would be needed to reach a version that the next start gives out.
         let version_floor = u64::try_from(deps.clock.now().millis()).unwrap_or(0) << 10;
         Self {
             deps,
-            life,
+            incarnation,
             turn,
             leases,
             portfolios: BTreeMap::new(),
@@ -368,7 +368,7 @@ impl Actor for LedgerWriter {
 
 impl Supervised for LedgerWriter {
     fn restarting(&mut self, _: &mut Context<Self>) {
-        *self = Self::new(self.deps.clone(), self.life + 1, self.turn.clone(), self.leases.clone());
+        *self = Self::new(self.deps.clone(), self.incarnation + 1, self.turn.clone(), self.leases.clone());
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::{
     live_hub::{Announce, HealthChanged, LiveFact},
     root::DirectoryChanged,
-    supervise::{ActorName, Guard, Observed, Panicked, back_off, observable, spawn_io, start_guarded},
+    supervise::{ActorName, Observed, Panicked, SupervisorContext, back_off, observable, spawn_io, start_supervised},
 };
 use crate::clock::Clock;
 use crate::db::{Db, DbError, Directory, FollowedUser, PollWrite};
@@ -24,7 +24,7 @@ use crate::domain::money::units::{ShareMicros, Timestamp};
 use crate::metrics::Metrics;
 use crate::polymarket::{Polymarket, PolymarketError, TradeDraft, Window};
 use crate::queue::Queue;
-use crate::queue::wakeup::local::Bell;
+use crate::queue::wakeup::local::Wakeups;
 
 mod window;
 
@@ -66,7 +66,7 @@ pub struct PollerDeps {
     pub db: Db,
     pub polymarket: Polymarket,
     pub clock: Clock,
-    pub bell: Bell,
+    pub wakeups: Wakeups,
     pub live: Recipient<Announce>,
     pub metrics: Arc<Metrics>,
     /// The lease the user is read under, where others could read them too.
@@ -78,7 +78,7 @@ pub struct Poller {
     user: FollowedUser,
     directory: Arc<Directory>,
     /// Tells answers to this life of the actor from answers to an earlier one.
-    life: u64,
+    incarnation: u64,
     /// `None` until they are read.
     checkpoints: Option<Checkpoints>,
     poll_wanted: bool,
@@ -96,14 +96,14 @@ struct PollDue;
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Started {
-    life: u64,
+    incarnation: u64,
     result: Result<Result<Checkpoints, DbError>, Panicked>,
 }
 
 #[derive(Message)]
 #[rtype(result = "()")]
 struct PollDone {
-    life: u64,
+    incarnation: u64,
     result: Result<Result<Report, PollError>, Panicked>,
 }
 
@@ -128,17 +128,22 @@ enum PollError {
 }
 
 impl Poller {
-    pub fn start(deps: PollerDeps, user: FollowedUser, directory: Arc<Directory>, guard: &Guard) -> Addr<Self> {
+    pub fn start(
+        deps: PollerDeps,
+        user: FollowedUser,
+        directory: Arc<Directory>,
+        supervisor: &SupervisorContext,
+    ) -> Addr<Self> {
         let name = ActorName::of_user("poller", user.id);
-        start_guarded(guard, name, Self::new(deps, user, directory, 0))
+        start_supervised(supervisor, name, Self::new(deps, user, directory, 0))
     }
 
-    fn new(deps: PollerDeps, user: FollowedUser, directory: Arc<Directory>, life: u64) -> Self {
+    fn new(deps: PollerDeps, user: FollowedUser, directory: Arc<Directory>, incarnation: u64) -> Self {
         Self {
             deps,
             user,
             directory,
-            life,
+            incarnation,
             checkpoints: None,
             poll_wanted: true,
             windows: Windows::default(),
@@ -175,9 +180,9 @@ impl Poller {
         let (deps, user) = (self.deps.clone(), self.user.clone());
         let (start, end, moves) = (asked.start, asked.end, asked.moves);
         self.polling = Some(asked);
-        let life = self.life;
+        let incarnation = self.incarnation;
         spawn_io(ctx, async move { poll(&deps, &user, start, end, moves).await }, move |result| PollDone {
-            life,
+            incarnation,
             result,
         });
     }
@@ -254,16 +259,16 @@ impl Actor for Poller {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let (db, user, life) = (self.deps.db.clone(), self.user.id, self.life);
+        let (db, user, incarnation) = (self.deps.db.clone(), self.user.id, self.incarnation);
         let earliest = Checkpoints::at_start(&self.directory, self.deps.clock.now());
         let read = async move { Checkpoints::read(&db, user, earliest).await };
-        spawn_io(ctx, read, move |result| Started { life, result });
+        spawn_io(ctx, read, move |result| Started { incarnation, result });
     }
 }
 
 impl Supervised for Poller {
     fn restarting(&mut self, _: &mut Self::Context) {
-        *self = Self::new(self.deps.clone(), self.user.clone(), self.directory.clone(), self.life + 1);
+        *self = Self::new(self.deps.clone(), self.user.clone(), self.directory.clone(), self.incarnation + 1);
     }
 }
 
@@ -273,7 +278,7 @@ impl Handler<Started> for Poller {
     type Result = ();
 
     fn handle(&mut self, started: Started, ctx: &mut Self::Context) {
-        if started.life != self.life {
+        if started.incarnation != self.incarnation {
             return;
         }
         match started.result.map_err(PollError::from).and_then(|read| read.map_err(PollError::from)) {
@@ -323,7 +328,7 @@ impl Handler<PollDone> for Poller {
     type Result = ();
 
     fn handle(&mut self, done: PollDone, ctx: &mut Self::Context) {
-        if done.life != self.life {
+        if done.incarnation != self.incarnation {
             return;
         }
         match done.result.map_err(PollError::from).and_then(|result| result) {
@@ -396,8 +401,8 @@ async fn poll(
     let outcome = deps.db.record_poll(write).await?;
     let n_new = outcome.new_trades.len() + outcome.new_activities.len();
     if n_new > 0 {
-        deps.bell.ring(Queue::IngestEvents);
-        deps.bell.ring(Queue::GroupEvents);
+        deps.wakeups.notify(Queue::IngestEvents);
+        deps.wakeups.notify(Queue::GroupEvents);
     }
     Ok(Report {
         polled: Polled { n_rows, n_new, n_dead: outcome.dead },

@@ -42,12 +42,12 @@ impl Reading {
             db: stage.db.clone(),
             polymarket,
             clock: stage.clock,
-            bell: stage.bell.clone(),
+            wakeups: stage.wakeups.clone(),
             live: stage.live.clone(),
             metrics: std::sync::Arc::default(),
             fence: None,
         };
-        Poller::start(deps, self.user.clone(), stage.directory().await, &stage.guard)
+        Poller::start(deps, self.user.clone(), stage.directory().await, &stage.supervisor)
     }
 
     /// Reads the last minute again, and gives what that brought.
@@ -72,9 +72,9 @@ async fn trades(announced: &mut Ear<Announce>) -> usize {
 async fn a_start_reads_the_backfill_and_each_row_becomes_two_jobs_once() {
     let mut reading = reading().await;
     reading.fills(3);
-    let mut bell = reading.stage.bell.listen(Queue::GroupEvents);
+    let mut wakeups = reading.stage.wakeups.listen(Queue::GroupEvents);
     let poller = reading.start().await;
-    within(bell.heard()).await;
+    within(wakeups.notified()).await;
     assert_eq!(trades(&mut reading.stage.announced).await, 3);
     for queue in [Queue::IngestEvents, Queue::GroupEvents] {
         assert_eq!(reading.stage.jobs(queue).await.len(), 3);

@@ -12,7 +12,7 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, Spa
 use super::{
     lease_keeper::LeasesChanged,
     ledger_writer::{HeldAssets, PricesChanged},
-    supervise::{Guard, Observed, Panicked, observable, or_panic, spawn_io, start_guarded},
+    supervise::{Observed, Panicked, SupervisorContext, observable, or_panic, spawn_io, start_supervised},
 };
 use crate::clock::Clock;
 use crate::db::Db;
@@ -61,8 +61,8 @@ struct Refreshed {
 struct RoundEnded(Result<Result<Option<Refreshed>, String>, Panicked>);
 
 impl PriceRefresher {
-    pub fn start(deps: PriceRefresherDeps, guard: &Guard) -> Addr<Self> {
-        start_guarded(guard, "price_refresher", Self::new(deps))
+    pub fn start(deps: PriceRefresherDeps, supervisor: &SupervisorContext) -> Addr<Self> {
+        start_supervised(supervisor, "price_refresher", Self::new(deps))
     }
 
     fn new(deps: PriceRefresherDeps) -> Self {

@@ -14,14 +14,14 @@ use super::{
     live_hub::{Announce, HealthChanged, LiveFact},
     poller::{NotPolled, PollWindow, Polled},
     root::PollersChanged,
-    supervise::{ActorName, Guard, Observed, Panicked, look_at, observable, spawn_io, start_guarded},
+    supervise::{ActorName, Observed, Panicked, SupervisorContext, look_at, observable, spawn_io, start_supervised},
 };
 use crate::clock::Clock;
 use crate::db::{Db, DbError};
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
 use crate::queue;
-use crate::queue::wakeup::local::Bell;
+use crate::queue::wakeup::local::Wakeups;
 use crate::queue::{Job, JobScope, NewJob, Queue};
 
 mod job;
@@ -54,14 +54,14 @@ pub struct ReconcilerDeps {
     pub clock: Clock,
     /// Whose jobs are ours.
     pub scope: JobScope,
-    pub bell: Bell,
+    pub wakeups: Wakeups,
     pub live: Recipient<Announce>,
 }
 
 pub struct Reconciler {
     deps: ReconcilerDeps,
     /// Tells answers to this life of the actor from answers to an earlier one.
-    life: u64,
+    incarnation: u64,
     pollers: Arc<BTreeMap<FollowedUserId, Recipient<PollWindow>>>,
     progress: BTreeMap<FollowedUserId, Progress>,
     /// What the chain has shown and the API has not; the jobs are in the database.
@@ -90,7 +90,7 @@ struct MinutePassed;
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Claimed {
-    life: u64,
+    incarnation: u64,
     result: Result<Result<Vec<Job>, DbError>, Panicked>,
 }
 
@@ -98,20 +98,24 @@ struct Claimed {
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Asked {
-    life: u64,
+    incarnation: u64,
     user: FollowedUserId,
     result: Result<Polled, NotPolled>,
 }
 
 impl Reconciler {
-    pub fn start(deps: ReconcilerDeps, guard: &Guard) -> Addr<Self> {
-        start_guarded(guard, "reconciler", Self::new(deps, 0, Arc::default()))
+    pub fn start(deps: ReconcilerDeps, supervisor: &SupervisorContext) -> Addr<Self> {
+        start_supervised(supervisor, "reconciler", Self::new(deps, 0, Arc::default()))
     }
 
-    fn new(deps: ReconcilerDeps, life: u64, pollers: Arc<BTreeMap<FollowedUserId, Recipient<PollWindow>>>) -> Self {
+    fn new(
+        deps: ReconcilerDeps,
+        incarnation: u64,
+        pollers: Arc<BTreeMap<FollowedUserId, Recipient<PollWindow>>>,
+    ) -> Self {
         Self {
             deps,
-            life,
+            incarnation,
             pollers,
             progress: BTreeMap::new(),
             seeking: BTreeMap::new(),
@@ -183,14 +187,14 @@ impl Actor for Reconciler {
         let (db, scope) = (self.deps.db.clone(), self.deps.scope.clone());
         // Jobs of an earlier life are taken again at once; failing that, when their leases end.
         actix::spawn(async move { queue::release(&db, Queue::Reconcile, &scope).await });
-        look_at(ctx, &self.deps.bell, Queue::Reconcile, SWEEP, || Look);
+        look_at(ctx, &self.deps.wakeups, Queue::Reconcile, SWEEP, || Look);
         ctx.run_interval(EVERY, |_, ctx| ctx.notify(MinutePassed));
     }
 }
 
 impl Supervised for Reconciler {
     fn restarting(&mut self, _: &mut Self::Context) {
-        *self = Self::new(self.deps.clone(), self.life + 1, self.pollers.clone());
+        *self = Self::new(self.deps.clone(), self.incarnation + 1, self.pollers.clone());
     }
 }
 
@@ -231,10 +235,10 @@ impl Handler<ReconcileAll> for Reconciler {
         let now = self.deps.clock.now();
         let window = ReconcileJob::Window { start: all.since, end: now };
         let jobs: Vec<NewJob> = self.pollers.keys().map(|user| window.for_user(*user, now)).collect();
-        let (db, bell) = (self.deps.db.clone(), self.deps.bell.clone());
+        let (db, wakeups) = (self.deps.db.clone(), self.deps.wakeups.clone());
         let enqueue = async move {
             match queue::enqueue(&db, &jobs, now).await {
-                Ok(()) => bell.ring(Queue::Reconcile),
+                Ok(()) => wakeups.notify(Queue::Reconcile),
                 Err(error) => tracing::warn!(%error, "the time out of sight is left to the regular polls"),
             }
         };
@@ -254,10 +258,10 @@ impl Handler<Look> for Reconciler {
             self.look_again = true;
             return;
         }
-        let (deps, now, life) = (self.deps.clone(), self.deps.clock.now(), self.life);
+        let (deps, now, incarnation) = (self.deps.clone(), self.deps.clock.now(), self.incarnation);
         let claim =
             async move { queue::claim(&deps.db, Queue::Reconcile, &deps.scope, now, LEASE_MS, JOBS_AT_ONCE).await };
-        spawn_io(ctx, claim, move |result| Claimed { life, result });
+        spawn_io(ctx, claim, move |result| Claimed { incarnation, result });
     }
 }
 
@@ -265,7 +269,7 @@ impl Handler<Claimed> for Reconciler {
     type Result = ();
 
     fn handle(&mut self, claimed: Claimed, ctx: &mut Self::Context) {
-        if claimed.life != self.life {
+        if claimed.incarnation != self.incarnation {
             return;
         }
         self.claiming = false;
@@ -297,7 +301,7 @@ impl Handler<Asked> for Reconciler {
     type Result = ();
 
     fn handle(&mut self, asked: Asked, _: &mut Self::Context) {
-        if asked.life != self.life {
+        if asked.incarnation != self.incarnation {
             return;
         }
         self.asked(asked.user, asked.result);

@@ -27,7 +27,7 @@ pub(super) struct AskDue {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Searched {
-    life: u64,
+    incarnation: u64,
     user: FollowedUserId,
     search: Search,
     result: Result<Found, Panicked>,
@@ -49,9 +49,9 @@ impl Reconciler {
         ctx: &mut Context<Self>,
     ) {
         let window = PollWindow { start, end: self.deps.clock.now() };
-        let (poller, life) = (poller.clone(), self.life);
+        let (poller, incarnation) = (poller.clone(), self.incarnation);
         spawn_io(ctx, async move { ask(&poller, window).await }, move |result| Asked {
-            life,
+            incarnation,
             user,
             result: result.unwrap_or_else(|panicked| Err(NotPolled(panicked.to_string()))),
         });
@@ -82,9 +82,9 @@ impl Reconciler {
         if windows.is_empty() {
             return;
         }
-        let (deps, life) = (self.deps.clone(), self.life);
+        let (deps, incarnation) = (self.deps.clone(), self.incarnation);
         spawn_io(ctx, async move { read_windows(&deps, &poller, windows).await }, move |result| Asked {
-            life,
+            incarnation,
             user,
             result: result.unwrap_or_else(|panicked| Err(NotPolled(panicked.to_string()))),
         });
@@ -102,10 +102,10 @@ impl Reconciler {
             return;
         }
         let Some(search) = seeking.begin(now) else { return };
-        let (deps, poller, life) = (self.deps.clone(), poller.clone(), self.life);
+        let (deps, poller, incarnation) = (self.deps.clone(), poller.clone(), self.incarnation);
         let sought = search.clone();
         let look = async move { look_for(&deps, user, &poller, &sought).await };
-        spawn_io(ctx, look, move |result| Searched { life, user, search, result });
+        spawn_io(ctx, look, move |result| Searched { incarnation, user, search, result });
     }
 
     /// Lets go what is sought of users who are not followed any more.
@@ -144,8 +144,8 @@ impl Handler<Searched> for Reconciler {
     type Result = ();
 
     fn handle(&mut self, searched: Searched, ctx: &mut Self::Context) {
-        let Searched { life, user, search, result } = searched;
-        if life != self.life {
+        let Searched { incarnation, user, search, result } = searched;
+        if incarnation != self.incarnation {
             return;
         }
         let now = self.deps.clock.now();

@@ -10,14 +10,14 @@ use crate::testkit::actor_stage::{Ear, Stage, ear, trade, within};
 struct FakePoller {
     db: Db,
     user: FollowedUser,
-    said: Recipient<Heard>,
+    said: Recipient<Delivery>,
     n_asked: usize,
     shows_at: usize,
 }
 
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Heard(PollWindow);
+struct Delivery(PollWindow);
 
 impl Actor for FakePoller {
     type Context = Context<Self>;
@@ -42,7 +42,7 @@ impl Handler<PollWindow> for FakePoller {
                 now: window.end,
             };
             db.record_poll(write).await.unwrap();
-            said.do_send(Heard(window));
+            said.do_send(Delivery(window));
             Ok(Polled::default())
         })
     }
@@ -52,16 +52,17 @@ struct Asking {
     stage: Stage,
     user: FollowedUser,
     reconciler: Addr<Reconciler>,
-    asked: Ear<Heard>,
+    asked: Ear<Delivery>,
 }
 
 async fn asking(shows_at: usize) -> Asking {
     let stage = Stage::new().await;
     let user = stage.follow(&wallet_of("leader")).await;
     let (said, asked) = ear();
-    let (db, clock, bell, live) = (stage.db.clone(), stage.clock, stage.bell.clone(), stage.live.clone());
+    let (db, clock, wakeups, live) = (stage.db.clone(), stage.clock, stage.wakeups.clone(), stage.live.clone());
     let poller = FakePoller { db: db.clone(), user: user.clone(), said, n_asked: 0, shows_at }.start().recipient();
-    let reconciler = Reconciler::start(ReconcilerDeps { db, clock, scope: JobScope::All, bell, live }, &stage.guard);
+    let reconciler =
+        Reconciler::start(ReconcilerDeps { db, clock, scope: JobScope::All, wakeups, live }, &stage.supervisor);
     reconciler.do_send(PollersChanged(Arc::new([(user.id, poller)].into())));
     Asking { stage, user, reconciler, asked }
 }
@@ -89,7 +90,7 @@ impl Asking {
             detect_time: seen,
         };
         let _ = self.stage.db.insert_chain_trade(&log, &job, &[], seen).await.unwrap();
-        self.stage.bell.ring(Queue::Reconcile);
+        self.stage.wakeups.notify(Queue::Reconcile);
         seen
     }
 }
@@ -98,7 +99,7 @@ impl Asking {
 async fn what_the_chain_shows_is_asked_for_at_once_and_done_when_it_is_there() {
     let mut it = asking(1).await;
     let seen = it.chain_shows().await;
-    let Heard(window) = it.asked.next().await;
+    let Delivery(window) = it.asked.next().await;
     assert!(window.start < seen && seen <= window.end);
     it.stage.drained(Queue::Reconcile).await;
 }
@@ -108,7 +109,7 @@ async fn what_is_not_there_yet_is_asked_for_again_after_two_seconds() {
     let mut it = asking(2).await;
     let seen = it.chain_shows().await;
     it.asked.next().await;
-    let Heard(again) = it.asked.next().await;
+    let Delivery(again) = it.asked.next().await;
     let waited = again.end.millis_since(seen);
     assert!((2_000..10_000).contains(&waited), "{waited} ms");
     it.stage.drained(Queue::Reconcile).await;
@@ -145,7 +146,7 @@ async fn a_window_asked_for_somebody_just_followed_waits_for_their_poller() {
     let now = it.stage.clock.now();
     let job = ReconcileJob::Window { start: now.plus_millis(-5_000), end: now }.for_user(newcomer.id, now);
     queue::enqueue(&it.stage.db, &[job], now).await.unwrap();
-    it.stage.bell.ring(Queue::Reconcile);
+    it.stage.wakeups.notify(Queue::Reconcile);
     // Taken, found without a poller, and given back: its lease is the short one.
     let given_back = async || loop {
         let open = queue::open_jobs(&it.stage.db, Some(Queue::Reconcile), 9).await.unwrap();
@@ -170,8 +171,8 @@ async fn no_progress_for_three_minutes_is_said_once_and_so_is_its_end() {
     let mut stage = Stage::new().await;
     let user = stage.follow(&wallet_of("leader")).await;
     tokio::time::pause();
-    let (db, clock, bell) = (stage.db.clone(), Clock::starting_at(stage.clock.now()), stage.bell.clone());
-    let deps = ReconcilerDeps { db, clock, scope: JobScope::All, bell, live: stage.live.clone() };
+    let (db, clock, wakeups) = (stage.db.clone(), Clock::starting_at(stage.clock.now()), stage.wakeups.clone());
+    let deps = ReconcilerDeps { db, clock, scope: JobScope::All, wakeups, live: stage.live.clone() };
     let mut reconciler = Reconciler::new(deps, 0, Arc::default());
     reconciler.progress.insert(user.id, Progress { last_success: clock.now(), stalled: false });
     let mut after = async |reconciler: &mut Reconciler, millis: u64| {
@@ -222,10 +223,10 @@ async fn a_row_that_appears_behind_the_newest_second_is_found_by_the_look_of_eac
         assert_eq!(n_stored().await, n);
     };
     fill(10);
-    let (db, clock, bell, live) = (stage.db.clone(), stage.clock, stage.bell.clone(), stage.live.clone());
+    let (db, clock, wakeups, live) = (stage.db.clone(), stage.clock, stage.wakeups.clone(), stage.live.clone());
     let deps =
-        PollerDeps { db, polymarket: stage.polymarket(), clock, bell, live, fence: None, metrics: Arc::default() };
-    let poller = Poller::start(deps, user.clone(), stage.directory().await, &stage.guard);
+        PollerDeps { db, polymarket: stage.polymarket(), clock, wakeups, live, fence: None, metrics: Arc::default() };
+    let poller = Poller::start(deps, user.clone(), stage.directory().await, &stage.supervisor);
     until(1).await;
 
     fill(110);
@@ -241,8 +242,9 @@ async fn a_row_that_appears_behind_the_newest_second_is_found_by_the_look_of_eac
     within(poller.send(second)).await.unwrap().unwrap();
     assert_eq!(n_stored().await, 1, "the regular poll does not look so far back");
 
-    let (db, bell, live) = (stage.db.clone(), stage.bell.clone(), stage.live.clone());
-    let reconciler = Reconciler::start(ReconcilerDeps { db, clock, scope: JobScope::All, bell, live }, &stage.guard);
+    let (db, wakeups, live) = (stage.db.clone(), stage.wakeups.clone(), stage.live.clone());
+    let reconciler =
+        Reconciler::start(ReconcilerDeps { db, clock, scope: JobScope::All, wakeups, live }, &stage.supervisor);
     reconciler.do_send(PollersChanged(Arc::new([(user.id, poller.recipient())].into())));
     reconciler.do_send(MinutePassed);
     until(2).await;

@@ -32,7 +32,7 @@ pub struct ActorHealth {
 
 /// Every running actor.
 #[derive(Default)]
-pub(super) struct Roll(BTreeMap<ActorName, Entry>);
+pub(super) struct ActorRegistry(BTreeMap<ActorName, Entry>);
 
 struct Entry {
     observe: Recipient<Observe>,
@@ -48,7 +48,7 @@ pub(super) struct Silences {
     pub now: u32,
 }
 
-impl Roll {
+impl ActorRegistry {
     pub fn started(&mut self, started: ActorStarted) {
         let ActorStarted { name, observe, restarts } = started;
         self.0.insert(name, Entry { observe, restarts, observed: None, last_restart: None, silences: 0 });

@@ -16,8 +16,8 @@ use super::{
     live_hub::{Announce, HealthChanged, LiveFact},
     poller::PollWindow,
     supervise::{
-        ActorEnded, ActorName, ActorStarted, Guard, Leash, Observe, Observed, Panicked, RestartBudget, RestartReported,
-        observable, spawn_io, start_guarded_at,
+        ActorEnded, ActorName, ActorScope, ActorStarted, Observe, Observed, Panicked, RestartBudget, RestartReported,
+        SupervisorContext, observable, spawn_io, start_supervised_at,
     },
 };
 use crate::clock::Clock;
@@ -32,7 +32,7 @@ mod health;
 mod report;
 
 pub use health::ActorHealth;
-use health::{Roll, SILENCES_ALLOWED};
+use health::{ActorRegistry, SILENCES_ALLOWED};
 use report::WorkerReport;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -61,20 +61,20 @@ pub struct ReadHealth;
 
 /// A running poller, by what it takes.
 #[derive(Debug, Clone)]
-pub struct PollerPost {
+pub struct PollerHandle {
     pub windows: Recipient<PollWindow>,
     pub directory: Recipient<DirectoryChanged>,
 }
 
-type StartPoller = dyn Fn(&FollowedUser, &Arc<Directory>, Option<Fence>, &Guard) -> PollerPost;
-type StartExecutor = dyn Fn(&FollowedUser, &Arc<Directory>, &Guard) -> Recipient<DirectoryChanged>;
-type StartGlobalExecutor = dyn Fn(&Arc<Directory>, &Guard) -> Recipient<DirectoryChanged>;
+type StartPoller = dyn Fn(&FollowedUser, &Arc<Directory>, Option<Fence>, &SupervisorContext) -> PollerHandle;
+type StartExecutor = dyn Fn(&FollowedUser, &Arc<Directory>, &SupervisorContext) -> Recipient<DirectoryChanged>;
+type StartGlobalExecutor = dyn Fn(&Arc<Directory>, &SupervisorContext) -> Recipient<DirectoryChanged>;
 
 /// An actor that is there while a lease is held, and the fence it was started under.
-struct Posted<T> {
+struct ManagedActor<T> {
     post: T,
     fence: Option<Fence>,
-    _leash: Leash,
+    _leash: ActorScope,
 }
 
 /// What the root is given by whoever puts the house together.
@@ -84,7 +84,7 @@ pub struct RootDeps {
     pub clock: Clock,
     pub live: Recipient<Announce>,
     /// The guard that reports to this root; its users' actors are leashed to it.
-    pub guard: Guard,
+    pub supervisor: SupervisorContext,
     pub start_poller: Rc<StartPoller>,
     pub start_executor: Rc<StartExecutor>,
     pub start_global_executor: Rc<StartGlobalExecutor>,
@@ -103,15 +103,15 @@ pub struct RootDeps {
 pub struct Root {
     deps: RootDeps,
     /// Tells answers to this life of the actor from answers to an earlier one.
-    life: u64,
+    incarnation: u64,
     directory: Option<Arc<Directory>>,
     leases: Arc<Leases>,
     looking: bool,
-    pollers: BTreeMap<FollowedUserId, Posted<PollerPost>>,
-    executors: BTreeMap<FollowedUserId, Posted<Recipient<DirectoryChanged>>>,
-    global_executor: Option<Posted<Recipient<DirectoryChanged>>>,
+    pollers: BTreeMap<FollowedUserId, ManagedActor<PollerHandle>>,
+    executors: BTreeMap<FollowedUserId, ManagedActor<Recipient<DirectoryChanged>>>,
+    global_executor: Option<ManagedActor<Recipient<DirectoryChanged>>>,
     /// Kept over restarts: guardians report an actor's start only once.
-    roll: Roll,
+    registry: ActorRegistry,
     restarts: RestartBudget,
     database_fails: bool,
     last_activity: Option<Timestamp>,
@@ -120,7 +120,7 @@ pub struct Root {
 #[derive(Message)]
 #[rtype(result = "()")]
 struct DirectoryRead {
-    life: u64,
+    incarnation: u64,
     result: Result<Result<Option<Directory>, DbError>, Panicked>,
 }
 
@@ -131,35 +131,35 @@ struct ObserveAll;
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Answered {
-    life: u64,
+    incarnation: u64,
     name: ActorName,
     observed: Option<Observed>,
 }
 
 impl Root {
     /// An address for guardians and others before the root itself can be built.
-    pub fn seat() -> (Context<Self>, Addr<Self>) {
+    pub fn reserve_address() -> (Context<Self>, Addr<Self>) {
         let ctx = Context::new();
         let address = ctx.address();
         (ctx, address)
     }
 
-    pub fn start_at(seat: Context<Self>, deps: RootDeps, guard: &Guard) -> Addr<Self> {
+    pub fn start_at(reserve_address: Context<Self>, deps: RootDeps, supervisor: &SupervisorContext) -> Addr<Self> {
         let leases = deps.leases.clone();
-        start_guarded_at(seat, guard, "root", Self::new(deps, 0, leases, Roll::default()))
+        start_supervised_at(reserve_address, supervisor, "root", Self::new(deps, 0, leases, ActorRegistry::default()))
     }
 
-    fn new(deps: RootDeps, life: u64, leases: Arc<Leases>, roll: Roll) -> Self {
+    fn new(deps: RootDeps, incarnation: u64, leases: Arc<Leases>, registry: ActorRegistry) -> Self {
         Self {
             deps,
-            life,
+            incarnation,
             directory: None,
             leases,
             looking: false,
             pollers: BTreeMap::new(),
             executors: BTreeMap::new(),
             global_executor: None,
-            roll,
+            registry,
             restarts: RestartBudget::default(),
             database_fails: false,
             last_activity: None,
@@ -172,7 +172,7 @@ impl Root {
                 "revision": self.directory.as_ref().map(|directory| directory.revision),
                 "pollers": self.pollers.len(),
                 "executors": self.executors.len(),
-                "actors": self.roll.len(),
+                "actors": self.registry.len(),
             }),
             last_activity: self.last_activity,
         }
@@ -201,23 +201,23 @@ impl Root {
         for user in directory.users.iter().filter(|user| leases.hold(LeaseName::User(user.id))) {
             let fence = leases.fence(LeaseName::User(user.id));
             if user.enabled && !self.pollers.contains_key(&user.id) {
-                let (guard, leash) = self.deps.guard.leash();
-                let post = (self.deps.start_poller)(user, &directory, fence, &guard);
-                self.pollers.insert(user.id, Posted { post, fence, _leash: leash });
+                let (supervisor, scope) = self.deps.supervisor.scope();
+                let post = (self.deps.start_poller)(user, &directory, fence, &supervisor);
+                self.pollers.insert(user.id, ManagedActor { post, fence, _leash: scope });
                 polled_changed = true;
                 tracing::info!(user_id = %user.id, label = user.label, "following");
             }
             // A disabled user's open groups are still to be decided: skipped, with that reason.
             if !self.executors.contains_key(&user.id) {
-                let (guard, leash) = self.deps.guard.leash();
-                let post = (self.deps.start_executor)(user, &directory, &guard);
-                self.executors.insert(user.id, Posted { post, fence, _leash: leash });
+                let (supervisor, scope) = self.deps.supervisor.scope();
+                let post = (self.deps.start_executor)(user, &directory, &supervisor);
+                self.executors.insert(user.id, ManagedActor { post, fence, _leash: scope });
             }
         }
         if self.global_executor.is_none() && leases.hold(LeaseName::Global) {
-            let (guard, leash) = self.deps.guard.leash();
-            let post = (self.deps.start_global_executor)(&directory, &guard);
-            self.global_executor = Some(Posted { post, fence: leases.fence(LeaseName::Global), _leash: leash });
+            let (supervisor, scope) = self.deps.supervisor.scope();
+            let post = (self.deps.start_global_executor)(&directory, &supervisor);
+            self.global_executor = Some(ManagedActor { post, fence: leases.fence(LeaseName::Global), _leash: scope });
         }
         if polled_changed || self.directory.is_none() {
             let posts = self.pollers.iter().map(|(id, posted)| (*id, posted.post.windows.clone()));
@@ -239,7 +239,7 @@ impl Root {
             Leases::Held { by, .. } => health_key(Some(by)),
         };
         let deps = &self.deps;
-        let report = WorkerReport::new((now, deps.started_at), self.roll.health(), &deps.gate, &deps.metrics);
+        let report = WorkerReport::new((now, deps.started_at), self.registry.health(), &deps.gate, &deps.metrics);
         let store = async move {
             let text = serde_json::to_string(&report).expect("text keys and plain values always serialise");
             if let Err(error) = db.put_checkpoint(&key, &text, now).await {
@@ -262,7 +262,8 @@ impl Actor for Root {
 
 impl Supervised for Root {
     fn restarting(&mut self, _: &mut Self::Context) {
-        *self = Self::new(self.deps.clone(), self.life + 1, self.leases.clone(), std::mem::take(&mut self.roll));
+        *self =
+            Self::new(self.deps.clone(), self.incarnation + 1, self.leases.clone(), std::mem::take(&mut self.registry));
     }
 }
 
@@ -275,7 +276,7 @@ impl Handler<LookAtDirectory> for Root {
         if std::mem::replace(&mut self.looking, true) {
             return;
         }
-        let (db, life) = (self.deps.db.clone(), self.life);
+        let (db, incarnation) = (self.deps.db.clone(), self.incarnation);
         let known = self.directory.as_ref().map(|directory| directory.revision);
         let read = async move {
             if known == Some(db.revision().await?) {
@@ -283,7 +284,7 @@ impl Handler<LookAtDirectory> for Root {
             }
             db.directory().await.map(Some)
         };
-        spawn_io(ctx, read, move |result| DirectoryRead { life, result });
+        spawn_io(ctx, read, move |result| DirectoryRead { incarnation, result });
     }
 }
 
@@ -291,7 +292,7 @@ impl Handler<DirectoryRead> for Root {
     type Result = ();
 
     fn handle(&mut self, read: DirectoryRead, _: &mut Self::Context) {
-        if read.life != self.life {
+        if read.incarnation != self.incarnation {
             return;
         }
         self.looking = false;
@@ -326,7 +327,7 @@ impl Handler<LeasesChanged> for Root {
     }
 }
 
-impl<T> Posted<T> {
+impl<T> ManagedActor<T> {
     /// Whether the lease is held as it was when the actor started: in between, another may have done the work.
     fn is_under(&self, leases: &Leases, lease: LeaseName) -> bool {
         leases.hold(lease) && self.fence == leases.fence(lease)
@@ -337,7 +338,7 @@ impl Handler<ActorStarted> for Root {
     type Result = ();
 
     fn handle(&mut self, started: ActorStarted, _: &mut Self::Context) {
-        self.roll.started(started);
+        self.registry.started(started);
     }
 }
 
@@ -345,7 +346,7 @@ impl Handler<ActorEnded> for Root {
     type Result = ();
 
     fn handle(&mut self, ended: ActorEnded, _: &mut Self::Context) {
-        self.roll.ended(&ended);
+        self.registry.ended(&ended);
     }
 }
 
@@ -353,13 +354,13 @@ impl Handler<RestartReported> for Root {
     type Result = ();
 
     fn handle(&mut self, restart: RestartReported, _: &mut Self::Context) {
-        self.roll.restarted(&restart);
+        self.registry.restarted(&restart);
         self.deps.metrics.restarts.count(restart.name.trade());
         self.tell_health(&restart.name, false, format!("restarted: {}", restart.cause));
         if !self.restarts.allows(restart.at) {
             let recent = self.restarts.recent();
             let cause = format!("{recent} actors were restarted within a minute, the last because {}", restart.cause);
-            self.deps.guard.fail(restart.name, cause);
+            self.deps.supervisor.fail(restart.name, cause);
         }
     }
 }
@@ -368,13 +369,13 @@ impl Handler<ObserveAll> for Root {
     type Result = ();
 
     fn handle(&mut self, _: ObserveAll, ctx: &mut Self::Context) {
-        for (name, observe) in self.roll.recipients() {
-            let life = self.life;
+        for (name, observe) in self.registry.recipients() {
+            let incarnation = self.incarnation;
             let asked = async move {
                 let answer = tokio::time::timeout(OBSERVE_WITHIN, observe.send(Observe)).await;
                 answer.ok().and_then(Result::ok)
             };
-            spawn_io(ctx, asked, move |result| Answered { life, name, observed: result.ok().flatten() });
+            spawn_io(ctx, asked, move |result| Answered { incarnation, name, observed: result.ok().flatten() });
         }
         self.store_health();
     }
@@ -384,11 +385,11 @@ impl Handler<Answered> for Root {
     type Result = ();
 
     fn handle(&mut self, answered: Answered, _: &mut Self::Context) {
-        if answered.life != self.life {
+        if answered.incarnation != self.incarnation {
             return;
         }
         let Answered { name, observed, .. } = answered;
-        let silences = self.roll.answered(&name, observed);
+        let silences = self.registry.answered(&name, observed);
         match silences.now {
             0 if silences.before > 0 => {
                 tracing::info!(actor = %name, "actor answers again");
@@ -399,7 +400,7 @@ impl Handler<Answered> for Root {
                 self.tell_health(&name, false, "does not answer".to_owned());
             }
             SILENCES_ALLOWED.. => {
-                self.deps.guard.fail(name, format!("it has not answered {} times in a row", silences.now));
+                self.deps.supervisor.fail(name, format!("it has not answered {} times in a row", silences.now));
             }
             _ => {}
         }
@@ -410,7 +411,7 @@ impl Handler<ReadHealth> for Root {
     type Result = MessageResult<ReadHealth>;
 
     fn handle(&mut self, _: ReadHealth, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.roll.health())
+        MessageResult(self.registry.health())
     }
 }
 

@@ -2,7 +2,7 @@ use actix::ResponseFuture;
 
 use super::*;
 use crate::actors::poller::{NotPolled, Polled};
-use crate::actors::supervise::start_guarded;
+use crate::actors::supervise::start_supervised;
 use crate::domain::events::lease::WorkerId;
 use crate::polymarket::Gate;
 use crate::simulator::wallet_of;
@@ -67,8 +67,8 @@ async fn house() -> House {
 
 async fn house_with(leases: Arc<Leases>) -> House {
     let mut stage = Stage::new().await;
-    let (seat, address) = Root::seat();
-    stage.guard = stage.guard.clone().reporting_to(&address);
+    let (reserve_address, address) = Root::reserve_address();
+    stage.supervisor = stage.supervisor.clone().reporting_to(&address);
     let (told, told_ear) = ear();
     let (reconciler, pollers) = ear();
     let (listener, directories) = ear();
@@ -77,20 +77,20 @@ async fn house_with(leases: Arc<Leases>) -> House {
         db: stage.db.clone(),
         clock: stage.clock,
         live: stage.live.clone(),
-        guard: stage.guard.clone(),
-        start_poller: Rc::new(move |user, _, _, guard| {
+        supervisor: stage.supervisor.clone(),
+        start_poller: Rc::new(move |user, _, _, supervisor| {
             says.do_send(Told::Started("poller", user.label.clone()));
             let name = ActorName::of_user("poller", user.id);
-            let worker = start_guarded(guard, name, Worker(says.clone()));
-            PollerPost { windows: worker.clone().recipient(), directory: worker.recipient() }
+            let worker = start_supervised(supervisor, name, Worker(says.clone()));
+            PollerHandle { windows: worker.clone().recipient(), directory: worker.recipient() }
         }),
-        start_executor: Rc::new(move |user, _, guard| {
+        start_executor: Rc::new(move |user, _, supervisor| {
             told.do_send(Told::Started("executor", user.label.clone()));
-            start_guarded(guard, ActorName::of_user("executor", user.id), Worker(told.clone())).recipient()
+            start_supervised(supervisor, ActorName::of_user("executor", user.id), Worker(told.clone())).recipient()
         }),
-        start_global_executor: Rc::new(move |_, guard| {
+        start_global_executor: Rc::new(move |_, supervisor| {
             let (nobody, _) = ear();
-            start_guarded(guard, "global_executor", Worker(nobody)).recipient()
+            start_supervised(supervisor, "global_executor", Worker(nobody)).recipient()
         }),
         leases,
         metrics: Arc::default(),
@@ -99,7 +99,7 @@ async fn house_with(leases: Arc<Leases>) -> House {
         reconciler,
         listeners: vec![listener],
     };
-    let root = Root::start_at(seat, deps, &stage.guard);
+    let root = Root::start_at(reserve_address, deps, &stage.supervisor);
     House { stage, root, told: told_ear, pollers, directories }
 }
 

@@ -12,7 +12,7 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, Sup
 use super::{
     lease_keeper::LeasesChanged,
     ledger_writer::{HeldAssets, Holdings, PricesChanged, RecordEntries, Refused},
-    supervise::{Guard, Observed, Panicked, observable, or_panic, spawn_io, start_guarded},
+    supervise::{Observed, Panicked, SupervisorContext, observable, or_panic, spawn_io, start_supervised},
 };
 use crate::clock::Clock;
 use crate::db::{Db, DbError};
@@ -97,8 +97,8 @@ enum SettlerError {
 }
 
 impl Settler {
-    pub fn start(deps: SettlerDeps, guard: &Guard) -> Addr<Self> {
-        start_guarded(guard, "settler", Self::new(deps))
+    pub fn start(deps: SettlerDeps, supervisor: &SupervisorContext) -> Addr<Self> {
+        start_supervised(supervisor, "settler", Self::new(deps))
     }
 
     fn new(deps: SettlerDeps) -> Self {

@@ -12,14 +12,14 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, Res
 
 use super::{
     ledger_writer::{Snapshot, SnapshotsStored, TakeSnapshots},
-    supervise::{Guard, Observed, Panicked, look_at, observable, or_panic, spawn_io, start_guarded},
+    supervise::{Observed, Panicked, SupervisorContext, look_at, observable, or_panic, spawn_io, start_supervised},
 };
 use crate::clock::Clock;
 use crate::db::{Db, LedgerWrite, PortfolioSnapshot, checkpoint_key};
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::units::Timestamp;
 use crate::queue;
-use crate::queue::wakeup::local::Bell;
+use crate::queue::wakeup::local::Wakeups;
 use crate::queue::{JobScope, Queue};
 
 const MINUTE_MS: i64 = 60_000;
@@ -34,7 +34,7 @@ pub struct SnapshotterDeps {
     pub clock: Clock,
     /// Whose jobs are ours.
     pub scope: JobScope,
-    pub bell: Bell,
+    pub wakeups: Wakeups,
     pub take: Recipient<TakeSnapshots>,
     pub stored: Recipient<SnapshotsStored>,
 }
@@ -74,8 +74,8 @@ struct Tallied(Result<Result<(), String>, Panicked>);
 struct Applied(Result<Result<(usize, Option<Timestamp>), String>, Panicked>);
 
 impl Snapshotter {
-    pub fn start(deps: SnapshotterDeps, guard: &Guard) -> Addr<Self> {
-        start_guarded(guard, "snapshotter", Self::new(deps))
+    pub fn start(deps: SnapshotterDeps, supervisor: &SupervisorContext) -> Addr<Self> {
+        start_supervised(supervisor, "snapshotter", Self::new(deps))
     }
 
     fn new(deps: SnapshotterDeps) -> Self {
@@ -193,7 +193,7 @@ impl Actor for Snapshotter {
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.write_minute(ctx);
         self.apply(ctx);
-        look_at(ctx, &self.deps.bell, Queue::PortfolioApply, SWEEP, || LookNow);
+        look_at(ctx, &self.deps.wakeups, Queue::PortfolioApply, SWEEP, || LookNow);
     }
 }
 

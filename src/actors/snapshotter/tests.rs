@@ -14,7 +14,7 @@ fn deps(house: &House, writer: &Addr<LedgerWriter>) -> SnapshotterDeps {
         db: house.db.clone(),
         clock: house.clock,
         scope: JobScope::All,
-        bell: house.bell.clone(),
+        wakeups: house.wakeups.clone(),
         take: writer.clone().recipient(),
         stored: writer.clone().recipient(),
     }

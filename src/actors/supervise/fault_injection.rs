@@ -1,6 +1,6 @@
 //! Makes guarded actors fail on command, so that tests can watch them come back.
 //!
-//! In    an actor's name and how it shall fail. Every guarded actor takes `Provoke`, by way of `observable!`.
+//! In    an actor's name and how it shall fail. Every guarded actor takes `InjectPanic`, by way of `observable!`.
 //! Out   a panic where it hurts: in a handler, in a future of the context, in work outside the actor.
 //!
 //! Compiled for tests alone. What is started is noted for the thread it runs on: a test and all the actors of its house
@@ -15,7 +15,7 @@ use super::ActorName;
 /// Fail, now.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "()")]
-pub enum Provoke {
+pub enum InjectPanic {
     InHandler,
     /// In a future that runs beside the handlers.
     InFuture,
@@ -27,21 +27,21 @@ pub enum Provoke {
     AfterWork,
 }
 
-/// What `start_guarded` asks of an actor in tests.
-pub trait Provocable: Actor<Context = Context<Self>> + Handler<Provoke> {}
+/// What `start_supervised` asks of an actor in tests.
+pub trait FaultInjection: Actor<Context = Context<Self>> + Handler<InjectPanic> {}
 
-impl<A: Actor<Context = Context<Self>> + Handler<Provoke>> Provocable for A {}
+impl<A: Actor<Context = Context<Self>> + Handler<InjectPanic>> FaultInjection for A {}
 
 struct Started {
     name: ActorName,
-    provoke: Recipient<Provoke>,
+    provoke: Recipient<InjectPanic>,
     restarts: Arc<AtomicU32>,
 }
 
 /// The address of an actor whose next work panics.
 struct Spoiled {
     actor: Box<dyn Any>,
-    when: Provoke,
+    when: InjectPanic,
 }
 
 thread_local! {
@@ -49,14 +49,14 @@ thread_local! {
     static SPOILED: RefCell<Vec<Spoiled>> = const { RefCell::new(Vec::new()) };
 }
 
-pub(super) fn note<A: Provocable>(name: &ActorName, actor: &Addr<A>, restarts: &Arc<AtomicU32>) {
+pub(super) fn note<A: FaultInjection>(name: &ActorName, actor: &Addr<A>, restarts: &Arc<AtomicU32>) {
     let provoke = actor.clone().recipient();
     let started = Started { name: name.clone(), provoke, restarts: restarts.clone() };
     STARTED.with_borrow_mut(|all| all.push(started));
 }
 
 /// Has the actor of this name fail: the newest of them, where one has taken the place of another.
-pub fn provoke(name: &str, how: Provoke) {
+pub fn provoke(name: &str, how: InjectPanic) {
     of(name, |actor| actor.provoke.do_send(how));
 }
 
@@ -80,14 +80,14 @@ fn of<T>(name: &str, act: impl Fn(&Started) -> T) -> T {
 }
 
 /// The handler of every guarded actor.
-pub fn provoked<A: Actor<Context = Context<A>>>(how: Provoke, ctx: &mut Context<A>) {
+pub fn inject_panic<A: Actor<Context = Context<A>>>(how: InjectPanic, ctx: &mut Context<A>) {
     match how {
-        Provoke::InHandler => panic!("provoked in a handler"),
-        Provoke::InFuture => {
+        InjectPanic::InHandler => panic!("provoked in a handler"),
+        InjectPanic::InFuture => {
             ctx.spawn(fut::wrap_future(async { panic!("provoked in a future") }));
         }
-        Provoke::InWait => ctx.wait(fut::wrap_future(async { panic!("provoked while it waited") })),
-        Provoke::BeforeWork | Provoke::AfterWork => {
+        InjectPanic::InWait => ctx.wait(fut::wrap_future(async { panic!("provoked while it waited") })),
+        InjectPanic::BeforeWork | InjectPanic::AfterWork => {
             let actor = Box::new(ctx.address());
             SPOILED.with_borrow_mut(|all| all.push(Spoiled { actor, when: how }));
         }
@@ -95,12 +95,16 @@ pub fn provoked<A: Actor<Context = Context<A>>>(how: Provoke, ctx: &mut Context<
 }
 
 /// The work itself, unless its actor was told to fail in it.
-pub(super) async fn spoiled<A: Actor<Context = Context<A>>, F: Future>(actor: Addr<A>, work: F) -> F::Output {
-    let is_ours = |spoiled: &Spoiled| spoiled.actor.downcast_ref() == Some(&actor);
-    let spoiled = SPOILED.with_borrow_mut(|all| all.iter().position(is_ours).map(|place| all.remove(place)));
-    match spoiled.map(|spoiled| spoiled.when) {
+pub(super) async fn with_injected_panic<A: Actor<Context = Context<A>>, F: Future>(
+    actor: Addr<A>,
+    work: F,
+) -> F::Output {
+    let is_ours = |with_injected_panic: &Spoiled| with_injected_panic.actor.downcast_ref() == Some(&actor);
+    let with_injected_panic =
+        SPOILED.with_borrow_mut(|all| all.iter().position(is_ours).map(|place| all.remove(place)));
+    match with_injected_panic.map(|with_injected_panic| with_injected_panic.when) {
         None => work.await,
-        Some(Provoke::BeforeWork) => panic!("provoked before its work"),
+        Some(InjectPanic::BeforeWork) => panic!("provoked before its work"),
         Some(_) => {
             work.await;
             panic!("provoked after its work")

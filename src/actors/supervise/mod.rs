@@ -36,7 +36,7 @@ use crate::clock::Clock;
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
 use crate::queue::Queue;
-use crate::queue::wakeup::local::Bell;
+use crate::queue::wakeup::local::Wakeups;
 
 /// More restarts than this within `BUDGET_WINDOW_MS` are a burst: trying again here has no sense.
 pub const RESTARTS_ALLOWED: usize = 5;
@@ -70,11 +70,15 @@ macro_rules! observable {
         }
 
         #[cfg(test)]
-        impl actix::Handler<$crate::actors::supervise::fault_injection::Provoke> for $actor {
+        impl actix::Handler<$crate::actors::supervise::fault_injection::InjectPanic> for $actor {
             type Result = ();
 
-            fn handle(&mut self, how: $crate::actors::supervise::fault_injection::Provoke, ctx: &mut Self::Context) {
-                $crate::actors::supervise::fault_injection::provoked(how, ctx);
+            fn handle(
+                &mut self,
+                how: $crate::actors::supervise::fault_injection::InjectPanic,
+                ctx: &mut Self::Context,
+            ) {
+                $crate::actors::supervise::fault_injection::inject_panic(how, ctx);
             }
         }
     };
@@ -83,11 +87,11 @@ pub(crate) use observable;
 
 /// What tests ask of a guarded actor, to see it come back; in life nothing.
 #[cfg(not(test))]
-pub trait Provocable {}
+pub trait FaultInjection {}
 #[cfg(not(test))]
-impl<A> Provocable for A {}
+impl<A> FaultInjection for A {}
 #[cfg(test)]
-pub use fault_injection::Provocable;
+pub use fault_injection::FaultInjection;
 
 /// A guarded actor runs and can be observed.
 #[derive(Message, Debug, Clone)]
@@ -138,7 +142,7 @@ pub struct Panicked(pub String);
 
 /// Under whose watch actors are started. Cheap to clone, may cross threads.
 #[derive(Debug, Clone)]
-pub struct Guard {
+pub struct SupervisorContext {
     clock: Clock,
     /// What the lines its actors log say of where they come from.
     service: &'static str,
@@ -147,9 +151,9 @@ pub struct Guard {
     released: Option<watch::Receiver<()>>,
 }
 
-/// Holds the actors started under one `Guard::leash`; dropping it lets them go.
+/// Holds the actors started under one `SupervisorContext::scope`; dropping it lets them go.
 #[derive(Debug)]
-pub struct Leash {
+pub struct ActorScope {
     _held: watch::Sender<()>,
 }
 
@@ -160,7 +164,7 @@ struct Watcher {
     ended: Recipient<ActorEnded>,
 }
 
-impl Guard {
+impl SupervisorContext {
     /// The receiver gets the failure that must end the process.
     pub fn new(clock: Clock) -> (Self, mpsc::UnboundedReceiver<Failure>) {
         let (failures, receiver) = mpsc::unbounded_channel();
@@ -190,9 +194,9 @@ impl Guard {
 
     /// A guard whose actors end when the leash is dropped, whoever still has their addresses.
     #[must_use]
-    pub fn leash(&self) -> (Self, Leash) {
+    pub fn scope(&self) -> (Self, ActorScope) {
         let (sender, receiver) = watch::channel(());
-        (Self { released: Some(receiver), ..self.clone() }, Leash { _held: sender })
+        (Self { released: Some(receiver), ..self.clone() }, ActorScope { _held: sender })
     }
 
     /// Ends the process, through whoever holds the receiver.
@@ -235,17 +239,22 @@ impl fmt::Display for ActorName {
 }
 
 /// Starts an actor that survives its panics: `restarting` must replace its whole value.
-pub fn start_guarded<A>(guard: &Guard, name: impl Into<ActorName>, actor: A) -> Addr<A>
+pub fn start_supervised<A>(supervisor: &SupervisorContext, name: impl Into<ActorName>, actor: A) -> Addr<A>
 where
-    A: Actor<Context = Context<A>> + Supervised + Handler<Observe> + Provocable,
+    A: Actor<Context = Context<A>> + Supervised + Handler<Observe> + FaultInjection,
 {
-    start_guarded_at(Context::new(), guard, name, actor)
+    start_supervised_at(Context::new(), supervisor, name, actor)
 }
 
 /// The same for an actor whose address was needed before it could be built.
-pub fn start_guarded_at<A>(mut ctx: Context<A>, guard: &Guard, name: impl Into<ActorName>, actor: A) -> Addr<A>
+pub fn start_supervised_at<A>(
+    mut ctx: Context<A>,
+    supervisor: &SupervisorContext,
+    name: impl Into<ActorName>,
+    actor: A,
+) -> Addr<A>
 where
-    A: Actor<Context = Context<A>> + Supervised + Handler<Observe> + Provocable,
+    A: Actor<Context = Context<A>> + Supervised + Handler<Observe> + FaultInjection,
 {
     ctx.set_mailbox_capacity(MAILBOX);
     let address = ctx.address();
@@ -253,15 +262,15 @@ where
     let restarts = Arc::new(AtomicU32::new(0));
     #[cfg(test)]
     fault_injection::note(&name, &address, &restarts);
-    if let Some(watcher) = &guard.watcher {
+    if let Some(watcher) = &supervisor.watcher {
         let observe = address.clone().recipient();
         watcher.started.do_send(ActorStarted { name: name.clone(), observe, restarts: restarts.clone() });
     }
     // Of the highest level, or a filter for errors alone would take the names off them. Without a parent: whoever
     // starts an actor has no part in what it says.
     let span =
-        tracing::error_span!(parent: None, "actor", service = guard.service, actor = %name, user_id = name.user());
-    actix::spawn(Guardian::new(ctx.into_future(actor), guard.clone(), name, restarts).instrument(span));
+        tracing::error_span!(parent: None, "actor", service = supervisor.service, actor = %name, user_id = name.user());
+    actix::spawn(Supervisor::new(ctx.into_future(actor), supervisor.clone(), name, restarts).instrument(span));
     address
 }
 
@@ -281,7 +290,7 @@ where
 {
     let actor = ctx.address();
     #[cfg(test)]
-    let work = fault_injection::spoiled(actor.clone(), work);
+    let work = fault_injection::with_injected_panic(actor.clone(), work);
     let answered = async move {
         let result = caught(work).await;
         actor.do_send(answer(result));
@@ -290,18 +299,18 @@ where
     actix::spawn(answered.in_current_span())
 }
 
-/// Sends the actor `look` whenever the queue's bell rings, and every `sweep` in case a ring was lost.
-pub fn look_at<A, M>(ctx: &mut Context<A>, bell: &Bell, queue: Queue, sweep: Duration, look: fn() -> M)
+/// Sends the actor `look` whenever the queue's wakeups listener, and every `sweep` in case a ring was lost.
+pub fn look_at<A, M>(ctx: &mut Context<A>, wakeups: &Wakeups, queue: Queue, sweep: Duration, look: fn() -> M)
 where
     A: Actor<Context = Context<A>> + Handler<M>,
     M: Message<Result = ()> + Send + 'static,
 {
-    let (actor, mut rings) = (ctx.address(), bell.listen(queue));
+    let (actor, mut listener) = (ctx.address(), wakeups.listen(queue));
     // Part of the context, so that it ends with this life of the actor.
     ctx.spawn(fut::wrap_future(async move {
         loop {
             // A sweep that finds nothing and a ring mean the same.
-            let _ = tokio::time::timeout(sweep, rings.heard()).await;
+            let _ = tokio::time::timeout(sweep, listener.notified()).await;
             actor.do_send(look());
         }
     }));
@@ -345,12 +354,12 @@ impl RestartBudget {
 }
 
 /// Owns an actor's context: a panic from any handler or future of it ends in `restart`, mail and address intact.
-struct Guardian<A>
+struct Supervisor<A>
 where
     A: Actor<Context = Context<A>> + Supervised,
 {
     actor: ContextFut<A, Context<A>>,
-    guard: Guard,
+    supervisor: SupervisorContext,
     released: Option<Pin<Box<dyn Future<Output = ()>>>>,
     name: ActorName,
     restarts: Arc<AtomicU32>,
@@ -358,30 +367,35 @@ where
     resting: Option<Pin<Box<Sleep>>>,
 }
 
-impl<A> Guardian<A>
+impl<A> Supervisor<A>
 where
     A: Actor<Context = Context<A>> + Supervised,
 {
-    fn new(actor: ContextFut<A, Context<A>>, guard: Guard, name: ActorName, restarts: Arc<AtomicU32>) -> Self {
-        let released = guard.released.clone().map(|mut leash| -> Pin<Box<dyn Future<Output = ()>>> {
+    fn new(
+        actor: ContextFut<A, Context<A>>,
+        supervisor: SupervisorContext,
+        name: ActorName,
+        restarts: Arc<AtomicU32>,
+    ) -> Self {
+        let released = supervisor.released.clone().map(|mut scope| -> Pin<Box<dyn Future<Output = ()>>> {
             // An error means the leash is gone, which is what we wait for.
-            Box::pin(async move { while leash.changed().await.is_ok() {} })
+            Box::pin(async move { while scope.changed().await.is_ok() {} })
         });
-        Self { actor, guard, released, name, restarts, budget: RestartBudget::default(), resting: None }
+        Self { actor, supervisor, released, name, restarts, budget: RestartBudget::default(), resting: None }
     }
 
     /// Notes why the actor ended and rests before its restart. False when it has failed too often.
     fn rest(&mut self, cause: String) -> bool {
-        let now = self.guard.clock.now();
+        let now = self.supervisor.clock.now();
         let restarts = self.restarts.fetch_add(1, Ordering::Relaxed) + 1;
         tracing::error!(restarts, cause, "actor ended and will be restarted");
         if !self.budget.allows(now) {
-            self.guard.fail(self.name.clone(), cause);
+            self.supervisor.fail(self.name.clone(), cause);
             return false;
         }
         let recent = u32::try_from(self.budget.recent()).unwrap_or(u32::MAX);
         self.resting = Some(Box::pin(tokio::time::sleep(back_off(BACK_OFF, BACK_OFF_MAX, recent))));
-        if let Some(watcher) = &self.guard.watcher {
+        if let Some(watcher) = &self.supervisor.watcher {
             watcher.restarted.do_send(RestartReported { name: self.name.clone(), restarts, cause, at: now });
         }
         true
@@ -395,13 +409,13 @@ where
         }
         // A context that is not terminated would poll itself once more when dropped, and might panic there.
         self.actor.ctx().terminate();
-        if let Some(watcher) = &self.guard.watcher {
+        if let Some(watcher) = &self.supervisor.watcher {
             watcher.ended.do_send(ActorEnded { name: self.name.clone(), restarts: self.restarts.clone() });
         }
     }
 }
 
-impl<A> Future for Guardian<A>
+impl<A> Future for Supervisor<A>
 where
     A: Actor<Context = Context<A>> + Supervised,
 {

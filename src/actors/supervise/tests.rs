@@ -145,15 +145,15 @@ impl Handler<Seen> for Probe {
 
 struct Stage {
     probe: Addr<Probe>,
-    guard: Guard,
+    supervisor: SupervisorContext,
     failures: mpsc::UnboundedReceiver<Failure>,
 }
 
 /// With Tokio's clock paused, rests pass at once and in order.
 fn stage() -> Stage {
     let probe = Probe::default().start();
-    let (guard, failures) = Guard::new(Clock::starting_at(Timestamp::EPOCH));
-    Stage { guard: guard.reporting_to(&probe), probe, failures }
+    let (supervisor, failures) = SupervisorContext::new(Clock::starting_at(Timestamp::EPOCH));
+    Stage { supervisor: supervisor.reporting_to(&probe), probe, failures }
 }
 
 async fn later(seconds: u64) {
@@ -170,7 +170,8 @@ async fn an_actor_that_breaks_comes_back_and_handles_its_queued_mail_in_order() 
         (Break::Stop, "it stopped"),
     ] {
         let stage = stage();
-        let actor = start_guarded(&stage.guard, "brittle", Brittle { collected: stage.probe.clone().recipient() });
+        let actor =
+            start_supervised(&stage.supervisor, "brittle", Brittle { collected: stage.probe.clone().recipient() });
         actor.do_send(Told(1));
         actor.do_send(how);
         for n in 2..7 {
@@ -191,7 +192,7 @@ async fn an_actor_that_breaks_comes_back_and_handles_its_queued_mail_in_order() 
 async fn work_that_panics_comes_back_as_a_message_and_breaks_nobody() {
     tokio::time::pause();
     let stage = stage();
-    let actor = start_guarded(&stage.guard, "brittle", Brittle { collected: stage.probe.clone().recipient() });
+    let actor = start_supervised(&stage.supervisor, "brittle", Brittle { collected: stage.probe.clone().recipient() });
     actor.send(Break::InIo).await.unwrap();
     later(1).await;
     let seen = stage.probe.send(Seen).await.unwrap();
@@ -207,8 +208,8 @@ async fn what_an_actor_and_its_work_log_names_the_actor() {
     let only_errors = tracing::level_filters::LevelFilter::ERROR;
     let _listening = tracing::subscriber::set_default(tracing_subscriber::registry().with(only_errors).with(json));
     let stage = stage();
-    let guard = stage.guard.of_service("theatre");
-    let actor = start_guarded(&guard, "brittle", Brittle { collected: stage.probe.clone().recipient() });
+    let supervisor = stage.supervisor.of_service("theatre");
+    let actor = start_supervised(&supervisor, "brittle", Brittle { collected: stage.probe.clone().recipient() });
     actor.send(Break::InIoAloud).await.unwrap();
     let _ = actor.send(Break::InHandler).await;
     later(1).await;
@@ -224,7 +225,7 @@ async fn what_an_actor_and_its_work_log_names_the_actor() {
 async fn a_burst_of_restarts_ends_with_the_failure_reported() {
     tokio::time::pause();
     let mut stage = stage();
-    let actor = start_guarded(&stage.guard, "brittle", Brittle { collected: stage.probe.clone().recipient() });
+    let actor = start_supervised(&stage.supervisor, "brittle", Brittle { collected: stage.probe.clone().recipient() });
     for _ in 0..=RESTARTS_ALLOWED {
         assert!(stage.failures.try_recv().is_err());
         let _ = actor.send(Break::InHandler).await;
@@ -238,7 +239,7 @@ async fn a_burst_of_restarts_ends_with_the_failure_reported() {
 async fn restarts_far_apart_are_no_burst() {
     tokio::time::pause();
     let mut stage = stage();
-    let actor = start_guarded(&stage.guard, "brittle", Brittle { collected: stage.probe.clone().recipient() });
+    let actor = start_supervised(&stage.supervisor, "brittle", Brittle { collected: stage.probe.clone().recipient() });
     for _ in 0..3 * RESTARTS_ALLOWED {
         let _ = actor.send(Break::InHandler).await;
         later(13).await;
@@ -251,10 +252,10 @@ async fn restarts_far_apart_are_no_burst() {
 async fn a_released_actor_ends_although_its_address_is_known() {
     tokio::time::pause();
     let stage = stage();
-    let (guard, leash) = stage.guard.leash();
-    let actor = start_guarded(&guard, "brittle", Brittle { collected: stage.probe.clone().recipient() });
+    let (supervisor, scope) = stage.supervisor.scope();
+    let actor = start_supervised(&supervisor, "brittle", Brittle { collected: stage.probe.clone().recipient() });
     actor.send(Told(1)).await.unwrap();
-    drop(leash);
+    drop(scope);
     later(1).await;
     assert!(!actor.connected());
     let seen = stage.probe.send(Seen).await.unwrap();

@@ -13,7 +13,7 @@ use crate::chain::socket::without;
 use crate::domain::events::event::Side;
 use crate::domain::money::ids::Wallet;
 use crate::domain::money::units::{PriceMicros, ShareMicros, UsdcMicros};
-use crate::testkit::malformed::{harmed, noise, number, words};
+use crate::testkit::malformed::{mutated_json, noise, number, words};
 
 const SUBSCRIPTION: &str = include_str!("../../../tests/fixtures/chain/subscription.json");
 const LOGS: &str = include_str!("../../../tests/fixtures/chain/order_filled.json");
@@ -57,7 +57,7 @@ proptest! {
         texts in prop::collection::vec(
             prop_oneof![
                 3 => prop::sample::select(conversation()),
-                6 => harmed(conversation()),
+                6 => mutated_json(conversation()),
                 1 => noise(),
             ],
             0..12,
@@ -91,7 +91,7 @@ proptest! {
 
     #[test]
     fn chain_logs_are_fills_or_errors_with_their_place(
-        log in harmed(serde_json::from_str::<Vec<Value>>(LOGS).unwrap().iter().map(|one| one["log"].to_string()).collect()),
+        log in mutated_json(serde_json::from_str::<Vec<Value>>(LOGS).unwrap().iter().map(|one| one["log"].to_string()).collect()),
     ) {
         if let Ok(log) = serde_json::from_str::<WireLog>(&log) {
             match log.into_fill() {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::visitor::{Visitor, percentile};
+use super::visitor::{CurrentUser, percentile};
 use super::web_alone;
 use crate::cli::terminal::say_json;
 use crate::config::Settings;
@@ -81,7 +81,7 @@ struct Examples {
 
 pub async fn pages(settings: &Settings, arguments: PagesArguments) -> anyhow::Result<ExitCode> {
     let app = web_alone(settings).await?;
-    let visitor = Visitor::sign_in(app.login_link().unwrap_or_default()).await?;
+    let visitor = CurrentUser::sign_in(app.login_link().unwrap_or_default()).await?;
     let examples = Examples::find(&visitor).await?;
     let mut all = Vec::new();
     let own: Vec<&str> = arguments.path.iter().map(String::as_str).collect();
@@ -114,7 +114,7 @@ pub async fn pages(settings: &Settings, arguments: PagesArguments) -> anyhow::Re
 
 impl Examples {
     /// Whatever the newest attempt was about: it has a leader, a market and an explanation.
-    async fn find(visitor: &Visitor) -> anyhow::Result<Self> {
+    async fn find(visitor: &CurrentUser) -> anyhow::Result<Self> {
         let answer = visitor.get("/api/copy-attempts?limit=1").await?;
         let newest: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         let field = |name: &str| match &newest["data"][0][name] {

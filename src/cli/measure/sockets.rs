@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use super::socket::{Heard, Socket};
-use super::visitor::{Visitor, percentile};
+use super::visitor::{CurrentUser, percentile};
 use crate::cli::terminal::say_json;
 use crate::domain::money::units::Timestamp;
 
@@ -67,7 +67,7 @@ struct Server {
 pub async fn sockets(arguments: SocketsArguments) -> anyhow::Result<ExitCode> {
     let folder = tempfile::tempdir().context("no temporary folder for the server's database")?;
     let mut server = Server::start(&format!("sqlite://{}", folder.path().join("sockets.db").display()), &arguments)?;
-    let visitor = Visitor::sign_in(server.line()?.trim()).await?;
+    let visitor = CurrentUser::sign_in(server.line()?.trim()).await?;
     let mut open = Vec::with_capacity(arguments.sockets);
     for _ in 0..arguments.sockets {
         open.push(Socket::open(&visitor.origin, &visitor.cookie, false).await?);

@@ -9,7 +9,7 @@ use awc::Client;
 const PATIENCE: Duration = Duration::from_secs(120);
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 
-pub struct Visitor {
+pub struct CurrentUser {
     client: Client,
     /// `http://127.0.0.1:<port>`.
     pub origin: String,
@@ -25,7 +25,7 @@ pub struct Answer {
     pub took: Duration,
 }
 
-impl Visitor {
+impl CurrentUser {
     /// Goes through the login link.
     pub async fn sign_in(link: &str) -> anyhow::Result<Self> {
         let client = Client::builder().disable_redirects().timeout(PATIENCE).finish();

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use crate::config::*;
-use crate::testkit::malformed::{noise, torn, words};
+use crate::testkit::malformed::{mutated_text, noise, words};
 
 /// Stands wherever a secret may.
 const SECRET: &str = "hunter2-of-nobody";
@@ -110,7 +110,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn settings_files_are_read_or_refused(text in prop_oneof![4 => lines(), 4 => torn(whole()), 1 => noise()]) {
+    fn settings_files_are_read_or_refused(text in prop_oneof![4 => lines(), 4 => mutated_text(whole()), 1 => noise()]) {
         is_discreet(text.as_bytes())?;
     }
 

@@ -11,7 +11,7 @@ use crate::db::system::checkpoints;
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::units::{Timestamp, UsdcMicros};
 use crate::sql::connection::Db;
-use crate::sql::decode::{Reading, json_text};
+use crate::sql::decode::{RowDecoder, json_text};
 use crate::sql::error::DbError;
 
 const PREFIX: &str = "peak_reset:";
@@ -27,13 +27,13 @@ impl Db {
     pub async fn peak_reset(&self, portfolio: PortfolioId) -> Result<Option<PeakReset>, DbError> {
         let key = format!("{PREFIX}{portfolio}");
         let Some(text) = self.checkpoint(&key).await? else { return Ok(None) };
-        Reading { table: "system_checkpoint", id: &key }.json("value_json", &text).map(Some)
+        RowDecoder { table: "system_checkpoint", id: &key }.json("value_json", &text).map(Some)
     }
 
     pub async fn peak_resets(&self) -> Result<Vec<(PortfolioId, PeakReset)>, DbError> {
         let rows = self.checkpoints_with_prefix(PREFIX).await?;
         let read = |(key, text, _): &(String, String, Timestamp)| {
-            let reading = Reading { table: "system_checkpoint", id: key };
+            let reading = RowDecoder { table: "system_checkpoint", id: key };
             let portfolio = reading.text("key", key.trim_start_matches(PREFIX))?;
             Ok((portfolio, reading.json("value_json", text)?))
         };

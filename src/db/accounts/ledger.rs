@@ -17,7 +17,7 @@ use crate::domain::money::ids::{AssetId, AttemptId, FollowedUserId, MarketId};
 use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
 use crate::queue::{self, JobFence, NewJob};
 use crate::sql::connection::{Batch, Db, Tx, batches, on, statements};
-use crate::sql::decode::{Reading, json_text, optional};
+use crate::sql::decode::{RowDecoder, json_text, optional};
 use crate::sql::error::DbError;
 
 /// What one request changes; it stands or falls together.
@@ -342,7 +342,7 @@ impl TryFrom<EntryRow> for PlacedEntry {
     type Error = DbError;
 
     fn try_from(row: EntryRow) -> Result<Self, DbError> {
-        let reading = Reading { table: "ledger_entry", id: row.id };
+        let reading = RowDecoder { table: "ledger_entry", id: row.id };
         let portfolio = reading.portfolio(&row.portfolio_scope, row.followed_user_id)?;
         let entry = LedgerEntry {
             portfolio,

@@ -4,7 +4,7 @@ use super::ledger::owner_key;
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::units::{Timestamp, UsdcMicros};
 use crate::sql::connection::{Batch, Db, batches, on, statements};
-use crate::sql::decode::Reading;
+use crate::sql::decode::RowDecoder;
 use crate::sql::error::DbError;
 
 /// One row of `portfolio_snapshot`.
@@ -155,7 +155,7 @@ impl TryFrom<Row> for PortfolioSnapshot {
     type Error = DbError;
 
     fn try_from(row: Row) -> Result<Self, DbError> {
-        let reading = Reading { table: "portfolio_snapshot", id: row.bucket_time };
+        let reading = RowDecoder { table: "portfolio_snapshot", id: row.bucket_time };
         Ok(Self {
             portfolio: reading.portfolio(&row.portfolio_scope, row.followed_user_id)?,
             bucket_time: Timestamp::from_millis(row.bucket_time),

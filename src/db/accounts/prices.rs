@@ -6,7 +6,7 @@ use crate::domain::money::ids::{AssetId, MarketId};
 use crate::domain::money::units::{PriceMicros, Timestamp};
 use crate::queue::{self, JobFence};
 use crate::sql::connection::{Batch, Db, batches, on, statements};
-use crate::sql::decode::Reading;
+use crate::sql::decode::RowDecoder;
 use crate::sql::error::DbError;
 
 statements! {
@@ -159,7 +159,7 @@ impl Db {
                 sqlx::query_as(LAST_TRADE_OF_BOOK).bind(asset.as_str()).fetch_optional(c).await
             })?;
             if let Some((micros, at)) = trade.into_iter().chain(book).max_by_key(|(_, at)| *at) {
-                let price = Reading { table: "trade_event", id: asset }.price("price_micros", micros)?;
+                let price = RowDecoder { table: "trade_event", id: asset }.price("price_micros", micros)?;
                 prices.insert(asset.clone(), (Timestamp::from_millis(at), price));
             }
         }
@@ -183,7 +183,7 @@ impl Db {
                 .fetch_all(c)
                 .await
         })?;
-        let reading = Reading { table: "market_price_snapshot", id: asset };
+        let reading = RowDecoder { table: "market_price_snapshot", id: asset };
         rows.into_iter()
             .map(|(at, micros)| Ok((Timestamp::from_millis(at), reading.price("midpoint_price_micros", micros)?)))
             .collect()
@@ -206,7 +206,7 @@ impl Db {
                 .await
         })?;
         rows.sort_unstable();
-        let reading = Reading { table: "market_price_snapshot", id: asset };
+        let reading = RowDecoder { table: "market_price_snapshot", id: asset };
         rows.into_iter()
             .map(|(at, micros)| Ok((Timestamp::from_millis(at), reading.price("midpoint_price_micros", micros)?)))
             .collect()
@@ -221,7 +221,7 @@ impl Db {
 }
 
 fn price_at((asset, bucket, micros): (String, i64, i64)) -> Result<PriceAt, DbError> {
-    let reading = Reading { table: "market_price_snapshot", id: &asset };
+    let reading = RowDecoder { table: "market_price_snapshot", id: &asset };
     let price = reading.price("midpoint_price_micros", micros)?;
     Ok((reading.asset("asset_id", &asset)?, Timestamp::from_millis(bucket), price))
 }

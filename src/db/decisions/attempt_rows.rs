@@ -8,7 +8,7 @@ use crate::domain::decision::attempt::CopyAttempt;
 use crate::domain::market::fill::LevelFill;
 use crate::domain::money::ids::{AttemptId, FollowedUserId, GroupId, GroupKey};
 use crate::domain::money::units::{Bps, ShareMicros, Timestamp, UsdcMicros};
-use crate::sql::decode::{Reading, optional};
+use crate::sql::decode::{RowDecoder, optional};
 use crate::sql::error::DbError;
 
 #[derive(sqlx_macros::FromRow)]
@@ -52,7 +52,7 @@ impl TryFrom<Row> for ListedAttempt {
     type Error = DbError;
 
     fn try_from(row: Row) -> Result<Self, DbError> {
-        let reading = Reading { table: "copy_attempt", id: row.id };
+        let reading = RowDecoder { table: "copy_attempt", id: row.id };
         let user = FollowedUserId(row.followed_user_id);
         // The column holds the leader in both scopes; the global portfolio has no owner.
         let portfolio = match reading.text("portfolio_scope", &row.portfolio_scope)? {
@@ -101,7 +101,7 @@ impl TryFrom<Row> for ListedAttempt {
 
 impl FillRow {
     pub(crate) fn into_fill(self, attempt: Uuid) -> Result<LevelFill, DbError> {
-        let reading = Reading { table: "executable_fill", id: attempt };
+        let reading = RowDecoder { table: "executable_fill", id: attempt };
         Ok(LevelFill {
             price: reading.price("fill_price_micros", self.fill_price_micros)?,
             shares: ShareMicros(self.filled_share_micros),

@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 
 use crate::domain::accounting::ledger::PortfolioScope;
-use crate::domain::analysis::attempt_stats::{AttemptFacts, AttemptTally};
+use crate::domain::analysis::attempt_stats::{AttemptFacts, AttemptStats};
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::{Bps, ShareMicros, Timestamp, UsdcMicros};
 use crate::sql::connection::{Batch, Db, batches, on, statements};
-use crate::sql::decode::{Reading, json_text, optional};
+use crate::sql::decode::{RowDecoder, json_text, optional};
 use crate::sql::error::DbError;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -54,7 +54,7 @@ struct Upto {
     time: Timestamp,
 }
 
-type Tallies = BTreeMap<(PortfolioScope, FollowedUserId), AttemptTally>;
+type Tallies = BTreeMap<(PortfolioScope, FollowedUserId), AttemptStats>;
 
 impl Db {
     /// The attempts of each leader in one scope since the hour of `since`; those of one leader when `user` is given.
@@ -63,7 +63,7 @@ impl Db {
         scope: PortfolioScope,
         user: Option<FollowedUserId>,
         since: Timestamp,
-    ) -> Result<BTreeMap<FollowedUserId, AttemptTally>, DbError> {
+    ) -> Result<BTreeMap<FollowedUserId, AttemptStats>, DbError> {
         let since = since.bucket(HOUR_MS);
         let upto = self.tallied_upto().await?.unwrap_or(Timestamp::EPOCH);
         let rows: Vec<(i64, String)> = on!(db self, c => {
@@ -75,9 +75,9 @@ impl Db {
                 .fetch_all(c)
                 .await
         })?;
-        let mut tallies: BTreeMap<FollowedUserId, AttemptTally> = BTreeMap::new();
+        let mut tallies: BTreeMap<FollowedUserId, AttemptStats> = BTreeMap::new();
         for (of, text) in rows {
-            let hour: AttemptTally = Reading { table: "attempt_tally", id: of }.json("tally_json", &text)?;
+            let hour: AttemptStats = RowDecoder { table: "attempt_tally", id: of }.json("tally_json", &text)?;
             tallies.entry(FollowedUserId(of)).or_default().merge(&hour);
         }
         let open = self.tally_between(since.max(upto), Timestamp::from_millis(i64::MAX)).await?;
@@ -95,7 +95,7 @@ impl Db {
         scope: PortfolioScope,
         user: FollowedUserId,
         since: Timestamp,
-    ) -> Result<AttemptTally, DbError> {
+    ) -> Result<AttemptStats, DbError> {
         Ok(self.attempt_tallies(scope, Some(user), since).await?.remove(&user).unwrap_or_default())
     }
 
@@ -142,7 +142,7 @@ impl Db {
 
     async fn tallied_upto(&self) -> Result<Option<Timestamp>, DbError> {
         let Some(text) = self.checkpoint(KEY).await? else { return Ok(None) };
-        let upto: Upto = Reading { table: "system_checkpoint", id: KEY }.json("value_json", &text)?;
+        let upto: Upto = RowDecoder { table: "system_checkpoint", id: KEY }.json("value_json", &text)?;
         Ok(Some(upto.time))
     }
 
@@ -152,7 +152,7 @@ impl Db {
         })?;
         let mut tallies = Tallies::new();
         for row in rows {
-            let reading = Reading { table: "copy_attempt", id: row.followed_user_id };
+            let reading = RowDecoder { table: "copy_attempt", id: row.followed_user_id };
             let scope = reading.text("portfolio_scope", &row.portfolio_scope)?;
             let user = FollowedUserId(row.followed_user_id);
             tallies.entry((scope, user)).or_default().add(&row.into_facts(&reading)?);
@@ -162,7 +162,7 @@ impl Db {
 }
 
 impl Row {
-    fn into_facts(self, reading: &Reading<i64>) -> Result<AttemptFacts, DbError> {
+    fn into_facts(self, reading: &RowDecoder<i64>) -> Result<AttemptFacts, DbError> {
         let codes = self.reason_codes.split(',').filter(|code| !code.is_empty());
         Ok(AttemptFacts {
             decision: reading.text("decision", &self.decision)?,

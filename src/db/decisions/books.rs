@@ -8,7 +8,7 @@ use crate::domain::market::book::{BookError, Level, OrderBook};
 use crate::domain::money::ids::{AssetId, GroupId};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp};
 use crate::sql::connection::{Batch, Db, batches, on, statements};
-use crate::sql::decode::{Reading, json_text, optional, storable};
+use crate::sql::decode::{RowDecoder, json_text, optional, storable};
 use crate::sql::error::DbError;
 
 /// What asking for a group's book gave.
@@ -160,7 +160,7 @@ impl StoredBook {
 
 impl Row {
     fn into_outcome(self) -> Result<BookOutcome, DbError> {
-        let reading = Reading { table: "book_snapshot", id: self.group_id };
+        let reading = RowDecoder { table: "book_snapshot", id: self.group_id };
         let levels = |column, text: Option<String>| -> Result<Vec<Level>, DbError> {
             let pairs: Vec<(PriceMicros, ShareMicros)> = reading.json(column, text.as_deref().unwrap_or_default())?;
             Ok(pairs.into_iter().map(|(price, shares)| Level { price, shares }).collect())

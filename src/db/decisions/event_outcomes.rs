@@ -10,12 +10,12 @@ use crate::domain::events::event::ActivityEvent;
 use crate::domain::money::ids::{AttemptId, EventId, FollowedUserId};
 use crate::domain::money::units::{Bps, ShareMicros};
 use crate::sql::connection::{Batch, Db, batches, on, statements};
-use crate::sql::decode::Reading;
+use crate::sql::decode::RowDecoder;
 use crate::sql::error::DbError;
 
 /// How the group of an event came out in EXEC_USER.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
+pub struct EventOutcome {
     pub attempt: AttemptId,
     pub decision: DecisionKind,
     pub reasons: Vec<ReasonCode>,
@@ -57,16 +57,23 @@ impl Db {
     }
 
     /// What became of these trades; those that are not decided yet are left out.
-    pub async fn outcomes_of_trades(&self, trades: &[EventId]) -> Result<BTreeMap<EventId, Outcome>, DbError> {
+    pub async fn outcomes_of_trades(&self, trades: &[EventId]) -> Result<BTreeMap<EventId, EventOutcome>, DbError> {
         self.outcomes(&OF_TRADES, trades).await
     }
 
     /// The same of other rows; what joins no group is never decided.
-    pub async fn outcomes_of_activities(&self, activities: &[EventId]) -> Result<BTreeMap<EventId, Outcome>, DbError> {
+    pub async fn outcomes_of_activities(
+        &self,
+        activities: &[EventId],
+    ) -> Result<BTreeMap<EventId, EventOutcome>, DbError> {
         self.outcomes(&OF_ACTIVITIES, activities).await
     }
 
-    async fn outcomes(&self, batch: &'static Batch, events: &[EventId]) -> Result<BTreeMap<EventId, Outcome>, DbError> {
+    async fn outcomes(
+        &self,
+        batch: &'static Batch,
+        events: &[EventId],
+    ) -> Result<BTreeMap<EventId, EventOutcome>, DbError> {
         let mut rows: Vec<Row> = Vec::with_capacity(events.len());
         for chunk in Batch::chunks(events) {
             let text = batch.text(self.driver(), chunk.len());
@@ -82,10 +89,12 @@ impl Db {
     }
 }
 
-fn read((event, attempt, decision, reasons, filled_ratio, filled_shares): Row) -> Result<(EventId, Outcome), DbError> {
-    let reading = Reading { table: "copy_attempt", id: attempt };
+fn read(
+    (event, attempt, decision, reasons, filled_ratio, filled_shares): Row,
+) -> Result<(EventId, EventOutcome), DbError> {
+    let reading = RowDecoder { table: "copy_attempt", id: attempt };
     let codes = reasons.split(',').filter(|code| !code.is_empty());
-    let outcome = Outcome {
+    let outcome = EventOutcome {
         attempt: AttemptId(attempt),
         decision: reading.text("decision", &decision)?,
         reasons: codes.map(|code| reading.text("reason_codes", code)).collect::<Result<_, _>>()?,

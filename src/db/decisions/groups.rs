@@ -9,7 +9,7 @@ use crate::domain::money::ids::{EventId, FollowedUserId, GroupId, GroupKey};
 use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
 use crate::queue::{self, JobFence, NewJob, Queue};
 use crate::sql::connection::{Batch, Db, Tx, batches, on, statements};
-use crate::sql::decode::{Reading, optional};
+use crate::sql::decode::{RowDecoder, optional};
 use crate::sql::error::DbError;
 
 /// A group that closed, the jobs of its members, and when the copies are to be decided.
@@ -256,7 +256,7 @@ impl TryFrom<Row> for EventGroup {
     type Error = DbError;
 
     fn try_from(row: Row) -> Result<Self, DbError> {
-        let reading = Reading { table: "event_group", id: row.id };
+        let reading = RowDecoder { table: "event_group", id: row.id };
         let action = match reading.text("kind", &row.kind)? {
             GroupKind::Trade => GroupAction::Trade {
                 asset: reading.asset("asset_id", row.asset_id.as_deref().unwrap_or_default())?,

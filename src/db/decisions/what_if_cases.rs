@@ -8,7 +8,7 @@ use crate::domain::analysis::what_if::{Recorded, Verdict};
 use crate::domain::money::ids::AttemptId;
 use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
 use crate::sql::connection::{Batch, Db, batches, on};
-use crate::sql::decode::Reading;
+use crate::sql::decode::RowDecoder;
 use crate::sql::error::DbError;
 
 batches! {
@@ -65,7 +65,7 @@ impl Db {
 
 impl Row {
     fn into_recorded(self) -> Result<Recorded, DbError> {
-        let reading = Reading { table: "copy_attempt", id: self.id };
+        let reading = RowDecoder { table: "copy_attempt", id: self.id };
         let codes = self.reason_codes.split(',').filter(|code| !code.is_empty());
         Ok(Recorded {
             decided_at: Timestamp::from_millis(self.created_at),

@@ -10,7 +10,7 @@ use crate::domain::events::event::ActivityEvent;
 use crate::domain::money::ids::{AssetId, AttemptId, EventId, FollowedUserId, MarketId};
 use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
 use crate::sql::connection::{Db, on, statements};
-use crate::sql::decode::{Reading, optional};
+use crate::sql::decode::{RowDecoder, optional};
 use crate::sql::error::DbError;
 use crate::sql::page::{Cursor, LOOKS, Page};
 
@@ -129,7 +129,7 @@ impl Db {
         let rows: Vec<MovedRow> = on!(db self, c => {
             sqlx::query_as(MOVED).bind(leader.0).bind(format!("event:{event}")).fetch_all(c).await
         })?;
-        let reading = Reading { table: "ledger_entry", id: event };
+        let reading = RowDecoder { table: "ledger_entry", id: event };
         rows.into_iter()
             .map(|(kind, market, asset, shares, cash)| {
                 Ok(Movement {
@@ -152,7 +152,7 @@ impl Db {
             on!(db self, c => sqlx::query_as(DECISIONS).bind(activity.0).fetch_all(c).await)?;
         rows.into_iter()
             .map(|(id, scope, decision)| {
-                let reading = Reading { table: "copy_attempt", id };
+                let reading = RowDecoder { table: "copy_attempt", id };
                 let decision = reading.text("decision", &decision)?;
                 Ok((AttemptId(id), reading.text("portfolio_scope", &scope)?, decision))
             })

@@ -12,7 +12,7 @@ use crate::domain::events::event::Side;
 use crate::domain::money::ids::{AssetId, EventId, FollowedUserId, Wallet};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use crate::sql::connection::{Db, on, statements};
-use crate::sql::decode::Reading;
+use crate::sql::decode::RowDecoder;
 use crate::sql::error::DbError;
 
 /// The API usually shows a fill within seconds of its log; one that is missing for longer than this needs a look.
@@ -20,7 +20,7 @@ pub const CONFIRMED_WITHIN_MS: i64 = 300_000;
 
 /// How long after the log the API showed the same fill. Below zero the API was first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-pub struct Lead {
+pub struct ChainLag {
     /// Fills that both have shown.
     pub n_fills: i64,
     pub p50_ms: i64,
@@ -30,10 +30,10 @@ pub struct Lead {
 
 /// The lead over a period.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Leads {
+pub struct ChainLags {
     /// `None` while both have not shown a single fill.
-    pub all: Option<Lead>,
-    pub by_user: BTreeMap<FollowedUserId, Lead>,
+    pub all: Option<ChainLag>,
+    pub by_user: BTreeMap<FollowedUserId, ChainLag>,
 }
 
 /// A fill seen on chain that the API does not show.
@@ -136,13 +136,13 @@ struct UnconfirmedRow {
 
 impl Db {
     /// How far chain sight led API sight, of fills seen on chain from `from` until just before `until`.
-    pub async fn chain_leads(&self, from: Timestamp, until: Timestamp) -> Result<Leads, DbError> {
+    pub async fn chain_leads(&self, from: Timestamp, until: Timestamp) -> Result<ChainLags, DbError> {
         let rows: Vec<(Option<i64>, i64, i64, i64, i64)> = on!(db self, c => {
             sqlx::query_as(LEADS).bind(from.millis()).bind(until.millis()).fetch_all(c).await
         })?;
-        let mut leads = Leads::default();
+        let mut leads = ChainLags::default();
         for (user, n_fills, p50_ms, p90_ms, n_api_first) in rows {
-            let lead = Lead { n_fills, p50_ms, p90_ms, n_api_first };
+            let lead = ChainLag { n_fills, p50_ms, p90_ms, n_api_first };
             match user {
                 Some(user) => drop(leads.by_user.insert(FollowedUserId(user), lead)),
                 None => leads.all = Some(lead),
@@ -183,7 +183,7 @@ impl TryFrom<UnconfirmedRow> for UnconfirmedFill {
     type Error = DbError;
 
     fn try_from(row: UnconfirmedRow) -> Result<Self, DbError> {
-        let reading = Reading { table: "trade_event", id: row.id };
+        let reading = RowDecoder { table: "trade_event", id: row.id };
         Ok(Self {
             id: EventId(row.id),
             followed_user: FollowedUserId(row.followed_user_id),

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use crate::domain::events::event::{ActivityEvent, ActivityKind, TradeEvent};
 use crate::domain::money::ids::{EventId, FollowedUserId};
 use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
-use crate::sql::decode::{Reading, optional};
+use crate::sql::decode::{RowDecoder, optional};
 use crate::sql::error::DbError;
 
 /// A canonical row of `trade_event`; the table's checks promise its market and asset.
@@ -46,7 +46,7 @@ impl TryFrom<TradeRow> for TradeEvent {
     type Error = DbError;
 
     fn try_from(row: TradeRow) -> Result<Self, DbError> {
-        let reading = Reading { table: "trade_event", id: row.id };
+        let reading = RowDecoder { table: "trade_event", id: row.id };
         Ok(Self {
             id: EventId(row.id),
             source_id: row.source_id,
@@ -71,7 +71,7 @@ impl TryFrom<ActivityRow> for ActivityEvent {
     type Error = DbError;
 
     fn try_from(row: ActivityRow) -> Result<Self, DbError> {
-        let reading = Reading { table: "activity_event", id: row.id };
+        let reading = RowDecoder { table: "activity_event", id: row.id };
         Ok(Self {
             id: EventId(row.id),
             source_id: row.source_id,

@@ -14,7 +14,7 @@ use crate::domain::config::effective::{
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
 use crate::sql::connection::{Db, Tx, on, statements};
-use crate::sql::decode::{Reading, json_text};
+use crate::sql::decode::{RowDecoder, json_text};
 use crate::sql::error::DbError;
 
 /// Everything about users and configuration that the running bot works with.
@@ -73,7 +73,7 @@ impl Db {
         struct Revision {
             revision: i64,
         }
-        let reading = Reading { table: "system_checkpoint", id: "config:revision" };
+        let reading = RowDecoder { table: "system_checkpoint", id: "config:revision" };
         match self.checkpoint("config:revision").await? {
             Some(text) => reading.json::<Revision>("value_json", &text).map(|value| value.revision),
             None => Ok(0),
@@ -193,15 +193,15 @@ impl Stored {
     ) -> Result<Self, DbError> {
         let mut stored = Self::default();
         for (owner, text) in guardrails {
-            let patch = Reading { table: "guardrail_config", id: owner }.json("config_json", &text)?;
+            let patch = RowDecoder { table: "guardrail_config", id: owner }.json("config_json", &text)?;
             stored.guardrails.insert(owner, patch);
         }
         for (owner, text) in sizing {
-            let patch = Reading { table: "copy_sizing_config", id: owner }.json("config_json", &text)?;
+            let patch = RowDecoder { table: "copy_sizing_config", id: owner }.json("config_json", &text)?;
             stored.sizing.insert(owner, patch);
         }
         if let Some(text) = system {
-            stored.system = Reading { table: "system_config", id: 1 }.json("config_json", &text)?;
+            stored.system = RowDecoder { table: "system_config", id: 1 }.json("config_json", &text)?;
         }
         Ok(stored)
     }

@@ -4,7 +4,7 @@ use super::audit::{self, Audit};
 use crate::domain::money::text_enum::text_enum;
 use crate::domain::money::units::Timestamp;
 use crate::sql::connection::{Db, on, statements};
-use crate::sql::decode::{Reading, json_text};
+use crate::sql::decode::{RowDecoder, json_text};
 use crate::sql::error::DbError;
 use crate::sql::inserted::Inserted;
 
@@ -122,7 +122,7 @@ impl TryFrom<Row> for ApiToken {
     type Error = DbError;
 
     fn try_from(row: Row) -> Result<Self, DbError> {
-        let reading = Reading { table: "api_token", id: row.id };
+        let reading = RowDecoder { table: "api_token", id: row.id };
         Ok(Self {
             id: row.id,
             scope: reading.text("scope", &row.scope)?,

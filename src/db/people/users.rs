@@ -7,7 +7,7 @@ use crate::db::system::checkpoints;
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::Timestamp;
 use crate::sql::connection::{Batch, Db, Tx, batches, on, statements};
-use crate::sql::decode::{Reading, json_text};
+use crate::sql::decode::{RowDecoder, json_text};
 use crate::sql::error::DbError;
 use crate::sql::inserted::Inserted;
 
@@ -67,7 +67,7 @@ impl Db {
         let wallets: Vec<(i64, String)> = on!(db self, c => sqlx::query_as(LIST_WALLETS).fetch_all(c).await)?;
         let mut of_user: BTreeMap<i64, Vec<Wallet>> = BTreeMap::new();
         for (user, wallet) in wallets {
-            let wallet = Reading { table: "followed_user_proxy_wallet", id: user }.wallet("wallet", &wallet)?;
+            let wallet = RowDecoder { table: "followed_user_proxy_wallet", id: user }.wallet("wallet", &wallet)?;
             of_user.entry(user).or_default().push(wallet);
         }
         rows.into_iter()
@@ -250,7 +250,7 @@ async fn change(tx: &mut Tx, Change { user, who, now, sql, value }: Change<'_>) 
 
 impl Row {
     fn into_user(self, wallets: Vec<Wallet>) -> Result<FollowedUser, DbError> {
-        let reading = Reading { table: "followed_user", id: self.id };
+        let reading = RowDecoder { table: "followed_user", id: self.id };
         Ok(FollowedUser {
             id: FollowedUserId(self.id),
             profile_wallet: reading.wallet("profile_wallet", &self.profile_wallet)?,

@@ -5,7 +5,7 @@ use crate::domain::events::event::Side;
 use crate::domain::money::ids::{FollowedUserId, MarketId};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use crate::sql::connection::{Db, on, statements};
-use crate::sql::decode::Reading;
+use crate::sql::decode::RowDecoder;
 use crate::sql::error::DbError;
 
 /// A market with leaders' trades in some time.
@@ -90,7 +90,7 @@ impl Db {
             on!(db self, c => sqlx::query_as(TRADED_SINCE).bind(since.millis()).fetch_all(c).await)?;
         rows.into_iter()
             .map(|(id, last)| {
-                let market = Reading { table: "trade_event", id: &id }.market("market_id", &id)?;
+                let market = RowDecoder { table: "trade_event", id: &id }.market("market_id", &id)?;
                 Ok(TradedMarket { market, last_trade: Timestamp::from_millis(last) })
             })
             .collect()
@@ -128,7 +128,7 @@ impl Db {
         let rows: Vec<CopyColumns> = on!(db self, c => {
             sqlx::query_as(COPIES).bind(market.as_str()).bind(since.millis()).bind(limit).fetch_all(c).await
         })?;
-        let reading = Reading { table: "copy_attempt", id: market };
+        let reading = RowDecoder { table: "copy_attempt", id: market };
         let copy = |(at, scope, side, shares, notional, vwap, theirs): CopyColumns| {
             Ok(MadeCopy {
                 at: Timestamp::from_millis(at),
@@ -147,5 +147,5 @@ impl Db {
 }
 
 fn ids(ids: Vec<String>) -> Result<Vec<MarketId>, DbError> {
-    ids.iter().map(|id| Reading { table: "market", id }.market("id", id)).collect()
+    ids.iter().map(|id| RowDecoder { table: "market", id }.market("id", id)).collect()
 }

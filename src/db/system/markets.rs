@@ -9,7 +9,7 @@ use crate::domain::market::facts::{FeeSchedule, Market, OutcomeAsset};
 use crate::domain::money::ids::{AssetId, MarketId};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp};
 use crate::sql::connection::{Batch, Db, Tx, batches, on, statements};
-use crate::sql::decode::{Reading, optional, storable};
+use crate::sql::decode::{RowDecoder, optional, storable};
 use crate::sql::error::DbError;
 
 statements! {
@@ -194,13 +194,13 @@ impl Db {
     pub async fn market_of_asset(&self, asset: &AssetId) -> Result<Option<MarketId>, DbError> {
         let id: Option<String> =
             on!(db self, c => sqlx::query_scalar(OF_ASSET).bind(asset.as_str()).fetch_optional(c).await)?;
-        optional(id, |id| Reading { table: "outcome_asset", id: asset }.market("market_id", &id))
+        optional(id, |id| RowDecoder { table: "outcome_asset", id: asset }.market("market_id", &id))
     }
 
     /// Markets that are past their close, or called closed, and have not resolved.
     pub async fn unresolved_markets(&self, now: Timestamp) -> Result<Vec<MarketId>, DbError> {
         let ids: Vec<String> = on!(db self, c => sqlx::query_scalar(UNRESOLVED).bind(now.millis()).fetch_all(c).await)?;
-        ids.iter().map(|id| Reading { table: "market", id }.market("id", id)).collect()
+        ids.iter().map(|id| RowDecoder { table: "market", id }.market("id", id)).collect()
     }
 }
 
@@ -271,7 +271,7 @@ async fn save_outcomes(tx: &mut Tx, market: &Market) -> Result<(), DbError> {
 
 impl MarketRow {
     fn into_market(self, outcomes: Vec<OutcomeRow>) -> Result<Market, DbError> {
-        let reading = Reading { table: "market", id: &self.id };
+        let reading = RowDecoder { table: "market", id: &self.id };
         let exponent =
             u32::try_from(self.fee_exponent).map_err(|problem| reading.impossible("fee_exponent", problem))?;
         Ok(Market {
@@ -295,7 +295,7 @@ impl TryFrom<OutcomeRow> for OutcomeAsset {
     type Error = DbError;
 
     fn try_from(row: OutcomeRow) -> Result<Self, DbError> {
-        let reading = Reading { table: "outcome_asset", id: &row.id };
+        let reading = RowDecoder { table: "outcome_asset", id: &row.id };
         Ok(Self {
             asset: reading.asset("id", &row.id)?,
             index: row.outcome_index,

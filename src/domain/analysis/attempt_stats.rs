@@ -37,7 +37,7 @@ pub struct AttemptFacts {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct AttemptTally {
+pub struct AttemptStats {
     /// Wholly, and in part.
     pub copied: u64,
     pub partly: u64,
@@ -53,7 +53,7 @@ pub struct AttemptTally {
     pub slippage_cost_micros: UsdcMicros,
 }
 
-impl AttemptTally {
+impl AttemptStats {
     pub fn add(&mut self, attempt: &AttemptFacts) {
         count(&mut self.lag, lag_step(attempt.lag_ms));
         if attempt.decision == DecisionKind::Skip {
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn worse_is_positive_whichever_side_and_counted_by_tenths_of_a_cent() {
         let check = |side, vwap: i64, reference: i64, step: i64, cost: i64| {
-            let mut tally = AttemptTally::default();
+            let mut tally = AttemptStats::default();
             tally.add(&AttemptFacts { side: Some(side), ..bought(vwap, reference, 10_000) });
             assert_eq!(tally.slippage, BTreeMap::from([(step, 1)]), "{side:?} {vwap} {reference}");
             assert_eq!(tally.slippage_cost_micros, UsdcMicros(cost), "{side:?} {vwap} {reference}");
@@ -196,7 +196,7 @@ mod tests {
             skipped(&[ReasonCode::SpreadTooWide]),
         ];
         let tally = |attempts: &[AttemptFacts]| {
-            let mut tally = AttemptTally::default();
+            let mut tally = AttemptStats::default();
             attempts.iter().for_each(|attempt| tally.add(attempt));
             tally
         };
@@ -206,12 +206,12 @@ mod tests {
         assert_eq!((sum.copied, sum.partly, sum.skipped, sum.attempts()), (1, 1, 2, 4));
         assert_eq!(sum.reasons[&ReasonCode::SpreadTooWide], 2);
         assert_eq!(sum.lag_median_seconds(), Some(3));
-        assert_eq!(AttemptTally::default().lag_median_seconds(), None);
+        assert_eq!(AttemptStats::default().lag_median_seconds(), None);
     }
 
     #[test]
     fn the_text_of_a_tally_is_a_contract() {
-        let mut tally = AttemptTally::default();
+        let mut tally = AttemptStats::default();
         tally.add(&bought(511_000, 500_000, 10_000));
         tally.add(&skipped(&[ReasonCode::SpreadTooWide]));
         let text = concat!(
@@ -219,6 +219,6 @@ mod tests {
             r#""lag":{"3":1,"60":1},"filled_micros":5000000,"slippage_cost_micros":110000}"#,
         );
         assert_eq!(serde_json::to_string(&tally).unwrap(), text);
-        assert_eq!(serde_json::from_str::<AttemptTally>(text).unwrap(), tally);
+        assert_eq!(serde_json::from_str::<AttemptStats>(text).unwrap(), tally);
     }
 }

@@ -26,7 +26,7 @@ use crate::polymarket::wire::book_scan::quick;
 use crate::polymarket::wire::book_text::{general, parse_book};
 use crate::polymarket::wire::draft::Window;
 use crate::polymarket::wire::gamma::{GammaMarket, parse_market, parse_markets};
-use crate::testkit::malformed::{harmed, noise};
+use crate::testkit::malformed::{mutated_json, noise};
 
 fn wallet() -> Wallet {
     Wallet::parse(&format!("0x{}", "2".repeat(40))).unwrap()
@@ -42,7 +42,7 @@ fn sent(files: &[&str]) -> impl Strategy<Value = String> + use<> {
 }
 
 fn sent_texts(samples: Vec<String>) -> impl Strategy<Value = String> {
-    prop_oneof![12 => harmed(samples), 1 => noise()]
+    prop_oneof![12 => mutated_json(samples), 1 => noise()]
 }
 
 fn pages() -> impl Strategy<Value = String> {

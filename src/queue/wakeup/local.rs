@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
-use super::redis::Call;
+use super::redis::RemoteWakeup;
 use crate::domain::events::lease::LeaseName;
 use crate::queue::job::Queue;
 
@@ -13,70 +13,70 @@ const CALLS_MAX: usize = 4_096;
 
 /// Says to whoever listens to a queue that there may be work. Cheap to clone; all clones are one bell.
 #[derive(Debug, Clone)]
-pub struct Bell {
-    rings: Arc<Vec<watch::Sender<u64>>>,
+pub struct Wakeups {
+    notifications: Arc<Vec<watch::Sender<u64>>>,
     /// To the holders of leases in other processes.
-    far: Option<mpsc::Sender<Call>>,
+    remote: Option<mpsc::Sender<RemoteWakeup>>,
 }
 
 /// Hears every ring since it last asked, those before the first wait included; many rings are heard as one.
 #[derive(Debug)]
-pub struct Listener {
-    rings: watch::Receiver<u64>,
+pub struct WakeupListener {
+    notifications: watch::Receiver<u64>,
 }
 
-impl Bell {
+impl Wakeups {
     pub fn new() -> Self {
-        Self { rings: Arc::new(Queue::ALL.iter().map(|_| watch::Sender::new(0)).collect()), far: None }
+        Self { notifications: Arc::new(Queue::ALL.iter().map(|_| watch::Sender::new(0)).collect()), remote: None }
     }
 
     /// A bell that is heard in other processes too, by whoever passes these calls on.
-    pub fn far() -> (Self, mpsc::Receiver<Call>) {
-        let (far, calls) = mpsc::channel(CALLS_MAX);
-        (Self { far: Some(far), ..Self::new() }, calls)
+    pub fn remote() -> (Self, mpsc::Receiver<RemoteWakeup>) {
+        let (remote, calls) = mpsc::channel(CALLS_MAX);
+        (Self { remote: Some(remote), ..Self::new() }, calls)
     }
 
-    pub fn ring(&self, queue: Queue) {
-        if let Some(rings) = self.of(queue) {
-            rings.send_modify(|count| *count = count.wrapping_add(1));
+    pub fn notify(&self, queue: Queue) {
+        if let Some(notifications) = self.of(queue) {
+            notifications.send_modify(|count| *count = count.wrapping_add(1));
         }
     }
 
     /// Rings here, and for the holder of a lease wherever that is. `keys` are those of the jobs.
-    pub fn call(&self, lease: LeaseName, queue: Queue, keys: impl IntoIterator<Item = String>) {
-        self.ring(queue);
-        if let Some(far) = &self.far {
+    pub fn notify_remote(&self, lease: LeaseName, queue: Queue, keys: impl IntoIterator<Item = String>) {
+        self.notify(queue);
+        if let Some(remote) = &self.remote {
             for key in keys {
                 // A full channel means that Redis is away: the sweep goes on without it.
-                let _ = far.try_send(Call { lease, queue, key });
+                let _ = remote.try_send(RemoteWakeup { lease, queue, key });
             }
         }
     }
 
-    pub fn listen(&self, queue: Queue) -> Listener {
-        let rings = match self.of(queue) {
-            Some(rings) => rings.subscribe(),
+    pub fn listen(&self, queue: Queue) -> WakeupListener {
+        let notifications = match self.of(queue) {
+            Some(notifications) => notifications.subscribe(),
             None => watch::channel(0).1,
         };
-        Listener { rings }
+        WakeupListener { notifications }
     }
 
     fn of(&self, queue: Queue) -> Option<&watch::Sender<u64>> {
         let place = Queue::ALL.iter().position(|other| *other == queue)?;
-        self.rings.get(place)
+        self.notifications.get(place)
     }
 }
 
-impl Default for Bell {
+impl Default for Wakeups {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Listener {
+impl WakeupListener {
     /// Waits for the next ring. When the bell is gone there is none, and this never returns.
-    pub async fn heard(&mut self) {
-        if self.rings.changed().await.is_err() {
+    pub async fn notified(&mut self) {
+        if self.notifications.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
     }
@@ -95,15 +95,15 @@ mod tests {
 
     #[test]
     fn a_ring_before_the_wait_is_heard_once_and_by_everybody_on_that_queue() {
-        let bell = Bell::new();
-        let (mut one, mut two) = (bell.listen(Queue::GroupEvents), bell.listen(Queue::GroupEvents));
-        let mut other = bell.listen(Queue::Prices);
-        assert!(!ready(one.heard()));
-        bell.clone().ring(Queue::GroupEvents);
-        bell.ring(Queue::GroupEvents);
-        assert!(ready(one.heard()));
-        assert!(!ready(one.heard()));
-        assert!(ready(two.heard()));
-        assert!(!ready(other.heard()));
+        let wakeups = Wakeups::new();
+        let (mut one, mut two) = (wakeups.listen(Queue::GroupEvents), wakeups.listen(Queue::GroupEvents));
+        let mut other = wakeups.listen(Queue::Prices);
+        assert!(!ready(one.notified()));
+        wakeups.clone().notify(Queue::GroupEvents);
+        wakeups.notify(Queue::GroupEvents);
+        assert!(ready(one.notified()));
+        assert!(!ready(one.notified()));
+        assert!(ready(two.notified()));
+        assert!(!ready(other.notified()));
     }
 }

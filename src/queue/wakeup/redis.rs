@@ -26,7 +26,7 @@ pub const LIVE_CHANNEL: &str = "polymarketspy:live";
 
 /// There may be work for the holder of a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Call {
+pub struct RemoteWakeup {
     pub lease: LeaseName,
     pub queue: Queue,
     /// The key of the job.
@@ -35,14 +35,14 @@ pub struct Call {
 
 /// A call as it was read, to be acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Heard {
-    pub call: Call,
+pub struct Delivery {
+    pub call: RemoteWakeup,
     id: String,
 }
 
 /// Two connections: one may wait for the next call, the other never waits.
 #[derive(Clone)]
-pub struct RedisBell {
+pub struct RedisWakeups {
     reading: MultiplexedConnection,
     writing: MultiplexedConnection,
 }
@@ -51,7 +51,7 @@ pub struct RedisBell {
 type Entries = Vec<(String, Fields)>;
 type Fields = BTreeMap<String, String>;
 
-impl RedisBell {
+impl RedisWakeups {
     /// # Errors
     /// When Redis does not answer, or the address is none.
     pub async fn connect(url: &Secret) -> RedisResult<Self> {
@@ -64,7 +64,7 @@ impl RedisBell {
         })
     }
 
-    pub async fn call(&mut self, calls: &[Call]) -> RedisResult<()> {
+    pub async fn call(&mut self, calls: &[RemoteWakeup]) -> RedisResult<()> {
         let mut all = pipe();
         for call in calls {
             all.cmd("XADD")
@@ -83,7 +83,7 @@ impl RedisBell {
     }
 
     /// Begins to listen for the holder of a lease; gives the calls that its last holder read and did not finish.
-    pub async fn join(&mut self, lease: LeaseName, worker: &WorkerId) -> RedisResult<Vec<Heard>> {
+    pub async fn join(&mut self, lease: LeaseName, worker: &WorkerId) -> RedisResult<Vec<Delivery>> {
         let stream = stream(lease);
         let made: RedisResult<()> =
             cmd("XGROUP").arg(&["CREATE", &stream, GROUP, "0", "MKSTREAM"]).query_async(&mut self.writing).await;
@@ -107,7 +107,7 @@ impl RedisBell {
 
     /// Waits a moment for calls to the holder of these leases, which must have been joined. Dropping the future may lose
     /// what it was just given: let it end.
-    pub async fn next(mut self, leases: Vec<LeaseName>, worker: WorkerId) -> RedisResult<Vec<Heard>> {
+    pub async fn next(mut self, leases: Vec<LeaseName>, worker: WorkerId) -> RedisResult<Vec<Delivery>> {
         let streams: BTreeMap<String, LeaseName> = leases.into_iter().map(|lease| (stream(lease), lease)).collect();
         let mut ask = cmd("XREADGROUP");
         ask.arg("GROUP").arg(GROUP).arg(worker.as_str()).arg("COUNT").arg(READ_AT_ONCE).arg("BLOCK").arg(WAIT_MS);
@@ -121,7 +121,7 @@ impl RedisBell {
     }
 
     /// Their jobs are done: nobody needs to hear of them again.
-    pub async fn acknowledge(&mut self, done: &[Heard]) -> RedisResult<()> {
+    pub async fn acknowledge(&mut self, done: &[Delivery]) -> RedisResult<()> {
         let mut by_stream: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for heard in done {
             by_stream.entry(stream(heard.call.lease)).or_default().push(&heard.id);
@@ -152,7 +152,7 @@ fn stream(lease: LeaseName) -> String {
 }
 
 /// `None` for what no version of ours has written.
-fn read(lease: LeaseName, (id, mut fields): (String, Fields)) -> Option<Heard> {
+fn read(lease: LeaseName, (id, mut fields): (String, Fields)) -> Option<Delivery> {
     let queue = fields.get("queue")?.parse().ok()?;
-    Some(Heard { call: Call { lease, queue, key: fields.remove("key")? }, id })
+    Some(Delivery { call: RemoteWakeup { lease, queue, key: fields.remove("key")? }, id })
 }

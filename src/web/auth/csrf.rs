@@ -10,7 +10,7 @@ use actix_session::{Session, SessionExt};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, web::Bytes};
 use serde::{Deserializer, de::DeserializeOwned};
 
-use super::user::Visitor;
+use super::user::CurrentUser;
 use crate::web::server::error::WebError;
 
 const BYTES_MAX: usize = 64 * 1024;
@@ -20,8 +20,8 @@ const HEADER: &str = "x-csrf-token";
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The body as `T`, from a visitor who meant to send it.
-pub struct Posted<T> {
-    pub visitor: Visitor,
+pub struct CsrfForm<T> {
+    pub visitor: CurrentUser,
     pub session: Session,
     pub form: T,
 }
@@ -31,12 +31,12 @@ pub struct Posted<T> {
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}
 
-impl<T: DeserializeOwned + 'static> FromRequest for Posted<T> {
+impl<T: DeserializeOwned + 'static> FromRequest for CsrfForm<T> {
     type Error = WebError;
     type Future = Pin<Box<dyn Future<Output = Result<Self, WebError>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let visitor = Visitor::from_request(request, payload).into_inner();
+        let visitor = CurrentUser::from_request(request, payload).into_inner();
         let body = Bytes::from_request(request, payload);
         let is_json = request.content_type() == "application/json";
         let header = request.headers().get(HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -51,7 +51,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Posted<T> {
             }
             let (text, field) = match is_json {
                 true => (String::from_utf8_lossy(&body).into_owned(), None),
-                false => without_proof(&body),
+                false => split_csrf_token(&body),
             };
             visitor.check(header.or(field).as_deref().unwrap_or_default())?;
             let form = if is_json { from_json(&text)? } else { from_form(&text)? };
@@ -61,7 +61,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Posted<T> {
 }
 
 /// The form's text without the proof, and the proof. Our tokens need no decoding.
-fn without_proof(body: &[u8]) -> (String, Option<String>) {
+fn split_csrf_token(body: &[u8]) -> (String, Option<String>) {
     let text = String::from_utf8_lossy(body);
     let mut proof = None;
     let rest: Vec<&str> = text
@@ -100,7 +100,7 @@ mod tests {
     use serde_json::value::RawValue;
 
     use super::*;
-    use crate::testkit::malformed::{harmed, noise, number, words};
+    use crate::testkit::malformed::{mutated_json, noise, number, words};
 
     #[derive(Debug, serde::Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn the_proof_is_taken_out_of_a_form_wherever_it_stands() {
         let check = |body: &str, rest: &str, proof: Option<&str>| {
-            let (text, found) = without_proof(body.as_bytes());
+            let (text, found) = split_csrf_token(body.as_bytes());
             assert_eq!((text.as_str(), found.as_deref()), (rest, proof), "{body}");
         };
         check("", "", None);
@@ -172,7 +172,7 @@ mod tests {
         #[test]
         fn web_forms_are_read_or_refused_without_the_proof(before in forms(), after in forms()) {
             const PROOF: &str = "Zm9yZ2VkLXByb29mLW9mLW5vYm9keQ";
-            let (rest, proof) = without_proof(format!("{before}&csrf={PROOF}&{after}").as_bytes());
+            let (rest, proof) = split_csrf_token(format!("{before}&csrf={PROOF}&{after}").as_bytes());
             prop_assert!(!rest.contains(PROOF));
             prop_assert!(proof.is_some());
             says_what(from_form::<Form>(&rest))?;
@@ -183,7 +183,7 @@ mod tests {
 
         #[test]
         fn web_bodies_are_read_or_refused(
-            text in harmed(vec![r#"{"label":"A & B","enabled":true,"peak_micros":7500000000}"#.to_owned()]),
+            text in mutated_json(vec![r#"{"label":"A & B","enabled":true,"peak_micros":7500000000}"#.to_owned()]),
         ) {
             says_what(from_json::<Form>(&text))?;
             says_what(from_json::<Wide>(&text))?;

@@ -26,7 +26,7 @@ use crate::web::server::rate_limit::Limits;
 
 /// Somebody who may come in. As an extractor it refuses everybody else.
 #[derive(Debug, Clone)]
-pub struct Visitor {
+pub struct CurrentUser {
     /// What the audit log writes down: an e-mail, `login link`, or `token:` and its name.
     pub who: String,
     pub means: Means,
@@ -39,7 +39,7 @@ pub enum Means {
     Token { id: i64, scope: TokenScope },
 }
 
-impl Visitor {
+impl CurrentUser {
     /// Whether a page of ours made a request that changes something. A token's request needs no proof: no page of
     /// another site can send it.
     ///
@@ -47,7 +47,7 @@ impl Visitor {
     /// `WebError::Forbidden` when it did not.
     pub fn check(&self, proof: &str) -> Result<(), WebError> {
         match &self.means {
-            Means::Session(signed_in) if !token::same(&signed_in.csrf, proof) => {
+            Means::Session(require_auth) if !token::same(&require_auth.csrf, proof) => {
                 Err(WebError::Forbidden("this form is too old, open the page again"))
             }
             Means::Session(_) | Means::Token { .. } => Ok(()),
@@ -60,7 +60,7 @@ impl Visitor {
     /// `DbError`.
     pub async fn may_stay(&self, db: &Db, has_provider: bool, now: Timestamp) -> Result<bool, DbError> {
         match &self.means {
-            Means::Session(signed_in) => signed_in.holds(db, has_provider, now).await,
+            Means::Session(require_auth) => require_auth.holds(db, has_provider, now).await,
             Means::Token { id, .. } => db.token_works(*id).await,
         }
     }
@@ -68,13 +68,13 @@ impl Visitor {
     /// What forms of their pages prove themselves with; nothing for a token, which needs none.
     pub fn csrf(&self) -> &str {
         match &self.means {
-            Means::Session(signed_in) => &signed_in.csrf,
+            Means::Session(require_auth) => &require_auth.csrf,
             Means::Token { .. } => "",
         }
     }
 }
 
-impl FromRequest for Visitor {
+impl FromRequest for CurrentUser {
     type Error = WebError;
     type Future = Ready<Result<Self, WebError>>;
 
@@ -100,7 +100,7 @@ fn token_of(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Finds out who asks, for everything behind it but files that are the same for everybody.
-pub async fn recognise<B: MessageBody>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, Error> {
+pub async fn authenticate<B: MessageBody>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, Error> {
     if request.path().starts_with("/assets/") {
         return next.call(request).await;
     }
@@ -120,8 +120,8 @@ pub async fn recognise<B: MessageBody>(request: ServiceRequest, next: Next<B>) -
 }
 
 /// Lets only those in who were recognised, with what they may do.
-pub async fn signed_in<B: MessageBody>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, Error> {
-    let visitor = request.extensions().get::<Visitor>().cloned().ok_or(WebError::NotSignedIn)?;
+pub async fn require_auth<B: MessageBody>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, Error> {
+    let visitor = request.extensions().get::<CurrentUser>().cloned().ok_or(WebError::NotSignedIn)?;
     if !reads(request.method()) {
         if matches!(visitor.means, Means::Token { scope: TokenScope::Read, .. }) {
             return Err(WebError::Forbidden("this token may only read").into());
@@ -135,13 +135,16 @@ pub fn reads(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-async fn by_session(request: &ServiceRequest) -> Result<Option<Visitor>, WebError> {
+async fn by_session(request: &ServiceRequest) -> Result<Option<CurrentUser>, WebError> {
     let (now, HasProvider(has_provider)) = (data::<Clock>(request)?.now(), *data::<HasProvider>(request)?.get_ref());
-    let signed_in = SignedIn::of(&request.get_session(), data::<Db>(request)?, has_provider, now).await?;
-    Ok(signed_in.map(|signed_in| Visitor { who: signed_in.who.as_str().to_owned(), means: Means::Session(signed_in) }))
+    let require_auth = SignedIn::of(&request.get_session(), data::<Db>(request)?, has_provider, now).await?;
+    Ok(require_auth.map(|require_auth| CurrentUser {
+        who: require_auth.who.as_str().to_owned(),
+        means: Means::Session(require_auth),
+    }))
 }
 
-async fn by_token(request: &ServiceRequest, given: &str) -> Result<Visitor, WebError> {
+async fn by_token(request: &ServiceRequest, given: &str) -> Result<CurrentUser, WebError> {
     let (limits, db) = (data::<Limits>(request)?, data::<Db>(request)?);
     let now = data::<Clock>(request)?.now();
     let known = db.use_token(&token::hex(&token::hash(given)), now).await.map_err(WebError::ours)?;
@@ -153,7 +156,7 @@ async fn by_token(request: &ServiceRequest, given: &str) -> Result<Visitor, WebE
         return Err(WebError::BadToken);
     };
     limits.check_token(known.id)?;
-    Ok(Visitor { who: format!("token:{}", known.name), means: Means::Token { id: known.id, scope: known.scope } })
+    Ok(CurrentUser { who: format!("token:{}", known.name), means: Means::Token { id: known.id, scope: known.scope } })
 }
 
 fn data<T: 'static>(request: &ServiceRequest) -> Result<&Data<T>, WebError> {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::histogram::{self, Column, Counted};
-use crate::domain::analysis::attempt_stats::{AttemptTally, LAG_STEPS};
+use crate::domain::analysis::attempt_stats::{AttemptStats, LAG_STEPS};
 use crate::domain::decision::decide::ReasonCode;
 use crate::domain::money::units::{Bps, UsdcMicros};
 
@@ -45,7 +45,7 @@ pub struct ReasonShare {
 }
 
 impl Slippage {
-    pub fn of(tally: &AttemptTally) -> Self {
+    pub fn of(tally: &AttemptStats) -> Self {
         let sum = |wanted: fn(&i64) -> bool| {
             let counts = tally.slippage.iter().filter(|(step, _)| wanted(step));
             counts.fold(0_i64, |sum, (_, n)| sum.saturating_add(whole(*n)))
@@ -87,7 +87,7 @@ fn slippage_label(step: i64) -> String {
 }
 
 impl Lags {
-    pub fn of(tally: &AttemptTally) -> Self {
+    pub fn of(tally: &AttemptStats) -> Self {
         let next = |place: usize| LAG_STEPS.get(place + 1).copied();
         let column = |(place, from): (usize, &i64)| Counted {
             n: whole(tally.lag.get(from).copied().unwrap_or(0)),
@@ -111,7 +111,7 @@ fn seconds(n: i64) -> String {
 
 impl ReasonShare {
     /// The most frequent first.
-    pub fn all(tally: &AttemptTally) -> Vec<Self> {
+    pub fn all(tally: &AttemptStats) -> Vec<Self> {
         let most = tally.reasons.values().copied().max().unwrap_or(0);
         let share = |(code, n): (&ReasonCode, &u64)| Self {
             code: *code,
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn better_stands_left_of_the_middle_and_worse_right_of_it() {
-        let tally = AttemptTally { slippage: [(-1, 2), (0, 3), (4, 5)].into(), ..AttemptTally::default() };
+        let tally = AttemptStats { slippage: [(-1, 2), (0, 3), (4, 5)].into(), ..AttemptStats::default() };
         let slippage = Slippage::of(&tally);
         assert_eq!((slippage.copies, slippage.better, slippage.same, slippage.worse), (10, 2, 3, 5));
         assert_eq!((slippage.columns.len(), slippage.edge_micros), (20, 10_000));
@@ -146,17 +146,17 @@ mod tests {
         assert_eq!(at(9), (2, "better", "0.0 to 0.1¢ better"));
         assert_eq!(at(10), (3, "", "0.0 to 0.1¢ worse"));
         assert_eq!(at(14), (5, "worse", "0.4 to 0.5¢ worse"));
-        let far = AttemptTally { slippage: [(-50, 1), (50, 1)].into(), ..AttemptTally::default() };
+        let far = AttemptStats { slippage: [(-50, 1), (50, 1)].into(), ..AttemptStats::default() };
         assert_eq!(Slippage::of(&far).columns.iter().map(|column| column.n).sum::<i64>(), 2, "none is left out");
     }
 
     #[test]
     fn every_lag_has_its_step_and_every_reason_its_share_of_the_skips() {
-        let tally = AttemptTally {
+        let tally = AttemptStats {
             skipped: 4,
             lag: [(3, 1), (3_600, 2)].into(),
             reasons: [(ReasonCode::SpreadTooWide, 1), (ReasonCode::InsufficientDepth, 4)].into(),
-            ..AttemptTally::default()
+            ..AttemptStats::default()
         };
         let lags = Lags::of(&tally);
         assert_eq!((lags.groups, lags.columns.len()), (3, LAG_STEPS.len()));

@@ -15,13 +15,13 @@ use serde::{Deserialize, Serialize};
 use super::editor::{Editor, Typed};
 use super::history::History;
 use super::what_if::routes::Choices;
-use super::what_if::runner::TrialView;
+use super::what_if::runner::WhatIfView;
 use crate::db::{Db, Directory, FollowedUser};
 use crate::domain::accounting::ledger::PortfolioScope;
 use crate::domain::config::effective::{ConfigError, EffectiveConfig, Field, StoredConfig, UserOverrides, effective};
 use crate::domain::money::ids::FollowedUserId;
 use crate::web::server::error::WebError;
-use crate::web::shell::page::{Place, Visit};
+use crate::web::shell::page::{Page, PageContext};
 
 /// `?user=7&before=120`: whose form, and which page of the history.
 #[derive(Debug, Default, Deserialize)]
@@ -37,7 +37,7 @@ struct PageView {
     editor: Editor,
     history: History,
     choices: Choices,
-    trial: Option<TrialView>,
+    trial: Option<WhatIfView>,
     is_test_wrong: Option<String>,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Shown<'a> {
     pub(super) wrong: &'a [ConfigError],
     /// What is wrong with the window of a test.
     pub(super) is_test_wrong: Option<String>,
-    pub(super) trial: Option<TrialView>,
+    pub(super) trial: Option<WhatIfView>,
     pub(super) before: Option<i64>,
 }
 
@@ -88,9 +88,9 @@ struct FieldView {
 }
 
 /// `GET /config`.
-pub async fn page(visit: Visit, query: Query<ConfigQuery>) -> Result<HttpResponse, WebError> {
+pub async fn page(context: PageContext, query: Query<ConfigQuery>) -> Result<HttpResponse, WebError> {
     let shown = Shown { user: query.user, before: query.before, ..Shown::default() };
-    render(&visit, shown).await
+    render(&context, shown).await
 }
 
 /// `GET /api/config`.
@@ -98,19 +98,19 @@ pub async fn json(db: Data<Db>) -> Result<Json<ConfigView>, WebError> {
     Ok(Json(ConfigView::new(&db.directory().await.map_err(WebError::ours)?)))
 }
 
-pub(super) async fn render(visit: &Visit, shown: Shown<'_>) -> Result<HttpResponse, WebError> {
-    let position = visit.position().await?;
-    let directory = visit.db.directory().await.map_err(WebError::ours)?;
+pub(super) async fn render(context: &PageContext, shown: Shown<'_>) -> Result<HttpResponse, WebError> {
+    let position = context.position().await?;
+    let directory = context.db.directory().await.map_err(WebError::ours)?;
     let user = shown.user.map(|id| user_of(&directory, id)).transpose()?;
     let refused = !shown.wrong.is_empty() || shown.is_test_wrong.is_some();
     let view = PageView {
         editor: Editor::new(&directory, user, &shown.typed, shown.wrong),
-        history: History::of_changes(&visit.db, &directory, shown.before).await.map_err(WebError::ours)?,
+        history: History::of_changes(&context.db, &directory, shown.before).await.map_err(WebError::ours)?,
         choices: Choices::of(&shown.typed, user),
         trial: shown.trial,
         is_test_wrong: shown.is_test_wrong,
     };
-    let mut page = visit.page(Place::Config, &position, &view).await?;
+    let mut page = context.page(Page::Config, &position, &view).await?;
     if refused {
         *page.status_mut() = StatusCode::BAD_REQUEST;
     }

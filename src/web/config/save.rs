@@ -15,10 +15,10 @@ use crate::clock::Clock;
 use crate::db::{Db, Directory};
 use crate::domain::config::effective::{ConfigChange, ConfigPatch, Field, FieldUnit, StoredConfig, UserOverrides};
 use crate::domain::money::ids::FollowedUserId;
-use crate::web::auth::csrf::Posted;
+use crate::web::auth::csrf::CsrfForm;
 use crate::web::server::error::WebError;
-use crate::web::shell::flash::Notice;
-use crate::web::shell::page::Visit;
+use crate::web::shell::flash::Flash;
+use crate::web::shell::page::PageContext;
 
 /// Changes that a notice has room for; the history shows all.
 const TOLD: usize = 3;
@@ -31,20 +31,23 @@ pub struct Saved<T> {
 }
 
 /// `POST /config`: the whole form; only what was typed is a change.
-pub async fn save(posted: Posted<Vec<(String, String)>>, visit: Visit) -> Result<HttpResponse, WebError> {
-    let typed = Typed::new(posted.form);
+pub async fn save(submitted: CsrfForm<Vec<(String, String)>>, context: PageContext) -> Result<HttpResponse, WebError> {
+    let typed = Typed::new(submitted.form);
     let user = typed.user()?;
     let change = match typed.change(user.is_some()) {
         Ok(change) => change,
-        Err(wrong) => return render(&visit, Shown { user, typed, wrong: &wrong, ..Shown::default() }).await,
+        Err(wrong) => return render(&context, Shown { user, typed, wrong: &wrong, ..Shown::default() }).await,
     };
-    let saved = store(&visit.db, &visit.clock, user, change, &posted.visitor.who).await?;
-    saved.notice("Saved").then(&posted.session, &page_of(user))
+    let saved = store(&context.db, &context.clock, user, change, &submitted.visitor.who).await?;
+    saved.notice("Saved").then(&submitted.session, &page_of(user))
 }
 
 /// `POST /config/restore`: fields with the values they had, as a notice's way back sends them; empty is no value.
-pub async fn restore(posted: Posted<Vec<(String, String)>>, visit: Visit) -> Result<HttpResponse, WebError> {
-    let typed = Typed::new(posted.form);
+pub async fn restore(
+    submitted: CsrfForm<Vec<(String, String)>>,
+    context: PageContext,
+) -> Result<HttpResponse, WebError> {
+    let typed = Typed::new(submitted.form);
     let user = typed.user()?;
     let (mut sections, mut unset) = (serde_json::Map::new(), Vec::new());
     for field in StoredConfig::fields() {
@@ -60,18 +63,19 @@ pub async fn restore(posted: Posted<Vec<(String, String)>>, visit: Visit) -> Res
     }
     let set = ConfigPatch::parse(&serde_json::Value::Object(sections).to_string());
     let set = set.map_err(|error| WebError::Mistake(error.to_string()))?;
-    let saved = store(&visit.db, &visit.clock, user, ConfigChange { set, unset }, &posted.visitor.who).await?;
-    saved.notice("Undone").then(&posted.session, &page_of(user))
+    let saved = store(&context.db, &context.clock, user, ConfigChange { set, unset }, &submitted.visitor.who).await?;
+    saved.notice("Undone").then(&submitted.session, &page_of(user))
 }
 
 /// `POST /api/config/global`: `{guardrails?, sizing?, system?}`, each partial; null gives a field its default.
 pub async fn json_global(
-    posted: Posted<Box<RawValue>>,
+    submitted: CsrfForm<Box<RawValue>>,
     db: Data<Db>,
     clock: Data<Clock>,
 ) -> Result<Json<Saved<StoredConfig>>, WebError> {
-    let change = ConfigChange::parse(posted.form.get(), &[]).map_err(|error| WebError::Mistake(error.to_string()))?;
-    let who = &posted.visitor.who;
+    let change =
+        ConfigChange::parse(submitted.form.get(), &[]).map_err(|error| WebError::Mistake(error.to_string()))?;
+    let who = &submitted.visitor.who;
     let (before, config) = db.change_global(&change, who, clock.now()).await.map_err(WebError::ours)?;
     let changes = changes(&before.numbers(), &config.numbers(), StoredConfig::fields());
     Ok(Json(Saved { config, changes }))
@@ -79,16 +83,16 @@ pub async fn json_global(
 
 /// `POST /api/config/user/{id}`: the same for what one user has of their own; null inherits.
 pub async fn json_user(
-    posted: Posted<Box<RawValue>>,
+    submitted: CsrfForm<Box<RawValue>>,
     id: Path<i64>,
     db: Data<Db>,
     clock: Data<Clock>,
 ) -> Result<Json<Saved<UserOverrides>>, WebError> {
     let user = FollowedUserId(*id);
     user_of(&db.directory().await.map_err(WebError::ours)?, user)?;
-    let change = ConfigChange::parse(posted.form.get(), &[]).and_then(ConfigChange::for_user);
+    let change = ConfigChange::parse(submitted.form.get(), &[]).and_then(ConfigChange::for_user);
     let change = change.map_err(|error| WebError::Mistake(error.to_string()))?;
-    let who = &posted.visitor.who;
+    let who = &submitted.visitor.who;
     let (before, config) = db.change_overrides(user, &change, who, clock.now()).await.map_err(WebError::ours)?;
     let changes = changes(&before.numbers(), &config.numbers(), StoredConfig::fields());
     Ok(Json(Saved { config, changes }))
@@ -122,9 +126,9 @@ async fn store(
 
 impl Stored {
     /// `Saved for everybody: Spread, at most 2.00¢ → 1.50¢.`
-    fn notice(&self, done: &str) -> Notice {
+    fn notice(&self, done: &str) -> Flash {
         if self.changes.is_empty() {
-            return Notice::new("Nothing was changed.");
+            return Flash::new("Nothing was changed.");
         }
         let whose = self.user.as_ref().map_or("everybody", |(_, label)| label.as_str());
         let whose: String = whose.chars().take(60).collect();
@@ -138,7 +142,7 @@ impl Stored {
         let user = self.user.as_ref().map(|(id, _)| id.to_string());
         let user = user.as_deref().map(|id| ("user", id));
         let fields: Vec<(&str, &str)> = user.into_iter().chain(back.iter().map(|(n, v)| (*n, v.as_str()))).collect();
-        Notice::new(text).undo("/config/restore", &fields)
+        Flash::new(text).undo("/config/restore", &fields)
     }
 
     fn told(&self, change: &FieldChange) -> String {

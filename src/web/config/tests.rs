@@ -12,7 +12,7 @@ use crate::domain::config::effective::{
     ConfigChange, ConfigError, ConfigPatch, Field, FieldUnit, StoredConfig, UserOverrides,
 };
 use crate::domain::money::units::Timestamp;
-use crate::testkit::malformed::{harmed, noise, number, words};
+use crate::testkit::malformed::{mutated_json, noise, number, words};
 use crate::web::server::error::WebError;
 
 fn now() -> Timestamp {
@@ -32,7 +32,7 @@ fn bodies() -> impl Strategy<Value = String> {
         }
     }
     let small = serde_json::json!({"guardrails": {"maxSpreadMicros": 20_000}, "sizing": {"applyTakerFees": null}});
-    prop_oneof![8 => harmed(vec![whole().to_string(), nulls.to_string(), small.to_string()]), 1 => noise()]
+    prop_oneof![8 => mutated_json(vec![whole().to_string(), nulls.to_string(), small.to_string()]), 1 => noise()]
 }
 
 fn candidates() -> impl Strategy<Value = String> {
@@ -40,7 +40,7 @@ fn candidates() -> impl Strategy<Value = String> {
         "guardrails": {"maxSpreadMicros": 20_000}, "user": 7, "portfolio": "GLOBAL",
         "from": "2026-11-25T10:00:00Z", "to": "2026-11-26T09:00:00Z",
     });
-    prop_oneof![8 => harmed(vec![window.to_string()]), 1 => noise()]
+    prop_oneof![8 => mutated_json(vec![window.to_string()]), 1 => noise()]
 }
 
 fn are_in_range(numbers: &[(&'static Field, i64)]) -> Result<(), TestCaseError> {

@@ -25,7 +25,7 @@ use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
 use crate::domain::money::ids::{FollowedUserId, MarketId};
 use crate::domain::money::units::Timestamp;
 use crate::web::server::error::WebError;
-use crate::web::shell::pagination::Sought;
+use crate::web::shell::pagination::MarketSearch;
 use crate::web::views::attempts::AttemptQuery;
 use crate::web::views::trades::TradeQuery;
 
@@ -95,7 +95,7 @@ fn broken(error: impl std::error::Error + Send + Sync + 'static) -> actix_web::E
 }
 
 async fn one_market(db: &Db, text: Option<&str>) -> Result<Option<MarketId>, WebError> {
-    Sought::read(db, text).await.map_err(WebError::ours)?.one(text)
+    MarketSearch::read(db, text).await.map_err(WebError::ours)?.one(text)
 }
 
 impl Source {

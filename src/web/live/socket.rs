@@ -25,7 +25,7 @@ use crate::clock::Clock;
 use crate::db::Db;
 use crate::domain::money::units::Timestamp;
 use crate::metrics::{Metrics, OpenSocket};
-use crate::web::auth::user::{HasProvider, Visitor, has_token};
+use crate::web::auth::user::{CurrentUser, HasProvider, has_token};
 use crate::web::server::connection::Socket;
 use crate::web::server::error::WebError;
 use crate::web::server::middleware::Hosts;
@@ -57,7 +57,7 @@ pub struct LiveQuery {
 
 /// `GET /ws/live?topics=trades,attempts&after=123`.
 pub async fn connect(
-    visitor: Visitor,
+    visitor: CurrentUser,
     request: HttpRequest,
     query: Query<LiveQuery>,
     hosts: Data<Hosts>,
@@ -99,7 +99,7 @@ struct LiveSession {
     socket: Socket,
     clock: Clock,
     heard_at: Timestamp,
-    visitor: Visitor,
+    visitor: CurrentUser,
     db: Db,
     has_provider: bool,
     /// Dead when the broadcaster no longer knows of us, e.g. after its restart.

@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Clock;
 use crate::db::{Admin, ApiToken, Db};
 use crate::domain::money::units::Timestamp;
-use crate::web::auth::csrf::Posted;
-use crate::web::auth::user::{HasProvider, Means, Visitor};
+use crate::web::auth::csrf::CsrfForm;
+use crate::web::auth::user::{CurrentUser, HasProvider, Means};
 use crate::web::config::history::History;
 use crate::web::config::labels::action as action_name;
 use crate::web::server::error::WebError;
-use crate::web::shell::flash::Notice;
-use crate::web::shell::page::{Place, Visit};
+use crate::web::shell::flash::Flash;
+use crate::web::shell::page::{Page, PageContext};
 
 /// What the log can be narrowed to; what actors note is in it too, under names of their own.
 const KINDS: &[&str] = &[
@@ -83,19 +83,23 @@ pub struct RevokeForm {
 }
 
 /// `GET /access`
-pub async fn page(visit: Visit, query: Query<LogQuery>, provider: Data<HasProvider>) -> Result<HttpResponse, WebError> {
-    let position = visit.position().await?;
+pub async fn page(
+    context: PageContext,
+    query: Query<LogQuery>,
+    provider: Data<HasProvider>,
+) -> Result<HttpResponse, WebError> {
+    let position = context.position().await?;
     let view = AccessView {
-        you: You::of(&visit.visitor),
+        you: You::of(&context.visitor),
         with_github: provider.0,
-        may_change: matches!(visit.visitor.means, Means::Session(_)),
-        admins: visit.db.admins().await.map_err(WebError::ours)?,
-        tokens: visit.db.tokens().await.map_err(WebError::ours)?,
-        log: log(&visit.db, &query).await?,
+        may_change: matches!(context.visitor.means, Means::Session(_)),
+        admins: context.db.admins().await.map_err(WebError::ours)?,
+        tokens: context.db.tokens().await.map_err(WebError::ours)?,
+        log: log(&context.db, &query).await?,
         action: query.action().unwrap_or_default().to_owned(),
         kinds: KINDS.iter().map(|action| Kind { action, name: action_name(action) }).collect(),
     };
-    visit.page(Place::Access, &position, &view).await
+    context.page(Page::Access, &position, &view).await
 }
 
 /// `GET /api/audit`
@@ -104,14 +108,18 @@ pub async fn json(query: Query<LogQuery>, db: Data<Db>) -> Result<Json<History>,
 }
 
 /// `POST /access/tokens/revoke`
-pub async fn revoke(posted: Posted<RevokeForm>, db: Data<Db>, clock: Data<Clock>) -> Result<HttpResponse, WebError> {
-    let name = &posted.form.name;
-    let revoked = db.revoke_token(name, &posted.visitor.who, clock.now()).await.map_err(WebError::ours)?;
+pub async fn revoke(
+    submitted: CsrfForm<RevokeForm>,
+    db: Data<Db>,
+    clock: Data<Clock>,
+) -> Result<HttpResponse, WebError> {
+    let name = &submitted.form.name;
+    let revoked = db.revoke_token(name, &submitted.visitor.who, clock.now()).await.map_err(WebError::ours)?;
     let said = match revoked {
         true => format!("The token {name} lets nobody in any more."),
         false => format!("There is no working token {name}."),
     };
-    Notice::new(said).then(&posted.session, "/access")
+    Flash::new(said).then(&submitted.session, "/access")
 }
 
 async fn log(db: &Db, query: &LogQuery) -> Result<History, WebError> {
@@ -127,7 +135,7 @@ impl LogQuery {
 }
 
 impl You {
-    fn of(visitor: &Visitor) -> Self {
+    fn of(visitor: &CurrentUser) -> Self {
         let session = match &visitor.means {
             Means::Session(signed_in) => Some(signed_in),
             Means::Token { .. } => None,

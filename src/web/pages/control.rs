@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::domain::config::effective::{ConfigPatch, SystemPatch};
-use crate::web::auth::csrf::Posted;
+use crate::web::auth::csrf::CsrfForm;
 use crate::web::server::error::WebError;
 use crate::web::server::middleware::Hosts;
-use crate::web::shell::flash::Notice;
+use crate::web::shell::flash::Flash;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,30 +28,34 @@ pub struct Engine {
 
 /// `POST /control/pause`: the switch on every page.
 pub async fn pause(
-    posted: Posted<PauseForm>,
+    submitted: CsrfForm<PauseForm>,
     db: Data<Db>,
     clock: Data<Clock>,
     hosts: Data<Hosts>,
     request: HttpRequest,
 ) -> Result<HttpResponse, WebError> {
-    let paused = set_paused(&db, &clock, &posted).await?;
+    let paused = set_paused(&db, &clock, &submitted).await?;
     let (text, back) = match paused {
         true => ("Copying is paused. Leaders are still watched; every group is skipped with ENGINE_PAUSED.", "false"),
         false => ("Copying goes on from the next group.", "true"),
     };
-    let notice = Notice::new(text).undo("/control/pause", &[("paused", back)]);
-    notice.then(&posted.session, &hosts.path_of_referer(request.headers()))
+    let notice = Flash::new(text).undo("/control/pause", &[("paused", back)]);
+    notice.then(&submitted.session, &hosts.path_of_referer(request.headers()))
 }
 
 /// `POST /api/control/pause`.
-pub async fn pause_json(posted: Posted<PauseForm>, db: Data<Db>, clock: Data<Clock>) -> Result<Json<Engine>, WebError> {
-    Ok(Json(Engine { paused: set_paused(&db, &clock, &posted).await? }))
+pub async fn pause_json(
+    submitted: CsrfForm<PauseForm>,
+    db: Data<Db>,
+    clock: Data<Clock>,
+) -> Result<Json<Engine>, WebError> {
+    Ok(Json(Engine { paused: set_paused(&db, &clock, &submitted).await? }))
 }
 
-async fn set_paused(db: &Db, clock: &Clock, posted: &Posted<PauseForm>) -> Result<bool, WebError> {
-    let paused = posted.form.paused;
+async fn set_paused(db: &Db, clock: &Clock, submitted: &CsrfForm<PauseForm>) -> Result<bool, WebError> {
+    let paused = submitted.form.paused;
     let system = SystemPatch { copy_engine_enabled: Some(!paused), ..SystemPatch::default() };
     let patch = ConfigPatch { system, ..ConfigPatch::default() };
-    db.save_global(&patch, &posted.visitor.who, clock.now()).await.map_err(WebError::ours)?;
+    db.save_global(&patch, &submitted.visitor.who, clock.now()).await.map_err(WebError::ours)?;
     Ok(paused)
 }

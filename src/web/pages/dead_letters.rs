@@ -10,9 +10,9 @@ use crate::clock::Clock;
 use crate::db::{Db, DbError, DeadLetter, Origin, Replay};
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
-use crate::web::auth::csrf::Posted;
+use crate::web::auth::csrf::CsrfForm;
 use crate::web::server::error::WebError;
-use crate::web::shell::flash::Notice;
+use crate::web::shell::flash::Flash;
 
 const PAGE: usize = 20;
 /// Sent round again with one click; the rest waits for the next.
@@ -21,11 +21,11 @@ const STATUS: &str = "/status";
 
 /// Dead letters that nobody has dealt with, a page of them.
 #[derive(Debug, Clone, Serialize)]
-pub struct Letters {
+pub struct DeadLettersView {
     pub total: i64,
     pub by_queue: Vec<QueueCount>,
     /// Newest first.
-    pub data: Vec<LetterView>,
+    pub data: Vec<DeadLetterView>,
     /// Ask again with `before` set to this for what is older.
     pub next_before: Option<i64>,
     /// The queue asked for; all when there is none.
@@ -42,7 +42,7 @@ pub struct QueueCount {
 
 /// A row of `dead_letter`. Payload and error are hostile text.
 #[derive(Debug, Clone, Serialize)]
-pub struct LetterView {
+pub struct DeadLetterView {
     pub id: i64,
     pub queue: &'static str,
     pub key: String,
@@ -56,15 +56,15 @@ pub struct LetterView {
 /// What is done with a letter.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Deed {
+pub enum DeadLetterAction {
     Retry,
     PutAway,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LetterForm {
-    deed: Deed,
+pub struct DeadLetterForm {
+    deed: DeadLetterAction,
 }
 
 #[derive(Debug, Deserialize)]
@@ -73,7 +73,7 @@ pub struct QueueForm {
     queue: String,
 }
 
-impl Letters {
+impl DeadLettersView {
     /// Those with an id below `before`, of one queue or of all.
     pub async fn load(db: &Db, origin: Option<Origin>, before: Option<i64>) -> Result<Self, DbError> {
         let counts = db.dead_letter_counts().await?;
@@ -85,7 +85,7 @@ impl Letters {
             total: counts.iter().map(|(_, n)| n).sum(),
             by_queue: counts.into_iter().map(QueueCount::of).collect(),
             next_before: rows.last().filter(|_| goes_on).map(|letter| letter.id),
-            data: rows.into_iter().map(LetterView::of).collect(),
+            data: rows.into_iter().map(DeadLetterView::of).collect(),
             queue: origin.map(Origin::as_str),
         })
     }
@@ -97,7 +97,7 @@ impl QueueCount {
     }
 }
 
-impl LetterView {
+impl DeadLetterView {
     fn of(letter: DeadLetter) -> Self {
         Self {
             id: letter.id,
@@ -121,35 +121,39 @@ pub fn origin(text: Option<&str>) -> Result<Option<Origin>, WebError> {
 
 /// `POST /status/dead-letters/{id}`.
 pub async fn one(
-    posted: Posted<LetterForm>,
+    submitted: CsrfForm<DeadLetterForm>,
     id: Path<i64>,
     db: Data<Db>,
     clock: Data<Clock>,
 ) -> Result<HttpResponse, WebError> {
-    let (id, who, now) = (*id, &posted.visitor.who, clock.now());
-    let notice = match posted.form.deed {
-        Deed::Retry => match db.replay_dead_letter(id, who, now).await.map_err(WebError::ours)? {
+    let (id, who, now) = (*id, &submitted.visitor.who, clock.now());
+    let notice = match submitted.form.deed {
+        DeadLetterAction::Retry => match db.replay_dead_letter(id, who, now).await.map_err(WebError::ours)? {
             Replay::Queued(queue) => {
                 format!("Dead letter {id} is a job of {queue} again, with all its tries before it.")
             }
             Replay::NotReplayable => return Err(dealt_with(id)),
         },
-        Deed::PutAway => match db.drop_dead_letter(id, who, now).await.map_err(WebError::ours)? {
+        DeadLetterAction::PutAway => match db.drop_dead_letter(id, who, now).await.map_err(WebError::ours)? {
             true => format!("Dead letter {id} is put away. The audit log keeps what it said."),
             false => return Err(dealt_with(id)),
         },
     };
-    Notice::new(notice).then(&posted.session, STATUS)
+    Flash::new(notice).then(&submitted.session, STATUS)
 }
 
 /// `POST /status/dead-letters`: every open letter of one queue is tried again.
-pub async fn of_queue(posted: Posted<QueueForm>, db: Data<Db>, clock: Data<Clock>) -> Result<HttpResponse, WebError> {
-    let wanted = origin(Some(&posted.form.queue))?;
+pub async fn of_queue(
+    submitted: CsrfForm<QueueForm>,
+    db: Data<Db>,
+    clock: Data<Clock>,
+) -> Result<HttpResponse, WebError> {
+    let wanted = origin(Some(&submitted.form.queue))?;
     let Some(Origin::Queue(queue)) = wanted else {
         return Err(WebError::Mistake("`queue`: rows that could not be read can only be put away".to_owned()));
     };
     let letters = db.dead_letters_of(wanted, None, AT_ONCE + 1).await.map_err(WebError::ours)?;
-    let (who, now) = (&posted.visitor.who, clock.now());
+    let (who, now) = (&submitted.visitor.who, clock.now());
     let mut queued = 0;
     let at_once = usize::try_from(AT_ONCE).unwrap_or(usize::MAX);
     for letter in letters.iter().take(at_once) {
@@ -159,7 +163,7 @@ pub async fn of_queue(posted: Posted<QueueForm>, db: Data<Db>, clock: Data<Clock
     let rest = if letters.len() > at_once { " There are more: ask again for the next." } else { "" };
     let jobs =
         if queued == 1 { "1 dead letter is a job".to_owned() } else { format!("{queued} dead letters are jobs") };
-    Notice::new(format!("{jobs} of {queue} again.{rest}")).then(&posted.session, STATUS)
+    Flash::new(format!("{jobs} of {queue} again.{rest}")).then(&submitted.session, STATUS)
 }
 
 fn dealt_with(id: i64) -> WebError {

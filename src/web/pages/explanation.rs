@@ -20,7 +20,7 @@ use crate::domain::money::ids::{AttemptId, EventId};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use crate::web::charts::ladder::{Ladder, Marked};
 use crate::web::server::error::WebError;
-use crate::web::shell::page::{Place, Visit};
+use crate::web::shell::page::{Page, PageContext};
 use crate::web::shell::pagination::given;
 use crate::web::views::attempts::AttemptView;
 use crate::web::views::check_words::CheckView;
@@ -328,9 +328,9 @@ fn attempt_id(text: &str) -> Result<AttemptId, WebError> {
 }
 
 /// `GET /attempts/{id}`.
-pub async fn page(visit: Visit, id: Path<String>) -> Result<HttpResponse, WebError> {
-    let position = visit.position().await?;
-    let detail = AttemptDetail::load(&visit.db, attempt_id(&id)?).await?;
+pub async fn page(context: PageContext, id: Path<String>) -> Result<HttpResponse, WebError> {
+    let position = context.position().await?;
+    let detail = AttemptDetail::load(&context.db, attempt_id(&id)?).await?;
     let page = AttemptPage {
         detail: &detail,
         row: &detail.attempt,
@@ -338,7 +338,7 @@ pub async fn page(visit: Visit, id: Path<String>) -> Result<HttpResponse, WebErr
         n_other: detail.n_failed.saturating_sub(1),
         n_checks: detail.checks.len(),
     };
-    visit.page(Place::Attempt, &position, &page).await
+    context.page(Page::Attempt, &position, &page).await
 }
 
 /// `GET /api/copy-attempts/{id}`.

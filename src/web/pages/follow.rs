@@ -13,11 +13,11 @@ use crate::db::{Db, FollowedUser, LABEL_CHARACTERS_MAX};
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::Timestamp;
 use crate::polymarket::{Lately, Polymarket, PolymarketError, Profile, Trader, TraderMatch};
-use crate::web::auth::csrf::Posted;
+use crate::web::auth::csrf::CsrfForm;
 use crate::web::server::error::WebError;
 use crate::web::server::middleware::Hosts;
-use crate::web::shell::flash::Notice;
-use crate::web::shell::page::{Place, Visit};
+use crate::web::shell::flash::Flash;
+use crate::web::shell::page::{Page, PageContext};
 
 /// As many profiles as a visitor looks through.
 const SIMILAR_SHOWN: usize = 8;
@@ -97,54 +97,54 @@ pub struct ChangeForm {
 
 /// `GET /users/follow`: asks Polymarket, changes nothing.
 pub async fn page(
-    visit: Visit,
+    context: PageContext,
     query: Query<FollowQuery>,
     polymarket: Data<Polymarket>,
 ) -> Result<HttpResponse, WebError> {
-    let position = visit.position().await?;
-    let view = FollowView::load(&visit.db, &polymarket, query.trader.trim()).await?;
-    visit.page(Place::Follow, &position, &view).await
+    let position = context.position().await?;
+    let view = FollowView::load(&context.db, &polymarket, query.trader.trim()).await?;
+    context.page(Page::Follow, &position, &view).await
 }
 
 /// `POST /users`.
 pub async fn follow(
-    posted: Posted<FollowForm>,
+    submitted: CsrfForm<FollowForm>,
     db: Data<Db>,
     polymarket: Data<Polymarket>,
     clock: Data<Clock>,
 ) -> Result<HttpResponse, WebError> {
-    let (user, is_new) = start_following(&db, &polymarket, &posted, clock.now()).await?;
+    let (user, is_new) = start_following(&db, &polymarket, &submitted, clock.now()).await?;
     let action = format!("/users/{}", user.id);
     let notice = match is_new {
         true => format!("Following {} as user {}. The bot begins with it within a second.", user.label, user.id),
         false => format!("{} is followed already, and enabled.", user.label),
     };
-    let notice = Notice::new(notice);
+    let notice = Flash::new(notice);
     let notice = if is_new { notice.undo(action, &[("enabled", "false")]) } else { notice };
-    notice.then(&posted.session, "/users")
+    notice.then(&submitted.session, "/users")
 }
 
 /// `POST /api/users`.
 pub async fn follow_json(
-    posted: Posted<FollowForm>,
+    submitted: CsrfForm<FollowForm>,
     db: Data<Db>,
     polymarket: Data<Polymarket>,
     clock: Data<Clock>,
 ) -> Result<HttpResponse, WebError> {
-    let (user, is_new) = start_following(&db, &polymarket, &posted, clock.now()).await?;
+    let (user, is_new) = start_following(&db, &polymarket, &submitted, clock.now()).await?;
     Ok(HttpResponse::build(if is_new { StatusCode::CREATED } else { StatusCode::OK }).json(user))
 }
 
 /// `POST /users/{id}`: another label, or followed or not.
 pub async fn change(
-    posted: Posted<ChangeForm>,
+    submitted: CsrfForm<ChangeForm>,
     id: Path<FollowedUserId>,
     db: Data<Db>,
     clock: Data<Clock>,
     hosts: Data<Hosts>,
     request: HttpRequest,
 ) -> Result<HttpResponse, WebError> {
-    let (before, after) = change_user(&db, *id, &posted, clock.now()).await?;
+    let (before, after) = change_user(&db, *id, &submitted, clock.now()).await?;
     let action = format!("/users/{}", before.id);
     let was = before.enabled.to_string();
     let mut said = Vec::new();
@@ -161,20 +161,20 @@ pub async fn change(
         back.push(("enabled", was.as_str()));
     }
     let notice = match said.is_empty() {
-        true => Notice::new(format!("Nothing to change: {} is so already.", after.label)),
-        false => Notice::new(said.join(" ")).undo(action, &back),
+        true => Flash::new(format!("Nothing to change: {} is so already.", after.label)),
+        false => Flash::new(said.join(" ")).undo(action, &back),
     };
-    notice.then(&posted.session, &hosts.path_of_referer(request.headers()))
+    notice.then(&submitted.session, &hosts.path_of_referer(request.headers()))
 }
 
 /// `POST /api/users/{id}`.
 pub async fn change_json(
-    posted: Posted<ChangeForm>,
+    submitted: CsrfForm<ChangeForm>,
     id: Path<FollowedUserId>,
     db: Data<Db>,
     clock: Data<Clock>,
 ) -> Result<Json<UserView>, WebError> {
-    let (_, after) = change_user(&db, *id, &posted, clock.now()).await?;
+    let (_, after) = change_user(&db, *id, &submitted, clock.now()).await?;
     Ok(Json(after))
 }
 
@@ -238,10 +238,10 @@ fn unanswered(error: &PolymarketError) -> String {
 async fn start_following(
     db: &Db,
     polymarket: &Polymarket,
-    posted: &Posted<FollowForm>,
+    submitted: &CsrfForm<FollowForm>,
     now: Timestamp,
 ) -> Result<(UserView, bool), WebError> {
-    let FollowForm { trader, label } = &posted.form;
+    let FollowForm { trader, label } = &submitted.form;
     let given = label.as_deref().map(checked_label).transpose()?;
     let found = polymarket.find_trader(trader).await.map_err(|error| WebError::Unanswered(unanswered(&error)))?;
     let found = match found {
@@ -253,7 +253,7 @@ async fn start_following(
         return Err(WebError::Conflict(format!("`{}` is a wallet of {}, whom we know", found.wallet, known.label)));
     }
     let label = given.unwrap_or_else(|| default_label(&found));
-    let inserted = db.follow(&label, &found.wallet, &posted.visitor.who, now).await.map_err(WebError::ours)?;
+    let inserted = db.follow(&label, &found.wallet, &submitted.visitor.who, now).await.map_err(WebError::ours)?;
     let user = db.followed_user_by_wallet(&found.wallet).await.map_err(WebError::ours)?.ok_or(WebError::NotFound)?;
     Ok((UserView::of(user), matches!(inserted, Inserted::New(_))))
 }
@@ -262,16 +262,16 @@ async fn start_following(
 async fn change_user(
     db: &Db,
     id: FollowedUserId,
-    posted: &Posted<ChangeForm>,
+    submitted: &CsrfForm<ChangeForm>,
     now: Timestamp,
 ) -> Result<(UserView, UserView), WebError> {
-    let ChangeForm { label, enabled } = &posted.form;
+    let ChangeForm { label, enabled } = &submitted.form;
     if label.is_none() && enabled.is_none() {
         return Err(WebError::Mistake("nothing to change; give `label` or `enabled`".to_owned()));
     }
     let label = label.as_deref().map(checked_label).transpose()?;
     let before = one(db, id).await?;
-    let who = &posted.visitor.who;
+    let who = &submitted.visitor.who;
     if let Some(label) = &label {
         db.rename(id, label, who, now).await.map_err(WebError::ours)?;
     }

@@ -19,7 +19,7 @@ use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp};
 use crate::web::charts::series::{Chart, Line, Pane, Range, Role, Span, Unit};
 use crate::web::server::error::WebError;
 use crate::web::shell::display_names::Names;
-use crate::web::shell::page::{Place, Visit};
+use crate::web::shell::page::{Page, PageContext};
 use crate::web::views::attempts::{AttemptQuery, AttemptView};
 use crate::web::views::market_quotes::{PositionView, QuoteView};
 use crate::web::views::trades::{TradeQuery, TradeView};
@@ -214,9 +214,9 @@ fn market_id(text: &str) -> Result<MarketId, WebError> {
 }
 
 /// `GET /markets/{id}`.
-pub async fn page(visit: Visit, id: Path<String>, query: Query<MarketQuery>) -> Result<HttpResponse, WebError> {
-    let position = visit.position().await?;
-    let view = MarketView::load(&visit.db, market_id(&id)?, &query, visit.now()).await?;
+pub async fn page(context: PageContext, id: Path<String>, query: Query<MarketQuery>) -> Result<HttpResponse, WebError> {
+    let position = context.position().await?;
+    let view = MarketView::load(&context.db, market_id(&id)?, &query, context.now()).await?;
     let charted = view.outcomes.iter().find(|outcome| Some(&outcome.asset_id) == view.charted.as_ref());
     let series = format!("/api/series/market/{}", view.id);
     let page = MarketPage {
@@ -225,7 +225,7 @@ pub async fn page(visit: Visit, id: Path<String>, query: Query<MarketQuery>) -> 
         slippage_src: format!("{series}/slippage"),
         view: &view,
     };
-    visit.page(Place::Market, &position, &page).await
+    context.page(Page::Market, &position, &page).await
 }
 
 /// `GET /api/series/market/{id}`: midpoints of one outcome, the first unless another is asked for.

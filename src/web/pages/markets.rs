@@ -16,12 +16,12 @@ use crate::domain::market::facts::Market;
 use crate::domain::money::ids::MarketId;
 use crate::domain::money::text_enum::text_enum;
 use crate::domain::money::units::{Timestamp, UsdcMicros};
-use crate::web::auth::csrf::Posted;
+use crate::web::auth::csrf::CsrfForm;
 use crate::web::server::error::WebError;
 use crate::web::server::middleware::Hosts;
 use crate::web::shell::display_names::Names;
-use crate::web::shell::flash::Notice;
-use crate::web::shell::page::{Place, Visit};
+use crate::web::shell::flash::Flash;
+use crate::web::shell::page::{Page, PageContext};
 use crate::web::shell::pagination::{address, given, word};
 use crate::web::views::market_quotes::{PositionView, QuoteView};
 
@@ -328,10 +328,10 @@ impl MarketsQuery {
 }
 
 /// `GET /markets`.
-pub async fn page(visit: Visit, query: Query<MarketsQuery>) -> Result<HttpResponse, WebError> {
-    let position = visit.position().await?;
-    let page = query.page(MarketsView::load(&visit.db, &query, visit.now()).await?)?;
-    visit.page(Place::Markets, &position, &page).await
+pub async fn page(context: PageContext, query: Query<MarketsQuery>) -> Result<HttpResponse, WebError> {
+    let position = context.position().await?;
+    let page = query.page(MarketsView::load(&context.db, &query, context.now()).await?)?;
+    context.page(Page::Markets, &position, &page).await
 }
 
 /// `GET /api/markets`.
@@ -354,43 +354,48 @@ pub struct MarketSwitch {
 
 /// `POST /markets/{id}`: on the blacklist or off it, from any page with the switch.
 pub async fn post(
-    posted: Posted<MarketForm>,
+    submitted: CsrfForm<MarketForm>,
     db: Data<Db>,
     clock: Data<Clock>,
     hosts: Data<Hosts>,
     id: Path<String>,
     request: HttpRequest,
 ) -> Result<HttpResponse, WebError> {
-    let market = set_blacklisted(&db, &clock, &posted, &id).await?;
+    let market = set_blacklisted(&db, &clock, &submitted, &id).await?;
     // A notice stands in a cookie, which has room for short texts only.
     let name: String = match market.question.is_empty() {
         true => market.id.as_str().chars().take(12).collect(),
         false => market.question.chars().take(80).collect(),
     };
-    let (text, back) = match posted.form.blacklisted {
+    let (text, back) = match submitted.form.blacklisted {
         true => (format!("Nothing new is opened in \u{201c}{name}\u{201d}. What is held can still be sold."), "false"),
         false => (format!("Copies may be opened in \u{201c}{name}\u{201d} again."), "true"),
     };
-    let notice = Notice::new(text).undo(format!("/markets/{}", market.id), &[("blacklisted", back)]);
-    notice.then(&posted.session, &hosts.path_of_referer(request.headers()))
+    let notice = Flash::new(text).undo(format!("/markets/{}", market.id), &[("blacklisted", back)]);
+    notice.then(&submitted.session, &hosts.path_of_referer(request.headers()))
 }
 
 /// `POST /api/markets/{id}`.
 pub async fn post_json(
-    posted: Posted<MarketForm>,
+    submitted: CsrfForm<MarketForm>,
     db: Data<Db>,
     clock: Data<Clock>,
     id: Path<String>,
 ) -> Result<Json<MarketSwitch>, WebError> {
-    let market = set_blacklisted(&db, &clock, &posted, &id).await?;
-    Ok(Json(MarketSwitch { id: market.id, blacklisted: posted.form.blacklisted }))
+    let market = set_blacklisted(&db, &clock, &submitted, &id).await?;
+    Ok(Json(MarketSwitch { id: market.id, blacklisted: submitted.form.blacklisted }))
 }
 
-async fn set_blacklisted(db: &Db, clock: &Clock, posted: &Posted<MarketForm>, id: &str) -> Result<Market, WebError> {
+async fn set_blacklisted(
+    db: &Db,
+    clock: &Clock,
+    submitted: &CsrfForm<MarketForm>,
+    id: &str,
+) -> Result<Market, WebError> {
     let id = MarketId::parse(id).map_err(|_| WebError::NotFound)?;
     let market = db.market(&id).await.map_err(WebError::ours)?.ok_or(WebError::NotFound)?;
-    let who = &posted.visitor.who;
-    db.set_blacklisted(&id, posted.form.blacklisted, who, clock.now()).await.map_err(WebError::ours)?;
+    let who = &submitted.visitor.who;
+    db.set_blacklisted(&id, submitted.form.blacklisted, who, clock.now()).await.map_err(WebError::ours)?;
     Ok(market)
 }
 

@@ -18,7 +18,7 @@ use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::{Bps, Timestamp, UsdcMicros};
 use crate::web::live::broadcaster::{Broadcaster, Position, ROWS_SHOWN, WhereAreWe};
 use crate::web::server::error::WebError;
-use crate::web::shell::page::{Place, Visit};
+use crate::web::shell::page::{Page, PageContext};
 use crate::web::views::attempts::{AttemptQuery, AttemptView};
 use crate::web::views::health::HealthView;
 use crate::web::views::holdings::{Holdings, ShareView};
@@ -235,11 +235,11 @@ struct OverviewPage<'a> {
 }
 
 /// `GET /`.
-pub async fn page(visit: Visit) -> Result<HttpResponse, WebError> {
-    let position = visit.position().await?;
-    let overview = Overview::load(&visit.db, position.clone(), visit.now()).await?;
+pub async fn page(context: PageContext) -> Result<HttpResponse, WebError> {
+    let position = context.position().await?;
+    let overview = Overview::load(&context.db, position.clone(), context.now()).await?;
     let page = OverviewPage { overview: &overview, rows_shown: ROWS_SHOWN };
-    visit.page(Place::Overview, &position, &page).await
+    context.page(Page::Overview, &position, &page).await
 }
 
 /// `GET /api/overview`.

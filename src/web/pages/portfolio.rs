@@ -11,10 +11,10 @@ use crate::clock::Clock;
 use crate::db::{Db, PeakReset};
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::units::{Timestamp, UsdcMicros};
-use crate::web::auth::csrf::Posted;
+use crate::web::auth::csrf::CsrfForm;
 use crate::web::server::error::WebError;
-use crate::web::shell::flash::Notice;
-use crate::web::shell::page::{Place, Visit};
+use crate::web::shell::flash::Flash;
+use crate::web::shell::page::{Page, PageContext};
 use crate::web::views::holdings::{Holdings, PositionView, ShareView};
 use crate::web::views::risk::{BreakerView, LimitView, exposure_limits, standing};
 
@@ -59,19 +59,19 @@ struct PortfolioPage<'a> {
 }
 
 /// `GET /portfolio`.
-pub async fn page(visit: Visit) -> Result<HttpResponse, WebError> {
-    let position = visit.position().await?;
-    let view = PortfolioView::load(&visit.db, &position.figures, visit.now()).await?;
+pub async fn page(context: PageContext) -> Result<HttpResponse, WebError> {
+    let position = context.position().await?;
+    let view = PortfolioView::load(&context.db, &position.figures, context.now()).await?;
     let shown = &view.positions[..view.positions.len().min(POSITIONS_SHOWN)];
     let n_positions = view.positions.len();
     let page = PortfolioPage { view: &view, shown, n_positions, n_hidden: n_positions - shown.len() };
-    visit.page(Place::Portfolio, &position, &page).await
+    context.page(Page::Portfolio, &position, &page).await
 }
 
 /// `GET /api/portfolio/global`.
-pub async fn json(visit: Visit) -> Result<Json<PortfolioView>, WebError> {
-    let position = visit.position().await?;
-    Ok(Json(PortfolioView::load(&visit.db, &position.figures, visit.now()).await?))
+pub async fn json(context: PageContext) -> Result<Json<PortfolioView>, WebError> {
+    let position = context.position().await?;
+    Ok(Json(PortfolioView::load(&context.db, &position.figures, context.now()).await?))
 }
 
 #[derive(Debug, Deserialize)]
@@ -92,28 +92,32 @@ pub struct PeakAnswer {
 }
 
 /// `POST /portfolio/peak`: the drawdown is measured anew, which is what ends its breaker.
-pub async fn reset_peak(posted: Posted<PeakForm>, db: Data<Db>, clock: Data<Clock>) -> Result<HttpResponse, WebError> {
-    let done = set_peak(&db, &clock, &posted).await?;
-    let text = match posted.form.peak_micros {
+pub async fn reset_peak(
+    submitted: CsrfForm<PeakForm>,
+    db: Data<Db>,
+    clock: Data<Clock>,
+) -> Result<HttpResponse, WebError> {
+    let done = set_peak(&db, &clock, &submitted).await?;
+    let text = match submitted.form.peak_micros {
         None => format!("The drawdown of {} is measured from its equity of now.", done.portfolio),
         Some(_) => format!("The peak of {} counts as before.", done.portfolio),
     };
     let former = done.before_micros.0.to_string();
     let undo = [("portfolio", done.portfolio.as_str()), ("peak_micros", former.as_str())];
-    Notice::new(text).undo("/portfolio/peak", &undo).then(&posted.session, "/portfolio")
+    Flash::new(text).undo("/portfolio/peak", &undo).then(&submitted.session, "/portfolio")
 }
 
 /// `POST /api/control/peak`.
 pub async fn reset_peak_json(
-    posted: Posted<PeakForm>,
+    submitted: CsrfForm<PeakForm>,
     db: Data<Db>,
     clock: Data<Clock>,
 ) -> Result<Json<PeakAnswer>, WebError> {
-    Ok(Json(set_peak(&db, &clock, &posted).await?))
+    Ok(Json(set_peak(&db, &clock, &submitted).await?))
 }
 
-async fn set_peak(db: &Db, clock: &Clock, posted: &Posted<PeakForm>) -> Result<PeakAnswer, WebError> {
-    let asked = &posted.form;
+async fn set_peak(db: &Db, clock: &Clock, submitted: &CsrfForm<PeakForm>) -> Result<PeakAnswer, WebError> {
+    let asked = &submitted.form;
     let unknown = || WebError::Mistake(format!("`portfolio`: `{}` is none of ours", asked.portfolio));
     let portfolio: PortfolioId = asked.portfolio.parse().map_err(|_| unknown())?;
     let now = clock.now();
@@ -126,6 +130,6 @@ async fn set_peak(db: &Db, clock: &Clock, posted: &Posted<PeakForm>) -> Result<P
     }
     let reset = PeakReset { at: now, equity_micros: peak };
     let former = baselines.peak.max(equity);
-    db.reset_peak(portfolio, reset, (Some(former), &posted.visitor.who)).await.map_err(WebError::ours)?;
+    db.reset_peak(portfolio, reset, (Some(former), &submitted.visitor.who)).await.map_err(WebError::ours)?;
     Ok(PeakAnswer { portfolio: portfolio.to_string(), before_micros: former, peak_micros: peak })
 }

@@ -10,7 +10,7 @@ use actix_web::{
 use serde::{Deserialize, Serialize};
 
 use super::dead_letters;
-use super::dead_letters::Letters;
+use super::dead_letters::DeadLettersView;
 use crate::clock::Clock;
 use crate::db::{Db, DbError, RowNumbers, SeenFill, UnconfirmedFill};
 use crate::domain::money::ids::{FollowedUserId, Wallet};
@@ -20,7 +20,7 @@ use crate::queue;
 use crate::queue::Depth;
 use crate::web::live::broadcaster::{Broadcaster, Position, WhereAreWe};
 use crate::web::server::error::WebError;
-use crate::web::shell::page::{Place, Visit};
+use crate::web::shell::page::{Page, PageContext};
 use crate::web::views::health::{HealthView, WORKER_SILENCE_MILLIS};
 use crate::web::views::latency::Pace;
 use crate::web::views::upstreams::{Endpoint, PolledUser, SnapshotAge, Upstream};
@@ -39,7 +39,7 @@ pub struct StatusView {
     pub summary: String,
     pub health: HealthView,
     pub queues: Vec<QueueState>,
-    pub dead_letters: Letters,
+    pub dead_letters: DeadLettersView,
     pub last_event: Option<SeenFill>,
     pub users: Vec<PolledUser>,
     pub last_backfill: Option<Backfill>,
@@ -162,11 +162,16 @@ pub struct StatusQuery {
 impl StatusView {
     pub async fn load(db: &Db, position: &Position, query: &StatusQuery, now: Timestamp) -> Result<Self, WebError> {
         let origin = dead_letters::origin(query.queue.as_deref())?;
-        let letters = Letters::load(db, origin, query.before).await.map_err(WebError::ours)?;
+        let letters = DeadLettersView::load(db, origin, query.before).await.map_err(WebError::ours)?;
         Self::read(db, position, letters, now).await.map_err(WebError::ours)
     }
 
-    async fn read(db: &Db, position: &Position, dead_letters: Letters, now: Timestamp) -> Result<Self, DbError> {
+    async fn read(
+        db: &Db,
+        position: &Position,
+        dead_letters: DeadLettersView,
+        now: Timestamp,
+    ) -> Result<Self, DbError> {
         let health = HealthView::load(db, &position.figures, now).await;
         let workers = worker::workers(db, now).await;
         let users = db.followed_users().await?;
@@ -310,10 +315,10 @@ impl DatabaseState {
 }
 
 /// `GET /status`.
-pub async fn page(visit: Visit, query: Query<StatusQuery>) -> Result<HttpResponse, WebError> {
-    let position = visit.position().await?;
-    let view = StatusView::load(&visit.db, &position, &query, visit.now()).await?;
-    visit.page(Place::Status, &position, &view).await
+pub async fn page(context: PageContext, query: Query<StatusQuery>) -> Result<HttpResponse, WebError> {
+    let position = context.position().await?;
+    let view = StatusView::load(&context.db, &position, &query, context.now()).await?;
+    context.page(Page::Status, &position, &view).await
 }
 
 /// `GET /api/status`.

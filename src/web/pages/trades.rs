@@ -11,9 +11,9 @@ use crate::domain::money::units::Timestamp;
 use crate::web::live::broadcaster::ROWS_SHOWN;
 use crate::web::server::error::WebError;
 use crate::web::server::format::reason;
-use crate::web::shell::page::{Place, Visit};
+use crate::web::shell::page::{Page, PageContext};
 use crate::web::shell::pagination;
-use crate::web::shell::pagination::{List, Sought, address};
+use crate::web::shell::pagination::{List, MarketSearch, address};
 use crate::web::views::activities::{ActivityQuery, ActivityView};
 use crate::web::views::attempts::{AttemptQuery, AttemptView};
 use crate::web::views::trades::{TradeQuery, TradeView};
@@ -235,13 +235,13 @@ impl Tab {
 impl ListsPage {
     async fn load(db: &Db, query: &ListsQuery, now: Timestamp) -> Result<Self, WebError> {
         let tab = query.tab;
-        let sought = Sought::read(db, query.market.as_deref()).await.map_err(WebError::ours)?;
+        let sought = MarketSearch::read(db, query.market.as_deref()).await.map_err(WebError::ours)?;
         let market = match &sought {
-            Sought::One(id) => Some(id.clone()),
+            MarketSearch::One(id) => Some(id.clone()),
             _ => None,
         };
         let (mut attempts, mut trades, mut activities) = (Vec::new(), Vec::new(), Vec::new());
-        let known = matches!(sought, Sought::Any | Sought::One(_));
+        let known = matches!(sought, MarketSearch::Any | MarketSearch::One(_));
         let part = match tab {
             _ if !known => Part { next: None, looked_back_to: None },
             Tab::Attempts => {
@@ -287,7 +287,7 @@ impl ListsPage {
                 .collect(),
             chips: query.chips(&users, title.as_ref().map(|(_, title)| title.as_str())),
             clear_href: ListsQuery::href(tab, &[], None),
-            market_unknown: sought == Sought::None,
+            market_unknown: sought == MarketSearch::None,
             candidates,
             form: Form {
                 user: filter.user,
@@ -333,11 +333,11 @@ fn parted<T>(list: List<T>) -> (Part, Vec<T>) {
 async fn choices(
     db: &Db,
     query: &ListsQuery,
-    sought: &Sought,
+    sought: &MarketSearch,
     now: Timestamp,
 ) -> Result<(Vec<Link>, Vec<String>), DbError> {
     let several: &[MarketId] = match sought {
-        Sought::Several(ids) => ids,
+        MarketSearch::Several(ids) => ids,
         _ => &[],
     };
     let link = |(id, title): (MarketId, String)| {
@@ -375,8 +375,8 @@ fn local(time: Timestamp) -> String {
 }
 
 /// `GET /trades`.
-pub async fn page(visit: Visit, query: Query<ListsQuery>) -> Result<HttpResponse, WebError> {
-    let position = visit.position().await?;
-    let page = ListsPage::load(&visit.db, &query, visit.now()).await?;
-    visit.page(Place::Trades, &position, &page).await
+pub async fn page(context: PageContext, query: Query<ListsQuery>) -> Result<HttpResponse, WebError> {
+    let position = context.position().await?;
+    let page = ListsPage::load(&context.db, &query, context.now()).await?;
+    context.page(Page::Trades, &position, &page).await
 }

@@ -11,14 +11,14 @@ use crate::clock::Clock;
 use crate::db::{Db, FollowedUser};
 use crate::domain::accounting::closed_lots::Closings;
 use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
-use crate::domain::analysis::attempt_stats::AttemptTally;
+use crate::domain::analysis::attempt_stats::AttemptStats;
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::{Bps, Timestamp, UsdcMicros};
 use crate::web::charts::distributions::{Lags, ReasonShare, Slippage, whole};
 use crate::web::charts::series::Range;
 use crate::web::live::broadcaster::ROWS_SHOWN;
 use crate::web::server::error::WebError;
-use crate::web::shell::page::{Place, Visit};
+use crate::web::shell::page::{Page, PageContext};
 use crate::web::views::leader_feed;
 use crate::web::views::leader_feed::FeedRow;
 use crate::web::views::pnl::{Results, at_share};
@@ -145,7 +145,7 @@ impl WinRate {
 }
 
 impl Rates {
-    fn of(tally: &AttemptTally, covers_ms: i64) -> Self {
+    fn of(tally: &AttemptStats, covers_ms: i64) -> Self {
         let hours = u64::try_from(covers_ms / HOUR_MS).unwrap_or(0).max(1);
         Self {
             attempts: tally.attempts(),
@@ -172,10 +172,14 @@ struct UserPage<'a> {
 }
 
 /// `GET /users/{id}`.
-pub async fn page(visit: Visit, id: Path<FollowedUserId>, query: Query<UserQuery>) -> Result<HttpResponse, WebError> {
-    let position = visit.position().await?;
-    let view = UserView::load(&visit.db, *id, query.range, visit.now()).await?;
-    visit.page(Place::User, &position, &UserPage { user: &view }).await
+pub async fn page(
+    context: PageContext,
+    id: Path<FollowedUserId>,
+    query: Query<UserQuery>,
+) -> Result<HttpResponse, WebError> {
+    let position = context.position().await?;
+    let view = UserView::load(&context.db, *id, query.range, context.now()).await?;
+    context.page(Page::User, &position, &UserPage { user: &view }).await
 }
 
 /// `GET /api/users/{id}`.

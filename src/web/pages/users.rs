@@ -11,12 +11,12 @@ use serde::Serialize;
 use crate::clock::Clock;
 use crate::db::{Db, FollowedUser, SeenFill};
 use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
-use crate::domain::analysis::attempt_stats::AttemptTally;
+use crate::domain::analysis::attempt_stats::AttemptStats;
 use crate::domain::config::effective::{StoredConfig, UserOverrides, effective};
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::{Bps, Timestamp, UsdcMicros};
 use crate::web::server::error::WebError;
-use crate::web::shell::page::{Place, Visit};
+use crate::web::shell::page::{Page, PageContext};
 use crate::web::views::pnl::{Results, at_share};
 
 const DAY_MS: i64 = 24 * 3_600_000;
@@ -78,7 +78,7 @@ pub struct Sums {
     pub last_7d: Attempted,
 }
 
-type Tallies = BTreeMap<FollowedUserId, AttemptTally>;
+type Tallies = BTreeMap<FollowedUserId, AttemptStats>;
 
 impl UsersView {
     pub async fn load(db: &Db, now: Timestamp) -> Result<Self, WebError> {
@@ -134,13 +134,13 @@ impl UserRow {
             last_24h: Attempted::of(day),
             last_7d: Attempted::of(week.get(&user.id)),
             last_fill: db.newest_fill_seen_of(user.id).await.map_err(WebError::ours)?,
-            detection_lag_median_seconds: day.and_then(AttemptTally::lag_median_seconds),
+            detection_lag_median_seconds: day.and_then(AttemptStats::lag_median_seconds),
         })
     }
 }
 
 impl Attempted {
-    fn of(tally: Option<&AttemptTally>) -> Self {
+    fn of(tally: Option<&AttemptStats>) -> Self {
         tally.map_or(Self::default(), |tally| Self::new(tally.attempts(), tally.executed()))
     }
 
@@ -177,10 +177,10 @@ impl Sums {
 }
 
 /// `GET /users`.
-pub async fn page(visit: Visit) -> Result<HttpResponse, WebError> {
-    let position = visit.position().await?;
-    let view = UsersView::load(&visit.db, visit.now()).await?;
-    visit.page(Place::Users, &position, &view).await
+pub async fn page(context: PageContext) -> Result<HttpResponse, WebError> {
+    let position = context.position().await?;
+    let view = UsersView::load(&context.db, context.now()).await?;
+    context.page(Page::Users, &position, &view).await
 }
 
 /// `GET /api/users`.

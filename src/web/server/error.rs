@@ -132,7 +132,7 @@ impl WebError {
     }
 }
 
-/// The bare form. `middleware::envelope` replaces it by `WebError::answer`, which knows the path.
+/// The bare form. `middleware::security_headers` replaces it by `WebError::answer`, which knows the path.
 impl ResponseError for WebError {
     fn status_code(&self) -> StatusCode {
         match self {

@@ -12,7 +12,7 @@ use actix_web::{
 use tracing_actix_web::TracingLogger;
 
 use super::connection::Socket;
-use super::middleware::{Hosts, envelope, our_host};
+use super::middleware::{Hosts, host_check, security_headers};
 use super::rate_limit::Limits;
 use super::render::{TemplateError, Templates};
 use super::request_span::RequestSpan;
@@ -21,11 +21,11 @@ use crate::web::auth::session::CookieSettings;
 use crate::web::auth::sign_in;
 use crate::web::auth::sign_in::github::Github;
 use crate::web::auth::sign_in::links::LoginLinks;
-use crate::web::auth::user::{HasProvider, recognise};
-use crate::web::config::what_if::runner::Trials;
+use crate::web::auth::user::{HasProvider, authenticate};
+use crate::web::config::what_if::runner::WhatIfRuns;
 use crate::web::live::broadcaster::{Broadcaster, BroadcasterDeps, CloseAll};
 use crate::{
-    actors::{live_hub::LiveHub, supervise::Guard},
+    actors::{live_hub::LiveHub, supervise::SupervisorContext},
     clock::Clock,
     config::{GithubSettings, RedisSettings, WebSettings},
     db::{Db, DbError},
@@ -52,7 +52,7 @@ pub struct WebDeps {
     pub redis: RedisSettings,
     pub clock: Clock,
     pub live: Addr<LiveHub>,
-    pub guard: Guard,
+    pub supervisor: SupervisorContext,
     pub metrics: Arc<Metrics>,
     /// Whom to ask who a trader is, behind the worker's gate where there is one in this process.
     pub polymarket: PolymarketSettings,
@@ -114,7 +114,7 @@ pub struct Shared {
     provider: Data<HasProvider>,
     github: Option<GithubSettings>,
     callback: String,
-    trials: Data<Trials>,
+    trials: Data<WhatIfRuns>,
     polymarket: PolymarketSettings,
     gate: Gate,
     cookies: CookieSettings,
@@ -151,12 +151,12 @@ pub async fn start(settings: &WebSettings, deps: WebDeps) -> Result<WebServer, W
             .configure(|app| shared.register(app))
             .configure(every_route)
             // The last wrapped is the first to see a request.
-            .wrap(from_fn(recognise))
+            .wrap(from_fn(authenticate))
             .wrap(shared.cookies.middleware())
-            .wrap(from_fn(our_host))
+            .wrap(from_fn(host_check))
             .wrap(NormalizePath::new(TrailingSlash::Trim))
             .wrap(Compress::default())
-            .wrap(from_fn(envelope))
+            .wrap(from_fn(security_headers))
             .wrap(TracingLogger::<RequestSpan>::new())
     })
     .workers(WORKERS)
@@ -194,14 +194,14 @@ impl Shared {
     ) -> Result<Self, WebStartError> {
         let templates = Templates::load()?;
         let public_url = settings.public_url.as_deref();
-        let WebDeps { db, redis, clock, live, guard, metrics, polymarket, gate } = deps;
+        let WebDeps { db, redis, clock, live, supervisor, metrics, polymarket, gate } = deps;
         let cookies = CookieSettings::new(settings, redis, addr.port())?;
         let broadcaster = BroadcasterDeps { db: db.clone(), clock, live, templates: templates.clone() };
         Ok(Self {
             db: Data::new(db),
             clock: Data::new(clock),
             templates: Data::new(templates),
-            broadcaster: Data::new(Broadcaster::start(broadcaster, &guard)),
+            broadcaster: Data::new(Broadcaster::start(broadcaster, &supervisor)),
             links: Data::from(links),
             hosts: Data::new(Hosts::new(addr, public_url)),
             metrics: Data::from(metrics),
@@ -209,7 +209,7 @@ impl Shared {
             provider: Data::new(HasProvider(settings.github.is_some())),
             github: settings.github.clone(),
             callback: format!("{url}{}", sign_in::CALLBACK),
-            trials: Data::new(Trials::default()),
+            trials: Data::new(WhatIfRuns::default()),
             polymarket,
             gate,
             cookies,

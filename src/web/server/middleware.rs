@@ -90,7 +90,7 @@ fn origin_of(url: &str) -> Option<String> {
 
 /// Refuses requests for a foreign host name: a hostile page may point its own name at this address (DNS rebinding) and
 /// would then read ours as its own. Refuses changing requests that do not come from our own pages.
-pub async fn our_host<B: MessageBody>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, Error> {
+pub async fn host_check<B: MessageBody>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, Error> {
     let Some(hosts) = request.app_data::<Data<Hosts>>() else { return Err(WebError::WrongHost.into()) };
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     if !host.is_some_and(|host| hosts.has_host(host)) {
@@ -104,7 +104,7 @@ pub async fn our_host<B: MessageBody>(request: ServiceRequest, next: Next<B>) ->
 }
 
 /// Outermost: turns errors and panics into answers, and gives every answer its headers.
-pub async fn envelope<B: MessageBody + 'static>(
+pub async fn security_headers<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
@@ -225,7 +225,7 @@ mod tests {
         }
         let app = App::new()
             .app_data(Data::new(Templates::load().unwrap()))
-            .wrap(from_fn(envelope))
+            .wrap(from_fn(security_headers))
             .route("/boom", web::get().to(boom))
             .route("/api/boom", web::get().to(boom));
         let app = test::init_service(app).await;

@@ -8,7 +8,7 @@ use actix_web::{
 use super::assets;
 use super::error::WebError;
 use crate::web::auth::sign_in;
-use crate::web::auth::user::signed_in;
+use crate::web::auth::user::require_auth;
 use crate::web::charts::curves;
 use crate::web::config::{page as config, save, what_if::routes as what_if};
 use crate::web::export::download;
@@ -121,5 +121,5 @@ routes! {
 pub fn every_route(app: &mut ServiceConfig) {
     app.configure(open);
     let nothing = || async { Err::<&str, _>(WebError::NotFound) };
-    app.service(web::scope("").configure(closed).default_service(web::to(nothing)).wrap(from_fn(signed_in)));
+    app.service(web::scope("").configure(closed).default_service(web::to(nothing)).wrap(from_fn(require_auth)));
 }

@@ -10,7 +10,7 @@ const KEY: &str = "notice";
 
 /// Kept in the session cookie until it is shown: short texts only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Notice {
+pub struct Flash {
     /// One sentence. May hold foreign text.
     pub text: String,
     pub undo: Option<Undo>,
@@ -23,7 +23,7 @@ pub struct Undo {
     pub fields: Vec<(String, String)>,
 }
 
-impl Notice {
+impl Flash {
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), undo: None }
     }

@@ -7,12 +7,12 @@ use actix_session::{Session, SessionExt};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, dev::Payload, web::Data};
 use serde::Serialize;
 
-use super::flash::Notice;
+use super::flash::Flash;
 use super::theme::Theme;
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::domain::money::units::Timestamp;
-use crate::web::auth::user::Visitor;
+use crate::web::auth::user::CurrentUser;
 use crate::web::live::broadcaster::{Broadcaster, Position, WhereAreWe};
 use crate::web::server::error::WebError;
 use crate::web::server::render::Templates;
@@ -20,7 +20,7 @@ use crate::web::server::render::Templates;
 /// A page of the site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Place {
+pub enum Page {
     Overview,
     Users,
     User,
@@ -36,8 +36,8 @@ pub enum Place {
 }
 
 /// A signed-in visitor's request for a page. As an extractor it refuses everybody else.
-pub struct Visit {
-    pub visitor: Visitor,
+pub struct PageContext {
+    pub visitor: CurrentUser,
     pub db: Data<Db>,
     pub clock: Data<Clock>,
     pub templates: Data<Templates>,
@@ -49,14 +49,14 @@ pub struct Visit {
 /// What stands around every page's content.
 #[derive(Debug, Serialize)]
 struct PageFrame<'a> {
-    place: Place,
+    place: Page,
     title: &'static str,
     /// The entry of the navigation that is lit.
-    lit: Place,
+    lit: Page,
     theme: Theme,
     csrf: &'a str,
     engine_enabled: bool,
-    notice: Option<Notice>,
+    notice: Option<Flash>,
     /// What the websocket pushes to this page; empty when nothing of it is pushed.
     topics: &'static str,
     /// How often the page reads its figures again.
@@ -65,7 +65,7 @@ struct PageFrame<'a> {
     seq: u64,
 }
 
-impl Place {
+impl Page {
     const fn title(self) -> &'static str {
         match self {
             Self::Overview => "Overview",
@@ -131,7 +131,7 @@ impl Place {
     }
 }
 
-impl Visit {
+impl PageContext {
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -147,7 +147,7 @@ impl Visit {
     /// The page at `place`. The fields of `view` are the template's variables, beside `frame`.
     pub async fn page(
         &self,
-        place: Place,
+        place: Page,
         position: &Position,
         view: &impl Serialize,
     ) -> Result<HttpResponse, WebError> {
@@ -159,7 +159,7 @@ impl Visit {
             theme: self.theme,
             csrf: self.visitor.csrf(),
             engine_enabled: config.system.copy_engine_enabled,
-            notice: Notice::take(&self.session),
+            notice: Flash::take(&self.session),
             topics: place.topics(),
             refresh_ms: place.refresh_ms(),
             seq: position.seq,
@@ -169,21 +169,21 @@ impl Visit {
     }
 }
 
-impl FromRequest for Visit {
+impl FromRequest for PageContext {
     type Error = WebError;
     type Future = Ready<Result<Self, WebError>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        ready(visit(request, payload))
+        ready(context(request, payload))
     }
 }
 
-fn visit(request: &HttpRequest, payload: &mut Payload) -> Result<Visit, WebError> {
+fn context(request: &HttpRequest, payload: &mut Payload) -> Result<PageContext, WebError> {
     fn data<T: 'static>(request: &HttpRequest) -> Result<Data<T>, WebError> {
         request.app_data::<Data<T>>().cloned().ok_or(WebError::Busy)
     }
-    Ok(Visit {
-        visitor: Visitor::from_request(request, payload).into_inner()?,
+    Ok(PageContext {
+        visitor: CurrentUser::from_request(request, payload).into_inner()?,
         db: data(request)?,
         clock: data(request)?,
         templates: data(request)?,

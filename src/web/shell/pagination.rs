@@ -29,7 +29,7 @@ pub struct List<T> {
 
 /// What a text in a filter says about markets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sought {
+pub enum MarketSearch {
     /// There is no text.
     Any,
     One(MarketId),
@@ -45,7 +45,7 @@ impl<T> List<T> {
     }
 }
 
-impl Sought {
+impl MarketSearch {
     /// The market whose id, question or slug is `text`, or the only one with `text` in question or slug.
     pub async fn read(db: &Db, text: Option<&str>) -> Result<Self, DbError> {
         let Some(text) = given(text) else { return Ok(Self::Any) };

@@ -10,7 +10,7 @@ use actix_web::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::web::auth::csrf::Posted;
+use crate::web::auth::csrf::CsrfForm;
 use crate::web::server::middleware::Hosts;
 
 /// Read by the script of the switch, too.
@@ -50,8 +50,8 @@ impl Theme {
 }
 
 /// `POST /theme`, for browsers without scripts.
-pub async fn switch(posted: Posted<ThemeForm>, request: HttpRequest, hosts: Data<Hosts>) -> HttpResponse {
-    let cookie = Cookie::build(COOKIE, posted.form.theme.as_str())
+pub async fn switch(submitted: CsrfForm<ThemeForm>, request: HttpRequest, hosts: Data<Hosts>) -> HttpResponse {
+    let cookie = Cookie::build(COOKIE, submitted.form.theme.as_str())
         .path("/")
         .same_site(SameSite::Lax)
         .max_age(Duration::days(365))

@@ -24,7 +24,7 @@ use awc::Client;
 use super::server::http;
 use super::server::http::{WebDeps, WebServer};
 use crate::actors::live_hub::{Announce, LiveFact, LiveHub};
-use crate::actors::supervise::{Failure, Guard};
+use crate::actors::supervise::{Failure, SupervisorContext};
 use crate::clock::Clock;
 use crate::config::{RedisSettings, WebSettings};
 use crate::db::Inserted;
@@ -65,11 +65,20 @@ struct Answer {
 /// Where nobody answers.
 const NOBODY: &str = "http://127.0.0.1:9";
 
-fn deps(db: &Db, hub: &Addr<LiveHub>, guard: Guard, polymarket: &PolymarketSettings) -> WebDeps {
+fn deps(db: &Db, hub: &Addr<LiveHub>, supervisor: SupervisorContext, polymarket: &PolymarketSettings) -> WebDeps {
     let (clock, polymarket) = (Clock::System, polymarket.clone());
     let gate = Gate::new(&polymarket.limits, clock);
     let redis = RedisSettings::default();
-    WebDeps { db: db.clone(), redis, clock, live: hub.clone(), guard, metrics: Default::default(), polymarket, gate }
+    WebDeps {
+        db: db.clone(),
+        redis,
+        clock,
+        live: hub.clone(),
+        supervisor,
+        metrics: Default::default(),
+        polymarket,
+        gate,
+    }
 }
 
 impl World {
@@ -94,9 +103,9 @@ impl World {
         let db = Db::connect(&format!("sqlite:{}", folder.path().join("web.db").display())).await.unwrap();
         db.migrate().await.unwrap();
         let clock = Clock::System;
-        let (guard, failures) = Guard::new(clock);
-        let hub = LiveHub::start(clock, &guard);
-        let deps = deps(&db, &hub, guard, polymarket);
+        let (supervisor, failures) = SupervisorContext::new(clock);
+        let hub = LiveHub::start(clock, &supervisor);
+        let deps = deps(&db, &hub, supervisor, polymarket);
         let web = http::start(settings, deps).await.unwrap();
         let client = Client::builder().disable_redirects().timeout(Duration::from_secs(10)).finish();
         Self {

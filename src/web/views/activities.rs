@@ -16,7 +16,7 @@ use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
 use crate::web::server::error::WebError;
 use crate::web::shell::display_names::Names;
 use crate::web::shell::pagination;
-use crate::web::shell::pagination::{List, Sought};
+use crate::web::shell::pagination::{List, MarketSearch};
 
 /// A row that has moved nothing after this long will not.
 const WAITS_MS: i64 = 60_000;
@@ -242,6 +242,6 @@ pub async fn json(
     query: Query<ActivityQuery>,
 ) -> Result<Json<List<ActivityView>>, WebError> {
     let market = query.market.as_deref();
-    let market = Sought::read(&db, market).await.map_err(WebError::ours)?.one(market)?;
+    let market = MarketSearch::read(&db, market).await.map_err(WebError::ours)?.one(market)?;
     Ok(Json(ActivityView::listed(&db, &query, market, clock.now()).await?))
 }

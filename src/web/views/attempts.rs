@@ -16,7 +16,7 @@ use crate::domain::money::units::{Bps, PriceMicros, ShareMicros, Timestamp, Usdc
 use crate::web::server::error::WebError;
 use crate::web::shell::display_names::Names;
 use crate::web::shell::pagination;
-use crate::web::shell::pagination::{List, Sought};
+use crate::web::shell::pagination::{List, MarketSearch};
 
 /// A row of `copy_attempt` under its column names, with the names a visitor knows it by.
 #[derive(Debug, Clone, Serialize)]
@@ -51,7 +51,7 @@ pub struct AttemptView {
 
 /// What the leader did that was or was not copied.
 #[derive(Debug, Clone)]
-struct Deed {
+struct DeadLetterAction {
     kind: GroupKind,
     side: Option<Side>,
     market: MarketId,
@@ -93,7 +93,7 @@ impl AttemptQuery {
     }
 }
 
-impl Deed {
+impl DeadLetterAction {
     fn of_group(group: EventGroup) -> Self {
         let kind = group.action.kind();
         let (asset, side) = match group.action {
@@ -109,7 +109,7 @@ impl Deed {
 }
 
 impl AttemptView {
-    fn new(attempt: &CopyAttempt, deed: Deed, names: &Names) -> Self {
+    fn new(attempt: &CopyAttempt, deed: DeadLetterAction, names: &Names) -> Self {
         let (question, slug) = names.market(&deed.market);
         Self {
             id: attempt.id,
@@ -143,8 +143,8 @@ impl AttemptView {
     pub async fn of_recorded(db: &Db, attempts: &[&CopyAttempt]) -> Result<Vec<Self>, DbError> {
         let ids: Vec<GroupId> = attempts.iter().map(|attempt| attempt.group_id).collect();
         let groups = db.groups(&ids).await?;
-        let deeds: BTreeMap<GroupId, Deed> =
-            groups.into_iter().map(|group| (group.id, Deed::of_group(group))).collect();
+        let deeds: BTreeMap<GroupId, DeadLetterAction> =
+            groups.into_iter().map(|group| (group.id, DeadLetterAction::of_group(group))).collect();
         let names = Names::load(db, deeds.values().map(|deed| &deed.market)).await?;
         let known = attempts.iter().filter_map(|attempt| Some((attempt, deeds.get(&attempt.group_id)?.clone())));
         Ok(known.map(|(attempt, deed)| Self::new(attempt, deed, &names)).collect())
@@ -153,18 +153,18 @@ impl AttemptView {
     /// Views of rows of a list, in their order.
     pub async fn of_listed(db: &Db, rows: &[ListedAttempt]) -> Result<Vec<Self>, DbError> {
         let names = Names::load(db, rows.iter().map(|row| &row.market)).await?;
-        Ok(rows.iter().map(|row| Self::new(&row.attempt, Deed::of_listed(row), &names)).collect())
+        Ok(rows.iter().map(|row| Self::new(&row.attempt, DeadLetterAction::of_listed(row), &names)).collect())
     }
 
     pub async fn of_one(db: &Db, row: &ListedAttempt) -> Result<Self, DbError> {
         let names = Names::load(db, [&row.market]).await?;
-        Ok(Self::new(&row.attempt, Deed::of_listed(row), &names))
+        Ok(Self::new(&row.attempt, DeadLetterAction::of_listed(row), &names))
     }
 
     /// The newest of what `query` asks for, before its cursor.
     pub async fn page(db: &Db, query: &AttemptQuery) -> Result<List<Self>, WebError> {
         let market = query.market.as_deref();
-        let market = Sought::read(db, market).await.map_err(WebError::ours)?.one(market)?;
+        let market = MarketSearch::read(db, market).await.map_err(WebError::ours)?.one(market)?;
         Self::listed(db, query, market).await
     }
 

@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use super::worker;
 use super::worker::Worker;
-use crate::actors::chain_watcher::Hindsight;
+use crate::actors::chain_watcher::ConfirmationStats;
 use crate::actors::live_hub::HealthChanged;
 use crate::clock::Clock;
-use crate::db::{Db, DbError, Lead};
+use crate::db::{ChainLag, Db, DbError};
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
 use crate::health::assessment::Status;
 use crate::queue;
 use crate::queue::Queue;
-use crate::web::auth::user::Visitor;
+use crate::web::auth::user::CurrentUser;
 use crate::web::live::broadcaster::{Broadcaster, Position, WhereAreWe};
 use crate::web::pages::overview::LiveFigures;
 use crate::web::shell::display_names::Names;
@@ -30,7 +30,7 @@ pub struct HealthView {
     pub parts: Vec<PartView>,
     pub queues: Vec<QueueView>,
     /// How the chain did against the API in the last day; `None` while it is not watched.
-    pub chain: Option<Hindsight>,
+    pub chain: Option<ConfirmationStats>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -117,7 +117,7 @@ fn actors(worker: &Worker, now: Timestamp) -> PartView {
 
 /// Without a chain socket the bot works, only later; that is said and is no trouble. That the socket is down is said by
 /// the watcher itself.
-fn chain(worker: &Worker, seen: Option<&Hindsight>) -> Option<PartView> {
+fn chain(worker: &Worker, seen: Option<&ConfirmationStats>) -> Option<PartView> {
     if !worker.actors.iter().any(|actor| actor.name == CHAIN_ACTOR) {
         return Some(PartView::new("chain", true, "off: polling alone; set ALCHEMY_WS_URL to see fills sooner"));
     }
@@ -132,13 +132,13 @@ fn chain(worker: &Worker, seen: Option<&Hindsight>) -> Option<PartView> {
     Some(PartView::new("chain", seen.unconfirmed == 0, detail))
 }
 
-fn seconds(lead: &Lead) -> String {
+fn seconds(lead: &ChainLag) -> String {
     format!("{}.{} s", lead.p50_ms.max(0) / 1_000, lead.p50_ms.max(0) % 1_000 / 100)
 }
 
-fn hindsight(worker: &Worker) -> Option<Hindsight> {
+fn hindsight(worker: &Worker) -> Option<ConfirmationStats> {
     let watcher = worker.actors.iter().find(|actor| actor.name == CHAIN_ACTOR)?;
-    Hindsight::deserialize(&watcher.observed.as_ref()?.state["hindsight"]).ok()
+    ConfirmationStats::deserialize(&watcher.observed.as_ref()?.state["hindsight"]).ok()
 }
 
 /// `poller:7` is the poller of user 7.
@@ -159,7 +159,7 @@ impl PartView {
 
 /// `GET /api/health`: open to all for load balancers, which learn one word.
 pub async fn json(
-    visitor: Option<Visitor>,
+    visitor: Option<CurrentUser>,
     db: Data<Db>,
     broadcaster: Data<Addr<Broadcaster>>,
     clock: Data<Clock>,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::trades::TradeView;
-use crate::db::{Db, DbError, Outcome, TradeFilter};
+use crate::db::{Db, DbError, EventOutcome, TradeFilter};
 use crate::domain::decision::decide::{DecisionKind, ReasonCode};
 use crate::domain::events::event::ActivityEvent;
 use crate::domain::money::ids::{AttemptId, EventId, FollowedUserId, MarketId};
@@ -86,7 +86,7 @@ async fn read(db: &Db, user: FollowedUserId, limit: usize) -> Result<Vec<FeedRow
     Ok(rows.into_iter().map(|(_, row)| row).collect())
 }
 
-fn other(activity: &ActivityEvent, outcomes: &BTreeMap<EventId, Outcome>, names: &Names) -> FeedRow {
+fn other(activity: &ActivityEvent, outcomes: &BTreeMap<EventId, EventOutcome>, names: &Names) -> FeedRow {
     let market = activity.payload.condition_id.clone();
     let (question, slug) = market.as_ref().map(|market| names.market(market)).unwrap_or_default();
     let fate = Fate::of(outcomes.get(&activity.id), activity.kind.group_kind().is_some());
@@ -109,7 +109,7 @@ fn other(activity: &ActivityEvent, outcomes: &BTreeMap<EventId, Outcome>, names:
 }
 
 impl Fate {
-    fn of(outcome: Option<&Outcome>, is_decided: bool) -> Self {
+    fn of(outcome: Option<&EventOutcome>, is_decided: bool) -> Self {
         let Some(outcome) = outcome else {
             return Self {
                 state: if is_decided { "open" } else { "none" },

@@ -10,7 +10,7 @@ use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicro
 use crate::web::server::error::WebError;
 use crate::web::shell::display_names::Names;
 use crate::web::shell::pagination;
-use crate::web::shell::pagination::{List, Sought};
+use crate::web::shell::pagination::{List, MarketSearch};
 
 /// A row of `trade_event` under its column names, with the names a visitor knows it by.
 #[derive(Debug, Clone, Serialize)]
@@ -102,7 +102,7 @@ impl TradeView {
     /// The newest of what `query` asks for, before its cursor.
     pub async fn page(db: &Db, query: &TradeQuery) -> Result<List<Self>, WebError> {
         let market = query.market.as_deref();
-        let market = Sought::read(db, market).await.map_err(WebError::ours)?.one(market)?;
+        let market = MarketSearch::read(db, market).await.map_err(WebError::ours)?.one(market)?;
         Self::listed(db, query, market).await
     }
 

@@ -9,7 +9,7 @@ use polymarketspy::db::random_worker_id;
 use polymarketspy::domain::events::lease::LeaseName;
 use polymarketspy::domain::money::ids::FollowedUserId;
 use polymarketspy::queue::Queue;
-use polymarketspy::queue::wakeup::redis::{Call, Heard, RedisBell, was_emptied};
+use polymarketspy::queue::wakeup::redis::{Delivery, RedisWakeups, RemoteWakeup, was_emptied};
 
 /// A Redis of a test's own, gone when the test ends.
 pub struct RedisServer {
@@ -65,11 +65,11 @@ impl Drop for RedisServer {
 
 const USER: LeaseName = LeaseName::User(FollowedUserId(7));
 
-fn call(lease: LeaseName, key: &str) -> Call {
-    Call { lease, queue: Queue::CopyAttemptGlobal, key: key.to_owned() }
+fn call(lease: LeaseName, key: &str) -> RemoteWakeup {
+    RemoteWakeup { lease, queue: Queue::CopyAttemptGlobal, key: key.to_owned() }
 }
 
-fn keys(heard: &[Heard]) -> Vec<&str> {
+fn keys(heard: &[Delivery]) -> Vec<&str> {
     heard.iter().map(|heard| heard.call.key.as_str()).collect()
 }
 
@@ -78,7 +78,8 @@ async fn a_call_is_heard_by_the_holder_of_its_lease_until_its_job_is_done() {
     let server = RedisServer::start();
     let url = Secret::new(server.url());
     let (me, you) = (random_worker_id(), random_worker_id());
-    let (mut mine, mut yours) = (RedisBell::connect(&url).await.unwrap(), RedisBell::connect(&url).await.unwrap());
+    let (mut mine, mut yours) =
+        (RedisWakeups::connect(&url).await.unwrap(), RedisWakeups::connect(&url).await.unwrap());
     // What came before anybody listened is heard too.
     yours.call(&[call(LeaseName::Global, "early"), call(USER, "of another lease")]).await.unwrap();
     assert_eq!(mine.join(LeaseName::Global, &me).await.unwrap(), []);
@@ -103,13 +104,13 @@ async fn a_call_is_heard_by_the_holder_of_its_lease_until_its_job_is_done() {
 async fn an_emptied_redis_is_noticed_and_listened_to_again() {
     let server = RedisServer::start();
     let me = random_worker_id();
-    let mut bell = RedisBell::connect(&Secret::new(server.url())).await.unwrap();
-    bell.join(USER, &me).await.unwrap();
+    let mut wakeups = RedisWakeups::connect(&Secret::new(server.url())).await.unwrap();
+    wakeups.join(USER, &me).await.unwrap();
     server.ask::<()>(&["FLUSHALL"]).await;
-    let error = bell.clone().next(vec![USER], me.clone()).await.unwrap_err();
+    let error = wakeups.clone().next(vec![USER], me.clone()).await.unwrap_err();
     assert!(was_emptied(&error), "{error}");
-    bell.acknowledge(&[]).await.unwrap();
-    bell.call(&[call(USER, "after")]).await.unwrap();
-    bell.join(USER, &me).await.unwrap();
-    assert_eq!(keys(&bell.clone().next(vec![USER], me).await.unwrap()), ["after"]);
+    wakeups.acknowledge(&[]).await.unwrap();
+    wakeups.call(&[call(USER, "after")]).await.unwrap();
+    wakeups.join(USER, &me).await.unwrap();
+    assert_eq!(keys(&wakeups.clone().next(vec![USER], me).await.unwrap()), ["after"]);
 }

@@ -1,7 +1,7 @@
 //! Chain sight beside API sight: the lead, and what the API never confirmed.
 
 use polymarketspy::db::Inserted;
-use polymarketspy::db::{CONFIRMED_WITHIN_MS, ChainTrade, Db, Lead, every_statement};
+use polymarketspy::db::{CONFIRMED_WITHIN_MS, ChainLag, ChainTrade, Db, every_statement};
 use polymarketspy::domain::events::event::TradeEvent;
 use polymarketspy::domain::money::ids::{EventId, FollowedUserId};
 use polymarketspy::domain::money::units::Timestamp;
@@ -100,9 +100,9 @@ on_both! {
         api_shows(db, one, vec![trade(one, 31)]).await;
 
         let leads = db.chain_leads(FROM, NOW).await.unwrap();
-        assert_eq!(leads.by_user[&one], Lead { n_fills: 10, p50_ms: 5_000, p90_ms: 9_000, n_api_first: 0 });
-        assert_eq!(leads.by_user[&two], Lead { n_fills: 1, p50_ms: -500, p90_ms: -500, n_api_first: 1 });
-        assert_eq!(leads.all, Some(Lead { n_fills: 11, p50_ms: 5_000, p90_ms: 9_000, n_api_first: 1 }));
+        assert_eq!(leads.by_user[&one], ChainLag { n_fills: 10, p50_ms: 5_000, p90_ms: 9_000, n_api_first: 0 });
+        assert_eq!(leads.by_user[&two], ChainLag { n_fills: 1, p50_ms: -500, p90_ms: -500, n_api_first: 1 });
+        assert_eq!(leads.all, Some(ChainLag { n_fills: 11, p50_ms: 5_000, p90_ms: 9_000, n_api_first: 1 }));
         assert_eq!(db.chain_leads(SEEN.plus_millis(1), NOW).await.unwrap().all, None, "outside the period");
         assert_eq!(db.chain_leads(FROM, SEEN).await.unwrap().all, None, "outside the period");
     }
@@ -119,7 +119,7 @@ on_both! {
         api_shows(db, user, vec![TradeEvent { detect_time: SEEN.plus_millis(6_000), ..twin_of(&fill) }]).await;
         assert_eq!(unconfirmed(db, 10).await, [""; 0]);
         let all = db.chain_leads(FROM, NOW).await.unwrap().all;
-        assert_eq!(all, Some(Lead { n_fills: 2, p50_ms: 4_000, p90_ms: 6_000, n_api_first: 0 }), "since first seen");
+        assert_eq!(all, Some(ChainLag { n_fills: 2, p50_ms: 4_000, p90_ms: 6_000, n_api_first: 0 }), "since first seen");
     }
 
     async fn a_log_taken_back_counts_in_neither(db: &Db) {

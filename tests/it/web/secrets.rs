@@ -12,7 +12,7 @@ use polymarketspy::domain::events::event::Side;
 use polymarketspy::simulator::routes::github::{CLIENT_ID, CLIENT_SECRET};
 use polymarketspy::simulator::{Fill, NewMarket};
 
-use super::sign_in::Visitor;
+use super::sign_in::CurrentUser;
 use crate::pipeline::bot::{Stage, eventually};
 
 const DATABASE: &str = "hunter2-of-the-database";
@@ -228,7 +228,7 @@ async fn a_sign_in_leaves_no_secret_in_the_log() {
             printed.split_whitespace().find(|word| word.starts_with("http://")).map(str::to_owned)
         })
         .await;
-        let visitor = Visitor::through_github(&base, "ada").await;
+        let visitor = CurrentUser::through_github(&base, "ada").await;
         assert_eq!(visitor.came_in, is_right);
         assert_eq!(bot.terminate(), Some(0));
         let printed = bot.printed("stdout") + &bot.printed("stderr");

@@ -12,7 +12,7 @@ use polymarketspy::simulator::routes::github::{CLIENT_ID, CLIENT_SECRET};
 use crate::pipeline::bot::Stage;
 
 /// Somebody who went to the simulated GitHub and came back.
-pub struct Visitor {
+pub struct CurrentUser {
     pub came_in: bool,
     /// The value of the session's cookie.
     pub cookie: String,
@@ -20,7 +20,7 @@ pub struct Visitor {
     pub held: Vec<String>,
 }
 
-impl Visitor {
+impl CurrentUser {
     /// Signs in at the bot of this address as one of the simulated people.
     pub async fn through_github(base: &str, login: &str) -> Self {
         Self::with(&Client::builder().disable_redirects().finish(), base, login).await
@@ -85,7 +85,7 @@ async fn a_session_in_redis_holds_in_every_web_process_until_redis_forgets_it() 
     // The cookie's name goes by the port, as behind one public name it does not.
     let beside = SocketAddr::from(([127, 0, 0, 2], one.address().unwrap().port()));
     let other = web(&stage, beside).await;
-    let visitor = Visitor::through_github(one.url().unwrap(), "ada").await;
+    let visitor = CurrentUser::through_github(one.url().unwrap(), "ada").await;
     assert!(visitor.came_in);
     assert_eq!((status(&one, &visitor.cookie).await, status(&other, &visitor.cookie).await), (200, 200));
 
@@ -101,7 +101,7 @@ async fn a_session_in_redis_holds_in_every_web_process_until_redis_forgets_it() 
     assert_eq!(status(&one, &visitor.cookie).await, 500, "nobody can say who that is");
     redis.start_again();
     assert_eq!((status(&one, &visitor.cookie).await, status(&other, &visitor.cookie).await), (401, 401));
-    let again = Visitor::through_github(other.url().unwrap(), "ada").await;
+    let again = CurrentUser::through_github(other.url().unwrap(), "ada").await;
     assert_eq!(status(&one, &again.cookie).await, 200);
     one.stop().await;
     other.stop().await;

@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 
 use crate::actors::live_hub::{LiveFact, LiveFrame, Subscribe, Topic};
 use crate::actors::reconciler::ReconcileJob;
-use crate::actors::supervise::fault_injection::Provoke::{AfterWork, BeforeWork, InFuture, InHandler, InWait};
-use crate::actors::supervise::fault_injection::{Provoke, provoke, restarts, running};
+use crate::actors::supervise::fault_injection::InjectPanic::{AfterWork, BeforeWork, InFuture, InHandler, InWait};
+use crate::actors::supervise::fault_injection::{InjectPanic, provoke, restarts, running};
 use crate::clock::Clock;
 use crate::db::health_key;
 use crate::domain::accounting::ledger::{EntryType, PortfolioId};
@@ -25,13 +25,13 @@ use crate::testkit::worker_bot::{House, eventually};
 
 /// The ways to fail of an actor that works all the time. Its next life loses its first work too, once before it was
 /// done and once after; then a piece of work is lost in mid-life.
-const EVERY_WAY: [&[Provoke]; 3] = [&[BeforeWork, InHandler], &[AfterWork, InFuture], &[AfterWork]];
+const EVERY_WAY: [&[InjectPanic]; 3] = [&[BeforeWork, InHandler], &[AfterWork, InFuture], &[AfterWork]];
 
 /// The ways to fail of an actor that would find the work it lost only much later, by a lease that ends or a slow timer.
-const PANICS: [&[Provoke]; 3] = [&[BeforeWork, InHandler], &[InFuture], &[InWait]];
+const PANICS: [&[InjectPanic]; 3] = [&[BeforeWork, InHandler], &[InFuture], &[InWait]];
 
 /// Has the actor fail in each way, and lets it show after each that it works.
-async fn comes_back(house: &mut House, name: &str, ways: &[&[Provoke]], mut work: impl AsyncFnMut(&mut House)) {
+async fn comes_back(house: &mut House, name: &str, ways: &[&[InjectPanic]], mut work: impl AsyncFnMut(&mut House)) {
     let mut n_panics = 0;
     for way in ways {
         way.iter().for_each(|how| provoke(name, *how));

@@ -86,7 +86,7 @@ enum HttpError {
     #[error("no whole answer")]
     Payload(#[from] awc::error::PayloadError),
     #[error("an answer that makes no sense")]
-    Odd(#[from] oauth2::http::Error),
+    JsonTree(#[from] oauth2::http::Error),
     #[error("not JSON")]
     Json(#[from] serde_json::Error),
     #[error("status {0}")]

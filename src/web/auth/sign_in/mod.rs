@@ -9,11 +9,11 @@ use actix_web::{
 };
 use serde::Serialize;
 
-use super::csrf::{Nothing, Posted};
+use super::csrf::{CsrfForm, Nothing};
 use super::session::{SignedIn, Who};
 use super::sign_in::github::{Begun, CameBack, Github, GithubError};
 use super::sign_in::links::LoginLinks;
-use super::user::{HasProvider, Means, Visitor};
+use super::user::{CurrentUser, HasProvider, Means};
 use crate::clock::Clock;
 use crate::db::{Audit, Db};
 use crate::domain::money::units::Timestamp;
@@ -45,7 +45,7 @@ pub struct Door {
 
 /// `GET /login`: where those who are not signed in learn how to be.
 pub async fn page(
-    visitor: Option<Visitor>,
+    visitor: Option<CurrentUser>,
     templates: Data<Templates>,
     provider: Data<HasProvider>,
 ) -> Result<HttpResponse, WebError> {
@@ -58,7 +58,7 @@ pub async fn page(
 /// `GET /login/{token}`: the one-time link.
 pub async fn by_link(
     token: Path<String>,
-    visitor: Option<Visitor>,
+    visitor: Option<CurrentUser>,
     links: Data<LoginLinks>,
     door: Door,
 ) -> Result<HttpResponse, WebError> {
@@ -110,25 +110,25 @@ pub async fn finish(github: Option<Data<Github>>, came: Query<CameBack>, door: D
 }
 
 /// `POST /logout`
-pub async fn out(posted: Posted<Nothing>, db: Data<Db>, clock: Data<Clock>) -> Result<HttpResponse, WebError> {
-    let signed_in = session_of(&posted.visitor)?;
-    signed_in.end(&posted.session, &db, clock.now()).await.map_err(WebError::ours)?;
+pub async fn out(submitted: CsrfForm<Nothing>, db: Data<Db>, clock: Data<Clock>) -> Result<HttpResponse, WebError> {
+    let signed_in = session_of(&submitted.visitor)?;
+    signed_in.end(&submitted.session, &db, clock.now()).await.map_err(WebError::ours)?;
     Ok(to("/login"))
 }
 
 /// `POST /logout/everywhere`
 pub async fn out_everywhere(
-    posted: Posted<Nothing>,
+    submitted: CsrfForm<Nothing>,
     db: Data<Db>,
     clock: Data<Clock>,
 ) -> Result<HttpResponse, WebError> {
-    session_of(&posted.visitor)?;
-    db.end_sessions(&posted.visitor.who, clock.now()).await.map_err(WebError::ours)?;
-    posted.session.purge();
+    session_of(&submitted.visitor)?;
+    db.end_sessions(&submitted.visitor.who, clock.now()).await.map_err(WebError::ours)?;
+    submitted.session.purge();
     Ok(to("/login"))
 }
 
-fn session_of(visitor: &Visitor) -> Result<&SignedIn, WebError> {
+fn session_of(visitor: &CurrentUser) -> Result<&SignedIn, WebError> {
     match &visitor.means {
         Means::Session(signed_in) => Ok(signed_in),
         Means::Token { .. } => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use super::runner::{Asked, TooManyTrials, TrialView, Trials};
+use super::runner::{Asked, TooManyTrials, WhatIfRuns, WhatIfView};
 use crate::clock::Clock;
 use crate::db::{Db, Directory};
 use crate::domain::accounting::ledger::PortfolioId;
@@ -92,9 +92,9 @@ impl Candidate {
         self,
         db: &Db,
         clock: &Clock,
-        trials: &Arc<Trials>,
+        trials: &Arc<WhatIfRuns>,
         typed: Option<Typed>,
-    ) -> Result<TrialView, WebError> {
+    ) -> Result<WhatIfView, WebError> {
         let directory = db.directory().await.map_err(WebError::ours)?;
         for user in self.user.into_iter().chain(self.portfolio.owner()) {
             user_of(&directory, user)?;

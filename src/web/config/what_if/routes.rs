@@ -9,18 +9,18 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::request::{Candidate, DAY_MS};
-use super::runner::{TrialView, Trials};
+use super::runner::{WhatIfRuns, WhatIfView};
 use crate::clock::Clock;
 use crate::db::{Db, FollowedUser};
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
-use crate::web::auth::csrf::{Nothing, Posted};
+use crate::web::auth::csrf::{CsrfForm, Nothing};
 use crate::web::config::editor::Typed;
 use crate::web::config::page::{Shown, render};
 use crate::web::server::error::WebError;
 use crate::web::server::render::Templates;
-use crate::web::shell::page::Visit;
+use crate::web::shell::page::PageContext;
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -42,21 +42,21 @@ pub struct Choice {
 
 /// `POST /config/test`: the form as it is, without saving it.
 pub async fn begin(
-    posted: Posted<Vec<(String, String)>>,
-    visit: Visit,
-    trials: Data<Trials>,
+    submitted: CsrfForm<Vec<(String, String)>>,
+    context: PageContext,
+    trials: Data<WhatIfRuns>,
 ) -> Result<HttpResponse, WebError> {
-    let typed = Typed::new(posted.form);
+    let typed = Typed::new(submitted.form);
     let user = typed.user()?;
     let change = match typed.change(user.is_some()) {
         Ok(change) => change,
-        Err(wrong) => return render(&visit, Shown { user, typed, wrong: &wrong, ..Shown::default() }).await,
+        Err(wrong) => return render(&context, Shown { user, typed, wrong: &wrong, ..Shown::default() }).await,
     };
-    let (from, to) = match typed.window(visit.now()) {
+    let (from, to) = match typed.window(context.now()) {
         Ok(window) => window,
         Err(problem) => {
             let is_test_wrong = Some(problem);
-            return render(&visit, Shown { user, typed, is_test_wrong, ..Shown::default() }).await;
+            return render(&context, Shown { user, typed, is_test_wrong, ..Shown::default() }).await;
         }
     };
     let portfolio = match (user, typed.get("portfolio")) {
@@ -64,52 +64,60 @@ pub async fn begin(
         _ => PortfolioId::ExecGlobal,
     };
     let candidate = Candidate { change, user, portfolio, from, to };
-    let trial = candidate.begin(&visit.db, &visit.clock, &trials, Some(typed)).await?;
+    let trial = candidate.begin(&context.db, &context.clock, &trials, Some(typed)).await?;
     Ok(see(trial.id))
 }
 
 /// `GET /config/test/{id}`: the page with the test beside its form. A script of the page asks for the test alone.
 pub async fn show(
     id: Path<u64>,
-    visit: Visit,
-    trials: Data<Trials>,
+    context: PageContext,
+    trials: Data<WhatIfRuns>,
     request: HttpRequest,
 ) -> Result<HttpResponse, WebError> {
     let (trial, typed) = trials.view(*id).ok_or(WebError::NotFound)?;
     if request.headers().get("hx-target").is_some_and(|target| target.as_bytes().ends_with(b"trial")) {
-        return part(&visit.templates, visit.visitor.csrf(), &trial);
+        return part(&context.templates, context.visitor.csrf(), &trial);
     }
     let (user, trial) = (trial.asked.user, Some(trial));
-    render(&visit, Shown { user, typed: typed.unwrap_or_default(), trial, ..Shown::default() }).await
+    render(&context, Shown { user, typed: typed.unwrap_or_default(), trial, ..Shown::default() }).await
 }
 
 /// `POST /config/test/{id}/cancel`.
-pub async fn cancel(posted: Posted<Nothing>, id: Path<u64>, trials: Data<Trials>) -> Result<HttpResponse, WebError> {
-    tracing::info!(test = *id, who = posted.visitor.who, "a configuration test is cancelled");
+pub async fn cancel(
+    submitted: CsrfForm<Nothing>,
+    id: Path<u64>,
+    trials: Data<WhatIfRuns>,
+) -> Result<HttpResponse, WebError> {
+    tracing::info!(test = *id, who = submitted.visitor.who, "a configuration test is cancelled");
     trials.cancel(*id).ok_or(WebError::NotFound)?;
     Ok(see(*id))
 }
 
 /// `POST /api/config/test`: `{guardrails?, sizing?, system?, user?, portfolio?, from?, to?}`. 202 with how it stands.
 pub async fn json_begin(
-    posted: Posted<Box<RawValue>>,
+    submitted: CsrfForm<Box<RawValue>>,
     db: Data<Db>,
     clock: Data<Clock>,
-    trials: Data<Trials>,
+    trials: Data<WhatIfRuns>,
 ) -> Result<HttpResponse, WebError> {
-    let candidate = Candidate::parse(posted.form.get(), clock.now())?;
+    let candidate = Candidate::parse(submitted.form.get(), clock.now())?;
     let trial = candidate.begin(&db, &clock, &trials, None).await?;
     let location = format!("/api/config/test/{}", trial.id);
     Ok(HttpResponse::build(StatusCode::ACCEPTED).insert_header((LOCATION, location)).json(trial))
 }
 
 /// `GET /api/config/test/{id}`.
-pub async fn json_show(id: Path<u64>, trials: Data<Trials>) -> Result<Json<TrialView>, WebError> {
+pub async fn json_show(id: Path<u64>, trials: Data<WhatIfRuns>) -> Result<Json<WhatIfView>, WebError> {
     trials.view(*id).map(|(trial, _)| Json(trial)).ok_or(WebError::NotFound)
 }
 
 /// `DELETE /api/config/test/{id}` and `POST /api/config/test/{id}/cancel`.
-pub async fn json_cancel(_: Posted<Nothing>, id: Path<u64>, trials: Data<Trials>) -> Result<Json<TrialView>, WebError> {
+pub async fn json_cancel(
+    _: CsrfForm<Nothing>,
+    id: Path<u64>,
+    trials: Data<WhatIfRuns>,
+) -> Result<Json<WhatIfView>, WebError> {
     trials.cancel(*id).map(Json).ok_or(WebError::NotFound)
 }
 
@@ -117,7 +125,7 @@ fn see(id: u64) -> HttpResponse {
     HttpResponse::SeeOther().insert_header((LOCATION, format!("/config/test/{id}"))).finish()
 }
 
-fn part(templates: &Templates, csrf: &str, trial: &TrialView) -> Result<HttpResponse, WebError> {
+fn part(templates: &Templates, csrf: &str, trial: &WhatIfView) -> Result<HttpResponse, WebError> {
     let view = serde_json::json!({ "trial": trial, "csrf": csrf });
     let html = templates.part("trial_shown", "shown", &view).map_err(WebError::ours)?;
     Ok(HttpResponse::Ok().content_type("text/html; charset=utf-8").body(html))

@@ -23,23 +23,23 @@ const KEPT: usize = 8;
 
 /// The tests of this process, the newest last.
 #[derive(Default)]
-pub struct Trials {
+pub struct WhatIfRuns {
     kept: Mutex<Kept>,
 }
 
 #[derive(Default)]
 struct Kept {
     last_id: u64,
-    trials: VecDeque<Trial>,
+    trials: VecDeque<WhatIfRun>,
 }
 
-struct Trial {
+struct WhatIfRun {
     id: u64,
     asked: Asked,
     /// The form that asked for it, to be shown again as it was.
     typed: Option<Typed>,
     progress: Arc<Progress>,
-    outcome: Option<Outcome>,
+    outcome: Option<EventOutcome>,
 }
 
 /// What a test was asked for, as pages show it again.
@@ -61,7 +61,7 @@ pub struct Asked {
     pub not_seen: Vec<&'static str>,
 }
 
-enum Outcome {
+enum EventOutcome {
     Done(Arc<Findings>),
     Cancelled,
     /// Logged with its cause.
@@ -79,7 +79,7 @@ pub enum TrialState {
 
 /// How a test stands.
 #[derive(Debug, Clone, serde::Serialize)]
-pub struct TrialView {
+pub struct WhatIfView {
     pub id: u64,
     pub state: TrialState,
     #[serde(flatten)]
@@ -94,7 +94,7 @@ pub struct TrialView {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooManyTrials;
 
-impl Trials {
+impl WhatIfRuns {
     /// Begins a test on the current arbiter.
     ///
     /// # Errors
@@ -105,15 +105,15 @@ impl Trials {
         what_if: WhatIf,
         asked: Asked,
         typed: Option<Typed>,
-    ) -> Result<TrialView, TooManyTrials> {
+    ) -> Result<WhatIfView, TooManyTrials> {
         let progress = Arc::new(Progress::default());
         let view = self.kept().take_in(asked, typed, progress.clone())?;
         let (trials, db, id) = (self.clone(), db.clone(), view.id);
         actix::spawn(async move {
             // A task of its own, so that a panic in it is an outcome too.
             let outcome = match actix::spawn(async move { lived(&db, what_if, &progress).await }).await {
-                Ok(Ok(findings)) => Outcome::Done(Arc::new(findings)),
-                Ok(Err(WhatIfError::Cancelled)) => Outcome::Cancelled,
+                Ok(Ok(findings)) => EventOutcome::Done(Arc::new(findings)),
+                Ok(Err(WhatIfError::Cancelled)) => EventOutcome::Cancelled,
                 Ok(Err(error)) => failed(id, &error),
                 Err(error) => failed(id, &error),
             };
@@ -123,12 +123,12 @@ impl Trials {
     }
 
     /// How it stands, and the form that asked for it.
-    pub fn view(&self, id: u64) -> Option<(TrialView, Option<Typed>)> {
+    pub fn view(&self, id: u64) -> Option<(WhatIfView, Option<Typed>)> {
         self.kept().trials.iter().find(|trial| trial.id == id).map(|trial| (trial.view(), trial.typed.clone()))
     }
 
     /// Tells a test to end, which it does at its next page. One that has ended stays as it is.
-    pub fn cancel(&self, id: u64) -> Option<TrialView> {
+    pub fn cancel(&self, id: u64) -> Option<WhatIfView> {
         let kept = self.kept();
         let trial = kept.trials.iter().find(|trial| trial.id == id)?;
         trial.progress.cancel();
@@ -146,12 +146,12 @@ impl Kept {
         asked: Asked,
         typed: Option<Typed>,
         progress: Arc<Progress>,
-    ) -> Result<TrialView, TooManyTrials> {
+    ) -> Result<WhatIfView, TooManyTrials> {
         if self.trials.iter().filter(|trial| trial.outcome.is_none()).count() >= RUNNING_MAX {
             return Err(TooManyTrials);
         }
         self.last_id += 1;
-        let trial = Trial { id: self.last_id, asked, typed, progress, outcome: None };
+        let trial = WhatIfRun { id: self.last_id, asked, typed, progress, outcome: None };
         let view = trial.view();
         self.trials.push_back(trial);
         while self.trials.len() > KEPT
@@ -162,27 +162,27 @@ impl Kept {
         Ok(view)
     }
 
-    fn end(&mut self, id: u64, outcome: Outcome) {
+    fn end(&mut self, id: u64, outcome: EventOutcome) {
         if let Some(trial) = self.trials.iter_mut().find(|trial| trial.id == id) {
             trial.outcome = Some(outcome);
         }
     }
 }
 
-impl Trial {
-    fn view(&self) -> TrialView {
+impl WhatIfRun {
+    fn view(&self) -> WhatIfView {
         let state = match &self.outcome {
             None => TrialState::Running,
-            Some(Outcome::Done(_)) => TrialState::Done,
-            Some(Outcome::Cancelled) => TrialState::Cancelled,
-            Some(Outcome::Failed) => TrialState::Failed,
+            Some(EventOutcome::Done(_)) => TrialState::Done,
+            Some(EventOutcome::Cancelled) => TrialState::Cancelled,
+            Some(EventOutcome::Failed) => TrialState::Failed,
         };
         let result = match &self.outcome {
-            Some(Outcome::Done(findings)) => Some(findings.clone()),
+            Some(EventOutcome::Done(findings)) => Some(findings.clone()),
             _ => None,
         };
         let (done, groups) = (self.progress.done(), self.progress.groups());
-        TrialView { id: self.id, state, asked: self.asked.clone(), done, groups, result }
+        WhatIfView { id: self.id, state, asked: self.asked.clone(), done, groups, result }
     }
 }
 
@@ -192,9 +192,9 @@ async fn lived(db: &Db, what_if: WhatIf, progress: &Arc<Progress>) -> Result<Fin
     Ok(Findings::load(db, portfolio, findings).await?)
 }
 
-fn failed(id: u64, error: &(dyn std::error::Error + 'static)) -> Outcome {
+fn failed(id: u64, error: &(dyn std::error::Error + 'static)) -> EventOutcome {
     tracing::error!(test = id, error, "a configuration test failed");
-    Outcome::Failed
+    EventOutcome::Failed
 }
 
 #[cfg(test)]
@@ -221,10 +221,10 @@ mod tests {
         let begin = |kept: &mut Kept| kept.take_in(asked(), None, Arc::default()).map(|view| view.id);
         assert_eq!((begin(&mut kept), begin(&mut kept)), (Ok(1), Ok(2)));
         assert_eq!(begin(&mut kept), Err(TooManyTrials));
-        kept.end(1, Outcome::Cancelled);
+        kept.end(1, EventOutcome::Cancelled);
         for id in 3..20 {
             assert_eq!(begin(&mut kept), Ok(id));
-            kept.end(id, Outcome::Failed);
+            kept.end(id, EventOutcome::Failed);
         }
         assert_eq!(kept.trials.len(), KEPT);
         assert!(kept.trials.iter().any(|trial| trial.id == 2), "one that runs is not forgotten");

@@ -22,7 +22,7 @@ use super::socket::Outgoing;
 use crate::actors::live_hub::{
     HealthChanged, LiveFact, LiveFrame, LiveHub, PortfolioChanged, Subscribe, Subscribed, Topic,
 };
-use crate::actors::supervise::{Guard, Observed, Panicked, observable, spawn_io, start_guarded};
+use crate::actors::supervise::{Observed, Panicked, SupervisorContext, observable, spawn_io, start_supervised};
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::domain::accounting::ledger::PortfolioId;
@@ -140,8 +140,8 @@ struct Member {
 }
 
 impl Broadcaster {
-    pub fn start(deps: BroadcasterDeps, guard: &Guard) -> Addr<Self> {
-        start_guarded(&guard.of_service("web"), "broadcaster", Self::new(deps))
+    pub fn start(deps: BroadcasterDeps, supervisor: &SupervisorContext) -> Addr<Self> {
+        start_supervised(&supervisor.of_service("web"), "broadcaster", Self::new(deps))
     }
 
     fn new(deps: BroadcasterDeps) -> Self {

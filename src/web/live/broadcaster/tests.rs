@@ -53,8 +53,8 @@ async fn broadcaster() -> (Broadcaster, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let db = Db::connect(&format!("sqlite:{}", folder.path().join("web.db").display())).await.unwrap();
     let clock = Clock::starting_at(Timestamp::from_millis(1_800_000_000_000));
-    let (guard, _) = Guard::new(clock);
-    let live = LiveHub::start(clock, &guard);
+    let (supervisor, _) = SupervisorContext::new(clock);
+    let live = LiveHub::start(clock, &supervisor);
     (Broadcaster::new(BroadcasterDeps { db, clock, live, templates: Templates::load().unwrap() }), folder)
 }
 
@@ -130,15 +130,15 @@ async fn joins_and_is_told(broadcaster: &Addr<Broadcaster>, what: &str) {
 
 #[actix_web::test]
 async fn the_broadcaster_comes_back_and_pages_join_again() {
-    use crate::actors::supervise::fault_injection::Provoke::{AfterWork, BeforeWork, InFuture, InHandler};
+    use crate::actors::supervise::fault_injection::InjectPanic::{AfterWork, BeforeWork, InFuture, InHandler};
     use crate::actors::supervise::fault_injection::{provoke, restarts};
     const FIGURES: &str = r#""region":"health""#;
     const READ_AGAIN: &str = r#""resumed":false"#;
     let (built, _folder) = broadcaster().await;
     let deps = BroadcasterDeps { clock: Clock::System, ..built.deps.clone() };
     deps.db.migrate().await.unwrap();
-    let (guard, _failures) = Guard::new(Clock::System);
-    let broadcaster = Broadcaster::start(deps, &guard);
+    let (supervisor, _failures) = SupervisorContext::new(Clock::System);
+    let broadcaster = Broadcaster::start(deps, &supervisor);
     joins_and_is_told(&broadcaster, FIGURES).await;
     for (n, (panics, loses)) in [(InHandler, BeforeWork), (InFuture, AfterWork)].into_iter().enumerate() {
         provoke("broadcaster", panics);

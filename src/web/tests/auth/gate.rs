@@ -135,8 +135,8 @@ async fn signing_out_needs_the_form_of_our_own_page() {
 async fn pages_are_served_to_this_machine_only() {
     let world = World::empty().await;
     let settings = WebSettings::at("0.0.0.0:0".parse().unwrap());
-    let (guard, _failures) = Guard::new(Clock::System);
-    let deps = deps(&world.db, &world.hub, guard, &PolymarketSettings::new(NOBODY, NOBODY, NOBODY));
+    let (supervisor, _failures) = SupervisorContext::new(Clock::System);
+    let deps = deps(&world.db, &world.hub, supervisor, &PolymarketSettings::new(NOBODY, NOBODY, NOBODY));
     let refused = http::start(&settings, deps).await.err().unwrap();
     assert!(refused.to_string().contains("`0.0.0.0:0` is not a loopback address"), "{refused}");
 }

@@ -20,7 +20,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::pipeline::bot::{Stage, attempt_arrives, eventually};
 use crate::recovery::process::Process;
-use crate::web::sign_in::Visitor;
+use crate::web::sign_in::CurrentUser;
 
 const NGINX: &str = include_str!("../../../../docker/nginx.conf");
 const REDIS: &str = include_str!("../../../../docker/redis.conf");
@@ -210,7 +210,7 @@ async fn behind_nginx_people_come_in_by_https_and_pages_grow() {
     assert_eq!((cookie.secure(), cookie.http_only()), (Some(true), Some(true)));
 
     // The whole sign-in. The audit log has the address that nginx saw, and not the one that the client made up.
-    let visitor = Visitor::with(&client, &base, "ada").await;
+    let visitor = CurrentUser::with(&client, &base, "ada").await;
     assert!(visitor.came_in);
     let signed_in = stage.db.audits(Some("sign_in"), None, 10).await.unwrap();
     let [row] = signed_in.as_slice() else { panic!("{signed_in:?}") };

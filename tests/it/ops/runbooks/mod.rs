@@ -20,7 +20,7 @@ use polymarketspy::simulator::{Fill, NewMarket, wallet_of};
 use super::deploy::free_port;
 use crate::pipeline::bot::{Stage, eventually};
 use crate::recovery::kill::{Crowd, n_trades};
-use crate::web::sign_in::Visitor;
+use crate::web::sign_in::CurrentUser;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const TEXT: &str = include_str!("../../../../RUNBOOKS.md");
@@ -172,7 +172,7 @@ impl Droplet {
     }
 
     /// What a page says to this session.
-    async fn status_for(&self, visitor: &Visitor) -> u16 {
+    async fn status_for(&self, visitor: &CurrentUser) -> u16 {
         let port = self.base.rsplit_once(':').unwrap().1;
         let cookie = Cookie::new(format!("polymarketspy-{port}"), visitor.cookie.clone());
         let asked = awc::Client::new().get(format!("{}/api/overview", self.base)).cookie(cookie).send().await;
@@ -244,7 +244,7 @@ async fn a_droplet_from_nothing() {
     droplet.stage.exchange.world(|world| world.add_person(&Wallet::parse(wallet).unwrap(), "Somebody"));
     let told = droplet.run(looks);
     assert!(told.contains("worker") && told.contains("web") && told.contains(wallet), "{told}");
-    assert!(Visitor::through_github(&droplet.base, "ada").await.came_in);
+    assert!(CurrentUser::through_github(&droplet.base, "ada").await.came_in);
 }
 
 #[actix::test]
@@ -375,12 +375,12 @@ async fn clear_stuck_jobs() {
 async fn rotate_the_session_secret() {
     let droplet = Droplet::new().await;
     droplet.is_up().await;
-    let visitor = Visitor::through_github(&droplet.base, "ada").await;
+    let visitor = CurrentUser::through_github(&droplet.base, "ada").await;
     assert_eq!(droplet.status_for(&visitor).await, 200);
     droplet.run(&blocks_of("rotate_the_session_secret").join("\n"));
     droplet.is_up().await;
     assert_eq!(droplet.status_for(&visitor).await, 401);
-    let again = Visitor::through_github(&droplet.base, "ada").await;
+    let again = CurrentUser::through_github(&droplet.base, "ada").await;
     assert_eq!(droplet.status_for(&again).await, 200);
 }
 
