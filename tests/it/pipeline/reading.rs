@@ -77,7 +77,7 @@ async fn a_row_that_is_completed_later_is_one_event_and_no_poll_is_answered_from
         eventually("the row", async || (n_trades(&stage).await == n).then_some(())).await;
     }
     stage.attempts(6).await;
-    stage.exchange.world(|world| world.advance(1_000));
+    stage.exchange.advance(1_000);
     polled_again(&stage, &wallet, 3).await;
     assert_eq!(n_trades(&stage).await, 3, "the same rows with more in them");
     assert_eq!(stage.attempts(6).await.len(), 6);
