@@ -13,7 +13,7 @@ use crate::db::{ClosedGroupWrite, Db, Directory};
 use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
 use crate::domain::accounting::portfolio::Portfolio;
 use crate::domain::decision::attempt::CopyAttempt;
-use crate::domain::decision::decide::{DecisionKind, Explanation};
+use crate::domain::decision::explanation::{DecisionKind, Explanation};
 use crate::domain::events::event::Side;
 use crate::domain::events::group::{EventGroup, GroupAction};
 use crate::domain::events::lease::Leases;

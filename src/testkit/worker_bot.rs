@@ -11,7 +11,7 @@ use crate::config::{Secret, Settings, Sources};
 use crate::db::Inserted;
 use crate::db::{AttemptFilter, Db, TradeFilter};
 use crate::domain::config::effective::ConfigPatch;
-use crate::domain::decision::decide::DecisionKind;
+use crate::domain::decision::explanation::DecisionKind;
 use crate::domain::events::event::Side;
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::queue::{self, Queue};
