@@ -1,4 +1,4 @@
-//! Made-up facts for the database tests: leaders, fills, groups, attempts and entries.
+//! Invented facts for the database tests: leaders, fills, groups, attempts and entries.
 
 use polymarketspy::db::Inserted;
 use polymarketspy::db::{ClosedGroupWrite, Db, GroupClosing, LedgerWrite, PollWrite};

@@ -1,10 +1,10 @@
-//! A fresh database for each test, of either kind.
+//! A fresh database of either kind for each test.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use polymarketspy::db::Db;
 
-/// A database of its own, gone when the test ends; migrated unless its maker says otherwise.
+/// A database for one test, deleted at its end; migrated unless the constructor says otherwise.
 pub struct Home {
     pub db: Db,
     pub url: String,
@@ -23,7 +23,7 @@ impl Home {
         home
     }
 
-    /// With this file for its database; not migrated.
+    /// Uses this database file; not migrated.
     pub async fn sqlite_of(file: &[u8]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("test.db"), file).unwrap();
@@ -38,7 +38,7 @@ impl Home {
         home
     }
 
-    /// Without a single table.
+    /// Creates a database without tables.
     pub async fn empty_postgres() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let admin_url = std::env::var("DATABASE_TEST_URL").unwrap_or_else(|_| {
@@ -93,7 +93,7 @@ macro_rules! on_both {
 }
 pub(crate) use on_both;
 
-/// Runs one of the test's own statements on whichever database it is.
+/// Runs one of the test's own statements on either kind of database.
 macro_rules! sql {
     ($db:expr, $text:expr) => {{
         let text = sqlx::AssertSqlSafe(String::from($text));
@@ -109,7 +109,7 @@ macro_rules! sql {
 }
 pub(crate) use sql;
 
-/// The one number that a statement of the test gives.
+/// Returns the number that a test's statement selects.
 macro_rules! number {
     ($db:expr, $text:expr) => {{
         let text = sqlx::AssertSqlSafe(String::from($text));

@@ -114,7 +114,7 @@ async fn the_chain_watcher_comes_back_and_sees_the_chain_again() {
     let mut house = House::of_its_own().await;
     let sees_a_fill = async |house: &mut House| {
         let seen = async |house: &House| {
-            let leads = house.db.chain_leads(Timestamp::EPOCH, Clock::System.now().plus_millis(1)).await.unwrap();
+            let leads = house.db.chain_lags(Timestamp::EPOCH, Clock::System.now().plus_millis(1)).await.unwrap();
             leads.all.map_or(0, |all| all.n_fills)
         };
         let before = seen(house).await;
