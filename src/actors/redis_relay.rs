@@ -14,7 +14,9 @@ use super::{
     lease_keeper::LeasesChanged,
     live_feed::Wake,
     live_hub::Announce,
-    supervise::{Observed, Panicked, SupervisorContext, back_off, observable, spawn_io, start_supervised},
+    supervise::{
+        Incarnation, IncarnationStamp, IoResult, Observed, SupervisorContext, back_off, observable, start_supervised,
+    },
 };
 use crate::clock::Clock;
 use crate::config::Secret;
@@ -48,8 +50,7 @@ pub struct BellRelayDeps {
 
 pub struct RedisRelay {
     deps: BellRelayDeps,
-    /// Tells answers to this life of the actor from answers to an earlier one.
-    incarnation: u64,
+    incarnation: Incarnation,
     leases: watch::Sender<BTreeSet<LeaseName>>,
     /// For the pages of other processes.
     wakes: mpsc::Sender<String>,
@@ -64,26 +65,28 @@ struct Connect;
 
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Connected {
-    incarnation: u64,
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Ended {
-    incarnation: u64,
-    reason: Result<String, Panicked>,
-}
+struct Connected(IncarnationStamp);
 
 impl RedisRelay {
     pub fn start(deps: BellRelayDeps, supervisor: &SupervisorContext) -> Addr<Self> {
-        start_supervised(supervisor, "bell_relay", Self::new(deps, 0, BTreeSet::new()))
+        start_supervised(supervisor, "bell_relay", Self::new(deps, BTreeSet::new()))
     }
 
-    fn new(deps: BellRelayDeps, incarnation: u64, leases: BTreeSet<LeaseName>) -> Self {
+    fn new(deps: BellRelayDeps, leases: BTreeSet<LeaseName>) -> Self {
         let (wakes, waking) = mpsc::channel(WAKES_MAX);
         let (leases, waking) = (watch::Sender::new(leases), Arc::new(Mutex::new(waking)));
+        let incarnation = Incarnation::default();
         Self { deps, incarnation, leases, wakes, waking, failures: 0, connected_at: None }
+    }
+
+    fn disconnected(&mut self, ended: IoResult<(), String>, ctx: &mut Context<Self>) {
+        let reason = ended.map_or_else(|error| error.to_string(), |()| "nobody rings any more".to_owned());
+        self.connected_at = None;
+        self.failures = self.failures.saturating_add(1);
+        if self.failures == 1 {
+            tracing::warn!(reason, "Redis is away; work goes on by looking at the queues");
+        }
+        ctx.notify_later(Connect, back_off(RETRY, RETRY_MOST, self.failures));
     }
 
     fn observed(&self) -> Observed {
@@ -109,7 +112,7 @@ impl Actor for RedisRelay {
 impl Supervised for RedisRelay {
     fn restarting(&mut self, _: &mut Self::Context) {
         let leases = self.leases.borrow().clone();
-        *self = Self::new(self.deps.clone(), self.incarnation + 1, leases);
+        *self = Self::new(self.deps.clone(), leases);
     }
 }
 
@@ -141,43 +144,25 @@ impl Handler<Connect> for RedisRelay {
     type Result = ();
 
     fn handle(&mut self, _: Connect, ctx: &mut Self::Context) {
-        let (deps, leases, incarnation, address) =
-            (self.deps.clone(), self.leases.subscribe(), self.incarnation, ctx.address());
-        let waking = self.waking.clone();
+        let (deps, leases, waking) = (self.deps.clone(), self.leases.subscribe(), self.waking.clone());
+        let (address, stamp) = (ctx.address(), self.incarnation.stamp());
         let talk = async move {
-            let connected = || address.do_send(Connected { incarnation });
-            relay(&deps, leases, &waking, connected).await.err().unwrap_or_else(|| "nobody rings any more".to_owned())
+            let connected = || address.do_send(Connected(stamp.clone()));
+            relay(&deps, leases, &waking, connected).await
         };
-        spawn_io(ctx, talk, move |reason| Ended { incarnation, reason });
+        self.incarnation.spawn_io(ctx, talk, Self::disconnected);
     }
 }
 
 impl Handler<Connected> for RedisRelay {
     type Result = ();
 
-    fn handle(&mut self, Connected { incarnation }: Connected, _: &mut Self::Context) {
-        if incarnation == self.incarnation {
+    fn handle(&mut self, Connected(stamp): Connected, _: &mut Self::Context) {
+        if stamp.is_current() {
             self.connected_at = Some(self.deps.clock.now());
             self.failures = 0;
             tracing::info!("Redis carries the bell");
         }
-    }
-}
-
-impl Handler<Ended> for RedisRelay {
-    type Result = ();
-
-    fn handle(&mut self, Ended { incarnation, reason }: Ended, ctx: &mut Self::Context) {
-        if incarnation != self.incarnation {
-            return;
-        }
-        let reason = reason.unwrap_or_else(|panicked| panicked.to_string());
-        self.connected_at = None;
-        self.failures = self.failures.saturating_add(1);
-        if self.failures == 1 {
-            tracing::warn!(reason, "Redis is away; work goes on by looking at the queues");
-        }
-        ctx.notify_later(Connect, back_off(RETRY, RETRY_MOST, self.failures));
     }
 }
 

@@ -189,7 +189,7 @@ struct Trade {
 fn actors(page: &mut Exposition, metrics: &Metrics, roll: &[ActorHealth], now: Timestamp) {
     let mut trades: BTreeMap<&str, Trade> = BTreeMap::new();
     for actor in roll {
-        let trade = trades.entry(actor.name.trade()).or_default();
+        let trade = trades.entry(actor.name.job()).or_default();
         trade.n += 1;
         trade.silent += u32::from(actor.silences > 0);
         let active = actor.observed.as_ref().and_then(|observed| observed.last_activity);
@@ -221,7 +221,7 @@ fn actors(page: &mut Exposition, metrics: &Metrics, roll: &[ActorHealth], now: T
     for (name, n) in &restarts {
         family.sample(&[("actor", name)], n);
     }
-    let of = |trade: &str| roll.iter().find(|actor| actor.name.trade() == trade)?.observed.as_ref();
+    let of = |trade: &str| roll.iter().find(|actor| actor.name.job() == trade)?.observed.as_ref();
     if let Some(bucket) = of("snapshotter").and_then(|snapshotter| snapshotter.last_activity) {
         let help = "Since the minute that the portfolios of this worker were last written down for.";
         page.gauge("polymarketspy_portfolio_snapshot_age_seconds", help).seconds(&[], now.millis_since(bucket).max(0));
