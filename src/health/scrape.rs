@@ -3,10 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-
+use super::actor_state::{ChainWatcherState, LeaseKeeperState};
 use super::{HealthDeps, in_time};
-use crate::actors::chain_watcher::ConfirmationStats;
 use crate::actors::root::ActorHealth;
 use crate::actors::supervise::Observed;
 use crate::domain::money::units::Timestamp;
@@ -27,7 +25,7 @@ pub(super) async fn page(deps: &HealthDeps) -> String {
         "From a fill's time to its being seen in the canonical feed; fills read again after a stop included.",
     )
     .distribution(&[], &deps.metrics.detection);
-    chain(&mut page, deps.chain().await.as_ref());
+    chain(&mut page, deps.chain().await);
     copying(&mut page, &deps.metrics);
     ledger(&mut page, &deps.metrics);
     upstreams(&mut page, &deps.gate);
@@ -90,11 +88,11 @@ fn queues(page: &mut Exposition, depths: &[Depth], now: Timestamp) {
 }
 
 /// Nothing where no node is set.
-fn chain(page: &mut Exposition, watcher: Option<&Observed>) {
+fn chain(page: &mut Exposition, watcher: Option<ChainWatcherState>) {
     let Some(watcher) = watcher else { return };
     page.gauge("polymarketspy_chain_connected", "Whether the node of ALCHEMY_WS_URL sends us fills.")
-        .sample(&[], u8::from(watcher.state["connected"] == true));
-    let Ok(seen) = ConfirmationStats::deserialize(&watcher.state["hindsight"]) else { return };
+        .sample(&[], u8::from(watcher.connected));
+    let Some(seen) = watcher.hindsight else { return };
     page.gauge("polymarketspy_chain_unconfirmed_fills", "Fills of the last day that the API has not confirmed.")
         .sample(&[], seen.unconfirmed);
     if let Some(lead) = seen.lead {
@@ -227,7 +225,7 @@ fn actors(page: &mut Exposition, metrics: &Metrics, roll: &[ActorHealth], now: T
         page.gauge("polymarketspy_portfolio_snapshot_age_seconds", help).seconds(&[], now.millis_since(bucket).max(0));
     }
     // There is a lease keeper where several workers may share the database.
-    if let Some(held) = of("lease_keeper").and_then(|keeper| keeper.state["held"].as_array()) {
-        page.gauge("polymarketspy_leases_held", "Leases that this worker holds.").sample(&[], held.len());
+    if let Some(keeper) = of("lease_keeper").map(Observed::read::<LeaseKeeperState>) {
+        page.gauge("polymarketspy_leases_held", "Leases that this worker holds.").sample(&[], keeper.held.len());
     }
 }

@@ -33,10 +33,11 @@ use crate::chain::order_filled::ChainFill;
 use crate::chain::socket::converse;
 use crate::clock::Clock;
 use crate::config::Secret;
-use crate::db::{ChainLag, Db, DbError, Directory};
+use crate::db::{Db, DbError, Directory};
 use crate::domain::events::lease::{LeaseName, Leases};
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::Timestamp;
+use crate::health::actor_state::{ChainLogCounts, ChainWatcherState, ConfirmationStats};
 use crate::queue::wakeup::local::Wakeups;
 
 use persist::{AfterFailure, ChainLog, PersistOutcome, Waiting};
@@ -86,27 +87,9 @@ pub struct ChainWatcher {
     last_block: Option<u64>,
     last_noted: Timestamp,
     waiting: Waiting,
-    counts: Counts,
+    counts: ChainLogCounts,
     hindsight: Option<ConfirmationStats>,
     last_activity: Option<Timestamp>,
-}
-
-/// Logs of followed wallets since this life began.
-#[derive(Debug, Default, serde::Serialize)]
-struct Counts {
-    fills: u64,
-    repeated: u64,
-    taken_back: u64,
-    lost: u64,
-    unreadable: u64,
-}
-
-/// How the chain did against the API in the last day.
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
-pub struct ConfirmationStats {
-    pub lead: Option<ChainLag>,
-    /// Seen on chain and not confirmed within five minutes.
-    pub unconfirmed: usize,
 }
 
 #[derive(Message)]
@@ -148,27 +131,25 @@ impl ChainWatcher {
             last_block: None,
             last_noted: Timestamp::EPOCH,
             waiting: Waiting::default(),
-            counts: Counts::default(),
+            counts: ChainLogCounts::default(),
             hindsight: None,
             last_activity: None,
         }
     }
 
     fn observed(&self) -> Observed {
-        Observed {
-            state: serde_json::json!({
-                "connected": self.watching_since.is_some(),
-                "watching_since": self.watching_since,
-                "wallets": self.owners.len(),
-                "watched": self.n_watched,
-                "last_block": self.last_block,
-                "logs": self.counts,
-                "waiting": self.waiting.len(),
-                "failures": self.failures,
-                "hindsight": self.hindsight,
-            }),
-            last_activity: self.last_activity,
-        }
+        let state = ChainWatcherState {
+            connected: self.watching_since.is_some(),
+            watching_since: self.watching_since,
+            wallets: Some(self.owners.len()),
+            watched: self.n_watched,
+            last_block: self.last_block,
+            logs: self.counts.clone(),
+            waiting: self.waiting.len(),
+            failures: Some(self.failures),
+            hindsight: self.hindsight.clone(),
+        };
+        Observed::new(state, self.last_activity)
     }
 
     fn watching(&mut self) {

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::db::{Db, DbError, Round};
 use crate::domain::events::lease::{LeaseName, Leases, WorkerId};
 use crate::domain::money::units::Timestamp;
+use crate::health::actor_state::LeaseKeeperState;
 use crate::queue::Queue;
 use crate::queue::wakeup::local::Wakeups;
 
@@ -72,15 +73,13 @@ impl LeaseKeeper {
     }
 
     fn observed(&self) -> Observed {
-        Observed {
-            state: serde_json::json!({
-                "worker": self.deps.worker.as_str(),
-                "held": self.epochs.keys().map(LeaseName::to_string).collect::<Vec<_>>(),
-                "workers": self.watch.n_live(self.deps.clock.now()),
-                "failures": self.failures,
-            }),
-            last_activity: self.last_round,
-        }
+        let state = LeaseKeeperState {
+            worker: self.deps.worker.as_str().to_owned(),
+            held: self.epochs.keys().map(LeaseName::to_string).collect(),
+            workers: self.watch.n_live(self.deps.clock.now()),
+            failures: self.failures,
+        };
+        Observed::new(state, self.last_round)
     }
 
     fn round(&mut self, ctx: &mut Context<Self>) {

@@ -23,6 +23,7 @@ use crate::domain::events::event::{ActivityEvent, TradeEvent};
 use crate::domain::events::lease::Fence;
 use crate::domain::money::ids::MarketId;
 use crate::domain::money::units::{ShareMicros, Timestamp};
+use crate::health::actor_state::PollerState;
 use crate::metrics::Metrics;
 use crate::polymarket::{Polymarket, PolymarketError, TradeDraft, Window};
 use crate::queue::Queue;
@@ -140,16 +141,14 @@ impl Poller {
     }
 
     fn observed(&self) -> Observed {
-        Observed {
-            state: serde_json::json!({
-                "label": self.user.label,
-                "since": self.checkpoints.map(|checkpoints| checkpoints.earliest()),
-                "polling": self.polling.is_some(),
-                "windows_waiting": self.windows.len(),
-                "failures": self.failures,
-            }),
-            last_activity: self.last_success,
-        }
+        let state = PollerState {
+            label: self.user.label.clone(),
+            since: self.checkpoints.map(|checkpoints| checkpoints.earliest()),
+            polling: self.polling.is_some(),
+            windows_waiting: self.windows.len(),
+            failures: self.failures,
+        };
+        Observed::new(state, self.last_success)
     }
 
     /// Begins the next poll when none is under way: a regular one first, then the windows asked for.

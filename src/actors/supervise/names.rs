@@ -7,6 +7,7 @@ use std::{
 };
 
 use actix::{Message, MessageResponse, Recipient};
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::domain::money::units::Timestamp;
 
@@ -59,6 +60,19 @@ pub struct Observed {
     pub state: serde_json::Value,
     /// When the actor last did its job.
     pub last_activity: Option<Timestamp>,
+}
+
+impl Observed {
+    /// Returns an observation of `state`, which must have text keys and plain values.
+    pub fn new(state: impl Serialize, last_activity: Option<Timestamp>) -> Self {
+        let state = serde_json::to_value(state).expect("text keys and plain values always serialise");
+        Self { state, last_activity }
+    }
+
+    /// Returns the state as `S`, which takes its default when the state is of another kind.
+    pub fn read<S: DeserializeOwned + Default>(&self) -> S {
+        S::deserialize(&self.state).unwrap_or_default()
+    }
 }
 
 /// A supervised actor runs and can be observed.
