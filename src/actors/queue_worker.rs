@@ -1,4 +1,4 @@
-//! What the actors that work through a queue have in common.
+//! How the actors that work through a queue are woken.
 
 use std::time::Duration;
 
@@ -7,11 +7,15 @@ use actix::{Actor, AsyncContext, Context, Handler, Message, fut};
 use crate::queue::Queue;
 use crate::queue::wakeup::local::Wakeups;
 
-/// Sends the actor `look` whenever its queue is announced, and every `sweep` in case a wake-up was lost.
-pub fn look_at<A, M>(ctx: &mut Context<A>, wakeups: &Wakeups, queue: Queue, sweep: Duration, look: fn() -> M)
+/// There may be work in the queue. Losing one costs latency: the next sweep finds the work.
+#[derive(Message, Debug, Clone, Copy)]
+#[rtype(result = "()")]
+pub(super) struct Look;
+
+/// Sends the actor [`Look`] whenever its queue is announced, and every `sweep` in case a wake-up was lost.
+pub(super) fn look_at<A>(ctx: &mut Context<A>, wakeups: &Wakeups, queue: Queue, sweep: Duration)
 where
-    A: Actor<Context = Context<A>> + Handler<M>,
-    M: Message<Result = ()> + Send + 'static,
+    A: Actor<Context = Context<A>> + Handler<Look>,
 {
     let (actor, mut listener) = (ctx.address(), wakeups.listen(queue));
     // Part of the context, so that it ends with this incarnation of the actor.
@@ -19,7 +23,7 @@ where
         loop {
             // A sweep that finds nothing and a wake-up mean the same.
             let _ = tokio::time::timeout(sweep, listener.notified()).await;
-            actor.do_send(look());
+            actor.do_send(Look);
         }
     }));
 }

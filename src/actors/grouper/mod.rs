@@ -7,13 +7,13 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, SpawnHandle, Supervised};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, SpawnHandle, Supervised};
 use rand::Rng;
 use tracing::field::display;
 
 use super::{
     directory::DirectoryChanged,
-    queue_worker::look_at,
+    queue_worker::{Look, look_at},
     supervise::{Incarnation, IoResult, Observed, SupervisorContext, back_off, observable, start_supervised},
 };
 use crate::clock::Clock;
@@ -64,11 +64,6 @@ pub struct Grouper {
     n_groups: u64,
     last_activity: Option<Timestamp>,
 }
-
-/// There may be work, or a window ends. Losing one costs latency.
-#[derive(Message, Debug, Clone, Copy)]
-#[rtype(result = "()")]
-struct Look;
 
 enum Answer {
     Ready(Box<Directory>),
@@ -266,7 +261,7 @@ impl Actor for Grouper {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        look_at(ctx, &self.deps.wakeups, Queue::GroupEvents, SWEEP, || Look);
+        look_at(ctx, &self.deps.wakeups, Queue::GroupEvents, SWEEP);
         self.next(ctx);
     }
 }

@@ -10,13 +10,13 @@ use std::{
     time::Duration,
 };
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, Supervised};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient, Supervised};
 use tracing::field::display;
 
 use super::{
     book_fetcher::KnowMarket,
     ledger_writer::{Holdings, RecordEntries},
-    queue_worker::look_at,
+    queue_worker::{Look, look_at},
     supervise::{Incarnation, IoResult, Observed, SupervisorContext, back_off, observable, start_supervised},
 };
 use crate::clock::Clock;
@@ -83,10 +83,6 @@ pub struct Ingestor {
     n_events: u64,
     last_activity: Option<Timestamp>,
 }
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Look;
 
 enum Answer {
     Released,
@@ -318,7 +314,7 @@ impl Actor for Ingestor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        look_at(ctx, &self.deps.wakeups, Queue::IngestEvents, SWEEP, || Look);
+        look_at(ctx, &self.deps.wakeups, Queue::IngestEvents, SWEEP);
         self.next(ctx);
     }
 }

@@ -13,7 +13,7 @@ use tracing::Instrument;
 use super::{
     live_hub::{Announce, HealthChanged, LiveFact},
     poller::{NotPolled, PollWindow, Polled},
-    queue_worker::look_at,
+    queue_worker::{Look, look_at},
     root::PollersChanged,
     supervise::{ActorName, Incarnation, IoResult, Observed, SupervisorContext, observable, start_supervised},
 };
@@ -78,10 +78,6 @@ struct Progress {
     last_success: Timestamp,
     stalled: bool,
 }
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Look;
 
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -191,7 +187,7 @@ impl Actor for Reconciler {
         let (db, scope) = (self.deps.db.clone(), self.deps.scope.clone());
         // Jobs of an earlier life are taken again at once; failing that, when their leases end.
         actix::spawn(async move { queue::release(&db, Queue::Reconcile, &scope).await });
-        look_at(ctx, &self.deps.wakeups, Queue::Reconcile, SWEEP, || Look);
+        look_at(ctx, &self.deps.wakeups, Queue::Reconcile, SWEEP);
         ctx.run_interval(EVERY, |_, ctx| ctx.notify(MinutePassed));
     }
 }

@@ -12,7 +12,7 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, Res
 
 use super::{
     ledger_writer::{Snapshot, SnapshotsStored, TakeSnapshots},
-    queue_worker::look_at,
+    queue_worker::{Look, look_at},
     supervise::{IoResult, Observed, SupervisorContext, observable, or_panic, spawn_io, start_supervised},
 };
 use crate::clock::Clock;
@@ -54,11 +54,6 @@ pub struct Snapshotter {
     checkpoints: u64,
     failures: u64,
 }
-
-/// The queue of portfolios that want a checkpoint may have work.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct LookNow;
 
 impl Snapshotter {
     pub fn start(deps: SnapshotterDeps, supervisor: &SupervisorContext) -> Addr<Self> {
@@ -217,7 +212,7 @@ impl Actor for Snapshotter {
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.write_minute(ctx);
         self.apply(ctx);
-        look_at(ctx, &self.deps.wakeups, Queue::PortfolioApply, SWEEP, || LookNow);
+        look_at(ctx, &self.deps.wakeups, Queue::PortfolioApply, SWEEP);
     }
 }
 
@@ -243,10 +238,10 @@ impl Handler<WriteCheckpoints> for Snapshotter {
     }
 }
 
-impl Handler<LookNow> for Snapshotter {
+impl Handler<Look> for Snapshotter {
     type Result = ();
 
-    fn handle(&mut self, _: LookNow, ctx: &mut Context<Self>) {
+    fn handle(&mut self, _: Look, ctx: &mut Context<Self>) {
         // A ring says that an entry was written; its job is due a few seconds later, and a timer may be set already.
         if self.next_apply.is_none() {
             self.apply(ctx);
