@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Supervised};
 
-use super::supervise::{Observed, Panicked, SupervisorContext, observable, spawn_io, start_supervised};
+use super::supervise::{IoError, IoResult, Observed, SupervisorContext, observable, spawn_io, start_supervised};
 use crate::clock::Clock;
 use crate::db::{Db, DbError};
 use crate::domain::money::units::Timestamp;
@@ -33,10 +33,6 @@ pub struct QueueWatch {
 #[rtype(result = "()")]
 struct Look;
 
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Looked(Result<Result<Vec<Depth>, DbError>, Panicked>);
-
 /// What changed since the last look.
 #[derive(Debug, PartialEq, Eq)]
 enum Change {
@@ -52,6 +48,25 @@ impl QueueWatch {
 
     fn observed(&self) -> Observed {
         Observed { state: serde_json::json!({ "stuck": self.stuck }), last_activity: self.last_look }
+    }
+
+    fn looked(&mut self, depths: IoResult<Vec<Depth>, DbError>, _: &mut Context<Self>) {
+        let depths = match depths {
+            Ok(depths) => depths,
+            // The root logs that the database cannot be read.
+            Err(IoError::Failed(error)) => return tracing::debug!(%error, "the queues could not be looked at"),
+            Err(error) => return tracing::error!(%error, "the queues could not be looked at"),
+        };
+        let now = self.deps.clock.now();
+        self.last_look = Some(now);
+        for change in self.compare(&depths, now) {
+            match change {
+                Change::Stuck(queue, waits) => {
+                    tracing::error!(%queue, waits_s = waits / 1000, "nobody takes the jobs of this queue");
+                }
+                Change::Moving(queue) => tracing::info!(%queue, "the jobs of this queue are taken again: it works"),
+            }
+        }
     }
 
     fn compare(&mut self, depths: &[Depth], now: Timestamp) -> Vec<Change> {
@@ -85,30 +100,7 @@ impl Handler<Look> for QueueWatch {
 
     fn handle(&mut self, _: Look, ctx: &mut Self::Context) {
         let db = self.deps.db.clone();
-        spawn_io(ctx, async move { queue::depths(&db).await }, Looked);
-    }
-}
-
-impl Handler<Looked> for QueueWatch {
-    type Result = ();
-
-    fn handle(&mut self, Looked(result): Looked, _: &mut Self::Context) {
-        let depths = match result {
-            Ok(Ok(depths)) => depths,
-            // That the database cannot be read is said by the root.
-            Ok(Err(error)) => return tracing::debug!(%error, "the queues could not be looked at"),
-            Err(error) => return tracing::error!(%error, "the queues could not be looked at"),
-        };
-        let now = self.deps.clock.now();
-        self.last_look = Some(now);
-        for change in self.compare(&depths, now) {
-            match change {
-                Change::Stuck(queue, waits) => {
-                    tracing::error!(%queue, waits_s = waits / 1000, "nobody takes the jobs of this queue");
-                }
-                Change::Moving(queue) => tracing::info!(%queue, "the jobs of this queue are taken again: it works"),
-            }
-        }
+        spawn_io(ctx, async move { queue::depths(&db).await }, QueueWatch::looked);
     }
 }
 

@@ -1,4 +1,4 @@
-use actix::{Response, ResponseFuture};
+use actix::{Message, Response, ResponseFuture};
 use tokio::sync::oneshot;
 
 use super::*;

@@ -331,7 +331,7 @@ async fn a_market_is_named_again_when_it_is_traded_in_a_minute_later() {
         holdings: ledger.recipient(),
         markets: facts.clone().recipient(),
     };
-    let mut ingestor = Ingestor::new(deps, 0);
+    let mut ingestor = Ingestor::new(deps);
     let mut named_after = async |seconds: u64| {
         tokio::time::advance(Duration::from_secs(seconds)).await;
         ingestor.name(it.market.id());

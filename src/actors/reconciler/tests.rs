@@ -173,7 +173,7 @@ async fn no_progress_for_three_minutes_is_said_once_and_so_is_its_end() {
     tokio::time::pause();
     let (db, clock, wakeups) = (stage.db.clone(), Clock::starting_at(stage.clock.now()), stage.wakeups.clone());
     let deps = ReconcilerDeps { db, clock, scope: JobScope::All, wakeups, live: stage.live.clone() };
-    let mut reconciler = Reconciler::new(deps, 0, Arc::default());
+    let mut reconciler = Reconciler::new(deps, Arc::default());
     reconciler.progress.insert(user.id, Progress { last_success: clock.now(), stalled: false });
     let mut after = async |reconciler: &mut Reconciler, millis: u64| {
         tokio::time::advance(Duration::from_millis(millis)).await;

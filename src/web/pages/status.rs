@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::db::{Db, DbError, RowNumbers, SeenFill, UnconfirmedFill};
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::{Timestamp, UsdcMicros};
+use crate::health::actor_state::ChainWatcherState;
 use crate::health::assessment::Status;
 use crate::queue;
 use crate::queue::Depth;
@@ -80,9 +81,9 @@ pub struct ChainState {
     pub watched: bool,
     pub connected: bool,
     pub watching_since: Option<Timestamp>,
-    pub last_block: Option<i64>,
-    pub wallets: Option<i64>,
-    pub failures: Option<i64>,
+    pub last_block: Option<u64>,
+    pub wallets: Option<usize>,
+    pub failures: Option<u32>,
     /// Fills seen on chain that the API does not show.
     pub unconfirmed: Vec<Unconfirmed>,
 }
@@ -230,18 +231,18 @@ impl ChainState {
     async fn load(db: &Db, workers: &[Worker], health: &HealthView, now: Timestamp) -> Result<Self, DbError> {
         let watcher = workers.iter().flat_map(|worker| &worker.actors).find(|actor| actor.name == "chain_watcher");
         let Some(watcher) = watcher else { return Ok(Self::default()) };
-        let state = watcher.observed.as_ref().map(|observed| observed.state.clone()).unwrap_or_default();
+        let state: ChainWatcherState = watcher.observed.as_ref().map(worker::Observed::read).unwrap_or_default();
         let unconfirmed = match health.chain.as_ref().is_some_and(|seen| seen.unconfirmed > 0) {
             true => db.unconfirmed_fills(now.plus_millis(-DAY_MS), now, UNCONFIRMED_SHOWN).await?,
             false => Vec::new(),
         };
         Ok(Self {
             watched: true,
-            connected: state["connected"] == true,
-            watching_since: Timestamp::deserialize(&state["watching_since"]).ok(),
-            last_block: state["last_block"].as_i64(),
-            wallets: state["wallets"].as_i64(),
-            failures: state["failures"].as_i64(),
+            connected: state.connected,
+            watching_since: state.watching_since,
+            last_block: state.last_block,
+            wallets: state.wallets,
+            failures: state.failures,
             unconfirmed: unconfirmed.into_iter().map(Unconfirmed::of).collect(),
         })
     }

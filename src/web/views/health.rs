@@ -2,16 +2,16 @@
 
 use actix::Addr;
 use actix_web::{HttpResponse, http::StatusCode, web::Data};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::worker;
 use super::worker::Worker;
-use crate::actors::chain_watcher::ConfirmationStats;
 use crate::actors::live_hub::HealthChanged;
 use crate::clock::Clock;
 use crate::db::{ChainLag, Db, DbError};
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
+use crate::health::actor_state::{ChainWatcherState, ConfirmationStats};
 use crate::health::assessment::Status;
 use crate::queue;
 use crate::queue::Queue;
@@ -138,7 +138,7 @@ fn seconds(lead: &ChainLag) -> String {
 
 fn hindsight(worker: &Worker) -> Option<ConfirmationStats> {
     let watcher = worker.actors.iter().find(|actor| actor.name == CHAIN_ACTOR)?;
-    ConfirmationStats::deserialize(&watcher.observed.as_ref()?.state["hindsight"]).ok()
+    watcher.observed.as_ref()?.read::<ChainWatcherState>().hindsight
 }
 
 /// `poller:7` is the poller of user 7.

@@ -10,6 +10,7 @@ use crate::db::{Db, DbError, FollowedUser};
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
+use crate::health::actor_state::PollerState;
 use crate::web::charts::histogram;
 use crate::web::charts::histogram::{Column, Counted};
 
@@ -93,7 +94,7 @@ impl PolledUser {
                 polled_at: poller.and_then(|poller| poller.last_activity).or(trade.map(|(_, written)| *written)),
                 last_trade_time: trade.map(|(time, _)| *time),
                 last_activity_time: activities.get(&user.id.to_string()).map(|(time, _)| *time),
-                failures: poller.and_then(|poller| poller.state["failures"].as_i64()).unwrap_or(0),
+                failures: poller.map_or(0, |poller| i64::from(poller.read::<PollerState>().failures)),
             }
         };
         Ok(users.iter().map(one).collect())

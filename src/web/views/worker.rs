@@ -1,6 +1,6 @@
 //! What workers left in their checkpoints of health: the pages may be served by another process.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::db::{Db, HEALTH_KEY};
 use crate::domain::money::units::Timestamp;
@@ -52,6 +52,13 @@ pub struct Observed {
     pub state: serde_json::Value,
     #[serde(default)]
     pub last_activity: Option<Timestamp>,
+}
+
+impl Observed {
+    /// Returns the state as `S`. What it lacks, because another version wrote it, takes its default.
+    pub fn read<S: DeserializeOwned + Default>(&self) -> S {
+        S::deserialize(&self.state).unwrap_or_default()
+    }
 }
 
 /// A host and its breaker: `closed`, `open`, `half open` or `resting`.

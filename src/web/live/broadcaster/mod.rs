@@ -7,6 +7,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    convert::Infallible,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -22,7 +23,7 @@ use super::socket::Outgoing;
 use crate::actors::live_hub::{
     HealthChanged, LiveFact, LiveFrame, LiveHub, PortfolioChanged, Subscribe, Subscribed, Topic,
 };
-use crate::actors::supervise::{Observed, Panicked, SupervisorContext, observable, spawn_io, start_supervised};
+use crate::actors::supervise::{IoResult, Observed, SupervisorContext, observable, spawn_io, start_supervised};
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::domain::accounting::ledger::PortfolioId;
@@ -90,11 +91,6 @@ pub struct CloseAll;
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "()")]
 struct Gathered;
-
-/// The batch of `Gathered` is rendered.
-#[derive(Message, Debug)]
-#[rtype(result = "()")]
-struct Rendered(Result<fragments::Batch, Panicked>);
 
 /// A row as every page gets it.
 #[derive(Debug, Clone)]
@@ -335,14 +331,14 @@ impl Handler<Gathered> for Broadcaster {
             return;
         }
         let (deps, figures, upto) = (self.deps.clone(), self.figures.clone(), self.received);
-        spawn_io(ctx, async move { fragments::render(&deps, waiting, &figures, upto).await }, Rendered);
+        let render = async move { Ok(fragments::render(&deps, waiting, &figures, upto).await) };
+        spawn_io(ctx, render, Self::rendered);
     }
 }
 
-impl Handler<Rendered> for Broadcaster {
-    type Result = ();
-
-    fn handle(&mut self, Rendered(rendered): Rendered, ctx: &mut Context<Self>) {
+impl Broadcaster {
+    /// Handles the batch of [`Gathered`], rendered.
+    fn rendered(&mut self, rendered: IoResult<fragments::Batch, Infallible>, ctx: &mut Context<Self>) {
         self.rendering = false;
         match rendered {
             Ok(batch) if batch.complete => self.publish(batch),

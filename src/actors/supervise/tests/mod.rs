@@ -1,8 +1,22 @@
-use actix::{ResponseFuture, WrapFuture};
+use std::{
+    convert::Infallible,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use actix::{
+    Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture, Supervised,
+    WrapFuture,
+};
+use tokio::sync::mpsc;
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
+use crate::clock::Clock;
+use crate::domain::money::units::Timestamp;
 use crate::telemetry::json::{JsonLines, may_listen};
+
+pub(crate) mod fault_injection;
 
 /// Collects what it is told, and breaks on command.
 struct Brittle {
@@ -24,10 +38,6 @@ enum Break {
     Stop,
 }
 
-#[derive(Message)]
-#[rtype(result = "()")]
-struct IoDone(Result<u32, Panicked>);
-
 impl Actor for Brittle {
     type Context = Context<Self>;
 }
@@ -39,6 +49,11 @@ observable!(Brittle);
 impl Brittle {
     fn observed(&self) -> Observed {
         Observed { state: serde_json::json!({"brittle": true}), last_activity: None }
+    }
+
+    fn io_done(&mut self, result: IoResult<u32, Infallible>, _: &mut Context<Self>) {
+        assert_eq!(result, Err(IoError::Panicked(Panicked("io".to_owned()))));
+        self.collected.do_send(Told(99));
     }
 }
 
@@ -60,29 +75,20 @@ impl Handler<Break> for Brittle {
                 ctx.spawn(async { panic!("future") }.into_actor(self));
             }
             Break::InIo => {
-                spawn_io(ctx, async { panic!("io") }, IoDone);
+                spawn_io(ctx, async { panic!("io") }, Self::io_done);
             }
             Break::InIoAloud => {
                 let work = async {
                     tracing::error!("work goes wrong");
                     panic!("io")
                 };
-                spawn_io(ctx, work, IoDone);
+                spawn_io(ctx, work, Self::io_done);
             }
             Break::InAnswer => {
                 ctx.wait(async { panic!("wait") }.into_actor(self));
             }
             Break::Stop => ctx.stop(),
         }
-    }
-}
-
-impl Handler<IoDone> for Brittle {
-    type Result = ();
-
-    fn handle(&mut self, done: IoDone, _: &mut Context<Self>) {
-        assert_eq!(done.0, Err(Panicked("io".to_owned())));
-        self.collected.do_send(Told(99));
     }
 }
 
