@@ -12,7 +12,7 @@ use crate::db::Inserted;
 use crate::db::{Db, FollowedUser, LABEL_CHARACTERS_MAX};
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::Timestamp;
-use crate::polymarket::{Lately, Polymarket, PolymarketError, Profile, Trader, TraderMatch};
+use crate::polymarket::{Polymarket, PolymarketError, Profile, RecentActivity, Trader, TraderMatch};
 use crate::web::auth::csrf::CsrfForm;
 use crate::web::server::error::WebError;
 use crate::web::server::middleware::Hosts;
@@ -205,7 +205,7 @@ impl Found {
     async fn load(db: &Db, polymarket: &Polymarket, trader: Trader) -> Result<Self, WebError> {
         let followed = db.followed_user_by_wallet(&trader.wallet).await.map_err(WebError::ours)?;
         // Who they are is known: without their doings they can be followed all the same.
-        let lately = polymarket.lately(&trader.wallet).await.ok().map(LatelyView::of);
+        let lately = polymarket.recent_activity(&trader.wallet).await.ok().map(LatelyView::of);
         Ok(Self {
             label: default_label(&trader),
             wallet: trader.wallet,
@@ -329,8 +329,8 @@ impl ProfileView {
 }
 
 impl LatelyView {
-    fn of(lately: Lately) -> Self {
-        let Lately { fills_last_day, more_fills, last_activity, open_positions, more_positions } = lately;
+    fn of(lately: RecentActivity) -> Self {
+        let RecentActivity { fills_last_day, more_fills, last_activity, open_positions, more_positions } = lately;
         Self { fills_last_day, more_fills, last_activity, open_positions, more_positions }
     }
 }
