@@ -103,7 +103,7 @@ async fn find(polymarket: &Polymarket, text: &str) -> anyhow::Result<Trader> {
     let found = polymarket.find_trader(text).await.context("Polymarket could not be asked about this trader")?;
     match found {
         TraderMatch::One(trader) => Ok(trader),
-        TraderMatch::Nobody { similar } => {
+        TraderMatch::NoMatch { similar } => {
             bail!("no profile is called exactly `{text}`{}", listed("; similar names:", &similar))
         }
         TraderMatch::Several(profiles) => {
@@ -116,7 +116,7 @@ async fn find(polymarket: &Polymarket, text: &str) -> anyhow::Result<Trader> {
         TraderMatch::Unknown(wallet) => bail!(
             "`{wallet}` has no profile and no activity on Polymarket; use the wallet of the profile page, not the address of the signing key"
         ),
-        TraderMatch::NoWallet(error) => Err(error.into()),
+        TraderMatch::NotAWallet(error) => Err(error.into()),
     }
 }
 

@@ -19,7 +19,7 @@ pub struct Profile {
 pub enum ProfileMatch {
     One(Profile),
     /// No profile has exactly this name; the names that the search found similar.
-    Nobody {
+    NoMatch {
         similar: Vec<Profile>,
     },
     Several(Vec<Profile>),
@@ -74,7 +74,7 @@ pub fn parse_search(text: &str, name: &str) -> Result<ProfileMatch, String> {
     exact.sort_by(|a, b| a.wallet.cmp(&b.wallet));
     exact.dedup_by(|a, b| a.wallet == b.wallet);
     Ok(match exact.len() {
-        0 => ProfileMatch::Nobody { similar },
+        0 => ProfileMatch::NoMatch { similar },
         1 => ProfileMatch::One(exact.remove(0)),
         _ => ProfileMatch::Several(exact),
     })

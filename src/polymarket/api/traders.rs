@@ -30,14 +30,14 @@ pub struct Trader {
 pub enum TraderMatch {
     One(Trader),
     /// No profile has exactly this name; the names that the search found similar.
-    Nobody {
+    NoMatch {
         similar: Vec<Profile>,
     },
     Several(Vec<Profile>),
     /// The wallet has neither a profile nor any activity.
     Unknown(Wallet),
     /// The text begins like a wallet but is not one.
-    NoWallet(IdError),
+    NotAWallet(IdError),
 }
 
 /// What a wallet did in the last day and holds now.
@@ -63,13 +63,13 @@ impl Polymarket {
         if !text.starts_with("0x") {
             return Ok(match self.search_profile(text).await? {
                 ProfileMatch::One(Profile { wallet, name }) => TraderMatch::One(Trader { wallet, name: some(name) }),
-                ProfileMatch::Nobody { similar } => TraderMatch::Nobody { similar },
+                ProfileMatch::NoMatch { similar } => TraderMatch::NoMatch { similar },
                 ProfileMatch::Several(profiles) => TraderMatch::Several(profiles),
             });
         }
         let wallet = match Wallet::parse(text) {
             Ok(wallet) => wallet,
-            Err(error) => return Ok(TraderMatch::NoWallet(error)),
+            Err(error) => return Ok(TraderMatch::NotAWallet(error)),
         };
         if let Some(Profile { wallet, name }) = self.profile(&wallet).await? {
             return Ok(TraderMatch::One(Trader { wallet, name: some(name) }));

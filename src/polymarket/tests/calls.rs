@@ -231,7 +231,7 @@ async fn tokens_profiles_and_names_are_looked_up() {
     assert_eq!((profile.name.as_str(), profile.wallet), ("Quiet-Heron", wallet()));
 
     server.on_body("public-search?q=no%20one%26x&search_profiles=true", r#"{"profiles":null}"#);
-    assert_eq!(polymarket.search_profile(" no one&x").await, Ok(ProfileMatch::Nobody { similar: vec![] }));
+    assert_eq!(polymarket.search_profile(" no one&x").await, Ok(ProfileMatch::NoMatch { similar: vec![] }));
 }
 
 #[actix_web::test]

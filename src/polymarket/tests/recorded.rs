@@ -241,13 +241,13 @@ fn profiles_are_found_by_exact_name_and_nulls_are_passed_over() {
     let text = fixture("gamma/public_search_profiles_with_null.json");
     let ProfileMatch::One(profile) = parse_search(&text, " HARBOR ").unwrap() else { panic!("one exact match") };
     assert_eq!(profile.name, "Harbor");
-    let ProfileMatch::Nobody { similar } = parse_search(&text, "harb").unwrap() else { panic!("near is not exact") };
+    let ProfileMatch::NoMatch { similar } = parse_search(&text, "harb").unwrap() else { panic!("near is not exact") };
     assert_eq!(similar.len(), 6);
     let twice = text.replace("\"harborcat\"", "\"HARBOR\"");
     assert!(matches!(parse_search(&twice, "Harbor").unwrap(), ProfileMatch::Several(found) if found.len() == 2));
     assert_eq!(
         parse_search(&fixture("gamma/public_search_events.json"), "x").unwrap(),
-        ProfileMatch::Nobody { similar: vec![] }
+        ProfileMatch::NoMatch { similar: vec![] }
     );
 
     let profile = parse_profile(&fixture("gamma/public_profile_2026_09.json"), &somebody()).unwrap();

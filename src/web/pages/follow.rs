@@ -190,8 +190,8 @@ impl FollowView {
         };
         let (found, problem, similar) = match found {
             TraderMatch::One(trader) => (Some(Found::load(db, polymarket, trader).await?), None, Vec::new()),
-            TraderMatch::Nobody { similar } => {
-                (None, nobody(trader, &TraderMatch::Nobody { similar: Vec::new() }), similar)
+            TraderMatch::NoMatch { similar } => {
+                (None, nobody(trader, &TraderMatch::NoMatch { similar: Vec::new() }), similar)
             }
             TraderMatch::Several(profiles) => (None, nobody(trader, &TraderMatch::Several(profiles.clone())), profiles),
             other => (None, nobody(trader, &other), Vec::new()),
@@ -220,13 +220,13 @@ impl Found {
 fn nobody(trader: &str, found: &TraderMatch) -> Option<String> {
     Some(match found {
         TraderMatch::One(_) => return None,
-        TraderMatch::Nobody { .. } => format!("nobody is called exactly `{trader}`"),
+        TraderMatch::NoMatch { .. } => format!("nobody is called exactly `{trader}`"),
         TraderMatch::Several(profiles) => format!("{} profiles are called `{trader}`: choose one", profiles.len()),
         TraderMatch::Unknown(wallet) => format!(
             "`{wallet}` has no profile and no activity on Polymarket; take the wallet from the profile page, not the \
              signing key's address"
         ),
-        TraderMatch::NoWallet(error) => error.to_string(),
+        TraderMatch::NotAWallet(error) => error.to_string(),
     })
 }
 
