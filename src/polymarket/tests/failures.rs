@@ -1,4 +1,4 @@
-//! Whatever goes wrong at the other end: how long it is left alone, when it is asked again, and what is counted.
+//! Failures of an upstream: how long it is left alone, when a request is retried, and what is counted.
 
 use std::time::Duration;
 
@@ -23,9 +23,9 @@ fn gap(first: &Heard, second: &Heard) -> i64 {
     second.at.millis_since(first.at)
 }
 
-/// A 429 is asked again when it said so, one that says nothing after half a second give or take; 5xx after a quarter.
+/// A 429 is retried after its `Retry-After`, or after about half a second without one; a 5xx after about a quarter second.
 #[actix_web::test]
-async fn every_429_and_5xx_is_waited_out_and_asked_again() {
+async fn every_429_and_5xx_is_retried_after_a_wait() {
     for (kind, least_millis) in [
         (FaultKind::TooManyRequests(RetryAfter::Seconds(1)), 1_000),
         (FaultKind::TooManyRequests(RetryAfter::Silent), 250),
@@ -42,21 +42,21 @@ async fn every_429_and_5xx_is_waited_out_and_asked_again() {
         assert_eq!(book(&stage).await, Ok(()), "{kind:?}");
         let heard = stage.heard();
         assert_eq!(heard.iter().map(|heard| heard.status).collect::<Vec<_>>()[1..], [200], "{kind:?}");
-        // A wait is counted from the answer, which comes after the question.
+        // A wait starts at the answer, which is later than the request.
         assert!(gap(&heard[0], &heard[1]) >= least_millis, "{kind:?}: {} ms", gap(&heard[0], &heard[1]));
         assert_eq!(counted(&stage.polymarket), served(&heard), "{kind:?}");
     }
 }
 
 #[actix_web::test]
-async fn a_429_with_a_date_is_left_alone_until_then_by_everybody() {
+async fn after_a_429_with_a_date_no_client_sends_a_request_before_it() {
     let stage = Stage::new(LimitSettings::default());
     stage.fault(once(FaultKind::TooManyRequests(RetryAfter::Date(2))));
     let other = async {
         while stage.heard().is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        // The answer to the first is on its way; give it the time of a call to another host.
+        // The first answer is on its way; a request to another host gives it time to arrive.
         stage.polymarket.profile(&stage.wallet).await.unwrap();
         while stage.polymarket.observe().upstreams[1].breaker.state != "resting" {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -71,22 +71,22 @@ async fn a_429_with_a_date_is_left_alone_until_then_by_everybody() {
         assert!(later.at.seconds() >= until, "{later:?}");
     }
     assert_eq!(heard.iter().filter(|heard| heard.host == Host::Clob).count(), 3);
-    assert_eq!(heard.iter().filter(|heard| heard.host == Host::Gamma).count(), 1, "others go on");
+    assert_eq!(heard.iter().filter(|heard| heard.host == Host::Gamma).count(), 1, "other hosts are still asked");
 }
 
 #[actix_web::test]
-async fn a_rest_longer_than_a_decision_may_wait_is_an_answer() {
+async fn a_rest_longer_than_a_decision_may_wait_is_an_error_at_once() {
     let stage = Stage::new(LimitSettings::default());
     stage.fault(once(FaultKind::TooManyRequests(RetryAfter::Seconds(60))));
     let error = book(&stage).await.unwrap_err();
     assert_eq!(error.retry_after(), Some(Duration::from_secs(60)));
     let error = book(&stage).await.unwrap_err();
     assert!(matches!(error, PolymarketError::Resting { .. }), "{error}");
-    assert_eq!(stage.heard().len(), 1, "nothing more went out");
+    assert_eq!(stage.heard().len(), 1, "no other request was sent");
 }
 
-/// Five failures open it; the first probe finds the exchange still failing and keeps it closed for twice as long; the
-/// second finds it mended, and everybody who waited goes out.
+/// Five failures open the breaker. The first probe finds the exchange still failing, so the breaker stays open for twice as
+/// long. The second probe succeeds, and all waiting requests are sent.
 #[actix_web::test]
 async fn the_breaker_opens_probes_opens_for_longer_probes_again_and_closes() {
     let open_for = Duration::from_millis(300);
@@ -118,9 +118,9 @@ async fn the_breaker_opens_probes_opens_for_longer_probes_again_and_closes() {
     assert_eq!(counted(&stage.polymarket), served(&heard));
 }
 
-/// Whoever waits for a probe that takes its time must not spend the permits of the other hosts on looking again.
+/// Requests that wait for a slow probe must not spend permits, which other hosts need, on checking again.
 #[actix_web::test]
-async fn those_who_wait_for_a_probe_take_no_permits() {
+async fn requests_that_wait_for_a_probe_take_no_permits() {
     let breaker = BreakerSettings { open_for: Duration::from_millis(200), ..BreakerSettings::default() };
     let stage = Stage::new(LimitSettings { tries: 1, breaker, ..LimitSettings::default() });
     stage.fault(once(FaultKind::Status(503)).times(Times::Next(5)));
@@ -139,12 +139,12 @@ async fn those_who_wait_for_a_probe_take_no_permits() {
     }
     let (n_given, n_heard) = (stage.polymarket.gate().given().len(), stage.heard().len());
     assert_eq!(n_heard, 15);
-    // When the rest ends each of them may take itself for the probe, once.
+    // When the rest ends, each of them may try once to be the probe.
     assert!(n_given <= n_heard + 9, "{n_given} permits for {n_heard} requests");
 }
 
 #[actix_web::test]
-async fn what_is_counted_is_what_was_heard() {
+async fn the_client_counts_the_requests_that_arrive() {
     let breaker = BreakerSettings { failures: u32::MAX, ..BreakerSettings::default() };
     let backoff_base = Duration::from_millis(2);
     let limits = LimitSettings { requests_per_second: 1_000, burst: 500, breaker, backoff_base, ..Default::default() };

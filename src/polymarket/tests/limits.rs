@@ -1,4 +1,4 @@
-//! Spec section 3.3 measured at the other end: by when the simulator heard each request.
+//! Measures our limits (spec 3.3) at the other end, by the times at which the simulator received each request.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -47,7 +47,7 @@ impl Stage {
         self.sim.world(|world| world.fault(fault));
     }
 
-    /// Asks for one thing after the other, each by a task of its own that goes on until it is aborted.
+    /// Starts tasks that send one request after the other until they are aborted.
     fn load(&self, n_tasks: usize) -> Vec<JoinHandle<()>> {
         let ask = |n: usize| {
             let (polymarket, market, asset) = (self.polymarket.clone(), self.market.clone(), self.asset.clone());
@@ -66,7 +66,7 @@ impl Stage {
     }
 }
 
-/// Every kind of call that nobody waits for. What becomes of it is not the question here.
+/// Sends every kind of bulk request. Its result does not matter here.
 async fn bulk(polymarket: &Polymarket, n: usize, market: &MarketId, asset: &AssetId, wallet: &Wallet) {
     let now = Clock::System.now();
     match n % 7 {
@@ -80,14 +80,14 @@ async fn bulk(polymarket: &Polymarket, n: usize, market: &MarketId, asset: &Asse
     }
 }
 
-/// What may have gone out between two moments: the burst, and the rate.
+/// Returns how many requests may have been sent between two times: the burst, and the rate.
 fn most_between(from: Timestamp, until: Timestamp) -> f64 {
-    // Times are cut to whole milliseconds.
+    // Times are truncated to whole milliseconds.
     let millis = until.millis_since(from) + 1;
     BURST + PER_SECOND * f64::from(u32::try_from(millis).unwrap()) / 1_000.0
 }
 
-/// Fails when any run of moments holds more than `most_between` its ends. `until[j]` ends what `from[i]` began.
+/// Fails when there are more than `most_between` between any two times. `from[i]` begins a span and `until[j]` ends it.
 fn assert_within_the_rate(from: &[Timestamp], until: &[Timestamp], what: &str) {
     for (i, begin) in from.iter().enumerate() {
         for (j, end) in until.iter().enumerate().skip(i) {
@@ -117,7 +117,7 @@ pub(super) fn endpoint_of(heard: &Heard) -> Endpoint {
     }
 }
 
-/// Requests, errors and 429s of each endpoint, as the client counts them.
+/// Returns requests, errors and 429s of each endpoint, as the client counts them.
 pub(super) fn counted(polymarket: &Polymarket) -> BTreeMap<Endpoint, (u64, u64, u64)> {
     let sums = polymarket.observe().endpoints.into_iter().map(|traffic| {
         let add = |sum: (u64, u64, u64), minute: &crate::polymarket::http::traffic::MinuteCounts| {
@@ -128,7 +128,7 @@ pub(super) fn counted(polymarket: &Polymarket) -> BTreeMap<Endpoint, (u64, u64, 
     sums.collect()
 }
 
-/// The same as the simulator heard it.
+/// Returns the same, as the simulator counts them.
 pub(super) fn served(heard: &[Heard]) -> BTreeMap<Endpoint, (u64, u64, u64)> {
     let mut served: BTreeMap<Endpoint, (u64, u64, u64)> = BTreeMap::new();
     for request in heard {
@@ -140,9 +140,9 @@ pub(super) fn served(heard: &[Heard]) -> BTreeMap<Endpoint, (u64, u64, u64)> {
     served
 }
 
-/// A request arrives after its permit was had, so the n-th arrival comes after the n-th permit was asked for; and
-/// between two permits there is what a burst of 40 and 20 a second allow. Both hold on any machine, however slow. That
-/// they hold between two arrivals too needs the time that requests were under way, which is measured.
+/// A request arrives after its permit was received, so the n-th arrival comes after the n-th permit was asked for. Between
+/// two permits there are at most as many as a burst of 40 and 20 per second allow. Both hold on any machine, however slow.
+/// To show that they hold between two arrivals too, the test measures how long requests were on their way.
 #[actix_web::test]
 async fn never_more_than_a_burst_of_40_and_20_a_second_whatever_the_load() {
     let stage = Stage::new(LimitSettings::default());
@@ -155,7 +155,7 @@ async fn never_more_than_a_burst_of_40_and_20_a_second_whatever_the_load() {
         slowest_book = slowest_book.max(Clock::System.now().millis_since(asked));
         stage.polymarket.search_profile("quiet heron").await.unwrap();
         stage.polymarket.profile(&stage.wallet).await.unwrap();
-        // A decision and a search now and then: the pace of the load, not a wait for anything.
+        // A decision and a search from time to time: this sets the rate of the load, and is not a wait.
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
     load.iter().for_each(JoinHandle::abort);
@@ -165,8 +165,8 @@ async fn never_more_than_a_burst_of_40_and_20_a_second_whatever_the_load() {
     let given = stage.polymarket.gate().given();
     assert!(arrived.len() <= given.len(), "a request went out without a permit");
     let asked: Vec<Timestamp> = given.iter().map(|given| given.asked).collect();
-    let had: Vec<Timestamp> = given.iter().map(|given| given.had).collect();
-    assert_within_the_rate(&asked, &had, "permits");
+    let received: Vec<Timestamp> = given.iter().map(|given| given.received).collect();
+    assert_within_the_rate(&asked, &received, "permits");
     assert_within_the_rate(&asked, &arrived, "arrivals since a permit");
 
     let under_way = arrived.iter().zip(&asked).map(|(arrived, asked)| arrived.millis_since(*asked)).max().unwrap();
@@ -183,7 +183,7 @@ async fn never_more_than_a_burst_of_40_and_20_a_second_whatever_the_load() {
 }
 
 #[actix_web::test]
-async fn a_book_asked_for_under_500_waiting_bulk_calls_goes_out_next() {
+async fn a_book_requested_while_500_bulk_requests_wait_is_sent_next() {
     let stage = Stage::new(LimitSettings::default());
     let load = stage.load(540);
     let waiting = || stage.polymarket.observe().waiting_bulk;
@@ -198,7 +198,7 @@ async fn a_book_asked_for_under_500_waiting_bulk_calls_goes_out_next() {
     let before = heard.iter().position(|heard| heard.query.contains(stage.asset.as_str())).unwrap_or(heard.len());
     assert!(before < 200 && waiting() > 300, "{before} requests came before the book");
 
-    // Whoever gives up leaves the line, and takes nobody's permit along.
+    // A request that gives up leaves the queue, and takes no permit.
     load.iter().for_each(JoinHandle::abort);
     for call in load {
         let _ = call.await;
@@ -207,9 +207,9 @@ async fn a_book_asked_for_under_500_waiting_bulk_calls_goes_out_next() {
     stage.book().await;
 }
 
-/// Calls that hang keep their connections, and a client has only so many: 100.
+/// Requests that hang keep their connections, and a client has only 100.
 #[actix_web::test]
-async fn a_book_waits_for_no_bulk_call_that_hangs() {
+async fn a_book_does_not_wait_for_bulk_requests_that_hang() {
     let limits = LimitSettings { requests_per_second: 1_000, burst: 500, ..LimitSettings::default() };
     let stage = Stage::new(limits);
     stage.fault(Fault::once(Host::Data, "", FaultKind::Hang).times(Times::Always));

@@ -13,7 +13,7 @@ use crate::db::{Db, FollowedUser};
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::label::LABEL_CHARACTERS_MAX;
 use crate::domain::money::units::Timestamp;
-use crate::polymarket::{Lately, Polymarket, PolymarketError, Profile, Trader, TraderMatch};
+use crate::polymarket::{Polymarket, PolymarketError, Profile, RecentActivity, Trader, TraderMatch};
 use crate::web::auth::csrf::CsrfForm;
 use crate::web::server::error::WebError;
 use crate::web::server::middleware::Hosts;
@@ -191,8 +191,8 @@ impl FollowView {
         };
         let (found, problem, similar) = match found {
             TraderMatch::One(trader) => (Some(Found::load(db, polymarket, trader).await?), None, Vec::new()),
-            TraderMatch::Nobody { similar } => {
-                (None, nobody(trader, &TraderMatch::Nobody { similar: Vec::new() }), similar)
+            TraderMatch::NoMatch { similar } => {
+                (None, nobody(trader, &TraderMatch::NoMatch { similar: Vec::new() }), similar)
             }
             TraderMatch::Several(profiles) => (None, nobody(trader, &TraderMatch::Several(profiles.clone())), profiles),
             other => (None, nobody(trader, &other), Vec::new()),
@@ -206,7 +206,7 @@ impl Found {
     async fn load(db: &Db, polymarket: &Polymarket, trader: Trader) -> Result<Self, WebError> {
         let followed = db.followed_user_by_wallet(&trader.wallet).await.map_err(WebError::ours)?;
         // Who they are is known: without their doings they can be followed all the same.
-        let lately = polymarket.lately(&trader.wallet).await.ok().map(LatelyView::of);
+        let lately = polymarket.recent_activity(&trader.wallet).await.ok().map(LatelyView::of);
         Ok(Self {
             label: default_label(&trader),
             wallet: trader.wallet,
@@ -221,13 +221,13 @@ impl Found {
 fn nobody(trader: &str, found: &TraderMatch) -> Option<String> {
     Some(match found {
         TraderMatch::One(_) => return None,
-        TraderMatch::Nobody { .. } => format!("nobody is called exactly `{trader}`"),
+        TraderMatch::NoMatch { .. } => format!("nobody is called exactly `{trader}`"),
         TraderMatch::Several(profiles) => format!("{} profiles are called `{trader}`: choose one", profiles.len()),
         TraderMatch::Unknown(wallet) => format!(
             "`{wallet}` has no profile and no activity on Polymarket; take the wallet from the profile page, not the \
              signing key's address"
         ),
-        TraderMatch::NoWallet(error) => error.to_string(),
+        TraderMatch::NotAWallet(error) => error.to_string(),
     })
 }
 
@@ -330,8 +330,8 @@ impl ProfileView {
 }
 
 impl LatelyView {
-    fn of(lately: Lately) -> Self {
-        let Lately { fills_last_day, more_fills, last_activity, open_positions, more_positions } = lately;
+    fn of(lately: RecentActivity) -> Self {
+        let RecentActivity { fills_last_day, more_fills, last_activity, open_positions, more_positions } = lately;
         Self { fills_last_day, more_fills, last_activity, open_positions, more_positions }
     }
 }

@@ -51,7 +51,7 @@ async fn the_doctor_says_when_nobody_may_sign_in() {
         (finding["state"].as_str().unwrap().to_owned(), finding["detail"].as_str().unwrap().to_owned())
     };
     let (state, said) = finding(&run(&stage, &["doctor", "--json"]));
-    assert!(state == "fine" && said.contains("by the link"), "{said}");
+    assert!(state == "fine" && said.contains("one-time link"), "{said}");
     let secret = "s".repeat(64);
     let with_github = |arguments: &[&str]| {
         let mut command = command(&stage, arguments);
@@ -59,7 +59,7 @@ async fn the_doctor_says_when_nobody_may_sign_in() {
         command.output().unwrap()
     };
     let (state, said) = finding(&with_github(&["doctor", "--json"]));
-    assert!(state == "warning" && said.contains("no e-mail may come in"), "{said}");
+    assert!(state == "warning" && said.contains("no e-mail may sign in"), "{said}");
     let (state, _) = finding(&with_github(&["doctor", "--json", "--admin-email", "ada@example.org"]));
     assert_eq!(state, "fine");
 }

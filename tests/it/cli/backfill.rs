@@ -35,7 +35,7 @@ async fn a_running_bot_reads_what_was_missed_and_copies_none_of_it() {
     let output = run_beside(&stage, &["backfill", "--hours", "5"]).await;
     assert_eq!(output.status.code(), Some(0), "{}", complaint(&output));
     let text = told(&output);
-    assert!(text.contains("Asked for the last 5 hours of leader") && text.contains("in 6 windows"), "{text}");
+    assert!(text.contains("Requested the last 5 hours of leader") && text.contains("in 6 windows"), "{text}");
     assert!(text.contains("Read. New rows: 1."), "{text}");
     let attempts = stage.attempts(2).await;
     assert_eq!(attempts.len(), 2, "the fill of yesterday was not asked for");
@@ -59,7 +59,7 @@ async fn without_a_bot_it_waits_for_the_next_start_and_asking_twice_is_asking_on
     old_fill(&stage, &wallet, &market, 3);
     let output = run(&stage, &["backfill", "--hours", "200"]);
     assert_eq!(output.status.code(), Some(0), "{}", complaint(&output));
-    assert!(told(&output).contains("No bot runs on this database now"), "{}", told(&output));
+    assert!(told(&output).contains("No bot is running on this database"), "{}", told(&output));
     let n_windows = open_windows(&stage).await;
     assert!((40..=49).contains(&n_windows), "{n_windows}");
     assert!(run(&stage, &["backfill", "--hours", "200"]).status.success());
@@ -95,7 +95,7 @@ async fn what_makes_no_sense_is_refused_by_its_name() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(complaint(&output).contains(part), "{}", complaint(&output));
     };
-    check(&["backfill", "--hours", "5"], "nobody is followed");
+    check(&["backfill", "--hours", "5"], "no trader is followed");
     for hours in ["0", "721", "-3", "many"] {
         check(&["backfill", &format!("--hours={hours}")], "--hours <N>");
     }

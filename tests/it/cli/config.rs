@@ -44,7 +44,7 @@ async fn a_field_is_read_changed_and_given_back() {
     assert_eq!(run(&stage, &back).status.code(), Some(0));
     let diff = run(&stage, &["config", "diff"]);
     assert_eq!((diff.status.code(), told(&diff).as_str()), (Some(0), "Nothing differs from the defaults.\n"));
-    assert!(told(&run(&stage, &back)).contains("Every value was so already"));
+    assert!(told(&run(&stage, &back)).contains("Nothing changed: every field has this value already"));
 
     let audits = stage.db.audits(Some("save_config"), None, 2).await.unwrap();
     assert!(audits.iter().all(|row| row.audit.who == "command line"));

@@ -86,7 +86,7 @@ async fn queues_jobs_and_dead_letters_are_listed_and_only_dead_letters_are_bad_n
 }
 
 #[actix::test]
-async fn a_running_bot_takes_a_dead_letter_that_is_sent_round_again() {
+async fn a_running_bot_takes_a_requeued_dead_letter() {
     let stage = Stage::new().await;
     let (user, _) = stage.follow("leader").await;
     let now = Clock::System.now();
@@ -95,7 +95,7 @@ async fn a_running_bot_takes_a_dead_letter_that_is_sent_round_again() {
     let app = stage.start().await;
     let retried = run_beside(&stage, &["jobs", "retry", &letter]).await;
     assert_eq!(retried.status.code(), Some(0), "{}", complaint(&retried));
-    assert_eq!(told(&retried), "1 dead letter sent round again.\n");
+    assert_eq!(told(&retried), "1 dead letter requeued.\n");
     eventually("the window to be read", async || {
         queue::peek_open(&stage.db, Queue::Reconcile).await.unwrap().is_empty().then_some(())
     })
@@ -105,29 +105,25 @@ async fn a_running_bot_takes_a_dead_letter_that_is_sent_round_again() {
 
     let again = run(&stage, &["jobs", "retry", &letter]);
     assert_eq!(again.status.code(), Some(2));
-    assert!(
-        complaint(&again).contains(&format!("no dead letter with the number {letter} waits")),
-        "{}",
-        complaint(&again)
-    );
+    assert!(complaint(&again).contains(&format!("there is no dead letter {letter};")), "{}", complaint(&again));
     assert_eq!(stage.db.audits(Some("replay_dead_letter"), None, 9).await.unwrap().len(), 1);
 }
 
 #[actix::test]
-async fn a_row_that_nobody_could_read_is_explained_and_can_only_be_put_away() {
+async fn an_unreadable_row_is_explained_and_can_only_be_dropped() {
     let stage = Stage::new().await;
     let (user, _) = stage.follow("leader").await;
     let row = unreadable_row(&stage, user).await;
     let letter = given_up(&stage, job(Queue::Reconcile, "one")).await;
     let refused = run(&stage, &["jobs", "retry", &row]);
     assert_eq!(refused.status.code(), Some(2));
-    assert!(complaint(&refused).contains("a row that could not be read, no job"), "{}", complaint(&refused));
+    assert!(complaint(&refused).contains("an unreadable row: it has no job"), "{}", complaint(&refused));
 
     let all = run(&stage, &["jobs", "retry", "--all"]);
     assert_eq!(all.status.code(), Some(0), "{}", complaint(&all));
     let text = told(&all);
-    assert!(text.contains("rows that could not be read (1)") && text.contains("1 dead letter sent"), "{text}");
-    assert!(text.contains("No bot runs now"), "{text}");
+    assert!(text.contains("rows that could not be read (1)") && text.contains("1 dead letter requeued"), "{text}");
+    assert!(text.contains("No bot is running now"), "{text}");
     assert!(stage.db.dead_letter(letter.parse().unwrap()).await.unwrap().is_none());
 
     assert_eq!(run(&stage, &["jobs", "drop", "--all", "--queue", "row"]).status.code(), Some(0));
@@ -148,14 +144,14 @@ async fn unreadable_row_again(stage: &Stage, user: FollowedUserId) -> i64 {
 }
 
 #[actix::test]
-async fn what_is_owed_to_the_ledger_is_dropped_by_force_alone() {
+async fn jobs_that_the_ledger_needs_are_dropped_only_with_force() {
     let stage = Stage::new().await;
     let owed = given_up(&stage, job(Queue::IngestEvents, "one")).await;
     let harmless = given_up(&stage, job(Queue::PortfolioApply, "two")).await;
     let some = run(&stage, &["jobs", "drop", "--all"]);
     assert_eq!(some.status.code(), Some(2));
     assert!(complaint(&some).contains("shadow ledger") && complaint(&some).contains("--force"), "{}", complaint(&some));
-    assert!(told(&some).contains("1 dead letter put away"), "{}", told(&some));
+    assert!(told(&some).contains("1 dead letter dropped"), "{}", told(&some));
     assert!(stage.db.dead_letter(harmless.parse().unwrap()).await.unwrap().is_none());
     assert!(stage.db.dead_letter(owed.parse().unwrap()).await.unwrap().is_some());
     assert_eq!(run(&stage, &["jobs", "drop", &owed, "--force"]).status.code(), Some(0));
@@ -171,11 +167,11 @@ async fn what_is_owed_to_the_ledger_is_dropped_by_force_alone() {
     let refused = run(&stage, &["jobs", "drop", "--job", &grouping, "--job", &leased, "--job", &free]);
     assert_eq!(refused.status.code(), Some(2));
     assert!(
-        complaint(&refused).contains("never be copied") && complaint(&refused).contains("being worked on"),
+        complaint(&refused).contains("never be copied") && complaint(&refused).contains("a worker is working on"),
         "{}",
         complaint(&refused)
     );
-    assert!(told(&refused).contains("1 open job put away"), "{}", told(&refused));
+    assert!(told(&refused).contains("1 open job dropped"), "{}", told(&refused));
     let forced = run(&stage, &["jobs", "drop", "--force", "--job", &grouping, "--job", &leased]);
     assert_eq!(forced.status.code(), Some(0), "{}", complaint(&forced));
     assert!(queue::open_jobs(&stage.db, None, 9).await.unwrap().is_empty());

@@ -112,7 +112,7 @@ async fn the_doctor_says_what_is_wrong_and_what_to_do() {
     let stage = Stage::new().await;
     let well = run(&stage, &["doctor"]);
     assert_eq!(well.status.code(), Some(0), "{}", told(&well));
-    assert!(told(&well).contains("nobody is followed"), "{}", told(&well));
+    assert!(told(&well).contains("no trader is followed"), "{}", told(&well));
     assert!(told(&well).contains("no REDIS_URL") && told(&well).contains("HEALTH_BIND takes any free port"));
 
     let named = run(&stage, &["doctor", "--follow", "ada=0x1111111111111111111111111111111111111111"]);
