@@ -115,9 +115,9 @@ impl SignedIn {
     pub fn begin(session: &Session, who: Who, now: Timestamp) -> Result<(), WebError> {
         session.clear();
         session.renew();
-        let (id, csrf) = (random_text().map_err(WebError::ours)?, random_text().map_err(WebError::ours)?);
+        let (id, csrf) = (random_text()?, random_text()?);
         let begun = Self { id, who, csrf, began_at: now, used_at: now };
-        session.insert(KEY, begun).map_err(WebError::ours)
+        Ok(session.insert(KEY, begun)?)
     }
 
     /// The session of a request, if it holds. Writes down that it was used.
@@ -126,14 +126,14 @@ impl SignedIn {
     /// `WebError::Ours`.
     pub async fn of(session: &Session, db: &Db, has_provider: bool, now: Timestamp) -> Result<Option<Self>, WebError> {
         let Ok(Some(mut signed_in)) = session.get::<Self>(KEY) else { return Ok(None) };
-        if !signed_in.holds(db, has_provider, now).await.map_err(WebError::ours)? {
+        if !signed_in.holds(db, has_provider, now).await? {
             // Not purged: a sign-in that begins with this request must be able to write into it.
             session.clear();
             return Ok(None);
         }
         if now.millis_since(signed_in.used_at) >= RENEWED_MS {
             signed_in.used_at = now;
-            session.insert(KEY, &signed_in).map_err(WebError::ours)?;
+            session.insert(KEY, &signed_in)?;
         }
         Ok(Some(signed_in))
     }

@@ -147,12 +147,12 @@ async fn by_session(request: &ServiceRequest) -> Result<Option<CurrentUser>, Web
 async fn by_token(request: &ServiceRequest, given: &str) -> Result<CurrentUser, WebError> {
     let (limits, db) = (data::<Limits>(request)?, data::<Db>(request)?);
     let now = data::<Clock>(request)?.now();
-    let known = db.use_token(&token::hex(&token::hash(given)), now).await.map_err(WebError::ours)?;
+    let known = db.use_token(&token::hex(&token::hash(given)), now).await?;
     let Some(known) = known else {
         let address = limits.address_of(request.request());
         limits.check_attempt(&address)?;
         let audit = Audit::bare(&format!("address:{address}"), "token_refused", request.path());
-        db.record(audit, now).await.map_err(WebError::ours)?;
+        db.record(audit, now).await?;
         return Err(WebError::BadToken);
     };
     limits.check_token(known.id)?;

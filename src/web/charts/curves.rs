@@ -40,7 +40,7 @@ pub async fn portfolio(
         None | Some("global") => PortfolioId::ExecGlobal,
         Some(text) => text.parse().map_err(|_| WebError::Mistake(format!("`of`: `{text}` is no portfolio")))?,
     };
-    Ok(Json(equity_chart(&db, of, query.range, clock.now()).await.map_err(WebError::ours)?))
+    Ok(Json(equity_chart(&db, of, query.range, clock.now()).await?))
 }
 
 /// `GET /api/series/user/{id}`: what copying brought beside what the leader's own trades would have brought at the copied
@@ -51,7 +51,7 @@ pub async fn user(
     user: Path<FollowedUserId>,
     query: Query<RangeQuery>,
 ) -> Result<Json<Chart>, WebError> {
-    Ok(Json(tracking_chart(&db, *user, query.range, clock.now()).await.map_err(WebError::ours)?))
+    Ok(Json(tracking_chart(&db, *user, query.range, clock.now()).await?))
 }
 
 async fn equity_chart(db: &Db, of: PortfolioId, range: Range, now: Timestamp) -> Result<Chart, DbError> {

@@ -95,17 +95,17 @@ pub async fn page(context: PageContext, query: Query<ConfigQuery>) -> Result<Htt
 
 /// `GET /api/config`.
 pub async fn json(db: Data<Db>) -> Result<Json<ConfigView>, WebError> {
-    Ok(Json(ConfigView::new(&db.directory().await.map_err(WebError::ours)?)))
+    Ok(Json(ConfigView::new(&db.directory().await?)))
 }
 
 pub(super) async fn render(context: &PageContext, shown: Shown<'_>) -> Result<HttpResponse, WebError> {
     let position = context.position().await?;
-    let directory = context.db.directory().await.map_err(WebError::ours)?;
+    let directory = context.db.directory().await?;
     let user = shown.user.map(|id| user_of(&directory, id)).transpose()?;
     let refused = !shown.wrong.is_empty() || shown.is_test_wrong.is_some();
     let view = PageView {
         editor: Editor::new(&directory, user, &shown.typed, shown.wrong),
-        history: History::of_changes(&context.db, &directory, shown.before).await.map_err(WebError::ours)?,
+        history: History::of_changes(&context.db, &directory, shown.before).await?,
         choices: Choices::of(&shown.typed, user),
         trial: shown.trial,
         is_test_wrong: shown.is_test_wrong,

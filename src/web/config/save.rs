@@ -76,7 +76,7 @@ pub async fn json_global(
     let change =
         ConfigChange::parse(submitted.form.get(), &[]).map_err(|error| WebError::Mistake(error.to_string()))?;
     let who = &submitted.visitor.who;
-    let (before, config) = db.change_global(&change, who, clock.now()).await.map_err(WebError::ours)?;
+    let (before, config) = db.change_global(&change, who, clock.now()).await?;
     let changes = changes(&before.numbers(), &config.numbers(), StoredConfig::fields());
     Ok(Json(Saved { config, changes }))
 }
@@ -89,11 +89,11 @@ pub async fn json_user(
     clock: Data<Clock>,
 ) -> Result<Json<Saved<UserOverrides>>, WebError> {
     let user = FollowedUserId(*id);
-    user_of(&db.directory().await.map_err(WebError::ours)?, user)?;
+    user_of(&db.directory().await?, user)?;
     let change = ConfigChange::parse(submitted.form.get(), &[]).and_then(ConfigChange::for_user);
     let change = change.map_err(|error| WebError::Mistake(error.to_string()))?;
     let who = &submitted.visitor.who;
-    let (before, config) = db.change_overrides(user, &change, who, clock.now()).await.map_err(WebError::ours)?;
+    let (before, config) = db.change_overrides(user, &change, who, clock.now()).await?;
     let changes = changes(&before.numbers(), &config.numbers(), StoredConfig::fields());
     Ok(Json(Saved { config, changes }))
 }
@@ -112,14 +112,14 @@ async fn store(
     who: &str,
 ) -> Result<Stored, WebError> {
     let Some(id) = user else {
-        let (before, after) = db.change_global(&change, who, clock.now()).await.map_err(WebError::ours)?;
+        let (before, after) = db.change_global(&change, who, clock.now()).await?;
         let changes = changes(&before.numbers(), &after.numbers(), StoredConfig::fields());
         return Ok(Stored { user: None, changes });
     };
-    let directory: Directory = db.directory().await.map_err(WebError::ours)?;
+    let directory: Directory = db.directory().await?;
     let label = user_of(&directory, id)?.label.clone();
     let change = change.for_user().map_err(|error| WebError::Mistake(error.to_string()))?;
-    let (before, after) = db.change_overrides(id, &change, who, clock.now()).await.map_err(WebError::ours)?;
+    let (before, after) = db.change_overrides(id, &change, who, clock.now()).await?;
     let changes = changes(&before.numbers(), &after.numbers(), StoredConfig::fields());
     Ok(Stored { user: Some((id, label)), changes })
 }

@@ -68,9 +68,9 @@ pub async fn download(
     let format: Format = Format::of(&format).ok_or(WebError::NotFound)?;
     let (columns, mut source) = Source::of(&what, request.query_string(), &db).await?;
     // What goes wrong before the first row still has an answer of its own.
-    let first = source.read(&db).await.map_err(WebError::ours)?;
+    let first = source.read(&db).await?;
     let mut sheet = Sheet::new(format, columns);
-    let beginning = sheet.begin(&first).map_err(WebError::ours)?;
+    let beginning = sheet.begin(&first)?;
 
     let rest = stream::try_unfold((sheet, source, db), |(mut sheet, mut source, db)| async move {
         if source.is_over() {
@@ -95,7 +95,7 @@ fn broken(error: impl std::error::Error + Send + Sync + 'static) -> actix_web::E
 }
 
 async fn one_market(db: &Db, text: Option<&str>) -> Result<Option<MarketId>, WebError> {
-    MarketSearch::read(db, text).await.map_err(WebError::ours)?.one(text)
+    MarketSearch::read(db, text).await?.one(text)
 }
 
 impl Source {
@@ -124,7 +124,7 @@ impl Source {
 
     /// Portfolio by portfolio: each leader's two, then that of all.
     async fn snapshots(query: &PortfolioQuery, db: &Db) -> Result<Self, WebError> {
-        let users = db.followed_users().await.map_err(WebError::ours)?;
+        let users = db.followed_users().await?;
         let users = users.iter().map(|user| user.id).filter(|user| query.user.is_none_or(|wanted| wanted == *user));
         let all = query.user.is_none().then_some(PortfolioId::ExecGlobal);
         let portfolios = users

@@ -7,6 +7,7 @@ use csv::{Terminator, Writer, WriterBuilder};
 use serde_json::{Value, value::RawValue};
 
 use crate::db::{Cell, Column};
+use crate::web::server::error::WebError;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -42,6 +43,13 @@ pub enum SheetError {
     Csv(#[from] csv::Error),
     #[error("a row cannot be written as JSON")]
     Json(#[from] serde_json::Error),
+}
+
+/// The rows are ours, so a row that cannot be written is our failure.
+impl From<SheetError> for WebError {
+    fn from(error: SheetError) -> Self {
+        Self::ours(error)
+    }
 }
 
 /// Writes one download, part by part.

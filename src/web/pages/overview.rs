@@ -128,11 +128,11 @@ impl Overview {
     pub async fn load(db: &Db, position: Position, now: Timestamp) -> Result<Self, WebError> {
         let holdings = Holdings::load(db, PortfolioId::ExecGlobal).await?;
         Ok(Self {
-            figures: Figures::load(db, &position.figures, now).await.map_err(WebError::ours)?,
+            figures: Figures::load(db, &position.figures, now).await?,
             markets: holdings.by_market(MARKETS_SHOWN),
             leaders: holdings.by_leader(),
             n_positions: holdings.portfolio.lots().count(),
-            users: UserView::all(db).await.map_err(WebError::ours)?,
+            users: UserView::all(db).await?,
             health: HealthView::load(db, &position.figures, now).await,
             attempts: AttemptView::page(db, &AttemptQuery::default()).await?.data,
             trades: TradeView::page(db, &TradeQuery::default()).await?.data,

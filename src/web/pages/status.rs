@@ -162,8 +162,8 @@ pub struct StatusQuery {
 impl StatusView {
     pub async fn load(db: &Db, position: &Position, query: &StatusQuery, now: Timestamp) -> Result<Self, WebError> {
         let origin = dead_letters::origin(query.queue.as_deref())?;
-        let letters = DeadLettersView::load(db, origin, query.before).await.map_err(WebError::ours)?;
-        Self::read(db, position, letters, now).await.map_err(WebError::ours)
+        let letters = DeadLettersView::load(db, origin, query.before).await?;
+        Ok(Self::read(db, position, letters, now).await?)
     }
 
     async fn read(

@@ -1,5 +1,6 @@
 //! What can go wrong for a visitor, and how it looks: problem+json under `/api`, a page elsewhere.
 
+use actix_session::SessionInsertError;
 use actix_web::{
     HttpResponse, ResponseError,
     http::{StatusCode, header::LOCATION},
@@ -8,6 +9,8 @@ use serde::Serialize;
 
 use super::render::Templates;
 use super::request_span::shown;
+use crate::db::{DbError, LoadError};
+use crate::token::NoRandomness;
 
 /// A request that gets no good answer.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +77,21 @@ struct ErrorPage<'a> {
     in_place: bool,
 }
 
+/// Errors that a visitor cannot cause. A handler passes them on with `?`.
+macro_rules! always_ours {
+    ($($error:ty),+ $(,)?) => {
+        $(impl From<$error> for WebError {
+            fn from(error: $error) -> Self {
+                Self::ours(error)
+            }
+        })+
+    };
+}
+
+always_ours!(DbError, LoadError, NoRandomness, SessionInsertError, tera::Error);
+
 impl WebError {
+    /// Wraps an error that is not the visitor's mistake but may be elsewhere, so that it has no `From`.
     pub fn ours(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Ours(Box::new(cause))
     }

@@ -67,6 +67,6 @@ impl Templates {
 
 /// The page `name` as an answer.
 pub fn page(templates: &Data<Templates>, name: &str, view: &impl Serialize) -> Result<HttpResponse, WebError> {
-    let html = templates.page(name, view).map_err(WebError::ours)?;
+    let html = templates.page(name, view)?;
     Ok(HttpResponse::Ok().content_type("text/html; charset=utf-8").body(html))
 }

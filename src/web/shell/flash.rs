@@ -39,7 +39,7 @@ impl Flash {
     /// # Errors
     /// `WebError::Ours` when the session cannot hold it.
     pub fn then(self, session: &Session, page: &str) -> Result<HttpResponse, WebError> {
-        session.insert(KEY, self).map_err(WebError::ours)?;
+        session.insert(KEY, self)?;
         Ok(HttpResponse::SeeOther().insert_header((LOCATION, page)).finish())
     }
 

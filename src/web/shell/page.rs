@@ -151,7 +151,7 @@ impl PageContext {
         position: &Position,
         view: &impl Serialize,
     ) -> Result<HttpResponse, WebError> {
-        let config = self.db.global_config().await.map_err(WebError::ours)?;
+        let config = self.db.global_config().await?;
         let frame = PageFrame {
             place,
             title: place.title(),
@@ -164,7 +164,7 @@ impl PageContext {
             refresh_ms: place.refresh_ms(),
             seq: position.seq,
         };
-        let html = self.templates.framed(place.template(), view, &frame).map_err(WebError::ours)?;
+        let html = self.templates.framed(place.template(), view, &frame)?;
         Ok(HttpResponse::Ok().content_type("text/html; charset=utf-8").body(html))
     }
 }

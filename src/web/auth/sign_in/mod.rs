@@ -80,7 +80,7 @@ pub async fn begin(github: Option<Data<Github>>, door: Door) -> Result<HttpRespo
     let github = github.ok_or(WebError::NotFound)?;
     door.limits.check_attempt(&door.address)?;
     let (url, begun) = github.begin(door.now);
-    door.session.insert(KEY, begun).map_err(WebError::ours)?;
+    door.session.insert(KEY, begun)?;
     Ok(HttpResponse::SeeOther().insert_header((LOCATION, url)).finish())
 }
 
@@ -99,7 +99,7 @@ pub async fn finish(github: Option<Data<Github>>, came: Query<CameBack>, door: D
         Err(error) => return Err(door.failed(error).await?),
     };
     for email in &emails {
-        if door.db.is_admin(email).await.map_err(WebError::ours)? {
+        if door.db.is_admin(email).await? {
             return door.open(email.clone().into()).await;
         }
     }
@@ -112,7 +112,7 @@ pub async fn finish(github: Option<Data<Github>>, came: Query<CameBack>, door: D
 /// `POST /logout`
 pub async fn out(submitted: CsrfForm<Nothing>, db: Data<Db>, clock: Data<Clock>) -> Result<HttpResponse, WebError> {
     let signed_in = session_of(&submitted.visitor)?;
-    signed_in.end(&submitted.session, &db, clock.now()).await.map_err(WebError::ours)?;
+    signed_in.end(&submitted.session, &db, clock.now()).await?;
     Ok(to("/login"))
 }
 
@@ -123,7 +123,7 @@ pub async fn out_everywhere(
     clock: Data<Clock>,
 ) -> Result<HttpResponse, WebError> {
     session_of(&submitted.visitor)?;
-    db.end_sessions(&submitted.visitor.who, clock.now()).await.map_err(WebError::ours)?;
+    db.end_sessions(&submitted.visitor.who, clock.now()).await?;
     submitted.session.purge();
     Ok(to("/login"))
 }
@@ -170,7 +170,7 @@ impl Door {
 
     async fn record(&self, who: &str, action: &str, told: &serde_json::Value) -> Result<(), WebError> {
         let audit = Audit { after_json: Some(told.to_string()), ..Audit::bare(who, action, "session") };
-        self.db.record(audit, self.now).await.map_err(WebError::ours)
+        Ok(self.db.record(audit, self.now).await?)
     }
 }
 

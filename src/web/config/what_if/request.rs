@@ -95,7 +95,7 @@ impl Candidate {
         trials: &Arc<WhatIfRuns>,
         typed: Option<Typed>,
     ) -> Result<WhatIfView, WebError> {
-        let directory = db.directory().await.map_err(WebError::ours)?;
+        let directory = db.directory().await?;
         for user in self.user.into_iter().chain(self.portfolio.owner()) {
             user_of(&directory, user)?;
         }

@@ -127,7 +127,7 @@ fn see(id: u64) -> HttpResponse {
 
 fn part(templates: &Templates, csrf: &str, trial: &WhatIfView) -> Result<HttpResponse, WebError> {
     let view = serde_json::json!({ "trial": trial, "csrf": csrf });
-    let html = templates.part("trial_shown", "shown", &view).map_err(WebError::ours)?;
+    let html = templates.part("trial_shown", "shown", &view)?;
     Ok(HttpResponse::Ok().content_type("text/html; charset=utf-8").body(html))
 }
 
