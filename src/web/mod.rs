@@ -5,6 +5,7 @@ mod auth;
 mod charts;
 mod config;
 mod export;
+mod labels;
 mod live;
 mod pages;
 pub mod server;

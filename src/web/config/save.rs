@@ -8,14 +8,15 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::change::{FieldChange, changes};
+use super::display_units;
 use super::editor::Typed;
-use super::page::{Shown, render, user_of};
-use super::{display_units, labels};
+use super::form_page::{Shown, render, user_of};
 use crate::clock::Clock;
 use crate::db::{Db, Directory};
 use crate::domain::config::effective::{ConfigChange, ConfigPatch, Field, FieldUnit, StoredConfig, UserOverrides};
 use crate::domain::money::ids::FollowedUserId;
 use crate::web::auth::csrf::CsrfForm;
+use crate::web::labels;
 use crate::web::server::error::WebError;
 use crate::web::shell::flash::Flash;
 use crate::web::shell::page::PageContext;

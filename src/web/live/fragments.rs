@@ -5,13 +5,17 @@ use std::collections::BTreeMap;
 use bytestring::ByteString;
 use serde::Serialize;
 
-use super::broadcaster::{BroadcasterDeps, Frame, Waiting};
-use crate::web::pages::overview::{Figures, LiveFigures, UserView};
+use super::messages::{Frame, LiveFigures, PendingFacts};
+use crate::clock::Clock;
+use crate::web::pages::overview::{Figures, UserView};
 use crate::web::server::render::Templates;
 use crate::web::views::attempts::AttemptView;
 use crate::web::views::health::HealthView;
 use crate::web::views::trades::TradeView;
-use crate::{actors::live_hub::Topic, db::DbError};
+use crate::{
+    actors::live_hub::Topic,
+    db::{Db, DbError},
+};
 
 /// What one turn of the broadcaster gives to every page.
 #[derive(Debug)]
@@ -46,47 +50,54 @@ enum RenderError {
     Template(#[from] tera::Error),
 }
 
-/// Renders all of `waiting`. A failure is logged here and told by `Batch::complete`.
-pub async fn render(deps: &BroadcasterDeps, waiting: Waiting, figures: &LiveFigures, upto: u64) -> Batch {
-    match try_render(deps, waiting, figures, upto).await {
-        Ok((rows, regions)) => Batch { rows, regions, upto, complete: true },
-        Err(error) => {
-            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-            tracing::warn!(%error, cause, "live rows could not be rendered; open pages read their lists again");
-            Batch { rows: Vec::new(), regions: BTreeMap::new(), upto, complete: false }
-        }
-    }
+/// Renders facts to frames. Borrows what it reads from.
+pub struct Renderer<'a> {
+    pub db: &'a Db,
+    pub clock: &'a Clock,
+    pub templates: &'a Templates,
 }
 
-async fn try_render(
-    deps: &BroadcasterDeps,
-    waiting: Waiting,
-    live: &LiveFigures,
-    upto: u64,
-) -> Result<(Vec<Frame>, BTreeMap<&'static str, Frame>), RenderError> {
-    let (db, templates) = (&deps.db, &deps.templates);
-    let mut rows = Vec::new();
-    let trades: Vec<_> = waiting.trades.iter().map(|(_, trade)| trade.as_ref()).collect();
-    for ((seq, _), view) in waiting.trades.iter().zip(TradeView::of(db, &trades).await?) {
-        rows.push(row(templates, *seq, Topic::Trades, view.id.to_string(), "trade_row", &view)?);
-    }
-    let attempts: Vec<_> = waiting.attempts.iter().map(|(_, attempt)| attempt.as_ref()).collect();
-    for view in AttemptView::of_recorded(db, &attempts).await? {
-        let Some((seq, _)) = waiting.attempts.iter().find(|(_, attempt)| attempt.id == view.id) else { continue };
-        rows.push(row(templates, *seq, Topic::Attempts, view.id.to_string(), "attempt_row", &view)?);
-    }
-    rows.sort_by_key(|frame| frame.seq);
+/// Rows and regions of one batch.
+type Rendered = (Vec<Frame>, BTreeMap<&'static str, Frame>);
 
-    let mut regions = BTreeMap::new();
-    if waiting.regions {
-        let figures = Figures::load(db, live, deps.clock.now()).await?;
-        regions.insert("figures", region(templates, upto, Topic::Portfolios, "figures", &figures)?);
-        let users = UserView::all(db).await?;
-        regions.insert("users", region(templates, upto, Topic::Portfolios, "users", &users)?);
-        let health = HealthView::load(db, live, deps.clock.now()).await;
-        regions.insert("health", region(templates, upto, Topic::Health, "health", &health)?);
+impl Renderer<'_> {
+    /// Renders all of `pending`. A failure is logged here and reported by [`Batch::complete`].
+    pub async fn render(&self, pending: PendingFacts, figures: &LiveFigures, upto: u64) -> Batch {
+        match self.try_render(pending, figures, upto).await {
+            Ok((rows, regions)) => Batch { rows, regions, upto, complete: true },
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                tracing::warn!(%error, cause, "live rows could not be rendered; open pages read their lists again");
+                Batch { rows: Vec::new(), regions: BTreeMap::new(), upto, complete: false }
+            }
+        }
     }
-    Ok((rows, regions))
+
+    async fn try_render(&self, pending: PendingFacts, live: &LiveFigures, upto: u64) -> Result<Rendered, RenderError> {
+        let Self { db, clock, templates } = *self;
+        let mut rows = Vec::new();
+        let trades: Vec<_> = pending.trades.iter().map(|(_, trade)| trade.as_ref()).collect();
+        for ((seq, _), view) in pending.trades.iter().zip(TradeView::of(db, &trades).await?) {
+            rows.push(row(templates, *seq, Topic::Trades, view.id.to_string(), "trade_row", &view)?);
+        }
+        let attempts: Vec<_> = pending.attempts.iter().map(|(_, attempt)| attempt.as_ref()).collect();
+        for view in AttemptView::of_recorded(db, &attempts).await? {
+            let Some((seq, _)) = pending.attempts.iter().find(|(_, attempt)| attempt.id == view.id) else { continue };
+            rows.push(row(templates, *seq, Topic::Attempts, view.id.to_string(), "attempt_row", &view)?);
+        }
+        rows.sort_by_key(|frame| frame.seq);
+
+        let mut regions = BTreeMap::new();
+        if pending.regions {
+            let figures = Figures::load(db, live, clock.now()).await?;
+            regions.insert("figures", region(templates, upto, Topic::Portfolios, "figures", &figures)?);
+            let users = UserView::all(db).await?;
+            regions.insert("users", region(templates, upto, Topic::Portfolios, "users", &users)?);
+            let health = HealthView::load(db, live, clock.now()).await;
+            regions.insert("health", region(templates, upto, Topic::Health, "health", &health)?);
+        }
+        Ok((rows, regions))
+    }
 }
 
 fn row(

@@ -2,4 +2,5 @@
 
 pub(super) mod broadcaster;
 pub(super) mod fragments;
+pub(super) mod messages;
 pub(super) mod socket;

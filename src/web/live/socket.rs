@@ -8,18 +8,15 @@
 
 use std::{sync::Weak, time::Duration};
 
-use actix::{
-    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, Message, StreamHandler, WrapFuture, fut,
-};
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Handler, Recipient, StreamHandler, WrapFuture, fut};
 use actix_web::{
     HttpRequest, HttpResponse,
     web::{Data, Payload, Query},
 };
 use actix_web_actors::ws::{self, CloseCode, CloseReason, WebsocketContext, WsResponseBuilder};
-use bytestring::ByteString;
 use serde::Deserialize;
 
-use super::broadcaster::{Broadcaster, Join};
+use super::messages::{Join, Outgoing};
 use crate::actors::live_hub::Topic;
 use crate::clock::Clock;
 use crate::db::Db;
@@ -38,15 +35,6 @@ const OUTBOX: usize = 32;
 /// A browser has nothing long to say.
 const INCOMING_BYTES: usize = 4096;
 
-/// Texts for the browser, in order.
-#[derive(Message, Debug)]
-#[rtype(result = "()")]
-pub enum Outgoing {
-    Frames(Vec<ByteString>),
-    /// The server stops.
-    GoingAway,
-}
-
 #[derive(Debug, Deserialize)]
 pub struct LiveQuery {
     /// Comma-separated; all when missing.
@@ -61,7 +49,7 @@ pub async fn connect(
     request: HttpRequest,
     query: Query<LiveQuery>,
     hosts: Data<Hosts>,
-    broadcaster: Data<Addr<Broadcaster>>,
+    broadcaster: Data<Recipient<Join>>,
     (clock, metrics, db, provider): (Data<Clock>, Data<Metrics>, Data<Db>, Data<HasProvider>),
     body: Payload,
 ) -> Result<HttpResponse, WebError> {
@@ -93,7 +81,7 @@ fn topics(text: Option<&str>) -> Result<Vec<Topic>, WebError> {
 }
 
 struct LiveSession {
-    broadcaster: Addr<Broadcaster>,
+    broadcaster: Recipient<Join>,
     topics: Vec<Topic>,
     after: Option<u64>,
     socket: Socket,

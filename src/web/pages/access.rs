@@ -12,7 +12,7 @@ use crate::domain::money::units::Timestamp;
 use crate::web::auth::csrf::CsrfForm;
 use crate::web::auth::user::{CurrentUser, HasProvider, Means};
 use crate::web::config::history::History;
-use crate::web::config::labels::action as action_name;
+use crate::web::labels::action as action_name;
 use crate::web::server::error::WebError;
 use crate::web::shell::flash::Flash;
 use crate::web::shell::page::{Page, PageContext};

@@ -6,12 +6,13 @@ use actix_web::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::overview::{Figures, LiveFigures};
+use super::overview::Figures;
 use crate::clock::Clock;
 use crate::db::{Db, PeakReset};
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::units::{Timestamp, UsdcMicros};
 use crate::web::auth::csrf::CsrfForm;
+use crate::web::live::messages::LiveFigures;
 use crate::web::server::error::WebError;
 use crate::web::shell::flash::Flash;
 use crate::web::shell::page::{Page, PageContext};

@@ -8,7 +8,7 @@ use crate::db::{Db, DbError};
 use crate::domain::decision::decide::ReasonCode;
 use crate::domain::money::ids::{FollowedUserId, MarketId};
 use crate::domain::money::units::Timestamp;
-use crate::web::live::broadcaster::ROWS_SHOWN;
+use crate::web::live::messages::ROWS_SHOWN;
 use crate::web::server::error::WebError;
 use crate::web::server::format::reason;
 use crate::web::shell::page::{Page, PageContext};

@@ -16,7 +16,7 @@ use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::{Bps, Timestamp, UsdcMicros};
 use crate::web::charts::distributions::{Lags, ReasonShare, Slippage, whole};
 use crate::web::charts::series::Range;
-use crate::web::live::broadcaster::ROWS_SHOWN;
+use crate::web::live::messages::ROWS_SHOWN;
 use crate::web::server::error::WebError;
 use crate::web::shell::page::{Page, PageContext};
 use crate::web::views::leader_feed;

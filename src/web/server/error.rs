@@ -1,13 +1,8 @@
-//! What can go wrong for a visitor, and how it looks: problem+json under `/api`, a page elsewhere.
+//! What can go wrong with a request, and its HTTP status. `error_page` renders the answer.
 
 use actix_session::SessionInsertError;
-use actix_web::{
-    HttpResponse, ResponseError,
-    http::{StatusCode, header::LOCATION},
-};
-use serde::Serialize;
+use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 
-use super::render::Templates;
 use super::request_span::shown;
 use crate::db::{DbError, LoadError};
 use crate::token::NoRandomness;
@@ -52,31 +47,6 @@ pub enum WebError {
     Ours(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// RFC 9457, and the view of the error page.
-#[derive(Debug, Serialize)]
-struct Problem {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    title: &'static str,
-    status: u16,
-    detail: String,
-}
-
-/// How a request was made that gets an error for an answer.
-#[derive(Debug, Clone)]
-pub struct Asked {
-    pub path: String,
-    /// By a script of the page, which stays as it is and shows the error as a message.
-    pub in_place: bool,
-}
-
-#[derive(Serialize)]
-struct ErrorPage<'a> {
-    #[serde(flatten)]
-    problem: &'a Problem,
-    in_place: bool,
-}
-
 /// Errors that a visitor cannot cause. A handler passes them on with `?`.
 macro_rules! always_ours {
     ($($error:ty),+ $(,)?) => {
@@ -108,35 +78,8 @@ impl WebError {
         }
     }
 
-    /// The answer to what was asked. Writes the log line of an error that is ours.
-    pub fn answer(&self, Asked { path, in_place }: &Asked, templates: &Templates) -> HttpResponse {
-        self.log(path);
-        let status = self.status_code();
-        let problem = Problem {
-            kind: "about:blank",
-            title: status.canonical_reason().unwrap_or("Error"),
-            status: status.as_u16(),
-            detail: self.to_string(),
-        };
-        if path.starts_with("/api/") || path.starts_with("/ws/") {
-            return HttpResponse::build(status).content_type("application/problem+json").json(problem);
-        }
-        if matches!(self, Self::NotSignedIn) {
-            return HttpResponse::SeeOther().insert_header((LOCATION, "/login")).finish();
-        }
-        match templates.page("pages/error.html", &ErrorPage { problem: &problem, in_place: *in_place }) {
-            Ok(html) => {
-                let mut answer = HttpResponse::build(status);
-                if *in_place {
-                    answer.insert_header(("hx-reswap", "none"));
-                }
-                answer.content_type("text/html; charset=utf-8").body(html)
-            }
-            Err(_) => HttpResponse::build(status).body(problem.detail),
-        }
-    }
-
-    fn log(&self, path: &str) {
+    /// Logs an error that is ours, once, with its whole chain of causes. Other errors need no log line.
+    pub fn log(&self, path: &str) {
         let Self::Ours(cause) = self else { return };
         let mut chain = cause.to_string();
         let mut next = cause.source();
@@ -149,7 +92,8 @@ impl WebError {
     }
 }
 
-/// The bare form. `middleware::security_headers` replaces it by `WebError::answer`, which knows the path.
+/// The bare form: a status without a body. The `security_headers` middleware replaces it with the answer of
+/// `error_page`, because only the middleware knows the path.
 impl ResponseError for WebError {
     fn status_code(&self) -> StatusCode {
         match self {

@@ -8,6 +8,7 @@
 use tera::{Kwargs, State, Tera, TeraResult, Value};
 
 use crate::domain::money::units::MICROS;
+use crate::web::labels::label;
 
 /// What stands where a value is not known.
 const UNKNOWN: &str = "–";
@@ -44,7 +45,7 @@ pub fn register(tera: &mut Tera) {
     optional_integer(tera, "milliseconds", |millis| format!("{} ms", grouped_signed(millis)));
     optional_integer(tera, "duration", duration);
     text(tera, "named", |text| if text.is_empty() { "Unknown market".to_owned() } else { text.to_owned() });
-    text(tera, "field_label", |name| crate::web::config::labels::label(name).to_owned());
+    text(tera, "field_label", |name| label(name).to_owned());
 }
 
 /// A filter over an integer that may be null: `none` and undefined become a dash.

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use actix::Addr;
+use actix::{Addr, Recipient};
 use actix_web::{
     App, HttpServer,
     dev::ServerHandle,
@@ -23,7 +23,8 @@ use crate::web::auth::sign_in::github::Github;
 use crate::web::auth::sign_in::links::LoginLinks;
 use crate::web::auth::user::{HasProvider, authenticate};
 use crate::web::config::what_if::runner::WhatIfRuns;
-use crate::web::live::broadcaster::{Broadcaster, BroadcasterDeps, CloseAll};
+use crate::web::live::broadcaster::{Broadcaster, BroadcasterDeps};
+use crate::web::live::messages::{CloseAll, GetStreamPosition, Join};
 use crate::{
     actors::{live_hub::LiveHub, supervise::SupervisorContext},
     clock::Clock,
@@ -106,7 +107,9 @@ pub struct Shared {
     db: Data<Db>,
     clock: Data<Clock>,
     templates: Data<Templates>,
-    broadcaster: Data<Addr<Broadcaster>>,
+    broadcaster: Addr<Broadcaster>,
+    position: Data<Recipient<GetStreamPosition>>,
+    join: Data<Recipient<Join>>,
     links: Data<LoginLinks>,
     hosts: Data<Hosts>,
     metrics: Data<Metrics>,
@@ -180,7 +183,7 @@ pub async fn start(settings: &WebSettings, deps: WebDeps) -> Result<WebServer, W
         None => Some(format!("{url}/login/{}", links.mint()?)),
     };
     let handle = server.handle();
-    let broadcaster = shared.broadcaster.get_ref().clone();
+    let broadcaster = shared.broadcaster.clone();
     Ok(WebServer { addr, url, login_link, ended: actix::spawn(server), handle, broadcaster })
 }
 
@@ -197,11 +200,14 @@ impl Shared {
         let WebDeps { db, redis, clock, live, supervisor, metrics, polymarket, gate } = deps;
         let cookies = CookieSettings::new(settings, redis, addr.port())?;
         let broadcaster = BroadcasterDeps { db: db.clone(), clock, live, templates: templates.clone() };
+        let broadcaster = Broadcaster::start(broadcaster, &supervisor);
         Ok(Self {
             db: Data::new(db),
             clock: Data::new(clock),
             templates: Data::new(templates),
-            broadcaster: Data::new(Broadcaster::start(broadcaster, &supervisor)),
+            position: Data::new(broadcaster.clone().recipient()),
+            join: Data::new(broadcaster.clone().recipient()),
+            broadcaster,
             links: Data::from(links),
             hosts: Data::new(Hosts::new(addr, public_url)),
             metrics: Data::from(metrics),
@@ -225,7 +231,8 @@ impl Shared {
         app.app_data(self.db.clone())
             .app_data(self.clock.clone())
             .app_data(self.templates.clone())
-            .app_data(self.broadcaster.clone())
+            .app_data(self.position.clone())
+            .app_data(self.join.clone())
             .app_data(self.links.clone())
             .app_data(self.hosts.clone())
             .app_data(self.metrics.clone())

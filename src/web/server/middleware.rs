@@ -16,7 +16,8 @@ use actix_web::{
 };
 use futures_util::FutureExt;
 
-use super::error::{Asked, WebError};
+use super::error::WebError;
+use super::error_page::{FailedRequest, answer};
 use super::render::Templates;
 use crate::web::auth::user::{has_token, reads};
 
@@ -108,13 +109,14 @@ pub async fn security_headers<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let asked = Asked { path: request.path().to_owned(), in_place: request.headers().contains_key("hx-request") };
+    let failed =
+        FailedRequest { path: request.path().to_owned(), in_place: request.headers().contains_key("hx-request") };
     let Some(templates) = request.app_data::<Data<Templates>>().cloned() else {
         return Err(WebError::Busy.into());
     };
     let secure = request.app_data::<Data<Hosts>>().is_some_and(|hosts| hosts.secure);
     if let Err(error) = fits(&request) {
-        return Err(wrapped(error.answer(&asked, &templates), secure));
+        return Err(wrapped(answer(&error, &failed, &templates), secure));
     }
     // A panicking handler would otherwise drop the connection without a word.
     let outcome = AssertUnwindSafe(next.call(request)).catch_unwind().await;
@@ -122,7 +124,7 @@ pub async fn security_headers<B: MessageBody + 'static>(
         Ok(Ok(response)) => {
             let mut response = match response.response().error() {
                 Some(error) => {
-                    let mut answer = answer_to(error, &asked, &templates);
+                    let mut answer = answer_to(error, &failed, &templates);
                     // What became of the session holds, however the answer looks.
                     for cookie in response.headers().get_all(SET_COOKIE) {
                         answer.headers_mut().append(SET_COOKIE, cookie.clone());
@@ -134,8 +136,8 @@ pub async fn security_headers<B: MessageBody + 'static>(
             add_headers(response.headers_mut(), secure);
             Ok(response)
         }
-        Ok(Err(error)) => Err(wrapped(answer_to(&error, &asked, &templates), secure)),
-        Err(_) => Err(wrapped(WebError::Ours("a handler panicked".into()).answer(&asked, &templates), secure)),
+        Ok(Err(error)) => Err(wrapped(answer_to(&error, &failed, &templates), secure)),
+        Err(_) => Err(wrapped(answer(&WebError::Ours("a handler panicked".into()), &failed, &templates), secure)),
     }
 }
 
@@ -145,12 +147,12 @@ fn wrapped(mut answer: HttpResponse, secure: bool) -> Error {
     InternalError::from_response("answered", answer).into()
 }
 
-fn answer_to(error: &Error, asked: &Asked, templates: &Templates) -> HttpResponse {
+fn answer_to(error: &Error, failed: &FailedRequest, templates: &Templates) -> HttpResponse {
     match error.as_error::<WebError>() {
-        Some(ours) => ours.answer(asked, templates),
+        Some(ours) => answer(ours, failed, templates),
         None => {
             let status = error.as_response_error().status_code();
-            WebError::of_status(status, error.to_string()).answer(asked, templates)
+            answer(&WebError::of_status(status, error.to_string()), failed, templates)
         }
     }
 }

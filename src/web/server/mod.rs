@@ -3,6 +3,7 @@
 pub(super) mod assets;
 pub(super) mod connection;
 pub(super) mod error;
+pub(super) mod error_page;
 pub(super) mod format;
 pub mod http;
 pub(super) mod middleware;

@@ -2,7 +2,7 @@
 
 use std::future::{Ready, ready};
 
-use actix::Addr;
+use actix::Recipient;
 use actix_session::{Session, SessionExt};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, dev::Payload, web::Data};
 use serde::Serialize;
@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::db::Db;
 use crate::domain::money::units::Timestamp;
 use crate::web::auth::user::CurrentUser;
-use crate::web::live::broadcaster::{Broadcaster, Position, WhereAreWe};
+use crate::web::live::messages::{GetStreamPosition, StreamPosition};
 use crate::web::server::error::WebError;
 use crate::web::server::render::Templates;
 
@@ -41,7 +41,7 @@ pub struct PageContext {
     pub db: Data<Db>,
     pub clock: Data<Clock>,
     pub templates: Data<Templates>,
-    broadcaster: Data<Addr<Broadcaster>>,
+    stream: Data<Recipient<GetStreamPosition>>,
     session: Session,
     theme: Theme,
 }
@@ -140,15 +140,15 @@ impl PageContext {
     ///
     /// # Errors
     /// `WebError::Busy` while the broadcaster is away.
-    pub async fn position(&self) -> Result<Position, WebError> {
-        self.broadcaster.send(WhereAreWe).await.map_err(|_| WebError::Busy)
+    pub async fn position(&self) -> Result<StreamPosition, WebError> {
+        self.stream.send(GetStreamPosition).await.map_err(|_| WebError::Busy)
     }
 
     /// The page at `place`. The fields of `view` are the template's variables, beside `frame`.
     pub async fn page(
         &self,
         place: Page,
-        position: &Position,
+        position: &StreamPosition,
         view: &impl Serialize,
     ) -> Result<HttpResponse, WebError> {
         let config = self.db.global_config().await?;
@@ -187,7 +187,7 @@ fn context(request: &HttpRequest, payload: &mut Payload) -> Result<PageContext, 
         db: data(request)?,
         clock: data(request)?,
         templates: data(request)?,
-        broadcaster: data(request)?,
+        stream: data(request)?,
         session: request.get_session(),
         theme: Theme::of(request),
     })

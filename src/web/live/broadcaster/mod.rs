@@ -1,24 +1,27 @@
 //! Renders what just happened, once, and hands the same text to every open page.
 //!
-//! Takes   `LiveFrame` from the live hub, `Join` from websocket sessions, `WhereAreWe` from pages being built.
+//! Takes   `LiveFrame` from the live hub, `Join` from websocket sessions, `GetStreamPosition` from pages being built.
 //! Sends   `Outgoing` to the sessions, never waiting for any of them.
 //! Timers  one that gathers facts into batches, one that renews the figures.
 //! Truth   none: the database has the facts. The last rows are kept for pages that reconnect.
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Weak},
+    sync::Arc,
     time::Duration,
 };
 
 use actix::{
-    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResponse, Recipient, Supervised,
-    WrapFuture, dev::SendError, fut,
+    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, Recipient, Supervised, WrapFuture,
+    dev::SendError, fut,
 };
 use bytestring::ByteString;
 
 use super::fragments;
-use super::socket::Outgoing;
+use super::fragments::Renderer;
+use super::messages::{
+    CloseAll, Frame, GetStreamPosition, Join, Joined, LiveFigures, Outgoing, PendingFacts, ROWS_SHOWN, StreamPosition,
+};
 use crate::actors::live_hub::{
     HealthChanged, LiveFact, LiveFrame, LiveHub, PortfolioChanged, Subscribe, Subscribed, Topic,
 };
@@ -26,15 +29,10 @@ use crate::actors::supervise::{Observed, Panicked, SupervisorContext, observable
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::domain::accounting::ledger::PortfolioId;
-use crate::domain::decision::attempt::CopyAttempt;
-use crate::domain::events::event::TradeEvent;
 use crate::domain::money::units::Timestamp;
-use crate::web::pages::overview::LiveFigures;
 use crate::web::server::connection::Socket;
 use crate::web::server::render::Templates;
 
-/// Rows a list on a page holds; what would be pushed out at once is not rendered at all.
-pub const ROWS_SHOWN: usize = 50;
 const BUFFERED: usize = 256;
 /// Facts of this long become one batch: one look at the database, one message per page.
 const GATHER: Duration = Duration::from_millis(200);
@@ -53,39 +51,6 @@ pub struct BroadcasterDeps {
     pub templates: Templates,
 }
 
-/// A session wants every later frame of `topics`, and what it missed.
-#[derive(Message, Debug)]
-#[rtype(result = "Joined")]
-pub struct Join {
-    pub outbox: Recipient<Outgoing>,
-    pub topics: Vec<Topic>,
-    pub after: Option<u64>,
-    pub socket: Socket,
-}
-
-#[derive(MessageResponse, Debug)]
-pub struct Joined {
-    /// The greeting, the rows that were missed, and the figures as they stand.
-    pub first: Vec<ByteString>,
-    pub membership: Weak<()>,
-}
-
-/// Asked before a page reads the database: what is committed up to here will be on the page.
-#[derive(Message, Debug, Clone, Copy)]
-#[rtype(result = "Position")]
-pub struct WhereAreWe;
-
-#[derive(MessageResponse, Debug, Clone, Default)]
-pub struct Position {
-    pub seq: u64,
-    pub figures: LiveFigures,
-}
-
-/// Tells every page goodbye.
-#[derive(Message, Debug, Clone, Copy)]
-#[rtype(result = "()")]
-pub struct CloseAll;
-
 /// Time to render what has gathered.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "()")]
@@ -95,23 +60,6 @@ struct Gathered;
 #[derive(Message, Debug)]
 #[rtype(result = "()")]
 struct Rendered(Result<fragments::Batch, Panicked>);
-
-/// A row as every page gets it.
-#[derive(Debug, Clone)]
-pub struct Frame {
-    pub seq: u64,
-    pub topic: Topic,
-    pub text: ByteString,
-}
-
-/// Facts that wait to be rendered.
-#[derive(Debug, Default)]
-pub struct Waiting {
-    pub trades: VecDeque<(u64, Arc<TradeEvent>)>,
-    pub attempts: VecDeque<(u64, Arc<CopyAttempt>)>,
-    /// Figures, users and health are due.
-    pub regions: bool,
-}
 
 pub struct Broadcaster {
     deps: BroadcasterDeps,
@@ -123,7 +71,7 @@ pub struct Broadcaster {
     recent: VecDeque<Frame>,
     regions: BTreeMap<&'static str, Frame>,
     members: Vec<Member>,
-    waiting: Waiting,
+    waiting: PendingFacts,
     rendering: bool,
     figures: LiveFigures,
     interest_at: Timestamp,
@@ -154,7 +102,7 @@ impl Broadcaster {
             recent: VecDeque::with_capacity(BUFFERED),
             regions: BTreeMap::new(),
             members: Vec::new(),
-            waiting: Waiting::default(),
+            waiting: PendingFacts::default(),
             rendering: false,
             figures: LiveFigures::default(),
             interest_at,
@@ -190,7 +138,7 @@ impl Broadcaster {
             Some(backlog) if self.published > 0 => backlog.into_iter().for_each(|frame| self.note(frame, ctx)),
             _ => {
                 // Whoever saw less than this has missed something for good, and reads its page again.
-                self.waiting = Waiting { regions: true, ..Waiting::default() };
+                self.waiting = PendingFacts { regions: true, ..PendingFacts::default() };
                 self.recent.clear();
                 (self.received, self.published, self.floor) = (subscribed.last, subscribed.last, subscribed.last);
                 let greeting = vec![greeting(self.published, false)];
@@ -335,7 +283,11 @@ impl Handler<Gathered> for Broadcaster {
             return;
         }
         let (deps, figures, upto) = (self.deps.clone(), self.figures.clone(), self.received);
-        spawn_io(ctx, async move { fragments::render(&deps, waiting, &figures, upto).await }, Rendered);
+        let render = async move {
+            let renderer = Renderer { db: &deps.db, clock: &deps.clock, templates: &deps.templates };
+            renderer.render(waiting, &figures, upto).await
+        };
+        spawn_io(ctx, render, Rendered);
     }
 }
 
@@ -384,12 +336,12 @@ impl Handler<Join> for Broadcaster {
     }
 }
 
-impl Handler<WhereAreWe> for Broadcaster {
-    type Result = Position;
+impl Handler<GetStreamPosition> for Broadcaster {
+    type Result = StreamPosition;
 
-    fn handle(&mut self, _: WhereAreWe, _: &mut Context<Self>) -> Position {
+    fn handle(&mut self, _: GetStreamPosition, _: &mut Context<Self>) -> StreamPosition {
         self.interest_at = self.deps.clock.now();
-        Position { seq: self.published, figures: self.figures.clone() }
+        StreamPosition { seq: self.published, figures: self.figures.clone() }
     }
 }
 
