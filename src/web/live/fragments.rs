@@ -1,4 +1,4 @@
-//! From facts to live frames: rows by the same parts as the page, in one look at the database per batch.
+//! Renders facts to live frames, with the same components as the pages. Each batch reads the database once.
 
 use std::collections::BTreeMap;
 
@@ -17,20 +17,20 @@ use crate::{
     db::{Db, DbError},
 };
 
-/// What one turn of the broadcaster gives to every page.
+/// The frames of one batch, for every page.
 #[derive(Debug)]
 pub struct Batch {
     /// Ascending by number.
     pub rows: Vec<Frame>,
-    /// The figures of the page under the ids of their places.
+    /// By the id of the region on the page.
     pub regions: BTreeMap<&'static str, Frame>,
-    /// All facts up to here are in `rows`, or were older than a list shows.
+    /// All facts up to this number are in `rows`, or are older than the rows of a list.
     pub upto: u64,
-    /// False when the database did not answer or a part did not render: nothing above can be relied on.
+    /// False when the database did not answer or a component did not render. The other fields are then incomplete.
     pub complete: bool,
 }
 
-/// What travels. A row goes on top of the list of its topic, a region replaces what stood in its place.
+/// The JSON of a frame. A row is put on top of the list of its topic; a region replaces the region of the same id.
 #[derive(Serialize)]
 struct Wire<'a> {
     seq: u64,
@@ -46,7 +46,7 @@ struct Wire<'a> {
 enum RenderError {
     #[error("the database did not answer")]
     Db(#[from] DbError),
-    #[error("a part did not render")]
+    #[error("a component did not render")]
     Template(#[from] tera::Error),
 }
 
@@ -100,6 +100,7 @@ impl Renderer<'_> {
     }
 }
 
+/// Renders a row with the component `part`.
 fn row(
     templates: &Templates,
     seq: u64,
@@ -112,7 +113,7 @@ fn row(
     Ok(Frame { seq, topic, text: wire(&Wire { seq, topic, row: Some(id), region: None, html }) })
 }
 
-/// The part, its argument and its place on the page share one name.
+/// Renders a region. Its component, the argument of the component and its id on the page have the same name.
 fn region(
     templates: &Templates,
     seq: u64,

@@ -16,7 +16,8 @@ use crate::domain::decision::attempt::CopyAttempt;
 use crate::domain::events::event::TradeEvent;
 use crate::web::server::connection::Socket;
 
-/// Rows that a list on a page holds. Older rows of a batch are not rendered, because the newer ones would push them out.
+/// Rows that a list on a page holds. Older rows of a batch are not rendered, because the newer ones would push them
+/// out.
 pub const ROWS_SHOWN: usize = 50;
 
 /// The newest figures that the live hub sent. They are fresher than the minute snapshots.

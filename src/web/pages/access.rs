@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::db::{Admin, ApiToken, Db};
 use crate::domain::money::units::Timestamp;
 use crate::web::auth::csrf::CsrfForm;
-use crate::web::auth::user::{CurrentUser, HasProvider, Means};
+use crate::web::auth::user::{Credential, CurrentUser, HasProvider};
 use crate::web::config::history::History;
 use crate::web::labels::action as action_name;
 use crate::web::server::error::WebError;
@@ -92,7 +92,7 @@ pub async fn page(
     let view = AccessView {
         you: You::of(&context.visitor),
         with_github: provider.0,
-        may_change: matches!(context.visitor.means, Means::Session(_)),
+        may_change: matches!(context.visitor.credential, Credential::Session(_)),
         admins: context.db.admins().await?,
         tokens: context.db.tokens().await?,
         log: log(&context.db, &query).await?,
@@ -136,9 +136,9 @@ impl LogQuery {
 
 impl You {
     fn of(visitor: &CurrentUser) -> Self {
-        let session = match &visitor.means {
-            Means::Session(signed_in) => Some(signed_in),
-            Means::Token { .. } => None,
+        let session = match &visitor.credential {
+            Credential::Session(signed_in) => Some(signed_in),
+            Credential::Token { .. } => None,
         };
         Self {
             who: visitor.who.clone(),

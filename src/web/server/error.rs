@@ -3,14 +3,14 @@
 use actix_session::SessionInsertError;
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 
-use super::request_span::shown;
+use super::request_span::loggable_path;
 use crate::db::{DbError, LoadError};
 use crate::token::NoRandomness;
 
-/// A request that gets no good answer.
+/// Why a request failed. The text of a variant is shown to the visitor.
 #[derive(Debug, thiserror::Error)]
 pub enum WebError {
-    /// The visitor's mistake, in words for the visitor.
+    /// The visitor's mistake, described for the visitor.
     #[error("{0}")]
     Mistake(String),
     #[error("sign in first")]
@@ -21,13 +21,13 @@ pub enum WebError {
     Forbidden(&'static str),
     #[error("there is nothing at this address")]
     NotFound,
-    /// The request came to a host name that is not ours.
+    /// The request names a host that is not ours.
     #[error("this server does not answer to that host name")]
     WrongHost,
-    /// What it asks for is no longer so, or is being done already.
+    /// The request is out of date, or the same work is running already.
     #[error("{0}")]
     Conflict(String),
-    /// Somebody whom we had to ask does not answer.
+    /// An upstream service, such as GitHub or Polymarket, does not answer.
     #[error("{0}")]
     Unanswered(String),
     #[error("too many attempts, wait a minute")]
@@ -42,12 +42,12 @@ pub enum WebError {
     TooSlow,
     #[error("the server is busy, try again in a moment")]
     Busy,
-    /// Ours: logged once with its chain, of which the visitor sees nothing.
+    /// Our failure. It is logged once with its chain of causes; the visitor sees none of them.
     #[error("something went wrong on our side; the log has the details")]
     Ours(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Errors that a visitor cannot cause. A handler passes them on with `?`.
+/// Declares errors that a visitor cannot cause. A handler returns them with `?`.
 macro_rules! always_ours {
     ($($error:ty),+ $(,)?) => {
         $(impl From<$error> for WebError {
@@ -61,12 +61,13 @@ macro_rules! always_ours {
 always_ours!(DbError, LoadError, NoRandomness, SessionInsertError, tera::Error);
 
 impl WebError {
-    /// Wraps an error that is not the visitor's mistake but may be elsewhere, so that it has no `From`.
+    /// Wraps an error that is our failure here. For a type that is the visitor's mistake in other places, and therefore
+    /// has no `From`: for example `UnitError` of a sum that is too large.
     pub fn ours(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Ours(Box::new(cause))
     }
 
-    /// The nearest of our errors to a status that the framework gave, e.g. for a query that does not parse.
+    /// Returns our nearest error for a status of the framework, for example of a query that does not parse.
     pub fn of_status(status: StatusCode, detail: String) -> Self {
         match status {
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Self::NotFound,
@@ -88,7 +89,7 @@ impl WebError {
             chain.push_str(&error.to_string());
             next = error.source();
         }
-        tracing::error!(path = shown(path), error = chain, "a request failed");
+        tracing::error!(path = loggable_path(path), error = chain, "a request failed");
     }
 }
 

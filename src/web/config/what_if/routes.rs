@@ -12,7 +12,7 @@ use super::runner::{WhatIfRuns, WhatIfView};
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::domain::accounting::ledger::PortfolioId;
-use crate::web::auth::csrf::{CsrfForm, Nothing};
+use crate::web::auth::csrf::{CsrfForm, EmptyForm};
 use crate::web::config::editor::Typed;
 use crate::web::config::form_page::{Shown, render};
 use crate::web::server::error::WebError;
@@ -64,7 +64,7 @@ pub async fn show(
 
 /// `POST /config/test/{id}/cancel`.
 pub async fn cancel(
-    submitted: CsrfForm<Nothing>,
+    submitted: CsrfForm<EmptyForm>,
     id: Path<u64>,
     trials: Data<WhatIfRuns>,
 ) -> Result<HttpResponse, WebError> {
@@ -93,7 +93,7 @@ pub async fn json_show(id: Path<u64>, trials: Data<WhatIfRuns>) -> Result<Json<W
 
 /// `DELETE /api/config/test/{id}` and `POST /api/config/test/{id}/cancel`.
 pub async fn json_cancel(
-    _: CsrfForm<Nothing>,
+    _: CsrfForm<EmptyForm>,
     id: Path<u64>,
     trials: Data<WhatIfRuns>,
 ) -> Result<Json<WhatIfView>, WebError> {
