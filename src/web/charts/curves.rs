@@ -41,7 +41,7 @@ pub async fn portfolio(
 ) -> Result<Json<Chart>, WebError> {
     let of = match query.of.as_deref() {
         None | Some("global") => PortfolioId::ExecGlobal,
-        Some(text) => text.parse().map_err(|_| WebError::Mistake(format!("`of`: `{text}` is no portfolio")))?,
+        Some(text) => text.parse().map_err(|_| WebError::Mistake(format!("`of`: `{text}` is not a portfolio")))?,
     };
     Ok(Json(equity_chart(&db, of, query.range, clock.now()).await?))
 }

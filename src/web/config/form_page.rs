@@ -1,4 +1,4 @@
-//! The configuration page as it is rendered: by its own address, after a form that was refused, and beside a test.
+//! Renders the configuration page: for its own address, after a refused form, and beside a what-if test.
 
 use actix_web::{HttpResponse, http::StatusCode};
 use serde::Serialize;
@@ -13,7 +13,7 @@ use crate::domain::money::ids::FollowedUserId;
 use crate::web::server::error::WebError;
 use crate::web::shell::page::{Page, PageContext};
 
-/// What the page shows.
+/// The view of the page.
 #[derive(Serialize)]
 struct PageView {
     editor: Editor,
@@ -23,18 +23,22 @@ struct PageView {
     is_test_wrong: Option<String>,
 }
 
-/// A form that is shown again as it was typed.
+/// The state of the form: whose values it shows, what was typed, and what is wrong with it.
 #[derive(Default)]
 pub(super) struct Shown<'a> {
     pub(super) user: Option<FollowedUserId>,
     pub(super) typed: Typed,
     pub(super) wrong: &'a [ConfigError],
-    /// What is wrong with the window of a test.
+    /// The problem with the time window of a test.
     pub(super) is_test_wrong: Option<String>,
     pub(super) trial: Option<WhatIfView>,
     pub(super) before: Option<i64>,
 }
 
+/// Answers with the page. Its status is 400 if the form or the window of a test is wrong.
+///
+/// # Errors
+/// [`WebError::NotFound`] for an unknown user, [`WebError::Busy`], [`WebError::Ours`].
 pub(super) async fn render(context: &PageContext, shown: Shown<'_>) -> Result<HttpResponse, WebError> {
     let position = context.position().await?;
     let directory = context.db.directory().await?;
@@ -54,6 +58,10 @@ pub(super) async fn render(context: &PageContext, shown: Shown<'_>) -> Result<Ht
     Ok(page)
 }
 
+/// Returns a followed user by id.
+///
+/// # Errors
+/// [`WebError::NotFound`] for an unknown id.
 pub(super) fn user_of(directory: &Directory, id: FollowedUserId) -> Result<&FollowedUser, WebError> {
     directory.users.iter().find(|user| user.id == id).ok_or(WebError::NotFound)
 }

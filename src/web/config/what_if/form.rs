@@ -11,7 +11,7 @@ use crate::web::server::error::WebError;
 const HOUR_MS: i64 = 3_600_000;
 pub(super) const DAY_MS: i64 = 86_400_000;
 
-/// How the form of a test stands.
+/// The choices of the form, as typed before or as defaults.
 #[derive(Debug, Serialize)]
 pub struct Choices {
     pub windows: Vec<Choice>,
@@ -20,6 +20,7 @@ pub struct Choices {
     pub to: String,
 }
 
+/// One option of a choice.
 #[derive(Debug, Serialize)]
 pub struct Choice {
     pub value: &'static str,
@@ -28,6 +29,7 @@ pub struct Choice {
 }
 
 impl Choices {
+    /// Returns the choices for the form of `user`, or for the global values.
     pub fn of(typed: &Typed, user: Option<&FollowedUser>) -> Self {
         let window = typed.get("window").unwrap_or("24h");
         let portfolio = typed.get("portfolio").unwrap_or(if user.is_some() { "user" } else { "global" });
@@ -56,10 +58,10 @@ const WINDOWS: [(&str, &str); 5] = [
 ];
 
 impl Typed {
-    /// Whose form it is.
+    /// Returns the user whose values the form changes; `None` for the global values.
     ///
     /// # Errors
-    /// `WebError::Mistake` for what is no id.
+    /// [`WebError::Mistake`] for a text that is not an id.
     pub fn user(&self) -> Result<Option<FollowedUserId>, WebError> {
         let text = self.get("user").filter(|text| !text.is_empty());
         let id = text.map(str::parse).transpose();
@@ -67,7 +69,10 @@ impl Typed {
             .map_err(|_| WebError::Mistake("`user` is no id of a followed user".to_owned()))
     }
 
-    /// The window of a test, or in words what is wrong with it. Times are typed in UTC.
+    /// Returns the time window of a test. Times are typed in UTC.
+    ///
+    /// # Errors
+    /// A text for the page that describes the problem.
     pub(crate) fn window(&self, now: Timestamp) -> Result<(Timestamp, Timestamp), String> {
         let back = match self.get("window").unwrap_or("24h") {
             "1h" => HOUR_MS,
@@ -87,7 +92,7 @@ impl Typed {
         Ok((now.plus_millis(-back), now))
     }
 
-    /// `2026-11-26T07:09`, as browsers send it.
+    /// Parses a time as browsers send it, for example `2026-11-26T07:09`.
     fn time(&self, name: &str) -> Result<Timestamp, String> {
         let text = self.get(name).unwrap_or_default().trim();
         let seconds = if text.len() == 16 { ":00Z" } else { "Z" };
