@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{display_units, labels};
+use super::display_units;
 use crate::db::{Directory, FollowedUser};
 use crate::domain::config::effective::{
     ConfigChange, ConfigError, ConfigPatch, Field, FieldUnit, Guardrails, Sizing, StoredConfig, System,
 };
 use crate::domain::money::ids::FollowedUserId;
+use crate::web::labels;
 
 /// Before the name of a field: what the form held when it was shown.
 const WAS: &str = "was.";

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::change::{FieldChange, changes};
-use super::{display_units, labels};
+use super::display_units;
 use crate::db::{AuditRow, Db, DbError, Directory};
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::config::effective::{ConfigPatch, Field, FieldUnit, StoredConfig};
 use crate::domain::money::ids::{FollowedUserId, MarketId};
 use crate::domain::money::units::Timestamp;
+use crate::web::labels;
 use crate::web::shell::display_names::Names;
 
 /// Rows of one page.

@@ -3,8 +3,8 @@
 mod change;
 mod display_units;
 mod editor;
+mod form_page;
 pub(super) mod history;
-pub(super) mod labels;
 pub(super) mod page;
 pub(super) mod save;
 #[cfg(test)]

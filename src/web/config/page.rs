@@ -7,21 +7,17 @@ use std::collections::BTreeMap;
 
 use actix_web::{
     HttpResponse,
-    http::StatusCode,
     web::{Data, Json, Query},
 };
 use serde::{Deserialize, Serialize};
 
-use super::editor::{Editor, Typed};
-use super::history::History;
-use super::what_if::routes::Choices;
-use super::what_if::runner::WhatIfView;
-use crate::db::{Db, Directory, FollowedUser};
+use super::form_page::{Shown, render};
+use crate::db::{Db, Directory};
 use crate::domain::accounting::ledger::PortfolioScope;
-use crate::domain::config::effective::{ConfigError, EffectiveConfig, Field, StoredConfig, UserOverrides, effective};
+use crate::domain::config::effective::{EffectiveConfig, Field, StoredConfig, UserOverrides, effective};
 use crate::domain::money::ids::FollowedUserId;
 use crate::web::server::error::WebError;
-use crate::web::shell::page::{Page, PageContext};
+use crate::web::shell::page::PageContext;
 
 /// `?user=7&before=120`: whose form, and which page of the history.
 #[derive(Debug, Default, Deserialize)]
@@ -29,28 +25,6 @@ use crate::web::shell::page::{Page, PageContext};
 pub struct ConfigQuery {
     user: Option<FollowedUserId>,
     before: Option<i64>,
-}
-
-/// What the page shows.
-#[derive(Serialize)]
-struct PageView {
-    editor: Editor,
-    history: History,
-    choices: Choices,
-    trial: Option<WhatIfView>,
-    is_test_wrong: Option<String>,
-}
-
-/// A form that is shown again as it was typed.
-#[derive(Default)]
-pub(super) struct Shown<'a> {
-    pub(super) user: Option<FollowedUserId>,
-    pub(super) typed: Typed,
-    pub(super) wrong: &'a [ConfigError],
-    /// What is wrong with the window of a test.
-    pub(super) is_test_wrong: Option<String>,
-    pub(super) trial: Option<WhatIfView>,
-    pub(super) before: Option<i64>,
 }
 
 /// `GET /api/config`'s answer.
@@ -95,30 +69,7 @@ pub async fn page(context: PageContext, query: Query<ConfigQuery>) -> Result<Htt
 
 /// `GET /api/config`.
 pub async fn json(db: Data<Db>) -> Result<Json<ConfigView>, WebError> {
-    Ok(Json(ConfigView::new(&db.directory().await.map_err(WebError::ours)?)))
-}
-
-pub(super) async fn render(context: &PageContext, shown: Shown<'_>) -> Result<HttpResponse, WebError> {
-    let position = context.position().await?;
-    let directory = context.db.directory().await.map_err(WebError::ours)?;
-    let user = shown.user.map(|id| user_of(&directory, id)).transpose()?;
-    let refused = !shown.wrong.is_empty() || shown.is_test_wrong.is_some();
-    let view = PageView {
-        editor: Editor::new(&directory, user, &shown.typed, shown.wrong),
-        history: History::of_changes(&context.db, &directory, shown.before).await.map_err(WebError::ours)?,
-        choices: Choices::of(&shown.typed, user),
-        trial: shown.trial,
-        is_test_wrong: shown.is_test_wrong,
-    };
-    let mut page = context.page(Page::Config, &position, &view).await?;
-    if refused {
-        *page.status_mut() = StatusCode::BAD_REQUEST;
-    }
-    Ok(page)
-}
-
-pub(super) fn user_of(directory: &Directory, id: FollowedUserId) -> Result<&FollowedUser, WebError> {
-    directory.users.iter().find(|user| user.id == id).ok_or(WebError::NotFound)
+    Ok(Json(ConfigView::new(&db.directory().await?)))
 }
 
 impl ConfigView {

@@ -8,14 +8,15 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::change::{FieldChange, changes};
+use super::display_units;
 use super::editor::Typed;
-use super::page::{Shown, render, user_of};
-use super::{display_units, labels};
+use super::form_page::{Shown, render, user_of};
 use crate::clock::Clock;
 use crate::db::{Db, Directory};
 use crate::domain::config::effective::{ConfigChange, ConfigPatch, Field, FieldUnit, StoredConfig, UserOverrides};
 use crate::domain::money::ids::FollowedUserId;
 use crate::web::auth::csrf::CsrfForm;
+use crate::web::labels;
 use crate::web::server::error::WebError;
 use crate::web::shell::flash::Flash;
 use crate::web::shell::page::PageContext;
@@ -76,7 +77,7 @@ pub async fn json_global(
     let change =
         ConfigChange::parse(submitted.form.get(), &[]).map_err(|error| WebError::Mistake(error.to_string()))?;
     let who = &submitted.visitor.who;
-    let (before, config) = db.change_global(&change, who, clock.now()).await.map_err(WebError::ours)?;
+    let (before, config) = db.change_global(&change, who, clock.now()).await?;
     let changes = changes(&before.numbers(), &config.numbers(), StoredConfig::fields());
     Ok(Json(Saved { config, changes }))
 }
@@ -89,11 +90,11 @@ pub async fn json_user(
     clock: Data<Clock>,
 ) -> Result<Json<Saved<UserOverrides>>, WebError> {
     let user = FollowedUserId(*id);
-    user_of(&db.directory().await.map_err(WebError::ours)?, user)?;
+    user_of(&db.directory().await?, user)?;
     let change = ConfigChange::parse(submitted.form.get(), &[]).and_then(ConfigChange::for_user);
     let change = change.map_err(|error| WebError::Mistake(error.to_string()))?;
     let who = &submitted.visitor.who;
-    let (before, config) = db.change_overrides(user, &change, who, clock.now()).await.map_err(WebError::ours)?;
+    let (before, config) = db.change_overrides(user, &change, who, clock.now()).await?;
     let changes = changes(&before.numbers(), &config.numbers(), StoredConfig::fields());
     Ok(Json(Saved { config, changes }))
 }
@@ -112,14 +113,14 @@ async fn store(
     who: &str,
 ) -> Result<Stored, WebError> {
     let Some(id) = user else {
-        let (before, after) = db.change_global(&change, who, clock.now()).await.map_err(WebError::ours)?;
+        let (before, after) = db.change_global(&change, who, clock.now()).await?;
         let changes = changes(&before.numbers(), &after.numbers(), StoredConfig::fields());
         return Ok(Stored { user: None, changes });
     };
-    let directory: Directory = db.directory().await.map_err(WebError::ours)?;
+    let directory: Directory = db.directory().await?;
     let label = user_of(&directory, id)?.label.clone();
     let change = change.for_user().map_err(|error| WebError::Mistake(error.to_string()))?;
-    let (before, after) = db.change_overrides(id, &change, who, clock.now()).await.map_err(WebError::ours)?;
+    let (before, after) = db.change_overrides(id, &change, who, clock.now()).await?;
     let changes = changes(&before.numbers(), &after.numbers(), StoredConfig::fields());
     Ok(Stored { user: Some((id, label)), changes })
 }

@@ -10,9 +10,9 @@ use crate::clock::Clock;
 use crate::db::{Admin, ApiToken, Db};
 use crate::domain::money::units::Timestamp;
 use crate::web::auth::csrf::CsrfForm;
-use crate::web::auth::user::{CurrentUser, HasProvider, Means};
+use crate::web::auth::user::{Credential, CurrentUser, HasProvider};
 use crate::web::config::history::History;
-use crate::web::config::labels::action as action_name;
+use crate::web::labels::action as action_name;
 use crate::web::server::error::WebError;
 use crate::web::shell::flash::Flash;
 use crate::web::shell::page::{Page, PageContext};
@@ -92,9 +92,9 @@ pub async fn page(
     let view = AccessView {
         you: You::of(&context.visitor),
         with_github: provider.0,
-        may_change: matches!(context.visitor.means, Means::Session(_)),
-        admins: context.db.admins().await.map_err(WebError::ours)?,
-        tokens: context.db.tokens().await.map_err(WebError::ours)?,
+        may_change: matches!(context.visitor.credential, Credential::Session(_)),
+        admins: context.db.admins().await?,
+        tokens: context.db.tokens().await?,
         log: log(&context.db, &query).await?,
         action: query.action().unwrap_or_default().to_owned(),
         kinds: KINDS.iter().map(|action| Kind { action, name: action_name(action) }).collect(),
@@ -114,7 +114,7 @@ pub async fn revoke(
     clock: Data<Clock>,
 ) -> Result<HttpResponse, WebError> {
     let name = &submitted.form.name;
-    let revoked = db.revoke_token(name, &submitted.visitor.who, clock.now()).await.map_err(WebError::ours)?;
+    let revoked = db.revoke_token(name, &submitted.visitor.who, clock.now()).await?;
     let said = match revoked {
         true => format!("The token {name} lets nobody in any more."),
         false => format!("There is no working token {name}."),
@@ -123,8 +123,8 @@ pub async fn revoke(
 }
 
 async fn log(db: &Db, query: &LogQuery) -> Result<History, WebError> {
-    let directory = db.directory().await.map_err(WebError::ours)?;
-    History::of_everything(db, &directory, query.action(), query.before).await.map_err(WebError::ours)
+    let directory = db.directory().await?;
+    Ok(History::of_everything(db, &directory, query.action(), query.before).await?)
 }
 
 impl LogQuery {
@@ -136,9 +136,9 @@ impl LogQuery {
 
 impl You {
     fn of(visitor: &CurrentUser) -> Self {
-        let session = match &visitor.means {
-            Means::Session(signed_in) => Some(signed_in),
-            Means::Token { .. } => None,
+        let session = match &visitor.credential {
+            Credential::Session(signed_in) => Some(signed_in),
+            Credential::Token { .. } => None,
         };
         Self {
             who: visitor.who.clone(),

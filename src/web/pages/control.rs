@@ -56,6 +56,6 @@ async fn set_paused(db: &Db, clock: &Clock, submitted: &CsrfForm<PauseForm>) -> 
     let paused = submitted.form.paused;
     let system = SystemPatch { copy_engine_enabled: Some(!paused), ..SystemPatch::default() };
     let patch = ConfigPatch { system, ..ConfigPatch::default() };
-    db.save_global(&patch, &submitted.visitor.who, clock.now()).await.map_err(WebError::ours)?;
+    db.save_global(&patch, &submitted.visitor.who, clock.now()).await?;
     Ok(paused)
 }

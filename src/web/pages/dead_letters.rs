@@ -128,13 +128,13 @@ pub async fn one(
 ) -> Result<HttpResponse, WebError> {
     let (id, who, now) = (*id, &submitted.visitor.who, clock.now());
     let notice = match submitted.form.deed {
-        DeadLetterAction::Retry => match db.replay_dead_letter(id, who, now).await.map_err(WebError::ours)? {
+        DeadLetterAction::Retry => match db.replay_dead_letter(id, who, now).await? {
             Replay::Queued(queue) => {
                 format!("Dead letter {id} is a job of {queue} again, with all its tries before it.")
             }
             Replay::NotReplayable => return Err(dealt_with(id)),
         },
-        DeadLetterAction::PutAway => match db.drop_dead_letter(id, who, now).await.map_err(WebError::ours)? {
+        DeadLetterAction::PutAway => match db.drop_dead_letter(id, who, now).await? {
             true => format!("Dead letter {id} is put away. The audit log keeps what it said."),
             false => return Err(dealt_with(id)),
         },
@@ -152,12 +152,12 @@ pub async fn of_queue(
     let Some(Origin::Queue(queue)) = wanted else {
         return Err(WebError::Mistake("`queue`: rows that could not be read can only be put away".to_owned()));
     };
-    let letters = db.dead_letters_of(wanted, None, AT_ONCE + 1).await.map_err(WebError::ours)?;
+    let letters = db.dead_letters_of(wanted, None, AT_ONCE + 1).await?;
     let (who, now) = (&submitted.visitor.who, clock.now());
     let mut queued = 0;
     let at_once = usize::try_from(AT_ONCE).unwrap_or(usize::MAX);
     for letter in letters.iter().take(at_once) {
-        let replayed = db.replay_dead_letter(letter.id, who, now).await.map_err(WebError::ours)?;
+        let replayed = db.replay_dead_letter(letter.id, who, now).await?;
         queued += usize::from(matches!(replayed, Replay::Queued(_)));
     }
     let rest = if letters.len() > at_once { " There are more: ask again for the next." } else { "" };

@@ -123,10 +123,10 @@ impl AttemptDetail {
     /// # Errors
     /// `WebError::NotFound` when there is no such attempt.
     pub async fn load(db: &Db, id: AttemptId) -> Result<Self, WebError> {
-        let stored = db.attempt(id).await.map_err(WebError::ours)?.ok_or(WebError::NotFound)?;
-        let group = db.group(stored.listed.attempt.group_id).await.map_err(WebError::ours)?;
+        let stored = db.attempt(id).await?.ok_or(WebError::NotFound)?;
+        let group = db.group(stored.listed.attempt.group_id).await?;
         let group = group.ok_or(WebError::NotFound)?;
-        Self::of(db, stored, group).await.map_err(WebError::ours)
+        Ok(Self::of(db, stored, group).await?)
     }
 
     async fn of(db: &Db, stored: Stored, group: EventGroup) -> Result<Self, DbError> {

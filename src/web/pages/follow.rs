@@ -204,7 +204,7 @@ impl FollowView {
 
 impl Found {
     async fn load(db: &Db, polymarket: &Polymarket, trader: Trader) -> Result<Self, WebError> {
-        let followed = db.followed_user_by_wallet(&trader.wallet).await.map_err(WebError::ours)?;
+        let followed = db.followed_user_by_wallet(&trader.wallet).await?;
         // Who they are is known: without their doings they can be followed all the same.
         let lately = polymarket.recent_activity(&trader.wallet).await.ok().map(LatelyView::of);
         Ok(Self {
@@ -249,13 +249,13 @@ async fn start_following(
         TraderMatch::One(found) => found,
         other => return Err(WebError::Mistake(format!("`trader`: {}", nobody(trader, &other).unwrap_or_default()))),
     };
-    let known = db.followed_user_by_wallet(&found.wallet).await.map_err(WebError::ours)?;
+    let known = db.followed_user_by_wallet(&found.wallet).await?;
     if let Some(known) = known.filter(|known| known.profile_wallet != found.wallet) {
         return Err(WebError::Conflict(format!("`{}` is a wallet of {}, whom we know", found.wallet, known.label)));
     }
     let label = given.unwrap_or_else(|| default_label(&found));
-    let inserted = db.follow(&label, &found.wallet, &submitted.visitor.who, now).await.map_err(WebError::ours)?;
-    let user = db.followed_user_by_wallet(&found.wallet).await.map_err(WebError::ours)?.ok_or(WebError::NotFound)?;
+    let inserted = db.follow(&label, &found.wallet, &submitted.visitor.who, now).await?;
+    let user = db.followed_user_by_wallet(&found.wallet).await?.ok_or(WebError::NotFound)?;
     Ok((UserView::of(user), matches!(inserted, Inserted::New(_))))
 }
 
@@ -274,16 +274,16 @@ async fn change_user(
     let before = one(db, id).await?;
     let who = &submitted.visitor.who;
     if let Some(label) = &label {
-        db.rename(id, label, who, now).await.map_err(WebError::ours)?;
+        db.rename(id, label, who, now).await?;
     }
     if let Some(enabled) = enabled {
-        db.set_enabled(id, *enabled, who, now).await.map_err(WebError::ours)?;
+        db.set_enabled(id, *enabled, who, now).await?;
     }
     Ok((before, one(db, id).await?))
 }
 
 async fn one(db: &Db, id: FollowedUserId) -> Result<UserView, WebError> {
-    let users = db.followed_users().await.map_err(WebError::ours)?;
+    let users = db.followed_users().await?;
     users.into_iter().find(|user| user.id == id).map(UserView::of).ok_or(WebError::NotFound)
 }
 

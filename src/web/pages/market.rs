@@ -101,12 +101,12 @@ impl MarketView {
         let attempts = AttemptView::listed(db, &attempts, Some(id.clone())).await?.data;
         let trades = TradeQuery { limit: Some(ROWS.to_owned()), ..TradeQuery::default() };
         let trades = TradeView::listed(db, &trades, Some(id.clone())).await?.data;
-        let market = db.market(&id).await.map_err(WebError::ours)?;
+        let market = db.market(&id).await?;
         // A leader's trade may come before the facts of its market.
         let known = market.is_some() || !trades.is_empty() || !attempts.is_empty();
         let market = market.or_else(|| known.then(|| Market::unknown(id.clone()))).ok_or(WebError::NotFound)?;
         let outcomes = OutcomeView::all(db, &market, now).await?;
-        let copies = db.copies_in(&id, Timestamp::EPOCH, COPIES_MOST).await.map_err(WebError::ours)?;
+        let copies = db.copies_in(&id, Timestamp::EPOCH, COPIES_MOST).await?;
         Ok(Self {
             state: MarketState::of(&market, now),
             closes_in_ms: market.close_time.map(|close| close.millis_since(now)),
@@ -134,9 +134,9 @@ impl MarketView {
 
 impl OutcomeView {
     async fn all(db: &Db, market: &Market, now: Timestamp) -> Result<Vec<Self>, WebError> {
-        let guardrails = db.global_config().await.map_err(WebError::ours)?.guardrails;
+        let guardrails = db.global_config().await?.guardrails;
         let assets: Vec<AssetId> = market.outcomes.iter().map(|outcome| outcome.asset.clone()).collect();
-        let midpoints = db.newest_prices(&assets).await.map_err(WebError::ours)?;
+        let midpoints = db.newest_prices(&assets).await?;
         let mut views = Vec::with_capacity(market.outcomes.len());
         for outcome in &market.outcomes {
             let midpoint = midpoints.get(&outcome.asset);
@@ -147,7 +147,7 @@ impl OutcomeView {
                 payout_micros: outcome.payout,
                 midpoint_micros: midpoint.map(|(_, price)| *price),
                 midpoint_time: midpoint.map(|(at, _)| *at),
-                quote: QuoteView::load(db, outcome, &guardrails, now).await.map_err(WebError::ours)?,
+                quote: QuoteView::load(db, outcome, &guardrails, now).await?,
                 href: format!("/markets/{}?asset={}", market.id, outcome.asset),
             });
         }
@@ -169,14 +169,14 @@ fn charted(outcomes: &[OutcomeView], asked: Option<&str>) -> Result<Option<Asset
 
 /// What every portfolio holds. Only the leaders who were ever active in the market can hold something.
 async fn positions(db: &Db, market: &MarketId) -> Result<Vec<PositionView>, WebError> {
-    let names = Names::load(db, [market]).await.map_err(WebError::ours)?;
-    let leaders: BTreeSet<FollowedUserId> = db.leaders_in(market).await.map_err(WebError::ours)?.into_iter().collect();
+    let names = Names::load(db, [market]).await?;
+    let leaders: BTreeSet<FollowedUserId> = db.leaders_in(market).await?.into_iter().collect();
     let mut portfolios = vec![PortfolioId::ExecGlobal];
     portfolios
         .extend(leaders.into_iter().flat_map(|user| [PortfolioId::ExecUser(user), PortfolioId::ShadowUser(user)]));
     let mut positions = Vec::new();
     for id in portfolios {
-        let portfolio = db.running_portfolio(id).await.map_err(WebError::ours)?.portfolio;
+        let portfolio = db.running_portfolio(id).await?.portfolio;
         positions.extend(PositionView::in_market(&portfolio, market, &names));
     }
     Ok(positions)
@@ -235,19 +235,19 @@ pub async fn prices(
     id: Path<String>,
     query: Query<SeriesQuery>,
 ) -> Result<Json<Chart>, WebError> {
-    let market = db.market(&market_id(&id)?).await.map_err(WebError::ours)?.ok_or(WebError::NotFound)?;
+    let market = db.market(&market_id(&id)?).await?.ok_or(WebError::NotFound)?;
     let asset = match query.asset.as_deref() {
         Some(text) => AssetId::parse(text).map_err(|error| WebError::Mistake(format!("`asset`: {error}")))?,
         None => market.outcomes.first().map(|outcome| outcome.asset.clone()).ok_or(WebError::NotFound)?,
     };
     let first = match query.range {
-        Range::All => db.price_curve_start(&asset).await.map_err(WebError::ours)?,
+        Range::All => db.price_curve_start(&asset).await?,
         _ => None,
     };
     let now = clock.now();
     let span = query.range.span(now, first);
     // Prices come twice a minute: the newest may be of the minute that is not over.
-    let curve = db.price_curve(&asset, (span.from, now), span.stretch_ms).await.map_err(WebError::ours)?;
+    let curve = db.price_curve(&asset, (span.from, now), span.stretch_ms).await?;
     let points: Vec<(Timestamp, i64)> = curve.into_iter().map(|(at, price)| (at, price.micros())).collect();
     Ok(Json(chart(query.range, span, &points, "Midpoint", Role::Main)))
 }
@@ -262,7 +262,7 @@ pub async fn slippage(
     let id = market_id(&id)?;
     let all = query.range == Range::All;
     let since = if all { Timestamp::EPOCH } else { query.range.span(clock.now(), None).from };
-    let copies = db.copies_in(&id, since, COPIES_MOST).await.map_err(WebError::ours)?;
+    let copies = db.copies_in(&id, since, COPIES_MOST).await?;
     let span = query.range.span(clock.now(), copies.first().filter(|_| all).map(|copy| copy.at));
     let point = |copy: &MadeCopy| {
         let slippage = slippage_of(copy.side, (copy.notional, copy.shares), copy.vwap, copy.theirs)?;

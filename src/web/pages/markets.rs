@@ -160,10 +160,10 @@ impl MarketsView {
         let show: Show = word("show", query.show.as_deref())?.unwrap_or_default();
         let since = query.since(now)?;
         let start = MarketPlace::read(query.cursor.as_deref())?;
-        let traded = db.traded_markets(since).await.map_err(WebError::ours)?;
+        let traded = db.traded_markets(since).await?;
         let traded: BTreeMap<MarketId, TradedMarket> =
             traded.into_iter().map(|one| (one.market.clone(), one)).collect();
-        let portfolio = db.running_portfolio(PortfolioId::ExecGlobal).await.map_err(WebError::ours)?.portfolio;
+        let portfolio = db.running_portfolio(PortfolioId::ExecGlobal).await?.portfolio;
         let held: BTreeSet<MarketId> = portfolio.lots().filter_map(|lot| lot.market).collect();
         let ids = self::listed(db, query, show, &traded, &held).await?;
 
@@ -178,14 +178,14 @@ impl MarketsView {
         places.truncate(ROWS);
 
         let ids: Vec<MarketId> = places.into_iter().map(|place| place.id).collect();
-        let names = Names::load(db, ids.iter()).await.map_err(WebError::ours)?;
+        let names = Names::load(db, ids.iter()).await?;
         let mut positions = PositionView::by_market(&portfolio, &names);
-        let guardrails = db.global_config().await.map_err(WebError::ours)?.guardrails;
+        let guardrails = db.global_config().await?.guardrails;
         let scene = Scene { db, names: &names, guardrails, since, now };
         let mut rows = Vec::with_capacity(ids.len());
         for id in ids {
             let (one, held) = (traded.get(&id), positions.remove(&id).unwrap_or_default());
-            rows.push(scene.row(id, one, held).await.map_err(WebError::ours)?);
+            rows.push(scene.row(id, one, held).await?);
         }
         Ok(Self { data: rows, next_cursor })
     }
@@ -203,12 +203,12 @@ async fn listed(
         Show::All => traded.keys().chain(held).cloned().collect(),
         Show::Held => held.clone(),
         Show::Traded => traded.keys().cloned().collect(),
-        Show::Blacklisted => db.blacklisted_markets(FOUND_MOST).await.map_err(WebError::ours)?.into_iter().collect(),
+        Show::Blacklisted => db.blacklisted_markets(FOUND_MOST).await?.into_iter().collect(),
     };
     let Some(text) = given(query.q.as_deref()) else { return Ok(of_kind) };
     let found: BTreeSet<MarketId> = match MarketId::parse(text) {
         Ok(id) => BTreeSet::from([id]),
-        Err(_) => db.search_markets(text, FOUND_MOST).await.map_err(WebError::ours)?.into_iter().collect(),
+        Err(_) => db.search_markets(text, FOUND_MOST).await?.into_iter().collect(),
     };
     Ok(if show == Show::All { found } else { found.intersection(&of_kind).cloned().collect() })
 }
@@ -393,9 +393,9 @@ async fn set_blacklisted(
     id: &str,
 ) -> Result<Market, WebError> {
     let id = MarketId::parse(id).map_err(|_| WebError::NotFound)?;
-    let market = db.market(&id).await.map_err(WebError::ours)?.ok_or(WebError::NotFound)?;
+    let market = db.market(&id).await?.ok_or(WebError::NotFound)?;
     let who = &submitted.visitor.who;
-    db.set_blacklisted(&id, submitted.form.blacklisted, who, clock.now()).await.map_err(WebError::ours)?;
+    db.set_blacklisted(&id, submitted.form.blacklisted, who, clock.now()).await?;
     Ok(market)
 }
 

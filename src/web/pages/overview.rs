@@ -1,22 +1,19 @@
 //! The overview: figures of the global portfolio, who is followed, and the two lists that grow live.
 
-use std::collections::BTreeMap;
-
-use actix::Addr;
+use actix::Recipient;
 use actix_web::{
     HttpResponse,
     web::{Data, Json},
 };
 use serde::Serialize;
 
-use crate::actors::live_hub::{HealthChanged, PortfolioChanged};
 use crate::clock::Clock;
 use crate::db::{Db, DbError};
 use crate::domain::accounting::closed_lots::ClosedLotCounts;
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::{Bps, Timestamp, UsdcMicros};
-use crate::web::live::broadcaster::{Broadcaster, Position, ROWS_SHOWN, WhereAreWe};
+use crate::web::live::messages::{GetStreamPosition, LiveFigures, ROWS_SHOWN, StreamPosition};
 use crate::web::server::error::WebError;
 use crate::web::shell::page::{Page, PageContext};
 use crate::web::views::attempts::{AttemptQuery, AttemptView};
@@ -27,14 +24,6 @@ use crate::web::views::trades::{TradeQuery, TradeView};
 
 const MARKETS_SHOWN: usize = 6;
 const WEEK_MS: i64 = 7 * 86_400_000;
-
-/// What the live hub has said last; fresher than the minute snapshots.
-#[derive(Debug, Clone, Default)]
-pub struct LiveFigures {
-    pub global: Option<PortfolioChanged>,
-    /// By part.
-    pub health: BTreeMap<String, HealthChanged>,
-}
 
 /// The page, and `/api/overview`.
 #[derive(Debug, Serialize)]
@@ -125,14 +114,14 @@ fn win_rate(closings: ClosedLotCounts) -> Option<Bps> {
 }
 
 impl Overview {
-    pub async fn load(db: &Db, position: Position, now: Timestamp) -> Result<Self, WebError> {
+    pub async fn load(db: &Db, position: StreamPosition, now: Timestamp) -> Result<Self, WebError> {
         let holdings = Holdings::load(db, PortfolioId::ExecGlobal).await?;
         Ok(Self {
-            figures: Figures::load(db, &position.figures, now).await.map_err(WebError::ours)?,
+            figures: Figures::load(db, &position.figures, now).await?,
             markets: holdings.by_market(MARKETS_SHOWN),
             leaders: holdings.by_leader(),
             n_positions: holdings.portfolio.lots().count(),
-            users: UserView::all(db).await.map_err(WebError::ours)?,
+            users: UserView::all(db).await?,
             health: HealthView::load(db, &position.figures, now).await,
             attempts: AttemptView::page(db, &AttemptQuery::default()).await?.data,
             trades: TradeView::page(db, &TradeQuery::default()).await?.data,
@@ -245,10 +234,10 @@ pub async fn page(context: PageContext) -> Result<HttpResponse, WebError> {
 /// `GET /api/overview`.
 pub async fn json(
     db: Data<Db>,
-    broadcaster: Data<Addr<Broadcaster>>,
+    stream: Data<Recipient<GetStreamPosition>>,
     clock: Data<Clock>,
 ) -> Result<Json<Overview>, WebError> {
-    let position = broadcaster.send(WhereAreWe).await.map_err(|_| WebError::Busy)?;
+    let position = stream.send(GetStreamPosition).await.map_err(|_| WebError::Busy)?;
     Ok(Json(Overview::load(&db, position, clock.now()).await?))
 }
 

@@ -6,12 +6,13 @@ use actix_web::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::overview::{Figures, LiveFigures};
+use super::overview::Figures;
 use crate::clock::Clock;
 use crate::db::{Db, PeakReset};
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::units::{Timestamp, UsdcMicros};
 use crate::web::auth::csrf::CsrfForm;
+use crate::web::live::messages::LiveFigures;
 use crate::web::server::error::WebError;
 use crate::web::shell::flash::Flash;
 use crate::web::shell::page::{Page, PageContext};
@@ -36,11 +37,11 @@ pub struct PortfolioView {
 impl PortfolioView {
     pub async fn load(db: &Db, live: &LiveFigures, now: Timestamp) -> Result<Self, WebError> {
         let holdings = Holdings::load(db, PortfolioId::ExecGlobal).await?;
-        let directory = db.directory().await.map_err(WebError::ours)?;
+        let directory = db.directory().await?;
         Ok(Self {
-            figures: Figures::load(db, live, now).await.map_err(WebError::ours)?,
+            figures: Figures::load(db, live, now).await?,
             limits: exposure_limits(&holdings, &directory)?,
-            breakers: BreakerView::all(db, &directory, now).await.map_err(WebError::ours)?,
+            breakers: BreakerView::all(db, &directory, now).await?,
             by_market: holdings.by_market(MARKETS_SHOWN),
             by_leader: holdings.by_leader(),
             positions: holdings.positions(),
@@ -121,7 +122,7 @@ async fn set_peak(db: &Db, clock: &Clock, submitted: &CsrfForm<PeakForm>) -> Res
     let unknown = || WebError::Mistake(format!("`portfolio`: `{}` is none of ours", asked.portfolio));
     let portfolio: PortfolioId = asked.portfolio.parse().map_err(|_| unknown())?;
     let now = clock.now();
-    let found = standing(db, portfolio, now).await.map_err(WebError::ours)?;
+    let found = standing(db, portfolio, now).await?;
     let unwritten = || WebError::Mistake(format!("`portfolio`: no equity of `{portfolio}` is written down yet"));
     let (equity, baselines) = found.ok_or_else(unwritten)?;
     let peak = asked.peak_micros.map_or(equity, UsdcMicros);
@@ -130,6 +131,6 @@ async fn set_peak(db: &Db, clock: &Clock, submitted: &CsrfForm<PeakForm>) -> Res
     }
     let reset = PeakReset { at: now, equity_micros: peak };
     let former = baselines.peak.max(equity);
-    db.reset_peak(portfolio, reset, (Some(former), &submitted.visitor.who)).await.map_err(WebError::ours)?;
+    db.reset_peak(portfolio, reset, (Some(former), &submitted.visitor.who)).await?;
     Ok(PeakAnswer { portfolio: portfolio.to_string(), before_micros: former, peak_micros: peak })
 }

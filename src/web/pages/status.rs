@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use actix::Addr;
+use actix::Recipient;
 use actix_web::{
     HttpResponse,
     web::{Data, Json, Query},
@@ -19,7 +19,7 @@ use crate::health::actor_state::ChainWatcherState;
 use crate::health::assessment::Status;
 use crate::queue;
 use crate::queue::Depth;
-use crate::web::live::broadcaster::{Broadcaster, Position, WhereAreWe};
+use crate::web::live::messages::{GetStreamPosition, StreamPosition};
 use crate::web::server::error::WebError;
 use crate::web::shell::page::{Page, PageContext};
 use crate::web::views::health::{HealthView, WORKER_SILENCE_MILLIS};
@@ -161,15 +161,20 @@ pub struct StatusQuery {
 }
 
 impl StatusView {
-    pub async fn load(db: &Db, position: &Position, query: &StatusQuery, now: Timestamp) -> Result<Self, WebError> {
+    pub async fn load(
+        db: &Db,
+        position: &StreamPosition,
+        query: &StatusQuery,
+        now: Timestamp,
+    ) -> Result<Self, WebError> {
         let origin = dead_letters::origin(query.queue.as_deref())?;
-        let letters = DeadLettersView::load(db, origin, query.before).await.map_err(WebError::ours)?;
-        Self::read(db, position, letters, now).await.map_err(WebError::ours)
+        let letters = DeadLettersView::load(db, origin, query.before).await?;
+        Ok(Self::read(db, position, letters, now).await?)
     }
 
     async fn read(
         db: &Db,
-        position: &Position,
+        position: &StreamPosition,
         dead_letters: DeadLettersView,
         now: Timestamp,
     ) -> Result<Self, DbError> {
@@ -325,10 +330,10 @@ pub async fn page(context: PageContext, query: Query<StatusQuery>) -> Result<Htt
 /// `GET /api/status`.
 pub async fn json(
     db: Data<Db>,
-    broadcaster: Data<Addr<Broadcaster>>,
+    stream: Data<Recipient<GetStreamPosition>>,
     clock: Data<Clock>,
     query: Query<StatusQuery>,
 ) -> Result<Json<StatusView>, WebError> {
-    let position = broadcaster.send(WhereAreWe).await.map_err(|_| WebError::Busy)?;
+    let position = stream.send(GetStreamPosition).await.map_err(|_| WebError::Busy)?;
     Ok(Json(StatusView::load(&db, &position, &query, clock.now()).await?))
 }

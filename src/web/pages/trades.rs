@@ -8,7 +8,7 @@ use crate::db::{Db, DbError};
 use crate::domain::decision::check::ReasonCode;
 use crate::domain::money::ids::{FollowedUserId, MarketId};
 use crate::domain::money::units::Timestamp;
-use crate::web::live::broadcaster::ROWS_SHOWN;
+use crate::web::live::messages::ROWS_SHOWN;
 use crate::web::server::error::WebError;
 use crate::web::server::format::reason;
 use crate::web::shell::page::{Page, PageContext};
@@ -235,7 +235,7 @@ impl Tab {
 impl ListsPage {
     async fn load(db: &Db, query: &ListsQuery, now: Timestamp) -> Result<Self, WebError> {
         let tab = query.tab;
-        let sought = MarketSearch::read(db, query.market.as_deref()).await.map_err(WebError::ours)?;
+        let sought = MarketSearch::read(db, query.market.as_deref()).await?;
         let market = match &sought {
             MarketSearch::One(id) => Some(id.clone()),
             _ => None,
@@ -263,10 +263,10 @@ impl ListsPage {
         let words = query.words(tab);
         let at_cursor = pagination::given(query.cursor.as_deref()).is_some();
         let filter = query.attempts().filter(market.clone())?;
-        let users = db.followed_users().await.map_err(WebError::ours)?;
+        let users = db.followed_users().await?;
         let users: Vec<_> = users.into_iter().map(|user| (user.id, user.label)).collect();
-        let title = titles(db, market.as_slice()).await.map_err(WebError::ours)?.pop();
-        let (candidates, suggestions) = self::choices(db, query, &sought, now).await.map_err(WebError::ours)?;
+        let title = titles(db, market.as_slice()).await?.pop();
+        let (candidates, suggestions) = self::choices(db, query, &sought, now).await?;
         let export = |kind: &str| {
             let name = if tab == Tab::Trades { "trades" } else { "attempts" };
             (tab != Tab::Activity).then(|| address(&format!("/export/{name}.{kind}"), &words))

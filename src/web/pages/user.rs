@@ -16,7 +16,7 @@ use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::{Bps, Timestamp, UsdcMicros};
 use crate::web::charts::distributions::{Lags, ReasonShare, Slippage, whole};
 use crate::web::charts::series::Range;
-use crate::web::live::broadcaster::ROWS_SHOWN;
+use crate::web::live::messages::ROWS_SHOWN;
 use crate::web::server::error::WebError;
 use crate::web::shell::page::{Page, PageContext};
 use crate::web::views::leader_feed;
@@ -90,15 +90,15 @@ pub struct UserQuery {
 
 impl UserView {
     pub async fn load(db: &Db, id: FollowedUserId, range: Range, now: Timestamp) -> Result<Self, WebError> {
-        let directory = db.directory().await.map_err(WebError::ours)?;
+        let directory = db.directory().await?;
         let share = copied_share(&directory.config, directory.overrides.get(&id));
         let user = directory.users.into_iter().find(|user| user.id == id).ok_or(WebError::NotFound)?;
         let since = since(range, &user, now);
-        let tally = db.attempt_tally(PortfolioScope::ExecUser, id, since).await.map_err(WebError::ours)?;
-        let shadow = Results::load(db, PortfolioId::ShadowUser(id), now).await.map_err(WebError::ours)?;
-        let copies = Results::load(db, PortfolioId::ExecUser(id), now).await.map_err(WebError::ours)?;
-        let theirs = db.running_portfolio(PortfolioId::ShadowUser(id)).await.map_err(WebError::ours)?.portfolio;
-        let ours = db.running_portfolio(PortfolioId::ExecUser(id)).await.map_err(WebError::ours)?.portfolio;
+        let tally = db.attempt_tally(PortfolioScope::ExecUser, id, since).await?;
+        let shadow = Results::load(db, PortfolioId::ShadowUser(id), now).await?;
+        let copies = Results::load(db, PortfolioId::ExecUser(id), now).await?;
+        let theirs = db.running_portfolio(PortfolioId::ShadowUser(id)).await?.portfolio;
+        let ours = db.running_portfolio(PortfolioId::ExecUser(id)).await?.portfolio;
         let at_share = shadow.map(|shadow| at_share(shadow.pnl_total_micros, share));
         let gap = copies.zip(at_share).and_then(|(made, could)| made.pnl_total_micros.minus(could).ok());
         Ok(Self {
@@ -114,7 +114,7 @@ impl UserView {
             slippage: Slippage::of(&tally),
             detection_lag: Lags::of(&tally),
             skip_reasons: ReasonShare::all(&tally),
-            positions: Sides::of(db, &theirs, &ours).await.map_err(WebError::ours)?,
+            positions: Sides::of(db, &theirs, &ours).await?,
             feed: leader_feed::feed(db, id, ROWS_SHOWN).await?,
             proxy_wallets: user.wallets.into_iter().filter(|wallet| *wallet != user.profile_wallet).collect(),
             label: user.label,

@@ -82,10 +82,10 @@ type Tallies = BTreeMap<FollowedUserId, AttemptStats>;
 
 impl UsersView {
     pub async fn load(db: &Db, now: Timestamp) -> Result<Self, WebError> {
-        let directory = db.directory().await.map_err(WebError::ours)?;
+        let directory = db.directory().await?;
         let tallies = async |back: i64| {
             let since = now.plus_millis(-back);
-            db.attempt_tallies(PortfolioScope::ExecUser, None, since).await.map_err(WebError::ours)
+            db.attempt_tallies(PortfolioScope::ExecUser, None, since).await
         };
         let (day, week) = (tallies(DAY_MS).await?, tallies(7 * DAY_MS).await?);
         let mut data = Vec::with_capacity(directory.users.len());
@@ -111,10 +111,10 @@ impl UserRow {
         now: Timestamp,
     ) -> Result<Self, WebError> {
         let copies = PortfolioId::ExecUser(user.id);
-        let shadow = db.newest_snapshot(PortfolioId::ShadowUser(user.id)).await.map_err(WebError::ours)?;
+        let shadow = db.newest_snapshot(PortfolioId::ShadowUser(user.id)).await?;
         let shadow = shadow.and_then(|point| point.realized_pnl.plus(point.unrealized_pnl).ok());
-        let results = Results::load(db, copies, now).await.map_err(WebError::ours)?;
-        let held = db.unmarked_portfolio(copies).await.map_err(WebError::ours)?;
+        let results = Results::load(db, copies, now).await?;
+        let held = db.unmarked_portfolio(copies).await?;
         let day = day.get(&user.id);
         Ok(Self {
             id: user.id,
@@ -133,7 +133,7 @@ impl UserRow {
             open_positions: held.portfolio.lots().count(),
             last_24h: Attempted::of(day),
             last_7d: Attempted::of(week.get(&user.id)),
-            last_fill: db.newest_fill_seen_of(user.id).await.map_err(WebError::ours)?,
+            last_fill: db.newest_fill_seen_of(user.id).await?,
             detection_lag_median_seconds: day.and_then(AttemptStats::lag_median_seconds),
         })
     }

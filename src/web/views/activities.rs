@@ -125,8 +125,8 @@ impl ActivityView {
     ) -> Result<List<Self>, WebError> {
         let cursor = pagination::cursor(query.cursor.as_deref())?;
         let (filter, limit) = (query.filter(market)?, pagination::limit(query.limit.as_deref())?);
-        let page = db.activities_page(&filter, cursor, limit).await.map_err(WebError::ours)?;
-        let views = Self::of(db, &page.rows, now).await.map_err(WebError::ours)?;
+        let page = db.activities_page(&filter, cursor, limit).await?;
+        let views = Self::of(db, &page.rows, now).await?;
         Ok(List::new(views, &page))
     }
 
@@ -242,6 +242,6 @@ pub async fn json(
     query: Query<ActivityQuery>,
 ) -> Result<Json<List<ActivityView>>, WebError> {
     let market = query.market.as_deref();
-    let market = MarketSearch::read(&db, market).await.map_err(WebError::ours)?.one(market)?;
+    let market = MarketSearch::read(&db, market).await?.one(market)?;
     Ok(Json(ActivityView::listed(&db, &query, market, clock.now()).await?))
 }

@@ -165,7 +165,7 @@ impl AttemptView {
     /// The newest of what `query` asks for, before its cursor.
     pub async fn page(db: &Db, query: &AttemptQuery) -> Result<List<Self>, WebError> {
         let market = query.market.as_deref();
-        let market = MarketSearch::read(db, market).await.map_err(WebError::ours)?.one(market)?;
+        let market = MarketSearch::read(db, market).await?.one(market)?;
         Self::listed(db, query, market).await
     }
 
@@ -173,8 +173,8 @@ impl AttemptView {
     pub async fn listed(db: &Db, query: &AttemptQuery, market: Option<MarketId>) -> Result<List<Self>, WebError> {
         let cursor = pagination::cursor(query.cursor.as_deref())?;
         let (filter, limit) = (query.filter(market)?, pagination::limit(query.limit.as_deref())?);
-        let page = db.attempts_page(&filter, cursor, limit).await.map_err(WebError::ours)?;
-        let views = Self::of_listed(db, &page.rows).await.map_err(WebError::ours)?;
+        let page = db.attempts_page(&filter, cursor, limit).await?;
+        let views = Self::of_listed(db, &page.rows).await?;
         Ok(List::new(views, &page))
     }
 }

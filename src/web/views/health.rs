@@ -1,6 +1,6 @@
 //! Is it well: `{"status"}` for everybody, the parts for those who are signed in.
 
-use actix::Addr;
+use actix::Recipient;
 use actix_web::{HttpResponse, http::StatusCode, web::Data};
 use serde::Serialize;
 
@@ -16,8 +16,7 @@ use crate::health::assessment::Status;
 use crate::queue;
 use crate::queue::Queue;
 use crate::web::auth::user::CurrentUser;
-use crate::web::live::broadcaster::{Broadcaster, Position, WhereAreWe};
-use crate::web::pages::overview::LiveFigures;
+use crate::web::live::messages::{GetStreamPosition, LiveFigures, StreamPosition};
 use crate::web::shell::display_names::Names;
 
 pub(in crate::web) const WORKER_SILENCE_MILLIS: i64 = 45_000;
@@ -161,10 +160,10 @@ impl PartView {
 pub async fn json(
     visitor: Option<CurrentUser>,
     db: Data<Db>,
-    broadcaster: Data<Addr<Broadcaster>>,
+    stream: Data<Recipient<GetStreamPosition>>,
     clock: Data<Clock>,
 ) -> HttpResponse {
-    let position: Position = broadcaster.send(WhereAreWe).await.unwrap_or_default();
+    let position: StreamPosition = stream.send(GetStreamPosition).await.unwrap_or_default();
     let health = HealthView::load(&db, &position.figures, clock.now()).await;
     let code = if health.status == Status::Down { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     match visitor {

@@ -58,9 +58,9 @@ pub struct ShareView {
 
 impl Holdings {
     pub async fn load(db: &Db, id: PortfolioId) -> Result<Self, WebError> {
-        let portfolio = db.running_portfolio(id).await.map_err(WebError::ours)?.portfolio;
+        let portfolio = db.running_portfolio(id).await?.portfolio;
         let markets: Vec<MarketId> = portfolio.exposure_by_market().map(|(market, _)| market.clone()).collect();
-        let names = Names::load(db, &markets).await.map_err(WebError::ours)?;
+        let names = Names::load(db, &markets).await?;
         Ok(Self { portfolio, names })
     }
 

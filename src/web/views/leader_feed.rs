@@ -61,7 +61,7 @@ pub struct Fate {
 
 /// The newest rows of both kinds, `limit` in all.
 pub async fn feed(db: &Db, user: FollowedUserId, limit: usize) -> Result<Vec<FeedRow>, WebError> {
-    read(db, user, limit).await.map_err(WebError::ours)
+    Ok(read(db, user, limit).await?)
 }
 
 async fn read(db: &Db, user: FollowedUserId, limit: usize) -> Result<Vec<FeedRow>, DbError> {

@@ -102,7 +102,7 @@ impl TradeView {
     /// The newest of what `query` asks for, before its cursor.
     pub async fn page(db: &Db, query: &TradeQuery) -> Result<List<Self>, WebError> {
         let market = query.market.as_deref();
-        let market = MarketSearch::read(db, market).await.map_err(WebError::ours)?.one(market)?;
+        let market = MarketSearch::read(db, market).await?.one(market)?;
         Self::listed(db, query, market).await
     }
 
@@ -110,9 +110,9 @@ impl TradeView {
     pub async fn listed(db: &Db, query: &TradeQuery, market: Option<MarketId>) -> Result<List<Self>, WebError> {
         let cursor = pagination::cursor(query.cursor.as_deref())?;
         let (filter, limit) = (query.filter(market)?, pagination::limit(query.limit.as_deref())?);
-        let page = db.trades_page(&filter, cursor, limit).await.map_err(WebError::ours)?;
+        let page = db.trades_page(&filter, cursor, limit).await?;
         let trades: Vec<&TradeEvent> = page.rows.iter().map(|listed| &listed.trade).collect();
-        let views = Self::of(db, &trades).await.map_err(WebError::ours)?;
+        let views = Self::of(db, &trades).await?;
         Ok(List::new(views, &page))
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
+use super::form::DAY_MS;
 use super::runner::{Asked, TooManyTrials, WhatIfRuns, WhatIfView};
 use crate::clock::Clock;
 use crate::db::{Db, Directory};
@@ -15,12 +16,10 @@ use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
 use crate::web::config::change::{FieldChange, changes};
 use crate::web::config::editor::Typed;
-use crate::web::config::labels;
-use crate::web::config::page::user_of;
+use crate::web::config::form_page::user_of;
+use crate::web::labels;
 use crate::web::server::error::WebError;
 use crate::what_if::WhatIf;
-
-pub const DAY_MS: i64 = 86_400_000;
 
 /// What a JSON body may say beside the configuration.
 const BESIDE: &[&str] = &["user", "portfolio", "from", "to"];
@@ -95,7 +94,7 @@ impl Candidate {
         trials: &Arc<WhatIfRuns>,
         typed: Option<Typed>,
     ) -> Result<WhatIfView, WebError> {
-        let directory = db.directory().await.map_err(WebError::ours)?;
+        let directory = db.directory().await?;
         for user in self.user.into_iter().chain(self.portfolio.owner()) {
             user_of(&directory, user)?;
         }
