@@ -1,4 +1,4 @@
-//! Queries with something wrong in them: a filter, or a mistake that names its word.
+//! Malformed queries: each becomes a filter, or a mistake that names the wrong parameter.
 
 use actix_web::web::Query;
 use proptest::prelude::*;
@@ -21,7 +21,7 @@ use crate::web::views::activities::ActivityQuery;
 use crate::web::views::attempts::AttemptQuery;
 use crate::web::views::trades::TradeQuery;
 
-/// A word of a query, as good as any page would send it or worse.
+/// Generates the value of a parameter: one that a page could send, or a broken one.
 fn value() -> impl Strategy<Value = String> {
     let good = [
         "7",
@@ -58,7 +58,7 @@ const NAMES: [&str; 17] = [
     "range", "before", "queue", "asset",
 ];
 
-/// Words with their values, some twice, some unknown, some badly encoded.
+/// Generates queries: parameters with values, some twice, some unknown, some badly encoded.
 fn queries() -> impl Strategy<Value = String> {
     let pair = prop_oneof![
         12 => (prop::sample::select(NAMES.to_vec()), value())
