@@ -14,7 +14,7 @@ use crate::web::pages::follow::FollowQuery;
 use crate::web::pages::market::SeriesQuery;
 use crate::web::pages::markets::MarketsQuery;
 use crate::web::pages::status::StatusQuery;
-use crate::web::pages::trades::ListsQuery;
+use crate::web::pages::trades::TradesPageQuery;
 use crate::web::server::error::WebError;
 use crate::web::shell::pagination;
 use crate::web::views::activities::ActivityQuery;
@@ -101,7 +101,7 @@ proptest! {
         if let Some(query) = read::<TradeQuery>(&query) {
             is_a_mistake(query.filter(None), &times)?;
         }
-        let _ = (read::<ActivityQuery>(&query), read::<ListsQuery>(&query), read::<MarketsQuery>(&query));
+        let _ = (read::<ActivityQuery>(&query), read::<TradesPageQuery>(&query), read::<MarketsQuery>(&query));
         let _ = (read::<ConfigQuery>(&query), read::<StatusQuery>(&query), read::<FollowQuery>(&query));
         let _ = (read::<LiveQuery>(&query), read::<SeriesQuery>(&query), read::<RangeQuery>(&query));
     }

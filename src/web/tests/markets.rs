@@ -200,5 +200,5 @@ async fn an_unknown_market_is_not_found_and_one_without_facts_is_shown() {
     assert!(page.text().contains("The outcomes of this market are not known yet"), "{}", page.text());
     assert!(web.get("/markets").await.text().contains("Market 0xabab…abab"));
     let wrong = web.get(&format!("/markets/{}?asset=5", market_id())).await;
-    assert!(wrong.text().contains("`5` is no outcome of this market"), "{}", wrong.text());
+    assert!(wrong.text().contains("`5` is not an outcome of this market"), "{}", wrong.text());
 }
