@@ -23,7 +23,7 @@ use crate::web::shell::flash::Flash;
 use crate::web::shell::page::PageContext;
 
 /// Number of changes that a flash message lists; the history shows all.
-const TOLD: usize = 3;
+const CHANGES_LISTED: usize = 3;
 
 /// The answer to a JSON body: the values after it, and the changed fields.
 #[derive(Debug, Serialize)]
@@ -45,7 +45,7 @@ pub async fn save(submitted: CsrfForm<Vec<(String, String)>>, context: PageConte
         Err(wrong) => return render(&context, FormPage { user, typed, wrong: &wrong, ..FormPage::default() }).await,
     };
     let saved = store(&context.db, &context.clock, user, change, &submitted.visitor.who).await?;
-    saved.notice("Saved").then(&submitted.session, &page_of(user))
+    saved.flash("Saved").then(&submitted.session, &page_of(user))
 }
 
 /// Answers `POST /config/restore`: the fields with their former values, as the undo of a flash message sends them. An
@@ -75,7 +75,7 @@ pub async fn restore(
     let set = ConfigPatch::parse(&serde_json::Value::Object(sections).to_string());
     let set = set.map_err(|error| WebError::Mistake(error.to_string()))?;
     let saved = store(&context.db, &context.clock, user, ConfigChange { set, unset }, &submitted.visitor.who).await?;
-    saved.notice("Undone").then(&submitted.session, &page_of(user))
+    saved.flash("Undone").then(&submitted.session, &page_of(user))
 }
 
 /// Answers `POST /api/config/global` with `{guardrails?, sizing?, system?}`, each partial. A null resets a field to its
@@ -144,33 +144,35 @@ async fn store(
 
 impl StoredChange {
     /// Builds the flash message: `Saved for everybody: Spread, at most 2.00¢ → 1.50¢.`
-    fn notice(&self, done: &str) -> Flash {
+    fn flash(&self, done: &str) -> Flash {
         if self.changes.is_empty() {
             return Flash::new("Nothing was changed.");
         }
         let whose = self.user.as_ref().map_or("everybody", |(_, label)| label.as_str());
         let whose: String = whose.chars().take(60).collect();
-        let told: Vec<String> = self.changes.iter().take(TOLD).map(|change| self.told(change)).collect();
-        let more = match self.changes.len().saturating_sub(TOLD) {
+        let listed: Vec<String> =
+            self.changes.iter().take(CHANGES_LISTED).map(|change| self.describe(change)).collect();
+        let more = match self.changes.len().saturating_sub(CHANGES_LISTED) {
             0 => String::new(),
             n => format!("; and {n} more"),
         };
-        let text = format!("{done} for {whose}: {}{more}.", told.join("; "));
-        let back: Vec<(&str, String)> = self.changes.iter().map(|change| (change.field, self.back(change))).collect();
+        let text = format!("{done} for {whose}: {}{more}.", listed.join("; "));
+        let undo: Vec<(&str, String)> =
+            self.changes.iter().map(|change| (change.field, self.undo_text(change))).collect();
         let user = self.user.as_ref().map(|(id, _)| id.to_string());
         let user = user.as_deref().map(|id| ("user", id));
-        let fields: Vec<(&str, &str)> = user.into_iter().chain(back.iter().map(|(n, v)| (*n, v.as_str()))).collect();
+        let fields: Vec<(&str, &str)> = user.into_iter().chain(undo.iter().map(|(n, v)| (*n, v.as_str()))).collect();
         Flash::new(text).undo("/config/restore", &fields)
     }
 
-    fn told(&self, change: &FieldChange) -> String {
+    fn describe(&self, change: &FieldChange) -> String {
         let none = if self.user.is_some() { "inherited" } else { "default" };
         let text = |text: &Option<String>| text.clone().unwrap_or_else(|| none.to_owned());
         format!("{} {} → {}", labels::label(change.field), text(&change.before_text), text(&change.after_text))
     }
 
     /// Returns the text that restores the field; empty when no value was stored.
-    fn back(&self, change: &FieldChange) -> String {
+    fn undo_text(&self, change: &FieldChange) -> String {
         let default =
             StoredConfig::fields().find(|field| field.name == change.field).map(|field: &Field| field.default);
         let is_none = self.user.is_none() && change.before == default;

@@ -42,8 +42,8 @@ pub async fn pause(
         true => ("Copying is paused. Leaders are still watched; every group is skipped with ENGINE_PAUSED.", "false"),
         false => ("Copying goes on from the next group.", "true"),
     };
-    let notice = Flash::new(text).undo("/control/pause", &[("paused", back)]);
-    notice.then(&submitted.session, &hosts.path_of_referer(request.headers()))
+    let flash = Flash::new(text).undo("/control/pause", &[("paused", back)]);
+    flash.then(&submitted.session, &hosts.path_of_referer(request.headers()))
 }
 
 /// Answers `POST /api/control/pause`.

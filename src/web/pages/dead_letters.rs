@@ -137,7 +137,7 @@ pub async fn one(
     clock: Data<Clock>,
 ) -> Result<HttpResponse, WebError> {
     let (id, who, now) = (*id, &submitted.visitor.who, clock.now());
-    let notice = match submitted.form.action {
+    let text = match submitted.form.action {
         DeadLetterAction::Retry => match db.replay_dead_letter(id, who, now).await? {
             Replay::Queued(queue) => {
                 format!("Dead letter {id} is a job of {queue} again, with all its tries before it.")
@@ -149,7 +149,7 @@ pub async fn one(
             false => return Err(dealt_with(id)),
         },
     };
-    Flash::new(notice).then(&submitted.session, STATUS)
+    Flash::new(text).then(&submitted.session, STATUS)
 }
 
 /// Answers `POST /status/dead-letters`: retries the open dead letters of one queue, at most [`AT_ONCE`].

@@ -124,13 +124,13 @@ pub async fn follow(
 ) -> Result<HttpResponse, WebError> {
     let (user, is_new) = start_following(&db, &polymarket, &submitted, clock.now()).await?;
     let action = format!("/users/{}", user.id);
-    let notice = match is_new {
+    let text = match is_new {
         true => format!("Following {} as user {}. The bot begins with it within a second.", user.label, user.id),
         false => format!("{} is followed already, and enabled.", user.label),
     };
-    let notice = Flash::new(notice);
-    let notice = if is_new { notice.undo(action, &[("enabled", "false")]) } else { notice };
-    notice.then(&submitted.session, "/users")
+    let flash = Flash::new(text);
+    let flash = if is_new { flash.undo(action, &[("enabled", "false")]) } else { flash };
+    flash.then(&submitted.session, "/users")
 }
 
 /// Answers `POST /api/users`: 201 for a new followed user, 200 for a known one.
@@ -162,24 +162,24 @@ pub async fn change(
     let (before, after) = change_user(&db, *id, &submitted, clock.now()).await?;
     let action = format!("/users/{}", before.id);
     let was = before.enabled.to_string();
-    let mut said = Vec::new();
-    let mut back = Vec::new();
+    let mut sentences = Vec::new();
+    let mut undo_fields = Vec::new();
     if after.label != before.label {
-        said.push(format!("{} is now called {}.", before.label, after.label));
-        back.push(("label", before.label.as_str()));
+        sentences.push(format!("{} is now called {}.", before.label, after.label));
+        undo_fields.push(("label", before.label.as_str()));
     }
     if after.enabled != before.enabled {
-        said.push(match after.enabled {
+        sentences.push(match after.enabled {
             true => format!("{} is followed again from now on.", after.label),
             false => format!("{} is no longer followed. What was recorded stays; open copies are kept.", after.label),
         });
-        back.push(("enabled", was.as_str()));
+        undo_fields.push(("enabled", was.as_str()));
     }
-    let notice = match said.is_empty() {
+    let flash = match sentences.is_empty() {
         true => Flash::new(format!("Nothing to change: {} is so already.", after.label)),
-        false => Flash::new(said.join(" ")).undo(action, &back),
+        false => Flash::new(sentences.join(" ")).undo(action, &undo_fields),
     };
-    notice.then(&submitted.session, &hosts.path_of_referer(request.headers()))
+    flash.then(&submitted.session, &hosts.path_of_referer(request.headers()))
 }
 
 /// Answers `POST /api/users/{id}`.

@@ -124,7 +124,7 @@ pub enum MarketState {
 }
 
 impl MarketState {
-    /// Returns the state of `market` at `now`. The API leaves some markets active after their close time.
+    /// Returns the state of `market` at `now`. After its close time a market is closed, even when the API calls it active.
     pub fn of(market: &Market, now: Timestamp) -> Self {
         let past = market.close_time.is_some_and(|close| close <= now);
         match (market.resolved_at, market.active && !past) {
@@ -229,6 +229,7 @@ struct RowReader<'a> {
 }
 
 impl RowReader<'_> {
+    /// Reads one row with about five queries, so a full page of [`ROWS`] rows makes some 250.
     async fn row(
         &self,
         id: MarketId,
@@ -386,8 +387,8 @@ pub async fn post(
         true => (format!("Nothing new is opened in \u{201c}{name}\u{201d}. What is held can still be sold."), "false"),
         false => (format!("Copies may be opened in \u{201c}{name}\u{201d} again."), "true"),
     };
-    let notice = Flash::new(text).undo(format!("/markets/{}", market.id), &[("blacklisted", back)]);
-    notice.then(&submitted.session, &hosts.path_of_referer(request.headers()))
+    let flash = Flash::new(text).undo(format!("/markets/{}", market.id), &[("blacklisted", back)]);
+    flash.then(&submitted.session, &hosts.path_of_referer(request.headers()))
 }
 
 /// Answers `POST /api/markets/{id}`.

@@ -66,7 +66,7 @@ pub struct PortfolioFigures {
     pub closed_lots: Option<u64>,
     pub win_rate_bps: Option<Bps>,
     pub peak_micros: Option<UsdcMicros>,
-    /// Fall from the peak.
+    /// The fall of the equity from the peak.
     pub drawdown_bps: Option<Bps>,
 }
 
@@ -206,7 +206,7 @@ impl PortfolioFigures {
 }
 
 impl UserSummary {
-    /// Returns all followed users, in the order they were added.
+    /// Returns all followed users, in the order they were added. It makes one query for each user.
     ///
     /// # Errors
     /// [`DbError`] when the database fails.

@@ -57,21 +57,23 @@ struct BareHealth {
 }
 
 impl HealthView {
+    /// Reads the state of the database, the queues and the workers. It never fails: a database that does not answer is a
+    /// troubled part.
     pub async fn load(db: &Db, live: &LiveFigures, now: Timestamp) -> Self {
         let depths = queue::depths(db).await;
         let mut parts = vec![database(&depths)];
         parts.extend(depths.as_ref().map(|depths| jobs(depths, now)).ok());
-        let mut seen = None;
+        let mut stats = None;
         for worker in worker::workers(db, now).await {
             parts.push(actors(&worker, now));
-            let seen_here = confirmation_stats(&worker);
-            parts.extend(chain(&worker, seen_here.as_ref()));
-            seen = seen.or(seen_here);
+            let own_stats = confirmation_stats(&worker);
+            parts.extend(chain(&worker, own_stats.as_ref()));
+            stats = stats.or(own_stats);
         }
         // Only troubled parts are listed: a part that works again needs no line.
-        let troubled: Vec<_> = live.health.values().filter(|said| !said.healthy).collect();
+        let troubled: Vec<_> = live.health.values().filter(|part| !part.healthy).collect();
         let labels = if troubled.is_empty() { Names::default() } else { Names::load(db, []).await.unwrap_or_default() };
-        parts.extend(troubled.into_iter().map(|said| live_part(said, &labels)));
+        parts.extend(troubled.into_iter().map(|part| live_part(part, &labels)));
         let status = match (&depths, parts.iter().all(|part| part.healthy)) {
             (Err(_), _) => Status::Down,
             (Ok(_), true) => Status::Ok,
@@ -82,7 +84,7 @@ impl HealthView {
             open: depth.open,
             oldest_due: depth.oldest_due,
         });
-        Self { status, parts, queues: queues.collect(), chain: seen }
+        Self { status, parts, queues: queues.collect(), chain: stats }
     }
 }
 
@@ -143,13 +145,13 @@ fn confirmation_stats(worker: &WorkerReport) -> Option<ConfirmationStats> {
 }
 
 /// Returns the line of a live health message. The part `poller:7` is the poller of user 7.
-fn live_part(said: &HealthChanged, labels: &Names) -> PartView {
-    let (part, user) = match said.part.split_once(':') {
+fn live_part(changed: &HealthChanged, labels: &Names) -> PartView {
+    let (part, user) = match changed.part.split_once(':') {
         Some((part, user)) => (part, user.parse().ok().map(FollowedUserId)),
-        None => (said.part.as_str(), None),
+        None => (changed.part.as_str(), None),
     };
     let user_label = user.map(|user| labels.label(user));
-    PartView { user_label, ..PartView::new(part, said.healthy, said.detail.clone()) }
+    PartView { user_label, ..PartView::new(part, changed.healthy, changed.detail.clone()) }
 }
 
 impl PartView {

@@ -17,7 +17,7 @@ const SHOWN: usize = 60;
 /// The holdings of a leader and of our copies of them.
 #[derive(Debug, Clone, Serialize)]
 pub struct PositionComparison {
-    /// The largest copies first, then the largest of what is not copied.
+    /// The largest copies first, then the leader's largest positions that are not copied.
     pub data: Vec<AssetComparison>,
     pub more: usize,
     /// True when a position of the leader is below zero: they sold shares that they had bought before we followed them.
