@@ -135,8 +135,12 @@ pub async fn reset_peak_json(
 
 async fn set_peak(db: &Db, clock: &Clock, submitted: &CsrfForm<PeakForm>) -> Result<PeakAnswer, WebError> {
     let asked = &submitted.form;
-    let unknown =
-        || WebError::Mistake(format!("`portfolio`: `{}` is not `EXEC_GLOBAL` or `EXEC_USER:<id>`", asked.portfolio));
+    let unknown = || {
+        WebError::Mistake(format!(
+            "`portfolio`: `{}` is neither `EXEC_GLOBAL` nor `EXEC_USER:` and the id of a user",
+            asked.portfolio
+        ))
+    };
     let portfolio: PortfolioId = asked.portfolio.parse().map_err(|_| unknown())?;
     let now = clock.now();
     let found = equity_and_baselines(db, portfolio, now).await?;

@@ -94,7 +94,7 @@ async fn a_tripped_breaker_is_shown_and_a_reset_ends_it_and_can_be_undone() {
     web.post("/portfolio/peak", &[("portfolio", "EXEC_GLOBAL"), ("peak_micros", "10500000000")]).await;
     assert_eq!(drawdown(&web).await["peak_micros"], 10_500_000_000_i64);
     for (fields, problem) in [
-        (vec![("portfolio", "EXEC_NOBODY")], "`EXEC_NOBODY` is not `EXEC_GLOBAL` or `EXEC_USER:<id>`"),
+        (vec![("portfolio", "EXEC_NOBODY")], "`EXEC_NOBODY` is neither `EXEC_GLOBAL` nor `EXEC_USER:`"),
         (vec![("portfolio", "EXEC_GLOBAL"), ("peak_micros", "1")], "below the equity"),
     ] {
         let answer = web.post("/portfolio/peak", &fields).await;
