@@ -1,7 +1,8 @@
-//! The configuration: its page, its JSON, and what may be done with it (spec sections 4 and 11).
+//! The configuration page and its JSON (spec 4, spec 11).
 //!
-//! `editor` is the form, `save` what a form or a JSON body changes, `testing` the test of a candidate beside it, `history`
-//! who changed what. `human` turns typed text into the integers of the contract and back.
+//! `editor` is the form, `form_page` renders the page around it, `save` stores the changes of a form or of a JSON body,
+//! `what_if` tests a candidate before it is saved, `history` shows the audited changes. `display_units` turns typed text
+//! into the integers of the contract and back.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use actix_web::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::form_page::{Shown, render};
+use super::form_page::{FormPage, render};
 use crate::db::{Db, Directory};
 use crate::domain::accounting::ledger::PortfolioScope;
 use crate::domain::config::effective::{EffectiveConfig, Field, StoredConfig, UserOverrides, effective};
@@ -19,7 +20,7 @@ use crate::domain::money::ids::FollowedUserId;
 use crate::web::server::error::WebError;
 use crate::web::shell::page::PageContext;
 
-/// `?user=7&before=120`: whose form, and which page of the history.
+/// `?user=7&before=120`: the leader whose form is shown, and the page of the history.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConfigQuery {
@@ -27,25 +28,26 @@ pub struct ConfigQuery {
     before: Option<i64>,
 }
 
-/// `GET /api/config`'s answer.
+/// The answer of `GET /api/config`.
 #[derive(Serialize)]
 pub struct ConfigView {
     default: StoredConfig,
-    stored: Stored,
-    effective: Effective,
+    stored: StoredValues,
+    effective: EffectiveValues,
     fields: Vec<FieldView>,
 }
 
-/// Values that somebody gave: everybody's, where they are not the defaults, and each user's own.
+/// The stored values: the global ones that differ from the defaults, and each leader's overrides.
 #[derive(Serialize)]
-struct Stored {
+struct StoredValues {
     global: BTreeMap<&'static str, serde_json::Map<String, serde_json::Value>>,
     users: BTreeMap<FollowedUserId, UserOverrides>,
 }
 
-/// What decisions are made with: in the two portfolios, because the shared one has the limits of everybody.
+/// The values that decisions use. A leader has two sets, one for each portfolio, because the limits of the shared
+/// portfolio are always the global ones.
 #[derive(Serialize)]
-struct Effective {
+struct EffectiveValues {
     global: StoredConfig,
     users: BTreeMap<FollowedUserId, BTreeMap<&'static str, EffectiveConfig>>,
 }
@@ -61,13 +63,19 @@ struct FieldView {
     about: &'static str,
 }
 
-/// `GET /config`.
+/// Answers `GET /config`.
+///
+/// # Errors
+/// [`WebError::NotFound`] for a user who is not followed.
 pub async fn page(context: PageContext, query: Query<ConfigQuery>) -> Result<HttpResponse, WebError> {
-    let shown = Shown { user: query.user, before: query.before, ..Shown::default() };
+    let shown = FormPage { user: query.user, before: query.before, ..FormPage::default() };
     render(&context, shown).await
 }
 
-/// `GET /api/config`.
+/// Answers `GET /api/config`.
+///
+/// # Errors
+/// [`WebError::Ours`] when the database fails.
 pub async fn json(db: Data<Db>) -> Result<Json<ConfigView>, WebError> {
     Ok(Json(ConfigView::new(&db.directory().await?)))
 }
@@ -90,8 +98,8 @@ impl ConfigView {
         });
         Self {
             default: StoredConfig::default(),
-            effective: Effective { global: directory.config, users: users.collect() },
-            stored: Stored { global, users: directory.overrides.clone() },
+            effective: EffectiveValues { global: directory.config, users: users.collect() },
+            stored: StoredValues { global, users: directory.overrides.clone() },
             fields: StoredConfig::fields().map(FieldView::new).collect(),
         }
     }

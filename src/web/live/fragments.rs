@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::messages::{Frame, LiveFigures, PendingFacts};
 use crate::clock::Clock;
-use crate::web::pages::overview::{Figures, UserView};
+use crate::web::pages::overview::{PortfolioFigures, UserSummary};
 use crate::web::server::render::Templates;
 use crate::web::views::attempts::AttemptView;
 use crate::web::views::health::HealthView;
@@ -89,9 +89,9 @@ impl Renderer<'_> {
 
         let mut regions = BTreeMap::new();
         if pending.regions {
-            let figures = Figures::load(db, live, clock.now()).await?;
+            let figures = PortfolioFigures::load(db, live, clock.now()).await?;
             regions.insert("figures", region(templates, upto, Topic::Portfolios, "figures", &figures)?);
-            let users = UserView::all(db).await?;
+            let users = UserSummary::all(db).await?;
             regions.insert("users", region(templates, upto, Topic::Portfolios, "users", &users)?);
             let health = HealthView::load(db, live, clock.now()).await;
             regions.insert("health", region(templates, upto, Topic::Health, "health", &health)?);

@@ -1,40 +1,40 @@
-//! The part of the configuration form that is about a test: its portfolio and its window.
+//! The part of the configuration form that describes a test: its portfolio and its window.
 
 use serde::Serialize;
 
 use crate::db::FollowedUser;
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
-use crate::web::config::editor::Typed;
+use crate::web::config::editor::TypedForm;
 use crate::web::server::error::WebError;
 
 const HOUR_MS: i64 = 3_600_000;
 pub(super) const DAY_MS: i64 = 86_400_000;
 
-/// The choices of the form, as typed before or as defaults.
+/// The options of the test in the form, with the chosen ones marked.
 #[derive(Debug, Serialize)]
-pub struct Choices {
-    pub windows: Vec<Choice>,
-    pub portfolios: Vec<Choice>,
+pub struct TestOptions {
+    pub windows: Vec<TestOption>,
+    pub portfolios: Vec<TestOption>,
     pub from: String,
     pub to: String,
 }
 
 /// One option of a choice.
 #[derive(Debug, Serialize)]
-pub struct Choice {
+pub struct TestOption {
     pub value: &'static str,
     pub name: &'static str,
     pub is_chosen: bool,
 }
 
-impl Choices {
-    /// Returns the choices for the form of `user`, or for the global values.
-    pub fn of(typed: &Typed, user: Option<&FollowedUser>) -> Self {
+impl TestOptions {
+    /// Returns the options for the form of `user`; `None` for the global form.
+    pub fn of(typed: &TypedForm, user: Option<&FollowedUser>) -> Self {
         let window = typed.get("window").unwrap_or("24h");
         let portfolio = typed.get("portfolio").unwrap_or(if user.is_some() { "user" } else { "global" });
-        let choose = |chosen: &str, all: &[(&'static str, &'static str)]| -> Vec<Choice> {
-            all.iter().map(|(value, name)| Choice { value, name, is_chosen: *value == chosen }).collect()
+        let choose = |chosen: &str, all: &[(&'static str, &'static str)]| -> Vec<TestOption> {
+            all.iter().map(|(value, name)| TestOption { value, name, is_chosen: *value == chosen }).collect()
         };
         let portfolios: &[_] = match user {
             Some(_) => &[("user", "Their own portfolio"), ("global", "Global portfolio")],
@@ -57,8 +57,8 @@ const WINDOWS: [(&str, &str); 5] = [
     ("custom", "From – to"),
 ];
 
-impl Typed {
-    /// Returns the user whose values the form changes; `None` for the global values.
+impl TypedForm {
+    /// Returns the leader whose form it is; `None` for the global form.
     ///
     /// # Errors
     /// [`WebError::Mistake`] for a text that is not an id.
@@ -66,13 +66,13 @@ impl Typed {
         let text = self.get("user").filter(|text| !text.is_empty());
         let id = text.map(str::parse).transpose();
         id.map(|id| id.map(FollowedUserId))
-            .map_err(|_| WebError::Mistake("`user` is no id of a followed user".to_owned()))
+            .map_err(|_| WebError::Mistake("`user` is not the id of a followed user".to_owned()))
     }
 
-    /// Returns the time window of a test. Times are typed in UTC.
+    /// Returns the window of a test. Times are typed in UTC.
     ///
     /// # Errors
-    /// A text for the page that describes the problem.
+    /// The problem in words for the visitor.
     pub(crate) fn window(&self, now: Timestamp) -> Result<(Timestamp, Timestamp), String> {
         let back = match self.get("window").unwrap_or("24h") {
             "1h" => HOUR_MS,
@@ -92,7 +92,7 @@ impl Typed {
         Ok((now.plus_millis(-back), now))
     }
 
-    /// Parses a time as browsers send it, for example `2026-11-26T07:09`.
+    /// Reads a time as browsers send it: `2026-11-26T07:09`.
     fn time(&self, name: &str) -> Result<Timestamp, String> {
         let text = self.get(name).unwrap_or_default().trim();
         let seconds = if text.len() == 16 { ":00Z" } else { "Z" };

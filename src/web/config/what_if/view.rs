@@ -1,4 +1,4 @@
-//! What a configuration test found, as its page and its JSON show it.
+//! The result of a configuration test, as its page and its JSON show it.
 
 use std::collections::BTreeSet;
 
@@ -18,29 +18,30 @@ use crate::web::shell::display_names::Names;
 
 /// Both configurations side by side. `difference` is the candidate less the current one.
 #[derive(Debug, Serialize)]
-pub struct Findings {
+pub struct WhatIfResult {
     pub n_groups: u64,
     pub n_without_book: u64,
     pub n_undecidable: u64,
-    /// Groups decided in life, and those that the current configuration decides just so again.
+    /// Groups that the bot decided when they happened.
     pub n_recorded: u64,
+    /// Groups of `n_recorded` for which the current configuration repeats the recorded decision.
     pub n_as_recorded: u64,
-    pub current: Made,
-    pub candidate: Made,
+    pub current: ConfigResult,
+    pub candidate: ConfigResult,
     pub difference: Difference,
-    /// In the order of the spec, those that came up on either side.
+    /// Reason codes that either side had, in the order of the spec.
     pub by_reason: Vec<ReasonRow>,
     pub n_changes: u64,
     pub n_flipped: u64,
     pub n_other_reasons: u64,
     pub n_other_fill: u64,
-    /// The first of them: other decisions and reasons before other fills.
+    /// The first changes: other decisions and reasons come before other fills.
     pub changes: Vec<ChangeView>,
 }
 
-/// What one configuration made of the window.
+/// The result of one configuration over the window.
 #[derive(Debug, Serialize)]
-pub struct Made {
+pub struct ConfigResult {
     pub executed: u64,
     pub skipped: u64,
     pub filled_notional_micros: UsdcMicros,
@@ -73,10 +74,10 @@ pub struct ReasonRow {
     pub difference: i64,
 }
 
-/// A group that is decided otherwise.
+/// A group that the two configurations decide differently.
 #[derive(Debug, Serialize)]
 pub struct ChangeView {
-    /// The recorded attempt of this portfolio on the group, which explains its checks.
+    /// The recorded attempt of this portfolio on the group; its page explains every check.
     pub attempt_id: AttemptId,
     pub group_id: GroupId,
     pub group_key: String,
@@ -103,8 +104,11 @@ pub struct VerdictView {
     pub filled_share_micros: ShareMicros,
 }
 
-impl Findings {
-    /// Reads the names of what changed.
+impl WhatIfResult {
+    /// Builds the view of `found` and reads the names of its leaders and markets.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database fails.
     pub async fn load(db: &Db, portfolio: PortfolioId, found: what_if::Findings) -> Result<Self, DbError> {
         let names = Names::load(db, found.changes.iter().map(|change| &change.group.market)).await?;
         let Counts { groups, without_book, undecidable, recorded, as_recorded, .. } = found.counts;
@@ -117,8 +121,8 @@ impl Findings {
             n_as_recorded: as_recorded,
             difference: Difference::between(&found.current, &found.candidate),
             by_reason: by_reason(&found.current, &found.candidate),
-            current: Made::from(&found.current),
-            candidate: Made::from(&found.candidate),
+            current: ConfigResult::from(&found.current),
+            candidate: ConfigResult::from(&found.candidate),
             n_changes: found.counts.changes(),
             n_flipped: found.counts.flipped,
             n_other_reasons: found.counts.other_reasons,
@@ -128,7 +132,7 @@ impl Findings {
     }
 }
 
-impl From<&RunFigures> for Made {
+impl From<&RunFigures> for ConfigResult {
     fn from(run: &RunFigures) -> Self {
         Self {
             executed: run.decisions.executed,
@@ -216,7 +220,7 @@ fn difference(current: u64, candidate: u64) -> i64 {
     i64::try_from(i128::from(candidate) - i128::from(current)).unwrap_or(i64::MAX)
 }
 
-/// Two sums of one portfolio's size differ by no more than fits.
+/// Returns the difference, or zero when it does not fit, which two sums of the size of one portfolio cannot reach.
 fn less(difference: Result<UsdcMicros, UnitError>) -> UsdcMicros {
     difference.unwrap_or_default()
 }
