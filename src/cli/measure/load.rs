@@ -87,7 +87,7 @@ pub async fn load(settings: Settings, arguments: LoadArguments) -> anyhow::Resul
     // Polling finds the fills; a second sight of each on the chain is another measurement.
     settings.chain.ws_url = None;
     settings.web.bind.set_port(0);
-    let stage = prepare(&exchange, &url, &arguments).await?;
+    let run = prepare(&exchange, &url, &arguments).await?;
 
     let mut settings = AppSettings::new(&settings);
     settings.polymarket.limits.requests_per_second = 100_000;
@@ -102,7 +102,7 @@ pub async fn load(settings: Settings, arguments: LoadArguments) -> anyhow::Resul
     app.live_hub().send(Subscribe { to: watch.clone().recipient(), topics, after: None }).await?;
 
     let cpu_before = cpu_seconds();
-    let pushed = push(&exchange, &stage, &arguments).await?;
+    let pushed = push(&exchange, &run, &arguments).await?;
     let seen = settled(&watch, pushed.len()).await?;
     let cpu = cpu_seconds() - cpu_before;
     app.stop().await;
@@ -127,13 +127,13 @@ pub async fn load(settings: Settings, arguments: LoadArguments) -> anyhow::Resul
     Ok(if figures.audit_problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-struct Stage {
+struct LoadRun {
     leaders: Vec<Wallet>,
     assets: Vec<AssetId>,
 }
 
 /// Leaders and markets on both sides of the wire. The bot knows the markets' facts, as it does of markets it has seen.
-async fn prepare(exchange: &SimulatorHandle, url: &str, arguments: &LoadArguments) -> anyhow::Result<Stage> {
+async fn prepare(exchange: &SimulatorHandle, url: &str, arguments: &LoadArguments) -> anyhow::Result<LoadRun> {
     let db = Db::connect(url).await?;
     db.migrate().await?;
     if arguments.history_days > 0 {
@@ -175,7 +175,7 @@ async fn prepare(exchange: &SimulatorHandle, url: &str, arguments: &LoadArgument
         assets.extend(market.facts.outcomes.iter().map(|outcome| outcome.asset.clone()));
     }
     db.close().await;
-    Ok(Stage { leaders, assets })
+    Ok(LoadRun { leaders, assets })
 }
 
 async fn first_healthy_answer(app: &App) -> anyhow::Result<()> {
@@ -190,7 +190,7 @@ async fn first_healthy_answer(app: &App) -> anyhow::Result<()> {
 /// Pushes the fills at their pace; when each transaction became visible.
 async fn push(
     exchange: &SimulatorHandle,
-    stage: &Stage,
+    run: &LoadRun,
     arguments: &LoadArguments,
 ) -> anyhow::Result<BTreeMap<String, Timestamp>> {
     let mut pushed = BTreeMap::new();
@@ -208,8 +208,8 @@ async fn push(
             (0..batch)
                 .map(|n| {
                     let nth = pushed.len() + n;
-                    let leader = &stage.leaders[nth % stage.leaders.len()];
-                    let asset = &stage.assets[nth % stage.assets.len()];
+                    let leader = &run.leaders[nth % run.leaders.len()];
+                    let asset = &run.assets[nth % run.assets.len()];
                     let fill = Fill::taker(leader, asset, Side::Buy, 500_000, 10_000_000);
                     world.push_fill(fill).map(|transaction| transaction.tx_hash)
                 })

@@ -92,7 +92,7 @@ pub async fn soak(settings: &Settings, arguments: SoakArguments) -> anyhow::Resu
     db.migrate().await?;
     ensure!(db.followed_users().await?.is_empty(), "the soak needs a database in which nobody is followed");
     let exchange = Simulator::start(SimulatorSettings::default())?;
-    let stage = prepare(&db, &exchange, &arguments).await?;
+    let run = prepare(&db, &exchange, &arguments).await?;
     let mut dice = StdRng::seed_from_u64(arguments.seed);
     let mut workers = Workers::new(settings, &exchange, &url);
     for _ in 0..arguments.workers.max(1) {
@@ -108,7 +108,7 @@ pub async fn soak(settings: &Settings, arguments: SoakArguments) -> anyhow::Resu
         tokio::time::sleep(PACE).await;
         let due = (begun.elapsed().as_secs_f64() * f64::from(arguments.rate)) as usize;
         while rows < due {
-            rows += stage.trade(&exchange, &mut dice)?;
+            rows += run.trade(&exchange, &mut dice)?;
         }
         workers.see_to_it()?;
         if next_kill.is_some_and(|at| begun.elapsed() >= at) {
@@ -151,26 +151,26 @@ pub async fn soak(settings: &Settings, arguments: SoakArguments) -> anyhow::Resu
     Ok(if figures.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-struct Stage {
+struct SoakRun {
     leaders: Vec<Wallet>,
     assets: Vec<AssetId>,
 }
 
-async fn prepare(db: &Db, exchange: &SimulatorHandle, arguments: &SoakArguments) -> anyhow::Result<Stage> {
+async fn prepare(db: &Db, exchange: &SimulatorHandle, arguments: &SoakArguments) -> anyhow::Result<SoakRun> {
     let now = Clock::System.now();
     let patch = r#"{"system": {"pollingIntervalMs": 1000}, "sizing": {"minTradeNotionalMicros": 10000}}"#;
     db.save_global(&ConfigPatch::parse(patch)?, "soak", now).await?;
-    let mut stage = Stage { leaders: Vec::new(), assets: Vec::new() };
+    let mut run = SoakRun { leaders: Vec::new(), assets: Vec::new() };
     for n in 1..=arguments.leaders.max(1) {
         let name = format!("soak-{n}");
         let wallet = wallet_of(&name);
         exchange.world(|world| world.add_person(&wallet, &name));
         let Inserted::New(_) = db.follow(&name, &wallet, "soak", now).await? else { continue };
-        stage.leaders.push(wallet);
+        run.leaders.push(wallet);
     }
     for n in 0..MARKETS {
         let market = exchange.world(|world| world.add_market(NewMarket::binary(&format!("soak-{n}"))));
-        stage.assets.extend(market.facts.outcomes.iter().map(|outcome| outcome.asset.clone()));
+        run.assets.extend(market.facts.outcomes.iter().map(|outcome| outcome.asset.clone()));
     }
     let kinds = [
         FaultKind::TooManyRequests(RetryAfter::Silent),
@@ -192,10 +192,10 @@ async fn prepare(db: &Db, exchange: &SimulatorHandle, arguments: &SoakArguments)
             }
         }
     });
-    Ok(stage)
+    Ok(run)
 }
 
-impl Stage {
+impl SoakRun {
     /// One transaction; how many rows it gave.
     fn trade(&self, exchange: &SimulatorHandle, dice: &mut StdRng) -> anyhow::Result<usize> {
         let leader = &self.leaders[dice.random_range(0..self.leaders.len())];

@@ -11,13 +11,13 @@ use polymarketspy::config::{FollowSettings, NamedWallet};
 use polymarketspy::db::Db;
 use polymarketspy::db::Inserted;
 use polymarketspy::domain::money::ids::Wallet;
-use polymarketspy::simulator::{Simulator, SimulatorSettings, wallet_of};
+use polymarketspy::simulator::wallet_of;
+use polymarketspy::testkit::bot::environment;
+use polymarketspy::testkit::{TestBot, TestDb, TestExchange, TestRedis, eventually};
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
-use crate::pipeline::bot::{Stage, environment, eventually};
-use crate::recovery::redis::RedisServer;
-use crate::storage::harness::{Home, number};
+use crate::storage::harness::number;
 
 type Environment = Vec<(&'static str, String)>;
 
@@ -94,7 +94,7 @@ fn shows_defaults(environment: &Environment) {
 
 #[actix::test]
 async fn several_processes_at_once_make_one_new_database_on_sqlite() {
-    let exchange = Simulator::start(SimulatorSettings::default()).unwrap();
+    let exchange = TestExchange::start();
     for round in 0..4 {
         let folder = tempfile::tempdir().unwrap();
         // Neither the file nor its folder is there.
@@ -136,27 +136,27 @@ async fn a_new_file_that_somebody_else_is_writing_to_is_waited_for() {
 
 #[actix::test]
 async fn several_processes_at_once_make_one_new_database_on_postgres() {
-    let exchange = Simulator::start(SimulatorSettings::default()).unwrap();
-    let redis = RedisServer::start();
+    let exchange = TestExchange::start();
+    let redis = TestRedis::start();
     for round in 0..3 {
-        let home = Home::empty_postgres().await;
-        let mut environment = environment(&home.url, Some(&redis), &exchange);
+        let test_db = TestDb::empty_postgres().await;
+        let mut environment = environment(&test_db.url, Some(&redis), &exchange);
         environment.push(("ADMIN_EMAIL", "ada@example.org".to_owned()));
         let start = |role| Started::new(&environment, &["run", "--role", role]);
         let mut bots = ["worker", "web", "worker", "web"].map(start);
         let mut beside = Started::new(&environment, &["migrate"]);
         bots.iter_mut().for_each(Started::is_up);
         beside.is_done();
-        is_as_new(&home.db).await;
+        is_as_new(&test_db.db).await;
         eventually("both workers", async || {
-            (number!(&home.db, "select count(*) from worker where beat > 0") == 2).then_some(())
+            (number!(&test_db.db, "select count(*) from worker where beat > 0") == 2).then_some(())
         })
         .await;
         if round == 0 {
             shows_defaults(&environment);
         }
         drop(bots);
-        home.close().await;
+        test_db.close().await;
     }
 }
 
@@ -165,9 +165,9 @@ fn named(label: &str, wallet: &Wallet) -> NamedWallet {
 }
 
 /// Starts the bot with these traders in its settings, and stops it again.
-async fn start_following(stage: &Stage, traders: &[NamedWallet]) {
+async fn start_following(bot: &TestBot, traders: &[NamedWallet]) {
     let follow = FollowSettings { traders: traders.to_vec() };
-    let settings = AppSettings { follow, ..AppSettings::new(stage.settings()) };
+    let settings = AppSettings { follow, ..AppSettings::new(bot.settings()) };
     App::build(&settings, Clock::System).await.unwrap().stop().await;
 }
 
@@ -183,12 +183,12 @@ async fn n_followed_by_settings(db: &Db) -> usize {
 
 #[actix::test]
 async fn whom_the_settings_name_is_followed_once_and_then_left_to_people() {
-    let stage = Stage::new().await;
-    let url = stage.settings().database.url.reveal().to_owned();
+    let bot = TestBot::new().await;
+    let url = bot.settings().database.url.reveal().to_owned();
     // Each start closes the database that it was given a handle of.
     let db = Db::connect(&url).await.unwrap();
     let [ada, grace, edsger, barbara] = ["ada", "grace", "edsger", "barbara"].map(wallet_of);
-    start_following(&stage, &[named("ada", &ada), named("grace", &grace)]).await;
+    start_following(&bot, &[named("ada", &ada), named("grace", &grace)]).await;
     let first = [("ada".to_owned(), ada.clone(), true), ("grace".to_owned(), grace.clone(), true)];
     assert_eq!(followed(&db).await, first);
     assert_eq!(n_followed_by_settings(&db).await, 2);
@@ -199,7 +199,7 @@ async fn whom_the_settings_name_is_followed_once_and_then_left_to_people() {
     assert!(db.rename(users[1].id, "the admiral", "somebody", now).await.unwrap());
     assert!(matches!(db.follow("edsger", &edsger, "somebody", now).await.unwrap(), Inserted::New(_)));
     let all = [("ada", &ada), ("grace", &grace), ("another name", &edsger), ("barbara", &barbara)];
-    start_following(&stage, &all.map(|(label, wallet)| named(label, wallet))).await;
+    start_following(&bot, &all.map(|(label, wallet)| named(label, wallet))).await;
     let left = [
         ("ada".to_owned(), ada.clone(), false),
         ("the admiral".to_owned(), grace.clone(), true),
@@ -210,30 +210,30 @@ async fn whom_the_settings_name_is_followed_once_and_then_left_to_people() {
     assert_eq!(n_followed_by_settings(&db).await, 3);
 
     let changes = db.audits(None, None, 100).await.unwrap().len();
-    start_following(&stage, &all.map(|(label, wallet)| named(label, wallet))).await;
+    start_following(&bot, &all.map(|(label, wallet)| named(label, wallet))).await;
     assert_eq!(db.audits(None, None, 100).await.unwrap().len(), changes, "a third start says nothing new");
     db.close().await;
 }
 
 #[actix::test]
 async fn two_workers_follow_each_once_and_the_pages_follow_nobody() {
-    let exchange = Simulator::start(SimulatorSettings::default()).unwrap();
-    let (redis, home) = (RedisServer::start(), Home::empty_postgres().await);
-    let mut environment = environment(&home.url, Some(&redis), &exchange);
+    let exchange = TestExchange::start();
+    let (redis, test_db) = (TestRedis::start(), TestDb::empty_postgres().await);
+    let mut environment = environment(&test_db.url, Some(&redis), &exchange);
     let wallets: BTreeSet<Wallet> = (0..12).map(|n| wallet_of(&format!("leader {n}"))).collect();
     environment.push(("FOLLOW", wallets.iter().map(Wallet::as_str).collect::<Vec<_>>().join(",")));
     let mut web = Started::new(&environment, &["run", "--role", "web"]);
     web.is_up();
-    assert_eq!(followed(&home.db).await, []);
+    assert_eq!(followed(&test_db.db).await, []);
     let mut workers = ["worker", "worker"].map(|role| Started::new(&environment, &["run", "--role", role]));
     workers.iter_mut().for_each(Started::is_up);
-    let found = followed(&home.db).await;
+    let found = followed(&test_db.db).await;
     assert_eq!(found.len(), 12);
     assert_eq!(found.iter().map(|(_, wallet, _)| wallet.clone()).collect::<BTreeSet<_>>(), wallets);
     assert!(found.iter().all(|(label, wallet, enabled)| *enabled && *label == wallet.as_str()[..10]), "{found:?}");
-    assert_eq!(n_followed_by_settings(&home.db).await, 12);
+    assert_eq!(n_followed_by_settings(&test_db.db).await, 12);
     drop((web, workers));
-    home.close().await;
+    test_db.close().await;
 }
 
 #[test]

@@ -12,9 +12,8 @@ use polymarketspy::domain::money::units::Timestamp;
 use polymarketspy::queue::{self, Queue};
 use polymarketspy::simulator::recordings;
 use polymarketspy::simulator::{SimulatorSettings, of_the_first_exchange};
+use polymarketspy::testkit::{TestBot, eventually};
 use serde_json::Value;
-
-use super::bot::{Stage, eventually};
 
 struct Expected {
     wallet: &'static str,
@@ -67,8 +66,8 @@ fn rows() -> Vec<Value> {
     rows
 }
 
-async fn sums(stage: &Stage, user: FollowedUserId) -> Sums {
-    let entries = stage.db.entries_after(PortfolioId::ShadowUser(user), 0, 10_000).await.unwrap();
+async fn sums(bot: &TestBot, user: FollowedUserId) -> Sums {
+    let entries = bot.db.entries_after(PortfolioId::ShadowUser(user), 0, 10_000).await.unwrap();
     let mut sums = Sums::default();
     let mut held: BTreeMap<String, i64> = BTreeMap::new();
     for placed in entries {
@@ -93,28 +92,28 @@ async fn sums(stage: &Stage, user: FollowedUserId) -> Sums {
 #[actix::test]
 async fn a_replay_of_every_recorded_row_gives_the_ledger_worked_out_by_hand() {
     let clock = Clock::starting_at(Timestamp::parse_iso("2026-09-30T00:00:00Z").unwrap());
-    let stage = Stage::with(SimulatorSettings { now: clock, ..SimulatorSettings::default() }).await;
+    let bot = TestBot::with(SimulatorSettings { now: clock, ..SimulatorSettings::default() }).await;
     let rows = rows();
     let wallets: BTreeSet<&str> = rows.iter().filter_map(|row| row["proxy_wallet"].as_str()).collect();
     assert_eq!(wallets, SHADOWS.iter().map(|shadow| shadow.wallet).collect(), "no recorded trader is left out");
     let mut users = Vec::new();
     for shadow in &SHADOWS {
-        let user = stage.follow_wallet(shadow.wallet, &Wallet::parse(shadow.wallet).unwrap()).await;
+        let user = bot.follow_wallet(shadow.wallet, &Wallet::parse(shadow.wallet).unwrap()).await;
         // The first row is of April: as if we had been away since then.
         for key in ["lastTradeTime", "lastActivityTime"] {
             let since = r#"{"time": "2026-04-01T00:00:00.000Z"}"#;
-            stage.db.put_checkpoint(&format!("api:{key}:{user}"), since, clock.now()).await.unwrap();
+            bot.db.put_checkpoint(&format!("api:{key}:{user}"), since, clock.now()).await.unwrap();
         }
         users.push(user);
     }
-    stage.exchange.world(|world| world.replay(&rows, None).unwrap());
+    bot.exchange.world(|world| world.replay(&rows, None).unwrap());
 
-    let app = stage.start_at(clock).await;
+    let app = bot.start_at(clock).await;
     let n_expected: usize = SHADOWS.iter().map(|shadow| shadow.n_trades).sum();
     eventually("every row in the shadow ledgers", async || {
-        let depths = queue::depths(&stage.db).await.unwrap();
+        let depths = queue::depths(&bot.db).await.unwrap();
         let idle = depths.iter().all(|depth| depth.queue != Queue::IngestEvents || depth.open == 0);
-        let n = stage.db.trades_page(&Default::default(), None, 10_000).await.unwrap().rows.len();
+        let n = bot.db.trades_page(&Default::default(), None, 10_000).await.unwrap().rows.len();
         (idle && n == n_expected).then_some(())
     })
     .await;
@@ -122,8 +121,8 @@ async fn a_replay_of_every_recorded_row_gives_the_ledger_worked_out_by_hand() {
 
     for (shadow, user) in SHADOWS.iter().zip(users) {
         let Expected { wallet, n_trades, cash, fees, redeemed, merged, n_held, held } = *shadow;
-        assert_eq!(sums(&stage, user).await, Sums { n_trades, cash, fees, redeemed, merged, n_held, held }, "{wallet}");
+        assert_eq!(sums(&bot, user).await, Sums { n_trades, cash, fees, redeemed, merged, n_held, held }, "{wallet}");
     }
-    let report = polymarketspy::audit::audit(&stage.db).await.unwrap();
+    let report = polymarketspy::audit::audit(&bot.db).await.unwrap();
     assert_eq!(report.problems, Vec::<String>::new());
 }

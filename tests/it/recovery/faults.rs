@@ -17,8 +17,7 @@ use polymarketspy::queue;
 use polymarketspy::simulator::{
     Fault, FaultKind, Fill, Host, NewMarket, RetryAfter, SimMarket, SimulatorSettings, Times, price,
 };
-
-use crate::pipeline::bot::{Stage, eventually};
+use polymarketspy::testkit::{TestBot, eventually};
 
 /// Stages of the work, by the route that each asks.
 const ROUTES: [(Host, &str); 8] = [
@@ -98,18 +97,18 @@ impl Outcome {
     }
 }
 
-struct Scene {
-    stage: Stage,
+struct FaultScenario {
+    bot: TestBot,
     wallet: Wallet,
     rain: SimMarket,
     snow: SimMarket,
     candidate: SimMarket,
 }
 
-impl Scene {
-    async fn new(stage: Stage) -> Self {
-        let (_, wallet) = stage.follow("leader").await;
-        let (rain, snow, candidate) = stage.exchange.world(|world| {
+impl FaultScenario {
+    async fn new(bot: TestBot) -> Self {
+        let (_, wallet) = bot.follow("leader").await;
+        let (rain, snow, candidate) = bot.exchange.world(|world| {
             let candidate =
                 |slug: &str| NewMarket { neg_risk: true, event_slug: "who-wins".to_owned(), ..NewMarket::binary(slug) };
             let markets = (NewMarket::binary("rain"), NewMarket::binary("snow"), candidate("first-wins"));
@@ -120,25 +119,25 @@ impl Scene {
             world.fault(Fault::once(Host::Gamma, &unknown, FaultKind::Body("[]".to_owned())).times(Times::Always));
             added
         });
-        Self { stage, wallet, rain, snow, candidate }
+        Self { bot, wallet, rain, snow, candidate }
     }
 
     fn buys(&self, market: &SimMarket, index: usize, shares: i64, at: Timestamp) {
         let fill = Fill::taker(&self.wallet, market.asset(index).unwrap(), Side::Buy, 500_000, shares).at(at);
-        self.stage.exchange.world(|world| world.push_fill(fill)).unwrap();
+        self.bot.exchange.world(|world| world.push_fill(fill)).unwrap();
     }
 
     /// A position is copied, its market resolves while nobody looks; then, under the misfortune, all the rest comes at
     /// once: new markets, sets, a conversion, a redemption, a settlement.
     async fn played(self, kind: Option<FaultKind>) -> Outcome {
-        let app = self.stage.start().await;
+        let app = self.bot.start().await;
         let now = || polymarketspy::clock::Clock::System.now();
         self.buys(&self.rain, 0, 2_000_000_000, now());
-        self.stage.attempts(2).await;
+        self.bot.attempts(2).await;
         app.stop().await;
 
         let id = |market: &SimMarket| -> MarketId { market.id().clone() };
-        self.stage.exchange.world(|world| {
+        self.bot.exchange.world(|world| {
             world.resolve(&id(&self.rain), &[price(1_000_000), price(0)]);
             world.redeem(&self.wallet, &id(&self.rain), false, world.now()).unwrap();
             world.split(&self.wallet, &id(&self.snow), ShareMicros(900_000_000), world.now()).unwrap();
@@ -146,15 +145,15 @@ impl Scene {
         });
         // As if its facts had been asked for since: they are only every ten minutes.
         let closed = Market { close_time: Some(now()), ..self.rain.facts.clone() };
-        self.stage.db.save_market(&closed).await.unwrap();
+        self.bot.db.save_market(&closed).await.unwrap();
         let before = now().plus_millis(-5_000);
         self.buys(&self.candidate, 1, 3_000_000_000, before);
-        self.stage.exchange.world(|world| {
+        self.bot.exchange.world(|world| {
             world.convert(&self.wallet, &[id(&self.candidate)], ShareMicros(1_000_000_000), world.now()).unwrap();
         });
         self.buys(&self.snow, 1, 1_500_000_000, now());
         let n_routes = kind.as_ref().map_or(0, |_| ROUTES.len());
-        self.stage.exchange.world(|world| {
+        self.bot.exchange.world(|world| {
             for (host, route) in &ROUTES[..n_routes] {
                 let kind = kind.clone().unwrap_or(FaultKind::EmptyBody);
                 // An answer that is only late or odd is an answer: nobody asks again. And a book that takes more than five
@@ -168,10 +167,10 @@ impl Scene {
             }
         });
 
-        let app = self.stage.start().await;
+        let app = self.bot.start().await;
         // Rain, the candidate, snow, and the three rows of sets and conversion.
-        self.stage.attempts(2 * 6).await;
-        let db = &self.stage.db;
+        self.bot.attempts(2 * 6).await;
+        let db = &self.bot.db;
         eventually("everything to be done and settled", async || {
             let idle = queue::depths(db).await.unwrap().iter().all(|depth| {
                 depth.open == 0 || matches!(depth.queue, queue::Queue::PortfolioApply | queue::Queue::Prices)
@@ -181,21 +180,21 @@ impl Scene {
         })
         .await;
         app.stop().await;
-        let unasked = self.stage.exchange.world(|world| world.faults_due());
+        let unasked = self.bot.exchange.world(|world| world.faults_due());
         assert_eq!(unasked, Vec::<String>::new(), "{kind:?} befell every route");
         assert_eq!(db.count_dead_letters().await.unwrap(), 0, "{kind:?}");
         assert_eq!(audit(db).await.unwrap().problems, Vec::<String>::new(), "{kind:?}");
-        let mut decisions: Vec<String> = self.stage.attempts(12).await.iter().map(decided).collect();
+        let mut decisions: Vec<String> = self.bot.attempts(12).await.iter().map(decided).collect();
         decisions.sort();
         Outcome { entries: self.entries().await, decisions }
     }
 
     async fn entries(&self) -> Vec<Entry> {
-        let user = self.stage.db.followed_users().await.unwrap()[0].id;
+        let user = self.bot.db.followed_users().await.unwrap()[0].id;
         let portfolios = [PortfolioId::ShadowUser(user), PortfolioId::ExecUser(user), PortfolioId::ExecGlobal];
         let mut entries = Vec::new();
         for portfolio in portfolios {
-            for placed in self.stage.db.entries_after(portfolio, 0, 1_000).await.unwrap() {
+            for placed in self.bot.db.entries_after(portfolio, 0, 1_000).await.unwrap() {
                 let entry = placed.entry;
                 let asset = entry.asset.map(|asset| asset.to_string());
                 let kind = entry.kind.as_str().to_owned();
@@ -215,12 +214,12 @@ fn decided(listed: &polymarketspy::db::ListedAttempt) -> String {
     format!("{} {timeless} {} {reasons:?}", attempt.portfolio.scope(), attempt.decision.as_str())
 }
 
-async fn matrix(stage: impl Fn() -> LocalBoxFuture<'static, Stage>) {
-    let well = Scene::new(stage().await).await.played(None).await;
+async fn matrix(bot: impl Fn() -> LocalBoxFuture<'static, TestBot>) {
+    let well = FaultScenario::new(bot().await).await.played(None).await;
     assert!(well.decisions.iter().any(|decision| decision.contains("EXECUTE")), "{:?}", well.decisions);
     let played = kinds().into_iter().map(|kind| async {
-        let scene = Scene::new(stage().await).await;
-        (format!("{kind:?}"), scene.played(Some(kind)).await)
+        let scenario = FaultScenario::new(bot().await).await;
+        (format!("{kind:?}"), scenario.played(Some(kind)).await)
     });
     // A few at a time: each has a bot and its connections.
     let outcomes: BTreeMap<String, Outcome> = stream::iter(played).buffer_unordered(AT_ONCE).collect().await;
@@ -237,10 +236,10 @@ async fn matrix(stage: impl Fn() -> LocalBoxFuture<'static, Stage>) {
 
 #[actix::test]
 async fn whatever_fails_for_a_while_the_books_come_to_the_same_on_sqlite() {
-    matrix(|| Box::pin(Stage::with(SimulatorSettings::default()))).await;
+    matrix(|| Box::pin(TestBot::with(SimulatorSettings::default()))).await;
 }
 
 #[actix::test]
 async fn whatever_fails_for_a_while_the_books_come_to_the_same_on_postgres_and_redis() {
-    matrix(|| Box::pin(Stage::shared())).await;
+    matrix(|| Box::pin(TestBot::shared())).await;
 }

@@ -9,10 +9,10 @@ use polymarketspy::domain::events::event::Side;
 use polymarketspy::domain::money::ids::{AssetId, Wallet};
 use polymarketspy::queue::{self, Queue};
 use polymarketspy::simulator::{Fill, NewMarket};
+use polymarketspy::testkit::{TestBot, eventually};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::process::Process;
-use crate::pipeline::bot::{Stage, eventually};
 
 const KILLS: usize = 50;
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
@@ -33,21 +33,21 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    pub async fn gather(stage: &Stage) -> Self {
+    pub async fn gather(bot: &TestBot) -> Self {
         let mut leaders = Vec::new();
         for n in 0..LEADERS {
-            leaders.push(stage.follow(&format!("leader-{n}")).await.1);
+            leaders.push(bot.follow(&format!("leader-{n}")).await.1);
         }
         let mut assets = Vec::new();
         for n in 0..MARKETS {
-            let market = stage.exchange.world(|world| world.add_market(NewMarket::binary(&format!("market-{n}"))));
+            let market = bot.exchange.world(|world| world.add_market(NewMarket::binary(&format!("market-{n}"))));
             assets.extend(market.facts.outcomes.iter().map(|outcome| outcome.asset.clone()));
         }
         Self { leaders, assets, dice: StdRng::seed_from_u64(7), n_rows: 0 }
     }
 
     /// A few fills: buys and sells, takers, makers, and makers whose order was filled twice alike.
-    pub fn trade(&mut self, stage: &Stage) {
+    pub fn trade(&mut self, bot: &TestBot) {
         for _ in 0..self.dice.random_range(1..8) {
             let leader = &self.leaders[self.dice.random_range(0..self.leaders.len())];
             let asset = &self.assets[self.dice.random_range(0..self.assets.len())];
@@ -58,7 +58,7 @@ impl Crowd {
                 1 => Fill::maker(leader, asset, side, 490_000, shares),
                 _ => Fill::maker(leader, asset, side, 500_000, shares).twice(),
             };
-            self.n_rows += stage.exchange.world(|world| world.push_fill(fill).unwrap().rows.len());
+            self.n_rows += bot.exchange.world(|world| world.push_fill(fill).unwrap().rows.len());
         }
     }
 }
@@ -77,15 +77,14 @@ impl Crowd {
 
 #[actix::test]
 async fn a_second_bot_on_the_same_database_is_refused() {
-    let stage = Stage::new().await;
-    let app = stage.start().await;
-    let second =
-        Command::new(env!("CARGO_BIN_EXE_polymarketspy")).arg("run").envs(stage.environment()).output().unwrap();
+    let bot = TestBot::new().await;
+    let app = bot.start().await;
+    let second = Command::new(env!("CARGO_BIN_EXE_polymarketspy")).arg("run").envs(bot.environment()).output().unwrap();
     assert_eq!(second.status.code(), Some(2));
     let complaint = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(complaint.contains("another polymarketspy runs on this database"), "{complaint}");
     app.stop().await;
-    stage.start().await.stop().await;
+    bot.start().await.stop().await;
 }
 
 pub async fn n_trades(db: &Db) -> usize {
@@ -94,12 +93,12 @@ pub async fn n_trades(db: &Db) -> usize {
 
 #[actix::test]
 async fn killed_at_fifty_random_instants_nothing_is_lost_and_nothing_doubles() {
-    let stage = Stage::new().await;
-    let mut crowd = Crowd::gather(&stage).await;
-    let db = &stage.db;
+    let bot = TestBot::new().await;
+    let mut crowd = Crowd::gather(&bot).await;
+    let db = &bot.db;
     let n_decided = async || db.attempts_page(&Default::default(), None, 100_000).await.unwrap().rows.len();
     for n in 0..KILLS {
-        let process = Process::start(&stage);
+        let process = Process::start(&bot);
         let lives_for = Duration::from_millis(crowd.dice.random_range(20..900));
         let before = n_decided().await;
         let begun = Instant::now();
@@ -107,7 +106,7 @@ async fn killed_at_fifty_random_instants_nothing_is_lost_and_nothing_doubles() {
         while begun.elapsed() < lives_for
             || (n.is_multiple_of(10) && begun.elapsed() < STARTS_WITHIN && n_decided().await == before)
         {
-            crowd.trade(&stage);
+            crowd.trade(&bot);
             // Not a wait for anything: the pace of the load.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -116,7 +115,7 @@ async fn killed_at_fifty_random_instants_nothing_is_lost_and_nothing_doubles() {
 
     let decided = n_decided().await;
     assert!(n_trades(db).await > 0 && decided > 0, "the kills came while it worked, not only while it started");
-    let process = Process::start(&stage);
+    let process = Process::start(&bot);
     crowd.settled(db).await;
     let (took, code) = process.terminate();
     assert_eq!(code, Some(0), "SIGTERM ends the program well");

@@ -7,10 +7,11 @@ use polymarketspy::audit::audit;
 use polymarketspy::db::Db;
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::simulator::{Fill, NewMarket};
+use polymarketspy::testkit::wait::attempt_arrives;
+use polymarketspy::testkit::{TestBot, eventually};
 
 use super::kill::{Crowd, n_trades};
 use super::process::Process;
-use crate::pipeline::bot::{Stage, attempt_arrives, eventually};
 
 const WORKER: &[&str] = &["run", "--role", "worker"];
 const WEB: &[&str] = &["run", "--role", "web"];
@@ -28,10 +29,10 @@ async fn signed_in(link: &str) -> Cookie<'static> {
 
 #[actix::test]
 async fn pages_of_one_process_grow_with_what_another_commits() {
-    let stage = Stage::shared().await;
-    let (_, wallet) = stage.follow("leader").await;
-    let market = stage.exchange.world(|world| world.add_market(NewMarket::binary("rain")));
-    let (_web, link) = Process::serving(&stage, WEB);
+    let bot = TestBot::shared().await;
+    let (_, wallet) = bot.follow("leader").await;
+    let market = bot.exchange.world(|world| world.add_market(NewMarket::binary("rain")));
+    let (_web, link) = Process::serving(&bot, WEB);
     let origin = link.split("/login/").next().unwrap();
     let session = signed_in(&link).await;
     let socket = awc::Client::new()
@@ -41,9 +42,9 @@ async fn pages_of_one_process_grow_with_what_another_commits() {
         .connect();
     let (_, mut frames) = socket.await.unwrap();
 
-    let _worker = Process::start_with(&stage, WORKER);
+    let _worker = Process::start_with(&bot, WORKER);
     let fill = Fill::taker(&wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000);
-    stage.exchange.world(|world| world.push_fill(fill).unwrap());
+    bot.exchange.world(|world| world.push_fill(fill).unwrap());
     attempt_arrives(&mut frames).await;
     let mut answer =
         awc::Client::new().get(format!("{origin}/api/copy-attempts")).cookie(session).send().await.unwrap();
@@ -81,22 +82,22 @@ async fn global_order(db: &Db) -> (Vec<String>, Vec<String>) {
 
 #[actix::test]
 async fn two_workers_share_the_leaders_and_what_a_killed_one_held_moves_within_fifteen_seconds() {
-    let stage = Stage::shared().await;
-    stage.configure(UNHURRIED).await;
-    let mut crowd = Crowd::gather(&stage).await;
-    let db = &stage.db;
+    let bot = TestBot::shared().await;
+    bot.configure(UNHURRIED).await;
+    let mut crowd = Crowd::gather(&bot).await;
+    let db = &bot.db;
     let trade_for = async |crowd: &mut Crowd, time: Duration| {
         let begun = Instant::now();
         while begun.elapsed() < time {
-            crowd.trade(&stage);
+            crowd.trade(&bot);
             if crowd.n_rows.is_multiple_of(3) {
-                stage.redis.as_ref().unwrap().ask::<()>(&["FLUSHALL"]).await;
+                bot.redis.as_ref().unwrap().command::<()>(&["FLUSHALL"]).await;
             }
             // Not a wait for anything: the pace of the load.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
-    let first = Process::start_with(&stage, WORKER);
+    let first = Process::start_with(&bot, WORKER);
     // Alone it holds everything, the portfolio of all among it.
     let alone = eventually("the first worker to hold all", async || {
         let holders = holders(db).await;
@@ -104,7 +105,7 @@ async fn two_workers_share_the_leaders_and_what_a_killed_one_held_moves_within_f
         holders.iter().all(|(_, other)| other.as_ref() == Some(&holder)).then_some(holder)
     })
     .await;
-    let second = Process::start_with(&stage, WORKER);
+    let second = Process::start_with(&bot, WORKER);
     let n_leaders = crowd.leaders.len();
     eventually("a fair share for each", async || {
         let holders = holders(db).await;
@@ -144,32 +145,32 @@ async fn two_workers_share_the_leaders_and_what_a_killed_one_held_moves_within_f
 }
 
 /// How many calls were read of the global lease's stream since Redis started, and how many wait or are unfinished.
-async fn calls(stage: &Stage) -> (i64, i64) {
-    let redis = stage.redis.as_ref().unwrap();
+async fn calls(bot: &TestBot) -> (i64, i64) {
+    let redis = bot.redis.as_ref().unwrap();
     let stream = "polymarketspy:bell:global";
     let groups: Vec<std::collections::BTreeMap<String, redis::Value>> =
-        match redis.ask::<i64>(&["EXISTS", stream]).await {
+        match redis.command::<i64>(&["EXISTS", stream]).await {
             0 => return (0, 0),
-            _ => redis.ask(&["XINFO", "GROUPS", stream]).await,
+            _ => redis.command(&["XINFO", "GROUPS", stream]).await,
         };
     let read = groups.first().and_then(|group| redis::from_redis_value_ref(&group["entries-read"]).ok()).unwrap_or(0);
-    (read, redis.ask(&["XLEN", stream]).await)
+    (read, redis.command(&["XLEN", stream]).await)
 }
 
 #[actix::test]
 async fn without_redis_the_workers_go_on_and_with_it_they_call_each_other_again() {
-    let mut stage = Stage::shared().await;
-    stage.configure(UNHURRIED).await;
-    let mut crowd = Crowd::gather(&stage).await;
-    let workers = [Process::start_with(&stage, WORKER), Process::start_with(&stage, WORKER)];
+    let mut bot = TestBot::shared().await;
+    bot.configure(UNHURRIED).await;
+    let mut crowd = Crowd::gather(&bot).await;
+    let workers = [Process::start_with(&bot, WORKER), Process::start_with(&bot, WORKER)];
     let rounds = ["with Redis", "without Redis", "with Redis again"];
     for round in rounds {
         match round {
-            "without Redis" => stage.redis.as_mut().unwrap().stop(),
-            "with Redis again" => stage.redis.as_mut().unwrap().start_again(),
+            "without Redis" => bot.redis.as_mut().unwrap().stop(),
+            "with Redis again" => bot.redis.as_mut().unwrap().start_again(),
             _ => {
                 eventually("a fair share for each", async || {
-                    let holders = holders(&stage.db).await;
+                    let holders = holders(&bot.db).await;
                     let ids: std::collections::BTreeSet<_> = holders.iter().map(|(_, holder)| holder.clone()).collect();
                     (ids.len() == 2 && !ids.contains(&None)).then_some(())
                 })
@@ -179,20 +180,20 @@ async fn without_redis_the_workers_go_on_and_with_it_they_call_each_other_again(
         if round != "without Redis" {
             // Groups of the worker that does not hold the portfolio of all come to the other by a call.
             eventually("a call from one worker to the other", async || {
-                crowd.trade(&stage);
-                (calls(&stage).await.0 > 0).then_some(())
+                crowd.trade(&bot);
+                (calls(&bot).await.0 > 0).then_some(())
             })
             .await;
-            crowd.settled(&stage.db).await;
-            eventually("every call to be acknowledged", async || (calls(&stage).await.1 == 0).then_some(())).await;
+            crowd.settled(&bot.db).await;
+            eventually("every call to be acknowledged", async || (calls(&bot).await.1 == 0).then_some(())).await;
         } else {
             for _ in 0..5 {
-                crowd.trade(&stage);
+                crowd.trade(&bot);
             }
-            crowd.settled(&stage.db).await;
+            crowd.settled(&bot.db).await;
         }
     }
     drop(workers);
-    assert_eq!(n_trades(&stage.db).await, crowd.n_rows);
-    assert_eq!(audit(&stage.db).await.unwrap().problems, Vec::<String>::new());
+    assert_eq!(n_trades(&bot.db).await, crowd.n_rows);
+    assert_eq!(audit(&bot.db).await.unwrap().problems, Vec::<String>::new());
 }

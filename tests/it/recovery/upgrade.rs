@@ -10,10 +10,10 @@ use polymarketspy::audit::audit;
 use polymarketspy::db::{Db, DbError};
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::simulator::{Fill, NewMarket, SimulatorSettings};
+use polymarketspy::testkit::{TestBot, TestDb, eventually};
 use sqlx::AssertSqlSafe;
 
-use crate::pipeline::bot::{Stage, eventually};
-use crate::storage::harness::{Home, number, sql};
+use crate::storage::harness::{number, sql};
 use crate::storage::schema::shape_of;
 
 const MANIFEST: &str = env!("CARGO_MANIFEST_DIR");
@@ -32,14 +32,14 @@ fn unpacked(name: &str) -> Vec<u8> {
 }
 
 /// The database that schema `number` was left with, on SQLite.
-async fn old_sqlite(number: i64) -> Home {
-    Home::sqlite_of(&unpacked(&format!("schema-{number}.sqlite.gz"))).await
+async fn old_sqlite(number: i64) -> TestDb {
+    TestDb::sqlite_of(&unpacked(&format!("schema-{number}.sqlite.gz"))).await
 }
 
 /// The same on PostgreSQL, from the text that `pg_dump` wrote.
-async fn old_postgres(number: i64) -> Home {
-    let home = Home::empty_postgres().await;
-    let Db::Postgres(pool) = &home.db else { unreachable!() };
+async fn old_postgres(number: i64) -> TestDb {
+    let test_db = TestDb::empty_postgres().await;
+    let Db::Postgres(pool) = &test_db.db else { unreachable!() };
     let mut connection = pool.acquire().await.unwrap();
     let dump = String::from_utf8(unpacked(&format!("schema-{number}.sql.gz"))).unwrap();
     let mut statements = String::new();
@@ -61,7 +61,7 @@ async fn old_postgres(number: i64) -> Home {
     sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut *connection).await.unwrap();
     // The dump has turned the search path of this connection off.
     connection.close().await.unwrap();
-    home
+    test_db
 }
 
 /// The rows of one statement as text, whichever database it is.
@@ -162,13 +162,13 @@ async fn is_worth_upgrading(db: &Db, schema: i64) {
 }
 
 /// Brings it forward, loses nothing on the way, and lives on it.
-async fn goes_on(home: Home, schema: i64) {
-    let db = &home.db;
+async fn goes_on(test_db: TestDb, schema: i64) {
+    let db = &test_db.db;
     is_worth_upgrading(db, schema).await;
     let mut known = tables(db).await;
     let (rows_before, figures_before) = (rows(db, &known).await, figures(db).await);
 
-    let migrated = run(&home.url, &["migrate"]);
+    let migrated = run(&test_db.url, &["migrate"]);
     assert!(migrated.status.success(), "{}", complaint(&migrated));
     assert_eq!(figures(db).await, figures_before);
     let mut rows_after = rows(db, &known).await;
@@ -182,53 +182,53 @@ async fn goes_on(home: Home, schema: i64) {
         assert_eq!(rows_after[&table], rows, "{table}");
     }
     let fresh = match db {
-        Db::Postgres(_) => Home::postgres().await,
-        Db::Sqlite { .. } => Home::sqlite().await,
+        Db::Postgres(_) => TestDb::postgres().await,
+        Db::Sqlite { .. } => TestDb::sqlite().await,
     };
     assert_eq!(shape_of(db).await, shape_of(&fresh.db).await, "it is like a new one");
     fresh.close().await;
 
     known = tables(db).await;
     let rows_once = rows(db, &known).await;
-    assert!(run(&home.url, &["migrate"]).status.success());
+    assert!(run(&test_db.url, &["migrate"]).status.success());
     db.migrate().await.unwrap();
     assert_eq!(rows(db, &known).await, rows_once, "a second time changes nothing");
-    let audited = run(&home.url, &["audit"]);
+    let audited = run(&test_db.url, &["audit"]);
     let said = String::from_utf8_lossy(&audited.stdout).into_owned();
     assert!(audited.status.success(), "{said}{}", complaint(&audited));
     // Since then kept states say more. They are made anew from the ledger, and nothing in them is missed.
     assert_eq!(said.contains("NOTE "), schema < 10, "{said}");
 
-    lives_on(home).await;
+    lives_on(test_db).await;
 }
 
 /// The bot starts on it, finishes what was open, and copies what comes.
-async fn lives_on(home: Home) {
-    let stage = Stage::at(home, None, SimulatorSettings::default()).await;
-    let attempts_before = number!(&stage.db, "select count(*) from copy_attempt");
-    let open_copies = number!(&stage.db, "select count(*) from job where queue like 'q_copy_attempt%'");
-    let users = stage.db.followed_users().await.unwrap();
+async fn lives_on(test_db: TestDb) {
+    let bot = TestBot::at(test_db, None, SimulatorSettings::default()).await;
+    let attempts_before = number!(&bot.db, "select count(*) from copy_attempt");
+    let open_copies = number!(&bot.db, "select count(*) from job where queue like 'q_copy_attempt%'");
+    let users = bot.db.followed_users().await.unwrap();
     let leader = users.iter().find(|user| user.enabled).unwrap();
     let wallet = &leader.profile_wallet;
-    let market = stage.exchange.world(|world| {
+    let market = bot.exchange.world(|world| {
         world.add_person(wallet, &leader.label);
         world.add_market(NewMarket::binary("after"))
     });
-    let app = stage.start().await;
+    let app = bot.start().await;
     let health = format!("http://{}/api/health", app.address().unwrap());
     assert_eq!(awc::Client::new().get(health).send().await.unwrap().status(), 200);
     let fill = Fill::taker(wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000);
-    stage.exchange.world(|world| world.push_fill(fill).unwrap());
+    bot.exchange.world(|world| world.push_fill(fill).unwrap());
     let copied = format!("select count(*) from copy_attempt where group_key like '%{}%'", market.asset(0).unwrap());
-    eventually("the new fill's copies", async || (number!(&stage.db, copied.as_str()) == 2).then_some(())).await;
+    eventually("the new fill's copies", async || (number!(&bot.db, copied.as_str()) == 2).then_some(())).await;
     eventually("what was open", async || {
-        let open = number!(&stage.db, "select count(*) from job where queue like 'q_copy_attempt%'");
+        let open = number!(&bot.db, "select count(*) from job where queue like 'q_copy_attempt%'");
         (open == 0).then_some(())
     })
     .await;
-    assert!(number!(&stage.db, "select count(*) from copy_attempt") >= attempts_before + 2 + open_copies);
+    assert!(number!(&bot.db, "select count(*) from copy_attempt") >= attempts_before + 2 + open_copies);
     app.stop().await;
-    let again = Db::connect(stage.settings().database.url.reveal()).await.unwrap();
+    let again = Db::connect(bot.settings().database.url.reveal()).await.unwrap();
     let report = audit(&again).await.unwrap();
     assert_eq!(report.problems, Vec::<String>::new());
     assert!(report.notes.is_empty() && report.portfolios.iter().all(|proof| proof.compared), "{report:?}");
@@ -258,27 +258,27 @@ async fn what_schema_15_left_on_postgres_goes_on() {
 /// A kept state is no record: only one that should be readable, or that says something else, is a fault.
 #[actix::test]
 async fn a_kept_state_of_another_version_is_no_fault_and_a_damaged_one_is() {
-    let home = Home::sqlite().await;
+    let test_db = TestDb::sqlite().await;
     for (text, n_problems) in [(r#"{"position": 1, "later": true}"#, 0), (r#"{"position": 1, "#, 1)] {
-        sql!(&home.db, "delete from system_checkpoint").unwrap();
+        sql!(&test_db.db, "delete from system_checkpoint").unwrap();
         let kept = format!(
             "insert into system_checkpoint (key, value_json, updated_at) values ('portfolio:EXEC_GLOBAL', '{text}', 1)"
         );
-        sql!(&home.db, kept).unwrap();
-        let report = audit(&home.db).await.unwrap();
+        sql!(&test_db.db, kept).unwrap();
+        let report = audit(&test_db.db).await.unwrap();
         assert_eq!((report.problems.len(), report.notes.len()), (n_problems, 1 - n_problems), "{report:?}");
     }
-    home.close().await;
+    test_db.close().await;
 }
 
 /// What every command says of a database that is not for this program.
-async fn is_left_alone(home: Home, parts: &[&str]) {
-    let known = tables(&home.db).await;
-    let before = rows(&home.db, &known).await;
-    let file = home.url.strip_prefix("sqlite:").map(PathBuf::from);
+async fn is_left_alone(test_db: TestDb, parts: &[&str]) {
+    let known = tables(&test_db.db).await;
+    let before = rows(&test_db.db, &known).await;
+    let file = test_db.url.strip_prefix("sqlite:").map(PathBuf::from);
     if file.is_some() {
         // The last to close leaves all of it in the one file.
-        home.db.close().await;
+        test_db.db.close().await;
     }
     let bytes_before = file.as_ref().map(|file| std::fs::read(file).unwrap());
     let commands: [&[&str]; 11] = [
@@ -295,29 +295,29 @@ async fn is_left_alone(home: Home, parts: &[&str]) {
         &["backfill", "--hours", "1"],
     ];
     for command in commands {
-        let refused = run(&home.url, command);
+        let refused = run(&test_db.url, command);
         let said = complaint(&refused);
         assert_eq!(refused.status.code(), Some(2), "{command:?}: {said}");
         assert_eq!(said.trim_end().lines().count(), 1, "{command:?}: {said}");
         assert!(parts.iter().all(|part| said.contains(part)), "{command:?}: {said}");
         assert!(refused.stdout.is_empty(), "{command:?}");
     }
-    let doctor = run(&home.url, &["doctor"]);
+    let doctor = run(&test_db.url, &["doctor"]);
     let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
     assert_eq!(doctor.status.code(), Some(1));
     assert!(parts.iter().all(|part| said.contains(part)), "{said}");
 
     match file {
         Some(file) => assert!(std::fs::read(file).unwrap() == bytes_before.unwrap(), "the file is another"),
-        None => assert_eq!(rows(&home.db, &known).await, before),
+        None => assert_eq!(rows(&test_db.db, &known).await, before),
     }
-    home.close().await;
+    test_db.close().await;
 }
 
-async fn newer_is_refused(home: Home) {
+async fn newer_is_refused(test_db: TestDb) {
     let later = "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
         select 9999, 'later', success, checksum, execution_time from _sqlx_migrations where version = 1";
-    sql!(&home.db, later).unwrap();
+    sql!(&test_db.db, later).unwrap();
     let known = format!("knows up to {};", newest());
     let parts = [
         "newer version of polymarketspy",
@@ -326,51 +326,51 @@ async fn newer_is_refused(home: Home) {
         "run that version",
         "backup made before the upgrade",
     ];
-    is_left_alone(home, &parts).await;
+    is_left_alone(test_db, &parts).await;
 }
 
-async fn another_build_is_refused(home: Home) {
+async fn another_build_is_refused(test_db: TestDb) {
     let changed = "update _sqlx_migrations set checksum = (select checksum from _sqlx_migrations where version = 1)
         where version = 3";
-    sql!(&home.db, changed).unwrap();
+    sql!(&test_db.db, changed).unwrap();
     let parts = ["another build of polymarketspy", "migration 3 is not the one", "run that build", "backup"];
-    is_left_alone(home, &parts).await;
+    is_left_alone(test_db, &parts).await;
 }
 
 #[actix::test]
 async fn what_a_newer_program_made_on_sqlite_is_left_alone() {
-    newer_is_refused(Home::sqlite().await).await;
+    newer_is_refused(TestDb::sqlite().await).await;
 }
 
 #[actix::test]
 async fn what_a_newer_program_made_on_postgres_is_left_alone() {
-    newer_is_refused(Home::postgres().await).await;
+    newer_is_refused(TestDb::postgres().await).await;
 }
 
 #[actix::test]
 async fn what_another_build_made_on_sqlite_is_left_alone() {
-    another_build_is_refused(Home::sqlite().await).await;
+    another_build_is_refused(TestDb::sqlite().await).await;
 }
 
 #[actix::test]
 async fn what_another_build_made_on_postgres_is_left_alone() {
-    another_build_is_refused(Home::postgres().await).await;
+    another_build_is_refused(TestDb::postgres().await).await;
 }
 
 /// The lock of a start that failed must not keep the next one waiting.
-async fn a_failure_locks_nobody_out(home: Home) {
+async fn a_failure_locks_nobody_out(test_db: TestDb) {
     // It is applied once more, and finds its tables there.
-    sql!(&home.db, format!("delete from _sqlx_migrations where version = {}", newest())).unwrap();
-    assert!(matches!(home.db.migrate().await, Err(DbError::Migrate(_))));
-    let other = Db::connect(&home.url).await.unwrap();
+    sql!(&test_db.db, format!("delete from _sqlx_migrations where version = {}", newest())).unwrap();
+    assert!(matches!(test_db.db.migrate().await, Err(DbError::Migrate(_))));
+    let other = Db::connect(&test_db.url).await.unwrap();
     let tried = tokio::time::timeout(Duration::from_secs(60), other.migrate()).await;
     assert!(matches!(tried.expect("nobody holds the lock"), Err(DbError::Migrate(_))));
     other.close().await;
-    home.close().await;
+    test_db.close().await;
 }
 
 #[actix::test]
 async fn a_migration_that_fails_locks_nobody_out() {
-    a_failure_locks_nobody_out(Home::sqlite().await).await;
-    a_failure_locks_nobody_out(Home::postgres().await).await;
+    a_failure_locks_nobody_out(TestDb::sqlite().await).await;
+    a_failure_locks_nobody_out(TestDb::postgres().await).await;
 }

@@ -7,6 +7,7 @@ use polymarketspy::domain::accounting::ledger::{LedgerEntry, PortfolioId};
 use polymarketspy::domain::events::lease::{Fence, LeaseName, WorkerId};
 use polymarketspy::domain::money::units::UsdcMicros;
 use polymarketspy::queue::{self, JobScope, NewJob, Queue};
+use polymarketspy::testkit::TestDb;
 
 use super::facts::*;
 use super::harness::*;
@@ -103,8 +104,8 @@ on_both! {
 /// A commit that has begun keeps the lease until its end: whoever takes it over then sees all of it.
 #[tokio::test]
 async fn a_lease_does_not_change_hands_in_the_middle_of_a_commit() {
-    let home = Home::postgres().await;
-    let db = &home.db;
+    let test_db = TestDb::postgres().await;
+    let db = &test_db.db;
     let Db::Postgres(pool) = db else { unreachable!() };
     let name = LeaseName::User(follow(db, 1).await);
     let (me, you) = (random_worker_id(), random_worker_id());
@@ -118,5 +119,5 @@ async fn a_lease_does_not_change_hands_in_the_middle_of_a_commit() {
     commit.commit().await.unwrap();
     assert_eq!(taking.as_mut().await.unwrap(), Some(2));
     drop(taking);
-    home.close().await;
+    test_db.close().await;
 }

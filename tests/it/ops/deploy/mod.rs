@@ -15,10 +15,11 @@ use awc::{Client, Connector};
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::simulator::routes::github::{CLIENT_ID, CLIENT_SECRET};
 use polymarketspy::simulator::{Fill, NewMarket};
+use polymarketspy::testkit::wait::attempt_arrives;
+use polymarketspy::testkit::{TestBot, eventually};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::pipeline::bot::{Stage, attempt_arrives, eventually};
 use crate::recovery::process::Process;
 use crate::web::sign_in::CurrentUser;
 
@@ -149,9 +150,9 @@ fn is_healthy(port: u16, path: &str) -> bool {
 }
 
 /// Worker and web, set as in docker-compose.yml but for where they listen and whom they ask.
-fn start(stage: &Stage, base: &str, web: u16, health: u16) -> [Process; 2] {
+fn start(bot: &TestBot, base: &str, web: u16, health: u16) -> [Process; 2] {
     let (bind, health_bind) = (format!("127.0.0.1:{web}"), format!("127.0.0.1:{health}"));
-    let (github, secret) = (stage.exchange.github_base(), "s".repeat(64));
+    let (github, secret) = (bot.exchange.github_base(), "s".repeat(64));
     let settings = [
         ("BIND", bind.as_str()),
         ("PUBLIC_URL", base),
@@ -163,8 +164,8 @@ fn start(stage: &Stage, base: &str, web: u16, health: u16) -> [Process; 2] {
         ("ADMIN_EMAIL", "ada@example.org"),
     ];
     [
-        Process::start_set(stage, &["run", "--role", "worker"], &[("HEALTH_BIND", health_bind.as_str())]),
-        Process::start_set(stage, &["run", "--role", "web"], &settings),
+        Process::start_set(bot, &["run", "--role", "worker"], &[("HEALTH_BIND", health_bind.as_str())]),
+        Process::start_set(bot, &["run", "--role", "web"], &settings),
     ]
 }
 
@@ -177,14 +178,14 @@ async fn get(client: &Client, url: String) -> (u16, String, String) {
 
 #[actix::test]
 async fn behind_nginx_people_come_in_by_https_and_pages_grow() {
-    let stage = Stage::shared().await;
-    let (_, wallet) = stage.follow("leader").await;
-    let market = stage.exchange.world(|world| world.add_market(NewMarket::binary("rain")));
+    let bot = TestBot::shared().await;
+    let (_, wallet) = bot.follow("leader").await;
+    let market = bot.exchange.world(|world| world.add_market(NewMarket::binary("rain")));
     let (web, health) = (free_port(), free_port());
     let nginx = Nginx::before(web);
     let base = nginx.base();
     assert!(!is_healthy(web, "/api/health") && !is_healthy(health, "/health"), "nobody is there yet");
-    let _processes = start(&stage, &base, web, health);
+    let _processes = start(&bot, &base, web, health);
     let both = async || (is_healthy(web, "/api/health") && is_healthy(health, "/health")).then_some(());
     eventually("both health checks", both).await;
     assert!(!is_healthy(health, "/nothing"));
@@ -212,7 +213,7 @@ async fn behind_nginx_people_come_in_by_https_and_pages_grow() {
     // The whole sign-in. The audit log has the address that nginx saw, and not the one that the client made up.
     let visitor = CurrentUser::with(&client, &base, "ada").await;
     assert!(visitor.came_in);
-    let signed_in = stage.db.audits(Some("sign_in"), None, 10).await.unwrap();
+    let signed_in = bot.db.audits(Some("sign_in"), None, 10).await.unwrap();
     let [row] = signed_in.as_slice() else { panic!("{signed_in:?}") };
     assert_eq!(row.audit.after_json.as_deref(), Some(r#"{"address":"127.0.0.9"}"#));
 
@@ -225,7 +226,7 @@ async fn behind_nginx_people_come_in_by_https_and_pages_grow() {
         .connect();
     let (_, mut frames) = socket.await.unwrap();
     let fill = Fill::taker(&wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000);
-    stage.exchange.world(|world| world.push_fill(fill).unwrap());
+    bot.exchange.world(|world| world.push_fill(fill).unwrap());
     attempt_arrives(&mut frames).await;
     let mut export = client.get(format!("{base}/export/attempts.csv")).cookie(session.clone()).send().await.unwrap();
     assert_eq!(export.status(), 200);

@@ -16,9 +16,9 @@ use polymarketspy::domain::money::ids::Wallet;
 use polymarketspy::queue::{self, Failed, JobScope, NewJob, Queue};
 use polymarketspy::simulator::routes::github::{CLIENT_ID, CLIENT_SECRET};
 use polymarketspy::simulator::{Fill, NewMarket, wallet_of};
+use polymarketspy::testkit::{TestBot, eventually};
 
 use super::deploy::free_port;
-use crate::pipeline::bot::{Stage, eventually};
 use crate::recovery::kill::{Crowd, n_trades};
 use crate::web::sign_in::CurrentUser;
 
@@ -47,7 +47,7 @@ fn blocks_of(test: &str) -> Vec<String> {
 
 /// A droplet: a folder with what lies on its disk, and the services as processes.
 struct Droplet {
-    stage: Stage,
+    bot: TestBot,
     folder: tempfile::TempDir,
     /// How the shell gets its command `polymarketspy`: the first block of the document, or the second.
     way_in: usize,
@@ -57,17 +57,17 @@ struct Droplet {
 impl Droplet {
     /// With Docker, its services up.
     async fn new() -> Self {
-        let droplet = Self::bare(Stage::shared().await, 0);
+        let droplet = Self::bare(TestBot::shared().await, 0);
         droplet.copy("docker/.env.example", "docker/.env");
         droplet.fill_in();
         droplet.run("docker compose up -d");
         droplet
     }
 
-    fn bare(stage: Stage, way_in: usize) -> Self {
+    fn bare(bot: TestBot, way_in: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
-        let droplet = Self { stage, folder, way_in, base: format!("http://127.0.0.1:{port}") };
+        let droplet = Self { bot, folder, way_in, base: format!("http://127.0.0.1:{port}") };
         for name in ["bin", "stand", "docker"] {
             std::fs::create_dir(droplet.path(name)).unwrap();
         }
@@ -76,7 +76,7 @@ impl Droplet {
         }
         symlink(env!("CARGO_BIN_EXE_polymarketspy"), droplet.path("bin/polymarketspy")).unwrap();
         // Which of them a process needs is the compose file's business, and the test of that file's.
-        let mut settings: Vec<(&str, String)> = droplet.stage.environment();
+        let mut settings: Vec<(&str, String)> = droplet.bot.environment();
         settings.retain(|(name, _)| *name != "BIND");
         let (server, database) = droplet.url().rsplit_once('/').unwrap();
         settings.extend([
@@ -92,7 +92,7 @@ impl Droplet {
     }
 
     fn url(&self) -> &str {
-        self.stage.settings().database.url.reveal()
+        self.bot.settings().database.url.reveal()
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -105,7 +105,7 @@ impl Droplet {
 
     /// What the operator writes into `.env`, and the simulator in place of GitHub and Polymarket.
     fn fill_in(&self) {
-        let exchange = &self.stage.exchange;
+        let exchange = &self.bot.exchange;
         let given = [
             ("PUBLIC_URL", self.base.clone()),
             ("GITHUB_CLIENT_ID", CLIENT_ID.to_owned()),
@@ -225,7 +225,7 @@ fn every_alert_has_its_section_and_asks_for_what_is_measured() {
 
 #[actix::test]
 async fn a_droplet_from_nothing() {
-    let droplet = Droplet::bare(Stage::shared().await, 0);
+    let droplet = Droplet::bare(TestBot::shared().await, 0);
     droplet.copy("docker/.env.example", "docker/.env.example");
     let blocks = blocks_of("a_droplet_from_nothing");
     let [disk, looks] = blocks.as_slice() else { panic!("{blocks:?}") };
@@ -241,7 +241,7 @@ async fn a_droplet_from_nothing() {
     droplet.run("docker compose up -d --build");
     droplet.is_up().await;
     let wallet = "0x1111111111111111111111111111111111111111";
-    droplet.stage.exchange.world(|world| world.add_person(&Wallet::parse(wallet).unwrap(), "Somebody"));
+    droplet.bot.exchange.world(|world| world.add_person(&Wallet::parse(wallet).unwrap(), "Somebody"));
     let told = droplet.run(looks);
     assert!(told.contains("worker") && told.contains("web") && told.contains(wallet), "{told}");
     assert!(CurrentUser::through_github(&droplet.base, "ada").await.came_in);
@@ -250,22 +250,22 @@ async fn a_droplet_from_nothing() {
 #[actix::test]
 async fn redeploy_without_losing_events() {
     let droplet = Droplet::new().await;
-    let db = &droplet.stage.db;
-    let mut crowd = Crowd::gather(&droplet.stage).await;
-    crowd.trade(&droplet.stage);
+    let db = &droplet.bot.db;
+    let mut crowd = Crowd::gather(&droplet.bot).await;
+    crowd.trade(&droplet.bot);
     eventually("a first fill", async || (n_trades(db).await > 0).then_some(())).await;
-    crowd.trade(&droplet.stage);
+    crowd.trade(&droplet.bot);
     let blocks = blocks_of("redeploy_without_losing_events");
     let [lines] = blocks.as_slice() else { panic!("{blocks:?}") };
     let before = std::fs::read_to_string(droplet.path("stand/worker.pid")).unwrap();
     let mut told = String::new();
     for line in lines.lines().filter(|line| *line != "git pull") {
-        crowd.trade(&droplet.stage);
+        crowd.trade(&droplet.bot);
         told = droplet.run(line);
     }
     assert!(told.contains("The books agree"), "{told}");
     assert_ne!(std::fs::read_to_string(droplet.path("stand/worker.pid")).unwrap(), before, "it is another process");
-    crowd.trade(&droplet.stage);
+    crowd.trade(&droplet.bot);
     crowd.settled(db).await;
     assert_eq!(n_trades(db).await, crowd.n_rows, "every fill once");
     assert!(audit(db).await.unwrap().problems.is_empty());
@@ -274,16 +274,16 @@ async fn redeploy_without_losing_events() {
 #[actix::test]
 async fn back_up_and_restore() {
     let droplet = Droplet::new().await;
-    let mut crowd = Crowd::gather(&droplet.stage).await;
-    crowd.trade(&droplet.stage);
-    eventually("a first fill", async || (n_trades(&droplet.stage.db).await > 0).then_some(())).await;
+    let mut crowd = Crowd::gather(&droplet.bot).await;
+    crowd.trade(&droplet.bot);
+    eventually("a first fill", async || (n_trades(&droplet.bot.db).await > 0).then_some(())).await;
     let blocks = blocks_of("back_up_and_restore");
     let [back_up, restore, looks] = blocks.as_slice() else { panic!("{blocks:?}") };
     assert!(droplet.run(back_up).contains(".pgdump: OK"));
-    crowd.trade(&droplet.stage);
-    crowd.settled(&droplet.stage.db).await;
+    crowd.trade(&droplet.bot);
+    crowd.settled(&droplet.bot.db).await;
     // The test's own connections would keep the database from being put aside.
-    droplet.stage.db.close().await;
+    droplet.bot.db.close().await;
     let told = droplet.run(restore);
     assert!(told.contains("Restored: ") && told.contains("The books agree"), "{told}");
     let db = Db::connect(droplet.url()).await.unwrap();
@@ -294,27 +294,27 @@ async fn back_up_and_restore() {
 
 #[actix::test]
 async fn back_up_and_restore_without_docker() {
-    // The unit's folder is the stage's, and so is its database.
-    let stage = Stage::new().await;
-    let mut crowd = Crowd::gather(&stage).await;
-    let droplet = Droplet::bare(stage, 1);
+    // The systemd unit runs in the folder of the test's bot, on its database.
+    let bot = TestBot::new().await;
+    let mut crowd = Crowd::gather(&bot).await;
+    let droplet = Droplet::bare(bot, 1);
     let file = droplet.url().strip_prefix("sqlite:").unwrap().to_owned();
     std::fs::create_dir(droplet.path("lib")).unwrap();
     let place = droplet.path("lib/polymarketspy.db");
-    droplet.stage.db.close().await;
+    droplet.bot.db.close().await;
     std::fs::rename(file, &place).unwrap();
     let settings = std::fs::read_to_string(droplet.path("stand/settings")).unwrap();
     let url = format!("sqlite:{}", place.display());
     std::fs::write(droplet.path("stand/settings"), settings.replace(droplet.url(), &url)).unwrap();
 
     droplet.run("systemctl start polymarketspy");
-    crowd.trade(&droplet.stage);
+    crowd.trade(&droplet.bot);
     let db = Db::connect(&url).await.unwrap();
     crowd.settled(&db).await;
     let blocks = blocks_of("back_up_and_restore_without_docker");
     let [back_up, restore] = blocks.as_slice() else { panic!("{blocks:?}") };
     droplet.run(back_up);
-    crowd.trade(&droplet.stage);
+    crowd.trade(&droplet.bot);
     db.close().await;
     assert!(droplet.run(restore).contains("The books agree"));
     let db = Db::connect(&url).await.unwrap();
@@ -325,16 +325,16 @@ async fn back_up_and_restore_without_docker() {
 #[actix::test]
 async fn read_the_last_hours_again() {
     let droplet = Droplet::new().await;
-    let (_, wallet) = droplet.stage.follow("quietharbour").await;
-    let market = droplet.stage.exchange.world(|world| world.add_market(NewMarket::binary("rain")));
+    let (_, wallet) = droplet.bot.follow("quietharbour").await;
+    let market = droplet.bot.exchange.world(|world| world.add_market(NewMarket::binary("rain")));
     let fill = Fill::taker(&wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000);
-    droplet.stage.exchange.world(|world| world.push_fill(fill).unwrap());
-    eventually("the fill", async || (n_trades(&droplet.stage.db).await == 1).then_some(())).await;
+    droplet.bot.exchange.world(|world| world.push_fill(fill).unwrap());
+    eventually("the fill", async || (n_trades(&droplet.bot.db).await == 1).then_some(())).await;
     for block in blocks_of("read_the_last_hours_again") {
         droplet.run(&block);
     }
-    assert_eq!(n_trades(&droplet.stage.db).await, 1, "and not twice");
-    assert_eq!(droplet.stage.db.audits(Some("backfill"), None, 9).await.unwrap().len(), 2);
+    assert_eq!(n_trades(&droplet.bot.db).await, 1, "and not twice");
+    assert_eq!(droplet.bot.db.audits(Some("backfill"), None, 9).await.unwrap().len(), 2);
 }
 
 /// Gives up a job of nobody's, as a worker would after its last try.
@@ -360,7 +360,7 @@ async fn clear_stuck_jobs() {
     droplet.is_up().await;
     // While nobody is there to take it.
     droplet.run("docker compose stop worker");
-    given_up(&droplet.stage.db, Queue::Prices).await;
+    given_up(&droplet.bot.db, Queue::Prices).await;
     let blocks = blocks_of("clear_stuck_jobs");
     let [list, retry, drop, restart] = blocks.as_slice() else { panic!("{blocks:?}") };
     assert!(droplet.run(list).contains("no luck"));
@@ -400,19 +400,19 @@ async fn rotate_a_token() {
 async fn reset_a_breaker() {
     let droplet = Droplet::new().await;
     droplet.is_up().await;
-    let snapshot = async || droplet.stage.db.newest_snapshot(PortfolioId::ExecGlobal).await.unwrap();
+    let snapshot = async || droplet.bot.db.newest_snapshot(PortfolioId::ExecGlobal).await.unwrap();
     eventually("the first minute's snapshot", snapshot).await;
     let blocks = blocks_of("reset_a_breaker");
     let [lines] = blocks.as_slice() else { panic!("{blocks:?}") };
     assert!(droplet.run(lines).contains("\"peak_micros\":10000000000"));
-    let noted = droplet.stage.db.audits(Some("reset_peak"), None, 9).await.unwrap();
+    let noted = droplet.bot.db.audits(Some("reset_peak"), None, 9).await.unwrap();
     assert!(noted.len() == 1 && noted[0].audit.who.contains("breaker"), "{noted:?}");
 }
 
 #[actix::test]
 async fn grow_past_one_machine() {
     let droplet = Droplet::new().await;
-    Crowd::gather(&droplet.stage).await;
+    Crowd::gather(&droplet.bot).await;
     let blocks = blocks_of("grow_past_one_machine");
     let [lines] = blocks.as_slice() else { panic!("{blocks:?}") };
     let (more, look) = lines.split_once('\n').unwrap();
@@ -430,8 +430,8 @@ async fn grow_past_one_machine() {
 #[actix::test]
 async fn three_looks() {
     let droplet = Droplet::new().await;
-    droplet.stage.exchange.world(|world| world.add_person(&wallet_of("leader"), "leader"));
-    droplet.stage.follow("leader").await;
+    droplet.bot.exchange.world(|world| world.add_person(&wallet_of("leader"), "leader"));
+    droplet.bot.follow("leader").await;
     droplet.is_up().await;
     let blocks = blocks_of("three_looks");
     let [looks, slower] = blocks.as_slice() else { panic!("{blocks:?}") };

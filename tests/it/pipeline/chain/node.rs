@@ -7,9 +7,8 @@ use std::process::{Child, Command, Stdio};
 
 use polymarketspy::domain::money::ids::Wallet;
 use polymarketspy::simulator::ORDER_FILLED;
+use polymarketspy::testkit::eventually;
 use serde_json::{Value, json};
-
-use crate::pipeline::bot::eventually;
 
 pub const EXCHANGES: [&str; 3] = [
     "0xe111180000d2663c0091e4f400237545b87b996b",
