@@ -1,5 +1,6 @@
 //! What a test of an actor of the copying side needs: a fresh database with two leaders, groups, attempts and entries.
-//! Used by the tests of the executors, the ledger writer, the snapshotter, the settler, the book fetcher and the prices.
+//! Used by the tests of the executors, the ledger writer, the snapshotter, the settler, the book fetcher and the
+//! prices.
 
 use std::sync::Arc;
 

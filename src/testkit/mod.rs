@@ -1,7 +1,7 @@
 //! What tests share: a database, an exchange, a whole bot, and made-up facts.
 //!
-//! Compiled for the unit tests and, by the feature `testkit`, for the integration tests and the benchmarks. `Cargo.toml`
-//! turns the feature on for tests only, so that a release never contains this module.
+//! Compiled for the unit tests and, by the feature `testkit`, for the integration tests and the benchmarks.
+//! `Cargo.toml` turns the feature on for tests only, so that a release never contains this module.
 //!
 //! - [`TestDb`]: a fresh SQLite or PostgreSQL database.
 //! - [`TestExchange`]: the simulated exchange on loopback.

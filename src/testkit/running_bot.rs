@@ -39,8 +39,8 @@ impl RunningBot {
         Self { app, bot, market, leader, wallet, n_fills: 0 }
     }
 
-    /// The leader buys; at the next call the leader sells. Both portfolios copy it. A portfolio that forgot the purchase
-    /// cannot copy the sale, so a copied sale proves that the portfolios survived.
+    /// The leader buys; at the next call the leader sells. Both portfolios copy it. A portfolio that forgot the
+    /// purchase cannot copy the sale, so a copied sale proves that the portfolios survived.
     pub async fn copies_a_fill(&mut self) {
         let side = if self.n_fills.is_multiple_of(2) { Side::Buy } else { Side::Sell };
         let wallet = self.wallet.clone();
@@ -96,7 +96,8 @@ impl RunningBot {
         self.bot.redis.as_ref().expect("this bot runs on Redis").url()
     }
 
-    /// Stops the bot and checks it: each fill was stored once, nothing is left in a queue, and the audit finds no problem.
+    /// Stops the bot and checks it: each fill was stored once, nothing is left in a queue, and the audit finds no
+    /// problem.
     pub async fn ends_well(mut self) {
         for queue in [Queue::IngestEvents, Queue::GroupEvents, Queue::CopyAttemptUser, Queue::CopyAttemptGlobal] {
             self.queue_is_empty(queue).await;

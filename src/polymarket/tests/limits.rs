@@ -1,4 +1,4 @@
-//! Spec section 3.3 measured at the other end: by when the simulator heard each request.
+//! The limits of spec 3.3, measured at the other end: by the times at which the simulator received each request.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! `token` and `admin`: who comes in, from the command line.
+//! `token` and `admin`: API tokens and administrators from the command line.
 
 use super::*;
 
@@ -13,7 +13,7 @@ async fn a_token_is_shown_once_listed_without_itself_and_revoked_by_name() {
     assert!(complaint(&again).contains("there is a working token `nightly`"), "{}", complaint(&again));
 
     let listed = run(&bot, &["token", "list", "--json"]);
-    assert!(!told(&listed).contains(&secret[6..]), "a list lets nobody in");
+    assert!(!told(&listed).contains(&secret[6..]), "the list contains no secret");
     let token = &answer(&listed)[0];
     assert_eq!(
         (&token["name"], &token["scope"], &token["last_used_at"]),
@@ -43,7 +43,7 @@ async fn the_list_of_admins_is_changed_and_audited() {
 }
 
 #[actix::test]
-async fn the_doctor_says_when_nobody_may_sign_in() {
+async fn the_doctor_reports_that_no_account_may_sign_in() {
     let bot = TestBot::new().await;
     let finding = |output: &Output| {
         let all = answer(output);

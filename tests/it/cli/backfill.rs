@@ -12,7 +12,7 @@ use super::{complaint, run, run_beside, told};
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// A fill of some hours ago, which no regular poll looks for.
+/// Pushes a fill that is some hours old, so that no regular poll reads it.
 fn old_fill(bot: &TestBot, wallet: &Wallet, market: &SimMarket, hours: i64) {
     let at = Clock::System.now().plus_millis(-hours * HOUR_MS);
     let fill = Fill::taker(wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000).at(at);
@@ -63,7 +63,8 @@ async fn without_a_bot_it_waits_for_the_next_start_and_asking_twice_is_asking_on
     let n_windows = open_windows(&bot).await;
     assert!((40..=49).contains(&n_windows), "{n_windows}");
     assert!(run(&bot, &["backfill", "--hours", "200"]).status.success());
-    // The last window ends when it was asked for; a new hour between the two moves them all, once in a long while.
+    // The last window ends at the time of the request. When a new hour begins between the two requests, all windows
+    // move.
     let n_again = open_windows(&bot).await;
     assert!(n_again == n_windows + 1 || n_again >= 2 * n_windows - 1, "{n_again} after {n_windows}");
 
@@ -74,7 +75,7 @@ async fn without_a_bot_it_waits_for_the_next_start_and_asking_twice_is_asking_on
 }
 
 #[actix::test]
-async fn a_trader_followed_this_moment_is_read_all_the_same() {
+async fn a_trader_followed_a_moment_ago_is_read_too() {
     let bot = TestBot::new().await;
     bot.follow("somebody else").await;
     let app = bot.start().await;
@@ -88,7 +89,7 @@ async fn a_trader_followed_this_moment_is_read_all_the_same() {
 }
 
 #[actix::test]
-async fn what_makes_no_sense_is_refused_by_its_name() {
+async fn an_invalid_argument_is_refused_by_name() {
     let bot = TestBot::new().await;
     let check = |arguments: &[&str], part: &str| {
         let output = run(&bot, arguments);

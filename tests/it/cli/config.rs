@@ -9,7 +9,7 @@ use polymarketspy::testkit::TestBot;
 
 use super::{answer, complaint, run, run_beside, told};
 
-/// A bot on a busy machine notices later than the second that it promises.
+/// Longer than the second in which a bot promises to apply a change, because the machine may be busy.
 const SECONDS: Duration = Duration::from_secs(30);
 
 #[actix::test]
@@ -53,7 +53,7 @@ async fn a_field_is_read_changed_and_given_back() {
 }
 
 #[actix::test]
-async fn a_traders_own_values_stand_before_the_global_ones() {
+async fn a_traders_own_values_override_the_global_ones() {
     let bot = TestBot::new().await;
     bot.follow("quiet harbour").await;
     let set = run(&bot, &["config", "set", "--user", "Quiet Harbour", "maxTradeNotionalMicros=50000000"]);
@@ -111,7 +111,7 @@ async fn buys_until(bot: &TestBot, fill: &Fill, wanted: impl Fn(&[ReasonCode]) -
 }
 
 #[actix::test]
-async fn a_running_bot_decides_by_what_was_set_beside_it() {
+async fn a_running_bot_applies_a_change_of_another_process() {
     let bot = TestBot::new().await;
     let (_, wallet) = bot.follow("leader").await;
     let market = bot.exchange.world(|world| world.add_market(NewMarket::binary("paused")));

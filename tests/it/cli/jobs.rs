@@ -11,7 +11,7 @@ use super::{answer, complaint, run, run_beside, told};
 
 const HOSTILE: &str = "no luck \u{1b}]0;mine\u{7}\u{9b}31m";
 
-/// A job that failed until it was given up; its number as a dead letter.
+/// Fails a job until it becomes a dead letter; returns the number of the dead letter.
 async fn given_up(bot: &TestBot, job: NewJob) -> String {
     let (queue, mut now) = (job.queue, Clock::System.now());
     queue::enqueue(&bot.db, &[NewJob { due: now, ..job }], now).await.unwrap();
@@ -20,7 +20,7 @@ async fn given_up(bot: &TestBot, job: NewJob) -> String {
         match queue::fail(&bot.db, &job, HOSTILE, now, &mut rand::rng()).await.unwrap() {
             Failed::Retry(due) => now = due,
             Failed::Dead => return bot.db.dead_letters(None, 1).await.unwrap()[0].id.to_string(),
-            Failed::FenceLost => panic!("nobody else is here"),
+            Failed::FenceLost => panic!("no other worker is running"),
         }
     }
 }
@@ -69,7 +69,11 @@ async fn queues_jobs_and_dead_letters_are_listed_and_only_dead_letters_are_bad_n
     assert_eq!(listing["dead_letters"]["data"][0]["id"].to_string(), letter);
     assert_eq!(listing["dead_letters"]["data"][0]["error"], HOSTILE);
     assert!(listing.get("jobs").is_none());
-    assert_eq!(run(&bot, &["jobs", "list", "--queue", "q_prices"]).status.code(), Some(0), "none of this queue");
+    assert_eq!(
+        run(&bot, &["jobs", "list", "--queue", "q_prices"]).status.code(),
+        Some(0),
+        "the queue has no dead letter"
+    );
 
     let text = run(&bot, &["jobs", "list"]);
     assert!(told(&text).contains("no luck") && told(&text).contains("q_prices"), "{}", told(&text));
@@ -86,7 +90,7 @@ async fn queues_jobs_and_dead_letters_are_listed_and_only_dead_letters_are_bad_n
 }
 
 #[actix::test]
-async fn a_running_bot_takes_a_dead_letter_that_is_sent_round_again() {
+async fn a_running_bot_works_on_a_dead_letter_that_is_retried() {
     let bot = TestBot::new().await;
     let (user, _) = bot.follow("leader").await;
     let now = Clock::System.now();
@@ -100,7 +104,7 @@ async fn a_running_bot_takes_a_dead_letter_that_is_sent_round_again() {
         queue::peek_open(&bot.db, Queue::Reconcile).await.unwrap().is_empty().then_some(())
     })
     .await;
-    assert_eq!(bot.db.count_dead_letters().await.unwrap(), 0, "it did not fail again");
+    assert_eq!(bot.db.count_dead_letters().await.unwrap(), 0, "the retried job succeeded");
     app.stop().await;
 
     let again = run(&bot, &["jobs", "retry", &letter]);
@@ -114,14 +118,14 @@ async fn a_running_bot_takes_a_dead_letter_that_is_sent_round_again() {
 }
 
 #[actix::test]
-async fn a_row_that_nobody_could_read_is_explained_and_can_only_be_put_away() {
+async fn an_unreadable_row_is_explained_and_can_only_be_dropped() {
     let bot = TestBot::new().await;
     let (user, _) = bot.follow("leader").await;
     let row = unreadable_row(&bot, user).await;
     let letter = given_up(&bot, job(Queue::Reconcile, "one")).await;
     let refused = run(&bot, &["jobs", "retry", &row]);
     assert_eq!(refused.status.code(), Some(2));
-    assert!(complaint(&refused).contains("a row that could not be read, no job"), "{}", complaint(&refused));
+    assert!(complaint(&refused).contains("an unreadable row is not a job"), "{}", complaint(&refused));
 
     let all = run(&bot, &["jobs", "retry", "--all"]);
     assert_eq!(all.status.code(), Some(0), "{}", complaint(&all));
@@ -148,7 +152,7 @@ async fn unreadable_row_again(bot: &TestBot, user: FollowedUserId) -> i64 {
 }
 
 #[actix::test]
-async fn what_is_owed_to_the_ledger_is_dropped_by_force_alone() {
+async fn a_job_that_the_ledger_needs_is_dropped_only_by_force() {
     let bot = TestBot::new().await;
     let owed = given_up(&bot, job(Queue::IngestEvents, "one")).await;
     let harmless = given_up(&bot, job(Queue::PortfolioApply, "two")).await;
@@ -181,5 +185,5 @@ async fn what_is_owed_to_the_ledger_is_dropped_by_force_alone() {
     assert!(queue::open_jobs(&bot.db, None, 9).await.unwrap().is_empty());
     assert_eq!(bot.db.audits(Some("drop_job"), None, 9).await.unwrap().len(), 3);
     assert_eq!(run(&bot, &["jobs", "drop", "--job", &free]).status.code(), Some(2));
-    assert_eq!(run(&bot, &["jobs", "drop"]).status.code(), Some(2), "nothing was named");
+    assert_eq!(run(&bot, &["jobs", "drop"]).status.code(), Some(2), "`drop` needs a job or a dead letter");
 }

@@ -1,4 +1,4 @@
-//! The commands, as somebody types them, against the simulator.
+//! The commands as an operator types them, against the simulator.
 
 mod access;
 mod backfill;
@@ -22,13 +22,13 @@ fn run(bot: &TestBot, arguments: &[&str]) -> Output {
     command(bot, arguments).output().unwrap()
 }
 
-/// The same while the bot of this process goes on running.
+/// Runs a command while the bot of this process goes on running.
 async fn run_beside(bot: &TestBot, arguments: &[&str]) -> Output {
     let mut command = command(bot, arguments);
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
-/// What a command printed with `--json`.
+/// Parses the output of a command with `--json`.
 fn answer(output: &Output) -> serde_json::Value {
     serde_json::from_str(&told(output))
         .unwrap_or_else(|error| panic!("{error}: {} {}", told(output), complaint(output)))
@@ -74,7 +74,7 @@ async fn a_trader_is_followed_by_exact_name_or_by_wallet_and_only_if_they_exist(
 
     let hostile = run(&bot, &["follow", "\u{1b}]0;mine\u{7}"]);
     assert_eq!(hostile.status.code(), Some(2));
-    assert!(!complaint(&hostile).contains('\u{1b}'), "what is repeated does not steer the terminal");
+    assert!(!complaint(&hostile).contains('\u{1b}'), "the error message contains no control character");
 
     let users: serde_json::Value = serde_json::from_str(&told(&run(&bot, &["users", "--json"]))).unwrap();
     assert_eq!((users.as_array().unwrap().len(), &users[0]["profile_wallet"]), (1, &wallet.clone().into()));
@@ -87,13 +87,13 @@ async fn a_trader_is_followed_by_exact_name_or_by_wallet_and_only_if_they_exist(
 }
 
 #[actix::test]
-async fn a_running_bot_notices_who_is_followed_beside_it() {
+async fn a_running_bot_notices_a_leader_that_another_process_follows() {
     let bot = TestBot::new().await;
     let app = bot.start().await;
     let wallet = wallet_of("latecomer");
     person(&bot, "latecomer");
     let market = bot.exchange.world(|world| world.add_market(NewMarket::binary("late")));
-    // The exchange answers from its own thread, so that waiting for the command here blocks nobody but the bot.
+    // The exchange answers from its own thread, so waiting for the command here blocks only the bot.
     assert!(run(&bot, &["follow", "latecomer"]).status.success());
     let fill = Fill::taker(&wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000);
     bot.exchange.world(|world| world.push_fill(fill).unwrap());
@@ -126,7 +126,7 @@ async fn the_doctor_says_what_is_wrong_and_what_to_do() {
 }
 
 #[actix::test]
-async fn the_doctor_looks_for_redis_and_for_who_has_the_health_port() {
+async fn the_doctor_checks_redis_and_what_listens_on_the_health_port() {
     let bot = TestBot::new().await;
     let findings = async |arguments: &[&str]| {
         let all = answer(&run_beside(&bot, &[&["doctor", "--json"], arguments].concat()).await);
@@ -144,7 +144,7 @@ async fn the_doctor_looks_for_redis_and_for_who_has_the_health_port() {
     assert!(said.contains("a bot runs at"), "{said}");
     let theirs = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = theirs.local_addr().unwrap().to_string();
-    // Somebody who hangs up on everybody.
+    // A server that closes every connection at once.
     std::thread::spawn(move || theirs.incoming().for_each(drop));
     let ((health, said), _) = findings(&["--health-bind", &address]).await;
     assert_eq!(health, "wrong", "{said}");

@@ -1,4 +1,4 @@
-//! `tail`: follows a database, a line a row, until it is told to stop.
+//! `tail`: prints one line for each new row of a database until it is stopped.
 
 use std::future::ready;
 use std::io::{BufRead, BufReader};
@@ -15,7 +15,7 @@ use polymarketspy::testkit::{TestBot, eventually};
 
 use super::{command, complaint, run};
 
-/// A running `tail`, and what it has printed.
+/// A running `tail` and its output.
 struct Tail {
     child: Child,
     printed: Receiver<String>,
@@ -31,7 +31,7 @@ impl Tail {
         Self { child, printed }
     }
 
-    /// The next `n` lines, once they are there.
+    /// Waits for the next `n` lines and returns them.
     async fn lines(&self, n: usize) -> Vec<String> {
         let mut lines = Vec::new();
         eventually(&format!("{n} lines of tail"), || {
@@ -42,7 +42,7 @@ impl Tail {
         lines
     }
 
-    /// As Ctrl-C does; its exit code, and what else it had printed.
+    /// Sends SIGINT, as Ctrl-C does; returns the exit code and the rest of the output.
     fn interrupt(mut self) -> (Option<i32>, Vec<String>) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
@@ -51,7 +51,7 @@ impl Tail {
     }
 }
 
-/// A test that fails leaves no process behind.
+/// Ends the process, so that a test that fails leaves none behind.
 impl Drop for Tail {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -132,7 +132,7 @@ async fn a_fill_and_what_was_made_of_it_appear_beside_a_running_bot() {
 }
 
 #[actix::test]
-async fn a_row_that_appears_behind_newer_ones_is_shown_and_each_only_once() {
+async fn a_row_committed_after_newer_ones_is_shown_and_each_row_once() {
     let bot = TestBot::new().await;
     let (user, wallet) = bot.follow("leader").await;
     let (other, other_wallet) = bot.follow("somebody else").await;
@@ -144,7 +144,7 @@ async fn a_row_that_appears_behind_newer_ones_is_shown_and_each_only_once() {
     record(&bot, trade(other, &other_wallet, 3, now)).await;
     record(&bot, trade(user, &wallet, 4, now)).await;
     assert_eq!(json(&tail.lines(1).await[0])["source_id"], "test:4");
-    // Detected before what was shown already, committed after it.
+    // Detected before the row that was printed last, but committed after it.
     record(&bot, trade(user, &wallet, 5, now.plus_millis(-200_000))).await;
     assert_eq!(json(&tail.lines(1).await[0])["source_id"], "test:5");
     record(&bot, trade(user, &wallet, 6, now.plus_millis(1))).await;
@@ -168,7 +168,7 @@ async fn hostile_names_do_not_steer_the_terminal() {
 }
 
 #[actix::test]
-async fn nobody_reading_on_is_a_fine_end_and_a_wrong_span_is_not() {
+async fn a_closed_pipe_ends_tail_well_and_a_wrong_time_span_does_not() {
     let bot = TestBot::new().await;
     let mut child = command(&bot, &["tail"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());

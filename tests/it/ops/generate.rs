@@ -1,4 +1,4 @@
-//! A generated past is one the bot could have written, as large as was asked for, on both databases.
+//! A generated history could have been written by the bot and has the requested size, on both databases.
 
 use std::process::{Command, Output};
 
@@ -45,7 +45,7 @@ async fn check(test_db: TestDb) {
     let count = async |table: &str| u64::try_from(number!(db, format!("select count(*) from {table}"))).unwrap();
     assert_eq!(count("ledger_entry").await, written("entries"));
     assert_eq!(count("copy_attempt").await, written("attempts"));
-    // Nine portfolios, a point a minute each.
+    // Nine portfolios, one point a minute each.
     assert_eq!(count("portfolio_snapshot").await, 9 * 24 * 60);
     assert_eq!(count("dead_letter where queue = 'row'").await, 12);
     assert_eq!(count("dead_letter where queue = 'q_reconcile'").await, 8);

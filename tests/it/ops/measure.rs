@@ -1,4 +1,4 @@
-//! The measurements measure: every page answers, every socket hears everything.
+//! The measuring commands work: every page answers, and every socket receives every message.
 
 use polymarketspy::testkit::TestDb;
 use std::process::{Command, Output};

@@ -1,4 +1,4 @@
-//! From the chain's word to the row: how soon a fill is in the database once the API shows it.
+//! From the chain's notification to the row: how soon a fill is in the database after the API first lists it.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use polymarketspy::domain::money::units::Timestamp;
 use polymarketspy::simulator::{Fill, Host, NewMarket};
 use polymarketspy::testkit::{TestBot, eventually};
 
-/// How long after their logs the API shows the fills, in milliseconds: between, at and beyond the asks at 2, 4, 8, 16 s.
+/// How long after its log the API lists each fill, in ms: between, at and beyond the requests at 2, 4, 8 and 16 s.
 const DELAYS: [i64; 8] = [700, 2_300, 4_100, 6_500, 8_400, 9_000, 12_700, 19_300];
 
-/// Regular polls do not help here.
+/// A poll interval so long that only the chain can trigger a request.
 pub const SELDOM: &str = r#"{"system": {"pollingIntervalMs": 3600000}}"#;
 
 #[actix::test]
@@ -54,7 +54,7 @@ async fn a_fill_seen_on_chain_is_in_the_database_within_three_seconds_of_the_api
     let asked = bot.exchange.world(|world| world.n_heard(Host::Data, "/v2/activity")) - asked_before;
     eprintln!("ms after the log -> ms from the API showing it to the row: {late:?}; {asked} asks");
     assert!(late.values().all(|late| *late < 3_000), "{late:?}");
-    // One at once, and one every two seconds; some room for the look of each minute.
+    // One request at once and one every two seconds, and some room for the regular catch-up of each minute.
     let allowed: i64 =
         DELAYS.iter().map(|delay| 2 + delay / 2_000).sum::<i64>() + 2 * i64::try_from(DELAYS.len()).unwrap();
     assert!(i64::try_from(asked).unwrap() <= allowed, "{asked} asks where {allowed} would do");

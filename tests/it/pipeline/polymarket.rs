@@ -1,4 +1,4 @@
-//! The clients against the simulator: what one says on the wire, the other understands.
+//! The clients against the simulator: both sides speak the same wire format.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ fn push(simulator: &TestExchange, fill: Fill) {
     simulator.world(|world| world.push_fill(fill)).unwrap();
 }
 
-/// The last quarter of an hour.
+/// Returns the activity of the last quarter of an hour.
 async fn window(polymarket: &Polymarket) -> Window {
     let now = Clock::System.now();
     let window = polymarket.activity_window(&leader(), now.plus_millis(-900_000), now).await.unwrap();
@@ -147,7 +147,7 @@ async fn books_midpoints_and_facts_agree_with_the_world() {
     assert_eq!(polymarket.resolution(market.id()).await, Ok(None));
 
     simulator.world(|world| world.resolve(market.id(), &[price(500_000), price(500_000)]));
-    assert!(!polymarket.market(market.id()).await.unwrap().unwrap().active, "closed, and still found");
+    assert!(!polymarket.market(market.id()).await.unwrap().unwrap().active, "a closed market is found");
     assert!(polymarket.book(&yes, Priority::Interactive).await.unwrap_err().is_not_found());
     let unknown = MarketId::parse(&format!("0x{}", "e".repeat(64))).unwrap();
     assert_eq!(polymarket.market(&unknown).await, Ok(None));

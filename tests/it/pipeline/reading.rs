@@ -1,4 +1,4 @@
-//! What the bot reads of the market, and of whom: with the cache, the late and the unfinished rows of the real one.
+//! Which wallets the bot polls, and how it handles the cached, late and incomplete rows of the real API.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ fn buys(bot: &TestBot, wallet: &Wallet, market: &SimMarket) {
     bot.exchange.world(|world| world.push_fill(fill)).unwrap();
 }
 
-/// How often the activity of this wallet was asked for.
+/// Returns the number of requests for the activity of this wallet.
 fn n_polls(bot: &TestBot, wallet: &Wallet) -> usize {
     bot.exchange.world(|world| world.n_heard(Host::Data, &format!("/v2/activity?user={wallet}")))
 }
@@ -44,8 +44,8 @@ async fn leaders_are_polled_from_the_moment_they_are_followed_and_not_while_they
     bot.attempts(2).await;
 
     bot.db.set_enabled(id, false, "test", Clock::System.now()).await.unwrap();
-    // A poll that was under way may still come; the other leader's polls tell that time goes on.
-    eventually("the end of the second's polls", async || {
+    // One poll may still be under way. Polls of the other leader show that time passes.
+    eventually("the polls of the second leader to end", async || {
         let before = n_polls(&bot, &second);
         polled_again(&bot, &first, 10).await;
         (n_polls(&bot, &second) == before).then_some(())
@@ -57,7 +57,7 @@ async fn leaders_are_polled_from_the_moment_they_are_followed_and_not_while_they
     assert_eq!((n_polls(&bot, &second), n_trades(&bot).await), (before, 1));
 
     bot.db.set_enabled(id, true, "test", Clock::System.now()).await.unwrap();
-    eventually("what they did meanwhile", async || (n_trades(&bot).await == 2).then_some(())).await;
+    eventually("the fill made while the leader was disabled", async || (n_trades(&bot).await == 2).then_some(())).await;
     bot.attempts(4).await;
     app.stop().await;
 }
@@ -72,13 +72,13 @@ async fn a_row_that_is_completed_later_is_one_event_and_no_poll_is_answered_from
     let app = bot.start().await;
     for n in 1..=3 {
         buys(&bot, &wallet, &market);
-        // The cache keeps an answer for 15 s: seeing each fill at once means that nobody was answered from it.
+        // The cache keeps an answer for 15 s. Each fill was seen at once, so no request was answered from the cache.
         eventually("the row", async || (n_trades(&bot).await == n).then_some(())).await;
     }
     bot.attempts(6).await;
     bot.exchange.world(|world| world.advance(1_000));
     polled_again(&bot, &wallet, 3).await;
-    assert_eq!(n_trades(&bot).await, 3, "the same rows with more in them");
+    assert_eq!(n_trades(&bot).await, 3, "the completed rows are not stored again");
     assert_eq!(bot.attempts(6).await.len(), 6);
     let urls: Vec<String> = bot.exchange.world(|world| {
         assert_eq!(world.heard().filter(|heard| heard.from_cache).count(), 0);

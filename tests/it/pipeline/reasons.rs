@@ -1,4 +1,4 @@
-//! Every reason code, reached by the whole bot against the simulator.
+//! Every reason code, produced by the whole bot against the simulator.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use polymarketspy::queue::{self, Queue};
 use polymarketspy::simulator::{Fill, NewMarket, Quotes, SimMarket};
 use polymarketspy::testkit::{TestBot, eventually};
 
-/// 1000 shares at one half: a copy of 1 % is 5 USDC, just the minimum.
+/// 1000 shares at one half: a copy of 1 % is 5 USDC, which is the minimum.
 const SHARES: i64 = 1_000_000_000;
 const HALF: i64 = 500_000;
 
@@ -48,7 +48,8 @@ impl ReasonScenario {
         self.bot.exchange.world(|world| world.push_fill(fill).unwrap());
     }
 
-    /// Starts the bot and tells the reasons of the last group's attempts: in the leader's portfolio, in the global one.
+    /// Starts the bot; returns the reasons of the newest group's attempts in the leader's portfolio and in the global
+    /// one.
     async fn reasons(&self, n_groups: usize) -> [Vec<ReasonCode>; 2] {
         let app = self.bot.start().await;
         let attempts = self.bot.attempts(2 * n_groups).await;
@@ -63,7 +64,7 @@ impl ReasonScenario {
         [of(PortfolioScope::ExecUser), of(PortfolioScope::ExecGlobal)]
     }
 
-    /// The same reasons in both portfolios.
+    /// Returns the reasons of the only group; both portfolios must have the same.
     async fn reason(&self) -> Vec<ReasonCode> {
         let [user, global] = self.reasons(1).await;
         assert_eq!(user, global);
@@ -216,7 +217,7 @@ async fn every_reason_code_is_reached_through_the_simulator() {
         assert_eq!(told, expected, "{name}");
         reached.extend(told);
     }
-    // Both risk caps: the test below.
+    // The test below covers both risk caps.
     assert_eq!(reached, ReasonCode::ALL.iter().copied().collect());
 }
 

@@ -1,7 +1,7 @@
-//! Every recorded row through the whole bot, against figures worked out apart from this code.
+//! Every recorded row through the whole bot, compared with figures that other code computed.
 //!
-//! The table was computed with exact decimals by another program in another language from the same recordings: cash
-//! less gross cost and fee of each fill, plus payouts and merged sets; what is held by condition and outcome.
+//! Another program in another language computed the table with exact decimals from the same recordings: cash
+//! less gross cost and fee of each fill, plus payouts and merged sets; holdings by condition and outcome.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +23,7 @@ struct Expected {
     redeemed: i64,
     merged: i64,
     n_held: usize,
-    /// Of all assets together.
+    /// Sums over all assets.
     held: i64,
 }
 
@@ -36,7 +36,7 @@ const SHADOWS: [Expected; 5] = [
     Expected { wallet: "0x87e06489b9edba5fde48fa26783dc3fc55518470", n_trades: 2, cash: -18_891_320, fees: 318_520, redeemed: 0, merged: 0, n_held: 2, held: 30_280_000 },
 ];
 
-/// What a shadow ledger comes to, by plain addition.
+/// The sums of a shadow ledger, by plain addition.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Sums {
     n_trades: usize,
@@ -48,7 +48,7 @@ struct Sums {
     held: i64,
 }
 
-/// Every recorded row once: what two recordings both show, they show of one transaction.
+/// Returns every recorded row once: the rows of a transaction are taken from the first recording that has it.
 fn rows() -> Vec<Value> {
     let mut first_seen: BTreeMap<(String, String), &str> = BTreeMap::new();
     let mut rows = Vec::new();
@@ -90,7 +90,7 @@ async fn sums(bot: &TestBot, user: FollowedUserId) -> Sums {
 }
 
 #[actix::test]
-async fn a_replay_of_every_recorded_row_gives_the_ledger_worked_out_by_hand() {
+async fn a_replay_of_every_recorded_row_gives_the_independently_computed_ledger() {
     let clock = Clock::starting_at(Timestamp::parse_iso("2026-09-30T00:00:00Z").unwrap());
     let bot = TestBot::with(SimulatorSettings { now: clock, ..SimulatorSettings::default() }).await;
     let rows = rows();
@@ -99,7 +99,7 @@ async fn a_replay_of_every_recorded_row_gives_the_ledger_worked_out_by_hand() {
     let mut users = Vec::new();
     for shadow in &SHADOWS {
         let user = bot.follow_wallet(shadow.wallet, &Wallet::parse(shadow.wallet).unwrap()).await;
-        // The first row is of April: as if we had been away since then.
+        // The first row is of April, as if the bot had been stopped since then.
         for key in ["lastTradeTime", "lastActivityTime"] {
             let since = r#"{"time": "2026-04-01T00:00:00.000Z"}"#;
             bot.db.put_checkpoint(&format!("api:{key}:{user}"), since, clock.now()).await.unwrap();

@@ -1,5 +1,5 @@
-//! What-if on a history that the bot itself made: under the configuration that was live all along it comes to exactly what
-//! was recorded, wherever its window begins.
+//! What-if on a history that the bot itself made: with the configuration that was active all the time it computes
+//! exactly the recorded result, wherever its window begins.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use polymarketspy::what_if::{Progress, WhatIf, WhatIfError, run};
 /// 4,000 shares at one half: a copy of 1 % is 20 USDC.
 const SHARES: i64 = 4_000_000_000;
 
-/// Copies of 20 USDC; 0.5 % of 10,000 in one market is two of them and not three.
+/// Copies of 20 USDC. The cap of 0.5 % of 10,000 in one market allows two of them, not three.
 const LIVE: &str = r#"{"guardrails": {"maxExposurePerMarketBps": 50, "noNewOpensWithinMinutesToClose": 0}}"#;
 
 struct History {
@@ -32,7 +32,7 @@ struct History {
     attempts: Vec<ListedAttempt>,
 }
 
-/// What two leaders do, one thing after the other, with the bot running.
+/// A running bot, and two leaders that trade one after the other.
 struct Play {
     bot: TestBot,
     wallets: [Wallet; 2],
@@ -56,7 +56,7 @@ impl Play {
     }
 }
 
-/// Copies, partial exits, sets, a cap that is eaten, a settlement, and skips of many kinds.
+/// Makes copies, partial exits, sets, a cap that is used up, a settlement, and skips of many kinds.
 async fn played(bot: TestBot) -> History {
     bot.configure(LIVE).await;
     let ((ann, wallet_of_ann), (ben, wallet_of_ben)) = (bot.follow("ann").await, bot.follow("ben").await);
@@ -92,7 +92,7 @@ async fn played(bot: TestBot) -> History {
     let closed = Market { close_time: Some(Clock::System.now()), ..doomed.facts.clone() };
     play.bot.db.save_market(&closed).await.unwrap();
     let app = play.bot.start().await;
-    eventually("both portfolios' settlement", async || {
+    eventually("the settlements of both portfolios", async || {
         let mut settled = 0;
         for portfolio in [PortfolioId::ExecUser(ann), PortfolioId::ExecGlobal] {
             let entries = play.bot.db.entries_after(portfolio, 0, 1_000).await.unwrap();
@@ -127,7 +127,7 @@ impl History {
     }
 }
 
-/// The whole ledger of a portfolio, folded.
+/// Returns the portfolio as a fold of its whole ledger.
 async fn ledger(db: &Db, id: PortfolioId) -> Portfolio {
     let mut portfolio = Portfolio::new(id);
     for placed in db.entries_after(id, 0, 10_000).await.unwrap() {
@@ -141,7 +141,7 @@ async fn is_lived_through_as_it_was(history: &History) {
     for portfolio in history.portfolios() {
         let recorded = history.of(portfolio);
         let books = ledger(&history.bot.db, portfolio).await.figures();
-        // From before the bot was first started; from each group on; from between a group's detection and its decision.
+        // From before the first start; from each group; from between the detection of a group and its decision.
         let begins = recorded.iter().flat_map(|listed| [listed.detect_time, listed.detect_time.plus_millis(1)]);
         for from in [an_hour_before].into_iter().chain(begins) {
             let findings = history.what_if(portfolio, from, "{}").await;
@@ -180,7 +180,7 @@ async fn without_the_pause_there_are_no_books(history: &History) {
     history.bot.configure(r#"{"system": {"copyEngineEnabled": false}}"#).await;
     let from = history.attempts[0].detect_time;
     let findings = history.what_if(PortfolioId::ExecGlobal, from, r#"{"system": {"copyEngineEnabled": true}}"#).await;
-    // It was live with the engine on: the candidate is what was recorded, and every book is there.
+    // The engine was on: the candidate equals the recorded result, and every book is stored.
     assert_eq!((findings.counts.without_book, findings.counts.as_recorded), (0, 0));
     let executed = history.of(PortfolioId::ExecGlobal);
     let executed = executed.iter().filter(|listed| listed.attempt.decision == DecisionKind::Execute).count() as u64;
@@ -199,7 +199,7 @@ async fn a_cancelled_run_ends(history: &History) {
     assert!(matches!(ended, Err(WhatIfError::Cancelled)), "{ended:?}");
 }
 
-/// The history is worth its name.
+/// Checks that the history has every kind of event that the tests rely on.
 fn has_everything(history: &History) {
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     for listed in
@@ -227,7 +227,7 @@ fn has_everything(history: &History) {
 }
 
 #[actix::test]
-async fn under_the_live_configuration_a_what_if_is_what_was_recorded_on_sqlite() {
+async fn under_the_live_configuration_a_what_if_equals_the_record_on_sqlite() {
     let history = played(TestBot::new().await).await;
     has_everything(&history);
     is_lived_through_as_it_was(&history).await;
@@ -237,7 +237,7 @@ async fn under_the_live_configuration_a_what_if_is_what_was_recorded_on_sqlite()
 }
 
 #[actix::test]
-async fn under_the_live_configuration_a_what_if_is_what_was_recorded_on_postgres_and_redis() {
+async fn under_the_live_configuration_a_what_if_equals_the_record_on_postgres_and_redis() {
     let history = played(TestBot::shared().await).await;
     has_everything(&history);
     is_lived_through_as_it_was(&history).await;

@@ -1,4 +1,4 @@
-//! Backups as an operator makes them, and the way back, with the program itself on both databases.
+//! Backups and restores as an operator makes them, with the program itself on both databases.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -24,7 +24,7 @@ fn run(url: &str, arguments: &[&str]) -> Output {
     command(url, arguments).output().unwrap()
 }
 
-/// It ends with this code, and says this.
+/// Checks the exit code, and that the output contains `said`.
 #[track_caller]
 fn ends(output: &Output, code: i32, said: &str) {
     let all = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -42,12 +42,12 @@ fn archive(output: &Output) -> PathBuf {
     PathBuf::from(made["file"].as_str().unwrap())
 }
 
-/// As an unlucky disk would.
+/// Destroys the database, as a broken disk would.
 async fn destroy(url: &str) {
     match url.strip_prefix("sqlite:") {
         Some(file) => {
             for ending in ["", "-wal", "-shm"] {
-                // The last two are there only while somebody has it open.
+                // The last two exist only while a process has the database open.
                 let _ = std::fs::remove_file(format!("{file}{ending}"));
             }
             assert!(!Path::new(file).exists());
@@ -62,7 +62,7 @@ async fn destroy(url: &str) {
     }
 }
 
-/// Backed up while it works, gone while it works, put back, and it finds what it missed.
+/// A bot is backed up under load and loses its database under load. After the restore it reads the missing fills.
 async fn comes_back(bot: TestBot, role: &str) {
     let url = bot.settings().database.url.reveal().to_owned();
     let home = tempfile::tempdir().unwrap();
@@ -88,9 +88,9 @@ async fn comes_back(bot: TestBot, role: &str) {
     for _ in 0..5 {
         crowd.trade(&bot);
     }
-    eventually("some of what the backup lacks", async || (n_trades(&bot.db).await > crowd.n_rows / 2).then_some(()))
+    eventually("some fills that the backup lacks", async || (n_trades(&bot.db).await > crowd.n_rows / 2).then_some(()))
         .await;
-    assert_eq!(bot.db.audits(Some("backup"), None, 1).await.unwrap().len(), 1, "the database knows of its backup");
+    assert_eq!(bot.db.audits(Some("backup"), None, 1).await.unwrap().len(), 1, "the backup is in the audit log");
     process.kill();
     bot.db.close().await;
     destroy(&url).await;
@@ -99,11 +99,11 @@ async fn comes_back(bot: TestBot, role: &str) {
     let db = Db::connect(&url).await.unwrap();
     let kept = n_trades(&db).await;
     assert!(0 < kept && kept < crowd.n_rows, "{kept} of {}: something was missed", crowd.n_rows);
-    assert!(db.session_standing("any", ADA, began).await.unwrap().is_over, "everybody signs in again");
+    assert!(db.session_standing("any", ADA, began).await.unwrap().is_over, "a restore ends every session");
     let process = Process::start_with(&bot, &["run", "--role", role]);
     crowd.settled(&db).await;
     assert_eq!(process.terminate().1, Some(0));
-    assert_eq!(n_trades(&db).await, crowd.n_rows, "every fill once");
+    assert_eq!(n_trades(&db).await, crowd.n_rows, "every fill is stored once");
     let report = audit(&db).await.unwrap();
     assert!(report.problems.is_empty() && report.entries > 0, "{report:?}");
     db.close().await;
@@ -115,12 +115,7 @@ async fn an_sqlite_database_is_backed_up_under_load_lost_and_restored() {
 }
 
 #[actix::test]
-async fn a_postgres_database_is_backed_up_under_load_lost_and_restored() {
-    comes_back(TestBot::shared().await, "worker").await;
-}
-
-#[actix::test]
-async fn an_archive_that_is_not_whole_or_has_no_place_to_go_is_refused() {
+async fn a_damaged_archive_and_an_existing_target_are_refused() {
     let bot = TestBot::new().await;
     let url = bot.settings().database.url.reveal().to_owned();
     let home = tempfile::tempdir().unwrap();
@@ -154,24 +149,33 @@ async fn an_archive_that_is_not_whole_or_has_no_place_to_go_is_refused() {
     let third = format!("sqlite:{}/third.db", home.path().display());
     ends(&run(&third, &["restore", "--unchecked", "away.sqlite.gz"]), 2, "`away.sqlite.gz` cannot be read");
 
-    // A bot whose file was taken from under it would go on, and nobody would see it.
+    // A bot whose file is deleted would go on without an error, so a restore beside it is refused.
     let _held = bot.db.own().await.unwrap();
     destroy(&url).await;
     ends(&run(&url, &["restore", "--unchecked", name]), 2, "another polymarketspy runs on this database");
 }
 
-#[actix::test]
-async fn a_postgres_that_is_not_empty_is_left_alone_and_its_password_is_not_shown() {
-    let bot = TestBot::shared().await;
-    let url = bot.settings().database.url.reveal().to_owned();
-    let home = tempfile::tempdir().unwrap();
-    let archive = archive(&run(&url, &backup_to(home.path())));
-    ends(&run(&url, &["restore", archive.to_str().unwrap()]), 2, "there is a database at PostgreSQL's `it_");
-    let mut bare = command(&url, &backup_to(home.path()));
-    ends(&bare.env("PATH", "/nowhere").output().unwrap(), 2, "`pg_dump` does not start; it comes with");
-    let nobody = run("postgres://me:hunter2@127.0.0.1:1/spy", &backup_to(home.path()));
-    ends(&nobody, 2, "pg_dump failed: ");
-    assert!(!format!("{nobody:?}").contains("hunter2"));
+mod on_postgres {
+    use super::*;
+
+    #[actix::test]
+    async fn a_postgres_database_is_backed_up_under_load_lost_and_restored() {
+        comes_back(TestBot::shared().await, "worker").await;
+    }
+
+    #[actix::test]
+    async fn a_postgres_that_is_not_empty_is_left_alone_and_its_password_is_not_shown() {
+        let bot = TestBot::shared().await;
+        let url = bot.settings().database.url.reveal().to_owned();
+        let home = tempfile::tempdir().unwrap();
+        let archive = archive(&run(&url, &backup_to(home.path())));
+        ends(&run(&url, &["restore", archive.to_str().unwrap()]), 2, "there is a database at PostgreSQL's `it_");
+        let mut bare = command(&url, &backup_to(home.path()));
+        ends(&bare.env("PATH", "/nowhere").output().unwrap(), 2, "`pg_dump` does not start; it comes with");
+        let nobody = run("postgres://me:hunter2@127.0.0.1:1/spy", &backup_to(home.path()));
+        ends(&nobody, 2, "pg_dump failed: ");
+        assert!(!format!("{nobody:?}").contains("hunter2"));
+    }
 }
 
 #[actix::test]
@@ -186,7 +190,7 @@ async fn the_newest_archives_are_kept_and_each_is_handed_to_the_upload_command()
     arguments.extend(["--keep", "2", "--upload", &upload]);
     let archives: Vec<PathBuf> = (0..3).map(|_| archive(&run(&url, &arguments))).collect();
     assert_eq!(archives.iter().map(|file| file.exists()).collect::<Vec<_>>(), [false, true, true]);
-    assert_eq!(std::fs::read_dir(&away).unwrap().count(), 6, "three, each with its checksum");
+    assert_eq!(std::fs::read_dir(&away).unwrap().count(), 6, "three archives, each with its checksum");
 
     let mut failing = backup_to(&folder);
     failing.extend(["--upload", "exit 3"]);
@@ -198,7 +202,7 @@ async fn the_newest_archives_are_kept_and_each_is_handed_to_the_upload_command()
 }
 
 #[actix::test]
-async fn a_nightly_one_makes_up_for_a_night_it_missed_and_then_waits() {
+async fn a_nightly_backup_makes_up_for_a_missed_night_and_then_waits() {
     let bot = TestBot::new().await;
     let home = tempfile::tempdir().unwrap();
     let folder = home.path().to_str().unwrap();
@@ -208,7 +212,7 @@ async fn a_nightly_one_makes_up_for_a_night_it_missed_and_then_waits() {
     eventually("a first backup", told).await;
     nightly.kill();
     let _nightly = Process::start_with(&bot, &arguments);
-    // Long enough for a second one, were it made.
+    // Long enough for a second backup, if one were made.
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     assert_eq!(bot.db.audits(Some("backup"), None, 9).await.unwrap().len(), 1);
 }

@@ -29,7 +29,7 @@ impl Process {
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let process = Self(child);
         let link = lines.map_while(Result::ok).find(|line| line.contains("/login/"));
-        (process, link.expect("it prints a link to its pages").trim().to_owned())
+        (process, link.expect("the process prints a login link").trim().to_owned())
     }
 
     /// Sends SIGKILL: unfinished work is left as it is.

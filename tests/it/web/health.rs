@@ -1,4 +1,4 @@
-//! What whoever watches the bot gets to see.
+//! Health and metrics, as supervisors and scrapers read them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use polymarketspy::queue::{self, NewJob, Queue};
 use polymarketspy::simulator::{Fill, NewMarket, wallet_of};
 use polymarketspy::testkit::{TestBot, eventually};
 
-/// Status and text at a path of the bot's health server.
+/// Returns status and body of a path of the bot's health server.
 async fn watched(app: &App, path: &str) -> (u16, String) {
     let address = format!("http://{}{path}", app.health_address().unwrap());
     let mut answer = awc::Client::new().get(address).send().await.unwrap();
@@ -23,7 +23,7 @@ async fn health(app: &App) -> (u16, serde_json::Value) {
     (code, serde_json::from_str(&text).unwrap())
 }
 
-/// The value of one sample, name and labels as they are written.
+/// Returns the value of the sample with this name and these labels.
 fn sample(page: &str, name: &str) -> Option<f64> {
     let line = page.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')))?;
     line.rsplit_once(' ')?.1.parse().ok()
@@ -38,7 +38,7 @@ async fn one_copied_fill(bot: &TestBot) {
 }
 
 #[actix::test]
-async fn the_worker_says_how_it_is_and_that_its_queues_are_empty() {
+async fn the_worker_reports_its_health_and_empty_queues() {
     let bot = TestBot::new().await;
     let app = bot.start().await;
     let (code, report) = health(&app).await;
@@ -90,7 +90,7 @@ async fn what_a_fill_sets_in_motion_is_counted_with_help_and_units_and_without_n
     app.stop().await;
 }
 
-/// Each family is announced once, with help, before its samples, and its name tells its unit.
+/// Checks that each family has one header with a help text before its samples, and a name that ends in its unit.
 fn check_format(page: &str) {
     let mut announced = BTreeSet::new();
     let mut kinds = BTreeMap::new();
@@ -119,7 +119,7 @@ async fn a_queue_that_nobody_consumes_shows_in_health_and_metrics() {
     let bot = TestBot::new().await;
     let app = bot.start().await;
     let now = Clock::System.now();
-    // A copy into the portfolio of a user who does not exist: no executor takes it.
+    // A copy into the portfolio of a user that does not exist: no executor claims it.
     let job = NewJob {
         queue: Queue::CopyAttemptUser,
         key: "nobody's".to_owned(),
@@ -147,7 +147,7 @@ async fn a_bot_whose_database_is_gone_is_down() {
     assert_eq!((code, &report["status"]), (503, &"down".into()));
     let (code, page) = watched(&app, "/metrics").await;
     assert_eq!((code, sample(&page, "polymarketspy_database_up")), (200, Some(0.0)));
-    // A polite stop would wait for a database that does not come back; the program waits ten seconds for it.
+    // An orderly stop would wait for a database that does not come back; the program waits ten seconds for it.
     drop(app);
 }
 
@@ -159,7 +159,7 @@ async fn a_busy_health_port_stops_the_start_with_the_name_of_the_setting() {
     settings.health.bind = Some(taken.local_addr().unwrap());
     let refused = App::build(&settings, Clock::System).await.err().unwrap().to_string();
     assert!(refused.contains("`HEALTH_BIND`") && refused.contains("free"), "{refused}");
-    // Nothing was started: the database is free for another.
+    // Nothing was started, so another process can own the database.
     settings.health.bind = None;
     let app = App::build(&settings, Clock::System).await.unwrap();
     assert_eq!(app.health_address(), None);

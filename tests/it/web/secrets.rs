@@ -1,4 +1,4 @@
-//! Nothing that the program prints or serves repeats a secret it was given, however much goes wrong (spec section 13).
+//! Nothing that the program prints or serves contains one of its secrets, whatever goes wrong (spec 13).
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -11,6 +11,7 @@ use actix_web_actors::ws;
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::simulator::routes::github::{CLIENT_ID, CLIENT_SECRET};
 use polymarketspy::simulator::{Fill, NewMarket};
+use polymarketspy::testkit::db::postgres_server;
 use polymarketspy::testkit::{TestBot, eventually};
 
 use super::sign_in::CurrentUser;
@@ -20,10 +21,10 @@ const REDIS: &str = "hunter2-of-redis";
 const NODE: &str = "hunter2-of-the-node";
 const SESSION: &str = "hunter2-of-sessions-hunter2-of-sessions-hunter2-of-sessions-hunter2";
 const GITHUB: &str = "hunter2-of-github-hunter2-of-github";
-/// What all of them have in common, so that a part of one is found too.
+/// The beginning of every secret of these tests, so that a part of one is found too.
 const MARK: &str = "hunter2";
 
-/// The program at work, its output in files.
+/// A running program whose output goes to files.
 struct BotProcess {
     child: Child,
     folder: tempfile::TempDir,
@@ -41,7 +42,7 @@ impl BotProcess {
         std::fs::read_to_string(self.folder.path().join(name)).unwrap()
     }
 
-    /// The lines of its log so far; each must be an object.
+    /// Returns the lines of the log so far; each must be a JSON object.
     fn log(&self) -> Vec<serde_json::Value> {
         let text = self.printed("stderr");
         let whole = text.rsplit_once('\n').map_or("", |(lines, _)| lines);
@@ -52,7 +53,7 @@ impl BotProcess {
         eventually(what, async || self.log().into_iter().find(|line| is_it(line))).await
     }
 
-    /// Asks it to end; its exit code.
+    /// Sends SIGTERM; returns the exit code.
     fn terminate(&mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
@@ -60,10 +61,10 @@ impl BotProcess {
     }
 }
 
-/// A test that fails leaves no bot behind.
+/// Ends the process, so that a test that fails leaves no bot behind.
 impl Drop for BotProcess {
     fn drop(&mut self) {
-        // It may have ended already; then there is nothing to do.
+        // The process may have ended already; then both calls fail, which does no harm.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -89,7 +90,7 @@ fn assert_clean(what: &str, text: &str) {
     }
 }
 
-/// Everything a visitor and a scraper can read of a running bot, after what lets the visitor in: token and cookie.
+/// Returns the login token and the cookie of a visitor, then every text that a visitor or a scraper can read.
 async fn pages(process: &BotProcess) -> ([String; 2], Vec<(String, String)>) {
     let link = eventually("the login link", async || {
         let printed = process.printed("stdout");
@@ -122,7 +123,7 @@ async fn pages(process: &BotProcess) -> ([String; 2], Vec<(String, String)>) {
     ([token, cookie.split_once('=').unwrap().1.to_owned()], read)
 }
 
-/// One fill copied, pages read, the end: nothing of it may hold a secret, and every line of the log is one object.
+/// Copies one fill, reads the pages and ends the bot. No output may contain a secret, and each log line is one object.
 async fn live_and_end(bot: &TestBot, mut process: BotProcess) -> Vec<serde_json::Value> {
     let (_, wallet) = bot.follow("leader").await;
     let market = bot.exchange.world(|world| world.add_market(NewMarket::binary("market")));
@@ -169,7 +170,7 @@ async fn a_bot_that_reaches_neither_node_nor_redis_prints_no_secret_and_only_jso
 }
 
 #[actix::test]
-async fn what_node_and_redis_answer_is_told_without_the_secrets_they_repeat() {
+async fn answers_of_node_and_redis_are_logged_without_the_secrets_they_repeat() {
     let bot = TestBot::new().await;
     let mut run = command(&bot, &["run"]);
     run.env("ALCHEMY_WS_URL", format!("ws://{}/v2/{NODE}", rude_node()));
@@ -181,38 +182,42 @@ async fn what_node_and_redis_answer_is_told_without_the_secrets_they_repeat() {
     live_and_end(&bot, process).await;
 }
 
-#[actix::test]
-async fn a_postgres_that_cuts_every_connection_is_told_of_without_its_password() {
-    let bot = TestBot::new().await;
-    let (url, admin, name) = postgres().await;
-    let mut run = command(&bot, &["run"]);
-    run.env("DATABASE_URL", &url);
-    let process = BotProcess::start(run);
-    process.says("the address of pages", |line| line["message"] == "serving pages").await;
-    let cut = "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1";
-    let closed = sqlx::AssertSqlSafe(format!("alter database {name} with allow_connections false"));
-    sqlx::query(closed).execute(&admin).await.unwrap();
-    sqlx::query(cut).bind(&name).execute(&admin).await.unwrap();
-    process
-        .says("trouble with the database", |line| {
-            line["level"] == "ERROR" && line["message"].to_string().contains("configuration cannot be read")
-        })
-        .await;
-    let opened = sqlx::AssertSqlSafe(format!("alter database {name} with allow_connections true"));
-    sqlx::query(opened).execute(&admin).await.unwrap();
-    process.says("the database's return", |line| line["message"] == "the database can be read again").await;
-    for stream in ["stdout", "stderr"] {
-        assert_clean(stream, &process.printed(stream));
+mod on_postgres {
+    use super::*;
+
+    #[actix::test]
+    async fn a_postgres_that_cuts_every_connection_is_reported_without_its_password() {
+        let bot = TestBot::new().await;
+        let (url, admin, name) = postgres().await;
+        let mut run = command(&bot, &["run"]);
+        run.env("DATABASE_URL", &url);
+        let process = BotProcess::start(run);
+        process.says("the address of pages", |line| line["message"] == "serving pages").await;
+        let cut = "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1";
+        let closed = sqlx::AssertSqlSafe(format!("alter database {name} with allow_connections false"));
+        sqlx::query(closed).execute(&admin).await.unwrap();
+        sqlx::query(cut).bind(&name).execute(&admin).await.unwrap();
+        process
+            .says("trouble with the database", |line| {
+                line["level"] == "ERROR" && line["message"].to_string().contains("configuration cannot be read")
+            })
+            .await;
+        let opened = sqlx::AssertSqlSafe(format!("alter database {name} with allow_connections true"));
+        sqlx::query(opened).execute(&admin).await.unwrap();
+        process.says("the database's return", |line| line["message"] == "the database can be read again").await;
+        for stream in ["stdout", "stderr"] {
+            assert_clean(stream, &process.printed(stream));
+        }
+        for (path, text) in pages(&process).await.1 {
+            assert_clean(&path, &text);
+        }
+        drop(process);
+        let gone = sqlx::AssertSqlSafe(format!("drop database {name} with (force)"));
+        sqlx::query(gone).execute(&admin).await.unwrap();
     }
-    for (path, text) in pages(&process).await.1 {
-        assert_clean(&path, &text);
-    }
-    drop(process);
-    let gone = sqlx::AssertSqlSafe(format!("drop database {name} with (force)"));
-    sqlx::query(gone).execute(&admin).await.unwrap();
 }
 
-/// The app's secret is wrong and GitHub answers as it does then; with the right one, codes and tokens go over the wire.
+/// With a wrong client secret GitHub answers with an error; with the right one, codes and tokens go over the wire.
 #[actix::test]
 async fn a_sign_in_leaves_no_secret_in_the_log() {
     let bot = TestBot::new().await;
@@ -239,9 +244,9 @@ async fn a_sign_in_leaves_no_secret_in_the_log() {
     }
 }
 
-/// What a command says of a setting that cannot be used or a service that is not there.
+/// The errors of commands about unusable settings and unreachable services.
 #[actix::test]
-async fn commands_tell_what_is_wrong_without_the_secret_in_it() {
+async fn commands_report_an_error_without_the_secret_in_it() {
     let bot = TestBot::new().await;
     let folder = tempfile::tempdir().unwrap();
     let broken = folder.path().join("broken.toml");
@@ -283,7 +288,7 @@ async fn commands_tell_what_is_wrong_without_the_secret_in_it() {
         if code == refused {
             assert!(!err.is_empty(), "{arguments:?} says nothing");
         }
-        // The last word of a bot that cannot run is a line of its log.
+        // The last output of a bot that cannot run is a line of its log.
         if code == refused && arguments[0] == "run" {
             let line = process.log().pop().unwrap();
             assert_eq!((&line["level"], &line["message"]), (&"ERROR".into(), &"the bot cannot run".into()), "{line}");
@@ -295,21 +300,21 @@ async fn commands_tell_what_is_wrong_without_the_secret_in_it() {
     assert_clean("a short secret", &String::from_utf8_lossy(&output.stderr));
 }
 
-/// A database of its own on the test server, under an address with a password.
+/// Creates a database on the test server; returns its URL, which has a password, and the connection that drops it.
 async fn postgres() -> (String, sqlx::PgPool, String) {
-    let server = std::env::var("DATABASE_TEST_URL").expect("DATABASE_TEST_URL is not set; `scripts/test` sets it");
+    let server = postgres_server();
     let admin = sqlx::PgPool::connect(&server).await.unwrap();
     let name = format!("secrets_{}", std::process::id());
     sqlx::query(sqlx::AssertSqlSafe(format!("create database {name}"))).execute(&admin).await.unwrap();
     let (server, _) = server.rsplit_once('/').unwrap();
     let (scheme, place) = server.split_once("://").unwrap();
     let (user, host) = place.rsplit_once('@').unwrap_or(("postgres", place));
-    // The server trusts whoever comes from this machine; it looks at no password.
+    // The server trusts every connection from this machine; it checks no password.
     let user = user.split(':').next().unwrap();
     (format!("{scheme}://{user}:{DATABASE}@{host}/{name}"), admin, name)
 }
 
-/// A Redis that refuses every password, and says which one it was given.
+/// A Redis that refuses every password and repeats the one it received in its answer.
 fn rude_redis() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -328,7 +333,7 @@ fn rude_redis() -> SocketAddr {
     address
 }
 
-/// A node that refuses every request, and repeats the key of its address.
+/// A node that refuses every request and repeats the key of its address in the answer.
 fn rude_node() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -257,69 +257,73 @@ async fn the_live_hub_comes_back_and_whoever_watched_is_told() {
     running.ends_well().await;
 }
 
-#[actix_web::test]
-async fn the_live_feed_comes_back_and_shows_nothing_twice() {
-    let mut running = RunningBot::on_postgres_and_redis().await;
-    shows_a_fill(&mut running).await;
-    comes_back(&mut running, "live_feed", &EVERY_WAY, shows_a_fill).await;
-    running.ends_well().await;
-}
+mod on_postgres {
+    use super::*;
 
-#[actix_web::test]
-async fn the_lease_keeper_comes_back_holds_what_it_held_and_takes_what_is_new() {
-    let mut running = RunningBot::on_postgres_and_redis().await;
-    running.copies_a_fill().await;
-    comes_back(&mut running, "lease_keeper", &EVERY_WAY, RunningBot::copies_a_fill_of_a_new_leader).await;
-    running.copies_a_fill().await;
-    running.ends_well().await;
-}
+    #[actix_web::test]
+    async fn the_live_feed_comes_back_and_shows_nothing_twice() {
+        let mut running = RunningBot::on_postgres_and_redis().await;
+        shows_a_fill(&mut running).await;
+        comes_back(&mut running, "live_feed", &EVERY_WAY, shows_a_fill).await;
+        running.ends_well().await;
+    }
 
-#[actix_web::test]
-async fn the_bell_relay_comes_back_and_wakes_the_pages_of_others() {
-    let mut running = RunningBot::on_postgres_and_redis().await;
-    let wakes = async |running: &mut RunningBot| {
-        let client = ::redis::Client::open(running.redis_url()).unwrap();
-        let mut channel = client.get_async_pubsub().await.unwrap();
-        channel.subscribe(LIVE_CHANNEL).await.unwrap();
-        let mut heard = channel.into_on_message();
+    #[actix_web::test]
+    async fn the_lease_keeper_comes_back_holds_what_it_held_and_takes_what_is_new() {
+        let mut running = RunningBot::on_postgres_and_redis().await;
         running.copies_a_fill().await;
-        tokio::time::timeout(Duration::from_secs(60), heard.next()).await.expect("pages are woken");
-    };
-    wakes(&mut running).await;
-    comes_back(&mut running, "bell_relay", &PANICS, wakes).await;
-    running.ends_well().await;
-}
+        comes_back(&mut running, "lease_keeper", &EVERY_WAY, RunningBot::copies_a_fill_of_a_new_leader).await;
+        running.copies_a_fill().await;
+        running.ends_well().await;
+    }
 
-/// The tests above name every actor there is; `broadcaster` and `queue_watch` have theirs beside them.
-#[actix_web::test]
-async fn no_actor_is_left_out() {
-    let mut running = RunningBot::on_postgres_and_redis().await;
-    running.copies_a_fill().await;
-    let trades: BTreeSet<String> = fault_injection::running()
-        .into_iter()
-        .map(|name| name.split(':').next().unwrap_or_default().to_owned())
-        .collect();
-    let proved = [
-        "bell_relay",
-        "book_fetcher",
-        "broadcaster",
-        "chain_watcher",
-        "global_executor",
-        "grouper",
-        "ingestor",
-        "lease_keeper",
-        "ledger_writer",
-        "live_feed",
-        "live_hub",
-        "poller",
-        "price_refresher",
-        "queue_watch",
-        "reconciler",
-        "root",
-        "settler",
-        "snapshotter",
-        "user_executor",
-    ];
-    assert_eq!(trades.iter().map(String::as_str).collect::<Vec<_>>(), proved);
-    running.ends_well().await;
+    #[actix_web::test]
+    async fn the_bell_relay_comes_back_and_wakes_the_pages_of_others() {
+        let mut running = RunningBot::on_postgres_and_redis().await;
+        let wakes = async |running: &mut RunningBot| {
+            let client = ::redis::Client::open(running.redis_url()).unwrap();
+            let mut channel = client.get_async_pubsub().await.unwrap();
+            channel.subscribe(LIVE_CHANNEL).await.unwrap();
+            let mut heard = channel.into_on_message();
+            running.copies_a_fill().await;
+            tokio::time::timeout(Duration::from_secs(60), heard.next()).await.expect("pages are woken");
+        };
+        wakes(&mut running).await;
+        comes_back(&mut running, "bell_relay", &PANICS, wakes).await;
+        running.ends_well().await;
+    }
+
+    /// The tests above name every actor there is; `broadcaster` and `queue_watch` have theirs beside them.
+    #[actix_web::test]
+    async fn no_actor_is_left_out() {
+        let mut running = RunningBot::on_postgres_and_redis().await;
+        running.copies_a_fill().await;
+        let trades: BTreeSet<String> = fault_injection::running()
+            .into_iter()
+            .map(|name| name.split(':').next().unwrap_or_default().to_owned())
+            .collect();
+        let proved = [
+            "bell_relay",
+            "book_fetcher",
+            "broadcaster",
+            "chain_watcher",
+            "global_executor",
+            "grouper",
+            "ingestor",
+            "lease_keeper",
+            "ledger_writer",
+            "live_feed",
+            "live_hub",
+            "poller",
+            "price_refresher",
+            "queue_watch",
+            "reconciler",
+            "root",
+            "settler",
+            "snapshotter",
+            "user_executor",
+        ];
+        assert_eq!(trades.iter().map(String::as_str).collect::<Vec<_>>(), proved);
+        running.ends_well().await;
+    }
 }
