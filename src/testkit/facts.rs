@@ -3,7 +3,7 @@
 
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::decision::attempt::CopyAttempt;
-use crate::domain::decision::decide::{DecisionKind, Explanation};
+use crate::domain::decision::explanation::{DecisionKind, Explanation};
 use crate::domain::events::event::Side;
 use crate::domain::events::group::{EventGroup, GroupAction};
 use crate::domain::money::ids::{AssetId, AttemptId, FollowedUserId, GroupId, GroupKey, MarketId};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::app::App;
 use crate::audit::audit;
 use crate::db::{AttemptFilter, TradeFilter};
-use crate::domain::decision::decide::DecisionKind;
+use crate::domain::decision::explanation::DecisionKind;
 use crate::domain::events::event::Side;
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::queue::{self, Queue};

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use super::{Progress, WhatIf, WhatIfError};
 use crate::db::{BookText, Db, DbError, PriceAt};
 use crate::domain::accounting::portfolio::PortfolioError;
-use crate::domain::analysis::what_if::{Case, Comparison, Findings, Happening, KeptBook, Recorded};
+use crate::domain::analysis::what_if::{Case, Comparison, ExternalEvent, Findings, RecordedDecision, StoredBook};
 use crate::domain::events::group::{EventGroup, GroupAction};
 use crate::domain::market::book::OrderBook;
 use crate::domain::market::facts::Market;
@@ -49,22 +49,22 @@ struct Reader<'a> {
 struct Page {
     groups: Vec<Prepared>,
     /// When markets resolve that no page before this one knew.
-    resolutions: Vec<(Timestamp, Happening)>,
+    resolutions: Vec<(Timestamp, ExternalEvent)>,
 }
 
 /// A group with all that its decision needs.
 struct Prepared {
     group: EventGroup,
     market: Arc<Market>,
-    recorded: Option<Recorded>,
+    recorded: Option<RecordedDecision>,
     book: Option<BookText>,
     /// About when it is decided.
     due: Timestamp,
 }
 
 /// When the market resolves, for the one who tells it.
-pub(super) fn resolution(market: &Arc<Market>) -> Option<(Timestamp, Happening)> {
-    Some((market.resolved_at?, Happening::Resolved(market.clone())))
+pub(super) fn resolution(market: &Arc<Market>) -> Option<(Timestamp, ExternalEvent)> {
+    Some((market.resolved_at?, ExternalEvent::Resolved(market.clone())))
 }
 
 impl<'a> Feed<'a> {
@@ -75,9 +75,9 @@ impl<'a> Feed<'a> {
         Self { db, what_if, progress, comparison: Some(comparison), priced, every_ms }
     }
 
-    pub(super) fn tell(&mut self, happenings: Vec<(Timestamp, Happening)>) -> Result<(), PortfolioError> {
+    pub(super) fn tell(&mut self, happenings: Vec<(Timestamp, ExternalEvent)>) -> Result<(), PortfolioError> {
         let comparison = self.comparison();
-        happenings.into_iter().try_for_each(|(at, happening)| comparison.expect(at, happening))
+        happenings.into_iter().try_for_each(|(at, happening)| comparison.schedule(at, happening))
     }
 
     /// Lives through the whole window.
@@ -132,7 +132,7 @@ impl<'a> Feed<'a> {
         let mut comparison = self.comparison.take().expect("it is back after every step");
         let live = move || -> Result<Comparison, WhatIfError> {
             for (asset, at, price) in prices {
-                comparison.expect(at, Happening::Midpoint(asset, price))?;
+                comparison.schedule(at, ExternalEvent::Midpoint(asset, price))?;
             }
             for prepared in groups {
                 decide(&mut comparison, prepared)?;
@@ -221,7 +221,7 @@ impl Reader<'_> {
     }
 
     /// Learns of the groups' markets, and when they resolve.
-    async fn meet(&mut self, groups: &[EventGroup]) -> Result<Vec<(Timestamp, Happening)>, WhatIfError> {
+    async fn meet(&mut self, groups: &[EventGroup]) -> Result<Vec<(Timestamp, ExternalEvent)>, WhatIfError> {
         let new: BTreeSet<&MarketId> = groups.iter().map(|group| &group.market).collect();
         let new: Vec<MarketId> = new.into_iter().filter(|id| !self.markets.contains_key(*id)).cloned().collect();
         let mut resolutions = Vec::new();
@@ -242,9 +242,9 @@ fn decide(comparison: &mut Comparison, prepared: Prepared) -> Result<(), WhatIfE
     let Prepared { group, market, recorded, book, .. } = prepared;
     let kept = book.map(read).transpose()?;
     let book = match &kept {
-        Some(Some(book)) => KeptBook::Known(book),
-        Some(None) => KeptBook::Unavailable,
-        None => KeptBook::NotKept,
+        Some(Some(book)) => StoredBook::Known(book),
+        Some(None) => StoredBook::Unavailable,
+        None => StoredBook::NotStored,
     };
     let case = Case { group: &group, market: &market, book, recorded: recorded.as_ref() };
     Ok(comparison.decide(&case)?)

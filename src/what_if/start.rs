@@ -11,7 +11,7 @@ use crate::domain::accounting::equity_history::{EquityAt, EquityHistory};
 use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
 use crate::domain::accounting::mark::Mark;
 use crate::domain::accounting::portfolio::Portfolio;
-use crate::domain::analysis::what_if::{Happening, Start};
+use crate::domain::analysis::what_if::{ExternalEvent, Start};
 use crate::domain::money::ids::{AssetId, AttemptId, MarketId};
 use crate::domain::money::units::Timestamp;
 
@@ -22,7 +22,7 @@ const PRESENT: i64 = 64;
 /// Both runs begin here.
 pub(super) struct Begin {
     pub start: Start,
-    pub happenings: Vec<(Timestamp, Happening)>,
+    pub happenings: Vec<(Timestamp, ExternalEvent)>,
 }
 
 pub(super) async fn start(db: &Db, what_if: &WhatIf, progress: &Progress) -> Result<Begin, WhatIfError> {
@@ -33,7 +33,7 @@ pub(super) async fn start(db: &Db, what_if: &WhatIf, progress: &Progress) -> Res
     mark(db, &mut portfolio, from).await?;
     let resolutions = resolutions(db, &portfolio, &given).await?;
     let happenings =
-        given.into_iter().map(|entry| (entry.created_at, Happening::Entry(entry))).chain(resolutions).collect();
+        given.into_iter().map(|entry| (entry.created_at, ExternalEvent::Entry(entry))).chain(resolutions).collect();
     let history = history_until(db, &portfolio, from).await?;
     portfolio.set_history(history);
     let users = db.followed_users().await?;
@@ -114,7 +114,7 @@ async fn resolutions(
     db: &Db,
     portfolio: &Portfolio,
     given: &[LedgerEntry],
-) -> Result<Vec<(Timestamp, Happening)>, WhatIfError> {
+) -> Result<Vec<(Timestamp, ExternalEvent)>, WhatIfError> {
     let held = portfolio.exposure_by_market().map(|(market, _)| (market, Timestamp::EPOCH));
     let mut last: BTreeMap<&MarketId, Timestamp> = held.collect();
     last.extend(given.iter().filter_map(|entry| Some((entry.market.as_ref()?, entry.created_at))));

@@ -9,7 +9,8 @@ use crate::actors::ledger_writer::{Accepted, ReadView, RecordAttempt, Recorded, 
 use crate::actors::supervise::{Panicked, spawn_io};
 use crate::domain::accounting::view::PortfolioView;
 use crate::domain::decision::decide;
-use crate::domain::decision::decide::{Decision, Situation};
+use crate::domain::decision::decide::Situation;
+use crate::domain::decision::outcome::Decision;
 use crate::domain::events::group::GroupAction;
 use crate::domain::money::ids::GroupId;
 use crate::queue::{Job, JobFence};

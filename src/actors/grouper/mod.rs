@@ -212,7 +212,7 @@ impl Grouper {
                 }
                 // Detected together with a group that is closed already.
                 GroupClosing::KeyTaken => {
-                    self.closing.push(closed.moved_on());
+                    self.closing.push(closed.moved_by_one_ms());
                     continue;
                 }
                 GroupClosing::JobLost => {

@@ -3,7 +3,7 @@
 use super::Row;
 use crate::cli::terminal::{clean, shortened};
 use crate::domain::accounting::ledger::PortfolioScope;
-use crate::domain::decision::decide::DecisionKind;
+use crate::domain::decision::explanation::DecisionKind;
 use crate::domain::money::units::{MICROS, PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use crate::web::{AttemptView, TradeView, decimals};
 

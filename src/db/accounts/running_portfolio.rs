@@ -2,7 +2,7 @@
 //! ledger writer starts from, and what a page reads positions from.
 
 use crate::domain::accounting::checkpoint::PortfolioCheckpoint;
-use crate::domain::accounting::closed_lots::{ClosingBook, Closings};
+use crate::domain::accounting::closed_lots::{ClosedLotCounts, ClosedLots};
 use crate::domain::accounting::equity_history::{EquityAt, EquityHistory};
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::accounting::mark::Mark;
@@ -74,14 +74,14 @@ impl Db {
 /// What a checkpoint says without its lots.
 #[derive(serde::Deserialize)]
 pub(in crate::db) struct Kept {
-    closings: ClosingBook,
+    closings: ClosedLots,
     pub(in crate::db) history: EquityHistory,
 }
 
 impl Db {
     /// How the closed lots came out, as of the last checkpoint; `None` before the first.
-    pub async fn closings(&self, id: PortfolioId) -> Result<Option<Closings>, DbError> {
-        Ok(self.kept(id).await?.map(|kept| kept.closings.closings()))
+    pub async fn closings(&self, id: PortfolioId) -> Result<Option<ClosedLotCounts>, DbError> {
+        Ok(self.kept(id).await?.map(|kept| kept.closings.counts()))
     }
 
     /// The last checkpoint; one of an older version is replaced within a minute, and counts as none.

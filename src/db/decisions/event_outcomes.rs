@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use crate::db::events::event_rows::ActivityRow;
-use crate::domain::decision::decide::{DecisionKind, ReasonCode};
+use crate::domain::decision::check::ReasonCode;
+use crate::domain::decision::explanation::DecisionKind;
 use crate::domain::events::event::ActivityEvent;
 use crate::domain::money::ids::{AttemptId, EventId, FollowedUserId};
 use crate::domain::money::units::{Bps, ShareMicros};

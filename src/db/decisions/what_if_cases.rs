@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use crate::domain::analysis::what_if::{Recorded, Verdict};
+use crate::domain::analysis::what_if::{DecisionSummary, RecordedDecision};
 use crate::domain::money::ids::AttemptId;
 use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
 use crate::sql::connection::{Batch, Db, batches, on};
@@ -30,7 +30,7 @@ struct Row {
 
 impl Db {
     /// What was decided in these attempts; unknown ids are left out.
-    pub async fn recorded(&self, attempts: &[AttemptId]) -> Result<HashMap<AttemptId, Recorded>, DbError> {
+    pub async fn recorded(&self, attempts: &[AttemptId]) -> Result<HashMap<AttemptId, RecordedDecision>, DbError> {
         let mut rows: Vec<Row> = Vec::with_capacity(attempts.len());
         for chunk in Batch::chunks(attempts) {
             let text = GISTS.text(self.driver(), chunk.len());
@@ -64,12 +64,12 @@ impl Db {
 }
 
 impl Row {
-    fn into_recorded(self) -> Result<Recorded, DbError> {
+    fn into_recorded(self) -> Result<RecordedDecision, DbError> {
         let reading = RowDecoder { table: "copy_attempt", id: self.id };
         let codes = self.reason_codes.split(',').filter(|code| !code.is_empty());
-        Ok(Recorded {
+        Ok(RecordedDecision {
             decided_at: Timestamp::from_millis(self.created_at),
-            verdict: Verdict {
+            summary: DecisionSummary {
                 decision: reading.text("decision", &self.decision)?,
                 reasons: codes.map(|code| reading.text("reason_codes", code)).collect::<Result<_, _>>()?,
                 filled_notional: UsdcMicros(self.filled_notional_micros),

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::event_rows::ActivityRow;
 use super::trades::rows_asked;
 use crate::domain::accounting::ledger::{EntryType, PortfolioScope};
-use crate::domain::decision::decide::DecisionKind;
+use crate::domain::decision::explanation::DecisionKind;
 use crate::domain::events::event::ActivityEvent;
 use crate::domain::money::ids::{AssetId, AttemptId, EventId, FollowedUserId, MarketId};
 use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};

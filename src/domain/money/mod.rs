@@ -1,4 +1,4 @@
-//! Numbers, ids and names: money, shares, prices and time as integers that carry their unit.
+//! Value types that everything else uses: ids, texts, and money, shares, prices and time as integers with a unit.
 
 pub mod email;
 pub mod ids;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::histogram::{self, Column, Counted};
 use crate::domain::analysis::attempt_stats::{AttemptStats, LAG_STEPS};
-use crate::domain::decision::decide::ReasonCode;
+use crate::domain::decision::check::ReasonCode;
 use crate::domain::money::units::{Bps, UsdcMicros};
 
 /// At least so many tenths of a cent stand on either side, or three copies would look like a spread.

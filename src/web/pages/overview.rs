@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::actors::live_hub::{HealthChanged, PortfolioChanged};
 use crate::clock::Clock;
 use crate::db::{Db, DbError};
-use crate::domain::accounting::closed_lots::Closings;
+use crate::domain::accounting::closed_lots::ClosedLotCounts;
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::{Bps, Timestamp, UsdcMicros};
@@ -109,7 +109,7 @@ struct Since {
     day: Option<UsdcMicros>,
     week: Option<UsdcMicros>,
     peak: UsdcMicros,
-    closings: Option<Closings>,
+    closings: Option<ClosedLotCounts>,
 }
 
 impl Now {
@@ -119,7 +119,7 @@ impl Now {
 }
 
 /// Won lots of all that are closed.
-fn win_rate(closings: Closings) -> Option<Bps> {
+fn win_rate(closings: ClosedLotCounts) -> Option<Bps> {
     let [won, total] = [closings.won, closings.total()].map(|n| i64::try_from(n).ok());
     Bps::of(won?, total?).ok()
 }
@@ -267,8 +267,12 @@ mod tests {
             unrealized: usdc(unrealized),
         };
         let peak = peak.map_or(current.deposits().unwrap(), usdc);
-        let since =
-            Since { day: day.map(usdc), week: None, peak, closings: Some(Closings { won: 2, lost: 1, even: 0 }) };
+        let since = Since {
+            day: day.map(usdc),
+            week: None,
+            peak,
+            closings: Some(ClosedLotCounts { won: 2, lost: 1, even: 0 }),
+        };
         Figures::of(current, since).unwrap()
     }
 

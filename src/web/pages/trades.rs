@@ -5,7 +5,7 @@ use actix_web::{HttpResponse, web::Query};
 use serde::{Deserialize, Serialize};
 
 use crate::db::{Db, DbError};
-use crate::domain::decision::decide::ReasonCode;
+use crate::domain::decision::check::ReasonCode;
 use crate::domain::money::ids::{FollowedUserId, MarketId};
 use crate::domain::money::units::Timestamp;
 use crate::web::live::broadcaster::ROWS_SHOWN;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::users::copied_share;
 use crate::clock::Clock;
 use crate::db::{Db, FollowedUser};
-use crate::domain::accounting::closed_lots::Closings;
+use crate::domain::accounting::closed_lots::ClosedLotCounts;
 use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
 use crate::domain::analysis::attempt_stats::AttemptStats;
 use crate::domain::money::ids::{FollowedUserId, Wallet};
@@ -59,7 +59,7 @@ pub struct UserView {
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct WinRate {
     #[serde(flatten)]
-    pub closings: Closings,
+    pub closings: ClosedLotCounts,
     pub closed: u64,
     pub won_bps: Option<Bps>,
 }
@@ -108,7 +108,7 @@ impl UserView {
             copies,
             shadow_pnl_at_share_micros: at_share,
             tracking_gap_micros: gap,
-            win_rate: WinRate::of(ours.closings()),
+            win_rate: WinRate::of(ours.closed_lots()),
             range,
             attempts: Rates::of(&tally, now.millis_since(since)),
             slippage: Slippage::of(&tally),
@@ -138,7 +138,7 @@ fn since(range: Range, user: &FollowedUser, now: Timestamp) -> Timestamp {
 }
 
 impl WinRate {
-    fn of(closings: Closings) -> Self {
+    fn of(closings: ClosedLotCounts) -> Self {
         let closed = closings.total();
         Self { closings, closed, won_bps: share(closings.won, closed) }
     }

@@ -236,13 +236,14 @@ async fn json_gives_stored_default_and_effective_values_and_changes_them() {
         assert!(answer.json()["detail"].as_str().unwrap().contains(expected), "{}", answer.body);
     };
     refused("/api/config/global", r#"{"guardrails": {"maxSpreadMicros": -1}}"#, "`maxSpreadMicros` is `-1`").await;
-    refused("/api/config/global", r#"{"guardrails": {"maxSpread": 1}}"#, "`maxSpread` is no field of guardrails").await;
+    refused("/api/config/global", r#"{"guardrails": {"maxSpread": 1}}"#, "`maxSpread` is not a field of guardrails")
+        .await;
     refused("/api/config/user/1", r#"{"system": {"pollingIntervalMs": 500}}"#, "`pollingIntervalMs`").await;
     refused("/api/config/test", r#"{"sizing": {"copyPctNotionalBps": "2"}}"#, "`copyPctNotionalBps` must be").await;
     refused("/api/config/test", r#"{"from": "yesterday"}"#, "`from` must be an ISO 8601 time").await;
     refused("/api/config/test", r#"{"portfolio": "OURS"}"#, "`portfolio` must be").await;
     refused("/api/config/test", r#"{"from": "2999-01-01T00:00:00Z"}"#, "`from` must be before `to`").await;
-    refused("/api/config/test", r#"{"since": 1}"#, "`since` is no field of config").await;
+    refused("/api/config/test", r#"{"since": 1}"#, "`since` is not a field of config").await;
     assert_eq!(desk.json("POST", "/api/config/user/99", "{}").await.status, StatusCode::NOT_FOUND);
     assert_eq!(desk.json("POST", "/api/config/test", r#"{"user": 99}"#).await.status, StatusCode::NOT_FOUND);
     assert_eq!(desk.json("GET", "/api/config/test/77", "").await.status, StatusCode::NOT_FOUND);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::db::{BookOutcome, StoredBook};
-use crate::domain::decision::decide::{Check, CheckName};
+use crate::domain::decision::check::{Check, CheckName};
 use crate::domain::events::group::Member;
 use crate::domain::market::book::Level;
 

@@ -4,7 +4,7 @@ use actix_web::web::Query;
 use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 
-use crate::domain::decision::decide::ReasonCode;
+use crate::domain::decision::check::ReasonCode;
 use crate::domain::events::event::Side;
 use crate::testkit::malformed::{noise, number, words};
 use crate::web::charts::curves::RangeQuery;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Clock;
 use crate::db::{ActivityFilter, Db, DbError, Movement};
 use crate::domain::accounting::ledger::{EntryType, PortfolioScope};
-use crate::domain::decision::decide::DecisionKind;
+use crate::domain::decision::explanation::DecisionKind;
 use crate::domain::events::event::{ActivityEvent, ActivityKind};
 use crate::domain::money::ids::{AssetId, AttemptId, EventId, FollowedUserId, MarketId, Wallet};
 use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};

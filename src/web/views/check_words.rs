@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::domain::decision::decide::{Check, CheckName, CheckUnit, ReasonCode, Verdict};
+use crate::domain::decision::check::{Check, CheckName, CheckUnit, ReasonCode, Verdict};
 use crate::domain::events::event::Side;
 
 /// One check as the explanation shows it.

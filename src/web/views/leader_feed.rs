@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::trades::TradeView;
 use crate::db::{Db, DbError, EventOutcome, TradeFilter};
-use crate::domain::decision::decide::{DecisionKind, ReasonCode};
+use crate::domain::decision::check::ReasonCode;
+use crate::domain::decision::explanation::DecisionKind;
 use crate::domain::events::event::ActivityEvent;
 use crate::domain::money::ids::{AttemptId, EventId, FollowedUserId, MarketId};
 use crate::domain::money::units::{Bps, ShareMicros, Timestamp, UsdcMicros};

@@ -8,7 +8,7 @@ use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
 use crate::domain::accounting::view::Baselines;
 use crate::domain::config::effective::{Guardrails, effective};
 use crate::domain::decision::breaker::{Loss, losses};
-use crate::domain::decision::decide::CheckName;
+use crate::domain::decision::check::CheckName;
 use crate::domain::money::units::{Bps, Timestamp, UnitError, UsdcMicros};
 use crate::web::charts::histogram::bar;
 use crate::web::server::error::WebError;

@@ -1,7 +1,7 @@
 //! `backfill`, with a bot and without.
 
 use polymarketspy::clock::Clock;
-use polymarketspy::domain::decision::decide::ReasonCode;
+use polymarketspy::domain::decision::check::ReasonCode;
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::domain::money::ids::Wallet;
 use polymarketspy::queue::{self, Queue};

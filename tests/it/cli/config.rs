@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use polymarketspy::domain::decision::decide::ReasonCode;
+use polymarketspy::domain::decision::check::ReasonCode;
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::simulator::{Fill, NewMarket};
 use polymarketspy::testkit::TestBot;

@@ -10,7 +10,8 @@ use polymarketspy::domain::accounting::ledger::{EntryType, PortfolioId, Portfoli
 use polymarketspy::domain::accounting::portfolio::Portfolio;
 use polymarketspy::domain::analysis::what_if::{Findings, Policy};
 use polymarketspy::domain::config::effective::ConfigPatch;
-use polymarketspy::domain::decision::decide::{DecisionKind, ReasonCode};
+use polymarketspy::domain::decision::check::ReasonCode;
+use polymarketspy::domain::decision::explanation::DecisionKind;
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::domain::market::facts::Market;
 use polymarketspy::domain::money::ids::{FollowedUserId, Wallet};
@@ -173,7 +174,7 @@ async fn a_wider_spread_adds_the_one_copy_it_is_about(history: &History) {
     assert_eq!(change.group.key, too_wide.attempt.group_key);
     assert_eq!((change.current.decision, change.candidate.decision), (DecisionKind::Skip, DecisionKind::Execute));
     assert_eq!(change.candidate.filled_notional, UsdcMicros(20_000_000));
-    assert_eq!(findings.current.tally.executed + 1, findings.candidate.tally.executed);
+    assert_eq!(findings.current.decisions.executed + 1, findings.candidate.decisions.executed);
 }
 
 async fn without_the_pause_there_are_no_books(history: &History) {
@@ -184,7 +185,7 @@ async fn without_the_pause_there_are_no_books(history: &History) {
     assert_eq!((findings.counts.without_book, findings.counts.as_recorded), (0, 0));
     let executed = history.of(PortfolioId::ExecGlobal);
     let executed = executed.iter().filter(|listed| listed.attempt.decision == DecisionKind::Execute).count() as u64;
-    assert_eq!((findings.candidate.tally.executed, findings.current.tally.executed), (executed, 0));
+    assert_eq!((findings.candidate.decisions.executed, findings.current.decisions.executed), (executed, 0));
     history.bot.configure(r#"{"system": {"copyEngineEnabled": true}}"#).await;
 }
 

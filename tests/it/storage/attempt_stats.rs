@@ -2,7 +2,7 @@
 
 use polymarketspy::db::{LedgerWrite, PeakReset, PortfolioSnapshot};
 use polymarketspy::domain::accounting::ledger::{PortfolioId, PortfolioScope};
-use polymarketspy::domain::decision::decide::ReasonCode;
+use polymarketspy::domain::decision::check::ReasonCode;
 use polymarketspy::domain::money::units::{Timestamp, UsdcMicros};
 
 use super::facts::{NOW, attempt, follow, grouped, market, skipped};

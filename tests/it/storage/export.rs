@@ -5,7 +5,8 @@ use polymarketspy::db::{
     SNAPSHOT_COLUMNS, TRADE_COLUMNS, TradeFilter,
 };
 use polymarketspy::domain::accounting::ledger::{PortfolioId, PortfolioScope};
-use polymarketspy::domain::decision::decide::{DecisionKind, ReasonCode};
+use polymarketspy::domain::decision::check::ReasonCode;
+use polymarketspy::domain::decision::explanation::DecisionKind;
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::domain::money::units::{Timestamp, UsdcMicros};
 use polymarketspy::queue::Queue;

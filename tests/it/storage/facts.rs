@@ -4,9 +4,8 @@ use polymarketspy::db::Inserted;
 use polymarketspy::db::{ClosedGroupWrite, Db, GroupClosing, LedgerWrite, PollWrite};
 use polymarketspy::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
 use polymarketspy::domain::decision::attempt::CopyAttempt;
-use polymarketspy::domain::decision::decide::{
-    Check, CheckName, CheckUnit, DecisionKind, Explanation, ReasonCode, Verdict,
-};
+use polymarketspy::domain::decision::check::{Check, CheckName, CheckUnit, ReasonCode, Verdict};
+use polymarketspy::domain::decision::explanation::{DecisionKind, Explanation};
 use polymarketspy::domain::events::event::{ActivityEvent, ActivityKind, ActivityPayload, Side, TradeEvent};
 use polymarketspy::domain::events::group::{EventGroup, GroupAction, Member};
 use polymarketspy::domain::market::facts::{FeeSchedule, Market, OutcomeAsset};

@@ -2,7 +2,7 @@
 
 use polymarketspy::db::{Committed, Db, LedgerOutcome, LedgerWrite, Standing};
 use polymarketspy::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
-use polymarketspy::domain::decision::decide::ReasonCode;
+use polymarketspy::domain::decision::check::ReasonCode;
 use polymarketspy::domain::money::units::{ShareMicros, UsdcMicros};
 use polymarketspy::queue::{NewJob, Queue};
 

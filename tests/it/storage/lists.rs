@@ -2,7 +2,8 @@
 
 use polymarketspy::db::{ActivityFilter, AttemptFilter, LedgerWrite, TradeFilter};
 use polymarketspy::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId, PortfolioScope};
-use polymarketspy::domain::decision::decide::{DecisionKind, ReasonCode};
+use polymarketspy::domain::decision::check::ReasonCode;
+use polymarketspy::domain::decision::explanation::DecisionKind;
 use polymarketspy::domain::events::event::{ActivityKind, Side};
 use polymarketspy::domain::market::facts::Market;
 use polymarketspy::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};

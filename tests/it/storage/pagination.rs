@@ -2,7 +2,8 @@
 
 use polymarketspy::db::{AttemptFilter, Db, LedgerWrite, TradeFilter, every_statement};
 use polymarketspy::domain::accounting::ledger::{PortfolioId, PortfolioScope};
-use polymarketspy::domain::decision::decide::{DecisionKind, ReasonCode};
+use polymarketspy::domain::decision::check::ReasonCode;
+use polymarketspy::domain::decision::explanation::DecisionKind;
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::domain::money::units::Timestamp;
 

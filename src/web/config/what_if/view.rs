@@ -7,8 +7,9 @@ use serde::Serialize;
 use crate::db::{Db, DbError};
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::analysis::what_if;
-use crate::domain::analysis::what_if::{Change, Counts, RunFigures, Verdict};
-use crate::domain::decision::decide::{DecisionKind, ReasonCode};
+use crate::domain::analysis::what_if::{Change, Counts, DecisionSummary, RunFigures};
+use crate::domain::decision::check::ReasonCode;
+use crate::domain::decision::explanation::DecisionKind;
 use crate::domain::events::event::Side;
 use crate::domain::events::group::GroupAction;
 use crate::domain::money::ids::{AssetId, AttemptId, FollowedUserId, GroupId, MarketId};
@@ -130,10 +131,10 @@ impl Findings {
 impl From<&RunFigures> for Made {
     fn from(run: &RunFigures) -> Self {
         Self {
-            executed: run.tally.executed,
-            skipped: run.tally.skipped,
-            filled_notional_micros: run.tally.filled_notional,
-            fee_micros: run.tally.fees,
+            executed: run.decisions.executed,
+            skipped: run.decisions.skipped,
+            filled_notional_micros: run.decisions.filled_notional,
+            fee_micros: run.decisions.fees,
             pnl_micros: run.pnl,
             worst_drawdown_micros: run.worst_drawdown,
             worst_drawdown_bps: run.worst_drawdown_bps,
@@ -148,10 +149,10 @@ impl Difference {
     fn between(current: &RunFigures, candidate: &RunFigures) -> Self {
         let usdc = |of: fn(&RunFigures) -> UsdcMicros| less(of(candidate).minus(of(current)));
         Self {
-            executed: difference(current.tally.executed, candidate.tally.executed),
-            skipped: difference(current.tally.skipped, candidate.tally.skipped),
-            filled_notional_micros: usdc(|run| run.tally.filled_notional),
-            fee_micros: usdc(|run| run.tally.fees),
+            executed: difference(current.decisions.executed, candidate.decisions.executed),
+            skipped: difference(current.decisions.skipped, candidate.decisions.skipped),
+            filled_notional_micros: usdc(|run| run.decisions.filled_notional),
+            fee_micros: usdc(|run| run.decisions.fees),
             pnl_micros: usdc(|run| run.pnl),
             worst_drawdown_micros: usdc(|run| run.worst_drawdown),
             equity_micros: usdc(|run| run.end.equity),
@@ -187,8 +188,8 @@ impl ChangeView {
     }
 }
 
-impl From<Verdict> for VerdictView {
-    fn from(verdict: Verdict) -> Self {
+impl From<DecisionSummary> for VerdictView {
+    fn from(verdict: DecisionSummary) -> Self {
         Self {
             decision: verdict.decision,
             reason_codes: verdict.reasons,
@@ -199,7 +200,7 @@ impl From<Verdict> for VerdictView {
 }
 
 fn by_reason(current: &RunFigures, candidate: &RunFigures) -> Vec<ReasonRow> {
-    let (current, candidate) = (&current.tally.by_reason, &candidate.tally.by_reason);
+    let (current, candidate) = (&current.decisions.by_reason, &candidate.decisions.by_reason);
     let codes: BTreeSet<&ReasonCode> = current.keys().chain(candidate.keys()).collect();
     let count = |of: &std::collections::BTreeMap<ReasonCode, u64>, code| of.get(code).copied().unwrap_or_default();
     codes
