@@ -1,5 +1,7 @@
 //! How long a file and a function may be, so that a reader sees a whole one at a time.
 
+use std::sync::LazyLock;
+
 use syn::visit::{self, Visit};
 
 use super::tree::{self, TextFile, assert_none};
@@ -106,15 +108,18 @@ fn measured(files: &[TextFile]) -> (Vec<Function>, Vec<Function>) {
     (lengths, functions)
 }
 
+/// The lengths of the files and of the functions of the tree. Parsing it takes seconds, so both tests share them.
+static MEASURED: LazyLock<(Vec<Function>, Vec<Function>)> = LazyLock::new(|| measured(&tree::rust()));
+
 #[test]
 fn no_file_is_too_long_to_be_read_at_once() {
-    let broken = too_long(measured(&tree::rust()).0, FILE_LINES_MAX, LONG_FILES);
+    let broken = too_long(MEASURED.0.clone(), FILE_LINES_MAX, LONG_FILES);
     assert_none(&broken, &format!("split each file of more than {FILE_LINES_MAX} lines by topic"));
 }
 
 #[test]
 fn no_function_is_too_long_to_be_seen_at_once() {
-    let functions = measured(&tree::rust()).1;
+    let functions = MEASURED.1.clone();
     assert!(functions.len() > 2_000, "{} functions are too few: the reader is broken", functions.len());
     let broken = too_long(functions, FUNCTION_LINES_MAX, LONG_FUNCTIONS);
     assert_none(&broken, &format!("split each function of more than {FUNCTION_LINES_MAX} lines by its steps"));
