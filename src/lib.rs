@@ -15,6 +15,7 @@ pub mod health;
 pub mod metrics;
 pub mod polymarket;
 pub mod queue;
+pub mod secret;
 pub mod simulator;
 mod sql;
 pub mod telemetry;

@@ -10,7 +10,8 @@ use super::terminal::{Column, Table, clean, say, say_json};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::Inserted;
-use crate::db::{Db, FollowedUser, LABEL_CHARACTERS_MAX, label_of};
+use crate::db::{Db, FollowedUser};
+use crate::domain::money::label::{LABEL_CHARACTERS_MAX, label_of};
 use crate::polymarket::{Polymarket, PolymarketSettings, Profile, Trader, TraderMatch};
 
 #[derive(clap::Args)]

@@ -1,8 +1,8 @@
 //! Whom to follow from the first start on.
 
 use super::{SettingError, Sources};
-use crate::db::{LABEL_CHARACTERS_MAX, label_of};
 use crate::domain::money::ids::Wallet;
+use crate::domain::money::label::{LABEL_CHARACTERS_MAX, label_of};
 
 #[derive(Debug, Clone, Default)]
 pub struct FollowSettings {

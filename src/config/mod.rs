@@ -4,7 +4,7 @@
 //! Out   small structs, one per concern; every part is given its own and never the whole.
 //! Fails `SettingError`, which names the setting, what it was and what it should be.
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use crate::domain::money::ids::Wallet;
 
@@ -13,6 +13,7 @@ mod follow;
 mod tests;
 mod web;
 
+pub use crate::secret::Secret;
 pub use follow::{FollowSettings, NamedWallet};
 pub use web::{GithubSettings, WebSettings};
 
@@ -32,27 +33,6 @@ pub enum SettingError {
     NotToml { file: String, line: usize, problem: String },
     #[error("`{key}` in `{file}` should be a text in quotes")]
     NotText { key: String, file: String },
-}
-
-/// A text that never shows itself in logs, pages or errors.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself, for the one place that needs it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
 }
 
 #[derive(Debug, Clone)]

@@ -464,7 +464,7 @@ fn watched(owners: &BTreeMap<Wallet, (FollowedUserId, Wallet)>, leases: &Leases)
 async fn look_back(db: &Db, now: Timestamp) -> Result<ConfirmationStats, DbError> {
     let from = now.plus_millis(-LOOK_BACK_MS);
     let unconfirmed = db.unconfirmed_fills(from, now, UNCONFIRMED_MAX).await?.len();
-    Ok(ConfirmationStats { lead: db.chain_leads(from, now).await?.all, unconfirmed })
+    Ok(ConfirmationStats { lead: db.chain_lags(from, now).await?.all, unconfirmed })
 }
 
 fn block_row(number: u64) -> (String, String) {

@@ -129,12 +129,12 @@ impl<'a> Tail<'a> {
         let since = arguments.since.map(|span| Clock::System.now().plus_millis(-span));
         let (mut trades, mut attempts) = (None, None);
         if !arguments.attempts {
-            let newest = db.newest_trade_place().await?;
-            trades = Some(Places::begin(newest, since, async |from| db.trade_places(from).await).await?);
+            let newest = db.newest_trade_cursor().await?;
+            trades = Some(Places::begin(newest, since, async |from| db.trade_cursors(from).await).await?);
         }
         if !arguments.trades {
-            let newest = db.newest_attempt_place().await?;
-            attempts = Some(Places::begin(newest, since, async |from| db.attempt_places(from).await).await?);
+            let newest = db.newest_attempt_cursor().await?;
+            attempts = Some(Places::begin(newest, since, async |from| db.attempt_cursors(from).await).await?);
         }
         Ok(Self { db, user, trades, attempts })
     }
@@ -143,11 +143,11 @@ impl<'a> Tail<'a> {
     /// fails has shown nothing.
     async fn fresh(&mut self) -> Result<(Vec<Row>, bool), DbError> {
         let mut trades = match &self.trades {
-            Some(places) => places.unseen(self.db.trade_places(places.from()).await?),
+            Some(places) => places.unseen(self.db.trade_cursors(places.from()).await?),
             None => Unseen::default(),
         };
         let mut attempts = match &self.attempts {
-            Some(places) => places.unseen(self.db.attempt_places(places.from()).await?),
+            Some(places) => places.unseen(self.db.attempt_cursors(places.from()).await?),
             None => Unseen::default(),
         };
         // Both as far as the one with more to show, so that the two stay in the order of time.

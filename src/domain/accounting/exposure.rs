@@ -37,14 +37,17 @@ impl Exposures {
         index
     }
 
+    /// Returns the id of the market at an index.
     pub(in crate::domain) fn market_at(&self, index: MarketIndex) -> Option<&MarketId> {
         self.markets.get(index.0).map(|market| &market.id)
     }
 
+    /// Changes the exposure of a leader by `change` micros.
     pub(in crate::domain) fn grow_leader(&mut self, leader: FollowedUserId, change: i64) {
         grow(self.leaders.entry(leader).or_default(), change);
     }
 
+    /// Changes the exposure of a market by `change` micros.
     pub(in crate::domain) fn grow_market(&mut self, index: MarketIndex, change: i64) {
         if let Some(market) = self.markets.get_mut(index.0) {
             grow(&mut market.exposure, change);

@@ -1,5 +1,6 @@
 //! Ledger entries: only they change the cash and shares of a portfolio (spec 2, 5 and 8).
 
+use crate::domain::events::lease::LeaseName;
 use crate::domain::money::ids::{AssetId, FollowedUserId, MarketId};
 use crate::domain::money::text_enum::text_enum;
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
@@ -161,6 +162,14 @@ impl PortfolioId {
             Self::ShadowUser(user) | Self::ExecUser(user) => Some(user),
             Self::ExecGlobal => None,
         }
+    }
+}
+
+// Here and not beside `LeaseName`, because `accounting` builds on `events` and not the other way round.
+impl LeaseName {
+    /// Returns the lease under which entries of `portfolio` are written.
+    pub fn of(portfolio: PortfolioId) -> Self {
+        portfolio.owner().map_or(Self::Global, Self::User)
     }
 }
 

@@ -360,6 +360,7 @@ impl Portfolio {
         Ok(())
     }
 
+    /// Returns the market of a holding, if it is known.
     pub(in crate::domain) fn market_of(&self, holding: &Holding) -> Option<&MarketId> {
         self.exposures.market_at(holding.market?)
     }

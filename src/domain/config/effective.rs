@@ -9,7 +9,7 @@ use std::fmt::{self, Write};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::field::{ConfigValue, Raw, config_section, serialize_numbers, unknown_field};
+use super::field::{ConfigValue, RawValue, config_section, serialize_numbers, unknown_field};
 use crate::domain::accounting::ledger::PortfolioScope;
 use crate::domain::money::units::{Bps, PriceMicros, UsdcMicros};
 
@@ -133,7 +133,7 @@ pub struct ConfigVersion(u64);
 /// The leader's overrides count in both scopes, but they cannot change the limits of the shared bankroll: in
 /// `EXEC_GLOBAL` the two exposure limits and the three loss limits are the global ones.
 ///
-/// Spec 7, below the steps.
+/// Spec 7 ("Settings of a decision").
 pub fn effective(global: &StoredConfig, user: Option<&UserOverrides>, scope: PortfolioScope) -> EffectiveConfig {
     let overrides = user.copied().unwrap_or_default();
     let mut guardrails = global.guardrails.with(&overrides.guardrails);
@@ -233,7 +233,7 @@ impl ConfigPatch {
     /// # Errors
     /// [`ConfigError`] with the name of the first section or field that is wrong; nothing is applied then.
     pub fn parse_from<'de, D: serde::Deserializer<'de>>(text: D) -> Result<Self, ConfigError> {
-        let raw = Raw::parse("config", text)?;
+        let raw = RawValue::parse("config", text)?;
         let mut patch = Self::default();
         for (section, value) in raw.fields("config")? {
             match section.as_str() {
@@ -268,7 +268,7 @@ impl ConfigChange {
     /// # Errors
     /// [`ConfigError`] with the name of the first section or field that is wrong; nothing is applied then.
     pub fn parse_from<'de, D: serde::Deserializer<'de>>(text: D, beside: &[&str]) -> Result<Self, ConfigError> {
-        let raw = Raw::parse("config", text)?;
+        let raw = RawValue::parse("config", text)?;
         let mut change = Self::default();
         for (section, value) in raw.fields("config")? {
             match section.as_str() {
@@ -292,18 +292,23 @@ impl ConfigChange {
     }
 
     /// Adds the null fields of a section to `unset` and returns the other fields, which are to be set.
-    fn unset_nulls(&mut self, section: &str, fields: &'static [Field], value: &Raw) -> Result<Raw, ConfigError> {
+    fn unset_nulls(
+        &mut self,
+        section: &str,
+        fields: &'static [Field],
+        value: &RawValue,
+    ) -> Result<RawValue, ConfigError> {
         let mut set = Vec::new();
         for (name, value) in value.fields(section)? {
             match value {
-                Raw::Null => {
+                RawValue::Null => {
                     let field = fields.iter().find(|field| field.name == name);
                     self.unset.push(field.ok_or_else(|| unknown_field(section, name))?);
                 }
                 other => set.push((name.clone(), other.clone())),
             }
         }
-        Ok(Raw::Map(set))
+        Ok(RawValue::Map(set))
     }
 
     pub fn is_empty(&self) -> bool {

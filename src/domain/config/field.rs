@@ -53,12 +53,12 @@ impl Field {
     ///
     /// # Errors
     /// [`ConfigError`] when it is of the wrong type or out of range.
-    pub(in crate::domain) fn read(&self, raw: &Raw) -> Result<i64, ConfigError> {
+    pub(in crate::domain) fn read(&self, raw: &RawValue) -> Result<i64, ConfigError> {
         match (self.unit, raw) {
-            (FieldUnit::Flag, Raw::Flag(flag)) => Ok(i64::from(*flag)),
+            (FieldUnit::Flag, RawValue::Flag(flag)) => Ok(i64::from(*flag)),
             (FieldUnit::Flag, other) => Err(self.error(format!("must be true or false, not {}", other.kind()))),
-            (_, Raw::Number(number)) if (self.min..=self.max).contains(number) => Ok(*number),
-            (_, Raw::Number(number)) => {
+            (_, RawValue::Number(number)) if (self.min..=self.max).contains(number) => Ok(*number),
+            (_, RawValue::Number(number)) => {
                 Err(self.error(format!("is `{number}`, which is not within {} and {}", self.min, self.max)))
             }
             (_, other) => Err(self.error(format!("must be a whole number, not {}", other.kind()))),
@@ -124,15 +124,15 @@ impl ConfigValue for PriceMicros {
 
 /// A value from a text before it is checked against a field. It keeps what an error message needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::domain) enum Raw {
+pub(in crate::domain) enum RawValue {
     Number(i64),
     Flag(bool),
-    Map(Vec<(String, Raw)>),
+    Map(Vec<(String, RawValue)>),
     Null,
     Other(&'static str),
 }
 
-impl Raw {
+impl RawValue {
     /// Reads a value of any type.
     ///
     /// # Errors
@@ -161,6 +161,7 @@ impl Raw {
         Ok(fields)
     }
 
+    /// Returns the kind of the value, as an error message names it.
     pub(in crate::domain) fn kind(&self) -> &'static str {
         match self {
             Self::Number(_) => "a number",
@@ -172,6 +173,7 @@ impl Raw {
     }
 }
 
+/// Returns the error for a name that is not a field of `section`.
 pub(in crate::domain) fn unknown_field(section: &str, name: &str) -> ConfigError {
     ConfigError { field: shown(name), problem: format!("is not a field of {section}") }
 }
@@ -181,7 +183,7 @@ fn shown(name: &str) -> String {
     name.chars().take(64).collect()
 }
 
-impl<'de> Deserialize<'de> for Raw {
+impl<'de> Deserialize<'de> for RawValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(RawVisitor)
     }
@@ -190,56 +192,56 @@ impl<'de> Deserialize<'de> for Raw {
 struct RawVisitor;
 
 impl<'de> de::Visitor<'de> for RawVisitor {
-    type Value = Raw;
+    type Value = RawValue;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("a configuration value")
     }
 
-    fn visit_bool<E>(self, flag: bool) -> Result<Raw, E> {
-        Ok(Raw::Flag(flag))
+    fn visit_bool<E>(self, flag: bool) -> Result<RawValue, E> {
+        Ok(RawValue::Flag(flag))
     }
 
-    fn visit_i64<E>(self, number: i64) -> Result<Raw, E> {
-        Ok(Raw::Number(number))
+    fn visit_i64<E>(self, number: i64) -> Result<RawValue, E> {
+        Ok(RawValue::Number(number))
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<Raw, E> {
+    fn visit_u64<E>(self, number: u64) -> Result<RawValue, E> {
         // Every range ends far below `i64::MAX`, so a number beyond it is out of range for every field.
-        Ok(Raw::Number(i64::try_from(number).unwrap_or(i64::MAX)))
+        Ok(RawValue::Number(i64::try_from(number).unwrap_or(i64::MAX)))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Raw, E> {
-        Ok(Raw::Other("a fraction"))
+    fn visit_f64<E>(self, _: f64) -> Result<RawValue, E> {
+        Ok(RawValue::Other("a fraction"))
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Raw, E> {
-        Ok(Raw::Other("a text"))
+    fn visit_str<E>(self, _: &str) -> Result<RawValue, E> {
+        Ok(RawValue::Other("a text"))
     }
 
-    fn visit_unit<E>(self) -> Result<Raw, E> {
-        Ok(Raw::Null)
+    fn visit_unit<E>(self) -> Result<RawValue, E> {
+        Ok(RawValue::Null)
     }
 
-    fn visit_none<E>(self) -> Result<Raw, E> {
-        Ok(Raw::Null)
+    fn visit_none<E>(self) -> Result<RawValue, E> {
+        Ok(RawValue::Null)
     }
 
-    fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<Raw, D::Error> {
-        Raw::deserialize(inner)
+    fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<RawValue, D::Error> {
+        RawValue::deserialize(inner)
     }
 
-    fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<Raw, A::Error> {
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<RawValue, A::Error> {
         while items.next_element::<de::IgnoredAny>()?.is_some() {}
-        Ok(Raw::Other("a list"))
+        Ok(RawValue::Other("a list"))
     }
 
-    fn visit_map<A: de::MapAccess<'de>>(self, mut entries: A) -> Result<Raw, A::Error> {
+    fn visit_map<A: de::MapAccess<'de>>(self, mut entries: A) -> Result<RawValue, A::Error> {
         let mut fields = Vec::new();
         while let Some(entry) = entries.next_entry()? {
             fields.push(entry);
         }
-        Ok(Raw::Map(fields))
+        Ok(RawValue::Map(fields))
     }
 }
 
@@ -304,14 +306,14 @@ macro_rules! config_section {
             /// # Errors
             /// [`ConfigError`] with the name of the first field that is wrong; nothing is applied then.
             pub fn parse_from<'de, D: serde::Deserializer<'de>>(text: D) -> Result<Self, ConfigError> {
-                Self::from_raw(&Raw::parse($section, text)?)
+                Self::from_raw(&RawValue::parse($section, text)?)
             }
 
             /// Converts a raw section.
             ///
             /// # Errors
             /// [`ConfigError`] with the name of the first field that is wrong; nothing is applied then.
-            pub(in crate::domain) fn from_raw(raw: &Raw) -> Result<Self, ConfigError> {
+            pub(in crate::domain) fn from_raw(raw: &RawValue) -> Result<Self, ConfigError> {
                 let mut patch = Self::default();
                 for (name, value) in raw.fields($section)? {
                     patch.set(name, value)?;
@@ -319,7 +321,7 @@ macro_rules! config_section {
                 Ok(patch)
             }
 
-            fn set(&mut self, name: &str, value: &Raw) -> Result<(), ConfigError> {
+            fn set(&mut self, name: &str, value: &RawValue) -> Result<(), ConfigError> {
                 let mut fields = $values::FIELDS.iter();
                 $(
                     let field = fields.next();
@@ -345,6 +347,7 @@ macro_rules! config_section {
                 self
             }
 
+            /// Returns whether no field is set.
             pub fn is_empty(&self) -> bool {
                 *self == Self::default()
             }

@@ -163,6 +163,7 @@ impl Checks {
         }
     }
 
+    /// Returns whether a check has failed so far.
     pub fn any_failed(&self) -> bool {
         self.failed.is_some()
     }
@@ -203,6 +204,7 @@ impl SkipReasons {
         Self { first: code, rest: Vec::new() }
     }
 
+    /// Returns the codes in the order of the steps.
     pub fn iter(&self) -> impl Iterator<Item = ReasonCode> {
         std::iter::once(self.first).chain(self.rest.iter().copied())
     }

@@ -90,6 +90,7 @@ impl Findings {
         }
     }
 
+    /// Sets the target of a trade.
     pub(super) fn sized(&mut self, size: TargetSize) {
         self.size = Some(size);
         self.target_notional = size.target;
@@ -101,6 +102,7 @@ impl Findings {
         self.target_shares = Some(sets);
     }
 
+    /// Checks that at least one micro-set can be applied, and stores the filled part of the target.
     pub(super) fn applied_sets(&mut self, sets: ShareMicros, ratio: Bps) {
         self.ratio = ratio;
         self.checks.add(Check::at_least(CheckName::SetsApplicable, sets.0, 1, ReasonCode::MergeSplitNotApplicable));

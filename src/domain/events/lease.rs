@@ -1,9 +1,8 @@
-//! Leases: which worker process does the work for one leader, or for all leaders together (spec 10).
+//! Leases: which worker process does the work for one leader, or for all leaders together (docs/adr/0011).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::ids::FollowedUserId;
 
 /// Names one run of a worker process.
@@ -44,13 +43,6 @@ impl WorkerId {
 
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-impl LeaseName {
-    /// Returns the lease under which entries of `portfolio` are written.
-    pub fn of(portfolio: PortfolioId) -> Self {
-        portfolio.owner().map_or(Self::Global, Self::User)
     }
 }
 

@@ -2,5 +2,6 @@
 
 pub mod email;
 pub mod ids;
+pub mod label;
 pub mod text_enum;
 pub mod units;

@@ -238,6 +238,7 @@ impl Bps {
 impl Timestamp {
     pub const EPOCH: Self = Self(0);
 
+    /// Takes milliseconds since the epoch.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
@@ -250,6 +251,7 @@ impl Timestamp {
         seconds.checked_mul(1000).map(Self).ok_or(UnitError::SecondsOutOfRange(seconds))
     }
 
+    /// Returns milliseconds since the epoch.
     pub const fn millis(self) -> i64 {
         self.0
     }
@@ -259,6 +261,7 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 
+    /// Returns the time `millis` later, or earlier when negative.
     pub const fn plus_millis(self, millis: i64) -> Self {
         Self(self.0.saturating_add(millis))
     }

@@ -1,4 +1,4 @@
-//! Keeps the core pure: the test reads the sources of `domain` and fails on a forbidden import.
+//! Keeps the core pure and its rooms in order: the tests read the sources of `domain` and fail on a forbidden import.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,26 @@ const ALLOWED_CRATES: &[&str] = &["chrono", "rust_decimal", "serde", "thiserror"
 /// The parts of the standard library for clocks, threads, files, sockets and the environment.
 const FORBIDDEN_STD: &[&str] =
     &["std::env", "std::fs", "std::io", "std::net", "std::process", "std::thread", "std::time", "std::sync::mpsc"];
+
+/// The rooms of the domain. A room imports only from itself and from rooms before it, so the rooms form no circle.
+const ROOMS: &[&str] = &["money", "events", "market", "accounting", "config", "decision", "analysis"];
+
+#[test]
+fn a_room_imports_only_from_the_rooms_before_it() {
+    let domain = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/domain");
+    for (n, room) in ROOMS.iter().enumerate() {
+        let files = sources(&domain.join(room));
+        assert!(!files.is_empty(), "the sources of `{room}` were not found");
+        for file in files {
+            for line in shipped_lines(&fs::read_to_string(&file).unwrap()) {
+                let imported = line.split("crate::domain::").skip(1).filter_map(|rest| rest.split("::").next());
+                for other in imported {
+                    assert!(ROOMS[..=n].contains(&other), "{}: `{room}` imports from `{other}`", file.display());
+                }
+            }
+        }
+    }
+}
 
 #[test]
 fn the_domain_imports_nothing_that_does_io() {
@@ -52,13 +72,13 @@ fn a_forbidden_import_is_seen() {
 
 /// The lines of `text`, up to its tests, that import something from outside the domain.
 fn breaches(text: &str, crates: &[String]) -> Vec<String> {
+    shipped_lines(text).filter(|line| is_breach(line, crates)).map(|line| line.trim().to_owned()).collect()
+}
+
+/// The lines of `text` up to its tests, without comments.
+fn shipped_lines(text: &str) -> impl Iterator<Item = &str> {
     let shipped = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-    shipped
-        .lines()
-        .map(|line| line.split("//").next().unwrap_or_default())
-        .filter(|line| is_breach(line, crates))
-        .map(|line| line.trim().to_owned())
-        .collect()
+    shipped.lines().map(|line| line.split("//").next().unwrap_or_default())
 }
 
 fn is_breach(line: &str, crates: &[String]) -> bool {

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::db::Inserted;
-use crate::db::{Db, FollowedUser, LABEL_CHARACTERS_MAX};
+use crate::db::{Db, FollowedUser};
 use crate::domain::money::ids::{FollowedUserId, Wallet};
+use crate::domain::money::label::LABEL_CHARACTERS_MAX;
 use crate::domain::money::units::Timestamp;
 use crate::polymarket::{Lately, Polymarket, PolymarketError, Profile, Trader, TraderMatch};
 use crate::web::auth::csrf::CsrfForm;

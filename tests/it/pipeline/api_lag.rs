@@ -59,7 +59,7 @@ async fn a_fill_seen_on_chain_is_in_the_database_within_three_seconds_of_the_api
         DELAYS.iter().map(|delay| 2 + delay / 2_000).sum::<i64>() + 2 * i64::try_from(DELAYS.len()).unwrap();
     assert!(i64::try_from(asked).unwrap() <= allowed, "{asked} asks where {allowed} would do");
 
-    let leads = bot.db.chain_leads(Timestamp::EPOCH, Clock::System.now().plus_millis(1)).await.unwrap();
+    let leads = bot.db.chain_lags(Timestamp::EPOCH, Clock::System.now().plus_millis(1)).await.unwrap();
     let all = leads.all.unwrap();
     assert_eq!((all.n_fills, all.n_api_first, leads.by_user.len()), (8, 0, 8));
     assert!(all.p50_ms >= DELAYS[3] && all.p90_ms >= DELAYS[7] && all.p90_ms < DELAYS[7] + 3_000, "{all:?}");

@@ -1,4 +1,4 @@
-//! Attempts counted by the hour and counted at once are the same numbers; a peak can be reset.
+//! Attempts counted by the hour and counted at once give the same numbers; a peak can be reset.
 
 use polymarketspy::db::{LedgerWrite, PeakReset, PortfolioSnapshot};
 use polymarketspy::domain::accounting::ledger::{PortfolioId, PortfolioScope};

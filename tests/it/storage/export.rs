@@ -1,4 +1,4 @@
-//! What downloads read: every row once, part by part, with every column, on both databases.
+//! Downloads read every row once, in parts, with every column, on both databases.
 
 use polymarketspy::db::{
     ATTEMPT_COLUMNS, AttemptFilter, Cell, LEDGER_COLUMNS, LedgerFilter, LedgerWrite, PortfolioSnapshot,

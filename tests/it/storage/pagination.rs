@@ -1,4 +1,4 @@
-//! What pages read: newest first, by filter, page by page, each by an index.
+//! Lists of pages: newest first, filtered, page by page, each served by an index.
 
 use polymarketspy::db::{AttemptFilter, Db, LedgerWrite, TradeFilter, every_statement};
 use polymarketspy::domain::accounting::ledger::{PortfolioId, PortfolioScope};
@@ -126,10 +126,10 @@ async fn no_statement_reads_or_sorts_a_large_table() {
         "g",
         "p",
     ];
-    // Users and configuration are few; open jobs are what is in flight. A market's groups are found by their index and
-    // then put in the order of their decisions; so are the changes that people made, among what actors noted. What the
-    // chain saw in a period is set beside what the API saw,
-    // and a conversion looks at the minutes since it happened. Markets are few.
+    // These may sort, because they sort few rows: users and configuration are few, open jobs are the work in flight,
+    // and markets are few. A market's groups are found by an index and sorted by decision; changes by people are filtered
+    // from the audit log; a period's fills of the chain are matched with the API's; a conversion reads the minutes
+    // since it happened.
     let may_sort = [
         "config.",
         "users.",
@@ -137,16 +137,16 @@ async fn no_statement_reads_or_sorts_a_large_table() {
         "attempts.LISTED_OF_MARKET",
         "audit.CHANGES",
         "export.ATTEMPTS_OF_MARKET",
-        "chain_sight.",
+        "chain_confirmations.",
         "market_lists.SEARCH",
         "market_lists.BLACKLISTED",
-        "events.TRADES_SINCE",
-        "events.ACTIVITIES_SINCE",
+        "polls.TRADES_SINCE",
+        "polls.ACTIVITIES_SINCE",
     ];
     let mut bad = Vec::new();
     for (name, text) in every_statement(&test_db.db) {
-        // `audit` reads everything, on purpose. An insert's plan shows the foreign keys of its children, which SQLite
-        // looks at only while one is broken.
+        // `audit` reads whole tables on purpose. The plan of an insert shows the foreign keys of its children, which
+        // SQLite reads only while one is violated.
         if name.starts_with("integrity.") || text.starts_with("insert") {
             continue;
         }

@@ -1,4 +1,4 @@
-//! The two schemas are one schema, and every statement fits both.
+//! Both databases have the same schema, and every statement prepares on both.
 
 use std::collections::BTreeSet;
 
@@ -108,7 +108,7 @@ pub async fn shape_of(db: &Db) -> BTreeSet<String> {
 }
 
 fn line(table: &str, column: &str, kind: &str, required: bool) -> String {
-    // SQLite has one kind of number for counts and for yes and no.
+    // SQLite has one type for counts and for booleans.
     let kind = match kind {
         "bigint" | "boolean" => "integer",
         "uuid" => "blob",

@@ -121,7 +121,7 @@ async fn the_chain_watcher_comes_back_and_sees_the_chain_again() {
     let mut running = RunningBot::on_sqlite().await;
     let sees_a_fill = async |running: &mut RunningBot| {
         let seen = async |running: &RunningBot| {
-            let leads = running.bot.db.chain_leads(Timestamp::EPOCH, Clock::System.now().plus_millis(1)).await.unwrap();
+            let leads = running.bot.db.chain_lags(Timestamp::EPOCH, Clock::System.now().plus_millis(1)).await.unwrap();
             leads.all.map_or(0, |all| all.n_fills)
         };
         let before = seen(running).await;
