@@ -12,11 +12,12 @@ use polymarketspy::domain::accounting::portfolio::Portfolio;
 use polymarketspy::domain::analysis::what_if::{Case, Comparison, ExternalEvent, Policy, Start, StoredBook};
 use polymarketspy::domain::config::effective::{ConfigPatch, StoredConfig};
 use polymarketspy::domain::events::event::Side;
-use polymarketspy::domain::events::group::{EventGroup, GroupAction};
+use polymarketspy::domain::events::group::EventGroup;
 use polymarketspy::domain::market::book::OrderBook;
 use polymarketspy::domain::market::facts::Market;
-use polymarketspy::domain::money::ids::{AssetId, FollowedUserId, GroupId, GroupKey, MarketId};
+use polymarketspy::domain::money::ids::{AssetId, FollowedUserId, MarketId};
 use polymarketspy::domain::money::units::{Bps, PriceMicros, ShareMicros, Timestamp, UsdcMicros};
+use polymarketspy::testkit::facts::trade_group;
 
 const MARKETS: i64 = 50;
 const HALF_MINUTE_MS: i64 = 30_000;
@@ -71,20 +72,12 @@ fn comparison() -> Comparison {
 /// Group number `n`: three purchases, then a sale, and so on.
 fn group(n: i64) -> EventGroup {
     let (leader, side) = (1 + n % 3, if n % 4 == 3 { Side::Sell } else { Side::Buy });
-    let key = GroupKey::from_text(&format!("{leader}:{}:{}:{n:09}", 1_000 + n % MARKETS, side.as_str()));
+    let key = format!("{leader}:{}:{}:{n:09}", 1_000 + n % MARKETS, side.as_str());
     let at = BEGIN.plus_millis((n + 1) * HALF_MINUTE_MS);
     EventGroup {
-        id: GroupId::of(&key),
-        key,
-        followed_user: FollowedUserId(leader),
-        market: market_id(n % MARKETS),
-        action: GroupAction::Trade { asset: asset(n % MARKETS), side },
         notional: UsdcMicros(1_000_000_000),
         shares: ShareMicros(2_000_000_000),
-        reference_price: Some(PriceMicros::new(500_000).unwrap()),
-        window_start: at,
-        detect_time: at,
-        event_time: at,
+        ..trade_group(&key, FollowedUserId(leader), market_id(n % MARKETS), asset(n % MARKETS), side, at)
     }
 }
 

@@ -19,8 +19,8 @@ pub mod secret;
 pub mod simulator;
 mod sql;
 pub mod telemetry;
-#[cfg(test)]
-mod testkit;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 pub mod token;
 pub mod web;
 pub mod what_if;

@@ -59,31 +59,31 @@ mod tests {
     use super::*;
     use crate::actors::supervise::fault_injection::{InjectPanic, provoke};
     use crate::cli::exit_code;
-    use crate::testkit::worker_bot::House;
+    use crate::testkit::running_bot::RunningBot;
 
     /// Returns the last line on standard error and the exit code.
-    async fn end_of(house: House) -> (String, ExitCode) {
-        let ended = tokio::time::timeout(Duration::from_secs(60), run_until_stopped(house.app)).await;
+    async fn end_of(running: RunningBot) -> (String, ExitCode) {
+        let ended = tokio::time::timeout(Duration::from_secs(60), run_until_stopped(running.app)).await;
         exit_code::of_error(&ended.expect("the bot stops by itself").expect_err("an actor kept failing"))
     }
 
     #[actix_web::test]
     async fn an_actor_that_fails_again_and_again_ends_the_process_with_its_name_and_the_reason() {
-        let house = House::of_its_own().await;
+        let running = RunningBot::on_sqlite().await;
         for _ in 0..=crate::actors::supervise::RESTARTS_ALLOWED {
             provoke("grouper", InjectPanic::InHandler);
         }
         let said = "error: actor `grouper` keeps failing: it panicked: provoked in a handler";
-        assert_eq!(end_of(house).await, (said.to_owned(), ExitCode::from(1)));
+        assert_eq!(end_of(running).await, (said.to_owned(), ExitCode::from(1)));
     }
 
     #[actix_web::test]
-    async fn a_house_where_one_after_the_other_fails_ends_the_process_too() {
-        let house = House::of_its_own().await;
+    async fn a_bot_whose_actors_fail_one_after_the_other_ends_the_process_too() {
+        let running = RunningBot::on_sqlite().await;
         for actor in ["grouper", "ingestor", "book_fetcher", "settler", "price_refresher", "reconciler"] {
             provoke(actor, InjectPanic::InHandler);
         }
-        let (said, code) = end_of(house).await;
+        let (said, code) = end_of(running).await;
         let reason = "6 actors were restarted within a minute, the last because it panicked: provoked in a handler";
         assert!(said.starts_with("error: actor `") && said.ends_with(reason), "{said}");
         assert_eq!(code, ExitCode::from(1));

@@ -13,29 +13,29 @@ use crate::polymarket::http::client::Polymarket;
 use crate::polymarket::http::endpoint::{Endpoint, Priority};
 use crate::polymarket::http::limiter::Given;
 use crate::polymarket::http::settings::{LimitSettings, PolymarketSettings};
-use crate::simulator::{Fault, FaultKind, Heard, Host, NewMarket, Simulator, SimulatorHandle, SimulatorSettings};
-use crate::simulator::{Times, wallet_of};
+use crate::simulator::{Fault, FaultKind, Heard, Host, Times, wallet_of};
+use crate::testkit::TestExchange;
 
 const PER_SECOND: f64 = 20.0;
 const BURST: f64 = 40.0;
 
 /// An exchange with one market, and a client of it.
-pub(super) struct Stage {
-    pub sim: SimulatorHandle,
+pub(super) struct LimitSetup {
+    pub sim: TestExchange,
     pub polymarket: Polymarket,
     pub market: MarketId,
     pub asset: AssetId,
     pub wallet: Wallet,
 }
 
-impl Stage {
+impl LimitSetup {
     pub fn new(limits: LimitSettings) -> Self {
-        let sim = Simulator::start(SimulatorSettings::default()).unwrap();
-        let market = sim.world(|world| world.add_market(NewMarket::binary("rain")));
+        let sim = TestExchange::start();
+        let market = sim.add_market("rain");
         let wallet = wallet_of("a leader");
         sim.world(|world| world.add_person(&wallet, "Quiet Heron"));
-        let bases = PolymarketSettings::new(&sim.data_api_base(), &sim.clob_base(), &sim.gamma_base());
-        let polymarket = Polymarket::new(PolymarketSettings { limits, ..bases }, Clock::System);
+        let settings = PolymarketSettings { limits, ..sim.polymarket_settings() };
+        let polymarket = Polymarket::new(settings, Clock::System);
         Self { sim, polymarket, market: market.id().clone(), asset: market.asset(0).unwrap().clone(), wallet }
     }
 
@@ -145,24 +145,24 @@ pub(super) fn served(heard: &[Heard]) -> BTreeMap<Endpoint, (u64, u64, u64)> {
 /// To show that they hold between two arrivals too, the test measures how long requests were on their way.
 #[actix_web::test]
 async fn never_more_than_a_burst_of_40_and_20_a_second_whatever_the_load() {
-    let stage = Stage::new(LimitSettings::default());
-    let load = stage.load(60);
+    let setup = LimitSetup::new(LimitSettings::default());
+    let load = setup.load(60);
     let begun = Clock::System.now();
     let mut slowest_book = 0;
     while Clock::System.now().millis_since(begun) < 10_500 {
         let asked = Clock::System.now();
-        stage.book().await;
+        setup.book().await;
         slowest_book = slowest_book.max(Clock::System.now().millis_since(asked));
-        stage.polymarket.search_profile("quiet heron").await.unwrap();
-        stage.polymarket.profile(&stage.wallet).await.unwrap();
+        setup.polymarket.search_profile("quiet heron").await.unwrap();
+        setup.polymarket.profile(&setup.wallet).await.unwrap();
         // A decision and a search from time to time: this sets the rate of the load, and is not a wait.
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
     load.iter().for_each(JoinHandle::abort);
 
-    let heard = stage.heard();
+    let heard = setup.heard();
     let arrived: Vec<Timestamp> = heard.iter().map(|heard| heard.at).collect();
-    let given = stage.polymarket.gate().given();
+    let given = setup.polymarket.gate().given();
     assert!(arrived.len() <= given.len(), "a request went out without a permit");
     let asked: Vec<Timestamp> = given.iter().map(|given| given.asked).collect();
     let received: Vec<Timestamp> = given.iter().map(|given| given.received).collect();
@@ -184,18 +184,18 @@ async fn never_more_than_a_burst_of_40_and_20_a_second_whatever_the_load() {
 
 #[actix_web::test]
 async fn a_book_requested_while_500_bulk_requests_wait_is_sent_next() {
-    let stage = Stage::new(LimitSettings::default());
-    let load = stage.load(540);
-    let waiting = || stage.polymarket.observe().waiting_bulk;
-    while stage.heard().len() < 40 || waiting() < 450 {
+    let setup = LimitSetup::new(LimitSettings::default());
+    let load = setup.load(540);
+    let waiting = || setup.polymarket.observe().waiting_bulk;
+    while setup.heard().len() < 40 || waiting() < 450 {
         tokio::task::yield_now().await;
     }
-    let n_given = stage.polymarket.gate().given().len();
-    stage.book().await;
-    let next: &[Given] = &stage.polymarket.gate().given()[n_given..];
+    let n_given = setup.polymarket.gate().given().len();
+    setup.book().await;
+    let next: &[Given] = &setup.polymarket.gate().given()[n_given..];
     assert_eq!(next[0].priority, Priority::Interactive, "{next:?}");
-    let heard = stage.heard();
-    let before = heard.iter().position(|heard| heard.query.contains(stage.asset.as_str())).unwrap_or(heard.len());
+    let heard = setup.heard();
+    let before = heard.iter().position(|heard| heard.query.contains(setup.asset.as_str())).unwrap_or(heard.len());
     assert!(before < 200 && waiting() > 300, "{before} requests came before the book");
 
     // A request that gives up leaves the queue, and takes no permit.
@@ -204,24 +204,24 @@ async fn a_book_requested_while_500_bulk_requests_wait_is_sent_next() {
         let _ = call.await;
     }
     assert_eq!(waiting(), 0);
-    stage.book().await;
+    setup.book().await;
 }
 
 /// Requests that hang keep their connections, and a client has only 100.
 #[actix_web::test]
 async fn a_book_does_not_wait_for_bulk_requests_that_hang() {
     let limits = LimitSettings { requests_per_second: 1_000, burst: 500, ..LimitSettings::default() };
-    let stage = Stage::new(limits);
-    stage.fault(Fault::once(Host::Data, "", FaultKind::Hang).times(Times::Always));
+    let setup = LimitSetup::new(limits);
+    setup.fault(Fault::once(Host::Data, "", FaultKind::Hang).times(Times::Always));
     let ask = || {
-        let (polymarket, market) = (stage.polymarket.clone(), stage.market.clone());
+        let (polymarket, market) = (setup.polymarket.clone(), setup.market.clone());
         spawn(async move { drop(polymarket.resolution(&market).await) })
     };
     let hanging: Vec<JoinHandle<()>> = (0..150).map(|_| ask()).collect();
-    while stage.heard().len() < 100 {
+    while setup.heard().len() < 100 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    stage.book().await;
-    assert!(stage.heard().len() <= 150 + 1, "the book was asked for once");
+    setup.book().await;
+    assert!(setup.heard().len() <= 150 + 1, "the book was asked for once");
     hanging.iter().for_each(JoinHandle::abort);
 }

@@ -38,12 +38,13 @@ use crate::domain::decision::attempt::CopyAttempt;
 use crate::domain::decision::check::ReasonCode;
 use crate::domain::decision::explanation::{DecisionKind, Explanation};
 use crate::domain::events::event::{Side, TradeEvent};
-use crate::domain::events::group::{EventGroup, GroupAction};
+use crate::domain::events::group::EventGroup;
 use crate::domain::market::facts::{Market, OutcomeAsset};
 use crate::domain::market::fill::LevelFill;
-use crate::domain::money::ids::{AssetId, AttemptId, EventId, FollowedUserId, GroupId, GroupKey, MarketId, Wallet};
+use crate::domain::money::ids::{AssetId, AttemptId, EventId, FollowedUserId, MarketId, Wallet};
 use crate::domain::money::units::{Bps, PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use crate::polymarket::{Gate, PolymarketSettings};
+use crate::testkit::facts::{executed_attempt, trade_group};
 
 /// A name that a hostile trader or market could choose.
 const HOSTILE: &str = "<script>alert('x')</script>\"&";
@@ -359,19 +360,11 @@ fn trade(user: FollowedUserId, n: u32, detected: Timestamp) -> TradeEvent {
 }
 
 fn group(user: FollowedUserId, n: u32, at: Timestamp) -> EventGroup {
-    let key = GroupKey::from_text(&format!("{user}:{}:BUY:{n}", asset()));
+    let key = format!("{user}:{}:BUY:{n}", asset());
     EventGroup {
-        id: GroupId::of(&key),
-        key,
-        followed_user: user,
-        market: market_id(),
-        action: GroupAction::Trade { asset: asset(), side: Side::Buy },
         notional: UsdcMicros(2_500_000_000),
         shares: ShareMicros(5_000_000_000),
-        reference_price: Some(PriceMicros::new(500_000).unwrap()),
-        window_start: at,
-        detect_time: at,
-        event_time: at,
+        ..trade_group(&key, user, market_id(), asset(), Side::Buy, at)
     }
 }
 
@@ -381,11 +374,6 @@ fn attempt(group: &EventGroup, decision: DecisionKind, at: Timestamp) -> CopyAtt
     let executes = decision == DecisionKind::Execute;
     let fill = LevelFill { price, shares: ShareMicros(24_630_541), notional: UsdcMicros(12_500_000) };
     CopyAttempt {
-        id: AttemptId::of(&portfolio.to_string(), &group.key),
-        portfolio,
-        followed_user: group.followed_user,
-        group_id: group.id,
-        group_key: group.key.clone(),
         decision,
         reasons: if executes { vec![] } else { vec![ReasonCode::SpreadTooWide, ReasonCode::InsufficientDepth] },
         target_notional: UsdcMicros(25_000_000),
@@ -393,7 +381,6 @@ fn attempt(group: &EventGroup, decision: DecisionKind, at: Timestamp) -> CopyAtt
         filled_shares: if executes { fill.shares } else { ShareMicros::ZERO },
         vwap: executes.then_some(price),
         filled_ratio: if executes { Bps(5_000) } else { Bps(0) },
-        their_reference_price: group.reference_price,
         mid_at_decision: None,
         config_version: "0123456789abcdef".to_owned(),
         explanation: Explanation {
@@ -409,7 +396,7 @@ fn attempt(group: &EventGroup, decision: DecisionKind, at: Timestamp) -> CopyAtt
             fee_micros: 0,
         },
         fills: if executes { vec![fill] } else { Vec::new() },
-        created_at: at,
+        ..executed_attempt(portfolio, group, at)
     }
 }
 

@@ -5,11 +5,12 @@ use polymarketspy::domain::accounting::ledger::PortfolioId;
 use polymarketspy::domain::money::ids::FollowedUserId;
 use polymarketspy::domain::money::units::Timestamp;
 use polymarketspy::queue::{self, Failed, JobScope, NewJob, Queue, RETRIES};
+use polymarketspy::testkit::TestDb;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::facts::{NOW, attempt, entries, follow, grouped, poll, trade};
-use super::harness::{Home, number, on_both, sql};
+use super::harness::{number, on_both, sql};
 
 const LEASE_MS: i64 = 30_000;
 
@@ -154,8 +155,8 @@ on_both! {
 /// A database file belongs to one bot, and checking for a bot does not disturb it.
 #[tokio::test]
 async fn a_check_sees_whether_a_bot_runs_and_does_not_stop_one_from_starting() {
-    let home = Home::sqlite().await;
-    let db = &home.db;
+    let test_db = TestDb::sqlite().await;
+    let db = &test_db.db;
     assert!(!db.is_worked_on().await.unwrap());
     let bot = db.own().await.unwrap();
     assert!(db.is_worked_on().await.unwrap());
@@ -169,5 +170,5 @@ async fn a_check_sees_whether_a_bot_runs_and_does_not_stop_one_from_starting() {
         drop(owned);
         assert!(!db.is_worked_on().await.unwrap());
     }
-    home.close().await;
+    test_db.close().await;
 }

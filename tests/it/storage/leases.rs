@@ -7,6 +7,7 @@ use polymarketspy::domain::accounting::ledger::{LedgerEntry, PortfolioId};
 use polymarketspy::domain::events::lease::{Fence, LeaseName, WorkerId};
 use polymarketspy::domain::money::units::UsdcMicros;
 use polymarketspy::queue::{self, JobScope, NewJob, Queue};
+use polymarketspy::testkit::TestDb;
 
 use super::facts::*;
 use super::harness::*;
@@ -101,23 +102,27 @@ on_both! {
     }
 }
 
-/// A commit that has begun keeps the lease until its end, so the next holder sees the whole commit.
-#[tokio::test]
-async fn a_lease_does_not_change_hands_in_the_middle_of_a_commit() {
-    let home = Home::postgres().await;
-    let db = &home.db;
-    let Db::Postgres(pool) = db else { unreachable!() };
-    let name = LeaseName::User(follow(db, 1).await);
-    let (me, you) = (random_worker_id(), random_worker_id());
-    take(db, &me, name).await;
-    let seen = lease_of(db, &you, name).await;
-    let mut commit = pool.begin().await.unwrap();
-    let hold = "select epoch from lease where name = $1 for share";
-    let _: i64 = sqlx::query_scalar(hold).bind(name.to_string()).fetch_one(&mut *commit).await.unwrap();
-    let mut taking = Box::pin(db.take_lease(&you, &seen));
-    assert!(tokio::time::timeout(Duration::from_millis(300), &mut taking).await.is_err(), "it waits");
-    commit.commit().await.unwrap();
-    assert_eq!(taking.as_mut().await.unwrap(), Some(2));
-    drop(taking);
-    home.close().await;
+mod on_postgres {
+    use super::*;
+
+    /// A commit that has begun keeps the lease until its end, so the next holder sees the whole commit.
+    #[tokio::test]
+    async fn a_lease_does_not_change_hands_in_the_middle_of_a_commit() {
+        let test_db = TestDb::postgres().await;
+        let db = &test_db.db;
+        let Db::Postgres(pool) = db else { unreachable!() };
+        let name = LeaseName::User(follow(db, 1).await);
+        let (me, you) = (random_worker_id(), random_worker_id());
+        take(db, &me, name).await;
+        let seen = lease_of(db, &you, name).await;
+        let mut commit = pool.begin().await.unwrap();
+        let hold = "select epoch from lease where name = $1 for share";
+        let _: i64 = sqlx::query_scalar(hold).bind(name.to_string()).fetch_one(&mut *commit).await.unwrap();
+        let mut taking = Box::pin(db.take_lease(&you, &seen));
+        assert!(tokio::time::timeout(Duration::from_millis(300), &mut taking).await.is_err(), "it waits");
+        commit.commit().await.unwrap();
+        assert_eq!(taking.as_mut().await.unwrap(), Some(2));
+        drop(taking);
+        test_db.close().await;
+    }
 }

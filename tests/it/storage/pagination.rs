@@ -8,9 +8,10 @@ use polymarketspy::domain::events::event::Side;
 use polymarketspy::domain::money::units::Timestamp;
 
 use polymarketspy::queue::Queue;
+use polymarketspy::testkit::TestDb;
 
 use super::facts::{NOW, attempt, copy_jobs, entries, follow, grouped, market, market_id, poll, skipped, trade};
-use super::harness::{Home, on_both};
+use super::harness::on_both;
 
 on_both! {
     async fn trades_come_newest_first_and_no_page_repeats_or_skips_one(db: &Db) {
@@ -104,8 +105,8 @@ on_both! {
 /// A plan that reads a whole table, or sorts it, is fast today and slow in a month.
 #[tokio::test]
 async fn no_statement_reads_or_sorts_a_large_table() {
-    let home = Home::sqlite().await;
-    let Db::Sqlite { read, .. } = &home.db else { unreachable!() };
+    let test_db = TestDb::sqlite().await;
+    let Db::Sqlite { read, .. } = &test_db.db else { unreachable!() };
     let large = [
         "trade_event",
         "activity_event",
@@ -143,7 +144,7 @@ async fn no_statement_reads_or_sorts_a_large_table() {
         "polls.ACTIVITIES_SINCE",
     ];
     let mut bad = Vec::new();
-    for (name, text) in every_statement(&home.db) {
+    for (name, text) in every_statement(&test_db.db) {
         // `audit` reads whole tables on purpose. The plan of an insert shows the foreign keys of its children, which
         // SQLite reads only while one is violated.
         if name.starts_with("integrity.") || text.starts_with("insert") {
@@ -161,16 +162,16 @@ async fn no_statement_reads_or_sorts_a_large_table() {
             }
         }
     }
-    home.close().await;
+    test_db.close().await;
     assert!(bad.is_empty(), "{}", bad.join("\n"));
 }
 
 #[tokio::test]
 async fn a_cursor_before_the_beginning_of_time_is_harmless() {
-    let home = Home::sqlite().await;
+    let test_db = TestDb::sqlite().await;
     let cursor = "0-00000000000000000000000000000000".parse().unwrap();
     let filter = TradeFilter { to: Some(Timestamp::EPOCH), ..Default::default() };
-    let page = home.db.trades_page(&filter, Some(cursor), 5).await.unwrap();
+    let page = test_db.db.trades_page(&filter, Some(cursor), 5).await.unwrap();
     assert!(page.rows.is_empty());
-    home.close().await;
+    test_db.close().await;
 }

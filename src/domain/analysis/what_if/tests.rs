@@ -5,8 +5,8 @@ use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::config::effective::ConfigPatch;
 use crate::domain::decision::check::ReasonCode;
 use crate::domain::events::event::Side;
-use crate::domain::money::ids::{GroupId, GroupKey};
 use crate::domain::money::units::Bps;
+use crate::testkit::facts::trade_group;
 use crate::testkit::samples::{ALICE, BOB, asset, at, deposit, market, price};
 
 const GLOBAL: PortfolioId = PortfolioId::ExecGlobal;
@@ -37,19 +37,11 @@ fn book(bid: i64) -> OrderBook {
 }
 
 fn group(n: i64, leader: FollowedUserId, asset_n: usize, side: Side, notional: i64) -> EventGroup {
-    let key = GroupKey::from_text(&format!("{leader}:{asset_n}:{}:{n:04}", side.as_str()));
+    let key = format!("{leader}:{asset_n}:{}:{n:04}", side.as_str());
     EventGroup {
-        id: GroupId::of(&key),
-        key,
-        followed_user: leader,
-        market: market(asset_n / 10, &[]).id,
-        action: GroupAction::Trade { asset: asset(asset_n), side },
         notional: UsdcMicros(notional * USDC),
         shares: ShareMicros(2 * notional * USDC),
-        reference_price: Some(price(500_000)),
-        window_start: at(n * SECOND),
-        detect_time: at(n * SECOND),
-        event_time: at(n * SECOND),
+        ..trade_group(&key, leader, market(asset_n / 10, &[]).id, asset(asset_n), side, at(n * SECOND))
     }
 }
 
