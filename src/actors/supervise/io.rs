@@ -40,7 +40,9 @@ pub struct Incarnation(Arc<()>);
 pub struct IncarnationStamp(Weak<()>);
 
 /// An answer on its way to the actor `A`. `observable!` implements its handler.
-pub struct IoAnswer<A: Actor>(Box<dyn FnOnce(&mut A, &mut A::Context) + Send>);
+pub struct IoAnswer<A: Actor>(Box<AnswerHandler<A>>);
+
+type AnswerHandler<A> = dyn FnOnce(&mut A, &mut <A as Actor>::Context) + Send;
 
 impl<E> IoError<E> {
     /// Returns the work's own error; `of_panic` turns a panic into one.

@@ -25,11 +25,11 @@ const NO_REDIS: &str = "redis://127.0.0.1:9/";
 #[derive(clap::Args)]
 pub struct MeasureArguments {
     #[command(subcommand)]
-    what: What,
+    what: Measurement,
 }
 
 #[derive(clap::Subcommand)]
-enum What {
+enum Measurement {
     /// Requests every page and JSON route of a server on the database of DATABASE_URL, several times.
     Pages(pages::PagesArguments),
     /// Opens many live sockets to a server in its own process, and announces trades to them.
@@ -44,10 +44,10 @@ enum What {
 
 pub async fn measure(settings: &Settings, arguments: MeasureArguments) -> anyhow::Result<ExitCode> {
     match arguments.what {
-        What::Pages(arguments) => pages::pages(settings, arguments).await,
-        What::Sockets(arguments) => sockets::sockets(arguments).await,
-        What::WhatIf(arguments) => what_if::what_if(settings, arguments).await,
-        What::SocketServer(arguments) => socket_server::serve(settings, arguments).await,
+        Measurement::Pages(arguments) => pages::pages(settings, arguments).await,
+        Measurement::Sockets(arguments) => sockets::sockets(arguments).await,
+        Measurement::WhatIf(arguments) => what_if::what_if(settings, arguments).await,
+        Measurement::SocketServer(arguments) => socket_server::serve(settings, arguments).await,
     }
 }
 
