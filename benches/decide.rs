@@ -1,13 +1,14 @@
-//! How long a decision takes: all checks and the walk, on parsed books and from a book's text.
+//! The time of one decision: all checks and the walk, on parsed books and starting from the text of a book.
 //!
-//! The situation has the most checks there are: a BUY in the shared bankroll that executes, with a fee. What a
-//! decision allocates is freed within the measured time, as it is in life.
+//! The situation is the one with the most checks: a BUY in the shared bankroll that executes, with a fee. The memory
+//! that a decision allocates is freed within the measured time, as it is in the running bot.
 
 use divan::{Bencher, black_box};
 use polymarketspy::domain::accounting::ledger::PortfolioId;
 use polymarketspy::domain::accounting::view::{Baselines, PortfolioView};
 use polymarketspy::domain::config::effective::EffectiveConfig;
-use polymarketspy::domain::decision::decide::{DecisionKind, Situation, decide};
+use polymarketspy::domain::decision::decide::{Situation, decide};
+use polymarketspy::domain::decision::explanation::DecisionKind;
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::domain::events::group::{EventGroup, GroupAction};
 use polymarketspy::domain::market::book::OrderBook;
@@ -16,7 +17,7 @@ use polymarketspy::domain::money::ids::{AssetId, FollowedUserId, GroupId, GroupK
 use polymarketspy::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use polymarketspy::polymarket::wire::book_text::parse_order_book;
 
-/// A real book of 2026, the five best levels a side.
+/// A real book of 2026: the five best levels of each side.
 const FIVE_LEVELS: &str = include_str!("../tests/fixtures/clob/book_2026_09_best5.json");
 /// A real book of 2024 in full: 76 bids, 86 asks.
 const ALL_LEVELS: &str = include_str!("../tests/fixtures/clob_ws/book_2024.json");
@@ -28,8 +29,8 @@ fn main() {
 #[divan::bench(args = [20, 50])]
 fn parsed(bencher: Bencher, levels_a_side: i64) {
     let book = book(levels_a_side);
-    let scene = Scene::buying_at(500_000);
-    let situation = scene.situation();
+    let scenario = Scenario::buying_at(500_000);
+    let situation = scenario.situation();
     assert_eq!(decide(&situation, Some(&book)).unwrap().kind(), DecisionKind::Execute);
     bencher.bench(|| {
         let decision = decide(black_box(&situation), black_box(Some(&book)));
@@ -40,10 +41,10 @@ fn parsed(bencher: Bencher, levels_a_side: i64) {
 #[divan::bench(args = ["five levels a side", "all 162 levels"])]
 fn from_json_text(bencher: Bencher, book: &str) {
     let (text, price) = if book.starts_with("five") { (FIVE_LEVELS, 510_000) } else { (ALL_LEVELS, 514_000) };
-    // The recordings were laid out for reading; the CLOB sends no space.
+    // The recordings are formatted for reading; the CLOB sends no whitespace.
     let text: String = text.split_whitespace().collect();
-    let scene = Scene::buying_at(price);
-    let situation = scene.situation();
+    let scenario = Scenario::buying_at(price);
+    let situation = scenario.situation();
     let run = || decide(&situation, Some(&parse_order_book(black_box(&text)).unwrap()));
     assert_eq!(run().unwrap().kind(), DecisionKind::Execute);
     bencher.bench(|| {
@@ -62,7 +63,7 @@ fn book(levels_a_side: i64) -> OrderBook {
     .unwrap()
 }
 
-struct Scene {
+struct Scenario {
     group: EventGroup,
     market: Market,
     portfolio: PortfolioView,
@@ -70,7 +71,7 @@ struct Scene {
     now: Timestamp,
 }
 
-impl Scene {
+impl Scenario {
     fn buying_at(micros: i64) -> Self {
         let now = Timestamp::from_millis(1_790_619_014_171);
         let key = GroupKey::from_text("7:1:BUY:2026-09-28T17:30:11.171Z");

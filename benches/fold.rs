@@ -1,6 +1,7 @@
-//! How fast a ledger becomes a portfolio, and what one decision pays to look at it.
+//! The time to fold a ledger into a portfolio, and the time of the reads and marks of one decision.
 //!
-//! `cargo bench --bench fold`. A start folds what came after the last checkpoint; `audit` folds everything.
+//! Run it with `cargo bench --bench fold`. A start of the worker folds the entries after the last checkpoint; `audit`
+//! folds all entries.
 
 use divan::{Bencher, black_box};
 use polymarketspy::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
@@ -15,7 +16,7 @@ fn main() {
     divan::main();
 }
 
-/// As long as real token ids, which share no prefix worth skipping.
+/// A token id as long as real ones, which share no long prefix either.
 fn asset(n: i64) -> AssetId {
     let digits = format!("{:039}{:039}", i128::from(n + 1) * 0x9e37_79b9_7f4a_7c15, n);
     AssetId::parse(&digits).expect("78 digits")
@@ -25,7 +26,7 @@ fn market(n: i64) -> MarketId {
     MarketId::parse(&format!("0x{:064x}", i128::from(n + 1) * 0x9e37_79b9_7f4a_7c15)).expect("64 hex digits")
 }
 
-/// Two buys and a sell, then the fee of each: three leaders over `assets` assets of half as many markets.
+/// Two buys and a sell, each followed by its fee: three leaders in `n_assets` assets of half as many markets.
 fn history(n_entries: i64, n_assets: i64) -> Vec<LedgerEntry> {
     let assets: Vec<_> = (0..n_assets).map(|n| (asset(n), market(n / 2))).collect();
     let opening = LedgerEntry {
@@ -41,7 +42,7 @@ fn history(n_entries: i64, n_assets: i64) -> Vec<LedgerEntry> {
         created_at: Timestamp::EPOCH,
     };
     let entry = |n: i64| {
-        // A stride that visits the assets out of order, as markets do.
+        // The stride visits the assets out of order, as real trades do.
         let place = usize::try_from((n / 6) * 7919 % n_assets).expect("an index");
         let (asset, market) = &assets[place];
         let (kind, shares, cash) = match n % 6 {
@@ -72,14 +73,14 @@ fn folded(entries: &[LedgerEntry]) -> Portfolio {
     portfolio
 }
 
-/// The whole ledger, with 50, 500 and 10,000 assets held.
+/// Folds the whole ledger, with 50, 500 and 10,000 assets held.
 #[divan::bench(args = [50, 500, 10_000], sample_count = 5, sample_size = 1)]
 fn fold_1_000_000_entries(bencher: Bencher<'_, '_>, n_assets: i64) {
     let entries = history(ENTRIES, n_assets);
     bencher.bench_local(|| folded(black_box(&entries)).figures());
 }
 
-/// What a decision reads, whatever is held.
+/// Reads the view for one decision; its time should not depend on the number of assets held.
 #[divan::bench(args = [50, 500, 10_000])]
 fn view_for_one_decision(bencher: Bencher<'_, '_>, n_assets: i64) {
     let portfolio = folded(&history(n_assets * 18, n_assets));
@@ -94,7 +95,7 @@ fn view_for_one_decision(bencher: Bencher<'_, '_>, n_assets: i64) {
     bencher.bench_local(|| portfolio.view(black_box(&query)));
 }
 
-/// One midpoint of the price refresh.
+/// Sets one midpoint, as the price refresh does.
 #[divan::bench(args = [50, 500, 10_000])]
 fn mark_one_asset(bencher: Bencher<'_, '_>, n_assets: i64) {
     let mut portfolio = folded(&history(n_assets * 18, n_assets));

@@ -1,7 +1,7 @@
-//! How long a what-if takes: groups decided under two configurations, each moving a portfolio of its own, on parsed books.
+//! The time of a what-if test: groups decided on parsed books under two configurations, each with its own portfolio.
 //!
-//! Three leaders buy and sell fifty markets; each group comes half a minute after the one before it, with a new midpoint
-//! for everything that is traded. What reading and parsing cost is not in it.
+//! Three leaders buy and sell in fifty markets. Each group comes half a minute after the one before it, with a new
+//! midpoint for every traded asset. The time to read and parse the rows is not included.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,14 +9,15 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use polymarketspy::domain::accounting::ledger::{LedgerEntry, PortfolioId};
 use polymarketspy::domain::accounting::portfolio::Portfolio;
-use polymarketspy::domain::analysis::what_if::{Case, Comparison, Happening, KeptBook, Policy, Start};
+use polymarketspy::domain::analysis::what_if::{Case, Comparison, ExternalEvent, Policy, Start, StoredBook};
 use polymarketspy::domain::config::effective::{ConfigPatch, StoredConfig};
 use polymarketspy::domain::events::event::Side;
-use polymarketspy::domain::events::group::{EventGroup, GroupAction};
+use polymarketspy::domain::events::group::EventGroup;
 use polymarketspy::domain::market::book::OrderBook;
 use polymarketspy::domain::market::facts::Market;
-use polymarketspy::domain::money::ids::{AssetId, FollowedUserId, GroupId, GroupKey, MarketId};
+use polymarketspy::domain::money::ids::{AssetId, FollowedUserId, MarketId};
 use polymarketspy::domain::money::units::{Bps, PriceMicros, ShareMicros, Timestamp, UsdcMicros};
+use polymarketspy::testkit::facts::trade_group;
 
 const MARKETS: i64 = 50;
 const HALF_MINUTE_MS: i64 = 30_000;
@@ -29,26 +30,26 @@ fn main() {
 #[divan::bench(args = [1_000, 10_000])]
 fn groups(bencher: Bencher, n: i64) {
     let groups: Vec<EventGroup> = (0..n).map(group).collect();
-    live(bencher, &groups, false);
+    compare(bencher, &groups, false);
 }
 
 #[divan::bench(args = [1_000])]
 fn groups_and_prices(bencher: Bencher, n: i64) {
     let groups: Vec<EventGroup> = (0..n).map(group).collect();
-    live(bencher, &groups, true);
+    compare(bencher, &groups, true);
 }
 
-fn live(bencher: Bencher, groups: &[EventGroup], with_prices: bool) {
+fn compare(bencher: Bencher, groups: &[EventGroup], with_prices: bool) {
     let (markets, book) = ((0..MARKETS).map(market).collect::<Vec<_>>(), book());
     bencher.counter(ItemsCount::new(groups.len())).with_inputs(comparison).bench_values(|mut comparison| {
         for (group, market) in groups.iter().zip(markets.iter().cycle()) {
             if with_prices {
                 let price = PriceMicros::new(495_000 + group.detect_time.seconds() % 10 * 1_000).unwrap();
                 for n in 0..MARKETS {
-                    comparison.expect(group.detect_time, Happening::Midpoint(asset(n), price)).unwrap();
+                    comparison.schedule(group.detect_time, ExternalEvent::Midpoint(asset(n), price)).unwrap();
                 }
             }
-            let case = Case { group, market, book: KeptBook::Known(&book), recorded: None };
+            let case = Case { group, market, book: StoredBook::Known(&book), recorded: None };
             comparison.decide(&case).unwrap();
         }
         black_box(comparison.finish(BEGIN.plus_millis(HALF_MINUTE_MS)).unwrap())
@@ -68,23 +69,15 @@ fn comparison() -> Comparison {
     Comparison::new(start, policy(100), policy(150))
 }
 
-/// Three purchases, then a sale.
+/// Group number `n`: three purchases, then a sale, and so on.
 fn group(n: i64) -> EventGroup {
     let (leader, side) = (1 + n % 3, if n % 4 == 3 { Side::Sell } else { Side::Buy });
-    let key = GroupKey::from_text(&format!("{leader}:{}:{}:{n:09}", 1_000 + n % MARKETS, side.as_str()));
+    let key = format!("{leader}:{}:{}:{n:09}", 1_000 + n % MARKETS, side.as_str());
     let at = BEGIN.plus_millis((n + 1) * HALF_MINUTE_MS);
     EventGroup {
-        id: GroupId::of(&key),
-        key,
-        followed_user: FollowedUserId(leader),
-        market: market_id(n % MARKETS),
-        action: GroupAction::Trade { asset: asset(n % MARKETS), side },
         notional: UsdcMicros(1_000_000_000),
         shares: ShareMicros(2_000_000_000),
-        reference_price: Some(PriceMicros::new(500_000).unwrap()),
-        window_start: at,
-        detect_time: at,
-        event_time: at,
+        ..trade_group(&key, FollowedUserId(leader), market_id(n % MARKETS), asset(n % MARKETS), side, at)
     }
 }
 

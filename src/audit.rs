@@ -1,9 +1,9 @@
-//! Proves the books: every portfolio folded anew from its whole ledger against the running state that is kept, and every
-//! fact against the facts that must follow from it (spec section 9).
+//! Audits the database: rebuilds every portfolio from its whole ledger and compares it with the stored state, and checks
+//! that the facts agree with each other (spec 9).
 //!
-//! In    a database, beside a running bot or alone.
-//! Out   `Report`: what was compared, and every difference in words.
-//! Fails `AuditError` when the database cannot be read, or an entry cannot be folded at all.
+//! In    a database, while a bot runs on it or not.
+//! Out   [`Report`]: what was compared, and every difference in words.
+//! Fails [`AuditError`] when the database cannot be read, or an entry cannot be applied.
 
 use std::collections::BTreeMap;
 
@@ -18,25 +18,26 @@ use crate::domain::money::units::{ShareMicros, UsdcMicros};
 /// Entries read at a time.
 const PAGE: i64 = 10_000;
 
+/// The audit could not be completed.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
     #[error(transparent)]
     Db(#[from] DbError),
-    #[error("entry `{position}` of {portfolio} cannot be folded")]
+    #[error("entry `{position}` of {portfolio} cannot be applied")]
     Entry { position: i64, portfolio: PortfolioId, source: PortfolioError },
 }
 
-/// What an audit looked at and what is wrong; nothing in `problems` means that the books agree.
+/// The result of an audit; if `problems` is empty, the books agree.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
     pub entries: u64,
     pub portfolios: Vec<Proof>,
     pub problems: Vec<String>,
-    /// What could not be looked at, and need not be.
+    /// Stored states that could not be compared, although nothing is wrong with them.
     pub notes: Vec<String>,
 }
 
-/// One portfolio by full recomputation.
+/// One portfolio, rebuilt from its whole ledger.
 #[derive(Debug, Clone, Serialize)]
 pub struct Proof {
     pub portfolio: String,
@@ -44,26 +45,27 @@ pub struct Proof {
     pub cash_micros: UsdcMicros,
     pub realized_pnl_micros: UsdcMicros,
     pub n_lots: usize,
-    /// Whether there was a kept state to compare with.
+    /// Whether there was a stored state to compare with.
     pub compared: bool,
 }
 
-/// The two ways to the same portfolio.
+/// The same portfolio, computed in two ways.
 struct Both {
+    /// Rebuilt from the whole ledger.
     full: Portfolio,
-    /// Restored from the kept state, then given the entries behind its position.
-    kept: Option<(i64, Portfolio)>,
+    /// Restored from the stored state at a position, with the entries after that position applied.
+    stored: Option<(i64, Portfolio)>,
     n_entries: u64,
 }
 
-/// Recomputes everything.
+/// Audits the whole database.
 ///
 /// # Errors
-/// `AuditError`; differences are no error but `problems`.
+/// [`AuditError`]; differences are not errors but [`Report::problems`].
 pub async fn audit(db: &Db) -> Result<Report, AuditError> {
     let mut report = Report::default();
-    // Kept states first: entries that come meanwhile lie behind their positions and are folded into both.
-    let mut books = kept_states(db, &mut report).await?;
+    // Stored states first: entries that are written meanwhile come after their positions and are applied to both.
+    let mut books = stored_states(db, &mut report).await?;
     let mut position = 0;
     loop {
         let page = db.all_entries_after(position, PAGE).await?;
@@ -84,26 +86,26 @@ pub async fn audit(db: &Db) -> Result<Report, AuditError> {
         both.compare(*id, &mut report);
     }
     for rule in db.integrity().await?.into_iter().filter(|rule| rule.off_by != 0) {
-        report.problems.push(format!("not so: {} (off by {})", rule.rule, rule.off_by));
+        report.problems.push(format!("does not hold: {} (off by {})", rule.rule, rule.off_by));
     }
     Ok(report)
 }
 
-async fn kept_states(db: &Db, report: &mut Report) -> Result<BTreeMap<PortfolioId, Both>, AuditError> {
+async fn stored_states(db: &Db, report: &mut Report) -> Result<BTreeMap<PortfolioId, Both>, AuditError> {
     let mut books = BTreeMap::new();
     for (key, text, _) in db.checkpoints_with_prefix("portfolio:").await? {
         let Ok(id) = key.trim_start_matches("portfolio:").parse::<PortfolioId>() else {
-            report.problems.push(format!("checkpoint `{key}` is of no portfolio"));
+            report.problems.push(format!("checkpoint `{key}` belongs to no portfolio"));
             continue;
         };
         let mut both = Both::new(id);
         match restored(id, &text) {
-            Ok(kept) => both.kept = Some(kept),
+            Ok(stored) => both.stored = Some(stored),
             Err(Unusable::OtherVersion) => report.notes.push(format!(
-                "the kept state of {id} is another version's: a bot folds the whole ledger instead, and keeps a new one"
+                "the stored state of {id} is of another version: a bot rebuilds it from the whole ledger and stores a new one"
             )),
             Err(Unusable::Damaged(why)) => {
-                report.problems.push(format!("the kept state of {id} cannot be restored: {why}"));
+                report.problems.push(format!("the stored state of {id} cannot be restored: {why}"));
             }
         }
         books.insert(id, both);
@@ -111,32 +113,32 @@ async fn kept_states(db: &Db, report: &mut Report) -> Result<BTreeMap<PortfolioI
     Ok(books)
 }
 
-/// Why there is nothing to compare with.
+/// Why a stored state cannot be compared.
 enum Unusable {
-    /// JSON, but with other fields than ours.
+    /// It is JSON, but with other fields than this version writes.
     OtherVersion,
     Damaged(String),
 }
 
 fn restored(id: PortfolioId, text: &str) -> Result<(i64, Portfolio), Unusable> {
-    let kept: PortfolioCheckpoint = serde_json::from_str(text).map_err(|error| match error.is_data() {
+    let stored: PortfolioCheckpoint = serde_json::from_str(text).map_err(|error| match error.is_data() {
         true => Unusable::OtherVersion,
         false => Unusable::Damaged(error.to_string()),
     })?;
-    let portfolio = Portfolio::restore(id, &kept).map_err(|error| Unusable::Damaged(error.to_string()))?;
-    Ok((kept.position, portfolio))
+    let portfolio = Portfolio::restore(id, &stored).map_err(|error| Unusable::Damaged(error.to_string()))?;
+    Ok((stored.position, portfolio))
 }
 
 impl Both {
     fn new(id: PortfolioId) -> Self {
-        Self { full: Portfolio::new(id), kept: None, n_entries: 0 }
+        Self { full: Portfolio::new(id), stored: None, n_entries: 0 }
     }
 
     fn apply(&mut self, position: i64, entry: &LedgerEntry) -> Result<(), PortfolioError> {
         self.n_entries += 1;
         self.full.apply(entry)?;
-        match &mut self.kept {
-            Some((kept_at, kept)) if position > *kept_at => kept.apply(entry),
+        match &mut self.stored {
+            Some((stored_at, stored)) if position > *stored_at => stored.apply(entry),
             _ => Ok(()),
         }
     }
@@ -149,22 +151,22 @@ impl Both {
             cash_micros: figures.cash,
             realized_pnl_micros: figures.realized,
             n_lots: self.full.lots().count(),
-            compared: self.kept.is_some(),
+            compared: self.stored.is_some(),
         });
-        let Some((_, kept)) = &self.kept else { return };
-        let kept_figures = kept.figures();
-        let mut differs = |what: &str, full: i64, kept: i64| {
-            if full != kept {
+        let Some((_, stored)) = &self.stored else { return };
+        let stored_figures = stored.figures();
+        let mut differs = |what: &str, full: i64, stored: i64| {
+            if full != stored {
                 report
                     .problems
-                    .push(format!("{id}: {what} is {full} by the whole ledger and {kept} in the kept state"));
+                    .push(format!("{id}: {what} is {full} by the whole ledger and {stored} in the stored state"));
             }
         };
-        differs("cash in micros", figures.cash.0, kept_figures.cash.0);
-        differs("realized PnL in micros", figures.realized.0, kept_figures.realized.0);
-        differs("the number of lots", as_i64(self.full.lots().count()), as_i64(kept.lots().count()));
+        differs("cash in micros", figures.cash.0, stored_figures.cash.0);
+        differs("realized PnL in micros", figures.realized.0, stored_figures.realized.0);
+        differs("the number of lots", as_i64(self.full.lots().count()), as_i64(stored.lots().count()));
         for lot in self.full.lots() {
-            let (shares, cost) = holding(kept, &lot);
+            let (shares, cost) = holding(stored, &lot);
             differs(&format!("shares of {} (leader {})", lot.asset, lot.leader), lot.shares.0, shares.0);
             differs(&format!("cost of {} (leader {})", lot.asset, lot.leader), lot.cost.0, cost.0);
         }

@@ -1,10 +1,10 @@
-//! The one place that reads the time.
+//! The one place that reads the system's time.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::domain::money::units::Timestamp;
 
-/// Tells the time. The system clock in life; in tests one that moves with Tokio's clock, which can be paused.
+/// A source of the time: the system's clock, or in tests one that moves with Tokio's clock, which can be paused.
 #[derive(Debug, Clone, Copy)]
 pub enum Clock {
     System,
@@ -12,11 +12,12 @@ pub enum Clock {
 }
 
 impl Clock {
-    /// A clock that reads `start` now and moves with Tokio's time.
+    /// Returns a clock that reads `start` now and moves with Tokio's time.
     pub fn starting_at(start: Timestamp) -> Self {
         Self::Tokio { start, since: tokio::time::Instant::now() }
     }
 
+    /// Returns the current time.
     pub fn now(&self) -> Timestamp {
         match self {
             Self::System => system_now(),
@@ -27,7 +28,7 @@ impl Clock {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+#[expect(clippy::disallowed_methods, reason = "the only place that reads the system's time")]
 fn system_now() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))

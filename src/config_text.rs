@@ -1,5 +1,5 @@
-//! Configuration as JSON text, as databases, requests and the command line hold it. The rules are the domain's.
-
+//! Parses configuration from JSON text, as the database, requests and the command line have it. The rules are in
+//! [`crate::domain::config`].
 use crate::domain::config::effective::{
     ConfigChange, ConfigError, ConfigPatch, GuardrailPatch, SizingPatch, SystemPatch,
 };
@@ -7,8 +7,10 @@ use crate::domain::config::effective::{
 macro_rules! parse_json {
     ($($patch:ident),+) => {$(
         impl $patch {
+            /// Parses a patch from JSON text.
+            ///
             /// # Errors
-            /// `ConfigError` with the name of the field that is wrong; nothing is taken then.
+            /// [`ConfigError`] with the name of the first field that is invalid; then nothing is changed.
             pub fn parse(json: &str) -> Result<Self, ConfigError> {
                 let mut text = serde_json::Deserializer::from_str(json);
                 let patch = Self::parse_from(&mut text)?;
@@ -21,10 +23,11 @@ macro_rules! parse_json {
 parse_json!(ConfigPatch, GuardrailPatch, SizingPatch, SystemPatch);
 
 impl ConfigChange {
-    /// The same for a change, in which a field may be null; fields named in `beside` are somebody else's to read.
+    /// Parses a change from JSON text. A null field is reset to the value it would inherit. Top-level keys in `beside` are
+    /// ignored; the caller parses them.
     ///
     /// # Errors
-    /// `ConfigError` with the name of the field that is wrong; nothing is taken then.
+    /// [`ConfigError`] with the name of the first field that is invalid; then nothing is changed.
     pub fn parse(json: &str, beside: &[&str]) -> Result<Self, ConfigError> {
         let mut text = serde_json::Deserializer::from_str(json);
         let change = Self::parse_from(&mut text, beside)?;
@@ -33,7 +36,7 @@ impl ConfigChange {
     }
 }
 
-/// Nothing comes behind the one value.
+/// Checks that no text follows the value.
 fn ended(mut text: serde_json::Deserializer<serde_json::de::StrRead<'_>>) -> Result<(), ConfigError> {
     text.end().map_err(|error| ConfigError { field: "config".into(), problem: format!("is not readable: {error}") })
 }

@@ -15,11 +15,12 @@ pub mod health;
 pub mod metrics;
 pub mod polymarket;
 pub mod queue;
+pub mod secret;
 pub mod simulator;
 mod sql;
 pub mod telemetry;
-#[cfg(test)]
-mod testkit;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 pub mod token;
 pub mod web;
 pub mod what_if;

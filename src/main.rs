@@ -1,4 +1,4 @@
-//! The `polymarketspy` program; see `cli`.
+//! The `polymarketspy` program; its code is in [`polymarketspy::cli`].
 
 use std::process::ExitCode;
 

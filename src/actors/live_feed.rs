@@ -18,7 +18,10 @@ use uuid::Uuid;
 
 use super::{
     live_hub::{Announce, HealthChanged, LiveFact, PortfolioChanged},
-    supervise::{Observed, Panicked, SupervisorContext, back_off, observable, spawn_io, start_supervised},
+    supervise::{
+        Incarnation, IncarnationStamp, IoError, IoResult, Observed, SupervisorContext, back_off, observable,
+        start_supervised,
+    },
 };
 use crate::clock::Clock;
 use crate::config::Secret;
@@ -46,8 +49,7 @@ pub struct LiveFeedDeps {
 
 pub struct LiveFeed {
     deps: LiveFeedDeps,
-    /// Tells answers to this life of the actor from answers to an earlier one.
-    incarnation: u64,
+    incarnation: Incarnation,
     seen: HashSet<Uuid>,
     seen_in_order: VecDeque<Uuid>,
     /// Only what comes from now on is news.
@@ -95,34 +97,20 @@ struct Subscribe;
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Woken {
-    incarnation: u64,
+    by: IncarnationStamp,
     text: String,
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Unsubscribed {
-    incarnation: u64,
-    reason: String,
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Read {
-    incarnation: u64,
-    result: Result<Result<Vec<(Uuid, LiveFact)>, DbError>, Panicked>,
 }
 
 impl LiveFeed {
     pub fn start(deps: LiveFeedDeps, supervisor: &SupervisorContext) -> Addr<Self> {
-        start_supervised(&supervisor.of_service("web"), "live_feed", Self::new(deps, 0))
+        start_supervised(&supervisor.of_service("web"), "live_feed", Self::new(deps))
     }
 
-    fn new(deps: LiveFeedDeps, incarnation: u64) -> Self {
+    fn new(deps: LiveFeedDeps) -> Self {
         let since = deps.clock.now();
         Self {
             deps,
-            incarnation,
+            incarnation: Incarnation::default(),
             seen: HashSet::new(),
             seen_in_order: VecDeque::new(),
             since,
@@ -136,6 +124,34 @@ impl LiveFeed {
     fn observed(&self) -> Observed {
         let state = serde_json::json!({ "remembered": self.seen.len(), "failures": self.failures });
         Observed { state, last_activity: self.last_look }
+    }
+
+    fn unsubscribed(&mut self, ended: IoResult<(), redis::RedisError>, ctx: &mut Context<Self>) {
+        let reason = ended.map_or_else(|error| error.to_string(), |()| "the connection was closed".to_owned());
+        self.failures = self.failures.saturating_add(1);
+        if self.failures == 1 {
+            tracing::warn!(reason, "Redis does not wake the pages; they look each second");
+        }
+        ctx.notify_later(Subscribe, back_off(RETRY, RETRY_MOST, self.failures));
+    }
+
+    fn looked(&mut self, rows: IoResult<Vec<(Uuid, LiveFact)>, DbError>, ctx: &mut Context<Self>) {
+        self.looking = false;
+        match rows {
+            Ok(rows) => {
+                self.last_look = Some(self.deps.clock.now());
+                let facts: Vec<LiveFact> =
+                    rows.into_iter().filter(|(id, _)| self.is_news(*id)).map(|(_, fact)| fact).collect();
+                if !facts.is_empty() {
+                    self.deps.hub.do_send(Announce(facts));
+                }
+            }
+            Err(IoError::Failed(error)) => tracing::debug!(%error, "the newest rows could not be read"),
+            Err(error @ IoError::Panicked(_)) => tracing::error!(%error, "reading the newest rows"),
+        }
+        if std::mem::take(&mut self.look_again) {
+            ctx.notify(Look);
+        }
     }
 
     /// True the first time.
@@ -188,7 +204,7 @@ impl Actor for LiveFeed {
 
 impl Supervised for LiveFeed {
     fn restarting(&mut self, _: &mut Self::Context) {
-        *self = Self::new(self.deps.clone(), self.incarnation + 1);
+        *self = Self::new(self.deps.clone());
     }
 }
 
@@ -213,39 +229,17 @@ impl Handler<Subscribe> for LiveFeed {
 
     fn handle(&mut self, _: Subscribe, ctx: &mut Self::Context) {
         let Some(url) = self.deps.redis.clone() else { return };
-        let (incarnation, address) = (self.incarnation, ctx.address());
-        let listen = async move { subscribe(&url, |text| address.do_send(Woken { incarnation, text })).await };
-        spawn_io(ctx, listen, move |ended| {
-            let reason = match ended {
-                Ok(Ok(())) => "the connection was closed".to_owned(),
-                Ok(Err(error)) => error.to_string(),
-                Err(panicked) => panicked.to_string(),
-            };
-            Unsubscribed { incarnation, reason }
-        });
-    }
-}
-
-impl Handler<Unsubscribed> for LiveFeed {
-    type Result = ();
-
-    fn handle(&mut self, Unsubscribed { incarnation, reason }: Unsubscribed, ctx: &mut Self::Context) {
-        if incarnation != self.incarnation {
-            return;
-        }
-        self.failures = self.failures.saturating_add(1);
-        if self.failures == 1 {
-            tracing::warn!(reason, "Redis does not wake the pages; they look each second");
-        }
-        ctx.notify_later(Subscribe, back_off(RETRY, RETRY_MOST, self.failures));
+        let (by, address) = (self.incarnation.stamp(), ctx.address());
+        let listen = async move { subscribe(&url, |text| address.do_send(Woken { by: by.clone(), text })).await };
+        self.incarnation.spawn_io(ctx, listen, Self::unsubscribed);
     }
 }
 
 impl Handler<Woken> for LiveFeed {
     type Result = ();
 
-    fn handle(&mut self, Woken { incarnation, text }: Woken, ctx: &mut Self::Context) {
-        if incarnation != self.incarnation {
+    fn handle(&mut self, Woken { by, text }: Woken, ctx: &mut Self::Context) {
+        if !by.is_current() {
             return;
         }
         self.failures = 0;
@@ -267,35 +261,9 @@ impl Handler<Look> for LiveFeed {
             self.look_again = true;
             return;
         }
-        let (db, incarnation) = (self.deps.db.clone(), self.incarnation);
+        let db = self.deps.db.clone();
         let since = self.deps.clock.now().plus_millis(-OVERLAP_MS).max(self.since);
-        spawn_io(ctx, async move { newest_rows(&db, since).await }, move |result| Read { incarnation, result });
-    }
-}
-
-impl Handler<Read> for LiveFeed {
-    type Result = ();
-
-    fn handle(&mut self, Read { incarnation, result }: Read, ctx: &mut Self::Context) {
-        if incarnation != self.incarnation {
-            return;
-        }
-        self.looking = false;
-        match result {
-            Ok(Ok(rows)) => {
-                self.last_look = Some(self.deps.clock.now());
-                let facts: Vec<LiveFact> =
-                    rows.into_iter().filter(|(id, _)| self.is_news(*id)).map(|(_, fact)| fact).collect();
-                if !facts.is_empty() {
-                    self.deps.hub.do_send(Announce(facts));
-                }
-            }
-            Ok(Err(error)) => tracing::debug!(%error, "the newest rows could not be read"),
-            Err(panicked) => tracing::error!(error = %panicked, "reading the newest rows"),
-        }
-        if std::mem::take(&mut self.look_again) {
-            ctx.notify(Look);
-        }
+        self.incarnation.spawn_io(ctx, async move { newest_rows(&db, since).await }, Self::looked);
     }
 }
 

@@ -1,7 +1,9 @@
-//! The shell: each actor owns one trade, loads its truth on start and says facts to recipients it does not know.
+//! One actor per job. Each loads its state from the database on start and sends typed messages to the `Recipient`s it
+//! was given.
 
 pub mod book_fetcher;
 pub mod chain_watcher;
+pub mod directory;
 pub mod executor;
 pub mod global_executor;
 pub mod grouper;
@@ -13,6 +15,7 @@ pub mod live_hub;
 pub mod poller;
 pub mod price_refresher;
 pub mod queue_watch;
+mod queue_worker;
 pub mod reconciler;
 pub mod redis_relay;
 pub mod root;

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Supervised};
 
-use super::supervise::{Observed, Panicked, SupervisorContext, observable, spawn_io, start_supervised};
+use super::supervise::{IoError, IoResult, Observed, SupervisorContext, observable, spawn_io, start_supervised};
 use crate::clock::Clock;
 use crate::db::{Db, DbError};
 use crate::domain::money::units::Timestamp;
@@ -33,10 +33,6 @@ pub struct QueueWatch {
 #[rtype(result = "()")]
 struct Look;
 
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Looked(Result<Result<Vec<Depth>, DbError>, Panicked>);
-
 /// What changed since the last look.
 #[derive(Debug, PartialEq, Eq)]
 enum Change {
@@ -52,6 +48,25 @@ impl QueueWatch {
 
     fn observed(&self) -> Observed {
         Observed { state: serde_json::json!({ "stuck": self.stuck }), last_activity: self.last_look }
+    }
+
+    fn looked(&mut self, depths: IoResult<Vec<Depth>, DbError>, _: &mut Context<Self>) {
+        let depths = match depths {
+            Ok(depths) => depths,
+            // The root logs that the database cannot be read.
+            Err(IoError::Failed(error)) => return tracing::debug!(%error, "the queues could not be looked at"),
+            Err(error) => return tracing::error!(%error, "the queues could not be looked at"),
+        };
+        let now = self.deps.clock.now();
+        self.last_look = Some(now);
+        for change in self.compare(&depths, now) {
+            match change {
+                Change::Stuck(queue, waits) => {
+                    tracing::error!(%queue, waits_s = waits / 1000, "nobody takes the jobs of this queue");
+                }
+                Change::Moving(queue) => tracing::info!(%queue, "the jobs of this queue are taken again: it works"),
+            }
+        }
     }
 
     fn compare(&mut self, depths: &[Depth], now: Timestamp) -> Vec<Change> {
@@ -85,30 +100,7 @@ impl Handler<Look> for QueueWatch {
 
     fn handle(&mut self, _: Look, ctx: &mut Self::Context) {
         let db = self.deps.db.clone();
-        spawn_io(ctx, async move { queue::depths(&db).await }, Looked);
-    }
-}
-
-impl Handler<Looked> for QueueWatch {
-    type Result = ();
-
-    fn handle(&mut self, Looked(result): Looked, _: &mut Self::Context) {
-        let depths = match result {
-            Ok(Ok(depths)) => depths,
-            // That the database cannot be read is said by the root.
-            Ok(Err(error)) => return tracing::debug!(%error, "the queues could not be looked at"),
-            Err(error) => return tracing::error!(%error, "the queues could not be looked at"),
-        };
-        let now = self.deps.clock.now();
-        self.last_look = Some(now);
-        for change in self.compare(&depths, now) {
-            match change {
-                Change::Stuck(queue, waits) => {
-                    tracing::error!(%queue, waits_s = waits / 1000, "nobody takes the jobs of this queue");
-                }
-                Change::Moving(queue) => tracing::info!(%queue, "the jobs of this queue are taken again: it works"),
-            }
-        }
+        spawn_io(ctx, async move { queue::depths(&db).await }, QueueWatch::looked);
     }
 }
 
@@ -116,7 +108,8 @@ impl Handler<Looked> for QueueWatch {
 mod tests {
     use super::*;
     use crate::queue::NewJob;
-    use crate::testkit::actor_stage::{Stage, within};
+    use crate::testkit::feed_setup::FeedSetup;
+    use crate::testkit::wait::within;
 
     async fn stuck(watch: &Addr<QueueWatch>) -> serde_json::Value {
         let observed = within(watch.send(super::super::supervise::Observe)).await.unwrap();
@@ -137,8 +130,8 @@ mod tests {
     #[actix_web::test]
     async fn it_comes_back_looks_on_and_says_nothing_twice() {
         use crate::actors::supervise::fault_injection::{InjectPanic, provoke, restarts};
-        let stage = Stage::new().await;
-        let long_ago = stage.clock.now().plus_millis(-120_000);
+        let setup = FeedSetup::new().await;
+        let long_ago = setup.clock.now().plus_millis(-120_000);
         let job = NewJob {
             queue: Queue::Prices,
             key: "old".to_owned(),
@@ -146,9 +139,9 @@ mod tests {
             payload: String::new(),
             due: long_ago,
         };
-        queue::enqueue(&stage.db, &[job], long_ago).await.unwrap();
-        let deps = QueueWatchDeps { db: stage.db.clone(), clock: stage.clock };
-        let watch = QueueWatch::start(deps, &stage.supervisor);
+        queue::enqueue(&setup.db, &[job], long_ago).await.unwrap();
+        let deps = QueueWatchDeps { db: setup.db.clone(), clock: setup.clock };
+        let watch = QueueWatch::start(deps, &setup.supervisor);
         look(&watch, serde_json::json!([Queue::Prices])).await;
         for (n, how) in (1..).zip([InjectPanic::InHandler, InjectPanic::InFuture, InjectPanic::InWait]) {
             provoke("queue_watch", how);
@@ -160,35 +153,35 @@ mod tests {
             .await;
             assert_eq!(stuck(&watch).await, serde_json::json!([Queue::Prices]), "what was said stays said");
         }
-        let taken = queue::claim(&stage.db, Queue::Prices, &queue::JobScope::All, stage.clock.now(), 60_000, 9);
+        let taken = queue::claim(&setup.db, Queue::Prices, &queue::JobScope::All, setup.clock.now(), 60_000, 9);
         let fences: Vec<_> = taken.await.unwrap().iter().map(queue::Job::fence).collect();
-        queue::finish(&stage.db, &fences).await.unwrap();
+        queue::finish(&setup.db, &fences).await.unwrap();
         look(&watch, serde_json::json!([])).await;
     }
 
     #[actix_web::test]
     async fn a_queue_that_nobody_consumes_is_stuck_until_somebody_does() {
-        let stage = Stage::new().await;
-        let watch = QueueWatch::start(QueueWatchDeps { db: stage.db.clone(), clock: stage.clock }, &stage.supervisor);
+        let setup = FeedSetup::new().await;
+        let watch = QueueWatch::start(QueueWatchDeps { db: setup.db.clone(), clock: setup.clock }, &setup.supervisor);
         let job = |queue: Queue, age_ms: i64| NewJob {
             queue,
             key: age_ms.to_string(),
             followed_user: None,
             payload: String::new(),
-            due: stage.clock.now().plus_millis(-age_ms),
+            due: setup.clock.now().plus_millis(-age_ms),
         };
         let jobs = [job(Queue::Prices, 61_000), job(Queue::Reconcile, 30_000)];
-        queue::enqueue(&stage.db, &jobs, stage.clock.now()).await.unwrap();
+        queue::enqueue(&setup.db, &jobs, setup.clock.now()).await.unwrap();
         look(&watch, serde_json::json!(["q_prices"])).await;
         let scope = queue::JobScope::All;
-        queue::claim(&stage.db, Queue::Prices, &scope, stage.clock.now(), 60_000, 1).await.unwrap();
+        queue::claim(&setup.db, Queue::Prices, &scope, setup.clock.now(), 60_000, 1).await.unwrap();
         look(&watch, serde_json::json!([])).await;
     }
 
     #[actix_web::test]
     async fn each_change_is_said_once() {
-        let stage = Stage::new().await;
-        let deps = QueueWatchDeps { db: stage.db.clone(), clock: stage.clock };
+        let setup = FeedSetup::new().await;
+        let deps = QueueWatchDeps { db: setup.db.clone(), clock: setup.clock };
         let mut watch = QueueWatch { deps, stuck: BTreeSet::new(), last_look: None };
         let mut compare = |now: i64| {
             let depth = Depth {
@@ -211,11 +204,11 @@ mod tests {
     async fn it_comes_back_and_does_not_forget_what_it_said() {
         use crate::actors::supervise::fault_injection::InjectPanic::{AfterWork, BeforeWork, InFuture, InHandler};
         use crate::actors::supervise::fault_injection::{provoke, restarts};
-        let stage = Stage::new().await;
-        let watch = QueueWatch::start(QueueWatchDeps { db: stage.db.clone(), clock: stage.clock }, &stage.supervisor);
-        let due = stage.clock.now().plus_millis(-3_600_000);
+        let setup = FeedSetup::new().await;
+        let watch = QueueWatch::start(QueueWatchDeps { db: setup.db.clone(), clock: setup.clock }, &setup.supervisor);
+        let due = setup.clock.now().plus_millis(-3_600_000);
         let job = |queue| NewJob { queue, key: "1".to_owned(), followed_user: None, payload: String::new(), due };
-        queue::enqueue(&stage.db, &[job(Queue::Prices)], stage.clock.now()).await.unwrap();
+        queue::enqueue(&setup.db, &[job(Queue::Prices)], setup.clock.now()).await.unwrap();
         look(&watch, serde_json::json!(["q_prices"])).await;
         for (panics, loses) in [(InHandler, BeforeWork), (InFuture, AfterWork)] {
             provoke("queue_watch", panics);
@@ -224,8 +217,8 @@ mod tests {
             provoke("queue_watch", loses);
             watch.send(Look).await.unwrap();
         }
-        let taken = queue::claim(&stage.db, Queue::Prices, &queue::JobScope::All, stage.clock.now(), 1_000, 1).await;
-        queue::finish(&stage.db, &[taken.unwrap()[0].fence()]).await.unwrap();
+        let taken = queue::claim(&setup.db, Queue::Prices, &queue::JobScope::All, setup.clock.now(), 1_000, 1).await;
+        queue::finish(&setup.db, &[taken.unwrap()[0].fence()]).await.unwrap();
         look(&watch, serde_json::json!([])).await;
         assert_eq!(restarts("queue_watch"), 2);
     }

@@ -14,7 +14,9 @@ use super::{
     lease_keeper::LeasesChanged,
     live_feed::Wake,
     live_hub::Announce,
-    supervise::{Observed, Panicked, SupervisorContext, back_off, observable, spawn_io, start_supervised},
+    supervise::{
+        Incarnation, IncarnationStamp, IoResult, Observed, SupervisorContext, back_off, observable, start_supervised,
+    },
 };
 use crate::clock::Clock;
 use crate::config::Secret;
@@ -48,8 +50,7 @@ pub struct BellRelayDeps {
 
 pub struct RedisRelay {
     deps: BellRelayDeps,
-    /// Tells answers to this life of the actor from answers to an earlier one.
-    incarnation: u64,
+    incarnation: Incarnation,
     leases: watch::Sender<BTreeSet<LeaseName>>,
     /// For the pages of other processes.
     wakes: mpsc::Sender<String>,
@@ -64,26 +65,28 @@ struct Connect;
 
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Connected {
-    incarnation: u64,
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Ended {
-    incarnation: u64,
-    reason: Result<String, Panicked>,
-}
+struct Connected(IncarnationStamp);
 
 impl RedisRelay {
     pub fn start(deps: BellRelayDeps, supervisor: &SupervisorContext) -> Addr<Self> {
-        start_supervised(supervisor, "bell_relay", Self::new(deps, 0, BTreeSet::new()))
+        start_supervised(supervisor, "bell_relay", Self::new(deps, BTreeSet::new()))
     }
 
-    fn new(deps: BellRelayDeps, incarnation: u64, leases: BTreeSet<LeaseName>) -> Self {
+    fn new(deps: BellRelayDeps, leases: BTreeSet<LeaseName>) -> Self {
         let (wakes, waking) = mpsc::channel(WAKES_MAX);
         let (leases, waking) = (watch::Sender::new(leases), Arc::new(Mutex::new(waking)));
+        let incarnation = Incarnation::default();
         Self { deps, incarnation, leases, wakes, waking, failures: 0, connected_at: None }
+    }
+
+    fn disconnected(&mut self, ended: IoResult<(), String>, ctx: &mut Context<Self>) {
+        let reason = ended.map_or_else(|error| error.to_string(), |()| "nobody rings any more".to_owned());
+        self.connected_at = None;
+        self.failures = self.failures.saturating_add(1);
+        if self.failures == 1 {
+            tracing::warn!(reason, "Redis is away; work goes on by looking at the queues");
+        }
+        ctx.notify_later(Connect, back_off(RETRY, RETRY_MOST, self.failures));
     }
 
     fn observed(&self) -> Observed {
@@ -109,7 +112,7 @@ impl Actor for RedisRelay {
 impl Supervised for RedisRelay {
     fn restarting(&mut self, _: &mut Self::Context) {
         let leases = self.leases.borrow().clone();
-        *self = Self::new(self.deps.clone(), self.incarnation + 1, leases);
+        *self = Self::new(self.deps.clone(), leases);
     }
 }
 
@@ -141,22 +144,21 @@ impl Handler<Connect> for RedisRelay {
     type Result = ();
 
     fn handle(&mut self, _: Connect, ctx: &mut Self::Context) {
-        let (deps, leases, incarnation, address) =
-            (self.deps.clone(), self.leases.subscribe(), self.incarnation, ctx.address());
-        let waking = self.waking.clone();
+        let (deps, leases, waking) = (self.deps.clone(), self.leases.subscribe(), self.waking.clone());
+        let (address, stamp) = (ctx.address(), self.incarnation.stamp());
         let talk = async move {
-            let connected = || address.do_send(Connected { incarnation });
-            relay(&deps, leases, &waking, connected).await.err().unwrap_or_else(|| "nobody rings any more".to_owned())
+            let connected = || address.do_send(Connected(stamp.clone()));
+            relay(&deps, leases, &waking, connected).await
         };
-        spawn_io(ctx, talk, move |reason| Ended { incarnation, reason });
+        self.incarnation.spawn_io(ctx, talk, Self::disconnected);
     }
 }
 
 impl Handler<Connected> for RedisRelay {
     type Result = ();
 
-    fn handle(&mut self, Connected { incarnation }: Connected, _: &mut Self::Context) {
-        if incarnation == self.incarnation {
+    fn handle(&mut self, Connected(stamp): Connected, _: &mut Self::Context) {
+        if stamp.is_current() {
             self.connected_at = Some(self.deps.clock.now());
             self.failures = 0;
             tracing::info!("Redis carries the bell");
@@ -164,92 +166,38 @@ impl Handler<Connected> for RedisRelay {
     }
 }
 
-impl Handler<Ended> for RedisRelay {
-    type Result = ();
-
-    fn handle(&mut self, Ended { incarnation, reason }: Ended, ctx: &mut Self::Context) {
-        if incarnation != self.incarnation {
-            return;
-        }
-        let reason = reason.unwrap_or_else(|panicked| panicked.to_string());
-        self.connected_at = None;
-        self.failures = self.failures.saturating_add(1);
-        if self.failures == 1 {
-            tracing::warn!(reason, "Redis is away; work goes on by looking at the queues");
-        }
-        ctx.notify_later(Connect, back_off(RETRY, RETRY_MOST, self.failures));
-    }
-}
-
-/// One connection's life: passes calls on, hears those to us, and acknowledges them when their jobs are done.
+/// Passes calls on, hears those to us, and acknowledges them when their jobs are done, until the connection ends.
 async fn relay(
     deps: &BellRelayDeps,
     mut leases: watch::Receiver<BTreeSet<LeaseName>>,
     waking: &Mutex<mpsc::Receiver<String>>,
     connected: impl Fn(),
 ) -> Result<(), String> {
-    let failed = |error: redis::RedisError| error.to_string();
     let mut calls = deps.calls.lock().await;
     let mut wakes = waking.lock().await;
-    let mut redis = RedisWakeups::connect(&deps.url).await.map_err(failed)?;
+    let mut connection = Connection::open(deps).await?;
     connected();
-    let mut joined = BTreeSet::new();
-    let mut heard: Vec<Delivery> = Vec::new();
     let mut acknowledge = tokio::time::interval(ACKNOWLEDGE_EVERY);
     let mut reading = None;
-    'connected: loop {
+    loop {
         let held = leases.borrow_and_update().clone();
-        joined.retain(|lease| held.contains(lease));
-        for lease in &held {
-            if joined.contains(lease) {
-                continue;
-            }
-            match redis.join(*lease, &deps.worker).await {
-                Ok(left) => hear(deps, &mut heard, left),
-                Err(error) if was_emptied(&error) => continue 'connected,
-                Err(error) => return Err(failed(error)),
-            }
-            joined.insert(*lease);
+        if !connection.join(&held).await? {
+            continue;
         }
         // Ended before the next begins, whatever happens meanwhile: a read that is dropped may lose what it was given.
-        let read = reading.get_or_insert_with(|| {
-            let streams: Vec<LeaseName> = joined.iter().copied().collect();
-            let (redis, worker) = (redis.clone(), deps.worker.clone());
-            Box::pin(async move {
-                if streams.is_empty() {
-                    tokio::time::sleep(ACKNOWLEDGE_EVERY).await;
-                    return Ok(Vec::new());
-                }
-                redis.next(streams, worker).await
-            })
-        });
+        let read = reading.get_or_insert_with(|| Box::pin(connection.read()));
         tokio::select! {
             answer = read => {
                 reading = None;
-                match answer {
-                    Ok(news) => hear(deps, &mut heard, news),
-                    Err(error) if was_emptied(&error) => {
-                        tracing::info!("Redis was emptied; its streams are made again");
-                        joined.clear();
-                    }
-                    Err(error) => return Err(failed(error)),
-                }
+                connection.take(answer)?;
             }
             call = calls.recv() => {
                 let Some(first) = call else { return Ok(()) };
-                let mut batch = vec![first];
-                while batch.len() < CALLS_AT_ONCE && let Ok(next) = calls.try_recv() {
-                    batch.push(next);
-                }
-                // What we hold ourselves has been rung for already.
-                batch.retain(|call| !joined.contains(&call.lease));
-                if !batch.is_empty() {
-                    redis.call(&batch).await.map_err(failed)?;
-                }
+                connection.pass_on(first, &mut calls).await?;
             }
             text = wakes.recv() => {
                 if let Some(text) = text {
-                    redis.wake_pages(&text).await.map_err(failed)?;
+                    connection.redis.wake_pages(&text).await.map_err(failed)?;
                 }
             }
             changed = leases.changed() => {
@@ -257,28 +205,111 @@ async fn relay(
                     return Ok(());
                 }
             }
-            _ = acknowledge.tick() => {
-                if !heard.is_empty() {
-                    let done = take_done(&deps.db, &mut heard).await?;
-                    if !done.is_empty() {
-                        redis.acknowledge(&done).await.map_err(failed)?;
-                    }
-                }
-            }
+            _ = acknowledge.tick() => connection.acknowledge().await?,
         }
     }
 }
 
-/// Rings for what was heard, and remembers it until it is done.
-fn hear(deps: &BellRelayDeps, heard: &mut Vec<Delivery>, news: Vec<Delivery>) {
-    let queues: BTreeSet<_> = news.iter().map(|heard| heard.call.queue).collect();
-    for queue in queues {
-        deps.wakeups.notify(queue);
+/// A connection to Redis, with the streams it reads and the calls that wait for their jobs.
+struct Connection<'a> {
+    deps: &'a BellRelayDeps,
+    redis: RedisWakeups,
+    joined: BTreeSet<LeaseName>,
+    heard: Vec<Delivery>,
+}
+
+impl<'a> Connection<'a> {
+    async fn open(deps: &'a BellRelayDeps) -> Result<Self, String> {
+        let redis = RedisWakeups::connect(&deps.url).await.map_err(failed)?;
+        Ok(Self { deps, redis, joined: BTreeSet::new(), heard: Vec::new() })
     }
-    heard.extend(news);
-    if heard.len() > HEARD_MAX {
-        heard.drain(..heard.len() - HEARD_MAX);
+
+    /// Joins the streams of the leases held, and leaves the others. Returns false when Redis was emptied meanwhile and
+    /// the caller must begin again.
+    async fn join(&mut self, held: &BTreeSet<LeaseName>) -> Result<bool, String> {
+        self.joined.retain(|lease| held.contains(lease));
+        for lease in held {
+            if self.joined.contains(lease) {
+                continue;
+            }
+            match self.redis.join(*lease, &self.deps.worker).await {
+                Ok(left) => self.hear(left),
+                Err(error) if was_emptied(&error) => return Ok(false),
+                Err(error) => return Err(failed(error)),
+            }
+            self.joined.insert(*lease);
+        }
+        Ok(true)
     }
+
+    /// Returns the next read of the joined streams; without any it waits a little and returns nothing.
+    fn read(&self) -> impl Future<Output = Result<Vec<Delivery>, redis::RedisError>> + use<> {
+        let streams: Vec<LeaseName> = self.joined.iter().copied().collect();
+        let (redis, worker) = (self.redis.clone(), self.deps.worker.clone());
+        async move {
+            if streams.is_empty() {
+                tokio::time::sleep(ACKNOWLEDGE_EVERY).await;
+                return Ok(Vec::new());
+            }
+            redis.next(streams, worker).await
+        }
+    }
+
+    fn take(&mut self, answer: Result<Vec<Delivery>, redis::RedisError>) -> Result<(), String> {
+        match answer {
+            Ok(news) => self.hear(news),
+            Err(error) if was_emptied(&error) => {
+                tracing::info!("Redis was emptied; its streams are made again");
+                self.joined.clear();
+            }
+            Err(error) => return Err(failed(error)),
+        }
+        Ok(())
+    }
+
+    /// Sends a call, and those that wait behind it, to the workers that hold their leases.
+    async fn pass_on(&mut self, first: RemoteWakeup, calls: &mut mpsc::Receiver<RemoteWakeup>) -> Result<(), String> {
+        let mut batch = vec![first];
+        while batch.len() < CALLS_AT_ONCE
+            && let Ok(next) = calls.try_recv()
+        {
+            batch.push(next);
+        }
+        // The actors of this process have been woken already for the leases that we hold ourselves.
+        batch.retain(|call| !self.joined.contains(&call.lease));
+        if !batch.is_empty() {
+            self.redis.call(&batch).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Wakes the queues of the calls, and remembers the calls until their jobs are done.
+    fn hear(&mut self, news: Vec<Delivery>) {
+        let queues: BTreeSet<_> = news.iter().map(|heard| heard.call.queue).collect();
+        for queue in queues {
+            self.deps.wakeups.notify(queue);
+        }
+        self.heard.extend(news);
+        if self.heard.len() > HEARD_MAX {
+            self.heard.drain(..self.heard.len() - HEARD_MAX);
+        }
+    }
+
+    /// Acknowledges the calls whose jobs are done.
+    async fn acknowledge(&mut self) -> Result<(), String> {
+        if self.heard.is_empty() {
+            return Ok(());
+        }
+        let done = take_done(&self.deps.db, &mut self.heard).await?;
+        if !done.is_empty() {
+            self.redis.acknowledge(&done).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+fn failed(error: redis::RedisError) -> String {
+    error.to_string()
 }
 
 async fn take_done(db: &Db, heard: &mut Vec<Delivery>) -> Result<Vec<Delivery>, String> {

@@ -11,11 +11,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use actix::Addr;
+use actix::{Addr, Recipient};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::actors::live_feed::{LiveFeed, LiveFeedDeps};
-use crate::actors::live_hub::LiveHub;
+use crate::actors::live_hub::{Announce, LiveHub};
 use crate::actors::root::Root;
 use crate::actors::supervise::{ActorScope, Failure, SupervisorContext};
 use crate::clock::Clock;
@@ -131,34 +131,13 @@ impl App {
         };
         let metrics = Arc::new(Metrics::default());
         let db = Db::connect(settings.database.url.reveal()).await?;
-        let ownership = match settings.role.works() {
-            true => db.own().await?,
-            false => None,
-        };
-        db.migrate().await?;
-        if ownership.is_some() {
-            // Whoever leased a job was this process's predecessor: nobody else runs on our database.
-            queue::release_all(&db).await?;
-        }
-        if settings.role.works() {
-            follow_named(&db, &settings.follow, clock.now()).await?;
-        }
+        let ownership = take_over(&db, settings, clock.now()).await?;
         let (supervisor, failures) = SupervisorContext::new(clock);
         let (reserve_address, root) = Root::reserve_address();
         let supervisor = supervisor.reporting_to(&root);
-        let (hub_guard, hub_leash) = supervisor.scope();
-        let live_hub = LiveHub::start(clock, &hub_guard);
-        // A worker whose database is its own tells the pages itself.
-        let reads_along = settings.role.serves() && (db.is_shared() || !settings.role.works());
-        let pages = match reads_along {
-            true => {
-                let hub = live_hub.clone().recipient();
-                let deps = LiveFeedDeps { db: db.clone(), clock, redis: settings.redis.url.clone(), hub };
-                LiveFeed::start(deps, &hub_guard).recipient()
-            }
-            false => live_hub.clone().recipient(),
-        };
-
+        let (hub_supervisor, hub_leash) = supervisor.scope();
+        let live_hub = LiveHub::start(clock, &hub_supervisor);
+        let pages = live_recipient(settings, &db, clock, &live_hub, &hub_supervisor);
         let worker = match settings.role.works() {
             true => {
                 let deps = WorkerDeps {
@@ -178,14 +157,13 @@ impl App {
         };
         let web = match settings.role.serves() {
             true => {
-                let (live, supervisor, metrics) = (live_hub.clone(), supervisor.clone(), metrics.clone());
-                let polymarket = settings.polymarket.clone();
                 let gate = match &worker {
                     Some(worker) => worker.gate(),
-                    None => Gate::new(&polymarket.limits, clock),
+                    None => Gate::new(&settings.polymarket.limits, clock),
                 };
-                let redis = settings.redis.clone();
-                let deps = WebDeps { db: db.clone(), redis, clock, live, supervisor, metrics, polymarket, gate };
+                let (redis, polymarket) = (settings.redis.clone(), settings.polymarket.clone());
+                let (db, live, metrics) = (db.clone(), live_hub.clone(), metrics.clone());
+                let deps = WebDeps { db, redis, clock, live, supervisor, metrics, polymarket, gate };
                 let web = http::start(&settings.web, deps).await?;
                 tracing::info!(service = "web", address = %web.addr, "serving pages");
                 Some(web)
@@ -265,6 +243,42 @@ impl App {
         self.db.close().await;
         drop(self.ownership);
     }
+}
+
+/// Migrates the database. A worker takes it over first, with the jobs that an earlier process left, and follows the
+/// traders that the settings name.
+async fn take_over(db: &Db, settings: &AppSettings, now: Timestamp) -> Result<Option<Ownership>, DbError> {
+    let ownership = match settings.role.works() {
+        true => db.own().await?,
+        false => None,
+    };
+    db.migrate().await?;
+    if ownership.is_some() {
+        // Only an earlier process can have leased these jobs: no other process runs on a database that we own.
+        queue::release_all(db).await?;
+    }
+    if settings.role.works() {
+        follow_named(db, &settings.follow, now).await?;
+    }
+    Ok(ownership)
+}
+
+/// Returns the recipient that shows the pages of this process what was committed.
+fn live_recipient(
+    settings: &AppSettings,
+    db: &Db,
+    clock: Clock,
+    live_hub: &Addr<LiveHub>,
+    supervisor: &SupervisorContext,
+) -> Recipient<Announce> {
+    let hub = live_hub.clone().recipient();
+    // A worker whose database is its own tells the pages itself.
+    let reads_along = settings.role.serves() && (db.is_shared() || !settings.role.works());
+    if !reads_along {
+        return hub;
+    }
+    let deps = LiveFeedDeps { db: db.clone(), clock, redis: settings.redis.url.clone(), hub };
+    LiveFeed::start(deps, supervisor).recipient()
 }
 
 /// Follows whom the settings name and the database never knew.

@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 
 use crate::actors::book_fetcher::{BookFetcher, BookFetcherDeps};
 use crate::actors::chain_watcher::{ChainWatcher, ChainWatcherDeps};
+use crate::actors::directory::DirectoryChanged;
 use crate::actors::executor::ExecutorDeps;
 use crate::actors::grouper::{Grouper, GrouperDeps};
 use crate::actors::ingestor::{Ingestor, IngestorDeps};
@@ -20,15 +21,15 @@ use crate::actors::price_refresher::{PriceRefresher, PriceRefresherDeps};
 use crate::actors::queue_watch::{QueueWatch, QueueWatchDeps};
 use crate::actors::reconciler::{Reconciler, ReconcilerDeps};
 use crate::actors::redis_relay::{BellRelayDeps, RedisRelay};
-use crate::actors::root::{LookAtDirectory, PollerHandle, Root, RootDeps};
+use crate::actors::root::{LookAtDirectory, PollerHandle, PollersChanged, Root, RootDeps};
 use crate::actors::settler::{Settler, SettlerDeps};
 use crate::actors::snapshotter::{Snapshotter, SnapshotterDeps, WriteCheckpoints};
 use crate::actors::supervise::{ActorScope, Observe, SupervisorContext};
 use crate::actors::{global_executor, user_executor};
 use crate::clock::Clock;
 use crate::config::{ChainSettings, Secret};
-use crate::db::{Db, DbError, random_worker_id};
-use crate::domain::events::lease::Leases;
+use crate::db::{Db, DbError, Directory, random_worker_id};
+use crate::domain::events::lease::{Leases, WorkerId};
 use crate::health::HealthDeps;
 use crate::metrics::Metrics;
 use crate::polymarket::{Gate, Polymarket, PolymarketSettings};
@@ -70,7 +71,22 @@ pub(super) struct Worker {
     inner: ActorScope,
 }
 
+/// What the actors of the worker share.
+struct Shared {
+    db: Db,
+    clock: Clock,
+    /// The jobs of this worker.
+    scope: JobScope,
+    leases: Arc<Leases>,
+    wakeups: Wakeups,
+    live: Recipient<Announce>,
+    polymarket: Polymarket,
+    metrics: Arc<Metrics>,
+}
+
 impl Worker {
+    /// Starts every actor of the pipeline, each before those that send to it.
+    ///
     /// # Errors
     /// When users and configuration cannot be read.
     pub async fn start(deps: WorkerDeps<'_>) -> Result<Self, DbError> {
@@ -81,165 +97,38 @@ impl Worker {
         let scope = worker.clone().map_or(JobScope::All, JobScope::HeldBy);
         let polymarket = Polymarket::new(polymarket.clone(), clock);
         let gate = polymarket.gate().clone();
-        let (inner_guard, inner) = supervisor.scope();
-        let (outer_guard, outer) = supervisor.scope();
-        let supervisor = &outer_guard;
+        let (inner_supervisor, inner) = supervisor.scope();
+        let (supervisor, outer) = supervisor.scope();
 
-        // The bell reaches other processes when there can be any and Redis carries it.
-        let (wakeups, live, relay) = match (worker.clone(), redis) {
-            (worker, Some(url)) => {
-                let (wakeups, calls) = Wakeups::remote();
-                let calls = Arc::new(Mutex::new(calls));
-                let worker = worker.unwrap_or_else(random_worker_id);
-                let deps = BellRelayDeps {
-                    db: db.clone(),
-                    clock,
-                    wakeups: wakeups.clone(),
-                    url,
-                    worker,
-                    calls,
-                    pages: Some(pages),
-                };
-                let relay = RedisRelay::start(deps, &inner_guard);
-                (wakeups, relay.clone().recipient(), Some(relay))
-            }
-            _ => (Wakeups::new(), pages, None),
-        };
-        let deps = LedgerWriterDeps {
-            db: db.clone(),
-            clock,
-            wakeups: wakeups.clone(),
-            live: live.clone(),
-            leases: leases.clone(),
-            metrics: metrics.clone(),
-        };
-        let ledger_writer = LedgerWriter::start(deps, &inner_guard);
-        let deps = BookFetcherDeps { db: db.clone(), clock, polymarket: polymarket.clone(), metrics: metrics.clone() };
-        let book_fetcher = BookFetcher::start(deps, supervisor);
+        let (wakeups, live, relay) = connect_processes(&db, clock, redis, worker.as_ref(), pages, &inner_supervisor);
+        let shared = Shared { db, clock, scope, leases, wakeups, live, polymarket, metrics };
+        let ledger_writer = shared.start_ledger_writer(&inner_supervisor);
+        let book_fetcher = shared.start_book_fetcher(&supervisor);
+        let grouper = shared.start_grouper(&supervisor);
+        shared.start_ingestor(&ledger_writer, &book_fetcher, &supervisor);
+        let price_refresher = shared.start_price_refresher(&ledger_writer, &supervisor);
+        let settler = shared.start_settler(&ledger_writer, &supervisor);
+        let snapshotter = shared.start_snapshotter(&ledger_writer, &inner_supervisor);
+        let reconciler = shared.start_reconciler(&supervisor);
+        QueueWatch::start(QueueWatchDeps { db: shared.db.clone(), clock }, &supervisor);
+        let chain_watcher = shared.start_chain_watcher(chain, &reconciler, &supervisor);
 
-        let executor_deps = ExecutorDeps {
-            db: db.clone(),
-            clock,
-            look_every: if worker.is_some() { LOOK_AMONG_OTHERS } else { LOOK_ALONE },
-            wakeups: wakeups.clone(),
-            directory,
-            market: book_fetcher.clone().recipient(),
-            book: book_fetcher.clone().recipient(),
-            view: ledger_writer.clone().recipient(),
-            record: ledger_writer.clone().recipient(),
-            metrics: metrics.clone(),
-        };
-        let deps = GrouperDeps { db: db.clone(), clock, scope: scope.clone(), wakeups: wakeups.clone() };
-        let grouper = Grouper::start(deps, supervisor);
-        let deps = IngestorDeps {
-            db: db.clone(),
-            polymarket: polymarket.clone(),
-            clock,
-            scope: scope.clone(),
-            wakeups: wakeups.clone(),
-            ledger: ledger_writer.clone().recipient(),
-            holdings: ledger_writer.clone().recipient(),
-            markets: book_fetcher.clone().recipient(),
-        };
-        Ingestor::start(deps, supervisor);
-        let deps = PriceRefresherDeps {
-            db: db.clone(),
-            clock,
-            scope: scope.clone(),
-            polymarket: polymarket.clone(),
-            held: ledger_writer.clone().recipient(),
-            prices: ledger_writer.clone().recipient(),
-        };
-        let price_refresher = PriceRefresher::start(deps, supervisor);
-        let deps = SettlerDeps {
-            db: db.clone(),
-            clock,
-            polymarket: polymarket.clone(),
-            held: ledger_writer.clone().recipient(),
-            holdings: ledger_writer.clone().recipient(),
-            record: ledger_writer.clone().recipient(),
-            prices: ledger_writer.clone().recipient(),
-        };
-        let settler = Settler::start(deps, supervisor);
-        let deps = SnapshotterDeps {
-            db: db.clone(),
-            clock,
-            scope: scope.clone(),
-            wakeups: wakeups.clone(),
-            take: ledger_writer.clone().recipient(),
-            stored: ledger_writer.clone().recipient(),
-        };
-        let snapshotter = Snapshotter::start(deps, &inner_guard);
-        let deps = ReconcilerDeps { db: db.clone(), clock, scope, wakeups: wakeups.clone(), live: live.clone() };
-        let reconciler = Reconciler::start(deps, supervisor);
-
-        QueueWatch::start(QueueWatchDeps { db: db.clone(), clock }, supervisor);
-
-        let mut chain_watcher = None;
+        let look_every = if worker.is_some() { LOOK_AMONG_OTHERS } else { LOOK_ALONE };
+        let executor_deps = shared.executor_deps(look_every, directory, &ledger_writer, &book_fetcher);
         let mut listeners = vec![ledger_writer.clone().recipient(), book_fetcher.recipient(), grouper.recipient()];
-        let mut lease_listeners =
-            vec![ledger_writer.clone().recipient(), price_refresher.recipient(), settler.recipient()];
-        match &chain.ws_url {
-            Some(url) => {
-                let deps = ChainWatcherDeps {
-                    db: db.clone(),
-                    clock,
-                    wakeups: wakeups.clone(),
-                    live: live.clone(),
-                    reconciler: reconciler.clone().recipient(),
-                    url: url.clone(),
-                    exchanges: chain.exchanges.clone(),
-                    leases: leases.clone(),
-                };
-                let watcher = ChainWatcher::start(deps, supervisor);
-                chain_watcher = Some(watcher.clone().recipient());
-                listeners.push(watcher.clone().recipient());
-                lease_listeners.push(watcher.recipient());
-            }
-            None => tracing::info!(service = "worker", "no ALCHEMY_WS_URL: fills are seen by polling alone"),
-        }
-        let poller_deps = PollerDeps {
-            db: db.clone(),
-            polymarket,
-            clock,
-            wakeups: wakeups.clone(),
-            live: live.clone(),
-            metrics: metrics.clone(),
-            fence: None,
-        };
-        let global_deps = executor_deps.clone();
-        let deps = RootDeps {
-            db: db.clone(),
-            clock,
-            live,
-            supervisor: supervisor.clone(),
-            start_poller: Rc::new(move |user, directory, fence, supervisor| {
-                let deps = PollerDeps { fence, ..poller_deps.clone() };
-                let poller = Poller::start(deps, user.clone(), directory.clone(), supervisor);
-                PollerHandle { windows: poller.clone().recipient(), directory: poller.recipient() }
-            }),
-            start_executor: Rc::new(move |user, directory, supervisor| {
-                let deps = ExecutorDeps { directory: directory.clone(), ..executor_deps.clone() };
-                user_executor::start(user.id, deps, supervisor).recipient()
-            }),
-            start_global_executor: Rc::new(move |directory, supervisor| {
-                let deps = ExecutorDeps { directory: directory.clone(), ..global_deps.clone() };
-                global_executor::start(deps, supervisor).recipient()
-            }),
-            leases,
-            metrics,
-            gate: gate.clone(),
-            started_at: clock.now(),
-            reconciler: reconciler.recipient(),
-            listeners,
-        };
-        let root = Root::start_at(reserve_address, deps, supervisor);
-        lease_listeners.push(root.clone().recipient());
-        lease_listeners.extend(relay.map(Addr::recipient));
+        listeners.extend(chain_watcher.clone().map(Addr::recipient));
+        let root_deps = shared.root_deps(executor_deps, reconciler.recipient(), listeners, &supervisor);
+        let root = Root::start_at(reserve_address, root_deps, &supervisor);
+
+        let mut listeners = vec![ledger_writer.clone().recipient(), price_refresher.recipient(), settler.recipient()];
+        listeners.extend(chain_watcher.clone().map(Addr::recipient));
+        listeners.push(root.clone().recipient());
+        listeners.extend(relay.map(Addr::recipient));
         let lease_keeper = worker.map(|worker| {
-            let deps = LeaseKeeperDeps { db, clock, wakeups, worker, listeners: lease_listeners };
-            LeaseKeeper::start(deps, &inner_guard)
+            let deps = LeaseKeeperDeps { db: shared.db, clock, wakeups: shared.wakeups, worker, listeners };
+            LeaseKeeper::start(deps, &inner_supervisor)
         });
+        let chain_watcher = chain_watcher.map(Addr::recipient);
         Ok(Self { ledger_writer, snapshotter, lease_keeper, root, gate, chain_watcher, outer, inner })
     }
 
@@ -269,5 +158,206 @@ impl Worker {
             let _ = keeper.send(LetGo).await;
         }
         drop(self.inner);
+    }
+}
+
+/// Returns the wake-ups of this process's queues and the recipient of what happens. Both reach other processes when there
+/// can be any and Redis carries them: then the relay is started.
+fn connect_processes(
+    db: &Db,
+    clock: Clock,
+    redis: Option<Secret>,
+    worker: Option<&WorkerId>,
+    pages: Recipient<Announce>,
+    supervisor: &SupervisorContext,
+) -> (Wakeups, Recipient<Announce>, Option<Addr<RedisRelay>>) {
+    let Some(url) = redis else { return (Wakeups::new(), pages, None) };
+    let (wakeups, calls) = Wakeups::remote();
+    let deps = BellRelayDeps {
+        db: db.clone(),
+        clock,
+        wakeups: wakeups.clone(),
+        url,
+        worker: worker.cloned().unwrap_or_else(random_worker_id),
+        calls: Arc::new(Mutex::new(calls)),
+        pages: Some(pages),
+    };
+    let relay = RedisRelay::start(deps, supervisor);
+    (wakeups, relay.clone().recipient(), Some(relay))
+}
+
+impl Shared {
+    fn start_ledger_writer(&self, supervisor: &SupervisorContext) -> Addr<LedgerWriter> {
+        let deps = LedgerWriterDeps {
+            db: self.db.clone(),
+            clock: self.clock,
+            wakeups: self.wakeups.clone(),
+            live: self.live.clone(),
+            leases: self.leases.clone(),
+            metrics: self.metrics.clone(),
+        };
+        LedgerWriter::start(deps, supervisor)
+    }
+
+    fn start_book_fetcher(&self, supervisor: &SupervisorContext) -> Addr<BookFetcher> {
+        let (polymarket, metrics) = (self.polymarket.clone(), self.metrics.clone());
+        let deps = BookFetcherDeps { db: self.db.clone(), clock: self.clock, polymarket, metrics };
+        BookFetcher::start(deps, supervisor)
+    }
+
+    fn start_grouper(&self, supervisor: &SupervisorContext) -> Addr<Grouper> {
+        let (scope, wakeups) = (self.scope.clone(), self.wakeups.clone());
+        Grouper::start(GrouperDeps { db: self.db.clone(), clock: self.clock, scope, wakeups }, supervisor)
+    }
+
+    fn start_ingestor(&self, ledger: &Addr<LedgerWriter>, books: &Addr<BookFetcher>, supervisor: &SupervisorContext) {
+        let deps = IngestorDeps {
+            db: self.db.clone(),
+            polymarket: self.polymarket.clone(),
+            clock: self.clock,
+            scope: self.scope.clone(),
+            wakeups: self.wakeups.clone(),
+            ledger: ledger.clone().recipient(),
+            holdings: ledger.clone().recipient(),
+            markets: books.clone().recipient(),
+        };
+        Ingestor::start(deps, supervisor);
+    }
+
+    fn start_price_refresher(
+        &self,
+        ledger: &Addr<LedgerWriter>,
+        supervisor: &SupervisorContext,
+    ) -> Addr<PriceRefresher> {
+        let deps = PriceRefresherDeps {
+            db: self.db.clone(),
+            clock: self.clock,
+            scope: self.scope.clone(),
+            polymarket: self.polymarket.clone(),
+            held: ledger.clone().recipient(),
+            prices: ledger.clone().recipient(),
+        };
+        PriceRefresher::start(deps, supervisor)
+    }
+
+    fn start_settler(&self, ledger: &Addr<LedgerWriter>, supervisor: &SupervisorContext) -> Addr<Settler> {
+        let deps = SettlerDeps {
+            db: self.db.clone(),
+            clock: self.clock,
+            polymarket: self.polymarket.clone(),
+            held: ledger.clone().recipient(),
+            holdings: ledger.clone().recipient(),
+            record: ledger.clone().recipient(),
+            prices: ledger.clone().recipient(),
+        };
+        Settler::start(deps, supervisor)
+    }
+
+    fn start_snapshotter(&self, ledger: &Addr<LedgerWriter>, supervisor: &SupervisorContext) -> Addr<Snapshotter> {
+        let deps = SnapshotterDeps {
+            db: self.db.clone(),
+            clock: self.clock,
+            scope: self.scope.clone(),
+            wakeups: self.wakeups.clone(),
+            take: ledger.clone().recipient(),
+            stored: ledger.clone().recipient(),
+        };
+        Snapshotter::start(deps, supervisor)
+    }
+
+    fn start_reconciler(&self, supervisor: &SupervisorContext) -> Addr<Reconciler> {
+        let (scope, wakeups, live) = (self.scope.clone(), self.wakeups.clone(), self.live.clone());
+        let deps = ReconcilerDeps { db: self.db.clone(), clock: self.clock, scope, wakeups, live };
+        Reconciler::start(deps, supervisor)
+    }
+
+    /// Starts the chain watcher; `None` without a node to watch.
+    fn start_chain_watcher(
+        &self,
+        chain: &ChainSettings,
+        reconciler: &Addr<Reconciler>,
+        supervisor: &SupervisorContext,
+    ) -> Option<Addr<ChainWatcher>> {
+        let Some(url) = &chain.ws_url else {
+            tracing::info!(service = "worker", "no ALCHEMY_WS_URL: fills are seen by polling alone");
+            return None;
+        };
+        let deps = ChainWatcherDeps {
+            db: self.db.clone(),
+            clock: self.clock,
+            wakeups: self.wakeups.clone(),
+            live: self.live.clone(),
+            reconciler: reconciler.clone().recipient(),
+            url: url.clone(),
+            exchanges: chain.exchanges.clone(),
+            leases: self.leases.clone(),
+        };
+        Some(ChainWatcher::start(deps, supervisor))
+    }
+
+    fn executor_deps(
+        &self,
+        look_every: Duration,
+        directory: Arc<Directory>,
+        ledger: &Addr<LedgerWriter>,
+        books: &Addr<BookFetcher>,
+    ) -> ExecutorDeps {
+        ExecutorDeps {
+            db: self.db.clone(),
+            clock: self.clock,
+            look_every,
+            wakeups: self.wakeups.clone(),
+            directory,
+            market: books.clone().recipient(),
+            book: books.clone().recipient(),
+            view: ledger.clone().recipient(),
+            record: ledger.clone().recipient(),
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    /// Returns what the root needs: how to start the actors of one user, and the actors that follow the directory.
+    fn root_deps(
+        &self,
+        executor_deps: ExecutorDeps,
+        reconciler: Recipient<PollersChanged>,
+        listeners: Vec<Recipient<DirectoryChanged>>,
+        supervisor: &SupervisorContext,
+    ) -> RootDeps {
+        let poller_deps = PollerDeps {
+            db: self.db.clone(),
+            polymarket: self.polymarket.clone(),
+            clock: self.clock,
+            wakeups: self.wakeups.clone(),
+            live: self.live.clone(),
+            metrics: self.metrics.clone(),
+            fence: None,
+        };
+        let global_deps = executor_deps.clone();
+        RootDeps {
+            db: self.db.clone(),
+            clock: self.clock,
+            live: self.live.clone(),
+            supervisor: supervisor.clone(),
+            start_poller: Rc::new(move |user, directory, fence, supervisor| {
+                let deps = PollerDeps { fence, ..poller_deps.clone() };
+                let poller = Poller::start(deps, user.clone(), directory.clone(), supervisor);
+                PollerHandle { windows: poller.clone().recipient(), directory: poller.recipient() }
+            }),
+            start_executor: Rc::new(move |user, directory, supervisor| {
+                let deps = ExecutorDeps { directory: directory.clone(), ..executor_deps.clone() };
+                user_executor::start(user.id, deps, supervisor).recipient()
+            }),
+            start_global_executor: Rc::new(move |directory, supervisor| {
+                let deps = ExecutorDeps { directory: directory.clone(), ..global_deps.clone() };
+                global_executor::start(deps, supervisor).recipient()
+            }),
+            leases: self.leases.clone(),
+            metrics: self.metrics.clone(),
+            gate: self.polymarket.gate().clone(),
+            started_at: self.clock.now(),
+            reconciler,
+            listeners,
+        }
     }
 }

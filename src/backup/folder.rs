@@ -1,4 +1,4 @@
-//! The folder of archives: one writer, names in the order of time, a checksum beside each, the newest few kept.
+//! The folder of archives: one writer, names in order of time, a checksum beside each archive, the newest few kept.
 
 use std::fs::{File, Permissions, TryLockError};
 use std::io::{Read, Write};
@@ -12,11 +12,11 @@ use crate::domain::money::units::Timestamp;
 
 const BEGINNING: &str = "polymarketspy-";
 const MADE_AT: &str = "%Y%m%dT%H%M%S%.3fZ";
-/// Hidden, so that nobody takes it for an archive; a backup that was cut off leaves it to the next one.
+/// Hidden, because it is not an archive. An interrupted backup leaves it behind; the next backup removes it.
 const PARTIAL: &str = ".partial";
 const LOCK: &str = ".lock";
 
-/// A folder that this process alone writes archives to.
+/// A folder to which only this process writes archives.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
@@ -24,10 +24,10 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens the folder and makes it when it is missing.
+    /// Opens the folder; creates it if it does not exist.
     ///
     /// # Errors
-    /// `FolderInUse` while another backup is being made; `File`.
+    /// [`BackupError::FolderInUse`] while another backup is being made; [`BackupError::File`].
     pub fn open(path: &Path) -> Result<Self, BackupError> {
         std::fs::create_dir_all(path).map_err(on_file(path, "made"))?;
         let name = path.join(LOCK);
@@ -39,7 +39,10 @@ impl Folder {
         }
     }
 
-    /// Where the next archive is written until it is whole.
+    /// Returns the path at which the next archive is written until it is complete.
+    ///
+    /// # Errors
+    /// [`BackupError::File`] when an earlier partial file cannot be removed.
     pub(super) fn partial(&self) -> Result<PathBuf, BackupError> {
         let path = self.path.join(PARTIAL);
         match std::fs::remove_file(&path) {
@@ -48,12 +51,15 @@ impl Folder {
         }
     }
 
-    /// Gives a written file its checksum and its name; both are on the disk when this returns.
+    /// Turns a written file into an archive with checksum and name; both are on the disk when this returns.
+    ///
+    /// # Errors
+    /// [`BackupError::File`].
     pub(super) fn admit(&self, partial: &Path, now: Timestamp, ending: &str) -> Result<Archive, BackupError> {
         let time = chrono::DateTime::from_timestamp_millis(now.millis()).unwrap_or_default();
         let file = self.path.join(format!("{BEGINNING}{}{ending}", time.format(MADE_AT)));
         let (bytes, sha256) = digest_of(partial)?;
-        // The checksum first: an archive that has its name has its checksum too.
+        // The checksum first: every file with an archive's name has a checksum.
         let checksum = checksum_of(&file);
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut written = File::create(&checksum).map_err(on_file(&checksum, "made"))?;
@@ -62,7 +68,7 @@ impl Folder {
             .and_then(|()| written.sync_all())
             .map_err(on_file(&checksum, "written"))?;
         let whole = File::open(partial).map_err(on_file(partial, "read"))?;
-        // It holds e-mails and hashes of tokens: for its owner, and a group that the folder may have.
+        // The archive contains e-mails and hashes of tokens: only its owner, and perhaps a group of the folder, may read it.
         whole
             .set_permissions(Permissions::from_mode(0o640))
             .and_then(|()| whole.sync_all())
@@ -72,26 +78,26 @@ impl Folder {
         Ok(Archive { file, made_at: now, bytes, sha256 })
     }
 
-    /// Removes all archives but the newest `n`, and their checksums; how many went. Other files are left alone.
+    /// Removes all archives but the newest `n`, and their checksums; returns how many. Other files are left alone.
     ///
     /// # Errors
-    /// `File` when the folder cannot be read or an archive cannot be removed.
+    /// [`BackupError::File`] when the folder cannot be read or an archive cannot be removed.
     pub fn keep(&self, n: usize) -> Result<usize, BackupError> {
         let archives = archives_in(&self.path)?;
         let old = &archives[..archives.len().saturating_sub(n)];
         for file in old {
             std::fs::remove_file(file).map_err(on_file(file, "removed"))?;
-            // Without its archive it says nothing; that it is missing is no reason to stop.
+            // A checksum without its archive is useless; if it is missing, that does not matter.
             let _ = std::fs::remove_file(checksum_of(file));
         }
         Ok(old.len())
     }
 }
 
-/// When the newest archive of a folder was made; `None` where there is none, or no folder.
+/// Returns when the newest archive of a folder was made; `None` if there is none, or no folder.
 ///
 /// # Errors
-/// `File` when the folder cannot be read.
+/// [`BackupError::File`] when the folder cannot be read.
 pub fn newest_in(folder: &Path) -> Result<Option<Timestamp>, BackupError> {
     if !folder.exists() {
         return Ok(None);
@@ -99,7 +105,7 @@ pub fn newest_in(folder: &Path) -> Result<Option<Timestamp>, BackupError> {
     Ok(archives_in(folder)?.last().and_then(|path| made_at(path)))
 }
 
-/// Oldest first, whichever database they are of.
+/// Returns the archives of both kinds of database, oldest first.
 fn archives_in(folder: &Path) -> Result<Vec<PathBuf>, BackupError> {
     let unreadable = on_file(folder, "read");
     let mut found = Vec::new();
@@ -113,7 +119,7 @@ fn archives_in(folder: &Path) -> Result<Vec<PathBuf>, BackupError> {
     Ok(found)
 }
 
-/// When an archive was made, by its name; `None` for any other file.
+/// Returns when an archive was made, by its name; `None` for any other file.
 fn made_at(path: &Path) -> Option<Timestamp> {
     let name = path.file_name()?.to_str()?.strip_prefix(BEGINNING)?;
     let time = [sqlite::ENDING, postgres::ENDING].iter().find_map(|ending| name.strip_suffix(ending))?;
@@ -121,14 +127,17 @@ fn made_at(path: &Path) -> Option<Timestamp> {
     Some(Timestamp::from_millis(time.and_utc().timestamp_millis()))
 }
 
-/// The file with the checksum of an archive.
+/// Returns the path of an archive's checksum.
 pub(super) fn checksum_of(file: &Path) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(".sha256");
     PathBuf::from(name)
 }
 
-/// Whether an archive is what was written.
+/// Verifies the checksum of an archive.
+///
+/// # Errors
+/// [`BackupError::Changed`], [`BackupError::NoChecksum`] or [`BackupError::File`].
 pub(super) fn check(file: &Path) -> Result<(), BackupError> {
     let (_, found) = digest_of(file)?;
     let checksum = checksum_of(file);
@@ -145,7 +154,7 @@ pub(super) fn check(file: &Path) -> Result<(), BackupError> {
     }
 }
 
-/// Bytes and SHA-256 of a file as it is on the disk.
+/// Returns the length and the SHA-256 of a file on the disk.
 fn digest_of(path: &Path) -> Result<(u64, String), BackupError> {
     let unreadable = on_file(path, "read");
     let mut file = File::open(path).map_err(&unreadable)?;
@@ -174,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_are_kept_whichever_database_they_are_of_and_other_files_are_left_alone() {
+    fn the_newest_archives_of_both_databases_are_kept_and_other_files_are_left_alone() {
         let home = tempfile::tempdir().unwrap();
         let folder = Folder::open(&home.path().join("a/b")).unwrap();
         let others = ["notes.txt", "polymarketspy-yesterday.sqlite.gz", "polymarketspy-20260101T000000.000Z.zip"];
@@ -191,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_archive_and_one_without_checksum_are_told_apart() {
+    fn a_changed_archive_and_one_without_a_checksum_are_different_errors() {
         let home = tempfile::tempdir().unwrap();
         let folder = Folder::open(home.path()).unwrap();
         let archive = put(&folder, "abc", 1_790_000_000, sqlite::ENDING);
@@ -206,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn one_backup_at_a_time_and_what_a_cut_off_one_left_is_replaced() {
+    fn only_one_backup_runs_at_a_time_and_an_interrupted_one_is_replaced() {
         let home = tempfile::tempdir().unwrap();
         let folder = Folder::open(home.path()).unwrap();
         assert!(matches!(Folder::open(home.path()), Err(BackupError::FolderInUse { .. })));

@@ -1,11 +1,11 @@
-//! Copies of the database that outlive it, and the way back (spec section 13).
+//! Backups of the database, and their restore (spec 13).
 //!
-//! In    the address of the database and a folder; the bot may run on.
-//! Out   an archive in the folder, beside it its SHA-256 as `sha256sum` writes it, and no more archives than are kept.
-//! Fails `BackupError`; a half-written archive never has an archive's name, and nothing older goes before the new one
-//!       is whole.
+//! In    the URL of the database and a folder; the bot may go on running.
+//! Out   an archive in the folder with its SHA-256 beside it, in the format of `sha256sum`; the newest few archives stay.
+//! Fails [`BackupError`]; an incomplete file never has an archive's name, and old archives are removed only after the new
+//!       one is complete.
 //!
-//! SQLite is copied by `vacuum into`, PostgreSQL by `pg_dump`: each sees one moment of a database that goes on changing.
+//! SQLite is copied by `vacuum into`, PostgreSQL by `pg_dump`: each copies a consistent snapshot while the database changes.
 
 mod folder;
 mod postgres;
@@ -23,47 +23,50 @@ pub use folder::{Folder, newest_in};
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Archive {
     pub file: PathBuf,
-    /// When the copying began: what came later may be missing.
+    /// When copying began: later changes may be missing.
     pub made_at: Timestamp,
     pub bytes: u64,
     pub sha256: String,
 }
 
+/// A backup or a restore failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    #[error("`{}` cannot be {deed}", path.display())]
-    File { path: PathBuf, deed: &'static str, source: std::io::Error },
+    #[error("`{}` cannot be {action}", path.display())]
+    File { path: PathBuf, action: &'static str, source: std::io::Error },
     #[error("another backup is being made in `{}`", folder.display())]
     FolderInUse { folder: PathBuf },
-    #[error("`{program}` does not start; it comes with the Debian package postgresql-client")]
+    #[error("cannot start `{program}`; it comes with the Debian package postgresql-client")]
     NoProgram { program: &'static str, source: std::io::Error },
-    #[error("{program} failed: {said}")]
-    Program { program: &'static str, said: String },
-    #[error("the copy is not whole: {problem}")]
+    #[error("{program} failed: {message}")]
+    Program { program: &'static str, message: String },
+    #[error("the copy is incomplete or damaged: {problem}")]
     NotWhole { problem: String },
     #[error("`{}` has no checksum beside it: `{}` is missing", file.display(), checksum.display())]
     NoChecksum { file: PathBuf, checksum: PathBuf },
-    #[error("`{}` is not what was written: its SHA-256 is {found}, not {expected}", file.display())]
+    #[error("`{}` was changed: its SHA-256 is {found}, not {expected}", file.display())]
     Changed { file: PathBuf, found: String, expected: String },
-    #[error("`{}` is no archive of a {database} database, which is where DATABASE_URL leads", file.display())]
+    #[error("`{}` is not an archive of a {database} database, which DATABASE_URL names", file.display())]
     OtherKind { file: PathBuf, database: &'static str },
-    #[error("there is a database at {place} already; move it away, or let DATABASE_URL name another place")]
+    #[error("there is already a database at {place}; move it away, or change DATABASE_URL")]
     Occupied { place: String },
-    #[error("the upload command ended with {status}; the archive itself is kept")]
+    #[error("the upload command ended with {status}; the archive is kept in the folder")]
     Upload { status: std::process::ExitStatus },
     #[error(transparent)]
     Db(#[from] DbError),
 }
 
-/// Which database an address leads to.
+/// The database of a URL.
 enum Source {
     Sqlite(PathBuf),
     Postgres(postgres::Server),
 }
 
 impl Source {
+    /// Parses the URL of a database.
+    ///
     /// # Errors
-    /// `Address` when it is neither.
+    /// [`DbError::Address`] when it is neither kind of database.
     fn parse(url: &str) -> Result<Self, BackupError> {
         if url.starts_with("sqlite:") {
             return Ok(Self::Sqlite(sqlite::file_of(url)?));
@@ -71,7 +74,7 @@ impl Source {
         postgres::Server::parse(url).map(Self::Postgres)
     }
 
-    /// How its archives' names end.
+    /// Returns the file extension of its archives.
     const fn ending(&self) -> &'static str {
         match self {
             Self::Sqlite(_) => sqlite::ENDING,
@@ -87,10 +90,10 @@ impl Source {
     }
 }
 
-/// Whether there may be a database at `url`: to open one that is not there would make it.
+/// Returns whether there may be a database at `url`. A caller asks this first because opening a missing database creates it.
 ///
 /// # Errors
-/// `Address` when `url` leads to no database.
+/// [`DbError::Address`] when `url` is not the URL of a database.
 pub fn may_be_there(url: &str) -> Result<bool, BackupError> {
     Ok(match Source::parse(url)? {
         Source::Sqlite(file) => file.exists(),
@@ -101,7 +104,7 @@ pub fn may_be_there(url: &str) -> Result<bool, BackupError> {
 /// Copies the database at `url` into the folder.
 ///
 /// # Errors
-/// `BackupError`; the folder then holds what it held.
+/// [`BackupError`]; the folder is then unchanged.
 pub async fn make(url: &str, folder: &Folder, now: Timestamp) -> Result<Archive, BackupError> {
     let source = Source::parse(url)?;
     let partial = folder.partial()?;
@@ -112,10 +115,11 @@ pub async fn make(url: &str, folder: &Folder, now: Timestamp) -> Result<Archive,
     folder.admit(&partial, now, source.ending())
 }
 
-/// Puts an archive where `url` leads; nothing may be there. The caller opens it, which brings it to today's schema.
+/// Restores an archive into the empty place of `url`. The caller opens the database, which migrates it to the current
+/// schema.
 ///
 /// # Errors
-/// `BackupError`; then nothing is there still.
+/// [`BackupError`]; the place is then still empty.
 pub async fn restore(file: &Path, url: &str, is_checked: bool) -> Result<(), BackupError> {
     let source = Source::parse(url)?;
     if !file.to_string_lossy().ends_with(source.ending()) {
@@ -130,10 +134,10 @@ pub async fn restore(file: &Path, url: &str, is_checked: bool) -> Result<(), Bac
     }
 }
 
-/// Hands an archive to a command of the operator's, which finds it in `BACKUP_FILE` and `BACKUP_CHECKSUM`.
+/// Runs the operator's upload command on an archive, with its paths in `BACKUP_FILE` and `BACKUP_CHECKSUM`.
 ///
 /// # Errors
-/// `Upload` when it does not end with 0.
+/// [`BackupError::Upload`] when the command does not exit with 0.
 pub fn upload(archive: &Archive, command: &str) -> Result<(), BackupError> {
     let status = std::process::Command::new("sh")
         .args(["-c", command])
@@ -145,7 +149,7 @@ pub fn upload(archive: &Archive, command: &str) -> Result<(), BackupError> {
     if status.success() { Ok(()) } else { Err(BackupError::Upload { status }) }
 }
 
-/// Names the file in an error of the file system.
-fn on_file<'a>(path: &'a Path, deed: &'static str) -> impl Fn(std::io::Error) -> BackupError + 'a {
-    move |source| BackupError::File { path: path.to_owned(), deed, source }
+/// Adds the file's path to an error of the file system.
+fn on_file<'a>(path: &'a Path, action: &'static str) -> impl Fn(std::io::Error) -> BackupError + 'a {
+    move |source| BackupError::File { path: path.to_owned(), action, source }
 }

@@ -1,4 +1,4 @@
-//! A PostgreSQL database by PostgreSQL's own tools, which must be of its version or newer.
+//! Backs up a PostgreSQL database with PostgreSQL's own tools, which must be of the server's version or newer.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,10 +10,10 @@ use url::Url;
 use super::BackupError;
 use crate::db::{DbError, without_password};
 
-/// `pg_dump`'s own format, which is compressed and knows how to be put back in order.
+/// The custom format of `pg_dump`: it is compressed, and `pg_restore` restores its parts in the right order.
 pub(super) const ENDING: &str = ".pgdump";
 
-/// Parameters of an address as sqlx takes them, and as PostgreSQL's own library does.
+/// The parameters of a URL by their names in sqlx and in libpq, PostgreSQL's own library.
 const LIBPQ_NAMES: [(&str, &str); 13] = [
     ("sslmode", "sslmode"),
     ("ssl-mode", "sslmode"),
@@ -30,13 +30,17 @@ const LIBPQ_NAMES: [(&str, &str); 13] = [
     ("user", "user"),
 ];
 
-/// Where the tools find the database. Its password is no argument: those are seen by every user of the machine.
+/// The database as the tools find it. The password is not an argument, because other users of the machine can read those.
 pub(super) struct Server {
     url: String,
     password: Option<String>,
 }
 
 impl Server {
+    /// Parses the URL of a server.
+    ///
+    /// # Errors
+    /// [`DbError::Address`] for any other URL; it does not repeat the password.
     pub fn parse(text: &str) -> Result<Self, BackupError> {
         let refused = || DbError::Address { url: without_password(text) };
         let mut url = Url::parse(text).map_err(|_| refused())?;
@@ -44,14 +48,14 @@ impl Server {
             return Err(refused().into());
         }
         let mut password = url.password().map(|text| percent_decode_str(text).decode_utf8_lossy().into_owned());
-        // An address without a host, of a socket, has no password to take away.
+        // The URL of a socket has no host, and therefore no password to remove.
         let _ = url.set_password(None);
         let mut kept = Vec::new();
         for (name, value) in url.query_pairs() {
             match LIBPQ_NAMES.iter().find(|(ours, _)| *ours == name) {
                 Some((_, theirs)) => kept.push((*theirs, value.into_owned())),
                 None if name == "password" => password = Some(value.into_owned()),
-                // sqlx's alone.
+                // A parameter that only sqlx knows.
                 None => {}
             }
         }
@@ -63,16 +67,22 @@ impl Server {
     }
 
     /// Writes the whole database to a file.
+    ///
+    /// # Errors
+    /// [`BackupError`] when a tool is missing or fails.
     pub fn dump(&self, to: &Path) -> Result<(), BackupError> {
         let mut dump = self.tool("pg_dump");
         dump.args(["--format=custom", "--compress=6", "--no-owner", "--no-privileges", "--no-password"]);
         dump.arg("--dbname").arg(&self.url).arg("--file").arg(to);
         finish("pg_dump", &mut dump)?;
-        // Whether its table of contents can be read.
+        // Checks that the table of contents can be read.
         finish("pg_restore", Command::new("pg_restore").arg("--list").arg(to))
     }
 
-    /// Fills an empty database, wholly or not at all.
+    /// Restores a dump into an empty database, completely or not at all.
+    ///
+    /// # Errors
+    /// [`BackupError::Occupied`] when the database is not empty; any other [`BackupError`].
     pub async fn fill(&self, from: &Path, url: &str) -> Result<(), BackupError> {
         let mut connection = connect(url).await?;
         let is_empty = "select to_regclass('_sqlx_migrations') is null";
@@ -86,7 +96,7 @@ impl Server {
         restore.args(["--exit-on-error", "--single-transaction", "--no-owner", "--no-privileges", "--no-password"]);
         restore.arg("--dbname").arg(&self.url).arg(from);
         finish("pg_restore", &mut restore)?;
-        // A dump has no statistics, and without them the first hour's plans are guesses.
+        // A dump has no statistics; without them the query plans of the first hour would be guesses.
         sqlx::raw_sql("analyze").execute(&mut connection).await.map_err(DbError::from)?;
         connection.close().await.map_err(DbError::from)?;
         Ok(())
@@ -106,7 +116,7 @@ async fn connect(url: &str) -> Result<PgConnection, BackupError> {
     Ok(PgConnection::connect_with(&options.disable_statement_logging()).await.map_err(DbError::from)?)
 }
 
-/// Runs a tool to its end; what it complains of is the error.
+/// Runs a tool to its end; its standard error is the error message.
 fn finish(program: &'static str, command: &mut Command) -> Result<(), BackupError> {
     let output = command
         .stdin(Stdio::null())
@@ -117,7 +127,7 @@ fn finish(program: &'static str, command: &mut Command) -> Result<(), BackupErro
         true => Ok(()),
         false => Err(BackupError::Program {
             program,
-            said: String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; "),
+            message: String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; "),
         }),
     }
 }
@@ -132,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_no_argument_wherever_it_stood() {
+    fn a_password_is_never_an_argument() {
         let bare = "postgres://me@db.example:5433/spy".to_owned();
         let found = server("postgres://me:a%2Fb%25+c@db.example:5433/spy");
         assert_eq!(found, (bare.clone(), Some("a/b%+c".to_owned())));
@@ -141,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_get_the_names_that_the_tools_know_and_ours_are_left_out() {
+    fn parameters_get_the_names_that_the_tools_know_and_sqlx_parameters_are_left_out() {
         let url = "postgresql://me@db/spy?ssl-mode=require&statement-cache-capacity=10&sslrootcert=/ca.pem";
         assert_eq!(server(url).0, "postgresql://me@db/spy?sslmode=require&sslrootcert=%2Fca.pem");
         assert_eq!(

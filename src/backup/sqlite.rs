@@ -1,4 +1,4 @@
-//! An SQLite database as one compressed file.
+//! Backs up a SQLite database into one compressed file.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
@@ -13,30 +13,39 @@ use crate::db::{DbError, Ownership};
 
 pub(super) const ENDING: &str = ".sqlite.gz";
 
-/// The file to which an address leads.
+/// Returns the file of a SQLite URL.
+///
+/// # Errors
+/// [`DbError::Address`].
 pub(super) fn file_of(url: &str) -> Result<PathBuf, BackupError> {
     let options: SqliteConnectOptions = url.parse().map_err(|_| DbError::Address { url: url.to_owned() })?;
     Ok(options.get_filename().to_owned())
 }
 
-/// Copies the database, whoever writes to it meanwhile, and compresses the copy.
+/// Copies the database, while others may write to it, and compresses the copy.
+///
+/// # Errors
+/// [`BackupError`].
 pub(super) async fn copy(database: &Path, to: &Path) -> Result<(), BackupError> {
-    // Not in memory and not in the system's temporary folder: it is as large as the database.
+    // Not in memory and not in the system's temporary folder, because the copy is as large as the database.
     let plain = Plain::beside(to)?;
     let mut connection = open(database).await?;
     let copied = sqlx::query("vacuum into $1").bind(plain.text()?).execute(&mut connection).await;
     connection.close().await.map_err(DbError::from)?;
     copied.map_err(DbError::from)?;
-    prove(&plain.0).await?;
+    check_integrity(&plain.0).await?;
     compress(&plain.0, to)
 }
 
-/// Unpacks an archive to a place where no database is, by way of a file beside it.
+/// Unpacks an archive to a place without a database, by way of a file beside it.
+///
+/// # Errors
+/// [`BackupError::Occupied`] when a database is there; any other [`BackupError`].
 pub(super) async fn put(archive: &Path, place: &Path) -> Result<(), BackupError> {
     if let Some(folder) = place.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(on_file(folder, "made"))?;
     }
-    // A bot goes on with a database whose file was taken from under it.
+    // Without this, a running bot would go on with a database whose file was replaced.
     let _ownership = Ownership::of(place).await?;
     for ending in ["", "-wal", "-shm"] {
         let part = with(place, ending);
@@ -46,12 +55,12 @@ pub(super) async fn put(archive: &Path, place: &Path) -> Result<(), BackupError>
     }
     let plain = Plain::beside(place)?;
     unpack(archive, &plain.0)?;
-    prove(&plain.0).await?;
-    // A hard link, unlike a rename, does not take the place of a file that came meanwhile.
+    check_integrity(&plain.0).await?;
+    // Unlike a rename, a hard link does not replace a file that was created meanwhile.
     std::fs::hard_link(&plain.0, place).map_err(on_file(place, "made"))
 }
 
-/// A plain copy for as long as it is needed.
+/// An uncompressed copy, removed when dropped.
 struct Plain(PathBuf);
 
 impl Plain {
@@ -64,14 +73,14 @@ impl Plain {
     }
 
     fn text(&self) -> Result<&str, BackupError> {
-        let unnamed = || BackupError::NotWhole { problem: format!("`{}` is no text", self.0.display()) };
+        let unnamed = || BackupError::NotWhole { problem: format!("the path `{}` is not UTF-8", self.0.display()) };
         self.0.to_str().ok_or_else(unnamed)
     }
 }
 
 impl Drop for Plain {
     fn drop(&mut self) {
-        // It may never have been made.
+        // It may not exist.
         let _ = std::fs::remove_file(&self.0);
     }
 }
@@ -82,7 +91,7 @@ fn with(file: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Opens a database that is there; one that is not is an error, and not made.
+/// Opens an existing database; a missing one is an error and is not created.
 async fn open(file: &Path) -> Result<SqliteConnection, BackupError> {
     let options = SqliteConnectOptions::new()
         .filename(file)
@@ -91,14 +100,14 @@ async fn open(file: &Path) -> Result<SqliteConnection, BackupError> {
     Ok(SqliteConnection::connect_with(&options).await.map_err(DbError::from)?)
 }
 
-/// Whether a copy can be read from its first page to its last.
-async fn prove(file: &Path) -> Result<(), BackupError> {
+/// Checks that a copy can be read from its first page to its last.
+async fn check_integrity(file: &Path) -> Result<(), BackupError> {
     let mut connection = open(file).await?;
-    let said: Result<String, _> = sqlx::query_scalar("pragma quick_check(1)").fetch_one(&mut connection).await;
+    let result: Result<String, _> = sqlx::query_scalar("pragma quick_check(1)").fetch_one(&mut connection).await;
     let closed = connection.close().await;
-    let problem = match said {
-        Ok(said) if said == "ok" => return Ok(closed.map_err(DbError::from)?),
-        Ok(said) => said,
+    let problem = match result {
+        Ok(text) if text == "ok" => return Ok(closed.map_err(DbError::from)?),
+        Ok(text) => text,
         Err(error) => error.to_string(),
     };
     Err(BackupError::NotWhole { problem })

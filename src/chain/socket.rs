@@ -1,11 +1,12 @@
 //! One websocket to a node, from connecting to its end. Reconnecting is the caller's.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, convert::Infallible, time::Duration};
 
 use actix_http::ws::Item;
 use actix_web::web::{Bytes, BytesMut};
+use awc::error::WsProtocolError;
 use awc::ws::{Frame, Message};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use tokio::{sync::watch, time::Instant};
 
 use super::{
@@ -34,13 +35,14 @@ pub async fn converse(
     mut say: impl FnMut(ChainNews),
 ) -> ChainError {
     let clean = |error: ChainError| error.map_text(|text| without(url, &text));
-    let error = talk(url, feed, wallets, |news| {
+    let talk = talk(url, feed, wallets, |news| {
         say(match news {
             ChainNews::Unreadable(error) => ChainNews::Unreadable(clean(error)),
             news => news,
         });
     });
-    clean(error.await)
+    let Err(error) = talk.await;
+    clean(error)
 }
 
 async fn talk(
@@ -48,14 +50,8 @@ async fn talk(
     mut feed: Feed,
     mut wallets: watch::Receiver<BTreeSet<Wallet>>,
     mut say: impl FnMut(ChainNews),
-) -> ChainError {
-    // Websockets need HTTP/1.1; left alone, TLS would agree on HTTP/2.
-    let client = awc::Client::builder().max_http_version(awc::http::Version::HTTP_11).timeout(CONNECT).finish();
-    let mut socket = match tokio::time::timeout(CONNECT, client.ws(url).max_frame_size(FRAME_MAX).connect()).await {
-        Ok(Ok((_, socket))) => socket,
-        Ok(Err(error)) => return ChainError::Unreachable(error.to_string()),
-        Err(_) => return ChainError::Unreachable(format!("no answer within {} s", CONNECT.as_secs())),
-    };
+) -> Result<Infallible, ChainError> {
+    let mut socket = connect(url).await?;
     let mut partial = Partial::default();
     let mut silent_at = Instant::now() + SILENCE;
     let mut subscribed_by = Instant::now() + SUBSCRIBE;
@@ -63,9 +59,7 @@ async fn talk(
     let mut send = feed.open(wallets.borrow_and_update().clone());
     loop {
         for text in send.drain(..) {
-            if let Err(error) = socket.send(Message::Text(text.into())).await {
-                return ChainError::Broken(error.to_string());
-            }
+            socket.send(Message::Text(text.into())).await.map_err(broken)?;
         }
         let deadline = if feed.is_complete() { silent_at } else { silent_at.min(subscribed_by) };
         // From the first that waits: a stream of logs must not put off the deadline of each.
@@ -73,9 +67,7 @@ async fn talk(
         let frame = tokio::select! {
             frame = socket.next() => frame,
             changed = wallets.changed() => {
-                if changed.is_err() {
-                    return ChainError::Unwanted;
-                }
+                changed.map_err(|_| ChainError::Unwanted)?;
                 subscribed_by = Instant::now() + SUBSCRIBE;
                 send.extend(feed.watch(wallets.borrow_and_update().clone()));
                 continue;
@@ -85,31 +77,14 @@ async fn talk(
                 continue;
             }
             () = tokio::time::sleep_until(deadline) => {
-                return if feed.is_complete() {
+                return Err(if feed.is_complete() {
                     ChainError::Silent(SILENCE.as_secs())
                 } else {
                     ChainError::NotSubscribed(SUBSCRIBE.as_secs())
-                };
+                });
             }
         };
-        let text = match frame {
-            None => return ChainError::Closed,
-            Some(Err(error)) => return ChainError::Broken(error.to_string()),
-            Some(Ok(Frame::Close(_))) => return ChainError::Closed,
-            Some(Ok(Frame::Ping(payload))) => {
-                if let Err(error) = socket.send(Message::Pong(payload)).await {
-                    return ChainError::Broken(error.to_string());
-                }
-                continue;
-            }
-            Some(Ok(Frame::Pong(_))) => continue,
-            Some(Ok(Frame::Text(text) | Frame::Binary(text))) => text,
-            Some(Ok(Frame::Continuation(item))) => match partial.take(item) {
-                Ok(Some(text)) => text,
-                Ok(None) => continue,
-                Err(error) => return error,
-            },
-        };
+        let Some(text) = message_of(frame, &mut partial, &mut socket).await? else { continue };
         match feed.take(&text) {
             Ok((news, answers)) => {
                 for piece in news {
@@ -121,9 +96,46 @@ async fn talk(
                 send = answers;
             }
             Err(error @ ChainError::Unreadable(_)) => say(ChainNews::Unreadable(error)),
-            Err(error) => return error,
+            Err(error) => return Err(error),
         }
     }
+}
+
+async fn connect(
+    url: &str,
+) -> Result<
+    impl Stream<Item = Result<Frame, WsProtocolError>> + Sink<Message, Error = WsProtocolError> + Unpin + use<>,
+    ChainError,
+> {
+    // Websockets need HTTP/1.1; left alone, TLS would agree on HTTP/2.
+    let client = awc::Client::builder().max_http_version(awc::http::Version::HTTP_11).timeout(CONNECT).finish();
+    match tokio::time::timeout(CONNECT, client.ws(url).max_frame_size(FRAME_MAX).connect()).await {
+        Ok(Ok((_, socket))) => Ok(socket),
+        Ok(Err(error)) => Err(ChainError::Unreachable(error.to_string())),
+        Err(_) => Err(ChainError::Unreachable(format!("no answer within {} s", CONNECT.as_secs()))),
+    }
+}
+
+/// Returns the message that ends with this frame, and answers a ping.
+async fn message_of(
+    frame: Option<Result<Frame, WsProtocolError>>,
+    partial: &mut Partial,
+    socket: &mut (impl Sink<Message, Error = WsProtocolError> + Unpin),
+) -> Result<Option<Bytes>, ChainError> {
+    match frame.ok_or(ChainError::Closed)?.map_err(broken)? {
+        Frame::Close(_) => Err(ChainError::Closed),
+        Frame::Ping(payload) => {
+            socket.send(Message::Pong(payload)).await.map_err(broken)?;
+            Ok(None)
+        }
+        Frame::Pong(_) => Ok(None),
+        Frame::Text(text) | Frame::Binary(text) => Ok(Some(text)),
+        Frame::Continuation(item) => partial.take(item),
+    }
+}
+
+fn broken(error: WsProtocolError) -> ChainError {
+    ChainError::Broken(error.to_string())
 }
 
 /// A message that comes in several frames.

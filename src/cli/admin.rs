@@ -1,19 +1,19 @@
-//! `polymarketspy admin`: whose e-mail may sign in with GitHub.
+//! `polymarketspy admin`: the e-mail addresses that may sign in with GitHub.
 
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::migrate::open;
+use super::database::open;
 use super::terminal::say_json;
-use super::{COULD_NOT, WHO};
+use super::{database::AUDIT_WHO, exit_code};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::Inserted;
 use crate::domain::money::email::Email;
 
-pub const HELP: &str = "Whoever is removed is signed out at once. The e-mail in ADMIN_EMAIL is added again at every \
-start of the bot.\n\nExit codes: 0 done, 2 it could not be done.";
+pub const HELP: &str = "A removed address is signed out at once. The bot adds the e-mail in ADMIN_EMAIL again at every \
+start.\n\nExit codes: 0 success, 2 failed.";
 
 #[derive(Args)]
 pub struct AdminArguments {
@@ -23,11 +23,11 @@ pub struct AdminArguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Lets an e-mail sign in that GitHub has verified.
+    /// Allows an e-mail address to sign in; GitHub must have verified it.
     Add(WhoArguments),
-    /// Lists them.
+    /// Lists the addresses that may sign in.
     List(ListArguments),
-    /// Lets it sign in no longer.
+    /// Removes an address; it can no longer sign in.
     Remove(WhoArguments),
 }
 
@@ -49,9 +49,9 @@ pub async fn admin(settings: &Settings, arguments: AdminArguments) -> anyhow::Re
     let now = Clock::System.now();
     let mut code = ExitCode::SUCCESS;
     match arguments.command {
-        Command::Add(WhoArguments { email }) => match db.allow_admin(&email, WHO, now).await? {
+        Command::Add(WhoArguments { email }) => match db.allow_admin(&email, AUDIT_WHO, now).await? {
             Inserted::New(()) => println!("{email} may sign in."),
-            Inserted::Known => println!("{email} may sign in already."),
+            Inserted::Known => println!("{email} is already allowed to sign in."),
         },
         Command::List(ListArguments { json: true }) => drop(say_json(&db.admins().await?)?),
         Command::List(ListArguments { json: false }) => {
@@ -60,11 +60,11 @@ pub async fn admin(settings: &Settings, arguments: AdminArguments) -> anyhow::Re
                 println!("{:<40}  {}", admin.email, admin.created_at);
             }
         }
-        Command::Remove(WhoArguments { email }) => match db.forbid_admin(&email, WHO, now).await? {
-            true => println!("{email} may sign in no longer, and is signed out."),
+        Command::Remove(WhoArguments { email }) => match db.forbid_admin(&email, AUDIT_WHO, now).await? {
+            true => println!("{email} can no longer sign in, and is signed out."),
             false => {
                 eprintln!("error: {email} was not allowed to sign in");
-                code = ExitCode::from(COULD_NOT);
+                code = ExitCode::from(exit_code::NOT_DONE);
             }
         },
     }

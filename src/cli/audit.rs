@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use super::migrate::open;
+use super::database::open;
 use super::terminal::{clean, say_json};
-use crate::audit::{Report, audit as prove};
+use crate::audit::{Report, audit as audit_database};
 use crate::config::Settings;
 
 #[derive(clap::Args)]
@@ -16,7 +16,7 @@ pub struct AuditArguments {
 
 pub async fn audit(settings: &Settings, arguments: AuditArguments) -> anyhow::Result<ExitCode> {
     let db = open(settings).await?;
-    let report = prove(&db).await?;
+    let report = audit_database(&db).await?;
     db.close().await;
     if arguments.json {
         say_json(&report)?;

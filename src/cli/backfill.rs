@@ -1,7 +1,8 @@
-//! `polymarketspy backfill`: reads time again that may have been missed.
+//! `polymarketspy backfill`: reads a past span of time again, because fills may have been missed.
 //!
-//! Writes no events itself: two that write one leader's rows would race. It leaves q_reconcile jobs, one a window, which
-//! the running bot's reconciler takes within a second, the earliest first; without a bot they wait for the next start.
+//! It writes no events itself, because two writers of one leader's rows would race. It enqueues q_reconcile jobs, one per
+//! window. The running bot's reconciler takes them within a second, earliest window first; without a bot they wait for
+//! the next start.
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -10,8 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use clap::Args;
 
-use super::WHO;
-use super::migrate::open;
+use super::database::AUDIT_WHO;
+use super::database::open;
 use super::terminal::{clean, say};
 use super::users::one_user;
 use crate::actors::reconciler::ReconcileJob;
@@ -23,46 +24,46 @@ use crate::domain::money::units::Timestamp;
 use crate::queue::{self, NewJob, Queue};
 
 const HOUR_MS: i64 = 3_600_000;
-/// A user's windows at most: each is an hour, or longer for long spans. One that fails is read again alone.
+/// Most windows per user. Each is an hour, or longer for a long span. A window that fails is retried alone.
 const WINDOWS_MAX: i64 = 48;
-/// As far back as `backfillMinutes` may reach.
+/// `backfillMinutes` has the same limit.
 const HOURS_MAX: i64 = 720;
-const LOOK: Duration = Duration::from_millis(500);
-const TELL: Duration = Duration::from_secs(10);
-/// Failed windows looked at; more than any backfill has.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
+/// How many failed windows are read; no backfill has more.
 const LETTERS_MAX: i64 = 10_000;
 
-pub const HELP: &str = "Only what is missing is added: rows that are known stay as they are. What is found goes into the \
-leaders' shadow portfolios; as a signal it is late, so buys older than maxSignalAgeSeconds (15 minutes unless changed) \
-are not copied but recorded as skipped, SIGNAL_TOO_OLD. A sell is still copied: a late exit is an exit.\n\n\
-Beside a running bot it waits until all is read; Ctrl-C leaves the rest to the bot. Without a bot it is read at the next \
-start.\n\nExit codes: 0 read, or left to the bot; 1 some of it could not be read; 2 it could not be asked for.";
+pub const HELP: &str = "Only missing rows are added: known rows stay as they are. New fills go into the leaders' shadow \
+portfolios. As signals they are late, so buys older than maxSignalAgeSeconds (15 minutes unless changed) are not copied \
+but recorded as skipped, SIGNAL_TOO_OLD. A sell is still copied: a late exit is better than none.\n\n\
+If a bot is running, the command waits until it has read everything; Ctrl-C leaves the rest to the bot. Otherwise the \
+next start reads it.\n\nExit codes: 0 read, or left to the bot; 1 some of it could not be read; 2 failed.";
 
 #[derive(Args)]
 pub struct BackfillArguments {
     /// Hours back from now, 1 to 720.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=HOURS_MAX))]
     hours: i64,
-    /// Only this trader: id, wallet or label. Everybody who is followed when left out.
+    /// Only this trader: id, wallet or label. Without it all followed traders.
     trader: Option<String>,
-    /// Does not wait for the running bot to read it.
+    /// Does not wait until the running bot has read it.
     #[arg(long)]
     no_wait: bool,
 }
 
-/// What was asked for.
-struct Asked {
+/// The jobs that were enqueued, and the rows there were before.
+struct Backfill {
     users: Vec<FollowedUser>,
     start: Timestamp,
     end: Timestamp,
     keys: BTreeSet<String>,
-    /// Rows kept of each user within the span before it was read again.
+    /// Rows of each user within the span before it is read again.
     n_before: Vec<i64>,
-    /// The newest failure there was before.
+    /// The newest dead letter before the backfill.
     last_letter: i64,
 }
 
-/// How the reading ended.
+/// How the backfill ended.
 enum End {
     Read { n_failed: usize },
     BotGone { n_left: usize },
@@ -70,37 +71,37 @@ enum End {
 
 pub async fn backfill(settings: &Settings, arguments: BackfillArguments) -> anyhow::Result<ExitCode> {
     let db = open(settings).await?;
-    let users = who_is_read(&db, arguments.trader.as_deref()).await?;
-    let asked = ask(&db, users, arguments.hours).await?;
-    say(&asked.text(arguments.hours))?;
+    let users = users_to_read(&db, arguments.trader.as_deref()).await?;
+    let backfill = enqueue(&db, users, arguments.hours).await?;
+    say(&backfill.text(arguments.hours))?;
     let code = if !db.is_worked_on().await? {
-        say("No bot runs on this database now: it is read when the next `polymarketspy run` starts.")?;
+        say("No bot is running on this database: the next `polymarketspy run` reads it.")?;
         ExitCode::SUCCESS
     } else if arguments.no_wait {
-        say("The running bot reads it now.")?;
+        say("The running bot is reading it now.")?;
         ExitCode::SUCCESS
     } else {
-        say("The running bot reads it now; Ctrl-C leaves it to that.")?;
-        let end = wait(&db, &asked).await?;
-        asked.tell_end(&db, &end).await?
+        say("The running bot is reading it now; Ctrl-C leaves the rest to it.")?;
+        let end = wait(&db, &backfill).await?;
+        backfill.report_end(&db, &end).await?
     };
     db.close().await;
     Ok(code)
 }
 
-async fn who_is_read(db: &Db, trader: Option<&str>) -> anyhow::Result<Vec<FollowedUser>> {
+async fn users_to_read(db: &Db, trader: Option<&str>) -> anyhow::Result<Vec<FollowedUser>> {
     let Some(trader) = trader else {
         let mut users = db.followed_users().await?;
         users.retain(|user| user.enabled);
         if users.is_empty() {
-            bail!("nobody is followed, so there is nothing to read; begin with `polymarketspy follow`");
+            bail!("no trader is followed, so there is nothing to read; start with `polymarketspy follow`");
         }
         return Ok(users);
     };
     let user = one_user(db, trader.trim()).await?;
     if !user.enabled {
         bail!(
-            "{} is not followed now, so nothing of theirs is read; first: polymarketspy follow {}",
+            "{} is not followed now, so their fills are not read; first: polymarketspy follow {}",
             user.label,
             user.profile_wallet
         );
@@ -108,7 +109,7 @@ async fn who_is_read(db: &Db, trader: Option<&str>) -> anyhow::Result<Vec<Follow
     Ok(vec![user])
 }
 
-async fn ask(db: &Db, users: Vec<FollowedUser>, hours: i64) -> anyhow::Result<Asked> {
+async fn enqueue(db: &Db, users: Vec<FollowedUser>, hours: i64) -> anyhow::Result<Backfill> {
     let now = Clock::System.now();
     let windows = windows(now, hours);
     let (start, end) = (windows.first().map_or(now, |window| window.0), now);
@@ -121,13 +122,14 @@ async fn ask(db: &Db, users: Vec<FollowedUser>, hours: i64) -> anyhow::Result<As
         n_before.push(db.count_rows_within(user.id, start, end).await?);
     }
     let last_letter = db.dead_letters(None, 1).await?.first().map_or(0, |letter| letter.id);
-    db.ask_backfill(&jobs, (start, end), WHO, now).await?;
+    db.ask_backfill(&jobs, (start, end), AUDIT_WHO, now).await?;
     let keys = jobs.into_iter().map(|job| job.key).collect();
-    Ok(Asked { users, start, end, keys, n_before, last_letter })
+    Ok(Backfill { users, start, end, keys, n_before, last_letter })
 }
 
-/// The last `hours` before `now`, from a full hour on, in windows that touch. Both ends of a window count, so nothing
-/// falls between two; asked for twice within an hour, all but the last have the same names and are read once.
+/// Splits the last `hours` before `now` into windows that touch, starting at a full hour. Both ends of a window are
+/// included, so no fill falls between two. Two backfills of the same length within an hour have the same windows but for
+/// the last one. Their jobs have the same keys, so each window is read once.
 fn windows(now: Timestamp, hours: i64) -> Vec<(Timestamp, Timestamp)> {
     let length = HOUR_MS.saturating_mul((hours + WINDOWS_MAX - 1) / WINDOWS_MAX);
     let mut start = now.plus_millis(-hours.saturating_mul(HOUR_MS)).bucket(HOUR_MS);
@@ -140,40 +142,40 @@ fn windows(now: Timestamp, hours: i64) -> Vec<(Timestamp, Timestamp)> {
     windows
 }
 
-/// Until no window is open any more, or the bot has stopped.
-async fn wait(db: &Db, asked: &Asked) -> anyhow::Result<End> {
-    let mut told = Instant::now();
+/// Waits until no window is open any more, or the bot has stopped.
+async fn wait(db: &Db, backfill: &Backfill) -> anyhow::Result<End> {
+    let mut reported = Instant::now();
     loop {
         let open = queue::peek_open(db, Queue::Reconcile).await?;
-        let n_left = open.iter().filter(|job| asked.keys.contains(&job.key)).count();
+        let n_left = open.iter().filter(|job| backfill.keys.contains(&job.key)).count();
         if n_left == 0 {
             let letters = db.dead_letters_of(Some(Origin::Queue(Queue::Reconcile)), None, LETTERS_MAX).await?;
             let ours =
-                letters.iter().filter(|letter| letter.id > asked.last_letter && asked.keys.contains(&letter.key));
+                letters.iter().filter(|letter| letter.id > backfill.last_letter && backfill.keys.contains(&letter.key));
             return Ok(End::Read { n_failed: ours.count() });
         }
         if !db.is_worked_on().await? {
             return Ok(End::BotGone { n_left });
         }
-        if told.elapsed() >= TELL {
-            eprintln!("{n_left} of {} windows are still to be read", asked.keys.len());
-            told = Instant::now();
+        if reported.elapsed() >= PROGRESS_INTERVAL {
+            eprintln!("{n_left} of {} windows are left to read", backfill.keys.len());
+            reported = Instant::now();
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-impl Asked {
+impl Backfill {
     fn text(&self, hours: i64) -> String {
         let whose = match self.users.as_slice() {
             [user] => clean(&user.label).into_owned(),
             users => format!("{} traders", users.len()),
         };
         let (hours, windows) = (counted(hours, "hour"), counted(self.keys.len(), "window"));
-        format!("Asked for the last {hours} of {whose} again, since {}, in {windows}.", self.start)
+        format!("Requested the last {hours} of {whose} again, since {}, in {windows}.", self.start)
     }
 
-    async fn tell_end(&self, db: &Db, end: &End) -> anyhow::Result<ExitCode> {
+    async fn report_end(&self, db: &Db, end: &End) -> anyhow::Result<ExitCode> {
         let mut lines = Vec::new();
         let mut n_all = 0;
         for (user, n_before) in self.users.iter().zip(&self.n_before) {
@@ -181,19 +183,19 @@ impl Asked {
             n_all += n_new;
             lines.push(format!("  {n_new:>7}  {}", clean(&user.label)));
         }
-        let (told, code) = match end {
+        let (result, code) = match end {
             End::Read { n_failed: 0 } => ("Read.".to_owned(), ExitCode::SUCCESS),
             End::Read { n_failed } => {
                 let windows = counted(*n_failed, "window");
-                let look = "polymarketspy jobs list --dead --queue q_reconcile";
-                (format!("{windows} could not be read; {look} says why."), ExitCode::FAILURE)
+                let list = "polymarketspy jobs list --dead --queue q_reconcile";
+                (format!("{windows} could not be read; {list} shows why."), ExitCode::FAILURE)
             }
             End::BotGone { n_left } => {
                 let windows = counted(*n_left, "window");
-                (format!("The bot has stopped; {windows} will be read when it starts again."), ExitCode::FAILURE)
+                (format!("The bot has stopped; its next start reads {windows}."), ExitCode::FAILURE)
             }
         };
-        lines.insert(0, format!("{told} New rows: {n_all}."));
+        lines.insert(0, format!("{result} New rows: {n_all}."));
         say(&lines.join("\n"))?;
         Ok(code)
     }
@@ -222,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn asked_for_twice_within_an_hour_all_but_the_last_window_are_the_same() {
+    fn a_second_backfill_within_an_hour_has_the_same_windows_but_for_the_last() {
         let now = Timestamp::parse_iso("2026-11-22T10:30:00Z").unwrap();
         let (one, two) = (windows(now, 5), windows(now.plus_millis(600_000), 5));
         assert_eq!((one.len(), &one[..5]), (6, &two[..5]));

@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::Context;
 use chrono::NaiveTime;
 
-use super::migrate::open;
+use super::database::open;
 use super::terminal::{clean, say_json};
-use super::{GAVE_UP, WHO};
+use super::{database::AUDIT_WHO, exit_code};
 use crate::audit::audit;
 use crate::backup::{self, Archive, BackupError, Folder};
 use crate::clock::Clock;
@@ -18,33 +18,32 @@ use crate::db::{Audit, Db};
 use crate::domain::money::units::Timestamp;
 use crate::web::Who;
 
-pub const HELP: &str = "The upload command runs in `sh` after each backup, with the archive's path in BACKUP_FILE and that \
-of its checksum in BACKUP_CHECKSUM, for instance:\n  rclone copy \"$BACKUP_FILE\" remote:bucket/\n\nPostgreSQL's own \
-pg_dump of the server's version or newer must be there for a PostgreSQL database.\n\nExit codes: 0 made, 1 made but not \
-uploaded, 2 it could not be done.";
-pub const RESTORE_HELP: &str = "Nothing may be at the place of DATABASE_URL, so nothing is ever written over: move a \
-damaged database away first. The restored database is brought to this program's schema and its books are proved; \
-everybody has to sign in again. What happened since the backup is read from the API when the bot runs.\n\nExit codes: \
-0 restored, 1 restored but the books differ, 2 it could not be done.";
+pub const HELP: &str = "After each backup the upload command runs in `sh`, with the path of the archive in BACKUP_FILE and that \
+of its checksum in BACKUP_CHECKSUM, for example:\n  rclone copy \"$BACKUP_FILE\" remote:bucket/\n\nFor a PostgreSQL \
+database pg_dump must be installed, in the server's version or newer.\n\nExit codes: 0 made, 1 made but not uploaded, 2 failed.";
+pub const RESTORE_HELP: &str = "DATABASE_URL must name an empty place, so that no data is ever overwritten: move a damaged \
+database away first. The restored database is migrated to this program's schema and audited; all users have to sign in \
+again. The running bot reads from the API what happened since the backup.\n\nExit codes: 0 restored, 1 restored but the \
+books differ, 2 failed.";
 
-/// How often the time is looked at: a machine may sleep, and its clock may be set.
-const LOOK: Duration = Duration::from_secs(30);
-/// After a backup that failed.
-const TRY_AGAIN: Duration = Duration::from_secs(15 * 60);
+/// Interval between two looks at the clock: a machine may sleep, and its clock may be set.
+const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(30);
+/// Wait after a failed backup.
+const RETRY_DELAY: Duration = Duration::from_secs(15 * 60);
 const DAY_MS: i64 = 24 * 3_600_000;
 
 #[derive(clap::Args)]
 pub struct BackupArguments {
-    /// Where archives are kept; made when it is missing.
+    /// Folder of the archives; created if it does not exist.
     #[arg(long, value_name = "FOLDER", default_value = "backups")]
     folder: PathBuf,
-    /// How many archives stay; older ones are removed once the new one is whole.
+    /// How many archives to keep; older ones are removed once the new one is complete.
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
     keep: u16,
-    /// A command that takes each archive elsewhere.
+    /// A command that copies each archive to another place.
     #[arg(long, value_name = "COMMAND")]
     upload: Option<String>,
-    /// Stays, and makes one each day at this time (UTC); at once when the last one is missing.
+    /// Keeps running and makes one backup each day at this time (UTC); one at once if the last was missed.
     #[arg(long, value_name = "HH:MM", value_parser = time_of_day)]
     daily_at: Option<NaiveTime>,
     /// Prints JSON.
@@ -54,21 +53,21 @@ pub struct BackupArguments {
 
 #[derive(clap::Args)]
 pub struct RestoreArguments {
-    /// An archive that `backup` made.
+    /// An archive made by `backup`.
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Takes an archive whose checksum is lost.
+    /// Restores an archive without verifying its checksum.
     #[arg(long)]
     unchecked: bool,
 }
 
-/// What one backup came to.
+/// The result of one backup.
 #[derive(serde::Serialize)]
 struct Made {
     #[serde(flatten)]
     archive: Archive,
     removed: usize,
-    /// `None` where nothing is uploaded.
+    /// `None` when no upload command is given.
     uploaded: Option<bool>,
     /// Why it was not uploaded.
     problem: Option<String>,
@@ -92,38 +91,38 @@ pub async fn backup(settings: &Settings, arguments: BackupArguments) -> anyhow::
         None => Ok(ExitCode::SUCCESS),
         Some(problem) => {
             eprintln!("error: {}", clean(&problem));
-            Ok(ExitCode::from(GAVE_UP))
+            Ok(ExitCode::from(exit_code::NEEDS_ATTENTION))
         }
     }
 }
 
-/// Until the process is ended.
+/// Makes a backup each day, until the process ends.
 async fn daily(settings: &Settings, arguments: &BackupArguments, at: NaiveTime) -> anyhow::Result<ExitCode> {
     loop {
         let newest = backup::newest_in(&arguments.folder)?;
         if !is_due(newest, Clock::System.now(), at) {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(CLOCK_CHECK_INTERVAL).await;
             continue;
         }
         match make(settings, arguments).await {
             Ok(Made { archive, removed, problem, .. }) => {
                 let (file, bytes) = (archive.file.display(), archive.bytes);
                 match problem {
-                    None => tracing::info!(service = "backup", %file, bytes, removed, "a backup was made"),
+                    None => tracing::info!(service = "backup", %file, bytes, removed, "backup made"),
                     Some(error) => {
-                        tracing::error!(service = "backup", %file, error, "a backup was made and not uploaded")
+                        tracing::error!(service = "backup", %file, error, "backup made, but not uploaded")
                     }
                 }
             }
             Err(error) => {
-                tracing::error!(service = "backup", error = format!("{error:#}"), "no backup could be made");
-                tokio::time::sleep(TRY_AGAIN).await;
+                tracing::error!(service = "backup", error = format!("{error:#}"), "backup failed");
+                tokio::time::sleep(RETRY_DELAY).await;
             }
         }
     }
 }
 
-/// Whether the last time at which a backup should have been made has passed without one.
+/// Returns whether no backup was made since the last time at which one was due.
 fn is_due(newest: Option<Timestamp>, now: Timestamp, at: NaiveTime) -> bool {
     let into_day = i64::from(chrono::Timelike::num_seconds_from_midnight(&at)) * 1_000;
     let today = now.day_start().plus_millis(into_day);
@@ -144,7 +143,7 @@ async fn make(settings: &Settings, arguments: &BackupArguments) -> anyhow::Resul
         }
     };
     let removed = folder.keep(usize::from(arguments.keep))?;
-    // An empty one is a setting that was left empty.
+    // A setting that was left empty means no upload.
     let command = arguments.upload.as_deref().map(str::trim).filter(|command| !command.is_empty());
     let result = command.map(|command| backup::upload(&archive, command));
     let (uploaded, problem) = match result {
@@ -158,20 +157,20 @@ async fn make(settings: &Settings, arguments: &BackupArguments) -> anyhow::Resul
     Ok(Made { archive, removed, uploaded, problem })
 }
 
-/// Tells the database what became of its backup. One that cannot be told, or is of an older schema, is no reason to fail;
-/// nor is it brought to today's: a backup is what one makes before that.
+/// Writes the result of a backup into the audit log of its database. The backup does not fail when the log cannot be
+/// written, for example because the schema is older. The schema is not migrated here: backups are made before a migration.
 async fn note(settings: &Settings, action: &str, subject: &str, facts: serde_json::Value) {
-    let audit = Audit { after_json: Some(facts.to_string()), ..Audit::bare(WHO, action, subject) };
+    let audit = Audit { after_json: Some(facts.to_string()), ..Audit::bare(AUDIT_WHO, action, subject) };
     if !backup::may_be_there(settings.database.url.reveal()).unwrap_or(false) {
         return;
     }
-    let told = async {
+    let written = async {
         let db = Db::connect(settings.database.url.reveal()).await?;
-        let told = db.record(audit, Clock::System.now()).await;
+        let written = db.record(audit, Clock::System.now()).await;
         db.close().await;
-        told
+        written
     };
-    if let Err(error) = told.await {
+    if let Err(error) = written.await {
         tracing::warn!(
             service = "backup",
             error = format!("{:#}", anyhow::Error::from(error)),
@@ -182,12 +181,12 @@ async fn note(settings: &Settings, action: &str, subject: &str, facts: serde_jso
 
 pub async fn restore(settings: &Settings, arguments: RestoreArguments) -> anyhow::Result<ExitCode> {
     let RestoreArguments { file, unchecked } = arguments;
-    put_back(&file, settings, unchecked).await?;
+    restore_archive(&file, settings, unchecked).await?;
     let db = open(settings).await?;
     let now = Clock::System.now();
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    db.record(Audit::bare(WHO, "restore", &name), now).await?;
-    // Sessions that were ended since the backup are known as ended no longer.
+    db.record(Audit::bare(AUDIT_WHO, "restore", &name), now).await?;
+    // The archive does not contain the sessions that were revoked since: revoke all.
     db.end_all_sessions(Who::Link.as_str(), now).await?;
     let newest = db.newest_trade_time().await?;
     let report = audit(&db).await?;
@@ -198,22 +197,22 @@ pub async fn restore(settings: &Settings, arguments: RestoreArguments) -> anyhow
         report.entries,
         report.portfolios.len()
     );
-    println!("Admins and tokens are as they were then: look at `admin list` and `token list`.");
+    println!("Admins and tokens are those of the archive: check `admin list` and `token list`.");
     for problem in &report.problems {
         println!("PROBLEM  {}", clean(problem));
     }
     Ok(if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn put_back(file: &Path, settings: &Settings, unchecked: bool) -> anyhow::Result<()> {
+async fn restore_archive(file: &Path, settings: &Settings, unchecked: bool) -> anyhow::Result<()> {
     match backup::restore(file, settings.database.url.reveal(), !unchecked).await {
-        Err(error @ BackupError::NoChecksum { .. }) => Err(error).context("pass --unchecked if you are sure of it"),
+        Err(error @ BackupError::NoChecksum { .. }) => Err(error).context("pass --unchecked to restore it anyway"),
         result => Ok(result?),
     }
 }
 
 fn time_of_day(text: &str) -> Result<NaiveTime, String> {
-    NaiveTime::parse_from_str(text, "%H:%M").map_err(|_| "a time of day is HH:MM, as 03:15".to_owned())
+    NaiveTime::parse_from_str(text, "%H:%M").map_err(|_| "a time of day is HH:MM, such as 03:15".to_owned())
 }
 
 #[cfg(test)]
@@ -225,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn one_is_due_when_the_last_time_passed_without_one() {
+    fn a_backup_is_due_when_the_last_due_time_passed_without_one() {
         let quarter_past_three = time_of_day("03:15").unwrap();
         let is_due = |newest: &str, now: &str| is_due(Some(at(newest)), at(now), quarter_past_three);
         assert!(!is_due("2026-11-26T03:15:00Z", "2026-11-26T03:15:00Z"));

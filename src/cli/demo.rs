@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 
-use super::run::live;
+use super::run::run_until_stopped;
 use crate::app::{App, AppSettings};
 use crate::clock::Clock;
 use crate::config::{FollowSettings, GithubSettings, Secret, Settings, WebSettings};
@@ -17,38 +17,38 @@ use crate::simulator::routes::github;
 use crate::simulator::{LifeSettings, Simulator, SimulatorHandle, SimulatorSettings};
 use crate::token;
 
-/// Busier than the day before it: a visitor should not have to wait for something to happen.
+/// More than in the written history: a visitor should see something happen soon.
 const LIVE_FILLS_PER_SECOND: f64 = 2.0;
 
 #[derive(clap::Args)]
 pub struct DemoArguments {
-    /// The same seed gives the same markets, leaders and history.
+    /// The same seed produces the same markets, leaders and history.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Keeps the database, as `demo.db` in this folder, instead of throwing it away.
+    /// Keeps the database as `demo.db` in this folder; without it the database is deleted at the end.
     #[arg(long, value_name = "FOLDER")]
     keep: Option<PathBuf>,
-    /// Lets people sign in with a simulated GitHub instead of by a link.
+    /// Signs in with a simulated GitHub instead of a one-time link.
     #[arg(long)]
     github: bool,
 }
 
-/// Of the simulated GitHub's people, the one who may come in.
+/// The one person of the simulated GitHub who may sign in.
 const ADMIN: &str = "ada@example.org";
 
 pub async fn demo(settings: Settings, arguments: DemoArguments) -> anyhow::Result<ExitCode> {
-    let thrown_away = tempfile::tempdir().context("no temporary folder for the demo's database")?;
+    let temporary = tempfile::tempdir().context("cannot create a temporary folder for the demo's database")?;
     let folder = match &arguments.keep {
         Some(folder) => folder.clone(),
-        None => thrown_away.path().to_owned(),
+        None => temporary.path().to_owned(),
     };
     let exchange = Simulator::start(SimulatorSettings::lifelike(arguments.seed))?;
     let database = folder.join("demo.db");
     if database.exists() {
-        // Its history fits the exchange it was made with, and that one lived only as long as its process.
-        bail!("`{}` is there already; name another folder or move it away", database.display());
+        // The history of a database fits only the exchange it was written with, and that exchange ended with its process.
+        bail!("`{}` already exists; name another folder or move the file away", database.display());
     }
-    let settings = against(&exchange, settings, &format!("sqlite://{}", database.display()));
+    let settings = against_simulator(&exchange, settings, &format!("sqlite://{}", database.display()));
 
     let db = Db::connect(settings.database.url.reveal()).await?;
     db.migrate().await?;
@@ -58,7 +58,7 @@ pub async fn demo(settings: Settings, arguments: DemoArguments) -> anyhow::Resul
         service = "demo",
         events = written.events,
         attempts = written.attempts,
-        "a day of history is written"
+        "one day of history is written"
     );
     exchange.start_life(LifeSettings { fills_per_second: LIVE_FILLS_PER_SECOND, ..LifeSettings::default() });
 
@@ -67,7 +67,7 @@ pub async fn demo(settings: Settings, arguments: DemoArguments) -> anyhow::Resul
         settings.web = with_github(&exchange, settings.web)?;
     }
     if TcpListener::bind(settings.web.bind).is_err() {
-        // The newcomer's port 8080 is somebody else's: any other will do for a demo.
+        // Another program uses port 8080, the default: for a demo any port will do.
         settings.web.bind.set_port(0);
     }
     let app = App::build(&settings, Clock::System).await?;
@@ -78,7 +78,7 @@ pub async fn demo(settings: Settings, arguments: DemoArguments) -> anyhow::Resul
             app.url().unwrap_or_default()
         ),
     }
-    live(app).await
+    run_until_stopped(app).await
 }
 
 fn with_github(exchange: &SimulatorHandle, web: WebSettings) -> anyhow::Result<WebSettings> {
@@ -93,8 +93,8 @@ fn with_github(exchange: &SimulatorHandle, web: WebSettings) -> anyhow::Result<W
     Ok(WebSettings { github: Some(github), admin_email: Some(Email::parse(ADMIN)?), session_secret, ..web })
 }
 
-/// The settings with everything outside replaced by the built-in exchange.
-pub fn against(exchange: &SimulatorHandle, mut settings: Settings, database: &str) -> Settings {
+/// Returns the settings with every upstream replaced by the built-in exchange.
+pub fn against_simulator(exchange: &SimulatorHandle, mut settings: Settings, database: &str) -> Settings {
     settings.database.url = Secret::new(database);
     settings.upstreams.data_api = exchange.data_api_base();
     settings.upstreams.clob = exchange.clob_base();
@@ -103,7 +103,7 @@ pub fn against(exchange: &SimulatorHandle, mut settings: Settings, database: &st
     settings.follow = FollowSettings::default();
     let WebSettings { bind, public_url, session_secret, .. } = settings.web;
     settings.web = WebSettings { public_url, session_secret, ..WebSettings::at(bind) };
-    // Whoever watches the bot must not find this one in its place, nor the bot its port taken.
+    // Any free port: a monitor must not mistake this bot for the real one, and the real one must find its port free.
     settings.health.bind = settings.health.bind.map(|bind| SocketAddr::new(bind.ip(), 0));
     settings
 }

@@ -1,4 +1,4 @@
-//! `polymarketspy run`, and the life of the process that `demo` shares.
+//! `polymarketspy run`, and the process of the running bot, which `demo` shares.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,12 +10,12 @@ use crate::app::{App, AppSettings, Role};
 use crate::clock::Clock;
 use crate::config::Settings;
 
-/// How long what is in flight may take to finish after SIGTERM.
+/// How long work in flight may take to finish after SIGTERM.
 const GRACE: Duration = Duration::from_secs(10);
 
 #[derive(clap::Args)]
 pub struct RunArguments {
-    /// Which part of the bot this process is. Parts of their own need a database and a Redis that all of them reach.
+    /// Which part of the bot this process runs. Separate parts need a database and a Redis that all of them reach.
     #[arg(long, value_enum, default_value = "both")]
     role: Role,
 }
@@ -26,29 +26,30 @@ pub async fn run(settings: &Settings, arguments: RunArguments) -> anyhow::Result
     match (app.login_link(), app.url()) {
         (Some(link), _) => println!("polymarketspy is running. Open this link once to sign in:\n\n  {link}\n"),
         (None, Some(url)) => println!("polymarketspy is running. Sign in with GitHub at\n\n  {url}\n"),
-        (None, None) => println!("polymarketspy is working. Its pages are served by a process of `--role web`."),
+        (None, None) => println!("polymarketspy is running as a worker. A process with `--role web` serves its pages."),
     }
-    live(app).await
+    run_until_stopped(app).await
 }
 
-/// Runs until SIGTERM or SIGINT, or until an actor keeps failing.
+/// Runs the bot until SIGTERM or SIGINT, or until an actor keeps failing.
 ///
 /// # Errors
-/// `Failure`, by which `main` knows that the process was given up and is to be started again.
-pub async fn live(mut app: App) -> anyhow::Result<ExitCode> {
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;
+/// [`Failure`](crate::actors::supervise::Failure) when an actor keeps failing: `main` then exits with
+/// [`NEEDS_ATTENTION`](super::exit_code::NEEDS_ATTENTION), so that the process is started again.
+pub async fn run_until_stopped(mut app: App) -> anyhow::Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let failure = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
         failure = app.failed() => Some(failure),
     };
     if tokio::time::timeout(GRACE, app.stop()).await.is_err() {
-        tracing::warn!(service = "app", "stopped with work in flight; it goes on at the next start");
+        tracing::warn!(service = "app", "stopped with work in flight; the next start continues it");
     }
     match failure {
         None => Ok(ExitCode::SUCCESS),
-        // Said once, by `main`, as the last thing.
+        // `main` reports it, once, as its last line.
         Some(failure) => Err(failure.into()),
     }
 }
@@ -57,32 +58,32 @@ pub async fn live(mut app: App) -> anyhow::Result<ExitCode> {
 mod tests {
     use super::*;
     use crate::actors::supervise::fault_injection::{InjectPanic, provoke};
-    use crate::cli::last_words;
-    use crate::testkit::worker_bot::House;
+    use crate::cli::exit_code;
+    use crate::testkit::running_bot::RunningBot;
 
-    /// What the program ends with.
-    async fn end_of(house: House) -> (String, ExitCode) {
-        let lives = tokio::time::timeout(Duration::from_secs(60), live(house.app)).await;
-        last_words(&lives.expect("it ends by itself").expect_err("it was given up"))
+    /// Returns the last line on standard error and the exit code.
+    async fn end_of(running: RunningBot) -> (String, ExitCode) {
+        let ended = tokio::time::timeout(Duration::from_secs(60), run_until_stopped(running.app)).await;
+        exit_code::of_error(&ended.expect("the bot stops by itself").expect_err("an actor kept failing"))
     }
 
     #[actix_web::test]
     async fn an_actor_that_fails_again_and_again_ends_the_process_with_its_name_and_the_reason() {
-        let house = House::of_its_own().await;
+        let running = RunningBot::on_sqlite().await;
         for _ in 0..=crate::actors::supervise::RESTARTS_ALLOWED {
             provoke("grouper", InjectPanic::InHandler);
         }
         let said = "error: actor `grouper` keeps failing: it panicked: provoked in a handler";
-        assert_eq!(end_of(house).await, (said.to_owned(), ExitCode::from(1)));
+        assert_eq!(end_of(running).await, (said.to_owned(), ExitCode::from(1)));
     }
 
     #[actix_web::test]
-    async fn a_house_where_one_after_the_other_fails_ends_the_process_too() {
-        let house = House::of_its_own().await;
+    async fn a_bot_whose_actors_fail_one_after_the_other_ends_the_process_too() {
+        let running = RunningBot::on_sqlite().await;
         for actor in ["grouper", "ingestor", "book_fetcher", "settler", "price_refresher", "reconciler"] {
             provoke(actor, InjectPanic::InHandler);
         }
-        let (said, code) = end_of(house).await;
+        let (said, code) = end_of(running).await;
         let reason = "6 actors were restarted within a minute, the last because it panicked: provoked in a handler";
         assert!(said.starts_with("error: actor `") && said.ends_with(reason), "{said}");
         assert_eq!(code, ExitCode::from(1));

@@ -1,7 +1,7 @@
-//! What reaches a terminal: the one place where text from outside is made harmless, and where columns are lined up.
+//! Output to a terminal: the one place that makes text from outside harmless, and lays out columns.
 //!
-//! Labels, titles, errors and rows are hostile text. An escape sequence in one could recolour, overwrite or retitle the
-//! terminal of whoever looks at it, and a right-to-left mark could swap what is read.
+//! Labels, titles, errors and rows are hostile text. An escape sequence in one of them could recolour, overwrite or retitle
+//! the terminal, and a right-to-left mark could swap the order in which text is read.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
@@ -9,7 +9,7 @@ use std::io::{self, IsTerminal, Write};
 use anyhow::Context;
 use serde::Serialize;
 
-/// One line of harmless text: controls and direction marks are shown as `\u{fffd}`, line breaks and tabs as spaces.
+/// Returns one line of harmless text: controls and direction marks become `\u{fffd}`, line breaks and tabs spaces.
 pub fn clean(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unsafe) {
         return Cow::Borrowed(text);
@@ -22,12 +22,12 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(shown).collect())
 }
 
-/// The same, but lines stay lines.
+/// Does the same as [`clean`], but keeps the lines.
 pub fn clean_lines(text: &str) -> String {
     text.split('\n').map(clean).collect::<Vec<_>>().join("\n")
 }
 
-/// The beginning of a harmless text.
+/// Returns the first `most` characters of a text, made harmless.
 pub fn shortened(text: &str, most: usize) -> String {
     let text = clean(text);
     match text.char_indices().nth(most) {
@@ -36,13 +36,13 @@ pub fn shortened(text: &str, most: usize) -> String {
     }
 }
 
-/// JSON of a value, readable for people or one line; what could steer a terminal is written as `\uXXXX`, which reads
-/// back the same.
+/// Returns a value as JSON, indented for people or on one line. Characters that could control a terminal are written as
+/// `\uXXXX`, which parses to the same value.
 pub fn json<T: Serialize>(value: &T, pretty: bool) -> anyhow::Result<String> {
     let text = if pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
-    let text = text.context("the answer cannot be written as JSON")?;
+    let text = text.context("cannot write the answer as JSON")?;
     let escaped = |c: char| match c {
-        // Line breaks of the layout; inside strings they are escaped already.
+        // Line breaks of the indentation; inside strings they are escaped already.
         '\n' => c.to_string(),
         c if is_unsafe(c) => format!("\\u{:04x}", u32::from(c)),
         c => c.to_string(),
@@ -50,33 +50,33 @@ pub fn json<T: Serialize>(value: &T, pretty: bool) -> anyhow::Result<String> {
     Ok(if text.contains(|c| c != '\n' && is_unsafe(c)) { text.chars().map(escaped).collect() } else { text })
 }
 
-/// Writes lines to standard output. False when nobody reads them any more, as after `| head`.
+/// Writes lines to standard output. Returns false when the reader has closed it, as with `| head`.
 pub fn say(text: &str) -> anyhow::Result<bool> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(error).context("standard output cannot be written"),
+        Err(error) => Err(error).context("cannot write to standard output"),
     }
 }
 
-/// Writes a value as JSON for people and programs.
+/// Writes a value to standard output as indented JSON.
 pub fn say_json<T: Serialize>(value: &T) -> anyhow::Result<bool> {
     say(&json(value, true)?)
 }
 
-/// Whether colours help whoever reads standard output.
+/// Returns whether standard output is a terminal and colours are wanted.
 pub fn has_colours() -> bool {
     io::stdout().is_terminal() && crate::config::colours_wanted()
 }
 
-/// Cells in columns; every one is cleaned on its way in.
+/// A table of text; every cell is made harmless when it is added.
 pub struct Table {
     columns: Vec<Column>,
     rows: Vec<Vec<String>>,
 }
 
-/// A column's head and side.
+/// A column's head, and whether its cells are aligned left or right.
 #[derive(Clone, Copy)]
 pub enum Column {
     Left(&'static str),
@@ -88,14 +88,14 @@ impl Table {
         Self { columns: columns.into(), rows: Vec::new() }
     }
 
-    /// One cell for each column.
+    /// Adds a row, with one cell for each column.
     pub fn row(&mut self, cells: impl IntoIterator<Item = impl AsRef<str>>) {
         let cells: Vec<String> = cells.into_iter().map(|cell| clean(cell.as_ref()).into_owned()).collect();
         assert_eq!(cells.len(), self.columns.len(), "a row has a cell for each column");
         self.rows.push(cells);
     }
 
-    /// Heads and rows, each column as wide as its widest cell.
+    /// Returns heads and rows as text, each column as wide as its widest cell.
     pub fn text(&self) -> String {
         let heads: Vec<String> = self.columns.iter().map(|column| column.head().to_owned()).collect();
         let lines: Vec<&Vec<String>> = std::iter::once(&heads).chain(&self.rows).collect();
@@ -120,7 +120,7 @@ impl Column {
     }
 }
 
-/// How long something lasted or lasts, in one unit: `5 s`, `12 min`, `3 h`, `2 d`.
+/// Formats a duration in one unit: `5 s`, `12 min`, `3 h`, `2 d`.
 pub fn span(millis: i64) -> String {
     let seconds = millis.max(0) / 1_000;
     match seconds {
@@ -131,7 +131,7 @@ pub fn span(millis: i64) -> String {
     }
 }
 
-/// Controls (escape among them), and the marks that turn the direction of reading.
+/// Matches control characters (escape among them) and the marks that change the direction of text.
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -144,7 +144,7 @@ mod tests {
     const HOSTILE: &str = "a\u{1b}]0;mine\u{7}\u{9b}31m\u{202e}evil\r\nnext\tcell\u{7f}";
 
     #[test]
-    fn nothing_that_steers_a_terminal_comes_through() {
+    fn no_character_that_controls_a_terminal_gets_through() {
         let steers = |text: &str| text.chars().any(is_unsafe);
         assert_eq!(clean(HOSTILE), "a\u{fffd}]0;mine\u{fffd}\u{fffd}31m\u{fffd}evil  next cell\u{fffd}");
         assert!(matches!(clean("Zoë — 50 % 🎲"), Cow::Borrowed("Zoë — 50 % 🎲")));
@@ -176,8 +176,8 @@ mod tests {
     }
 
     #[test]
-    fn spans_are_told_in_the_unit_that_fits() {
-        let told: Vec<_> = [-5, 999, 119_000, 120_000, 7_200_000, 172_800_000].map(span).into();
-        assert_eq!(told, ["0 s", "0 s", "119 s", "2 min", "2 h", "2 d"]);
+    fn spans_are_shown_in_the_unit_that_fits() {
+        let shown: Vec<_> = [-5, 999, 119_000, 120_000, 7_200_000, 172_800_000].map(span).into();
+        assert_eq!(shown, ["0 s", "0 s", "119 s", "2 min", "2 h", "2 d"]);
     }
 }

@@ -1,13 +1,13 @@
-//! `polymarketspy token`: tokens with which scripts read, or change, what the dashboard shows.
+//! `polymarketspy token`: API tokens, with which scripts read the dashboard's data or use its controls.
 
 use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
 
-use super::migrate::open;
+use super::database::open;
 use super::terminal::{clean, say_json};
-use super::{COULD_NOT, WHO};
+use super::{database::AUDIT_WHO, exit_code};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::Inserted;
@@ -15,10 +15,10 @@ use crate::db::TokenScope;
 use crate::domain::money::units::Timestamp;
 use crate::token;
 
-pub const HELP: &str = "A token goes into the header `Authorization: Bearer <token>` of a request. It is shown once; \
-only its hash is kept.\n\nExit codes: 0 done, 2 it could not be done.";
+pub const HELP: &str = "Send a token in the header `Authorization: Bearer <token>`. It is shown only once; only its hash is \
+stored.\n\nExit codes: 0 success, 2 failed.";
 
-/// So that whoever finds one knows whose it is, and scanners of repositories can look for it.
+/// Shows where a found token belongs, and lets secret scanners of repositories search for it.
 const PREFIX: &str = "pmspy_";
 const NAME_CHARACTERS_MAX: usize = 60;
 
@@ -30,20 +30,20 @@ pub struct TokenArguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Makes a token and shows it, once.
+    /// Creates a token and shows it once.
     New(NewArguments),
-    /// Lists tokens, with their last use.
+    /// Lists the tokens with their last use.
     List(ListArguments),
-    /// Lets a token in no longer.
+    /// Revokes a token.
     Revoke(RevokeArguments),
 }
 
 #[derive(Args)]
 struct NewArguments {
-    /// What the audit log calls it.
+    /// Name of the token in the audit log.
     #[arg(value_parser = name)]
     name: String,
-    /// `read`: pages, JSON, exports and live updates. `write`: every control too.
+    /// `read`: pages, JSON, exports and live updates. `write`: also every control.
     #[arg(long, value_parser = scope, default_value = "read", value_name = "SCOPE")]
     scope: TokenScope,
 }
@@ -57,7 +57,7 @@ struct ListArguments {
 
 #[derive(Args)]
 struct RevokeArguments {
-    /// Its name.
+    /// Name of the token.
     name: String,
 }
 
@@ -67,7 +67,7 @@ pub async fn token(settings: &Settings, arguments: TokenArguments) -> anyhow::Re
     let code = match arguments.command {
         Command::New(NewArguments { name, scope }) => {
             let secret = format!("{PREFIX}{}", token::random_text()?);
-            match db.insert_token(&name, &token::hex(&token::hash(&secret)), scope, WHO, now).await? {
+            match db.insert_token(&name, &token::hex(&token::hash(&secret)), scope, AUDIT_WHO, now).await? {
                 Inserted::New(_) => println!("{secret}"),
                 Inserted::Known => bail!("there is a working token `{name}`; choose another name or revoke that one"),
             }
@@ -87,14 +87,14 @@ pub async fn token(settings: &Settings, arguments: TokenArguments) -> anyhow::Re
             }
             ExitCode::SUCCESS
         }
-        Command::Revoke(RevokeArguments { name }) => match db.revoke_token(&name, WHO, now).await? {
+        Command::Revoke(RevokeArguments { name }) => match db.revoke_token(&name, AUDIT_WHO, now).await? {
             true => {
-                println!("The token lets nobody in any more.");
+                println!("The token is revoked.");
                 ExitCode::SUCCESS
             }
             false => {
                 eprintln!("error: there is no working token `{}`", clean(&name));
-                ExitCode::from(COULD_NOT)
+                ExitCode::from(exit_code::NOT_DONE)
             }
         },
     };
@@ -105,7 +105,7 @@ pub async fn token(settings: &Settings, arguments: TokenArguments) -> anyhow::Re
 fn name(text: &str) -> Result<String, String> {
     let is_odd = |c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c));
     match text.is_empty() || text.len() > NAME_CHARACTERS_MAX || text.contains(is_odd) {
-        true => Err(format!("a name is 1 to {NAME_CHARACTERS_MAX} letters, digits, `-`, `_` and `.`")),
+        true => Err(format!("a name has 1 to {NAME_CHARACTERS_MAX} letters, digits, `-`, `_` and `.`")),
         false => Ok(text.to_owned()),
     }
 }

@@ -1,30 +1,31 @@
-//! `polymarketspy follow`, `unfollow`, `users`: who is followed. A running bot notices within a second.
+//! `polymarketspy follow`, `unfollow`, `users`: the followed traders. A running bot uses a change within a second.
 
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 
-use super::WHO;
-use super::migrate::open;
+use super::database::AUDIT_WHO;
+use super::database::open;
 use super::terminal::{Column, Table, clean, say, say_json};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::Inserted;
-use crate::db::{Db, FollowedUser, LABEL_CHARACTERS_MAX, label_of};
+use crate::db::{Db, FollowedUser};
+use crate::domain::money::label::{LABEL_CHARACTERS_MAX, label_of};
 use crate::polymarket::{Polymarket, PolymarketSettings, Profile, Trader, TraderMatch};
 
 #[derive(clap::Args)]
 pub struct FollowArguments {
     /// A wallet (0x and 40 hex digits) or a profile name, exactly as polymarket.com shows it.
     trader: String,
-    /// What to call them here; their profile name when left out.
+    /// Name for this trader; without it their profile name.
     #[arg(long)]
     label: Option<String>,
 }
 
 #[derive(clap::Args)]
 pub struct UnfollowArguments {
-    /// The id, wallet or label that `polymarketspy users` shows.
+    /// Id, wallet or label from `polymarketspy users`.
     trader: String,
 }
 
@@ -45,13 +46,13 @@ pub async fn follow(settings: &Settings, arguments: FollowArguments) -> anyhow::
         .unwrap_or_else(|| label_of(&found.wallet));
     let label: String = label.trim().chars().take(LABEL_CHARACTERS_MAX).collect();
     if label.is_empty() {
-        bail!("the label is empty; give one with --label");
+        bail!("the label is empty; pass another one with --label");
     }
     let db = open(settings).await?;
     let shown = clean(&label);
-    match db.follow(&label, &found.wallet, WHO, Clock::System.now()).await? {
+    match db.follow(&label, &found.wallet, AUDIT_WHO, Clock::System.now()).await? {
         Inserted::New(id) => println!("Following {shown} ({}) as user {id}.", found.wallet),
-        Inserted::Known => println!("{shown} ({}) is followed already, and enabled.", found.wallet),
+        Inserted::Known => println!("{shown} ({}) is followed already.", found.wallet),
     }
     db.close().await;
     Ok(ExitCode::SUCCESS)
@@ -61,10 +62,10 @@ pub async fn unfollow(settings: &Settings, arguments: UnfollowArguments) -> anyh
     let db = open(settings).await?;
     let user = one_user(&db, arguments.trader.trim()).await?;
     if user.enabled {
-        db.set_enabled(user.id, false, WHO, Clock::System.now()).await?;
-        println!("No longer following {} ({}). What was recorded stays.", clean(&user.label), user.profile_wallet);
+        db.set_enabled(user.id, false, AUDIT_WHO, Clock::System.now()).await?;
+        println!("No longer following {} ({}). Recorded data stays.", clean(&user.label), user.profile_wallet);
     } else {
-        println!("{} ({}) was not being followed.", clean(&user.label), user.profile_wallet);
+        println!("{} ({}) is not followed.", clean(&user.label), user.profile_wallet);
     }
     db.close().await;
     Ok(ExitCode::SUCCESS)
@@ -79,7 +80,7 @@ pub async fn list(settings: &Settings, arguments: UsersArguments) -> anyhow::Res
         return Ok(ExitCode::SUCCESS);
     }
     if users.is_empty() {
-        println!("Nobody is followed yet. Begin with: polymarketspy follow <wallet or exact profile name>");
+        println!("No trader is followed yet. Start with: polymarketspy follow <wallet or exact profile name>");
         return Ok(ExitCode::SUCCESS);
     }
     let mut table = Table::new([
@@ -98,32 +99,36 @@ pub async fn list(settings: &Settings, arguments: UsersArguments) -> anyhow::Res
     Ok(ExitCode::SUCCESS)
 }
 
-/// The one trader that `text` means, or why there is not one.
+/// Returns the one trader that `text` names; the error says why there is none, or which there are.
 async fn find(polymarket: &Polymarket, text: &str) -> anyhow::Result<Trader> {
-    let found = polymarket.find_trader(text).await.context("Polymarket could not be asked who this is")?;
+    let found = polymarket.find_trader(text).await.context("Polymarket could not be asked about this trader")?;
     match found {
         TraderMatch::One(trader) => Ok(trader),
-        TraderMatch::Nobody { similar } => {
-            bail!("no profile is called exactly `{text}`{}", listed("; near it:", &similar))
+        TraderMatch::NoMatch { similar } => {
+            bail!("no profile is called exactly `{text}`{}", listed("; similar names:", &similar))
         }
         TraderMatch::Several(profiles) => {
-            bail!("{} profiles are called `{text}`; follow one by its wallet{}", profiles.len(), listed(":", &profiles))
+            bail!(
+                "{} profiles are called `{text}`; follow one of them by its wallet{}",
+                profiles.len(),
+                listed(":", &profiles)
+            )
         }
         TraderMatch::Unknown(wallet) => bail!(
-            "`{wallet}` has no profile and no activity on Polymarket; take the wallet from the profile page, not the signing key's address"
+            "`{wallet}` has no profile and no activity on Polymarket; use the wallet of the profile page, not the address of the signing key"
         ),
-        TraderMatch::NoWallet(error) => Err(error.into()),
+        TraderMatch::NotAWallet(error) => Err(error.into()),
     }
 }
 
-/// A few profiles with their wallets, for an error message; nothing when there are none.
+/// Lists a few profiles with their wallets for an error message; empty when there are none.
 fn listed(lead: &str, profiles: &[Profile]) -> String {
     let lines: Vec<String> =
         profiles.iter().take(5).map(|profile| format!("\n  {}  {}", profile.wallet, profile.name)).collect();
     if lines.is_empty() { String::new() } else { format!("{lead}{}", lines.concat()) }
 }
 
-/// The one followed user whom `trader` names: id, wallet or label.
+/// Returns the one followed user that `trader` names by id, wallet or label.
 pub async fn one_user(db: &Db, trader: &str) -> anyhow::Result<FollowedUser> {
     let users = db.followed_users().await?;
     let matches = |user: &&FollowedUser| {
@@ -134,12 +139,12 @@ pub async fn one_user(db: &Db, trader: &str) -> anyhow::Result<FollowedUser> {
     let found: Vec<&FollowedUser> = users.iter().filter(matches).collect();
     match found.as_slice() {
         [user] => Ok((*user).clone()),
-        [] => bail!("nobody with the id, wallet or label `{trader}`; `polymarketspy users` lists them"),
-        _ => bail!("`{trader}` names {} users; give the id that `polymarketspy users` shows", found.len()),
+        [] => bail!("no user has the id, wallet or label `{trader}`; `polymarketspy users` lists them"),
+        _ => bail!("`{trader}` matches {} users; use the id that `polymarketspy users` shows", found.len()),
     }
 }
 
-/// A client of the settings' hosts.
+/// Returns a client of the hosts in the settings.
 pub fn client(settings: &Settings) -> Polymarket {
     let upstreams = &settings.upstreams;
     let hosts = PolymarketSettings::new(&upstreams.data_api, &upstreams.clob, &upstreams.gamma);

@@ -1,22 +1,28 @@
-//! Whom to follow from the first start on.
+//! The traders to follow from the first start.
 
 use super::{SettingError, Sources};
-use crate::db::{LABEL_CHARACTERS_MAX, label_of};
 use crate::domain::money::ids::Wallet;
+use crate::domain::money::label::{LABEL_CHARACTERS_MAX, label_of};
 
+/// The traders that the settings name.
 #[derive(Debug, Clone, Default)]
 pub struct FollowSettings {
-    /// `FOLLOW`: `label=wallet` or a wallet alone, by commas. A worker that starts follows whoever of them its database
-    /// never knew. Default: nobody.
+    /// `FOLLOW`: `label=wallet` or a wallet alone, separated by commas. When a worker starts, it follows those that its
+    /// database has never known. Default: none.
     pub traders: Vec<NamedWallet>,
 }
 
+/// A wallet to follow and its label.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedWallet {
     pub label: String,
     pub wallet: Wallet,
 }
 
+/// Parses `FOLLOW`.
+///
+/// # Errors
+/// [`SettingError::WrongEntry`] for the first entry that is invalid, or repeats a wallet or label.
 pub(super) fn follow(sources: &Sources) -> Result<FollowSettings, SettingError> {
     let mut traders: Vec<NamedWallet> = Vec::new();
     let entries = sources.text("FOLLOW").map(|text| text.split(',')).into_iter().flatten();
@@ -26,7 +32,7 @@ pub(super) fn follow(sources: &Sources) -> Result<FollowSettings, SettingError> 
         if traders.iter().any(|other| other.wallet == trader.wallet) {
             return Err(wrong("names a wallet that another entry names too"));
         }
-        // As `unfollow` and other commands compare them.
+        // `unfollow` and other commands also compare labels without case.
         if traders.iter().any(|other| other.label.eq_ignore_ascii_case(&trader.label)) {
             return Err(wrong("has a label that another entry has too"));
         }
@@ -36,7 +42,7 @@ pub(super) fn follow(sources: &Sources) -> Result<FollowSettings, SettingError> 
 }
 
 fn named_wallet(entry: &str) -> Result<NamedWallet, &'static str> {
-    // A label may have a `=` in it, a wallet has none.
+    // A label may contain `=`, a wallet does not.
     let (label, wallet) = match entry.rsplit_once('=') {
         Some((label, wallet)) => (Some(label.trim()), wallet.trim()),
         None => (None, entry),
@@ -68,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_have_a_label_or_are_called_by_the_beginning_of_their_wallet() {
+    fn an_entry_without_a_label_is_named_by_the_beginning_of_its_wallet() {
         let check = |text: &str, wanted: &[(&str, &str)]| {
             let wanted: Vec<_> = wanted.iter().map(|(label, wallet)| ((*label).into(), (*wallet).into())).collect();
             assert_eq!(parsed(text).unwrap(), wanted, "{text}");

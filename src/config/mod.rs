@@ -1,10 +1,10 @@
-//! Settings: flags, then environment, then an optional TOML file, read once (spec section 13).
+//! Settings: flags, then environment, then an optional TOML file, read once (spec 13).
 //!
-//! In    the command line's overrides, the process environment, `polymarketspy.toml`.
-//! Out   small structs, one per concern; every part is given its own and never the whole.
-//! Fails `SettingError`, which names the setting, what it was and what it should be.
+//! In    the command line's flags, the process environment, `polymarketspy.toml`.
+//! Out   small structs, one per concern; each part of the program receives its own and never the whole.
+//! Fails [`SettingError`], which names the setting, its value and what is allowed.
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use crate::domain::money::ids::Wallet;
 
@@ -13,48 +13,29 @@ mod follow;
 mod tests;
 mod web;
 
+pub use crate::secret::Secret;
 pub use follow::{FollowSettings, NamedWallet};
 pub use web::{GithubSettings, WebSettings};
 
-/// A wrong, missing or unknown setting. It stops the start.
+/// An invalid, missing or unknown setting. The program does not start with it.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingError {
     #[error("setting `{name}` is `{was}`, it should be {should_be}")]
     Wrong { name: &'static str, was: String, should_be: &'static str },
     #[error("entry `{entry}` of setting `{name}` {problem}")]
     WrongEntry { name: &'static str, entry: String, problem: &'static str },
-    #[error("`{key}` in `{file}` is no setting; the settings are {known}")]
+    #[error("`{key}` in `{file}` is not a setting; the settings are {known}")]
     Unknown { key: String, file: String, known: String },
-    #[error("settings file `{file}` cannot be read")]
+    #[error("cannot read settings file `{file}`")]
     Unreadable { file: String, source: std::io::Error },
-    /// Without the line itself, which may hold a secret.
-    #[error("settings file `{file}` is not TOML at line {line}: {problem}")]
+    /// The error does not contain the line, which may hold a secret.
+    #[error("settings file `{file}` is not valid TOML at line {line}: {problem}")]
     NotToml { file: String, line: usize, problem: String },
     #[error("`{key}` in `{file}` should be a text in quotes")]
     NotText { key: String, file: String },
 }
 
-/// A text that never shows itself in logs, pages or errors.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself, for the one place that needs it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
+/// All settings of the program.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub database: DatabaseSettings,
@@ -75,7 +56,7 @@ pub struct DatabaseSettings {
 
 #[derive(Debug, Clone, Default)]
 pub struct RedisSettings {
-    /// `REDIS_URL`: carries the bell and the live pages between processes. Without it they look by themselves.
+    /// `REDIS_URL`: sends wake-ups and live rows between processes. Without it each process polls the database.
     pub url: Option<Secret>,
 }
 
@@ -91,16 +72,16 @@ pub struct UpstreamSettings {
 
 #[derive(Debug, Clone)]
 pub struct ChainSettings {
-    /// `ALCHEMY_WS_URL`: a Polygon node's websocket. Without it the bot runs on polling alone.
+    /// `ALCHEMY_WS_URL`: websocket of a Polygon node. Without it the bot finds fills by polling alone.
     pub ws_url: Option<Secret>,
-    /// `EXCHANGE_ADDRESSES`: the contracts whose fills we watch, by commas. Default: the three live exchanges.
+    /// `EXCHANGE_ADDRESSES`: the contracts whose fills the bot watches, separated by commas. Default: the three live exchanges.
     pub exchanges: Vec<Wallet>,
 }
 
 #[derive(Debug, Clone)]
 pub struct HealthSettings {
-    /// `HEALTH_BIND`: where the worker serves `/health` and `/metrics`, or `off`. Default: `127.0.0.1:8081`. There is
-    /// nothing secret in them, so another address than loopback is allowed: whoever scrapes may be elsewhere.
+    /// `HEALTH_BIND`: where the worker serves `/health` and `/metrics`, or `off`. Default: `127.0.0.1:8081`. Their content
+    /// is not secret, so any address is allowed: the scraper may be on another machine.
     pub bind: Option<SocketAddr>,
 }
 
@@ -113,7 +94,7 @@ pub struct LogSettings {
 const LIVE_EXCHANGES: &str = "0xE111180000d2663C0091e4f400237545B87B996B,\
     0xe2222d279d744050d28e00520010520000310F59,0xe3333700cA9d93003F00f0F71f8515005F6c00Aa";
 
-/// Every setting's name; in TOML the same in lower case, as a flag with dashes (but for the two secrets, which have none).
+/// The name of every setting. In TOML it is in lower case, as a flag it has dashes; the two secrets have no flag.
 pub const NAMES: &[&str] = &[
     "DATABASE_URL",
     "REDIS_URL",
@@ -136,7 +117,7 @@ pub const NAMES: &[&str] = &[
     "LOG_LEVEL",
 ];
 
-/// Where a setting's text comes from; the first source that has it wins.
+/// The texts of the settings by source; the first source that has a setting wins.
 #[derive(Debug, Default)]
 pub struct Sources {
     flags: BTreeMap<&'static str, String>,
@@ -145,10 +126,10 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Reads the environment and `file`, or `polymarketspy.toml` in this folder when it is there.
+    /// Reads the environment and `file`, or `polymarketspy.toml` in the current folder if it exists.
     ///
     /// # Errors
-    /// An unreadable file, a key that is no setting, a value that is no text.
+    /// [`SettingError`] when the file cannot be read, a key is not a setting, or a value is not a text.
     pub fn read(flags: BTreeMap<&'static str, String>, file: Option<PathBuf>) -> Result<Self, SettingError> {
         let environment = NAMES.iter().filter_map(|name| std::env::var(name).ok().map(|text| (*name, text))).collect();
         let default_file = PathBuf::from("polymarketspy.toml");
@@ -160,12 +141,12 @@ impl Sources {
         Ok(Self { flags, environment, file })
     }
 
-    /// Only these, whatever the environment says: for tests and whoever builds a bot inside another program.
+    /// Takes only these texts and ignores the environment: for tests, and for a bot built inside another program.
     pub fn from_flags(flags: BTreeMap<&'static str, String>) -> Self {
         Self { flags, ..Self::default() }
     }
 
-    /// Empty texts count as not given, as a line `NAME=` in an environment file means.
+    /// An empty text counts as not set: that is what a line `NAME=` in an environment file means.
     fn text(&self, name: &'static str) -> Option<&str> {
         [&self.flags, &self.environment, &self.file]
             .into_iter()
@@ -180,8 +161,10 @@ impl Sources {
 }
 
 impl Settings {
+    /// Parses every setting.
+    ///
     /// # Errors
-    /// `SettingError::Wrong` for the first setting that cannot be used.
+    /// [`SettingError`] for the first setting that is invalid.
     pub fn parse(sources: &Sources) -> Result<Self, SettingError> {
         Ok(Self {
             database: DatabaseSettings { url: database_url(sources)? },
@@ -200,7 +183,7 @@ impl Settings {
     }
 }
 
-/// `NO_COLOR`, which programs share and which is no setting of ours: set to anything, it asks for plain text.
+/// Reads `NO_COLOR`, a convention of many programs and not a setting of ours: any value asks for plain text.
 pub fn colours_wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|text| text.is_empty())
 }
@@ -231,7 +214,7 @@ fn database_url(sources: &Sources) -> Result<Secret, SettingError> {
     let url = sources.text_or("DATABASE_URL", "sqlite://data/polymarketspy.db");
     let known = ["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
     if !known {
-        // The value may hold a password, or be one: only its scheme is told.
+        // The value may contain a password, or be one: the error shows only its scheme.
         let was = url.split_once("://").map_or_else(|| "***".to_owned(), |(scheme, _)| format!("{scheme}://…"));
         return Err(SettingError::Wrong {
             name: "DATABASE_URL", was, should_be: "`sqlite://path` or `postgres://…`"
@@ -244,7 +227,7 @@ fn redis_url(sources: &Sources) -> Result<Option<Secret>, SettingError> {
     match sources.text("REDIS_URL") {
         None => Ok(None),
         Some(url) if url.starts_with("redis://") || url.starts_with("rediss://") => Ok(Some(Secret::new(url))),
-        // It may hold a password: it is not repeated.
+        // It may contain a password: the error does not repeat it.
         Some(_) => Err(SettingError::Wrong {
             name: "REDIS_URL",
             was: "***".to_owned(),
@@ -268,7 +251,7 @@ fn chain_url(sources: &Sources) -> Result<Option<Secret>, SettingError> {
     match sources.text("ALCHEMY_WS_URL") {
         None => Ok(None),
         Some(url) if url.starts_with("wss://") || url.starts_with("ws://") => Ok(Some(Secret::new(url))),
-        // The path holds a key: it is not repeated.
+        // The path contains a key: the error does not repeat it.
         Some(_) => Err(SettingError::Wrong {
             name: "ALCHEMY_WS_URL",
             was: "***".to_owned(),
@@ -283,7 +266,7 @@ fn exchanges(sources: &Sources) -> Result<Vec<Wallet>, SettingError> {
         SettingError::Wrong {
             name: "EXCHANGE_ADDRESSES",
             was: text.to_owned(),
-            should_be: "contract addresses (0x and 40 hex digits) with commas between",
+            should_be: "contract addresses (0x and 40 hex digits), separated by commas",
         }
     })
 }
@@ -296,7 +279,7 @@ fn health_bind(sources: &Sources) -> Result<Option<SocketAddr>, SettingError> {
     text.parse().map(Some).map_err(|_| SettingError::Wrong {
         name: "HEALTH_BIND",
         was: text.to_owned(),
-        should_be: "an address and port such as 127.0.0.1:8081 (port 0: any that is free), or `off`",
+        should_be: "an address and port such as 127.0.0.1:8081 (port 0: any free port), or `off`",
     })
 }
 

@@ -1,4 +1,4 @@
-//! Where pages are served, and who says who somebody is.
+//! Where pages are served, and how users sign in.
 
 use std::net::SocketAddr;
 
@@ -7,25 +7,26 @@ use actix_web::http::header::HeaderName;
 use super::{Secret, SettingError, Sources, http_url};
 use crate::domain::money::email::Email;
 
+/// Settings of the web server.
 #[derive(Debug, Clone)]
 pub struct WebSettings {
-    /// `BIND`: where pages are served. Default: `127.0.0.1:8080`. Loopback only, unless GitHub says who comes in.
+    /// `BIND`: where pages are served. Default: `127.0.0.1:8080`. Loopback only, unless users sign in with GitHub.
     pub bind: SocketAddr,
-    /// `PUBLIC_URL`: how a browser reaches us, when that differs from `BIND`.
+    /// `PUBLIC_URL`: the server's address as a browser sees it, if it differs from `BIND`.
     pub public_url: Option<String>,
     /// `SESSION_SECRET`: at least 64 characters. Without it sessions end with the process.
     pub session_secret: Option<Secret>,
-    /// Who says who somebody is. Without it the program prints a one-time link.
+    /// Sign-in with GitHub. Without it the program prints a one-time link.
     pub github: Option<GithubSettings>,
-    /// `ADMIN_EMAIL`: may come in from the first start on.
+    /// `ADMIN_EMAIL`: this address may sign in from the first start.
     pub admin_email: Option<Email>,
-    /// `REAL_IP_HEADER`: the header in which a proxy in front of us says whom it speaks for. Without it a client's
-    /// address is that of its connection.
+    /// `REAL_IP_HEADER`: the header in which a proxy in front of the server sends the client's address. Without it a
+    /// client's address is that of its connection.
     pub real_ip_header: Option<HeaderName>,
 }
 
 impl WebSettings {
-    /// Nothing but where pages are served.
+    /// Returns settings with an address only.
     pub const fn at(bind: SocketAddr) -> Self {
         Self { bind, public_url: None, session_secret: None, github: None, admin_email: None, real_ip_header: None }
     }
@@ -47,14 +48,18 @@ pub struct GithubSettings {
 const GITHUB: &str = "https://github.com";
 const GITHUB_API: &str = "https://api.github.com";
 
+/// Parses the settings of the web server.
+///
+/// # Errors
+/// [`SettingError`] for the first one that is invalid, or missing beside the others.
 pub(super) fn web(sources: &Sources) -> Result<WebSettings, SettingError> {
     let github = github(sources)?;
     let bind = bind(sources, github.is_some())?;
     let public_url = public_url(sources, &bind, github.is_some())?;
     let session_secret = session_secret(sources)?;
     if github.is_some() && session_secret.is_none() {
-        // People would be signed out by every restart, and two web processes would not know each other's sessions.
-        return Err(missing("SESSION_SECRET", "at least 64 characters where people sign in with GitHub"));
+        // Otherwise every restart would sign all users out, and two web processes would not accept each other's sessions.
+        return Err(missing("SESSION_SECRET", "at least 64 characters when users sign in with GitHub"));
     }
     Ok(WebSettings {
         bind,
@@ -76,14 +81,14 @@ fn bind(sources: &Sources, has_provider: bool) -> Result<SocketAddr, SettingErro
     let address: SocketAddr = text.parse().map_err(|_| wrong("an address and port such as 127.0.0.1:8080"))?;
     if !has_provider && !address.ip().is_loopback() {
         return Err(wrong(
-            "a loopback address (127.0.0.1 or [::1]) unless GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET are set: whoever \
-             opens the one-time link is let in",
+            "a loopback address (127.0.0.1 or [::1]) unless GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET are set: the one-time \
+             link signs in anyone who opens it",
         ));
     }
     Ok(address)
 }
 
-/// Where a provider sends people back to. What is not this machine must be https: cookies and codes pass there.
+/// Parses the address to which GitHub redirects users. Off this machine it must be https: cookies and codes pass there.
 fn public_url(sources: &Sources, bind: &SocketAddr, has_provider: bool) -> Result<Option<String>, SettingError> {
     if sources.text("PUBLIC_URL").is_none() {
         return match has_provider && !bind.ip().is_loopback() {
@@ -93,7 +98,7 @@ fn public_url(sources: &Sources, bind: &SocketAddr, has_provider: bool) -> Resul
     }
     let url = http_url(sources, "PUBLIC_URL", "")?;
     if url.contains('@') {
-        // `http://127.0.0.1@elsewhere.example` is elsewhere.
+        // `http://127.0.0.1@elsewhere.example` is the host `elsewhere.example`.
         let should_be = "an address without a user's name in it";
         return Err(SettingError::Wrong { name: "PUBLIC_URL", was: "***".to_owned(), should_be });
     }
@@ -104,7 +109,7 @@ fn public_url(sources: &Sources, bind: &SocketAddr, has_provider: bool) -> Resul
     Ok(Some(url))
 }
 
-/// Whether `http://host[:port][/path]` is this machine.
+/// Returns whether the host of `http://host[:port][/path]` is this machine.
 fn is_loopback(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -117,8 +122,8 @@ fn github(sources: &Sources) -> Result<Option<GithubSettings>, SettingError> {
     let (client_id, client_secret) = match (sources.text("GITHUB_CLIENT_ID"), sources.text("GITHUB_CLIENT_SECRET")) {
         (None, None) => return Ok(None),
         (Some(id), Some(secret)) => (id.to_owned(), Secret::new(secret)),
-        (Some(_), None) => return Err(missing("GITHUB_CLIENT_SECRET", "the secret of the app GITHUB_CLIENT_ID names")),
-        (None, Some(_)) => return Err(missing("GITHUB_CLIENT_ID", "the id of the app whose secret is given")),
+        (Some(_), None) => return Err(missing("GITHUB_CLIENT_SECRET", "the secret of the app in GITHUB_CLIENT_ID")),
+        (None, Some(_)) => return Err(missing("GITHUB_CLIENT_ID", "the id of the app in GITHUB_CLIENT_SECRET")),
     };
     let base_url = http_url(sources, "GITHUB_BASE_URL", GITHUB)?;
     let api = if base_url == GITHUB { GITHUB_API.to_owned() } else { format!("{base_url}/api/v3") };
@@ -169,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn github_lets_the_server_leave_loopback_under_an_https_name_and_with_lasting_sessions() {
+    fn sign_in_with_github_allows_any_address_with_an_https_url_and_lasting_sessions() {
         let secret = "s".repeat(64);
         let session = ("SESSION_SECRET", secret.as_str());
         let check = |more: &[(&'static str, &str)], name: &str| {

@@ -1,6 +1,8 @@
-//! All SQL of facts: what was seen, what was decided, what it did to whose money. Rows live and die here.
+//! All SQL of facts: detected events, decisions, ledgers, users and settings.
 //!
-//! Methods on `Db`, named for the fact. One method, one transaction.
+//! Methods on [`Db`], named for the fact. One method is one transaction. The rooms lie in layers, and each imports only
+//! the rooms before it: `system`, `accounts`, `people`, `events`, `decisions`. This file is for callers outside of
+//! `db`.
 
 mod accounts;
 mod decisions;
@@ -16,12 +18,13 @@ pub use crate::sql::page::{Cursor, Page};
 pub use accounts::curves::CurvePoint;
 pub use accounts::drawdown_resets::PeakReset;
 pub use accounts::integrity::Integrity;
-pub use accounts::ledger::{Committed, LedgerOutcome, LedgerWrite, PlacedEntry};
-pub use accounts::ledger_check::Standing;
+pub use accounts::ledger::PlacedEntry;
+pub use accounts::ledger_write::{Committed, LedgerOutcome, LedgerWrite, Standing};
 pub use accounts::portfolio_snapshots::PortfolioSnapshot;
 pub use accounts::prices::PriceAt;
 pub use accounts::running_portfolio::{LoadError, RunningPortfolio, checkpoint_key};
-pub use decisions::attempts::{AttemptCounts, AttemptDetail, AttemptFilter, ListedAttempt};
+pub use decisions::attempt_rows::ListedAttempt;
+pub use decisions::attempts::{AttemptCounts, AttemptDetail, AttemptFilter};
 pub use decisions::books::{BookOutcome, BookText, StoredBook};
 pub use decisions::event_outcomes::EventOutcome;
 pub use decisions::export::{
@@ -33,10 +36,10 @@ pub use events::chain_confirmations::{CONFIRMED_WITHIN_MS, ChainLag, ChainLags, 
 pub use events::polls::{ChainTrade, DeadRow, PollOutcome, PollWrite};
 pub use events::trades::{ListedTrade, TradeFilter};
 pub use people::admins::{Admin, SessionStanding};
-pub use people::audit::{Audit, AuditRow};
 pub use people::config::Directory;
 pub use people::tokens::{ApiToken, TokenScope};
-pub use people::users::{FollowedUser, LABEL_CHARACTERS_MAX, label_of};
+pub use people::users::FollowedUser;
+pub use system::audit::{Audit, AuditRow};
 pub use system::dead_letters::{DeadLetter, Origin, Replay};
 pub use system::file_lock::Ownership;
 pub use system::latency_stats::{RowNumbers, SeenFill};
@@ -44,18 +47,19 @@ pub use system::leases::{HEALTH_KEY, LeaseRow, Round, health_key, random_worker_
 pub use system::market_lists::{MadeCopy, MarketAttempts, TradedMarket};
 pub use system::markets::Resolution;
 
-/// Every statement there is, named, as `driver` gets it: for the test that prepares each on both.
+/// Returns every statement with its name, in the text for the driver of `db`, for the test that prepares each on both
+/// drivers.
 pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
     type Texts = (
         &'static str,
         &'static [(&'static str, &'static str)],
-        &'static [(&'static str, &'static crate::sql::connection::Batch)],
+        &'static [(&'static str, &'static crate::sql::batch::Batch)],
     );
     let modules: &[Texts] = &[
         ("activities", events::activities::STATEMENTS, &[]),
         ("admins", people::admins::STATEMENTS, &[]),
         ("attempts", decisions::attempts::STATEMENTS, &[]),
-        ("audit", people::audit::STATEMENTS, people::audit::BATCHES),
+        ("audit", system::audit::STATEMENTS, system::audit::BATCHES),
         ("backfill", system::backfill::STATEMENTS, &[]),
         ("books", decisions::books::STATEMENTS, decisions::books::BATCHES),
         ("chain_confirmations", events::chain_confirmations::STATEMENTS, &[]),
@@ -82,7 +86,9 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("tokens", people::tokens::STATEMENTS, &[]),
         ("trades", events::trades::STATEMENTS, &[]),
         ("users", people::users::STATEMENTS, people::users::BATCHES),
-        ("queue", crate::queue::STATEMENTS, crate::queue::BATCHES),
+        ("queue", crate::queue::jobs::STATEMENTS, crate::queue::jobs::BATCHES),
+        ("queue.claim", crate::queue::claim::STATEMENTS, &[]),
+        ("queue.depth", crate::queue::depth::STATEMENTS, &[]),
         ("queue.operator", crate::queue::operator::STATEMENTS, &[]),
     ];
     let mut all = Vec::new();

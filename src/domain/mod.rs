@@ -1,5 +1,5 @@
-//! The pure core: no clock, no I/O, no actor, no randomness. Reads like the spec with types.
-// Tests may count plainly; the library itself is linted without them.
+//! The pure core: no clock, no I/O, no actor, no randomness. It follows the spec section by section.
+// Tests may use plain arithmetic; the lints check the library build, which contains no tests.
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::float_arithmetic, clippy::as_conversions))]
 
 pub mod accounting;

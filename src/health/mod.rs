@@ -6,6 +6,7 @@
 //!
 //! It has a thread of its own and asks everybody with a deadline, so that it answers when the actors do not.
 
+pub mod actor_state;
 pub mod assessment;
 mod report;
 mod scrape;
@@ -21,9 +22,10 @@ use actix_web::http::StatusCode;
 use actix_web::web::{self, Data};
 use actix_web::{App, HttpResponse, HttpServer};
 
+use self::actor_state::ChainWatcherState;
 use self::assessment::Status;
 use crate::actors::root::{ActorHealth, ReadHealth, Root};
-use crate::actors::supervise::{Observe, Observed};
+use crate::actors::supervise::Observe;
 use crate::clock::Clock;
 use crate::config::HealthSettings;
 use crate::db::Db;
@@ -121,8 +123,10 @@ impl HealthDeps {
         in_time(self.root.send(ReadHealth)).await?.ok()
     }
 
-    async fn chain(&self) -> Option<Observed> {
-        in_time(self.chain_watcher.as_ref()?.send(Observe)).await?.ok()
+    /// The chain watcher's state; `None` where no node is set, and when the watcher does not answer.
+    async fn chain(&self) -> Option<ChainWatcherState> {
+        let observed = in_time(self.chain_watcher.as_ref()?.send(Observe)).await?.ok()?;
+        Some(observed.read())
     }
 }
 

@@ -36,7 +36,7 @@ impl Report {
         };
         let actors = deps.actors().await;
         let ws_connected = match &deps.chain_watcher {
-            Some(_) => Some(deps.chain().await.is_some_and(|watcher| watcher.state["connected"] == true)),
+            Some(_) => Some(deps.chain().await.is_some_and(|watcher| watcher.connected)),
             None => None,
         };
         let now = deps.clock.now();

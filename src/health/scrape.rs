@@ -3,10 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-
+use super::actor_state::{ChainWatcherState, LeaseKeeperState};
 use super::{HealthDeps, in_time};
-use crate::actors::chain_watcher::ConfirmationStats;
 use crate::actors::root::ActorHealth;
 use crate::actors::supervise::Observed;
 use crate::domain::money::units::Timestamp;
@@ -27,7 +25,7 @@ pub(super) async fn page(deps: &HealthDeps) -> String {
         "From a fill's time to its being seen in the canonical feed; fills read again after a stop included.",
     )
     .distribution(&[], &deps.metrics.detection);
-    chain(&mut page, deps.chain().await.as_ref());
+    chain(&mut page, deps.chain().await);
     copying(&mut page, &deps.metrics);
     ledger(&mut page, &deps.metrics);
     upstreams(&mut page, &deps.gate);
@@ -90,11 +88,11 @@ fn queues(page: &mut Exposition, depths: &[Depth], now: Timestamp) {
 }
 
 /// Nothing where no node is set.
-fn chain(page: &mut Exposition, watcher: Option<&Observed>) {
+fn chain(page: &mut Exposition, watcher: Option<ChainWatcherState>) {
     let Some(watcher) = watcher else { return };
     page.gauge("polymarketspy_chain_connected", "Whether the node of ALCHEMY_WS_URL sends us fills.")
-        .sample(&[], u8::from(watcher.state["connected"] == true));
-    let Ok(seen) = ConfirmationStats::deserialize(&watcher.state["hindsight"]) else { return };
+        .sample(&[], u8::from(watcher.connected));
+    let Some(seen) = watcher.hindsight else { return };
     page.gauge("polymarketspy_chain_unconfirmed_fills", "Fills of the last day that the API has not confirmed.")
         .sample(&[], seen.unconfirmed);
     if let Some(lead) = seen.lead {
@@ -189,7 +187,7 @@ struct Trade {
 fn actors(page: &mut Exposition, metrics: &Metrics, roll: &[ActorHealth], now: Timestamp) {
     let mut trades: BTreeMap<&str, Trade> = BTreeMap::new();
     for actor in roll {
-        let trade = trades.entry(actor.name.trade()).or_default();
+        let trade = trades.entry(actor.name.job()).or_default();
         trade.n += 1;
         trade.silent += u32::from(actor.silences > 0);
         let active = actor.observed.as_ref().and_then(|observed| observed.last_activity);
@@ -221,13 +219,13 @@ fn actors(page: &mut Exposition, metrics: &Metrics, roll: &[ActorHealth], now: T
     for (name, n) in &restarts {
         family.sample(&[("actor", name)], n);
     }
-    let of = |trade: &str| roll.iter().find(|actor| actor.name.trade() == trade)?.observed.as_ref();
+    let of = |trade: &str| roll.iter().find(|actor| actor.name.job() == trade)?.observed.as_ref();
     if let Some(bucket) = of("snapshotter").and_then(|snapshotter| snapshotter.last_activity) {
         let help = "Since the minute that the portfolios of this worker were last written down for.";
         page.gauge("polymarketspy_portfolio_snapshot_age_seconds", help).seconds(&[], now.millis_since(bucket).max(0));
     }
     // There is a lease keeper where several workers may share the database.
-    if let Some(held) = of("lease_keeper").and_then(|keeper| keeper.state["held"].as_array()) {
-        page.gauge("polymarketspy_leases_held", "Leases that this worker holds.").sample(&[], held.len());
+    if let Some(keeper) = of("lease_keeper").map(Observed::read::<LeaseKeeperState>) {
+        page.gauge("polymarketspy_leases_held", "Leases that this worker holds.").sample(&[], keeper.held.len());
     }
 }

@@ -19,7 +19,7 @@ pub use instruments::{Counter, Gauge, Histogram};
 use crate::domain::accounting::ledger::PortfolioScope;
 use crate::domain::decision::attempt::CopyAttempt;
 use crate::domain::decision::check::ReasonCode;
-use crate::domain::decision::decide::DecisionKind;
+use crate::domain::decision::explanation::DecisionKind;
 
 /// Everything that is counted as it happens. What can be looked up is looked up when somebody asks.
 #[derive(Debug)]

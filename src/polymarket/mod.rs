@@ -1,8 +1,10 @@
-//! Polymarket over HTTP: what its pages say, as our types; and asking for them without being a nuisance.
+//! Client of Polymarket's public HTTP APIs: requests within our rate limits, and answers as our types.
 //!
 //! In    answers of the Data API v2, the CLOB and Gamma.
-//! Out   drafts of events, books, midpoints, market facts, payouts. Text becomes micros here and nowhere else.
-//! Fails `PolymarketError`; a single row that cannot be read is a `BadRow` and the rest of its page goes on.
+//! Out   drafts of events, books, midpoints, market facts, payouts. Only this module turns decimal text into micros.
+//! Fails [`PolymarketError`]; a single row that cannot be read is a [`BadRow`], and the rest of its page is used.
+//!
+//! Imports go one way: `api` uses `http` and `wire`; those two do not use each other.
 
 pub mod api;
 pub mod http;
@@ -14,7 +16,7 @@ pub use api::activity_feed::ActivityQuery;
 pub use api::positions::Position;
 pub use api::profiles::{Profile, ProfileMatch};
 pub use api::resolutions::Resolution;
-pub use api::traders::{Lately, Trader, TraderMatch};
+pub use api::traders::{RecentActivity, Trader, TraderMatch};
 pub use http::client::Polymarket;
 pub use http::endpoint::{Endpoint, Priority, Upstream};
 pub use http::error::PolymarketError;

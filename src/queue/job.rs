@@ -1,4 +1,4 @@
-//! What a job is: its queue, its key and the ids that it carries (spec section 10).
+//! A job: its queue, its key and the ids that it carries (spec 10).
 
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::events::group::Member;
@@ -7,7 +7,7 @@ use crate::domain::money::text_enum::text_enum;
 use crate::domain::money::units::Timestamp;
 use crate::sql::error::DbError;
 
-/// Spec section 10.
+/// The queues of spec 10.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Queue {
     IngestEvents,
@@ -28,25 +28,25 @@ text_enum!(Queue {
     Prices => "q_prices",
 });
 
-/// A piece of open work, as taken from its queue.
+/// Open work, as claimed from its queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
     pub id: i64,
     pub queue: Queue,
     pub key: String,
     pub followed_user: Option<FollowedUserId>,
-    /// Ids only; the database holds the facts.
+    /// Ids only; the facts are in the database.
     pub payload: String,
-    /// How often it was taken, this time included.
+    /// How many times it was claimed, including this time.
     pub attempts: i32,
-    /// How often it failed.
+    /// How many times it failed.
     pub failures: i32,
     pub due: Timestamp,
     pub created_at: Timestamp,
     pub last_error: Option<String>,
 }
 
-/// A job to be written. One with the same queue and key that is open already stands for both.
+/// A job to write. If a job with the same queue and key is open already, that one serves for both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewJob {
     pub queue: Queue,
@@ -56,7 +56,8 @@ pub struct NewJob {
     pub due: Timestamp,
 }
 
-/// Names a job as it was taken: who lost the lease cannot finish it.
+/// The fencing token of a claimed job: its id and the number of the claim. A worker whose job was claimed again by
+/// another worker cannot finish it, because the number no longer matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobFence {
     pub id: i64,
@@ -64,11 +65,15 @@ pub struct JobFence {
 }
 
 impl Job {
+    /// Returns the token that finishes this claim of the job.
     pub const fn fence(&self) -> JobFence {
         JobFence { id: self.id, attempts: self.attempts }
     }
 
-    /// The event that an ingest or group job is about.
+    /// Returns the event of an ingest or group job.
+    ///
+    /// # Errors
+    /// `DbError::Impossible` when the payload names no event.
     pub fn event(&self) -> Result<Member, DbError> {
         let (kind, id) = self.payload.split_once(':').unwrap_or_default();
         match (kind, id.parse().map(EventId)) {
@@ -78,19 +83,25 @@ impl Job {
         }
     }
 
-    /// The event's id for a line of the log, when there is one.
+    /// Returns the event's id for log lines; `None` when the payload names no event.
     pub fn event_id(&self) -> Option<EventId> {
         match self.event().ok()? {
             Member::Trade(id) | Member::Activity(id) => Some(id),
         }
     }
 
-    /// The group that a copy job is about.
+    /// Returns the group of a copy job.
+    ///
+    /// # Errors
+    /// `DbError::Impossible` when the payload names no group.
     pub fn group(&self) -> Result<GroupId, DbError> {
         self.payload.parse().map(GroupId).map_err(|_| self.unreadable("names no group"))
     }
 
-    /// The portfolio that an apply job is about.
+    /// Returns the portfolio of an apply job.
+    ///
+    /// # Errors
+    /// `DbError::Impossible` when the payload names no portfolio.
     pub fn portfolio(&self) -> Result<PortfolioId, DbError> {
         self.payload.parse().map_err(|_| self.unreadable("names no portfolio"))
     }
@@ -101,7 +112,7 @@ impl Job {
 }
 
 impl NewJob {
-    /// Work on one event, due at once.
+    /// Creates the job for one event, due at once.
     pub fn for_event(queue: Queue, event: Member, followed_user: FollowedUserId, now: Timestamp) -> Self {
         let payload = match event {
             Member::Trade(id) => format!("trade:{id}"),
@@ -110,12 +121,12 @@ impl NewJob {
         Self { queue, key: payload.clone(), followed_user: Some(followed_user), payload, due: now }
     }
 
-    /// The decision on one group.
+    /// Creates the job that decides one group.
     pub fn for_group(queue: Queue, group: GroupId, followed_user: FollowedUserId, due: Timestamp) -> Self {
         Self { queue, key: group.to_string(), followed_user: Some(followed_user), payload: group.to_string(), due }
     }
 
-    /// The running state of one portfolio; one open job stands for any number of changes.
+    /// Creates the job that updates one running portfolio; one open job serves for any number of changes.
     pub fn for_portfolio(portfolio: PortfolioId, due: Timestamp) -> Self {
         Self {
             queue: Queue::PortfolioApply,

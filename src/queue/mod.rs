@@ -1,18 +1,20 @@
-//! Jobs as rows, and the bell that says "look now".
+//! Jobs as rows, and the wake-ups that tell a consumer to look now (spec 10).
 //!
 //! A job is written in the transaction that makes it necessary and deleted in the transaction of its effect, so it
-//! exists if and only if the work is owed. Losing every ring costs latency, never work.
+//! exists if and only if the work is owed. Losing every wake-up costs latency, never work.
 
+pub(crate) mod claim;
+pub(crate) mod depth;
 mod job;
-mod jobs;
+pub(crate) mod jobs;
 pub(crate) mod operator;
+mod row;
 pub mod wakeup;
 
+pub(crate) use claim::release_lease_in;
+pub use claim::{JobScope, claim, next_due, release, release_all, renew};
+pub use depth::{Depth, depths, oldest};
 pub use job::{Job, JobFence, NewJob, Queue};
-pub(crate) use jobs::{BATCHES, STATEMENTS, drop_own_in, finish_in, insert_in, release_lease_in};
-pub use jobs::{
-    Depth, Failed, JobScope, RETRIES, claim, depths, enqueue, fail, finish, next_due, oldest, open_of, opened_after,
-    peek_open, release, release_all, renew,
-};
-
+pub use jobs::{Failed, RETRIES, enqueue, fail, finish, open_of, opened_after, peek_open};
+pub(crate) use jobs::{drop_own_in, finish_in, insert_in};
 pub use operator::{OpenJob, open_job, open_jobs};

@@ -1,17 +1,27 @@
-//! Statements over many rows, in few fixed sizes.
+//! Statements that take many rows at once, in a few fixed sizes.
+//!
+//! [`batches!`] names such statements. Three macros run one of them over a slice, cut into chunks that have a prepared
+//! text, and differ in the answer only:
+//!
+//! - [`execute_batch!`] writes in a transaction and returns how many rows it changed;
+//! - [`fetch_batch!`] reads rows outside of a transaction;
+//! - [`fetch_batch_values!`] returns one value for each row, in a transaction.
+//!
+//! The closure binds one row: `|query, job| query.bind(job.id).bind(&job.key)`. All three evaluate to a `Result`.
 
 use std::sync::OnceLock;
 
 use super::connection::Driver;
 
-/// Rows of one statement at most.
+/// The most rows of one statement.
 const ROWS_MAX: usize = 64;
 const SIZES: usize = 7;
 
 /// A statement over many rows: `head (..), (..), .. tail`.
 ///
-/// Sizes are powers of two: any number of rows takes few statements, and each text is prepared once. SQLite gets bare
-/// `?`, because it looks every named placeholder up in a list, which is quadratic in their number.
+/// Sizes are powers of two, so that any number of rows takes few statements and each text is prepared once per
+/// connection. SQLite gets a bare `?`, because it searches a list for every numbered placeholder: quadratic in their
+/// number.
 pub(crate) struct Batch {
     head: &'static str,
     columns: usize,
@@ -21,6 +31,7 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
+    /// A statement that starts with `head`, has `columns` placeholders a row, and ends with `tail`.
     pub(crate) const fn new(head: &'static str, columns: usize, tail: &'static str) -> Self {
         Self {
             head,
@@ -31,7 +42,7 @@ impl Batch {
         }
     }
 
-    /// `rows` in slices whose lengths have a prepared text.
+    /// Cuts `rows` into slices whose lengths have a prepared text.
     pub(crate) fn chunks<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {
         let mut rest = rows;
         std::iter::from_fn(move || {
@@ -46,7 +57,7 @@ impl Batch {
         })
     }
 
-    /// The text for `rows` rows, which must be the length of a chunk.
+    /// Returns the text for `rows` rows, which must be the length of a chunk of [`Batch::chunks`].
     pub(crate) fn text(&'static self, driver: Driver, rows: usize) -> &'static str {
         assert!(rows.is_power_of_two() && rows <= ROWS_MAX, "rows come in chunks");
         let size = rows.trailing_zeros() as usize;
@@ -65,6 +76,95 @@ impl Batch {
         format!("{}{}{}", self.head, rows.join(", "), self.tail)
     }
 }
+
+/// Names batches, and lists them for the test that prepares every statement on both drivers.
+macro_rules! batches {
+    ($($(#[$doc:meta])* $name:ident = $head:literal, $columns:literal, $tail:literal;)*) => {
+        $($(#[$doc])* static $name: $crate::sql::batch::Batch =
+            $crate::sql::batch::Batch::new($head, $columns, $tail);)*
+        pub(crate) static BATCHES: &[(&str, &$crate::sql::batch::Batch)] = &[$((stringify!($name), &$name)),*];
+    };
+}
+pub(crate) use batches;
+
+/// Runs a [`Batch`] that writes over all rows, in a transaction; returns the number of rows that it changed.
+///
+/// `execute_batch!(tx, INSERT, &jobs, |query, job| query.bind(job.id).bind(&job.key))?`
+macro_rules! execute_batch {
+    ($tx:expr, $batch:expr, $rows:expr, |$query:ident, $row:pat_param| $bound:expr) => {
+        async {
+            let tx: &mut $crate::sql::connection::Tx = $tx;
+            let mut changed: u64 = 0;
+            for chunk in $crate::sql::batch::Batch::chunks($rows) {
+                let text = $batch.text(tx.driver(), chunk.len());
+                changed += $crate::sql::connection::on!(tx &mut *tx, c => {
+                    let mut query = sqlx::query(text);
+                    for $row in chunk {
+                        let $query = query;
+                        query = $bound;
+                    }
+                    query.execute(c).await.map(|done| done.rows_affected())
+                })?;
+            }
+            Ok::<u64, $crate::sql::error::DbError>(changed)
+        }
+        .await
+    };
+}
+pub(crate) use execute_batch;
+
+/// Runs a [`Batch`] that reads over all rows, outside of a transaction; returns the rows that it found, chunk
+/// by chunk.
+///
+/// `let rows: Vec<Row> = fetch_batch!(self, BY_ID, ids, |query, id| query.bind(id.0))?;`
+macro_rules! fetch_batch {
+    ($db:expr, $batch:expr, $rows:expr, |$query:ident, $row:pat_param| $bound:expr) => {
+        async {
+            let db: &$crate::sql::connection::Db = $db;
+            let mut found = Vec::new();
+            for chunk in $crate::sql::batch::Batch::chunks($rows) {
+                let text = $batch.text(db.driver(), chunk.len());
+                found.append(&mut $crate::sql::connection::on!(db db, c => {
+                    let mut query = sqlx::query_as(text);
+                    for $row in chunk {
+                        let $query = query;
+                        query = $bound;
+                    }
+                    query.fetch_all(c).await
+                })?);
+            }
+            Ok::<_, $crate::sql::error::DbError>(found)
+        }
+        .await
+    };
+}
+pub(crate) use fetch_batch;
+
+/// Runs a [`Batch`] that returns one value a row, in a transaction; returns the values, chunk by chunk.
+///
+/// `let ids: Vec<i64> = fetch_batch_values!(tx, FINISH, fences, |query, fence| query.bind(fence.id))?;`
+macro_rules! fetch_batch_values {
+    ($tx:expr, $batch:expr, $rows:expr, |$query:ident, $row:pat_param| $bound:expr) => {
+        async {
+            let tx: &mut $crate::sql::connection::Tx = $tx;
+            let mut values = Vec::new();
+            for chunk in $crate::sql::batch::Batch::chunks($rows) {
+                let text = $batch.text(tx.driver(), chunk.len());
+                values.append(&mut $crate::sql::connection::on!(tx &mut *tx, c => {
+                    let mut query = sqlx::query_scalar(text);
+                    for $row in chunk {
+                        let $query = query;
+                        query = $bound;
+                    }
+                    query.fetch_all(c).await
+                })?);
+            }
+            Ok::<_, $crate::sql::error::DbError>(values)
+        }
+        .await
+    };
+}
+pub(crate) use fetch_batch_values;
 
 #[cfg(test)]
 mod tests {

@@ -1,8 +1,7 @@
-//! One set of queries, two databases: connections, transactions and statement texts.
+//! One set of queries for two databases: connections, transactions and statement texts.
 //!
-//! Every statement is one text for both drivers; `on!` writes the same expression into an arm for each, and inference
-//! picks the driver. Statements that take many rows are a `Batch`: its text ends in as many placeholders as there are
-//! rows, in a few fixed sizes, so that each size is prepared once per connection.
+//! Every statement is one text for both drivers; [`on!`] writes the same expression into an arm for each, and type
+//! inference picks the driver. Statements that take many rows at once are in `sql::batch`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,12 +11,11 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
-pub(crate) use super::batch::Batch;
 use super::error::DbError;
 use super::wal_checkpointer::Checkpointer;
 
-/// Runs one expression on whichever driver a `Db` or `Tx` holds; `$c` is what executes.
-/// On SQLite a `Db` reads from its read pool: a statement that writes belongs in a `Tx`.
+/// Runs one expression on the driver that a [`Db`] or [`Tx`] holds; `$c` is the executor.
+/// On SQLite a `Db` reads from its read pool, so a statement that writes belongs in a `Tx`.
 macro_rules! on {
     (tx $tx:expr, $c:ident => $body:expr) => {
         match $tx {
@@ -49,22 +47,12 @@ macro_rules! statements {
 }
 pub(crate) use statements;
 
-/// Names batches, and lists them for the same test.
-macro_rules! batches {
-    ($($(#[$doc:meta])* $name:ident = $head:literal, $columns:literal, $tail:literal;)*) => {
-        $($(#[$doc])* static $name: $crate::sql::connection::Batch =
-            $crate::sql::connection::Batch::new($head, $columns, $tail);)*
-        pub(crate) static BATCHES: &[(&str, &$crate::sql::connection::Batch)] = &[$((stringify!($name), &$name)),*];
-    };
-}
-pub(crate) use batches;
-
-/// The database of this process. Cheap to clone.
+/// The database connections of this process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub enum Db {
     Postgres(PgPool),
-    /// SQLite has one writer at a time whatever we do. With one write connection the waiting happens in our fair queue
-    /// and not in its busy loop; readers have their own and never wait.
+    /// SQLite has one writer at a time in any case. With one write connection the writers wait in the pool's fair queue
+    /// and not in SQLite's busy loop; readers have their own connections and never wait.
     Sqlite {
         read: SqlitePool,
         write: SqlitePool,
@@ -72,14 +60,15 @@ pub enum Db {
     },
 }
 
-/// A transaction that may write. Dropped without `commit`, it leaves nothing.
+/// A transaction that may write. Dropped without [`Tx::commit`], it is rolled back.
 ///
-/// While one is open, nothing may ask the same `Db` for a second one in the same task: on SQLite it would wait for itself.
+/// A task that holds one must not begin a second one on the same [`Db`]: on SQLite the task would wait for itself.
 pub(crate) enum Tx {
     Postgres(Transaction<'static, Postgres>),
     Sqlite(Transaction<'static, Sqlite>, Arc<Checkpointer>),
 }
 
+/// The kind of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Driver {
     Postgres,
@@ -87,10 +76,10 @@ pub(crate) enum Driver {
 }
 
 impl Db {
-    /// Connects to `sqlite:path` (made when missing) or `postgres://..`.
+    /// Connects to `sqlite:path` (created if missing) or `postgres://..`.
     ///
     /// # Errors
-    /// `Address` for anything else; `Folder`, `Unreachable`, `Statement` when the database does not open.
+    /// `Address` for any other text; `Folder`, `Unreachable` or `Statement` when the database cannot be opened.
     pub async fn connect(url: &str) -> Result<Self, DbError> {
         let address = || DbError::Address { url: without_password(url) };
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
@@ -116,17 +105,17 @@ impl Db {
         let options = options
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            // FULL: a commit that was answered survives a power cut. This is a ledger.
+            // FULL: a commit that returned survives a power cut. This is a ledger.
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_FOR)
             .foreign_keys(true)
-            // Otherwise `insert or replace` would pass by the append-only triggers.
+            // Otherwise `insert or replace` would bypass the append-only triggers.
             .pragma("recursive_triggers", "on")
             .pragma("temp_store", "memory")
             .pragma("journal_size_limit", "67108864")
             .statement_cache_capacity(STATEMENT_CACHE)
             .disable_statement_logging();
-        // The writer goes first: it makes the file and its journal mode.
+        // The writer connects first: it creates the file and sets the journal mode.
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
             .min_connections(1)
@@ -134,7 +123,8 @@ impl Db {
             .test_before_acquire(false)
             .idle_timeout(None)
             .max_lifetime(None);
-        // The checkpointer copies the log back beside the writer; only if it falls 64 MB behind, the writer does it.
+        // The checkpointer copies the log back in parallel to the writer; the writer does it only when it falls 64 MB
+        // behind.
         let log_limit = options.clone().pragma("wal_autocheckpoint", "16000").pragma("cache_size", "-16000");
         let write = connect_patiently(writer, log_limit).await?;
         let read = SqlitePoolOptions::new()
@@ -147,15 +137,22 @@ impl Db {
         Ok(Self::Sqlite { read, write, checkpointer })
     }
 
-    /// Starts a transaction that may write; once committed it survives a power cut. On SQLite it has the write lock from
-    /// the start, so it cannot find out half way that somebody else was faster.
+    /// Starts a transaction that may write; once committed it survives a power cut. On SQLite it takes the write lock
+    /// at the start, so it cannot fail half way because another writer was faster.
+    ///
+    /// # Errors
+    /// `Unreachable` or `Busy` when no connection or lock is free in time.
     pub(crate) async fn begin(&self) -> Result<Tx, DbError> {
         self.begin_by("begin", "pragma synchronous = full; begin immediate").await
     }
 
-    /// The same without waiting for the disk, for what is found out or done again after a power cut: leases, books,
-    /// groups. Both databases write one log in order, so a ledger commit that stands on it makes it durable too. Several
-    /// of these come before each decision, and each would cost as much as the decision's own commit.
+    /// Starts a transaction whose commit does not wait for the disk, for rows that are read or written again after a
+    /// power cut: leases, books, groups. Both databases write one log in order, so a later ledger commit makes these
+    /// rows durable too. Several of these commits come before each decision, and each would cost as much as the
+    /// decision's own commit.
+    ///
+    /// # Errors
+    /// As [`Db::begin`].
     pub(crate) async fn begin_lazily(&self) -> Result<Tx, DbError> {
         self.begin_by("begin; set local synchronous_commit = off", "pragma synchronous = normal; begin immediate").await
     }
@@ -169,20 +166,23 @@ impl Db {
         })
     }
 
-    /// Waits for what is running and closes every connection.
+    /// Waits for running statements and closes every connection.
     pub async fn close(&self) {
         match self {
             Self::Postgres(pool) => pool.close().await,
             Self::Sqlite { read, write, checkpointer } => {
                 checkpointer.stop().await;
                 read.close().await;
-                // The last to close empties the log into the database file.
+                // The last connection to close copies the log into the database file.
                 write.close().await;
             }
         }
     }
 
-    /// Bytes on disk.
+    /// Returns the size of the database on disk, in bytes.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached.
     pub async fn size_bytes(&self) -> Result<i64, DbError> {
         Ok(match self {
             Self::Postgres(pool) => {
@@ -196,6 +196,7 @@ impl Db {
         })
     }
 
+    /// Returns the kind of the database.
     pub(crate) fn driver(&self) -> Driver {
         match self {
             Self::Postgres(_) => Driver::Postgres,
@@ -205,6 +206,11 @@ impl Db {
 }
 
 impl Tx {
+    /// Commits.
+    ///
+    /// # Errors
+    /// [`DbError`] when the commit fails. When the connection broke, the commit may have happened: unique keys make a
+    /// repetition safe.
     pub(crate) async fn commit(self) -> Result<(), DbError> {
         match self {
             Self::Postgres(transaction) => transaction.commit().await?,
@@ -216,6 +222,7 @@ impl Tx {
         Ok(())
     }
 
+    /// Returns the kind of the database.
     pub(crate) fn driver(&self) -> Driver {
         match self {
             Self::Postgres(_) => Driver::Postgres,
@@ -224,8 +231,9 @@ impl Tx {
     }
 }
 
-/// Going over to the log needs the file alone for an instant, and SQLite does not wait for that: of several programs that
-/// start together on a new file, some would be turned away.
+/// Connects, and retries while the file is busy. Switching to the write-ahead log needs exclusive access to the file
+/// for an instant, and SQLite does not wait for that: of several programs that start together on a new file, some would
+/// fail.
 async fn connect_patiently(pool: SqlitePoolOptions, options: SqliteConnectOptions) -> Result<SqlitePool, DbError> {
     let begun = tokio::time::Instant::now();
     loop {
@@ -236,12 +244,13 @@ async fn connect_patiently(pool: SqlitePoolOptions, options: SqliteConnectOption
     }
 }
 
-/// How long we wait for somebody else's lock.
+/// How long we wait for a lock that another process holds.
 const BUSY_FOR: Duration = Duration::from_secs(10);
 const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 
-/// Every batch in every size, and the single statements, with room to spare.
+/// Room for every batch in every size and for the single statements.
 const STATEMENT_CACHE: usize = 512;
+
 fn make_folder_of(file: &Path) -> Result<(), DbError> {
     match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => std::fs::create_dir_all(folder)
@@ -250,7 +259,7 @@ fn make_folder_of(file: &Path) -> Result<(), DbError> {
     }
 }
 
-/// The address as it may stand in an error: whatever stands between the scheme and the host is left out.
+/// Returns the address in the form that errors may show: the user and password between scheme and host become `***`.
 pub(crate) fn without_password(url: &str) -> String {
     match (url.find("://"), url.rfind('@')) {
         (Some(scheme), Some(at)) if scheme + 3 <= at => format!("{}***{}", &url[..scheme + 3], &url[at..]),

@@ -1,45 +1,46 @@
-//! What can go wrong between us and the database.
+//! Failures of the database.
 
 use crate::domain::events::lease::LeaseName;
 
-/// A failure of the database, or a stored value that cannot be.
+/// A failure of the database, or an invalid stored value.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
-    #[error("`{url}` is no database address: `sqlite:path/to/file.db` or `postgres://..`")]
+    #[error("`{url}` is not a database address; use `sqlite:path/to/file.db` or `postgres://..`")]
     Address { url: String },
-    #[error("the folder of the database file `{path}` could not be made")]
+    #[error("cannot create the folder of the database file `{path}`")]
     Folder { path: String, source: std::io::Error },
-    #[error("the database could not be reached")]
+    #[error("cannot reach the database")]
     Unreachable(#[source] sqlx::Error),
     #[error("another polymarketspy runs on this database; stop it first, or give this one its own DATABASE_URL")]
     InUse,
-    #[error("the lock file `{path}` could not be made")]
+    #[error("cannot create the lock file `{path}`")]
     LockFile { path: String, source: std::io::Error },
-    /// Another writer had the lock for too long, or the database asks to try again.
+    /// Another writer held the lock for too long, or the database asks for a retry.
     #[error("the database is busy")]
     Busy(#[source] sqlx::Error),
     #[error("a statement failed")]
     Statement(#[source] sqlx::Error),
-    /// Rows that a transaction had just looked at were changed by another. Nothing of it was written.
-    #[error("another writer came between")]
+    /// Another writer changed rows that this transaction had just read. Nothing was written.
+    #[error("concurrent update; nothing was written")]
     Raced,
-    #[error("the migrations could not be applied")]
+    #[error("cannot apply the migrations")]
     Migrate(#[from] sqlx::migrate::MigrateError),
-    /// Going on would be reading and writing rows whose meaning we do not know.
+    /// The start stops: this program would read and write rows whose meaning it does not know.
     #[error(
         "the database was made by a newer version of polymarketspy: it has schema {found}, and this program knows up to \
          {known}; run that version, or restore a backup made before the upgrade"
     )]
     NewerSchema { found: i64, known: i64 },
-    /// Somebody changed a migration that was already applied, or applied one that was never released.
+    /// A migration was changed after it was applied, or one was applied that was never released.
     #[error(
         "the database was made by another build of polymarketspy: its migration {version} is not the one of this program; \
          run that build, or restore a backup made by this one"
     )]
     OtherMigration { version: i64 },
-    #[error("the work of `{0}` is somebody else's by now")]
+    /// The write was done under a lease that another worker has taken since. Nothing was written.
+    #[error("lease `{0}` is held by another worker now")]
     LeaseLost(LeaseName),
-    #[error("row `{id}` of {table} holds an impossible {column}: {problem}")]
+    #[error("row `{id}` of table `{table}` has an invalid `{column}`: {problem}")]
     Impossible { table: &'static str, id: String, column: &'static str, problem: String },
 }
 
@@ -49,6 +50,7 @@ impl DbError {
         matches!(self, Self::Unreachable(_) | Self::Busy(_) | Self::Raced)
     }
 
+    /// Returns the error for a stored value that cannot be valid.
     pub(crate) fn impossible(
         table: &'static str,
         id: impl ToString,
@@ -75,8 +77,8 @@ impl From<sqlx::Error> for DbError {
     }
 }
 
-/// SQLite: busy and locked with their extended codes. PostgreSQL: serialisation failure, deadlock, lack of resources,
-/// shutting down.
+/// Whether a database's error code asks for a retry. SQLite: busy and locked with their extended codes. PostgreSQL:
+/// serialisation failure, deadlock, lock not available, lack of resources, shutdown.
 fn asks_to_try_again(code: &str) -> bool {
     matches!(code, "5" | "6" | "261" | "517" | "773" | "262" | "40001" | "40P01" | "55P03")
         || code.starts_with("53")

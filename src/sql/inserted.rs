@@ -1,6 +1,6 @@
-//! What an insert did.
+//! The outcome of an insert.
 
-/// What became of an insert: a new row, or one that was there already. The caller must look.
+/// The outcome of an insert: a new row, or a row that was stored already. The caller must check which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Inserted<T> {

@@ -1,4 +1,5 @@
-//! The floor under `queue` and `db`: connections, transactions and statement texts for both databases. Knows no table of ours.
+//! The layer under `queue` and `db`: connections, transactions and statement texts for both databases. It knows no
+//! table.
 
 pub(crate) mod batch;
 pub(crate) mod connection;

@@ -1,4 +1,4 @@
-//! Lists newest first, cut into pages by a key and not by a count: a page stays the same while new rows arrive.
+//! Lists, newest first, paged by a key and not by an offset: a page stays the same while new rows arrive.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,21 +8,21 @@ use uuid::Uuid;
 use crate::domain::money::text_enum::UnknownText;
 use crate::domain::money::units::Timestamp;
 
-/// A part of a list, and where the next part starts; `None` at the end.
+/// A page of a list, and the cursor of the next page; `None` at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
     pub rows: Vec<T>,
     pub next: Option<Cursor>,
-    /// Set when matches were so rare that the list stopped looking here, with fewer rows than it was asked for. `next`
-    /// looks further back.
+    /// Set when matches were so rare that the search stopped at this time, with fewer rows than the limit. The page of
+    /// `next` continues the search.
     pub looked_back_to: Option<Timestamp>,
 }
 
-/// How many rows a list with rare matches looks through: few at first, which most filters are content with, and at the
-/// most as many as are read from an index well within a tenth of a second.
+/// How many rows a list with rare matches searches: few at first, which is enough for most filters, then as many as an
+/// index returns well within a tenth of a second.
 pub(crate) const LOOKS: [i64; 2] = [2_000, 30_000];
 
-/// The last row of a page: the next one starts right behind it. Its text is opaque to visitors.
+/// The position of a page's last row; the next page starts right after it. Its text is opaque to visitors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor {
     pub at: Timestamp,
@@ -30,7 +30,7 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// Before everything up to and including `at`; before everything when there is no such time.
+    /// Returns the cursor of a list's first page: the newest row at or before `at`, or the newest of all for `None`.
     pub(crate) fn start(at: Option<Timestamp>) -> Self {
         Self { at: at.unwrap_or(Timestamp::from_millis(i64::MAX)), id: Uuid::max() }
     }
@@ -43,7 +43,8 @@ impl From<(i64, Uuid)> for Cursor {
 }
 
 impl<T> Page<T> {
-    /// `rows` were asked for with one more than `limit`, to know whether there are more.
+    /// Makes a page of at most `limit` rows. The caller fetched one row more, so that we know whether there is a next
+    /// page.
     pub(crate) fn cut(mut rows: Vec<T>, limit: usize, cursor: impl Fn(&T) -> Cursor) -> Self {
         let more = rows.len() > limit;
         rows.truncate(limit);
@@ -51,13 +52,13 @@ impl<T> Page<T> {
         Self { rows, next, looked_back_to: None }
     }
 
-    /// The same, of rows from `floor` on and no further back.
+    /// Makes a page like [`Page::cut`], of rows that were searched back to `floor` only.
     pub(crate) fn cut_at(rows: Vec<T>, limit: usize, cursor: impl Fn(&T) -> Cursor, floor: Timestamp) -> Self {
         let page = Self::cut(rows, limit, cursor);
         if page.next.is_some() {
             return page;
         }
-        // Everything of the floor's own millisecond was looked at.
+        // The search covered the whole millisecond of the floor.
         let next = Some(Cursor { at: floor, id: Uuid::nil() });
         Self { next, looked_back_to: Some(floor), ..page }
     }
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_stopped_looking_goes_on_behind_what_it_saw() {
+    fn a_search_that_stopped_early_continues_after_the_rows_it_covered() {
         let cursor = |n: &u32| Cursor { at: Timestamp::from_millis(i64::from(*n)), id: Uuid::max() };
         let floor = Timestamp::from_millis(3);
         let full = Page::cut_at(vec![6, 5, 4], 2, cursor, floor);

@@ -1,8 +1,8 @@
-//! Copies SQLite's write-ahead log back into the database file beside the writer instead of in its way.
+//! Copies SQLite's write-ahead log back into the database file, in parallel to the writer.
 //!
-//! Left to itself SQLite does this inside whichever commit fills the log, and that commit then waits for megabytes to
-//! reach the disk. A passive checkpoint on a connection of its own makes nobody wait. It is no actor and has no timer:
-//! commits count themselves, and every so many of them wake its thread.
+//! By default SQLite does this inside the commit that fills the log, and that commit then waits for megabytes to reach
+//! the disk. A passive checkpoint on a separate connection blocks no reader and no writer. The checkpointer is not an
+//! actor and has no timer: every commit is counted, and every 64th wakes its thread.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,24 +12,26 @@ use std::thread::JoinHandle;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
-/// Commits between two looks.
+/// Commits between two checkpoints.
 const COMMITS: u32 = 64;
 
-/// The thread and how to wake it; `None` once it was stopped.
+/// The thread that checkpoints, and the channel that wakes it.
 #[derive(Debug)]
 pub struct Checkpointer {
     commits: AtomicU32,
+    /// `None` once stopped, or when no thread could be started.
     thread: Mutex<Option<(SyncSender<()>, JoinHandle<()>)>>,
 }
 
 impl Checkpointer {
+    /// Starts the thread. Without one, the writer checkpoints as SQLite does by default.
     pub(crate) fn start(options: SqliteConnectOptions) -> Self {
         let (wake, woken) = sync_channel(1);
         let spawned = std::thread::Builder::new().name("checkpointer".to_owned()).spawn(move || run(&options, &woken));
         let thread = match spawned {
             Ok(thread) => Some((wake, thread)),
             Err(error) => {
-                tracing::warn!(%error, "no thread for checkpoints: the writer makes them");
+                tracing::warn!(%error, "cannot start the checkpoint thread; the writer checkpoints instead");
                 None
             }
         };
@@ -44,7 +46,7 @@ impl Checkpointer {
         if let Ok(thread) = self.thread.lock()
             && let Some((wake, _)) = &*thread
         {
-            // Full means that it is awake, or about to be.
+            // A full channel means that the thread is awake or will wake.
             let _ = wake.try_send(());
         }
     }
@@ -60,10 +62,12 @@ impl Checkpointer {
 }
 
 fn run(options: &SqliteConnectOptions, woken: &Receiver<()>) {
-    // The connection's calls are futures; nothing else runs here, so waiting for the next wake may block.
+    // The connection's calls are futures; nothing else runs on this thread, so it may block while it waits.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
         Ok(runtime) => runtime,
-        Err(error) => return tracing::warn!(%error, "no runtime for checkpoints: the writer makes them"),
+        Err(error) => {
+            return tracing::warn!(%error, "cannot start the checkpoint runtime; the writer checkpoints instead");
+        }
     };
     runtime.block_on(async {
         let mut connection: Option<SqliteConnection> = None;
@@ -72,9 +76,9 @@ fn run(options: &SqliteConnectOptions, woken: &Receiver<()>) {
                 connection = options.connect().await.ok();
             }
             let Some(open) = &mut connection else { continue };
-            // Whoever reads or writes goes first; what could not be copied is copied the next time.
+            // Readers and writers have priority; pages that could not be copied are copied the next time.
             if let Err(error) = sqlx::query("pragma wal_checkpoint(passive)").execute(open).await {
-                tracing::warn!(%error, "a checkpoint failed");
+                tracing::warn!(%error, "checkpoint failed");
                 connection = None;
             }
         }

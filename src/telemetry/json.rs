@@ -1,7 +1,7 @@
-//! A log line as one flat JSON object: `timestamp`, `level`, `service`, what the spans around it say (`actor`,
+//! A log line as one flat JSON object: `timestamp`, `level`, `service`, the fields of the spans around it (`actor`,
 //! `user_id`), its own fields, `message`, `target`.
 //!
-//! Flat, so that whoever searches for `user_id` finds it whether a line or the actor around it says it.
+//! It is flat so that a search for `user_id` finds the line, whether the line or a span around it has that field.
 
 use std::io::Write;
 
@@ -15,9 +15,10 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::clock::Clock;
 
-/// What a line says of where it comes from when nothing around it does.
+/// The service of a line outside of all spans that set one.
 const SERVICE: &str = "app";
 
+/// A layer that writes each log line as JSON.
 pub(crate) struct JsonLines<W> {
     writer: W,
 }
@@ -55,27 +56,27 @@ where
     }
 
     fn on_event(&self, event: &Event<'_>, ctx: Context<'_, S>) {
-        let mut said = Map::new();
-        event.record(&mut Collected(&mut said));
-        // A line that came through the `log` crate tells its place in fields.
-        let target = said.remove("log.target").unwrap_or_else(|| event.metadata().target().into());
-        said.retain(|name, _| !name.starts_with("log."));
+        let mut own = Map::new();
+        event.record(&mut Collected(&mut own));
+        // A line from the `log` crate has its target in a field.
+        let target = own.remove("log.target").unwrap_or_else(|| event.metadata().target().into());
+        own.retain(|name, _| !name.starts_with("log."));
 
         let mut line = Map::new();
         line.insert("timestamp".to_owned(), Clock::System.now().iso().into());
         line.insert("level".to_owned(), event.metadata().level().as_str().into());
         line.insert("service".to_owned(), SERVICE.into());
         line.insert("target".to_owned(), target);
-        // The nearer it is to the line, the more it counts.
+        // From the outermost span to the innermost: the inner value of a field wins.
         for span in ctx.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
             if let Some(SpanFields(fields)) = span.extensions().get() {
                 line.extend(fields.clone());
             }
         }
-        line.extend(said);
+        line.extend(own);
         let mut text = Value::Object(line).to_string();
         text.push('\n');
-        // Nobody is left to tell when the log cannot be written.
+        // There is no other place to report that the log cannot be written.
         let _ = self.writer.make_writer_for(event.metadata()).write_all(text.as_bytes());
     }
 }
@@ -112,8 +113,9 @@ impl Collected<'_> {
     }
 }
 
-/// Called by a test before it listens to the log of its own thread. While only one listener is registered, a thread that
-/// meets a span first asks its own, which is none, and decides so for all threads; beside a second one it asks all.
+/// Called by a test before it listens to the log of its own thread. While only one subscriber is registered, the first
+/// thread that reaches a span asks its own subscriber, which may be none, and caches the answer for all threads. With a
+/// second subscriber it asks all of them.
 #[cfg(test)]
 pub(crate) fn may_listen() {
     static SECOND: std::sync::LazyLock<tracing::Dispatch> =
@@ -181,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_outside_of_everything_has_a_service_too() {
+    fn a_line_outside_of_all_spans_has_a_service_too() {
         let lines = logged(|| tracing::info!("started"));
         assert_eq!((&lines[0]["service"], &lines[0]["message"]), (&"app".into(), &"started".into()));
     }

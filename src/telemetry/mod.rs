@@ -1,4 +1,4 @@
-//! Logs: one line a fact, for people in a terminal and as JSON everywhere else (spec section 13).
+//! Logs: one line per event, as text in a terminal and as JSON everywhere else (spec 13).
 
 pub(crate) mod json;
 
@@ -13,7 +13,7 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberI
 use crate::config::LogSettings;
 use json::JsonLines;
 
-/// Starts logging to standard error, which leaves standard output to what a command answers.
+/// Starts logging to standard error; standard output is for the answers of commands.
 pub fn start(settings: &LogSettings) {
     let filter = EnvFilter::try_new(&settings.level).unwrap_or_else(|_| EnvFilter::new("info"));
     let registry = tracing_subscriber::registry().with(filter).with(filter_fn(may_be_logged));
@@ -26,18 +26,18 @@ pub fn start(settings: &LogSettings) {
     std::panic::set_hook(Box::new(log_panic));
 }
 
-/// Whether logs are for programs.
+/// Returns whether log lines are JSON.
 pub fn is_json() -> bool {
     !std::io::stderr().is_terminal()
 }
 
-/// Below `info` only our own lines, whatever the filter says: other crates print there what passes through them, heads
-/// of requests among it, and what the next version of one of them adds is not ours to know.
+/// Lets lines below `info` through only if they are ours, whatever the filter says: at these levels other crates print data
+/// that passes through them, for example request headers, and we cannot know what their next version adds.
 fn may_be_logged(metadata: &Metadata<'_>) -> bool {
     *metadata.level() <= Level::INFO || metadata.target().starts_with("polymarketspy")
 }
 
-/// A panic is a line of the log like any other, with the names of the actor it happened in.
+/// Logs a panic as a line like any other, with the fields of the actor in which it happened.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let payload = panic.payload();
     let text = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));

@@ -1,10 +1,10 @@
-//! Texts as strangers might send them: a good one with a few things wrong with it. For the property tests of parsers,
-//! which want answers that are nearly right: pure noise never gets past the first brace.
+//! Malformed texts: a valid one with a few mistakes. For the property tests of parsers, which need inputs that are
+//! nearly right, because pure noise never gets past the first brace.
 
 use proptest::{prelude::*, sample::Index};
 use serde_json::Value;
 
-/// JSON that is no tree of serde's any more: a number of a thousand digits, a name that comes twice.
+/// JSON that `serde_json::Value` cannot hold, such as a number of a thousand digits or an object with a name twice.
 #[derive(Debug, Clone)]
 enum JsonTree {
     Leaf(String),
@@ -12,26 +12,26 @@ enum JsonTree {
     Object(Vec<(String, JsonTree)>),
 }
 
-/// One thing wrong at one place.
+/// One mistake at one place of the tree.
 #[derive(Debug, Clone)]
 enum Harm {
     Drop,
     Double,
-    /// Another text in this place, JSON or nearly.
+    /// Another text in this place; it is JSON or nearly JSON.
     Replace(String),
-    /// What stands elsewhere.
+    /// A copy of another part of the tree.
     Swap(Index),
-    /// The same under another name.
+    /// The same value under another name.
     Rename(String),
-    /// A number as a string, a string as what it holds, anything else in a list.
+    /// A number becomes a string, a string becomes its content, and any other value is put into a list.
     Retype,
-    /// A byte of the leaf itself.
+    /// One byte of the leaf is changed.
     Nudge(Index, char),
-    /// Inside so many lists.
+    /// The value is nested in this many lists.
     Bury(usize),
 }
 
-/// One thing wrong with the text as a whole.
+/// One mistake in the text as a whole.
 #[derive(Debug, Clone)]
 enum Tear {
     Nothing,
@@ -41,7 +41,7 @@ enum Tear {
     Around(&'static str, &'static str),
 }
 
-/// One of `samples`, which are JSON, with up to four things wrong inside and sometimes one with its text.
+/// Returns one of `samples`, which are JSON, with up to four mistakes inside and sometimes one in its text.
 pub fn mutated_json(samples: Vec<String>) -> impl Strategy<Value = String> {
     let trees: Vec<JsonTree> = samples.iter().map(|text| JsonTree::of(&serde_json::from_str(text).unwrap())).collect();
     (prop::sample::select(trees), prop::collection::vec((any::<Index>(), harm()), 0..5), tear()).prop_map(
@@ -54,13 +54,13 @@ pub fn mutated_json(samples: Vec<String>) -> impl Strategy<Value = String> {
     )
 }
 
-/// A text that is no JSON, harmed only as such, up to four times.
+/// Returns one of the samples, which are not JSON, with up to four mistakes in its text.
 pub fn mutated_text(sample: String) -> impl Strategy<Value = String> {
     prop::collection::vec(tear(), 0..5)
         .prop_map(move |tears| tears.into_iter().fold(sample.clone(), |text, tear| tear.apply(text)))
 }
 
-/// Noise: bytes as a careless reader would take them for text.
+/// Returns noise: random bytes, converted to text with replacement characters.
 pub fn noise() -> impl Strategy<Value = String> {
     prop_oneof![
         "\\PC{0,200}",
@@ -69,7 +69,7 @@ pub fn noise() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Numbers that nobody means, as JSON might write them.
+/// Returns unusual numbers in the notations that JSON allows.
 pub fn number() -> impl Strategy<Value = String> {
     let edges = [
         "0",
@@ -120,7 +120,7 @@ pub fn number() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Strings that nobody means, not yet in quotes.
+/// Returns unusual strings, without quotes.
 pub fn words() -> impl Strategy<Value = String> {
     prop_oneof![
         Just(String::new()),
@@ -140,7 +140,7 @@ pub fn words() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Any JSON value, or nearly one.
+/// Returns any JSON value, or a text that is nearly one.
 fn odd() -> impl Strategy<Value = String> {
     prop_oneof![
         3 => number(),
@@ -200,7 +200,7 @@ impl JsonTree {
         }
     }
 
-    /// Itself and everything in it.
+    /// The number of values: this one and all values inside it.
     fn n_places(&self) -> usize {
         let inner: usize = match self {
             Self::Leaf(_) => 0,
@@ -210,7 +210,8 @@ impl JsonTree {
         inner + 1
     }
 
-    /// The place of that number, itself being the first; passed places are taken off `number`.
+    /// Returns the value of that number, where this value is the first. Subtracts the values that it passes from
+    /// `number`.
     fn at(&mut self, number: &mut usize) -> Option<&mut Self> {
         if *number == 0 {
             return Some(self);
@@ -231,7 +232,7 @@ impl JsonTree {
         };
         let Some(found) = self.at(&mut place.index(n_places)) else { return };
         match harm {
-            // What is dropped, doubled or renamed is something in the place found, or the place is emptied.
+            // Drops, doubles or renames a value inside the place that was found, or empties the place.
             Harm::Drop => match found {
                 Self::Array(items) if !items.is_empty() => drop(items.remove(place.index(items.len()))),
                 Self::Object(fields) if !fields.is_empty() => drop(fields.remove(place.index(fields.len()))),

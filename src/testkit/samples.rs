@@ -1,4 +1,4 @@
-//! Short ways to say a leader, an asset or a fill in the tests of the ledger side.
+//! Sample leaders, assets, markets, events and ledger entries for tests.
 
 use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
 use crate::domain::events::event::{ActivityEvent, ActivityKind, ActivityPayload, Side, TradeEvent};
@@ -6,27 +6,34 @@ use crate::domain::market::facts::{Market, OutcomeAsset};
 use crate::domain::money::ids::{AssetId, EventId, FollowedUserId, MarketId, Wallet};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 
+/// The shadow portfolio of [`ALICE`].
 pub const SHADOW: PortfolioId = PortfolioId::ShadowUser(FollowedUserId(7));
+/// The first sample leader.
 pub const ALICE: FollowedUserId = FollowedUserId(7);
+/// The second sample leader.
 pub const BOB: FollowedUserId = FollowedUserId(8);
 
+/// Asset number `n`; its token id is `1000 + n`.
 pub fn asset(n: usize) -> AssetId {
     AssetId::parse(&format!("{}", 1000 + n)).unwrap()
 }
 
+/// The condition id of market number `n`.
 pub fn market_id(n: usize) -> MarketId {
     MarketId::parse(&format!("0x{n:064x}")).unwrap()
 }
 
+/// A price in micros.
 pub fn price(micros: i64) -> PriceMicros {
     PriceMicros::new(micros).unwrap()
 }
 
+/// The time `millis` after a fixed start of the tests.
 pub fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(1_770_000_000_000 + millis)
 }
 
-/// Market `n` with `payouts.len()` outcomes, whose assets count up from `10 * n`.
+/// Market `n` with `payouts.len()` outcomes, whose assets are numbered from `10 * n`.
 pub fn market(n: usize, payouts: &[Option<i64>]) -> Market {
     let outcome = |(index, payout): (usize, &Option<i64>)| OutcomeAsset {
         asset: asset(10 * n + index),
@@ -37,7 +44,7 @@ pub fn market(n: usize, payouts: &[Option<i64>]) -> Market {
     Market { outcomes: payouts.iter().enumerate().map(outcome).collect(), ..Market::unknown(market_id(n)) }
 }
 
-/// A fill of Alice in market 1. Its id is made from `name`.
+/// A fill of [`ALICE`] in market 1. Its id is derived from `name`.
 pub fn trade(name: &str, asset_n: usize, side: Side, micros: i64, shares: i64, detected: i64) -> TradeEvent {
     TradeEvent {
         id: EventId::of("DATA_API", name),
@@ -58,7 +65,7 @@ pub fn trade(name: &str, asset_n: usize, side: Side, micros: i64, shares: i64, d
     }
 }
 
-/// A row of Alice about market 1.
+/// An activity row of [`ALICE`] in market 1. Its id is derived from `name`.
 pub fn activity(name: &str, kind: ActivityKind, shares: i64, cash: i64, token: Option<AssetId>) -> ActivityEvent {
     ActivityEvent {
         id: EventId::of("DATA_API", name),
@@ -80,7 +87,7 @@ pub fn activity(name: &str, kind: ActivityKind, shares: i64, cash: i64, token: O
     }
 }
 
-/// An entry of `kind` that moves Alice's lot of asset `n`, in market `n / 10`.
+/// An entry of `kind` that moves the lot of [`ALICE`] in asset `n`, which is in market `n / 10`.
 pub fn entry(portfolio: PortfolioId, kind: EntryType, n: usize, shares: i64, cash: i64) -> LedgerEntry {
     LedgerEntry {
         portfolio,
@@ -96,6 +103,7 @@ pub fn entry(portfolio: PortfolioId, kind: EntryType, n: usize, shares: i64, cas
     }
 }
 
+/// The opening deposit of `portfolio`.
 pub fn deposit(portfolio: PortfolioId, cash: i64) -> LedgerEntry {
     LedgerEntry {
         attributed_user: None,

@@ -1,10 +1,13 @@
-//! The pages, their JSON and their live frames. Everything a visitor sees is read from the database or pushed by the
-//! live hub. Web changes the world by writing a row with its audit; who must know of it watches the rows.
+//! The pages, their JSON and their live frames.
+//!
+//! Every figure that a visitor sees is read from the database or pushed by the live hub. A changing request writes a
+//! row and its audit entry, and sends no message: the actor that needs the change polls the row.
 
 mod auth;
 mod charts;
 mod config;
 mod export;
+mod labels;
 mod live;
 mod pages;
 pub mod server;

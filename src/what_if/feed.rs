@@ -1,4 +1,4 @@
-//! What a comparison is fed with: groups page by page, and between them the prices and resolutions of that time.
+//! Feeds a comparison: groups page by page, and between them the prices and resolutions of their time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -7,40 +7,40 @@ use std::sync::atomic::Ordering;
 use super::{Progress, WhatIf, WhatIfError};
 use crate::db::{BookText, Db, DbError, PriceAt};
 use crate::domain::accounting::portfolio::PortfolioError;
-use crate::domain::analysis::what_if::{Case, Comparison, Findings, Happening, KeptBook, Recorded};
+use crate::domain::analysis::what_if::{Case, Comparison, ExternalEvent, Findings, RecordedDecision, StoredBook};
 use crate::domain::events::group::{EventGroup, GroupAction};
 use crate::domain::market::book::OrderBook;
 use crate::domain::market::facts::Market;
 use crate::domain::money::ids::{AssetId, AttemptId, GroupId, MarketId};
 use crate::domain::money::units::Timestamp;
 
-/// Groups read at once.
+/// Groups read at a time.
 const PAGE: i64 = 512;
-/// Prices read at once span so many of the steps they are read in.
+/// Prices are read for this many of their steps at a time.
 const STEPS_AT_ONCE: i64 = 120;
 
 const HALF_MINUTE_MS: i64 = 30_000;
 const DAY_MS: i64 = 86_400_000;
 
-/// Lives through the window, page by page.
+/// Replays the window, page by page.
 pub(super) struct Feed<'a> {
     db: &'a Db,
     what_if: &'a WhatIf,
     progress: &'a Arc<Progress>,
-    /// `None` while the deciding thread has it.
+    /// `None` while the deciding thread owns it.
     comparison: Option<Comparison>,
-    /// Up to when each asset's prices have been told.
+    /// Up to which time the comparison has the prices of each asset.
     priced: BTreeMap<AssetId, Timestamp>,
-    /// How finely prices are read.
+    /// The step between two prices.
     every_ms: i64,
 }
 
-/// Reads what does not depend on any decision, a page ahead of those who decide.
+/// Reads everything that does not depend on a decision, one page ahead of the deciding thread.
 struct Reader<'a> {
     db: &'a Db,
     what_if: &'a WhatIf,
     progress: &'a Arc<Progress>,
-    /// Where the next page begins.
+    /// The start of the next page.
     from: Timestamp,
     markets: HashMap<MarketId, Arc<Market>>,
 }
@@ -48,45 +48,53 @@ struct Reader<'a> {
 /// Groups in the global order.
 struct Page {
     groups: Vec<Prepared>,
-    /// When markets resolve that no page before this one knew.
-    resolutions: Vec<(Timestamp, Happening)>,
+    /// Resolutions of the markets that no earlier page had.
+    resolutions: Vec<(Timestamp, ExternalEvent)>,
 }
 
-/// A group with all that its decision needs.
+/// A group with everything that its decision needs.
 struct Prepared {
     group: EventGroup,
     market: Arc<Market>,
-    recorded: Option<Recorded>,
+    recorded: Option<RecordedDecision>,
     book: Option<BookText>,
-    /// About when it is decided.
+    /// The approximate time of its decision.
     due: Timestamp,
 }
 
-/// When the market resolves, for the one who tells it.
-pub(super) fn resolution(market: &Arc<Market>) -> Option<(Timestamp, Happening)> {
-    Some((market.resolved_at?, Happening::Resolved(market.clone())))
+/// Returns when the market resolves, as the comparison expects it.
+pub(super) fn resolution(market: &Arc<Market>) -> Option<(Timestamp, ExternalEvent)> {
+    Some((market.resolved_at?, ExternalEvent::Resolved(market.clone())))
 }
 
 impl<'a> Feed<'a> {
+    /// Creates a feed for this comparison.
     pub(super) fn new(db: &'a Db, what_if: &'a WhatIf, progress: &'a Arc<Progress>, comparison: Comparison) -> Self {
-        // The start has told what is held then.
+        // The start contains the prices of its holdings.
         let priced = comparison.held_assets().into_iter().map(|asset| (asset, what_if.from)).collect();
         let every_ms = every_ms(what_if.to.millis_since(what_if.from));
         Self { db, what_if, progress, comparison: Some(comparison), priced, every_ms }
     }
 
-    pub(super) fn tell(&mut self, happenings: Vec<(Timestamp, Happening)>) -> Result<(), PortfolioError> {
+    /// Announces later happenings to the comparison.
+    ///
+    /// # Errors
+    /// [`PortfolioError`] when one of them lies in the comparison's past.
+    pub(super) fn tell(&mut self, happenings: Vec<(Timestamp, ExternalEvent)>) -> Result<(), PortfolioError> {
         let comparison = self.comparison();
-        happenings.into_iter().try_for_each(|(at, happening)| comparison.expect(at, happening))
+        happenings.into_iter().try_for_each(|(at, happening)| comparison.schedule(at, happening))
     }
 
-    /// Lives through the whole window.
+    /// Replays the whole window.
+    ///
+    /// # Errors
+    /// [`WhatIfError`].
     pub(super) async fn live(mut self) -> Result<Findings, WhatIfError> {
         let Self { db, what_if, progress, .. } = self;
         let mut reader = Reader { db, what_if, progress, from: what_if.from, markets: HashMap::new() };
         let mut page = reader.next().await?;
         while let Some(lived) = page {
-            // Half of the time goes into reading, and none of it waits for a decision.
+            // Reading takes half of the time, and runs while decisions are made.
             let (read, ()) = tokio::try_join!(reader.next(), self.live_through(lived))?;
             page = read;
         }
@@ -95,7 +103,7 @@ impl<'a> Feed<'a> {
             self.step(Vec::new(), until).await?;
         }
         let (comparison, to) = (self.comparison.take(), what_if.to);
-        let finish = move || comparison.expect("it is back after every step").finish(to);
+        let finish = move || comparison.expect("every step returns it").finish(to);
         Ok(tokio::task::spawn_blocking(finish).await??)
     }
 
@@ -106,7 +114,7 @@ impl<'a> Feed<'a> {
             let horizon = self.horizon();
             let n = groups.iter().position(|prepared| prepared.due > horizon).unwrap_or(groups.len());
             let rest = groups.split_off(n);
-            // What comes behind them is due at the horizon or later: until then, time may pass.
+            // The other groups are due at the horizon or later: until then, time may pass.
             let until = if rest.is_empty() { groups.iter().map(|prepared| prepared.due).max() } else { Some(horizon) };
             self.step(groups, until.unwrap_or(horizon)).await?;
             groups = rest;
@@ -115,24 +123,24 @@ impl<'a> Feed<'a> {
     }
 
     fn comparison(&mut self) -> &mut Comparison {
-        self.comparison.as_mut().expect("it is back after every step")
+        self.comparison.as_mut().expect("every step returns it")
     }
 
-    /// How far prices may be read ahead.
+    /// Returns how far ahead prices may be read.
     fn horizon(&mut self) -> Timestamp {
         let ahead = self.every_ms.saturating_mul(STEPS_AT_ONCE);
         self.comparison().reached().plus_millis(ahead)
     }
 
-    /// Decides these groups and lives on to `until`, on a thread where that disturbs nobody.
+    /// Decides these groups and replays up to `until`, on a blocking thread.
     async fn step(&mut self, groups: Vec<Prepared>, until: Timestamp) -> Result<(), WhatIfError> {
         self.progress.check()?;
         let prices = self.prices(&groups, until).await?;
         let progress = self.progress.clone();
-        let mut comparison = self.comparison.take().expect("it is back after every step");
+        let mut comparison = self.comparison.take().expect("every step returns it");
         let live = move || -> Result<Comparison, WhatIfError> {
             for (asset, at, price) in prices {
-                comparison.expect(at, Happening::Midpoint(asset, price))?;
+                comparison.schedule(at, ExternalEvent::Midpoint(asset, price))?;
             }
             for prepared in groups {
                 decide(&mut comparison, prepared)?;
@@ -145,8 +153,8 @@ impl<'a> Feed<'a> {
         Ok(())
     }
 
-    /// The prices up to `until` of what is held or may be from these groups on. Of an asset that was not asked for
-    /// lately, also what it stood at, which comes first.
+    /// Returns the prices up to `until` of all assets that are held, or may be held after these groups. For an asset whose
+    /// prices were not read up to now, its latest price before comes first.
     async fn prices(&mut self, groups: &[Prepared], until: Timestamp) -> Result<Vec<PriceAt>, WhatIfError> {
         let (reached, mut wanted) = (self.comparison().reached(), self.comparison().held_assets());
         for Prepared { group, market, .. } in groups {
@@ -166,7 +174,7 @@ impl<'a> Feed<'a> {
 }
 
 impl Reader<'_> {
-    /// `None` behind the last.
+    /// Returns the next page, or `None` after the last.
     async fn next(&mut self) -> Result<Option<Page>, WhatIfError> {
         self.progress.check()?;
         match self.groups().await? {
@@ -175,7 +183,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The next groups, in the global order.
+    /// Returns the next groups, in the global order.
     async fn groups(&mut self) -> Result<Option<Vec<EventGroup>>, WhatIfError> {
         let (user, to, mut limit) = (self.what_if.portfolio.owner(), self.what_if.to, PAGE);
         loop {
@@ -183,7 +191,7 @@ impl Reader<'_> {
             let Some(last) = groups.last().map(|group| group.detect_time) else { return Ok(None) };
             let is_full = i64::try_from(groups.len()).is_ok_and(|n| n == limit);
             if is_full {
-                // More of the last millisecond may come: which of them is first is known when all are.
+                // There may be more groups in the last millisecond; their order is known only when all are read.
                 groups.retain(|group| group.detect_time < last);
                 if groups.is_empty() {
                     limit = limit.saturating_mul(2);
@@ -220,8 +228,8 @@ impl Reader<'_> {
         Ok(Page { groups: groups.into_iter().zip(ids).map(prepare).collect(), resolutions })
     }
 
-    /// Learns of the groups' markets, and when they resolve.
-    async fn meet(&mut self, groups: &[EventGroup]) -> Result<Vec<(Timestamp, Happening)>, WhatIfError> {
+    /// Loads the groups' markets, and returns when they resolve.
+    async fn meet(&mut self, groups: &[EventGroup]) -> Result<Vec<(Timestamp, ExternalEvent)>, WhatIfError> {
         let new: BTreeSet<&MarketId> = groups.iter().map(|group| &group.market).collect();
         let new: Vec<MarketId> = new.into_iter().filter(|id| !self.markets.contains_key(*id)).cloned().collect();
         let mut resolutions = Vec::new();
@@ -242,21 +250,21 @@ fn decide(comparison: &mut Comparison, prepared: Prepared) -> Result<(), WhatIfE
     let Prepared { group, market, recorded, book, .. } = prepared;
     let kept = book.map(read).transpose()?;
     let book = match &kept {
-        Some(Some(book)) => KeptBook::Known(book),
-        Some(None) => KeptBook::Unavailable,
-        None => KeptBook::NotKept,
+        Some(Some(book)) => StoredBook::Known(book),
+        Some(None) => StoredBook::Unavailable,
+        None => StoredBook::NotStored,
     };
     let case = Case { group: &group, market: &market, book, recorded: recorded.as_ref() };
     Ok(comparison.decide(&case)?)
 }
 
-/// The book in order; `None` when there was none, or none that makes sense: as the live decision saw it.
+/// Returns the sorted book; `None` if there was none or it is invalid, as in the live decision.
 fn read(text: BookText) -> Result<Option<OrderBook>, DbError> {
     Ok(text.read()?.book.ok().and_then(|stored| stored.ordered().ok()))
 }
 
-/// Prices are kept every half minute. A day is read in full; of more only what the curve of a month needs, because half
-/// minutes of a month are a million rows for every ten assets.
+/// Prices are stored every half minute. A window of a day reads all of them. A longer window reads only as many as the chart
+/// of a month needs, because the half minutes of a month are a million rows for ten assets.
 fn every_ms(span_ms: i64) -> i64 {
     match span_ms {
         ..=DAY_MS => HALF_MINUTE_MS,

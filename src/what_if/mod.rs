@@ -1,12 +1,12 @@
-//! Tests a configuration on what was recorded: reads a window from the database page by page and lives through it with
-//! `domain::what_if` (spec section 11).
+//! Runs a what-if test: reads a window of recorded data from the database page by page and replays it through
+//! [`crate::domain::analysis::what_if`] (spec 11).
 //!
-//! In    a database, beside a running bot or alone; a portfolio, a window, the current configuration and a candidate.
-//! Out   `Findings`; on the way `Progress`, which also takes the word to stop.
-//! Fails `WhatIfError`.
+//! In    a database, while a bot runs on it or not; a portfolio, a window, the current configuration and a candidate.
+//! Out   [`Findings`]; meanwhile [`Progress`], which can also cancel the run.
+//! Fails [`WhatIfError`].
 //!
-//! The database is read here, a page at a time; parsing and deciding happen on a blocking thread, so that nobody who
-//! answers requests waits for it.
+//! This module reads the database, a page at a time. Parsing and deciding happen on a blocking thread, so that requests to
+//! the server do not wait for them.
 
 mod feed;
 mod start;
@@ -22,7 +22,7 @@ use crate::domain::money::units::Timestamp;
 
 use feed::Feed;
 
-/// Which window, whose money, which configurations.
+/// The window, the portfolio, and the two configurations.
 #[derive(Debug, Clone)]
 pub struct WhatIf {
     /// `EXEC_USER` or `EXEC_GLOBAL`.
@@ -34,7 +34,7 @@ pub struct WhatIf {
     pub candidate: Policy,
 }
 
-/// How far a run is; also how it is told to stop. Shared between the run and whoever asks.
+/// The progress of a run, shared with the caller, who can also cancel the run with it.
 #[derive(Debug, Default)]
 pub struct Progress {
     groups: AtomicU64,
@@ -42,15 +42,16 @@ pub struct Progress {
     cancelled: AtomicBool,
 }
 
+/// Why a run has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum WhatIfError {
     #[error("the test was cancelled")]
     Cancelled,
     #[error(transparent)]
     Db(#[from] DbError),
-    #[error("the portfolio cannot be lived through")]
+    #[error("the portfolio cannot be replayed")]
     Portfolio(#[from] PortfolioError),
-    #[error("the thread that decides is gone")]
+    #[error("the deciding thread stopped")]
     Thread(#[from] tokio::task::JoinError),
 }
 
@@ -65,11 +66,12 @@ impl Progress {
         self.groups.load(Ordering::Relaxed)
     }
 
-    /// The run ends at the next page.
+    /// Cancels the run at its next page.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
     }
 
+    /// Returns whether the run was cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
     }
@@ -79,10 +81,10 @@ impl Progress {
     }
 }
 
-/// Lives through the window under both configurations.
+/// Replays the window under both configurations.
 ///
 /// # Errors
-/// `WhatIfError`; `Cancelled` when somebody said so.
+/// [`WhatIfError`]; `Cancelled` after [`Progress::cancel`].
 pub async fn run(db: &Db, what_if: WhatIf, progress: &Arc<Progress>) -> Result<Findings, WhatIfError> {
     let owner = what_if.portfolio.owner();
     let groups = db.count_groups_detected(owner, what_if.from, what_if.to).await?;

@@ -1,4 +1,4 @@
-//! The portfolio as it stood at the beginning of the window, and what befell it after that by no decision of the window.
+//! The portfolio at the start of the window, and later entries that no decision in the window caused.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,20 +11,24 @@ use crate::domain::accounting::equity_history::{EquityAt, EquityHistory};
 use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
 use crate::domain::accounting::mark::Mark;
 use crate::domain::accounting::portfolio::Portfolio;
-use crate::domain::analysis::what_if::{Happening, Start};
+use crate::domain::analysis::what_if::{ExternalEvent, Start};
 use crate::domain::money::ids::{AssetId, AttemptId, MarketId};
 use crate::domain::money::units::Timestamp;
 
-/// Entries read at once: many to fold what is long past, few to look at what the window begins with.
+/// Entries read at a time: many to rebuild the past, few to look at the beginning of the window.
 const PAST: i64 = 5_000;
 const PRESENT: i64 = 64;
 
-/// Both runs begin here.
+/// The state in which both runs begin.
 pub(super) struct Begin {
     pub start: Start,
-    pub happenings: Vec<(Timestamp, Happening)>,
+    pub happenings: Vec<(Timestamp, ExternalEvent)>,
 }
 
+/// Builds the portfolio at the start of the window.
+///
+/// # Errors
+/// [`WhatIfError`].
 pub(super) async fn start(db: &Db, what_if: &WhatIf, progress: &Progress) -> Result<Begin, WhatIfError> {
     let from = what_if.from;
     let mut portfolio = Portfolio::new(what_if.portfolio);
@@ -33,7 +37,7 @@ pub(super) async fn start(db: &Db, what_if: &WhatIf, progress: &Progress) -> Res
     mark(db, &mut portfolio, from).await?;
     let resolutions = resolutions(db, &portfolio, &given).await?;
     let happenings =
-        given.into_iter().map(|entry| (entry.created_at, Happening::Entry(entry))).chain(resolutions).collect();
+        given.into_iter().map(|entry| (entry.created_at, ExternalEvent::Entry(entry))).chain(resolutions).collect();
     let history = history_until(db, &portfolio, from).await?;
     portfolio.set_history(history);
     let users = db.followed_users().await?;
@@ -41,7 +45,7 @@ pub(super) async fn start(db: &Db, what_if: &WhatIf, progress: &Progress) -> Res
     Ok(Begin { start: Start { time: from, portfolio, enabled }, happenings })
 }
 
-/// Folds the entries written before `from` and gives the position of the last of them.
+/// Applies the entries written before `from` and returns the position of the last one.
 async fn fold_until(
     db: &Db,
     portfolio: &mut Portfolio,
@@ -66,9 +70,9 @@ async fn fold_until(
     }
 }
 
-/// Entries of the window that no decision of the window made: copies of groups detected before it and decided in it, and
-/// the opening deposit. Decisions are made in the order of detection, so the first copy of the window's own ends them.
-/// Settlements are left out: the two runs settle what they themselves hold.
+/// Returns entries of the window that no decision of the window made: copies of groups that were detected before the window
+/// and decided in it, and the opening deposit. Decisions are made in the order of detection, so the first copy of a group
+/// of the window ends the search. Settlements are left out: each of the two runs settles its own holdings.
 async fn given(db: &Db, what_if: &WhatIf, mut position: i64) -> Result<Vec<LedgerEntry>, WhatIfError> {
     let mut given = Vec::new();
     loop {
@@ -94,12 +98,12 @@ async fn detect_times(db: &Db, page: &[PlacedEntry]) -> Result<HashMap<AttemptId
     Ok(db.detect_times(&attempts).await?)
 }
 
-/// The attempt whose copy an entry is.
+/// Returns the attempt whose copy made an entry.
 fn copied(ref_id: &str) -> Option<AttemptId> {
     ref_id.strip_prefix("copy:")?.parse().ok().map(AttemptId)
 }
 
-/// Marks what is held at the midpoints of that time.
+/// Marks the held assets at the midpoints of that time.
 async fn mark(db: &Db, portfolio: &mut Portfolio, from: Timestamp) -> Result<(), WhatIfError> {
     let held: Vec<AssetId> = portfolio.held_assets().cloned().collect();
     for (asset, _, midpoint) in db.prices_as_of(&held, from).await? {
@@ -108,13 +112,13 @@ async fn mark(db: &Db, portfolio: &mut Portfolio, from: Timestamp) -> Result<(),
     Ok(())
 }
 
-/// When each market resolves in which anything is held, or will be by what is given; of one that had resolved before, as
-/// soon as all of that is there.
+/// Returns when each market resolves in which the portfolio holds shares, or will hold some by the given entries. A market
+/// that had resolved earlier counts from the time at which all of these shares are there.
 async fn resolutions(
     db: &Db,
     portfolio: &Portfolio,
     given: &[LedgerEntry],
-) -> Result<Vec<(Timestamp, Happening)>, WhatIfError> {
+) -> Result<Vec<(Timestamp, ExternalEvent)>, WhatIfError> {
     let held = portfolio.exposure_by_market().map(|(market, _)| (market, Timestamp::EPOCH));
     let mut last: BTreeMap<&MarketId, Timestamp> = held.collect();
     last.extend(given.iter().filter_map(|entry| Some((entry.market.as_ref()?, entry.created_at))));
@@ -127,7 +131,7 @@ async fn resolutions(
     Ok(resolved.collect())
 }
 
-/// The baselines as the snapshots up to `from` make them, and a reset of the peak that was before it.
+/// Returns the baselines as the snapshots up to `from` determine them, and a reset of the peak before `from`.
 async fn history_until(db: &Db, portfolio: &Portfolio, from: Timestamp) -> Result<EquityHistory, WhatIfError> {
     let (id, known): (PortfolioId, _) = (portfolio.id(), *portfolio.history());
     let Some(newest) = db.snapshot_at_or_before(id, from).await? else { return Ok(known) };

@@ -4,5 +4,6 @@ mod cli;
 mod ops;
 mod pipeline;
 mod recovery;
+mod source;
 mod storage;
 mod web;

@@ -5,11 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use actix::{Context, Handler, Message, Response};
+use actix::{Context, Handler, Response};
 use tokio::sync::oneshot;
 
 use super::{BookFetcher, BookFetcherDeps, DirectoryChanged, FetchFailed, KnowMarket};
-use crate::actors::supervise::{Panicked, spawn_io};
+use crate::actors::supervise::{IoResult, Panicked, spawn_io};
 use crate::domain::market::facts::Market;
 use crate::domain::money::ids::MarketId;
 use crate::domain::money::units::Timestamp;
@@ -30,7 +30,7 @@ pub(super) struct Markets {
     wanted: BTreeMap<MarketId, Vec<Asker>>,
     refreshing: BTreeSet<MarketId>,
     /// Counts changes of what we decided about markets: what was read before one is not kept.
-    incarnation: u64,
+    directory_changes: u64,
 }
 
 type Asker = oneshot::Sender<Result<Arc<Market>, FetchFailed>>;
@@ -43,14 +43,6 @@ struct Found {
     asked: bool,
     /// Somebody knows it. An unknown one is asked for again the next time.
     known: bool,
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct MarketFound {
-    id: MarketId,
-    incarnation: u64,
-    result: Result<Result<Found, FetchFailed>, Panicked>,
 }
 
 impl Markets {
@@ -78,9 +70,52 @@ impl BookFetcher {
             return;
         }
         self.markets.asked_at.insert(id.clone(), now);
-        let (deps, market, id, incarnation) = (self.deps.clone(), id.clone(), id.clone(), self.markets.incarnation);
-        let ask = async move { ask(&deps, &market, Priority::Bulk).await };
-        spawn_io(ctx, ask, move |result| MarketFound { id, incarnation, result });
+        let (deps, market) = (self.deps.clone(), id.clone());
+        self.find_market(id, async move { ask(&deps, &market, Priority::Bulk).await }, ctx);
+    }
+
+    fn find_market(
+        &self,
+        id: &MarketId,
+        work: impl Future<Output = Result<Found, FetchFailed>> + 'static,
+        ctx: &mut Context<Self>,
+    ) {
+        let (id, asked_at) = (id.clone(), self.markets.directory_changes);
+        spawn_io(ctx, work, move |fetcher: &mut Self, found, ctx| fetcher.market_found(id, asked_at, found, ctx));
+    }
+
+    /// Answers every asker of the market. `asked_at` is the count of directory changes when it was asked for.
+    fn market_found(
+        &mut self,
+        id: MarketId,
+        asked_at: u64,
+        found: IoResult<Found, FetchFailed>,
+        ctx: &mut Context<Self>,
+    ) {
+        self.markets.refreshing.remove(&id);
+        let of_panic = |panicked: Panicked| FetchFailed::Market(panicked.to_string());
+        let answer = found.map_err(|error| error.into_failed(of_panic)).map(|found| {
+            let market = Arc::new(found.market);
+            if found.known && asked_at == self.markets.directory_changes {
+                self.markets.keep(id.clone(), market.clone());
+            }
+            if found.asked {
+                self.markets.asked_at.insert(id.clone(), self.deps.clock.now());
+            }
+            market
+        });
+        match &answer {
+            Ok(_) if self.markets.known.contains_key(&id) => self.refresh(&id, ctx),
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(market = %id, %error, "market facts");
+                let again = self.deps.clock.now().plus_millis(HALF_KNOWN_MS - FRESH_MS);
+                self.markets.asked_at.insert(id.clone(), again);
+            }
+        }
+        for asker in self.markets.wanted.remove(&id).unwrap_or_default() {
+            let _ = asker.send(answer.clone());
+        }
     }
 }
 
@@ -118,48 +153,10 @@ impl Handler<KnowMarket> for BookFetcher {
         let askers = self.markets.wanted.entry(id.clone()).or_default();
         askers.push(answer);
         if askers.len() == 1 {
-            let (deps, market, incarnation) = (self.deps.clone(), id.clone(), self.markets.incarnation);
-            spawn_io(ctx, async move { find(&deps, &market).await }, move |result| MarketFound {
-                id,
-                incarnation,
-                result,
-            });
+            let (deps, market) = (self.deps.clone(), id.clone());
+            self.find_market(&id, async move { find(&deps, &market).await }, ctx);
         }
         Response::fut(async { found.await.unwrap_or(Err(FetchFailed::Restarted)) })
-    }
-}
-
-impl Handler<MarketFound> for BookFetcher {
-    type Result = ();
-
-    fn handle(&mut self, MarketFound { id, incarnation, result }: MarketFound, ctx: &mut Context<Self>) {
-        self.markets.refreshing.remove(&id);
-        let found = match result {
-            Ok(found) => found,
-            Err(panicked) => Err(FetchFailed::Market(panicked.to_string())),
-        };
-        let answer = found.map(|found| {
-            let market = Arc::new(found.market);
-            if found.known && incarnation == self.markets.incarnation {
-                self.markets.keep(id.clone(), market.clone());
-            }
-            if found.asked {
-                self.markets.asked_at.insert(id.clone(), self.deps.clock.now());
-            }
-            market
-        });
-        match &answer {
-            Ok(_) if self.markets.known.contains_key(&id) => self.refresh(&id, ctx),
-            Ok(_) => {}
-            Err(error) => {
-                tracing::warn!(market = %id, %error, "market facts");
-                let again = self.deps.clock.now().plus_millis(HALF_KNOWN_MS - FRESH_MS);
-                self.markets.asked_at.insert(id.clone(), again);
-            }
-        }
-        for asker in self.markets.wanted.remove(&id).unwrap_or_default() {
-            let _ = asker.send(answer.clone());
-        }
     }
 }
 
@@ -169,6 +166,6 @@ impl Handler<DirectoryChanged> for BookFetcher {
     /// A market may have been put on or taken off the blacklist.
     fn handle(&mut self, _: DirectoryChanged, _: &mut Context<Self>) {
         self.markets.known.clear();
-        self.markets.incarnation += 1;
+        self.markets.directory_changes += 1;
     }
 }

@@ -18,8 +18,8 @@ use tokio::sync::oneshot;
 
 use self::markets::Markets;
 use super::{
-    root::DirectoryChanged,
-    supervise::{Observed, Panicked, SupervisorContext, observable, or_panic, spawn_io, start_supervised},
+    directory::DirectoryChanged,
+    supervise::{IoResult, Observed, SupervisorContext, observable, or_panic, spawn_io, start_supervised},
 };
 use crate::clock::Clock;
 use crate::db::{BookOutcome, Db, DbError, StoredBook};
@@ -109,24 +109,10 @@ struct Counts {
     last_book: Option<Timestamp>,
 }
 
-#[derive(Message)]
-#[rtype(result = "()")]
-struct BookFetched {
-    group: GroupId,
-    outcome: Result<Result<Fetched, DbError>, Panicked>,
-}
-
 enum Fetched {
     /// It was stored by an earlier life.
     Stored(BookOutcome),
     New(BookOutcome),
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct BooksSaved {
-    books: Vec<(GroupId, BookOutcome)>,
-    result: Result<Result<Vec<BookOutcome>, DbError>, Panicked>,
 }
 
 impl BookFetcher {
@@ -177,8 +163,29 @@ impl BookFetcher {
                     }
                 })
             };
-            spawn_io(ctx, fetch, move |outcome| BookFetched { group, outcome });
+            spawn_io(ctx, fetch, move |fetcher: &mut Self, fetched, ctx| fetcher.fetched(group, fetched, ctx));
         }
+    }
+
+    fn fetched(&mut self, group: GroupId, fetched: IoResult<Fetched, DbError>, ctx: &mut Context<Self>) {
+        self.n_fetching = self.n_fetching.saturating_sub(1);
+        match fetched {
+            Ok(Fetched::Stored(outcome)) => {
+                self.counts.found_stored += 1;
+                self.settle(group, &outcome);
+            }
+            Ok(Fetched::New(outcome)) => {
+                if let Err(reason) = &outcome.book {
+                    self.counts.unavailable += 1;
+                    tracing::info!(%group, reason, "no book");
+                }
+                self.counts.fetched += 1;
+                self.to_save.push((group, outcome));
+                self.save(ctx);
+            }
+            Err(error) => self.fail(group, &FetchFailed::Storing(error.to_string())),
+        }
+        self.advance(ctx);
     }
 
     /// Stores what has been fetched since the last save, all in one transaction.
@@ -194,10 +201,37 @@ impl BookFetcher {
         let db = self.deps.db.clone();
         let books = Arc::new(books);
         let saved = books.clone();
-        spawn_io(ctx, async move { db.save_books(&saved).await }, move |result| BooksSaved {
-            books: Arc::unwrap_or_clone(books),
-            result,
+        spawn_io(ctx, async move { db.save_books(&saved).await }, move |fetcher: &mut Self, stored, ctx| {
+            fetcher.saved(Arc::unwrap_or_clone(books), stored, ctx);
         });
+    }
+
+    fn saved(
+        &mut self,
+        books: Vec<(GroupId, BookOutcome)>,
+        stored: IoResult<Vec<BookOutcome>, DbError>,
+        ctx: &mut Context<Self>,
+    ) {
+        match or_panic(stored, "storing books") {
+            Ok(stored) => {
+                for ((group, _), outcome) in books.iter().zip(&stored) {
+                    self.settle(*group, outcome);
+                }
+            }
+            Err(error) if error.is_transient() => {
+                tracing::error!(%error, books = books.len(), "books wait for the database");
+                ctx.run_later(SAVE_AGAIN, move |fetcher, ctx| fetcher.store(books, ctx));
+                return;
+            }
+            Err(error) => {
+                tracing::error!(%error, books = books.len(), "books could not be stored");
+                for (group, _) in &books {
+                    self.fail(*group, &FetchFailed::Storing(error.to_string()));
+                }
+            }
+        }
+        self.saving = false;
+        self.save(ctx);
     }
 
     fn settle(&mut self, group: GroupId, outcome: &BookOutcome) {
@@ -298,59 +332,6 @@ impl Handler<FetchBook> for BookFetcher {
             }
         }
         Response::fut(async { book.await.unwrap_or(Err(FetchFailed::Restarted)) })
-    }
-}
-
-impl Handler<BookFetched> for BookFetcher {
-    type Result = ();
-
-    fn handle(&mut self, BookFetched { group, outcome }: BookFetched, ctx: &mut Context<Self>) {
-        self.n_fetching = self.n_fetching.saturating_sub(1);
-        match outcome {
-            Ok(Ok(Fetched::Stored(outcome))) => {
-                self.counts.found_stored += 1;
-                self.settle(group, &outcome);
-            }
-            Ok(Ok(Fetched::New(outcome))) => {
-                if let Err(reason) = &outcome.book {
-                    self.counts.unavailable += 1;
-                    tracing::info!(%group, reason, "no book");
-                }
-                self.counts.fetched += 1;
-                self.to_save.push((group, outcome));
-                self.save(ctx);
-            }
-            Ok(Err(error)) => self.fail(group, &FetchFailed::Storing(error.to_string())),
-            Err(panicked) => self.fail(group, &FetchFailed::Storing(panicked.to_string())),
-        }
-        self.advance(ctx);
-    }
-}
-
-impl Handler<BooksSaved> for BookFetcher {
-    type Result = ();
-
-    fn handle(&mut self, BooksSaved { books, result }: BooksSaved, ctx: &mut Context<Self>) {
-        match or_panic(result, "storing books") {
-            Ok(standing) => {
-                for ((group, _), outcome) in books.iter().zip(&standing) {
-                    self.settle(*group, outcome);
-                }
-            }
-            Err(error) if error.is_transient() => {
-                tracing::error!(%error, books = books.len(), "books wait for the database");
-                ctx.run_later(SAVE_AGAIN, move |fetcher, ctx| fetcher.store(books, ctx));
-                return;
-            }
-            Err(error) => {
-                tracing::error!(%error, books = books.len(), "books could not be stored");
-                for (group, _) in &books {
-                    self.fail(*group, &FetchFailed::Storing(error.to_string()));
-                }
-            }
-        }
-        self.saving = false;
-        self.save(ctx);
     }
 }
 

@@ -1,26 +1,27 @@
 use super::*;
 use crate::domain::events::group::EventGroup;
 use crate::simulator::{Host, Quotes};
-use crate::testkit::actor_db::{Exchange, House};
+use crate::testkit::copy_setup::CopySetup;
+use crate::testkit::exchange::OneMarketExchange;
 use crate::testkit::samples::at;
 
-fn fetcher(house: &House, exchange: &Exchange) -> Addr<BookFetcher> {
-    let (db, polymarket, metrics) = (house.db.clone(), exchange.polymarket.clone(), Arc::default());
-    let deps = BookFetcherDeps { db, clock: house.clock, polymarket, metrics };
-    BookFetcher::start(deps, &house.supervisor)
+fn fetcher(setup: &CopySetup, exchange: &OneMarketExchange) -> Addr<BookFetcher> {
+    let (db, polymarket, metrics) = (setup.db.clone(), exchange.polymarket.clone(), Arc::default());
+    let deps = BookFetcherDeps { db, clock: setup.clock, polymarket, metrics };
+    BookFetcher::start(deps, &setup.supervisor)
 }
 
-fn wanted(exchange: &Exchange, group: &EventGroup) -> FetchBook {
+fn wanted(exchange: &OneMarketExchange, group: &EventGroup) -> FetchBook {
     FetchBook { group: group.id, asset: exchange.asset(0) }
 }
 
 #[actix_web::test]
 async fn both_executors_and_the_next_life_get_the_one_book_that_was_fetched() {
-    let house = House::new().await;
-    let exchange = Exchange::start(house.clock);
-    let group = exchange.group(house.alice, 1);
-    house.close(&group).await;
-    let first_life = fetcher(&house, &exchange);
+    let setup = CopySetup::new().await;
+    let exchange = OneMarketExchange::start(setup.clock);
+    let group = exchange.group(setup.alice, 1);
+    setup.close(&group).await;
+    let first_life = fetcher(&setup, &exchange);
     let asks: Vec<_> = (0..10).map(|_| first_life.send(wanted(&exchange, &group))).collect();
     let mut books = Vec::new();
     for ask in asks {
@@ -32,7 +33,7 @@ async fn both_executors_and_the_next_life_get_the_one_book_that_was_fetched() {
 
     let moved = Quotes::of(&[(100_000, 1_000_000)], &[(900_000, 1_000_000)]);
     exchange.simulator.world(|world| world.set_book(&exchange.asset(0), moved));
-    let next_life = fetcher(&house, &exchange);
+    let next_life = fetcher(&setup, &exchange);
     let again = next_life.send(wanted(&exchange, &group)).await.unwrap().unwrap();
     assert_eq!(again, books[0]);
     assert_eq!(exchange.n_asked(Host::Clob, "/book?"), 1);
@@ -40,27 +41,27 @@ async fn both_executors_and_the_next_life_get_the_one_book_that_was_fetched() {
 
 #[actix_web::test]
 async fn that_there_was_no_book_is_kept_as_well() {
-    let house = House::new().await;
-    let exchange = Exchange::start(house.clock);
+    let setup = CopySetup::new().await;
+    let exchange = OneMarketExchange::start(setup.clock);
     exchange.simulator.world(|world| world.remove_book(&exchange.market.id));
-    let group = exchange.group(house.alice, 1);
-    house.close(&group).await;
-    let none = fetcher(&house, &exchange).send(wanted(&exchange, &group)).await.unwrap().unwrap();
+    let group = exchange.group(setup.alice, 1);
+    setup.close(&group).await;
+    let none = fetcher(&setup, &exchange).send(wanted(&exchange, &group)).await.unwrap().unwrap();
     assert!(none.book.is_err());
 
     let quotes = Quotes::of(&[(490_000, 1_000_000)], &[(500_000, 1_000_000)]);
     exchange.simulator.world(|world| world.set_book(&exchange.asset(0), quotes));
-    let still = fetcher(&house, &exchange).send(wanted(&exchange, &group)).await.unwrap().unwrap();
+    let still = fetcher(&setup, &exchange).send(wanted(&exchange, &group)).await.unwrap().unwrap();
     assert_eq!(still, none);
 }
 
 #[actix_web::test]
 async fn a_book_of_a_group_that_is_not_there_fails_and_holds_up_nobody() {
-    let house = House::new().await;
-    let exchange = Exchange::start(house.clock);
-    let (unknown, group) = (exchange.group(house.alice, 1), exchange.group(house.alice, 2));
-    house.close(&group).await;
-    let fetcher = fetcher(&house, &exchange);
+    let setup = CopySetup::new().await;
+    let exchange = OneMarketExchange::start(setup.clock);
+    let (unknown, group) = (exchange.group(setup.alice, 1), exchange.group(setup.alice, 2));
+    setup.close(&group).await;
+    let fetcher = fetcher(&setup, &exchange);
     let failed = fetcher.send(wanted(&exchange, &unknown)).await.unwrap();
     assert!(matches!(failed, Err(FetchFailed::Storing(_))), "{failed:?}");
     assert!(fetcher.send(wanted(&exchange, &group)).await.unwrap().is_ok());
@@ -68,19 +69,19 @@ async fn a_book_of_a_group_that_is_not_there_fails_and_holds_up_nobody() {
 
 #[actix_web::test]
 async fn market_facts_are_fetched_once_kept_and_read_again_when_the_blacklist_changes() {
-    let house = House::new().await;
-    let exchange = Exchange::start(house.clock);
-    let fetcher = fetcher(&house, &exchange);
+    let setup = CopySetup::new().await;
+    let exchange = OneMarketExchange::start(setup.clock);
+    let fetcher = fetcher(&setup, &exchange);
     let know = || fetcher.send(KnowMarket(exchange.market.id.clone()));
     let market = know().await.unwrap().unwrap();
     assert_eq!((market.question.as_str(), market.outcomes.len()), ("will it rain?", 2));
     let asked = exchange.n_asked(Host::Gamma, "/markets");
     know().await.unwrap().unwrap();
     assert_eq!(exchange.n_asked(Host::Gamma, "/markets"), asked);
-    assert!(house.db.market(&market.id).await.unwrap().is_some());
+    assert!(setup.db.market(&market.id).await.unwrap().is_some());
 
-    house.db.set_blacklisted(&market.id, true, "test", at(0)).await.unwrap();
-    fetcher.send(DirectoryChanged(house.directory().await)).await.unwrap();
+    setup.db.set_blacklisted(&market.id, true, "test", at(0)).await.unwrap();
+    fetcher.send(DirectoryChanged(setup.directory().await)).await.unwrap();
     assert!(know().await.unwrap().unwrap().blacklisted);
 }
 
@@ -107,14 +108,14 @@ async fn until_known(fetcher: &Addr<BookFetcher>, id: &MarketId, expected: impl 
 
 #[actix_web::test]
 async fn facts_that_change_are_known_after_a_while_although_a_cache_stands_before_them() {
-    let house = House::new().await;
-    let exchange = Exchange::start(house.clock);
+    let setup = CopySetup::new().await;
+    let exchange = OneMarketExchange::start(setup.clock);
     exchange.simulator.world(|world| world.cache.settings = crate::simulator::CacheSettings::RECORDED);
-    let (fetcher, id) = (fetcher(&house, &exchange), exchange.market.id.clone());
+    let (fetcher, id) = (fetcher(&setup, &exchange), exchange.market.id.clone());
     let before = until_known(&fetcher, &id, |_| true).await;
     assert_eq!((before.close_time, before.active), (None, true));
 
-    let closes = house.clock.now().plus_millis(7_200_000);
+    let closes = setup.clock.now().plus_millis(7_200_000);
     exchange.simulator.world(|world| {
         world.change_market(&id, |market| {
             market.closes_at = Some(closes);
@@ -131,7 +132,7 @@ async fn facts_that_change_are_known_after_a_while_although_a_cache_stands_befor
     later(601).await;
     let closed = until_known(&fetcher, &id, |market| !market.active).await;
     assert_eq!((closed.question.clone(), closed.outcomes.len()), (before.question.clone(), 2));
-    let stored = house.db.market(&id).await.unwrap().unwrap();
+    let stored = setup.db.market(&id).await.unwrap().unwrap();
     assert_eq!((stored.active, stored.tick), (false, changed.tick));
     let from_cache = exchange.simulator.world(|world| world.heard().filter(|heard| heard.from_cache).count());
     assert_eq!(from_cache, 0, "no two URLs were alike");
@@ -139,11 +140,11 @@ async fn facts_that_change_are_known_after_a_while_although_a_cache_stands_befor
 
 #[actix_web::test]
 async fn a_market_nobody_knows_yet_is_asked_for_each_time_and_known_once_somebody_does() {
-    let house = House::new().await;
-    let exchange = Exchange::start(house.clock);
+    let setup = CopySetup::new().await;
+    let exchange = OneMarketExchange::start(setup.clock);
     exchange.simulator.world(|world| world.cache.settings = crate::simulator::CacheSettings::RECORDED);
-    let fetcher = fetcher(&house, &exchange);
-    let elsewhere = Exchange::start(house.clock);
+    let fetcher = fetcher(&setup, &exchange);
+    let elsewhere = OneMarketExchange::start(setup.clock);
     let new = elsewhere.simulator.world(|world| world.add_market(crate::simulator::NewMarket::binary("brand-new")));
     let unknown = until_known(&fetcher, new.id(), |_| true).await;
     assert!(unknown.outcomes.is_empty() && unknown.question.is_empty());
@@ -155,9 +156,9 @@ async fn a_market_nobody_knows_yet_is_asked_for_each_time_and_known_once_somebod
 
 #[actix_web::test]
 async fn a_market_that_is_half_known_is_asked_for_again_after_a_minute() {
-    let house = House::new().await;
-    let exchange = Exchange::start(house.clock);
-    let (fetcher, id) = (fetcher(&house, &exchange), exchange.market.id.clone());
+    let setup = CopySetup::new().await;
+    let exchange = OneMarketExchange::start(setup.clock);
+    let (fetcher, id) = (fetcher(&setup, &exchange), exchange.market.id.clone());
     let away = crate::simulator::Fault::once(Host::Gamma, "/markets", crate::simulator::FaultKind::Status(400));
     exchange.simulator.world(|world| world.fault(away.times(crate::simulator::Times::Always)));
     let half = until_known(&fetcher, &id, |_| true).await;

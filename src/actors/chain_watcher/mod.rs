@@ -8,6 +8,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
     sync::Arc,
     time::Duration,
 };
@@ -17,11 +18,13 @@ use tokio::sync::watch;
 use tracing::Instrument;
 
 use super::{
+    directory::DirectoryChanged,
     lease_keeper::LeasesChanged,
     live_hub::{Announce, HealthChanged, LiveFact},
     reconciler::ReconcileAll,
-    root::DirectoryChanged,
-    supervise::{Observed, Panicked, SupervisorContext, back_off, observable, spawn_io, start_supervised},
+    supervise::{
+        Incarnation, IoError, IoResult, Observed, SupervisorContext, back_off, observable, spawn_io, start_supervised,
+    },
 };
 use crate::chain::ChainError;
 use crate::chain::blocks::Block;
@@ -30,10 +33,11 @@ use crate::chain::order_filled::ChainFill;
 use crate::chain::socket::converse;
 use crate::clock::Clock;
 use crate::config::Secret;
-use crate::db::{ChainLag, Db, DbError, Directory};
+use crate::db::{Db, DbError, Directory};
 use crate::domain::events::lease::{LeaseName, Leases};
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::Timestamp;
+use crate::health::actor_state::{ChainLogCounts, ChainWatcherState, ConfirmationStats};
 use crate::queue::wakeup::local::Wakeups;
 
 use persist::{AfterFailure, ChainLog, PersistOutcome, Waiting};
@@ -70,8 +74,7 @@ pub struct ChainWatcher {
     deps: ChainWatcherDeps,
     /// Names a connection, over restarts too: what an old socket says late is ignored.
     connection: u64,
-    /// Tells answers to this life of the actor from answers to an earlier one.
-    incarnation: u64,
+    incarnation: Incarnation,
     owners: BTreeMap<Wallet, (FollowedUserId, Wallet)>,
     /// The wallets to watch. Dropping it ends the conversation.
     wallets: watch::Sender<BTreeSet<Wallet>>,
@@ -84,27 +87,9 @@ pub struct ChainWatcher {
     last_block: Option<u64>,
     last_noted: Timestamp,
     waiting: Waiting,
-    counts: Counts,
+    counts: ChainLogCounts,
     hindsight: Option<ConfirmationStats>,
     last_activity: Option<Timestamp>,
-}
-
-/// Logs of followed wallets since this life began.
-#[derive(Debug, Default, serde::Serialize)]
-struct Counts {
-    fills: u64,
-    repeated: u64,
-    taken_back: u64,
-    lost: u64,
-    unreadable: u64,
-}
-
-/// How the chain did against the API in the last day.
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
-pub struct ConfirmationStats {
-    pub lead: Option<ChainLag>,
-    /// Seen on chain and not confirmed within five minutes.
-    pub unconfirmed: usize,
 }
 
 #[derive(Message)]
@@ -120,50 +105,23 @@ struct FeedEvent {
 
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Ended {
-    connection: u64,
-    reason: Result<ChainError, Panicked>,
-}
-
-/// A log is written down, or could not be.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Written {
-    incarnation: u64,
-    result: Result<Result<PersistOutcome, DbError>, Panicked>,
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
 struct WriteNext;
 
 #[derive(Message)]
 #[rtype(result = "()")]
 struct LookBack;
 
-#[derive(Message)]
-#[rtype(result = "()")]
-struct LookedBack {
-    incarnation: u64,
-    result: Result<Result<ConfirmationStats, DbError>, Panicked>,
-}
-
 impl ChainWatcher {
     pub fn start(deps: ChainWatcherDeps, supervisor: &SupervisorContext) -> Addr<Self> {
-        start_supervised(supervisor, "chain_watcher", Self::new(deps, 0, 0, BTreeMap::new()))
+        start_supervised(supervisor, "chain_watcher", Self::new(deps, 0, BTreeMap::new()))
     }
 
-    fn new(
-        deps: ChainWatcherDeps,
-        incarnation: u64,
-        connection: u64,
-        owners: BTreeMap<Wallet, (FollowedUserId, Wallet)>,
-    ) -> Self {
+    fn new(deps: ChainWatcherDeps, connection: u64, owners: BTreeMap<Wallet, (FollowedUserId, Wallet)>) -> Self {
         let wallets = watched(&owners, &deps.leases);
         Self {
             deps,
             connection,
-            incarnation,
+            incarnation: Incarnation::default(),
             owners,
             wallets: watch::Sender::new(wallets),
             n_watched: 0,
@@ -173,27 +131,25 @@ impl ChainWatcher {
             last_block: None,
             last_noted: Timestamp::EPOCH,
             waiting: Waiting::default(),
-            counts: Counts::default(),
+            counts: ChainLogCounts::default(),
             hindsight: None,
             last_activity: None,
         }
     }
 
     fn observed(&self) -> Observed {
-        Observed {
-            state: serde_json::json!({
-                "connected": self.watching_since.is_some(),
-                "watching_since": self.watching_since,
-                "wallets": self.owners.len(),
-                "watched": self.n_watched,
-                "last_block": self.last_block,
-                "logs": self.counts,
-                "waiting": self.waiting.len(),
-                "failures": self.failures,
-                "hindsight": self.hindsight,
-            }),
-            last_activity: self.last_activity,
-        }
+        let state = ChainWatcherState {
+            connected: self.watching_since.is_some(),
+            watching_since: self.watching_since,
+            wallets: Some(self.owners.len()),
+            watched: self.n_watched,
+            last_block: self.last_block,
+            logs: self.counts.clone(),
+            waiting: self.waiting.len(),
+            failures: Some(self.failures),
+            hindsight: self.hindsight.clone(),
+        };
+        Observed::new(state, self.last_activity)
     }
 
     fn watching(&mut self) {
@@ -225,12 +181,66 @@ impl ChainWatcher {
 
     fn write_next(&mut self, ctx: &mut Context<Self>) {
         let Some(sight) = self.waiting.begin() else { return };
-        let (db, wakeups, now, incarnation) =
-            (self.deps.db.clone(), self.deps.wakeups.clone(), self.deps.clock.now(), self.incarnation);
-        spawn_io(ctx, async move { persist::keep(&db, &wakeups, sight, now).await }, move |result| Written {
-            incarnation,
-            result,
-        });
+        let (db, wakeups, now) = (self.deps.db.clone(), self.deps.wakeups.clone(), self.deps.clock.now());
+        let write = async move { persist::keep(&db, &wakeups, sight, now).await };
+        self.incarnation.spawn_io(ctx, write, Self::written);
+    }
+
+    /// Handles the end of one log's write, and begins the next.
+    fn written(&mut self, outcome: IoResult<PersistOutcome, DbError>, ctx: &mut Context<Self>) {
+        let error = match outcome {
+            Ok(outcome) => {
+                match outcome {
+                    PersistOutcome::New => self.counts.fills += 1,
+                    PersistOutcome::Known => self.counts.repeated += 1,
+                    PersistOutcome::TakenBack => self.counts.taken_back += 1,
+                }
+                self.waiting.written();
+                return self.write_next(ctx);
+            }
+            Err(error) => error,
+        };
+        let transient = matches!(&error, IoError::Failed(error) if error.is_transient());
+        let error = error.to_string();
+        match self.waiting.failed(transient) {
+            AfterFailure::TryAgainIn(wait) => {
+                tracing::debug!(error, "a log of the chain could not be written down yet");
+                ctx.notify_later(WriteNext, wait);
+            }
+            AfterFailure::GaveUp => {
+                self.counts.lost += 1;
+                tracing::warn!(error, "a log of the chain was not written down; the canonical source shows its fill");
+                self.write_next(ctx);
+            }
+        }
+    }
+
+    /// Handles the end of a connection. The chain is out of sight until the next.
+    fn disconnected(&mut self, connection: u64, reason: String, ctx: &mut Context<Self>) {
+        if connection != self.connection {
+            return;
+        }
+        let now = self.deps.clock.now();
+        let watched = self.watching_since.take();
+        if watched.is_some_and(|since| now.millis_since(since) >= STEADY_MS) {
+            self.failures = 0;
+        }
+        self.n_watched = 0;
+        self.was_out_of_sight = true;
+        self.failures = self.failures.saturating_add(1);
+        if watched.is_some() || self.failures == 1 {
+            tracing::warn!(reason, "the chain is out of sight; polling goes on alone");
+            self.tell_health(false, reason);
+        }
+        ctx.notify_later(Connect, back_off(RETRY, RETRY_MOST, self.failures));
+    }
+
+    fn looked_back(&mut self, stats: IoResult<ConfirmationStats, DbError>, _: &mut Context<Self>) {
+        match stats {
+            Ok(stats) => self.hindsight = Some(stats),
+            Err(IoError::Failed(error)) => tracing::debug!(%error, "how far ahead the chain was could not be read"),
+            Err(error) => tracing::warn!(%error, "how far ahead the chain was could not be read"),
+        }
     }
 
     fn head(&mut self, number: u64) {
@@ -287,7 +297,7 @@ impl Actor for ChainWatcher {
 impl Supervised for ChainWatcher {
     fn restarting(&mut self, _: &mut Self::Context) {
         let owners = std::mem::take(&mut self.owners);
-        *self = Self::new(self.deps.clone(), self.incarnation + 1, self.connection + 1, owners);
+        *self = Self::new(self.deps.clone(), self.connection + 1, owners);
     }
 }
 
@@ -301,10 +311,15 @@ impl Handler<Connect> for ChainWatcher {
         let (connection, address) = (self.connection, ctx.address());
         let (url, feed) = (self.deps.url.clone(), Feed::new(self.deps.exchanges.clone()));
         let wallets = self.wallets.subscribe();
+        // A conversation ends only with an error.
         let talk = async move {
-            converse(url.reveal(), feed, wallets, |news| address.do_send(FeedEvent { connection, news })).await
+            let news = |news| address.do_send(FeedEvent { connection, news });
+            Err::<Infallible, ChainError>(converse(url.reveal(), feed, wallets, news).await)
         };
-        spawn_io(ctx, talk, move |reason| Ended { connection, reason });
+        spawn_io(ctx, talk, move |watcher: &mut Self, ended, ctx| {
+            let Err(reason) = ended;
+            watcher.disconnected(connection, reason.to_string(), ctx);
+        });
     }
 }
 
@@ -336,68 +351,6 @@ impl Handler<FeedEvent> for ChainWatcher {
     }
 }
 
-impl Handler<Ended> for ChainWatcher {
-    type Result = ();
-
-    fn handle(&mut self, ended: Ended, ctx: &mut Self::Context) {
-        if ended.connection != self.connection {
-            return;
-        }
-        let reason = match ended.reason {
-            Ok(error) => error.to_string(),
-            Err(panicked) => panicked.to_string(),
-        };
-        let now = self.deps.clock.now();
-        let watched = self.watching_since.take();
-        if watched.is_some_and(|since| now.millis_since(since) >= STEADY_MS) {
-            self.failures = 0;
-        }
-        self.n_watched = 0;
-        self.was_out_of_sight = true;
-        self.failures = self.failures.saturating_add(1);
-        if watched.is_some() || self.failures == 1 {
-            tracing::warn!(reason, "the chain is out of sight; polling goes on alone");
-            self.tell_health(false, reason);
-        }
-        ctx.notify_later(Connect, back_off(RETRY, RETRY_MOST, self.failures));
-    }
-}
-
-impl Handler<Written> for ChainWatcher {
-    type Result = ();
-
-    fn handle(&mut self, written: Written, ctx: &mut Self::Context) {
-        if written.incarnation != self.incarnation {
-            return;
-        }
-        let (transient, error) = match written.result {
-            Ok(Ok(kept)) => {
-                match kept {
-                    PersistOutcome::New => self.counts.fills += 1,
-                    PersistOutcome::Known => self.counts.repeated += 1,
-                    PersistOutcome::TakenBack => self.counts.taken_back += 1,
-                }
-                self.waiting.written();
-                self.write_next(ctx);
-                return;
-            }
-            Ok(Err(error)) => (error.is_transient(), error.to_string()),
-            Err(panicked) => (false, panicked.to_string()),
-        };
-        match self.waiting.failed(transient) {
-            AfterFailure::TryAgainIn(wait) => {
-                tracing::debug!(error, "a log of the chain could not be written down yet");
-                ctx.notify_later(WriteNext, wait);
-            }
-            AfterFailure::GaveUp => {
-                self.counts.lost += 1;
-                tracing::warn!(error, "a log of the chain was not written down; the canonical source shows its fill");
-                self.write_next(ctx);
-            }
-        }
-    }
-}
-
 impl Handler<WriteNext> for ChainWatcher {
     type Result = ();
 
@@ -410,21 +363,8 @@ impl Handler<LookBack> for ChainWatcher {
     type Result = ();
 
     fn handle(&mut self, _: LookBack, ctx: &mut Self::Context) {
-        let (db, now, incarnation) = (self.deps.db.clone(), self.deps.clock.now(), self.incarnation);
-        spawn_io(ctx, async move { look_back(&db, now).await }, move |result| LookedBack { incarnation, result });
-    }
-}
-
-impl Handler<LookedBack> for ChainWatcher {
-    type Result = ();
-
-    fn handle(&mut self, looked: LookedBack, _: &mut Self::Context) {
-        match looked.result {
-            _ if looked.incarnation != self.incarnation => {}
-            Ok(Ok(hindsight)) => self.hindsight = Some(hindsight),
-            Ok(Err(error)) => tracing::debug!(%error, "how far ahead the chain was could not be read"),
-            Err(panicked) => tracing::warn!(error = %panicked, "how far ahead the chain was could not be read"),
-        }
+        let (db, now) = (self.deps.db.clone(), self.deps.clock.now());
+        self.incarnation.spawn_io(ctx, async move { look_back(&db, now).await }, Self::looked_back);
     }
 }
 
@@ -464,7 +404,7 @@ fn watched(owners: &BTreeMap<Wallet, (FollowedUserId, Wallet)>, leases: &Leases)
 async fn look_back(db: &Db, now: Timestamp) -> Result<ConfirmationStats, DbError> {
     let from = now.plus_millis(-LOOK_BACK_MS);
     let unconfirmed = db.unconfirmed_fills(from, now, UNCONFIRMED_MAX).await?.len();
-    Ok(ConfirmationStats { lead: db.chain_leads(from, now).await?.all, unconfirmed })
+    Ok(ConfirmationStats { lead: db.chain_lags(from, now).await?.all, unconfirmed })
 }
 
 fn block_row(number: u64) -> (String, String) {

@@ -3,35 +3,36 @@ use crate::domain::events::event::Side;
 use crate::queue::Queue;
 use crate::queue::wakeup::local::WakeupListener;
 use crate::simulator::{CTF_EXCHANGE, Fill, SimMarket, wallet_of};
-use crate::testkit::actor_stage::{Ear, Stage, ear, within};
+use crate::testkit::feed_setup::{FeedSetup, Received, receiver};
+use crate::testkit::wait::within;
 
 struct Watching {
-    stage: Stage,
+    setup: FeedSetup,
     market: SimMarket,
     watcher: Addr<ChainWatcher>,
-    reconciled: Ear<ReconcileAll>,
+    reconciled: Received<ReconcileAll>,
     jobs: WakeupListener,
 }
 
 async fn watching(leader: &str) -> Watching {
-    let stage = Stage::new().await;
-    let market = stage.market("rain");
-    stage.follow(&wallet_of(leader)).await;
-    let (reconciler, reconciled) = ear();
+    let setup = FeedSetup::new().await;
+    let market = setup.market("rain");
+    setup.follow(&wallet_of(leader)).await;
+    let (reconciler, reconciled) = receiver();
     let deps = ChainWatcherDeps {
-        db: stage.db.clone(),
-        clock: stage.clock,
-        wakeups: stage.wakeups.clone(),
-        live: stage.live.clone(),
+        db: setup.db.clone(),
+        clock: setup.clock,
+        wakeups: setup.wakeups.clone(),
+        live: setup.live.clone(),
         reconciler,
-        url: Secret::new(stage.sim.chain_ws_url()),
+        url: Secret::new(setup.exchange.chain_ws_url()),
         exchanges: vec![Wallet::parse(CTF_EXCHANGE).unwrap()],
         leases: std::sync::Arc::new(crate::domain::events::lease::Leases::All),
     };
-    let jobs = stage.wakeups.listen(Queue::Reconcile);
-    let watcher = ChainWatcher::start(deps, &stage.supervisor);
-    watcher.do_send(DirectoryChanged(stage.directory().await));
-    let mut it = Watching { stage, market, watcher, reconciled, jobs };
+    let jobs = setup.wakeups.listen(Queue::Reconcile);
+    let watcher = ChainWatcher::start(deps, &setup.supervisor);
+    watcher.do_send(DirectoryChanged(setup.directory().await));
+    let mut it = Watching { setup, market, watcher, reconciled, jobs };
     it.in_sight().await;
     it
 }
@@ -47,7 +48,7 @@ impl Watching {
     async fn subscribed(&self, n_wallets: usize) {
         let complete = || async {
             let state = self.watcher.send(super::super::supervise::Observe).await.unwrap().state;
-            let n_subscriptions = self.stage.sim.world(|world| world.chain.n_log_subscriptions());
+            let n_subscriptions = self.setup.exchange.world(|world| world.chain.n_log_subscriptions());
             state["watched"] == n_wallets && n_subscriptions == 1
         };
         within(async {
@@ -60,12 +61,12 @@ impl Watching {
 
     fn fill(&self, leader: &str) -> String {
         let fill = Fill::taker(&wallet_of(leader), self.market.asset(0).unwrap(), Side::Buy, 500_000, 10_000_000);
-        self.stage.sim.world(|world| world.push_fill(fill)).unwrap().tx_hash
+        self.setup.exchange.world(|world| world.push_fill(fill)).unwrap().tx_hash
     }
 
     /// Rows seen on chain: transaction and whether it was taken back.
     async fn rows(&self) -> Vec<(String, bool)> {
-        let Db::Sqlite { read, .. } = &self.stage.db else { unreachable!() };
+        let Db::Sqlite { read, .. } = &self.setup.db else { unreachable!() };
         sqlx::query_as("select tx_hash, removed from trade_event where source = 'ALCHEMY' and not is_canonical order by created_at, log_index")
             .fetch_all(read)
             .await
@@ -80,11 +81,11 @@ async fn a_fill_on_chain_is_kept_as_a_trigger_and_asked_for() {
     let tx_hash = it.fill("leader");
     within(it.jobs.notified()).await;
     assert_eq!(it.rows().await, [(tx_hash.clone(), false)]);
-    let jobs = it.stage.jobs(Queue::Reconcile).await;
+    let jobs = it.setup.jobs(Queue::Reconcile).await;
     assert_eq!(jobs.len(), 1);
     assert!(jobs[0].payload.contains(&tx_hash));
-    assert_eq!(it.stage.jobs(Queue::GroupEvents).await, [], "nothing of the chain is copied");
-    let noted = it.stage.db.checkpoint(LAST_BLOCK).await.unwrap().unwrap();
+    assert_eq!(it.setup.jobs(Queue::GroupEvents).await, [], "nothing of the chain is copied");
+    let noted = it.setup.db.checkpoint(LAST_BLOCK).await.unwrap().unwrap();
     assert!(noted.contains("block"), "{noted}");
 }
 
@@ -93,7 +94,7 @@ async fn a_reorganised_fill_is_marked_and_its_new_place_is_kept() {
     let mut it = watching("leader").await;
     let tx_hash = it.fill("leader");
     within(it.jobs.notified()).await;
-    it.stage.sim.world(|world| {
+    it.setup.exchange.world(|world| {
         let now = world.now().plus_millis(10_000);
         assert!(world.chain.reorg(&tx_hash, now) > 0);
     });
@@ -113,14 +114,14 @@ async fn a_reorganised_fill_is_marked_and_its_new_place_is_kept() {
 #[actix_web::test]
 async fn a_log_that_does_not_tell_its_time_is_dated_by_its_block() {
     let mut it = watching("leader").await;
-    it.stage.sim.world(|world| world.chain.settings.block_timestamps = false);
+    it.setup.exchange.world(|world| world.chain.settings.block_timestamps = false);
     // Of a block whose head came before this connection: only the node can tell.
-    let long_ago = Timestamp::from_seconds(it.stage.clock.now().seconds() - 600).unwrap();
+    let long_ago = Timestamp::from_seconds(it.setup.clock.now().seconds() - 600).unwrap();
     let asset = it.market.asset(0).unwrap();
     let fill = Fill::taker(&wallet_of("leader"), asset, Side::Buy, 500_000, 10_000_000).at(long_ago);
-    it.stage.sim.world(|world| world.push_fill(fill)).unwrap();
+    it.setup.exchange.world(|world| world.push_fill(fill)).unwrap();
     within(it.jobs.notified()).await;
-    let Db::Sqlite { read, .. } = &it.stage.db else { unreachable!() };
+    let Db::Sqlite { read, .. } = &it.setup.db else { unreachable!() };
     let times: Vec<i64> = sqlx::query_scalar("select event_time from trade_event").fetch_all(read).await.unwrap();
     assert_eq!(times, [long_ago.millis()]);
 }
@@ -128,10 +129,10 @@ async fn a_log_that_does_not_tell_its_time_is_dated_by_its_block() {
 #[actix_web::test]
 async fn a_log_told_again_after_a_reconnect_is_known() {
     let mut it = watching("leader").await;
-    it.stage.sim.world(|world| world.chain.settings.replayed_logs = 5);
+    it.setup.exchange.world(|world| world.chain.settings.replayed_logs = 5);
     it.fill("leader");
     within(it.jobs.notified()).await;
-    it.stage.sim.world(|world| world.chain.close_all());
+    it.setup.exchange.world(|world| world.chain.close_all());
     it.in_sight().await;
     let state = async || it.watcher.send(super::super::supervise::Observe).await.unwrap().state;
     within(async {
@@ -147,7 +148,7 @@ async fn a_log_told_again_after_a_reconnect_is_known() {
 async fn a_node_that_takes_every_socket_and_drops_it_is_tried_less_and_less() {
     let mut it = watching("leader").await;
     for n_failures in 1..=2 {
-        it.stage.sim.world(|world| world.chain.close_all());
+        it.setup.exchange.world(|world| world.chain.close_all());
         it.in_sight().await;
         let state = it.watcher.send(super::super::supervise::Observe).await.unwrap().state;
         assert_eq!(state["failures"], n_failures, "{state}");
@@ -181,11 +182,11 @@ fn a_write_that_fails_for_a_while_is_tried_again_and_nothing_overtakes_it() {
 #[actix_web::test]
 async fn a_wallet_followed_later_is_watched_on_the_same_socket() {
     let mut it = watching("leader").await;
-    it.stage.follow(&wallet_of("another")).await;
-    it.watcher.send(DirectoryChanged(it.stage.directory().await)).await.unwrap();
+    it.setup.follow(&wallet_of("another")).await;
+    it.watcher.send(DirectoryChanged(it.setup.directory().await)).await.unwrap();
     it.subscribed(2).await;
     let (first, second) = (it.fill("another"), it.fill("leader"));
-    while it.stage.jobs(Queue::Reconcile).await.len() < 2 {
+    while it.setup.jobs(Queue::Reconcile).await.len() < 2 {
         within(it.jobs.notified()).await;
     }
     let mut seen: Vec<String> = it.rows().await.into_iter().map(|(tx_hash, _)| tx_hash).collect();
@@ -193,14 +194,14 @@ async fn a_wallet_followed_later_is_watched_on_the_same_socket() {
     seen.sort_unstable();
     filled.sort_unstable();
     assert_eq!(seen, filled);
-    assert_eq!(it.stage.sim.world(|world| world.chain.n_sockets_ever()), 1);
+    assert_eq!(it.setup.exchange.world(|world| world.chain.n_sockets_ever()), 1);
 }
 
 #[actix_web::test]
 async fn a_closed_socket_is_opened_again_and_the_gap_is_read_from_the_canonical_source() {
     let mut it = watching("leader").await;
-    let before = it.stage.clock.now();
-    it.stage.sim.world(|world| world.chain.close_all());
+    let before = it.setup.clock.now();
+    it.setup.exchange.world(|world| world.chain.close_all());
     let ReconcileAll { since } = it.reconciled.next().await;
     assert!(before.millis_since(since) >= OUT_OF_SIGHT_MS - 60_000);
     it.subscribed(1).await;
@@ -209,7 +210,7 @@ async fn a_closed_socket_is_opened_again_and_the_gap_is_read_from_the_canonical_
     assert_eq!(it.rows().await, [(tx_hash, false)]);
     let mut said = Vec::new();
     while said.len() < 3 {
-        for fact in it.stage.announced.next().await.0 {
+        for fact in it.setup.announced.next().await.0 {
             if let LiveFact::HealthChanged(change) = fact {
                 said.push(change.healthy);
             }

@@ -5,12 +5,12 @@ use std::{
     time::Duration,
 };
 
-use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
+use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use tracing::field::display;
 
 use super::pending_groups::Claim;
 use super::{Executor, ExecutorDeps, ExecutorRole, REST};
-use crate::actors::supervise::{Panicked, or_panic, spawn_io};
+use crate::actors::supervise::{IoError, IoResult, or_panic, spawn_io};
 use crate::db::DbError;
 use crate::domain::events::group::EventGroup;
 use crate::domain::money::ids::GroupId;
@@ -43,29 +43,6 @@ pub(super) struct Look {
     looked_at: Timestamp,
 }
 
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Looked(Result<Result<Look, DbError>, Panicked>);
-
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct GroupsRead {
-    jobs: Vec<Job>,
-    groups: Result<Result<Vec<EventGroup>, DbError>, Panicked>,
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Swept {
-    open: Result<Result<BTreeSet<GroupId>, DbError>, Panicked>,
-    /// Places taken since are not judged.
-    before: i64,
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct JobFailed(Result<Result<queue::Failed, DbError>, Panicked>);
-
 impl Executor {
     /// True when a group has just made room for one that waits in the database.
     pub(super) fn was_full(&self) -> bool {
@@ -88,10 +65,24 @@ impl Executor {
         };
         let (deps, post, last_seen) = (self.deps.clone(), self.post, self.last_seen);
         let room = LINE_MAX.saturating_sub(self.pending.len());
-        spawn_io(ctx, async move { look(&deps, post, last_seen, room, claim_max).await }, Looked);
+        spawn_io(ctx, async move { look(&deps, post, last_seen, room, claim_max).await }, Self::looked);
     }
 
-    pub(super) fn looked(&mut self, look: Look, ctx: &mut Context<Self>) {
+    fn looked(&mut self, look: IoResult<Look, DbError>, ctx: &mut Context<Self>) {
+        self.looking = false;
+        match or_panic(look, "looking at the queue") {
+            Ok(look) => {
+                self.take(look, ctx);
+                self.advance(ctx);
+            }
+            Err(error) => {
+                tracing::error!(portfolio = %self.post.portfolio, %error, "the queue cannot be read");
+                self.look_in(REST, ctx);
+            }
+        }
+    }
+
+    fn take(&mut self, look: Look, ctx: &mut Context<Self>) {
         self.horizon = self.horizon.max(look.horizon);
         for (job, group) in look.opened {
             self.last_seen = self.last_seen.max(job.id);
@@ -149,67 +140,11 @@ impl Executor {
             let db = self.deps.db.clone();
             let ids: Vec<_> = unknown.iter().filter_map(|job| job.group().ok()).collect();
             let read = async move { db.groups(&ids).await };
-            spawn_io(ctx, read, move |groups| GroupsRead { jobs: unknown, groups });
+            spawn_io(ctx, read, move |executor: &mut Self, groups, ctx| executor.groups_read(unknown, groups, ctx));
         }
     }
 
-    pub(super) fn fail(&mut self, job: Job, error: &str, ctx: &mut Context<Self>) {
-        self.counts.failed += 1;
-        let user = job.followed_user.map(display);
-        tracing::warn!(job = job.id, portfolio = %self.post.portfolio, group = job.key, user_id = user, failures = job.failures, error, "a copy job failed");
-        let (db, now, error) = (self.deps.db.clone(), self.deps.clock.now(), error.to_owned());
-        let fail = async move { queue::fail(&db, &job, &error, now, &mut rand::rng()).await };
-        spawn_io(ctx, fail, JobFailed);
-    }
-
-    /// Looks whether everybody in line still has a job: one finished elsewhere would hold up the others for ever.
-    pub(super) fn sweep(&mut self, ctx: &mut Context<Self>) {
-        if std::mem::replace(&mut self.sweeping, true) {
-            return;
-        }
-        let (db, post, before) = (self.deps.db.clone(), self.post, self.last_seen);
-        let open = async move {
-            let jobs = queue::peek_open(&db, post.queue).await?;
-            let ours = jobs.iter().filter(|job| post.leader.is_none() || job.followed_user == post.leader);
-            Ok(ours.filter_map(|job| job.group().ok()).collect())
-        };
-        spawn_io(ctx, open, move |open| Swept { open, before });
-    }
-
-    pub(super) fn listen(&self, mut listener: queue::wakeup::local::WakeupListener, ctx: &mut Context<Self>) {
-        let notified = async move {
-            listener.notified().await;
-            listener
-        };
-        ctx.spawn(notified.into_actor(self).map(|listener, executor, ctx| {
-            executor.look(ctx);
-            executor.listen(listener, ctx);
-        }));
-    }
-}
-
-impl Handler<Looked> for Executor {
-    type Result = ();
-
-    fn handle(&mut self, Looked(look): Looked, ctx: &mut Context<Self>) {
-        self.looking = false;
-        match or_panic(look, "looking at the queue") {
-            Ok(look) => {
-                self.looked(look, ctx);
-                self.advance(ctx);
-            }
-            Err(error) => {
-                tracing::error!(portfolio = %self.post.portfolio, %error, "the queue cannot be read");
-                self.look_in(REST, ctx);
-            }
-        }
-    }
-}
-
-impl Handler<GroupsRead> for Executor {
-    type Result = ();
-
-    fn handle(&mut self, GroupsRead { jobs, groups }: GroupsRead, ctx: &mut Context<Self>) {
+    fn groups_read(&mut self, jobs: Vec<Job>, groups: IoResult<Vec<EventGroup>, DbError>, ctx: &mut Context<Self>) {
         let groups = match or_panic(groups, "reading groups") {
             Ok(groups) => groups,
             Err(error) => {
@@ -231,12 +166,39 @@ impl Handler<GroupsRead> for Executor {
             }
         }
     }
-}
 
-impl Handler<Swept> for Executor {
-    type Result = ();
+    pub(super) fn fail(&mut self, job: Job, error: &str, ctx: &mut Context<Self>) {
+        self.counts.failed += 1;
+        let user = job.followed_user.map(display);
+        tracing::warn!(job = job.id, portfolio = %self.post.portfolio, group = job.key, user_id = user, failures = job.failures, error, "a copy job failed");
+        let (db, now, error) = (self.deps.db.clone(), self.deps.clock.now(), error.to_owned());
+        let fail = async move { queue::fail(&db, &job, &error, now, &mut rand::rng()).await };
+        spawn_io(ctx, fail, Self::job_failed);
+    }
 
-    fn handle(&mut self, Swept { open, before }: Swept, ctx: &mut Context<Self>) {
+    fn job_failed(&mut self, failed: IoResult<queue::Failed, DbError>, ctx: &mut Context<Self>) {
+        if let Err(IoError::Failed(error)) = &failed {
+            tracing::error!(%error, "a failed job keeps its lease until that runs out");
+        }
+        self.look(ctx);
+    }
+
+    /// Looks whether everybody in line still has a job: one finished elsewhere would hold up the others for ever.
+    pub(super) fn sweep(&mut self, ctx: &mut Context<Self>) {
+        if std::mem::replace(&mut self.sweeping, true) {
+            return;
+        }
+        let (db, post, before) = (self.deps.db.clone(), self.post, self.last_seen);
+        let open = async move {
+            let jobs = queue::peek_open(&db, post.queue).await?;
+            let ours = jobs.iter().filter(|job| post.leader.is_none() || job.followed_user == post.leader);
+            Ok(ours.filter_map(|job| job.group().ok()).collect())
+        };
+        spawn_io(ctx, open, move |executor: &mut Self, open, ctx| executor.swept(open, before, ctx));
+    }
+
+    /// Removes the groups from the line whose jobs are not in `open`. Places taken after job `before` are not judged.
+    fn swept(&mut self, open: IoResult<BTreeSet<GroupId>, DbError>, before: i64, ctx: &mut Context<Self>) {
         self.sweeping = false;
         match or_panic(open, "reading open jobs") {
             Ok(open) => {
@@ -249,16 +211,16 @@ impl Handler<Swept> for Executor {
             Err(error) => tracing::warn!(portfolio = %self.post.portfolio, %error, "open jobs cannot be read"),
         }
     }
-}
 
-impl Handler<JobFailed> for Executor {
-    type Result = ();
-
-    fn handle(&mut self, JobFailed(failed): JobFailed, ctx: &mut Context<Self>) {
-        if let Ok(Err(error)) = &failed {
-            tracing::error!(%error, "a failed job keeps its lease until that runs out");
-        }
-        self.look(ctx);
+    pub(super) fn listen(&self, mut listener: queue::wakeup::local::WakeupListener, ctx: &mut Context<Self>) {
+        let notified = async move {
+            listener.notified().await;
+            listener
+        };
+        ctx.spawn(notified.into_actor(self).map(|listener, executor, ctx| {
+            executor.look(ctx);
+            executor.listen(listener, ctx);
+        }));
     }
 }
 

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use actix::{AsyncContext, Context, Handler, MailboxError, Message};
+use actix::{AsyncContext, Context};
 
 use super::{Executor, REST};
 use crate::actors::ledger_writer::{Accepted, ReadView, RecordAttempt, Recorded, Refused};
-use crate::actors::supervise::{Panicked, spawn_io};
+use crate::actors::supervise::{IoResult, spawn_io};
 use crate::domain::accounting::view::PortfolioView;
 use crate::domain::decision::decide;
-use crate::domain::decision::decide::{Decision, Situation};
+use crate::domain::decision::decide::Situation;
+use crate::domain::decision::outcome::Decision;
 use crate::domain::events::group::GroupAction;
 use crate::domain::money::ids::GroupId;
 use crate::queue::{Job, JobFence};
@@ -19,28 +20,6 @@ const HORIZON_AGAIN: Duration = Duration::from_millis(20);
 
 /// Decisions accepted by the ledger writer whose commit is not known yet.
 const COMMITTING_MAX: usize = 256;
-
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Viewed {
-    group: GroupId,
-    view: Result<Result<Result<PortfolioView, Refused>, MailboxError>, Panicked>,
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Answered {
-    group: GroupId,
-    answer: Result<Result<Result<Accepted, Refused>, MailboxError>, Panicked>,
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Committed {
-    group: GroupId,
-    fence: JobFence,
-    result: Result<Recorded, Refused>,
-}
 
 impl Executor {
     /// Decides the first in line, if it is ready.
@@ -68,8 +47,9 @@ impl Executor {
             _ => (None, facts.market.outcomes.iter().map(|outcome| outcome.asset.clone()).collect()),
         };
         let (portfolio, leader, market) = (self.post.portfolio, group.followed_user, group.market.clone());
-        let ask = self.deps.view.send(ReadView { portfolio, leader, market, asset, outcomes });
-        spawn_io(ctx, ask, move |view| Viewed { group: id, view });
+        let answer = self.deps.view.send(ReadView { portfolio, leader, market, asset, outcomes });
+        let view = async move { answer.await.unwrap_or(Err(Refused::Restarted)) };
+        spawn_io(ctx, view, move |executor: &mut Self, view, ctx| executor.viewed(id, view, ctx));
     }
 
     pub(super) fn decide(&mut self, id: GroupId, view: &PortfolioView, ctx: &mut Context<Self>) {
@@ -106,7 +86,62 @@ impl Executor {
         };
         let (attempt, entries) = record;
         let request = RecordAttempt { attempt, entries, portfolio_version: view.version, finishes: vec![fence] };
-        spawn_io(ctx, self.deps.record.send(request), move |answer| Answered { group: id, answer });
+        let answer = self.deps.record.send(request);
+        let record = async move { answer.await.unwrap_or(Err(Refused::Restarted)) };
+        spawn_io(ctx, record, move |executor: &mut Self, answer, ctx| executor.answered(id, answer, ctx));
+    }
+
+    fn viewed(&mut self, group: GroupId, view: IoResult<PortfolioView, Refused>, ctx: &mut Context<Self>) {
+        if self.deciding != Some(group) {
+            return;
+        }
+        match view {
+            Ok(_) if self.pending.is_overtaken(group) => self.put_back(group, ctx),
+            Ok(view) => self.decide(group, &view, ctx),
+            // The ledger writer is not there now; it will be.
+            Err(_) => {
+                self.rest(ctx);
+                self.put_back(group, ctx);
+            }
+        }
+    }
+
+    fn answered(&mut self, group: GroupId, answer: IoResult<Accepted, Refused>, ctx: &mut Context<Self>) {
+        if self.deciding != Some(group) {
+            return;
+        }
+        match answer {
+            Ok(accepted) => self.accepted(group, accepted, ctx),
+            Err(error) => {
+                self.deciding = None;
+                self.refused(group, &error.into_failed(|_| Refused::Restarted), ctx);
+            }
+        }
+    }
+
+    fn committed(
+        &mut self,
+        group: GroupId,
+        fence: JobFence,
+        result: IoResult<Recorded, Refused>,
+        ctx: &mut Context<Self>,
+    ) {
+        let Some(current) = self.pending.work(group).and_then(|work| work.job()).map(Job::fence) else { return };
+        match result.map_err(|error| error.into_failed(|_| Refused::Restarted)) {
+            Ok(recorded) => {
+                if let (Recorded::New, Some(due)) = (recorded, self.pending.work(group).map(|work| work.due)) {
+                    self.deps.metrics.decision.observe_millis(self.deps.clock.now().millis_since(due));
+                }
+                self.pending.remove(group);
+                if self.was_full() {
+                    self.look(ctx);
+                }
+                self.advance(ctx);
+            }
+            // The lease ran out and we took the job again: the same decision, under the new fence.
+            Err(Refused::FenceLost) if current != fence => self.refused(group, &Refused::Stale, ctx),
+            Err(refused) => self.refused(group, &refused, ctx),
+        }
     }
 
     pub(super) fn accepted(&mut self, id: GroupId, accepted: Accepted, ctx: &mut Context<Self>) {
@@ -115,11 +150,8 @@ impl Executor {
         self.counts.last_decision = Some(self.deps.clock.now());
         if let Some(fence) = self.pending.work(id).and_then(|work| work.job()).map(Job::fence) {
             self.pending.is_committing(id);
-            let committed = accepted.committed();
-            spawn_io(ctx, committed, move |result| Committed {
-                group: id,
-                fence,
-                result: result.unwrap_or(Err(Refused::Restarted)),
+            spawn_io(ctx, accepted.committed(), move |executor: &mut Self, result, ctx| {
+                executor.committed(id, fence, result, ctx);
             });
         }
         self.advance(ctx);
@@ -167,68 +199,5 @@ impl Executor {
             self.fail(job, error, ctx);
         }
         self.advance(ctx);
-    }
-}
-
-impl Handler<Viewed> for Executor {
-    type Result = ();
-
-    fn handle(&mut self, Viewed { group, view }: Viewed, ctx: &mut Context<Self>) {
-        if self.deciding != Some(group) {
-            return;
-        }
-        match view {
-            Ok(Ok(Ok(_))) if self.pending.is_overtaken(group) => self.put_back(group, ctx),
-            Ok(Ok(Ok(view))) => self.decide(group, &view, ctx),
-            // The ledger writer is not there; it will be.
-            _ => {
-                self.rest(ctx);
-                self.put_back(group, ctx);
-            }
-        }
-    }
-}
-
-impl Handler<Answered> for Executor {
-    type Result = ();
-
-    fn handle(&mut self, Answered { group, answer }: Answered, ctx: &mut Context<Self>) {
-        if self.deciding != Some(group) {
-            return;
-        }
-        match answer {
-            Ok(Ok(Ok(accepted))) => self.accepted(group, accepted, ctx),
-            Ok(Ok(Err(refused))) => {
-                self.deciding = None;
-                self.refused(group, &refused, ctx);
-            }
-            _ => {
-                self.deciding = None;
-                self.refused(group, &Refused::Restarted, ctx);
-            }
-        }
-    }
-}
-
-impl Handler<Committed> for Executor {
-    type Result = ();
-
-    fn handle(&mut self, Committed { group, fence, result }: Committed, ctx: &mut Context<Self>) {
-        let Some(current) = self.pending.work(group).and_then(|work| work.job()).map(Job::fence) else { return };
-        match result {
-            Ok(recorded) => {
-                if let (Recorded::New, Some(due)) = (recorded, self.pending.work(group).map(|work| work.due)) {
-                    self.deps.metrics.decision.observe_millis(self.deps.clock.now().millis_since(due));
-                }
-                self.pending.remove(group);
-                if self.was_full() {
-                    self.look(ctx);
-                }
-                self.advance(ctx);
-            }
-            // The lease ran out and we took the job again: the same decision, under the new fence.
-            Err(Refused::FenceLost) if current != fence => self.refused(group, &Refused::Stale, ctx),
-            Err(refused) => self.refused(group, &refused, ctx),
-        }
     }
 }

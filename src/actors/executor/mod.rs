@@ -12,16 +12,16 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use actix::{
-    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, MailboxError, Message, Recipient, SpawnHandle,
-    Supervised, WrapFuture,
+    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, MailboxError, Recipient, SpawnHandle, Supervised,
+    WrapFuture,
 };
 
 use self::pending_groups::{Facts, PendingGroups};
 use super::{
     book_fetcher::{FetchBook, FetchFailed, KnowMarket},
+    directory::DirectoryChanged,
     ledger_writer::{ReadView, RecordAttempt},
-    root::DirectoryChanged,
-    supervise::{ActorName, Observed, Panicked, SupervisorContext, observable, spawn_io, start_supervised},
+    supervise::{ActorName, IoResult, Observed, SupervisorContext, observable, spawn_io, start_supervised},
 };
 use crate::clock::Clock;
 use crate::db::{Db, Directory};
@@ -81,7 +81,7 @@ pub struct Executor {
     pending: PendingGroups,
     configs: BTreeMap<FollowedUserId, EffectiveConfig>,
     /// Counts changes of the directory: facts gathered before one, a blacklist among them, are not decided on.
-    incarnation: u64,
+    directory_changes: u64,
     /// Groups of before it may be decided.
     horizon: Timestamp,
     /// The newest job that has been seen, due or not.
@@ -102,14 +102,6 @@ struct Counts {
     failed: u64,
     #[serde(skip)]
     last_decision: Option<Timestamp>,
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Prepared {
-    group: GroupId,
-    incarnation: u64,
-    facts: Result<Result<Facts, Unprepared>, Panicked>,
 }
 
 /// Why a group has no facts to decide on.
@@ -137,7 +129,7 @@ impl Executor {
             post,
             pending: PendingGroups::default(),
             configs: BTreeMap::new(),
-            incarnation: 0,
+            directory_changes: 0,
             horizon: Timestamp::EPOCH,
             last_seen: 0,
             looking: false,
@@ -169,7 +161,7 @@ impl Executor {
         let group = work.group.clone();
         let config = self.config(group.followed_user);
         let user_enabled = self.user_enabled(group.followed_user);
-        let (deps, portfolio, incarnation) = (self.deps.clone(), self.post.portfolio, self.incarnation);
+        let (deps, portfolio, asked_at) = (self.deps.clone(), self.post.portfolio, self.directory_changes);
         let gather = async move {
             let market = deps.market.send(KnowMarket(group.market.clone())).await??;
             let blank = nothing_known(portfolio);
@@ -185,7 +177,21 @@ impl Executor {
             };
             Ok(Facts { market, book })
         };
-        spawn_io(ctx, gather, move |facts| Prepared { group: id, incarnation, facts });
+        spawn_io(ctx, gather, move |executor: &mut Self, facts, ctx| {
+            if asked_at == executor.directory_changes {
+                executor.prepared(id, facts, ctx);
+            }
+        });
+    }
+
+    fn prepared(&mut self, group: GroupId, facts: IoResult<Facts, Unprepared>, ctx: &mut Context<Self>) {
+        match facts {
+            Ok(facts) => {
+                self.pending.prepared(group, facts);
+                self.advance(ctx);
+            }
+            Err(error) => self.give_up(group, &error.to_string(), ctx),
+        }
     }
 
     fn config(&mut self, leader: FollowedUserId) -> EffectiveConfig {
@@ -248,27 +254,9 @@ impl Handler<DirectoryChanged> for Executor {
     fn handle(&mut self, DirectoryChanged(directory): DirectoryChanged, ctx: &mut Context<Self>) {
         self.deps.directory = directory;
         self.configs.clear();
-        self.incarnation += 1;
+        self.directory_changes += 1;
         for group in self.pending.forget_facts(self.deciding) {
             self.prepare(group, ctx);
-        }
-    }
-}
-
-impl Handler<Prepared> for Executor {
-    type Result = ();
-
-    fn handle(&mut self, Prepared { group, incarnation, facts }: Prepared, ctx: &mut Context<Self>) {
-        if incarnation != self.incarnation {
-            return;
-        }
-        match facts {
-            Ok(Ok(facts)) => {
-                self.pending.prepared(group, facts);
-                self.advance(ctx);
-            }
-            Ok(Err(error)) => self.give_up(group, &error.to_string(), ctx),
-            Err(panicked) => self.give_up(group, &panicked.to_string(), ctx),
         }
     }
 }

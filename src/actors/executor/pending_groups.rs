@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::actors::book_fetcher::GroupBook;
-use crate::domain::events::global_order::Sequence;
+use crate::domain::events::global_order::GlobalOrder;
 use crate::domain::events::group::EventGroup;
 use crate::domain::market::facts::Market;
 use crate::domain::money::ids::GroupId;
@@ -26,7 +26,7 @@ pub(super) struct Facts {
 #[derive(Debug, Default)]
 pub(super) struct PendingGroups {
     works: BTreeMap<GroupId, Work>,
-    line: Sequence<GroupId>,
+    line: GlobalOrder<GroupId>,
     claimed: usize,
     committing: usize,
 }
@@ -60,7 +60,7 @@ impl PendingGroups {
         if self.works.contains_key(&id) {
             return false;
         }
-        self.line.take_place(group.detect_time, group.key.clone());
+        self.line.enqueue(group.detect_time, group.key.clone());
         let work =
             Work { group: Arc::new(group), facts: None, due: job.due, job: None, job_id: job.id, committing: false };
         self.works.insert(id, work);
@@ -85,7 +85,7 @@ impl PendingGroups {
     pub fn prepared(&mut self, id: GroupId, facts: Facts) -> bool {
         let Some(work) = self.works.get_mut(&id) else { return false };
         work.facts = Some(facts);
-        self.line.ready(&work.group.key, id).is_ok()
+        self.line.mark_ready(&work.group.key, id).is_ok()
     }
 
     /// The first in line leaves it to be decided, if it is ready and `room` decisions may still be uncommitted.
@@ -93,12 +93,12 @@ impl PendingGroups {
         if self.committing >= room {
             return None;
         }
-        self.line.next_ready()
+        self.line.pop_ready()
     }
 
     /// True when somebody who stands before `id` has come into line since `id` left it.
     pub fn is_overtaken(&self, id: GroupId) -> bool {
-        let (Some(work), Some(first)) = (self.works.get(&id), self.line.first()) else { return false };
+        let (Some(work), Some(first)) = (self.works.get(&id), self.line.head()) else { return false };
         let first = self.works.get(&GroupId::of(first)).map(|first| (first.group.detect_time, &first.group.key));
         first.is_some_and(|first| first < (work.group.detect_time, &work.group.key))
     }
@@ -109,9 +109,9 @@ impl PendingGroups {
         if std::mem::take(&mut work.committing) {
             self.committing -= 1;
         }
-        self.line.take_place(work.group.detect_time, work.group.key.clone());
+        self.line.enqueue(work.group.detect_time, work.group.key.clone());
         if work.facts.is_some() {
-            let _ = self.line.ready(&work.group.key, id);
+            let _ = self.line.mark_ready(&work.group.key, id);
         }
     }
 
@@ -131,8 +131,8 @@ impl PendingGroups {
         for (id, work) in self.works.iter_mut().filter(open) {
             forgotten.push(*id);
             if work.facts.take().is_some() && deciding != Some(*id) {
-                self.line.give_up(&work.group.key);
-                self.line.take_place(work.group.detect_time, work.group.key.clone());
+                self.line.remove(&work.group.key);
+                self.line.enqueue(work.group.detect_time, work.group.key.clone());
             }
         }
         forgotten
@@ -149,7 +149,7 @@ impl PendingGroups {
     /// Done, or not ours to do: the group leaves the desk. Gives its job, if that was taken.
     pub fn remove(&mut self, id: GroupId) -> Option<Job> {
         let work = self.works.remove(&id)?;
-        self.line.give_up(&work.group.key);
+        self.line.remove(&work.group.key);
         if work.committing {
             self.committing -= 1;
         }
@@ -171,13 +171,13 @@ impl PendingGroups {
 
     /// The earliest detection of the first in line, if it is ready to be decided.
     pub fn first_detected(&self) -> Option<Timestamp> {
-        let first = self.works.get(&GroupId::of(self.line.first()?))?;
+        let first = self.works.get(&GroupId::of(self.line.head()?))?;
         first.facts.is_some().then_some(first.group.detect_time)
     }
 
     /// When the first in line could have been taken, if it has not been.
     pub fn first_unclaimed(&self) -> Option<Timestamp> {
-        let first = self.works.get(&GroupId::of(self.line.first()?))?;
+        let first = self.works.get(&GroupId::of(self.line.head()?))?;
         first.job.is_none().then_some(first.due)
     }
 

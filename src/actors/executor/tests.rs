@@ -1,4 +1,4 @@
-use actix::{Response, ResponseFuture};
+use actix::{Message, Response, ResponseFuture};
 use tokio::sync::oneshot;
 
 use super::*;
@@ -6,13 +6,14 @@ use crate::actors::book_fetcher::GroupBook;
 use crate::actors::ledger_writer::{Flush, LedgerWriter, RecordEntries, Refused};
 use crate::actors::supervise::Observe;
 use crate::actors::{global_executor, user_executor};
-use crate::domain::decision::decide::{DecisionKind, ReasonCode};
+use crate::domain::decision::check::ReasonCode;
+use crate::domain::decision::explanation::DecisionKind;
 use crate::domain::events::event::Side;
 use crate::domain::events::group::EventGroup;
 use crate::domain::market::book::OrderBook;
 use crate::domain::market::facts::Market;
 use crate::domain::money::ids::AssetId;
-use crate::testkit::actor_db::{House, TakeHeard, UntilAttempts, fill, group};
+use crate::testkit::copy_setup::{CopySetup, TakeAnnounced, UntilAttempts, fill, group};
 use crate::testkit::samples::{asset, at, market, market_id, price};
 
 type Answer = Result<Arc<GroupBook>, FetchFailed>;
@@ -126,13 +127,13 @@ fn book() -> Arc<GroupBook> {
     Arc::new(GroupBook { fetched_at: at(0), book: Ok(book) })
 }
 
-async fn deps(house: &House, books: &Addr<Books>, writer: &Addr<LedgerWriter>) -> ExecutorDeps {
+async fn deps(setup: &CopySetup, books: &Addr<Books>, writer: &Addr<LedgerWriter>) -> ExecutorDeps {
     ExecutorDeps {
-        db: house.db.clone(),
-        clock: house.clock,
+        db: setup.db.clone(),
+        clock: setup.clock,
         look_every: SWEEP,
-        wakeups: house.wakeups.clone(),
-        directory: house.directory().await,
+        wakeups: setup.wakeups.clone(),
+        directory: setup.directory().await,
         market: books.clone().recipient(),
         book: books.clone().recipient(),
         view: writer.clone().recipient(),
@@ -146,88 +147,88 @@ async fn state(executor: &Addr<Executor>) -> serde_json::Value {
 }
 
 /// The groups that the global ledger copied, in its order.
-async fn copied(house: &House, groups: &[EventGroup]) -> Vec<usize> {
+async fn copied(setup: &CopySetup, groups: &[EventGroup]) -> Vec<usize> {
     let refs = groups.iter().map(|group| {
         let id = crate::domain::money::ids::AttemptId::of(&PortfolioId::ExecGlobal.to_string(), &group.key);
         format!("copy:{id}")
     });
     let refs: Vec<_> = refs.collect();
-    let entries = house.entries(PortfolioId::ExecGlobal).await;
+    let entries = setup.entries(PortfolioId::ExecGlobal).await;
     entries.iter().filter_map(|entry| refs.iter().position(|id| *id == entry.ref_id)).collect()
 }
 
 #[actix_web::test]
 async fn groups_are_decided_in_the_global_order_whatever_book_comes_first() {
-    let house = House::new().await;
-    let (writer, books) = (house.ledger_writer(), Books { held_back: true, ..Books::default() }.start());
-    let groups: Vec<_> = [(house.bob, 1), (house.alice, 2), (house.bob, 2), (house.alice, 3), (house.bob, 9)]
+    let setup = CopySetup::new().await;
+    let (writer, books) = (setup.ledger_writer(), Books { held_back: true, ..Books::default() }.start());
+    let groups: Vec<_> = [(setup.bob, 1), (setup.alice, 2), (setup.bob, 2), (setup.alice, 3), (setup.bob, 9)]
         .into_iter()
         .map(|(leader, detected)| group(leader, 10, Side::Buy, detected))
         .collect();
     // They close in another order than they were first seen, and are due in yet another.
     for (n, place) in [4, 2, 0, 3, 1].into_iter().enumerate() {
-        house.close_due(&groups[place], at(-(n as i64))).await;
+        setup.close_due(&groups[place], at(-(n as i64))).await;
     }
-    let _executor = global_executor::start(deps(&house, &books, &writer).await, &house.supervisor);
+    let _executor = global_executor::start(deps(&setup, &books, &writer).await, &setup.supervisor);
     books.send(UntilWaiting(5)).await.unwrap();
     books.send(GiveBackwards).await.unwrap();
-    house.live.send(UntilAttempts(5)).await.unwrap();
-    assert_eq!(copied(&house, &groups).await, [0, 1, 2, 3, 4]);
-    assert_eq!(queue::peek_open(&house.db, Queue::CopyAttemptGlobal).await.unwrap().len(), 0);
+    setup.live.send(UntilAttempts(5)).await.unwrap();
+    assert_eq!(copied(&setup, &groups).await, [0, 1, 2, 3, 4]);
+    assert_eq!(queue::peek_open(&setup.db, Queue::CopyAttemptGlobal).await.unwrap().len(), 0);
 }
 
 #[actix_web::test]
 async fn a_group_waits_for_one_before_it_that_has_closed_but_is_not_due() {
-    let house = House::new().await;
-    let (writer, books) = (house.ledger_writer(), Books::default().start());
-    let groups = [group(house.alice, 10, Side::Buy, 1), group(house.bob, 10, Side::Buy, 2)];
-    house.close_due(&groups[0], house.clock.now().plus_millis(300)).await;
-    house.close(&groups[1]).await;
-    let _executor = global_executor::start(deps(&house, &books, &writer).await, &house.supervisor);
-    house.live.send(UntilAttempts(2)).await.unwrap();
-    assert_eq!(copied(&house, &groups).await, [0, 1]);
+    let setup = CopySetup::new().await;
+    let (writer, books) = (setup.ledger_writer(), Books::default().start());
+    let groups = [group(setup.alice, 10, Side::Buy, 1), group(setup.bob, 10, Side::Buy, 2)];
+    setup.close_due(&groups[0], setup.clock.now().plus_millis(300)).await;
+    setup.close(&groups[1]).await;
+    let _executor = global_executor::start(deps(&setup, &books, &writer).await, &setup.supervisor);
+    setup.live.send(UntilAttempts(2)).await.unwrap();
+    assert_eq!(copied(&setup, &groups).await, [0, 1]);
 }
 
 #[actix_web::test]
 async fn what_was_unfinished_is_picked_up_by_the_next_life_and_done_once() {
-    let house = House::new().await;
-    let (writer, books) = (house.ledger_writer(), Books { held_back: true, ..Books::default() }.start());
-    let groups: Vec<_> = (0..6).map(|n| group(house.alice, 10, Side::Buy, n)).collect();
+    let setup = CopySetup::new().await;
+    let (writer, books) = (setup.ledger_writer(), Books { held_back: true, ..Books::default() }.start());
+    let groups: Vec<_> = (0..6).map(|n| group(setup.alice, 10, Side::Buy, n)).collect();
     for group in &groups {
-        house.close(group).await;
+        setup.close(group).await;
     }
-    let deps = deps(&house, &books, &writer).await;
-    let (leashed, scope) = house.supervisor.scope();
-    let first_life = user_executor::start(house.alice, deps.clone(), &leashed);
+    let deps = deps(&setup, &books, &writer).await;
+    let (leashed, scope) = setup.supervisor.scope();
+    let first_life = user_executor::start(setup.alice, deps.clone(), &leashed);
     books.send(UntilWaiting(6)).await.unwrap();
     drop(scope);
     drop(first_life);
 
-    let _second_life = user_executor::start(house.alice, deps, &house.supervisor);
+    let _second_life = user_executor::start(setup.alice, deps, &setup.supervisor);
     // The first life's books are still on their way; nobody waits for them.
     books.send(UntilWaiting(12)).await.unwrap();
     books.send(GiveBackwards).await.unwrap();
-    house.live.send(UntilAttempts(6)).await.unwrap();
-    let copies = house.entries(PortfolioId::ExecUser(house.alice)).await;
+    setup.live.send(UntilAttempts(6)).await.unwrap();
+    let copies = setup.entries(PortfolioId::ExecUser(setup.alice)).await;
     assert_eq!(copies.len(), 7, "a deposit and six fills");
-    assert_eq!(queue::peek_open(&house.db, Queue::CopyAttemptUser).await.unwrap().len(), 0);
+    assert_eq!(queue::peek_open(&setup.db, Queue::CopyAttemptUser).await.unwrap().len(), 0);
 }
 
 #[actix_web::test]
 async fn no_book_is_fetched_for_what_the_switches_stop() {
-    let house = House::new().await;
-    house.db.set_enabled(house.alice, false, "test", at(0)).await.unwrap();
-    let (writer, books) = (house.ledger_writer(), Books::default().start());
-    house.close(&group(house.alice, 10, Side::Buy, 1)).await;
-    let _executor = user_executor::start(house.alice, deps(&house, &books, &writer).await, &house.supervisor);
-    house.live.send(UntilAttempts(1)).await.unwrap();
+    let setup = CopySetup::new().await;
+    setup.db.set_enabled(setup.alice, false, "test", at(0)).await.unwrap();
+    let (writer, books) = (setup.ledger_writer(), Books::default().start());
+    setup.close(&group(setup.alice, 10, Side::Buy, 1)).await;
+    let _executor = user_executor::start(setup.alice, deps(&setup, &books, &writer).await, &setup.supervisor);
+    setup.live.send(UntilAttempts(1)).await.unwrap();
     assert_eq!(books.send(BooksAsked).await.unwrap(), 0);
-    assert_eq!(recorded(&house).await, (DecisionKind::Skip, vec![ReasonCode::UserDisabled]));
+    assert_eq!(recorded(&setup).await, (DecisionKind::Skip, vec![ReasonCode::UserDisabled]));
 }
 
 /// What the one attempt came to that was announced.
-async fn recorded(house: &House) -> (DecisionKind, Vec<ReasonCode>) {
-    let heard = house.live.send(TakeHeard).await.unwrap();
+async fn recorded(setup: &CopySetup) -> (DecisionKind, Vec<ReasonCode>) {
+    let heard = setup.live.send(TakeAnnounced).await.unwrap();
     let mut attempts = heard.into_iter().filter_map(|fact| match fact {
         crate::actors::live_hub::LiveFact::AttemptRecorded(attempt) => Some(attempt),
         _ => None,
@@ -240,31 +241,31 @@ async fn recorded(house: &House) -> (DecisionKind, Vec<ReasonCode>) {
 /// Facts gathered while a group waited in line used to be decided on, however long ago that was.
 #[actix_web::test]
 async fn a_market_blacklisted_while_a_group_waits_is_not_copied() {
-    let house = House::new().await;
-    let (writer, books) = (house.ledger_writer(), Books { held_back: true, ..Books::default() }.start());
-    house.close(&group(house.alice, 10, Side::Buy, 1)).await;
-    let executor = user_executor::start(house.alice, deps(&house, &books, &writer).await, &house.supervisor);
+    let setup = CopySetup::new().await;
+    let (writer, books) = (setup.ledger_writer(), Books { held_back: true, ..Books::default() }.start());
+    setup.close(&group(setup.alice, 10, Side::Buy, 1)).await;
+    let executor = user_executor::start(setup.alice, deps(&setup, &books, &writer).await, &setup.supervisor);
     books.send(UntilWaiting(1)).await.unwrap();
     books.send(Blacklist).await.unwrap();
-    executor.send(DirectoryChanged(house.directory().await)).await.unwrap();
+    executor.send(DirectoryChanged(setup.directory().await)).await.unwrap();
     books.send(GiveBackwards).await.unwrap();
-    house.live.send(UntilAttempts(1)).await.unwrap();
-    assert_eq!(recorded(&house).await, (DecisionKind::Skip, vec![ReasonCode::MarketBlacklisted]));
-    assert_eq!(house.entries(PortfolioId::ExecUser(house.alice)).await.len(), 1, "the deposit alone");
+    setup.live.send(UntilAttempts(1)).await.unwrap();
+    assert_eq!(recorded(&setup).await, (DecisionKind::Skip, vec![ReasonCode::MarketBlacklisted]));
+    assert_eq!(setup.entries(PortfolioId::ExecUser(setup.alice)).await.len(), 1, "the deposit alone");
 }
 
 #[actix_web::test]
 async fn a_group_whose_book_cannot_be_had_steps_aside_and_comes_back_later() {
-    let house = House::new().await;
+    let setup = CopySetup::new().await;
     let refused = Some(asset(10));
-    let (writer, books) = (house.ledger_writer(), Books { refused, ..Books::default() }.start());
-    let (first, second) = (group(house.alice, 10, Side::Buy, 1), group(house.alice, 11, Side::Buy, 2));
-    house.close(&first).await;
-    house.close(&second).await;
-    let executor = global_executor::start(deps(&house, &books, &writer).await, &house.supervisor);
-    house.live.send(UntilAttempts(1)).await.unwrap();
-    assert_eq!(copied(&house, &[first.clone(), second]).await, [1]);
-    let open = queue::peek_open(&house.db, Queue::CopyAttemptGlobal).await.unwrap();
+    let (writer, books) = (setup.ledger_writer(), Books { refused, ..Books::default() }.start());
+    let (first, second) = (group(setup.alice, 10, Side::Buy, 1), group(setup.alice, 11, Side::Buy, 2));
+    setup.close(&first).await;
+    setup.close(&second).await;
+    let executor = global_executor::start(deps(&setup, &books, &writer).await, &setup.supervisor);
+    setup.live.send(UntilAttempts(1)).await.unwrap();
+    assert_eq!(copied(&setup, &[first.clone(), second]).await, [1]);
+    let open = queue::peek_open(&setup.db, Queue::CopyAttemptGlobal).await.unwrap();
     assert_eq!(open.iter().map(|job| job.key.clone()).collect::<Vec<_>>(), [first.id.to_string()]);
     assert_eq!(state(&executor).await["counts"]["failed"], 1);
 }
@@ -301,41 +302,41 @@ impl Handler<ReadView> for Crossing {
 
 #[actix_web::test]
 async fn what_was_decided_on_a_portfolio_that_moved_on_is_decided_again() {
-    let house = House::new().await;
-    let (writer, books) = (house.ledger_writer(), Books::default().start());
-    let crossing = Crossing { writer: writer.clone(), crossed: false, leader: house.alice }.start();
-    house.close(&group(house.alice, 10, Side::Buy, 1)).await;
-    let deps = ExecutorDeps { view: crossing.recipient(), ..deps(&house, &books, &writer).await };
-    let executor = global_executor::start(deps, &house.supervisor);
-    house.live.send(UntilAttempts(1)).await.unwrap();
+    let setup = CopySetup::new().await;
+    let (writer, books) = (setup.ledger_writer(), Books::default().start());
+    let crossing = Crossing { writer: writer.clone(), crossed: false, leader: setup.alice }.start();
+    setup.close(&group(setup.alice, 10, Side::Buy, 1)).await;
+    let deps = ExecutorDeps { view: crossing.recipient(), ..deps(&setup, &books, &writer).await };
+    let executor = global_executor::start(deps, &setup.supervisor);
+    setup.live.send(UntilAttempts(1)).await.unwrap();
     let counts = state(&executor).await["counts"].clone();
     assert_eq!((counts["decided"].clone(), counts["decided_again"].clone()), (1.into(), 1.into()));
-    assert_eq!(house.entries(PortfolioId::ExecGlobal).await.len(), 3);
+    assert_eq!(setup.entries(PortfolioId::ExecGlobal).await.len(), 3);
 }
 
 #[actix_web::test]
 async fn hundreds_of_groups_of_two_leaders_give_the_ledger_a_full_fold_gives() {
-    let house = House::new().await;
-    let (writer, books) = (house.ledger_writer(), Books::default().start());
-    let deps = deps(&house, &books, &writer).await;
+    let setup = CopySetup::new().await;
+    let (writer, books) = (setup.ledger_writer(), Books::default().start());
+    let deps = deps(&setup, &books, &writer).await;
     let executors = [
-        user_executor::start(house.alice, deps.clone(), &house.supervisor),
-        user_executor::start(house.bob, deps.clone(), &house.supervisor),
-        global_executor::start(deps, &house.supervisor),
+        user_executor::start(setup.alice, deps.clone(), &setup.supervisor),
+        user_executor::start(setup.bob, deps.clone(), &setup.supervisor),
+        global_executor::start(deps, &setup.supervisor),
     ];
     let groups: Vec<_> = (0..300)
-        .map(|n| group(if n % 3 == 0 { house.bob } else { house.alice }, 10 + (n % 2) as usize, Side::Buy, n))
+        .map(|n| group(if n % 3 == 0 { setup.bob } else { setup.alice }, 10 + (n % 2) as usize, Side::Buy, n))
         .collect();
     for group in &groups {
-        house.close(group).await;
+        setup.close(group).await;
     }
-    house.live.send(UntilAttempts(600)).await.unwrap();
+    setup.live.send(UntilAttempts(600)).await.unwrap();
     writer.send(Flush).await.unwrap().unwrap();
-    let order = copied(&house, &groups).await;
+    let order = copied(&setup, &groups).await;
     assert!(order.is_sorted(), "{order:?}");
-    for portfolio in [PortfolioId::ExecGlobal, PortfolioId::ExecUser(house.alice), PortfolioId::ExecUser(house.bob)] {
-        let folded = house.folded(portfolio).await.figures();
-        let read = ReadView { portfolio, leader: house.alice, market: market_id(1), asset: None, outcomes: Vec::new() };
+    for portfolio in [PortfolioId::ExecGlobal, PortfolioId::ExecUser(setup.alice), PortfolioId::ExecUser(setup.bob)] {
+        let folded = setup.folded(portfolio).await.figures();
+        let read = ReadView { portfolio, leader: setup.alice, market: market_id(1), asset: None, outcomes: Vec::new() };
         let view = writer.send(read).await.unwrap().unwrap();
         assert_eq!(view.cash, folded.cash, "{portfolio}");
     }

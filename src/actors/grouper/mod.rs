@@ -7,13 +7,14 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, SpawnHandle, Supervised};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, SpawnHandle, Supervised};
 use rand::Rng;
 use tracing::field::display;
 
 use super::{
-    root::DirectoryChanged,
-    supervise::{Observed, Panicked, SupervisorContext, back_off, look_at, observable, spawn_io, start_supervised},
+    directory::DirectoryChanged,
+    queue_worker::{Look, look_at},
+    supervise::{Incarnation, IoResult, Observed, SupervisorContext, back_off, observable, start_supervised},
 };
 use crate::clock::Clock;
 use crate::db::{ClosedGroupWrite, Db, DbError, Directory, GroupClosing};
@@ -47,8 +48,7 @@ pub struct GrouperDeps {
 
 pub struct Grouper {
     deps: GrouperDeps,
-    /// Tells answers to this life of the actor from answers to an earlier one.
-    incarnation: u64,
+    incarnation: Incarnation,
     /// `None` until it is read.
     directory: Option<Arc<Directory>>,
     windows: Windows,
@@ -63,18 +63,6 @@ pub struct Grouper {
     timer: Option<SpawnHandle>,
     n_groups: u64,
     last_activity: Option<Timestamp>,
-}
-
-/// There may be work, or a window ends. Losing one costs latency.
-#[derive(Message, Debug, Clone, Copy)]
-#[rtype(result = "()")]
-struct Look;
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Answered {
-    incarnation: u64,
-    result: Result<Result<Answer, DbError>, Panicked>,
 }
 
 enum Answer {
@@ -93,13 +81,13 @@ struct Loaded {
 
 impl Grouper {
     pub fn start(deps: GrouperDeps, supervisor: &SupervisorContext) -> Addr<Self> {
-        start_supervised(supervisor, "grouper", Self::new(deps, 0))
+        start_supervised(supervisor, "grouper", Self::new(deps))
     }
 
-    fn new(deps: GrouperDeps, incarnation: u64) -> Self {
+    fn new(deps: GrouperDeps) -> Self {
         Self {
             deps,
-            incarnation,
+            incarnation: Incarnation::default(),
             directory: None,
             windows: Windows::new(0),
             fences: BTreeMap::new(),
@@ -163,8 +151,7 @@ impl Grouper {
 
     fn ask(&mut self, ctx: &mut Context<Self>, work: impl Future<Output = Result<Answer, DbError>> + 'static) {
         self.busy = true;
-        let incarnation = self.incarnation;
-        spawn_io(ctx, work, move |result| Answered { incarnation, result });
+        self.incarnation.spawn_io(ctx, work, Self::answered);
     }
 
     fn write_of(&self, closed: &ClosedGroup, directory: &Directory) -> ClosedGroupWrite {
@@ -180,6 +167,37 @@ impl Grouper {
     fn follow(&mut self, directory: Arc<Directory>) {
         self.windows.set_length(directory.config.system.aggregation_window_ms);
         self.directory = Some(directory);
+    }
+
+    fn answered(&mut self, result: IoResult<Answer, DbError>, ctx: &mut Context<Self>) {
+        let answer = match result {
+            Ok(answer) => answer,
+            Err(error) => return self.retry_later(&error.to_string(), ctx),
+        };
+        self.busy = false;
+        self.failures = 0;
+        self.last_activity = Some(self.deps.clock.now());
+        match answer {
+            Answer::Ready(directory) => self.follow(Arc::new(*directory)),
+            Answer::Loaded(loaded) => self.took(loaded, ctx),
+            Answer::Closed(outcomes) => self.closed(&outcomes),
+        }
+        self.next(ctx);
+    }
+
+    fn retry_later(&mut self, error: &str, ctx: &mut Context<Self>) {
+        self.failures = self.failures.saturating_add(1);
+        // Jobs may have been claimed and forgotten on the way: their leases are given back first.
+        self.directory = None;
+        if self.failures == 1 {
+            tracing::warn!(error, "grouping cannot reach the database and will try again");
+        }
+        // The grouper stays busy until then, and keeps the groups that it is closing.
+        ctx.run_later(back_off(RETRY, RETRY_MOST, self.failures), |grouper, ctx| {
+            grouper.busy = false;
+            grouper.look = true;
+            grouper.next(ctx);
+        });
     }
 
     fn took(&mut self, loaded: Loaded, ctx: &mut Context<Self>) {
@@ -212,7 +230,7 @@ impl Grouper {
                 }
                 // Detected together with a group that is closed already.
                 GroupClosing::KeyTaken => {
-                    self.closing.push(closed.moved_on());
+                    self.closing.push(closed.moved_by_one_ms());
                     continue;
                 }
                 GroupClosing::JobLost => {
@@ -243,14 +261,14 @@ impl Actor for Grouper {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        look_at(ctx, &self.deps.wakeups, Queue::GroupEvents, SWEEP, || Look);
+        look_at(ctx, &self.deps.wakeups, Queue::GroupEvents, SWEEP);
         self.next(ctx);
     }
 }
 
 impl Supervised for Grouper {
     fn restarting(&mut self, _: &mut Self::Context) {
-        *self = Self::new(self.deps.clone(), self.incarnation + 1);
+        *self = Self::new(self.deps.clone());
     }
 }
 
@@ -262,43 +280,6 @@ impl Handler<Look> for Grouper {
     fn handle(&mut self, _: Look, ctx: &mut Self::Context) {
         self.look = true;
         self.next(ctx);
-    }
-}
-
-impl Handler<Answered> for Grouper {
-    type Result = ();
-
-    fn handle(&mut self, answered: Answered, ctx: &mut Self::Context) {
-        if answered.incarnation != self.incarnation {
-            return;
-        }
-        let error = match answered.result {
-            Ok(Ok(answer)) => {
-                self.busy = false;
-                self.failures = 0;
-                self.last_activity = Some(self.deps.clock.now());
-                match answer {
-                    Answer::Ready(directory) => self.follow(Arc::new(*directory)),
-                    Answer::Loaded(loaded) => self.took(loaded, ctx),
-                    Answer::Closed(outcomes) => self.closed(&outcomes),
-                }
-                return self.next(ctx);
-            }
-            Ok(Err(error)) => error.to_string(),
-            Err(panicked) => panicked.to_string(),
-        };
-        self.failures = self.failures.saturating_add(1);
-        // Jobs may have been claimed and forgotten on the way: their leases are given back first.
-        self.directory = None;
-        if self.failures == 1 {
-            tracing::warn!(error, "grouping cannot reach the database and will try again");
-        }
-        // Still busy until then; what is in hand stays in hand.
-        ctx.run_later(back_off(RETRY, RETRY_MOST, self.failures), |grouper, ctx| {
-            grouper.busy = false;
-            grouper.look = true;
-            grouper.next(ctx);
-        });
     }
 }
 

@@ -7,28 +7,29 @@ use crate::domain::money::ids::EventId;
 use crate::domain::money::units::{ShareMicros, UsdcMicros};
 use crate::queue::wakeup::local::WakeupListener;
 use crate::simulator::wallet_of;
-use crate::testkit::actor_stage::{Stage, trade, within};
+use crate::testkit::feed_setup::{FeedSetup, trade};
+use crate::testkit::wait::within;
 
 /// Short enough for a test, long enough for its events to come together.
 const WINDOW_MS: i64 = 400;
 
 struct Grouping {
-    stage: Stage,
+    setup: FeedSetup,
     user: FollowedUser,
     closed: WakeupListener,
 }
 
 async fn grouping() -> Grouping {
-    let stage = Stage::new().await;
-    stage.configure(SystemPatch { aggregation_window_ms: Some(WINDOW_MS), ..SystemPatch::default() }).await;
-    let user = stage.follow(&wallet_of("leader")).await;
-    let closed = stage.wakeups.listen(Queue::CopyAttemptGlobal);
-    Grouping { stage, user, closed }
+    let setup = FeedSetup::new().await;
+    setup.configure(SystemPatch { aggregation_window_ms: Some(WINDOW_MS), ..SystemPatch::default() }).await;
+    let user = setup.follow(&wallet_of("leader")).await;
+    let closed = setup.wakeups.listen(Queue::CopyAttemptGlobal);
+    Grouping { setup, user, closed }
 }
 
 impl Grouping {
     fn start(&self) -> Addr<Grouper> {
-        let Stage { db, clock, wakeups, supervisor, .. } = &self.stage;
+        let FeedSetup { db, clock, wakeups, supervisor, .. } = &self.setup;
         Grouper::start(
             GrouperDeps { db: db.clone(), clock: *clock, scope: JobScope::All, wakeups: wakeups.clone() },
             supervisor,
@@ -38,8 +39,8 @@ impl Grouping {
     /// The groups there are, in the order of their copy jobs.
     async fn groups(&self) -> Vec<EventGroup> {
         let mut groups = Vec::new();
-        for job in self.stage.jobs(Queue::CopyAttemptUser).await {
-            groups.push(self.stage.db.group(job.group().unwrap()).await.unwrap().unwrap());
+        for job in self.setup.jobs(Queue::CopyAttemptUser).await {
+            groups.push(self.setup.db.group(job.group().unwrap()).await.unwrap().unwrap());
         }
         groups
     }
@@ -49,18 +50,18 @@ impl Grouping {
 async fn fills_of_one_window_close_as_one_group_with_both_copy_jobs() {
     let mut it = grouping().await;
     let _grouper = it.start();
-    let start = it.stage.clock.now();
+    let start = it.setup.clock.now();
     let later = start.plus_millis(WINDOW_MS - 1);
-    it.stage
+    it.setup
         .record(&it.user, vec![trade(&it.user, 1, Side::Buy, later), trade(&it.user, 2, Side::Buy, start)], vec![])
         .await;
     within(it.closed.notified()).await;
     let groups = it.groups().await;
     assert_eq!(groups.len(), 1);
     assert_eq!((groups[0].notional, groups[0].detect_time), (UsdcMicros(10_000_000), start));
-    assert_eq!(it.stage.db.members(groups[0].id).await.unwrap().len(), 2);
-    assert_eq!(it.stage.jobs(Queue::GroupEvents).await, []);
-    let (ours, global) = (it.stage.jobs(Queue::CopyAttemptUser).await, it.stage.jobs(Queue::CopyAttemptGlobal).await);
+    assert_eq!(it.setup.db.members(groups[0].id).await.unwrap().len(), 2);
+    assert_eq!(it.setup.jobs(Queue::GroupEvents).await, []);
+    let (ours, global) = (it.setup.jobs(Queue::CopyAttemptUser).await, it.setup.jobs(Queue::CopyAttemptGlobal).await);
     let wait_ms = ours[0].due.millis_since(start.plus_millis(WINDOW_MS));
     assert!((750..=1_000).contains(&wait_ms), "latency and jitter: {wait_ms} ms");
     assert_eq!(ours[0].due, global[0].due, "both scopes decide on the same book");
@@ -69,12 +70,12 @@ async fn fills_of_one_window_close_as_one_group_with_both_copy_jobs() {
 #[actix_web::test]
 async fn what_was_open_at_the_start_is_closed_although_nobody_rings() {
     let mut it = grouping().await;
-    let long_ago = it.stage.clock.now().plus_millis(-3_600_000);
+    let long_ago = it.setup.clock.now().plus_millis(-3_600_000);
     let events = vec![trade(&it.user, 1, Side::Buy, long_ago), trade(&it.user, 2, Side::Sell, long_ago)];
-    it.stage.record(&it.user, events, vec![]).await;
+    it.setup.record(&it.user, events, vec![]).await;
     // As a process that died left them.
-    let now = it.stage.clock.now();
-    let taken = queue::claim(&it.stage.db, Queue::GroupEvents, &JobScope::All, now, 3_600_000, 10).await.unwrap();
+    let now = it.setup.clock.now();
+    let taken = queue::claim(&it.setup.db, Queue::GroupEvents, &JobScope::All, now, 3_600_000, 10).await.unwrap();
     assert_eq!(taken.len(), 2);
     let _grouper = it.start();
     within(it.closed.notified()).await;
@@ -85,12 +86,12 @@ async fn what_was_open_at_the_start_is_closed_although_nobody_rings() {
 async fn an_event_too_late_for_its_group_gets_the_next_free_millisecond() {
     let mut it = grouping().await;
     let _grouper = it.start();
-    let at = it.stage.clock.now().plus_millis(-60_000);
+    let at = it.setup.clock.now().plus_millis(-60_000);
     for n in 0..3 {
-        it.stage.record(&it.user, vec![trade(&it.user, n, Side::Buy, at)], vec![]).await;
+        it.setup.record(&it.user, vec![trade(&it.user, n, Side::Buy, at)], vec![]).await;
         within(it.closed.notified()).await;
     }
-    it.stage.drained(Queue::GroupEvents).await;
+    it.setup.drained(Queue::GroupEvents).await;
     let mut starts: Vec<i64> = it.groups().await.iter().map(|group| group.window_start.millis_since(at)).collect();
     starts.sort_unstable();
     assert_eq!(starts, [0, 1, 2]);
@@ -101,7 +102,7 @@ async fn an_event_too_late_for_its_group_gets_the_next_free_millisecond() {
 async fn a_row_that_forms_no_group_only_finishes_its_job() {
     let it = grouping().await;
     let _grouper = it.start();
-    let now = it.stage.clock.now();
+    let now = it.setup.clock.now();
     let reward = ActivityEvent {
         id: EventId::of("DATA_API", "reward"),
         source_id: "reward".to_owned(),
@@ -120,7 +121,7 @@ async fn a_row_that_forms_no_group_only_finishes_its_job() {
         event_time: now,
         detect_time: now,
     };
-    it.stage.record(&it.user, vec![], vec![reward]).await;
-    it.stage.drained(Queue::GroupEvents).await;
+    it.setup.record(&it.user, vec![], vec![reward]).await;
+    it.setup.drained(Queue::GroupEvents).await;
     assert_eq!(it.groups().await, []);
 }

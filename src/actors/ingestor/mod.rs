@@ -10,13 +10,14 @@ use std::{
     time::Duration,
 };
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, Supervised};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient, Supervised};
 use tracing::field::display;
 
 use super::{
     book_fetcher::KnowMarket,
     ledger_writer::{Holdings, RecordEntries},
-    supervise::{Observed, Panicked, SupervisorContext, back_off, look_at, observable, spawn_io, start_supervised},
+    queue_worker::{Look, look_at},
+    supervise::{Incarnation, IoResult, Observed, SupervisorContext, back_off, observable, start_supervised},
 };
 use crate::clock::Clock;
 use crate::db::{Audit, Db, DbError};
@@ -65,8 +66,8 @@ pub struct IngestorDeps {
 
 pub struct Ingestor {
     deps: IngestorDeps,
-    /// Tells answers to this life of the actor from answers to an earlier one. A failure begins a new life too.
-    incarnation: u64,
+    /// A failure begins a new one too.
+    incarnation: Incarnation,
     /// Leases of an earlier life are given back.
     released: bool,
     look: bool,
@@ -83,17 +84,6 @@ pub struct Ingestor {
     last_activity: Option<Timestamp>,
 }
 
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Look;
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Answered {
-    incarnation: u64,
-    result: Result<Result<Answer, String>, Panicked>,
-}
-
 enum Answer {
     Released,
     Claimed(Claimed),
@@ -107,34 +97,15 @@ struct Claimed {
     more: bool,
 }
 
-/// What the first of a lane waited for is known, or could not be had.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Resolved {
-    incarnation: u64,
-    lane: LaneKey,
-    job: i64,
-    result: Result<Result<Effect, String>, Panicked>,
-}
-
-/// What became of a job that failed.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct GivenBack {
-    incarnation: u64,
-    lane: LaneKey,
-    result: Result<Result<Failed, DbError>, Panicked>,
-}
-
 impl Ingestor {
     pub fn start(deps: IngestorDeps, supervisor: &SupervisorContext) -> Addr<Self> {
-        start_supervised(supervisor, "ingestor", Self::new(deps, 0))
+        start_supervised(supervisor, "ingestor", Self::new(deps))
     }
 
-    fn new(deps: IngestorDeps, incarnation: u64) -> Self {
+    fn new(deps: IngestorDeps) -> Self {
         Self {
             deps,
-            incarnation,
+            incarnation: Incarnation::default(),
             released: false,
             look: true,
             busy: false,
@@ -187,8 +158,7 @@ impl Ingestor {
 
     fn ask(&mut self, ctx: &mut Context<Self>, work: impl Future<Output = Result<Answer, String>> + 'static) {
         self.busy = true;
-        let incarnation = self.incarnation;
-        spawn_io(ctx, work, move |result| Answered { incarnation, result });
+        self.incarnation.spawn_io(ctx, work, Self::answered);
     }
 
     fn take(&mut self, work: Work) {
@@ -234,9 +204,74 @@ impl Ingestor {
             return;
         }
         let Some(Work { event: Event::Activity(activity), job }) = self.lanes.first(&lane).cloned() else { return };
-        let (deps, incarnation, id) = (self.deps.clone(), self.incarnation, job.id);
+        let (deps, id) = (self.deps.clone(), job.id);
         let effect = async move { effect_of(&deps, &job, &activity).await };
-        spawn_io(ctx, effect, move |result| Resolved { incarnation, lane, job: id, result });
+        self.incarnation.spawn_io(ctx, effect, move |ingestor: &mut Self, effect, ctx| {
+            ingestor.resolved(lane, id, effect, ctx);
+        });
+    }
+
+    fn answered(&mut self, result: IoResult<Answer, String>, ctx: &mut Context<Self>) {
+        self.busy = false;
+        match result {
+            Ok(Answer::Released) => self.released = true,
+            Ok(Answer::Claimed(claimed)) => {
+                self.look |= claimed.more;
+                for work in claimed.works {
+                    match self.lanes.renew(&work.job) {
+                        Seen::Never => self.take(work),
+                        Seen::Waiting => {}
+                        Seen::First(lane) => drop(self.to_resolve.insert(lane)),
+                    }
+                }
+            }
+            Ok(Answer::Recorded(n_events)) => {
+                self.failures = 0;
+                self.n_events += u64::try_from(n_events).unwrap_or(u64::MAX);
+                self.last_activity = Some(self.deps.clock.now());
+            }
+            Err(error) => return self.begin_again(&error.to_string(), ctx),
+        }
+        self.next(ctx);
+    }
+
+    /// Handles the facts that the first row of a lane waited for.
+    fn resolved(&mut self, lane: LaneKey, job: i64, effect: IoResult<Effect, String>, ctx: &mut Context<Self>) {
+        // A job that came twice, because its lease ended, is answered twice.
+        let Some(first) = self.lanes.first(&lane).filter(|first| first.job.id == job) else { return };
+        match effect {
+            Ok(effect) => {
+                self.settle(&lane, effect);
+                self.next(ctx);
+            }
+            Err(error) => {
+                let (deps, job, error) = (self.deps.clone(), first.job.clone(), error.to_string());
+                let event = job.event_id().map(display);
+                tracing::warn!(job = job.id, event, user_id = %lane.0, condition = lane.1.as_ref().map(display), error, "facts of a row could not be had");
+                let failed = async move {
+                    queue::fail(&deps.db, &job, &error, deps.clock.now(), &mut rand::rngs::ThreadRng::default()).await
+                };
+                self.incarnation.spawn_io(ctx, failed, move |ingestor: &mut Self, failed, ctx| {
+                    ingestor.given_back(&lane, failed, ctx);
+                });
+            }
+        }
+    }
+
+    /// Handles the end of a job that failed: its lane waits for the retry, or opens without it.
+    fn given_back(&mut self, lane: &LaneKey, failed: IoResult<Failed, DbError>, ctx: &mut Context<Self>) {
+        match failed {
+            // The lane stays closed until the job comes again from the queue.
+            Ok(Failed::Retry(due)) => {
+                let wait = due.millis_since(self.deps.clock.now()).max(0).unsigned_abs();
+                ctx.notify_later(Look, Duration::from_millis(wait));
+            }
+            Ok(Failed::Dead | Failed::FenceLost) => {
+                self.open(lane);
+                self.next(ctx);
+            }
+            Err(error) => self.begin_again(&error.to_string(), ctx),
+        }
     }
 
     /// The first of the lane is worked out: it goes to the ledger, and those behind it follow.
@@ -267,7 +302,7 @@ impl Ingestor {
             tracing::warn!(error, "events cannot be written to the ledger and will be tried again");
         }
         let seen_markets = std::mem::take(&mut self.seen_markets);
-        *self = Self { failures, seen_markets, busy: true, ..Self::new(self.deps.clone(), self.incarnation + 1) };
+        *self = Self { failures, seen_markets, busy: true, ..Self::new(self.deps.clone()) };
         ctx.run_later(back_off(RETRY, RETRY_MOST, failures), |ingestor, ctx| {
             ingestor.busy = false;
             ingestor.next(ctx);
@@ -279,14 +314,14 @@ impl Actor for Ingestor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        look_at(ctx, &self.deps.wakeups, Queue::IngestEvents, SWEEP, || Look);
+        look_at(ctx, &self.deps.wakeups, Queue::IngestEvents, SWEEP);
         self.next(ctx);
     }
 }
 
 impl Supervised for Ingestor {
     fn restarting(&mut self, _: &mut Self::Context) {
-        *self = Self::new(self.deps.clone(), self.incarnation + 1);
+        *self = Self::new(self.deps.clone());
     }
 }
 
@@ -298,89 +333,6 @@ impl Handler<Look> for Ingestor {
     fn handle(&mut self, _: Look, ctx: &mut Self::Context) {
         self.look = true;
         self.next(ctx);
-    }
-}
-
-impl Handler<Answered> for Ingestor {
-    type Result = ();
-
-    fn handle(&mut self, answered: Answered, ctx: &mut Self::Context) {
-        if answered.incarnation != self.incarnation {
-            return;
-        }
-        self.busy = false;
-        match answered.result.map_err(|panicked| panicked.to_string()).and_then(|result| result) {
-            Ok(Answer::Released) => self.released = true,
-            Ok(Answer::Claimed(claimed)) => {
-                self.look |= claimed.more;
-                for work in claimed.works {
-                    match self.lanes.renew(&work.job) {
-                        Seen::Never => self.take(work),
-                        Seen::Waiting => {}
-                        Seen::First(lane) => drop(self.to_resolve.insert(lane)),
-                    }
-                }
-            }
-            Ok(Answer::Recorded(n_events)) => {
-                self.failures = 0;
-                self.n_events += u64::try_from(n_events).unwrap_or(u64::MAX);
-                self.last_activity = Some(self.deps.clock.now());
-            }
-            Err(error) => return self.begin_again(&error, ctx),
-        }
-        self.next(ctx);
-    }
-}
-
-impl Handler<Resolved> for Ingestor {
-    type Result = ();
-
-    fn handle(&mut self, resolved: Resolved, ctx: &mut Self::Context) {
-        let lane = resolved.lane;
-        // A job that came twice, because its lease ended, is answered twice.
-        let is_first = self.lanes.first(&lane).is_some_and(|first| first.job.id == resolved.job);
-        if resolved.incarnation != self.incarnation || !is_first {
-            return;
-        }
-        match resolved.result.map_err(|panicked| panicked.to_string()).and_then(|result| result) {
-            Ok(effect) => {
-                self.settle(&lane, effect);
-                self.next(ctx);
-            }
-            Err(error) => {
-                let Some(work) = self.lanes.first(&lane) else { return };
-                let (deps, job, incarnation) = (self.deps.clone(), work.job.clone(), self.incarnation);
-                let event = job.event_id().map(display);
-                tracing::warn!(job = job.id, event, user_id = %lane.0, condition = lane.1.as_ref().map(display), error, "facts of a row could not be had");
-                let failed = async move {
-                    queue::fail(&deps.db, &job, &error, deps.clock.now(), &mut rand::rngs::ThreadRng::default()).await
-                };
-                spawn_io(ctx, failed, move |result| GivenBack { incarnation, lane, result });
-            }
-        }
-    }
-}
-
-impl Handler<GivenBack> for Ingestor {
-    type Result = ();
-
-    fn handle(&mut self, given: GivenBack, ctx: &mut Self::Context) {
-        if given.incarnation != self.incarnation {
-            return;
-        }
-        match given.result {
-            // The lane stays closed until the job comes again from the queue.
-            Ok(Ok(Failed::Retry(due))) => {
-                let wait = due.millis_since(self.deps.clock.now()).max(0).unsigned_abs();
-                ctx.notify_later(Look, Duration::from_millis(wait));
-            }
-            Ok(Ok(Failed::Dead | Failed::FenceLost)) => {
-                self.open(&given.lane);
-                self.next(ctx);
-            }
-            Ok(Err(error)) => self.begin_again(&error.to_string(), ctx),
-            Err(panicked) => self.begin_again(&panicked.to_string(), ctx),
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::actors::ledger_writer::{Held, Holdings};
 use crate::actors::reconciler::ReconcileJob;
 use crate::db::DbError;
 use crate::domain::accounting::ledger::{LedgerEntry, PortfolioId};
-use crate::domain::accounting::position_resync::{Lag, LeaderPosition, Resync, StoredRows};
+use crate::domain::accounting::position_resync::{Lag, LeaderPosition, PositionResync, StoredRows};
 use crate::domain::accounting::shadow::{NotApplicable, ShadowEffect, conversion_entries, entries_for_activity};
 use crate::domain::events::event::{ActivityEvent, ActivityKind};
 use crate::domain::market::facts::Market;
@@ -82,7 +82,7 @@ async fn converted(
     let positions: Vec<LeaderPosition> = positions.into_iter().map(leader_position).collect();
     let shadow = held(deps, activity, None).await?;
     let (pending, since) = stored(deps, activity).await.map_err(|error| error.to_string())?;
-    let resync = Resync {
+    let resync = PositionResync {
         conversion: activity,
         markets: &markets,
         positions: &positions,

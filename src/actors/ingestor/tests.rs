@@ -8,27 +8,27 @@ use crate::domain::events::lease::Leases;
 use crate::domain::money::ids::{AssetId, Wallet};
 use crate::domain::money::units::ShareMicros;
 use crate::simulator::{Fault, FaultKind, Fill, Host, NewMarket, SimMarket, Times, price, wallet_of};
-use crate::testkit::actor_stage::Stage;
+use crate::testkit::feed_setup::FeedSetup;
 
 struct Ingesting {
-    stage: Stage,
+    setup: FeedSetup,
     wallet: Wallet,
     user: FollowedUser,
     market: SimMarket,
 }
 
 async fn ingesting() -> Ingesting {
-    let stage = Stage::new().await;
+    let setup = FeedSetup::new().await;
     let wallet = wallet_of("leader");
-    let user = stage.follow(&wallet).await;
-    let market = stage.market("rain");
-    Ingesting { stage, wallet, user, market }
+    let user = setup.follow(&wallet).await;
+    let market = setup.market("rain");
+    Ingesting { setup, wallet, user, market }
 }
 
 impl Ingesting {
     fn start(&self) -> Addr<Ingestor> {
-        let Stage { db, clock, wakeups, supervisor, live, .. } = &self.stage;
-        let polymarket = self.stage.polymarket();
+        let FeedSetup { db, clock, wakeups, supervisor, live, .. } = &self.setup;
+        let polymarket = self.setup.polymarket();
         let (db, wakeups, live, leases) = (db.clone(), wakeups.clone(), live.clone(), std::sync::Arc::new(Leases::All));
         let metrics = std::sync::Arc::<crate::metrics::Metrics>::default();
         let (wakeups, clock) = (wakeups.clone(), *clock);
@@ -61,24 +61,24 @@ impl Ingesting {
 
     fn fill(&self, asset: &AssetId, side: Side, shares: i64, seconds: i64) {
         let fill = Fill::maker(&self.wallet, asset, side, 500_000, shares).at(self.at(seconds));
-        self.stage.sim.world(|world| world.push_fill(fill)).unwrap();
+        self.setup.exchange.world(|world| world.push_fill(fill)).unwrap();
     }
 
     /// That many seconds after two minutes ago.
     fn at(&self, seconds: i64) -> Timestamp {
-        self.stage.clock.now().plus_millis(-120_000 + seconds * 1_000)
+        self.setup.clock.now().plus_millis(-120_000 + seconds * 1_000)
     }
 
     /// Records what the exchange shows, waits until all of it is in the ledger, and gives kind, asset, shares and cash.
     async fn ingested(&self) -> Vec<(EntryType, usize, i64, i64)> {
-        self.stage.read(&self.user).await;
-        self.stage.drained(Queue::IngestEvents).await;
+        self.setup.read(&self.user).await;
+        self.setup.drained(Queue::IngestEvents).await;
         self.ledger().await
     }
 
     async fn ledger(&self) -> Vec<(EntryType, usize, i64, i64)> {
         let shadow = PortfolioId::ShadowUser(self.user.id);
-        let entries = self.stage.db.entries_after(shadow, 0, 1_000).await.unwrap();
+        let entries = self.setup.db.entries_after(shadow, 0, 1_000).await.unwrap();
         let index = |asset: &Option<AssetId>| asset.as_ref().and_then(|a| self.market.index_of(a)).unwrap_or(9);
         let row = |entry: &LedgerEntry| (entry.kind, index(&entry.asset), entry.shares.0, entry.cash.0);
         entries.iter().map(|placed| row(&placed.entry)).collect()
@@ -92,7 +92,7 @@ async fn fills_sets_and_redemptions_become_the_shadow_ledger_in_order() {
     let _ingestor = it.start();
     it.fill(&it.asset(0), Side::Buy, 10_000_000, 0);
     let (split, merge) = (it.at(1), it.at(2));
-    it.stage.sim.world(|world| {
+    it.setup.exchange.world(|world| {
         world.split(&wallet, &market, ShareMicros(4_000_000), split).unwrap();
         world.merge(&wallet, &market, ShareMicros(1_000_000), merge).unwrap();
     });
@@ -108,7 +108,7 @@ async fn fills_sets_and_redemptions_become_the_shadow_ledger_in_order() {
     ];
     assert_eq!(it.ingested().await, before);
     let redeemed = it.at(100);
-    it.stage.sim.world(|world| {
+    it.setup.exchange.world(|world| {
         world.resolve(&market, &[price(1_000_000), price(0)]);
         world.redeem(&wallet, &market, false, world.now()).unwrap_or_else(|error| panic!("{error} at {redeemed}"));
     });
@@ -122,9 +122,9 @@ async fn fills_sets_and_redemptions_become_the_shadow_ledger_in_order() {
 async fn a_row_that_waits_for_facts_holds_back_its_own_condition_and_nothing_else() {
     let it = ingesting().await;
     let (wallet, market) = (it.wallet.clone(), it.market.id().clone());
-    let other = it.stage.market("snow").asset(0).unwrap().clone();
+    let other = it.setup.market("snow").asset(0).unwrap().clone();
     let split = it.at(0);
-    it.stage.sim.world(|world| {
+    it.setup.exchange.world(|world| {
         // Nobody tells the facts of the market for the first try.
         for (host, route) in [(Host::Gamma, "/markets"), (Host::Clob, "/clob-markets")] {
             let times = Times::Next(1);
@@ -133,13 +133,13 @@ async fn a_row_that_waits_for_facts_holds_back_its_own_condition_and_nothing_els
         world.split(&wallet, &market, ShareMicros(4_000_000), split).unwrap();
     });
     it.fill(&it.asset(0), Side::Sell, 1_000_000, 1);
-    it.stage.read(&it.user).await;
-    let first_try = it.stage.jobs(Queue::IngestEvents).await;
+    it.setup.read(&it.user).await;
+    let first_try = it.setup.jobs(Queue::IngestEvents).await;
     assert_eq!(first_try.len(), 2);
     let _ingestor = it.start();
     // The failed try is on its way to being tried again.
-    crate::testkit::actor_stage::within(async {
-        while it.stage.jobs(Queue::IngestEvents).await.iter().all(|job| job.failures == 0) {
+    crate::testkit::wait::within(async {
+        while it.setup.jobs(Queue::IngestEvents).await.iter().all(|job| job.failures == 0) {
             tokio::task::yield_now().await;
         }
     })
@@ -167,10 +167,10 @@ async fn a_row_of_a_market_nobody_knows_is_audited_and_moves_nothing() {
         "condition_id": format!("0x{}", "cd".repeat(32)), "size": 5, "usdc_size": 5, "price": 0,
         "transaction_hash": format!("0x{}", "ef".repeat(32)), "outcome_index": 999,
     });
-    it.stage.sim.world(|world| world.push_row(&row)).unwrap();
+    it.setup.exchange.world(|world| world.push_row(&row)).unwrap();
     let _ingestor = it.start();
     assert_eq!(it.ingested().await, []);
-    let audits = it.stage.db.audits(Some("MERGE_SPLIT_NOT_APPLICABLE"), None, 10).await.unwrap();
+    let audits = it.setup.db.audits(Some("MERGE_SPLIT_NOT_APPLICABLE"), None, 10).await.unwrap();
     assert_eq!(audits.len(), 1);
     assert!(audits[0].audit.subject.starts_with("event:"));
 }
@@ -181,8 +181,8 @@ async fn electing() -> (Ingesting, AssetId) {
     let candidate =
         |slug: &str| NewMarket { neg_risk: true, event_slug: "who-wins".to_owned(), ..NewMarket::binary(slug) };
     let (first, second) = it
-        .stage
-        .sim
+        .setup
+        .exchange
         .world(|world| (world.add_market(candidate("first-wins")), world.add_market(candidate("second-wins"))));
     it.market = first;
     (it, second.asset(0).unwrap().clone())
@@ -191,7 +191,7 @@ async fn electing() -> (Ingesting, AssetId) {
 impl Ingesting {
     fn convert(&self, shares: i64, seconds: i64) {
         let (wallet, market, at) = (self.wallet.clone(), self.market.id().clone(), self.at(seconds));
-        self.stage.sim.world(|world| world.convert(&wallet, &[market], ShareMicros(shares), at)).unwrap();
+        self.setup.exchange.world(|world| world.convert(&wallet, &[market], ShareMicros(shares), at)).unwrap();
     }
 }
 
@@ -244,11 +244,11 @@ async fn a_conversion_waits_until_the_feed_shows_what_the_positions_hold() {
     let (it, _) = electing().await;
     it.fill(&it.asset(1), Side::Buy, 10_000_000, 0);
     it.convert(4_000_000, 1);
-    it.stage.read(&it.user).await;
+    it.setup.read(&it.user).await;
     it.fill(&it.asset(1), Side::Buy, 1_000_000, 2);
     let _ingestor = it.start();
-    crate::testkit::actor_stage::within(async {
-        while it.stage.jobs(Queue::Reconcile).await.is_empty() {
+    crate::testkit::wait::within(async {
+        while it.setup.jobs(Queue::Reconcile).await.is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     })
@@ -265,20 +265,20 @@ async fn shares_that_came_by_a_transfer_are_taken_into_the_conversion_when_waiti
     let (it, _) = electing().await;
     it.fill(&it.asset(1), Side::Buy, 10_000_000, 0);
     it.convert(4_000_000, 1);
-    it.stage.read(&it.user).await;
+    it.setup.read(&it.user).await;
     // Nobody ever reads this one.
     it.fill(&it.asset(1), Side::Buy, 1_000_000, 2);
     let long_ago = it.at(0);
     let claimed =
-        queue::claim(&it.stage.db, Queue::IngestEvents, &JobScope::All, it.stage.clock.now(), 0, 10).await.unwrap();
+        queue::claim(&it.setup.db, Queue::IngestEvents, &JobScope::All, it.setup.clock.now(), 0, 10).await.unwrap();
     let mut job = claimed.into_iter().find(|job| job.payload.starts_with("activity:")).unwrap();
     for failures in 1..=queue::RETRIES {
-        let failed = queue::fail(&it.stage.db, &job, "behind", long_ago, &mut rand::rngs::ThreadRng::default()).await;
+        let failed = queue::fail(&it.setup.db, &job, "behind", long_ago, &mut rand::rngs::ThreadRng::default()).await;
         assert!(matches!(failed, Ok(Failed::Retry(_))), "{failed:?}");
         job.failures = failures;
     }
     let _ingestor = it.start();
-    it.stage.drained(Queue::IngestEvents).await;
+    it.setup.drained(Queue::IngestEvents).await;
     use EntryType::{Conversion, TradeFill};
     let ledger = it.ledger().await;
     assert!(ledger.contains(&(Conversion, 1, -3_000_000, 0)), "{ledger:?}");
@@ -308,8 +308,8 @@ impl Handler<KnowMarket> for Facts {
 async fn a_market_is_named_again_when_it_is_traded_in_a_minute_later() {
     let it = ingesting().await;
     tokio::time::pause();
-    let clock = Clock::starting_at(it.stage.clock.now());
-    let Stage { db, wakeups, supervisor, live, .. } = &it.stage;
+    let clock = Clock::starting_at(it.setup.clock.now());
+    let FeedSetup { db, wakeups, supervisor, live, .. } = &it.setup;
     let ledger = LedgerWriterDeps {
         db: db.clone(),
         clock,
@@ -323,7 +323,7 @@ async fn a_market_is_named_again_when_it_is_traded_in_a_minute_later() {
     let facts = Facts(std::sync::Arc::clone(&asked)).start();
     let deps = IngestorDeps {
         db: db.clone(),
-        polymarket: it.stage.polymarket(),
+        polymarket: it.setup.polymarket(),
         clock,
         scope: JobScope::All,
         wakeups: wakeups.clone(),
@@ -331,7 +331,7 @@ async fn a_market_is_named_again_when_it_is_traded_in_a_minute_later() {
         holdings: ledger.recipient(),
         markets: facts.clone().recipient(),
     };
-    let mut ingestor = Ingestor::new(deps, 0);
+    let mut ingestor = Ingestor::new(deps);
     let mut named_after = async |seconds: u64| {
         tokio::time::advance(Duration::from_secs(seconds)).await;
         ingestor.name(it.market.id());

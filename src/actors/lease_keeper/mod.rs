@@ -11,11 +11,12 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture, Supervised};
 
-use super::supervise::{Observed, Panicked, SupervisorContext, observable, spawn_io, start_supervised};
+use super::supervise::{Incarnation, IoResult, Observed, SupervisorContext, observable, start_supervised};
 use crate::clock::Clock;
 use crate::db::{Db, DbError, Round};
 use crate::domain::events::lease::{LeaseName, Leases, WorkerId};
 use crate::domain::money::units::Timestamp;
+use crate::health::actor_state::LeaseKeeperState;
 use crate::queue::Queue;
 use crate::queue::wakeup::local::Wakeups;
 
@@ -44,8 +45,7 @@ pub struct LeaseKeeperDeps {
 
 pub struct LeaseKeeper {
     deps: LeaseKeeperDeps,
-    /// Tells answers to this life of the actor from answers to an earlier one.
-    incarnation: u64,
+    incarnation: Incarnation,
     watch: Watch,
     epochs: BTreeMap<LeaseName, i64>,
     busy: bool,
@@ -54,30 +54,15 @@ pub struct LeaseKeeper {
     last_round: Option<Timestamp>,
 }
 
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Seen {
-    incarnation: u64,
-    result: Result<Result<Round, DbError>, Panicked>,
-}
-
-/// The steps of a round are done; these leases were taken.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Stepped {
-    incarnation: u64,
-    result: Result<Result<BTreeMap<LeaseName, i64>, DbError>, Panicked>,
-}
-
 impl LeaseKeeper {
     pub fn start(deps: LeaseKeeperDeps, supervisor: &SupervisorContext) -> Addr<Self> {
-        start_supervised(supervisor, "lease_keeper", Self::new(deps, 0))
+        start_supervised(supervisor, "lease_keeper", Self::new(deps))
     }
 
-    fn new(deps: LeaseKeeperDeps, incarnation: u64) -> Self {
+    fn new(deps: LeaseKeeperDeps) -> Self {
         Self {
             deps,
-            incarnation,
+            incarnation: Incarnation::default(),
             watch: Watch::default(),
             epochs: BTreeMap::new(),
             busy: false,
@@ -88,23 +73,21 @@ impl LeaseKeeper {
     }
 
     fn observed(&self) -> Observed {
-        Observed {
-            state: serde_json::json!({
-                "worker": self.deps.worker.as_str(),
-                "held": self.epochs.keys().map(LeaseName::to_string).collect::<Vec<_>>(),
-                "workers": self.watch.n_live(self.deps.clock.now()),
-                "failures": self.failures,
-            }),
-            last_activity: self.last_round,
-        }
+        let state = LeaseKeeperState {
+            worker: self.deps.worker.as_str().to_owned(),
+            held: self.epochs.keys().map(LeaseName::to_string).collect(),
+            workers: self.watch.n_live(self.deps.clock.now()),
+            failures: self.failures,
+        };
+        Observed::new(state, self.last_round)
     }
 
     fn round(&mut self, ctx: &mut Context<Self>) {
         if self.stopping || std::mem::replace(&mut self.busy, true) {
             return;
         }
-        let (db, worker, incarnation) = (self.deps.db.clone(), self.deps.worker.clone(), self.incarnation);
-        spawn_io(ctx, async move { db.lease_round(&worker).await }, move |result| Seen { incarnation, result });
+        let (db, worker) = (self.deps.db.clone(), self.deps.worker.clone());
+        self.incarnation.spawn_io(ctx, async move { db.lease_round(&worker).await }, Self::seen);
     }
 
     /// Announces what is held, and has everybody look for work that came with it.
@@ -124,12 +107,20 @@ impl LeaseKeeper {
         }
     }
 
-    fn seen(&mut self, round: &Round, ctx: &mut Context<Self>) {
+    /// Handles the leases and workers that a round has read.
+    fn seen(&mut self, round: IoResult<Round, DbError>, ctx: &mut Context<Self>) {
+        if self.stopping {
+            return;
+        }
+        let round = match round {
+            Ok(round) => round,
+            Err(error) => return self.failed(&error.to_string()),
+        };
         let now = self.deps.clock.now();
         (self.failures, self.last_round) = (0, Some(now));
         let mine = round.leases.iter().filter(|row| row.holder.as_ref() == Some(&self.deps.worker));
         let mut epochs: BTreeMap<LeaseName, i64> = mine.map(|row| (row.name, row.epoch)).collect();
-        let steps = self.watch.plan(&self.deps.worker, round, now);
+        let steps = self.watch.plan(&self.deps.worker, &round, now);
         // Nobody works under a lease any more when it is given up.
         for step in &steps {
             if let Step::GiveUp(name) = step {
@@ -141,9 +132,25 @@ impl LeaseKeeper {
             self.busy = false;
             return;
         }
-        let (db, worker, incarnation) = (self.deps.db.clone(), self.deps.worker.clone(), self.incarnation);
-        let work = async move { take_steps(&db, &worker, steps).await };
-        spawn_io(ctx, work, move |result| Stepped { incarnation, result });
+        let (db, worker) = (self.deps.db.clone(), self.deps.worker.clone());
+        self.incarnation.spawn_io(ctx, async move { take_steps(&db, &worker, steps).await }, Self::stepped);
+    }
+
+    /// Handles the end of a round's steps, with the leases that were taken.
+    fn stepped(&mut self, taken: IoResult<BTreeMap<LeaseName, i64>, DbError>, _: &mut Context<Self>) {
+        if self.stopping {
+            return;
+        }
+        self.busy = false;
+        match taken {
+            Ok(taken) => {
+                let mut epochs = self.epochs.clone();
+                epochs.extend(taken);
+                self.hold(epochs);
+            }
+            // The next round sees the leases that were taken before the failure.
+            Err(error) => self.failed(&error.to_string()),
+        }
     }
 
     fn failed(&mut self, error: &str) {
@@ -181,47 +188,11 @@ impl Actor for LeaseKeeper {
 
 impl Supervised for LeaseKeeper {
     fn restarting(&mut self, _: &mut Self::Context) {
-        *self = Self { epochs: std::mem::take(&mut self.epochs), ..Self::new(self.deps.clone(), self.incarnation + 1) };
+        *self = Self { epochs: std::mem::take(&mut self.epochs), ..Self::new(self.deps.clone()) };
     }
 }
 
 observable!(LeaseKeeper);
-
-impl Handler<Seen> for LeaseKeeper {
-    type Result = ();
-
-    fn handle(&mut self, Seen { incarnation, result }: Seen, ctx: &mut Self::Context) {
-        if incarnation != self.incarnation || self.stopping {
-            return;
-        }
-        match result {
-            Ok(Ok(round)) => self.seen(&round, ctx),
-            Ok(Err(error)) => self.failed(&error.to_string()),
-            Err(panicked) => self.failed(&panicked.to_string()),
-        }
-    }
-}
-
-impl Handler<Stepped> for LeaseKeeper {
-    type Result = ();
-
-    fn handle(&mut self, Stepped { incarnation, result }: Stepped, _: &mut Self::Context) {
-        if incarnation != self.incarnation || self.stopping {
-            return;
-        }
-        self.busy = false;
-        match result {
-            Ok(Ok(taken)) => {
-                let mut epochs = self.epochs.clone();
-                epochs.extend(taken);
-                self.hold(epochs);
-            }
-            // What was taken all the same is seen at the next round.
-            Ok(Err(error)) => self.failed(&error.to_string()),
-            Err(panicked) => self.failed(&panicked.to_string()),
-        }
-    }
-}
 
 impl Handler<LetGo> for LeaseKeeper {
     type Result = ResponseFuture<()>;

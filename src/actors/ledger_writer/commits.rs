@@ -1,12 +1,12 @@
 //! From accepted requests to their answers: the commits of the ledger writer, and the snapshots taken between them.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, convert::Infallible, sync::Arc};
 
 use actix::{Context, Handler, Message};
 
 use super::{LedgerWriter, Slot, Snapshot, TakeSnapshots, commit_queue::Landing, commit_queue::moved};
 use crate::actors::live_hub::{Announce, LiveFact, PortfolioChanged};
-use crate::actors::supervise::{Panicked, or_panic, spawn_io};
+use crate::actors::supervise::{IoResult, or_panic};
 use crate::db::{Committed, DbError, LedgerWrite};
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::events::lease::LeaseName;
@@ -20,12 +20,8 @@ const APPLY_AFTER_MS: i64 = 5_000;
 #[rtype(result = "()")]
 pub(super) struct CommitDue;
 
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct CommitLanded {
-    incarnation: u64,
-    commit: Result<(Vec<LedgerWrite>, Result<Committed, DbError>), Panicked>,
-}
+/// The requests of a commit, and its end.
+type Commit = (Vec<LedgerWrite>, Result<Committed, DbError>);
 
 impl LedgerWriter {
     /// Starts the next commit, and answers who asked for snapshots as soon as all is committed.
@@ -63,10 +59,22 @@ impl LedgerWriter {
             let begun = tokio::time::Instant::now();
             let result = db.commit_all(&writes, &fences, now).await;
             metrics.commit.observe(begun.elapsed());
-            (writes, result)
+            Ok((writes, result))
         };
-        let incarnation = self.incarnation;
-        spawn_io(ctx, commit, move |commit| CommitLanded { incarnation, commit });
+        // What an earlier incarnation committed is in the database, and was read from there after it: loads wait for
+        // their turn.
+        self.incarnation.spawn_io(ctx, commit, Self::commit_ended);
+    }
+
+    fn commit_ended(&mut self, commit: IoResult<Commit, Infallible>, ctx: &mut Context<Self>) {
+        let Ok((writes, result)) = or_panic(commit, "a ledger commit");
+        if let Err(error) = &result {
+            self.deps.metrics.commits_failed.increment();
+            tracing::error!(%error, requests = writes.len(), "a ledger commit failed");
+        }
+        let landing = self.commits.land(writes, result);
+        self.landed(landing, ctx);
+        self.advance(ctx);
     }
 
     pub(super) fn add_apply_jobs(&mut self, writes: &mut [LedgerWrite]) {
@@ -164,25 +172,6 @@ impl Handler<CommitDue> for LedgerWriter {
 
     fn handle(&mut self, _: CommitDue, ctx: &mut Context<Self>) {
         self.commit_is_due = false;
-        self.advance(ctx);
-    }
-}
-
-impl Handler<CommitLanded> for LedgerWriter {
-    type Result = ();
-
-    fn handle(&mut self, CommitLanded { incarnation, commit }: CommitLanded, ctx: &mut Context<Self>) {
-        // What an earlier life committed is in the database, and was read from there after it: loads wait their turn.
-        if incarnation != self.incarnation {
-            return;
-        }
-        let (writes, result) = or_panic(commit, "a ledger commit");
-        if let Err(error) = &result {
-            self.deps.metrics.commits_failed.increment();
-            tracing::error!(%error, requests = writes.len(), "a ledger commit failed");
-        }
-        let landing = self.commits.land(writes, result);
-        self.landed(landing, ctx);
         self.advance(ctx);
     }
 }

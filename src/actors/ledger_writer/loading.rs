@@ -2,17 +2,17 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use actix::{AsyncContext, Context, Handler, Message};
+use actix::{AsyncContext, Context, Handler};
 use tokio::sync::oneshot;
 
 use super::{Deferred, LedgerWriter, Running, Slot};
+use crate::actors::directory::DirectoryChanged;
 use crate::actors::lease_keeper::LeasesChanged;
-use crate::actors::root::DirectoryChanged;
-use crate::actors::supervise::{Panicked, back_off, or_panic, spawn_io};
+use crate::actors::supervise::{IoResult, back_off, or_panic, spawn_io};
 use crate::db::{DbError, Directory, LedgerWrite, LoadError, RunningPortfolio};
 use crate::domain::accounting::ledger::{LedgerEntry, PortfolioId, PortfolioScope};
 use crate::domain::accounting::portfolio::Portfolio;
-use crate::domain::events::lease::{Fence, LeaseName};
+use crate::domain::events::lease::LeaseName;
 use crate::domain::money::units::UsdcMicros;
 
 /// Waits between tries to load what the database did not give.
@@ -31,21 +31,6 @@ pub(super) struct Loaded {
     position: i64,
     bankroll: UsdcMicros,
 }
-
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct PortfolioLoaded {
-    incarnation: u64,
-    /// The lease it was loaded under.
-    fence: Option<Fence>,
-    portfolio: PortfolioId,
-    tries: u32,
-    result: Result<Result<Loaded, LoadError>, Panicked>,
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct UsersKnown(Result<Result<Directory, DbError>, Panicked>);
 
 impl LedgerWriter {
     /// Forgets the running state of these portfolios and reads them from the database again.
@@ -80,7 +65,7 @@ impl LedgerWriter {
         if !matches!(self.portfolios.get(&portfolio), Some(Slot::Loading(_))) {
             self.portfolios.insert(portfolio, Slot::Loading(Vec::new()));
         }
-        let (db, turn, incarnation) = (self.deps.db.clone(), self.turn.clone(), self.incarnation);
+        let (db, turn) = (self.deps.db.clone(), self.turn.clone());
         let fence = self.leases.fence(LeaseName::of(portfolio));
         let load = async move {
             let _turn = turn.lock().await;
@@ -89,7 +74,32 @@ impl LedgerWriter {
             let bankroll = db.global_config().await?.system.initial_bankroll;
             Ok(Loaded { portfolio, position, bankroll })
         };
-        spawn_io(ctx, load, move |result| PortfolioLoaded { incarnation, fence, portfolio, tries, result });
+        self.incarnation.spawn_io(ctx, load, move |writer: &mut Self, loaded, ctx| {
+            // Read under a lease that has gone, it may lack what another worker has written since.
+            if fence == writer.leases.fence(LeaseName::of(portfolio)) {
+                writer.load_ended(portfolio, tries, loaded, ctx);
+            }
+        });
+    }
+
+    fn load_ended(
+        &mut self,
+        portfolio: PortfolioId,
+        tries: u32,
+        loaded: IoResult<Loaded, LoadError>,
+        ctx: &mut Context<Self>,
+    ) {
+        let error = match loaded {
+            Ok(loaded) => return self.loaded(portfolio, loaded, ctx),
+            Err(error) => error,
+        };
+        tracing::error!(%portfolio, %error, tries, "a portfolio cannot be loaded, and will be tried again");
+        let wait = back_off(LOAD_AGAIN, LOAD_AGAIN_MAX, tries + 1);
+        ctx.run_later(wait, move |writer, ctx| writer.load(portfolio, tries + 1, ctx));
+        if tries >= LOAD_PATIENCE {
+            self.broken.insert(portfolio);
+            self.advance(ctx);
+        }
     }
 
     pub(super) fn loaded(&mut self, id: PortfolioId, loaded: Loaded, ctx: &mut Context<Self>) {
@@ -116,7 +126,21 @@ impl LedgerWriter {
 
     pub(super) fn find_users(&mut self, ctx: &mut Context<Self>) {
         let db = self.deps.db.clone();
-        spawn_io(ctx, async move { db.directory().await }, UsersKnown);
+        spawn_io(ctx, async move { db.directory().await }, Self::found_users);
+    }
+
+    fn found_users(&mut self, directory: IoResult<Directory, DbError>, ctx: &mut Context<Self>) {
+        match or_panic(directory, "reading the users") {
+            Ok(directory) => {
+                self.users_known = true;
+                self.open_for(&directory, ctx);
+                self.advance(ctx);
+            }
+            Err(error) => {
+                tracing::error!(%error, "the users cannot be read, and will be tried again");
+                ctx.run_later(LOAD_AGAIN, |writer, ctx| writer.find_users(ctx));
+            }
+        }
     }
 
     /// Opens the portfolios of everybody, so that pages and snapshots show them before the first copy.
@@ -150,48 +174,6 @@ impl Handler<LeasesChanged> for LedgerWriter {
         // Until those are open, nobody is told about all.
         self.users_known = false;
         self.find_users(ctx);
-    }
-}
-
-impl Handler<PortfolioLoaded> for LedgerWriter {
-    type Result = ();
-
-    fn handle(&mut self, message: PortfolioLoaded, ctx: &mut Context<Self>) {
-        let PortfolioLoaded { incarnation, fence, portfolio, tries, result } = message;
-        // Read under a lease that has gone, it may lack what another worker has written since.
-        if incarnation != self.incarnation || fence != self.leases.fence(LeaseName::of(portfolio)) {
-            return;
-        }
-        let error = match result {
-            Ok(Ok(loaded)) => return self.loaded(portfolio, loaded, ctx),
-            Ok(Err(error)) => error.to_string(),
-            Err(panicked) => panicked.to_string(),
-        };
-        tracing::error!(%portfolio, error, tries, "a portfolio cannot be loaded, and will be tried again");
-        let wait = back_off(LOAD_AGAIN, LOAD_AGAIN_MAX, tries + 1);
-        ctx.run_later(wait, move |writer, ctx| writer.load(portfolio, tries + 1, ctx));
-        if tries >= LOAD_PATIENCE {
-            self.broken.insert(portfolio);
-            self.advance(ctx);
-        }
-    }
-}
-
-impl Handler<UsersKnown> for LedgerWriter {
-    type Result = ();
-
-    fn handle(&mut self, UsersKnown(result): UsersKnown, ctx: &mut Context<Self>) {
-        match or_panic(result, "reading the users") {
-            Ok(directory) => {
-                self.users_known = true;
-                self.open_for(&directory, ctx);
-                self.advance(ctx);
-            }
-            Err(error) => {
-                tracing::error!(%error, "the users cannot be read, and will be tried again");
-                ctx.run_later(LOAD_AGAIN, |writer, ctx| writer.find_users(ctx));
-            }
-        }
     }
 }
 

@@ -24,7 +24,7 @@ use self::{
 };
 use super::{
     live_hub::Announce,
-    supervise::{Observed, SupervisorContext, observable, start_supervised},
+    supervise::{Incarnation, Observed, SupervisorContext, observable, start_supervised},
 };
 use crate::clock::Clock;
 use crate::db::{Audit, Db, LedgerWrite};
@@ -185,8 +185,7 @@ pub struct LedgerWriterDeps {
 
 pub struct LedgerWriter {
     deps: LedgerWriterDeps,
-    /// Tells answers to this life of the actor from answers to an earlier one.
-    incarnation: u64,
+    incarnation: Incarnation,
     /// Held by every commit and every load. A commit outlives the actor that began it: after a restart, loading must
     /// wait for it, or the running state would miss its entries for ever.
     turn: Arc<Mutex<()>>,
@@ -243,15 +242,15 @@ struct Counts {
 impl LedgerWriter {
     pub fn start(deps: LedgerWriterDeps, supervisor: &SupervisorContext) -> Addr<Self> {
         let leases = deps.leases.clone();
-        start_supervised(supervisor, "ledger_writer", Self::new(deps, 0, Arc::default(), leases))
+        start_supervised(supervisor, "ledger_writer", Self::new(deps, Arc::default(), leases))
     }
 
-    fn new(deps: LedgerWriterDeps, incarnation: u64, turn: Arc<Mutex<()>>, leases: Arc<Leases>) -> Self {
+    fn new(deps: LedgerWriterDeps, turn: Arc<Mutex<()>>, leases: Arc<Leases>) -> Self {
         // A million entries a second would be needed to reach a version that the next start gives out.
         let version_floor = u64::try_from(deps.clock.now().millis()).unwrap_or(0) << 10;
         Self {
             deps,
-            incarnation,
+            incarnation: Incarnation::default(),
             turn,
             leases,
             portfolios: BTreeMap::new(),
@@ -368,7 +367,7 @@ impl Actor for LedgerWriter {
 
 impl Supervised for LedgerWriter {
     fn restarting(&mut self, _: &mut Context<Self>) {
-        *self = Self::new(self.deps.clone(), self.incarnation + 1, self.turn.clone(), self.leases.clone());
+        *self = Self::new(self.deps.clone(), self.turn.clone(), self.leases.clone());
     }
 }
 

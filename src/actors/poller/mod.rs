@@ -11,9 +11,11 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, Res
 use tokio::sync::oneshot;
 
 use super::{
+    directory::DirectoryChanged,
     live_hub::{Announce, HealthChanged, LiveFact},
-    root::DirectoryChanged,
-    supervise::{ActorName, Observed, Panicked, SupervisorContext, back_off, observable, spawn_io, start_supervised},
+    supervise::{
+        ActorName, Incarnation, IoError, IoResult, Observed, SupervisorContext, back_off, observable, start_supervised,
+    },
 };
 use crate::clock::Clock;
 use crate::db::{Db, DbError, Directory, FollowedUser, PollWrite};
@@ -21,6 +23,7 @@ use crate::domain::events::event::{ActivityEvent, TradeEvent};
 use crate::domain::events::lease::Fence;
 use crate::domain::money::ids::MarketId;
 use crate::domain::money::units::{ShareMicros, Timestamp};
+use crate::health::actor_state::PollerState;
 use crate::metrics::Metrics;
 use crate::polymarket::{Polymarket, PolymarketError, TradeDraft, Window};
 use crate::queue::Queue;
@@ -77,8 +80,7 @@ pub struct Poller {
     deps: PollerDeps,
     user: FollowedUser,
     directory: Arc<Directory>,
-    /// Tells answers to this life of the actor from answers to an earlier one.
-    incarnation: u64,
+    incarnation: Incarnation,
     /// `None` until they are read.
     checkpoints: Option<Checkpoints>,
     poll_wanted: bool,
@@ -92,20 +94,6 @@ pub struct Poller {
 #[derive(Message)]
 #[rtype(result = "()")]
 struct PollDue;
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Started {
-    incarnation: u64,
-    result: Result<Result<Checkpoints, DbError>, Panicked>,
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct PollDone {
-    incarnation: u64,
-    result: Result<Result<Report, PollError>, Panicked>,
-}
 
 /// What a poll wrote down.
 struct Report {
@@ -123,8 +111,6 @@ enum PollError {
     Polymarket(#[from] PolymarketError),
     #[error("the rows could not be written: {0}")]
     Db(#[from] DbError),
-    #[error(transparent)]
-    Panicked(#[from] Panicked),
 }
 
 impl Poller {
@@ -135,15 +121,15 @@ impl Poller {
         supervisor: &SupervisorContext,
     ) -> Addr<Self> {
         let name = ActorName::of_user("poller", user.id);
-        start_supervised(supervisor, name, Self::new(deps, user, directory, 0))
+        start_supervised(supervisor, name, Self::new(deps, user, directory))
     }
 
-    fn new(deps: PollerDeps, user: FollowedUser, directory: Arc<Directory>, incarnation: u64) -> Self {
+    fn new(deps: PollerDeps, user: FollowedUser, directory: Arc<Directory>) -> Self {
         Self {
             deps,
             user,
             directory,
-            incarnation,
+            incarnation: Incarnation::default(),
             checkpoints: None,
             poll_wanted: true,
             windows: Windows::default(),
@@ -155,16 +141,14 @@ impl Poller {
     }
 
     fn observed(&self) -> Observed {
-        Observed {
-            state: serde_json::json!({
-                "label": self.user.label,
-                "since": self.checkpoints.map(|checkpoints| checkpoints.earliest()),
-                "polling": self.polling.is_some(),
-                "windows_waiting": self.windows.len(),
-                "failures": self.failures,
-            }),
-            last_activity: self.last_success,
-        }
+        let state = PollerState {
+            label: self.user.label.clone(),
+            since: self.checkpoints.map(|checkpoints| checkpoints.earliest()),
+            polling: self.polling.is_some(),
+            windows_waiting: self.windows.len(),
+            failures: self.failures,
+        };
+        Observed::new(state, self.last_success)
     }
 
     /// Begins the next poll when none is under way: a regular one first, then the windows asked for.
@@ -180,11 +164,31 @@ impl Poller {
         let (deps, user) = (self.deps.clone(), self.user.clone());
         let (start, end, moves) = (asked.start, asked.end, asked.moves);
         self.polling = Some(asked);
-        let incarnation = self.incarnation;
-        spawn_io(ctx, async move { poll(&deps, &user, start, end, moves).await }, move |result| PollDone {
-            incarnation,
-            result,
-        });
+        let poll = async move { poll(&deps, &user, start, end, moves).await };
+        self.incarnation.spawn_io(ctx, poll, Self::polled);
+    }
+
+    /// Handles the checkpoints that the first poll starts from.
+    fn read_checkpoints(&mut self, read: IoResult<Checkpoints, PollError>, ctx: &mut Context<Self>) {
+        match read {
+            Ok(checkpoints) => {
+                self.checkpoints = Some(checkpoints);
+                self.next(ctx);
+            }
+            Err(error) => {
+                self.failed(&error, ctx);
+                let wait = back_off(RETRY, RETRY_MOST, self.failures);
+                ctx.run_later(wait, |actor, ctx| actor.started(ctx));
+            }
+        }
+    }
+
+    fn polled(&mut self, polled: IoResult<Report, PollError>, ctx: &mut Context<Self>) {
+        match polled {
+            Ok(report) => self.succeeded(report, ctx),
+            Err(error) => self.failed(&error, ctx),
+        }
+        self.next(ctx);
     }
 
     fn wake_in(&mut self, delay: Duration, ctx: &mut Context<Self>) {
@@ -224,9 +228,13 @@ impl Poller {
         }
     }
 
-    fn failed(&mut self, error: &PollError, ctx: &mut Context<Self>) {
+    fn failed(&mut self, error: &IoError<PollError>, ctx: &mut Context<Self>) {
         self.failures = self.failures.saturating_add(1);
-        let wait = error.retry_after().unwrap_or_default().max(back_off(RETRY, RETRY_MOST, self.failures));
+        let asked_to_wait = match error {
+            IoError::Failed(error) => error.retry_after(),
+            IoError::Panicked(_) => None,
+        };
+        let wait = asked_to_wait.unwrap_or_default().max(back_off(RETRY, RETRY_MOST, self.failures));
         if self.failures == 1 {
             tracing::warn!(user_id = %self.user.id, %error, "polling failed and will be tried again");
             self.tell_health(false, error.to_string());
@@ -259,41 +267,20 @@ impl Actor for Poller {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let (db, user, incarnation) = (self.deps.db.clone(), self.user.id, self.incarnation);
+        let (db, user) = (self.deps.db.clone(), self.user.id);
         let earliest = Checkpoints::at_start(&self.directory, self.deps.clock.now());
-        let read = async move { Checkpoints::read(&db, user, earliest).await };
-        spawn_io(ctx, read, move |result| Started { incarnation, result });
+        let read = async move { Ok(Checkpoints::read(&db, user, earliest).await?) };
+        self.incarnation.spawn_io(ctx, read, Self::read_checkpoints);
     }
 }
 
 impl Supervised for Poller {
     fn restarting(&mut self, _: &mut Self::Context) {
-        *self = Self::new(self.deps.clone(), self.user.clone(), self.directory.clone(), self.incarnation + 1);
+        *self = Self::new(self.deps.clone(), self.user.clone(), self.directory.clone());
     }
 }
 
 observable!(Poller);
-
-impl Handler<Started> for Poller {
-    type Result = ();
-
-    fn handle(&mut self, started: Started, ctx: &mut Self::Context) {
-        if started.incarnation != self.incarnation {
-            return;
-        }
-        match started.result.map_err(PollError::from).and_then(|read| read.map_err(PollError::from)) {
-            Ok(checkpoints) => {
-                self.checkpoints = Some(checkpoints);
-                self.next(ctx);
-            }
-            Err(error) => {
-                self.failed(&error, ctx);
-                let wait = back_off(RETRY, RETRY_MOST, self.failures);
-                ctx.run_later(wait, |actor, ctx| actor.started(ctx));
-            }
-        }
-    }
-}
 
 impl Handler<PollNow> for Poller {
     type Result = ();
@@ -324,21 +311,6 @@ impl Handler<PollWindow> for Poller {
     }
 }
 
-impl Handler<PollDone> for Poller {
-    type Result = ();
-
-    fn handle(&mut self, done: PollDone, ctx: &mut Self::Context) {
-        if done.incarnation != self.incarnation {
-            return;
-        }
-        match done.result.map_err(PollError::from).and_then(|result| result) {
-            Ok(report) => self.succeeded(report, ctx),
-            Err(error) => self.failed(&error, ctx),
-        }
-        self.next(ctx);
-    }
-}
-
 impl Handler<DirectoryChanged> for Poller {
     type Result = ();
 
@@ -358,7 +330,7 @@ impl PollError {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Polymarket(error) => error.retry_after(),
-            Self::Db(_) | Self::Panicked(_) => None,
+            Self::Db(_) => None,
         }
     }
 }

@@ -4,23 +4,24 @@ use crate::domain::events::event::Side;
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::UsdcMicros;
 use crate::simulator::{Fault, FaultKind, Fill, Host, SimMarket, wallet_of};
-use crate::testkit::actor_stage::{Ear, Stage, within};
+use crate::testkit::feed_setup::{FeedSetup, Received};
+use crate::testkit::wait::within;
 
 struct Reading {
-    stage: Stage,
+    setup: FeedSetup,
     wallet: Wallet,
     user: FollowedUser,
     market: SimMarket,
 }
 
 async fn reading() -> Reading {
-    let stage = Stage::new().await;
+    let setup = FeedSetup::new().await;
     // Only what a test asks for: no regular poll comes in between.
-    stage.configure(SystemPatch { polling_interval_ms: Some(3_600_000), ..SystemPatch::default() }).await;
+    setup.configure(SystemPatch { polling_interval_ms: Some(3_600_000), ..SystemPatch::default() }).await;
     let wallet = wallet_of("leader");
-    let user = stage.follow(&wallet).await;
-    let market = stage.market("rain");
-    Reading { stage, wallet, user, market }
+    let user = setup.follow(&wallet).await;
+    let market = setup.market("rain");
+    Reading { setup, wallet, user, market }
 }
 
 impl Reading {
@@ -28,43 +29,43 @@ impl Reading {
         let asset = self.market.asset(0).unwrap();
         for _ in 0..n {
             let fill = Fill::maker(&self.wallet, asset, Side::Buy, 500_000, 10_000_000);
-            self.stage.sim.world(|world| world.push_fill(fill)).unwrap();
+            self.setup.exchange.world(|world| world.push_fill(fill)).unwrap();
         }
     }
 
     async fn start(&self) -> Addr<Poller> {
-        self.start_with(self.stage.polymarket()).await
+        self.start_with(self.setup.polymarket()).await
     }
 
     async fn start_with(&self, polymarket: Polymarket) -> Addr<Poller> {
-        let stage = &self.stage;
+        let setup = &self.setup;
         let deps = PollerDeps {
-            db: stage.db.clone(),
+            db: setup.db.clone(),
             polymarket,
-            clock: stage.clock,
-            wakeups: stage.wakeups.clone(),
-            live: stage.live.clone(),
+            clock: setup.clock,
+            wakeups: setup.wakeups.clone(),
+            live: setup.live.clone(),
             metrics: std::sync::Arc::default(),
             fence: None,
         };
-        Poller::start(deps, self.user.clone(), stage.directory().await, &stage.supervisor)
+        Poller::start(deps, self.user.clone(), setup.directory().await, &setup.supervisor)
     }
 
     /// Reads the last minute again, and gives what that brought.
     async fn window(&self, poller: &Addr<Poller>) -> Result<Polled, NotPolled> {
-        let now = self.stage.clock.now();
+        let now = self.setup.clock.now();
         within(poller.send(PollWindow { start: now.plus_millis(-60_000), end: now })).await.unwrap()
     }
 
     async fn checkpoint(&self) -> Timestamp {
         let key = format!("api:lastTradeTime:{}", self.user.id);
-        let text = self.stage.db.checkpoint(&key).await.unwrap().unwrap();
+        let text = self.setup.db.checkpoint(&key).await.unwrap().unwrap();
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         Timestamp::parse_iso(value["time"].as_str().unwrap()).unwrap()
     }
 }
 
-async fn trades(announced: &mut Ear<Announce>) -> usize {
+async fn trades(announced: &mut Received<Announce>) -> usize {
     announced.next().await.0.iter().filter(|fact| matches!(fact, LiveFact::TradeSeen(_))).count()
 }
 
@@ -72,17 +73,17 @@ async fn trades(announced: &mut Ear<Announce>) -> usize {
 async fn a_start_reads_the_backfill_and_each_row_becomes_two_jobs_once() {
     let mut reading = reading().await;
     reading.fills(3);
-    let mut wakeups = reading.stage.wakeups.listen(Queue::GroupEvents);
+    let mut wakeups = reading.setup.wakeups.listen(Queue::GroupEvents);
     let poller = reading.start().await;
     within(wakeups.notified()).await;
-    assert_eq!(trades(&mut reading.stage.announced).await, 3);
+    assert_eq!(trades(&mut reading.setup.announced).await, 3);
     for queue in [Queue::IngestEvents, Queue::GroupEvents] {
-        assert_eq!(reading.stage.jobs(queue).await.len(), 3);
+        assert_eq!(reading.setup.jobs(queue).await.len(), 3);
     }
     let again = reading.window(&poller).await.unwrap();
     assert_eq!((again.n_rows, again.n_new), (3, 0));
-    assert_eq!(reading.stage.jobs(Queue::GroupEvents).await.len(), 3);
-    let age = reading.stage.clock.now().millis_since(reading.checkpoint().await);
+    assert_eq!(reading.setup.jobs(Queue::GroupEvents).await.len(), 3);
+    let age = reading.setup.clock.now().millis_since(reading.checkpoint().await);
     assert!((0..60_000).contains(&age), "the checkpoint stands at the newest row: {age} ms ago");
 }
 
@@ -91,7 +92,7 @@ async fn a_window_asked_for_brings_new_rows_without_moving_the_checkpoint() {
     let mut reading = reading().await;
     reading.fills(1);
     let poller = reading.start().await;
-    assert_eq!(trades(&mut reading.stage.announced).await, 1);
+    assert_eq!(trades(&mut reading.setup.announced).await, 1);
     let checkpoint = reading.checkpoint().await;
     reading.fills(2);
     assert_eq!(reading.window(&poller).await.unwrap().n_new, 2);
@@ -104,23 +105,23 @@ async fn an_upstream_that_fails_is_said_once_and_asked_again_until_it_answers() 
     reading.fills(1);
     // Longer than one call's own retries.
     let fault = Fault::once(Host::Data, "/v2/activity", FaultKind::Status(400)).times(crate::simulator::Times::Next(2));
-    reading.stage.sim.world(|world| world.fault(fault));
+    reading.setup.exchange.world(|world| world.fault(fault));
     let _poller = reading.start().await;
     let healthy = |announce: Announce| match announce.0.as_slice() {
         [LiveFact::HealthChanged(change)] => change.healthy,
         other => panic!("{other:?}"),
     };
-    assert!(!healthy(reading.stage.announced.next().await));
-    assert!(healthy(reading.stage.announced.next().await));
-    assert_eq!(trades(&mut reading.stage.announced).await, 1);
+    assert!(!healthy(reading.setup.announced.next().await));
+    assert!(healthy(reading.setup.announced.next().await));
+    assert_eq!(trades(&mut reading.setup.announced).await, 1);
 }
 
 #[actix_web::test]
 async fn a_row_that_cannot_be_read_is_kept_and_the_others_go_on() {
     let mut reading = reading().await;
-    let now = reading.stage.clock.now();
+    let now = reading.setup.clock.now();
     let (wallet, cash) = (reading.wallet.clone(), UsdcMicros(1_000_000));
-    reading.stage.sim.world(|world| world.pay(&wallet, "REWARD", cash, now)).unwrap();
+    reading.setup.exchange.world(|world| world.pay(&wallet, "REWARD", cash, now)).unwrap();
     let row = serde_json::json!({
         "proxy_wallet": wallet, "timestamp": now.seconds(), "type": "TRADE", "condition_id": "nonsense",
         "token_id": "1", "side": "BUY", "size": 1, "price": 0.5, "usdc_size": 0.5, "transaction_hash": "0xab",
@@ -129,11 +130,11 @@ async fn a_row_that_cannot_be_read_is_kept_and_the_others_go_on() {
         "data": [row], "pagination": {"limit": 500, "offset": 0, "has_more": false, "next_cursor": null},
     });
     let poller = reading.start().await;
-    assert!(matches!(reading.stage.announced.next().await.0[0], LiveFact::ActivitySeen(_)));
+    assert!(matches!(reading.setup.announced.next().await.0[0], LiveFact::ActivitySeen(_)));
     let broken = Fault::once(Host::Data, "/v2/activity", FaultKind::Body(body.to_string()));
     for n_dead in [1, 0] {
         let broken = broken.clone();
-        reading.stage.sim.world(|world| world.fault(broken));
+        reading.setup.exchange.world(|world| world.fault(broken));
         let polled = reading.window(&poller).await.unwrap();
         assert_eq!((polled.n_new, polled.n_dead), (0, n_dead), "once for each text");
     }
@@ -145,21 +146,19 @@ async fn a_window_whose_last_page_fails_leaves_nothing_behind_and_comes_whole_th
     let mut reading = reading().await;
     let asset = reading.market.asset(0).unwrap();
     let fill = Fill::maker(&reading.wallet, asset, Side::Buy, 500_000, 10_000_000).twice().twice();
-    reading.stage.sim.world(|world| world.push_fill(fill)).unwrap();
+    reading.setup.exchange.world(|world| world.push_fill(fill)).unwrap();
     let fault = Fault::once(Host::Data, "/v2/activity", FaultKind::Status(400)).after(1);
-    reading.stage.sim.world(|world| world.fault(fault));
-    let sim = &reading.stage.sim;
-    let mut settings =
-        crate::polymarket::PolymarketSettings::new(&sim.data_api_base(), &sim.clob_base(), &sim.gamma_base());
+    reading.setup.exchange.world(|world| world.fault(fault));
+    let mut settings = reading.setup.exchange.polymarket_settings();
     settings.limits.page_rows = 3;
-    let _poller = reading.start_with(Polymarket::new(settings, reading.stage.clock)).await;
-    let LiveFact::HealthChanged(failed) = reading.stage.announced.next().await.0.remove(0) else { panic!("it failed") };
+    let _poller = reading.start_with(Polymarket::new(settings, reading.setup.clock)).await;
+    let LiveFact::HealthChanged(failed) = reading.setup.announced.next().await.0.remove(0) else { panic!("it failed") };
     assert!(!failed.healthy);
-    assert_eq!(reading.stage.jobs(Queue::GroupEvents).await, []);
-    assert_eq!(reading.stage.db.checkpoint(&format!("api:lastTradeTime:{}", reading.user.id)).await.unwrap(), None);
+    assert_eq!(reading.setup.jobs(Queue::GroupEvents).await, []);
+    assert_eq!(reading.setup.db.checkpoint(&format!("api:lastTradeTime:{}", reading.user.id)).await.unwrap(), None);
 
-    reading.stage.announced.next().await;
-    assert_eq!(trades(&mut reading.stage.announced).await, 4, "four equal fills of one transaction are four");
+    reading.setup.announced.next().await;
+    assert_eq!(trades(&mut reading.setup.announced).await, 4, "four equal fills of one transaction are four");
 }
 
 /// The API may show the fills of one transaction one after the other. An ordinal given by what is shown at one time
@@ -168,7 +167,7 @@ async fn a_window_whose_last_page_fails_leaves_nothing_behind_and_comes_whole_th
 async fn two_fills_of_one_transaction_that_differ_in_price_alone_are_both_stored_whichever_is_shown_first() {
     for (first, second) in [("0.4", "0.3"), ("0.3", "0.4")] {
         let mut reading = reading().await;
-        let now = reading.stage.clock.now();
+        let now = reading.setup.clock.now();
         let row = |price: &str| {
             let price: f64 = price.parse().unwrap();
             serde_json::json!({
@@ -178,18 +177,18 @@ async fn two_fills_of_one_transaction_that_differ_in_price_alone_are_both_stored
             })
         };
         let (first, second) = (row(first), row(second));
-        reading.stage.sim.world(|world| world.push_row(&first)).unwrap();
+        reading.setup.exchange.world(|world| world.push_row(&first)).unwrap();
         let poller = reading.start().await;
-        assert_eq!(trades(&mut reading.stage.announced).await, 1);
-        reading.stage.sim.world(|world| world.push_row(&second)).unwrap();
+        assert_eq!(trades(&mut reading.setup.announced).await, 1);
+        reading.setup.exchange.world(|world| world.push_row(&second)).unwrap();
         assert_eq!(reading.window(&poller).await.unwrap().n_new, 1);
         assert_eq!(reading.window(&poller).await.unwrap().n_new, 0);
         let mut ids = Vec::new();
-        for job in reading.stage.jobs(Queue::IngestEvents).await {
+        for job in reading.setup.jobs(Queue::IngestEvents).await {
             let Ok(crate::domain::events::group::Member::Trade(id)) = job.event() else { panic!("{job:?}") };
             ids.push(id);
         }
-        let stored = reading.stage.db.trades_by_id(&ids).await.unwrap();
+        let stored = reading.setup.db.trades_by_id(&ids).await.unwrap();
         let mut prices: Vec<i64> = stored.iter().map(|trade| trade.price.micros()).collect();
         prices.sort_unstable();
         assert_eq!(prices, [300_000, 400_000]);

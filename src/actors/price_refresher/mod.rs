@@ -7,12 +7,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle, Supervised};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient, SpawnHandle, Supervised};
 
 use super::{
     lease_keeper::LeasesChanged,
     ledger_writer::{HeldAssets, PricesChanged},
-    supervise::{Observed, Panicked, SupervisorContext, observable, or_panic, spawn_io, start_supervised},
+    supervise::{IoResult, Observed, SupervisorContext, observable, or_panic, spawn_io, start_supervised},
 };
 use crate::clock::Clock;
 use crate::db::Db;
@@ -56,10 +56,6 @@ struct Refreshed {
     priced: usize,
 }
 
-#[derive(Message)]
-#[rtype(result = "()")]
-struct RoundEnded(Result<Result<Option<Refreshed>, String>, Panicked>);
-
 impl PriceRefresher {
     pub fn start(deps: PriceRefresherDeps, supervisor: &SupervisorContext) -> Addr<Self> {
         start_supervised(supervisor, "price_refresher", Self::new(deps))
@@ -88,7 +84,23 @@ impl PriceRefresher {
         self.look_in(Duration::from_millis(until_next), ctx);
         if !std::mem::replace(&mut self.refreshing, true) {
             let deps = self.deps.clone();
-            spawn_io(ctx, async move { refresh(&deps, bucket).await }, RoundEnded);
+            spawn_io(ctx, async move { refresh(&deps, bucket).await }, Self::round_ended);
+        }
+    }
+
+    fn round_ended(&mut self, round: IoResult<Option<Refreshed>, String>, ctx: &mut Context<Self>) {
+        self.refreshing = false;
+        if std::mem::take(&mut self.again) {
+            self.refresh(ctx);
+        }
+        match or_panic(round, "refreshing prices") {
+            Ok(Some(refreshed)) => self.last = Some(refreshed),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(error, "prices could not be refreshed");
+                self.failures += 1;
+                self.look_in(AGAIN, ctx);
+            }
         }
     }
 
@@ -178,26 +190,6 @@ impl Handler<LeasesChanged> for PriceRefresher {
     fn handle(&mut self, _: LeasesChanged, ctx: &mut Context<Self>) {
         self.again = self.refreshing;
         self.refresh(ctx);
-    }
-}
-
-impl Handler<RoundEnded> for PriceRefresher {
-    type Result = ();
-
-    fn handle(&mut self, RoundEnded(round): RoundEnded, ctx: &mut Context<Self>) {
-        self.refreshing = false;
-        if std::mem::take(&mut self.again) {
-            self.refresh(ctx);
-        }
-        match or_panic(round, "refreshing prices") {
-            Ok(Some(refreshed)) => self.last = Some(refreshed),
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!(error, "prices could not be refreshed");
-                self.failures += 1;
-                self.look_in(AGAIN, ctx);
-            }
-        }
     }
 }
 

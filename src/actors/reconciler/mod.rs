@@ -13,8 +13,9 @@ use tracing::Instrument;
 use super::{
     live_hub::{Announce, HealthChanged, LiveFact},
     poller::{NotPolled, PollWindow, Polled},
+    queue_worker::{Look, look_at},
     root::PollersChanged,
-    supervise::{ActorName, Observed, Panicked, SupervisorContext, look_at, observable, spawn_io, start_supervised},
+    supervise::{ActorName, Incarnation, IoResult, Observed, SupervisorContext, observable, start_supervised},
 };
 use crate::clock::Clock;
 use crate::db::{Db, DbError};
@@ -60,8 +61,7 @@ pub struct ReconcilerDeps {
 
 pub struct Reconciler {
     deps: ReconcilerDeps,
-    /// Tells answers to this life of the actor from answers to an earlier one.
-    incarnation: u64,
+    incarnation: Incarnation,
     pollers: Arc<BTreeMap<FollowedUserId, Recipient<PollWindow>>>,
     progress: BTreeMap<FollowedUserId, Progress>,
     /// What the chain has shown and the API has not; the jobs are in the database.
@@ -81,41 +81,17 @@ struct Progress {
 
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Look;
-
-#[derive(Message)]
-#[rtype(result = "()")]
 struct MinutePassed;
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Claimed {
-    incarnation: u64,
-    result: Result<Result<Vec<Job>, DbError>, Panicked>,
-}
-
-/// A span of a user's time was read, or could not be.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Asked {
-    incarnation: u64,
-    user: FollowedUserId,
-    result: Result<Polled, NotPolled>,
-}
 
 impl Reconciler {
     pub fn start(deps: ReconcilerDeps, supervisor: &SupervisorContext) -> Addr<Self> {
-        start_supervised(supervisor, "reconciler", Self::new(deps, 0, Arc::default()))
+        start_supervised(supervisor, "reconciler", Self::new(deps, Arc::default()))
     }
 
-    fn new(
-        deps: ReconcilerDeps,
-        incarnation: u64,
-        pollers: Arc<BTreeMap<FollowedUserId, Recipient<PollWindow>>>,
-    ) -> Self {
+    fn new(deps: ReconcilerDeps, pollers: Arc<BTreeMap<FollowedUserId, Recipient<PollWindow>>>) -> Self {
         Self {
             deps,
-            incarnation,
+            incarnation: Incarnation::default(),
             pollers,
             progress: BTreeMap::new(),
             seeking: BTreeMap::new(),
@@ -132,6 +108,30 @@ impl Reconciler {
         Observed {
             state: serde_json::json!({ "users": self.pollers.len(), "stalled": stalled, "sought": sought }),
             last_activity: self.last_activity,
+        }
+    }
+
+    fn claimed(&mut self, jobs: IoResult<Vec<Job>, DbError>, ctx: &mut Context<Self>) {
+        self.claiming = false;
+        let jobs = match jobs {
+            Ok(jobs) => jobs,
+            Err(error) => {
+                if !std::mem::replace(&mut self.database_fails, true) {
+                    tracing::warn!(%error, "reconcile jobs cannot be taken; the next sweep tries again");
+                }
+                return;
+            }
+        };
+        self.database_fails = false;
+        let mut by_user: BTreeMap<Option<FollowedUserId>, Vec<Job>> = BTreeMap::new();
+        for job in jobs {
+            by_user.entry(job.followed_user).or_default().push(job);
+        }
+        for (user, jobs) in by_user {
+            self.work_on(user, jobs, ctx);
+        }
+        if std::mem::take(&mut self.look_again) {
+            ctx.notify(Look);
         }
     }
 
@@ -187,14 +187,14 @@ impl Actor for Reconciler {
         let (db, scope) = (self.deps.db.clone(), self.deps.scope.clone());
         // Jobs of an earlier life are taken again at once; failing that, when their leases end.
         actix::spawn(async move { queue::release(&db, Queue::Reconcile, &scope).await });
-        look_at(ctx, &self.deps.wakeups, Queue::Reconcile, SWEEP, || Look);
+        look_at(ctx, &self.deps.wakeups, Queue::Reconcile, SWEEP);
         ctx.run_interval(EVERY, |_, ctx| ctx.notify(MinutePassed));
     }
 }
 
 impl Supervised for Reconciler {
     fn restarting(&mut self, _: &mut Self::Context) {
-        *self = Self::new(self.deps.clone(), self.incarnation + 1, self.pollers.clone());
+        *self = Self::new(self.deps.clone(), self.pollers.clone());
     }
 }
 
@@ -258,53 +258,10 @@ impl Handler<Look> for Reconciler {
             self.look_again = true;
             return;
         }
-        let (deps, now, incarnation) = (self.deps.clone(), self.deps.clock.now(), self.incarnation);
+        let (deps, now) = (self.deps.clone(), self.deps.clock.now());
         let claim =
             async move { queue::claim(&deps.db, Queue::Reconcile, &deps.scope, now, LEASE_MS, JOBS_AT_ONCE).await };
-        spawn_io(ctx, claim, move |result| Claimed { incarnation, result });
-    }
-}
-
-impl Handler<Claimed> for Reconciler {
-    type Result = ();
-
-    fn handle(&mut self, claimed: Claimed, ctx: &mut Self::Context) {
-        if claimed.incarnation != self.incarnation {
-            return;
-        }
-        self.claiming = false;
-        let error = match claimed.result {
-            Ok(Ok(jobs)) => {
-                self.database_fails = false;
-                let mut by_user: BTreeMap<Option<FollowedUserId>, Vec<Job>> = BTreeMap::new();
-                for job in jobs {
-                    by_user.entry(job.followed_user).or_default().push(job);
-                }
-                for (user, jobs) in by_user {
-                    self.work_on(user, jobs, ctx);
-                }
-                if std::mem::take(&mut self.look_again) {
-                    ctx.notify(Look);
-                }
-                return;
-            }
-            Ok(Err(error)) => error.to_string(),
-            Err(panicked) => panicked.to_string(),
-        };
-        if !std::mem::replace(&mut self.database_fails, true) {
-            tracing::warn!(error, "reconcile jobs cannot be taken; the next sweep tries again");
-        }
-    }
-}
-
-impl Handler<Asked> for Reconciler {
-    type Result = ();
-
-    fn handle(&mut self, asked: Asked, _: &mut Self::Context) {
-        if asked.incarnation != self.incarnation {
-            return;
-        }
-        self.asked(asked.user, asked.result);
+        self.incarnation.spawn_io(ctx, claim, Self::claimed);
     }
 }
 

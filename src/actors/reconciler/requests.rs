@@ -1,15 +1,15 @@
 //! The asking itself: spans read through pollers, and what became of the jobs that wanted them.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, convert::Infallible};
 
 use actix::{AsyncContext, Context, Handler, Message, Recipient};
 use tracing::Instrument;
 
 use super::job::ReconcileJob;
 use super::search_schedule::Search;
-use super::{Asked, LEASE_MS, POLLER_COMES_MS, Reconciler, ReconcilerDeps};
+use super::{LEASE_MS, POLLER_COMES_MS, Reconciler, ReconcilerDeps};
 use crate::actors::poller::{NotPolled, PollWindow, Polled};
-use crate::actors::supervise::{Panicked, spawn_io};
+use crate::actors::supervise::{IoResult, Panicked};
 use crate::db::DbError;
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
@@ -21,16 +21,6 @@ use crate::queue::{Job, JobFence};
 #[rtype(result = "()")]
 pub(super) struct AskDue {
     user: FollowedUserId,
-}
-
-/// An ask for transactions has ended.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Searched {
-    incarnation: u64,
-    user: FollowedUserId,
-    search: Search,
-    result: Result<Found, Panicked>,
 }
 
 /// What an ask brought; `None` where it was not needed.
@@ -49,12 +39,15 @@ impl Reconciler {
         ctx: &mut Context<Self>,
     ) {
         let window = PollWindow { start, end: self.deps.clock.now() };
-        let (poller, incarnation) = (poller.clone(), self.incarnation);
-        spawn_io(ctx, async move { ask(&poller, window).await }, move |result| Asked {
-            incarnation,
-            user,
-            result: result.unwrap_or_else(|panicked| Err(NotPolled(panicked.to_string()))),
-        });
+        let poller = poller.clone();
+        let read = async move { ask(&poller, window).await };
+        self.incarnation.spawn_io(ctx, read, move |reconciler: &mut Self, polled, _| reconciler.read(user, polled));
+    }
+
+    /// Handles the end of reading spans of a user's time.
+    fn read(&mut self, user: FollowedUserId, polled: IoResult<Polled, NotPolled>) {
+        let of_panic = |panicked: Panicked| NotPolled(panicked.to_string());
+        self.asked(user, polled.map_err(|error| error.into_failed(of_panic)));
     }
 
     /// Takes jobs: spans are read one by one, transactions are sought together.
@@ -82,12 +75,9 @@ impl Reconciler {
         if windows.is_empty() {
             return;
         }
-        let (deps, incarnation) = (self.deps.clone(), self.incarnation);
-        spawn_io(ctx, async move { read_windows(&deps, &poller, windows).await }, move |result| Asked {
-            incarnation,
-            user,
-            result: result.unwrap_or_else(|panicked| Err(NotPolled(panicked.to_string()))),
-        });
+        let deps = self.deps.clone();
+        let read = async move { read_windows(&deps, &poller, windows).await };
+        self.incarnation.spawn_io(ctx, read, move |reconciler: &mut Self, polled, _| reconciler.read(user, polled));
     }
 
     /// Asks for what is sought of a user when that is due, and otherwise sets the timer for it. A timer that something
@@ -102,10 +92,40 @@ impl Reconciler {
             return;
         }
         let Some(search) = seeking.begin(now) else { return };
-        let (deps, poller, incarnation) = (self.deps.clone(), poller.clone(), self.incarnation);
-        let sought = search.clone();
-        let look = async move { look_for(&deps, user, &poller, &sought).await };
-        spawn_io(ctx, look, move |result| Searched { incarnation, user, search, result });
+        let (deps, poller, sought) = (self.deps.clone(), poller.clone(), search.clone());
+        let look = async move { Ok(look_for(&deps, user, &poller, &sought).await) };
+        self.incarnation.spawn_io(ctx, look, move |reconciler: &mut Self, found, ctx| {
+            reconciler.searched(user, &search, found, ctx);
+        });
+    }
+
+    /// Handles the end of one search for a user's transactions.
+    fn searched(
+        &mut self,
+        user: FollowedUserId,
+        search: &Search,
+        found: IoResult<Found, Infallible>,
+        ctx: &mut Context<Self>,
+    ) {
+        let now = self.deps.clock.now();
+        let (polled, unconfirmed) = match found {
+            Ok(Found { polled, unconfirmed }) => (polled, unconfirmed.map_err(|error| error.to_string())),
+            Err(panicked) => (None, Err(panicked.to_string())),
+        };
+        if let Err(error) = &unconfirmed {
+            tracing::debug!(user_id = %user, error, "whether transactions are confirmed could not be read");
+        }
+        if let Some(seeking) = self.seeking.get_mut(&user) {
+            let over = seeking.end(search, unconfirmed.as_ref().ok(), now);
+            for (_, tx_hash) in &over.given_up {
+                tracing::warn!(user_id = %user, tx_hash, "seen on chain, but the Data API does not show it");
+            }
+            self.finish(over.confirmed.into_iter().chain(over.given_up.into_iter().map(|(fence, _)| fence)).collect());
+        }
+        if let Some(polled) = polled {
+            self.asked(user, polled);
+        }
+        self.seek(user, ctx);
     }
 
     /// Lets go what is sought of users who are not followed any more.
@@ -136,36 +156,6 @@ impl Handler<AskDue> for Reconciler {
     type Result = ();
 
     fn handle(&mut self, AskDue { user }: AskDue, ctx: &mut Self::Context) {
-        self.seek(user, ctx);
-    }
-}
-
-impl Handler<Searched> for Reconciler {
-    type Result = ();
-
-    fn handle(&mut self, searched: Searched, ctx: &mut Self::Context) {
-        let Searched { incarnation, user, search, result } = searched;
-        if incarnation != self.incarnation {
-            return;
-        }
-        let now = self.deps.clock.now();
-        let (polled, unconfirmed) = match result {
-            Ok(Found { polled, unconfirmed }) => (polled, unconfirmed.map_err(|error| error.to_string())),
-            Err(panicked) => (None, Err(panicked.to_string())),
-        };
-        if let Err(error) = &unconfirmed {
-            tracing::debug!(user_id = %user, error, "whether transactions are confirmed could not be read");
-        }
-        if let Some(seeking) = self.seeking.get_mut(&user) {
-            let over = seeking.end(&search, unconfirmed.as_ref().ok(), now);
-            for (_, tx_hash) in &over.given_up {
-                tracing::warn!(user_id = %user, tx_hash, "seen on chain, but the Data API does not show it");
-            }
-            self.finish(over.confirmed.into_iter().chain(over.given_up.into_iter().map(|(fence, _)| fence)).collect());
-        }
-        if let Some(polled) = polled {
-            self.asked(user, polled);
-        }
         self.seek(user, ctx);
     }
 }

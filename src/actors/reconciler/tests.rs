@@ -4,7 +4,8 @@ use super::*;
 use crate::db::FollowedUser;
 use crate::domain::events::event::Side;
 use crate::simulator::wallet_of;
-use crate::testkit::actor_stage::{Ear, Stage, ear, trade, within};
+use crate::testkit::feed_setup::{FeedSetup, Received, receiver, trade};
+use crate::testkit::wait::within;
 
 /// Says what it was asked, and has the database show fill 1 from its `shows_at`th answer on.
 struct FakePoller {
@@ -49,28 +50,28 @@ impl Handler<PollWindow> for FakePoller {
 }
 
 struct Asking {
-    stage: Stage,
+    setup: FeedSetup,
     user: FollowedUser,
     reconciler: Addr<Reconciler>,
-    asked: Ear<Delivery>,
+    asked: Received<Delivery>,
 }
 
 async fn asking(shows_at: usize) -> Asking {
-    let stage = Stage::new().await;
-    let user = stage.follow(&wallet_of("leader")).await;
-    let (said, asked) = ear();
-    let (db, clock, wakeups, live) = (stage.db.clone(), stage.clock, stage.wakeups.clone(), stage.live.clone());
+    let setup = FeedSetup::new().await;
+    let user = setup.follow(&wallet_of("leader")).await;
+    let (said, asked) = receiver();
+    let (db, clock, wakeups, live) = (setup.db.clone(), setup.clock, setup.wakeups.clone(), setup.live.clone());
     let poller = FakePoller { db: db.clone(), user: user.clone(), said, n_asked: 0, shows_at }.start().recipient();
     let reconciler =
-        Reconciler::start(ReconcilerDeps { db, clock, scope: JobScope::All, wakeups, live }, &stage.supervisor);
+        Reconciler::start(ReconcilerDeps { db, clock, scope: JobScope::All, wakeups, live }, &setup.supervisor);
     reconciler.do_send(PollersChanged(Arc::new([(user.id, poller)].into())));
-    Asking { stage, user, reconciler, asked }
+    Asking { setup, user, reconciler, asked }
 }
 
 impl Asking {
     /// As the chain watcher leaves it with a log.
     async fn chain_shows(&self) -> Timestamp {
-        let seen = self.stage.clock.now();
+        let seen = self.setup.clock.now();
         let fill = trade(&self.user, 1, Side::Buy, seen);
         let job = ReconcileJob::Transaction { tx_hash: fill.tx_hash.clone(), seen }.for_user(self.user.id, seen);
         let log = crate::db::ChainTrade {
@@ -89,8 +90,8 @@ impl Asking {
             event_time: seen,
             detect_time: seen,
         };
-        let _ = self.stage.db.insert_chain_trade(&log, &job, &[], seen).await.unwrap();
-        self.stage.wakeups.notify(Queue::Reconcile);
+        let _ = self.setup.db.insert_chain_trade(&log, &job, &[], seen).await.unwrap();
+        self.setup.wakeups.notify(Queue::Reconcile);
         seen
     }
 }
@@ -101,7 +102,7 @@ async fn what_the_chain_shows_is_asked_for_at_once_and_done_when_it_is_there() {
     let seen = it.chain_shows().await;
     let Delivery(window) = it.asked.next().await;
     assert!(window.start < seen && seen <= window.end);
-    it.stage.drained(Queue::Reconcile).await;
+    it.setup.drained(Queue::Reconcile).await;
 }
 
 #[actix_web::test]
@@ -112,13 +113,13 @@ async fn what_is_not_there_yet_is_asked_for_again_after_two_seconds() {
     let Delivery(again) = it.asked.next().await;
     let waited = again.end.millis_since(seen);
     assert!((2_000..10_000).contains(&waited), "{waited} ms");
-    it.stage.drained(Queue::Reconcile).await;
+    it.setup.drained(Queue::Reconcile).await;
 }
 
 #[actix_web::test]
 async fn a_chain_back_in_sight_has_everybody_read_again() {
     let mut it = asking(9).await;
-    let since = it.stage.clock.now().plus_millis(-300_000);
+    let since = it.setup.clock.now().plus_millis(-300_000);
     it.reconciler.send(ReconcileAll { since }).await.unwrap();
     assert_eq!(it.asked.next().await.0.start, since);
 }
@@ -127,30 +128,30 @@ async fn a_chain_back_in_sight_has_everybody_read_again() {
 async fn jobs_of_somebody_not_followed_any_more_are_finished() {
     let it = asking(9).await;
     it.reconciler.send(PollersChanged(Arc::default())).await.unwrap();
-    let other = it.stage.follow(&wallet_of("somebody else")).await;
+    let other = it.setup.follow(&wallet_of("somebody else")).await;
     let (poller, _ear) = {
-        let (said, ear) = ear();
-        let (db, user) = (it.stage.db.clone(), other.clone());
+        let (said, ear) = receiver();
+        let (db, user) = (it.setup.db.clone(), other.clone());
         (FakePoller { db, user, said, n_asked: 0, shows_at: 9 }.start().recipient(), ear)
     };
-    it.stage.db.set_enabled(it.user.id, false, "test", it.stage.clock.now()).await.unwrap();
+    it.setup.db.set_enabled(it.user.id, false, "test", it.setup.clock.now()).await.unwrap();
     it.chain_shows().await;
     within(it.reconciler.send(PollersChanged(Arc::new([(other.id, poller)].into())))).await.unwrap();
-    it.stage.drained(Queue::Reconcile).await;
+    it.setup.drained(Queue::Reconcile).await;
 }
 
 #[actix_web::test]
 async fn a_window_asked_for_somebody_just_followed_waits_for_their_poller() {
     let it = asking(9).await;
-    let newcomer = it.stage.follow(&wallet_of("newcomer")).await;
-    let now = it.stage.clock.now();
+    let newcomer = it.setup.follow(&wallet_of("newcomer")).await;
+    let now = it.setup.clock.now();
     let job = ReconcileJob::Window { start: now.plus_millis(-5_000), end: now }.for_user(newcomer.id, now);
-    queue::enqueue(&it.stage.db, &[job], now).await.unwrap();
-    it.stage.wakeups.notify(Queue::Reconcile);
+    queue::enqueue(&it.setup.db, &[job], now).await.unwrap();
+    it.setup.wakeups.notify(Queue::Reconcile);
     // Taken, found without a poller, and given back: its lease is the short one.
     let given_back = async || loop {
-        let open = queue::open_jobs(&it.stage.db, Some(Queue::Reconcile), 9).await.unwrap();
-        let until = open[0].leased_until.map(|until| until.millis_since(it.stage.clock.now()));
+        let open = queue::open_jobs(&it.setup.db, Some(Queue::Reconcile), 9).await.unwrap();
+        let until = open[0].leased_until.map(|until| until.millis_since(it.setup.clock.now()));
         if until.is_some_and(|left| left <= POLLER_COMES_MS) {
             return;
         }
@@ -158,31 +159,31 @@ async fn a_window_asked_for_somebody_just_followed_waits_for_their_poller() {
     };
     within(given_back()).await;
 
-    let (said, mut asked) = ear();
-    let db = it.stage.db.clone();
+    let (said, mut asked) = receiver();
+    let db = it.setup.db.clone();
     let theirs = FakePoller { db, user: newcomer.clone(), said, n_asked: 0, shows_at: 9 }.start().recipient();
     it.reconciler.do_send(PollersChanged(Arc::new([(newcomer.id, theirs)].into())));
     assert_eq!(asked.next().await.0.end, now);
-    it.stage.drained(Queue::Reconcile).await;
+    it.setup.drained(Queue::Reconcile).await;
 }
 
 #[actix_web::test]
 async fn no_progress_for_three_minutes_is_said_once_and_so_is_its_end() {
-    let mut stage = Stage::new().await;
-    let user = stage.follow(&wallet_of("leader")).await;
+    let mut setup = FeedSetup::new().await;
+    let user = setup.follow(&wallet_of("leader")).await;
     tokio::time::pause();
-    let (db, clock, wakeups) = (stage.db.clone(), Clock::starting_at(stage.clock.now()), stage.wakeups.clone());
-    let deps = ReconcilerDeps { db, clock, scope: JobScope::All, wakeups, live: stage.live.clone() };
-    let mut reconciler = Reconciler::new(deps, 0, Arc::default());
+    let (db, clock, wakeups) = (setup.db.clone(), Clock::starting_at(setup.clock.now()), setup.wakeups.clone());
+    let deps = ReconcilerDeps { db, clock, scope: JobScope::All, wakeups, live: setup.live.clone() };
+    let mut reconciler = Reconciler::new(deps, Arc::default());
     reconciler.progress.insert(user.id, Progress { last_success: clock.now(), stalled: false });
     let mut after = async |reconciler: &mut Reconciler, millis: u64| {
         tokio::time::advance(Duration::from_millis(millis)).await;
         reconciler.check_progress();
         reconciler.deps.live.do_send(Announce(Vec::new()));
-        match stage.announced.next().await.0.as_slice() {
+        match setup.announced.next().await.0.as_slice() {
             [] => None,
             [LiveFact::HealthChanged(change)] => {
-                stage.announced.next().await;
+                setup.announced.next().await;
                 Some((change.part.clone(), change.healthy))
             }
             other => panic!("{other:?}"),
@@ -203,16 +204,16 @@ async fn a_row_that_appears_behind_the_newest_second_is_found_by_the_look_of_eac
     use crate::domain::config::effective::SystemPatch;
     use crate::simulator::{Fill, Host};
 
-    let stage = Stage::new().await;
-    stage.configure(SystemPatch { polling_interval_ms: Some(3_600_000), ..SystemPatch::default() }).await;
+    let setup = FeedSetup::new().await;
+    setup.configure(SystemPatch { polling_interval_ms: Some(3_600_000), ..SystemPatch::default() }).await;
     let wallet = wallet_of("leader");
-    let (user, market) = (stage.follow(&wallet).await, stage.market("rain"));
+    let (user, market) = (setup.follow(&wallet).await, setup.market("rain"));
     let fill = |seconds_ago: i64| {
-        let at = stage.clock.now().plus_millis(-1_000 * seconds_ago);
+        let at = setup.clock.now().plus_millis(-1_000 * seconds_ago);
         let fill = Fill::maker(&wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 10_000_000).at(at);
-        stage.sim.world(|world| world.push_fill(fill.visible_at(world.now()))).unwrap();
+        setup.exchange.world(|world| world.push_fill(fill.visible_at(world.now()))).unwrap();
     };
-    let n_stored = async || stage.jobs(Queue::GroupEvents).await.len();
+    let n_stored = async || setup.jobs(Queue::GroupEvents).await.len();
     let until = async |n: usize| {
         within(async {
             while n_stored().await < n {
@@ -223,28 +224,28 @@ async fn a_row_that_appears_behind_the_newest_second_is_found_by_the_look_of_eac
         assert_eq!(n_stored().await, n);
     };
     fill(10);
-    let (db, clock, wakeups, live) = (stage.db.clone(), stage.clock, stage.wakeups.clone(), stage.live.clone());
+    let (db, clock, wakeups, live) = (setup.db.clone(), setup.clock, setup.wakeups.clone(), setup.live.clone());
     let deps =
-        PollerDeps { db, polymarket: stage.polymarket(), clock, wakeups, live, fence: None, metrics: Arc::default() };
-    let poller = Poller::start(deps, user.clone(), stage.directory().await, &stage.supervisor);
+        PollerDeps { db, polymarket: setup.polymarket(), clock, wakeups, live, fence: None, metrics: Arc::default() };
+    let poller = Poller::start(deps, user.clone(), setup.directory().await, &setup.supervisor);
     until(1).await;
 
     fill(110);
-    let asked = || stage.sim.world(|world| world.n_heard(Host::Data, "/v2/activity"));
+    let asked = || setup.exchange.world(|world| world.n_heard(Host::Data, "/v2/activity"));
     let before = asked();
     poller.send(PollNow).await.unwrap();
     while asked() == before {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     // A window waits for the poll that is under way; when it is read, that one has been written.
-    let now = stage.clock.now();
+    let now = setup.clock.now();
     let second = PollWindow { start: now.plus_millis(-1_000), end: now };
     within(poller.send(second)).await.unwrap().unwrap();
     assert_eq!(n_stored().await, 1, "the regular poll does not look so far back");
 
-    let (db, wakeups, live) = (stage.db.clone(), stage.wakeups.clone(), stage.live.clone());
+    let (db, wakeups, live) = (setup.db.clone(), setup.wakeups.clone(), setup.live.clone());
     let reconciler =
-        Reconciler::start(ReconcilerDeps { db, clock, scope: JobScope::All, wakeups, live }, &stage.supervisor);
+        Reconciler::start(ReconcilerDeps { db, clock, scope: JobScope::All, wakeups, live }, &setup.supervisor);
     reconciler.do_send(PollersChanged(Arc::new([(user.id, poller.recipient())].into())));
     reconciler.do_send(MinutePassed);
     until(2).await;

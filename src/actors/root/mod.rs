@@ -12,12 +12,13 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult,
 use tracing::Instrument;
 
 use super::{
+    directory::DirectoryChanged,
     lease_keeper::LeasesChanged,
     live_hub::{Announce, HealthChanged, LiveFact},
     poller::PollWindow,
     supervise::{
-        ActorEnded, ActorName, ActorScope, ActorStarted, Observe, Observed, Panicked, RestartBudget, RestartReported,
-        SupervisorContext, observable, spawn_io, start_supervised_at,
+        ActorEnded, ActorName, ActorScope, ActorStarted, Incarnation, IoResult, Observe, Observed, RestartBudget,
+        RestartReported, SupervisorContext, observable, start_supervised_at,
     },
 };
 use crate::clock::Clock;
@@ -38,11 +39,6 @@ use report::WorkerReport;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const OBSERVE_EVERY: Duration = Duration::from_secs(10);
 const OBSERVE_WITHIN: Duration = Duration::from_secs(5);
-
-/// Users or configuration changed; this is how they stand now.
-#[derive(Message, Debug, Clone)]
-#[rtype(result = "()")]
-pub struct DirectoryChanged(pub Arc<Directory>);
 
 /// Which users are polled, and how to ask for a span of their time.
 #[derive(Message, Debug, Clone)]
@@ -102,8 +98,7 @@ pub struct RootDeps {
 
 pub struct Root {
     deps: RootDeps,
-    /// Tells answers to this life of the actor from answers to an earlier one.
-    incarnation: u64,
+    incarnation: Incarnation,
     directory: Option<Arc<Directory>>,
     leases: Arc<Leases>,
     looking: bool,
@@ -119,22 +114,7 @@ pub struct Root {
 
 #[derive(Message)]
 #[rtype(result = "()")]
-struct DirectoryRead {
-    incarnation: u64,
-    result: Result<Result<Option<Directory>, DbError>, Panicked>,
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
 struct ObserveAll;
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Answered {
-    incarnation: u64,
-    name: ActorName,
-    observed: Option<Observed>,
-}
 
 impl Root {
     /// An address for guardians and others before the root itself can be built.
@@ -146,13 +126,13 @@ impl Root {
 
     pub fn start_at(reserve_address: Context<Self>, deps: RootDeps, supervisor: &SupervisorContext) -> Addr<Self> {
         let leases = deps.leases.clone();
-        start_supervised_at(reserve_address, supervisor, "root", Self::new(deps, 0, leases, ActorRegistry::default()))
+        start_supervised_at(reserve_address, supervisor, "root", Self::new(deps, leases, ActorRegistry::default()))
     }
 
-    fn new(deps: RootDeps, incarnation: u64, leases: Arc<Leases>, registry: ActorRegistry) -> Self {
+    fn new(deps: RootDeps, leases: Arc<Leases>, registry: ActorRegistry) -> Self {
         Self {
             deps,
-            incarnation,
+            incarnation: Incarnation::default(),
             directory: None,
             leases,
             looking: false,
@@ -226,6 +206,45 @@ impl Root {
         self.directory = Some(directory);
     }
 
+    fn directory_read(&mut self, read: IoResult<Option<Directory>, DbError>, _: &mut Context<Self>) {
+        self.looking = false;
+        match read {
+            Ok(directory) => {
+                self.last_activity = Some(self.deps.clock.now());
+                if std::mem::take(&mut self.database_fails) {
+                    tracing::info!("the database can be read again");
+                }
+                if let Some(directory) = directory {
+                    self.follow(Arc::new(directory));
+                }
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.database_fails, true) {
+                    tracing::error!(%error, "users and configuration cannot be read; they stay as they were");
+                }
+            }
+        }
+    }
+
+    /// Notes the state of an actor; `None` when it has not answered in time.
+    fn observed_actor(&mut self, name: ActorName, observed: Option<Observed>) {
+        let silences = self.registry.answered(&name, observed);
+        match silences.now {
+            0 if silences.before > 0 => {
+                tracing::info!(actor = %name, "actor answers again");
+                self.tell_health(&name, true, "answers again".to_owned());
+            }
+            1 => {
+                tracing::warn!(actor = %name, "actor does not answer");
+                self.tell_health(&name, false, "does not answer".to_owned());
+            }
+            SILENCES_ALLOWED.. => {
+                self.deps.supervisor.fail(name, format!("it has not answered {} times in a row", silences.now));
+            }
+            _ => {}
+        }
+    }
+
     fn tell_health(&self, name: &ActorName, healthy: bool, detail: String) {
         let change = HealthChanged { part: name.to_string(), healthy, detail, at: self.deps.clock.now() };
         self.deps.live.do_send(Announce(vec![LiveFact::HealthChanged(change)]));
@@ -262,8 +281,7 @@ impl Actor for Root {
 
 impl Supervised for Root {
     fn restarting(&mut self, _: &mut Self::Context) {
-        *self =
-            Self::new(self.deps.clone(), self.incarnation + 1, self.leases.clone(), std::mem::take(&mut self.registry));
+        *self = Self::new(self.deps.clone(), self.leases.clone(), std::mem::take(&mut self.registry));
     }
 }
 
@@ -276,7 +294,7 @@ impl Handler<LookAtDirectory> for Root {
         if std::mem::replace(&mut self.looking, true) {
             return;
         }
-        let (db, incarnation) = (self.deps.db.clone(), self.incarnation);
+        let db = self.deps.db.clone();
         let known = self.directory.as_ref().map(|directory| directory.revision);
         let read = async move {
             if known == Some(db.revision().await?) {
@@ -284,35 +302,7 @@ impl Handler<LookAtDirectory> for Root {
             }
             db.directory().await.map(Some)
         };
-        spawn_io(ctx, read, move |result| DirectoryRead { incarnation, result });
-    }
-}
-
-impl Handler<DirectoryRead> for Root {
-    type Result = ();
-
-    fn handle(&mut self, read: DirectoryRead, _: &mut Self::Context) {
-        if read.incarnation != self.incarnation {
-            return;
-        }
-        self.looking = false;
-        let error = match read.result {
-            Ok(Ok(directory)) => {
-                self.last_activity = Some(self.deps.clock.now());
-                if std::mem::take(&mut self.database_fails) {
-                    tracing::info!("the database can be read again");
-                }
-                if let Some(directory) = directory {
-                    self.follow(Arc::new(directory));
-                }
-                return;
-            }
-            Ok(Err(error)) => error.to_string(),
-            Err(panicked) => panicked.to_string(),
-        };
-        if !std::mem::replace(&mut self.database_fails, true) {
-            tracing::error!(error, "users and configuration cannot be read; they stay as they were");
-        }
+        self.incarnation.spawn_io(ctx, read, Self::directory_read);
     }
 }
 
@@ -355,7 +345,7 @@ impl Handler<RestartReported> for Root {
 
     fn handle(&mut self, restart: RestartReported, _: &mut Self::Context) {
         self.registry.restarted(&restart);
-        self.deps.metrics.restarts.count(restart.name.trade());
+        self.deps.metrics.restarts.count(restart.name.job());
         self.tell_health(&restart.name, false, format!("restarted: {}", restart.cause));
         if !self.restarts.allows(restart.at) {
             let recent = self.restarts.recent();
@@ -370,40 +360,15 @@ impl Handler<ObserveAll> for Root {
 
     fn handle(&mut self, _: ObserveAll, ctx: &mut Self::Context) {
         for (name, observe) in self.registry.recipients() {
-            let incarnation = self.incarnation;
-            let asked = async move {
+            let answer = async move {
                 let answer = tokio::time::timeout(OBSERVE_WITHIN, observe.send(Observe)).await;
-                answer.ok().and_then(Result::ok)
+                answer.ok().and_then(Result::ok).ok_or(())
             };
-            spawn_io(ctx, asked, move |result| Answered { incarnation, name, observed: result.ok().flatten() });
+            self.incarnation.spawn_io(ctx, answer, move |root: &mut Self, observed: IoResult<_, ()>, _| {
+                root.observed_actor(name, observed.ok());
+            });
         }
         self.store_health();
-    }
-}
-
-impl Handler<Answered> for Root {
-    type Result = ();
-
-    fn handle(&mut self, answered: Answered, _: &mut Self::Context) {
-        if answered.incarnation != self.incarnation {
-            return;
-        }
-        let Answered { name, observed, .. } = answered;
-        let silences = self.registry.answered(&name, observed);
-        match silences.now {
-            0 if silences.before > 0 => {
-                tracing::info!(actor = %name, "actor answers again");
-                self.tell_health(&name, true, "answers again".to_owned());
-            }
-            1 => {
-                tracing::warn!(actor = %name, "actor does not answer");
-                self.tell_health(&name, false, "does not answer".to_owned());
-            }
-            SILENCES_ALLOWED.. => {
-                self.deps.supervisor.fail(name, format!("it has not answered {} times in a row", silences.now));
-            }
-            _ => {}
-        }
     }
 }
 

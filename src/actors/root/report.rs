@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::health::ActorHealth;
 use crate::domain::money::units::Timestamp;
 use crate::metrics::{Histogram, Metrics};
-use crate::polymarket::http::traffic::MINUTES_TOLD;
+use crate::polymarket::http::traffic::MINUTES_SHOWN;
 use crate::polymarket::{Endpoint, Gate};
 
 /// A worker at one moment. Its names are read by `web::worker`.
@@ -66,7 +66,7 @@ impl WorkerReport {
         let endpoints = observed.endpoints.iter().map(|traffic| EndpointReport {
             endpoint: traffic.endpoint,
             upstream: traffic.endpoint.upstream().as_str(),
-            minutes: traffic.whole_minutes(at, MINUTES_TOLD),
+            minutes: traffic.whole_minutes(at, MINUTES_SHOWN),
         });
         let latencies = [
             ("decision", &metrics.decision),

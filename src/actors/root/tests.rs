@@ -6,7 +6,7 @@ use crate::actors::supervise::start_supervised;
 use crate::domain::events::lease::WorkerId;
 use crate::polymarket::Gate;
 use crate::simulator::wallet_of;
-use crate::testkit::actor_stage::{Ear, Stage, ear};
+use crate::testkit::feed_setup::{FeedSetup, Received, receiver};
 
 /// Stands for a user's poller or executor.
 struct Worker(Recipient<Told>);
@@ -53,31 +53,31 @@ impl Handler<PollWindow> for Worker {
     }
 }
 
-struct House {
-    stage: Stage,
+struct RootSetup {
+    feed: FeedSetup,
     root: Addr<Root>,
-    told: Ear<Told>,
-    pollers: Ear<PollersChanged>,
-    directories: Ear<DirectoryChanged>,
+    told: Received<Told>,
+    pollers: Received<PollersChanged>,
+    directories: Received<DirectoryChanged>,
 }
 
-async fn house() -> House {
-    house_with(Arc::new(Leases::All)).await
+async fn setup() -> RootSetup {
+    setup_with(Arc::new(Leases::All)).await
 }
 
-async fn house_with(leases: Arc<Leases>) -> House {
-    let mut stage = Stage::new().await;
+async fn setup_with(leases: Arc<Leases>) -> RootSetup {
+    let mut setup = FeedSetup::new().await;
     let (reserve_address, address) = Root::reserve_address();
-    stage.supervisor = stage.supervisor.clone().reporting_to(&address);
-    let (told, told_ear) = ear();
-    let (reconciler, pollers) = ear();
-    let (listener, directories) = ear();
+    setup.supervisor = setup.supervisor.clone().reporting_to(&address);
+    let (told, told_received) = receiver();
+    let (reconciler, pollers) = receiver();
+    let (listener, directories) = receiver();
     let says = told.clone();
     let deps = RootDeps {
-        db: stage.db.clone(),
-        clock: stage.clock,
-        live: stage.live.clone(),
-        supervisor: stage.supervisor.clone(),
+        db: setup.db.clone(),
+        clock: setup.clock,
+        live: setup.live.clone(),
+        supervisor: setup.supervisor.clone(),
         start_poller: Rc::new(move |user, _, _, supervisor| {
             says.do_send(Told::Started("poller", user.label.clone()));
             let name = ActorName::of_user("poller", user.id);
@@ -89,50 +89,50 @@ async fn house_with(leases: Arc<Leases>) -> House {
             start_supervised(supervisor, ActorName::of_user("executor", user.id), Worker(told.clone())).recipient()
         }),
         start_global_executor: Rc::new(move |_, supervisor| {
-            let (nobody, _) = ear();
+            let (nobody, _) = receiver();
             start_supervised(supervisor, "global_executor", Worker(nobody)).recipient()
         }),
         leases,
         metrics: Arc::default(),
-        gate: Gate::new(&Default::default(), stage.clock),
-        started_at: stage.clock.now(),
+        gate: Gate::new(&Default::default(), setup.clock),
+        started_at: setup.clock.now(),
         reconciler,
         listeners: vec![listener],
     };
-    let root = Root::start_at(reserve_address, deps, &stage.supervisor);
-    House { stage, root, told: told_ear, pollers, directories }
+    let root = Root::start_at(reserve_address, deps, &setup.supervisor);
+    RootSetup { feed: setup, root, told: told_received, pollers, directories }
 }
 
 #[actix_web::test]
 async fn users_are_followed_and_let_go_while_the_bot_runs() {
-    let mut house = house().await;
-    assert_eq!(house.pollers.next().await.0.len(), 0);
-    let user = house.stage.follow(&wallet_of("leader")).await;
-    house.root.do_send(LookAtDirectory);
-    assert_eq!(house.told.next().await, Told::Started("poller", "leader".to_owned()));
-    assert_eq!(house.told.next().await, Told::Started("executor", "leader".to_owned()));
-    assert_eq!(house.pollers.next().await.0.len(), 1);
-    house.stage.db.set_enabled(user.id, false, "test", house.stage.clock.now()).await.unwrap();
-    house.root.do_send(LookAtDirectory);
-    assert_eq!(house.pollers.next().await.0.len(), 0);
-    let last_two = [house.told.next().await, house.told.next().await];
+    let mut setup = setup().await;
+    assert_eq!(setup.pollers.next().await.0.len(), 0);
+    let user = setup.feed.follow(&wallet_of("leader")).await;
+    setup.root.do_send(LookAtDirectory);
+    assert_eq!(setup.told.next().await, Told::Started("poller", "leader".to_owned()));
+    assert_eq!(setup.told.next().await, Told::Started("executor", "leader".to_owned()));
+    assert_eq!(setup.pollers.next().await.0.len(), 1);
+    setup.feed.db.set_enabled(user.id, false, "test", setup.feed.clock.now()).await.unwrap();
+    setup.root.do_send(LookAtDirectory);
+    assert_eq!(setup.pollers.next().await.0.len(), 0);
+    let last_two = [setup.told.next().await, setup.told.next().await];
     assert!(last_two.contains(&Told::Ended), "the poller ends: {last_two:?}");
     assert!(last_two.iter().any(|told| matches!(told, Told::Directory(_))), "the executor stays: {last_two:?}");
-    let revisions = [house.directories.next().await, house.directories.next().await, house.directories.next().await];
+    let revisions = [setup.directories.next().await, setup.directories.next().await, setup.directories.next().await];
     assert!(revisions.windows(2).all(|pair| pair[0].0.revision < pair[1].0.revision));
 }
 
 #[actix_web::test]
 async fn a_burst_of_restarts_over_all_actors_ends_the_process() {
-    let mut house = house().await;
-    let at = house.stage.clock.now();
+    let mut setup = setup().await;
+    let at = setup.feed.clock.now();
     for n in 0..=super::super::supervise::RESTARTS_ALLOWED {
-        assert!(house.stage.failures.try_recv().is_err());
+        assert!(setup.feed.failures.try_recv().is_err());
         let name = ActorName::from(format!("actor {n}").as_str());
         let report = RestartReported { name, restarts: 1, cause: "it panicked: oh".to_owned(), at };
-        house.root.send(report).await.unwrap();
+        setup.root.send(report).await.unwrap();
     }
-    let failure = house.stage.failures.try_recv().unwrap();
+    let failure = setup.feed.failures.try_recv().unwrap();
     assert_eq!(
         failure.to_string(),
         "actor `actor 5` keeps failing: 6 actors were restarted within a minute, the last because it panicked: oh"
@@ -141,23 +141,23 @@ async fn a_burst_of_restarts_over_all_actors_ends_the_process() {
 
 #[actix_web::test]
 async fn every_guarded_actor_is_on_the_roll_until_it_ends() {
-    let mut house = house().await;
+    let mut setup = setup().await;
     let names = |health: Vec<ActorHealth>| health.iter().map(|actor| actor.name.to_string()).collect::<Vec<_>>();
-    house.pollers.next().await;
-    assert_eq!(names(house.root.send(ReadHealth).await.unwrap()), ["global_executor", "root"]);
-    let user = house.stage.follow(&wallet_of("leader")).await;
-    house.root.do_send(LookAtDirectory);
-    house.pollers.next().await;
+    setup.pollers.next().await;
+    assert_eq!(names(setup.root.send(ReadHealth).await.unwrap()), ["global_executor", "root"]);
+    let user = setup.feed.follow(&wallet_of("leader")).await;
+    setup.root.do_send(LookAtDirectory);
+    setup.pollers.next().await;
     let (poller, executor) = (format!("poller:{}", user.id), format!("executor:{}", user.id));
     assert_eq!(
-        names(house.root.send(ReadHealth).await.unwrap()),
+        names(setup.root.send(ReadHealth).await.unwrap()),
         [executor.clone(), "global_executor".to_owned(), poller, "root".to_owned()]
     );
-    house.stage.db.set_enabled(user.id, false, "test", house.stage.clock.now()).await.unwrap();
-    house.root.do_send(LookAtDirectory);
-    while house.told.next().await != Told::Ended {}
+    setup.feed.db.set_enabled(user.id, false, "test", setup.feed.clock.now()).await.unwrap();
+    setup.root.do_send(LookAtDirectory);
+    while setup.told.next().await != Told::Ended {}
     assert_eq!(
-        names(house.root.send(ReadHealth).await.unwrap()),
+        names(setup.root.send(ReadHealth).await.unwrap()),
         [executor, "global_executor".to_owned(), "root".to_owned()]
     );
 }
@@ -168,23 +168,23 @@ async fn a_leader_is_worked_for_while_their_lease_is_held_and_anew_when_it_was_e
     let held = |epochs: &[(LeaseName, i64)]| {
         LeasesChanged(Arc::new(Leases::Held { by: by.clone(), epochs: epochs.iter().copied().collect() }))
     };
-    let mut house = house_with(Arc::new(Leases::none(by.clone()))).await;
-    assert_eq!(house.pollers.next().await.0.len(), 0);
-    let user = house.stage.follow(&wallet_of("leader")).await;
-    house.root.do_send(LookAtDirectory);
-    house.directories.next().await;
-    house.directories.next().await;
+    let mut setup = setup_with(Arc::new(Leases::none(by.clone()))).await;
+    assert_eq!(setup.pollers.next().await.0.len(), 0);
+    let user = setup.feed.follow(&wallet_of("leader")).await;
+    setup.root.do_send(LookAtDirectory);
+    setup.directories.next().await;
+    setup.directories.next().await;
     let lease = LeaseName::User(user.id);
     for (epoch, n_ended) in [(1, 0), (3, 2)] {
-        house.root.do_send(held(&[(lease, epoch)]));
+        setup.root.do_send(held(&[(lease, epoch)]));
         let started = ["poller", "executor"].map(|actor| Told::Started(actor, "leader".to_owned()));
-        assert_eq!([house.told.next().await, house.told.next().await], started);
+        assert_eq!([setup.told.next().await, setup.told.next().await], started);
         for _ in 0..n_ended {
-            assert_eq!(house.told.next().await, Told::Ended, "those of the first time are gone");
+            assert_eq!(setup.told.next().await, Told::Ended, "those of the first time are gone");
         }
-        assert_eq!(house.pollers.next().await.0.len(), 1);
+        assert_eq!(setup.pollers.next().await.0.len(), 1);
     }
-    house.root.do_send(held(&[(LeaseName::Global, 1)]));
-    assert_eq!(house.pollers.next().await.0.len(), 0);
-    assert_eq!([house.told.next().await, house.told.next().await], [Told::Ended, Told::Ended]);
+    setup.root.do_send(held(&[(LeaseName::Global, 1)]));
+    assert_eq!(setup.pollers.next().await.0.len(), 0);
+    assert_eq!([setup.told.next().await, setup.told.next().await], [Told::Ended, Told::Ended]);
 }

@@ -5,14 +5,14 @@
 //! Timer   a round a minute. How often one market is asked for depends on how long it has been closed.
 //! Truth   open positions, and what the resolutions route says. Settling twice is settling once: `settle:..` is a key.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, Supervised};
 
 use super::{
     lease_keeper::LeasesChanged,
     ledger_writer::{HeldAssets, Holdings, PricesChanged, RecordEntries, Refused},
-    supervise::{Observed, Panicked, SupervisorContext, observable, or_panic, spawn_io, start_supervised},
+    supervise::{IoResult, Observed, SupervisorContext, observable, or_panic, spawn_io, start_supervised},
 };
 use crate::clock::Clock;
 use crate::db::{Db, DbError};
@@ -76,10 +76,6 @@ struct Round {
     failures: u64,
 }
 
-#[derive(Message)]
-#[rtype(result = "()")]
-struct RoundEnded(Result<Round, Panicked>);
-
 #[derive(Debug, thiserror::Error)]
 enum SettlerError {
     #[error(transparent)]
@@ -118,7 +114,18 @@ impl Settler {
             return;
         };
         let deps = self.deps.clone();
-        spawn_io(ctx, async move { round(&deps, asked).await }, RoundEnded);
+        spawn_io(ctx, async move { Ok(round(&deps, asked).await) }, Self::round_ended);
+    }
+
+    fn round_ended(&mut self, round: IoResult<Round, Infallible>, ctx: &mut Context<Self>) {
+        let Ok(round) = or_panic(round, "a round of settling");
+        self.settled += round.settled;
+        self.failures += round.failures;
+        self.asked = Some(round.asked);
+        self.last_round = Some(self.deps.clock.now());
+        if std::mem::take(&mut self.again) {
+            self.begin(ctx);
+        }
     }
 }
 
@@ -268,21 +275,6 @@ impl Handler<SettleNow> for Settler {
 
     fn handle(&mut self, _: SettleNow, ctx: &mut Context<Self>) {
         self.begin(ctx);
-    }
-}
-
-impl Handler<RoundEnded> for Settler {
-    type Result = ();
-
-    fn handle(&mut self, RoundEnded(round): RoundEnded, ctx: &mut Context<Self>) {
-        let round = or_panic(round, "a round of settling");
-        self.settled += round.settled;
-        self.failures += round.failures;
-        self.asked = Some(round.asked);
-        self.last_round = Some(self.deps.clock.now());
-        if std::mem::take(&mut self.again) {
-            self.begin(ctx);
-        }
     }
 }
 

@@ -1,13 +1,14 @@
 use super::*;
 use crate::actors::ledger_writer::{LedgerWriter, ReadView};
 use crate::domain::money::units::UsdcMicros;
-use crate::testkit::actor_db::{Exchange, House, fill, record};
+use crate::testkit::copy_setup::{CopySetup, fill, record};
+use crate::testkit::exchange::OneMarketExchange;
 use crate::testkit::samples::price;
 
-fn deps(house: &House, exchange: &Exchange, writer: &Addr<LedgerWriter>) -> SettlerDeps {
+fn deps(setup: &CopySetup, exchange: &OneMarketExchange, writer: &Addr<LedgerWriter>) -> SettlerDeps {
     SettlerDeps {
-        db: house.db.clone(),
-        clock: house.clock,
+        db: setup.db.clone(),
+        clock: setup.clock,
         polymarket: exchange.polymarket.clone(),
         held: writer.clone().recipient(),
         holdings: writer.clone().recipient(),
@@ -16,27 +17,32 @@ fn deps(house: &House, exchange: &Exchange, writer: &Addr<LedgerWriter>) -> Sett
     }
 }
 
-async fn view(writer: &Addr<LedgerWriter>, exchange: &Exchange, portfolio: PortfolioId, house: &House) -> (i64, i64) {
+async fn view(
+    writer: &Addr<LedgerWriter>,
+    exchange: &OneMarketExchange,
+    portfolio: PortfolioId,
+    setup: &CopySetup,
+) -> (i64, i64) {
     let market = exchange.market.id.clone();
     let asset = Some(exchange.asset(0));
-    let read = ReadView { portfolio, leader: house.alice, market, asset, outcomes: Vec::new() };
+    let read = ReadView { portfolio, leader: setup.alice, market, asset, outcomes: Vec::new() };
     let view = writer.send(read).await.unwrap().unwrap();
     (view.held.0, view.equity.0)
 }
 
 #[actix_web::test]
 async fn a_resolved_market_is_settled_for_our_portfolios_and_marked_for_shadows() {
-    let house = House::new().await;
-    let exchange = Exchange::start(house.clock);
-    let writer = house.ledger_writer();
+    let setup = CopySetup::new().await;
+    let exchange = OneMarketExchange::start(setup.clock);
+    let writer = setup.ledger_writer();
     let (ours, shadow) =
-        ([PortfolioId::ExecUser(house.alice), PortfolioId::ExecGlobal], PortfolioId::ShadowUser(house.alice));
-    let group = exchange.group(house.alice, 1);
-    house.close(&group).await;
+        ([PortfolioId::ExecUser(setup.alice), PortfolioId::ExecGlobal], PortfolioId::ShadowUser(setup.alice));
+    let group = exchange.group(setup.alice, 1);
+    setup.close(&group).await;
     for portfolio in ours {
         let read = ReadView {
             portfolio,
-            leader: house.alice,
+            leader: setup.alice,
             market: exchange.market.id.clone(),
             asset: None,
             outcomes: Vec::new(),
@@ -46,14 +52,14 @@ async fn a_resolved_market_is_settled_for_our_portfolios_and_marked_for_shadows(
         accepted.committed().await.unwrap();
     }
     let entries =
-        vec![fill(shadow, house.alice, &exchange.market.id, &exchange.asset(0), 8_000_000, -4_000_000, "event:1")];
+        vec![fill(shadow, setup.alice, &exchange.market.id, &exchange.asset(0), 8_000_000, -4_000_000, "event:1")];
     writer.send(RecordEntries { entries, ..RecordEntries::default() }).await.unwrap().unwrap();
-    let deps = deps(&house, &exchange, &writer);
+    let deps = deps(&setup, &exchange, &writer);
 
     // Open: nothing to do, but its facts are kept.
     let first = round(&deps, Asked::default()).await;
     assert_eq!((first.settled, first.failures), (0, 0));
-    assert!(house.db.market(&exchange.market.id).await.unwrap().is_some());
+    assert!(setup.db.market(&exchange.market.id).await.unwrap().is_some());
 
     exchange.simulator.world(|world| world.resolve(&exchange.market.id, &[price(1_000_000), price(0)]));
     let second = round(&deps, Asked::default()).await;
@@ -63,28 +69,28 @@ async fn a_resolved_market_is_settled_for_our_portfolios_and_marked_for_shadows(
     let third = round(&deps, old_facts).await;
     assert_eq!((third.settled, third.failures), (2, 0));
     for portfolio in ours {
-        assert_eq!(view(&writer, &exchange, portfolio, &house).await, (0, 10_005_000_000));
-        let last = house.entries(portfolio).await.pop().unwrap();
+        assert_eq!(view(&writer, &exchange, portfolio, &setup).await, (0, 10_005_000_000));
+        let last = setup.entries(portfolio).await.pop().unwrap();
         assert_eq!(
             (last.cash, last.ref_id),
-            (UsdcMicros(10_000_000), format!("settle:{}:{}", exchange.market.id, house.alice),)
+            (UsdcMicros(10_000_000), format!("settle:{}:{}", exchange.market.id, setup.alice),)
         );
     }
-    assert_eq!(view(&writer, &exchange, shadow, &house).await, (8_000_000, 4_000_000));
+    assert_eq!(view(&writer, &exchange, shadow, &setup).await, (8_000_000, 4_000_000));
 
     let again = round(&deps, Asked::default()).await;
     assert_eq!((again.settled, again.failures), (0, 0));
-    assert_eq!(house.entries(PortfolioId::ExecGlobal).await.len(), 3);
+    assert_eq!(setup.entries(PortfolioId::ExecGlobal).await.len(), 3);
 }
 
 #[actix_web::test]
 async fn a_held_market_that_is_half_known_is_asked_for_at_once_and_one_that_is_known_is_not() {
-    let house = House::new().await;
-    let exchange = Exchange::start(house.clock);
-    let deps = deps(&house, &exchange, &house.ledger_writer());
+    let setup = CopySetup::new().await;
+    let exchange = OneMarketExchange::start(setup.clock);
+    let deps = deps(&setup, &exchange, &setup.ledger_writer());
     // As the second source left it.
     let half = Market { question: String::new(), ..exchange.market.clone() };
-    house.db.save_market(&half).await.unwrap();
+    setup.db.save_market(&half).await.unwrap();
     let known = facts(&deps, &mut Asked::default(), &half.id).await.unwrap().unwrap();
     assert_eq!(known.question, exchange.market.question);
     let n_asked = exchange.n_asked(crate::simulator::Host::Gamma, "/markets");

@@ -12,10 +12,11 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, Res
 
 use super::{
     ledger_writer::{Snapshot, SnapshotsStored, TakeSnapshots},
-    supervise::{Observed, Panicked, SupervisorContext, look_at, observable, or_panic, spawn_io, start_supervised},
+    queue_worker::{Look, look_at},
+    supervise::{IoResult, Observed, SupervisorContext, observable, or_panic, spawn_io, start_supervised},
 };
 use crate::clock::Clock;
-use crate::db::{Db, LedgerWrite, PortfolioSnapshot, checkpoint_key};
+use crate::db::{Db, DbError, LedgerWrite, PortfolioSnapshot, checkpoint_key};
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::units::Timestamp;
 use crate::queue;
@@ -54,25 +55,6 @@ pub struct Snapshotter {
     failures: u64,
 }
 
-#[derive(Message)]
-#[rtype(result = "()")]
-struct MinuteWritten(Result<Result<Timestamp, String>, Panicked>);
-
-/// The queue of portfolios that want a checkpoint may have work.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct LookNow;
-
-/// The hours that are over are tallied.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Tallied(Result<Result<(), String>, Panicked>);
-
-/// Checkpoints of so many jobs are written; when the next is due.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Applied(Result<Result<(usize, Option<Timestamp>), String>, Panicked>);
-
 impl Snapshotter {
     pub fn start(deps: SnapshotterDeps, supervisor: &SupervisorContext) -> Addr<Self> {
         start_supervised(supervisor, "snapshotter", Self::new(deps))
@@ -107,23 +89,60 @@ impl Snapshotter {
         let until_next = bucket.plus_millis(MINUTE_MS).millis_since(now).max(1).unsigned_abs();
         ctx.run_later(Duration::from_millis(until_next), |snapshotter, ctx| snapshotter.write_minute(ctx));
         let deps = self.deps.clone();
-        spawn_io(ctx, async move { write_minute(&deps, bucket).await }, MinuteWritten);
+        spawn_io(ctx, async move { write_minute(&deps, bucket).await }, Self::minute_written);
         self.tally(ctx);
+    }
+
+    fn minute_written(&mut self, bucket: IoResult<Timestamp, String>, _: &mut Context<Self>) {
+        match or_panic(bucket, "writing snapshots") {
+            Ok(bucket) => self.last_bucket = Some(bucket),
+            Err(error) => {
+                tracing::error!(error, "this minute has no snapshot");
+                self.failures += 1;
+            }
+        }
     }
 
     /// Once a minute is often enough: pages count what is not rolled up themselves.
     fn tally(&mut self, ctx: &mut Context<Self>) {
         if !std::mem::replace(&mut self.tallying, true) {
             let (db, now) = (self.deps.db.clone(), self.deps.clock.now());
-            let tally = async move { db.roll_up_attempts(now).await.map_err(|error| error.to_string()) };
-            spawn_io(ctx, tally, Tallied);
+            spawn_io(ctx, async move { db.roll_up_attempts(now).await }, Self::tallied);
+        }
+    }
+
+    fn tallied(&mut self, result: IoResult<(), DbError>, _: &mut Context<Self>) {
+        self.tallying = false;
+        if let Err(error) = or_panic(result, "tallying attempts") {
+            tracing::warn!(%error, "the hours that are over could not be tallied; the next minute tries again");
+            self.failures += 1;
         }
     }
 
     fn apply(&mut self, ctx: &mut Context<Self>) {
         if !std::mem::replace(&mut self.applying, true) {
             let deps = self.deps.clone();
-            spawn_io(ctx, async move { apply(&deps).await }, Applied);
+            spawn_io(ctx, async move { apply(&deps).await }, Self::applied);
+        }
+    }
+
+    /// Handles the number of jobs whose checkpoints are written, and the time at which the next job is due.
+    fn applied(&mut self, applied: IoResult<(usize, Option<Timestamp>), String>, ctx: &mut Context<Self>) {
+        self.applying = false;
+        self.next_apply = None;
+        match or_panic(applied, "writing checkpoints") {
+            Ok((n, next_due)) => {
+                self.checkpoints += n as u64;
+                if let Some(due) = next_due {
+                    let wait = due.millis_since(self.deps.clock.now()).max(1).unsigned_abs();
+                    self.apply_in(Duration::from_millis(wait), ctx);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(error, "checkpoints could not be written");
+                self.failures += 1;
+                self.apply_in(AGAIN, ctx);
+            }
         }
     }
 
@@ -193,7 +212,7 @@ impl Actor for Snapshotter {
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.write_minute(ctx);
         self.apply(ctx);
-        look_at(ctx, &self.deps.wakeups, Queue::PortfolioApply, SWEEP, || LookNow);
+        look_at(ctx, &self.deps.wakeups, Queue::PortfolioApply, SWEEP);
     }
 }
 
@@ -219,62 +238,13 @@ impl Handler<WriteCheckpoints> for Snapshotter {
     }
 }
 
-impl Handler<MinuteWritten> for Snapshotter {
+impl Handler<Look> for Snapshotter {
     type Result = ();
 
-    fn handle(&mut self, MinuteWritten(written): MinuteWritten, _: &mut Context<Self>) {
-        match or_panic(written, "writing snapshots") {
-            Ok(bucket) => self.last_bucket = Some(bucket),
-            Err(error) => {
-                tracing::error!(error, "this minute has no snapshot");
-                self.failures += 1;
-            }
-        }
-    }
-}
-
-impl Handler<Tallied> for Snapshotter {
-    type Result = ();
-
-    fn handle(&mut self, Tallied(tallied): Tallied, _: &mut Context<Self>) {
-        self.tallying = false;
-        if let Err(error) = or_panic(tallied, "tallying attempts") {
-            tracing::warn!(error, "the hours that are over could not be tallied; the next minute tries again");
-            self.failures += 1;
-        }
-    }
-}
-
-impl Handler<LookNow> for Snapshotter {
-    type Result = ();
-
-    fn handle(&mut self, _: LookNow, ctx: &mut Context<Self>) {
+    fn handle(&mut self, _: Look, ctx: &mut Context<Self>) {
         // A ring says that an entry was written; its job is due a few seconds later, and a timer may be set already.
         if self.next_apply.is_none() {
             self.apply(ctx);
-        }
-    }
-}
-
-impl Handler<Applied> for Snapshotter {
-    type Result = ();
-
-    fn handle(&mut self, Applied(applied): Applied, ctx: &mut Context<Self>) {
-        self.applying = false;
-        self.next_apply = None;
-        match or_panic(applied, "writing checkpoints") {
-            Ok((n, next_due)) => {
-                self.checkpoints += n as u64;
-                if let Some(due) = next_due {
-                    let wait = due.millis_since(self.deps.clock.now()).max(1).unsigned_abs();
-                    self.apply_in(Duration::from_millis(wait), ctx);
-                }
-            }
-            Err(error) => {
-                tracing::warn!(error, "checkpoints could not be written");
-                self.failures += 1;
-                self.apply_in(AGAIN, ctx);
-            }
         }
     }
 }

@@ -1,11 +1,14 @@
-//! Fields of the configuration as they are typed: `guardrails.maxSpreadMicros=15000`.
+//! Config fields as users type them: `guardrails.maxSpreadMicros=15000`.
 
 use anyhow::{Context, bail};
 use serde_json::{Map, Value};
 
 use crate::domain::config::effective::{ConfigChange, ConfigError, ConfigPatch, Field, FieldUnit, StoredConfig};
 
-/// Reads all changes, or none: the first that is wrong is named.
+/// Reads all changes.
+///
+/// # Errors
+/// The first change that is invalid, by its field; then no change is applied.
 pub fn parse_change(texts: &[String]) -> anyhow::Result<ConfigChange> {
     let mut sections: Map<String, Value> = Map::new();
     let mut unset: Vec<&'static Field> = Vec::new();
@@ -31,7 +34,10 @@ pub fn parse_change(texts: &[String]) -> anyhow::Result<ConfigChange> {
     Ok(ConfigChange { set: ConfigPatch::parse(&Value::Object(sections).to_string())?, unset })
 }
 
-/// The field of this name, with its section before it or without.
+/// Returns the field of this name, with or without its section in front.
+///
+/// # Errors
+/// [`ConfigError`] when no field or several fields have this name.
 pub fn field_named(name: &str) -> Result<&'static Field, ConfigError> {
     let (section, last) = match name.split_once('.') {
         Some((section, last)) => (Some(section), last),
@@ -43,11 +49,14 @@ pub fn field_named(name: &str) -> Result<&'static Field, ConfigError> {
         [field] => Ok(field),
         [] => {
             let near = nearest(last).map(|field| format!("; did you mean `{}`?", full_name(field)));
-            Err(error(name, format!("is no field{}", near.unwrap_or_else(|| "; `config get` lists them".to_owned()))))
+            Err(error(
+                name,
+                format!("is not a field{}", near.unwrap_or_else(|| "; `config get` lists them".to_owned())),
+            ))
         }
         several => {
             let names: Vec<String> = several.iter().map(|field| full_name(field)).collect();
-            Err(error(name, format!("could be {}", names.join(" or "))))
+            Err(error(name, format!("is ambiguous, it could be {}", names.join(" or "))))
         }
     }
 }
@@ -56,7 +65,7 @@ pub fn full_name(field: &Field) -> String {
     format!("{}.{}", field.section, field.name)
 }
 
-/// A field's number as texts have it: a flag is true or false.
+/// Returns the value of a field as JSON: a flag is true or false.
 pub fn value_json(field: &Field, number: i64) -> Value {
     match field.unit {
         FieldUnit::Flag => Value::Bool(number != 0),
@@ -64,20 +73,20 @@ pub fn value_json(field: &Field, number: i64) -> Value {
     }
 }
 
-/// `PRICE_MICROS` as a table says it.
+/// Turns `PRICE_MICROS` into the text of a table, `price micros`.
 pub fn unit_text(unit: &str) -> String {
     unit.to_ascii_lowercase().replace('_', " ")
 }
 
-/// A value as JSON reads it, digits with underscores between as the documents write them; anything else is a text,
-/// which every field refuses by its name.
+/// Reads a value as JSON. Digits may have underscores between them, as in the documents. Any other text becomes a JSON
+/// string, which every field refuses with an error that names the field.
 fn typed(value: &str) -> Value {
     let is_grouped = value.contains('_') && value.bytes().all(|b| b.is_ascii_digit() || b == b'_' || b == b'-');
     let plain = if is_grouped { value.replace('_', "") } else { value.to_owned() };
     serde_json::from_str(&plain).unwrap_or_else(|_| Value::from(value))
 }
 
-/// The field whose name is the same but for case, dashes and underscores, or that has the text in it.
+/// Returns the field whose name differs only in case, dashes and underscores, or whose name contains the text.
 fn nearest(name: &str) -> Option<&'static Field> {
     let plain = |text: &str| text.to_ascii_lowercase().replace(['-', '_'], "");
     let wanted = plain(name);
@@ -99,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_set_with_their_section_or_without_and_given_back() {
+    fn fields_are_set_with_or_without_their_section_and_reset_to_the_inherited_value() {
         let typed = change(&["guardrails.maxSpreadMicros=15_000", "applyTakerFees = false", "jitterMsMax=default"]);
         let typed = typed.unwrap();
         let same = ConfigPatch::parse(r#"{"guardrails":{"maxSpreadMicros":15000},"sizing":{"applyTakerFees":false}}"#);
@@ -109,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused_with_the_fields_name() {
+    fn an_invalid_change_is_refused_with_the_name_of_its_field() {
         let check = |texts: &[&str], message: &str| {
             let error = format!("{:#}", change(texts).unwrap_err());
             assert!(error.contains(message), "{error}");
@@ -122,8 +131,8 @@ mod tests {
         check(&["maxSpreadMicros=1", "guardrails.maxSpreadMicros=2"], "config field `maxSpreadMicros` is given twice");
         check(&["applyTakerFees=1"], "config field `applyTakerFees` must be true or false, not a number");
         check(&["max_spread_micros=1"], "did you mean `guardrails.maxSpreadMicros`?");
-        check(&["sizing.maxSpreadMicros=1"], "`sizing.maxSpreadMicros` is no field");
-        check(&["=1"], "is no field");
+        check(&["sizing.maxSpreadMicros=1"], "`sizing.maxSpreadMicros` is not a field");
+        check(&["=1"], "is not a field");
         check(&["maxSpreadMicros=99999999999999999999"], "config field `maxSpreadMicros`");
     }
 

@@ -1,4 +1,4 @@
-//! `polymarketspy config`: how copies are sized and guarded. A running bot notices a change within a second.
+//! `polymarketspy config`: sizing and guardrails of copies. A running bot uses a change within a second.
 
 use std::process::ExitCode;
 
@@ -7,8 +7,8 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::WHO;
-use super::migrate::open;
+use super::database::AUDIT_WHO;
+use super::database::open;
 use super::terminal::{Column, Table, say, say_json};
 use super::users::one_user;
 use crate::clock::Clock;
@@ -29,13 +29,13 @@ pub struct ConfigArguments {
 #[derive(Subcommand)]
 enum Command {
     /// Shows every field, or the bare value of one.
-    #[command(after_help = "Exit codes: 0 shown, 2 it could not be done.")]
+    #[command(after_help = "Exit codes: 0 shown, 2 failed.")]
     Get(GetArguments),
-    /// Changes fields: all of them, or none when one is wrong.
+    /// Changes fields: all of them, or none if one is invalid.
     #[command(after_help = SET_HELP)]
     Set(SetArguments),
-    /// Shows what differs from the defaults, or for a trader from the global values. Exits 1 when anything does.
-    #[command(after_help = "Exit codes: 0 nothing differs, 1 something differs, 2 it could not be done.")]
+    /// Shows what differs from the defaults, or for a trader from the global values. Exits with 1 when anything does.
+    #[command(after_help = "Exit codes: 0 nothing differs, 1 something differs, 2 failed.")]
     Diff(DiffArguments),
 }
 
@@ -46,14 +46,14 @@ config set --user 7 maxTradeNotionalMicros=inherit\n  \
 config set copyEngineEnabled=false      (pauses every decision)\n\n\
 …Micros are millionths of a USDC or of a share's price (15000 is 1.5 cents), …Bps hundredths of a percent, …Ms \
 milliseconds. `config get` lists fields, units and defaults. In the shared portfolio the exposure limits (total, per \
-market) and the three loss limits stay the global ones, whatever a trader's own are.\n\n\
-Exit codes: 0 saved, or it was so already; 2 refused, and nothing was saved.";
+market) and the three loss limits are always the global ones, whatever a trader's own values are.\n\n\
+Exit codes: 0 saved, or nothing to change; 2 refused, and nothing was saved.";
 
 #[derive(Args)]
 struct GetArguments {
-    /// Such as `guardrails.maxSpreadMicros`, or its last part.
+    /// A name such as `guardrails.maxSpreadMicros`, or its last part.
     field: Option<String>,
-    /// As it counts for this trader: id, wallet or label.
+    /// The value that applies to this trader: id, wallet or label.
     #[arg(long, value_name = "TRADER")]
     user: Option<String>,
     /// Prints JSON: `field`, `value`, `default`, `source`, `unit`, `min`, `max`, `about`.
@@ -63,7 +63,7 @@ struct GetArguments {
 
 #[derive(Args)]
 struct SetArguments {
-    /// A field and its new value; `default` gives a global field its default, `inherit` a trader's the global value.
+    /// A field and its new value; `default` resets a global field, `inherit` resets a trader's field to the global value.
     #[arg(required = true, value_name = "FIELD=VALUE")]
     changes: Vec<String>,
     /// Only for this trader: id, wallet or label.
@@ -73,7 +73,7 @@ struct SetArguments {
 
 #[derive(Args)]
 struct DiffArguments {
-    /// What this trader has of their own: id, wallet or label.
+    /// Compares this trader's own values with the global ones: id, wallet or label.
     #[arg(long, value_name = "TRADER")]
     user: Option<String>,
     /// Prints JSON: `field`, `value`, and `default` or `global`.
@@ -81,7 +81,7 @@ struct DiffArguments {
     json: bool,
 }
 
-/// One field as it counts, and where its value comes from.
+/// One field with the value that applies, and the source of that value.
 #[derive(Serialize)]
 struct FieldView {
     field: String,
@@ -102,10 +102,10 @@ enum Source {
     User,
 }
 
-/// Whose configuration is asked for, and what there is of it.
-struct Asked {
+/// The configuration of the whole bot, or of one trader.
+struct ConfigOf {
     global: StoredConfig,
-    /// With what they have of their own.
+    /// The trader, with the fields that they override.
     user: Option<(FollowedUser, UserOverrides)>,
 }
 
@@ -120,10 +120,10 @@ pub async fn config(settings: &Settings, arguments: ConfigArguments) -> anyhow::
 async fn get(settings: &Settings, arguments: GetArguments) -> anyhow::Result<ExitCode> {
     let field = arguments.field.as_deref().map(field_named).transpose()?;
     let db = open(settings).await?;
-    let asked = Asked::read(&db, arguments.user.as_deref()).await?;
+    let config = ConfigOf::read(&db, arguments.user.as_deref()).await?;
     db.close().await;
     let Some(field) = field else {
-        let views: Vec<FieldView> = asked.numbers().iter().map(|(field, value)| asked.view(field, *value)).collect();
+        let views: Vec<FieldView> = config.numbers().iter().map(|(field, value)| config.view(field, *value)).collect();
         if arguments.json {
             say_json(&views)?;
         } else {
@@ -131,12 +131,12 @@ async fn get(settings: &Settings, arguments: GetArguments) -> anyhow::Result<Exi
         }
         return Ok(ExitCode::SUCCESS);
     };
-    let found = asked.numbers().into_iter().find(|(other, _)| *other == field);
+    let found = config.numbers().into_iter().find(|(other, _)| *other == field);
     let Some((field, value)) = found else {
         bail!("config field `{}` is a setting of the whole bot, not of one user", field.name)
     };
     if arguments.json {
-        say_json(&asked.view(field, value))?;
+        say_json(&config.view(field, value))?;
     } else {
         say(&value_json(field, value).to_string())?;
     }
@@ -148,13 +148,13 @@ async fn set(settings: &Settings, arguments: SetArguments) -> anyhow::Result<Exi
     let (db, now) = (open(settings).await?, Clock::System.now());
     let (before, after) = match &arguments.user {
         None => {
-            let (before, after) = db.change_global(&change, WHO, now).await?;
+            let (before, after) = db.change_global(&change, AUDIT_WHO, now).await?;
             (before.numbers(), after.numbers())
         }
         Some(trader) => {
             let change = change.for_user()?;
             let user = one_user(&db, trader.trim()).await?;
-            let (before, after) = db.change_overrides(user.id, &change, WHO, now).await?;
+            let (before, after) = db.change_overrides(user.id, &change, AUDIT_WHO, now).await?;
             let global = db.directory().await?.config;
             (with_overrides(&global, &before), with_overrides(&global, &after))
         }
@@ -167,19 +167,19 @@ async fn set(settings: &Settings, arguments: SetArguments) -> anyhow::Result<Exi
         })
         .collect();
     if lines.is_empty() {
-        say("Every value was so already.")?;
+        say("Nothing changed: every field has this value already.")?;
     } else {
-        say(&format!("{}\nSaved. A running bot decides by it within a second or two.", lines.join("\n")))?;
+        say(&format!("{}\nSaved. A running bot uses it within a second or two.", lines.join("\n")))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 async fn diff(settings: &Settings, arguments: DiffArguments) -> anyhow::Result<ExitCode> {
     let db = open(settings).await?;
-    let asked = Asked::read(&db, arguments.user.as_deref()).await?;
+    let config = ConfigOf::read(&db, arguments.user.as_deref()).await?;
     db.close().await;
-    let (beside, head) = if asked.user.is_some() { ("global", "GLOBAL") } else { ("default", "DEFAULT") };
-    let differing: Vec<(&Field, i64, i64)> = asked.differing();
+    let (beside, head) = if config.user.is_some() { ("global", "GLOBAL") } else { ("default", "DEFAULT") };
+    let differing: Vec<(&Field, i64, i64)> = config.differing();
     if arguments.json {
         let rows = differing.iter().map(|(field, value, other)| {
             serde_json::json!({
@@ -188,7 +188,7 @@ async fn diff(settings: &Settings, arguments: DiffArguments) -> anyhow::Result<E
         });
         say_json(&rows.collect::<Vec<_>>())?;
     } else if differing.is_empty() {
-        let from = if asked.user.is_some() { "global values" } else { "defaults" };
+        let from = if config.user.is_some() { "global values" } else { "defaults" };
         say(&format!("Nothing differs from the {from}."))?;
     } else {
         let mut table = Table::new([Column::Left("FIELD"), Column::Right("VALUE"), Column::Right(head)]);
@@ -201,7 +201,7 @@ async fn diff(settings: &Settings, arguments: DiffArguments) -> anyhow::Result<E
     Ok(if differing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-impl Asked {
+impl ConfigOf {
     async fn read(db: &Db, trader: Option<&str>) -> anyhow::Result<Self> {
         let Directory { config: global, overrides, .. } = db.directory().await?;
         let user = match trader {
@@ -215,7 +215,7 @@ impl Asked {
         Ok(Self { global, user })
     }
 
-    /// Every field that is theirs to have, with the value that counts.
+    /// Returns every field that can be set here, with the value that applies.
     fn numbers(&self) -> Vec<(&'static Field, i64)> {
         match &self.user {
             None => self.global.numbers(),
@@ -223,7 +223,7 @@ impl Asked {
         }
     }
 
-    /// Fields with their value and the other one that it differs from.
+    /// Returns the fields whose value differs, with that value and the default or global one.
     fn differing(&self) -> Vec<(&'static Field, i64, i64)> {
         let global = self.global.numbers();
         let behind = |field: &Field| match self.user {

@@ -1,4 +1,4 @@
-//! Can `HEALTH_BIND` be listened on, or does a bot of ours answer there already.
+//! Checks that the worker can listen on `HEALTH_BIND`, or that a bot of ours answers there already.
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -10,7 +10,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) async fn finding(settings: &HealthSettings) -> Finding {
     let Some(bind) = settings.bind else {
-        return Finding::fine("health", "HEALTH_BIND is off: nothing watches the worker".to_owned());
+        return Finding::fine("health", "HEALTH_BIND is off: no monitor can watch the worker".to_owned());
     };
     if TcpListener::bind(bind).is_ok() {
         return match bind.port() {
@@ -22,8 +22,8 @@ pub(super) async fn finding(settings: &HealthSettings) -> Finding {
         Some(status) if status == "ok" => Finding::fine("health", format!("a bot runs at {bind} and is well")),
         Some(status) => Finding::warning(
             "health",
-            format!("a bot runs at {bind} and says `{status}`"),
-            "look at its log and its page; the same address with /health tells which part",
+            format!("a bot runs at {bind} and reports `{status}`"),
+            "look at its log and its pages; /health on the same address names the part that fails",
         ),
         None => Finding::wrong(
             "health",
@@ -33,7 +33,7 @@ pub(super) async fn finding(settings: &HealthSettings) -> Finding {
     }
 }
 
-/// What a worker at this address says of itself; `None` for anybody else.
+/// Returns the status that a worker at this address reports; `None` when anything but a worker answers.
 async fn status(address: SocketAddr) -> Option<String> {
     let client = awc::Client::builder().timeout(PATIENCE).disable_redirects().finish();
     let mut answer = client.get(format!("http://{address}/health")).send().await.ok()?;

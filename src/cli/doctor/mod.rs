@@ -1,5 +1,5 @@
-//! `polymarketspy doctor`: is everything there that `run` needs, and if not, what to do. Like every command it makes the
-//! database when there is none and brings it to this program's schema.
+//! `polymarketspy doctor`: checks everything that `run` needs, and advises what to do. Like every command it creates the
+//! database if it does not exist, and migrates it to this program's schema.
 
 mod health;
 mod redis;
@@ -14,9 +14,9 @@ use crate::db::{Db, DbError, FollowedUser};
 use crate::domain::money::ids::Wallet;
 use crate::polymarket::{Polymarket, PolymarketError};
 
-/// A skew below this is what whole seconds and the way there explain.
+/// The largest difference between the clocks that whole seconds and the network can explain.
 const SKEW_MS_MAX: i64 = 2_000;
-/// Beyond this the Data API is so far behind that copies are late.
+/// Above this lag of the Data API, copies come late.
 const LAG_SECONDS_MAX: i64 = 60;
 
 const CHAIN_PATIENCE: Duration = Duration::from_secs(5);
@@ -33,7 +33,7 @@ struct Finding {
     check: &'static str,
     state: State,
     detail: String,
-    /// Empty when nothing is to be done.
+    /// Empty when there is nothing to do.
     advice: String,
 }
 
@@ -67,7 +67,7 @@ pub async fn doctor(settings: &Settings, arguments: DoctorArguments) -> anyhow::
     Ok(if wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Settings were parsed before this command began, or it would not have.
+/// The settings are valid: they were parsed before this command started.
 fn settings_finding(settings: &Settings) -> Finding {
     Finding::fine("settings", format!("pages on {}, logs at {}", settings.web.bind, settings.log.level))
 }
@@ -76,18 +76,18 @@ async fn chain_finding(settings: &Settings) -> Finding {
     let Some(url) = &settings.chain.ws_url else {
         return Finding::warning(
             "chain",
-            "no ALCHEMY_WS_URL: fills are seen by polling alone, up to 30 s later".to_owned(),
-            "fine for trying; set ALCHEMY_WS_URL to a Polygon websocket to see fills sooner",
+            "no ALCHEMY_WS_URL: fills are found by polling alone, up to 30 s later".to_owned(),
+            "fine for a trial; set ALCHEMY_WS_URL to a Polygon websocket to find fills sooner",
         );
     };
-    // The address holds a key, and so may an error that repeats it: neither is shown.
+    // The address contains a key, and an error may repeat it: neither is shown.
     let connected = awc::Client::new().ws(url.reveal()).connect();
     match tokio::time::timeout(CHAIN_PATIENCE, connected).await {
-        Ok(Ok(_)) => Finding::fine("chain", "the node of ALCHEMY_WS_URL takes a websocket".to_owned()),
+        Ok(Ok(_)) => Finding::fine("chain", "the node of ALCHEMY_WS_URL accepts a websocket".to_owned()),
         Ok(Err(_)) | Err(_) => Finding::wrong(
             "chain",
-            "the node of ALCHEMY_WS_URL does not take a websocket".to_owned(),
-            "is the address whole and its key still valid? Without it the bot runs on polling alone",
+            "the node of ALCHEMY_WS_URL does not accept a websocket".to_owned(),
+            "is the address complete and its key still valid? Without it the bot finds fills by polling alone",
         ),
     }
 }
@@ -96,17 +96,17 @@ async fn database_findings(settings: &Settings) -> Vec<Finding> {
     let db = match Db::connect(settings.database.url.reveal()).await {
         Ok(db) => db,
         Err(error) => {
-            let advice = "check DATABASE_URL: does the folder exist and may it be written, does the server answer";
+            let advice = "check DATABASE_URL: does the folder exist, is it writable, does the server answer";
             return vec![Finding::wrong("database", chain_of(&error), advice)];
         }
     };
     let mut findings = vec![match db.migrate().await {
         Ok(()) => Finding::fine("database", "opens, and has this program's schema".to_owned()),
-        // It says itself what to do.
+        // The message says what to do.
         Err(error @ (DbError::NewerSchema { .. } | DbError::OtherMigration { .. })) => {
-            Finding::wrong("database", error.to_string(), "nothing was written to it")
+            Finding::wrong("database", error.to_string(), "the database was not changed")
         }
-        Err(error) => Finding::wrong("database", chain_of(&error), "may this user create tables"),
+        Err(error) => Finding::wrong("database", chain_of(&error), "is this user allowed to create tables"),
     }];
     if let Ok(users) = db.followed_users().await {
         findings.push(users_finding(settings, &users));
@@ -122,12 +122,12 @@ fn users_finding(settings: &Settings, users: &[FollowedUser]) -> Finding {
     let n_enabled = users.iter().filter(|user| user.enabled).count();
     let is_known =
         |wallet: &Wallet| users.iter().any(|user| user.profile_wallet == *wallet || user.wallets.contains(wallet));
-    // They are followed when the bot starts.
+    // The bot follows them when it starts.
     let n_named = settings.follow.traders.iter().filter(|trader| !is_known(&trader.wallet)).count();
     match (n_enabled, n_named) {
         (0, 0) => Finding::warning(
             "users",
-            "nobody is followed".to_owned(),
+            "no trader is followed".to_owned(),
             "polymarketspy follow <wallet or exact profile name>",
         ),
         (_, 0) => Finding::fine("users", format!("{n_enabled} followed")),
@@ -137,16 +137,16 @@ fn users_finding(settings: &Settings, users: &[FollowedUser]) -> Finding {
 
 fn sign_in_finding(settings: &Settings, n_admins: usize) -> Finding {
     let web = &settings.web;
-    // It is put on the list when the bot starts.
+    // The bot adds ADMIN_EMAIL to the list when it starts.
     let n_admins = n_admins.max(usize::from(web.admin_email.is_some()));
     match (&web.github, n_admins) {
-        (None, _) => Finding::fine("sign-in", "by the link that `run` prints, from this machine".to_owned()),
+        (None, _) => Finding::fine("sign-in", "by the one-time link that `run` prints, from this machine".to_owned()),
         (Some(github), 0) => Finding::warning(
             "sign-in",
-            format!("with {}, but no e-mail may come in", github.base_url),
+            format!("with {}, but no e-mail may sign in", github.base_url),
             "set ADMIN_EMAIL, or polymarketspy admin add <e-mail>",
         ),
-        (Some(github), _) => Finding::fine("sign-in", format!("with {}, {n_admins} may come in", github.base_url)),
+        (Some(github), _) => Finding::fine("sign-in", format!("with {}, {n_admins} may sign in", github.base_url)),
     }
 }
 
@@ -155,29 +155,29 @@ async fn data_api_finding(polymarket: &Polymarket, settings: &Settings) -> Findi
     match polymarket.data_api_lag_seconds().await {
         Ok(lag) if lag > LAG_SECONDS_MAX => Finding::warning(
             "data api",
-            format!("{host} answers, but serves rows {lag} s late"),
-            "wait: Polymarket is behind, and fills are seen late",
+            format!("{host} answers, but its rows are {lag} s late"),
+            "wait: Polymarket is behind the chain, so the bot finds fills late",
         ),
         Ok(lag) => Finding::fine("data api", format!("{host} answers, {lag} s behind the chain")),
         Err(error) => unreachable("data api", host, "POLYMARKET_DATA_API_BASE_URL", &error),
     }
 }
 
-/// The CLOB also tells the time.
+/// The CLOB also returns the time, so this checks this machine's clock too.
 async fn clob_finding(polymarket: &Polymarket, settings: &Settings) -> Finding {
     let host = &settings.upstreams.clob;
     let asked = Clock::System.now();
     match polymarket.server_time().await {
         Ok(theirs) => {
             let ours = Clock::System.now();
-            // They tell whole seconds: their time is anywhere in that second, at any moment of our waiting.
+            // The answer is in whole seconds: the exact time lies anywhere in that second, and anywhere in our wait.
             let behind = theirs.millis_since(ours);
             let ahead = asked.millis_since(theirs.plus_millis(999));
             match behind.max(ahead) {
                 skew if skew > SKEW_MS_MAX => Finding::wrong(
                     "clock",
                     format!("this machine's clock is off by at least {} s", skew / 1000),
-                    "let the machine keep time (systemd-timesyncd, chrony): detection lags and signal ages depend on it",
+                    "let the machine keep time (systemd-timesyncd, chrony): wrong time distorts detection lags and signal ages",
                 ),
                 _ => Finding::fine("clob", format!("{host} answers, and the clocks agree")),
             }
@@ -186,7 +186,7 @@ async fn clob_finding(polymarket: &Polymarket, settings: &Settings) -> Finding {
     }
 }
 
-/// A search for a name nobody has: any answer will do.
+/// Searches for a profile that does not exist: any answer shows that the host works.
 async fn gamma_finding(polymarket: &Polymarket, settings: &Settings) -> Finding {
     let host = &settings.upstreams.gamma;
     match polymarket.search_profile("polymarketspy doctor").await {

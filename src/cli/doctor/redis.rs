@@ -1,4 +1,4 @@
-//! Does Redis answer, and is it new enough for what the bell needs.
+//! Checks that Redis answers, and that it is new enough for the wake-ups between processes.
 
 use std::time::Duration;
 
@@ -8,21 +8,21 @@ use super::Finding;
 use crate::config::{RedisSettings, Secret};
 
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The first with XAUTOCLAIM, by which a worker hears what a dead one had heard.
+/// The first version with XAUTOCLAIM, with which a worker takes over the wake-ups of a worker that died.
 const OLDEST: (u32, u32) = (6, 2);
 
-/// Errors are told by their kind alone: the address may hold a password.
+/// Reports only the category of an error: its text may contain the address, and that a password.
 pub(super) async fn finding(settings: &RedisSettings) -> Finding {
     let Some(url) = &settings.url else {
-        return Finding::fine("redis", "no REDIS_URL: one process does everything, which is all it needs".to_owned());
+        return Finding::fine("redis", "no REDIS_URL: fine for a single process, which does not need Redis".to_owned());
     };
     let advice =
-        "is REDIS_URL whole, does the server run, is the password right? Try: redis-cli -u \"$REDIS_URL\" ping";
+        "is REDIS_URL complete, is the server running, is the password right? Try: redis-cli -u \"$REDIS_URL\" ping";
     match tokio::time::timeout(PATIENCE, version(url)).await {
         Ok(Ok(version)) if is_old(&version) => Finding::wrong(
             "redis",
             format!("the server of REDIS_URL is version {version}"),
-            "use Redis 6.2 or newer; the bot does not hear of work in other processes without XAUTOCLAIM",
+            "use Redis 6.2 or newer; without XAUTOCLAIM the bot misses wake-ups from other processes",
         ),
         Ok(Ok(version)) => Finding::fine("redis", format!("the server of REDIS_URL answers, version {version}")),
         Ok(Err(error)) => {
@@ -38,12 +38,12 @@ pub(super) async fn finding(settings: &RedisSettings) -> Finding {
 
 async fn version(url: &Secret) -> RedisResult<String> {
     let mut connection = Client::open(url.reveal())?.get_multiplexed_async_connection().await?;
-    let told: String = cmd("INFO").arg("server").query_async(&mut connection).await?;
-    let version = told.lines().find_map(|line| line.strip_prefix("redis_version:"));
+    let info: String = cmd("INFO").arg("server").query_async(&mut connection).await?;
+    let version = info.lines().find_map(|line| line.strip_prefix("redis_version:"));
     Ok(version.unwrap_or("unknown").trim().to_owned())
 }
 
-/// A version we cannot read is not held against it.
+/// A version that cannot be parsed counts as new enough.
 fn is_old(version: &str) -> bool {
     let mut parts = version.split('.').map(|part| part.parse::<u32>());
     match (parts.next(), parts.next()) {

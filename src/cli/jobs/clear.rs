@@ -1,11 +1,11 @@
-//! `polymarketspy jobs retry` and `jobs drop`: what failed is sent round again, or put away.
+//! `polymarketspy jobs retry` and `jobs drop`: requeues failed work, or drops it.
 
 use std::process::ExitCode;
 
 use super::{DropArguments, RetryArguments, loses};
-use crate::cli::migrate::open;
+use crate::cli::database::open;
 use crate::cli::terminal::{say, shortened};
-use crate::cli::{COULD_NOT, WHO};
+use crate::cli::{database::AUDIT_WHO, exit_code};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::{Db, DeadLetter, Origin, Replay};
@@ -15,7 +15,7 @@ use crate::queue::{self, OpenJob};
 const PAGE: i64 = 500;
 const KEY_SHOWN: usize = 60;
 
-/// What was done, and what was not and why.
+/// How many were retried or dropped, and why the others were not.
 #[derive(Default)]
 struct Outcome {
     n_done: usize,
@@ -26,17 +26,14 @@ pub async fn retry(settings: &Settings, arguments: RetryArguments) -> anyhow::Re
     let db = open(settings).await?;
     let mut outcome = Outcome::default();
     if arguments.all {
-        // Nobody meant the rows by "all": leaving them is no failure.
+        // `--all` means jobs, and an unreadable row has none: leaving it is not a failure.
         let letters = all(&db, arguments.queue).await?;
         let (jobs, rows): (Vec<_>, Vec<_>) = letters.into_iter().partition(|letter| letter.queue.is_some());
         for letter in &jobs {
             retry_one(&db, letter, &mut outcome).await?;
         }
         if !rows.is_empty() {
-            say(&format!(
-                "Left, because there is no job to send round: rows that could not be read ({}).",
-                rows.len()
-            ))?;
+            say(&format!("Left, because they have no job to requeue: rows that could not be read ({}).", rows.len()))?;
         }
     }
     for id in arguments.letters {
@@ -47,12 +44,12 @@ pub async fn retry(settings: &Settings, arguments: RetryArguments) -> anyhow::Re
     }
     let waits = outcome.n_done > 0 && !db.is_worked_on().await?;
     db.close().await;
-    let when = if waits { " No bot runs now: they wait for the next start." } else { "" };
-    say(&format!("{} sent round again.{when}", letters_text(outcome.n_done)))?;
-    Ok(outcome.told())
+    let when = if waits { " No bot is running now: the jobs wait for the next start." } else { "" };
+    say(&format!("{} requeued.{when}", letters_text(outcome.n_done)))?;
+    Ok(outcome.report())
 }
 
-pub async fn put_away(settings: &Settings, arguments: DropArguments) -> anyhow::Result<ExitCode> {
+pub async fn drop_all(settings: &Settings, arguments: DropArguments) -> anyhow::Result<ExitCode> {
     let db = open(settings).await?;
     let mut outcome = Outcome::default();
     let letters = if arguments.all { all(&db, arguments.queue).await? } else { Vec::new() };
@@ -69,32 +66,30 @@ pub async fn put_away(settings: &Settings, arguments: DropArguments) -> anyhow::
     for id in &arguments.job {
         match queue::open_job(&db, *id).await? {
             Some(open) => drop_job(&db, &open, arguments.force, &mut outcome).await?,
-            None => {
-                outcome.refusals.push(format!("no open job has the number {id}; `polymarketspy jobs list` shows them"))
-            }
+            None => outcome.refusals.push(format!("there is no open job {id}; `polymarketspy jobs list` shows them")),
         }
     }
     db.close().await;
     if arguments.job.is_empty() {
-        say(&format!("{} put away. What they name stays recorded.", letters_text(n_letters)))?;
+        say(&format!("{} dropped. The records they name stay.", letters_text(n_letters)))?;
     } else {
         let n = outcome.n_done;
         let jobs = if n == 1 { "1 open job".to_owned() } else { format!("{n} open jobs") };
-        say(&format!("{jobs} put away. What they name stays recorded."))?;
+        say(&format!("{jobs} dropped. The records they name stay."))?;
     }
-    Ok(outcome.told())
+    Ok(outcome.report())
 }
 
 async fn retry_one(db: &Db, letter: &DeadLetter, outcome: &mut Outcome) -> anyhow::Result<()> {
     if letter.queue.is_none() {
         outcome.refusals.push(format!(
-            "dead letter {} is a row that could not be read, no job: there is nothing to send round. A version that can \
-            read it takes it with the next `backfill` over its time; `jobs drop {}` puts it away",
+            "dead letter {} is an unreadable row: it has no job to requeue. A version that can read the row takes it with the \
+            next `backfill` over its time; `jobs drop {}` drops it",
             letter.id, letter.id
         ));
         return Ok(());
     }
-    match db.replay_dead_letter(letter.id, WHO, Clock::System.now()).await? {
+    match db.replay_dead_letter(letter.id, AUDIT_WHO, Clock::System.now()).await? {
         Replay::Queued(_) => outcome.n_done += 1,
         Replay::NotReplayable => outcome.refusals.push(no_letter(letter.id)),
     }
@@ -105,11 +100,11 @@ async fn drop_letter(db: &Db, letter: &DeadLetter, force: bool, outcome: &mut Ou
     let loss = letter.queue.and_then(loses);
     if let Some(loss) = loss.filter(|_| !force) {
         let (id, key) = (letter.id, shortened(&letter.key, KEY_SHOWN));
-        let advice = format!("`jobs retry {id}` tries it again, --force drops it all the same");
-        outcome.refusals.push(format!("dead letter {id} (`{key}`) is owed to the ledger, {loss}: {advice}"));
+        let advice = format!("`jobs retry {id}` tries it again, --force drops it anyway");
+        outcome.refusals.push(format!("the ledger needs dead letter {id} (`{key}`), {loss}: {advice}"));
         return Ok(());
     }
-    match db.drop_dead_letter(letter.id, WHO, Clock::System.now()).await? {
+    match db.drop_dead_letter(letter.id, AUDIT_WHO, Clock::System.now()).await? {
         true => outcome.n_done += 1,
         false => outcome.refusals.push(no_letter(letter.id)),
     }
@@ -121,20 +116,20 @@ async fn drop_job(db: &Db, open: &OpenJob, force: bool, outcome: &mut Outcome) -
     let (id, queue) = (job.id, job.queue);
     if let Some(loss) = loses(queue).filter(|_| !force) {
         outcome.refusals.push(format!(
-            "job {id} of {queue} is owed to the ledger, {loss}. A job that fails is tried again and then becomes a dead \
-            letter; --force drops it all the same"
+            "the ledger needs job {id} of {queue}, {loss}. A job that fails is tried again and then becomes a dead letter; \
+            --force drops it anyway"
         ));
     } else if open.leased_until.is_some_and(|until| until > now) && !force {
-        outcome.refusals.push(format!("job {id} of {queue} is being worked on; --force drops it all the same"));
-    } else if db.drop_job(job, WHO, now).await? {
+        outcome.refusals.push(format!("a worker is working on job {id} of {queue}; --force drops it anyway"));
+    } else if db.drop_job(job, AUDIT_WHO, now).await? {
         outcome.n_done += 1;
     } else {
-        outcome.refusals.push(format!("job {id} of {queue} was taken or finished just now; look again"));
+        outcome.refusals.push(format!("job {id} of {queue} was claimed or finished just now; list the jobs again"));
     }
     Ok(())
 }
 
-/// Every dead letter of an origin, the first first: what was wanted earlier is tried again earlier.
+/// Returns every dead letter of an origin, oldest first, so that earlier work is retried earlier.
 async fn all(db: &Db, origin: Option<Origin>) -> anyhow::Result<Vec<DeadLetter>> {
     let mut letters: Vec<DeadLetter> = Vec::new();
     loop {
@@ -149,7 +144,7 @@ async fn all(db: &Db, origin: Option<Origin>) -> anyhow::Result<Vec<DeadLetter>>
 }
 
 fn no_letter(id: i64) -> String {
-    format!("no dead letter with the number {id} waits; `polymarketspy jobs list --dead` shows them")
+    format!("there is no dead letter {id}; `polymarketspy jobs list --dead` shows them")
 }
 
 fn letters_text(n: usize) -> String {
@@ -157,11 +152,11 @@ fn letters_text(n: usize) -> String {
 }
 
 impl Outcome {
-    /// Says on standard error what was refused.
-    fn told(&self) -> ExitCode {
+    /// Prints each refusal to standard error and returns the exit code.
+    fn report(&self) -> ExitCode {
         for refusal in &self.refusals {
             eprintln!("error: {refusal}");
         }
-        if self.refusals.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(COULD_NOT) }
+        if self.refusals.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(exit_code::NOT_DONE) }
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::ListArguments;
-use crate::cli::migrate::open;
+use crate::cli::database::open;
 use crate::cli::terminal::{Column, Table, say, say_json, shortened, span};
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -14,7 +14,7 @@ use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
 use crate::queue::{self, Depth, OpenJob, Queue};
 
-/// Characters of an error that a line has room for.
+/// How many characters of an error fit into a line.
 const ERROR_SHOWN: usize = 90;
 const KEY_SHOWN: usize = 44;
 
@@ -27,7 +27,7 @@ struct Listing {
     dead_letters: Part<LetterJson>,
 }
 
-/// The first of a list, and whether there are more.
+/// The first rows of a list, and whether there are more.
 #[derive(Serialize)]
 struct Part<T> {
     data: Vec<T>,
@@ -40,7 +40,7 @@ struct QueueJson {
     open: i64,
     leased: i64,
     oldest_due: Option<Timestamp>,
-    /// How long the oldest has been due; null when nothing is.
+    /// How long the oldest job has been due; null when none is due.
     age_ms: Option<i64>,
 }
 
@@ -85,7 +85,7 @@ pub async fn list(settings: &Settings, arguments: &ListArguments) -> anyhow::Res
 
 async fn read(db: &Db, arguments: &ListArguments) -> anyhow::Result<Listing> {
     let asked = arguments.limit.saturating_add(1);
-    // Rows have no queue: whoever asks for them asks for dead letters.
+    // Unreadable rows have no queue: a filter for them means dead letters only.
     let (queues, jobs) = match arguments.queue {
         _ if arguments.dead => (None, None),
         Some(Origin::Row) => (None, None),
@@ -112,9 +112,7 @@ impl Listing {
         parts.extend(self.jobs.as_ref().map(|jobs| jobs.text("open jobs", jobs_table(&jobs.data, now))));
         parts.push(self.dead_letters.text("dead letters", letters_table(&self.dead_letters.data, now)));
         if !self.dead_letters.data.is_empty() {
-            parts.push(
-                "Send them round again: polymarketspy jobs retry. Put them away: polymarketspy jobs drop.".into(),
-            );
+            parts.push("Requeue dead letters: polymarketspy jobs retry. Drop them: polymarketspy jobs drop.".into());
         }
         parts.join("\n\n")
     }
@@ -180,11 +178,11 @@ fn letters_table(letters: &[LetterJson], now: Timestamp) -> Table {
     table
 }
 
-/// What a job waits for.
+/// Says what a job is waiting for.
 fn state_text(job: &JobJson, now: Timestamp) -> String {
     match job.leased_until {
         Some(until) if until > now => format!("leased, {} more", span(until.millis_since(now))),
-        Some(_) => "lease is over".to_owned(),
+        Some(_) => "lease expired".to_owned(),
         None if job.due > now => format!("due in {}", span(job.due.millis_since(now))),
         None => "due".to_owned(),
     }
@@ -195,7 +193,7 @@ fn user_text(user: Option<FollowedUserId>) -> String {
 }
 
 impl<T> Part<T> {
-    /// `rows` were asked for with one more than `limit`, to know whether there are more.
+    /// Cuts `rows` to `limit`. The caller asked for one more than `limit`, to know whether there are more.
     fn cut<R>(mut rows: Vec<R>, limit: i64, view: impl Fn(R) -> T) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let more = rows.len() > limit;
@@ -207,7 +205,7 @@ impl<T> Part<T> {
         match (self.data.len(), self.more) {
             (0, _) => format!("No {what}."),
             (_, false) => table.text(),
-            (n, true) => format!("{}\nThere are more {what} than these {n}; --limit shows more.", table.text()),
+            (n, true) => format!("{}\nThere are more {what} than these {n}; show more with --limit.", table.text()),
         }
     }
 }

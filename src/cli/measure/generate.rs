@@ -1,11 +1,11 @@
-//! `polymarketspy generate`: writes a large past into an empty database, for measuring pages and starts on it.
+//! `polymarketspy generate`: writes a large history into an empty database, to measure pages and starts on it.
 
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Context;
 
-use crate::cli::migrate::open;
+use crate::cli::database::open;
 use crate::cli::terminal::say_json;
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -13,10 +13,10 @@ use crate::domain::config::effective::ConfigPatch;
 use crate::simulator::history::{HistoryReport, HistorySettings, Totals, write_history_with_progress};
 use crate::simulator::{Simulator, SimulatorSettings};
 
-pub const HELP: &str = "Everything is what the bot itself would have written: `audit` agrees. Copies are sized for a bankroll of \
-    250,000 USDC and the loss limits are off, because nobody is there to reset them.\n\nExit codes: 0 written, 2 it could not be done.";
+pub const HELP: &str = "All rows are as the bot itself would have written them: `audit` agrees. Copies are sized for a bankroll of \
+    250,000 USDC. The loss limits are off, because no user is there to reset them.\n\nExit codes: 0 written, 2 failed.";
 
-/// A bot without limits on losses goes on for the whole time; a larger bankroll holds more copies at once.
+/// Without loss limits the bot copies during the whole time; a larger bankroll holds more copies at once.
 const CONFIG: &str = r#"{
     "guardrails": {"dailyLossLimitBps": 10000, "weeklyLossLimitBps": 10000, "maxDrawdownLimitBps": 10000},
     "system": {"initialBankrollMicros": 250000000000}
@@ -24,21 +24,21 @@ const CONFIG: &str = r#"{
 
 #[derive(clap::Args)]
 pub struct GenerateArguments {
-    /// Ledger entries of all portfolios together, at least.
+    /// Ledger entries of all portfolios together, at least this many.
     #[arg(long, default_value_t = 1_000_000)]
     entries: usize,
-    /// Copy attempts, at least; each group has two.
+    /// Copy attempts, at least this many; each group has two.
     #[arg(long, default_value_t = 500_000)]
     attempts: usize,
-    /// How far the past goes back. Each portfolio has a snapshot for each of its minutes.
+    /// Days of history. Each portfolio has one snapshot per minute of it.
     #[arg(long, default_value_t = 30, value_name = "DAYS", value_parser = clap::value_parser!(i64).range(1..=365))]
     snapshot_days: i64,
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=50))]
     leaders: u64,
-    /// Assets held at the end, at least.
+    /// Assets held at the end, at least this many.
     #[arg(long, default_value_t = 200)]
     held_assets: usize,
-    /// The same seed at the same time writes the same past.
+    /// The same seed at the same time writes the same history.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Prints JSON.
@@ -62,7 +62,7 @@ pub async fn generate(settings: &Settings, arguments: GenerateArguments) -> anyh
     let users = db.followed_users().await?;
     anyhow::ensure!(
         users.is_empty(),
-        "the database of DATABASE_URL is not empty: it follows `{}`; name a new one",
+        "the database of DATABASE_URL is not empty: it follows `{}`; name an empty one",
         users.first().map(|user| user.label.as_str()).unwrap_or_default()
     );
     db.save_global(&ConfigPatch::parse(CONFIG)?, "generate", Clock::System.now()).await?;

@@ -1,7 +1,7 @@
-//! `polymarketspy load`: pushes generated fills through the whole embedded pipeline and prints what it takes.
+//! `polymarketspy load`: pushes generated fills through the whole bot in this process and prints measurements.
 //!
-//! The bot is the real one with real waits; only the politeness limit on outgoing calls is lifted, because the
-//! exchange is the built-in one. It runs in this process, so memory and processor time include it.
+//! It is the real bot with its real waits. Only the rate limit on outgoing requests is lifted, because they go to the
+//! built-in exchange. That runs in this process too, so memory and processor time include it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use crate::actors::live_hub::{LiveFact, LiveFrame, Subscribe, Topic};
 use crate::app::{App, AppSettings};
 use crate::audit::audit;
-use crate::cli::demo::against;
+use crate::cli::demo::against_simulator;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::Db;
@@ -26,19 +26,19 @@ use crate::domain::money::units::Timestamp;
 use crate::simulator::history::{HistorySettings, write_history};
 use crate::simulator::{Fill, NewMarket, Simulator, SimulatorHandle, SimulatorSettings, wallet_of};
 
-/// Spec defaults of the waits that are subtracted, and no jitter, so that they can be.
+/// The spec's default waits, which the figures subtract; there is no jitter, so that this is exact.
 const WINDOW_MS: i64 = 2_000;
 const LATENCY_MS: i64 = 750;
 const POLL_MS: i64 = 100;
-/// Nothing new for so long means that nothing more is coming.
+/// After this long without a new attempt, no more are expected.
 const QUIET: Duration = Duration::from_secs(60);
 
 #[derive(clap::Args)]
 pub struct LoadArguments {
-    /// Fills to push, each a group of its own.
+    /// Fills to push; each makes its own group.
     #[arg(long, default_value_t = 3_000)]
     fills: u32,
-    /// Fills a second; 0 pushes them all at once.
+    /// Fills per second; 0 pushes them all at once.
     #[arg(long, default_value_t = 100)]
     rate: u32,
     #[arg(long, default_value_t = 3)]
@@ -46,7 +46,7 @@ pub struct LoadArguments {
     /// Days of history in the database before the run.
     #[arg(long, default_value_t = 0)]
     history_days: i64,
-    /// Assets held at the end of that history.
+    /// Assets held at the end of that history, at least this many.
     #[arg(long, default_value_t = 500)]
     held_assets: usize,
     /// Prints JSON.
@@ -61,9 +61,9 @@ struct Figures {
     start_ms: u128,
     events_per_second: f64,
     attempts_per_second: f64,
-    /// From a row's being visible to its attempt's commit, less window and latency, polls included.
+    /// From the time a row is visible to the commit of its attempt, minus window and latency; polls are included.
     visible_to_committed_ms: Percentiles,
-    /// The same from the row's being read.
+    /// The same from the time the row is read.
     detected_to_committed_ms: Percentiles,
     memory_at_start_mb: u64,
     memory_peak_mb: u64,
@@ -80,14 +80,14 @@ struct Percentiles {
 }
 
 pub async fn load(settings: Settings, arguments: LoadArguments) -> anyhow::Result<ExitCode> {
-    let folder = tempfile::tempdir().context("no temporary folder for the load's database")?;
+    let folder = tempfile::tempdir().context("cannot create a temporary folder for the database")?;
     let exchange = Simulator::start(SimulatorSettings::default())?;
     let url = format!("sqlite://{}", folder.path().join("load.db").display());
-    let mut settings = against(&exchange, settings, &url);
-    // Polling finds the fills; a second sight of each on the chain is another measurement.
+    let mut settings = against_simulator(&exchange, settings, &url);
+    // Polling finds the fills; to find each a second time on the chain is another measurement.
     settings.chain.ws_url = None;
     settings.web.bind.set_port(0);
-    let stage = prepare(&exchange, &url, &arguments).await?;
+    let participants = prepare(&exchange, &url, &arguments).await?;
 
     let mut settings = AppSettings::new(&settings);
     settings.polymarket.limits.requests_per_second = 100_000;
@@ -97,13 +97,13 @@ pub async fn load(settings: Settings, arguments: LoadArguments) -> anyhow::Resul
     first_healthy_answer(&app).await?;
     let start_ms = begun.elapsed().as_millis();
     let memory_at_start_mb = memory("VmRSS:");
-    let watch = Watch::default().start();
+    let watcher = CommitWatcher::default().start();
     let topics = vec![Topic::Trades, Topic::Attempts];
-    app.live_hub().send(Subscribe { to: watch.clone().recipient(), topics, after: None }).await?;
+    app.live_hub().send(Subscribe { to: watcher.clone().recipient(), topics, after: None }).await?;
 
     let cpu_before = cpu_seconds();
-    let pushed = push(&exchange, &stage, &arguments).await?;
-    let seen = settled(&watch, pushed.len()).await?;
+    let pushed = push(&exchange, &participants, &arguments).await?;
+    let seen = wait_until_decided(&watcher, pushed.len()).await?;
     let cpu = cpu_seconds() - cpu_before;
     app.stop().await;
     let db = Db::connect(&url).await?;
@@ -127,13 +127,15 @@ pub async fn load(settings: Settings, arguments: LoadArguments) -> anyhow::Resul
     Ok(if figures.audit_problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-struct Stage {
+/// The leaders that trade, and the assets that they trade.
+struct Participants {
     leaders: Vec<Wallet>,
     assets: Vec<AssetId>,
 }
 
-/// Leaders and markets on both sides of the wire. The bot knows the markets' facts, as it does of markets it has seen.
-async fn prepare(exchange: &SimulatorHandle, url: &str, arguments: &LoadArguments) -> anyhow::Result<Stage> {
+/// Adds leaders and markets to the exchange and to the database. The bot knows the facts of the markets, as it knows those
+/// of any market it has seen.
+async fn prepare(exchange: &SimulatorHandle, url: &str, arguments: &LoadArguments) -> anyhow::Result<Participants> {
     let db = Db::connect(url).await?;
     db.migrate().await?;
     if arguments.history_days > 0 {
@@ -166,7 +168,7 @@ async fn prepare(exchange: &SimulatorHandle, url: &str, arguments: &LoadArgument
         }
         leaders.push(wallet);
     }
-    // As many assets as fills that share a window, so that no two fills of a leader share a group.
+    // As many assets as there are fills in a window, so that no two fills of a leader are in one group.
     let n_markets = if arguments.rate == 0 { arguments.fills } else { arguments.rate.saturating_mul(4) };
     let mut assets = Vec::new();
     for n in 0..n_markets.div_ceil(2).max(1) {
@@ -175,22 +177,22 @@ async fn prepare(exchange: &SimulatorHandle, url: &str, arguments: &LoadArgument
         assets.extend(market.facts.outcomes.iter().map(|outcome| outcome.asset.clone()));
     }
     db.close().await;
-    Ok(Stage { leaders, assets })
+    Ok(Participants { leaders, assets })
 }
 
 async fn first_healthy_answer(app: &App) -> anyhow::Result<()> {
-    let address = app.address().context("the load serves its pages itself")?;
+    let address = app.address().context("the server has no address")?;
     let address = format!("http://{address}/api/health");
     let answer = awc::Client::new().get(address).send().await;
     let answer = answer.map_err(|error| anyhow::anyhow!("no healthy answer: {error}"))?;
-    anyhow::ensure!(answer.status().is_success(), "the health page says {}", answer.status());
+    anyhow::ensure!(answer.status().is_success(), "/api/health answers {}", answer.status());
     Ok(())
 }
 
-/// Pushes the fills at their pace; when each transaction became visible.
+/// Pushes the fills at their rate, and returns when each transaction became visible.
 async fn push(
     exchange: &SimulatorHandle,
-    stage: &Stage,
+    participants: &Participants,
     arguments: &LoadArguments,
 ) -> anyhow::Result<BTreeMap<String, Timestamp>> {
     let mut pushed = BTreeMap::new();
@@ -208,8 +210,8 @@ async fn push(
             (0..batch)
                 .map(|n| {
                     let nth = pushed.len() + n;
-                    let leader = &stage.leaders[nth % stage.leaders.len()];
-                    let asset = &stage.assets[nth % stage.assets.len()];
+                    let leader = &participants.leaders[nth % participants.leaders.len()];
+                    let asset = &participants.assets[nth % participants.assets.len()];
                     let fill = Fill::taker(leader, asset, Side::Buy, 500_000, 10_000_000);
                     world.push_fill(fill).map(|transaction| transaction.tx_hash)
                 })
@@ -221,24 +223,24 @@ async fn push(
     Ok(pushed)
 }
 
-/// Waits until every fill was decided in both portfolios, or nothing more comes.
-async fn settled(watch: &Addr<Watch>, n_fills: usize) -> anyhow::Result<Seen> {
+/// Waits until every fill is decided in both portfolios, or no more attempts come.
+async fn wait_until_decided(watcher: &Addr<CommitWatcher>, n_fills: usize) -> anyhow::Result<Seen> {
     let mut last = (0, Instant::now());
     loop {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let n = watch.send(HowMany).await?;
+        let n = watcher.send(CountAttempts).await?;
         if n != last.0 {
             last = (n, Instant::now());
         }
         if n >= 2 * n_fills || last.1.elapsed() > QUIET {
-            return Ok(watch.send(WhatWasSeen).await?.0);
+            return Ok(watcher.send(GetSeen).await?.0);
         }
     }
 }
 
-/// Notes when each fact was announced, which is right after its commit.
+/// Records when each fact was announced, which is right after its commit.
 #[derive(Default)]
-struct Watch(Seen);
+struct CommitWatcher(Seen);
 
 #[derive(Default, Clone)]
 struct Seen {
@@ -248,25 +250,25 @@ struct Seen {
 
 #[derive(Message)]
 #[rtype(result = "usize")]
-struct HowMany;
+struct CountAttempts;
 
 #[derive(Message)]
-#[rtype(result = "Everything")]
-struct WhatWasSeen;
+#[rtype(result = "SeenReply")]
+struct GetSeen;
 
 #[derive(actix::MessageResponse)]
-struct Everything(Seen);
+struct SeenReply(Seen);
 
-impl Actor for Watch {
+impl Actor for CommitWatcher {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        // The hub never waits; this one must not miss anything.
+        // The hub drops frames for a full mailbox, and this actor must miss none.
         ctx.set_mailbox_capacity(1_000_000);
     }
 }
 
-impl Handler<LiveFrame> for Watch {
+impl Handler<LiveFrame> for CommitWatcher {
     type Result = ();
 
     fn handle(&mut self, frame: LiveFrame, _: &mut Self::Context) {
@@ -279,24 +281,24 @@ impl Handler<LiveFrame> for Watch {
     }
 }
 
-impl Handler<HowMany> for Watch {
+impl Handler<CountAttempts> for CommitWatcher {
     type Result = usize;
 
-    fn handle(&mut self, _: HowMany, _: &mut Self::Context) -> usize {
+    fn handle(&mut self, _: CountAttempts, _: &mut Self::Context) -> usize {
         self.0.attempts.len()
     }
 }
 
-impl Handler<WhatWasSeen> for Watch {
-    type Result = Everything;
+impl Handler<GetSeen> for CommitWatcher {
+    type Result = SeenReply;
 
-    fn handle(&mut self, _: WhatWasSeen, _: &mut Self::Context) -> Everything {
-        Everything(self.0.clone())
+    fn handle(&mut self, _: GetSeen, _: &mut Self::Context) -> SeenReply {
+        SeenReply(self.0.clone())
     }
 }
 
 impl Seen {
-    /// From `visible` (by transaction), or else from detection, to the commit, less window and latency.
+    /// Returns the times from `visible` (by transaction), or else from detection, to the commit, minus window and latency.
     fn latencies(&self, visible: &BTreeMap<String, Timestamp>) -> Percentiles {
         let mut since: BTreeMap<(i64, &str, Timestamp), Timestamp> = BTreeMap::new();
         for (trade, _) in &self.trades {
@@ -324,7 +326,7 @@ impl Seen {
     }
 }
 
-/// The asset and the window's start in a trade's group key.
+/// Returns the asset and the window's start from the group key of a trade.
 fn parts_of(key: &str) -> Option<(&str, Timestamp)> {
     let mut parts = key.splitn(4, ':');
     let asset = parts.nth(1)?;
@@ -332,7 +334,7 @@ fn parts_of(key: &str) -> Option<(&str, Timestamp)> {
     Some((asset, Timestamp::parse_iso(start).ok()?))
 }
 
-/// How many a second between the first and the last.
+/// Returns how many per second, between the first and the last.
 fn rate(times: impl Iterator<Item = Timestamp>) -> f64 {
     let times: BTreeSet<(Timestamp, usize)> = times.enumerate().map(|(n, at)| (at, n)).collect();
     match (times.first(), times.last()) {
@@ -343,14 +345,14 @@ fn rate(times: impl Iterator<Item = Timestamp>) -> f64 {
     }
 }
 
-/// A line of the kernel's account of this process, in whole megabytes.
+/// Returns a line of `/proc/self/status`, in whole megabytes.
 fn memory(line: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let text = status.lines().find_map(|text| text.strip_prefix(line)).unwrap_or_default();
     text.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap_or_default() / 1024
 }
 
-/// User and system time of this process; the kernel counts in hundredths.
+/// Returns user and system time of this process; the kernel counts in hundredths of a second.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
@@ -368,10 +370,10 @@ impl Figures {
             println!("{name:<44} p50 {} ms, p95 {} ms, p99 {} ms, max {} ms", p.p50, p.p95, p.p99, p.max);
         };
         println!("{:<44} {}", "fills pushed / attempts committed", format_args!("{} / {}", self.fills, self.attempts));
-        println!("{:<44} {:.0}", "events stored a second", self.events_per_second);
-        println!("{:<44} {:.0}", "durable attempts a second", self.attempts_per_second);
-        latency("row visible to attempt, less the waits", &self.visible_to_committed_ms);
-        latency("row read to attempt, less the waits", &self.detected_to_committed_ms);
+        println!("{:<44} {:.0}", "events stored per second", self.events_per_second);
+        println!("{:<44} {:.0}", "attempts stored per second", self.attempts_per_second);
+        latency("row visible to attempt, minus the waits", &self.visible_to_committed_ms);
+        latency("row read to attempt, minus the waits", &self.detected_to_committed_ms);
         println!("{:<44} {} ms", "start to first healthy answer", self.start_ms);
         println!(
             "{:<44} {} MB, peak {} MB",

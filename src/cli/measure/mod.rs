@@ -1,4 +1,4 @@
-//! `polymarketspy measure`: what the pages, their live updates and a tested configuration cost.
+//! `polymarketspy measure`: what the pages, their live updates and a what-if test cost.
 
 pub(super) mod generate;
 pub(super) mod load;
@@ -17,26 +17,26 @@ use crate::app::{App, AppSettings, Role};
 use crate::clock::Clock;
 use crate::config::{Secret, Settings, WebSettings};
 
-pub const HELP: &str = "Exit codes: 0 measured, 1 a page failed or a socket missed something, 2 it could not be done.";
+pub const HELP: &str = "Exit codes: 0 measured, 1 a page failed or a socket missed a frame, 2 failed.";
 
-/// Where no Redis is: the pages then look into the database each second, which is all that a measurement needs.
+/// An address without a Redis: the pages then read the database each second, which is enough for a measurement.
 const NO_REDIS: &str = "redis://127.0.0.1:9/";
 
 #[derive(clap::Args)]
 pub struct MeasureArguments {
     #[command(subcommand)]
-    what: What,
+    what: Measurement,
 }
 
 #[derive(clap::Subcommand)]
-enum What {
-    /// Asks every page and JSON route of a server over the database of DATABASE_URL, again and again.
+enum Measurement {
+    /// Requests every page and JSON route of a server on the database of DATABASE_URL, several times.
     Pages(pages::PagesArguments),
-    /// Opens many live sockets to a server in a process of its own, and announces trades to them.
+    /// Opens many live sockets to a server in its own process, and announces trades to them.
     Sockets(sockets::SocketsArguments),
-    /// Tests a configuration on the groups and books of the database of DATABASE_URL.
+    /// Runs a what-if test on the groups and books of the database of DATABASE_URL.
     #[command(name = "what-if")]
-    Trial(what_if::WhatIfArguments),
+    WhatIf(what_if::WhatIfArguments),
     /// The server that `sockets` measures.
     #[command(hide = true)]
     SocketServer(socket_server::SocketServerArguments),
@@ -44,18 +44,18 @@ enum What {
 
 pub async fn measure(settings: &Settings, arguments: MeasureArguments) -> anyhow::Result<ExitCode> {
     match arguments.what {
-        What::Pages(arguments) => pages::pages(settings, arguments).await,
-        What::Sockets(arguments) => sockets::sockets(arguments).await,
-        What::Trial(arguments) => what_if::what_if(settings, arguments).await,
-        What::SocketServer(arguments) => socket_server::serve(settings, arguments).await,
+        Measurement::Pages(arguments) => pages::pages(settings, arguments).await,
+        Measurement::Sockets(arguments) => sockets::sockets(arguments).await,
+        Measurement::WhatIf(arguments) => what_if::what_if(settings, arguments).await,
+        Measurement::SocketServer(arguments) => socket_server::serve(settings, arguments).await,
     }
 }
 
-/// The server without a worker, on a free port: the bot of this database may run beside it.
+/// Starts the server without a worker, on a free port, so that the bot of this database may run beside it.
 async fn web_alone(settings: &Settings) -> anyhow::Result<App> {
     let mut settings = AppSettings { role: Role::Web, ..AppSettings::new(settings) };
     settings.redis.url.get_or_insert_with(|| Secret::new(NO_REDIS));
-    // What there is to sign in with here is the one-time link.
+    // Sign-in here is by the one-time link.
     settings.web = WebSettings::at(SocketAddr::from(([127, 0, 0, 1], 0)));
     Ok(App::build(&settings, Clock::System).await?)
 }

@@ -1,14 +1,14 @@
-//! `polymarketspy measure pages`: asks each page and route, one request after the other, and times them.
+//! `polymarketspy measure pages`: requests each page and route, one request after the other, and times them.
 
 use std::process::ExitCode;
 
-use super::visitor::{CurrentUser, percentile};
+use super::visitor::{Visitor, percentile};
 use super::web_alone;
 use crate::cli::terminal::say_json;
 use crate::config::Settings;
 
-/// Every page and JSON route of spec section 11, plain and with the filters that a reader would use. Those that do not
-/// exist answer 404, and the table says so.
+/// Every page and JSON route (spec 11), plain and with the filters that a reader would use. Those that do not exist answer
+/// 404, and the table shows it.
 const PATHS: &[&str] = &[
     "/",
     "/users",
@@ -50,11 +50,11 @@ const PATHS: &[&str] = &[
 
 #[derive(clap::Args)]
 pub struct PagesArguments {
-    /// Requests of each path.
+    /// Requests per path.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     times: u32,
-    /// Asks for this path instead of all; `{user}`, `{market}` and `{attempt}` stand for one that has something to
-    /// show. May come several times.
+    /// Requests this path instead of all; `{user}`, `{market}` and `{attempt}` are replaced by one that has data to show.
+    /// May be given several times.
     #[arg(long, value_name = "PATH")]
     path: Vec<String>,
     /// Prints JSON.
@@ -72,7 +72,7 @@ struct Figures {
     bytes: usize,
 }
 
-/// What the paths' blanks stand for.
+/// Values for the placeholders in the paths.
 struct Examples {
     user: String,
     market: String,
@@ -81,7 +81,7 @@ struct Examples {
 
 pub async fn pages(settings: &Settings, arguments: PagesArguments) -> anyhow::Result<ExitCode> {
     let app = web_alone(settings).await?;
-    let visitor = CurrentUser::sign_in(app.login_link().unwrap_or_default()).await?;
+    let visitor = Visitor::sign_in(app.login_link().unwrap_or_default()).await?;
     let examples = Examples::find(&visitor).await?;
     let mut all = Vec::new();
     let own: Vec<&str> = arguments.path.iter().map(String::as_str).collect();
@@ -92,7 +92,7 @@ pub async fn pages(settings: &Settings, arguments: PagesArguments) -> anyhow::Re
         for _ in 0..arguments.times {
             let answer = visitor.get(&path).await?;
             took.push(answer.took.as_secs_f64() * 1000.0);
-            // One failure among many answers is the one to show.
+            // If one of many answers is a failure, show the failure.
             status = status.max(answer.status);
             bytes = answer.body.len();
         }
@@ -113,8 +113,8 @@ pub async fn pages(settings: &Settings, arguments: PagesArguments) -> anyhow::Re
 }
 
 impl Examples {
-    /// Whatever the newest attempt was about: it has a leader, a market and an explanation.
-    async fn find(visitor: &CurrentUser) -> anyhow::Result<Self> {
+    /// Takes the user, market and id of the newest attempt: all of them have data to show.
+    async fn find(visitor: &Visitor) -> anyhow::Result<Self> {
         let answer = visitor.get("/api/copy-attempts?limit=1").await?;
         let newest: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         let field = |name: &str| match &newest["data"][0][name] {

@@ -1,8 +1,8 @@
-//! `polymarketspy soak`: the bot under load for as long as asked, with upstreams that fail and workers that are killed.
+//! `polymarketspy soak`: the bot under load for a given time, while upstreams fail and workers are killed.
 //!
-//! The workers are processes of this program, against the built-in exchange; they are killed without warning and
-//! started again. In the end every row of the exchange must be an event, every group must be decided in both
-//! portfolios, and the books must agree.
+//! The workers are processes of this program, against the built-in exchange; they are killed without warning and started
+//! again. At the end every row of the exchange must be an event, every group must be decided in both portfolios, and the
+//! books must agree.
 
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -25,12 +25,12 @@ use crate::simulator::{
     wallet_of,
 };
 
-/// How long the end may take, when nothing fails any more.
+/// How long the last decisions may take, after the upstreams work again.
 const PATIENCE: Duration = Duration::from_secs(300);
-const PACE: Duration = Duration::from_millis(20);
-/// Few, so that fifty fills a second are fewer groups than the twenty requests a second that the bot may make.
+const TRADE_INTERVAL: Duration = Duration::from_millis(20);
+/// Few, so that fifty fills per second make fewer groups than the twenty requests per second that the bot may send.
 const MARKETS: usize = 2;
-/// What stands between a fill and the end of what follows from it.
+/// The queues between a fill and the decisions on it.
 const DECIDING: [Queue; 4] =
     [Queue::IngestEvents, Queue::GroupEvents, Queue::CopyAttemptUser, Queue::CopyAttemptGlobal];
 
@@ -38,18 +38,18 @@ const DECIDING: [Queue; 4] =
 pub struct SoakArguments {
     #[arg(long, default_value_t = 10.0)]
     minutes: f64,
-    /// Fills a second.
+    /// Fills per second.
     #[arg(long, default_value_t = 50)]
     rate: u32,
     #[arg(long, default_value_t = 4)]
     leaders: u32,
-    /// Workers at a time: more than one need PostgreSQL in DATABASE_URL (an empty database), and REDIS_URL.
+    /// Workers at a time; more than one needs PostgreSQL in DATABASE_URL (an empty database), and REDIS_URL.
     #[arg(long, default_value_t = 1)]
     workers: usize,
-    /// Seconds between kills, on average; 0 kills nobody.
+    /// Seconds between kills, on average; 0 kills no worker.
     #[arg(long, default_value_t = 15)]
     kill_every: u32,
-    /// Of a hundred requests, how many fail in some way.
+    /// How many of a hundred requests fail in some way.
     #[arg(long, default_value_t = 5.0)]
     failing_percent: f64,
     #[arg(long, default_value_t = 1)]
@@ -72,17 +72,17 @@ struct Figures {
     /// From the last row to the last decision.
     settled_after_seconds: f64,
     worker_memory_peak_mb: u64,
-    /// Jobs that gave up while upstreams failed; tried again at the end.
+    /// Jobs that failed for good while upstreams failed; retried at the end.
     dead_letters: i64,
     problems: Vec<String>,
 }
 
 pub async fn soak(settings: &Settings, arguments: SoakArguments) -> anyhow::Result<ExitCode> {
-    let folder = tempfile::tempdir().context("no temporary folder for the soak")?;
+    let folder = tempfile::tempdir().context("cannot create a temporary folder for the soak")?;
     let is_shared = settings.database.url.reveal().starts_with("postgres");
     ensure!(
         arguments.workers <= 1 || (is_shared && settings.redis.url.is_some()),
-        "more than one worker need PostgreSQL in DATABASE_URL and a Redis in REDIS_URL"
+        "more than one worker needs PostgreSQL in DATABASE_URL and a Redis in REDIS_URL"
     );
     let url = match is_shared {
         true => settings.database.url.reveal().to_owned(),
@@ -90,36 +90,15 @@ pub async fn soak(settings: &Settings, arguments: SoakArguments) -> anyhow::Resu
     };
     let db = Db::connect(&url).await?;
     db.migrate().await?;
-    ensure!(db.followed_users().await?.is_empty(), "the soak needs a database in which nobody is followed");
+    ensure!(db.followed_users().await?.is_empty(), "the soak needs a database that follows no trader");
     let exchange = Simulator::start(SimulatorSettings::default())?;
-    let stage = prepare(&db, &exchange, &arguments).await?;
-    let mut dice = StdRng::seed_from_u64(arguments.seed);
+    let participants = prepare(&db, &exchange, &arguments).await?;
     let mut workers = Workers::new(settings, &exchange, &url);
     for _ in 0..arguments.workers.max(1) {
         workers.start()?;
     }
 
-    let begun = Instant::now();
-    let length = Duration::from_secs_f64(arguments.minutes.max(0.0) * 60.0);
-    let mut rows = 0;
-    let mut next_kill = kill_after(&arguments, &mut dice);
-    let mut told = Instant::now();
-    while begun.elapsed() < length {
-        tokio::time::sleep(PACE).await;
-        let due = (begun.elapsed().as_secs_f64() * f64::from(arguments.rate)) as usize;
-        while rows < due {
-            rows += stage.trade(&exchange, &mut dice)?;
-        }
-        workers.see_to_it()?;
-        if next_kill.is_some_and(|at| begun.elapsed() >= at) {
-            workers.kill_one(&mut dice)?;
-            next_kill = kill_after(&arguments, &mut dice).map(|wait| begun.elapsed() + wait);
-        }
-        if told.elapsed() >= Duration::from_secs(30) {
-            eprintln!("{:.0} s: {rows} rows, {} kills", begun.elapsed().as_secs_f64(), workers.kills);
-            told = Instant::now();
-        }
-    }
+    let rows = trade_and_kill(&arguments, &exchange, &participants, &mut workers).await?;
     exchange.world(|world| world.clear_faults());
     let ended = Instant::now();
     let dead_letters = settle(&db, rows, &mut workers).await?;
@@ -151,26 +130,59 @@ pub async fn soak(settings: &Settings, arguments: SoakArguments) -> anyhow::Resu
     Ok(if figures.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-struct Stage {
+/// Trades at the wanted rate and kills workers for the wanted time. Returns the number of rows on the exchange.
+async fn trade_and_kill(
+    arguments: &SoakArguments,
+    exchange: &SimulatorHandle,
+    participants: &Participants,
+    workers: &mut Workers,
+) -> anyhow::Result<usize> {
+    let mut rng = StdRng::seed_from_u64(arguments.seed);
+    let begun = Instant::now();
+    let length = Duration::from_secs_f64(arguments.minutes.max(0.0) * 60.0);
+    let mut rows = 0;
+    let mut next_kill = kill_after(arguments, &mut rng);
+    let mut reported = Instant::now();
+    while begun.elapsed() < length {
+        tokio::time::sleep(TRADE_INTERVAL).await;
+        let due = (begun.elapsed().as_secs_f64() * f64::from(arguments.rate)) as usize;
+        while rows < due {
+            rows += participants.trade(exchange, &mut rng)?;
+        }
+        workers.check()?;
+        if next_kill.is_some_and(|at| begun.elapsed() >= at) {
+            workers.kill_one(&mut rng)?;
+            next_kill = kill_after(arguments, &mut rng).map(|wait| begun.elapsed() + wait);
+        }
+        if reported.elapsed() >= Duration::from_secs(30) {
+            eprintln!("{:.0} s: {rows} rows, {} kills", begun.elapsed().as_secs_f64(), workers.kills);
+            reported = Instant::now();
+        }
+    }
+    Ok(rows)
+}
+
+/// The leaders that trade, and the assets that they trade.
+struct Participants {
     leaders: Vec<Wallet>,
     assets: Vec<AssetId>,
 }
 
-async fn prepare(db: &Db, exchange: &SimulatorHandle, arguments: &SoakArguments) -> anyhow::Result<Stage> {
+async fn prepare(db: &Db, exchange: &SimulatorHandle, arguments: &SoakArguments) -> anyhow::Result<Participants> {
     let now = Clock::System.now();
     let patch = r#"{"system": {"pollingIntervalMs": 1000}, "sizing": {"minTradeNotionalMicros": 10000}}"#;
     db.save_global(&ConfigPatch::parse(patch)?, "soak", now).await?;
-    let mut stage = Stage { leaders: Vec::new(), assets: Vec::new() };
+    let mut participants = Participants { leaders: Vec::new(), assets: Vec::new() };
     for n in 1..=arguments.leaders.max(1) {
         let name = format!("soak-{n}");
         let wallet = wallet_of(&name);
         exchange.world(|world| world.add_person(&wallet, &name));
         let Inserted::New(_) = db.follow(&name, &wallet, "soak", now).await? else { continue };
-        stage.leaders.push(wallet);
+        participants.leaders.push(wallet);
     }
     for n in 0..MARKETS {
         let market = exchange.world(|world| world.add_market(NewMarket::binary(&format!("soak-{n}"))));
-        stage.assets.extend(market.facts.outcomes.iter().map(|outcome| outcome.asset.clone()));
+        participants.assets.extend(market.facts.outcomes.iter().map(|outcome| outcome.asset.clone()));
     }
     let kinds = [
         FaultKind::TooManyRequests(RetryAfter::Silent),
@@ -192,17 +204,17 @@ async fn prepare(db: &Db, exchange: &SimulatorHandle, arguments: &SoakArguments)
             }
         }
     });
-    Ok(stage)
+    Ok(participants)
 }
 
-impl Stage {
-    /// One transaction; how many rows it gave.
-    fn trade(&self, exchange: &SimulatorHandle, dice: &mut StdRng) -> anyhow::Result<usize> {
-        let leader = &self.leaders[dice.random_range(0..self.leaders.len())];
-        let asset = &self.assets[dice.random_range(0..self.assets.len())];
-        let side = if dice.random_bool(0.6) { Side::Buy } else { Side::Sell };
-        let shares = dice.random_range(1_000_000..500_000_000);
-        let fill = match dice.random_range(0..4) {
+impl Participants {
+    /// Makes one transaction, and returns its number of rows.
+    fn trade(&self, exchange: &SimulatorHandle, rng: &mut StdRng) -> anyhow::Result<usize> {
+        let leader = &self.leaders[rng.random_range(0..self.leaders.len())];
+        let asset = &self.assets[rng.random_range(0..self.assets.len())];
+        let side = if rng.random_bool(0.6) { Side::Buy } else { Side::Sell };
+        let shares = rng.random_range(1_000_000..500_000_000);
+        let fill = match rng.random_range(0..4) {
             0 | 1 => Fill::taker(leader, asset, side, 500_000, shares),
             2 => Fill::maker(leader, asset, side, 490_000, shares),
             _ => Fill::maker(leader, asset, side, 500_000, shares).twice(),
@@ -211,19 +223,19 @@ impl Stage {
     }
 }
 
-/// When the next worker is killed, counted from now.
-fn kill_after(arguments: &SoakArguments, dice: &mut StdRng) -> Option<Duration> {
+/// Returns when to kill the next worker, counted from now.
+fn kill_after(arguments: &SoakArguments, rng: &mut StdRng) -> Option<Duration> {
     let mean = f64::from(arguments.kill_every);
-    (arguments.kill_every > 0).then(|| Duration::from_secs_f64(mean * dice.random_range(0.2..1.8)))
+    (arguments.kill_every > 0).then(|| Duration::from_secs_f64(mean * rng.random_range(0.2..1.8)))
 }
 
-/// Waits until everything is decided; jobs that gave up are sent round again. Gives how many there were.
+/// Waits until every group is decided, and requeues dead letters. Returns how many dead letters there were.
 async fn settle(db: &Db, rows: usize, workers: &mut Workers) -> anyhow::Result<i64> {
     let begun = Instant::now();
     let mut dead = 0;
     loop {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        workers.see_to_it()?;
+        workers.check()?;
         for letter in db.dead_letters(None, 1_000).await? {
             dead += 1;
             db.replay_dead_letter(letter.id, "soak", Clock::System.now()).await?;
@@ -237,7 +249,7 @@ async fn settle(db: &Db, rows: usize, workers: &mut Workers) -> anyhow::Result<i
     }
 }
 
-/// The worker processes. One that ends by itself ends the soak: nobody but us may end it.
+/// The worker processes. Only this process may end one: a worker that ends by itself ends the soak with an error.
 struct Workers {
     environment: Vec<(&'static str, String)>,
     arguments: &'static [&'static str],
@@ -254,7 +266,7 @@ impl Workers {
             ("POLYMARKET_CLOB_BASE_URL", exchange.clob_base()),
             ("POLYMARKET_GAMMA_BASE_URL", exchange.gamma_base()),
             ("ALCHEMY_WS_URL", exchange.chain_ws_url()),
-            // The exchange knows nobody whom the settings may name.
+            // The exchange does not know the traders of the settings.
             ("FOLLOW", String::new()),
             ("BIND", "127.0.0.1:0".to_owned()),
             ("HEALTH_BIND", "127.0.0.1:0".to_owned()),
@@ -266,15 +278,15 @@ impl Workers {
     }
 
     fn start(&mut self) -> anyhow::Result<()> {
-        let program = std::env::current_exe().context("this program cannot be found")?;
+        let program = std::env::current_exe().context("cannot find the path of this program")?;
         let mut command = Command::new(program);
         command.args(self.arguments).envs(self.environment.iter().cloned()).stdout(Stdio::null());
-        self.children.push(command.spawn().context("a worker could not be started")?);
+        self.children.push(command.spawn().context("cannot start a worker")?);
         Ok(())
     }
 
-    /// Sees that nobody has ended, and how large they are.
-    fn see_to_it(&mut self) -> anyhow::Result<()> {
+    /// Checks that every worker is running, and updates the memory peak.
+    fn check(&mut self) -> anyhow::Result<()> {
         for child in &mut self.children {
             if let Some(status) = child.try_wait()? {
                 anyhow::bail!("a worker ended by itself: {status}");
@@ -287,8 +299,8 @@ impl Workers {
         Ok(())
     }
 
-    fn kill_one(&mut self, dice: &mut StdRng) -> anyhow::Result<()> {
-        let mut killed = self.children.swap_remove(dice.random_range(0..self.children.len()));
+    fn kill_one(&mut self, rng: &mut StdRng) -> anyhow::Result<()> {
+        let mut killed = self.children.swap_remove(rng.random_range(0..self.children.len()));
         let signal = killed.kill();
         killed.wait()?;
         signal?;
@@ -298,7 +310,7 @@ impl Workers {
 
     fn stop(&mut self) {
         for child in &mut self.children {
-            // It may have ended already.
+            // It may have ended already, and then both calls fail.
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -320,11 +332,11 @@ impl Figures {
         let row = |name: &str, value: String| println!("{name:<44} {value}");
         row("minutes / workers / kills", format!("{} / {} / {}", self.minutes, self.workers, self.kills));
         row("rows of the exchange / events", format!("{} / {}", self.rows, self.events));
-        row("requests it was asked", self.requests.to_string());
+        row("requests to the exchange", self.requests.to_string());
         row("attempts executed / skipped", format!("{} / {}", self.attempts_executed, self.attempts_skipped));
-        row("settled after the last row", format!("{:.1} s", self.settled_after_seconds));
-        row("a worker's memory, peak", format!("{} MB", self.worker_memory_peak_mb));
-        row("jobs that gave up and were tried again", self.dead_letters.to_string());
+        row("decided after the last row", format!("{:.1} s", self.settled_after_seconds));
+        row("memory of a worker, peak", format!("{} MB", self.worker_memory_peak_mb));
+        row("dead letters, retried at the end", self.dead_letters.to_string());
         match self.problems.as_slice() {
             [] => row("audit", "the books agree".to_owned()),
             problems => problems.iter().for_each(|problem| row("PROBLEM", problem.clone())),

@@ -1,4 +1,4 @@
-//! One websocket as a browser holds it, with as little work as possible: what is measured is the server.
+//! One websocket as a browser holds it, with as little work as possible, because the server is measured.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use anyhow::Context;
 use crate::clock::Clock;
 use crate::domain::money::units::Timestamp;
 
-/// What a browser that does not read lets the kernel keep for it.
+/// Receive buffer in the kernel for a browser that does not read.
 const STALLED_BUFFER_BYTES: u32 = 4096;
 /// A masked, empty pong.
 const PONG: [u8; 6] = [0x8a, 0x80, 0, 0, 0, 0];
@@ -21,37 +21,37 @@ const PING: u8 = 9;
 pub struct Socket {
     stream: TcpStream,
     received: Vec<u8>,
-    /// How much of `received` is read already.
+    /// How many bytes of `received` are read already.
     read: usize,
 }
 
-/// A live row, as far as the measurement looks at it.
+/// The fields of a live row that the measurement needs.
 #[derive(serde::Deserialize)]
 struct Frame {
     seq: u64,
     row: Option<serde::de::IgnoredAny>,
 }
 
-/// What came in on one socket.
+/// Everything that one socket received.
 #[derive(Default)]
-pub struct Heard {
+pub struct Received {
     /// Number and arrival of each row, in order of arrival.
     pub rows: Vec<(u64, Timestamp)>,
     pub bytes: u64,
-    /// The server ended it.
+    /// Whether the server closed the socket.
     pub ended: bool,
 }
 
 impl Socket {
-    /// Opens `/ws/live`; a stalled one keeps as little as possible in the kernel.
+    /// Opens `/ws/live`; a stalled socket has the smallest buffer in the kernel.
     pub async fn open(origin: &str, cookie: &str, stalled: bool) -> anyhow::Result<Self> {
         let host = origin.trim_start_matches("http://");
-        let address: SocketAddr = host.parse().context("the server's address")?;
+        let address: SocketAddr = host.parse().context("the server's address is invalid")?;
         let socket = TcpSocket::new_v4()?;
         if stalled {
             socket.set_recv_buffer_size(STALLED_BUFFER_BYTES)?;
         }
-        let stream = socket.connect(address).await.context("the server takes no further connection")?;
+        let stream = socket.connect(address).await.context("the server accepts no further connection")?;
         let mut this = Self { stream, received: Vec::new(), read: 0 };
         let request = format!(
             "GET /ws/live HTTP/1.1\r\nhost: {host}\r\norigin: {origin}\r\ncookie: {cookie}\r\nconnection: upgrade\r\n\
@@ -59,7 +59,7 @@ impl Socket {
         );
         this.write(request.as_bytes()).await?;
         loop {
-            anyhow::ensure!(this.fill().await?, "the server ended a socket before it was open");
+            anyhow::ensure!(this.fill().await?, "the server closed a socket before it was open");
             if let Some(end) = this.received.windows(4).position(|four| four == b"\r\n\r\n") {
                 anyhow::ensure!(this.received.starts_with(b"HTTP/1.1 101"), "the server opens no websocket");
                 this.read = end + 4;
@@ -68,39 +68,39 @@ impl Socket {
         }
     }
 
-    /// Listens until `until`, or until the server ends it.
-    pub async fn listen(mut self, until: Instant) -> anyhow::Result<Heard> {
-        let mut heard = Heard::default();
+    /// Listens until `until`, or until the server closes the socket.
+    pub async fn listen(mut self, until: Instant) -> anyhow::Result<Received> {
+        let mut received = Received::default();
         loop {
             while let Some((kind, payload)) = self.next_frame() {
                 match kind {
-                    TEXT => heard.note(&self.received[payload])?,
+                    TEXT => received.add(&self.received[payload])?,
                     PING => self.write(&PONG).await?,
-                    CLOSE => heard.ended = true,
+                    CLOSE => received.ended = true,
                     _ => {}
                 }
             }
             self.received.drain(..self.read);
             self.read = 0;
-            if heard.ended {
-                return Ok(heard);
+            if received.ended {
+                return Ok(received);
             }
             match tokio::time::timeout_at(until.into(), self.fill()).await {
-                Ok(true_or_end) => heard.ended = !true_or_end?,
-                Err(_) => return Ok(heard),
+                Ok(is_open) => received.ended = !is_open?,
+                Err(_) => return Ok(received),
             }
         }
     }
 
-    /// Whether the server has ended it, after everything that was on its way is read.
+    /// Reads everything on its way, and returns whether the server has closed the socket.
     pub async fn was_cut(self, until: Instant) -> bool {
         match self.listen(until).await {
-            Ok(heard) => heard.ended,
+            Ok(received) => received.ended,
             Err(_) => true,
         }
     }
 
-    /// The kind of the next whole frame, and where its payload stands.
+    /// Returns the kind of the next complete frame, and the range of its payload.
     fn next_frame(&mut self) -> Option<(u8, std::ops::Range<usize>)> {
         let rest = self.received.get(self.read..)?;
         let (kind, short) = (rest.first()? & 0x0f, rest.get(1)? & 0x7f);
@@ -117,7 +117,7 @@ impl Socket {
         Some((kind, start..start + length))
     }
 
-    /// Reads what is there; false at the end.
+    /// Reads the available bytes; returns false at the end of the stream.
     async fn fill(&mut self) -> std::io::Result<bool> {
         loop {
             self.stream.readable().await?;
@@ -144,9 +144,9 @@ impl Socket {
     }
 }
 
-impl Heard {
-    /// Takes a text: one frame, or an array of them.
-    fn note(&mut self, text: &[u8]) -> anyhow::Result<()> {
+impl Received {
+    /// Adds the rows of a text message, which is one frame or an array of frames.
+    fn add(&mut self, text: &[u8]) -> anyhow::Result<()> {
         let at = Clock::System.now();
         self.bytes += text.len() as u64;
         let frames: Vec<Frame> = match text.first() {

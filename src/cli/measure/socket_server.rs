@@ -1,8 +1,8 @@
-//! The server that `measure sockets` measures, alone in its process: pages over a small database, and trades announced
-//! at a steady rate to whoever listens.
+//! The server that `measure sockets` measures, alone in its process: pages on a small database, and trades announced at a
+//! steady rate to all open sockets.
 //!
-//! Speaks with its parent by lines: prints the login link, waits for one line, announces, waits for another, prints
-//! `<seq> <milliseconds>` for each announcement, and ends with its parent's pipe.
+//! It talks to its parent process by lines: it prints the login link, waits for a line, announces, waits for another line,
+//! prints `<seq> <milliseconds>` for each announcement, and ends when the parent closes the pipe.
 
 use std::io::BufRead;
 use std::process::ExitCode;
@@ -31,14 +31,14 @@ pub struct SocketServerArguments {
     seconds: u32,
 }
 
-/// Only there to be subscribed: the answer tells the number of the last fact.
-struct Nobody;
+/// Subscribes only because the reply to a subscription contains the number of the last fact.
+struct NullSubscriber;
 
-impl Actor for Nobody {
+impl Actor for NullSubscriber {
     type Context = Context<Self>;
 }
 
-impl Handler<LiveFrame> for Nobody {
+impl Handler<LiveFrame> for NullSubscriber {
     type Result = ();
 
     fn handle(&mut self, _: LiveFrame, _: &mut Context<Self>) {}
@@ -49,7 +49,7 @@ pub async fn serve(settings: &Settings, arguments: SocketServerArguments) -> any
     let leader = "socket-leader";
     let user = match app.database().follow(leader, &wallet_of(leader), "measure", Clock::System.now()).await? {
         Inserted::New(user) => user,
-        Inserted::Known => anyhow::bail!("the database is not a new one"),
+        Inserted::Known => anyhow::bail!("the database is not empty"),
     };
     let exchange = Simulator::start(SimulatorSettings::default())?;
     let market = exchange.world(|world| world.add_market(NewMarket::binary("measured"))).facts;
@@ -57,28 +57,28 @@ pub async fn serve(settings: &Settings, arguments: SocketServerArguments) -> any
     println!("{}", app.login_link().unwrap_or_default());
     wait_for_a_line().await?;
 
-    let to = Nobody.start().recipient();
+    let to = NullSubscriber.start().recipient();
     let before = app.live_hub().send(Subscribe { to, topics: vec![Topic::Trades], after: None }).await?.last;
     let mut pace = tokio::time::interval(Duration::from_secs(1) / arguments.rate.max(1));
-    let mut told = String::new();
+    let mut announced = String::new();
     for n in 1..=u64::from(arguments.rate) * u64::from(arguments.seconds) {
         pace.tick().await;
         let fact = LiveFact::TradeSeen(Arc::new(trade(n, user, &market)?));
-        told.push_str(&format!("{} {}\n", before + n, Clock::System.now().millis()));
+        announced.push_str(&format!("{} {}\n", before + n, Clock::System.now().millis()));
         app.live_hub().send(Announce(vec![fact])).await?;
     }
-    // Not before the parent reads: a full pipe would hold this thread, and with it the last batch.
+    // Only when the parent reads: a full pipe would block this thread, and delay the last batch.
     wait_for_a_line().await?;
-    println!("{told}");
+    println!("{announced}");
     wait_for_a_line().await?;
     app.stop().await;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Waits for the parent's word, or for its end.
+/// Waits for a line from the parent, or for the end of its pipe.
 async fn wait_for_a_line() -> anyhow::Result<()> {
     let read = || std::io::stdin().lock().read_line(&mut String::new());
-    tokio::task::spawn_blocking(read).await?.context("the parent cannot be heard")?;
+    tokio::task::spawn_blocking(read).await?.context("cannot read from the parent process")?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
-//! `polymarketspy measure sockets`: many open pages, a few of which do not read, and what that costs the server.
+//! `polymarketspy measure sockets`: opens many pages, a few of which do not read, and measures what they cost the server.
 //!
-//! The server is a process of its own, so that the kernel's account of it counts nothing of the thousand browsers here.
+//! The server has its own process, so that its processor time and memory do not include the thousand browsers here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use super::socket::{Heard, Socket};
-use super::visitor::{CurrentUser, percentile};
+use super::socket::{Received, Socket};
+use super::visitor::{Visitor, percentile};
 use crate::cli::terminal::say_json;
 use crate::domain::money::units::Timestamp;
 
-/// After the last announcement: the batches on their way arrive, and full outboxes are found out.
+/// Wait after the last announcement: sent batches arrive, and the server finds the full outboxes.
 const AFTERWARDS: Duration = Duration::from_secs(3);
 
 #[derive(clap::Args)]
@@ -22,10 +22,10 @@ pub struct SocketsArguments {
     /// Open pages that read.
     #[arg(long, default_value_t = 1_000)]
     sockets: usize,
-    /// Open pages that do not.
+    /// Open pages that do not read.
     #[arg(long, default_value_t = 5)]
     stalled: usize,
-    /// Trades announced a second; each is a frame to every page.
+    /// Trades announced per second; each is one frame to every page.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rate: u32,
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3_600))]
@@ -39,25 +39,25 @@ pub struct SocketsArguments {
 struct Figures {
     sockets: usize,
     announced: usize,
-    /// Not sent to anybody: so many waited to be rendered that newer ones would have pushed them out of every list.
+    /// Sent to no socket: so many trades waited to be rendered that newer ones would have pushed them out of every list.
     left_out: usize,
-    /// Processor time of the server over the time of the announcements.
+    /// Processor time of the server divided by the time of the announcements.
     server_cores: f64,
     server_cores_idle: f64,
     server_memory_mb: u64,
     frames_received: usize,
     megabytes_received: f64,
-    /// From the announcement to the arrival; pages gather for a fifth of a second.
+    /// From the announcement to the arrival; pages collect frames for 200 ms.
     latency_p50_ms: f64,
     latency_p99_ms: f64,
     latency_max_ms: f64,
-    /// Sockets that got every frame that any of them got, in order.
+    /// Sockets that received, in order, every frame that any of them received.
     complete: usize,
     stalled: usize,
     stalled_cut: usize,
 }
 
-/// The server's process and the pipes to it.
+/// The server's process and its pipes.
 struct Server {
     child: Child,
     input: ChildStdin,
@@ -67,7 +67,7 @@ struct Server {
 pub async fn sockets(arguments: SocketsArguments) -> anyhow::Result<ExitCode> {
     let folder = tempfile::tempdir().context("no temporary folder for the server's database")?;
     let mut server = Server::start(&format!("sqlite://{}", folder.path().join("sockets.db").display()), &arguments)?;
-    let visitor = CurrentUser::sign_in(server.line()?.trim()).await?;
+    let visitor = Visitor::sign_in(server.line()?.trim()).await?;
     let mut open = Vec::with_capacity(arguments.sockets);
     for _ in 0..arguments.sockets {
         open.push(Socket::open(&visitor.origin, &visitor.cookie, false).await?);
@@ -85,15 +85,15 @@ pub async fn sockets(arguments: SocketsArguments) -> anyhow::Result<ExitCode> {
     tokio::time::sleep(idles).await;
     let cpu_before = server.cpu_seconds();
     let begun = Instant::now();
-    server.go()?;
+    server.proceed()?;
     tokio::time::sleep(lasts).await;
     let server_cores = (server.cpu_seconds() - cpu_before) / begun.elapsed().as_secs_f64();
     let server_memory_mb = server.memory_mb();
-    let mut heard = Vec::with_capacity(listening.len());
+    let mut received = Vec::with_capacity(listening.len());
     for listening in listening {
-        heard.push(listening.await.context("a listener was cancelled")??);
+        received.push(listening.await.context("a listener was cancelled")??);
     }
-    server.go()?;
+    server.proceed()?;
     let announced = server.announced()?;
     let mut stalled_cut = 0;
     for socket in stalled {
@@ -102,7 +102,7 @@ pub async fn sockets(arguments: SocketsArguments) -> anyhow::Result<ExitCode> {
     drop(server);
 
     let idle = (cpu_before - idle_before) / idles.as_secs_f64();
-    let figures = Figures::of(&heard, &announced, (server_cores, idle, server_memory_mb))
+    let figures = Figures::of(&received, &announced, (server_cores, idle, server_memory_mb))
         .with_stalled(arguments.stalled, stalled_cut);
     if arguments.json {
         say_json(&figures)?;
@@ -115,14 +115,14 @@ pub async fn sockets(arguments: SocketsArguments) -> anyhow::Result<ExitCode> {
 
 impl Server {
     fn start(database_url: &str, arguments: &SocketsArguments) -> anyhow::Result<Self> {
-        let program = std::env::current_exe().context("this program cannot find itself")?;
+        let program = std::env::current_exe().context("cannot find the path of this program")?;
         let mut child = Command::new(program)
             .args(["measure", "socket-server", "--database-url", database_url])
             .args(["--rate", &arguments.rate.to_string(), "--seconds", &arguments.seconds.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .context("the server does not start")?;
+            .context("cannot start the server")?;
         let input = child.stdin.take().context("the server has no input")?;
         let output = BufReader::new(child.stdout.take().context("the server has no output")?);
         Ok(Self { child, input, output })
@@ -130,17 +130,17 @@ impl Server {
 
     fn line(&mut self) -> anyhow::Result<String> {
         let mut line = String::new();
-        let read = self.output.read_line(&mut line).context("the server cannot be heard")?;
+        let read = self.output.read_line(&mut line).context("cannot read from the server")?;
         anyhow::ensure!(read > 0, "the server has ended");
         Ok(line)
     }
 
-    /// Says that the server may take its next step.
-    fn go(&mut self) -> anyhow::Result<()> {
-        self.input.write_all(b"go\n").and_then(|()| self.input.flush()).context("the server does not listen")
+    /// Lets the server take its next step.
+    fn proceed(&mut self) -> anyhow::Result<()> {
+        self.input.write_all(b"go\n").and_then(|()| self.input.flush()).context("cannot write to the server")
     }
 
-    /// The time of each announcement, by its number.
+    /// Reads the time of each announcement, by its number.
     fn announced(&mut self) -> anyhow::Result<BTreeMap<u64, Timestamp>> {
         let mut announced = BTreeMap::new();
         loop {
@@ -150,7 +150,7 @@ impl Server {
         }
     }
 
-    /// User and system time; the kernel counts in hundredths.
+    /// Returns user and system time; the kernel counts in hundredths of a second.
     fn cpu_seconds(&self) -> f64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
         let after_name = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
@@ -166,7 +166,7 @@ impl Server {
 }
 
 impl Drop for Server {
-    /// A measurement that failed leaves no server behind.
+    /// Ends the server also when the measurement failed.
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -174,28 +174,28 @@ impl Drop for Server {
 }
 
 impl Figures {
-    fn of(heard: &[Heard], announced: &BTreeMap<u64, Timestamp>, (cores, idle, memory): (f64, f64, u64)) -> Self {
-        let mut latencies: Vec<f64> = heard
+    fn of(received: &[Received], announced: &BTreeMap<u64, Timestamp>, (cores, idle, memory): (f64, f64, u64)) -> Self {
+        let mut latencies: Vec<f64> = received
             .iter()
-            .flat_map(|heard| &heard.rows)
+            .flat_map(|socket| &socket.rows)
             .filter_map(|(seq, at)| Some(at.millis_since(*announced.get(seq)?) as f64))
             .collect();
         latencies.sort_by(f64::total_cmp);
-        let sent: BTreeSet<u64> = heard.iter().flat_map(|heard| &heard.rows).map(|(seq, _)| *seq).collect();
-        let all = |heard: &&Heard| heard.rows.iter().map(|(seq, _)| seq).eq(&sent);
+        let sent: BTreeSet<u64> = received.iter().flat_map(|socket| &socket.rows).map(|(seq, _)| *seq).collect();
+        let all = |socket: &&Received| socket.rows.iter().map(|(seq, _)| seq).eq(&sent);
         Self {
-            sockets: heard.len(),
+            sockets: received.len(),
             announced: announced.len(),
             left_out: announced.keys().filter(|seq| !sent.contains(seq)).count(),
             server_cores: cores,
             server_cores_idle: idle,
             server_memory_mb: memory,
-            frames_received: heard.iter().map(|heard| heard.rows.len()).sum(),
-            megabytes_received: heard.iter().map(|heard| heard.bytes).sum::<u64>() as f64 / 1e6,
+            frames_received: received.iter().map(|socket| socket.rows.len()).sum(),
+            megabytes_received: received.iter().map(|socket| socket.bytes).sum::<u64>() as f64 / 1e6,
             latency_p50_ms: percentile(&latencies, 50),
             latency_p99_ms: percentile(&latencies, 99),
             latency_max_ms: percentile(&latencies, 100),
-            complete: heard.iter().filter(all).count(),
+            complete: received.iter().filter(all).count(),
             stalled: 0,
             stalled_cut: 0,
         }

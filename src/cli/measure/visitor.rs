@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use awc::Client;
 
-/// Longer than any page may take.
+/// Longer than any page takes.
 const PATIENCE: Duration = Duration::from_secs(120);
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 
-pub struct CurrentUser {
+pub struct Visitor {
     client: Client,
     /// `http://127.0.0.1:<port>`.
     pub origin: String,
@@ -17,22 +17,22 @@ pub struct CurrentUser {
     pub cookie: String,
 }
 
-/// An answer, read to its end.
+/// An answer with its whole body.
 pub struct Answer {
     pub status: u16,
     pub body: Vec<u8>,
-    /// From the request to the last byte.
+    /// From the request to the last byte of the answer.
     pub took: Duration,
 }
 
-impl CurrentUser {
-    /// Goes through the login link.
+impl Visitor {
+    /// Signs in by the login link.
     pub async fn sign_in(link: &str) -> anyhow::Result<Self> {
         let client = Client::builder().disable_redirects().timeout(PATIENCE).finish();
         let (origin, _) = link.split_once("/login/").context("the server prints no login link")?;
-        let answer = client.get(link).send().await.map_err(|error| anyhow::anyhow!("nobody signed in: {error}"))?;
+        let answer = client.get(link).send().await.map_err(|error| anyhow::anyhow!("cannot sign in: {error}"))?;
         let cookie = answer.headers().get("set-cookie").and_then(|cookie| cookie.to_str().ok());
-        let cookie = cookie.and_then(|cookie| cookie.split(';').next()).context("the server gives no session")?;
+        let cookie = cookie.and_then(|cookie| cookie.split(';').next()).context("the server sets no session cookie")?;
         Ok(Self { origin: origin.to_owned(), cookie: cookie.to_owned(), client })
     }
 
@@ -46,7 +46,7 @@ impl CurrentUser {
     }
 }
 
-/// The value at `percent` of sorted ones; zero when there is none.
+/// Returns the value at `percent` of sorted values; zero when there are none.
 pub fn percentile(sorted: &[f64], percent: usize) -> f64 {
     sorted.get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
 }

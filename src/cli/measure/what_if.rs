@@ -1,10 +1,10 @@
-//! `polymarketspy measure what-if`: tests a copy of half the size on what is recorded, and times it.
+//! `polymarketspy measure what-if`: runs a what-if test with half the copy size on the recorded data, and times it.
 
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::cli::migrate::open;
+use crate::cli::database::open;
 use crate::cli::terminal::say_json;
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -18,7 +18,7 @@ const HOUR_MS: i64 = 3_600_000;
 
 #[derive(clap::Args)]
 pub struct WhatIfArguments {
-    /// How much of the past is lived through, up to now.
+    /// How many hours of the past to test, up to now.
     #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(i64).range(1..=87_600))]
     hours: i64,
     /// Prints JSON.
@@ -30,9 +30,9 @@ pub struct WhatIfArguments {
 struct Figures {
     groups: u64,
     seconds: f64,
-    /// Groups that are decided otherwise under the candidate.
+    /// Groups with another decision under the candidate.
     changes: u64,
-    /// Groups with a decision in the database, and those decided just so again.
+    /// Groups with a decision in the database, and how many of them the test decides in the same way.
     recorded: u64,
     as_recorded: u64,
 }
@@ -59,8 +59,8 @@ pub async fn what_if(settings: &Settings, arguments: WhatIfArguments) -> anyhow:
     if arguments.json {
         say_json(&figures)?;
     } else {
-        println!("{groups} groups in {seconds:.2} s; {} decided otherwise", figures.changes);
-        println!("{as_recorded} of {recorded} decided as they were");
+        println!("{groups} groups in {seconds:.2} s; {} decided differently", figures.changes);
+        println!("{as_recorded} of {recorded} decided as recorded");
     }
     Ok(ExitCode::SUCCESS)
 }

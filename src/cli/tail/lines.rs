@@ -1,9 +1,9 @@
-//! A recorded row as one line of text.
+//! One recorded row as one line of text.
 
 use super::Row;
 use crate::cli::terminal::{clean, shortened};
 use crate::domain::accounting::ledger::PortfolioScope;
-use crate::domain::decision::decide::DecisionKind;
+use crate::domain::decision::explanation::DecisionKind;
 use crate::domain::money::units::{MICROS, PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use crate::web::{AttemptView, TradeView, decimals};
 
@@ -14,7 +14,7 @@ const UNKNOWN: &str = "–";
 pub const HEADS: &str = "TIME (UTC)                WHAT     WHERE   TRADER              ACTION         PRICE        \
 SHARES          USDC  OF WHAT";
 
-/// What a line has, before it is lined up.
+/// The parts of a line, before they are aligned.
 struct Line {
     at: Timestamp,
     what: What,
@@ -103,7 +103,7 @@ impl Line {
 }
 
 impl What {
-    /// Padded before it is coloured: a colour has no width.
+    /// Pads the word before colouring it: a colour code has no width.
     fn text(self, has_colours: bool) -> String {
         let (word, colour) = match self {
             Self::Trade => ("trade", "36"),
@@ -114,7 +114,7 @@ impl What {
     }
 }
 
-/// The outcome and the market's question; its id until the question is known.
+/// Returns the outcome and the market's question, or the market's id while the question is unknown.
 fn subject(outcome: Option<&str>, question: &str, market: &str) -> String {
     let question = if question.is_empty() { market } else { question };
     let question = shortened(question, QUESTION);
@@ -142,13 +142,13 @@ mod tests {
         }
     }
 
-    /// In which character a word begins.
+    /// Returns the column, in characters, in which a word begins.
     fn column(text: &str, word: &str) -> usize {
         text.split(word).next().unwrap().chars().count()
     }
 
     #[test]
-    fn a_line_stands_under_its_heads() {
+    fn the_parts_of_a_line_are_aligned_with_their_heads() {
         let text = a_line().text(false);
         for (head, word) in [
             ("TIME", "2026"),

@@ -1,4 +1,4 @@
-//! `polymarketspy tail`: the live feed in a terminal, read from the database beside a running bot.
+//! `polymarketspy tail`: shows recorded rows in a terminal, read from the database beside a running bot.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use anyhow::Context;
 
-use super::migrate::open;
+use super::database::open;
 use super::terminal::{has_colours, json, say};
 use super::users::one_user;
 use crate::clock::Clock;
@@ -22,24 +22,24 @@ use crate::web::{AttemptView, TradeView};
 mod lines;
 mod seen_window;
 
-use seen_window::{Places, Unseen};
+use seen_window::{SeenWindow, Unseen};
 
-const LOOK: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Rows read at a time.
 const PAGE: usize = 500;
-/// Rows held in memory at a time, of each table; a month that is asked for comes in such portions.
+/// Rows of each table held in memory at a time; a long `--since` is shown in several such portions.
 const AT_ONCE: usize = 1_000;
-/// As far back as `--since` reaches: 30 days.
+/// The limit of `--since`: 30 days.
 const SINCE_MS_MAX: i64 = 30 * 86_400_000;
 
-pub const HELP: &str = "Times are UTC, prices in cents, money in USDC. Colours only in a terminal, and never when NO_COLOR \
-is set. --json prints an object a line: `table` says which one it is a row of (trade_event, copy_attempt), the rest are \
+pub const HELP: &str = "Times are UTC, prices in cents, money in USDC. Colours appear only in a terminal, and never when NO_COLOR \
+is set. --json prints one object per line: `table` names its table (trade_event, copy_attempt), the other fields are \
 its columns and the names of trader, market and outcome.\n\n\
-Exit codes: 0 ended by Ctrl-C or because nobody reads on, 2 it could not be done.";
+Exit codes: 0 ended by Ctrl-C or because the reader closed the pipe, 2 failed.";
 
 #[derive(Args)]
 pub struct TailArguments {
-    /// Only of this trader: id, wallet or label.
+    /// Only this trader: id, wallet or label.
     #[arg(long, value_name = "TRADER")]
     user: Option<String>,
     /// Only copy attempts.
@@ -48,15 +48,15 @@ pub struct TailArguments {
     /// Only leaders' trades.
     #[arg(long)]
     trades: bool,
-    /// Begins with what was recorded since then, such as 90s, 10m, 2h or 1d; otherwise with what comes.
+    /// Starts with the rows recorded since then, such as 90s, 10m, 2h or 1d; without it only new rows are shown.
     #[arg(long, value_name = "SPAN", value_parser = parse_span)]
     since: Option<i64>,
-    /// Prints one JSON object a line.
+    /// Prints one JSON object per line.
     #[arg(long)]
     json: bool,
 }
 
-/// A row as JSON names it.
+/// A row as JSON shows it.
 #[derive(Serialize)]
 #[serde(tag = "table", rename_all = "snake_case")]
 enum Row {
@@ -64,45 +64,45 @@ enum Row {
     CopyAttempt(AttemptView),
 }
 
-/// What is followed, and what of it was shown.
+/// The tables that are followed, with the rows shown so far. `None` for a table that was not asked for.
 struct Tail<'a> {
     db: &'a Db,
     user: Option<FollowedUserId>,
-    trades: Option<Places>,
-    attempts: Option<Places>,
+    trades: Option<SeenWindow>,
+    attempts: Option<SeenWindow>,
 }
 
 pub async fn tail(settings: &Settings, arguments: &TailArguments) -> anyhow::Result<ExitCode> {
-    // Before anything else, so that a signal sent at once ends it politely too.
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
+    // Before anything else, so that the command also ends well when the signal comes at once.
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let db = open(settings).await?;
     let mut tail = Tail::begin(&db, arguments).await?;
     let has_colours = has_colours();
-    let mut is_heard = arguments.json || say(lines::HEADS)?;
+    let mut is_open = arguments.json || say(lines::HEADS)?;
     let mut is_failing = false;
-    while is_heard {
+    while is_open {
         let mut has_more = false;
         match tail.fresh().await {
             Ok((rows, more)) => {
                 has_more = more;
                 if std::mem::take(&mut is_failing) {
-                    eprintln!("the database can be read again");
+                    eprintln!("the database is readable again");
                 }
                 for row in rows {
                     let line = if arguments.json { json(&row, false)? } else { lines::line(&row, has_colours) };
-                    is_heard = is_heard && say(&line)?;
+                    is_open = is_open && say(&line)?;
                 }
             }
-            // Nothing is lost: what comes meanwhile is shown afterwards.
+            // Nothing is lost: rows recorded meanwhile are shown afterwards.
             Err(error) if error.is_transient() => {
                 if !std::mem::replace(&mut is_failing, true) {
-                    eprintln!("the database cannot be read and is tried again: {error}");
+                    eprintln!("cannot read the database, trying again: {error}");
                 }
             }
             Err(error) => return Err(error.into()),
         }
-        let pause = if has_more { Duration::ZERO } else { LOOK };
+        let pause = if has_more { Duration::ZERO } else { POLL_INTERVAL };
         if ended(&mut interrupt, &mut terminate, pause).await {
             break;
         }
@@ -111,7 +111,7 @@ pub async fn tail(settings: &Settings, arguments: &TailArguments) -> anyhow::Res
     Ok(ExitCode::SUCCESS)
 }
 
-/// Waits until the next look; true when it is the end instead.
+/// Waits until the next poll; returns true when a signal came instead.
 async fn ended(interrupt: &mut Signal, terminate: &mut Signal, pause: Duration) -> bool {
     tokio::select! {
         _ = interrupt.recv() => true,
@@ -129,28 +129,30 @@ impl<'a> Tail<'a> {
         let since = arguments.since.map(|span| Clock::System.now().plus_millis(-span));
         let (mut trades, mut attempts) = (None, None);
         if !arguments.attempts {
-            let newest = db.newest_trade_place().await?;
-            trades = Some(Places::begin(newest, since, async |from| db.trade_places(from).await).await?);
+            let newest = db.newest_trade_cursor().await?;
+            trades = Some(SeenWindow::begin(newest, since, async |from| db.trade_cursors(from).await).await?);
         }
         if !arguments.trades {
-            let newest = db.newest_attempt_place().await?;
-            attempts = Some(Places::begin(newest, since, async |from| db.attempt_places(from).await).await?);
+            let newest = db.newest_attempt_cursor().await?;
+            attempts = Some(SeenWindow::begin(newest, since, async |from| db.attempt_cursors(from).await).await?);
         }
         Ok(Self { db, user, trades, attempts })
     }
 
-    /// The oldest of what was recorded since the last look, in order of time, and whether there is more. A look that
-    /// fails has shown nothing.
+    /// Returns the oldest unseen rows in order of time, and whether there are more.
+    ///
+    /// # Errors
+    /// [`DbError`]; then no row counts as shown.
     async fn fresh(&mut self) -> Result<(Vec<Row>, bool), DbError> {
         let mut trades = match &self.trades {
-            Some(places) => places.unseen(self.db.trade_places(places.from()).await?),
+            Some(window) => window.unseen(self.db.trade_cursors(window.from()).await?),
             None => Unseen::default(),
         };
         let mut attempts = match &self.attempts {
-            Some(places) => places.unseen(self.db.attempt_places(places.from()).await?),
+            Some(window) => window.unseen(self.db.attempt_cursors(window.from()).await?),
             None => Unseen::default(),
         };
-        // Both as far as the one with more to show, so that the two stay in the order of time.
+        // Cut both tables at the earlier end, so that the rows of the two stay in order of time.
         let cut = [trades.cut(AT_ONCE), attempts.cut(AT_ONCE)].into_iter().flatten().min();
         if let Some(until) = cut {
             trades.keep_until(until);
@@ -163,12 +165,12 @@ impl<'a> Tail<'a> {
         for view in self.attempts_of(&attempts).await? {
             rows.push((view.created_at, Row::CopyAttempt(view)));
         }
-        for (places, unseen) in [(&mut self.trades, trades), (&mut self.attempts, attempts)] {
-            if let Some(places) = places {
-                places.saw(unseen);
+        for (window, unseen) in [(&mut self.trades, trades), (&mut self.attempts, attempts)] {
+            if let Some(window) = window {
+                window.mark_seen(unseen);
             }
         }
-        // Stable: of one moment, the trade comes before what was made of it.
+        // The sort is stable: at the same time, a trade comes before its copy attempts.
         rows.sort_by_key(|(at, _)| *at);
         Ok((rows.into_iter().map(|(_, row)| row).collect(), cut.is_some()))
     }
@@ -210,9 +212,9 @@ impl<'a> Tail<'a> {
     }
 }
 
-/// `90s`, `10m`, `2h` or `1d`, in milliseconds.
+/// Parses `90s`, `10m`, `2h` or `1d` into milliseconds.
 fn parse_span(text: &str) -> Result<i64, String> {
-    let wrong = || format!("`{text}` should be a number with s, m, h or d behind it, up to 30d");
+    let wrong = || format!("`{text}` should be a number followed by s, m, h or d, up to 30d");
     let unit_ms = match text.chars().last() {
         Some('s') => 1_000,
         Some('m') => 60_000,

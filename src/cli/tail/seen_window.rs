@@ -1,11 +1,11 @@
-//! What of a list was seen, when rows may appear behind the newest that was seen.
+//! Finds the new rows of a table, although a new row may be older than the newest row already shown.
 //!
-//! Ids are made from content, so their order says nothing about time; and a row carries the moment at which it was made,
-//! which is before it is committed. Of two rows made one after the other, the first may become visible last: behind a
-//! wait for a connection or the lock (40 s at most before the write is given up), on PostgreSQL behind a slower commit.
-//! A cursor that stands at the newest row would pass such a row by. So each look reads the places (time and id, from the
-//! index alone) of the last five minutes before the newest row, and what is not among those seen is new. No clock of ours
-//! takes part: the span is counted from the newest row, whoever's clock dated it.
+//! Ids are made from content, so their order says nothing about time. A row carries the time at which it was made, which
+//! is before its commit. Of two rows, the older one may become visible last: after a wait for a connection or the lock
+//! (40 s at most, then the write fails), or on PostgreSQL after a slower commit. A cursor at the newest row would miss
+//! such a row. So each poll reads the cursors (time and id, from the index alone) of the last five minutes before the
+//! newest row; those not seen before are new. This machine's clock plays no role: the span is counted from the newest
+//! row, whichever machine's clock dated it.
 
 use std::collections::BTreeSet;
 
@@ -14,28 +14,31 @@ use uuid::Uuid;
 use crate::db::{Cursor, DbError};
 use crate::domain::money::units::Timestamp;
 
-/// How long before the newest row one may still appear. Only a writer that was suspended between dating and committing
-/// a row takes longer.
+/// How much older than the newest row a new row may be. Only a writer that was suspended between dating and committing a
+/// row can take longer.
 const LATE_MS: i64 = 300_000;
 
-/// The places of a list that were seen, as far back as others may still appear.
-pub struct Places {
+/// The cursors of a table that were shown, as far back as new rows may still appear.
+pub struct SeenWindow {
     seen: BTreeSet<Cursor>,
     from: Timestamp,
 }
 
-/// Places that were not seen yet.
+/// Cursors of rows that were not shown yet.
 #[derive(Default)]
 pub struct Unseen(BTreeSet<Cursor>);
 
-impl Places {
-    /// Begins behind what there is; with `since`, behind what there was before it.
+impl SeenWindow {
+    /// Counts all rows as seen; with `since`, only the rows before it.
+    ///
+    /// # Errors
+    /// The error of `read`.
     pub async fn begin(
         newest: Option<Cursor>,
         since: Option<Timestamp>,
         read: impl AsyncFnOnce(Timestamp) -> Result<Vec<Cursor>, DbError>,
     ) -> Result<Self, DbError> {
-        // In an empty list everything is still to come.
+        // In an empty table every row is new.
         let late = newest.map_or(Timestamp::from_millis(i64::MIN), |newest| newest.at.plus_millis(-LATE_MS));
         let Some(since) = since else {
             let seen = read(late).await?.into_iter().collect();
@@ -46,17 +49,18 @@ impl Places {
         Ok(Self { seen, from })
     }
 
-    /// From when on to look.
+    /// Returns the time from which to read cursors.
     pub const fn from(&self) -> Timestamp {
         self.from
     }
 
+    /// Returns those cursors that were not shown yet.
     pub fn unseen(&self, places: Vec<Cursor>) -> Unseen {
         Unseen(places.into_iter().filter(|place| !self.seen.contains(place)).collect())
     }
 
-    /// These were shown, and need not be looked at once the list has moved on.
-    pub fn saw(&mut self, unseen: Unseen) {
+    /// Marks these as shown, and forgets cursors older than a new row can be.
+    pub fn mark_seen(&mut self, unseen: Unseen) {
         self.seen.extend(unseen.0);
         if let Some(newest) = self.seen.last() {
             self.from = self.from.max(newest.at.plus_millis(-LATE_MS));
@@ -66,18 +70,19 @@ impl Places {
 }
 
 impl Unseen {
-    /// Leaves the oldest `most`; the time of the last of them when there were more.
+    /// Keeps the oldest `most`. Returns the time of the last one kept, if there were more.
     pub fn cut(&mut self, most: usize) -> Option<Timestamp> {
         let first_left_out = *self.0.iter().nth(most)?;
         self.0.split_off(&first_left_out);
         self.0.last().map(|place| place.at)
     }
 
+    /// Drops the cursors after `at`.
     pub fn keep_until(&mut self, at: Timestamp) {
         self.0.retain(|place| place.at <= at);
     }
 
-    /// From the oldest to the newest.
+    /// Returns the time of the oldest and of the newest.
     pub fn span(&self) -> Option<(Timestamp, Timestamp)> {
         Some((self.0.first()?.at, self.0.last()?.at))
     }
@@ -97,26 +102,26 @@ mod tests {
         Cursor { at: Timestamp::from_millis(BASE + millis), id: Uuid::from_u128(id) }
     }
 
-    /// A list as a database shows it, and what a follower says of it.
+    /// A table as the database shows it, and the window that follows it.
     struct Follower {
         list: BTreeSet<Cursor>,
-        places: Places,
+        window: SeenWindow,
     }
 
     impl Follower {
         async fn begin(list: &[Cursor], since: Option<Timestamp>) -> Self {
             let list: BTreeSet<Cursor> = list.iter().copied().collect();
             let read = async |from| Ok(list.iter().copied().filter(|place| place.at >= from).collect());
-            let places = Places::begin(list.last().copied(), since, read).await.unwrap();
-            Self { list, places }
+            let window = SeenWindow::begin(list.last().copied(), since, read).await.unwrap();
+            Self { list, window }
         }
 
         fn look(&mut self, appeared: &[Cursor]) -> Vec<Cursor> {
             self.list.extend(appeared);
-            let visible = self.list.iter().copied().filter(|place| place.at >= self.places.from()).collect();
-            let unseen = self.places.unseen(visible);
+            let visible = self.list.iter().copied().filter(|place| place.at >= self.window.from()).collect();
+            let unseen = self.window.unseen(visible);
             let shown = unseen.0.iter().copied().collect();
-            self.places.saw(unseen);
+            self.window.mark_seen(unseen);
             shown
         }
     }
@@ -126,17 +131,17 @@ mod tests {
         let mut it = Follower::begin(&[place(0, 9)], None).await;
         assert_eq!(it.look(&[]), []);
         assert_eq!(it.look(&[place(100, 5), place(90_000, 1)]), [place(100, 5), place(90_000, 1)]);
-        // Made before, committed after; with the same time too, and with a smaller id.
+        // Made earlier, committed later; one also has the time of a shown row, and a smaller id.
         assert_eq!(
             it.look(&[place(50, 3), place(90_000, 0), place(100, 4)]),
             [place(50, 3), place(100, 4), place(90_000, 0)]
         );
-        assert_eq!(it.look(&[place(-200_000, 7)]), [place(-200_000, 7)], "made before we began, seen since");
+        assert_eq!(it.look(&[place(-200_000, 7)]), [place(-200_000, 7)], "made before the start, visible since");
         assert_eq!(it.look(&[]), []);
     }
 
     #[tokio::test]
-    async fn what_was_there_at_the_beginning_is_not_shown_unless_asked_for() {
+    async fn rows_from_before_the_start_are_shown_only_with_since() {
         let list = [place(-700_000, 1), place(-400_000, 2), place(-10, 3), place(0, 4)];
         assert_eq!(Follower::begin(&list, None).await.look(&[place(1, 5)]), [place(1, 5)]);
         let since = |millis| Some(Timestamp::from_millis(BASE + millis));
@@ -145,23 +150,23 @@ mod tests {
         assert_eq!(
             Follower::begin(&list, since(5)).await.look(&[place(1, 5)]),
             [place(1, 5)],
-            "it came after we began"
+            "it was recorded after the start"
         );
         assert_eq!(Follower::begin(&[], None).await.look(&list), list);
     }
 
     #[tokio::test]
-    async fn what_is_shown_in_portions_is_shown_whole_even_within_one_moment() {
+    async fn rows_shown_in_portions_are_all_shown_even_when_they_have_the_same_time() {
         let list: Vec<Cursor> = (0..10).map(|n| place(i64::from(n / 4) * 400_000, u128::from(n as u32))).collect();
-        let mut places = Places::begin(None, None, async |_| Ok(Vec::new())).await.unwrap();
+        let mut window = SeenWindow::begin(None, None, async |_| Ok(Vec::new())).await.unwrap();
         let mut shown = Vec::new();
         loop {
-            let visible = list.iter().copied().filter(|place| place.at >= places.from()).collect();
-            let mut unseen = places.unseen(visible);
+            let visible = list.iter().copied().filter(|place| place.at >= window.from()).collect();
+            let mut unseen = window.unseen(visible);
             let more = unseen.cut(3);
             assert!(unseen.0.len() <= 3);
             shown.extend(unseen.0.iter().copied());
-            places.saw(unseen);
+            window.mark_seen(unseen);
             if more.is_none() {
                 break;
             }
@@ -178,6 +183,6 @@ mod tests {
         for n in 0..1_000 {
             assert_eq!(it.look(&[place(n * 1_000, 1)]).len(), 1);
         }
-        assert_eq!(it.places.seen.len() as i64, LATE_MS / 1_000 + 1);
+        assert_eq!(it.window.seen.len() as i64, LATE_MS / 1_000 + 1);
     }
 }

@@ -1,15 +1,15 @@
-//! The example file at the root: it names every setting, and what it says of defaults is so.
+//! The example file at the root names every setting, and states its default correctly.
 
 use std::sync::LazyLock;
 
 use crate::config::*;
 
-/// Read when the tests run: it is no part of the program.
+/// Read when the tests run: the file is not compiled into the program.
 static EXAMPLE: LazyLock<String> = LazyLock::new(|| {
     std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/polymarketspy.example.toml")).unwrap()
 });
 
-/// Settings without a default, of which the file shows an example.
+/// Settings without a default; the file shows an example value.
 const NO_DEFAULT: &[&str] = &[
     "REDIS_URL",
     "FOLLOW",
@@ -22,7 +22,7 @@ const NO_DEFAULT: &[&str] = &[
     "REAL_IP_HEADER",
 ];
 
-/// The line that sets `name`, without its `#`.
+/// Returns the line that sets `name`, without its `#`.
 fn line_of(name: &str) -> String {
     let head = format!("# {} = ", name.to_ascii_lowercase());
     let mut lines = EXAMPLE.lines().filter(|line| line.starts_with(&head));
@@ -39,19 +39,19 @@ fn parsed(text: &str) -> Result<Settings, SettingError> {
     Settings::parse(&Sources { file, ..Sources::default() })
 }
 
-/// All of it as text, the secret parts too.
+/// Returns all settings as text, including the secret parts.
 fn shown(settings: &Settings) -> String {
     format!("{} {settings:?}", settings.database.url.reveal())
 }
 
 #[test]
-fn the_example_sets_nothing_as_it_stands() {
+fn the_unchanged_example_sets_nothing() {
     assert_eq!(shown(&parsed(&EXAMPLE).unwrap()), shown(&Settings::parse(&Sources::default()).unwrap()));
     assert!(EXAMPLE.lines().all(|line| line.is_empty() || line.starts_with('#')));
 }
 
 #[test]
-fn what_the_example_gives_as_a_default_is_the_default() {
+fn the_defaults_in_the_example_are_the_real_defaults() {
     let default = Settings::parse(&Sources::default()).unwrap();
     for name in NAMES.iter().filter(|name| !NO_DEFAULT.contains(name)) {
         let settings = parsed(&line_of(name)).unwrap();
@@ -60,7 +60,7 @@ fn what_the_example_gives_as_a_default_is_the_default() {
 }
 
 #[test]
-fn every_line_of_the_example_can_be_used() {
+fn every_line_of_the_example_is_valid() {
     let secret = format!("\"{}\"", "s".repeat(64));
     let lines: Vec<String> = NAMES.iter().map(|name| line_of(name).replace("\"\"", &secret)).collect();
     let settings = parsed(&lines.join("\n")).unwrap();

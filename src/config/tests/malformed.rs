@@ -1,14 +1,14 @@
-//! Settings files with something wrong in them: read or refused, and no secret in what is said.
+//! Malformed settings files are read or refused, and no error contains a secret.
 
 use proptest::prelude::*;
 
 use crate::config::*;
 use crate::testkit::malformed::{mutated_text, noise, words};
 
-/// Stands wherever a secret may.
+/// Placed wherever a secret may be.
 const SECRET: &str = "hunter2-of-nobody";
 
-/// A file that sets everything.
+/// Returns a file that sets everything.
 fn whole() -> String {
     let session = format!("{SECRET}{}", "s".repeat(64));
     format!(
@@ -30,7 +30,7 @@ log_level = "polymarketspy=debug,warn"
     )
 }
 
-/// A value in TOML of any type.
+/// A TOML value of any type.
 fn value() -> impl Strategy<Value = String> {
     prop_oneof![
         3 => words().prop_map(|text| toml::Value::String(text).to_string()),
@@ -43,7 +43,7 @@ fn value() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Another line in place of one, or beside it.
+/// The file with lines replaced or inserted.
 fn lines() -> impl Strategy<Value = String> {
     let line = prop_oneof![
         4 => (prop::sample::select(NAMES), value()).prop_map(|(name, value)| format!("{} = {value}", name.to_ascii_lowercase())),
@@ -75,7 +75,7 @@ fn settings(text: &[u8]) -> Result<Settings, SettingError> {
     Settings::parse(&Sources { file, ..Sources::default() })
 }
 
-/// What was read is fit for use, and what is said of the rest has no secret in it.
+/// Checks that accepted settings are usable, and that an error contains no secret.
 fn is_discreet(text: &[u8]) -> Result<(), TestCaseError> {
     match settings(text) {
         Ok(settings) => {
@@ -91,11 +91,11 @@ fn is_discreet(text: &[u8]) -> Result<(), TestCaseError> {
             let shown = format!("{settings:?}");
             prop_assert!(!shown.contains(SECRET), "{shown}");
         }
-        // The name of a setting is told; one that is no name of a setting may be anything.
+        // These errors show a key of the file; a key that is not a setting may be any text.
         Err(SettingError::Unknown { .. } | SettingError::NotText { .. }) => {}
         Err(error) => {
-            let said = format!("{error} {error:?}");
-            prop_assert!(!said.contains(SECRET), "{said}");
+            let shown = format!("{error} {error:?}");
+            prop_assert!(!shown.contains(SECRET), "{shown}");
             if let SettingError::Wrong { name, should_be, .. }
             | SettingError::WrongEntry { name, problem: should_be, .. } = &error
             {
@@ -124,7 +124,7 @@ proptest! {
         let text = if is_secret { format!("{text}{SECRET}") } else { text };
         let environment = BTreeMap::from([(name, text)]);
         if let Err(error) = Settings::parse(&Sources { environment, ..Sources::default() }) {
-            // One half of an app is refused by naming the other.
+            // If only one half of the GitHub app is set, the error names the other half.
             let named = if name.starts_with("GITHUB_CLIENT_") { "GITHUB_CLIENT_" } else { name };
             prop_assert!(error.to_string().contains(named), "{error}");
             let is_private = matches!(

@@ -1,4 +1,4 @@
-//! Tests of settings files: the example at the root, and files with something wrong in them.
+//! Tests of settings: their sources, the example file at the root, and malformed files.
 
 mod example;
 mod malformed;

@@ -1,4 +1,4 @@
-//! Settings: what is read from where, and what is refused.
+//! Settings: the order of the sources, and the values that are refused.
 
 use super::super::*;
 
@@ -18,7 +18,7 @@ fn nothing_set_means_the_embedded_default_on_loopback() {
 }
 
 #[test]
-fn a_wrong_setting_is_named_with_what_it_should_be() {
+fn a_wrong_setting_is_named_with_its_allowed_values() {
     let check = |name, text, part: &str| {
         let message = from_environment(&[(name, text)]).unwrap_err().to_string();
         assert!(message.contains(name) && message.contains(part), "{message}");
@@ -38,7 +38,7 @@ fn a_wrong_setting_is_named_with_what_it_should_be() {
 }
 
 #[test]
-fn secrets_are_in_no_message_and_no_debug_text() {
+fn errors_and_debug_texts_contain_no_secret() {
     let message = from_environment(&[("DATABASE_URL", "mysql://me:hunter2@host")]).unwrap_err().to_string();
     assert!(message.contains("`mysql://…`") && !message.contains("hunter2"), "{message}");
     let message = from_environment(&[("DATABASE_URL", "hunter2")]).unwrap_err().to_string();
@@ -50,7 +50,7 @@ fn secrets_are_in_no_message_and_no_debug_text() {
 }
 
 #[test]
-fn a_broken_settings_file_is_told_by_line_and_not_by_content() {
+fn the_error_for_a_broken_settings_file_names_the_line_but_does_not_repeat_it() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("settings.toml");
     std::fs::write(&file, "bind = \"127.0.0.1:1\"\nsession_secret = hunter2\n").unwrap();
@@ -76,7 +76,7 @@ fn health_may_be_off_or_on_any_address() {
 }
 
 #[test]
-fn a_key_that_is_no_setting_is_refused() {
+fn a_key_that_is_not_a_setting_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("settings.toml");
     std::fs::write(&file, "bindd = \"127.0.0.1:1\"\n").unwrap();

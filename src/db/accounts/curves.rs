@@ -1,24 +1,24 @@
-//! Curves for charts: the minute snapshots of a portfolio, cut down by the database to as many points as a chart has room
-//! for, without losing a spike.
+//! Curves for charts: the minute snapshots of a portfolio, reduced by the database to as many points as a chart can
+//! show. Each point has its lowest and highest value, so that no spike is lost.
 
 use std::collections::BTreeMap;
 
-use super::ledger::owner_key;
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::units::{Timestamp, UsdcMicros};
 use crate::sql::connection::{Db, on, statements};
+use crate::sql::decode::owner_key;
 use crate::sql::error::DbError;
 
-/// What a stretch of time looked like in one portfolio.
+/// A stretch of time in one portfolio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CurvePoint {
     /// The start of the stretch.
     pub time: Timestamp,
-    /// Equity at its last minute, and its lowest and highest.
+    /// Equity at its last minute; then its lowest and its highest.
     pub equity: UsdcMicros,
     pub low: UsdcMicros,
     pub high: UsdcMicros,
-    /// At its last minute.
+    /// Exposure at its last minute.
     pub exposure: UsdcMicros,
 }
 
@@ -26,7 +26,7 @@ statements! {
     EDGES = "select (bucket_time - $3) / $5, min(equity_micros), max(equity_micros) from portfolio_snapshot
         where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2 and bucket_time >= $3 and bucket_time <= $4
         group by (bucket_time - $3) / $5";
-    /// The last minute of each stretch. By `in` and not by a join: SQLite would scan the portfolio for each stretch.
+    /// The last minute of each stretch. By `in`: with a join SQLite would scan the portfolio for each stretch.
     LASTS = "select (bucket_time - $3) / $5, equity_micros, exposure_micros from portfolio_snapshot
         where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2 and bucket_time in (
             select max(bucket_time) from portfolio_snapshot
@@ -37,7 +37,10 @@ statements! {
 }
 
 impl Db {
-    /// One point for each `stretch_ms` from `from` to `to` in which there is a snapshot, oldest first.
+    /// Returns one point for each stretch of `stretch_ms` between `from` and `to` that has a snapshot, oldest first.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn curve(
         &self,
         portfolio: PortfolioId,
@@ -61,7 +64,7 @@ impl Db {
         let [edges, lasts] = parts;
         let edges: BTreeMap<i64, (i64, i64)> = edges.into_iter().map(|(n, low, high)| (n, (low, high))).collect();
         let point = |(n, equity, exposure): (i64, i64, i64)| {
-            // A minute that was written between the two reads is its stretch's only one.
+            // A minute written between the two reads is the only one of its stretch.
             let (low, high) = edges.get(&n).copied().unwrap_or((equity, equity));
             CurvePoint {
                 time: from.plus_millis(n.saturating_mul(stretch_ms)),
@@ -76,7 +79,10 @@ impl Db {
         Ok(points)
     }
 
-    /// When the first snapshot was taken.
+    /// Returns the time of the first snapshot.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn curve_start(&self, portfolio: PortfolioId) -> Result<Option<Timestamp>, DbError> {
         let first: Option<i64> = on!(db self, c => {
             sqlx::query_scalar(FIRST)

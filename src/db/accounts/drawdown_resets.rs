@@ -1,12 +1,11 @@
-//! The peak that a portfolio's drawdown is measured from, when an admin has reset it (spec 7.3).
+//! Resets of the peak that a portfolio's drawdown is measured from (spec 7.3).
 //!
-//! A reset is a row of `system_checkpoint`, `peak_reset:<PortfolioId>`, written with its audit; the running portfolios
-//! hear of it by the revision, and find it again after a restart.
+//! An admin's reset is a row of `system_checkpoint`, `peak_reset:<PortfolioId>`, written with its audit. The running
+//! portfolios see it through the config revision, and load it after a restart.
 
 use serde::{Deserialize, Serialize};
 
-use crate::db::people::audit;
-use crate::db::people::audit::Audit;
+use crate::db::system::audit::{self, Audit};
 use crate::db::system::checkpoints;
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::units::{Timestamp, UsdcMicros};
@@ -16,7 +15,7 @@ use crate::sql::error::DbError;
 
 const PREFIX: &str = "peak_reset:";
 
-/// From `at` on the drawdown is measured from `equity_micros`, or from what was higher since.
+/// From `at` on the drawdown is measured from `equity_micros`, or from a higher equity since then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeakReset {
     pub at: Timestamp,
@@ -24,28 +23,42 @@ pub struct PeakReset {
 }
 
 impl Db {
+    /// Returns the last reset of one portfolio.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn peak_reset(&self, portfolio: PortfolioId) -> Result<Option<PeakReset>, DbError> {
         let key = format!("{PREFIX}{portfolio}");
         let Some(text) = self.checkpoint(&key).await? else { return Ok(None) };
         RowDecoder { table: "system_checkpoint", id: &key }.json("value_json", &text).map(Some)
     }
 
+    /// Returns the last reset of every portfolio that has one.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn peak_resets(&self) -> Result<Vec<(PortfolioId, PeakReset)>, DbError> {
         let rows = self.checkpoints_with_prefix(PREFIX).await?;
         let read = |(key, text, _): &(String, String, Timestamp)| {
-            let reading = RowDecoder { table: "system_checkpoint", id: key };
-            let portfolio = reading.text("key", key.trim_start_matches(PREFIX))?;
-            Ok((portfolio, reading.json("value_json", text)?))
+            let decoder = RowDecoder { table: "system_checkpoint", id: key };
+            let portfolio = decoder.text("key", key.trim_start_matches(PREFIX))?;
+            Ok((portfolio, decoder.json("value_json", text)?))
         };
         rows.iter().map(read).collect()
     }
 
-    /// The highest equity since the last reset; `None` before the first snapshot. From the checkpoint, which has it, and
-    /// the few snapshots after it.
+    /// Returns the highest equity since the last reset; `None` before the first snapshot. It is read from the
+    /// portfolio's checkpoint and the few snapshots after it.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn peak(&self, portfolio: PortfolioId) -> Result<Option<UsdcMicros>, DbError> {
         let reset = self.peak_reset(portfolio).await?;
-        let kept = self.kept(portfolio).await?.map(|kept| kept.history);
-        let known = kept.filter(|history| reset.is_none_or(|reset| history.reset_at >= Some(reset.at)));
+        let stored = self.checkpoint_summary(portfolio).await?.map(|summary| summary.history);
+        let known = stored.filter(|history| reset.is_none_or(|reset| history.reset_at >= Some(reset.at)));
         let (since, at_least) = match (known.and_then(|history| history.last.zip(history.peak_micros)), reset) {
             (Some((last, peak)), _) => (last.time, Some(peak)),
             (None, Some(reset)) => (reset.at, Some(reset.equity_micros)),
@@ -54,7 +67,10 @@ impl Db {
         Ok(self.peak_since(portfolio, since).await?.max(at_least))
     }
 
-    /// Resets the peak, audited: from `peak` to `reset.equity_micros`.
+    /// Resets the peak to `reset.equity_micros`, with an audit; `before` is the peak until now.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn reset_peak(
         &self,
         portfolio: PortfolioId,

@@ -1,9 +1,10 @@
-//! Whether facts that follow from each other are all there: one statement a rule, so each sees one moment.
+//! Checks that facts which follow from each other are all stored: one statement per rule, so that each rule sees one
+//! consistent state.
 
 use crate::sql::connection::{Db, on, statements};
 use crate::sql::error::DbError;
 
-/// A rule and by how much it is broken; zero is right.
+/// A rule, and by how much it is violated; zero means that it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Integrity {
     pub rule: &'static str,
@@ -55,7 +56,10 @@ const RULES: [(&str, &str); 7] = [
 ];
 
 impl Db {
-    /// Every rule, kept or not. Reads whole tables: this is for `audit`, not for pages.
+    /// Returns the result of every rule. Reads whole tables: this is for `audit`, not for pages.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn integrity(&self) -> Result<Vec<Integrity>, DbError> {
         let mut all = Vec::with_capacity(RULES.len());
         for (rule, sql) in RULES {

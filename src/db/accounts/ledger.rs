@@ -1,12 +1,15 @@
-//! The ledger: attempts, fills and entries, many writes in one transaction, each whole or not at all.
+//! The ledger: attempts, fills and entries. Many writes go in one transaction, each whole or not at all.
 //!
-//! Only the ledger writer calls `commit`. It expects nothing unusual and writes everything together in few statements;
-//! when a count does not come out, it takes the transaction back, finds out which write is known already or has lost
-//! its lease, and writes the rest.
+//! Two methods write. The LedgerWriter calls [`Db::commit_all`], the only way by which a running bot writes attempts
+//! and entries. [`Db::commit`] is called by the Snapshotter, for jobs and checkpoints without entries, and by the
+//! simulator's history, which fills a database for `demo`, `load` and `generate`.
+//!
+//! Both first write everything together in a few statements. When a count is too low, they roll back and find out which
+//! write is stored already or has lost its job. `commit` then writes the rest; `commit_all` writes nothing.
 
-use super::ledger_check::{Standing, standing_of};
-use crate::db::people::audit;
-use crate::db::people::audit::Audit;
+use super::ledger_check::standing_of;
+use super::ledger_write::{Committed, LedgerOutcome, LedgerWrite, Standing};
+use crate::db::system::audit::{self, Audit};
 use crate::db::system::checkpoints;
 use crate::db::system::leases;
 use crate::domain::accounting::ledger::{LedgerEntry, PortfolioId};
@@ -16,52 +19,12 @@ use crate::domain::market::fill::LevelFill;
 use crate::domain::money::ids::{AssetId, AttemptId, FollowedUserId, MarketId};
 use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
 use crate::queue::{self, JobFence, NewJob};
-use crate::sql::connection::{Batch, Db, Tx, batches, on, statements};
-use crate::sql::decode::{RowDecoder, json_text, optional};
+use crate::sql::batch::{batches, execute_batch, fetch_batch_values};
+use crate::sql::connection::{Db, Tx, on, statements};
+use crate::sql::decode::{RowDecoder, json_text, optional, owner_key};
 use crate::sql::error::DbError;
 
-/// What one request changes; it stands or falls together.
-#[derive(Debug, Clone, Default)]
-pub struct LedgerWrite {
-    pub attempt: Option<CopyAttempt>,
-    pub entries: Vec<LedgerEntry>,
-    /// Jobs whose effect this is.
-    pub finishes: Vec<JobFence>,
-    pub audits: Vec<Audit>,
-    /// Jobs that this makes necessary.
-    pub jobs: Vec<NewJob>,
-    pub checkpoints: Vec<(String, String)>,
-}
-
-impl LedgerWrite {
-    /// The portfolios it moves or was decided on; some may come more than once.
-    pub fn portfolios(&self) -> impl Iterator<Item = PortfolioId> {
-        let decided_on = self.attempt.as_ref().map(|attempt| attempt.portfolio);
-        self.entries.iter().map(|entry| entry.portfolio).chain(decided_on)
-    }
-}
-
-/// What became of a write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LedgerOutcome {
-    /// `last_entry` is the id of its last entry, when it has any.
-    Written { last_entry: Option<i64> },
-    /// Its attempt, or one of its entries, was there before. Its jobs are finished; nothing else of it was written.
-    Known,
-    /// Somebody else has one of its jobs. Nothing of it was written.
-    FenceLost,
-}
-
-/// What became of writes that were to be written all or not at all.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Committed {
-    /// The id of the last entry of all, when there is any.
-    All { last_entry: Option<i64> },
-    /// Nothing was written, because of those that are not `New`.
-    Nothing(Vec<Standing>),
-}
-
-/// An entry and its place in the ledger.
+/// An entry and its position in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlacedEntry {
     pub position: i64,
@@ -93,8 +56,12 @@ batches! {
 }
 
 impl Db {
-    /// Writes what many requests ask for in one transaction; outcomes in their order. An error means that nothing of it
-    /// was written, or, when the connection broke at the commit, perhaps all of it: unique keys make trying again safe.
+    /// Writes many requests in one transaction; returns their outcomes in order.
+    ///
+    /// # Errors
+    /// `Raced` when another writer changed the same rows at the same time; otherwise [`DbError`] when the database
+    /// cannot be reached or refuses a statement. Nothing was written; only if the connection broke at the commit, all
+    /// may have been written. Unique keys make a retry safe in both cases.
     pub async fn commit(&self, writes: &[LedgerWrite], now: Timestamp) -> Result<Vec<LedgerOutcome>, DbError> {
         let all: Vec<&LedgerWrite> = writes.iter().collect();
         let mut tx = self.begin().await?;
@@ -122,9 +89,15 @@ impl Db {
         Ok(standings.iter().map(outcome).collect())
     }
 
-    /// The same, all or nothing: for writes of which each was decided on the ones before it. If one of them is known or
-    /// has lost its job, those behind it stand on a state that never was, and the caller must look.
-    /// `fences` are the leases that the portfolios are held under: a portfolio that has changed hands is not written to.
+    /// Writes all requests or none, for requests that were each decided on the result of those before. If one of them
+    /// is stored already or has lost its job, the decisions after it assumed a state that never existed, and the caller
+    /// must load the portfolios again.
+    ///
+    /// `fences` are the leases of the portfolios: nothing is written to a portfolio whose lease another worker holds
+    /// now.
+    ///
+    /// # Errors
+    /// As [`Db::commit`].
     pub async fn commit_all(
         &self,
         writes: &[LedgerWrite],
@@ -155,7 +128,11 @@ impl Db {
         }
     }
 
-    /// The entries of one portfolio behind a position, oldest first.
+    /// Returns up to `limit` entries of one portfolio after a position, oldest first.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn entries_after(
         &self,
         portfolio: PortfolioId,
@@ -174,14 +151,22 @@ impl Db {
         rows.into_iter().map(PlacedEntry::try_from).collect()
     }
 
-    /// The entries of all portfolios behind a position, oldest first: the audit reads the ledger page by page.
+    /// Returns up to `limit` entries of all portfolios after a position, oldest first: the audit reads the ledger in
+    /// pages.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn all_entries_after(&self, position: i64, limit: i64) -> Result<Vec<PlacedEntry>, DbError> {
         let rows: Vec<EntryRow> =
             on!(db self, c => sqlx::query_as(ALL_AFTER).bind(position).bind(limit).fetch_all(c).await)?;
         rows.into_iter().map(PlacedEntry::try_from).collect()
     }
 
-    /// The position of a portfolio's last entry; 0 while it has none.
+    /// Returns the position of a portfolio's last entry; 0 while it has none.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn last_position(&self, portfolio: PortfolioId) -> Result<i64, DbError> {
         let last: Option<i64> = on!(db self, c => {
             sqlx::query_scalar(LAST).bind(portfolio.scope().as_str()).bind(owner_key(portfolio)).fetch_optional(c).await
@@ -190,13 +175,9 @@ impl Db {
     }
 }
 
-/// The owner as the keys compare it: 0 where there is none.
-pub(crate) fn owner_key(portfolio: PortfolioId) -> i64 {
-    portfolio.owner().map_or(0, |user| user.0)
-}
-
-/// Writes everything of `writes` and finishes the jobs in `done` too. `None` as soon as a count says that something was
-/// known already or no longer ours: then the transaction must not be committed.
+/// Writes everything of `writes`, and finishes the jobs in `done` too; returns the last entry's id of each write.
+/// `None` as soon as a count shows that a row is stored already or a job was lost: the transaction must not be
+/// committed then.
 async fn write_together(
     tx: &mut Tx,
     writes: &[&LedgerWrite],
@@ -224,7 +205,7 @@ async fn write_together(
     audit::insert(tx, &audits, now).await?;
     let jobs: Vec<NewJob> = writes.iter().flat_map(|write| write.jobs.iter().cloned()).collect();
     queue::insert_in(tx, &jobs, now).await?;
-    // Of several notes under one key the last counts; one statement may not write a row twice.
+    // Of several checkpoints with one key the last one counts; one statement may not write a row twice.
     let notes: std::collections::BTreeMap<&str, &str> = writes
         .iter()
         .flat_map(|write| write.checkpoints.iter().map(|(key, value)| (key.as_str(), value.as_str())))
@@ -233,7 +214,7 @@ async fn write_together(
     Ok(Some(last_ids(writes, &ids)))
 }
 
-/// The id of each write's last entry: ids ascend in the order of the entries.
+/// Returns the id of each write's last entry: ids ascend in the order of the entries.
 fn last_ids(writes: &[&LedgerWrite], ids: &[i64]) -> Vec<Option<i64>> {
     let mut rest = ids;
     writes
@@ -247,77 +228,53 @@ fn last_ids(writes: &[&LedgerWrite], ids: &[i64]) -> Vec<Option<i64>> {
 }
 
 async fn insert_attempts(tx: &mut Tx, attempts: &[&CopyAttempt]) -> Result<usize, DbError> {
-    let mut inserted = 0;
-    for chunk in Batch::chunks(attempts) {
-        let text = INSERT_ATTEMPTS.text(tx.driver(), chunk.len());
-        inserted += on!(tx &mut *tx, c => {
-            let mut query = sqlx::query(text);
-            for attempt in chunk {
-                let codes: Vec<&str> = attempt.reasons.iter().map(|code| code.as_str()).collect();
-                query = query
-                    .bind(attempt.id.0)
-                    .bind(attempt.portfolio.scope().as_str())
-                    .bind(attempt.followed_user.0)
-                    .bind(attempt.group_id.0)
-                    .bind(attempt.group_key.as_str())
-                    .bind(attempt.decision.as_str())
-                    .bind(codes.join(","))
-                    .bind(attempt.target_notional.0)
-                    .bind(attempt.filled_notional.0)
-                    .bind(attempt.filled_shares.0)
-                    .bind(attempt.vwap.map(|price| price.micros()))
-                    .bind(attempt.filled_ratio.0)
-                    .bind(attempt.their_reference_price.map(|price| price.micros()))
-                    .bind(attempt.mid_at_decision.map(|price| price.micros()))
-                    .bind(&attempt.config_version)
-                    .bind(json_text(&attempt.explanation))
-                    .bind(attempt.created_at.millis());
-            }
-            query.execute(c).await.map(|done| done.rows_affected())
-        })?;
-    }
+    let inserted = execute_batch!(tx, INSERT_ATTEMPTS, attempts, |query, attempt| {
+        let codes: Vec<&str> = attempt.reasons.iter().map(|code| code.as_str()).collect();
+        query
+            .bind(attempt.id.0)
+            .bind(attempt.portfolio.scope().as_str())
+            .bind(attempt.followed_user.0)
+            .bind(attempt.group_id.0)
+            .bind(attempt.group_key.as_str())
+            .bind(attempt.decision.as_str())
+            .bind(codes.join(","))
+            .bind(attempt.target_notional.0)
+            .bind(attempt.filled_notional.0)
+            .bind(attempt.filled_shares.0)
+            .bind(attempt.vwap.map(|price| price.micros()))
+            .bind(attempt.filled_ratio.0)
+            .bind(attempt.their_reference_price.map(|price| price.micros()))
+            .bind(attempt.mid_at_decision.map(|price| price.micros()))
+            .bind(&attempt.config_version)
+            .bind(json_text(&attempt.explanation))
+            .bind(attempt.created_at.millis())
+    })?;
     Ok(usize::try_from(inserted).unwrap_or(usize::MAX))
 }
 
 async fn insert_fills(tx: &mut Tx, fills: &[(AttemptId, &LevelFill)]) -> Result<(), DbError> {
-    for chunk in Batch::chunks(fills) {
-        let text = INSERT_FILLS.text(tx.driver(), chunk.len());
-        on!(tx &mut *tx, c => {
-            let mut query = sqlx::query(text);
-            for (attempt, fill) in chunk {
-                query = query.bind(attempt.0).bind(fill.shares.0).bind(fill.price.micros()).bind(fill.notional.0);
-            }
-            query.execute(c).await.map(drop)
-        })?;
-    }
+    execute_batch!(tx, INSERT_FILLS, fills, |query, (attempt, fill)| query
+        .bind(attempt.0)
+        .bind(fill.shares.0)
+        .bind(fill.price.micros())
+        .bind(fill.notional.0))?;
     Ok(())
 }
 
-/// The ids of the new ones, ascending.
+/// Returns the ids of the new entries, ascending.
 async fn insert_entries(tx: &mut Tx, entries: &[&LedgerEntry]) -> Result<Vec<i64>, DbError> {
-    let mut ids = Vec::with_capacity(entries.len());
-    for chunk in Batch::chunks(entries) {
-        let text = INSERT_ENTRIES.text(tx.driver(), chunk.len());
-        let new: Vec<i64> = on!(tx &mut *tx, c => {
-            let mut query = sqlx::query_scalar(text);
-            for entry in chunk {
-                query = query
-                    .bind(entry.portfolio.scope().as_str())
-                    .bind(entry.portfolio.owner().map(|user| user.0))
-                    .bind(entry.attributed_user.map(|user| user.0))
-                    .bind(entry.market.as_ref().map(MarketId::as_str))
-                    .bind(entry.asset.as_ref().map(AssetId::as_str))
-                    .bind(entry.kind.as_str())
-                    .bind(entry.shares.0)
-                    .bind(entry.cash.0)
-                    .bind(entry.price.map(|price| price.micros()))
-                    .bind(&entry.ref_id)
-                    .bind(entry.created_at.millis());
-            }
-            query.fetch_all(c).await
-        })?;
-        ids.extend(new);
-    }
+    let mut ids: Vec<i64> = fetch_batch_values!(tx, INSERT_ENTRIES, entries, |query, entry| query
+        .bind(entry.portfolio.scope().as_str())
+        .bind(entry.portfolio.owner().map(|user| user.0))
+        .bind(entry.attributed_user.map(|user| user.0))
+        .bind(entry.market.as_ref().map(MarketId::as_str))
+        .bind(entry.asset.as_ref().map(AssetId::as_str))
+        .bind(entry.kind.as_str())
+        .bind(entry.shares.0)
+        .bind(entry.cash.0)
+        .bind(entry.price.map(|price| price.micros()))
+        .bind(&entry.ref_id)
+        .bind(entry.created_at.millis()))?;
     ids.sort_unstable();
     Ok(ids)
 }
@@ -342,17 +299,17 @@ impl TryFrom<EntryRow> for PlacedEntry {
     type Error = DbError;
 
     fn try_from(row: EntryRow) -> Result<Self, DbError> {
-        let reading = RowDecoder { table: "ledger_entry", id: row.id };
-        let portfolio = reading.portfolio(&row.portfolio_scope, row.followed_user_id)?;
+        let decoder = RowDecoder { table: "ledger_entry", id: row.id };
+        let portfolio = decoder.portfolio(&row.portfolio_scope, row.followed_user_id)?;
         let entry = LedgerEntry {
             portfolio,
             attributed_user: row.attributed_user_id.map(FollowedUserId),
-            market: optional(row.market_id, |id| reading.market("market_id", &id))?,
-            asset: optional(row.asset_id, |id| reading.asset("asset_id", &id))?,
-            kind: reading.text("entry_type", &row.entry_type)?,
+            market: optional(row.market_id, |id| decoder.market("market_id", &id))?,
+            asset: optional(row.asset_id, |id| decoder.asset("asset_id", &id))?,
+            kind: decoder.text("entry_type", &row.entry_type)?,
             shares: ShareMicros(row.share_delta_micros),
             cash: UsdcMicros(row.cash_delta_micros),
-            price: optional(row.price_micros, |micros| reading.price("price_micros", micros))?,
+            price: optional(row.price_micros, |micros| decoder.price("price_micros", micros))?,
             ref_id: row.ref_id,
             created_at: Timestamp::from_millis(row.created_at),
         };

@@ -1,23 +1,17 @@
-//! Which of many ledger writes are new: asked only when writing them together did not come out.
+//! Finds out which of many ledger writes are new, after writing them together has failed.
 
 use std::collections::{BTreeSet, HashSet};
 
 use uuid::Uuid;
 
-use super::ledger::{LedgerWrite, owner_key};
+use super::ledger_write::{LedgerWrite, Standing};
 use crate::domain::accounting::ledger::{LedgerEntry, PortfolioId};
 use crate::domain::money::ids::{AssetId, AttemptId};
 use crate::queue::JobFence;
-use crate::sql::connection::{Batch, Tx, batches, on, statements};
+use crate::sql::batch::{batches, fetch_batch_values};
+use crate::sql::connection::{Tx, on, statements};
+use crate::sql::decode::owner_key;
 use crate::sql::error::DbError;
-
-/// How a write stands to what is in the database and to the writes before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    New,
-    Known,
-    FenceLost,
-}
 
 statements! {
     OF_CAUSE = "select entry_type, coalesce(asset_id, '') from ledger_entry
@@ -30,9 +24,13 @@ batches! {
     KNOWN_ATTEMPTS = "select id from copy_attempt where id in (", 1, ")";
 }
 
-/// The key under which an entry may stand once.
+/// The unique key of an entry: portfolio, cause, type and asset.
 type EntryKey = (PortfolioId, String, String, String);
 
+/// Returns the [`Standing`] of each write, in order.
+///
+/// # Errors
+/// [`DbError`] when the database cannot be reached or refuses a statement.
 pub(crate) async fn standing_of(tx: &mut Tx, writes: &[LedgerWrite]) -> Result<Vec<Standing>, DbError> {
     let fences: Vec<JobFence> = writes.iter().flat_map(|write| write.finishes.iter().copied()).collect();
     let attempts: Vec<AttemptId> =
@@ -43,7 +41,7 @@ pub(crate) async fn standing_of(tx: &mut Tx, writes: &[LedgerWrite]) -> Result<V
 
     let mut standings = Vec::with_capacity(writes.len());
     for write in writes {
-        // Each job can be finished once, each attempt and entry written once: by the first that asks.
+        // Each job is finished once, and each attempt and entry is written once, by the first write that has it.
         let ours = write.finishes.iter().all(|fence| held.contains(&fence.id));
         let attempt_known = write.attempt.as_ref().is_some_and(|attempt| known_attempts.contains(&attempt.id.0));
         let keys: BTreeSet<EntryKey> = write.entries.iter().map(key_of).collect();
@@ -68,35 +66,14 @@ pub(crate) async fn standing_of(tx: &mut Tx, writes: &[LedgerWrite]) -> Result<V
 }
 
 async fn held_jobs(tx: &mut Tx, fences: &[JobFence]) -> Result<HashSet<i64>, DbError> {
-    let mut held = HashSet::with_capacity(fences.len());
-    for chunk in Batch::chunks(fences) {
-        let text = HELD.text(tx.driver(), chunk.len());
-        let ids: Vec<i64> = on!(tx &mut *tx, c => {
-            let mut query = sqlx::query_scalar(text);
-            for fence in chunk {
-                query = query.bind(fence.id).bind(i64::from(fence.attempts));
-            }
-            query.fetch_all(c).await
-        })?;
-        held.extend(ids);
-    }
-    Ok(held)
+    let ids: Vec<i64> =
+        fetch_batch_values!(tx, HELD, fences, |query, fence| query.bind(fence.id).bind(i64::from(fence.attempts)))?;
+    Ok(ids.into_iter().collect())
 }
 
 async fn known_attempts(tx: &mut Tx, attempts: &[AttemptId]) -> Result<HashSet<Uuid>, DbError> {
-    let mut known = HashSet::with_capacity(attempts.len());
-    for chunk in Batch::chunks(attempts) {
-        let text = KNOWN_ATTEMPTS.text(tx.driver(), chunk.len());
-        let ids: Vec<Uuid> = on!(tx &mut *tx, c => {
-            let mut query = sqlx::query_scalar(text);
-            for id in chunk {
-                query = query.bind(id.0);
-            }
-            query.fetch_all(c).await
-        })?;
-        known.extend(ids);
-    }
-    Ok(known)
+    let ids: Vec<Uuid> = fetch_batch_values!(tx, KNOWN_ATTEMPTS, attempts, |query, id| query.bind(id.0))?;
+    Ok(ids.into_iter().collect())
 }
 
 async fn known_entries(tx: &mut Tx, writes: &[LedgerWrite]) -> Result<BTreeSet<EntryKey>, DbError> {

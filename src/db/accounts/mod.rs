@@ -1,10 +1,11 @@
-//! What each portfolio holds and is worth: the ledger, running portfolios, snapshots and prices.
+//! The holdings and the value of each portfolio: ledger, running portfolios, snapshots and prices.
 
 pub(super) mod curves;
 pub(super) mod drawdown_resets;
 pub(super) mod integrity;
 pub(super) mod ledger;
 pub(super) mod ledger_check;
+pub(super) mod ledger_write;
 pub(super) mod portfolio_snapshots;
 pub(super) mod prices;
 pub(super) mod running_portfolio;

@@ -1,10 +1,11 @@
-//! The curves: one point a minute for each portfolio.
+//! Snapshots: one point a minute for each portfolio (spec 9).
 
-use super::ledger::owner_key;
+use crate::db::system::checkpoints;
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::units::{Timestamp, UsdcMicros};
-use crate::sql::connection::{Batch, Db, batches, on, statements};
-use crate::sql::decode::RowDecoder;
+use crate::sql::batch::{batches, execute_batch};
+use crate::sql::connection::{Db, on, statements};
+use crate::sql::decode::{RowDecoder, owner_key};
 use crate::sql::error::DbError;
 
 /// One row of `portfolio_snapshot`.
@@ -52,37 +53,36 @@ struct Row {
 }
 
 impl Db {
-    /// Writes the minute's points with the checkpoints that go with them. A minute that was written stays as it is.
+    /// Writes the points of a minute together with `notes`, the checkpoints that describe them. A minute that is stored
+    /// already stays unchanged.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn insert_snapshots(
         &self,
         snapshots: &[PortfolioSnapshot],
-        checkpoints: &[(String, String)],
+        notes: &[(String, String)],
         now: Timestamp,
     ) -> Result<(), DbError> {
         let mut tx = self.begin().await?;
-        for chunk in Batch::chunks(snapshots) {
-            let text = INSERT.text(tx.driver(), chunk.len());
-            on!(tx &mut tx, c => {
-                let mut query = sqlx::query(text);
-                for snapshot in chunk {
-                    query = query
-                        .bind(snapshot.portfolio.scope().as_str())
-                        .bind(snapshot.portfolio.owner().map(|user| user.0))
-                        .bind(snapshot.bucket_time.millis())
-                        .bind(snapshot.equity.0)
-                        .bind(snapshot.cash.0)
-                        .bind(snapshot.exposure.0)
-                        .bind(snapshot.unrealized_pnl.0)
-                        .bind(snapshot.realized_pnl.0);
-                }
-                query.execute(c).await.map(drop)
-            })?;
-        }
-        crate::db::system::checkpoints::put(&mut tx, checkpoints, now).await?;
+        execute_batch!(&mut tx, INSERT, snapshots, |query, snapshot| query
+            .bind(snapshot.portfolio.scope().as_str())
+            .bind(snapshot.portfolio.owner().map(|user| user.0))
+            .bind(snapshot.bucket_time.millis())
+            .bind(snapshot.equity.0)
+            .bind(snapshot.cash.0)
+            .bind(snapshot.exposure.0)
+            .bind(snapshot.unrealized_pnl.0)
+            .bind(snapshot.realized_pnl.0))?;
+        checkpoints::put(&mut tx, notes, now).await?;
         tx.commit().await
     }
 
-    /// The last point at or before `time`.
+    /// Returns the last point at or before `time`.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn snapshot_at_or_before(
         &self,
         portfolio: PortfolioId,
@@ -99,11 +99,19 @@ impl Db {
         row.map(PortfolioSnapshot::try_from).transpose()
     }
 
+    /// Returns the last point.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn newest_snapshot(&self, portfolio: PortfolioId) -> Result<Option<PortfolioSnapshot>, DbError> {
         self.snapshot_at_or_before(portfolio, Timestamp::from_millis(i64::MAX)).await
     }
 
-    /// The highest equity in any point from `since` to `until`.
+    /// Returns the highest equity of the points from `since` to `until`.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn peak_within(
         &self,
         portfolio: PortfolioId,
@@ -122,13 +130,20 @@ impl Db {
         Ok(peak.map(UsdcMicros))
     }
 
-    /// The highest equity in any point at or after `since`.
+    /// Returns the highest equity of the points at or after `since`.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn peak_since(&self, portfolio: PortfolioId, since: Timestamp) -> Result<Option<UsdcMicros>, DbError> {
         self.peak_within(portfolio, since, Timestamp::from_millis(i64::MAX)).await
     }
 
-    /// Points within a time, oldest first, only those whose minute is a multiple of `every_ms`: a month at one point an
-    /// hour is a small answer. At most 50,000.
+    /// Returns the points from `from` to `to` whose minute is a multiple of `every_ms`, oldest first, at most 50,000.
+    /// For example, one point an hour keeps the answer for a month small.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn snapshots(
         &self,
         portfolio: PortfolioId,
@@ -155,9 +170,9 @@ impl TryFrom<Row> for PortfolioSnapshot {
     type Error = DbError;
 
     fn try_from(row: Row) -> Result<Self, DbError> {
-        let reading = RowDecoder { table: "portfolio_snapshot", id: row.bucket_time };
+        let decoder = RowDecoder { table: "portfolio_snapshot", id: row.bucket_time };
         Ok(Self {
-            portfolio: reading.portfolio(&row.portfolio_scope, row.followed_user_id)?,
+            portfolio: decoder.portfolio(&row.portfolio_scope, row.followed_user_id)?,
             bucket_time: Timestamp::from_millis(row.bucket_time),
             equity: UsdcMicros(row.equity_micros),
             cash: UsdcMicros(row.cash_micros),

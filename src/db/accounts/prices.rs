@@ -1,16 +1,17 @@
-//! Prices seen: midpoints every 30 s, and the last trade where there is no midpoint.
+//! Stored prices: midpoints every 30 s, and the last trade of an asset that has no midpoint (spec 9).
 
 use std::collections::BTreeMap;
 
 use crate::domain::money::ids::{AssetId, MarketId};
 use crate::domain::money::units::{PriceMicros, Timestamp};
 use crate::queue::{self, JobFence};
-use crate::sql::connection::{Batch, Db, batches, on, statements};
+use crate::sql::batch::{batches, execute_batch, fetch_batch};
+use crate::sql::connection::{Db, on, statements};
 use crate::sql::decode::RowDecoder;
 use crate::sql::error::DbError;
 
 statements! {
-    /// By market, because that is what trades are ordered by; a market has few assets.
+    /// By market, because the index of trades starts with it; a market has few assets.
     LAST_TRADE = "select price_micros, event_time from trade_event
         where market_id = $1 and asset_id = $2 and is_canonical order by detect_time desc, id desc limit 1";
     LAST_TRADE_OF_BOOK = "select last_trade_price_micros, fetched_at from book_snapshot
@@ -33,7 +34,8 @@ batches! {
             from wanted)
         select p.asset_id, p.bucket_time, p.midpoint_price_micros from newest
         join market_price_snapshot p on p.asset_id = newest.asset_id and p.bucket_time = newest.bucket_time";
-    /// Of each asset the newest at or before a time. The casts are for PostgreSQL, which takes bare values for text.
+    /// The newest midpoint of each asset at or before a time. The casts are for PostgreSQL, which types bare values as
+    /// text.
     AS_OF = "with wanted (asset_id, until) as (values ", 2, "), newest as (select wanted.asset_id as asset_id,
             (select max(p.bucket_time) from market_price_snapshot p where p.asset_id = wanted.asset_id
                 and p.bucket_time <= cast(wanted.until as bigint)) as bucket_time
@@ -46,16 +48,25 @@ batches! {
             and p.bucket_time <= cast(wanted.until as bigint) and p.bucket_time % cast(wanted.every as bigint) = 0";
 }
 
-/// A midpoint and when it was taken.
+/// An asset, the time of its midpoint, and the midpoint.
 pub type PriceAt = (AssetId, Timestamp, PriceMicros);
 
+/// Asset, start of the bucket, midpoint in micros.
+type PriceRow = (String, i64, i64);
+
 impl Db {
-    /// Writes the midpoints of one bucket. A bucket that was written stays as it is.
+    /// Writes the midpoints of one bucket. A bucket that is stored already stays unchanged.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn insert_prices(&self, bucket: Timestamp, prices: &[(AssetId, PriceMicros)]) -> Result<(), DbError> {
         self.record_prices(bucket, prices, &[]).await
     }
 
-    /// The same, and finishes the jobs that asked for it.
+    /// Writes the midpoints of one bucket and finishes the jobs that asked for them.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn record_prices(
         &self,
         bucket: Timestamp,
@@ -64,60 +75,42 @@ impl Db {
     ) -> Result<(), DbError> {
         let mut tx = self.begin_lazily().await?;
         queue::finish_in(&mut tx, finishes).await?;
-        for chunk in Batch::chunks(prices) {
-            let text = INSERT.text(tx.driver(), chunk.len());
-            on!(tx &mut tx, c => {
-                let mut query = sqlx::query(text);
-                for (asset, midpoint) in chunk {
-                    query = query.bind(asset.as_str()).bind(bucket.millis()).bind(midpoint.micros());
-                }
-                query.execute(c).await.map(drop)
-            })?;
-        }
+        execute_batch!(&mut tx, INSERT, prices, |query, (asset, midpoint)| query
+            .bind(asset.as_str())
+            .bind(bucket.millis())
+            .bind(midpoint.micros()))?;
         tx.commit().await
     }
 
-    /// The newest midpoint of each asset that has one, and when it was taken.
+    /// Returns the newest midpoint of each asset that has one, and its time.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn newest_prices(
         &self,
         assets: &[AssetId],
     ) -> Result<BTreeMap<AssetId, (Timestamp, PriceMicros)>, DbError> {
-        let mut prices = BTreeMap::new();
-        for chunk in Batch::chunks(assets) {
-            let text = NEWEST.text(self.driver(), chunk.len());
-            let rows: Vec<(String, i64, i64)> = on!(db self, c => {
-                let mut query = sqlx::query_as(text);
-                for asset in chunk {
-                    query = query.bind(asset.as_str());
-                }
-                query.fetch_all(c).await
-            })?;
-            for row in rows {
-                let (asset, at, price) = price_at(row)?;
-                prices.insert(asset, (at, price));
-            }
-        }
-        Ok(prices)
+        let rows: Vec<PriceRow> = fetch_batch!(self, NEWEST, assets, |query, asset| query.bind(asset.as_str()))?;
+        rows.into_iter().map(|row| price_at(row).map(|(asset, at, price)| (asset, (at, price)))).collect()
     }
 
-    /// The newest midpoint of each asset at or before `time`, in no order; assets without one are left out.
+    /// Returns the newest midpoint of each asset at or before `time`, in no order; assets without one are left out.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn prices_as_of(&self, assets: &[AssetId], time: Timestamp) -> Result<Vec<PriceAt>, DbError> {
-        let mut prices = Vec::with_capacity(assets.len());
-        for chunk in Batch::chunks(assets) {
-            let text = AS_OF.text(self.driver(), chunk.len());
-            let rows: Vec<(String, i64, i64)> = on!(db self, c => {
-                let mut query = sqlx::query_as(text);
-                for asset in chunk {
-                    query = query.bind(asset.as_str()).bind(time.millis());
-                }
-                query.fetch_all(c).await
-            })?;
-            prices.extend(rows.into_iter().map(price_at).collect::<Result<Vec<_>, _>>()?);
-        }
-        Ok(prices)
+        let rows: Vec<PriceRow> =
+            fetch_batch!(self, AS_OF, assets, |query, asset| query.bind(asset.as_str()).bind(time.millis()))?;
+        rows.into_iter().map(price_at).collect()
     }
 
-    /// Midpoints of the assets within (since, until], in no order, only those at whole multiples of `every_ms`.
+    /// Returns the midpoints of the assets within (`since`, `until`] at multiples of `every_ms`, in no order.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn prices_between(
         &self,
         assets: &[AssetId],
@@ -125,27 +118,18 @@ impl Db {
         until: Timestamp,
         every_ms: i64,
     ) -> Result<Vec<PriceAt>, DbError> {
-        let mut prices = Vec::new();
-        for chunk in Batch::chunks(assets) {
-            let text = BETWEEN.text(self.driver(), chunk.len());
-            let rows: Vec<(String, i64, i64)> = on!(db self, c => {
-                let mut query = sqlx::query_as(text);
-                for asset in chunk {
-                    query = query
-                        .bind(asset.as_str())
-                        .bind(since.millis())
-                        .bind(until.millis())
-                        .bind(every_ms.max(1));
-                }
-                query.fetch_all(c).await
-            })?;
-            prices.extend(rows.into_iter().map(price_at).collect::<Result<Vec<_>, _>>()?);
-        }
-        Ok(prices)
+        let rows: Vec<PriceRow> = fetch_batch!(self, BETWEEN, assets, |query, asset| {
+            query.bind(asset.as_str()).bind(since.millis()).bind(until.millis()).bind(every_ms.max(1))
+        })?;
+        rows.into_iter().map(price_at).collect()
     }
 
-    /// The price of the last trade we know of in each asset: a leader's fill, or what a fetched book said, whichever is
-    /// later.
+    /// Returns the price of the last known trade in each asset: a leader's fill, or the last trade that a fetched book
+    /// reported, whichever is later.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn last_trades(
         &self,
         assets: &[(MarketId, AssetId)],
@@ -166,7 +150,11 @@ impl Db {
         Ok(prices)
     }
 
-    /// Midpoints of one asset within a time, oldest first, at most `limit`.
+    /// Returns up to `limit` midpoints of one asset from `from` to `to`, oldest first.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn prices(
         &self,
         asset: &AssetId,
@@ -183,13 +171,17 @@ impl Db {
                 .fetch_all(c)
                 .await
         })?;
-        let reading = RowDecoder { table: "market_price_snapshot", id: asset };
+        let decoder = RowDecoder { table: "market_price_snapshot", id: asset };
         rows.into_iter()
-            .map(|(at, micros)| Ok((Timestamp::from_millis(at), reading.price("midpoint_price_micros", micros)?)))
+            .map(|(at, micros)| Ok((Timestamp::from_millis(at), decoder.price("midpoint_price_micros", micros)?)))
             .collect()
     }
 
-    /// The last midpoint of each `stretch_ms` from `from` to `to` in which there is one, oldest first.
+    /// Returns the last midpoint of each stretch of `stretch_ms` between `from` and `to` that has one, oldest first.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn price_curve(
         &self,
         asset: &AssetId,
@@ -206,13 +198,16 @@ impl Db {
                 .await
         })?;
         rows.sort_unstable();
-        let reading = RowDecoder { table: "market_price_snapshot", id: asset };
+        let decoder = RowDecoder { table: "market_price_snapshot", id: asset };
         rows.into_iter()
-            .map(|(at, micros)| Ok((Timestamp::from_millis(at), reading.price("midpoint_price_micros", micros)?)))
+            .map(|(at, micros)| Ok((Timestamp::from_millis(at), decoder.price("midpoint_price_micros", micros)?)))
             .collect()
     }
 
-    /// When the first midpoint of an asset was taken.
+    /// Returns the time of an asset's first midpoint.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn price_curve_start(&self, asset: &AssetId) -> Result<Option<Timestamp>, DbError> {
         let at: Option<i64> =
             on!(db self, c => sqlx::query_scalar(FIRST).bind(asset.as_str()).fetch_optional(c).await)?;
@@ -220,8 +215,8 @@ impl Db {
     }
 }
 
-fn price_at((asset, bucket, micros): (String, i64, i64)) -> Result<PriceAt, DbError> {
-    let reading = RowDecoder { table: "market_price_snapshot", id: &asset };
-    let price = reading.price("midpoint_price_micros", micros)?;
-    Ok((reading.asset("asset_id", &asset)?, Timestamp::from_millis(bucket), price))
+fn price_at((asset, bucket, micros): PriceRow) -> Result<PriceAt, DbError> {
+    let decoder = RowDecoder { table: "market_price_snapshot", id: &asset };
+    let price = decoder.price("midpoint_price_micros", micros)?;
+    Ok((decoder.asset("asset_id", &asset)?, Timestamp::from_millis(bucket), price))
 }

@@ -1,8 +1,8 @@
-//! A portfolio as it stands: its checkpoint and the entries after it, the prices and snapshots known by then. What the
-//! ledger writer starts from, and what a page reads positions from.
+//! Loads a portfolio's current state from its checkpoint, the entries after it, and the stored prices and snapshots.
+//! The LedgerWriter starts from it, and pages read positions from it.
 
 use crate::domain::accounting::checkpoint::PortfolioCheckpoint;
-use crate::domain::accounting::closed_lots::{ClosingBook, Closings};
+use crate::domain::accounting::closed_lots::{ClosedLotCounts, ClosedLots};
 use crate::domain::accounting::equity_history::{EquityAt, EquityHistory};
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::accounting::mark::Mark;
@@ -15,33 +15,35 @@ use crate::sql::error::DbError;
 /// Entries read at once.
 const PAGE: i64 = 5_000;
 
-/// A portfolio as the ledger has it.
+/// A portfolio after all committed entries.
 #[derive(Debug)]
 pub struct RunningPortfolio {
     pub portfolio: Portfolio,
-    /// The last entry folded in.
+    /// The position of the last entry that was applied.
     pub position: i64,
 }
 
+/// A portfolio could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     #[error(transparent)]
     Db(#[from] DbError),
-    #[error("entry `{position}` does not fit: {error}")]
+    #[error("cannot apply ledger entry `{position}`: {error}")]
     Entry { position: i64, error: PortfolioError },
-    #[error("a mark does not fit: {0}")]
+    #[error("cannot set a mark: {0}")]
     Mark(#[from] PortfolioError),
 }
 
+/// Returns the key of a portfolio's checkpoint.
 pub fn checkpoint_key(portfolio: PortfolioId) -> String {
     format!("portfolio:{portfolio}")
 }
 
 impl Db {
-    /// The portfolio after every entry that is committed, marked at what is known.
+    /// Returns the portfolio after every committed entry, marked at the stored prices.
     ///
     /// # Errors
-    /// `LoadError`: the database does not answer, or what it holds does not fit together.
+    /// [`LoadError`] when the database cannot be reached, or its rows do not fit together.
     pub async fn running_portfolio(&self, id: PortfolioId) -> Result<RunningPortfolio, LoadError> {
         let RunningPortfolio { mut portfolio, position } = self.unmarked_portfolio(id).await?;
         mark(self, &mut portfolio).await?;
@@ -52,10 +54,11 @@ impl Db {
         Ok(RunningPortfolio { portfolio, position })
     }
 
-    /// The same with the marks and baselines of its checkpoint: what is held and how lots were closed is true of now.
+    /// Returns the portfolio after every committed entry, with the marks and baselines of its checkpoint. Holdings and
+    /// closed lots are current.
     ///
     /// # Errors
-    /// `LoadError`.
+    /// As [`Db::running_portfolio`].
     pub async fn unmarked_portfolio(&self, id: PortfolioId) -> Result<RunningPortfolio, LoadError> {
         let (mut portfolio, mut position) = from_checkpoint(self, id).await?;
         loop {
@@ -71,27 +74,38 @@ impl Db {
     }
 }
 
-/// What a checkpoint says without its lots.
+/// The part of a checkpoint that can be read without its lots.
 #[derive(serde::Deserialize)]
-pub(in crate::db) struct Kept {
-    closings: ClosingBook,
+pub(in crate::db) struct CheckpointSummary {
+    closings: ClosedLots,
     pub(in crate::db) history: EquityHistory,
 }
 
 impl Db {
-    /// How the closed lots came out, as of the last checkpoint; `None` before the first.
-    pub async fn closings(&self, id: PortfolioId) -> Result<Option<Closings>, DbError> {
-        Ok(self.kept(id).await?.map(|kept| kept.closings.closings()))
+    /// Returns the results of the closed lots at the last checkpoint; `None` before the first.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
+    pub async fn closings(&self, id: PortfolioId) -> Result<Option<ClosedLotCounts>, DbError> {
+        Ok(self.checkpoint_summary(id).await?.map(|summary| summary.closings.counts()))
     }
 
-    /// The last checkpoint; one of an older version is replaced within a minute, and counts as none.
-    pub(in crate::db) async fn kept(&self, id: PortfolioId) -> Result<Option<Kept>, DbError> {
+    /// Returns the summary of the last checkpoint. A checkpoint of an older program version counts as none; it is
+    /// replaced within a minute.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
+    pub(in crate::db) async fn checkpoint_summary(
+        &self,
+        id: PortfolioId,
+    ) -> Result<Option<CheckpointSummary>, DbError> {
         let text = self.checkpoint(&checkpoint_key(id)).await?;
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
 }
 
-/// A checkpoint that cannot be used is worth a warning and a longer start, nothing more: the ledger has it all.
+/// Restores the portfolio of the last checkpoint and its position. An unusable checkpoint causes a warning and a longer
+/// start, nothing more, because the ledger has every entry.
 async fn from_checkpoint(db: &Db, id: PortfolioId) -> Result<(Portfolio, i64), DbError> {
     let Some(text) = db.checkpoint(&checkpoint_key(id)).await? else { return Ok((Portfolio::new(id), 0)) };
     let restored =
@@ -100,12 +114,12 @@ async fn from_checkpoint(db: &Db, id: PortfolioId) -> Result<(Portfolio, i64), D
             Ok((portfolio, checkpoint.position))
         });
     Ok(restored.unwrap_or_else(|error| {
-        tracing::warn!(portfolio = %id, error, "its checkpoint cannot be used; the whole ledger is folded");
+        tracing::warn!(portfolio = %id, error, "unusable checkpoint; the portfolio is rebuilt from its whole ledger");
         (Portfolio::new(id), 0)
     }))
 }
 
-/// Marks what is held at what is known: payouts, the newest midpoints, and for what has neither the last trade.
+/// Marks the held assets: at the payout, else at the newest midpoint, else at the last trade (spec 9).
 async fn mark(db: &Db, portfolio: &mut Portfolio) -> Result<(), LoadError> {
     let held: Vec<AssetId> = portfolio.held_assets().cloned().collect();
     for (asset, (_, midpoint)) in db.newest_prices(&held).await? {
@@ -126,7 +140,7 @@ async fn mark(db: &Db, portfolio: &mut Portfolio) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// Takes the snapshots that the checkpoint does not know into the baselines: all of them, when there was none.
+/// Updates the equity baselines with the snapshots after the checkpoint; without a checkpoint, with all snapshots.
 async fn catch_up(db: &Db, portfolio: &mut Portfolio) -> Result<(), DbError> {
     let (id, known) = (portfolio.id(), *portfolio.history());
     let Some(newest) = db.newest_snapshot(id).await? else { return Ok(()) };

@@ -1,19 +1,21 @@
-//! How attempts came out, counted: whole hours from `attempt_tally`, what came after them from the attempts themselves.
+//! Statistics of attempts: whole hours from `attempt_tally`, later attempts from their own rows.
 //!
-//! Whoever asks gets the same numbers however far the hours have been rolled up; they only come sooner.
+//! The roll-up only makes reads faster: the numbers are the same however many hours are rolled up.
 
 use std::collections::BTreeMap;
 
+use crate::db::system::checkpoints;
 use crate::domain::accounting::ledger::PortfolioScope;
 use crate::domain::analysis::attempt_stats::{AttemptFacts, AttemptStats};
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::{Bps, ShareMicros, Timestamp, UsdcMicros};
-use crate::sql::connection::{Batch, Db, batches, on, statements};
+use crate::sql::batch::{batches, execute_batch};
+use crate::sql::connection::{Db, on, statements};
 use crate::sql::decode::{RowDecoder, json_text, optional};
 use crate::sql::error::DbError;
 
 const HOUR_MS: i64 = 3_600_000;
-/// An attempt is committed within seconds of its time; an hour is over for good a while after its end.
+/// An attempt is committed within seconds of its time, so an hour is final this long after its end.
 const LATE_MS: i64 = 300_000;
 const KEY: &str = "tally:upto";
 
@@ -50,14 +52,19 @@ struct Row {
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
-struct Upto {
+struct TalliedUpto {
     time: Timestamp,
 }
 
 type Tallies = BTreeMap<(PortfolioScope, FollowedUserId), AttemptStats>;
 
 impl Db {
-    /// The attempts of each leader in one scope since the hour of `since`; those of one leader when `user` is given.
+    /// Returns the statistics of each leader's attempts in one scope since the hour of `since`; of one leader if `user`
+    /// is given.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn attempt_tallies(
         &self,
         scope: PortfolioScope,
@@ -89,7 +96,11 @@ impl Db {
         Ok(tallies)
     }
 
-    /// The same of one leader.
+    /// Returns the statistics of one leader's attempts in one scope since the hour of `since`.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn attempt_tally(
         &self,
         scope: PortfolioScope,
@@ -99,25 +110,29 @@ impl Db {
         Ok(self.attempt_tallies(scope, Some(user), since).await?.remove(&user).unwrap_or_default())
     }
 
-    /// Keeps the tallies of hours that are over, all that are left to do. Each hour is one transaction; to do it twice, or
-    /// in two processes, is to do it once.
+    /// Stores the statistics of all final hours that are not stored yet. Each hour is one transaction. Repeating it, or
+    /// running it in two processes, has no further effect.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn roll_up_attempts(&self, now: Timestamp) -> Result<(), DbError> {
         let end = now.plus_millis(-LATE_MS).bucket(HOUR_MS);
         let mut from = self.tallied_upto().await?.unwrap_or(Timestamp::EPOCH);
         while from < end {
             let next: Option<i64> =
                 on!(db self, c => sqlx::query_scalar(NEXT).bind(from.millis()).fetch_optional(c).await)?;
-            // Nothing happened in the hours between.
+            // There are no attempts in the hours between.
             let hour = next.map_or(end, |at| Timestamp::from_millis(at).bucket(HOUR_MS)).min(end);
             let upto = if hour == end { end } else { hour.plus_millis(HOUR_MS) };
             let tallies = self.tally_between(hour, upto).await?;
-            self.keep_hour(hour, upto, &tallies, now).await?;
+            self.store_hour(hour, upto, &tallies, now).await?;
             from = upto;
         }
         Ok(())
     }
 
-    async fn keep_hour(
+    async fn store_hour(
         &self,
         hour: Timestamp,
         upto: Timestamp,
@@ -126,23 +141,18 @@ impl Db {
     ) -> Result<(), DbError> {
         let rows: Vec<_> = tallies.iter().collect();
         let mut tx = self.begin_lazily().await?;
-        for chunk in Batch::chunks(&rows) {
-            let text = INSERT.text(tx.driver(), chunk.len());
-            on!(tx &mut tx, c => {
-                let mut query = sqlx::query(text);
-                for ((scope, user), tally) in chunk {
-                    query = query.bind(scope.as_str()).bind(user.0).bind(hour.millis()).bind(json_text(tally));
-                }
-                query.execute(c).await.map(drop)
-            })?;
-        }
-        crate::db::system::checkpoints::put(&mut tx, &[(KEY, json_text(&Upto { time: upto }).as_str())], now).await?;
+        execute_batch!(&mut tx, INSERT, &rows, |query, ((scope, user), tally)| query
+            .bind(scope.as_str())
+            .bind(user.0)
+            .bind(hour.millis())
+            .bind(json_text(tally)))?;
+        checkpoints::put(&mut tx, &[(KEY, json_text(&TalliedUpto { time: upto }).as_str())], now).await?;
         tx.commit().await
     }
 
     async fn tallied_upto(&self) -> Result<Option<Timestamp>, DbError> {
         let Some(text) = self.checkpoint(KEY).await? else { return Ok(None) };
-        let upto: Upto = RowDecoder { table: "system_checkpoint", id: KEY }.json("value_json", &text)?;
+        let upto: TalliedUpto = RowDecoder { table: "system_checkpoint", id: KEY }.json("value_json", &text)?;
         Ok(Some(upto.time))
     }
 
@@ -152,29 +162,29 @@ impl Db {
         })?;
         let mut tallies = Tallies::new();
         for row in rows {
-            let reading = RowDecoder { table: "copy_attempt", id: row.followed_user_id };
-            let scope = reading.text("portfolio_scope", &row.portfolio_scope)?;
+            let decoder = RowDecoder { table: "copy_attempt", id: row.followed_user_id };
+            let scope = decoder.text("portfolio_scope", &row.portfolio_scope)?;
             let user = FollowedUserId(row.followed_user_id);
-            tallies.entry((scope, user)).or_default().add(&row.into_facts(&reading)?);
+            tallies.entry((scope, user)).or_default().add(&row.into_facts(&decoder)?);
         }
         Ok(tallies)
     }
 }
 
 impl Row {
-    fn into_facts(self, reading: &RowDecoder<i64>) -> Result<AttemptFacts, DbError> {
+    fn into_facts(self, decoder: &RowDecoder<i64>) -> Result<AttemptFacts, DbError> {
         let codes = self.reason_codes.split(',').filter(|code| !code.is_empty());
         Ok(AttemptFacts {
-            decision: reading.text("decision", &self.decision)?,
-            reasons: codes.map(|code| reading.text("reason_codes", code)).collect::<Result<_, _>>()?,
+            decision: decoder.text("decision", &self.decision)?,
+            reasons: codes.map(|code| decoder.text("reason_codes", code)).collect::<Result<_, _>>()?,
             filled_ratio: Bps(self.filled_ratio_bps),
             filled_notional: UsdcMicros(self.filled_notional_micros),
             filled_shares: ShareMicros(self.filled_share_micros),
-            vwap: optional(self.vwap_price_micros, |micros| reading.price("vwap_price_micros", micros))?,
+            vwap: optional(self.vwap_price_micros, |micros| decoder.price("vwap_price_micros", micros))?,
             reference: optional(self.their_reference_price_micros, |micros| {
-                reading.price("their_reference_price_micros", micros)
+                decoder.price("their_reference_price_micros", micros)
             })?,
-            side: optional(self.side, |side| reading.text("side", &side))?,
+            side: optional(self.side, |side| decoder.text("side", &side))?,
             lag_ms: self.detect_time.saturating_sub(self.event_time),
         })
     }

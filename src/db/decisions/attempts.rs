@@ -1,30 +1,29 @@
-//! Copy attempts as pages list and explain them, newest first.
+//! Copy attempts, listed and explained for pages, newest first.
 
 use uuid::Uuid;
 
-use super::attempt_rows::{FillRow, Row};
+use super::attempt_rows::{FillRow, ListedAttempt, Row};
 use super::books::BookOutcome;
 use crate::db::events::trades::rows_asked;
 use crate::domain::accounting::ledger::PortfolioScope;
-use crate::domain::decision::attempt::CopyAttempt;
-use crate::domain::decision::decide::{DecisionKind, ReasonCode};
+use crate::domain::decision::check::ReasonCode;
+use crate::domain::decision::explanation::DecisionKind;
 use crate::domain::events::event::Side;
-use crate::domain::events::group::GroupKind;
 use crate::domain::market::fill::LevelFill;
-use crate::domain::money::ids::{AssetId, AttemptId, FollowedUserId, MarketId};
+use crate::domain::money::ids::{AttemptId, FollowedUserId, MarketId};
 use crate::domain::money::units::Timestamp;
 use crate::sql::connection::{Db, on, statements};
 use crate::sql::error::DbError;
 use crate::sql::page::{Cursor, LOOKS, Page};
 
-/// Which attempts to list; `None` is all.
+/// The attempts to list; `None` does not filter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AttemptFilter {
     pub user: Option<FollowedUserId>,
     pub market: Option<MarketId>,
     pub scope: Option<PortfolioScope>,
     pub decision: Option<DecisionKind>,
-    /// Skipped for this reason, among others.
+    /// Skipped for this reason, possibly among others.
     pub reason: Option<ReasonCode>,
     pub side: Option<Side>,
     /// Decided at or after.
@@ -34,40 +33,24 @@ pub struct AttemptFilter {
 }
 
 impl AttemptFilter {
-    /// Whether no index gives the matches in order. Those of one market are put in order.
-    fn needs_looking(&self) -> bool {
+    /// Whether no index returns the matches in order, so that rows must be searched. Those of one market are few and
+    /// are sorted instead.
+    fn needs_search(&self) -> bool {
         let by_value = self.scope.is_some() || self.reason.is_some() || self.side.is_some();
         self.market.is_none() && (by_value || (self.user.is_some() && self.decision.is_some()))
     }
 }
 
-/// An attempt with what its group was and the names a reader knows it by. Label, question and outcome are hostile text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListedAttempt {
-    /// Its fills are empty here; `Db::attempt` has them.
-    pub attempt: CopyAttempt,
-    pub kind: GroupKind,
-    pub market: MarketId,
-    pub asset: Option<AssetId>,
-    pub side: Option<Side>,
-    /// When the group's first fill was detected, and when it happened.
-    pub detect_time: Timestamp,
-    pub event_time: Timestamp,
-    pub user_label: String,
-    pub question: Option<String>,
-    pub outcome: Option<String>,
-}
-
-/// An attempt with everything it was decided on.
+/// An attempt with the data that it was decided on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptDetail {
     pub listed: ListedAttempt,
     pub fills: Vec<LevelFill>,
-    /// `None` when no book was asked for.
+    /// `None` when no book was fetched.
     pub book: Option<BookOutcome>,
 }
 
-/// How attempts since some time came out.
+/// The number of attempts by decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AttemptCounts {
     pub executed: i64,
@@ -92,7 +75,7 @@ macro_rules! names {
 }
 
 /// `$1`, `$2` the cursor, `$3` the earliest time, `$4` scope, `$5` reason, `$6` side, `$7` the limit. The side is read
-/// from the key, which is in the index that is looked through; the group is not.
+/// from the group's key, because the key is in the index that is searched and the group is not.
 macro_rules! listed {
     ($filter:literal) => {
         concat!(
@@ -109,11 +92,12 @@ macro_rules! listed {
     };
 }
 
-/// The tables of a list of one market's attempts: `$8` the market, `$9` user, `$10` decision, the others as in `listed`.
+/// The tables of a list of one market's attempts: `$8` the market, `$9` user, `$10` decision, the others as in
+/// `listed`.
 ///
-/// From the market's groups to their attempts by indexes alone, put in order, and only then the rows. Left to itself the
-/// planner of SQLite takes all of the leader's attempts for each group, to have them by their time: the cross join keeps
-/// the order of the tables, the additions keep it from the times.
+/// It goes from the market's groups to their attempts by indexes alone, sorts, and only then reads the rows. By default
+/// the planner of SQLite would read all attempts of the leader for each group, to get them in the order of time: the
+/// cross join fixes the order of the tables, and the additions (`+ 0`) keep the planner off the indexes by time.
 macro_rules! matches_of_market {
     () => {
         " from (select c.id as id from event_group w cross join copy_attempt c
@@ -134,8 +118,8 @@ statements! {
     LISTED = listed!("");
     LISTED_OF_USER = listed!(" and a.followed_user_id = $8");
     LISTED_OF_DECISION = listed!(" and a.decision = $8");
-    /// For what no index is ordered by: looked through from the newest on, as far as `$3`.
-    LISTED_BY_LOOKING = listed!(
+    /// For filters that no index serves in order: searched from the newest attempt back to `$3`.
+    LISTED_BY_SEARCH = listed!(
         " and (cast($8 as bigint) is null or a.followed_user_id = $8) and (cast($9 as text) is null or a.decision = $9)"
     );
     FLOOR = "select created_at from copy_attempt where (created_at, id) < ($1, $2)
@@ -149,7 +133,7 @@ statements! {
     ONE = concat!(columns!(), " from copy_attempt a join event_group g on g.id = a.group_id", names!(), " where a.id = $1");
     FILLS = "select filled_share_micros, fill_price_micros, fill_notional_micros from executable_fill
         where copy_attempt_id = $1 order by id";
-    /// From the index alone: a follower asks every second.
+    /// From the index alone, because `tail` polls it every second.
     PLACES = "select created_at, id from copy_attempt where created_at >= $1 order by created_at, id";
     NEWEST_PLACE = "select created_at, id from copy_attempt order by created_at desc, id desc limit 1";
     COUNTS_SINCE = "select (select count(*) from copy_attempt where decision = 'EXECUTE' and created_at >= $1),
@@ -157,7 +141,11 @@ statements! {
 }
 
 impl Db {
-    /// Up to `limit` attempts behind `cursor`, the newest first.
+    /// Returns up to `limit` attempts after `cursor`, the newest first.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn attempts_page(
         &self,
         filter: &AttemptFilter,
@@ -166,7 +154,7 @@ impl Db {
     ) -> Result<Page<ListedAttempt>, DbError> {
         let start = cursor.unwrap_or_else(|| Cursor::start(filter.to));
         let place = |listed: &ListedAttempt| Cursor { at: listed.attempt.created_at, id: listed.attempt.id.0 };
-        if !filter.needs_looking() {
+        if !filter.needs_search() {
             return Ok(Page::cut(self.listed(filter, start, filter.from, limit).await?, limit, place));
         }
         let mut page = None;
@@ -174,7 +162,7 @@ impl Db {
             let floor: Option<i64> = on!(db self, c => {
                 sqlx::query_scalar(FLOOR).bind(start.at.millis()).bind(start.id).bind(look).fetch_optional(c).await
             })?;
-            // Whatever is looked for, there is no more of it before the earliest time that was asked for.
+            // No match can be earlier than the filter's earliest time, so the search need not go further.
             let floor = floor.map(Timestamp::from_millis).filter(|floor| filter.from.is_none_or(|from| from < *floor));
             let rows = self.listed(filter, start, floor.or(filter.from), limit).await?;
             let Some(floor) = floor else { return Ok(Page::cut(rows, limit, place)) };
@@ -197,9 +185,9 @@ impl Db {
         let user = filter.user.map(|user| user.0);
         let decision = filter.decision.map(DecisionKind::as_str);
         let market = filter.market.as_ref().map(MarketId::as_str);
-        let by_looking = filter.needs_looking();
+        let by_search = filter.needs_search();
         let text = match (market, user, decision) {
-            _ if by_looking => LISTED_BY_LOOKING,
+            _ if by_search => LISTED_BY_SEARCH,
             (Some(_), _, _) => LISTED_OF_MARKET,
             (None, Some(_), _) => LISTED_OF_USER,
             (None, None, Some(_)) => LISTED_OF_DECISION,
@@ -215,7 +203,7 @@ impl Db {
                 .bind(filter.side.map(Side::as_str))
                 .bind(rows_asked(limit));
             match (market, user, decision) {
-                _ if by_looking => query.bind(user).bind(decision),
+                _ if by_search => query.bind(user).bind(decision),
                 (Some(market), _, _) => query.bind(market).bind(user).bind(decision),
                 (None, Some(user), _) => query.bind(user),
                 (None, None, Some(decision)) => query.bind(decision),
@@ -227,19 +215,29 @@ impl Db {
         rows.into_iter().map(ListedAttempt::try_from).collect()
     }
 
-    /// Where the attempts decided at or after `since` stand in the list, oldest first.
-    pub async fn attempt_places(&self, since: Timestamp) -> Result<Vec<Cursor>, DbError> {
+    /// Returns the list positions of the attempts decided at or after `since`, oldest first.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
+    pub async fn attempt_cursors(&self, since: Timestamp) -> Result<Vec<Cursor>, DbError> {
         let rows: Vec<(i64, Uuid)> = on!(db self, c => sqlx::query_as(PLACES).bind(since.millis()).fetch_all(c).await)?;
         Ok(rows.into_iter().map(Cursor::from).collect())
     }
 
-    /// Where the newest attempt stands.
-    pub async fn newest_attempt_place(&self) -> Result<Option<Cursor>, DbError> {
+    /// Returns the list position of the newest attempt.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
+    pub async fn newest_attempt_cursor(&self) -> Result<Option<Cursor>, DbError> {
         let row: Option<(i64, Uuid)> = on!(db self, c => sqlx::query_as(NEWEST_PLACE).fetch_optional(c).await)?;
         Ok(row.map(Cursor::from))
     }
 
-    /// One attempt with its fills and the book it saw.
+    /// Returns one attempt with its fills and its book.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn attempt(&self, id: AttemptId) -> Result<Option<AttemptDetail>, DbError> {
         let row: Option<Row> = on!(db self, c => sqlx::query_as(ONE).bind(id.0).fetch_optional(c).await)?;
         let Some(row) = row else { return Ok(None) };
@@ -250,7 +248,10 @@ impl Db {
         Ok(Some(AttemptDetail { listed, fills, book }))
     }
 
-    /// Attempts decided at or after `since`, by how they came out.
+    /// Counts the attempts decided at or after `since`, by decision.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn count_attempts_since(&self, since: Timestamp) -> Result<AttemptCounts, DbError> {
         let (executed, skipped): (i64, i64) =
             on!(db self, c => sqlx::query_as(COUNTS_SINCE).bind(since.millis()).fetch_one(c).await)?;

@@ -1,4 +1,4 @@
-//! The book that each group was decided on, or why there was none. The first answer stands.
+//! The order book that each group was decided on, or the reason why there was none. The first write wins.
 
 use std::collections::HashMap;
 
@@ -7,19 +7,20 @@ use uuid::Uuid;
 use crate::domain::market::book::{BookError, Level, OrderBook};
 use crate::domain::money::ids::{AssetId, GroupId};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp};
-use crate::sql::connection::{Batch, Db, batches, on, statements};
+use crate::sql::batch::{batches, fetch_batch, fetch_batch_values};
+use crate::sql::connection::{Db, on, statements};
 use crate::sql::decode::{RowDecoder, json_text, optional, storable};
 use crate::sql::error::DbError;
 
-/// What asking for a group's book gave.
+/// The outcome of fetching a group's book.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BookOutcome {
     pub fetched_at: Timestamp,
-    /// The book, or in words why there is none.
+    /// The book, or the reason why there is none, in words.
     pub book: Result<StoredBook, String>,
 }
 
-/// A book as it was fetched: levels in the order they came.
+/// A book as fetched, with its levels in the order of the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredBook {
     pub asset: AssetId,
@@ -45,7 +46,7 @@ batches! {
         last_trade_price_micros, unavailable from book_snapshot where group_id in (", 1, ")";
 }
 
-/// A book as its row has it, still text: whoever wants it parses it, on a thread of their choice.
+/// A stored book whose JSON is not parsed yet, so that the caller can parse it on another thread.
 #[derive(Debug)]
 pub struct BookText(Row);
 
@@ -64,74 +65,80 @@ struct Row {
 }
 
 impl Db {
-    /// Keeps what was fetched for a group and gives what stands: the first answer, if there was one before.
+    /// Stores the book for `group` unless one is stored already; returns the stored one (first write wins).
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn save_book(&self, group: GroupId, outcome: &BookOutcome) -> Result<BookOutcome, DbError> {
-        let standing = self.save_books(&[(group, outcome.clone())]).await?.pop();
-        standing.ok_or_else(|| DbError::impossible("book_snapshot", group, "group_id", "it was just written"))
+        let stored = self.save_books(&[(group, outcome.clone())]).await?.pop();
+        stored.ok_or_else(|| DbError::impossible("book_snapshot", group, "group_id", "the row just written is missing"))
     }
 
-    /// The same for many groups in one transaction, in their order.
+    /// Stores the books of many groups, as [`Db::save_book`], in one transaction; returns the stored ones in the same
+    /// order.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn save_books(&self, books: &[(GroupId, BookOutcome)]) -> Result<Vec<BookOutcome>, DbError> {
         let mut tx = self.begin_lazily().await?;
-        let mut new = Vec::with_capacity(books.len());
-        for chunk in Batch::chunks(books) {
-            let text = INSERT.text(tx.driver(), chunk.len());
-            let ids: Vec<Uuid> = on!(tx &mut tx, c => {
-                let mut query = sqlx::query_scalar(text);
-                for (group, outcome) in chunk {
-                    let book = outcome.book.as_ref().ok();
-                    query = query
-                        .bind(group.0)
-                        .bind(book.map(|book| book.asset.as_str()))
-                        .bind(outcome.fetched_at.millis())
-                        .bind(book.map(|book| levels_json(&book.bids)))
-                        .bind(book.map(|book| levels_json(&book.asks)))
-                        .bind(book.and_then(|book| book.hash.as_deref()).map(storable))
-                        .bind(book.and_then(|book| book.tick).map(PriceMicros::micros))
-                        .bind(book.and_then(|book| book.min_shares).map(|shares| shares.0))
-                        .bind(book.and_then(|book| book.last_trade).map(PriceMicros::micros))
-                        .bind(outcome.book.as_ref().err().map(|reason| storable(reason)));
-                }
-                query.fetch_all(c).await
-            })?;
-            new.extend(ids);
-        }
+        let new: Vec<Uuid> = fetch_batch_values!(&mut tx, INSERT, books, |query, (group, outcome)| {
+            let book = outcome.book.as_ref().ok();
+            query
+                .bind(group.0)
+                .bind(book.map(|book| book.asset.as_str()))
+                .bind(outcome.fetched_at.millis())
+                .bind(book.map(|book| levels_json(&book.bids)))
+                .bind(book.map(|book| levels_json(&book.asks)))
+                .bind(book.and_then(|book| book.hash.as_deref()).map(storable))
+                .bind(book.and_then(|book| book.tick).map(PriceMicros::micros))
+                .bind(book.and_then(|book| book.min_shares).map(|shares| shares.0))
+                .bind(book.and_then(|book| book.last_trade).map(PriceMicros::micros))
+                .bind(outcome.book.as_ref().err().map(|reason| storable(reason)))
+        })?;
         tx.commit().await?;
         if new.len() == books.len() {
             return Ok(books.iter().map(|(_, outcome)| outcome.clone()).collect());
         }
         let ids: Vec<GroupId> = books.iter().map(|(group, _)| *group).collect();
-        let standing: HashMap<GroupId, BookOutcome> = self.books(&ids).await?.into_iter().collect();
-        let stands = |(group, outcome): &(GroupId, BookOutcome)| standing.get(group).unwrap_or(outcome).clone();
-        Ok(books.iter().map(stands).collect())
+        let stored: HashMap<GroupId, BookOutcome> = self.books(&ids).await?.into_iter().collect();
+        let stored_or_ours = |(group, outcome): &(GroupId, BookOutcome)| stored.get(group).unwrap_or(outcome).clone();
+        Ok(books.iter().map(stored_or_ours).collect())
     }
 
+    /// Returns the book of one group, or the reason for none; `None` if neither is stored.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn book(&self, group: GroupId) -> Result<Option<BookOutcome>, DbError> {
         Ok(self.books(&[group]).await?.pop().map(|(_, outcome)| outcome))
     }
 
-    /// In no order; groups without a book, or a reason for none, are left out.
+    /// Returns the books of these groups, or the reasons for none, in no order; groups without either are left out.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn books(&self, groups: &[GroupId]) -> Result<Vec<(GroupId, BookOutcome)>, DbError> {
         self.book_texts(groups).await?.into_iter().map(|(group, text)| Ok((group, text.read()?))).collect()
     }
 
-    /// The same, not parsed yet.
+    /// Returns the books as [`Db::books`], not parsed yet.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn book_texts(&self, groups: &[GroupId]) -> Result<Vec<(GroupId, BookText)>, DbError> {
-        let mut rows: Vec<Row> = Vec::with_capacity(groups.len());
-        for chunk in Batch::chunks(groups) {
-            let text = BY_GROUP.text(self.driver(), chunk.len());
-            rows.extend(on!(db self, c => {
-                let mut query = sqlx::query_as::<_, Row>(text);
-                for group in chunk {
-                    query = query.bind(group.0);
-                }
-                query.fetch_all(c).await
-            })?);
-        }
+        let rows: Vec<Row> = fetch_batch!(self, BY_GROUP, groups, |query, group| query.bind(group.0))?;
         Ok(rows.into_iter().map(|row| (GroupId(row.group_id), BookText(row))).collect())
     }
 
-    /// The last book we saw of an asset.
+    /// Returns the newest stored book of an asset.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn newest_book(&self, asset: &AssetId) -> Result<Option<BookOutcome>, DbError> {
         let row: Option<Row> =
             on!(db self, c => sqlx::query_as(NEWEST_OF_ASSET).bind(asset.as_str()).fetch_optional(c).await)?;
@@ -140,18 +147,20 @@ impl Db {
 }
 
 impl BookText {
+    /// Parses the book.
+    ///
     /// # Errors
-    /// `DbError::Impossible` when a stored value cannot be.
+    /// `DbError::Impossible` when a stored value is invalid.
     pub fn read(self) -> Result<BookOutcome, DbError> {
         self.0.into_outcome()
     }
 }
 
 impl StoredBook {
-    /// Both sides sorted and in range.
+    /// Returns the order book, with both sides sorted and in range.
     ///
     /// # Errors
-    /// `BookError`.
+    /// [`BookError`] when a level is invalid.
     pub fn ordered(&self) -> Result<OrderBook, BookError> {
         let side = |levels: &[Level]| levels.iter().map(|level| (level.price, level.shares)).collect::<Vec<_>>();
         OrderBook::from_levels(side(&self.bids), side(&self.asks))
@@ -160,22 +169,22 @@ impl StoredBook {
 
 impl Row {
     fn into_outcome(self) -> Result<BookOutcome, DbError> {
-        let reading = RowDecoder { table: "book_snapshot", id: self.group_id };
+        let decoder = RowDecoder { table: "book_snapshot", id: self.group_id };
         let levels = |column, text: Option<String>| -> Result<Vec<Level>, DbError> {
-            let pairs: Vec<(PriceMicros, ShareMicros)> = reading.json(column, text.as_deref().unwrap_or_default())?;
+            let pairs: Vec<(PriceMicros, ShareMicros)> = decoder.json(column, text.as_deref().unwrap_or_default())?;
             Ok(pairs.into_iter().map(|(price, shares)| Level { price, shares }).collect())
         };
         let book = match self.unavailable {
             Some(reason) => Err(reason),
             None => Ok(StoredBook {
-                asset: reading.asset("asset_id", self.asset_id.as_deref().unwrap_or_default())?,
+                asset: decoder.asset("asset_id", self.asset_id.as_deref().unwrap_or_default())?,
                 bids: levels("bids_json", self.bids_json)?,
                 asks: levels("asks_json", self.asks_json)?,
                 hash: self.hash,
-                tick: optional(self.tick_micros, |micros| reading.price("tick_micros", micros))?,
+                tick: optional(self.tick_micros, |micros| decoder.price("tick_micros", micros))?,
                 min_shares: self.min_share_micros.map(ShareMicros),
                 last_trade: optional(self.last_trade_price_micros, |micros| {
-                    reading.price("last_trade_price_micros", micros)
+                    decoder.price("last_trade_price_micros", micros)
                 })?,
             }),
         };
@@ -183,7 +192,7 @@ impl Row {
     }
 }
 
-/// `[[price_micros, share_micros], ..]` in the order they came.
+/// Returns the levels as `[[price_micros, share_micros], ..]`, in their order.
 fn levels_json(levels: &[Level]) -> String {
     json_text(&levels.iter().map(|level| (level.price, level.shares)).collect::<Vec<_>>())
 }

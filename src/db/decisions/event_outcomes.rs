@@ -1,19 +1,21 @@
-//! What became of what a leader did: their rows beside the attempts of their own portfolio.
+//! The outcomes of a leader's events: the attempts on them in the leader's own portfolio.
 
 use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
 use crate::db::events::event_rows::ActivityRow;
-use crate::domain::decision::decide::{DecisionKind, ReasonCode};
+use crate::domain::decision::check::ReasonCode;
+use crate::domain::decision::explanation::DecisionKind;
 use crate::domain::events::event::ActivityEvent;
 use crate::domain::money::ids::{AttemptId, EventId, FollowedUserId};
 use crate::domain::money::units::{Bps, ShareMicros};
-use crate::sql::connection::{Batch, Db, batches, on, statements};
+use crate::sql::batch::{Batch, batches, fetch_batch};
+use crate::sql::connection::{Db, on, statements};
 use crate::sql::decode::RowDecoder;
 use crate::sql::error::DbError;
 
-/// How the group of an event came out in EXEC_USER.
+/// The attempt on an event's group in EXEC_USER.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventOutcome {
     pub attempt: AttemptId,
@@ -24,7 +26,7 @@ pub struct EventOutcome {
 }
 
 statements! {
-    /// Rows that move positions; rewards and the like move none.
+    /// Rows that change positions; rewards, for example, change none.
     ACTIVITIES = "select id, source_id, profile_wallet, proxy_wallet, followed_user_id, type, payload_json, event_time,
             detect_time
         from activity_event where followed_user_id = $1
@@ -33,8 +35,8 @@ statements! {
 }
 
 batches! {
-    /// From the events to their groups to the attempts, by the key that each is unique by. A cross join is a join whose
-    /// order SQLite keeps: it would begin with every attempt there is.
+    /// From the events to their groups to the attempts, by unique keys. SQLite keeps the order of a cross join; with a
+    /// plain join it would start with all attempts.
     OF_TRADES = "select m.trade_event_id, a.id, a.decision, a.reason_codes, a.filled_ratio_bps, a.filled_share_micros
         from event_group_member m cross join event_group g cross join copy_attempt a
         where g.id = m.group_id and a.portfolio_scope = 'EXEC_USER' and a.followed_user_id = g.followed_user_id
@@ -46,22 +48,36 @@ batches! {
             and a.group_key = g.group_key and m.activity_event_id in (", 1, ")";
 }
 
+/// Event, attempt, decision, reasons, filled ratio, filled shares.
 type Row = (Uuid, Uuid, String, String, i64, i64);
 
 impl Db {
-    /// A user's newest rows that are no trades and move positions, the newest first.
+    /// Returns a user's newest activities that change positions, the newest first. Trades are not included.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn newest_activities(&self, user: FollowedUserId, limit: i64) -> Result<Vec<ActivityEvent>, DbError> {
         let rows: Vec<ActivityRow> =
             on!(db self, c => sqlx::query_as(ACTIVITIES).bind(user.0).bind(limit).fetch_all(c).await)?;
         rows.into_iter().map(ActivityEvent::try_from).collect()
     }
 
-    /// What became of these trades; those that are not decided yet are left out.
+    /// Returns the outcomes of these trades; undecided ones are left out.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn outcomes_of_trades(&self, trades: &[EventId]) -> Result<BTreeMap<EventId, EventOutcome>, DbError> {
         self.outcomes(&OF_TRADES, trades).await
     }
 
-    /// The same of other rows; what joins no group is never decided.
+    /// Returns the outcomes of these activities; undecided ones are left out, and an activity without a group is never
+    /// decided.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn outcomes_of_activities(
         &self,
         activities: &[EventId],
@@ -74,17 +90,7 @@ impl Db {
         batch: &'static Batch,
         events: &[EventId],
     ) -> Result<BTreeMap<EventId, EventOutcome>, DbError> {
-        let mut rows: Vec<Row> = Vec::with_capacity(events.len());
-        for chunk in Batch::chunks(events) {
-            let text = batch.text(self.driver(), chunk.len());
-            rows.extend(on!(db self, c => {
-                let mut query = sqlx::query_as::<_, Row>(text);
-                for id in chunk {
-                    query = query.bind(id.0);
-                }
-                query.fetch_all(c).await
-            })?);
-        }
+        let rows: Vec<Row> = fetch_batch!(self, batch, events, |query, id| query.bind(id.0))?;
         rows.into_iter().map(read).collect()
     }
 }
@@ -92,12 +98,12 @@ impl Db {
 fn read(
     (event, attempt, decision, reasons, filled_ratio, filled_shares): Row,
 ) -> Result<(EventId, EventOutcome), DbError> {
-    let reading = RowDecoder { table: "copy_attempt", id: attempt };
+    let decoder = RowDecoder { table: "copy_attempt", id: attempt };
     let codes = reasons.split(',').filter(|code| !code.is_empty());
     let outcome = EventOutcome {
         attempt: AttemptId(attempt),
-        decision: reading.text("decision", &decision)?,
-        reasons: codes.map(|code| reading.text("reason_codes", code)).collect::<Result<_, _>>()?,
+        decision: decoder.text("decision", &decision)?,
+        reasons: codes.map(|code| decoder.text("reason_codes", code)).collect::<Result<_, _>>()?,
         filled_ratio: Bps(filled_ratio),
         filled_shares: ShareMicros(filled_shares),
     };

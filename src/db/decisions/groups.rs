@@ -1,4 +1,4 @@
-//! Closed groups with their members, and the decisions they make necessary.
+//! Closed groups with their members, and the copy jobs that they make necessary (spec 6).
 
 use std::collections::HashSet;
 
@@ -8,11 +8,12 @@ use crate::domain::events::group::{EventGroup, GroupAction, GroupKind, Member};
 use crate::domain::money::ids::{EventId, FollowedUserId, GroupId, GroupKey};
 use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
 use crate::queue::{self, JobFence, NewJob, Queue};
-use crate::sql::connection::{Batch, Db, Tx, batches, on, statements};
+use crate::sql::batch::{batches, execute_batch, fetch_batch, fetch_batch_values};
+use crate::sql::connection::{Db, Tx, on, statements};
 use crate::sql::decode::{RowDecoder, optional};
 use crate::sql::error::DbError;
 
-/// A group that closed, the jobs of its members, and when the copies are to be decided.
+/// A group to close, the jobs of its members, and the time at which its copies are due.
 #[derive(Debug, Clone)]
 pub struct ClosedGroupWrite {
     pub group: EventGroup,
@@ -21,13 +22,13 @@ pub struct ClosedGroupWrite {
     pub copy_due: Timestamp,
 }
 
-/// What became of a group that was to be closed.
+/// The outcome of closing a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupClosing {
     New(GroupId),
-    /// An earlier group has this key, and these members are not in it. Nothing was written.
+    /// An earlier group has this key, and these members are not in that group. Nothing was written.
     KeyTaken,
-    /// Somebody else has, or has finished, one of its jobs. Nothing was written.
+    /// Another worker holds one of its jobs, or has finished it. Nothing was written.
     JobLost,
 }
 
@@ -69,8 +70,12 @@ struct Row {
 }
 
 impl Db {
-    /// Writes closed groups with their members and both copy jobs, and finishes the members' group jobs: one
-    /// transaction, each group whole or not at all. The outcomes are in the order of `groups`.
+    /// Writes closed groups with their members and both copy jobs, and finishes the members' group jobs, in one
+    /// transaction; each group whole or not at all. Returns the outcomes in the order of `groups`.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn close_groups(
         &self,
         groups: &[ClosedGroupWrite],
@@ -95,7 +100,8 @@ impl Db {
                 let lost = ours.iter().zip(&writes).filter(|(_, write)| !holds(write));
                 lost.map(|(n, _)| (*n, GroupClosing::JobLost)).collect()
             } else {
-                // A member's open job says that it has no group yet: a group of the same key is another one.
+                // An open job of a member means that the member has no group yet, so a group with this key is another
+                // one.
                 let new = write_groups(&mut tx, &writes, now).await?;
                 let taken = ours.iter().zip(&writes).filter(|(_, write)| !new.contains(&write.group.id.0));
                 taken.map(|(n, _)| (*n, GroupClosing::KeyTaken)).collect()
@@ -104,7 +110,7 @@ impl Db {
                 tx.commit().await?;
                 return Ok(outcomes);
             }
-            // Again without those, so that the jobs they still have stay open.
+            // Try again without the refused groups, so that the jobs they still hold stay open.
             drop(tx);
             for (n, outcome) in refused {
                 outcomes[n] = outcome;
@@ -112,12 +118,21 @@ impl Db {
         }
     }
 
+    /// Returns one group.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn group(&self, id: GroupId) -> Result<Option<EventGroup>, DbError> {
         Ok(self.groups(&[id]).await?.pop())
     }
 
-    /// Groups of everybody or of one leader whose first fill was detected within [from, to), in the order of detection,
-    /// at most `limit`. Those of one millisecond come in no order that means anything.
+    /// Returns up to `limit` groups of one leader, or of all, whose first fill was detected within [`from`, `to`), in
+    /// the order of detection. The order within one millisecond has no meaning.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn groups_detected(
         &self,
         user: Option<FollowedUserId>,
@@ -137,7 +152,10 @@ impl Db {
         rows.into_iter().map(EventGroup::try_from).collect()
     }
 
-    /// How many those are.
+    /// Counts the groups of one leader, or of all, whose first fill was detected within [`from`, `to`).
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn count_groups_detected(
         &self,
         user: Option<FollowedUserId>,
@@ -154,22 +172,20 @@ impl Db {
         })?)
     }
 
-    /// In no order; unknown ids are left out.
+    /// Returns these groups in no order; unknown ids are left out.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn groups(&self, ids: &[GroupId]) -> Result<Vec<EventGroup>, DbError> {
-        let mut rows: Vec<Row> = Vec::with_capacity(ids.len());
-        for chunk in Batch::chunks(ids) {
-            let text = GROUPS.text(self.driver(), chunk.len());
-            rows.extend(on!(db self, c => {
-                let mut query = sqlx::query_as::<_, Row>(text);
-                for id in chunk {
-                    query = query.bind(id.0);
-                }
-                query.fetch_all(c).await
-            })?);
-        }
+        let rows: Vec<Row> = fetch_batch!(self, GROUPS, ids, |query, id| query.bind(id.0))?;
         rows.into_iter().map(EventGroup::try_from).collect()
     }
 
+    /// Returns the members of a group.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn members(&self, group: GroupId) -> Result<Vec<Member>, DbError> {
         let rows: Vec<(Option<Uuid>, Option<Uuid>)> =
             on!(db self, c => sqlx::query_as(MEMBERS).bind(group.0).fetch_all(c).await)?;
@@ -181,11 +197,9 @@ impl Db {
     }
 }
 
+/// Writes groups with their members and copy jobs; returns the ids of those that are new.
 async fn write_groups(tx: &mut Tx, groups: &[&ClosedGroupWrite], now: Timestamp) -> Result<HashSet<Uuid>, DbError> {
-    let mut new = HashSet::with_capacity(groups.len());
-    for chunk in Batch::chunks(groups) {
-        new.extend(insert_groups(tx, chunk).await?);
-    }
+    let new: HashSet<Uuid> = insert_groups(tx, groups).await?.into_iter().collect();
     let mut members = Vec::new();
     let mut jobs = Vec::with_capacity(2 * new.len());
     for write in groups.iter().filter(|write| new.contains(&write.group.id.0)) {
@@ -201,54 +215,43 @@ async fn write_groups(tx: &mut Tx, groups: &[&ClosedGroupWrite], now: Timestamp)
     Ok(new)
 }
 
-async fn insert_groups(tx: &mut Tx, chunk: &[&ClosedGroupWrite]) -> Result<Vec<Uuid>, DbError> {
-    let text = INSERT_GROUPS.text(tx.driver(), chunk.len());
-    Ok(on!(tx tx, c => {
-        let mut query = sqlx::query_scalar(text);
-        for write in chunk {
-            let group = &write.group;
-            let (asset, condition, side) = match &group.action {
-                GroupAction::Trade { asset, side } => (Some(asset.as_str()), None, Some(side.as_str())),
-                GroupAction::Merge | GroupAction::Split | GroupAction::Conversion => {
-                    (None, Some(group.market.as_str()), None)
-                }
-            };
-            query = query
-                .bind(group.id.0)
-                .bind(group.key.as_str())
-                .bind(group.followed_user.0)
-                .bind(group.action.kind().as_str())
-                .bind(group.market.as_str())
-                .bind(asset)
-                .bind(condition)
-                .bind(side)
-                .bind(group.notional.0)
-                .bind(group.shares.0)
-                .bind(group.reference_price.map(|price| price.micros()))
-                .bind(group.window_start.millis())
-                .bind(group.detect_time.millis())
-                .bind(group.event_time.millis());
-        }
-        query.fetch_all(c).await
-    })?)
+async fn insert_groups(tx: &mut Tx, groups: &[&ClosedGroupWrite]) -> Result<Vec<Uuid>, DbError> {
+    fetch_batch_values!(tx, INSERT_GROUPS, groups, |query, write| {
+        let group = &write.group;
+        let (asset, condition, side) = match &group.action {
+            GroupAction::Trade { asset, side } => (Some(asset.as_str()), None, Some(side.as_str())),
+            GroupAction::Merge | GroupAction::Split | GroupAction::Conversion => {
+                (None, Some(group.market.as_str()), None)
+            }
+        };
+        query
+            .bind(group.id.0)
+            .bind(group.key.as_str())
+            .bind(group.followed_user.0)
+            .bind(group.action.kind().as_str())
+            .bind(group.market.as_str())
+            .bind(asset)
+            .bind(condition)
+            .bind(side)
+            .bind(group.notional.0)
+            .bind(group.shares.0)
+            .bind(group.reference_price.map(|price| price.micros()))
+            .bind(group.window_start.millis())
+            .bind(group.detect_time.millis())
+            .bind(group.event_time.millis())
+    })
 }
 
-/// No `on conflict`: a member that has a group already must not be swallowed, or its copy would lack it silently.
+/// Writes members without `on conflict`: a member that has a group already must cause an error, or the new group's copy
+/// would silently be decided without it.
 async fn insert_members(tx: &mut Tx, members: &[(GroupId, Member)]) -> Result<(), DbError> {
-    for chunk in Batch::chunks(members) {
-        let text = INSERT_MEMBERS.text(tx.driver(), chunk.len());
-        on!(tx &mut *tx, c => {
-            let mut query = sqlx::query(text);
-            for (group, member) in chunk {
-                let (trade, activity) = match member {
-                    Member::Trade(id) => (Some(id.0), None),
-                    Member::Activity(id) => (None, Some(id.0)),
-                };
-                query = query.bind(group.0).bind(trade).bind(activity);
-            }
-            query.execute(c).await.map(drop)
-        })?;
-    }
+    execute_batch!(tx, INSERT_MEMBERS, members, |query, (group, member)| {
+        let (trade, activity) = match member {
+            Member::Trade(id) => (Some(id.0), None),
+            Member::Activity(id) => (None, Some(id.0)),
+        };
+        query.bind(group.0).bind(trade).bind(activity)
+    })?;
     Ok(())
 }
 
@@ -256,11 +259,11 @@ impl TryFrom<Row> for EventGroup {
     type Error = DbError;
 
     fn try_from(row: Row) -> Result<Self, DbError> {
-        let reading = RowDecoder { table: "event_group", id: row.id };
-        let action = match reading.text("kind", &row.kind)? {
+        let decoder = RowDecoder { table: "event_group", id: row.id };
+        let action = match decoder.text("kind", &row.kind)? {
             GroupKind::Trade => GroupAction::Trade {
-                asset: reading.asset("asset_id", row.asset_id.as_deref().unwrap_or_default())?,
-                side: reading.text("side", row.side.as_deref().unwrap_or_default())?,
+                asset: decoder.asset("asset_id", row.asset_id.as_deref().unwrap_or_default())?,
+                side: decoder.text("side", row.side.as_deref().unwrap_or_default())?,
             },
             GroupKind::Merge => GroupAction::Merge,
             GroupKind::Split => GroupAction::Split,
@@ -270,12 +273,12 @@ impl TryFrom<Row> for EventGroup {
             id: GroupId(row.id),
             key: GroupKey::from_text(&row.group_key),
             followed_user: FollowedUserId(row.followed_user_id),
-            market: reading.market("market_id", &row.market_id)?,
+            market: decoder.market("market_id", &row.market_id)?,
             action,
             notional: UsdcMicros(row.notional_micros),
             shares: ShareMicros(row.share_micros),
             reference_price: optional(row.reference_price_micros, |micros| {
-                reading.price("reference_price_micros", micros)
+                decoder.price("reference_price_micros", micros)
             })?,
             window_start: Timestamp::from_millis(row.window_start),
             detect_time: Timestamp::from_millis(row.detect_time),

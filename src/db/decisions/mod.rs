@@ -1,4 +1,4 @@
-//! What we decided: groups, books, attempts, and the counts made of them.
+//! Our decisions: groups, books, attempts, and counts of attempts.
 
 pub(super) mod attempt_rows;
 pub(super) mod attempt_stats;

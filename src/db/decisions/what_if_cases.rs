@@ -1,13 +1,14 @@
-//! The gist of decisions that were made, for a what-if that sets others beside them.
+//! Recorded decisions in short form, for a what-if run that compares other decisions with them.
 
 use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use crate::domain::analysis::what_if::{Recorded, Verdict};
+use crate::domain::analysis::what_if::{DecisionSummary, RecordedDecision};
 use crate::domain::money::ids::AttemptId;
 use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
-use crate::sql::connection::{Batch, Db, batches, on};
+use crate::sql::batch::{batches, fetch_batch};
+use crate::sql::connection::Db;
 use crate::sql::decode::RowDecoder;
 use crate::sql::error::DbError;
 
@@ -29,49 +30,35 @@ struct Row {
 }
 
 impl Db {
-    /// What was decided in these attempts; unknown ids are left out.
-    pub async fn recorded(&self, attempts: &[AttemptId]) -> Result<HashMap<AttemptId, Recorded>, DbError> {
-        let mut rows: Vec<Row> = Vec::with_capacity(attempts.len());
-        for chunk in Batch::chunks(attempts) {
-            let text = GISTS.text(self.driver(), chunk.len());
-            rows.extend(on!(db self, c => {
-                let mut query = sqlx::query_as::<_, Row>(text);
-                for attempt in chunk {
-                    query = query.bind(attempt.0);
-                }
-                query.fetch_all(c).await
-            })?);
-        }
+    /// Returns the decisions of these attempts; unknown ids are left out.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
+    pub async fn recorded(&self, attempts: &[AttemptId]) -> Result<HashMap<AttemptId, RecordedDecision>, DbError> {
+        let rows: Vec<Row> = fetch_batch!(self, GISTS, attempts, |query, attempt| query.bind(attempt.0))?;
         rows.into_iter().map(|row| Ok((AttemptId(row.id), row.into_recorded()?))).collect()
     }
 
-    /// When the groups of these attempts were detected; unknown ids are left out.
+    /// Returns the detection times of these attempts' groups; unknown ids are left out.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn detect_times(&self, attempts: &[AttemptId]) -> Result<HashMap<AttemptId, Timestamp>, DbError> {
-        let mut times = HashMap::with_capacity(attempts.len());
-        for chunk in Batch::chunks(attempts) {
-            let text = DETECTED.text(self.driver(), chunk.len());
-            let rows: Vec<(Uuid, i64)> = on!(db self, c => {
-                let mut query = sqlx::query_as(text);
-                for attempt in chunk {
-                    query = query.bind(attempt.0);
-                }
-                query.fetch_all(c).await
-            })?;
-            times.extend(rows.into_iter().map(|(id, millis)| (AttemptId(id), Timestamp::from_millis(millis))));
-        }
-        Ok(times)
+        let rows: Vec<(Uuid, i64)> = fetch_batch!(self, DETECTED, attempts, |query, attempt| query.bind(attempt.0))?;
+        Ok(rows.into_iter().map(|(id, millis)| (AttemptId(id), Timestamp::from_millis(millis))).collect())
     }
 }
 
 impl Row {
-    fn into_recorded(self) -> Result<Recorded, DbError> {
-        let reading = RowDecoder { table: "copy_attempt", id: self.id };
+    fn into_recorded(self) -> Result<RecordedDecision, DbError> {
+        let decoder = RowDecoder { table: "copy_attempt", id: self.id };
         let codes = self.reason_codes.split(',').filter(|code| !code.is_empty());
-        Ok(Recorded {
+        Ok(RecordedDecision {
             decided_at: Timestamp::from_millis(self.created_at),
-            verdict: Verdict {
-                decision: reading.text("decision", &self.decision)?,
-                reasons: codes.map(|code| reading.text("reason_codes", code)).collect::<Result<_, _>>()?,
+            summary: DecisionSummary {
+                decision: decoder.text("decision", &self.decision)?,
+                reasons: codes.map(|code| decoder.text("reason_codes", code)).collect::<Result<_, _>>()?,
                 filled_notional: UsdcMicros(self.filled_notional_micros),
                 filled_shares: ShareMicros(self.filled_share_micros),
             },

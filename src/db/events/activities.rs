@@ -1,11 +1,12 @@
-//! What leaders did beside trading, as pages list it: the rows, and what each moved in its shadow.
+//! Leaders' activity other than trades, as pages list it: the rows, and the entries of each in the leader's shadow
+//! ledger.
 
 use uuid::Uuid;
 
 use super::event_rows::ActivityRow;
 use super::trades::rows_asked;
 use crate::domain::accounting::ledger::{EntryType, PortfolioScope};
-use crate::domain::decision::decide::DecisionKind;
+use crate::domain::decision::explanation::DecisionKind;
 use crate::domain::events::event::ActivityEvent;
 use crate::domain::money::ids::{AssetId, AttemptId, EventId, FollowedUserId, MarketId};
 use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
@@ -14,12 +15,12 @@ use crate::sql::decode::{RowDecoder, optional};
 use crate::sql::error::DbError;
 use crate::sql::page::{Cursor, LOOKS, Page};
 
-/// Which rows to list; `None` is all.
+/// The rows to list; `None` does not filter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ActivityFilter {
     pub user: Option<FollowedUserId>,
     pub market: Option<MarketId>,
-    /// MERGE, REWARD, ..: as the API writes it.
+    /// In the API's spelling: MERGE, REWARD, ..
     pub kind: Option<String>,
     /// Detected at or after.
     pub from: Option<Timestamp>,
@@ -27,7 +28,7 @@ pub struct ActivityFilter {
     pub to: Option<Timestamp>,
 }
 
-/// One entry that an activity made in its leader's shadow.
+/// One entry that an activity caused in its leader's shadow ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Movement {
     pub kind: EntryType,
@@ -38,8 +39,8 @@ pub struct Movement {
 }
 
 statements! {
-    /// `$1`, `$2` the cursor, `$3` the earliest time, `$4` the kind, `$5` the market as it stands in the payload, `$6`
-    /// the limit.
+    /// `$1`, `$2` the cursor, `$3` the earliest time, `$4` the kind, `$5` the market as the payload's JSON has it,
+    /// `$6` the limit.
     LISTED = "select id, source_id, profile_wallet, proxy_wallet, followed_user_id, type, payload_json, event_time,
             detect_time
         from activity_event where (detect_time, id) < ($1, $2) and detect_time >= $3
@@ -63,7 +64,8 @@ statements! {
 }
 
 impl ActivityFilter {
-    fn needs_looking(&self) -> bool {
+    /// Whether no index returns the matches in order, so that rows must be searched.
+    fn needs_search(&self) -> bool {
         self.kind.is_some() || self.market.is_some()
     }
 }
@@ -72,7 +74,11 @@ impl ActivityFilter {
 type MovedRow = (String, Option<String>, Option<String>, i64, i64);
 
 impl Db {
-    /// Up to `limit` rows behind `cursor`, the newest first by detection.
+    /// Returns up to `limit` rows after `cursor`, the newest detection first.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn activities_page(
         &self,
         filter: &ActivityFilter,
@@ -81,8 +87,8 @@ impl Db {
     ) -> Result<Page<ActivityEvent>, DbError> {
         let start = cursor.unwrap_or_else(|| Cursor::start(filter.to));
         let place = |row: &ActivityEvent| Cursor { at: row.detect_time, id: row.id.0 };
-        // The rows themselves are read here, so the look is shorter than one through an index.
-        let floor: Option<i64> = match filter.needs_looking() {
+        // This search reads the rows themselves, so it covers fewer of them than a search of an index.
+        let floor: Option<i64> = match filter.needs_search() {
             true => on!(db self, c => {
                 let look = sqlx::query_scalar(FLOOR).bind(start.at.millis()).bind(start.id).bind(LOOKS[1] / 10);
                 look.fetch_optional(c).await
@@ -104,7 +110,7 @@ impl Db {
         from: Option<Timestamp>,
         limit: usize,
     ) -> Result<Vec<ActivityEvent>, DbError> {
-        // Written by our own serialiser, so this is how it stands there.
+        // Our own serialiser wrote the payload, so the spelling is known.
         let market = filter.market.as_ref().map(|market| format!("%\"condition_id\":\"{market}\"%"));
         let rows: Vec<ActivityRow> = on!(db self, c => {
             let query = sqlx::query_as(if filter.user.is_some() { LISTED_OF_USER } else { LISTED })
@@ -124,18 +130,22 @@ impl Db {
         rows.into_iter().map(ActivityEvent::try_from).collect()
     }
 
-    /// What an event moved in its leader's shadow; empty when nothing.
+    /// Returns the entries that an event caused in its leader's shadow ledger; empty when it caused none.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn movements(&self, event: EventId, leader: FollowedUserId) -> Result<Vec<Movement>, DbError> {
         let rows: Vec<MovedRow> = on!(db self, c => {
             sqlx::query_as(MOVED).bind(leader.0).bind(format!("event:{event}")).fetch_all(c).await
         })?;
-        let reading = RowDecoder { table: "ledger_entry", id: event };
+        let decoder = RowDecoder { table: "ledger_entry", id: event };
         rows.into_iter()
             .map(|(kind, market, asset, shares, cash)| {
                 Ok(Movement {
-                    kind: reading.text("entry_type", &kind)?,
-                    market: optional(market, |market| reading.market("market_id", &market))?,
-                    asset: optional(asset, |asset| reading.asset("asset_id", &asset))?,
+                    kind: decoder.text("entry_type", &kind)?,
+                    market: optional(market, |market| decoder.market("market_id", &market))?,
+                    asset: optional(asset, |asset| decoder.asset("asset_id", &asset))?,
                     shares: ShareMicros(shares),
                     cash: UsdcMicros(cash),
                 })
@@ -143,7 +153,11 @@ impl Db {
             .collect()
     }
 
-    /// The attempts on the group that an activity belongs to, the leader's own portfolio first.
+    /// Returns the attempts on the group of an activity, the leader's own portfolio first.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn decisions_on(
         &self,
         activity: EventId,
@@ -152,9 +166,9 @@ impl Db {
             on!(db self, c => sqlx::query_as(DECISIONS).bind(activity.0).fetch_all(c).await)?;
         rows.into_iter()
             .map(|(id, scope, decision)| {
-                let reading = RowDecoder { table: "copy_attempt", id };
-                let decision = reading.text("decision", &decision)?;
-                Ok((AttemptId(id), reading.text("portfolio_scope", &scope)?, decision))
+                let decoder = RowDecoder { table: "copy_attempt", id };
+                let decision = decoder.text("decision", &decision)?;
+                Ok((AttemptId(id), decoder.text("portfolio_scope", &scope)?, decision))
             })
             .collect()
     }

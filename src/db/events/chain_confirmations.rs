@@ -1,8 +1,8 @@
-//! What the chain showed beside what the API showed: how far ahead chain sight was, and what the API never confirmed.
+//! Fills seen on chain, matched with the API's rows: the lag of the API, and the fills that the API never confirmed.
 //!
-//! A fill is the same in both when transaction, wallet, token, side and shares are; of equal fills in one transaction
-//! the first goes with the first. A log that was taken back is not counted; one that was seen in two blocks, because its
-//! being taken back was missed, is one fill, seen when it was seen first.
+//! A fill of the chain and one of the API are the same when transaction, wallet, token, side and shares are equal;
+//! equal fills of one transaction are matched in order. A removed log is not counted. A log seen in two blocks, because
+//! we missed its removal, counts as one fill, seen at the first time.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -15,28 +15,28 @@ use crate::sql::connection::{Db, on, statements};
 use crate::sql::decode::RowDecoder;
 use crate::sql::error::DbError;
 
-/// The API usually shows a fill within seconds of its log; one that is missing for longer than this needs a look.
+/// The API usually shows a fill within seconds of its log; a fill missing for longer than this needs attention.
 pub const CONFIRMED_WITHIN_MS: i64 = 300_000;
 
-/// How long after the log the API showed the same fill. Below zero the API was first.
+/// How long after the log the API showed the same fill. Negative when the API was first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct ChainLag {
-    /// Fills that both have shown.
+    /// Fills seen on both.
     pub n_fills: i64,
     pub p50_ms: i64,
     pub p90_ms: i64,
     pub n_api_first: i64,
 }
 
-/// The lead over a period.
+/// The lag over a period.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ChainLags {
-    /// `None` while both have not shown a single fill.
+    /// `None` while no fill was seen on both.
     pub all: Option<ChainLag>,
     pub by_user: BTreeMap<FollowedUserId, ChainLag>,
 }
 
-/// A fill seen on chain that the API does not show.
+/// A fill seen on chain and missing from the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnconfirmedFill {
     pub id: EventId,
@@ -54,9 +54,10 @@ pub struct UnconfirmedFill {
     pub detect_time: Timestamp,
 }
 
-/// `seen`: fills of the chain that `$filter` lets through, each with its number among its equals (`twin`);
-/// `first`: each of them once, where it was seen first; `shown`: the API's rows of the same transactions, numbered alike.
-macro_rules! sighted {
+/// `seen`: the fills of the chain that pass `$filter`, each with its number among equal fills (`twin`);
+/// `first`: each of them once, at its first sight; `shown`: the API's rows of the same transactions, numbered the same
+/// way.
+macro_rules! matched {
     ($filter:literal, $rest:literal) => {
         concat!(
             "with seen as (
@@ -82,9 +83,10 @@ macro_rules! sighted {
 }
 
 statements! {
-    /// The nearest rank: the smallest lead that half, or nine tenths, do not exceed. Once for each user and once for
-    /// all. The two sides meet in a group and not in a join: SQLite would compare every fill with every row.
-    LEADS = sighted!("not c.removed and c.detect_time >= $1 and c.detect_time < $2",
+    /// Percentiles by nearest rank: the smallest lag that half, or nine tenths, of the fills do not exceed. Once per
+    /// user and once for all. The two sides are matched by a `group by`: with a join SQLite would compare every fill
+    /// with every row.
+    LEADS = matched!("not c.removed and c.detect_time >= $1 and c.detect_time < $2",
         ", ahead as (
             select max(followed_user_id) as followed_user_id, min(shown_at) - min(seen_at) as lead_ms from (
                 select followed_user_id, tx_hash, wallet, asset_id, side, share_micros, twin, detect_time as seen_at,
@@ -101,8 +103,8 @@ statements! {
         ) select followed_user_id, n, max(case when place = (n * 50 + 99) / 100 then lead_ms end),
             max(case when place = (n * 90 + 99) / 100 then lead_ms end), count(case when lead_ms < 0 then 1 end)
         from sorted group by followed_user_id, n");
-    /// Of users who are still followed: nobody asks the API for the others' fills.
-    UNCONFIRMED = sighted!("not c.removed and c.detect_time >= $1 and c.detect_time < $2",
+    /// Of users who are still followed: we do not poll the fills of others.
+    UNCONFIRMED = matched!("not c.removed and c.detect_time >= $1 and c.detect_time < $2",
         "select f.id, f.followed_user_id, u.label, f.tx_hash, f.wallet, f.asset_id, f.side, f.price_micros,
             f.share_micros, f.notional_micros, f.event_time, f.detect_time
         from first f join followed_user u on u.id = f.followed_user_id
@@ -110,8 +112,8 @@ statements! {
             and s.wallet = f.wallet and s.asset_id = f.asset_id and s.side = f.side
             and s.share_micros = f.share_micros and s.twin = f.twin)
         order by f.detect_time desc, f.id limit $3");
-    /// Those taken back too: their transaction usually comes again, in another block.
-    UNCONFIRMED_OF_USER = sighted!("c.followed_user_id = $1 and c.detect_time >= $2",
+    /// Removed logs too: their transaction is usually mined again in another block.
+    UNCONFIRMED_OF_USER = matched!("c.followed_user_id = $1 and c.detect_time >= $2",
         "select distinct f.tx_hash from first f
         where not exists (select 1 from shown s where s.tx_hash = f.tx_hash
             and s.wallet = f.wallet and s.asset_id = f.asset_id and s.side = f.side
@@ -135,24 +137,31 @@ struct UnconfirmedRow {
 }
 
 impl Db {
-    /// How far chain sight led API sight, of fills seen on chain from `from` until just before `until`.
-    pub async fn chain_leads(&self, from: Timestamp, until: Timestamp) -> Result<ChainLags, DbError> {
+    /// Returns how long after the chain the API showed fills that were seen on chain within [`from`, `until`).
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
+    pub async fn chain_lags(&self, from: Timestamp, until: Timestamp) -> Result<ChainLags, DbError> {
         let rows: Vec<(Option<i64>, i64, i64, i64, i64)> = on!(db self, c => {
             sqlx::query_as(LEADS).bind(from.millis()).bind(until.millis()).fetch_all(c).await
         })?;
-        let mut leads = ChainLags::default();
+        let mut lags = ChainLags::default();
         for (user, n_fills, p50_ms, p90_ms, n_api_first) in rows {
-            let lead = ChainLag { n_fills, p50_ms, p90_ms, n_api_first };
+            let lag = ChainLag { n_fills, p50_ms, p90_ms, n_api_first };
             match user {
-                Some(user) => drop(leads.by_user.insert(FollowedUserId(user), lead)),
-                None => leads.all = Some(lead),
+                Some(user) => drop(lags.by_user.insert(FollowedUserId(user), lag)),
+                None => lags.all = Some(lag),
             }
         }
-        Ok(leads)
+        Ok(lags)
     }
 
-    /// Up to `limit` fills seen on chain since `from` that the API has had `CONFIRMED_WITHIN_MS` to show and does not
-    /// show, the newest first.
+    /// Returns up to `limit` fills seen on chain since `from` that the API does not show [`CONFIRMED_WITHIN_MS`] later,
+    /// the newest first.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn unconfirmed_fills(
         &self,
         from: Timestamp,
@@ -166,7 +175,11 @@ impl Db {
         rows.into_iter().map(UnconfirmedFill::try_from).collect()
     }
 
-    /// Transactions of a user, seen on chain at `since` or later, of which the API does not show every fill yet.
+    /// Returns the transactions of a user, seen on chain at or after `since`, of which the API does not show every fill
+    /// yet.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn unconfirmed_transactions(
         &self,
         user: FollowedUserId,
@@ -183,16 +196,16 @@ impl TryFrom<UnconfirmedRow> for UnconfirmedFill {
     type Error = DbError;
 
     fn try_from(row: UnconfirmedRow) -> Result<Self, DbError> {
-        let reading = RowDecoder { table: "trade_event", id: row.id };
+        let decoder = RowDecoder { table: "trade_event", id: row.id };
         Ok(Self {
             id: EventId(row.id),
             followed_user: FollowedUserId(row.followed_user_id),
             user_label: row.label,
             tx_hash: row.tx_hash,
-            wallet: reading.wallet("proxy_wallet", &row.wallet)?,
-            asset: reading.asset("asset_id", &row.asset_id)?,
-            side: reading.text("side", &row.side)?,
-            price: reading.price("price_micros", row.price_micros)?,
+            wallet: decoder.wallet("proxy_wallet", &row.wallet)?,
+            asset: decoder.asset("asset_id", &row.asset_id)?,
+            side: decoder.text("side", &row.side)?,
+            price: decoder.price("price_micros", row.price_micros)?,
             shares: ShareMicros(row.share_micros),
             notional: UsdcMicros(row.notional_micros),
             event_time: Timestamp::from_millis(row.event_time),

@@ -1,4 +1,4 @@
-//! Rows of the two event tables, back to what the domain knows.
+//! Rows of the two event tables, decoded to domain types.
 
 use uuid::Uuid;
 
@@ -8,7 +8,7 @@ use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
 use crate::sql::decode::{RowDecoder, optional};
 use crate::sql::error::DbError;
 
-/// A canonical row of `trade_event`; the table's checks promise its market and asset.
+/// A canonical row of `trade_event`; the table's checks guarantee its market and asset.
 #[derive(sqlx_macros::FromRow)]
 pub(crate) struct TradeRow {
     id: Uuid,
@@ -28,6 +28,7 @@ pub(crate) struct TradeRow {
     detect_time: i64,
 }
 
+/// A row of `activity_event`.
 #[derive(sqlx_macros::FromRow)]
 pub(crate) struct ActivityRow {
     id: Uuid,
@@ -46,18 +47,18 @@ impl TryFrom<TradeRow> for TradeEvent {
     type Error = DbError;
 
     fn try_from(row: TradeRow) -> Result<Self, DbError> {
-        let reading = RowDecoder { table: "trade_event", id: row.id };
+        let decoder = RowDecoder { table: "trade_event", id: row.id };
         Ok(Self {
             id: EventId(row.id),
             source_id: row.source_id,
             tx_hash: row.tx_hash.unwrap_or_default(),
-            profile_wallet: reading.wallet("profile_wallet", &row.profile_wallet)?,
-            proxy_wallet: optional(row.proxy_wallet, |wallet| reading.wallet("proxy_wallet", &wallet))?,
+            profile_wallet: decoder.wallet("profile_wallet", &row.profile_wallet)?,
+            proxy_wallet: optional(row.proxy_wallet, |wallet| decoder.wallet("proxy_wallet", &wallet))?,
             followed_user: FollowedUserId(row.followed_user_id),
-            market: reading.market("market_id", &row.market_id)?,
-            asset: reading.asset("asset_id", &row.asset_id)?,
-            side: reading.text("side", &row.side)?,
-            price: reading.price("price_micros", row.price_micros)?,
+            market: decoder.market("market_id", &row.market_id)?,
+            asset: decoder.asset("asset_id", &row.asset_id)?,
+            side: decoder.text("side", &row.side)?,
+            price: decoder.price("price_micros", row.price_micros)?,
             shares: ShareMicros(row.share_micros),
             notional: UsdcMicros(row.notional_micros),
             fee: row.fee_micros.map(UsdcMicros),
@@ -71,15 +72,15 @@ impl TryFrom<ActivityRow> for ActivityEvent {
     type Error = DbError;
 
     fn try_from(row: ActivityRow) -> Result<Self, DbError> {
-        let reading = RowDecoder { table: "activity_event", id: row.id };
+        let decoder = RowDecoder { table: "activity_event", id: row.id };
         Ok(Self {
             id: EventId(row.id),
             source_id: row.source_id,
-            profile_wallet: reading.wallet("profile_wallet", &row.profile_wallet)?,
-            proxy_wallet: optional(row.proxy_wallet, |wallet| reading.wallet("proxy_wallet", &wallet))?,
+            profile_wallet: decoder.wallet("profile_wallet", &row.profile_wallet)?,
+            proxy_wallet: optional(row.proxy_wallet, |wallet| decoder.wallet("proxy_wallet", &wallet))?,
             followed_user: FollowedUserId(row.followed_user_id),
             kind: ActivityKind::from_text(&row.kind),
-            payload: reading.json("payload_json", &row.payload_json)?,
+            payload: decoder.json("payload_json", &row.payload_json)?,
             event_time: Timestamp::from_millis(row.event_time),
             detect_time: Timestamp::from_millis(row.detect_time),
         })

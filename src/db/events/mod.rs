@@ -1,4 +1,4 @@
-//! What leaders did: polls and chain logs as rows, and how pages list them.
+//! Leaders' events: rows of the API and of the chain, and the lists of them.
 
 pub(super) mod activities;
 pub(super) mod chain_confirmations;

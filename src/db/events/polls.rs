@@ -1,4 +1,4 @@
-//! What leaders did, as it is written down: polls of the Data API, and logs of the chain.
+//! Stores leaders' events: rows from polls of the Data API, and logs of the chain (spec 3).
 
 use std::collections::HashSet;
 
@@ -16,12 +16,13 @@ use crate::domain::events::lease::Fence;
 use crate::domain::money::ids::{AssetId, EventId, FollowedUserId, Wallet};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use crate::queue::{self, NewJob, Queue};
-use crate::sql::connection::{Batch, Db, Tx, batches, on, statements};
+use crate::sql::batch::{batches, execute_batch, fetch_batch, fetch_batch_values};
+use crate::sql::connection::{Db, Tx, on, statements};
 use crate::sql::decode::{json_text, storable};
 use crate::sql::error::DbError;
 use crate::sql::inserted::Inserted;
 
-/// What one poll of one user found. Rows may be known already, or come twice.
+/// The rows that one poll of one user returned. Rows may be stored already, or occur twice.
 #[derive(Debug, Clone)]
 pub struct PollWrite {
     pub user: FollowedUserId,
@@ -30,30 +31,30 @@ pub struct PollWrite {
     pub dead: Vec<DeadRow>,
     /// Wallets seen in the rows.
     pub new_wallets: Vec<Wallet>,
-    /// The lease it is read under, where others could read it too.
+    /// The lease that the poll was done under, if several workers share the database.
     pub fence: Option<Fence>,
-    /// Key and JSON; they move with the rows or not at all.
+    /// Key and JSON; written with the rows or not at all.
     pub checkpoints: Vec<(String, String)>,
     pub now: Timestamp,
 }
 
-/// A row that could not be read.
+/// A row that could not be parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadRow {
     pub text: String,
     pub reason: String,
 }
 
-/// What of a poll was new. Each new event has its two jobs.
+/// The part of a poll that was new. Each new event has its two jobs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PollOutcome {
     pub new_trades: Vec<EventId>,
     pub new_activities: Vec<EventId>,
-    /// Unreadable rows seen for the first time.
+    /// Unparsable rows seen for the first time.
     pub dead: usize,
 }
 
-/// A fill seen as a log on the chain. It moves no portfolio.
+/// A fill seen as a log on the chain. It changes no portfolio.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChainTrade {
     pub tx_hash: String,
@@ -78,7 +79,7 @@ statements! {
             notional_micros, fee_micros, event_time, detect_time, created_at)
         values ($1, 'ALCHEMY', $2, $3, $4, $5, false, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
         on conflict do nothing returning id";
-    /// By time of detection too, which has an index; a block may be dated a little ahead of our clock.
+    /// Also by time of detection, which has an index; a block's time may be a little ahead of our clock.
     TRADES_SINCE = "select id, source_id, tx_hash, profile_wallet, proxy_wallet, followed_user_id, market_id, asset_id,
         side, price_micros, share_micros, notional_micros, fee_micros, event_time, detect_time from trade_event
         where is_canonical and followed_user_id = $1 and event_time >= $2 and detect_time >= $2 - 60000";
@@ -106,8 +107,12 @@ batches! {
 }
 
 impl Db {
-    /// Writes what a poll found: new rows with a job for the ledger and one for grouping each, wallets seen for the
-    /// first time, unreadable rows once per distinct text, and the checkpoints. One transaction.
+    /// Writes the rows of a poll in one transaction: new events, each with a job for the ledger and one for grouping,
+    /// wallets seen for the first time, unparsable rows once per distinct text, and the checkpoints.
+    ///
+    /// # Errors
+    /// `LeaseLost` when another worker holds the lease of `poll.fence` now; otherwise [`DbError`] when the database
+    /// cannot be reached or refuses a statement. Nothing is written then.
     pub async fn record_poll(&self, poll: PollWrite) -> Result<PollOutcome, DbError> {
         let mut tx = self.begin().await?;
         let fence: Vec<Fence> = poll.fence.into_iter().collect();
@@ -133,39 +138,31 @@ impl Db {
         Ok(outcome)
     }
 
-    /// In no order; unknown ids are left out.
+    /// Returns these trades in no order; unknown ids are left out.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn trades_by_id(&self, ids: &[EventId]) -> Result<Vec<TradeEvent>, DbError> {
-        let mut rows: Vec<TradeRow> = Vec::with_capacity(ids.len());
-        for chunk in Batch::chunks(ids) {
-            let text = TRADES_BY_ID.text(self.driver(), chunk.len());
-            rows.extend(on!(db self, c => {
-                let mut query = sqlx::query_as::<_, TradeRow>(text);
-                for id in chunk {
-                    query = query.bind(id.0);
-                }
-                query.fetch_all(c).await
-            })?);
-        }
+        let rows: Vec<TradeRow> = fetch_batch!(self, TRADES_BY_ID, ids, |query, id| query.bind(id.0))?;
         rows.into_iter().map(TradeEvent::try_from).collect()
     }
 
-    /// In no order; unknown ids are left out.
+    /// Returns these activities in no order; unknown ids are left out.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn activities_by_id(&self, ids: &[EventId]) -> Result<Vec<ActivityEvent>, DbError> {
-        let mut rows: Vec<ActivityRow> = Vec::with_capacity(ids.len());
-        for chunk in Batch::chunks(ids) {
-            let text = ACTIVITIES_BY_ID.text(self.driver(), chunk.len());
-            rows.extend(on!(db self, c => {
-                let mut query = sqlx::query_as::<_, ActivityRow>(text);
-                for id in chunk {
-                    query = query.bind(id.0);
-                }
-                query.fetch_all(c).await
-            })?);
-        }
+        let rows: Vec<ActivityRow> = fetch_batch!(self, ACTIVITIES_BY_ID, ids, |query, id| query.bind(id.0))?;
         rows.into_iter().map(ActivityEvent::try_from).collect()
     }
 
-    /// Everything stored of a user that took place at `since` or later, in no order.
+    /// Returns the stored events of a user that took place at or after `since`, in no order.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn rows_since(&self, user: FollowedUserId, since: Timestamp) -> Result<StoredRows, DbError> {
         let trades: Vec<TradeRow> = on!(db self, c => {
             sqlx::query_as(TRADES_SINCE).bind(user.0).bind(since.millis()).fetch_all(c).await
@@ -179,8 +176,11 @@ impl Db {
         })
     }
 
-    /// Keeps a log of the chain, with checkpoints that move with it. A new one gets `job`, which asks the canonical
-    /// source; jobs that move money come from canonical events only.
+    /// Stores a log of the chain together with its checkpoints. A new log also gets `job`, which polls the canonical
+    /// source; jobs that change portfolios come from canonical events only.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn insert_chain_trade(
         &self,
         trade: &ChainTrade,
@@ -222,7 +222,11 @@ impl Db {
         Ok(new.map_or(Inserted::Known, |id| Inserted::New(EventId(id))))
     }
 
-    /// A log was reorganised away. False when no such log is kept, or it was marked before.
+    /// Marks a log as removed by a reorganisation of the chain. Returns false if no such log is stored, or it is marked
+    /// already.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn mark_removed(&self, tx_hash: &str, log_index: i64, block_hash: Option<&str>) -> Result<bool, DbError> {
         let mut tx = self.begin().await?;
         let marked = on!(tx &mut tx, c => {
@@ -239,8 +243,8 @@ impl Db {
     }
 }
 
-/// The new events as the ledger must take them: by block time; within one second, which is all the API tells, sets are
-/// made before they are sold and given up after.
+/// Returns the new events in the order that the ledger needs: by block time. The API's times are whole seconds; within
+/// one second splits come first, because a set must exist before it is sold, and merges and redemptions last.
 fn in_order_of_time(poll: &PollWrite, outcome: &PollOutcome) -> Vec<Member> {
     let new: HashSet<EventId> = outcome.new_trades.iter().chain(&outcome.new_activities).copied().collect();
     let trades = poll.trades.iter().map(|trade| (trade.event_time, 1, Member::Trade(trade.id)));
@@ -252,94 +256,66 @@ fn in_order_of_time(poll: &PollWrite, outcome: &PollOutcome) -> Vec<Member> {
         Member::Trade(id) | Member::Activity(id) => new.contains(id),
     };
     let mut events: Vec<_> = trades.chain(activities).filter(|(.., member)| is_new(member)).collect();
-    // Stable: rows of one kind and second stay in the order given.
+    // The sort is stable: rows of one kind and second keep their order.
     events.sort_by_key(|(time, place, _)| (*time, *place));
     events.into_iter().map(|(.., member)| member).collect()
 }
 
 async fn insert_trades(tx: &mut Tx, trades: &[TradeEvent], now: Timestamp) -> Result<Vec<EventId>, DbError> {
-    let mut new = HashSet::with_capacity(trades.len());
-    for chunk in Batch::chunks(trades) {
-        let text = INSERT_TRADES.text(tx.driver(), chunk.len());
-        let ids: Vec<Uuid> = on!(tx &mut *tx, c => {
-            let mut query = sqlx::query_scalar(text);
-            for trade in chunk {
-                query = query
-                    .bind(trade.id.0)
-                    .bind(Source::DataApi.as_str())
-                    .bind(storable(&trade.source_id))
-                    .bind(storable(&trade.tx_hash))
-                    .bind(true)
-                    .bind(trade.profile_wallet.as_str())
-                    .bind(trade.proxy_wallet.as_ref().map(Wallet::as_str))
-                    .bind(trade.followed_user.0)
-                    .bind(trade.market.as_str())
-                    .bind(trade.asset.as_str())
-                    .bind(trade.side.as_str())
-                    .bind(trade.price.micros())
-                    .bind(trade.shares.0)
-                    .bind(trade.notional.0)
-                    .bind(trade.fee.map(|fee| fee.0))
-                    .bind(trade.event_time.millis())
-                    .bind(trade.detect_time.millis())
-                    .bind(now.millis());
-            }
-            query.fetch_all(c).await
-        })?;
-        new.extend(ids);
-    }
-    // In the order given, whatever order the database answered in.
+    let ids: Vec<Uuid> = fetch_batch_values!(tx, INSERT_TRADES, trades, |query, trade| query
+        .bind(trade.id.0)
+        .bind(Source::DataApi.as_str())
+        .bind(storable(&trade.source_id))
+        .bind(storable(&trade.tx_hash))
+        .bind(true)
+        .bind(trade.profile_wallet.as_str())
+        .bind(trade.proxy_wallet.as_ref().map(Wallet::as_str))
+        .bind(trade.followed_user.0)
+        .bind(trade.market.as_str())
+        .bind(trade.asset.as_str())
+        .bind(trade.side.as_str())
+        .bind(trade.price.micros())
+        .bind(trade.shares.0)
+        .bind(trade.notional.0)
+        .bind(trade.fee.map(|fee| fee.0))
+        .bind(trade.event_time.millis())
+        .bind(trade.detect_time.millis())
+        .bind(now.millis()))?;
+    let mut new: HashSet<Uuid> = ids.into_iter().collect();
+    // In the order given: the database returns the ids in any order.
     Ok(trades.iter().map(|trade| trade.id).filter(|id| new.remove(&id.0)).collect())
 }
 
 async fn insert_activities(tx: &mut Tx, activities: &[ActivityEvent], now: Timestamp) -> Result<Vec<EventId>, DbError> {
-    let mut new = HashSet::with_capacity(activities.len());
-    for chunk in Batch::chunks(activities) {
-        let text = INSERT_ACTIVITIES.text(tx.driver(), chunk.len());
-        let ids: Vec<Uuid> = on!(tx &mut *tx, c => {
-            let mut query = sqlx::query_scalar(text);
-            for activity in chunk {
-                query = query
-                    .bind(activity.id.0)
-                    .bind(Source::DataApi.as_str())
-                    .bind(storable(&activity.source_id))
-                    .bind(true)
-                    .bind(activity.profile_wallet.as_str())
-                    .bind(activity.proxy_wallet.as_ref().map(Wallet::as_str))
-                    .bind(activity.followed_user.0)
-                    .bind(storable(activity.kind.as_str()))
-                    .bind(json_text(&activity.payload))
-                    .bind(activity.event_time.millis())
-                    .bind(activity.detect_time.millis())
-                    .bind(now.millis());
-            }
-            query.fetch_all(c).await
-        })?;
-        new.extend(ids);
-    }
+    let ids: Vec<Uuid> = fetch_batch_values!(tx, INSERT_ACTIVITIES, activities, |query, activity| query
+        .bind(activity.id.0)
+        .bind(Source::DataApi.as_str())
+        .bind(storable(&activity.source_id))
+        .bind(true)
+        .bind(activity.profile_wallet.as_str())
+        .bind(activity.proxy_wallet.as_ref().map(Wallet::as_str))
+        .bind(activity.followed_user.0)
+        .bind(storable(activity.kind.as_str()))
+        .bind(json_text(&activity.payload))
+        .bind(activity.event_time.millis())
+        .bind(activity.detect_time.millis())
+        .bind(now.millis()))?;
+    let mut new: HashSet<Uuid> = ids.into_iter().collect();
     Ok(activities.iter().map(|activity| activity.id).filter(|id| new.remove(&id.0)).collect())
 }
 
 async fn insert_dead_rows(tx: &mut Tx, poll: &PollWrite) -> Result<usize, DbError> {
-    let mut inserted = 0;
-    for chunk in Batch::chunks(&poll.dead) {
-        let text = INSERT_DEAD_ROWS.text(tx.driver(), chunk.len());
-        inserted += on!(tx &mut *tx, c => {
-            let mut query = sqlx::query(text);
-            for row in chunk {
-                let payload = storable(&row.text);
-                let fingerprint = hex::encode(Sha256::digest(payload.as_bytes()));
-                query = query
-                    .bind("row")
-                    .bind(fingerprint.clone())
-                    .bind(poll.user.0)
-                    .bind(payload)
-                    .bind(storable(&row.reason))
-                    .bind(fingerprint)
-                    .bind(poll.now.millis());
-            }
-            query.execute(c).await.map(|done| done.rows_affected())
-        })?;
-    }
+    let inserted = execute_batch!(tx, INSERT_DEAD_ROWS, &poll.dead, |query, row| {
+        let payload = storable(&row.text);
+        let fingerprint = hex::encode(Sha256::digest(payload.as_bytes()));
+        query
+            .bind("row")
+            .bind(fingerprint.clone())
+            .bind(poll.user.0)
+            .bind(payload)
+            .bind(storable(&row.reason))
+            .bind(fingerprint)
+            .bind(poll.now.millis())
+    })?;
     Ok(usize::try_from(inserted).unwrap_or(usize::MAX))
 }

@@ -1,4 +1,4 @@
-//! Detected trades as pages list them, newest first.
+//! Detected trades, listed for pages, newest first.
 
 use uuid::Uuid;
 
@@ -10,7 +10,7 @@ use crate::sql::connection::{Db, on, statements};
 use crate::sql::error::DbError;
 use crate::sql::page::{Cursor, LOOKS, Page};
 
-/// Which trades to list; `None` is all.
+/// The trades to list; `None` does not filter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TradeFilter {
     pub user: Option<FollowedUserId>,
@@ -22,17 +22,18 @@ pub struct TradeFilter {
     pub to: Option<Timestamp>,
 }
 
-/// A trade with the names a reader knows it by. All three are hostile text.
+/// A trade with the names for a page. All three are hostile text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedTrade {
     pub trade: TradeEvent,
     pub user_label: String,
-    /// `None` until the market's facts were fetched.
+    /// `None` until the market's facts are fetched.
     pub question: Option<String>,
     pub outcome: Option<String>,
 }
 
-/// The columns and joins of a listed trade; `$1`, `$2` the cursor, `$3` the earliest time, `$4` the side, `$5` the limit.
+/// The columns and joins of a listed trade; `$1`, `$2` the cursor, `$3` the earliest time, `$4` the side, `$5` the
+/// limit.
 macro_rules! listed {
     ($filter:literal) => {
         concat!(
@@ -52,7 +53,7 @@ macro_rules! listed {
 statements! {
     LISTED = listed!("");
     LISTED_OF_USER = listed!(" and t.followed_user_id = $6");
-    /// With a user too, the market is the narrower of the two.
+    /// With a user as well; the market is usually the narrower filter.
     LISTED_OF_MARKET = listed!(" and t.market_id = $6 and (cast($7 as bigint) is null or t.followed_user_id = $7)");
     FLOOR = "select detect_time from trade_event where is_canonical and (detect_time, id) < ($1, $2)
         order by detect_time desc, id desc limit 1 offset $3";
@@ -61,7 +62,7 @@ statements! {
     FLOOR_OF_MARKET = "select detect_time from trade_event where is_canonical and (detect_time, id) < ($1, $2)
         and market_id = $4 order by detect_time desc, id desc limit 1 offset $3";
     COUNT_SINCE = "select count(*) from trade_event where is_canonical and detect_time >= $1";
-    /// From the index alone: a follower asks every second.
+    /// From the index alone, because `tail` polls it every second.
     PLACES = "select detect_time, id from trade_event where is_canonical and detect_time >= $1 order by detect_time, id";
     NEWEST_PLACE = "select detect_time, id from trade_event where is_canonical order by detect_time desc, id desc limit 1";
 }
@@ -76,7 +77,11 @@ struct Row {
 }
 
 impl Db {
-    /// Up to `limit` trades behind `cursor`, the newest first by detection.
+    /// Returns up to `limit` trades after `cursor`, the newest detection first.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn trades_page(
         &self,
         filter: &TradeFilter,
@@ -85,14 +90,14 @@ impl Db {
     ) -> Result<Page<ListedTrade>, DbError> {
         let start = cursor.unwrap_or_else(|| Cursor::start(filter.to));
         let place = |listed: &ListedTrade| Cursor { at: listed.trade.detect_time, id: listed.trade.id.0 };
-        // By one of them alone, or by none, an index gives the matches in order.
+        // For a user or a market alone, or for neither, an index returns the matches in order.
         if filter.side.is_none() && (filter.market.is_none() || filter.user.is_none()) {
             return Ok(Page::cut(self.listed_trades(filter, start, filter.from, limit).await?, limit, place));
         }
         let mut page = None;
         for look in LOOKS {
             let floor = self.trade_floor(filter, start, look).await?;
-            // Whatever is looked for, there is no more of it before the earliest time that was asked for.
+            // No match can be earlier than the filter's earliest time, so the search need not go further.
             let floor = floor.filter(|floor| filter.from.is_none_or(|from| from < *floor));
             let rows = self.listed_trades(filter, start, floor.or(filter.from), limit).await?;
             let Some(floor) = floor else { return Ok(Page::cut(rows, limit, place)) };
@@ -105,7 +110,7 @@ impl Db {
         Ok(page.unwrap_or_else(|| Page::cut(Vec::new(), limit, place)))
     }
 
-    /// When the trade was detected that is `look` trades behind `start`; `None` when there are not as many.
+    /// Returns the detection time of the trade that is `look` trades after `start`; `None` when there are fewer.
     async fn trade_floor(&self, filter: &TradeFilter, start: Cursor, look: i64) -> Result<Option<Timestamp>, DbError> {
         let text = match (&filter.market, filter.user) {
             (Some(_), _) => FLOOR_OF_MARKET,
@@ -156,30 +161,42 @@ impl Db {
         rows.into_iter().map(ListedTrade::try_from).collect()
     }
 
-    /// Where the trades detected at or after `since` stand in the list, oldest first.
-    pub async fn trade_places(&self, since: Timestamp) -> Result<Vec<Cursor>, DbError> {
+    /// Returns the list positions of the trades detected at or after `since`, oldest first.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
+    pub async fn trade_cursors(&self, since: Timestamp) -> Result<Vec<Cursor>, DbError> {
         let rows: Vec<(i64, Uuid)> = on!(db self, c => sqlx::query_as(PLACES).bind(since.millis()).fetch_all(c).await)?;
         Ok(rows.into_iter().map(Cursor::from).collect())
     }
 
-    /// Where the newest trade stands.
-    pub async fn newest_trade_place(&self) -> Result<Option<Cursor>, DbError> {
+    /// Returns the list position of the newest trade.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
+    pub async fn newest_trade_cursor(&self) -> Result<Option<Cursor>, DbError> {
         let row: Option<(i64, Uuid)> = on!(db self, c => sqlx::query_as(NEWEST_PLACE).fetch_optional(c).await)?;
         Ok(row.map(Cursor::from))
     }
 
-    /// Trades detected at or after `since`.
+    /// Counts the trades detected at or after `since`.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn count_trades_since(&self, since: Timestamp) -> Result<i64, DbError> {
         Ok(on!(db self, c => sqlx::query_scalar(COUNT_SINCE).bind(since.millis()).fetch_one(c).await)?)
     }
 
-    /// When the trade that was detected last happened.
+    /// Returns the event time of the trade that was detected last.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn newest_trade_time(&self) -> Result<Option<Timestamp>, DbError> {
         Ok(self.newest_fill_seen().await?.map(|seen| seen.event_time))
     }
 }
 
-/// One more than asked for, to know whether there are more.
+/// Returns one more than `limit`, so that the caller knows whether there is a next page.
 pub(crate) fn rows_asked(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1
 }

@@ -1,6 +1,6 @@
-//! Who may sign in, and which of their sessions are over (spec section 12).
+//! The e-mails that may sign in, and ended sessions (spec 12).
 
-use super::audit::{self, Audit};
+use crate::db::system::audit::{self, Audit};
 use crate::domain::money::email::Email;
 use crate::domain::money::units::Timestamp;
 use crate::sql::connection::{Db, Tx, on, statements};
@@ -29,21 +29,24 @@ statements! {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Admin {
     pub email: String,
-    /// When it was allowed.
+    /// The time it was allowed.
     pub created_at: Timestamp,
 }
 
-/// What the database knows of a session.
+/// The state of a session in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx_macros::FromRow)]
 pub struct SessionStanding {
-    /// Whether its owner's e-mail may sign in (still).
+    /// Whether the e-mail of its owner may still sign in.
     pub is_admin: bool,
-    /// Whether it was ended by hand.
+    /// Whether it was signed out.
     pub is_over: bool,
 }
 
 impl Db {
-    /// Allows an e-mail to sign in.
+    /// Allows an e-mail to sign in; audited.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn allow_admin(&self, email: &Email, who: &str, now: Timestamp) -> Result<Inserted<()>, DbError> {
         let mut tx = self.begin().await?;
         let new: Option<String> = on!(tx &mut tx, c => {
@@ -57,7 +60,10 @@ impl Db {
         Ok(Inserted::New(()))
     }
 
-    /// From now on it may not, and its sessions are over. False when it was not allowed.
+    /// Forbids an e-mail to sign in, which also ends its sessions; audited. Returns false if it was not allowed.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn forbid_admin(&self, email: &Email, who: &str, now: Timestamp) -> Result<bool, DbError> {
         let mut tx = self.begin().await?;
         let gone: Option<String> =
@@ -70,25 +76,37 @@ impl Db {
         Ok(true)
     }
 
-    /// Whether an e-mail may sign in.
+    /// Returns whether an e-mail may sign in.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn is_admin(&self, email: &Email) -> Result<bool, DbError> {
         Ok(on!(db self, c => sqlx::query_scalar(IS_ADMIN).bind(email.as_str()).fetch_one(c).await)?)
     }
 
-    /// Everybody who may sign in, by e-mail.
+    /// Returns the e-mails that may sign in, in alphabetical order.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn admins(&self) -> Result<Vec<Admin>, DbError> {
         let rows: Vec<(String, i64)> = on!(db self, c => sqlx::query_as(LIST).fetch_all(c).await)?;
         let admin = |(email, millis)| Admin { email, created_at: Timestamp::from_millis(millis) };
         Ok(rows.into_iter().map(admin).collect())
     }
 
-    /// How the session `id` of `who`, signed in at `began`, stands.
+    /// Returns the state of the session `id` of `who`, signed in at `began`.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn session_standing(&self, id: &str, who: &str, began: Timestamp) -> Result<SessionStanding, DbError> {
         let began = began.millis();
         Ok(on!(db self, c => sqlx::query_as(STANDING).bind(who).bind(id).bind(began).fetch_one(c).await)?)
     }
 
     /// Ends one session of `who`, which would have ended at `ends_at`.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn end_session(&self, id: &str, who: &str, ends_at: Timestamp, now: Timestamp) -> Result<(), DbError> {
         let mut tx = self.begin().await?;
         on!(tx &mut tx, c => sqlx::query(FORGET_ENDED).bind(now.millis()).execute(c).await.map(drop))?;
@@ -97,7 +115,10 @@ impl Db {
         tx.commit().await
     }
 
-    /// Ends every session of `who` that began until now.
+    /// Ends every session of `who` that began at or before `now`.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn end_sessions(&self, who: &str, now: Timestamp) -> Result<(), DbError> {
         let mut tx = self.begin().await?;
         on!(tx &mut tx, c => sqlx::query(END_ALL).bind(who).bind(now.millis()).execute(c).await.map(drop))?;
@@ -105,7 +126,11 @@ impl Db {
         tx.commit().await
     }
 
-    /// Ends every session that began until now, whosever it is; `of_links` is who signs in by a link.
+    /// Ends every session that began at or before `now`; `of_links` is the name of sessions that began with a sign-in
+    /// link.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn end_all_sessions(&self, of_links: &str, now: Timestamp) -> Result<(), DbError> {
         let mut tx = self.begin().await?;
         let now = now.millis();
@@ -114,6 +139,7 @@ impl Db {
     }
 }
 
+/// Writes the audit of a change to an admin's e-mail.
 async fn note(tx: &mut Tx, who: &str, action: &str, email: &Email, now: Timestamp) -> Result<(), DbError> {
     audit::insert(tx, &[Audit::bare(who, action, &format!("admin:{email}"))], now).await
 }

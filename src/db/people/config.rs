@@ -1,11 +1,11 @@
-//! The stored configuration: what differs from the defaults, globally and for each user.
+//! The stored configuration: the fields that differ from the defaults, globally and for each user (spec 4).
 //! Every change is audited with before and after, and raises the revision that the running bot watches.
 
 use std::collections::BTreeMap;
 
-use super::audit::{self, Audit};
 use super::users::FollowedUser;
 use crate::db::accounts::drawdown_resets::PeakReset;
+use crate::db::system::audit::{self, Audit};
 use crate::db::system::checkpoints;
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::config::effective::{
@@ -17,7 +17,7 @@ use crate::sql::connection::{Db, Tx, on, statements};
 use crate::sql::decode::{RowDecoder, json_text};
 use crate::sql::error::DbError;
 
-/// Everything about users and configuration that the running bot works with.
+/// The users and the configuration that the running bot works with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directory {
     /// Rises with every change of users, configuration or blacklists.
@@ -41,7 +41,7 @@ statements! {
     PUT_SYSTEM = "update system_config set config_json = $1, updated_at = $2 where id = 1";
 }
 
-/// The three tables as they stand: what is set, by owner, 0 for the global row.
+/// The fields set in the three tables, by owner; the owner of the global row is 0.
 #[derive(Default)]
 struct Stored {
     guardrails: BTreeMap<i64, GuardrailPatch>,
@@ -50,8 +50,14 @@ struct Stored {
 }
 
 impl Db {
+    /// Returns all users and the configuration.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn directory(&self) -> Result<Directory, DbError> {
-        // The revision first: a change that comes between only makes the next look come sooner.
+        // The revision is read first: after a change between the reads, the next poll sees a new revision and reads
+        // again.
         let revision = self.revision().await?;
         let stored = self.stored_config().await?;
         Ok(Directory {
@@ -63,29 +69,46 @@ impl Db {
         })
     }
 
-    /// What counts for everybody.
+    /// Returns the global configuration.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn global_config(&self) -> Result<StoredConfig, DbError> {
         Ok(self.stored_config().await?.global())
     }
 
+    /// Returns the number that rises with every change of users, configuration or blacklists.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn revision(&self) -> Result<i64, DbError> {
         #[derive(serde::Deserialize)]
         struct Revision {
             revision: i64,
         }
-        let reading = RowDecoder { table: "system_checkpoint", id: "config:revision" };
+        let decoder = RowDecoder { table: "system_checkpoint", id: "config:revision" };
         match self.checkpoint("config:revision").await? {
-            Some(text) => reading.json::<Revision>("value_json", &text).map(|value| value.revision),
+            Some(text) => decoder.json::<Revision>("value_json", &text).map(|value| value.revision),
             None => Ok(0),
         }
     }
 
-    /// Changes the fields that `patch` sets, for everybody. Pausing the engine is such a change.
+    /// Sets the fields of `patch` globally; returns the configuration after it. Pausing the engine is such a change.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn save_global(&self, patch: &ConfigPatch, who: &str, now: Timestamp) -> Result<StoredConfig, DbError> {
         self.change_global(&ConfigChange::setting(*patch), who, now).await.map(|(_, after)| after)
     }
 
-    /// Adds to what one user has of their own.
+    /// Sets the fields of `patch` for one user, besides the user's other overrides; returns the overrides after it.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn save_user(
         &self,
         user: FollowedUserId,
@@ -97,8 +120,12 @@ impl Db {
         self.change_overrides(user, &ConfigChange::setting(set), who, now).await.map(|(_, after)| after)
     }
 
-    /// Sets fields for everybody, or gives them back to their defaults. Gives what was before and what is now; when that
-    /// is the same, nothing was written.
+    /// Sets global fields, or resets them to their defaults. Returns the configuration before and after; when they are
+    /// equal, nothing was written.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn change_global(
         &self,
         change: &ConfigChange,
@@ -122,7 +149,12 @@ impl Db {
         Ok((old, new))
     }
 
-    /// The same for what one user has of their own; a field given back has the global value.
+    /// Sets overrides of one user, or resets them to the global values. Returns the overrides before and after; when
+    /// they are equal, nothing was written.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn change_overrides(
         &self,
         user: FollowedUserId,
@@ -139,7 +171,11 @@ impl Db {
         Ok((before, after))
     }
 
-    /// Gives one user exactly these overrides; none takes all of theirs away.
+    /// Replaces all overrides of one user; empty ones remove them all.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn replace_overrides(
         &self,
         user: FollowedUserId,
@@ -151,8 +187,8 @@ impl Db {
         put_overrides(tx, user, (&stored.overrides_of(user), overrides), who, now).await
     }
 
-    /// Begins a change of the configuration and reads what it changes. Raising the revision first makes a second writer
-    /// wait here, so that no change is merged into values that are no longer so.
+    /// Begins a change of the configuration and reads the current one. Raising the revision first makes a second writer
+    /// wait here, so that no change is merged into outdated values.
     async fn begin_change(&self, now: Timestamp) -> Result<(Tx, Stored), DbError> {
         let mut tx = self.begin().await?;
         checkpoints::bump_revision(&mut tx, now).await?;
@@ -170,7 +206,7 @@ impl Db {
     }
 }
 
-/// Writes one user's overrides as they are after a change, with its audit.
+/// Writes one user's overrides after a change, with its audit, and commits.
 async fn put_overrides(
     mut tx: Tx,
     user: FollowedUserId,

@@ -1,7 +1,6 @@
-//! Leaders, settings, sign-ins and tokens, each change with its audit.
+//! Followed users, configuration, sign-ins and tokens; each change is audited.
 
 pub(super) mod admins;
-pub(super) mod audit;
 pub(super) mod config;
 pub(super) mod tokens;
 pub(super) mod users;

@@ -1,6 +1,6 @@
-//! Tokens with which scripts come in (spec section 12). Only their hashes are kept.
+//! API tokens of scripts (spec 12). Only their hashes are stored.
 
-use super::audit::{self, Audit};
+use crate::db::system::audit::{self, Audit};
 use crate::domain::money::text_enum::text_enum;
 use crate::domain::money::units::Timestamp;
 use crate::sql::connection::{Db, on, statements};
@@ -8,24 +8,24 @@ use crate::sql::decode::{RowDecoder, json_text};
 use crate::sql::error::DbError;
 use crate::sql::inserted::Inserted;
 
-/// What a token may do.
+/// The rights of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenScope {
     /// Pages, JSON, exports and live updates.
     Read,
-    /// And every control.
+    /// As `Read`, and every control.
     Write,
 }
 text_enum!(TokenScope { Read => "READ", Write => "WRITE" });
 
-/// A token without the token.
+/// A stored token, without its text or hash.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct ApiToken {
     pub id: i64,
     pub name: String,
     pub scope: TokenScope,
     pub created_at: Timestamp,
-    /// To the minute.
+    /// Rounded down to the minute.
     pub last_used_at: Option<Timestamp>,
     pub revoked_at: Option<Timestamp>,
 }
@@ -54,7 +54,10 @@ struct Row {
 }
 
 impl Db {
-    /// Keeps a token by its hash. `Known` when a working one has that name.
+    /// Stores a token by its hash; audited. [`Inserted::Known`] when a working token has that name.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn insert_token(
         &self,
         name: &str,
@@ -76,7 +79,11 @@ impl Db {
         Ok(Inserted::New(id))
     }
 
-    /// All of them, the revoked last.
+    /// Returns all tokens, the revoked ones last.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn tokens(&self) -> Result<Vec<ApiToken>, DbError> {
         let rows: Vec<Row> = on!(db self, c => sqlx::query_as(LIST).fetch_all(c).await)?;
         let mut tokens: Vec<ApiToken> = rows.into_iter().map(ApiToken::try_from).collect::<Result<_, _>>()?;
@@ -84,7 +91,11 @@ impl Db {
         Ok(tokens)
     }
 
-    /// The working token with this hash. Writes down that it was used.
+    /// Returns the working token with this hash, and records that it was used.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn use_token(&self, hash: &str, now: Timestamp) -> Result<Option<ApiToken>, DbError> {
         let row: Option<Row> = on!(db self, c => sqlx::query_as(FIND).bind(hash).fetch_optional(c).await)?;
         let Some(token) = row.map(ApiToken::try_from).transpose()? else { return Ok(None) };
@@ -98,12 +109,18 @@ impl Db {
         Ok(Some(token))
     }
 
-    /// Whether a token still lets anybody in.
+    /// Returns whether a token still works, because it exists and is not revoked.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn token_works(&self, id: i64) -> Result<bool, DbError> {
         Ok(on!(db self, c => sqlx::query_scalar(WORKS).bind(id).fetch_one(c).await)?)
     }
 
-    /// False when no working token has that name.
+    /// Revokes a token; audited. Returns false when no working token has that name.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn revoke_token(&self, name: &str, who: &str, now: Timestamp) -> Result<bool, DbError> {
         let mut tx = self.begin().await?;
         let id: Option<i64> = on!(tx &mut tx, c => {
@@ -122,10 +139,10 @@ impl TryFrom<Row> for ApiToken {
     type Error = DbError;
 
     fn try_from(row: Row) -> Result<Self, DbError> {
-        let reading = RowDecoder { table: "api_token", id: row.id };
+        let decoder = RowDecoder { table: "api_token", id: row.id };
         Ok(Self {
             id: row.id,
-            scope: reading.text("scope", &row.scope)?,
+            scope: decoder.text("scope", &row.scope)?,
             name: row.name,
             created_at: Timestamp::from_millis(row.created_at),
             last_used_at: row.last_used_at.map(Timestamp::from_millis),

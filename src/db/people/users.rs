@@ -2,28 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use super::audit::{self, Audit};
+use crate::db::system::audit::{self, Audit};
 use crate::db::system::checkpoints;
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::Timestamp;
-use crate::sql::connection::{Batch, Db, Tx, batches, on, statements};
+use crate::sql::batch::{batches, execute_batch};
+use crate::sql::connection::{Db, Tx, on, statements};
 use crate::sql::decode::{RowDecoder, json_text};
 use crate::sql::error::DbError;
 use crate::sql::inserted::Inserted;
-
-/// A label is shown in tables; the API allows far longer names.
-pub const LABEL_CHARACTERS_MAX: usize = 60;
-
-/// What a trader is called whom nobody named: the beginning of their wallet.
-pub fn label_of(wallet: &Wallet) -> String {
-    wallet.as_str().chars().take(10).collect()
-}
 
 /// A trader we follow, or followed: disabling keeps everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FollowedUser {
     pub id: FollowedUserId,
-    /// What we call them. Hostile text.
+    /// The name that pages show. Hostile text.
     pub label: String,
     pub profile_wallet: Wallet,
     pub enabled: bool,
@@ -61,7 +54,11 @@ struct Row {
 }
 
 impl Db {
-    /// Everybody, the disabled too, in the order they were added.
+    /// Returns all users, the disabled ones too, in the order they were added.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn followed_users(&self) -> Result<Vec<FollowedUser>, DbError> {
         let rows: Vec<Row> = on!(db self, c => sqlx::query_as(LIST).fetch_all(c).await)?;
         let wallets: Vec<(i64, String)> = on!(db self, c => sqlx::query_as(LIST_WALLETS).fetch_all(c).await)?;
@@ -78,7 +75,11 @@ impl Db {
             .collect()
     }
 
-    /// Whose profile or proxy wallet this is.
+    /// Returns the user with this profile or proxy wallet.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn followed_user_by_wallet(&self, wallet: &Wallet) -> Result<Option<FollowedUser>, DbError> {
         let row: Option<(i64, String, String, bool, i64)> =
             on!(db self, c => sqlx::query_as(FIND_BY_WALLET).bind(wallet.as_str()).fetch_optional(c).await)?;
@@ -86,7 +87,11 @@ impl Db {
         Ok(self.followed_users().await?.into_iter().find(|user| user.id.0 == id))
     }
 
-    /// Starts following `wallet`; one that was followed before and disabled is enabled again, and is `Known`.
+    /// Starts to follow `wallet`; audited. A user that was followed before and disabled is enabled again, and the
+    /// answer is [`Inserted::Known`].
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn follow(
         &self,
         label: &str,
@@ -106,7 +111,10 @@ impl Db {
         Ok(inserted)
     }
 
-    /// Starts following `wallet`, unless it is or was anybody's here: whoever was unfollowed or renamed stays as they are.
+    /// Starts to follow `wallet`, unless a stored user has it: a user that was unfollowed or renamed stays unchanged.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn follow_if_unknown(
         &self,
         label: &str,
@@ -118,13 +126,16 @@ impl Db {
         if find_by_wallet(&mut tx, wallet).await?.is_some() {
             return Ok(Inserted::Known);
         }
-        // Another process may have been faster; its row stays as well.
+        // Another process may have been faster; its row stays unchanged too.
         let inserted = insert(&mut tx, label, wallet, who, now).await?;
         tx.commit().await?;
         Ok(inserted)
     }
 
-    /// False when nobody has that id.
+    /// Enables or disables a user; audited. Returns false when no user has that id.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn set_enabled(
         &self,
         user: FollowedUserId,
@@ -135,7 +146,10 @@ impl Db {
         self.change_user(Change { user, who, now, sql: SET_ENABLED, value: Value::Enabled(enabled) }).await
     }
 
-    /// False when nobody has that id.
+    /// Changes a user's label; audited. Returns false when no user has that id.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn rename(&self, user: FollowedUserId, label: &str, who: &str, now: Timestamp) -> Result<bool, DbError> {
         self.change_user(Change { user, who, now, sql: SET_LABEL, value: Value::Label(label) }).await
     }
@@ -152,7 +166,7 @@ async fn find_by_wallet(tx: &mut Tx, wallet: &Wallet) -> Result<Option<Row>, DbE
     Ok(on!(tx tx, c => sqlx::query_as(FIND_BY_WALLET).bind(wallet.as_str()).fetch_optional(c).await)?)
 }
 
-/// Adds a trader with the audit; one with this profile wallet stays as they are.
+/// Adds a trader, with the audit; a stored trader with this profile wallet stays unchanged.
 async fn insert(
     tx: &mut Tx,
     label: &str,
@@ -176,25 +190,18 @@ async fn insert(
     Ok(Inserted::New(FollowedUserId(id)))
 }
 
-/// Adds wallets first seen in rows of `user`; whoever watches wallets hears of new ones by the revision. A wallet that
-/// somebody else has stays theirs.
+/// Adds wallets first seen in rows of `user`, and raises the revision, which actors that watch wallets poll. A wallet
+/// that another user has stays with that user.
+///
+/// # Errors
+/// [`DbError`] when the database cannot be reached or refuses a statement.
 pub(crate) async fn insert_wallets(
     tx: &mut Tx,
     user: FollowedUserId,
     wallets: &[Wallet],
     now: Timestamp,
 ) -> Result<(), DbError> {
-    let mut n_new = 0;
-    for chunk in Batch::chunks(wallets) {
-        let text = INSERT_WALLETS.text(tx.driver(), chunk.len());
-        n_new += on!(tx &mut *tx, c => {
-            let mut query = sqlx::query(text);
-            for wallet in chunk {
-                query = query.bind(user.0).bind(wallet.as_str());
-            }
-            query.execute(c).await.map(|done| done.rows_affected())
-        })?;
-    }
+    let n_new = execute_batch!(tx, INSERT_WALLETS, wallets, |query, wallet| query.bind(user.0).bind(wallet.as_str()))?;
     if n_new > 0 {
         checkpoints::bump_revision(tx, now).await?;
     }
@@ -215,7 +222,7 @@ enum Value<'a> {
     Label(&'a str),
 }
 
-/// Writes one field with its audit; a value that was there already is no change and leaves no trace.
+/// Writes one field with its audit. Writes nothing if the field has the value already. Returns whether the user exists.
 async fn change(tx: &mut Tx, Change { user, who, now, sql, value }: Change<'_>) -> Result<bool, DbError> {
     let row: Option<Row> = on!(tx &mut *tx, c => sqlx::query_as(FIND).bind(user.0).fetch_optional(c).await)?;
     let Some(row) = row else { return Ok(false) };
@@ -250,10 +257,10 @@ async fn change(tx: &mut Tx, Change { user, who, now, sql, value }: Change<'_>) 
 
 impl Row {
     fn into_user(self, wallets: Vec<Wallet>) -> Result<FollowedUser, DbError> {
-        let reading = RowDecoder { table: "followed_user", id: self.id };
+        let decoder = RowDecoder { table: "followed_user", id: self.id };
         Ok(FollowedUser {
             id: FollowedUserId(self.id),
-            profile_wallet: reading.wallet("profile_wallet", &self.profile_wallet)?,
+            profile_wallet: decoder.wallet("profile_wallet", &self.profile_wallet)?,
             label: self.label,
             enabled: self.enabled,
             created_at: Timestamp::from_millis(self.created_at),

@@ -1,7 +1,6 @@
-//! Time read again because somebody asked: the jobs for it, and what came of it.
+//! Backfills: the jobs that poll a past span again on request, and the count of its rows (spec 3.1).
 
-use crate::db::people::audit;
-use crate::db::people::audit::Audit;
+use crate::db::system::audit::{self, Audit};
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
 use crate::queue::{self, NewJob};
@@ -10,7 +9,7 @@ use crate::sql::decode::json_text;
 use crate::sql::error::DbError;
 
 statements! {
-    /// By time of detection too, which has an index; a block may be dated a little ahead of our clock.
+    /// Also by time of detection, which has an index; a block's time may be a little ahead of our clock.
     COUNT_ROWS = "select (select count(*) from trade_event where is_canonical and followed_user_id = $1
             and detect_time >= $2 - 60000 and event_time >= $2 and event_time <= $3)
         + (select count(*) from activity_event where followed_user_id = $1
@@ -18,7 +17,11 @@ statements! {
 }
 
 impl Db {
-    /// Writes the jobs that read a span again, with who asked for it. A job that is open already stands for both.
+    /// Writes the jobs that poll a span again, with an audit of the request. A job that is open already serves for
+    /// both.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn ask_backfill(
         &self,
         jobs: &[NewJob],
@@ -43,7 +46,10 @@ impl Db {
         tx.commit().await
     }
 
-    /// Rows that are kept of a user's doings within a span, trades and others.
+    /// Counts the stored rows of a user within a span, trades and other activity.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn count_rows_within(
         &self,
         user: FollowedUserId,

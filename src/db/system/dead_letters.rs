@@ -1,9 +1,8 @@
-//! What failed for good: jobs that can be sent round again, and rows that nobody could read.
+//! Dead letters: failed jobs that can be requeued, and rows that could not be parsed.
 
 use std::str::FromStr;
 
-use crate::db::people::audit;
-use crate::db::people::audit::Audit;
+use crate::db::system::audit::{self, Audit};
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::text_enum::UnknownText;
 use crate::domain::money::units::Timestamp;
@@ -12,33 +11,33 @@ use crate::sql::connection::{Db, on, statements};
 use crate::sql::decode::json_text;
 use crate::sql::error::DbError;
 
-/// One row of `dead_letter` that nobody has dealt with.
+/// One open row of `dead_letter`: neither requeued nor dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
     pub id: i64,
-    /// `None` for an answer's row that could not be read; such a one cannot be replayed.
+    /// `None` for a row of an API answer that could not be parsed; such a letter cannot be requeued.
     pub queue: Option<Queue>,
     pub key: String,
     pub followed_user: Option<FollowedUserId>,
-    /// Of a row, its own text: hostile.
+    /// For a row that could not be parsed, the row's text: hostile.
     pub payload: String,
     pub error: String,
     pub created_at: Timestamp,
 }
 
-/// What became of a wish to try a dead letter again.
+/// The outcome of a request to requeue a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replay {
     Queued(Queue),
-    /// It is no job, was replayed or dropped before, or there is no such letter.
+    /// The letter is not a job, was requeued or dropped before, or does not exist.
     NotReplayable,
 }
 
-/// Where dead letters come from.
+/// The origin of a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     Queue(Queue),
-    /// A row of an answer that nobody could read.
+    /// A row of an API answer that could not be parsed.
     Row,
 }
 
@@ -69,12 +68,21 @@ struct Row {
 }
 
 impl Db {
-    /// Newest first, those with an id below `before` (all when `None`).
+    /// Returns up to `limit` open dead letters, newest first, with an id below `before` if given.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn dead_letters(&self, before: Option<i64>, limit: i64) -> Result<Vec<DeadLetter>, DbError> {
         self.dead_letters_of(None, before, limit).await
     }
 
-    /// The same of one origin, or of any.
+    /// Returns up to `limit` open dead letters of one origin or of all, newest first, with an id below `before` if
+    /// given.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn dead_letters_of(
         &self,
         origin: Option<Origin>,
@@ -88,17 +96,29 @@ impl Db {
         rows.into_iter().map(DeadLetter::try_from).collect()
     }
 
-    /// One that nobody has dealt with.
+    /// Returns one open dead letter.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, DbError> {
         let row: Option<Row> = on!(db self, c => sqlx::query_as(FIND).bind(id).fetch_optional(c).await)?;
         row.map(DeadLetter::try_from).transpose()
     }
 
+    /// Counts the open dead letters.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn count_dead_letters(&self) -> Result<i64, DbError> {
         Ok(on!(db self, c => sqlx::query_scalar(COUNT_OPEN).fetch_one(c).await)?)
     }
 
-    /// How many there are of each origin that has any.
+    /// Counts the open dead letters of each origin that has any.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn dead_letter_counts(&self) -> Result<Vec<(Origin, i64)>, DbError> {
         let rows: Vec<(String, i64)> = on!(db self, c => sqlx::query_as(COUNT_BY_QUEUE).fetch_all(c).await)?;
         let read = |(queue, n): (String, i64)| {
@@ -108,7 +128,11 @@ impl Db {
         rows.into_iter().map(read).collect()
     }
 
-    /// Makes a job of a dead letter again, with all its tries before it.
+    /// Requeues a dead letter as a new job with all its retries; audited.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn replay_dead_letter(&self, id: i64, who: &str, now: Timestamp) -> Result<Replay, DbError> {
         let mut tx = self.begin().await?;
         let row: Option<Row> = on!(tx &mut tx, c => sqlx::query_as(FIND).bind(id).fetch_optional(c).await)?;
@@ -135,7 +159,10 @@ impl Db {
         Ok(Replay::Queued(queue))
     }
 
-    /// Puts a dead letter away for good. Its row stays, and the audit repeats its content. False when it is not open.
+    /// Drops a dead letter. Its row stays, and the audit repeats its content. Returns false when it is not open.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn drop_dead_letter(&self, id: i64, who: &str, now: Timestamp) -> Result<bool, DbError> {
         let mut tx = self.begin().await?;
         let row: Option<Row> = on!(tx &mut tx, c => sqlx::query_as(FIND).bind(id).fetch_optional(c).await)?;
@@ -156,12 +183,15 @@ impl Db {
         Ok(true)
     }
 
-    /// Puts an open job away without its effect, as it was seen. It becomes a dead letter that is dealt with, and the
-    /// audit repeats its content. False when somebody took or finished it since.
+    /// Drops an open job without its effect. It becomes a dropped dead letter, and the audit repeats its content.
+    /// Returns false when a worker claimed or finished the job after `job` was read.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn drop_job(&self, job: &Job, who: &str, now: Timestamp) -> Result<bool, DbError> {
         let mut tx = self.begin().await?;
         let error = job.last_error.as_deref().unwrap_or("dropped before it was done");
-        if !queue::operator::put_away_in(&mut tx, job.fence(), error, now).await? {
+        if !queue::operator::drop_in(&mut tx, job.fence(), error, now).await? {
             return Ok(false);
         }
         let content = serde_json::json!({
@@ -175,13 +205,14 @@ impl Db {
     }
 }
 
+/// Returns the audit of a drop, with the dropped content.
 fn dropped(action: &str, subject: String, content: &serde_json::Value, who: &str) -> Audit {
     let before_json = Some(json_text(content));
     Audit { who: who.to_owned(), action: action.to_owned(), subject, before_json, after_json: None }
 }
 
 impl Origin {
-    /// As the column `queue` has it.
+    /// Returns the text of the column `queue`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Queue(queue) => queue.as_str(),

@@ -1,4 +1,5 @@
-//! One bot a database file: two would each decide on a running state of their own, and neither's limits would hold.
+//! Locks a database file for one bot: two bots would each decide on their own running state, and the limits of neither
+//! would hold.
 //!
 //! A PostgreSQL database may have several workers: they share the work by leases (`leases.rs`).
 
@@ -9,36 +10,36 @@ use std::time::Duration;
 use crate::sql::connection::Db;
 use crate::sql::error::DbError;
 
-/// Whoever asks whether the file is locked holds it for an instant: a bot that starts just then tries again.
+/// Tries of a bot that starts: a process that checks the lock holds it for an instant.
 const TRIES: u32 = 10;
 const BETWEEN_TRIES: Duration = Duration::from_millis(20);
-/// A living worker beats at least once meanwhile.
+/// A running worker beats at least once within this time.
 const BEAT_WITHIN: Duration = Duration::from_millis(2_500);
 
-/// Held for as long as a bot runs on the database. The operating system takes it back from a process that was killed, so
-/// the next start never waits for a dead one.
+/// The lock on a database file, held while a bot runs on it. The operating system releases the lock of a killed
+/// process, so the next start never waits for it.
 #[derive(Debug)]
 pub struct Ownership {
-    /// A locked file beside the database: SQLite's own locks last for a transaction.
+    /// A locked file beside the database, because SQLite's own locks last for one transaction only.
     _file: File,
 }
 
 impl Ownership {
-    /// Takes a database file, which need not be there yet.
+    /// Locks a database file, which need not exist yet.
     ///
     /// # Errors
-    /// As `Db::own`.
+    /// As [`Db::own`].
     pub(crate) async fn of(database: &Path) -> Result<Self, DbError> {
         Ok(Self { _file: lock(lock_file_of(database)).await? })
     }
 }
 
 impl Db {
-    /// Takes the database for this process's bot; `None` where workers share it. Reading beside it, and the commands, need
-    /// no ownership.
+    /// Locks the database for the bot of this process; `None` for a database that workers share. Reading it, and the
+    /// commands, need no lock.
     ///
     /// # Errors
-    /// `InUse` when another bot runs on it; `LockFile` when the file beside it cannot be made.
+    /// `InUse` when another bot runs on it; `LockFile` when the lock file cannot be created.
     pub async fn own(&self) -> Result<Option<Ownership>, DbError> {
         match self {
             Self::Sqlite { write, .. } => Ok(Some(Ownership::of(write.connect_options().get_filename()).await?)),
@@ -46,12 +47,16 @@ impl Db {
         }
     }
 
-    /// Whether several workers may share it.
+    /// Returns whether several workers may share this database.
     pub const fn is_shared(&self) -> bool {
         matches!(self, Self::Postgres(_))
     }
 
-    /// Whether a worker runs on this database now. Where workers share it, that takes as long as one of their beats.
+    /// Returns whether a worker runs on this database now. For a shared database that takes as long as one beat of a
+    /// worker.
+    ///
+    /// # Errors
+    /// `LockFile` when the lock file cannot be opened; otherwise [`DbError`] when the database cannot be reached.
     pub async fn is_worked_on(&self) -> Result<bool, DbError> {
         match self {
             Self::Sqlite { write, .. } => {
@@ -62,7 +67,7 @@ impl Db {
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
                     Err(source) => return Err(unusable(source)),
                 };
-                // Shared, so that two who ask do not take each other for a bot.
+                // A shared lock, so that two processes that check do not take each other for a bot.
                 match file.try_lock_shared() {
                     Ok(()) => Ok(false),
                     Err(TryLockError::WouldBlock) => Ok(true),

@@ -1,18 +1,18 @@
-//! How soon things were seen and decided, who was seen last, and how much there is: what the system page asks.
+//! Figures of the status page: latencies of detection and decision, the newest fills, row counts and lease holders.
 
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
 use crate::sql::connection::{Db, on, statements};
 use crate::sql::error::DbError;
 
-/// A fill by when it happened and when we saw it.
+/// The times of a fill: when it happened and when we detected it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct SeenFill {
     pub event_time: Timestamp,
     pub detect_time: Timestamp,
 }
 
-/// How many rows were ever given a number, which is as good as a count where none are taken away.
+/// The highest row id of each table, which equals the count where rows are never deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct RowNumbers {
     pub ledger_entry: i64,
@@ -38,40 +38,60 @@ statements! {
 }
 
 impl Db {
-    /// The fill that was seen last.
+    /// Returns the times of the fill that was detected last.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn newest_fill_seen(&self) -> Result<Option<SeenFill>, DbError> {
         let row: Option<(i64, i64)> = on!(db self, c => sqlx::query_as(NEWEST).fetch_optional(c).await)?;
         Ok(row.map(SeenFill::from))
     }
 
-    /// The same of one user.
+    /// Returns the times of the fill of one user that was detected last.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn newest_fill_seen_of(&self, user: FollowedUserId) -> Result<Option<SeenFill>, DbError> {
         let row: Option<(i64, i64)> =
             on!(db self, c => sqlx::query_as(NEWEST_OF_USER).bind(user.0).fetch_optional(c).await)?;
         Ok(row.map(SeenFill::from))
     }
 
-    /// Milliseconds from a fill to our sight of it, of at most `limit` of the newest since `since`.
+    /// Returns the milliseconds from a fill to its detection, for the newest `limit` fills detected since `since`.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn detection_lags(&self, since: Timestamp, limit: i64) -> Result<Vec<i64>, DbError> {
         Ok(on!(db self, c => {
             sqlx::query_scalar(DETECTION_LAGS).bind(since.millis()).bind(limit).fetch_all(c).await
         })?)
     }
 
-    /// Milliseconds from the sight of a group's first fill to the attempt, of at most `limit` of the newest since `since`.
+    /// Returns the milliseconds from the detection of a group's first fill to the attempt, for the newest `limit`
+    /// attempts since `since`.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn attempt_delays(&self, since: Timestamp, limit: i64) -> Result<Vec<i64>, DbError> {
         Ok(on!(db self, c => {
             sqlx::query_scalar(ATTEMPT_DELAYS).bind(since.millis()).bind(limit).fetch_all(c).await
         })?)
     }
 
+    /// Returns the highest row ids.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn row_numbers(&self) -> Result<RowNumbers, DbError> {
         let (ledger_entry, executable_fill, portfolio_snapshot, audit_log, dead_letter): (i64, i64, i64, i64, i64) =
             on!(db self, c => sqlx::query_as(NUMBERS).fetch_one(c).await)?;
         Ok(RowNumbers { ledger_entry, executable_fill, portfolio_snapshot, audit_log, dead_letter })
     }
 
-    /// Each lease with the worker that holds it. Empty where one bot has the database to itself.
+    /// Returns each lease with the worker that holds it. Empty for a database of a single bot.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn lease_holders(&self) -> Result<Vec<(String, Option<String>)>, DbError> {
         Ok(on!(db self, c => sqlx::query_as(LEASES).fetch_all(c).await)?)
     }

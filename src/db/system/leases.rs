@@ -1,24 +1,26 @@
-//! Leases: which worker does whose work, when several share one database (architecture section 4).
+//! Leases: which worker does the work of which leader, when several workers share one database (spec 10).
 //!
-//! A lease is taken by raising its epoch. Whatever must not be done by two workers names the epoch it stands on, in the
-//! transaction that does it, and is refused once the lease has changed hands: a worker that was only slow cannot write.
+//! A worker takes a lease by raising its epoch, which is the lease's fencing token. Work that two workers must not both
+//! do names its epoch in its own transaction, and fails when the epoch has changed: a worker that was only slow cannot
+//! write after it has lost the lease.
 
 use crate::domain::events::lease::{Fence, LeaseName, WorkerId};
 use crate::queue;
-use crate::sql::connection::{Batch, Db, Tx, batches, on, statements};
+use crate::sql::batch::{Batch, batches, fetch_batch_values};
+use crate::sql::connection::{Db, Tx, on, statements};
 use crate::sql::error::DbError;
 
-/// A lease as everybody sees it.
+/// A lease, with the beat of its holder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaseRow {
     pub name: LeaseName,
     pub holder: Option<WorkerId>,
     pub epoch: i64,
-    /// Of its holder; below zero when there is none.
+    /// The holder's beat; negative without a holder.
     pub beat: i64,
 }
 
-/// All leases and all workers at one moment, after our own beat.
+/// All leases and all workers, read in one transaction after our own beat.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Round {
     pub leases: Vec<LeaseRow>,
@@ -48,8 +50,8 @@ batches! {
         join lease on lease.name = cast(held.name as text) and lease.epoch = cast(held.epoch as bigint)";
 }
 
-/// PostgreSQL must lock the rows, so that a lease does not change hands before the commit; SQLite has one writer and no
-/// such words.
+/// On PostgreSQL the rows must be locked, so that a lease does not change hands before the commit; SQLite has one
+/// writer and no such clause.
 static HOLD_POSTGRES: Batch = Batch::new(
     "with held (name, epoch) as (values ",
     2,
@@ -76,7 +78,12 @@ impl TryFrom<Row> for LeaseRow {
 }
 
 impl Db {
-    /// Shows that `worker` lives, and gives what everybody sees. Leaders followed since the last round get their lease.
+    /// Records a beat of `worker`, creates the leases of leaders followed since the last round, and returns all leases
+    /// and workers.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn lease_round(&self, worker: &WorkerId) -> Result<Round, DbError> {
         let mut tx = self.begin_lazily().await?;
         let (leases, workers): (Vec<Row>, Vec<(String, i64)>) = on!(tx &mut tx, c => {
@@ -92,13 +99,19 @@ impl Db {
         })
     }
 
-    /// Every worker with its beat.
+    /// Returns every worker with its beat.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub(in crate::db) async fn workers(&self) -> Result<Vec<(String, i64)>, DbError> {
         Ok(on!(db self, c => sqlx::query_as(WORKERS).fetch_all(c).await)?)
     }
 
-    /// Takes a lease that was seen like this; `None` when it has moved since. The jobs its last holder was at are open
-    /// again in the same transaction.
+    /// Takes a lease and returns its new epoch; `None` when its epoch or its holder's beat differs from `seen`. In the
+    /// same transaction, the jobs that the last holder had claimed become claimable.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn take_lease(&self, worker: &WorkerId, seen: &LeaseRow) -> Result<Option<i64>, DbError> {
         let mut tx = self.begin().await?;
         let epoch: Option<i64> = on!(tx &mut tx, c => {
@@ -117,7 +130,10 @@ impl Db {
         Ok(epoch)
     }
 
-    /// Lets a lease go, so that others need not wait until it looks dead.
+    /// Releases a lease, so that other workers need not wait until it expires.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn give_up_lease(&self, worker: &WorkerId, name: LeaseName) -> Result<(), DbError> {
         let mut tx = self.begin().await?;
         on!(tx &mut tx, c => {
@@ -126,7 +142,10 @@ impl Db {
         tx.commit().await
     }
 
-    /// The worker ends: everything it held is free at once.
+    /// Releases everything that a worker holds, because the worker ends.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn leave(&self, worker: &WorkerId) -> Result<(), DbError> {
         let mut tx = self.begin().await?;
         on!(tx &mut tx, c => {
@@ -137,7 +156,10 @@ impl Db {
         tx.commit().await
     }
 
-    /// Forgets a worker that has not been heard of since this beat, with what it had only for itself.
+    /// Deletes a worker that has not beaten since `beat`, with the rows that only this worker uses.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn forget_worker(&self, worker: &WorkerId, beat: i64) -> Result<(), DbError> {
         let mut tx = self.begin().await?;
         let forgotten = on!(tx &mut tx, c => {
@@ -150,19 +172,20 @@ impl Db {
     }
 }
 
-/// Its jobs and its health are of no use to others.
+/// Deletes the jobs and the health checkpoint of one worker, which no other worker uses.
 async fn forget_own(tx: &mut Tx, worker: &WorkerId) -> Result<(), DbError> {
     queue::drop_own_in(tx, worker).await?;
     let health = health_key(Some(worker));
     Ok(on!(tx &mut *tx, c => sqlx::query(FORGET_CHECKPOINT).bind(health).execute(c).await.map(drop))?)
 }
 
-/// A name that no other run of a worker has.
+/// Returns a random name for one run of a worker.
 pub fn random_worker_id() -> WorkerId {
     WorkerId::new(uuid::Uuid::new_v4().simple().to_string())
 }
 
-/// Where a worker keeps how its actors are: the only worker of a database under this key, one of several behind it.
+/// Returns the checkpoint key of a worker's health: the plain key for the only worker of a database, with the worker's
+/// id for one of several.
 pub fn health_key(worker: Option<&WorkerId>) -> String {
     match worker {
         None => HEALTH_KEY.to_owned(),
@@ -170,26 +193,19 @@ pub fn health_key(worker: Option<&WorkerId>) -> String {
     }
 }
 
-/// Every health checkpoint begins so.
+/// The prefix of every health checkpoint's key.
 pub const HEALTH_KEY: &str = "worker:actors";
 
-/// Holds leases until the end of the transaction; gives those that have changed hands.
+/// Locks leases until the end of the transaction; returns those that another worker holds now.
+///
+/// # Errors
+/// [`DbError`] when the database cannot be reached or refuses a statement.
 pub(crate) async fn lost_in(tx: &mut Tx, fences: &[Fence]) -> Result<Vec<LeaseName>, DbError> {
-    let mut held: Vec<String> = Vec::with_capacity(fences.len());
-    for chunk in Batch::chunks(fences) {
-        let batch = match tx {
-            Tx::Postgres(_) => &HOLD_POSTGRES,
-            Tx::Sqlite(..) => &HOLD,
-        };
-        let text = batch.text(tx.driver(), chunk.len());
-        let names: Vec<String> = on!(tx &mut *tx, c => {
-            let mut query = sqlx::query_scalar(text);
-            for fence in chunk {
-                query = query.bind(fence.lease.to_string()).bind(fence.epoch);
-            }
-            query.fetch_all(c).await
-        })?;
-        held.extend(names);
-    }
+    let batch = match tx {
+        Tx::Postgres(_) => &HOLD_POSTGRES,
+        Tx::Sqlite(..) => &HOLD,
+    };
+    let held: Vec<String> =
+        fetch_batch_values!(tx, batch, fences, |query, fence| query.bind(fence.lease.to_string()).bind(fence.epoch))?;
     Ok(fences.iter().map(|fence| fence.lease).filter(|lease| !held.contains(&lease.to_string())).collect())
 }

@@ -1,4 +1,4 @@
-//! Markets as pages look for them, and what happened in one.
+//! Markets listed for pages, and the events of one market.
 
 use crate::domain::accounting::ledger::PortfolioScope;
 use crate::domain::events::event::Side;
@@ -8,22 +8,22 @@ use crate::sql::connection::{Db, on, statements};
 use crate::sql::decode::RowDecoder;
 use crate::sql::error::DbError;
 
-/// A market with leaders' trades in some time.
+/// A market in which leaders traded within a period.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TradedMarket {
     pub market: MarketId,
-    /// Detected.
+    /// Time of detection.
     pub last_trade: Timestamp,
 }
 
-/// Decisions on one market's groups.
+/// The number of decisions on one market's groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MarketAttempts {
     pub attempts: i64,
     pub executed: i64,
 }
 
-/// A copy that was made, beside what the leader paid or got.
+/// A copy that was executed, with the price of the leader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MadeCopy {
     pub at: Timestamp,
@@ -36,12 +36,12 @@ pub struct MadeCopy {
 }
 
 statements! {
-    /// There are few markets. What is still open comes first.
+    /// Searches all markets, which are few. Open markets come first.
     SEARCH = "select id from market where lower(question) like lower($1) escape '\\' or lower(slug) like lower($1) escape '\\'
         order by resolved_at is not null, question, id limit $2";
     NAMED = "select id from market where lower(question) = lower($1) or lower(slug) = lower($1) order by id limit $2";
     BLACKLISTED = "select id from market where blacklisted order by question, id limit $1";
-    /// From one market to the next in the index, which has far fewer markets than trades.
+    /// Jumps from market to market in the index, because there are far fewer markets than trades.
     TRADED_SINCE = "with recursive traded (id) as (
             select min(market_id) from trade_event where is_canonical
             union all
@@ -56,7 +56,7 @@ statements! {
     ATTEMPTS_SINCE = "select count(*), count(case when a.decision = 'EXECUTE' then 1 end) from event_group g
         cross join copy_attempt a where a.group_id = g.id and g.market_id = $1 and g.detect_time >= $2";
     LEADERS = "select distinct followed_user_id from event_group where market_id = $1";
-    /// By detection of the group, which its index is ordered by.
+    /// By detection of the group, which is the order of the index.
     COPIES = "select a.created_at, a.portfolio_scope, g.side, a.filled_share_micros, a.filled_notional_micros,
             a.vwap_price_micros, a.their_reference_price_micros
         from event_group g cross join copy_attempt a
@@ -69,22 +69,40 @@ statements! {
 type CopyColumns = (i64, String, String, i64, i64, i64, i64);
 
 impl Db {
-    /// Up to `limit` markets with `text` in question or slug, in any case of letters.
+    /// Returns up to `limit` markets with `text` in question or slug, ignoring case.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn search_markets(&self, text: &str, limit: i64) -> Result<Vec<MarketId>, DbError> {
         let pattern = format!("%{}%", text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
         ids(on!(db self, c => sqlx::query_scalar(SEARCH).bind(pattern).bind(limit).fetch_all(c).await)?)
     }
 
-    /// Up to `limit` markets whose question or slug is `text`. Some questions are asked again and again.
+    /// Returns up to `limit` markets whose question or slug is `text`, ignoring case. Several markets may have one
+    /// question.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn markets_named(&self, text: &str, limit: i64) -> Result<Vec<MarketId>, DbError> {
         ids(on!(db self, c => sqlx::query_scalar(NAMED).bind(text).bind(limit).fetch_all(c).await)?)
     }
 
+    /// Returns up to `limit` blacklisted markets.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn blacklisted_markets(&self, limit: i64) -> Result<Vec<MarketId>, DbError> {
         ids(on!(db self, c => sqlx::query_scalar(BLACKLISTED).bind(limit).fetch_all(c).await)?)
     }
 
-    /// Markets with leaders' trades detected at or after `since`, in no order.
+    /// Returns the markets with leaders' trades detected at or after `since`, in no order.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn traded_markets(&self, since: Timestamp) -> Result<Vec<TradedMarket>, DbError> {
         let rows: Vec<(String, i64)> =
             on!(db self, c => sqlx::query_as(TRADED_SINCE).bind(since.millis()).fetch_all(c).await)?;
@@ -96,20 +114,30 @@ impl Db {
             .collect()
     }
 
-    /// Leaders' trades detected at or after `since`.
+    /// Counts the leaders' trades in a market, detected at or after `since`.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn count_trades_in(&self, market: &MarketId, since: Timestamp) -> Result<i64, DbError> {
         Ok(on!(db self, c => {
             sqlx::query_scalar(COUNT_TRADES).bind(market.as_str()).bind(since.millis()).fetch_one(c).await
         })?)
     }
 
+    /// Returns the detection time of the last leader's trade in a market.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn last_trade_in(&self, market: &MarketId) -> Result<Option<Timestamp>, DbError> {
         let at: Option<i64> =
             on!(db self, c => sqlx::query_scalar(LAST_TRADE).bind(market.as_str()).fetch_optional(c).await)?;
         Ok(at.map(Timestamp::from_millis))
     }
 
-    /// Decisions on groups detected at or after `since`.
+    /// Counts the decisions on a market's groups that were detected at or after `since`.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn attempts_in(&self, market: &MarketId, since: Timestamp) -> Result<MarketAttempts, DbError> {
         let (attempts, executed): (i64, i64) = on!(db self, c => {
             sqlx::query_as(ATTEMPTS_SINCE).bind(market.as_str()).bind(since.millis()).fetch_one(c).await
@@ -117,27 +145,35 @@ impl Db {
         Ok(MarketAttempts { attempts, executed })
     }
 
-    /// Whose groups there are in a market.
+    /// Returns the leaders with groups in a market.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn leaders_in(&self, market: &MarketId) -> Result<Vec<FollowedUserId>, DbError> {
         let ids: Vec<i64> = on!(db self, c => sqlx::query_scalar(LEADERS).bind(market.as_str()).fetch_all(c).await)?;
         Ok(ids.into_iter().map(FollowedUserId).collect())
     }
 
-    /// The newest copies of trades in a market whose groups were detected at or after `since`, in order of their time.
+    /// Returns the newest `limit` executed copies in a market whose groups were detected at or after `since`, oldest
+    /// first.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn copies_in(&self, market: &MarketId, since: Timestamp, limit: i64) -> Result<Vec<MadeCopy>, DbError> {
         let rows: Vec<CopyColumns> = on!(db self, c => {
             sqlx::query_as(COPIES).bind(market.as_str()).bind(since.millis()).bind(limit).fetch_all(c).await
         })?;
-        let reading = RowDecoder { table: "copy_attempt", id: market };
+        let decoder = RowDecoder { table: "copy_attempt", id: market };
         let copy = |(at, scope, side, shares, notional, vwap, theirs): CopyColumns| {
             Ok(MadeCopy {
                 at: Timestamp::from_millis(at),
-                scope: reading.text("portfolio_scope", &scope)?,
-                side: reading.text("side", &side)?,
+                scope: decoder.text("portfolio_scope", &scope)?,
+                side: decoder.text("side", &side)?,
                 shares: ShareMicros(shares),
                 notional: UsdcMicros(notional),
-                vwap: reading.price("vwap_price_micros", vwap)?,
-                theirs: reading.price("their_reference_price_micros", theirs)?,
+                vwap: decoder.price("vwap_price_micros", vwap)?,
+                theirs: decoder.price("their_reference_price_micros", theirs)?,
             })
         };
         let mut copies = rows.into_iter().map(copy).collect::<Result<Vec<_>, DbError>>()?;

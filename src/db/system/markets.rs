@@ -1,20 +1,20 @@
-//! What is known of markets. Facts come again and again from outside; what we decided about a market stays.
+//! Facts of markets. They are fetched repeatedly from outside; our own decisions on a market stay.
 
 use std::collections::HashMap;
 
 use super::checkpoints;
-use crate::db::people::audit;
-use crate::db::people::audit::Audit;
+use crate::db::system::audit::{self, Audit};
 use crate::domain::market::facts::{FeeSchedule, Market, OutcomeAsset};
 use crate::domain::money::ids::{AssetId, MarketId};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp};
-use crate::sql::connection::{Batch, Db, Tx, batches, on, statements};
+use crate::sql::batch::{Batch, batches, execute_batch, fetch_batch};
+use crate::sql::connection::{Db, Tx, on, statements};
 use crate::sql::decode::{RowDecoder, optional, storable};
 use crate::sql::error::DbError;
 
 statements! {
-    /// What only we know stays: the blacklist, and when it resolved. Facts without a question come from the second
-    /// source, which knows nothing of name, close or state: those stay as the first told them.
+    /// Our own facts stay: the blacklist and the time of resolution. Facts without a question come from the second
+    /// source, which does not have name, close time or state: those stay as the first source had them.
     SAVE = "insert into market (id, condition_id, question, slug, close_time, resolved_at, active, blacklisted, neg_risk,
             fee_rate_micros, fee_exponent, tick_micros, min_share_micros)
         values ($1, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
@@ -45,7 +45,7 @@ batches! {
             payout_micros = coalesce(outcome_asset.payout_micros, excluded.payout_micros)";
 }
 
-/// What became of a market: what each outcome pays, and since when that is known.
+/// The resolution of a market: the payout of each outcome, and the time since which it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolution {
     pub market: MarketId,
@@ -79,32 +79,27 @@ struct OutcomeRow {
 }
 
 impl Db {
+    /// Returns one market.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn market(&self, id: &MarketId) -> Result<Option<Market>, DbError> {
         Ok(self.markets(std::slice::from_ref(id)).await?.pop())
     }
 
-    /// In no order; unknown ids are left out.
+    /// Returns these markets in no order; unknown ids are left out.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn markets(&self, ids: &[MarketId]) -> Result<Vec<Market>, DbError> {
-        let mut markets = Vec::with_capacity(ids.len());
+        let mut markets: Vec<MarketRow> = Vec::with_capacity(ids.len());
         let mut outcomes: HashMap<String, Vec<OutcomeRow>> = HashMap::new();
+        // Chunk by chunk, so that a market and its outcomes are read close together in time.
         for chunk in Batch::chunks(ids) {
-            let (of_markets, of_outcomes) =
-                (MARKETS.text(self.driver(), chunk.len()), OUTCOMES.text(self.driver(), chunk.len()));
-            let rows: Vec<MarketRow> = on!(db self, c => {
-                let mut query = sqlx::query_as(of_markets);
-                for id in chunk {
-                    query = query.bind(id.as_str());
-                }
-                query.fetch_all(c).await
-            })?;
-            markets.extend(rows);
-            let rows: Vec<OutcomeRow> = on!(db self, c => {
-                let mut query = sqlx::query_as(of_outcomes);
-                for id in chunk {
-                    query = query.bind(id.as_str());
-                }
-                query.fetch_all(c).await
-            })?;
+            markets.append(&mut fetch_batch!(self, MARKETS, chunk, |query, id| query.bind(id.as_str()))?);
+            let rows: Vec<OutcomeRow> = fetch_batch!(self, OUTCOMES, chunk, |query, id| query.bind(id.as_str()))?;
             for row in rows {
                 outcomes.entry(row.market_id.clone()).or_default().push(row);
             }
@@ -118,12 +113,18 @@ impl Db {
             .collect()
     }
 
-    /// Keeps facts as fetched. The blacklist, a resolution and payouts that are known stay.
+    /// Stores facts of a market. A stored blacklist flag, resolution and payout stay.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn save_market(&self, market: &Market) -> Result<(), DbError> {
         self.save_markets(std::slice::from_ref(market)).await
     }
 
-    /// The same of many, in one transaction.
+    /// Stores facts of many markets, as [`Db::save_market`], in one transaction.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn save_markets(&self, markets: &[Market]) -> Result<(), DbError> {
         let mut tx = self.begin().await?;
         for market in markets {
@@ -132,7 +133,11 @@ impl Db {
         tx.commit().await
     }
 
-    /// The market resolved. True the first time; payouts that come again later are taken, the time is not.
+    /// Stores the payouts of a resolved market. Returns true the first time. Later calls update the payouts but not the
+    /// time.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn set_payouts(
         &self,
         market: &MarketId,
@@ -143,13 +148,18 @@ impl Db {
         self.set_all_payouts(std::slice::from_ref(&resolution)).await.map(|n| n > 0)
     }
 
-    /// The same of many, in one transaction; how many of them had not resolved before.
+    /// Stores the payouts of many markets, as [`Db::set_payouts`], in one transaction. Returns the number of new
+    /// resolutions.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn set_all_payouts(&self, resolutions: &[Resolution]) -> Result<usize, DbError> {
         let mut tx = self.begin().await?;
         let mut n_new = 0;
         for resolution in resolutions {
             if resolve(&mut tx, resolution).await? {
-                // Whoever decides keeps facts in memory, and must not open in a market that is over.
+                // The executors cache facts; the new revision makes them read again, so that they open no position in a
+                // resolved market.
                 checkpoints::bump_revision(&mut tx, resolution.resolved_at).await?;
                 n_new += 1;
             }
@@ -158,7 +168,11 @@ impl Db {
         Ok(n_new)
     }
 
-    /// False when it stood so already, or the market is unknown.
+    /// Sets or clears the blacklist flag; audited. Returns false when it has that value already, or the market is
+    /// unknown.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn set_blacklisted(
         &self,
         market: &MarketId,
@@ -191,13 +205,22 @@ impl Db {
         Ok(true)
     }
 
+    /// Returns the market of an asset.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn market_of_asset(&self, asset: &AssetId) -> Result<Option<MarketId>, DbError> {
         let id: Option<String> =
             on!(db self, c => sqlx::query_scalar(OF_ASSET).bind(asset.as_str()).fetch_optional(c).await)?;
         optional(id, |id| RowDecoder { table: "outcome_asset", id: asset }.market("market_id", &id))
     }
 
-    /// Markets that are past their close, or called closed, and have not resolved.
+    /// Returns the markets that are past their close time, or inactive, and have not resolved.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
     pub async fn unresolved_markets(&self, now: Timestamp) -> Result<Vec<MarketId>, DbError> {
         let ids: Vec<String> = on!(db self, c => sqlx::query_scalar(UNRESOLVED).bind(now.millis()).fetch_all(c).await)?;
         ids.iter().map(|id| RowDecoder { table: "market", id }.market("id", id)).collect()
@@ -251,38 +274,29 @@ async fn resolve(tx: &mut Tx, resolution: &Resolution) -> Result<bool, DbError> 
 }
 
 async fn save_outcomes(tx: &mut Tx, market: &Market) -> Result<(), DbError> {
-    for chunk in Batch::chunks(&market.outcomes) {
-        let text = SAVE_OUTCOMES.text(tx.driver(), chunk.len());
-        on!(tx &mut *tx, c => {
-            let mut query = sqlx::query(text);
-            for outcome in chunk {
-                query = query
-                    .bind(outcome.asset.as_str())
-                    .bind(market.id.as_str())
-                    .bind(storable(&outcome.outcome))
-                    .bind(outcome.index)
-                    .bind(outcome.payout.map(PriceMicros::micros));
-            }
-            query.execute(c).await.map(drop)
-        })?;
-    }
+    execute_batch!(tx, SAVE_OUTCOMES, &market.outcomes, |query, outcome| query
+        .bind(outcome.asset.as_str())
+        .bind(market.id.as_str())
+        .bind(storable(&outcome.outcome))
+        .bind(outcome.index)
+        .bind(outcome.payout.map(PriceMicros::micros)))?;
     Ok(())
 }
 
 impl MarketRow {
     fn into_market(self, outcomes: Vec<OutcomeRow>) -> Result<Market, DbError> {
-        let reading = RowDecoder { table: "market", id: &self.id };
+        let decoder = RowDecoder { table: "market", id: &self.id };
         let exponent =
-            u32::try_from(self.fee_exponent).map_err(|problem| reading.impossible("fee_exponent", problem))?;
+            u32::try_from(self.fee_exponent).map_err(|problem| decoder.impossible("fee_exponent", problem))?;
         Ok(Market {
-            id: reading.market("id", &self.id)?,
+            id: decoder.market("id", &self.id)?,
             close_time: self.close_time.map(Timestamp::from_millis),
             active: self.active,
             resolved_at: self.resolved_at.map(Timestamp::from_millis),
             blacklisted: self.blacklisted,
             neg_risk: self.neg_risk,
             fee: FeeSchedule { rate_micros: self.fee_rate_micros, exponent },
-            tick: optional(self.tick_micros, |micros| reading.price("tick_micros", micros))?,
+            tick: optional(self.tick_micros, |micros| decoder.price("tick_micros", micros))?,
             min_shares: self.min_share_micros.map(ShareMicros),
             outcomes: outcomes.into_iter().map(OutcomeAsset::try_from).collect::<Result<_, _>>()?,
             question: self.question,
@@ -295,11 +309,11 @@ impl TryFrom<OutcomeRow> for OutcomeAsset {
     type Error = DbError;
 
     fn try_from(row: OutcomeRow) -> Result<Self, DbError> {
-        let reading = RowDecoder { table: "outcome_asset", id: &row.id };
+        let decoder = RowDecoder { table: "outcome_asset", id: &row.id };
         Ok(Self {
-            asset: reading.asset("id", &row.id)?,
+            asset: decoder.asset("id", &row.id)?,
             index: row.outcome_index,
-            payout: optional(row.payout_micros, |micros| reading.price("payout_micros", micros))?,
+            payout: optional(row.payout_micros, |micros| decoder.price("payout_micros", micros))?,
             outcome: row.outcome,
         })
     }

@@ -1,4 +1,4 @@
-//! Brings a database to the newest schema.
+//! Migrates a database to the newest schema.
 
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -8,7 +8,7 @@ use crate::sql::error::DbError;
 
 macro_rules! migrations {
     ($($version:literal $name:literal),+ $(,)?) => {
-        /// (version, name, text for PostgreSQL, text for SQLite). Embedded, so that a binary is all it takes.
+        /// (version, name, text for PostgreSQL, text for SQLite). Embedded, so that the binary needs no files.
         const MIGRATIONS: &[(i64, &str, &str, &str)] = &[$((
             $version,
             $name,
@@ -40,18 +40,18 @@ statements! {
 }
 
 impl Db {
-    /// Applies what is missing, under a lock: two processes that start together do not both try. Where nothing is missing
-    /// no lock is taken and nothing written.
+    /// Applies the missing migrations under a lock, so that two processes that start together do not both apply them.
+    /// If none is missing, no lock is taken and nothing is written.
     ///
     /// # Errors
-    /// `NewerSchema` and `OtherMigration` when the database is another program's; nothing is written then. `Migrate` when
-    /// a migration fails.
+    /// `NewerSchema` and `OtherMigration` when another version or build made the database; nothing is written then.
+    /// `Migrate` when a migration fails.
     pub async fn migrate(&self) -> Result<(), DbError> {
         if self.has_newest_schema().await? {
             return Ok(());
         }
         match self.apply_missing().await {
-            // A program that is newer may have been faster.
+            // A newer version of the program may have been faster; its error says so.
             Err(failed) => self.has_newest_schema().await.and(Err(failed)),
             Ok(()) => Ok(()),
         }
@@ -61,10 +61,10 @@ impl Db {
         match self {
             Self::Postgres(pool) => {
                 let mut connection = pool.acquire().await?;
-                // It takes an advisory lock of its own.
+                // The migrator takes an advisory lock.
                 let applied = migrator(Driver::Postgres).run(&mut *connection).await;
                 if applied.is_err() {
-                    // The lock is this connection's, and after a failure it is not given back.
+                    // The lock belongs to this connection, and the migrator does not release it after a failure.
                     connection.close().await?;
                 }
                 applied?;
@@ -80,7 +80,7 @@ impl Db {
         Ok(())
     }
 
-    /// Whether nothing is missing.
+    /// Returns whether no migration is missing.
     async fn has_newest_schema(&self) -> Result<bool, DbError> {
         let begun: bool = match self {
             Self::Postgres(pool) => {
@@ -100,10 +100,10 @@ impl Db {
     }
 }
 
-/// Whether `applied`, version and checksum in ascending order, is all that we have.
+/// Returns whether `applied`, version and checksum in ascending order, has all of our migrations.
 ///
 /// # Errors
-/// When there is anything in it that we do not have, or have otherwise.
+/// `NewerSchema` or `OtherMigration` when it has a migration that we do not have, or have with another text.
 fn all_applied(applied: &[(i64, Vec<u8>)], ours: &Migrator) -> Result<bool, DbError> {
     let known = ours.iter().map(|migration| migration.version).max().unwrap_or_default();
     if let Some(&(found, _)) = applied.last()
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_program_applied_is_told_from_what_is_missing() {
+    fn migrations_of_another_program_are_told_from_missing_ones() {
         let ours = migrator(Driver::Sqlite);
         let all: Vec<(i64, Vec<u8>)> = ours.iter().map(|ours| (ours.version, ours.checksum.to_vec())).collect();
         let known = all.last().unwrap().0;
@@ -160,7 +160,7 @@ mod tests {
         );
         let mut changed = newer.clone();
         changed[2].1 = vec![1];
-        assert!(matches!(refused(&changed), DbError::NewerSchema { .. }), "the newer one has the word");
+        assert!(matches!(refused(&changed), DbError::NewerSchema { .. }), "the newer version decides the error");
         assert!(matches!(refused(&changed[..5]), DbError::OtherMigration { version: 3 }));
         assert!(matches!(refused(&[(0, vec![1])]), DbError::OtherMigration { version: 0 }));
     }

@@ -1,5 +1,6 @@
-//! The program's own notes: schema, leases, checkpoints, failed work, markets.
+//! The program's own records: schema, leases, checkpoints, audits, failed jobs; and markets.
 
+pub(super) mod audit;
 pub(super) mod backfill;
 pub(super) mod checkpoints;
 pub(super) mod dead_letters;

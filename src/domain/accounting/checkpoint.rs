@@ -1,11 +1,11 @@
-//! A portfolio as it is kept between two starts, in `system_checkpoint` under `portfolio:<PortfolioId>` (spec section 9).
+//! The stored state of a portfolio between two starts, in `system_checkpoint` under `portfolio:<PortfolioId>` (spec 9).
 //!
-//! Sums over lots are not kept: they are made again, so a checkpoint cannot disagree with itself. Of the marks only
-//! those of held assets are kept; who restores tells the portfolio what is known by then.
+//! Sums over lots are not stored but computed again, so a checkpoint cannot contradict itself. Only the marks of held
+//! assets are stored; the caller that restores the portfolio sets the marks that are known by then.
 
 use serde::{Deserialize, Serialize};
 
-use super::closed_lots::ClosingBook;
+use super::closed_lots::ClosedLots;
 use super::equity_history::EquityHistory;
 use super::ledger::PortfolioId;
 use super::lot::Position;
@@ -18,7 +18,7 @@ use crate::domain::money::units::{PriceMicros, ShareMicros, UsdcMicros};
 /// The JSON of a checkpoint; its shape is a contract with the databases that hold one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortfolioCheckpoint {
-    /// The id of the last ledger entry that is folded in; zero before the first.
+    /// The id of the last ledger entry that is included; zero before the first.
     pub position: i64,
     pub version: u64,
     pub cash_micros: UsdcMicros,
@@ -26,10 +26,12 @@ pub struct PortfolioCheckpoint {
     pub deposits_micros: UsdcMicros,
     /// By asset.
     pub holdings: Vec<HoldingCheckpoint>,
-    pub closings: ClosingBook,
+    #[serde(rename = "closings")]
+    pub closed_lots: ClosedLots,
     pub history: EquityHistory,
 }
 
+/// One held asset: its marks and its lots.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoldingCheckpoint {
     pub asset: AssetId,
@@ -41,6 +43,7 @@ pub struct HoldingCheckpoint {
     pub lots: Vec<LotCheckpoint>,
 }
 
+/// One lot of a held asset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LotCheckpoint {
     pub leader: FollowedUserId,
@@ -50,7 +53,7 @@ pub struct LotCheckpoint {
 }
 
 impl Portfolio {
-    /// What must be kept to go on from here. `position` is the id of the last entry applied.
+    /// Returns the state to store. `position` is the id of the last entry applied.
     pub fn checkpoint(&self, position: i64) -> PortfolioCheckpoint {
         let held = self.holdings.iter().filter(|(_, holding)| !holding.lots.is_empty());
         let lot = |lot: &HeldLot| LotCheckpoint {
@@ -74,20 +77,20 @@ impl Portfolio {
             realized_micros: self.totals.realized,
             deposits_micros: self.totals.deposits,
             holdings: holdings.collect(),
-            closings: self.closings.clone(),
+            closed_lots: self.closed_lots.clone(),
             history: self.history,
         }
     }
 
-    /// The portfolio as it stood at `checkpoint.position`; the entries after it are the caller's to apply.
+    /// Returns the portfolio at `checkpoint.position`. The caller applies the entries after it.
     ///
     /// # Errors
-    /// `PortfolioError::Checkpoint` when its lots cannot be what its cash says; `PortfolioError::Unit`.
+    /// [`PortfolioError::Checkpoint`] when the cost of the lots does not match the cash; [`PortfolioError::Unit`].
     pub fn restore(id: PortfolioId, checkpoint: &PortfolioCheckpoint) -> Result<Self, PortfolioError> {
         let mut portfolio = Self::new(id);
         portfolio.version = checkpoint.version;
         portfolio.history = checkpoint.history;
-        portfolio.closings = checkpoint.closings.clone();
+        portfolio.closed_lots = checkpoint.closed_lots.clone();
         portfolio.totals = Totals {
             cash: checkpoint.cash_micros,
             realized: checkpoint.realized_micros,
@@ -170,13 +173,13 @@ mod tests {
     }
 
     #[test]
-    fn a_restored_portfolio_goes_on_as_if_nothing_had_happened() {
+    fn a_restored_portfolio_equals_the_one_before() {
         let before = sample();
         let restored = Portfolio::restore(GLOBAL, &before.checkpoint(17)).unwrap();
         assert_eq!(restored.checkpoint(17), before.checkpoint(17));
         assert_eq!(restored.figures(), before.figures());
         assert!(restored.lots().eq(before.lots()));
-        assert_eq!(restored.closings(), before.closings());
+        assert_eq!(restored.closed_lots(), before.closed_lots());
         assert_eq!((restored.version(), restored.exposure_of(ALICE)), (5, before.exposure_of(ALICE)));
     }
 

@@ -1,40 +1,41 @@
-//! How many lots were closed with a gain: the win rate.
+//! Closed lots by result, for the win rate.
 //!
-//! A lot is closed when its shares are gone, by sale, merge or settlement; what it realized until then, fees included,
-//! says whether it was won. The fee of the closing sale is an entry of its own, right behind it: until another lot closes,
-//! the last one still takes it.
+//! A lot is closed when it has no shares left, by sale, merge or settlement. It is won if it realized a gain until
+//! then, fees included. The fee of the closing sale is a separate entry right after the sale, so the lot that was
+//! closed last takes fees until another lot is closed.
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::money::ids::{AssetId, FollowedUserId};
 use crate::domain::money::units::UsdcMicros;
 
-/// Closed lots by how they came out.
+/// The number of closed lots by result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Closings {
+pub struct ClosedLotCounts {
     pub won: u64,
     pub lost: u64,
-    /// Neither a micro gained nor lost.
+    /// Realized exactly zero.
     pub even: u64,
 }
 
-/// The closed lots of one portfolio. Part of its checkpoint.
+/// The closed lots of one portfolio. Part of its checkpoint, so the field names are a contract.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct ClosingBook {
-    counted: Closings,
-    /// Closed last, not counted yet.
-    last: Option<Closed>,
+pub struct ClosedLots {
+    counted: ClosedLotCounts,
+    /// The lot that was closed last. It is not counted yet, because its fee may follow.
+    last: Option<ClosedLot>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Closed {
+struct ClosedLot {
     asset: AssetId,
     leader: FollowedUserId,
     ref_id: String,
     realized_micros: UsdcMicros,
 }
 
-impl Closings {
+impl ClosedLotCounts {
+    /// Returns the number of all closed lots.
     pub fn total(&self) -> u64 {
         self.won.saturating_add(self.lost).saturating_add(self.even)
     }
@@ -49,8 +50,8 @@ impl Closings {
     }
 }
 
-impl ClosingBook {
-    /// A lot was closed by `ref_id`, having realized so much since it was opened.
+impl ClosedLots {
+    /// Adds a lot that the entry `ref_id` closed. `realized` counts since the lot was opened.
     pub(in crate::domain) fn close(
         &mut self,
         asset: &AssetId,
@@ -59,10 +60,11 @@ impl ClosingBook {
         realized: UsdcMicros,
     ) {
         self.count_last();
-        self.last = Some(Closed { asset: asset.clone(), leader, ref_id: ref_id.to_owned(), realized_micros: realized });
+        self.last =
+            Some(ClosedLot { asset: asset.clone(), leader, ref_id: ref_id.to_owned(), realized_micros: realized });
     }
 
-    /// A fee of `ref_id`: true when it belongs to the lot closed last.
+    /// Adds a fee of `ref_id` to the lot that was closed last. Returns false when it does not belong to that lot.
     pub(in crate::domain) fn take_fee(
         &mut self,
         asset: &AssetId,
@@ -79,7 +81,8 @@ impl ClosingBook {
         }
     }
 
-    pub fn closings(&self) -> Closings {
+    /// Returns the counts, including the lot that was closed last.
+    pub fn counts(&self) -> ClosedLotCounts {
         let mut all = self.counted;
         if let Some(last) = &self.last {
             all.count(last.realized_micros);
@@ -109,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lot_is_won_by_what_it_realized_with_its_fees() {
+    fn a_lot_is_won_if_it_realized_a_gain_after_fees() {
         use EntryType::{Fee, Settlement, TradeFill};
         let check = |entries: &[LedgerEntry], expected: (u64, u64, u64)| {
             let mut portfolio = Portfolio::new(GLOBAL);
@@ -118,7 +121,7 @@ mod tests {
                 // A restart between any two entries changes nothing.
                 portfolio = Portfolio::restore(GLOBAL, &portfolio.checkpoint(1)).unwrap();
             }
-            let Closings { won, lost, even } = portfolio.closings();
+            let ClosedLotCounts { won, lost, even } = portfolio.closed_lots();
             assert_eq!((won, lost, even), expected, "{entries:?}");
         };
         let bought = of(ALICE, "copy:1", TradeFill, 10, 100, -50);
@@ -132,10 +135,10 @@ mod tests {
         let sold = of(ALICE, "copy:2", TradeFill, 10, -100, 52);
         check(&[bought.clone(), of(ALICE, "copy:1", Fee, 10, 0, -2), sold.clone()], (0, 0, 1));
         check(&[bought.clone(), sold.clone(), of(ALICE, "copy:2", Fee, 10, 0, -3)], (0, 1, 0));
-        // The fee of somebody else's lot, or of another cause, does not.
+        // A fee of another leader's lot, or of another cause, does not.
         check(&[bought.clone(), sold.clone(), of(BOB, "copy:2", Fee, 10, 0, -3)], (1, 0, 0));
         check(&[bought.clone(), sold.clone(), of(ALICE, "copy:3", Fee, 10, 0, -3)], (1, 0, 0));
-        // A part that lost and a rest that gained are one lot; the next purchase is another.
+        // A part sold at a loss and the rest at a gain are one lot; the next purchase opens another.
         let again = of(ALICE, "copy:4", TradeFill, 10, 10, -5);
         let gone = of(ALICE, "copy:5", TradeFill, 10, -10, 4);
         check(
@@ -148,7 +151,7 @@ mod tests {
             ],
             (1, 1, 0),
         );
-        // What crosses zero closes.
+        // A movement across zero closes the lot.
         check(&[bought, of(ALICE, "copy:2", TradeFill, 10, -150, 90)], (1, 0, 0));
     }
 }

@@ -1,6 +1,6 @@
-//! What the circuit breakers measure from: equity at 00:00 UTC, on Monday, and at its peak (spec section 7.3).
+//! The baselines of the circuit breakers: equity at 00:00 UTC, on Monday, and at its peak (spec 7.3).
 //!
-//! Fed by the minute snapshots, in order. A portfolio younger than the day or week starts from its opening deposit,
+//! The minute snapshots are added in order. A portfolio younger than the day or week starts from its opening deposit,
 //! which is also its first peak.
 
 use serde::{Deserialize, Serialize};
@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 use super::view::Baselines;
 use crate::domain::money::units::{Timestamp, UsdcMicros};
 
-/// Equity as one snapshot has it, or as it stood at a boundary.
+/// The equity of one snapshot, or at the start of a day or week.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EquityAt {
     pub time: Timestamp,
     pub equity_micros: UsdcMicros,
 }
 
-/// The few facts of all snapshots that baselines need. Part of the checkpoint.
+/// The few facts about past snapshots that the baselines need. Part of the checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct EquityHistory {
     /// The opening deposit.
@@ -27,13 +27,13 @@ pub struct EquityHistory {
     /// The same for the latest Monday.
     pub week: Option<EquityAt>,
     pub last: Option<EquityAt>,
-    /// When the peak was last reset. Left out of texts until the first time.
+    /// When the peak was last reset. The JSON omits it until the first reset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset_at: Option<Timestamp>,
 }
 
 impl EquityHistory {
-    /// The first deposit; later ones change nothing.
+    /// Sets the opening deposit. Later deposits change nothing.
     pub fn open(&mut self, deposit: UsdcMicros) {
         if self.opening_micros.is_none() {
             self.opening_micros = Some(deposit);
@@ -41,7 +41,7 @@ impl EquityHistory {
         }
     }
 
-    /// Takes the snapshot of `time`. One at or before the last is known already and is ignored: false.
+    /// Adds the snapshot of `time`. Returns false and ignores it when it is not newer than the last one.
     pub fn note(&mut self, time: Timestamp, equity_micros: UsdcMicros) -> bool {
         if self.last.is_some_and(|last| time <= last.time) {
             return false;
@@ -55,8 +55,8 @@ impl EquityHistory {
         true
     }
 
-    /// An admin's word of `at`: the drawdown is measured from `peak`, the highest since then. A word that was heard
-    /// before is ignored: false.
+    /// Applies a reset that an admin ordered at `at`: from then on the drawdown is measured from `peak`, the highest
+    /// equity since `at`. Returns false and ignores it when this reset, or a later one, was applied before.
     pub fn note_reset(&mut self, at: Timestamp, peak: UsdcMicros) -> bool {
         if self.reset_at.is_some_and(|known| at <= known) {
             return false;
@@ -66,7 +66,7 @@ impl EquityHistory {
         true
     }
 
-    /// As they stand at `now`. Each is the last snapshot at or before its boundary.
+    /// Returns the baselines at `now`. Each is the last snapshot at or before its boundary.
     pub fn baselines(&self, now: Timestamp) -> Baselines {
         Baselines {
             day_start: self.at_boundary(self.day, now.day_start()),
@@ -83,7 +83,7 @@ impl EquityHistory {
         }
     }
 
-    /// The equity at `boundary`, the latest one `now` has passed.
+    /// Returns the equity at `boundary`, the latest boundary before `now`.
     fn rolled(&self, kept: Option<EquityAt>, boundary: Timestamp, now: EquityAt) -> EquityAt {
         match (kept, self.last) {
             (Some(kept), _) if kept.time >= boundary => kept,
@@ -112,7 +112,7 @@ mod tests {
         Timestamp::parse_iso(text).unwrap()
     }
 
-    /// Opened with 1000, then fed these snapshots.
+    /// A history that opened with 1000 and then took these snapshots.
     fn history(snapshots: &[(&str, i64)]) -> EquityHistory {
         let mut history = EquityHistory::default();
         history.open(DEPOSIT);
@@ -141,7 +141,7 @@ mod tests {
         check(&midnight, "2026-11-24T00:00:00Z", 930, 920);
         check(&midnight, "2026-11-29T23:59:59.999Z", 930, 920);
         check(&midnight, "2026-11-30T00:00:00Z", 930, 930);
-        // Nobody took a snapshot at midnight: the last before it stands, however old.
+        // There is no snapshot at midnight: the last one before it counts, however old.
         let gap = [("2026-11-18T12:00:00Z", 900), ("2026-11-25T12:00:00Z", 800)];
         check(&gap, "2026-11-25T13:00:00Z", 900, 900);
         check(&gap, "2026-11-26T00:00:00Z", 800, 900);
@@ -158,7 +158,7 @@ mod tests {
         let mut risen = history(&[("2026-11-22T09:00:00Z", 1001), ("2026-11-22T09:01:00Z", 900)]);
         assert_eq!(peak(&risen), 1001);
         assert!(risen.note_reset(Timestamp::from_millis(7), UsdcMicros(900)));
-        assert!(!risen.note_reset(Timestamp::from_millis(7), UsdcMicros(1)), "the same word again");
+        assert!(!risen.note_reset(Timestamp::from_millis(7), UsdcMicros(1)), "the same reset again");
         assert_eq!(peak(&risen), 900);
         assert!(risen.note(at("2026-11-22T09:02:00Z"), UsdcMicros(899)));
         assert_eq!(peak(&risen), 900);

@@ -1,22 +1,23 @@
-//! Ledger entries: the only thing that moves a portfolio (spec sections 2, 5 and 8).
+//! Ledger entries: only they change the cash and shares of a portfolio (spec 2, 5 and 8).
 
+use crate::domain::events::lease::LeaseName;
 use crate::domain::money::ids::{AssetId, FollowedUserId, MarketId};
 use crate::domain::money::text_enum::text_enum;
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 
-/// Whose money an entry moves.
+/// The kind of a portfolio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PortfolioScope {
-    /// The leader's own fills, exactly.
+    /// The leader's own fills, exactly as they happened.
     ShadowUser,
     /// Our copies of one leader.
     ExecUser,
-    /// Our copies of all leaders in one bankroll.
+    /// Our copies of all leaders in the shared bankroll.
     ExecGlobal,
 }
 text_enum!(PortfolioScope { ShadowUser => "SHADOW_USER", ExecUser => "EXEC_USER", ExecGlobal => "EXEC_GLOBAL" });
 
-/// One portfolio: a scope and, but for the global one, its leader.
+/// One portfolio: a scope and, except for the global one, its leader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PortfolioId {
     ShadowUser(FollowedUserId),
@@ -24,6 +25,7 @@ pub enum PortfolioId {
     ExecGlobal,
 }
 
+/// The kind of a ledger entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EntryType {
     TradeFill,
@@ -46,11 +48,11 @@ text_enum!(EntryType {
     Deposit => "DEPOSIT",
 });
 
-/// One movement of shares and cash. Unique by (portfolio, ref_id, kind, asset); never changed once written.
+/// One movement of shares and cash. Unique by (portfolio, ref_id, kind, asset), and never changed after it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerEntry {
     pub portfolio: PortfolioId,
-    /// The leader who caused it; with the asset it names the lot. `None` for a DEPOSIT.
+    /// The leader whose event caused it. Leader and asset identify the lot. `None` for a DEPOSIT.
     pub attributed_user: Option<FollowedUserId>,
     pub market: Option<MarketId>,
     pub asset: Option<AssetId>,
@@ -58,28 +60,29 @@ pub struct LedgerEntry {
     pub shares: ShareMicros,
     pub cash: UsdcMicros,
     pub price: Option<PriceMicros>,
-    /// What caused it: `event:<id>`, `copy:<attempt id>`, `settle:<condition>:<leader>`, `deposit:opening`.
+    /// The cause: `event:<id>`, `copy:<attempt id>`, `settle:<condition>:<leader>`, `deposit:opening`.
     pub ref_id: String,
     pub created_at: Timestamp,
 }
 
-/// An entry that says what its kind cannot say. Ours to find: no such entry is ever built from the world's input.
+/// An entry that is not valid for its kind. Only a bug in our code makes one: no input from outside leads to it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
     #[error("{kind} entry `{ref_id}` must move no shares")]
     MovesShares { kind: EntryType, ref_id: String },
     #[error("{kind} entry `{ref_id}` must move no cash")]
     MovesCash { kind: EntryType, ref_id: String },
-    #[error("{kind} entry `{ref_id}` moves shares of no asset")]
+    #[error("{kind} entry `{ref_id}` must name the asset whose shares it moves")]
     NoAsset { kind: EntryType, ref_id: String },
     #[error("{kind} entry `{ref_id}` must name no asset")]
     NamesAsset { kind: EntryType, ref_id: String },
-    #[error("{kind} entry `{ref_id}` moves a lot of no leader")]
+    #[error("{kind} entry `{ref_id}` must name the leader whose lot it moves")]
     NoLeader { kind: EntryType, ref_id: String },
 }
 
 impl LedgerEntry {
-    /// Each portfolio of ours opens with one, whatever the bankroll is changed to later.
+    /// Returns the deposit that each of our own portfolios opens with. Later changes of the bankroll setting do not
+    /// affect it.
     pub fn opening_deposit(portfolio: PortfolioId, bankroll: UsdcMicros, now: Timestamp) -> Self {
         Self {
             portfolio,
@@ -95,13 +98,16 @@ impl LedgerEntry {
         }
     }
 
-    /// The leader whose lot this entry moves: the owner, and in the global portfolio whoever caused it.
+    /// Returns the leader whose lot this entry moves: the owner of the portfolio, or in the global portfolio the leader
+    /// whose event caused the entry.
     pub fn leader(&self) -> Option<FollowedUserId> {
         self.portfolio.owner().or(self.attributed_user)
     }
 
+    /// Checks that the entry moves only what its kind may move.
+    ///
     /// # Errors
-    /// `EntryError`, when the entry moves what its kind does not move.
+    /// [`EntryError`] otherwise.
     pub fn validate(&self) -> Result<(), EntryError> {
         let (kind, ref_id) = (self.kind, || self.ref_id.clone());
         let moves_shares = self.shares != ShareMicros::ZERO;
@@ -130,6 +136,8 @@ impl LedgerEntry {
 }
 
 impl PortfolioId {
+    /// Returns the portfolio of this scope and owner; `None` when the scope needs an owner and there is none, or the
+    /// reverse.
     pub fn new(scope: PortfolioScope, owner: Option<FollowedUserId>) -> Option<Self> {
         match (scope, owner) {
             (PortfolioScope::ShadowUser, Some(user)) => Some(Self::ShadowUser(user)),
@@ -139,6 +147,7 @@ impl PortfolioId {
         }
     }
 
+    /// Returns the kind of the portfolio.
     pub const fn scope(self) -> PortfolioScope {
         match self {
             Self::ShadowUser(_) => PortfolioScope::ShadowUser,
@@ -147,6 +156,7 @@ impl PortfolioId {
         }
     }
 
+    /// Returns the leader of the portfolio; `None` for the global one.
     pub const fn owner(self) -> Option<FollowedUserId> {
         match self {
             Self::ShadowUser(user) | Self::ExecUser(user) => Some(user),
@@ -155,7 +165,15 @@ impl PortfolioId {
     }
 }
 
-/// `EXEC_GLOBAL` or `EXEC_USER:7`: job keys, checkpoint keys, live topics.
+// Here and not beside `LeaseName`, because `accounting` builds on `events` and not the other way round.
+impl LeaseName {
+    /// Returns the lease under which entries of `portfolio` are written.
+    pub fn of(portfolio: PortfolioId) -> Self {
+        portfolio.owner().map_or(Self::Global, Self::User)
+    }
+}
+
+/// Writes `EXEC_GLOBAL` or `EXEC_USER:7`, as job keys, checkpoint keys and live topics contain it.
 impl std::fmt::Display for PortfolioId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.owner() {
@@ -192,12 +210,15 @@ mod tests {
             assert_eq!(entry.validate().err(), expected, "{entry:?}");
         };
         let no_asset = |entry| LedgerEntry { asset: None, ..entry };
-        let nobody = |entry| LedgerEntry { attributed_user: None, ..entry };
+        let no_leader = |entry| LedgerEntry { attributed_user: None, ..entry };
         check(entry(global, TradeFill, 10, 5, -5), None);
         check(no_asset(entry(global, TradeFill, 10, 5, -5)), Some(|kind, ref_id| EntryError::NoAsset { kind, ref_id }));
         check(no_asset(entry(global, Settlement, 10, 0, 5)), None);
-        check(nobody(entry(global, Conversion, 10, 5, 0)), Some(|kind, ref_id| EntryError::NoLeader { kind, ref_id }));
-        check(nobody(entry(PortfolioId::ExecUser(FollowedUserId(7)), Conversion, 10, 5, 0)), None);
+        check(
+            no_leader(entry(global, Conversion, 10, 5, 0)),
+            Some(|kind, ref_id| EntryError::NoLeader { kind, ref_id }),
+        );
+        check(no_leader(entry(PortfolioId::ExecUser(FollowedUserId(7)), Conversion, 10, 5, 0)), None);
         check(entry(global, Fee, 10, 0, -5), None);
         check(entry(global, Fee, 10, 1, -5), Some(|kind, ref_id| EntryError::MovesShares { kind, ref_id }));
         check(entry(global, Mark, 10, 0, 0), None);

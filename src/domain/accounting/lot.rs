@@ -1,26 +1,26 @@
-//! Average cost: how one lot takes a movement of shares and cash, and what is realized by it (spec section 9).
+//! Average cost: how a movement of shares and cash changes one lot, and the profit or loss that it realizes (spec 9).
 //!
-//! Shares, cost and cash carry their sign, so a short is a lot like any other: negative shares whose negative cost is
-//! what was received for them. Always: cash moved = realized - change of cost. Nothing is lost to rounding.
+//! Shares, cost and cash are signed, so a short is a lot like any other: it has negative shares, and its negative cost
+//! is the cash received for them. Always: cash moved = realized - change of cost. Nothing is lost to rounding.
 
 use crate::domain::money::units::{PriceMicros, ShareMicros, UnitError, UsdcMicros, div_ceil, div_floor, product};
 
-/// Shares held and what they cost.
+/// The shares held and their cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Position {
     pub shares: ShareMicros,
-    /// Cash paid for what is held, fees apart; negative for a short.
+    /// Cash paid for the shares held, without fees; negative for a short.
     pub cost: UsdcMicros,
 }
 
-/// A position after a movement, and what the movement realized.
+/// A position after a movement, and the profit or loss that the movement realized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moved {
     pub position: Position,
     pub realized: UsdcMicros,
 }
 
-/// What a position is worth at its mark.
+/// The value and the exposure of a position at its mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Valuation {
     pub value: UsdcMicros,
@@ -28,14 +28,15 @@ pub struct Valuation {
 }
 
 impl Position {
-    /// Adds `shares` for `cash` (both deltas of the portfolio: a purchase brings shares and takes cash).
+    /// Applies a movement of `shares` and `cash`, both as changes of the portfolio: a purchase adds shares and takes
+    /// cash.
     ///
-    /// Shares in the direction held open: the cash becomes cost. Shares against it close at average cost, the removed
-    /// cost rounded up so that no micro is realized too early. What crosses zero closes first and opens with the rest
-    /// of the cash, in proportion to the shares. Cash without shares is realized.
+    /// Shares in the direction of the position open: the cash becomes cost. Shares against it close at average cost;
+    /// the removed cost is rounded up so that no micro is realized too early. A movement across zero first closes and
+    /// then opens, and the cash is divided in proportion to the shares. Cash without shares is realized.
     ///
     /// # Errors
-    /// `UnitError::Overflow`.
+    /// [`UnitError::Overflow`].
     pub fn moved(self, shares: ShareMicros, cash: UsdcMicros) -> Result<Moved, UnitError> {
         if shares == ShareMicros::ZERO {
             return Ok(Moved { position: self, realized: cash });
@@ -58,10 +59,11 @@ impl Position {
         Ok(Moved { position, realized: closing.minus(self.cost)? })
     }
 
-    /// Value rounds down, exposure up. Without a mark the position is worth what it cost.
+    /// Returns the valuation at `mark`. The value rounds down, the exposure up. Without a mark both are taken from the
+    /// cost.
     ///
     /// # Errors
-    /// `UnitError::Overflow`.
+    /// [`UnitError::Overflow`].
     pub fn at(self, mark: Option<PriceMicros>) -> Result<Valuation, UnitError> {
         match mark {
             Some(mark) => Ok(Valuation {
@@ -73,7 +75,7 @@ impl Position {
         }
     }
 
-    /// What one share cost; `None` when nothing is held or the average is no price.
+    /// Returns the average cost of one share; `None` when nothing is held or the average is not a price from 0 to 1.
     pub fn average_cost(self) -> Option<PriceMicros> {
         PriceMicros::average(self.cost, self.shares).ok()
     }
@@ -123,12 +125,12 @@ mod tests {
         check((5, 3), (5, 0), (10, 3), 0);
         check((5, 3), (-5, 0), (0, 0), -3);
         check((-5, -3), (5, 0), (0, 0), 3);
-        // As large as it gets.
+        // The largest amounts.
         check((i64::MAX, i64::MAX), (-1, 1), (i64::MAX - 1, i64::MAX - 1), 0);
     }
 
     #[test]
-    fn what_does_not_fit_is_an_error() {
+    fn amounts_that_do_not_fit_are_an_error() {
         let moved = |from: (i64, i64), delta: (i64, i64)| {
             position(from.0, from.1).moved(ShareMicros(delta.0), UsdcMicros(delta.1))
         };
@@ -152,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_position_nobody_can_price_is_worth_what_it_cost() {
+    fn a_position_without_a_mark_is_worth_its_cost() {
         let unpriced = |shares, cost| position(shares, cost).at(None).unwrap();
         assert_eq!(unpriced(3, 2), Valuation { value: UsdcMicros(2), exposure: UsdcMicros(2) });
         assert_eq!(unpriced(-3, -2), Valuation { value: UsdcMicros(-2), exposure: UsdcMicros(2) });

@@ -1,19 +1,19 @@
-//! What an asset is marked at (spec section 9).
+//! Marks: the prices at which assets are valued (spec 9).
 
 use crate::domain::money::units::PriceMicros;
 
-/// A price an asset may be marked at. The first known of them counts, in this order; after them the average cost.
+/// A price at which an asset may be valued. The first known one in this order counts; without any, the average cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
-    /// What the resolved market pays.
+    /// The payout of the resolved market.
     Payout(PriceMicros),
-    /// The latest half-way price between bid and ask.
+    /// The latest price half way between bid and ask.
     Midpoint(PriceMicros),
-    /// The last trade seen, a leader's fill or the book's.
+    /// The last known trade: a fill of a leader, or the last trade of the book.
     LastTrade(PriceMicros),
 }
 
-/// All that is known of an asset's price.
+/// All known prices of one asset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Marks {
     pub payout: Option<PriceMicros>,
@@ -22,11 +22,12 @@ pub struct Marks {
 }
 
 impl Marks {
-    /// The price that counts; `None` leaves the average cost.
+    /// Returns the price that counts; `None` means that the average cost counts.
     pub fn best(self) -> Option<PriceMicros> {
         self.payout.or(self.midpoint).or(self.last_trade)
     }
 
+    /// Returns these marks with one of them replaced.
     pub fn with(self, mark: Mark) -> Self {
         match mark {
             Mark::Payout(price) => Self { payout: Some(price), ..self },

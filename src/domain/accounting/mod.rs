@@ -1,4 +1,4 @@
-//! Ledger entries and the portfolios folded from them.
+//! Ledger entries, and the portfolios computed from them.
 
 pub mod checkpoint;
 pub mod closed_lots;

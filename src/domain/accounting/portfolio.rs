@@ -1,14 +1,14 @@
-//! The running state of one portfolio: what a full fold of its ledger gives, kept entry by entry (spec section 9).
+//! The running state of one portfolio. It equals a full fold of the ledger, but is updated entry by entry (spec 9).
 //!
 //! In    ledger entries, marks, minute snapshots.
-//! Out   figures, a decision's view, lots. Each costs a few tree look-ups, however many lots are held.
-//! Fails `PortfolioError`; nothing has changed then.
+//! Out   figures, the view of a decision, lots. Each costs a few tree look-ups, however many lots are held.
+//! Fails [`PortfolioError`]; nothing has changed then.
 
 use std::collections::BTreeMap;
 
-use super::closed_lots::{ClosingBook, Closings};
+use super::closed_lots::{ClosedLotCounts, ClosedLots};
 use super::equity_history::EquityHistory;
-use super::exposure::{Exposures, MarketPlace};
+use super::exposure::{Exposures, MarketIndex};
 use super::ledger::{EntryError, EntryType, LedgerEntry, PortfolioId, PortfolioScope};
 use super::lot::{Position, Valuation};
 use super::mark::{Mark, Marks};
@@ -17,12 +17,12 @@ use super::view::PortfolioView;
 use crate::domain::money::ids::{AssetId, FollowedUserId, MarketId};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UnitError, UsdcMicros};
 
-/// Why an entry or a mark was not taken.
+/// Why an entry, a mark or a checkpoint was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PortfolioError {
-    #[error("an entry of {entry} was given to {portfolio}")]
+    #[error("an entry of {entry} was applied to {portfolio}")]
     WrongPortfolio { portfolio: PortfolioId, entry: PortfolioId },
-    #[error("the checkpoint of {portfolio} holds lots that cost `{}` micros, but its cash says `{}`", .cost.0, .expected.0)]
+    #[error("the checkpoint of {portfolio} holds lots that cost `{}` micros, but its cash implies `{}`", .cost.0, .expected.0)]
     Checkpoint { portfolio: PortfolioId, cost: UsdcMicros, expected: UsdcMicros },
     #[error(transparent)]
     Entry(#[from] EntryError),
@@ -30,7 +30,7 @@ pub enum PortfolioError {
     Unit(#[from] UnitError),
 }
 
-/// One lot: what one leader's actions brought of one asset.
+/// One lot: the shares of one asset that one leader's actions brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lot {
     pub asset: AssetId,
@@ -40,26 +40,26 @@ pub struct Lot {
     pub cost: UsdcMicros,
     pub value: UsdcMicros,
     pub exposure: UsdcMicros,
-    /// `None` when nothing but the average cost is known.
+    /// `None` when only the average cost is known.
     pub mark: Option<PriceMicros>,
 }
 
-/// What a decision wants to know.
+/// The group that a decision needs a view for.
 #[derive(Debug, Clone, Copy)]
 pub struct ViewQuery<'a> {
     pub leader: FollowedUserId,
     pub market: &'a MarketId,
     /// `None` for a MERGE, SPLIT or CONVERSION.
     pub asset: Option<&'a AssetId>,
-    /// The market's outcomes, in outcome order; empty where no sets are asked for.
+    /// The outcomes of the market, in outcome order; empty where complete sets do not matter.
     pub outcomes: &'a [AssetId],
     pub now: Timestamp,
 }
 
-/// One portfolio as it stands after the entries applied so far.
+/// The state of one portfolio after the entries applied so far.
 ///
-/// Marks are kept for every asset told of, held or not, so that a lot opened later is marked at once.
-/// A lot is keyed by asset and leader; in a portfolio with an owner the owner is the leader of every lot.
+/// Marks are kept for every asset they were set for, held or not, so that a lot opened later is marked at once.
+/// A lot is identified by asset and leader; in a portfolio with an owner, the owner is the leader of every lot.
 #[derive(Debug, Clone)]
 pub struct Portfolio {
     pub(in crate::domain) id: PortfolioId,
@@ -67,14 +67,14 @@ pub struct Portfolio {
     pub(in crate::domain) totals: Totals,
     pub(in crate::domain) holdings: BTreeMap<AssetId, Holding>,
     pub(in crate::domain) history: EquityHistory,
-    pub(in crate::domain) closings: ClosingBook,
+    pub(in crate::domain) closed_lots: ClosedLots,
     exposures: Exposures,
 }
 
-/// One asset: its marks, and its lots in order of leader. Few leaders hold the same asset, so the list is short.
+/// One asset: its marks, and its lots ordered by leader. Few leaders hold the same asset, so the list is short.
 #[derive(Debug, Clone, Default)]
 pub(in crate::domain) struct Holding {
-    market: Option<MarketPlace>,
+    market: Option<MarketIndex>,
     pub(in crate::domain) marks: Marks,
     pub(in crate::domain) lots: Vec<HeldLot>,
 }
@@ -83,12 +83,13 @@ pub(in crate::domain) struct Holding {
 pub(in crate::domain) struct HeldLot {
     pub(in crate::domain) leader: FollowedUserId,
     pub(in crate::domain) position: Position,
-    /// Since it was opened, fees included.
+    /// Realized since the lot was opened, fees included.
     pub(in crate::domain) realized: UsdcMicros,
     valuation: Valuation,
 }
 
 impl Portfolio {
+    /// Returns an empty portfolio.
     pub fn new(id: PortfolioId) -> Self {
         Self {
             id,
@@ -96,7 +97,7 @@ impl Portfolio {
             totals: Totals::default(),
             holdings: BTreeMap::new(),
             history: EquityHistory::default(),
-            closings: ClosingBook::default(),
+            closed_lots: ClosedLots::default(),
             exposures: Exposures::default(),
         }
     }
@@ -105,20 +106,22 @@ impl Portfolio {
         self.id
     }
 
-    /// Grows by one with each entry. Marks and snapshots leave it alone: they do not cross a decision.
+    /// Returns the version. It grows by one with each entry, but not with marks and snapshots, because they do not
+    /// invalidate a decision.
     pub const fn version(&self) -> u64 {
         self.version
     }
 
-    /// Counts on from at least `version`: after a reload, no version a decision may still hold comes back.
+    /// Continues from at least `version`, so that after a reload no version is used twice that a pending decision may
+    /// hold.
     pub fn continue_from_version(&mut self, version: u64) {
         self.version = self.version.max(version);
     }
 
-    /// Folds one more entry. A leader's fill in a shadow is also a trade seen; our own paper fills are not.
+    /// Applies one entry. A leader's fill in a shadow also sets the last-trade mark; our own paper fills do not.
     ///
     /// # Errors
-    /// `PortfolioError`; the money has not moved then.
+    /// [`PortfolioError`]; cash and lots have not changed then.
     pub fn apply(&mut self, entry: &LedgerEntry) -> Result<(), PortfolioError> {
         if entry.portfolio != self.id {
             return Err(PortfolioError::WrongPortfolio { portfolio: self.id, entry: entry.portfolio });
@@ -145,10 +148,10 @@ impl Portfolio {
         Ok(())
     }
 
-    /// Marks every lot of one asset. False when nothing changed.
+    /// Sets a mark and revalues every lot of the asset. Returns false when nothing changed.
     ///
     /// # Errors
-    /// `PortfolioError::Unit` when a total would not fit.
+    /// [`PortfolioError::Unit`] when a total would not fit; nothing has changed then.
     pub fn set_mark(&mut self, asset: &AssetId, mark: Mark) -> Result<bool, PortfolioError> {
         let Some(holding) = self.holdings.get_mut(asset) else {
             let marks = Marks::default().with(mark);
@@ -183,7 +186,7 @@ impl Portfolio {
         Ok(true)
     }
 
-    /// What a decision may know, at the version of this moment.
+    /// Returns the facts that a decision may use, with the current version.
     pub fn view(&self, query: &ViewQuery<'_>) -> PortfolioView {
         let figures = self.figures();
         let held = |asset: &AssetId| self.position(asset, query.leader).shares;
@@ -201,77 +204,81 @@ impl Portfolio {
         }
     }
 
+    /// Returns the sums over the portfolio: equity, cash, exposure and PnL.
     pub fn figures(&self) -> Figures {
         self.totals.figures()
     }
 
-    /// The lot of this asset and leader; zero when there is none.
+    /// Returns the lot of this asset and leader; zero when there is none.
     pub fn position(&self, asset: &AssetId, leader: FollowedUserId) -> Position {
         self.holdings.get(asset).map(|holding| holding.lot(leader).position).unwrap_or_default()
     }
 
+    /// Returns the exposure in one market, over all leaders.
     pub fn exposure_in(&self, market: &MarketId) -> UsdcMicros {
         self.exposures.in_market(market)
     }
 
+    /// Returns the exposure that one leader caused, over all markets.
     pub fn exposure_of(&self, leader: FollowedUserId) -> UsdcMicros {
         self.exposures.of_leader(leader)
     }
 
-    /// Markets with a lot, and their exposure.
+    /// Returns the markets with a lot, and their exposure.
     pub fn exposure_by_market(&self) -> impl Iterator<Item = (&MarketId, UsdcMicros)> {
         self.exposures.by_market()
     }
 
-    /// Leaders who cause exposure, and how much.
+    /// Returns the leaders with exposure, and the exposure of each.
     pub fn exposure_by_leader(&self) -> impl Iterator<Item = (FollowedUserId, UsdcMicros)> {
         self.exposures.by_leader()
     }
 
-    /// All lots, by asset and leader.
+    /// Returns all lots, ordered by asset and leader.
     pub fn lots(&self) -> impl Iterator<Item = Lot> {
         self.holdings.iter().flat_map(|(asset, holding)| self.shown(asset, holding))
     }
 
-    /// The lots of one market, by asset and leader.
+    /// Returns the lots of one market, ordered by asset and leader.
     pub fn lots_in(&self, market: &MarketId) -> Vec<Lot> {
         let holdings = self.exposures.assets_in(market).filter_map(|asset| self.holdings.get_key_value(asset));
         holdings.flat_map(|(asset, holding)| self.shown(asset, holding)).collect()
     }
 
-    /// The assets with a lot: what wants a price.
+    /// Returns the assets with a lot, which need a price.
     pub fn held_assets(&self) -> impl Iterator<Item = &AssetId> {
         self.holdings.iter().filter(|(_, holding)| !holding.lots.is_empty()).map(|(asset, _)| asset)
     }
 
-    /// Whether both hold the same lots at the same cost, with the same cash, deposits and realized PnL: what `audit`
-    /// asks of a running state and a full fold. Marks, baselines and versions may differ.
+    /// Returns whether both hold the same lots at the same cost, with the same cash, deposits and realized PnL. `audit`
+    /// compares a running state and a full fold this way. Marks, baselines and versions may differ.
     pub fn same_books(&self, other: &Self) -> bool {
         let books = |of: &Self| (of.id, of.totals.cash, of.totals.realized, of.totals.deposits);
         let lots = |of: &Self| of.lots().map(|lot| (lot.asset, lot.leader, lot.shares, lot.cost)).collect::<Vec<_>>();
         books(self) == books(other) && lots(self) == lots(other)
     }
 
-    /// Takes a minute snapshot into the baselines. False when that minute is known already.
+    /// Adds a minute snapshot to the baselines. Returns false when that minute was added before.
     pub fn note_snapshot(&mut self, bucket: Timestamp, equity: UsdcMicros) -> bool {
         self.history.note(bucket, equity)
     }
 
-    /// Since `at` the drawdown is measured from `peak`. False when that was known already.
+    /// Measures the drawdown from `peak` since `at`. Returns false when this reset was applied before.
     pub fn note_peak_reset(&mut self, at: Timestamp, peak: UsdcMicros) -> bool {
         self.history.note_reset(at, peak)
     }
 
-    /// How the lots came out that are closed.
-    pub fn closings(&self) -> Closings {
-        self.closings.closings()
+    /// Returns the closed lots by result.
+    pub fn closed_lots(&self) -> ClosedLotCounts {
+        self.closed_lots.counts()
     }
 
+    /// Returns the facts from which the baselines are computed.
     pub const fn history(&self) -> &EquityHistory {
         &self.history
     }
 
-    /// Replaces the baselines, when they were read from the snapshots anew.
+    /// Replaces the history with one that was read again from the snapshots.
     pub fn set_history(&mut self, history: EquityHistory) {
         self.history = history;
     }
@@ -279,7 +286,7 @@ impl Portfolio {
     fn take_fee(&mut self, entry: &LedgerEntry) -> Result<(), UnitError> {
         self.realize(entry.cash)?;
         let (Some(asset), Some(leader)) = (&entry.asset, entry.leader()) else { return Ok(()) };
-        if self.closings.take_fee(asset, leader, &entry.ref_id, entry.cash) {
+        if self.closed_lots.take_fee(asset, leader, &entry.ref_id, entry.cash) {
             return Ok(());
         }
         let lot = self.holdings.get_mut(asset).and_then(|holding| holding.lot_mut(leader));
@@ -294,7 +301,7 @@ impl Portfolio {
         Ok(())
     }
 
-    /// Moves one lot. All that can fail is worked out before anything changes.
+    /// Moves one lot. Every step that can fail is computed before anything changes.
     fn move_lot(&mut self, entry: &LedgerEntry, asset: &AssetId, leader: FollowedUserId) -> Result<(), UnitError> {
         let leaders_fill = entry.kind == EntryType::TradeFill && self.id.scope() == PortfolioScope::ShadowUser;
         let seen = entry.price.filter(|_| leaders_fill).map(Mark::LastTrade);
@@ -306,7 +313,7 @@ impl Portfolio {
         let marks = seen.map_or(holding.marks, |mark| holding.marks.with(mark));
         let moved = before.position.moved(entry.shares, entry.cash)?;
         let realized = before.realized.plus(moved.realized)?;
-        // What crosses zero closes one lot and opens the next.
+        // A movement across zero closes one lot and opens the next.
         let is_left = (before.position.shares.0 > 0) == (moved.position.shares.0 > 0);
         let closes =
             before.position.shares != ShareMicros::ZERO && (moved.position.shares == ShareMicros::ZERO || !is_left);
@@ -322,16 +329,20 @@ impl Portfolio {
             cost: after.position.cost.minus(before.position.cost)?,
             ..Totals::revalued(before.valuation, after.valuation)?
         })?;
-        // The leader of a shadow holds its only lot of the asset, so the new mark has no other lot to revalue.
+        // Only a shadow gets a new mark here, and its leader has the only lot of the asset, so there is no other lot to
+        // revalue.
         holding.marks = marks;
         holding.put(asset, entry.market.as_ref(), after, &mut self.exposures);
         if closes {
-            self.closings.close(asset, leader, &entry.ref_id, realized);
+            self.closed_lots.close(asset, leader, &entry.ref_id, realized);
         }
         Ok(())
     }
 
-    /// Puts back a lot of a checkpoint, with the marks of that time.
+    /// Adds a lot from a checkpoint, with the marks of that time.
+    ///
+    /// # Errors
+    /// [`UnitError::Overflow`] when a total would not fit.
     pub(in crate::domain) fn restore_lot(
         &mut self,
         asset: &AssetId,
@@ -349,6 +360,7 @@ impl Portfolio {
         Ok(())
     }
 
+    /// Returns the market of a holding, if it is known.
     pub(in crate::domain) fn market_of(&self, holding: &Holding) -> Option<&MarketId> {
         self.exposures.market_at(holding.market?)
     }
@@ -369,7 +381,7 @@ impl Portfolio {
 }
 
 impl Holding {
-    /// The leader's lot, or one without shares.
+    /// Returns the lot of the leader, or one without shares.
     fn lot(&self, leader: FollowedUserId) -> HeldLot {
         let place = self.lots.binary_search_by_key(&leader, |lot| lot.leader).ok();
         place.and_then(|place| self.lots.get(place)).copied().unwrap_or(HeldLot {
@@ -384,7 +396,7 @@ impl Holding {
         self.lots.iter_mut().find(|lot| lot.leader == leader)
     }
 
-    /// Puts the lot in place of the leader's former one, in the sums too. A lot without shares leaves.
+    /// Replaces the lot of the leader, also in the sums of exposure. A lot without shares is removed.
     fn put(&mut self, asset: &AssetId, market: Option<&MarketId>, lot: HeldLot, exposures: &mut Exposures) {
         let change = lot.valuation.exposure.0.saturating_sub(self.lot(lot.leader).valuation.exposure.0);
         exposures.grow_leader(lot.leader, change);
@@ -406,7 +418,7 @@ impl Holding {
                 }
             }
             (None, Some(market)) => {
-                let place = exposures.place_of(market);
+                let place = exposures.index_of(market);
                 self.market = Some(place);
                 self.lots.iter().for_each(|lot| exposures.grow_market(place, lot.valuation.exposure.0));
                 if !self.lots.is_empty() {

@@ -1,11 +1,11 @@
-//! What a CONVERSION or MIGRATION moved, read off the leader's positions (spec section 5).
+//! The shares that a CONVERSION or MIGRATION moved, derived from the leader's positions (spec 5).
 //!
-//! In    one reading of the positions, what the shadow holds, and the leader's rows that are stored.
-//! Out   each asset's gap between the two; or which of the sources is behind the other.
+//! In    one answer of the positions route, the holdings of the shadow, and the stored rows of the leader.
+//! Out   the difference for each asset; or which of the two sources is behind the other.
 //!
-//! Positions and rows are two feeds, each with its own delay: a position may hold fills whose rows are not in the ledger
-//! yet, and a stored row may be younger than the position. Each position says up to when it counts, so each row is either
-//! within it or not, and none is counted twice.
+//! Positions and rows come from two feeds with different delays: a position may contain fills whose rows are not in the
+//! ledger yet, and a stored row may be newer than the position. Each position says up to which time it counts, so each
+//! row is either included in it or not, and no row is counted twice.
 
 use std::fmt;
 
@@ -15,48 +15,48 @@ use crate::domain::market::facts::Market;
 use crate::domain::money::ids::{AssetId, MarketId};
 use crate::domain::money::units::{ShareMicros, Timestamp, UnitError};
 
-/// What the leader has of an asset.
+/// A position of the leader, as the positions route lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaderPosition {
     pub asset: AssetId,
     pub shares: ShareMicros,
-    /// The second of the newest event in it, when the route says so.
+    /// The second of the newest event included in it; `None` when the route does not say.
     pub as_of: Option<Timestamp>,
 }
 
-/// Rows of the leader.
+/// Stored rows of the leader.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StoredRows {
     pub trades: Vec<TradeEvent>,
     pub activities: Vec<ActivityEvent>,
 }
 
-/// Everything that is known when a conversion is worked out.
+/// Everything that is known when a conversion is resolved.
 #[derive(Debug, Clone, Copy)]
-pub struct Resync<'a> {
+pub struct PositionResync<'a> {
     pub conversion: &'a ActivityEvent,
-    /// The conversion's market and those whose outcomes turn into its own.
+    /// The market of the conversion, and the markets whose outcomes it turns into outcomes of its own.
     pub markets: &'a [Market],
     /// An asset that is not listed is not held.
     pub positions: &'a [LeaderPosition],
     pub shadow: &'a [(AssetId, ShareMicros)],
-    /// Not in the ledger yet; they follow the conversion.
+    /// Rows that are not in the ledger yet; they come after the conversion.
     pub pending: &'a StoredRows,
-    /// From the conversion's second on, in the ledger or not.
+    /// Rows from the second of the conversion onward, in the ledger or not.
     pub since: &'a StoredRows,
 }
 
-/// A source that has not shown yet what the other has: reading both again, later, is better than counting twice.
+/// A source that does not show yet what the other shows. Reading both again later is better than counting twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lag {
-    /// No position is as young as the conversion.
+    /// Every position is older than the conversion.
     Positions,
-    /// The position holds something of that second whose row is not stored.
+    /// The position includes an event of that second whose row is not stored.
     Feed { asset: AssetId, at: Timestamp },
 }
 
-impl Resync<'_> {
-    /// The first lag found.
+impl PositionResync<'_> {
+    /// Returns the first lag found; `None` when both sources are complete.
     pub fn lag(&self) -> Option<Lag> {
         let converted = self.conversion.event_time;
         let assets = self.markets.iter().flat_map(|market| market.outcomes.iter().map(move |o| (&market.id, &o.asset)));
@@ -70,10 +70,11 @@ impl Resync<'_> {
         behind.map(|(_, asset, at)| Lag::Feed { asset: asset.clone(), at })
     }
 
-    /// The leader's side beside the shadow's, for every outcome. None for an asset whose redemption is about to empty it.
+    /// Returns the holdings of leader and shadow for every outcome, except an asset that a pending redemption will
+    /// empty.
     ///
     /// # Errors
-    /// `UnitError::Overflow`.
+    /// [`UnitError::Overflow`].
     pub fn gaps(&self) -> Result<Vec<AssetGap>, UnitError> {
         let mut gaps = Vec::new();
         for market in self.markets {
@@ -113,7 +114,7 @@ impl Resync<'_> {
         self.positions.iter().filter(|position| position.asset == *asset).filter_map(|position| position.as_of).max()
     }
 
-    /// When the newest stored row that may have moved the asset took place.
+    /// Returns the time of the newest stored row that may have moved the asset.
     fn newest_row(&self, market: &MarketId, asset: &AssetId) -> Option<Timestamp> {
         let trades = self.since.trades.iter().filter(|trade| trade.asset == *asset).map(|trade| trade.event_time);
         let moves = |row: &&ActivityEvent| match (&row.kind, &row.payload.condition_id) {
@@ -131,7 +132,7 @@ impl fmt::Display for Lag {
         match self {
             Self::Positions => f.write_str("the positions do not show the conversion yet"),
             Self::Feed { asset, at } => {
-                write!(f, "the position in asset `{asset}` holds something of {at} that the feed has not shown yet")
+                write!(f, "the position in asset `{asset}` includes an event of {at} that the feed does not show yet")
             }
         }
     }
@@ -147,7 +148,7 @@ mod tests {
     use super::*;
     use crate::testkit::samples::{activity, asset, market, market_id, trade};
 
-    /// A second of the leader's life.
+    /// The time at second `n`.
     fn second(n: i64) -> Timestamp {
         Timestamp::from_millis(n * 1_000)
     }
@@ -173,12 +174,12 @@ mod tests {
     }
 
     /// Market 1 has the assets 10 and 11; the conversion took place in second 100.
-    fn with<T>(positions: &[LeaderPosition], stored: &StoredRows, ask: impl FnOnce(Resync<'_>) -> T) -> T {
+    fn with<T>(positions: &[LeaderPosition], stored: &StoredRows, ask: impl FnOnce(PositionResync<'_>) -> T) -> T {
         let (conversion, markets) = (row(ActivityKind::Conversion, 5, 100), [market(1, &[None, None])]);
         let shadow = [(asset(10), ShareMicros(50))];
         let mut since = stored.clone();
         since.activities.push(conversion.clone());
-        ask(Resync {
+        ask(PositionResync {
             conversion: &conversion,
             markets: &markets,
             positions,
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_not_in_the_ledger_counts_when_the_position_is_as_young_as_it() {
+    fn a_row_not_in_the_ledger_counts_when_the_position_is_as_new_as_it() {
         let check = |positions: &[LeaderPosition], stored: StoredRows, expected: &[(usize, i64, i64)]| {
             let gaps = with(positions, &stored, |resync| resync.gaps()).unwrap();
             let gap = |n: usize, leader, shadow| AssetGap {

@@ -1,4 +1,4 @@
-//! What a resolved market pays: every lot of our copies is closed at its payout (spec section 9).
+//! Settlement of a resolved market: every lot of our copies is closed at its payout (spec 9).
 
 use super::ledger::{EntryType, LedgerEntry, PortfolioId, PortfolioScope};
 use super::portfolio::Lot;
@@ -15,13 +15,14 @@ pub enum SettlementError {
     Unit(#[from] UnitError),
 }
 
-/// Closes each of `lots` that lies in `market`, lot by lot, at 0, 1 or a split payout rounded down.
+/// Returns the entries that close each of `lots` in `market`, at 0, 1 or a split payout rounded down.
 ///
-/// Empty for a shadow: the leader settles by redeeming, and is marked at the payout until then.
-/// The key is `settle:<condition>:<leader>` with the asset, so a second settlement of a lot is known as such.
+/// Empty for a shadow: the leader settles by redeeming, and the lot is marked at the payout until then. The key of an
+/// entry is `settle:<condition>:<leader>` with the asset, so a second settlement of the same lot is recognized.
 ///
 /// # Errors
-/// `UnknownPayout` when a held asset has none yet, and then nothing is settled; `Unit`.
+/// [`SettlementError::UnknownPayout`] when a held asset has no payout yet, and then nothing is settled;
+/// [`SettlementError::Unit`].
 pub fn settle(
     portfolio: PortfolioId,
     market: &Market,
@@ -85,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn lots_of_several_leaders_settle_under_keys_of_their_own() {
+    fn lots_of_several_leaders_settle_under_separate_keys() {
         let market = market(1, &[Some(0), Some(1_000_000)]);
         let lots = [lot(10, ALICE, 4), lot(10, BOB, 5), lot(11, BOB, 6), lot(11, ALICE, 0), lot(20, ALICE, 9)];
         let settled = settle(PortfolioId::ExecGlobal, &market, &lots, at(3)).unwrap();

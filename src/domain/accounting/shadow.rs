@@ -1,8 +1,8 @@
-//! The shadow ledger: what a leader did, written down exactly (spec section 5).
+//! The shadow ledger: an exact record of what a leader did (spec 5).
 //!
-//! In    one canonical event, the market's assets, what the shadow holds.
-//! Out   its ledger entries, or why there can be none, or that the leader's positions must be read first.
-//! The same event gives the same entries, byte for byte: nothing here depends on when it is asked.
+//! In    one canonical event, the assets of its market, the holdings of the shadow.
+//! Out   its ledger entries, or the reason why there can be none, or that the leader's positions must be read first.
+//! The same event always makes the same entries, byte for byte: nothing here depends on the time of the call.
 
 use super::ledger::{EntryType, LedgerEntry, PortfolioId};
 use crate::domain::events::event::{ActivityEvent, ActivityKind, Side, TradeEvent};
@@ -12,19 +12,20 @@ use crate::domain::money::units::{
     MICROS, PriceMicros, ShareMicros, Timestamp, UnitError, UsdcMicros, div_floor, div_half_up,
 };
 
-/// Differences below this are the rounding of positions to 4 decimals, not a movement.
+/// A smaller difference is not a movement: the positions route rounds to 4 decimals.
 const POSITION_STEP: i64 = 100;
 
-/// What an activity row does to the shadow.
+/// The effect of an activity row on the shadow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ShadowEffect {
-    /// None for a row that moves no position.
+    /// The entries of the row; empty for a row that moves no position.
     Entries(Vec<LedgerEntry>),
-    /// CONVERSION and MIGRATION do not say what moved: read the leader's positions and call `conversion_entries`.
+    /// A CONVERSION or MIGRATION does not say which shares moved: read the leader's positions and call
+    /// [`conversion_entries`].
     ReadPositions,
 }
 
-/// Why a row cannot be applied. It is kept, and audited as MERGE_SPLIT_NOT_APPLICABLE.
+/// Why a row cannot be applied. The row is stored nevertheless, and audited as MERGE_SPLIT_NOT_APPLICABLE.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotApplicable {
     #[error("the row names no condition")]
@@ -35,20 +36,20 @@ pub enum NotApplicable {
     Unit(#[from] UnitError),
 }
 
-/// One of the assets a conversion may have moved: what the leader has of it, and what the shadow has.
+/// An asset that a conversion may have moved, with the holdings of the leader and of the shadow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AssetGap {
     pub asset: AssetId,
     pub market: MarketId,
-    /// By the positions route; zero when it lists none.
+    /// According to the positions route; zero when it does not list the asset.
     pub leader_holds: ShareMicros,
     pub shadow_holds: ShareMicros,
 }
 
-/// A fill and, when it is known and not zero, its fee.
+/// Returns the entry of a fill and, when its fee is known and not zero, the entry of the fee.
 ///
 /// # Errors
-/// `UnitError::Overflow` for an amount that has no negative.
+/// [`UnitError::Overflow`] for an amount whose negative does not fit.
 pub fn entries_for_trade(trade: &TradeEvent) -> Result<Vec<LedgerEntry>, UnitError> {
     let cause = Cause::of(trade.id, trade.followed_user, trade.detect_time);
     let (shares, cash) = match trade.side {
@@ -67,10 +68,12 @@ pub fn entries_for_trade(trade: &TradeEvent) -> Result<Vec<LedgerEntry>, UnitErr
     Ok(entries)
 }
 
-/// What a row that is no trade does. `market` as far as it is known; `holdings` is the shadow's, of that market.
+/// Returns the effect of a row that is not a trade.
+///
+/// `market` may be `None` while it is unknown; `holdings` are those of the shadow in that market.
 ///
 /// # Errors
-/// `NotApplicable`, and then nothing may be written.
+/// [`NotApplicable`], and then nothing may be written.
 pub fn entries_for_activity(
     activity: &ActivityEvent,
     market: Option<&Market>,
@@ -86,10 +89,12 @@ pub fn entries_for_activity(
     Ok(ShadowEffect::Entries(entries))
 }
 
-/// Moves the shadow to the leader's positions, without cash. No entry where they agree to the 4 decimals given.
+/// Returns entries that move the shadow to the leader's positions, without cash.
+///
+/// There is no entry for an asset where both agree to the 4 decimals of the positions route.
 ///
 /// # Errors
-/// `UnitError::Overflow`.
+/// [`UnitError::Overflow`].
 pub fn conversion_entries(activity: &ActivityEvent, gaps: &[AssetGap]) -> Result<Vec<LedgerEntry>, UnitError> {
     let cause = Cause::of(activity.id, activity.followed_user, activity.detect_time);
     let mut entries = Vec::new();
@@ -106,7 +111,7 @@ pub fn conversion_entries(activity: &ActivityEvent, gaps: &[AssetGap]) -> Result
     Ok(entries)
 }
 
-/// One entry per outcome, each at the price of its part of a set; the last takes what the division leaves.
+/// Returns one entry per outcome, each at the price of its part of a set. The last one takes the rest of the division.
 fn sets(activity: &ActivityEvent, market: Option<&Market>, kind: EntryType) -> Result<Vec<LedgerEntry>, NotApplicable> {
     let condition = activity.payload.condition_id.as_ref().ok_or(NotApplicable::NoCondition)?;
     let unknown = || NotApplicable::UnknownAssets(condition.clone());
@@ -135,10 +140,12 @@ fn sets(activity: &ActivityEvent, market: Option<&Market>, kind: EntryType) -> R
     Ok(entries)
 }
 
-/// Everything held of the condition leaves; the row's cash comes in on one asset.
+/// Returns the entries of a redemption: all holdings of the condition leave, and the cash of the row is booked on one
+/// asset.
 ///
-/// Rows are redeemed one by one: the first of a transaction empties the condition, the later ones find nothing held
-/// and only bring their cash. So the cash of (transaction, condition) is the sum over its rows, whatever their shape.
+/// Rows are applied one by one: the first row of a transaction empties the condition, and the later ones find no
+/// holdings and only add their cash. So the cash of (transaction, condition) is the sum over its rows, whatever their
+/// shape.
 fn redeemed(
     activity: &ActivityEvent,
     market: Option<&Market>,
@@ -168,7 +175,8 @@ fn redeemed(
     Ok(entries)
 }
 
-/// The largest holding among those known to pay something, else the largest of all; the first where they are equal.
+/// Returns the largest holding among the assets known to pay something, otherwise the largest of all; the first of
+/// equals.
 fn paid_asset(
     holdings: &[(AssetId, ShareMicros)],
     payout: impl Fn(&AssetId) -> Option<PriceMicros>,
@@ -178,7 +186,7 @@ fn paid_asset(
     held.rev().max_by_key(|(asset, held)| (pays(asset), *held)).map(|(asset, _)| asset)
 }
 
-/// What all entries of one event have in common.
+/// The fields that all entries of one event share.
 struct Cause {
     leader: FollowedUserId,
     ref_id: String,
@@ -186,7 +194,7 @@ struct Cause {
 }
 
 impl Cause {
-    /// Entries are dated by the event's own detect_time, so a replay writes the same ones.
+    /// Entries are dated with the detect_time of the event, so a replay writes the same ones.
     fn of(event: EventId, leader: FollowedUserId, detect_time: Timestamp) -> Self {
         Self { leader, ref_id: format!("event:{event}"), created_at: detect_time }
     }
@@ -212,7 +220,7 @@ mod tests {
     use super::*;
     use crate::testkit::samples::{ALICE, activity, asset, at, market, market_id, price, trade};
 
-    /// An entry in short: kind, asset, shares, cash, price.
+    /// The fields of an entry that the tests compare: kind, asset, shares, cash, price.
     type Row = (EntryType, Option<AssetId>, i64, i64, Option<i64>);
 
     fn row(entry: &LedgerEntry) -> Row {
@@ -242,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trade_moves_shares_against_gross_cash_and_a_known_fee_stands_apart() {
+    fn a_trade_moves_shares_against_gross_cash_and_a_known_fee_is_a_separate_entry() {
         let check = |side, fee: Option<i64>, expected: &[Row]| {
             let mut trade = trade("a", 10, side, 400_000, 5_000_000, 250);
             trade.fee = fee.map(UsdcMicros);
@@ -305,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redeem_empties_the_condition_and_the_cash_lies_where_the_payout_is() {
+    fn a_redeem_empties_the_condition_and_books_the_cash_on_the_asset_that_pays() {
         let settled = |n: usize, shares: i64, cash: i64, price: Option<i64>| {
             (EntryType::Settlement, Some(asset(n)), shares, cash, price)
         };
@@ -331,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redeem_of_what_the_shadow_does_not_hold_brings_its_cash_alone() {
+    fn a_redeem_of_assets_that_the_shadow_does_not_hold_only_adds_its_cash() {
         let redeem = |cash, token: Option<usize>| activity("a", ActivityKind::Redeem, 0, cash, token.map(asset));
         let market = market(1, &[Some(0), Some(1_000_000)]);
         let cash_alone = |asset, price| [(EntryType::Settlement, asset, 0, 20, price)];

@@ -1,21 +1,21 @@
-//! The sums a portfolio is judged by (spec section 9).
+//! The sums over a portfolio (spec 9).
 
 use super::lot::Valuation;
 use crate::domain::money::units::{UnitError, UsdcMicros};
 
-/// What a page and a snapshot show. Realized and unrealized make up equity less deposits, to the micro.
+/// The sums that pages and snapshots show. Realized plus unrealized equals equity minus deposits, to the micro.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Figures {
     pub equity: UsdcMicros,
     pub cash: UsdcMicros,
-    /// Value of long and short lots together, without regard to sign.
+    /// The sum of the values of all lots, long and short, each without its sign.
     pub exposure: UsdcMicros,
     pub realized: UsdcMicros,
     pub unrealized: UsdcMicros,
     pub deposits: UsdcMicros,
 }
 
-/// Sums over all entries and lots.
+/// The sums over all entries and lots, from which [`Figures`] are computed.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::domain) struct Totals {
     pub(in crate::domain) cash: UsdcMicros,
@@ -27,10 +27,10 @@ pub(in crate::domain) struct Totals {
 }
 
 impl Totals {
-    /// These sums after `change`.
+    /// Returns these sums after `change`.
     ///
     /// # Errors
-    /// `UnitError::Overflow` when one of them, or a figure made of them, would not fit.
+    /// [`UnitError::Overflow`] when one of them, or a figure computed from them, would not fit.
     pub(in crate::domain) fn moved(&self, change: &Self) -> Result<Self, UnitError> {
         let moved = Self {
             cash: self.cash.plus(change.cash)?,
@@ -45,13 +45,16 @@ impl Totals {
         Ok(moved)
     }
 
-    /// The change that takes one lot from one valuation to another.
+    /// Returns the change of the sums when one lot goes from one valuation to another.
+    ///
+    /// # Errors
+    /// [`UnitError::Overflow`].
     pub(in crate::domain) fn revalued(from: Valuation, to: Valuation) -> Result<Self, UnitError> {
         let (value, exposure) = (to.value.minus(from.value)?, to.exposure.minus(from.exposure)?);
         Ok(Self { value, exposure, ..Self::default() })
     }
 
-    /// `moved` has seen to it that all of them fit.
+    /// Returns the figures. [`Self::moved`] has checked that they fit.
     pub(in crate::domain) fn figures(&self) -> Figures {
         Figures {
             equity: UsdcMicros(self.cash.0.saturating_add(self.value.0)),

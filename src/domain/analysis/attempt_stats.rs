@@ -1,26 +1,27 @@
-//! Copy attempts counted: how they came out, why not, how much worse than the leader, how late seen.
+//! Statistics of copy attempts: results, reasons of skips, slippage against the leader, detection lag.
 //!
 //! In    the few facts of each attempt that are counted.
-//! Out   counts and sums that add up: the tally of two hours is the sum of their tallies. Its JSON is a contract with
-//!       `attempt_tally`, where whole hours are kept.
+//! Out   counts and sums that add up: the statistics of two hours are the sum of those of each hour. The JSON is a
+//!       contract with the table `attempt_tally`, which holds whole hours.
 //! Fails never: counts saturate.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::decision::decide::{DecisionKind, ReasonCode};
+use crate::domain::decision::check::ReasonCode;
+use crate::domain::decision::explanation::DecisionKind;
 use crate::domain::events::event::Side;
 use crate::domain::money::units::{Bps, PriceMicros, ShareMicros, UsdcMicros};
 
-/// A tenth of a cent: how fine slippage is counted.
+/// The width of a slippage step: a tenth of a cent.
 pub const SLIPPAGE_STEP_MICROS: i64 = 1_000;
-/// What is worse or better than this stands in the last step.
+/// Slippage beyond this many steps is counted in the last step.
 const SLIPPAGE_STEPS_MAX: i64 = 50;
-/// Where each step of the lag begins, in seconds.
+/// The lower bound of each lag step, in seconds.
 pub const LAG_STEPS: [i64; 14] = [0, 1, 2, 3, 5, 8, 13, 20, 30, 60, 120, 300, 900, 3_600];
 
-/// What is counted of one attempt.
+/// The facts of one attempt that are counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptFacts {
     pub decision: DecisionKind,
@@ -30,30 +31,33 @@ pub struct AttemptFacts {
     pub filled_shares: ShareMicros,
     pub vwap: Option<PriceMicros>,
     pub reference: Option<PriceMicros>,
-    /// `None` for merges, splits and conversions, which have no price.
+    /// `None` for a MERGE, SPLIT or CONVERSION, which have no price.
     pub side: Option<Side>,
-    /// From the group's earliest fill to our sight of it.
+    /// From the earliest fill of the group until we detected it.
     pub lag_ms: i64,
 }
 
+/// Counts and sums over attempts.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct AttemptStats {
-    /// Wholly, and in part.
+    /// Copies that filled the whole target.
     pub copied: u64,
+    /// Copies that filled a part of it.
     pub partly: u64,
     pub skipped: u64,
-    /// A skip counts under each of its reasons.
+    /// A skip is counted under each of its reasons.
     pub reasons: BTreeMap<ReasonCode, u64>,
-    /// By tenths of a cent worse than the leader's average price; below zero is better.
+    /// By tenths of a cent worse than the leader's average price; negative is better.
     pub slippage: BTreeMap<i64, u64>,
-    /// By the second in which each step of `LAG_STEPS` begins.
+    /// By the lower bounds of [`LAG_STEPS`].
     pub lag: BTreeMap<i64, u64>,
     pub filled_micros: UsdcMicros,
-    /// What our prices cost more than the leader's would have.
+    /// The extra cost of our prices compared with the leader's.
     pub slippage_cost_micros: UsdcMicros,
 }
 
 impl AttemptStats {
+    /// Adds one attempt.
     pub fn add(&mut self, attempt: &AttemptFacts) {
         count(&mut self.lag, lag_step(attempt.lag_ms));
         if attempt.decision == DecisionKind::Skip {
@@ -72,6 +76,7 @@ impl AttemptStats {
         self.slippage_cost_micros.0 = self.slippage_cost_micros.0.saturating_add(cost);
     }
 
+    /// Adds the counts and sums of `other`.
     pub fn merge(&mut self, other: &Self) {
         self.copied = self.copied.saturating_add(other.copied);
         self.partly = self.partly.saturating_add(other.partly);
@@ -83,15 +88,17 @@ impl AttemptStats {
         self.slippage_cost_micros.0 = self.slippage_cost_micros.0.saturating_add(other.slippage_cost_micros.0);
     }
 
+    /// Returns the number of copies, whole or in part.
     pub fn executed(&self) -> u64 {
         self.copied.saturating_add(self.partly)
     }
 
+    /// Returns the number of all attempts.
     pub fn attempts(&self) -> u64 {
         self.executed().saturating_add(self.skipped)
     }
 
-    /// The step of the lag, in seconds, in which the median attempt lies; `None` without attempts.
+    /// Returns the lag step of the median attempt, in seconds; `None` without attempts.
     pub fn lag_median_seconds(&self) -> Option<i64> {
         let half = self.lag.values().fold(0_u64, |sum, n| sum.saturating_add(*n)).div_ceil(2);
         let mut seen = 0_u64;
@@ -102,7 +109,7 @@ impl AttemptStats {
     }
 }
 
-/// How much worse than the leader's average price ours was, in micros of a share; below zero is better.
+/// Returns how much worse our average price was than the leader's, in micros per share; negative is better.
 fn worsening(attempt: &AttemptFacts) -> Option<i64> {
     let (ours, theirs) = (attempt.vwap?.micros(), attempt.reference?.micros());
     match attempt.side? {
@@ -161,12 +168,12 @@ mod tests {
     }
 
     #[test]
-    fn worse_is_positive_whichever_side_and_counted_by_tenths_of_a_cent() {
+    fn worse_is_positive_on_both_sides_and_counted_by_tenths_of_a_cent() {
         let check = |side, vwap: i64, reference: i64, step: i64, cost: i64| {
-            let mut tally = AttemptStats::default();
-            tally.add(&AttemptFacts { side: Some(side), ..bought(vwap, reference, 10_000) });
-            assert_eq!(tally.slippage, BTreeMap::from([(step, 1)]), "{side:?} {vwap} {reference}");
-            assert_eq!(tally.slippage_cost_micros, UsdcMicros(cost), "{side:?} {vwap} {reference}");
+            let mut stats = AttemptStats::default();
+            stats.add(&AttemptFacts { side: Some(side), ..bought(vwap, reference, 10_000) });
+            assert_eq!(stats.slippage, BTreeMap::from([(step, 1)]), "{side:?} {vwap} {reference}");
+            assert_eq!(stats.slippage_cost_micros, UsdcMicros(cost), "{side:?} {vwap} {reference}");
         };
         check(Side::Buy, 500_000, 500_000, 0, 0);
         check(Side::Buy, 500_999, 500_000, 0, 9_990);
@@ -179,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lag_stands_in_the_step_that_it_has_reached() {
+    fn a_lag_is_counted_in_the_step_that_it_has_reached() {
         for (lag_ms, step) in
             [(-5, 0), (0, 0), (999, 0), (1_000, 1), (4_999, 3), (5_000, 5), (59_999, 30), (9e9 as i64, 3_600)]
         {
@@ -188,21 +195,21 @@ mod tests {
     }
 
     #[test]
-    fn two_tallies_add_up_to_the_tally_of_both() {
+    fn two_statistics_add_up_to_the_statistics_of_both() {
         let all = [
             bought(510_000, 500_000, 10_000),
             bought(500_000, 500_000, 9_999),
             skipped(&[ReasonCode::SpreadTooWide, ReasonCode::InsufficientDepth]),
             skipped(&[ReasonCode::SpreadTooWide]),
         ];
-        let tally = |attempts: &[AttemptFacts]| {
-            let mut tally = AttemptStats::default();
-            attempts.iter().for_each(|attempt| tally.add(attempt));
-            tally
+        let stats_of = |attempts: &[AttemptFacts]| {
+            let mut stats = AttemptStats::default();
+            attempts.iter().for_each(|attempt| stats.add(attempt));
+            stats
         };
-        let mut sum = tally(&all[..1]);
-        sum.merge(&tally(&all[1..]));
-        assert_eq!(sum, tally(&all));
+        let mut sum = stats_of(&all[..1]);
+        sum.merge(&stats_of(&all[1..]));
+        assert_eq!(sum, stats_of(&all));
         assert_eq!((sum.copied, sum.partly, sum.skipped, sum.attempts()), (1, 1, 2, 4));
         assert_eq!(sum.reasons[&ReasonCode::SpreadTooWide], 2);
         assert_eq!(sum.lag_median_seconds(), Some(3));
@@ -210,15 +217,15 @@ mod tests {
     }
 
     #[test]
-    fn the_text_of_a_tally_is_a_contract() {
-        let mut tally = AttemptStats::default();
-        tally.add(&bought(511_000, 500_000, 10_000));
-        tally.add(&skipped(&[ReasonCode::SpreadTooWide]));
+    fn the_json_of_statistics_is_a_contract() {
+        let mut stats = AttemptStats::default();
+        stats.add(&bought(511_000, 500_000, 10_000));
+        stats.add(&skipped(&[ReasonCode::SpreadTooWide]));
         let text = concat!(
             r#"{"copied":1,"partly":0,"skipped":1,"reasons":{"SPREAD_TOO_WIDE":1},"slippage":{"11":1},"#,
             r#""lag":{"3":1,"60":1},"filled_micros":5000000,"slippage_cost_micros":110000}"#,
         );
-        assert_eq!(serde_json::to_string(&tally).unwrap(), text);
-        assert_eq!(serde_json::from_str::<AttemptStats>(text).unwrap(), tally);
+        assert_eq!(serde_json::to_string(&stats).unwrap(), text);
+        assert_eq!(serde_json::from_str::<AttemptStats>(text).unwrap(), stats);
     }
 }

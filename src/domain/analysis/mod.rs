@@ -1,4 +1,4 @@
-//! Questions asked of the record: attempt counts, and what another configuration would have decided.
+//! Analysis of stored decisions: counts of copy attempts, and the what-if test of another configuration.
 
 pub mod attempt_stats;
 pub mod what_if;

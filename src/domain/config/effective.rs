@@ -1,21 +1,21 @@
-//! The configuration that a decision is made with, worked out in one place (spec section 4).
+//! The effective configuration of a decision, computed in one place (spec 4).
 //!
 //! In    the global values, a user's overrides, the portfolio's scope.
-//! Out   `EffectiveConfig` with a version made of its content; patches for whoever changes it.
-//! Fails `ConfigError` with the field's name, for texts; working out the effective values cannot fail.
+//! Out   [`EffectiveConfig`] with a version derived from its content; patches that change the stored values.
+//! Fails [`ConfigError`] with the name of the field, for texts; computing the effective values cannot fail.
 
 use std::fmt::{self, Write};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::field::{ConfigValue, Raw, config_section, serialize_numbers, unknown_field};
+use super::field::{ConfigValue, RawValue, config_section, serialize_numbers, unknown_field};
 use crate::domain::accounting::ledger::PortfolioScope;
 use crate::domain::money::units::{Bps, PriceMicros, UsdcMicros};
 
 pub use super::field::{ConfigError, Field, FieldUnit};
 
-/// The namespace of config versions; changing it would make every stored version look like another configuration.
+/// The namespace of config versions. Changing it would give every stored configuration another version.
 const VERSIONS: Uuid = Uuid::from_u128(0x706f_6c79_6d61_726b_6574_7370_7900_0002);
 
 config_section! {
@@ -92,14 +92,14 @@ pub struct StoredConfig {
     pub system: System,
 }
 
-/// The fields that one user has of their own.
+/// The fields in which one user differs from the global values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct UserOverrides {
     pub guardrails: GuardrailPatch,
     pub sizing: SizingPatch,
 }
 
-/// A change of any of the sections, `{guardrails?, sizing?, system?}`, each partial.
+/// New values for some fields of some sections: `{guardrails?, sizing?, system?}`, each partial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct ConfigPatch {
     pub guardrails: GuardrailPatch,
@@ -107,15 +107,15 @@ pub struct ConfigPatch {
     pub system: SystemPatch,
 }
 
-/// A change as an operator words it: fields that get a value, and fields that have again what stands behind them (the
-/// default, or for a user the global value).
+/// A change as an operator writes it: fields that are set, and fields that are reset to the value they would inherit
+/// (the default, or for a user the global value).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ConfigChange {
     pub set: ConfigPatch,
     pub unset: Vec<&'static Field>,
 }
 
-/// What a decision is made with, and the name of exactly that content.
+/// The configuration of a decision, and a version that identifies exactly this content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct EffectiveConfig {
     pub guardrails: Guardrails,
@@ -128,12 +128,12 @@ pub struct EffectiveConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConfigVersion(u64);
 
-/// The settings of a decision for one leader in one kind of portfolio.
+/// Returns the configuration of a decision for one leader in one kind of portfolio.
 ///
-/// The leader's own settings count in both scopes, but the limits of the shared bankroll are nobody's to override:
-/// in `EXEC_GLOBAL` the two exposure limits and the three loss limits are the global ones.
+/// The leader's overrides count in both scopes, but they cannot change the limits of the shared bankroll: in
+/// `EXEC_GLOBAL` the two exposure limits and the three loss limits are the global ones.
 ///
-/// Spec 7, below the steps.
+/// Spec 7 ("Settings of a decision").
 pub fn effective(global: &StoredConfig, user: Option<&UserOverrides>, scope: PortfolioScope) -> EffectiveConfig {
     let overrides = user.copied().unwrap_or_default();
     let mut guardrails = global.guardrails.with(&overrides.guardrails);
@@ -151,6 +151,7 @@ pub fn effective(global: &StoredConfig, user: Option<&UserOverrides>, scope: Por
 }
 
 impl EffectiveConfig {
+    /// Returns the configuration with the version of its content.
     pub fn new(guardrails: Guardrails, sizing: Sizing, system: System) -> Self {
         let version = ConfigVersion::of(&canonical_json(&guardrails, &sizing, &system));
         Self { guardrails, sizing, system, version }
@@ -164,11 +165,12 @@ impl Default for EffectiveConfig {
 }
 
 impl StoredConfig {
-    /// Every field of the configuration, in the spec's order.
+    /// Returns every field of the configuration, in the order of the spec.
     pub fn fields() -> impl Iterator<Item = &'static Field> {
         Guardrails::FIELDS.iter().chain(Sizing::FIELDS).chain(System::FIELDS)
     }
 
+    /// Returns these values with the fields that `patch` sets.
     pub fn with(&self, patch: &ConfigPatch) -> Self {
         Self {
             guardrails: self.guardrails.with(&patch.guardrails),
@@ -177,7 +179,7 @@ impl StoredConfig {
         }
     }
 
-    /// These after `change`: a field that is given back has its default.
+    /// Returns these values after `change`. A field that is reset has its default.
     pub fn changed(&self, change: &ConfigChange) -> Self {
         let own = ConfigPatch {
             guardrails: self.guardrails.patch(),
@@ -187,15 +189,17 @@ impl StoredConfig {
         Self::default().with(&own.changed(change))
     }
 
-    /// Every field with its number, in the order of `fields`.
+    /// Returns every field with its number, in the order of [`Self::fields`].
     pub fn numbers(&self) -> Vec<(&'static Field, i64)> {
         [self.guardrails.numbers(), self.sizing.numbers(), self.system.numbers()].concat()
     }
 }
 
 impl UserOverrides {
+    /// Returns these overrides with the fields that `patch` sets.
+    ///
     /// # Errors
-    /// `ConfigError` when the patch sets a field of `system`, which no user has of their own.
+    /// [`ConfigError`] when the patch sets a field of `system`, which a user cannot override.
     pub fn with(&self, patch: &ConfigPatch) -> Result<Self, ConfigError> {
         match patch.system.numbers().first() {
             Some((field, _)) => Err(not_of_a_user(field)),
@@ -206,7 +210,7 @@ impl UserOverrides {
         }
     }
 
-    /// These after `change`, whose `system` part is nobody's of their own.
+    /// Returns these overrides after `change`. Its `system` part is ignored, because a user cannot override `system`.
     pub fn changed(&self, change: &ConfigChange) -> Self {
         let patch = ConfigPatch { guardrails: self.guardrails, sizing: self.sizing, system: SystemPatch::default() };
         let ConfigPatch { guardrails, sizing, .. } = patch.changed(change);
@@ -217,7 +221,7 @@ impl UserOverrides {
         self.guardrails.is_empty() && self.sizing.is_empty()
     }
 
-    /// The overridden fields with their numbers.
+    /// Returns the overridden fields with their numbers.
     pub fn numbers(&self) -> Vec<(&'static Field, i64)> {
         [self.guardrails.numbers(), self.sizing.numbers()].concat()
     }
@@ -227,9 +231,9 @@ impl ConfigPatch {
     /// Reads `{guardrails?, sizing?, system?}`.
     ///
     /// # Errors
-    /// `ConfigError` with the name of the first section or field that is wrong; nothing is taken then.
+    /// [`ConfigError`] with the name of the first section or field that is wrong; nothing is applied then.
     pub fn parse_from<'de, D: serde::Deserializer<'de>>(text: D) -> Result<Self, ConfigError> {
-        let raw = Raw::parse("config", text)?;
+        let raw = RawValue::parse("config", text)?;
         let mut patch = Self::default();
         for (section, value) in raw.fields("config")? {
             match section.as_str() {
@@ -246,7 +250,7 @@ impl ConfigPatch {
         *self == Self::default()
     }
 
-    /// This patch after `change`.
+    /// Returns this patch after `change`.
     pub fn changed(&self, change: &ConfigChange) -> Self {
         let names = || change.unset.iter().map(|field| field.name);
         Self {
@@ -258,13 +262,13 @@ impl ConfigPatch {
 }
 
 impl ConfigChange {
-    /// Reads `{guardrails?, sizing?, system?}` in which a field may be null: it is to have again what stands behind it.
-    /// Fields named in `beside` are somebody else's to read.
+    /// Reads `{guardrails?, sizing?, system?}`. A null field is reset to the value it would inherit. Top-level keys in
+    /// `beside` are ignored; the caller parses them.
     ///
     /// # Errors
-    /// `ConfigError` with the name of the first section or field that is wrong; nothing is taken then.
+    /// [`ConfigError`] with the name of the first section or field that is wrong; nothing is applied then.
     pub fn parse_from<'de, D: serde::Deserializer<'de>>(text: D, beside: &[&str]) -> Result<Self, ConfigError> {
-        let raw = Raw::parse("config", text)?;
+        let raw = RawValue::parse("config", text)?;
         let mut change = Self::default();
         for (section, value) in raw.fields("config")? {
             match section.as_str() {
@@ -287,31 +291,39 @@ impl ConfigChange {
         Ok(change)
     }
 
-    /// Takes the fields that are null out of a section and notes them; the rest is to be set.
-    fn unset_nulls(&mut self, section: &str, fields: &'static [Field], value: &Raw) -> Result<Raw, ConfigError> {
+    /// Adds the null fields of a section to `unset` and returns the other fields, which are to be set.
+    fn unset_nulls(
+        &mut self,
+        section: &str,
+        fields: &'static [Field],
+        value: &RawValue,
+    ) -> Result<RawValue, ConfigError> {
         let mut set = Vec::new();
         for (name, value) in value.fields(section)? {
             match value {
-                Raw::Null => {
+                RawValue::Null => {
                     let field = fields.iter().find(|field| field.name == name);
                     self.unset.push(field.ok_or_else(|| unknown_field(section, name))?);
                 }
                 other => set.push((name.clone(), other.clone())),
             }
         }
-        Ok(Raw::Map(set))
+        Ok(RawValue::Map(set))
     }
 
     pub fn is_empty(&self) -> bool {
         self.set.is_empty() && self.unset.is_empty()
     }
 
+    /// Returns a change that sets the fields of a patch and resets none.
     pub fn setting(set: ConfigPatch) -> Self {
         Self { set, unset: Vec::new() }
     }
 
+    /// Returns the change unchanged, checked to be one that a user's overrides can take.
+    ///
     /// # Errors
-    /// `ConfigError` when it touches a field of `system`, which no user has of their own.
+    /// [`ConfigError`] when it touches a field of `system`, which a user cannot override.
     pub fn for_user(self) -> Result<Self, ConfigError> {
         UserOverrides::default().with(&self.set)?;
         match self.unset.iter().find(|field| field.section == System::SECTION) {
@@ -349,7 +361,7 @@ fn not_of_a_user(field: &Field) -> ConfigError {
     ConfigError { field: field.name.to_owned(), problem: "is a setting of the whole bot, not of one user".to_owned() }
 }
 
-/// The content as compact JSON with all fields in the spec's order: what the version names.
+/// Returns the content as compact JSON with all fields in the order of the spec. The version is the hash of this text.
 fn canonical_json(guardrails: &Guardrails, sizing: &Sizing, system: &System) -> String {
     let sections = [
         (Guardrails::SECTION, guardrails.numbers()),
@@ -383,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_those_of_the_spec_and_their_text_never_changes() {
+    fn defaults_match_the_spec_and_their_text_never_changes() {
         assert_eq!(
             serde_json::to_string(&StoredConfig::default()).unwrap(),
             concat!(
@@ -401,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_names_exactly_this_content() {
+    fn a_version_identifies_exactly_this_content() {
         let config = EffectiveConfig::default();
         let text = canonical_json(&config.guardrails, &config.sizing, &config.system);
         assert_eq!(text, serde_json::to_string(&StoredConfig::default()).unwrap());
@@ -445,10 +457,10 @@ mod tests {
         let check = |json: &str, field: &str, problem: &str| {
             assert_eq!(refusal(json), (field.to_owned(), problem.to_owned()), "{json}");
         };
-        check(r#"{"limits":{}}"#, "limits", "is no field of config");
-        check(r#"{"guardrails":{"maxSpread":1}}"#, "maxSpread", "is no field of guardrails");
-        check(r#"{"guardrails":{"copyPctNotionalBps":1}}"#, "copyPctNotionalBps", "is no field of guardrails");
-        check(r#"{"guardrails":{"max_spread":1}}"#, "max_spread", "is no field of guardrails");
+        check(r#"{"limits":{}}"#, "limits", "is not a field of config");
+        check(r#"{"guardrails":{"maxSpread":1}}"#, "maxSpread", "is not a field of guardrails");
+        check(r#"{"guardrails":{"copyPctNotionalBps":1}}"#, "copyPctNotionalBps", "is not a field of guardrails");
+        check(r#"{"guardrails":{"max_spread":1}}"#, "max_spread", "is not a field of guardrails");
         check(r#"{"sizing":{"applyTakerFees":1}}"#, "applyTakerFees", "must be true or false, not a number");
         check(r#"{"sizing":{"applyTakerFees":"true"}}"#, "applyTakerFees", "must be true or false, not a text");
         let number = |value: &str, kind: &str| {
@@ -477,7 +489,7 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_keeps_its_fields_only_and_the_newer_wins() {
+    fn a_patch_has_only_its_own_fields_and_the_newer_patch_wins() {
         let first = GuardrailPatch::parse(r#"{"maxSpreadMicros":1,"jitterMsMax":2}"#).unwrap();
         let second = GuardrailPatch::parse(r#"{"jitterMsMax":3}"#).unwrap();
         let both = first.with(&second);
@@ -501,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_is_given_back_has_what_stands_behind_it() {
+    fn a_field_that_is_reset_inherits_its_value_again() {
         let field = |name| StoredConfig::fields().find(|field| field.name == name).unwrap();
         let all: Vec<&Field> = StoredConfig::fields().collect();
         for field in &all {
@@ -521,7 +533,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shared_bankroll_keeps_its_own_limits() {
+    fn the_shared_bankroll_keeps_the_global_limits() {
         let all_ones: String = Guardrails::FIELDS.iter().map(|field| format!(r#""{}":1,"#, field.name)).collect();
         let patch = GuardrailPatch::parse(&format!("{{{}}}", all_ones.trim_end_matches(','))).unwrap();
         let overrides = UserOverrides { guardrails: patch, ..UserOverrides::default() };
@@ -546,14 +558,14 @@ mod tests {
     }
 
     #[test]
-    fn every_field_says_what_it_is_for() {
+    fn every_field_has_a_line_of_help() {
         let fields: Vec<_> = StoredConfig::fields().collect();
         assert_eq!(fields.len(), 24);
         assert!(fields.iter().all(|field| field.about.ends_with('.') && !field.about.starts_with(' ')));
     }
 
     #[test]
-    fn the_global_values_after_a_change_have_their_defaults_where_it_gives_back() {
+    fn a_global_field_that_a_change_resets_has_its_default() {
         let saved = ConfigPatch::parse(r#"{"sizing": {"copyPctNotionalBps": 50}, "guardrails": {"jitterMsMax": 1}}"#);
         let stored = StoredConfig::default().with(&saved.unwrap());
         let change = r#"{"sizing": {"copyPctNotionalBps": null, "applyTakerFees": false}}"#;
@@ -563,7 +575,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_sets_fields_and_gives_back_those_that_are_null() {
+    fn a_change_sets_fields_and_resets_those_that_are_null() {
         let parse = |json: &str| ConfigChange::parse(json, &["user"]);
         let change = parse(r#"{"user": 7, "sizing": {"copyPctNotionalBps": 50, "applyTakerFees": null}}"#).unwrap();
         assert_eq!(change.set.sizing.copy_pct_notional, Some(Bps(50)));
@@ -572,10 +584,10 @@ mod tests {
         let refused = |json: &str| parse(json).unwrap_err().to_string();
         assert_eq!(
             refused(r#"{"sizing": {"maxSpreadMicros": null}}"#),
-            "config field `maxSpreadMicros` is no field of sizing"
+            "config field `maxSpreadMicros` is not a field of sizing"
         );
         assert_eq!(refused(r#"{"sizing": null}"#), "config field `sizing` must be an object, not null");
-        assert_eq!(refused(r#"{"users": 7}"#), "config field `users` is no field of config");
+        assert_eq!(refused(r#"{"users": 7}"#), "config field `users` is not a field of config");
         let twice = r#"{"sizing": {"applyTakerFees": null, "applyTakerFees": true}}"#;
         assert_eq!(refused(twice), "config field `applyTakerFees` is given twice");
     }

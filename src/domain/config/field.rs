@@ -1,15 +1,15 @@
-//! What a configuration field is: its name, unit, range and default, and how a partial text becomes a patch.
+//! A configuration field: its name, unit, range and default, and how a partial text becomes a patch.
 //!
 //! In    a map of any text format that serde reads.
-//! Out   patches whose every value is known to be in range.
-//! Fails `ConfigError` with the field's name: unknown, given twice, of the wrong type, out of range.
+//! Out   patches in which every value is in range.
+//! Fails [`ConfigError`] with the name of the field: unknown, given twice, of the wrong type, out of range.
 
 use serde::{Deserialize, Deserializer, de};
 
 use crate::domain::money::text_enum::text_enum;
 use crate::domain::money::units::{Bps, PriceMicros, UsdcMicros};
 
-/// A configuration text that is refused as a whole, because of one field.
+/// One field of a configuration text is wrong, so the whole text is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("config field `{field}` {problem}")]
 pub struct ConfigError {
@@ -17,7 +17,7 @@ pub struct ConfigError {
     pub problem: String,
 }
 
-/// What a field's number counts.
+/// The unit of a field's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FieldUnit {
     Flag,
@@ -33,7 +33,7 @@ text_enum!(FieldUnit {
     Seconds => "SECONDS", Millis => "MS",
 });
 
-/// One field, for whoever lists, edits or explains the configuration. A flag is 1 or 0 here, `true` or `false` in text.
+/// One field, as pages and commands list, edit and explain it. A flag is 1 or 0 here, and `true` or `false` in text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field {
     /// `guardrails`, `sizing` or `system`.
@@ -49,13 +49,16 @@ pub struct Field {
 }
 
 impl Field {
-    /// The number in `raw`, when it is one that this field may have.
-    pub(in crate::domain) fn read(&self, raw: &Raw) -> Result<i64, ConfigError> {
+    /// Returns the number in `raw`, checked against the range of this field.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when it is of the wrong type or out of range.
+    pub(in crate::domain) fn read(&self, raw: &RawValue) -> Result<i64, ConfigError> {
         match (self.unit, raw) {
-            (FieldUnit::Flag, Raw::Flag(flag)) => Ok(i64::from(*flag)),
+            (FieldUnit::Flag, RawValue::Flag(flag)) => Ok(i64::from(*flag)),
             (FieldUnit::Flag, other) => Err(self.error(format!("must be true or false, not {}", other.kind()))),
-            (_, Raw::Number(number)) if (self.min..=self.max).contains(number) => Ok(*number),
-            (_, Raw::Number(number)) => {
+            (_, RawValue::Number(number)) if (self.min..=self.max).contains(number) => Ok(*number),
+            (_, RawValue::Number(number)) => {
                 Err(self.error(format!("is `{number}`, which is not within {} and {}", self.min, self.max)))
             }
             (_, other) => Err(self.error(format!("must be a whole number, not {}", other.kind()))),
@@ -67,9 +70,9 @@ impl Field {
     }
 }
 
-/// A typed value that stands as one number in texts.
+/// A typed value that a text holds as one number.
 pub(in crate::domain) trait ConfigValue: Copy {
-    /// `number` is in the field's range, which is within the type's.
+    /// Converts a number that is in the range of the field, which is within the range of the type.
     fn from_number(number: i64) -> Self;
     fn number(self) -> i64;
 }
@@ -119,25 +122,30 @@ impl ConfigValue for PriceMicros {
     }
 }
 
-/// A text's value before it is known to fit a field; keeps what an error needs to say.
+/// A value from a text before it is checked against a field. It keeps what an error message needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::domain) enum Raw {
+pub(in crate::domain) enum RawValue {
     Number(i64),
     Flag(bool),
-    Map(Vec<(String, Raw)>),
+    Map(Vec<(String, RawValue)>),
     Null,
     Other(&'static str),
 }
 
-impl Raw {
+impl RawValue {
+    /// Reads a value of any type.
+    ///
     /// # Errors
-    /// The format's own message, when the text is not well formed; `section` stands for the field.
+    /// [`ConfigError`] with the message of the text format when the text is not well formed; its field is `section`.
     pub(in crate::domain) fn parse<'de, D: Deserializer<'de>>(section: &str, text: D) -> Result<Self, ConfigError> {
         Self::deserialize(text)
             .map_err(|error| ConfigError { field: section.to_owned(), problem: format!("is not readable: {error}") })
     }
 
-    /// The fields of a section, each at most once.
+    /// Returns the fields of a section, each at most once.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when it is not an object, or names a field twice.
     pub(in crate::domain) fn fields(&self, section: &str) -> Result<&[(String, Self)], ConfigError> {
         let Self::Map(fields) = self else {
             let problem = format!("must be an object, not {}", self.kind());
@@ -153,6 +161,7 @@ impl Raw {
         Ok(fields)
     }
 
+    /// Returns the kind of the value, as an error message names it.
     pub(in crate::domain) fn kind(&self) -> &'static str {
         match self {
             Self::Number(_) => "a number",
@@ -164,16 +173,17 @@ impl Raw {
     }
 }
 
+/// Returns the error for a name that is not a field of `section`.
 pub(in crate::domain) fn unknown_field(section: &str, name: &str) -> ConfigError {
-    ConfigError { field: shown(name), problem: format!("is no field of {section}") }
+    ConfigError { field: shown(name), problem: format!("is not a field of {section}") }
 }
 
-/// A name from outside, short enough for a message.
+/// Returns a name from outside, shortened to fit in a message.
 fn shown(name: &str) -> String {
     name.chars().take(64).collect()
 }
 
-impl<'de> Deserialize<'de> for Raw {
+impl<'de> Deserialize<'de> for RawValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(RawVisitor)
     }
@@ -182,60 +192,60 @@ impl<'de> Deserialize<'de> for Raw {
 struct RawVisitor;
 
 impl<'de> de::Visitor<'de> for RawVisitor {
-    type Value = Raw;
+    type Value = RawValue;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("a configuration value")
     }
 
-    fn visit_bool<E>(self, flag: bool) -> Result<Raw, E> {
-        Ok(Raw::Flag(flag))
+    fn visit_bool<E>(self, flag: bool) -> Result<RawValue, E> {
+        Ok(RawValue::Flag(flag))
     }
 
-    fn visit_i64<E>(self, number: i64) -> Result<Raw, E> {
-        Ok(Raw::Number(number))
+    fn visit_i64<E>(self, number: i64) -> Result<RawValue, E> {
+        Ok(RawValue::Number(number))
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<Raw, E> {
-        // Every range ends far below; a number beyond 64 signed bits is out of all of them.
-        Ok(Raw::Number(i64::try_from(number).unwrap_or(i64::MAX)))
+    fn visit_u64<E>(self, number: u64) -> Result<RawValue, E> {
+        // Every range ends far below `i64::MAX`, so a number beyond it is out of range for every field.
+        Ok(RawValue::Number(i64::try_from(number).unwrap_or(i64::MAX)))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Raw, E> {
-        Ok(Raw::Other("a fraction"))
+    fn visit_f64<E>(self, _: f64) -> Result<RawValue, E> {
+        Ok(RawValue::Other("a fraction"))
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Raw, E> {
-        Ok(Raw::Other("a text"))
+    fn visit_str<E>(self, _: &str) -> Result<RawValue, E> {
+        Ok(RawValue::Other("a text"))
     }
 
-    fn visit_unit<E>(self) -> Result<Raw, E> {
-        Ok(Raw::Null)
+    fn visit_unit<E>(self) -> Result<RawValue, E> {
+        Ok(RawValue::Null)
     }
 
-    fn visit_none<E>(self) -> Result<Raw, E> {
-        Ok(Raw::Null)
+    fn visit_none<E>(self) -> Result<RawValue, E> {
+        Ok(RawValue::Null)
     }
 
-    fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<Raw, D::Error> {
-        Raw::deserialize(inner)
+    fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<RawValue, D::Error> {
+        RawValue::deserialize(inner)
     }
 
-    fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<Raw, A::Error> {
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<RawValue, A::Error> {
         while items.next_element::<de::IgnoredAny>()?.is_some() {}
-        Ok(Raw::Other("a list"))
+        Ok(RawValue::Other("a list"))
     }
 
-    fn visit_map<A: de::MapAccess<'de>>(self, mut entries: A) -> Result<Raw, A::Error> {
+    fn visit_map<A: de::MapAccess<'de>>(self, mut entries: A) -> Result<RawValue, A::Error> {
         let mut fields = Vec::new();
         while let Some(entry) = entries.next_entry()? {
             fields.push(entry);
         }
-        Ok(Raw::Map(fields))
+        Ok(RawValue::Map(fields))
     }
 }
 
-/// Makes a section's struct, its patch and its field list from one table, so that the three cannot disagree.
+/// Makes the struct of a section, its patch and its field list from one table, so that the three cannot disagree.
 macro_rules! config_section {
     (
         $(#[$about:meta])*
@@ -249,7 +259,7 @@ macro_rules! config_section {
             $(#[doc = $doc] pub $field: $kind,)+
         }
 
-        /// Some of the fields of the section of the same name: what a request changes or a user overrides.
+        /// Some of the fields of the section of the same name: the ones that a request changes or a user overrides.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
         pub struct $patch {
             $(#[doc = $doc] pub $field: Option<$kind>,)+
@@ -263,7 +273,7 @@ macro_rules! config_section {
 
         impl $values {
             pub const SECTION: &'static str = $section;
-            /// In the order of the spec's table.
+            /// In the order of the table in the spec.
             pub const FIELDS: &'static [Field] = &[$(Field {
                 section: $section,
                 name: $name,
@@ -274,17 +284,17 @@ macro_rules! config_section {
                 default: $default,
             },)+];
 
-            /// These values, but for the fields that `patch` sets.
+            /// Returns these values with the fields that `patch` sets.
             pub fn with(&self, patch: &$patch) -> Self {
                 Self { $($field: patch.$field.unwrap_or(self.$field),)+ }
             }
 
-            /// All of these as a patch.
+            /// Returns a patch that sets every field to these values.
             pub fn patch(&self) -> $patch {
                 $patch { $($field: Some(self.$field),)+ }
             }
 
-            /// Each field with its number, in the order of `FIELDS`.
+            /// Returns each field with its number, in the order of `FIELDS`.
             pub fn numbers(&self) -> Vec<(&'static Field, i64)> {
                 Self::FIELDS.iter().zip([$(self.$field.number(),)+]).collect()
             }
@@ -294,12 +304,16 @@ macro_rules! config_section {
             /// Reads a partial section.
             ///
             /// # Errors
-            /// `ConfigError` with the name of the first field that is wrong; nothing is taken then.
+            /// [`ConfigError`] with the name of the first field that is wrong; nothing is applied then.
             pub fn parse_from<'de, D: serde::Deserializer<'de>>(text: D) -> Result<Self, ConfigError> {
-                Self::from_raw(&Raw::parse($section, text)?)
+                Self::from_raw(&RawValue::parse($section, text)?)
             }
 
-            pub(in crate::domain) fn from_raw(raw: &Raw) -> Result<Self, ConfigError> {
+            /// Converts a raw section.
+            ///
+            /// # Errors
+            /// [`ConfigError`] with the name of the first field that is wrong; nothing is applied then.
+            pub(in crate::domain) fn from_raw(raw: &RawValue) -> Result<Self, ConfigError> {
                 let mut patch = Self::default();
                 for (name, value) in raw.fields($section)? {
                     patch.set(name, value)?;
@@ -307,7 +321,7 @@ macro_rules! config_section {
                 Ok(patch)
             }
 
-            fn set(&mut self, name: &str, value: &Raw) -> Result<(), ConfigError> {
+            fn set(&mut self, name: &str, value: &RawValue) -> Result<(), ConfigError> {
                 let mut fields = $values::FIELDS.iter();
                 $(
                     let field = fields.next();
@@ -320,12 +334,12 @@ macro_rules! config_section {
                 Err(unknown_field($section, name))
             }
 
-            /// Both patches; where both set a field, `newer` wins.
+            /// Returns both patches as one; where both set a field, `newer` wins.
             pub fn with(&self, newer: &Self) -> Self {
                 Self { $($field: newer.$field.or(self.$field),)+ }
             }
 
-            /// These but for the field of that name, which is set no more.
+            /// Returns this patch without the field of that name.
             pub fn without(mut self, name: &str) -> Self {
                 $(if name == $name {
                     self.$field = None;
@@ -333,11 +347,12 @@ macro_rules! config_section {
                 self
             }
 
+            /// Returns whether no field is set.
             pub fn is_empty(&self) -> bool {
                 *self == Self::default()
             }
 
-            /// The fields that are set, each with its number, in the order of the section's `FIELDS`.
+            /// Returns the fields that are set, each with its number, in the order of the section's `FIELDS`.
             pub fn numbers(&self) -> Vec<(&'static Field, i64)> {
                 $values::FIELDS
                     .iter()
@@ -365,7 +380,7 @@ macro_rules! config_section {
             }
         }
 
-        /// A field that the text lacks, written before the field existed, has its default.
+        /// A field that the text lacks, because it was written before the field existed, has its default.
         impl<'de> serde::Deserialize<'de> for $values {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 <$patch as serde::Deserialize>::deserialize(deserializer).map(|patch| Self::default().with(&patch))
@@ -376,6 +391,9 @@ macro_rules! config_section {
 pub(in crate::domain) use config_section;
 
 /// Writes fields under their names, flags as `true` and `false`.
+///
+/// # Errors
+/// The error of the serializer.
 pub(in crate::domain) fn serialize_numbers<S: serde::Serializer>(
     numbers: Vec<(&'static Field, i64)>,
     serializer: S,

@@ -1,4 +1,4 @@
-//! The configuration that a decision is made with.
+//! The configuration of decisions.
 
 pub mod effective;
 pub(super) mod field;

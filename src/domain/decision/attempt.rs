@@ -1,6 +1,7 @@
-//! A copy attempt as it is kept: the decision on one group in one portfolio (spec sections 2 and 8).
+//! A copy attempt as it is stored: the decision on one group in one portfolio (spec 2 and 8).
 
-use super::decide::{DecisionKind, Explanation, ReasonCode};
+use super::check::ReasonCode;
+use super::explanation::{DecisionKind, Explanation};
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::market::fill::LevelFill;
 use crate::domain::money::ids::{AttemptId, FollowedUserId, GroupId, GroupKey};
@@ -15,7 +16,7 @@ pub struct CopyAttempt {
     pub group_id: GroupId,
     pub group_key: GroupKey,
     pub decision: DecisionKind,
-    /// In the order of the spec; empty only for EXECUTE.
+    /// In the order of the spec. Empty only for EXECUTE.
     pub reasons: Vec<ReasonCode>,
     pub target_notional: UsdcMicros,
     pub filled_notional: UsdcMicros,

@@ -1,33 +1,33 @@
-//! Circuit breakers: losses beyond which nothing new is opened (spec section 7.3).
+//! Circuit breakers: losses beyond which no new position is opened (spec 7.3).
 
 use super::check::{Check, CheckName, Checks, ReasonCode};
 use crate::domain::accounting::view::{Baselines, PortfolioView};
 use crate::domain::config::effective::Guardrails;
 use crate::domain::money::units::{Bps, UnitError, UsdcMicros};
 
-/// One of the three losses that are watched, beside what trips it.
+/// One of the three measured losses, with the limit that trips its breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Loss {
     pub name: CheckName,
-    /// Below zero is a gain.
+    /// Negative for a gain.
     pub lost: UsdcMicros,
-    /// Rounded up: a whole number of micros reaches the limit's bps exactly when it reaches this.
+    /// Rounded up: a whole number of micros reaches the bps of the limit exactly when it reaches this amount.
     pub limit: UsdcMicros,
 }
 
 impl Loss {
-    /// A loss that equals its limit trips.
+    /// Returns whether the breaker trips. A loss that equals its limit trips it.
     pub fn is_tripped(&self) -> bool {
         self.lost >= self.limit
     }
 }
 
-/// Loss of the day, loss of the week, fall from the peak, in this order.
+/// Returns the loss of the day, the loss of the week and the fall from the peak, in this order.
 ///
 /// # Errors
-/// `UnitError::Overflow`.
+/// [`UnitError::Overflow`].
 pub fn losses(equity: UsdcMicros, from: Baselines, guardrails: &Guardrails) -> Result<[Loss; 3], UnitError> {
-    // The peak comes from snapshots a minute apart; equity may have gone above it since.
+    // The peak comes from snapshots a minute apart; equity may have risen above it since the last one.
     let peak = from.peak.max(equity);
     let loss = |name, from: UsdcMicros, limit: Bps| {
         Ok::<_, UnitError>(Loss { name, lost: from.minus(equity)?, limit: from.part_rounded_up(limit)? })
@@ -39,10 +39,10 @@ pub fn losses(equity: UsdcMicros, from: Baselines, guardrails: &Guardrails) -> R
     ])
 }
 
-/// The losses as checks of a decision.
+/// Adds the losses to the checks of a decision.
 ///
 /// # Errors
-/// `UnitError::Overflow`.
+/// [`UnitError::Overflow`].
 pub fn breakers(portfolio: &PortfolioView, guardrails: &Guardrails, checks: &mut Checks) -> Result<(), UnitError> {
     for loss in losses(portfolio.equity, portfolio.baselines, guardrails)? {
         checks.add(Check::below(loss.name, loss.lost.0, loss.limit.0, ReasonCode::CircuitBreakerTripped));

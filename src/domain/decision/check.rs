@@ -1,10 +1,10 @@
-//! Checks and reason codes: the words in which a decision explains itself (spec section 7).
+//! Checks and reason codes, with which a decision is explained (spec 7).
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::money::text_enum::text_enum;
 
-/// Why a group was not copied. The texts are a contract: the set may grow, never change.
+/// Why a group was not copied. The texts are a contract: codes may be added, never changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ReasonCode {
     EnginePaused,
@@ -43,16 +43,17 @@ text_enum!(ReasonCode {
     MergeSplitNotApplicable => "MERGE_SPLIT_NOT_APPLICABLE",
 });
 
+/// The result of one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verdict {
     Pass,
     Fail,
-    /// The fact is not known; it passes and is shown as unknown.
+    /// The fact is not known: the check passes and is shown as unknown.
     Unknown,
 }
 text_enum!(Verdict { Pass => "PASS", Fail => "FAIL", Unknown => "UNKNOWN" });
 
-/// What a check's value and limit count.
+/// The unit of the value and the limit of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CheckUnit {
     /// 1 is yes, 0 is no.
@@ -67,7 +68,7 @@ text_enum!(CheckUnit {
     Flag => "FLAG", Millis => "MS", Usdc => "USDC_MICROS", Shares => "SHARE_MICROS", Price => "PRICE_MICROS", Bps => "BPS",
 });
 
-/// One check of the decision, in the spec's order, with what it saw and what it allows.
+/// One check of a decision, with the value that it saw and the limit that it allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
     pub name: CheckName,
@@ -75,10 +76,11 @@ pub struct Check {
     pub value: Option<i64>,
     pub limit: Option<i64>,
     pub verdict: Verdict,
-    /// The code this check gives when it fails.
+    /// The reason code when this check fails.
     pub code: ReasonCode,
 }
 
+/// The name of a check. The texts are a contract, as those of [`ReasonCode`] are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CheckName {
     EngineEnabled,
@@ -129,28 +131,30 @@ text_enum!(CheckName {
     SetsApplicable => "SETS_APPLICABLE",
 });
 
-/// The checks made so far on the way to a decision, and the codes of those that failed.
+/// The checks that a decision has made so far, and the codes of those that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checks {
     list: Vec<Check>,
     failed: Option<SkipReasons>,
 }
 
-/// Reason codes in the order of the spec's steps, each once, never none.
+/// Reason codes in the order of the spec's steps, each once. There is at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SkipReasons {
     first: ReasonCode,
     rest: Vec<ReasonCode>,
 }
 
-/// A BUY in the shared bankroll has the most checks; room for them all at once.
+/// Capacity for the checks of a BUY in the shared bankroll, which has the most, so that the list is allocated once.
 const CHECKS_MOST: usize = 20;
 
 impl Checks {
+    /// Returns an empty list.
     pub fn new() -> Self {
         Self { list: Vec::with_capacity(CHECKS_MOST), failed: None }
     }
 
+    /// Adds a check, and its code if it failed.
     #[inline]
     pub fn add(&mut self, check: Check) {
         self.list.push(check);
@@ -159,11 +163,12 @@ impl Checks {
         }
     }
 
+    /// Returns whether a check has failed so far.
     pub fn any_failed(&self) -> bool {
         self.failed.is_some()
     }
 
-    /// In the order they were made.
+    /// Returns the checks in the order in which they were made.
     pub fn list(&self) -> &[Check] {
         &self.list
     }
@@ -172,7 +177,7 @@ impl Checks {
         self.list
     }
 
-    /// The failed codes, for the decision that ends here.
+    /// Returns the codes of the failed checks and forgets them; `None` when no check failed.
     pub fn take_failed(&mut self) -> Option<SkipReasons> {
         self.failed.take()
     }
@@ -194,10 +199,12 @@ impl Default for Checks {
 }
 
 impl SkipReasons {
+    /// Returns a single reason.
     pub fn only(code: ReasonCode) -> Self {
         Self { first: code, rest: Vec::new() }
     }
 
+    /// Returns the codes in the order of the steps.
     pub fn iter(&self) -> impl Iterator<Item = ReasonCode> {
         std::iter::once(self.first).chain(self.rest.iter().copied())
     }
@@ -208,6 +215,7 @@ impl SkipReasons {
 }
 
 impl CheckName {
+    /// Returns the unit of the check's value and limit.
     #[inline]
     pub const fn unit(self) -> CheckUnit {
         match self {
@@ -231,31 +239,31 @@ impl CheckName {
 }
 
 impl Check {
-    /// Passes when `is` holds, shown as 1 against a wanted 1.
+    /// Returns a check that passes when `is` is true. Its value is 1 or 0, its limit 1.
     #[inline]
     pub fn flag(name: CheckName, is: bool, code: ReasonCode) -> Self {
         Self::new(name, i64::from(is), 1, is, code)
     }
 
-    /// Passes up to and with the limit.
+    /// Returns a check that passes up to the limit, including the limit.
     #[inline]
     pub fn at_most(name: CheckName, value: i64, limit: i64, code: ReasonCode) -> Self {
         Self::new(name, value, limit, value <= limit, code)
     }
 
-    /// Passes from the limit on.
+    /// Returns a check that passes from the limit upward, including the limit.
     #[inline]
     pub fn at_least(name: CheckName, value: i64, limit: i64, code: ReasonCode) -> Self {
         Self::new(name, value, limit, value >= limit, code)
     }
 
-    /// Passes below the limit only.
+    /// Returns a check that passes below the limit, excluding the limit.
     #[inline]
     pub fn below(name: CheckName, value: i64, limit: i64, code: ReasonCode) -> Self {
         Self::new(name, value, limit, value < limit, code)
     }
 
-    /// Passes because the value is not known, and says so.
+    /// Returns a check that passes because its value is not known, with [`Verdict::Unknown`].
     pub fn unknown(name: CheckName, limit: i64, code: ReasonCode) -> Self {
         Self { name, unit: name.unit(), value: None, limit: Some(limit), verdict: Verdict::Unknown, code }
     }

@@ -1,13 +1,16 @@
-//! The decision: would a small copy of this group have been possible and prudent (spec section 7).
+//! The decision: whether a small copy of this group would have been possible and prudent (spec 7).
 //!
 //! In    a closed group, its market, one portfolio, the effective configuration, the book, and `now`.
-//! Out   `Decision`: an approved copy, or the reasons against it; either way every check with its value and limit.
-//! Fails `UnitError` when a sum does not fit; nothing is decided then.
+//! Out   [`Decision`]: an approved copy, or the reasons against it; in both cases every check with its value and limit.
+//! Fails [`UnitError`] when a sum does not fit; nothing is decided then.
 //!
-//! The same function serves live copying, the what-if test and the unit tests. It reads no clock and draws no lots.
+//! Live copying, the what-if test and the unit tests all call the same function. It reads no clock and no random
+//! numbers.
 
 use super::breaker::breakers;
+use super::check::{Check, CheckName, Checks, ReasonCode};
 use super::guardrail::{self, book_prices, quote, risk_caps, risk_code, time_to_close};
+use super::outcome::{CopiedAction, Decision, Ending, Findings};
 use super::sizing::{sets_to_copy, shares_to_sell, target_size};
 use crate::domain::accounting::view::PortfolioView;
 use crate::domain::config::effective::EffectiveConfig;
@@ -19,12 +22,7 @@ use crate::domain::market::fee::taker_fee;
 use crate::domain::market::fill::{depth_within, walk_buy, walk_sell};
 use crate::domain::money::units::{Bps, ShareMicros, Timestamp, UnitError, UsdcMicros};
 
-use super::check::Checks;
-pub use super::check::{Check, CheckName, CheckUnit, ReasonCode, SkipReasons, Verdict};
-pub use super::outcome::{ApprovedCopy, Decision, DecisionKind, Explanation, SkippedCopy};
-use super::outcome::{CopiedAction, Ending, Findings};
-
-/// Everything a decision depends on, but the book.
+/// Everything that a decision depends on, except the book.
 #[derive(Debug, Clone, Copy)]
 pub struct Situation<'a> {
     pub group: &'a EventGroup,
@@ -35,25 +33,26 @@ pub struct Situation<'a> {
     pub now: Timestamp,
 }
 
-/// The decision that needs no look at a book: a switch is off (step 1), or the group is no trade.
-/// `None` for a trade that passes the switches: fetch the book, then `decide`.
+/// Returns the decision if it does not depend on the book: a switch is off (step 1), or the group is not a trade.
+///
+/// `None` for a trade that passes the switches: fetch the book, then call [`decide`].
 ///
 /// # Errors
-/// `UnitError` when a sum does not fit.
+/// [`UnitError`] when a sum does not fit.
 pub fn precheck(situation: &Situation) -> Result<Option<Decision>, UnitError> {
-    let mut findings = Findings::new(situation);
+    let mut findings = new_findings(situation);
     Ok(match begin(situation, &mut findings)? {
         Beginning::Ended(ending) => Some(findings.concluded(ending)),
         Beginning::Trade(_) => None,
     })
 }
 
-/// Decides on a group. `book` is `None` when no book could be had.
+/// Decides on a group. `book` is `None` when the book could not be fetched.
 ///
 /// # Errors
-/// `UnitError` when a sum does not fit, and for a trade without a reference price, which has no shares.
+/// [`UnitError`] when a sum does not fit, and for a trade without a reference price, which has no shares.
 pub fn decide(situation: &Situation, book: Option<&OrderBook>) -> Result<Decision, UnitError> {
-    let mut findings = Findings::new(situation);
+    let mut findings = new_findings(situation);
     let ending = match begin(situation, &mut findings)? {
         Beginning::Ended(ending) => ending,
         Beginning::Trade(side) => decide_trade(situation, side, book, &mut findings)?,
@@ -61,21 +60,27 @@ pub fn decide(situation: &Situation, book: Option<&OrderBook>) -> Result<Decisio
     Ok(findings.concluded(ending))
 }
 
+fn new_findings(situation: &Situation) -> Findings {
+    Findings::new(situation.portfolio.id, situation.group.id, situation.now, situation.config.version)
+}
+
+/// How far step 1 and the kind of the group decide.
 enum Beginning {
     Ended(Ending),
     Trade(Side),
 }
 
-/// Step 1, and the groups that need no book.
+/// Step 1, and the groups that are decided without a book.
 fn begin(situation: &Situation, findings: &mut Findings) -> Result<Beginning, UnitError> {
-    // What moved in a CONVERSION is not in its row, so no switch could make it copyable: one code says it all.
+    // The row of a CONVERSION does not say which shares moved, so it cannot be copied whatever the switches are: this
+    // code is the only reason.
     if situation.group.action == GroupAction::Conversion {
         findings.applied_sets(ShareMicros::ZERO, Bps::default());
         return Ok(Beginning::Ended(Ending::Skip(ReasonCode::MergeSplitNotApplicable)));
     }
     switches(situation, &mut findings.checks);
     if findings.checks.any_failed() {
-        // The failed switches are the reasons; the code here only stands for them.
+        // The reasons are those of the failed switches. This code is only a placeholder and is never used.
         return Ok(Beginning::Ended(Ending::Skip(ReasonCode::EnginePaused)));
     }
     Ok(match situation.group.action {
@@ -85,7 +90,7 @@ fn begin(situation: &Situation, findings: &mut Findings) -> Result<Beginning, Un
     })
 }
 
-/// Step 1. Any failure here ends the decision: no book is fetched, no other check listed.
+/// Step 1. A failure here ends the decision: no book is fetched and no other check is made.
 fn switches(situation: &Situation, checks: &mut Checks) {
     let Situation { group, market, config, .. } = situation;
     checks.add(Check::flag(CheckName::EngineEnabled, config.system.copy_engine_enabled, ReasonCode::EnginePaused));
@@ -96,7 +101,7 @@ fn switches(situation: &Situation, checks: &mut Checks) {
     }
 }
 
-/// Whether a copy would add risk. Everything else reduces it: a late exit is still an exit.
+/// Returns whether a copy would add risk. All other actions reduce it: a late exit is still an exit.
 fn opens(action: &GroupAction) -> bool {
     matches!(action, GroupAction::Trade { side: Side::Buy, .. } | GroupAction::Split)
 }
@@ -135,7 +140,7 @@ fn decide_trade(
         may_open(situation, &mut findings.checks)?;
     }
 
-    // 4. Book. A missing one ends the decision.
+    // 4. Book. Without one the decision ends here.
     findings.checks.add(Check::flag(CheckName::BookAvailable, book.is_some(), ReasonCode::BookUnavailable));
     let Some(book) = book else { return Ok(Ending::Skip(ReasonCode::BookUnavailable)) };
     let quote = quote(book, side, reference, guardrails);
@@ -162,7 +167,7 @@ fn decide_trade(
         Side::Sell => walk.sold_of(shares)?,
     };
 
-    // 8. Fee, before 7 because it counts as cost in the caps.
+    // 8. Fee, before step 7 because the caps count it as cost.
     findings.vwap = walk.vwap()?;
     findings.fee = match findings.vwap {
         Some(vwap) if config.sizing.apply_taker_fees => taker_fee(walk.shares, vwap, market.fee)?,
@@ -184,7 +189,7 @@ fn may_open(situation: &Situation, checks: &mut Checks) -> Result<(), UnitError>
     breakers(situation.portfolio, guardrails, checks)
 }
 
-/// A SPLIT passes the opens' checks like a BUY of as many USDC as sets.
+/// A SPLIT of n sets must pass the same opening checks as a BUY for n USDC.
 fn decide_split(situation: &Situation, findings: &mut Findings) -> Result<Ending, UnitError> {
     let Situation { group, market, portfolio, config, .. } = *situation;
     let sets = sets_to_copy(group.shares, &config.sizing)?;
@@ -197,7 +202,7 @@ fn decide_split(situation: &Situation, findings: &mut Findings) -> Result<Ending
     Ok(Ending::Copy(CopiedAction::Split { sets, outcomes }))
 }
 
-/// A MERGE takes as many complete sets as every outcome's lot has.
+/// A MERGE takes at most as many complete sets as the smallest lot of an outcome has shares.
 fn decide_merge(situation: &Situation, findings: &mut Findings) -> Result<Ending, UnitError> {
     let Situation { group, market, portfolio, config, .. } = *situation;
     let wanted = sets_to_copy(group.shares, &config.sizing)?;

@@ -1,4 +1,4 @@
-//! The checks of a decision other than size and losses (spec sections 7.1, 7.3, 7.4, 7.5 and 7.7).
+//! The checks of a decision other than size and losses (spec 7.1, 7.3, 7.4, 7.5 and 7.7).
 
 use super::check::{Check, CheckName, Checks, ReasonCode};
 use crate::domain::accounting::ledger::PortfolioScope;
@@ -10,14 +10,14 @@ use crate::domain::market::book::OrderBook;
 use crate::domain::market::facts::Market;
 use crate::domain::money::units::{PriceMicros, Timestamp, UnitError, UsdcMicros};
 
-/// How long after its earliest event the group was first seen. Only opens can be too late.
+/// Checks how long after its earliest event the group was detected. Only opening trades can be too late.
 pub fn signal_age(group: &EventGroup, guardrails: &Guardrails) -> Check {
     let age = group.detect_time.millis_since(group.event_time);
     let limit = guardrails.max_signal_age_seconds.saturating_mul(1_000);
     Check::at_most(CheckName::SignalAge, age, limit, ReasonCode::SignalTooOld)
 }
 
-/// Whether the market is open, and for long enough.
+/// Checks that the market is open, and stays open for long enough.
 pub fn time_to_close(market: &Market, guardrails: &Guardrails, now: Timestamp, checks: &mut Checks) {
     let code = ReasonCode::MarketTooCloseToClose;
     let limit = guardrails.no_new_opens_within_minutes_to_close.saturating_mul(60_000);
@@ -29,21 +29,21 @@ pub fn time_to_close(market: &Market, guardrails: &Guardrails, now: Timestamp, c
     });
 }
 
-/// The book's prices beside the prices we accept.
+/// The prices of the book and the prices that we accept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quote {
     pub best_bid: PriceMicros,
     pub best_ask: PriceMicros,
     pub mid: PriceMicros,
-    /// The worst price, measured from the leader's.
+    /// The worst price that we accept, measured from the leader's price.
     pub limit_by_reference: PriceMicros,
-    /// The worst price, measured from the middle of the book.
+    /// The worst price that we accept, measured from the middle of the book.
     pub limit_by_mid: PriceMicros,
-    /// The stricter of the two: the worst price of a level we take.
+    /// The stricter of the two: the worst price of a level that we take.
     pub limit: PriceMicros,
 }
 
-/// What `side` may pay or must receive on this book.
+/// Returns the prices of this book, and the worst price that an order of `side` accepts.
 pub fn quote(book: &OrderBook, side: Side, reference: PriceMicros, guardrails: &Guardrails) -> Quote {
     let mid = book.mid();
     let (by_reference, by_mid) = (guardrails.max_worsening_vs_their_fill, guardrails.max_over_mid);
@@ -58,7 +58,7 @@ pub fn quote(book: &OrderBook, side: Side, reference: PriceMicros, guardrails: &
     Quote { best_bid: book.best_bid(), best_ask: book.best_ask(), mid, limit_by_reference, limit_by_mid, limit }
 }
 
-/// Spread, then the best opposite price against the leader's fill and against the middle.
+/// Checks the spread, then the best opposite price against the leader's fill and against the middle.
 pub fn book_prices(book: &OrderBook, side: Side, quote: &Quote, guardrails: &Guardrails, checks: &mut Checks) {
     let spread = book.spread().micros();
     let best = book.best_against(side).micros();
@@ -71,16 +71,16 @@ pub fn book_prices(book: &OrderBook, side: Side, quote: &Quote, guardrails: &Gua
     checks.add(within(CheckName::PriceVersusMid, quote.limit_by_mid, ReasonCode::PriceTooFarOverMid));
 }
 
-/// Whether the notional within the limit price covers the target with its margin, which is rounded up.
+/// Checks that the notional within the limit price covers the target times the multiplier, which is rounded up.
 ///
 /// # Errors
-/// `UnitError::Overflow`.
+/// [`UnitError::Overflow`].
 pub fn depth(within_limit: UsdcMicros, target: UsdcMicros, guardrails: &Guardrails) -> Result<Check, UnitError> {
     let wanted = target.part_rounded_up(guardrails.min_depth_multiplier)?;
     Ok(Check::at_least(CheckName::Depth, within_limit.0, wanted.0, ReasonCode::InsufficientDepth))
 }
 
-/// The code of a cap that a portfolio's own risk limits set.
+/// Returns the reason code of the risk caps in a portfolio of this scope.
 pub fn risk_code(scope: PortfolioScope) -> ReasonCode {
     match scope {
         PortfolioScope::ExecGlobal => ReasonCode::RiskCapGlobal,
@@ -88,11 +88,13 @@ pub fn risk_code(scope: PortfolioScope) -> ReasonCode {
     }
 }
 
-/// Exposure after a copy that costs `cost`, fee included, against the caps of the equity before it; and the cash.
-/// Equal to the cap is allowed. Only the shared bankroll limits the leader's share.
+/// Checks the exposure after a copy that costs `cost`, fee included, and the cash.
+///
+/// The caps are parts of the equity before the copy. An exposure equal to its cap is allowed. Only the shared bankroll
+/// limits the part of one leader.
 ///
 /// # Errors
-/// `UnitError::Overflow`.
+/// [`UnitError::Overflow`].
 pub fn risk_caps(
     portfolio: &PortfolioView,
     cost: UsdcMicros,

@@ -1,11 +1,12 @@
-//! The decision on one group in one portfolio, and every check it is made of.
+//! The decision on one group in one portfolio, and the checks that it consists of.
 
 pub mod attempt;
 pub mod breaker;
 pub mod check;
 pub mod decide;
+pub mod explanation;
 pub mod guardrail;
-mod outcome;
+pub mod outcome;
 pub mod sizing;
 #[cfg(test)]
 mod tests;

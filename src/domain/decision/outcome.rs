@@ -1,10 +1,8 @@
-//! What a decision says, and the only way from it to ledger entries (spec sections 7 and 8).
-
-use serde::{Deserialize, Serialize};
+//! The result of a decision, and the only way from it to ledger entries (spec 7 and 8).
 
 use super::attempt::CopyAttempt;
 use super::check::{Check, CheckName, Checks, ReasonCode, SkipReasons};
-use super::decide::Situation;
+use super::explanation::{DecisionKind, Explanation};
 use super::guardrail::Quote;
 use super::sizing::TargetSize;
 use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
@@ -13,56 +11,31 @@ use crate::domain::events::event::Side;
 use crate::domain::events::group::{EventGroup, GroupAction};
 use crate::domain::market::fill::Walk;
 use crate::domain::money::ids::{AssetId, AttemptId, GroupId};
-use crate::domain::money::text_enum::text_enum;
 use crate::domain::money::units::{Bps, PriceMicros, ShareMicros, Timestamp, UnitError, UsdcMicros};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum DecisionKind {
-    Execute,
-    Skip,
-}
-text_enum!(DecisionKind { Execute => "EXECUTE", Skip => "SKIP" });
-
-/// Copy or not. Either way with every check that was made.
+/// Whether to copy, in both cases with every check that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     Execute(ApprovedCopy),
     Skip(SkippedCopy),
 }
 
-/// A copy that passed every check. Only `decide` makes one, and only one of these becomes ledger entries.
+/// A copy that passed every check. Only [`decide`](super::decide::decide) makes one, and only an approved copy becomes
+/// ledger entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApprovedCopy {
     findings: Findings,
     action: CopiedAction,
 }
 
-/// A group that is not copied, and why.
+/// A group that is not copied, and the reasons.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SkippedCopy {
     findings: Findings,
     reasons: SkipReasons,
 }
 
-/// Everything a visitor needs to follow the decision; stored as `explain_json`. The book stands in `book_snapshot`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Explanation {
-    pub decided_at: Timestamp,
-    pub checks: Vec<Check>,
-    /// The leader's notional times the copied part, before minimum and cap; trades only.
-    pub raw_notional_micros: Option<UsdcMicros>,
-    /// The most that this copy was allowed to aim at; trades only.
-    pub cap_notional_micros: Option<UsdcMicros>,
-    pub best_bid_micros: Option<PriceMicros>,
-    pub best_ask_micros: Option<PriceMicros>,
-    pub mid_micros: Option<PriceMicros>,
-    pub limit_price_micros: Option<PriceMicros>,
-    pub target_share_micros: Option<ShareMicros>,
-    /// Counted as cost in the caps; of a skipped copy, what it would have paid.
-    pub fee_micros: i64,
-}
-
-/// What an approved copy does.
+/// The action of an approved copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum CopiedAction {
     Trade(Walk),
@@ -70,14 +43,14 @@ pub(super) enum CopiedAction {
     Merge { sets: ShareMicros, outcomes: Vec<AssetId> },
 }
 
-/// Where the steps ended. Failed checks make a skip of any of them.
+/// How the steps ended. If a check failed, the decision is a skip in both cases.
 pub(super) enum Ending {
     Copy(CopiedAction),
-    /// Nothing to copy, for this code should no check have failed.
+    /// There is nothing to copy. The code is the reason if no check failed.
     Skip(ReasonCode),
 }
 
-/// What is known so far on the way through the steps.
+/// The results of the steps made so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Findings {
     portfolio: PortfolioId,
@@ -95,12 +68,17 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    pub(super) fn new(situation: &Situation) -> Self {
+    pub(super) fn new(
+        portfolio: PortfolioId,
+        group: GroupId,
+        decided_at: Timestamp,
+        config_version: ConfigVersion,
+    ) -> Self {
         Self {
-            portfolio: situation.portfolio.id,
-            group: situation.group.id,
-            decided_at: situation.now,
-            config_version: situation.config.version,
+            portfolio,
+            group,
+            decided_at,
+            config_version,
             checks: Checks::new(),
             size: None,
             target_notional: UsdcMicros::ZERO,
@@ -112,23 +90,25 @@ impl Findings {
         }
     }
 
+    /// Sets the target of a trade.
     pub(super) fn sized(&mut self, size: TargetSize) {
         self.size = Some(size);
         self.target_notional = size.target;
     }
 
-    /// A complete set is worth one USDC.
+    /// Sets the target in complete sets; a set is worth one USDC.
     pub(super) fn targeted_sets(&mut self, sets: ShareMicros) {
         self.target_notional = UsdcMicros(sets.0);
         self.target_shares = Some(sets);
     }
 
+    /// Checks that at least one micro-set can be applied, and stores the filled part of the target.
     pub(super) fn applied_sets(&mut self, sets: ShareMicros, ratio: Bps) {
         self.ratio = ratio;
         self.checks.add(Check::at_least(CheckName::SetsApplicable, sets.0, 1, ReasonCode::MergeSplitNotApplicable));
     }
 
-    /// The copy when every check passed, else a skip.
+    /// Returns the copy when every check passed, otherwise a skip.
     #[inline]
     pub(super) fn concluded(mut self, ending: Ending) -> Decision {
         match (self.checks.take_failed(), ending) {
@@ -140,7 +120,7 @@ impl Findings {
         }
     }
 
-    /// A decision is recorded where it was made, or not at all.
+    /// Asserts that a decision is recorded for the portfolio and the group that it was made for.
     fn belong_to(&self, portfolio: PortfolioId, group: &EventGroup) {
         assert_eq!(
             (self.portfolio, self.group),
@@ -166,6 +146,7 @@ impl Findings {
 }
 
 impl Decision {
+    /// Returns EXECUTE or SKIP.
     pub fn kind(&self) -> DecisionKind {
         match self {
             Self::Execute(_) => DecisionKind::Execute,
@@ -173,12 +154,12 @@ impl Decision {
         }
     }
 
-    /// Every check that was made, in the order of the spec.
+    /// Returns every check that was made, in the order of the spec.
     pub fn checks(&self) -> &[Check] {
         self.findings().checks.list()
     }
 
-    /// Empty only for EXECUTE.
+    /// Returns the reason codes in the order of the spec. Empty only for EXECUTE.
     pub fn reasons(&self) -> Vec<ReasonCode> {
         match self {
             Self::Execute(_) => Vec::new(),
@@ -186,7 +167,7 @@ impl Decision {
         }
     }
 
-    /// The attempt as it is kept. `portfolio` and `group` are those of the situation that was decided on.
+    /// Returns the attempt as it is stored. `portfolio` and `group` must be those of the situation that was decided on.
     pub fn into_attempt(self, portfolio: PortfolioId, group: &EventGroup, now: Timestamp) -> CopyAttempt {
         self.findings().belong_to(portfolio, group);
         let reasons = self.reasons();
@@ -219,10 +200,10 @@ impl Decision {
         }
     }
 
-    /// The attempt and the entries it moves the portfolio by; a skip has none.
+    /// Returns the attempt and its ledger entries; a skip has no entries.
     ///
     /// # Errors
-    /// `UnitError` when an amount does not fit.
+    /// [`UnitError`] when an amount does not fit.
     pub fn into_record(
         self,
         portfolio: PortfolioId,
@@ -245,16 +226,17 @@ impl Decision {
 }
 
 impl SkippedCopy {
+    /// Returns the reasons, at least one.
     pub fn reasons(&self) -> &SkipReasons {
         &self.reasons
     }
 }
 
 impl ApprovedCopy {
-    /// What the copy writes: one TRADE_FILL with its FEE beside it, or one MERGE or SPLIT entry an outcome.
+    /// Returns the ledger entries of the copy: a TRADE_FILL and its FEE, or one MERGE or SPLIT entry per outcome.
     ///
     /// # Errors
-    /// `UnitError` when an amount does not fit.
+    /// [`UnitError`] when an amount does not fit.
     ///
     /// Spec 8, and 5 for the sets.
     pub fn entries(
@@ -305,7 +287,8 @@ impl ApprovedCopy {
     }
 }
 
-/// One entry an outcome, each with its equal share of the cash, rounded down, the remainder on the last.
+/// Returns one entry per outcome. Each gets an equal part of the cash, rounded down; the last one gets the remainder
+/// too.
 fn set_entries(
     outcomes: &[AssetId],
     shares: ShareMicros,
@@ -328,7 +311,7 @@ fn set_entries(
 }
 
 impl CopiedAction {
-    /// What was filled; a complete set counts as one share and one USDC, and has no level.
+    /// Returns what was filled. A complete set counts as one share and one USDC, and has no level.
     fn into_filled(self) -> Walk {
         match self {
             Self::Trade(walk) => walk,

@@ -1,38 +1,40 @@
-//! How large a copy is meant to be (spec section 7.2).
+//! The target size of a copy (spec 7.2).
 
 use crate::domain::config::effective::Sizing;
 use crate::domain::money::units::{PriceMicros, ShareMicros, UnitError, UsdcMicros};
 
-/// A copy's size before any look at the book.
+/// The size of a copy before the book is considered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TargetSize {
     /// The part of the leader's notional that the configuration asks for, rounded down.
     pub raw: UsdcMicros,
-    /// The most that one copy may cost: the fixed cap or the part of the equity, whichever is less; never negative.
+    /// The most that one copy may cost: the fixed cap or the part of the equity, whichever is lower; never negative.
     pub cap: UsdcMicros,
     /// `raw` raised to the minimum, then lowered to the cap.
     pub target: UsdcMicros,
 }
 
+/// Returns the size of a copy of `notional`.
+///
 /// # Errors
-/// `UnitError::Overflow`.
+/// [`UnitError::Overflow`].
 pub fn target_size(notional: UsdcMicros, equity: UsdcMicros, sizing: &Sizing) -> Result<TargetSize, UnitError> {
     let raw = notional.part(sizing.copy_pct_notional)?;
     let cap = equity.part(sizing.max_trade_bankroll)?.min(sizing.max_trade_notional).max(UsdcMicros::ZERO);
     Ok(TargetSize { raw, cap, target: raw.max(sizing.min_trade_notional).min(cap) })
 }
 
-/// The shares a SELL aims at: what `target` comes to at the leader's price, rounded down, but no more than `held`.
+/// Returns the shares that a SELL aims at: `target` at the leader's price, rounded down, but no more than `held`.
 ///
-/// At a price of zero, or one so low that the shares do not fit, everything held.
+/// At a price of zero, or a price so low that the shares do not fit, all shares held.
 pub fn shares_to_sell(target: UsdcMicros, held: ShareMicros, reference: PriceMicros) -> ShareMicros {
     reference.shares_for(target).map_or(held, |shares| shares.min(held)).max(ShareMicros::ZERO)
 }
 
-/// The complete sets to copy of a MERGE or SPLIT, rounded down.
+/// Returns the complete sets to copy of a MERGE or SPLIT, rounded down.
 ///
 /// # Errors
-/// `UnitError::Overflow`.
+/// [`UnitError::Overflow`].
 pub fn sets_to_copy(their_sets: ShareMicros, sizing: &Sizing) -> Result<ShareMicros, UnitError> {
     their_sets.part(sizing.copy_pct_notional)
 }
@@ -50,12 +52,12 @@ mod tests {
             assert_eq!((size.raw.0, size.cap.0, size.target.0), expected, "{notional} with equity {equity}");
         };
         check(600_000_000, 10_000_000_000, (6_000_000, 75_000_000, 6_000_000));
-        // Around the minimum, and the floor of raw.
+        // Around the minimum, and rounding of the raw amount.
         check(500_000_000, 10_000_000_000, (5_000_000, 75_000_000, 5_000_000));
         check(499_999_999, 10_000_000_000, (4_999_999, 75_000_000, 5_000_000));
         check(500_000_199, 10_000_000_000, (5_000_001, 75_000_000, 5_000_001));
         check(99, 10_000_000_000, (0, 75_000_000, 5_000_000));
-        // Around the cap from the equity, and its floor.
+        // Around the cap by equity, and its rounding.
         check(7_500_000_000, 10_000_000_000, (75_000_000, 75_000_000, 75_000_000));
         check(7_500_000_100, 10_000_000_000, (75_000_001, 75_000_000, 75_000_000));
         check(7_500_000_000, 9_999_999_999, (75_000_000, 74_999_999, 74_999_999));
@@ -63,7 +65,7 @@ mod tests {
         check(25_000_000_000, 33_333_333_333, (250_000_000, 249_999_999, 249_999_999));
         check(25_000_000_000, 33_333_333_334, (250_000_000, 250_000_000, 250_000_000));
         check(25_000_000_100, 99_000_000_000, (250_000_001, 250_000_000, 250_000_000));
-        // A cap below the minimum wins over it; an empty or indebted portfolio has no cap at all.
+        // A cap below the minimum wins over it. The cap of an empty or indebted portfolio is zero.
         check(600_000_000, 600_000_000, (6_000_000, 4_500_000, 4_500_000));
         check(600_000_000, 0, (6_000_000, 0, 0));
         check(600_000_000, -10_000, (6_000_000, 0, 0));

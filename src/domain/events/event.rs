@@ -1,4 +1,4 @@
-//! What a leader did, as we keep it (spec sections 2 and 3).
+//! The events of a leader, as we store them (spec 2 and 3).
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use crate::domain::money::ids::{AssetId, EventId, FollowedUserId, MarketId, Wall
 use crate::domain::money::text_enum::text_enum;
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 
-/// Where an event was seen. Only the Data API is canonical.
+/// The feed that an event came from. Only the Data API is canonical.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
     DataApi,
@@ -14,6 +14,7 @@ pub enum Source {
 }
 text_enum!(Source { DataApi => "DATA_API", Alchemy => "ALCHEMY" });
 
+/// The direction of a fill, as the leader traded it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Side {
     Buy,
@@ -21,7 +22,7 @@ pub enum Side {
 }
 text_enum!(Side { Buy => "BUY", Sell => "SELL" });
 
-/// The kind of a row that is no trade. `Other` keeps the API's own word.
+/// The kind of a row that is not a plain trade. `Other` keeps the word of the API.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ActivityKind {
     Merge,
@@ -29,7 +30,7 @@ pub enum ActivityKind {
     Redeem,
     Conversion,
     Migration,
-    /// A multi-leg trade, kept with the API's word `TRADE` and never copied.
+    /// A multi-leg trade. It is stored with the word of the API, `TRADE`, and never copied.
     Combo,
     Other(String),
 }
@@ -46,19 +47,19 @@ pub struct TradeEvent {
     pub market: MarketId,
     pub asset: AssetId,
     pub side: Side,
-    /// The row's average price.
+    /// The average price of the row.
     pub price: PriceMicros,
     pub shares: ShareMicros,
-    /// Gross cash, fee apart; never negative.
+    /// Gross cash without the fee; never negative.
     pub notional: UsdcMicros,
-    /// Inferred from the row: `None` when the row cannot tell, zero for a maker.
+    /// Inferred from the row: `None` when the row does not allow it, zero for a maker.
     pub fee: Option<UsdcMicros>,
     /// Block time, whole seconds.
     pub event_time: Timestamp,
     pub detect_time: Timestamp,
 }
 
-/// A canonical row that is no plain trade.
+/// A canonical row that is not a plain trade.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActivityEvent {
     pub id: EventId,
@@ -72,21 +73,22 @@ pub struct ActivityEvent {
     pub detect_time: Timestamp,
 }
 
-/// The part of an activity row that money may depend on, and the row itself. Stored as `payload_json`.
+/// The fields of an activity row that ledger entries may depend on, and the row itself. Stored as `payload_json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActivityPayload {
     pub tx_hash: String,
     pub condition_id: Option<MarketId>,
     pub token_id: Option<AssetId>,
-    /// Complete sets for MERGE and SPLIT; never trusted for REDEEM.
+    /// Complete sets for MERGE and SPLIT; not reliable for REDEEM.
     pub share_micros: ShareMicros,
-    /// The cash the row states, never negative.
+    /// The cash that the row states, never negative.
     pub cash_micros: UsdcMicros,
-    /// The row's own text.
+    /// The row as the API sent it.
     pub row: String,
 }
 
 impl ActivityKind {
+    /// Returns the word that the database and the API use.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Merge => "MERGE",
@@ -99,6 +101,7 @@ impl ActivityKind {
         }
     }
 
+    /// Reads the word that the database and the API use; an unknown one becomes [`Self::Other`].
     pub fn from_text(text: &str) -> Self {
         match text {
             "MERGE" => Self::Merge,
@@ -108,17 +111,6 @@ impl ActivityKind {
             "MIGRATION" => Self::Migration,
             "TRADE" => Self::Combo,
             other => Self::Other(other.to_owned()),
-        }
-    }
-
-    /// The kind of group this row joins, if any: what could be copied, or must be shown as not copied.
-    pub fn group_kind(&self) -> Option<super::group::GroupKind> {
-        use super::group::GroupKind;
-        match self {
-            Self::Merge => Some(GroupKind::Merge),
-            Self::Split => Some(GroupKind::Split),
-            Self::Conversion | Self::Migration => Some(GroupKind::Conversion),
-            Self::Redeem | Self::Combo | Self::Other(_) => None,
         }
     }
 }

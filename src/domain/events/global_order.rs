@@ -1,85 +1,89 @@
-//! The global order: groups are decided by (earliest detect_time, group key), whatever is ready first (spec section 7).
+//! The global order: groups are decided by (earliest detect_time, group key), in whatever order they become ready (spec
+//! 7).
 
 use std::collections::BTreeMap;
 
 use crate::domain::money::ids::GroupKey;
 use crate::domain::money::units::Timestamp;
 
-/// Groups that took their place when they closed, each waiting for what it needs and for the ones before it.
+/// A queue of groups in the global order. A group enters it when it closes, and leaves it when it is ready to be
+/// decided and no group is ahead of it.
 ///
-/// A place taken after a later one was already handed out cannot go back in time: it is next.
+/// A group that enters after a later one has already left cannot be decided in order any more: it goes to the head.
 #[derive(Debug, Clone)]
-pub struct Sequence<T> {
-    places: BTreeMap<(Timestamp, GroupKey), Option<T>>,
+pub struct GlobalOrder<T> {
+    /// `None` while the group is not ready.
+    queue: BTreeMap<(Timestamp, GroupKey), Option<T>>,
     time_of: BTreeMap<GroupKey, Timestamp>,
 }
 
-impl<T> Default for Sequence<T> {
+impl<T> Default for GlobalOrder<T> {
     fn default() -> Self {
-        Self { places: BTreeMap::new(), time_of: BTreeMap::new() }
+        Self { queue: BTreeMap::new(), time_of: BTreeMap::new() }
     }
 }
 
-impl<T> Sequence<T> {
+impl<T> GlobalOrder<T> {
+    /// Returns an empty queue.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Lines the group up. False when it stands in line already; its place and what it holds stay.
-    pub fn take_place(&mut self, detect_time: Timestamp, key: GroupKey) -> bool {
+    /// Adds a group that is not ready yet. Returns false when it is queued already; then nothing changes.
+    pub fn enqueue(&mut self, detect_time: Timestamp, key: GroupKey) -> bool {
         if self.time_of.contains_key(&key) {
             return false;
         }
         self.time_of.insert(key.clone(), detect_time);
-        self.places.insert((detect_time, key), None);
+        self.queue.insert((detect_time, key), None);
         true
     }
 
-    /// Gives a waiting group what it was waiting for; a second time replaces the first.
+    /// Marks a queued group as ready and stores `value` with it. A second call replaces the value.
     ///
     /// # Errors
-    /// The value back, when the group stands in no line: nobody asked for it, or it has gone through.
-    pub fn ready(&mut self, key: &GroupKey, value: T) -> Result<(), T> {
+    /// Returns `value` when the group is not queued: it never was, or it has left the queue.
+    pub fn mark_ready(&mut self, key: &GroupKey, value: T) -> Result<(), T> {
         let Some(detect_time) = self.time_of.get(key) else { return Err(value) };
-        match self.places.get_mut(&(*detect_time, key.clone())) {
-            Some(place) => {
-                *place = Some(value);
+        match self.queue.get_mut(&(*detect_time, key.clone())) {
+            Some(queued) => {
+                *queued = Some(value);
                 Ok(())
             }
             None => Err(value),
         }
     }
 
-    /// The first in line, if it is ready; it leaves the line. Call until `None`.
-    pub fn next_ready(&mut self) -> Option<T> {
-        let first = self.places.first_entry()?;
-        if first.get().is_none() {
+    /// Removes the head of the queue and returns its value, if it is ready. Call until `None`.
+    pub fn pop_ready(&mut self) -> Option<T> {
+        let head = self.queue.first_entry()?;
+        if head.get().is_none() {
             return None;
         }
-        let ((_, key), value) = first.remove_entry();
+        let ((_, key), value) = head.remove_entry();
         self.time_of.remove(&key);
         value
     }
 
-    /// Takes a group out of the line that will never be ready, so that the others go on.
-    pub fn give_up(&mut self, key: &GroupKey) -> bool {
+    /// Removes a group that will never be ready, so that it does not block the others. Returns whether it was queued.
+    pub fn remove(&mut self, key: &GroupKey) -> bool {
         match self.time_of.remove(key) {
-            Some(detect_time) => self.places.remove(&(detect_time, key.clone())).is_some(),
+            Some(detect_time) => self.queue.remove(&(detect_time, key.clone())).is_some(),
             None => false,
         }
     }
 
-    /// Whom all others wait for.
-    pub fn first(&self) -> Option<&GroupKey> {
-        self.places.keys().next().map(|(_, key)| key)
+    /// Returns the head of the queue, for which all other groups wait.
+    pub fn head(&self) -> Option<&GroupKey> {
+        self.queue.keys().next().map(|(_, key)| key)
     }
 
     pub fn len(&self) -> usize {
-        self.places.len()
+        self.queue.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.queue.is_empty()
     }
 }
 
@@ -98,75 +102,75 @@ mod tests {
     }
 
     #[test]
-    fn a_group_waits_for_the_ones_before_it() {
-        let mut line = Sequence::new();
-        assert!(line.take_place(at(1), key("b")));
-        assert!(line.take_place(at(1), key("a")));
-        assert!(line.take_place(at(2), key("0")));
-        assert_eq!(line.ready(&key("0"), "third"), Ok(()));
-        assert_eq!(line.ready(&key("b"), "second"), Ok(()));
-        assert_eq!((line.next_ready(), line.first()), (None, Some(&key("a"))));
-        assert_eq!(line.ready(&key("a"), "first"), Ok(()));
+    fn a_group_waits_for_the_groups_ahead_of_it() {
+        let mut queue = GlobalOrder::new();
+        assert!(queue.enqueue(at(1), key("b")));
+        assert!(queue.enqueue(at(1), key("a")));
+        assert!(queue.enqueue(at(2), key("0")));
+        assert_eq!(queue.mark_ready(&key("0"), "third"), Ok(()));
+        assert_eq!(queue.mark_ready(&key("b"), "second"), Ok(()));
+        assert_eq!((queue.pop_ready(), queue.head()), (None, Some(&key("a"))));
+        assert_eq!(queue.mark_ready(&key("a"), "first"), Ok(()));
         assert_eq!(
-            [line.next_ready(), line.next_ready(), line.next_ready()].map(Option::unwrap),
+            [queue.pop_ready(), queue.pop_ready(), queue.pop_ready()].map(Option::unwrap),
             ["first", "second", "third"]
         );
-        assert_eq!((line.next_ready(), line.len()), (None, 0));
+        assert_eq!((queue.pop_ready(), queue.len()), (None, 0));
     }
 
     #[test]
-    fn a_place_is_taken_once_and_readiness_without_a_place_is_handed_back() {
-        let mut line = Sequence::new();
-        assert_eq!(line.ready(&key("a"), 1), Err(1));
-        assert!(line.take_place(at(1), key("a")));
-        assert_eq!(line.ready(&key("a"), 2), Ok(()));
-        assert!(!line.take_place(at(9), key("a")));
-        assert_eq!(line.next_ready(), Some(2));
-        assert_eq!(line.ready(&key("a"), 3), Err(3));
-        assert!(line.is_empty());
+    fn a_group_is_queued_once_and_the_value_of_an_unqueued_group_is_returned() {
+        let mut queue = GlobalOrder::new();
+        assert_eq!(queue.mark_ready(&key("a"), 1), Err(1));
+        assert!(queue.enqueue(at(1), key("a")));
+        assert_eq!(queue.mark_ready(&key("a"), 2), Ok(()));
+        assert!(!queue.enqueue(at(9), key("a")));
+        assert_eq!(queue.pop_ready(), Some(2));
+        assert_eq!(queue.mark_ready(&key("a"), 3), Err(3));
+        assert!(queue.is_empty());
     }
 
     #[test]
-    fn a_group_that_is_given_up_holds_nobody_back() {
-        let mut line = Sequence::new();
-        line.take_place(at(1), key("a"));
-        line.take_place(at(2), key("b"));
-        assert_eq!(line.ready(&key("b"), "b"), Ok(()));
-        assert!(line.give_up(&key("a")));
-        assert!(!line.give_up(&key("a")));
-        assert_eq!(line.next_ready(), Some("b"));
+    fn a_removed_group_does_not_block_the_others() {
+        let mut queue = GlobalOrder::new();
+        queue.enqueue(at(1), key("a"));
+        queue.enqueue(at(2), key("b"));
+        assert_eq!(queue.mark_ready(&key("b"), "b"), Ok(()));
+        assert!(queue.remove(&key("a")));
+        assert!(!queue.remove(&key("a")));
+        assert_eq!(queue.pop_ready(), Some("b"));
     }
 
     #[test]
-    fn a_place_taken_late_is_next_but_does_not_go_back_in_time() {
-        let mut line = Sequence::new();
-        line.take_place(at(2), key("b"));
-        line.take_place(at(3), key("c"));
-        assert_eq!(line.ready(&key("b"), "b"), Ok(()));
-        assert_eq!(line.ready(&key("c"), "c"), Ok(()));
-        assert_eq!(line.next_ready(), Some("b"));
-        line.take_place(at(1), key("a"));
-        assert_eq!(line.next_ready(), None);
-        assert_eq!(line.ready(&key("a"), "a"), Ok(()));
-        assert_eq!((line.next_ready(), line.next_ready()), (Some("a"), Some("c")));
+    fn a_late_group_goes_to_the_head_but_earlier_decisions_stay() {
+        let mut queue = GlobalOrder::new();
+        queue.enqueue(at(2), key("b"));
+        queue.enqueue(at(3), key("c"));
+        assert_eq!(queue.mark_ready(&key("b"), "b"), Ok(()));
+        assert_eq!(queue.mark_ready(&key("c"), "c"), Ok(()));
+        assert_eq!(queue.pop_ready(), Some("b"));
+        queue.enqueue(at(1), key("a"));
+        assert_eq!(queue.pop_ready(), None);
+        assert_eq!(queue.mark_ready(&key("a"), "a"), Ok(()));
+        assert_eq!((queue.pop_ready(), queue.pop_ready()), (Some("a"), Some("c")));
     }
 
     proptest! {
         #[test]
-        fn the_order_is_that_of_sorting_whatever_the_readiness_order(
+        fn groups_leave_in_sorted_order_whatever_the_order_of_readiness(
             times in prop::collection::vec(0_i64..5, 1..40),
             ready_order in Just((0..40_usize).collect::<Vec<_>>()).prop_shuffle(),
         ) {
             let groups: Vec<_> = times.iter().enumerate().map(|(n, time)| (at(*time), key(&format!("{:02}", 97 * n % 41)))).collect();
-            let mut line = Sequence::new();
+            let mut queue = GlobalOrder::new();
             for (time, key) in &groups {
-                line.take_place(*time, key.clone());
+                queue.enqueue(*time, key.clone());
             }
             let mut decided = Vec::new();
             for n in ready_order {
                 let Some(group) = groups.get(n) else { continue };
-                prop_assert_eq!(line.ready(&group.1, group.clone()), Ok(()));
-                decided.extend(std::iter::from_fn(|| line.next_ready()));
+                prop_assert_eq!(queue.mark_ready(&group.1, group.clone()), Ok(()));
+                decided.extend(std::iter::from_fn(|| queue.pop_ready()));
             }
             let mut sorted = groups;
             sorted.sort();

@@ -1,16 +1,17 @@
-//! The fills of one leader, asset and side inside one window: the unit we copy (spec section 6).
+//! The fills of one leader, asset and side inside one window: the unit that we copy (spec 6).
 //!
-//! In    events that wait for a group, in any order, also twice; `now`.
-//! Out   closed groups, and the time at which the next one is due. The timer is the caller's.
-//! Fails when the amounts of one window would not fit; the event is then not taken.
+//! In    events that belong to no group yet, in any order, also twice; `now`.
+//! Out   closed groups, and the time at which the next one is due. The caller owns the timer.
+//! Fails when the amounts of one window would not fit; the event is then not added.
 
 use std::collections::BTreeMap;
 
-use super::event::{ActivityEvent, Side, TradeEvent};
+use super::event::{ActivityEvent, ActivityKind, Side, TradeEvent};
 use crate::domain::money::ids::{AssetId, EventId, FollowedUserId, GroupId, GroupKey, MarketId};
 use crate::domain::money::text_enum::text_enum;
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UnitError, UsdcMicros, div_half_up, product};
 
+/// The kind of a group, without what it trades.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GroupKind {
     Trade,
@@ -21,7 +22,7 @@ pub enum GroupKind {
 }
 text_enum!(GroupKind { Trade => "TRADE", Merge => "MERGE", Split => "SPLIT", Conversion => "CONVERSION" });
 
-/// What the group does.
+/// The action of the leader that the group sums up.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GroupAction {
     Trade { asset: AssetId, side: Side },
@@ -30,7 +31,7 @@ pub enum GroupAction {
     Conversion,
 }
 
-/// A closed group. Its id is made from its key.
+/// A closed group. Its id is derived from its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventGroup {
     pub id: GroupId,
@@ -42,23 +43,37 @@ pub struct EventGroup {
     pub notional: UsdcMicros,
     /// Summed shares; complete sets for MERGE and SPLIT.
     pub shares: ShareMicros,
-    /// Share-weighted price of the fills, half up; trades only.
+    /// Share-weighted average price of the fills, rounded half up; trades only.
     pub reference_price: Option<PriceMicros>,
     pub window_start: Timestamp,
-    /// The earliest among the members.
+    /// The earliest detect time of the members.
     pub detect_time: Timestamp,
-    /// The earliest among the members.
+    /// The earliest event time of the members.
     pub event_time: Timestamp,
 }
 
-/// A member that joined a group.
+/// An event that belongs to a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Member {
     Trade(EventId),
     Activity(EventId),
 }
 
+impl ActivityKind {
+    /// Returns the kind of group that a row of this kind joins: a row that could be copied, or that pages must show as
+    /// not copied. `None` for a row that joins no group.
+    pub fn group_kind(&self) -> Option<GroupKind> {
+        match self {
+            Self::Merge => Some(GroupKind::Merge),
+            Self::Split => Some(GroupKind::Split),
+            Self::Conversion | Self::Migration => Some(GroupKind::Conversion),
+            Self::Redeem | Self::Combo | Self::Other(_) => None,
+        }
+    }
+}
+
 impl GroupAction {
+    /// Returns the kind of this action.
     pub const fn kind(&self) -> GroupKind {
         match self {
             Self::Trade { .. } => GroupKind::Trade,
@@ -69,14 +84,14 @@ impl GroupAction {
     }
 }
 
-/// What grouping needs of an event.
+/// The fields of an event that grouping needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingEvent {
     pub member: Member,
     pub followed_user: FollowedUserId,
     pub market: MarketId,
     pub action: GroupAction,
-    /// Gross cash of a fill, or the cash the row states.
+    /// Gross cash of a fill, or the cash that the row states.
     pub notional: UsdcMicros,
     /// Complete sets for MERGE and SPLIT.
     pub shares: ShareMicros,
@@ -86,7 +101,7 @@ pub struct PendingEvent {
     pub detect_time: Timestamp,
 }
 
-/// A group nobody can join any more, and who joined it in order of (detect_time, member).
+/// A group whose window is over, and its members in order of (detect_time, member).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClosedGroup {
     pub group: EventGroup,
@@ -96,16 +111,17 @@ pub struct ClosedGroup {
 /// The open windows of all leaders.
 ///
 /// A window opens at the detect_time of its first event and takes the events detected less than its length after that.
-/// Events wait sorted, and windows are cut only when they are due. So the groups depend on the set of events and not
-/// on the order of their arrival, as long as each arrives before its window closes: add all that is known before
-/// asking what is due. An event that comes later than that opens a window of its own.
+/// Pending events are kept sorted, and a window is cut off only when it is due. So the groups depend on the set of
+/// events and not on the order in which they arrive, as long as each event arrives before its window closes:
+/// [`add`](Self::add) every known event before calling [`close_due`](Self::close_due). An event that arrives later
+/// opens a new window.
 #[derive(Debug, Clone)]
 pub struct Windows {
     length_ms: i64,
     open: BTreeMap<WindowKey, Waiting>,
 }
 
-/// The asset says it all for a trade; the other kinds are grouped by their market.
+/// A trade is grouped by its asset, which implies the market. The other kinds are grouped by their market.
 type WindowKey = (FollowedUserId, GroupAction, Option<MarketId>);
 
 /// The events under one key that belong to no group yet.
@@ -117,6 +133,7 @@ struct Waiting {
 }
 
 impl PendingEvent {
+    /// Returns the fill as an event to be grouped.
     pub fn from_trade(trade: &TradeEvent) -> Self {
         Self {
             member: Member::Trade(trade.id),
@@ -131,7 +148,8 @@ impl PendingEvent {
         }
     }
 
-    /// `None` for a kind that forms no group, and for a row that names no condition: there is nothing to copy.
+    /// Returns the row as an event to be grouped. `None` for a kind that forms no group, and for a row without a
+    /// condition, because it does not say what to copy.
     pub fn from_activity(activity: &ActivityEvent) -> Option<Self> {
         let action = match activity.kind.group_kind()? {
             GroupKind::Merge => GroupAction::Merge,
@@ -162,9 +180,11 @@ impl PendingEvent {
 }
 
 impl ClosedGroup {
-    /// The same group as if its window had started a millisecond later: for one whose key an earlier group has, because
-    /// its events were detected together with the other's and came too late to join them.
-    pub fn moved_on(mut self) -> Self {
+    /// Returns the same group with a window that starts one millisecond later, and so with another key.
+    ///
+    /// Used when an earlier group already has the key: its events were detected in the same millisecond, but these ones
+    /// arrived after that group had been closed.
+    pub fn moved_by_one_ms(mut self) -> Self {
         let group = &mut self.group;
         group.window_start = group.window_start.plus_millis(1);
         group.key = group_key(group.followed_user, &group.action, &group.market, group.window_start);
@@ -173,7 +193,7 @@ impl ClosedGroup {
     }
 }
 
-/// `<followedUserId>:<assetId>:<side>:<windowStartIso>`, with type and condition in the middle for other kinds.
+/// Returns `<followedUserId>:<assetId>:<side>:<windowStartIso>`, with kind and condition in the middle for other kinds.
 fn group_key(user: FollowedUserId, action: &GroupAction, market: &MarketId, window_start: Timestamp) -> GroupKey {
     GroupKey::from_text(&match action {
         GroupAction::Trade { asset, side } => format!("{user}:{asset}:{side}:{window_start}"),
@@ -182,19 +202,20 @@ fn group_key(user: FollowedUserId, action: &GroupAction, market: &MarketId, wind
 }
 
 impl Windows {
+    /// Returns an empty set of windows, each `length_ms` long.
     pub const fn new(length_ms: i64) -> Self {
         Self { length_ms, open: BTreeMap::new() }
     }
 
-    /// Takes effect on every window that is still open.
+    /// Changes the length of every window, including those that are open.
     pub fn set_length(&mut self, length_ms: i64) {
         self.length_ms = length_ms;
     }
 
-    /// Lets `event` wait for its window to close. False when it is waiting already.
+    /// Adds `event` to the window it belongs to. Returns false when it was added before.
     ///
     /// # Errors
-    /// `UnitError::Overflow` when the sums of what waits under its key would not fit; nothing changes then.
+    /// [`UnitError::Overflow`] when the sums of the pending events under its key would not fit; nothing changes then.
     pub fn add(&mut self, event: PendingEvent) -> Result<bool, UnitError> {
         let waiting = self.open.entry(event.window_key()).or_default();
         let place = (event.detect_time, event.member);
@@ -208,12 +229,12 @@ impl Windows {
         Ok(true)
     }
 
-    /// When the earliest window closes; the caller's timer.
+    /// Returns the time at which the earliest window closes; the caller sets its timer to it.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         self.open.values().filter_map(Waiting::start).min().map(|start| start.plus_millis(self.length_ms))
     }
 
-    /// Takes out every group whose window has ended by `now`, in the global order: (detect_time, key).
+    /// Removes and returns every group whose window is over at `now`, in the global order: (detect_time, key).
     pub fn close_due(&mut self, now: Timestamp) -> Vec<ClosedGroup> {
         let mut closed = Vec::new();
         for waiting in self.open.values_mut() {
@@ -228,7 +249,7 @@ impl Windows {
         closed
     }
 
-    /// How many events belong to no group yet.
+    /// Returns how many events belong to no group yet.
     pub fn n_waiting(&self) -> usize {
         self.open.values().map(|waiting| waiting.events.len()).sum()
     }
@@ -239,7 +260,8 @@ impl Waiting {
         self.events.keys().next().map(|(detect_time, _)| *detect_time)
     }
 
-    /// Cuts off the events before `end`, and those at `start` however short the window is: equal times, equal key.
+    /// Removes the events before `end`, and those at `start` even if the window has no length: events with the same
+    /// time would otherwise make two groups with the same key.
     fn close(&mut self, start: Timestamp, end: Timestamp) -> Option<ClosedGroup> {
         let mut events = Vec::new();
         while let Some(next) = self.events.first_entry()
@@ -254,7 +276,7 @@ impl Waiting {
     }
 }
 
-/// Sums the members. `add` has seen to it that the sums fit, so nothing saturates here.
+/// Returns the group of these events. [`Windows::add`] has checked that the sums fit, so nothing saturates here.
 fn closed_group(events: &[PendingEvent]) -> Option<ClosedGroup> {
     let first = events.first()?;
     let sum = |amount: fn(&PendingEvent) -> i64| events.iter().map(amount).fold(0, i64::saturating_add);
@@ -277,7 +299,7 @@ fn closed_group(events: &[PendingEvent]) -> Option<ClosedGroup> {
     Some(ClosedGroup { group, members: events.iter().map(|event| event.member).collect() })
 }
 
-/// The share-weighted price of the fills, half up. `None` for other kinds and for fills of no shares.
+/// Returns the share-weighted price of the fills, rounded half up. `None` for other kinds and for fills without shares.
 fn reference_price(events: &[PendingEvent], shares: i64) -> Option<PriceMicros> {
     let mut weighted: i128 = 0;
     for event in events {
@@ -289,7 +311,6 @@ fn reference_price(events: &[PendingEvent], shares: i64) -> Option<PriceMicros> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::events::event::ActivityKind;
     use crate::testkit::samples::{ALICE, BOB, activity, at, market_id, trade};
 
     fn windows(events: &[PendingEvent]) -> Windows {
@@ -309,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_takes_what_is_detected_less_than_its_length_after_its_first_event() {
+    fn a_window_takes_events_detected_less_than_its_length_after_its_first_event() {
         let check = |later: i64, groups: &[usize]| {
             let closed = windows(&[buy("a", 0), buy("b", later)]).close_due(at(100_000));
             assert_eq!(sizes(&closed), groups, "second event {later} ms later");
@@ -354,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_waits_already_is_not_counted_twice() {
+    fn an_event_that_is_added_twice_is_counted_once() {
         let mut windows = windows(&[buy("a", 0)]);
         assert_eq!(windows.add(buy("a", 0)), Ok(false));
         assert_eq!(windows.close_due(at(2000))[0].group.shares, ShareMicros(1_000_000));
@@ -381,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_price_rounds_half_up_and_fills_of_no_shares_keep_the_first_price() {
+    fn a_reference_price_rounds_half_up_and_fills_without_shares_keep_the_first_price() {
         let check = |fills: [(i64, i64); 2], reference| {
             let [a, b] = fills;
             let events = [trade("a", 10, Side::Buy, a.0, a.1, 0), trade("b", 10, Side::Buy, b.0, b.1, 1)];
@@ -396,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn leaders_assets_sides_and_kinds_have_windows_of_their_own() {
+    fn leaders_assets_sides_and_kinds_have_separate_windows() {
         let row = |name: &str, kind| PendingEvent::from_activity(&activity(name, kind, 5, 5, None)).unwrap();
         let events = [
             buy("a", 500),
@@ -452,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_whose_amount_would_not_fit_the_window_is_refused_and_the_rest_goes_on() {
+    fn an_event_whose_amount_would_not_fit_the_window_is_refused_and_the_others_are_kept() {
         let mut windows = windows(&[buy("a", 0)]);
         let huge = PendingEvent { notional: UsdcMicros(i64::MAX), ..buy("b", 1) };
         assert!(windows.add(huge.clone()).is_err());
@@ -461,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_of_no_length_still_gathers_what_is_detected_at_once() {
+    fn a_window_without_length_still_groups_events_of_the_same_millisecond() {
         let mut windows = windows(&[buy("a", 0), buy("b", 0), buy("c", 1)]);
         windows.set_length(0);
         assert_eq!(sizes(&windows.close_due(at(0))), [2]);

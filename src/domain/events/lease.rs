@@ -1,35 +1,34 @@
-//! Leases: which worker does the work of a leader, or of all leaders together (spec section 10).
+//! Leases: which worker process does the work for one leader, or for all leaders together (docs/adr/0011).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::ids::FollowedUserId;
 
 /// Names one run of a worker process.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkerId(String);
 
-/// What a lease covers.
+/// The work that a lease covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LeaseName {
-    /// A leader's polling, grouping, copies and the two portfolios of their own.
+    /// For one leader: polling, grouping, copies and the two portfolios that belong to the leader.
     User(FollowedUserId),
-    /// The copies of all leaders in one bankroll.
+    /// The copies of all leaders in the shared bankroll.
     Global,
 }
 
-/// A lease as it was taken: the fence of everything done under it.
+/// A fencing token: the lease and the epoch in which it was taken. Every write under the lease carries it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fence {
     pub lease: LeaseName,
     pub epoch: i64,
 }
 
-/// What this process may do.
+/// The leases that this process holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Leases {
-    /// The database is its own.
+    /// All work: no other process uses the database.
     All,
     Held {
         by: WorkerId,
@@ -47,17 +46,13 @@ impl WorkerId {
     }
 }
 
-impl LeaseName {
-    pub fn of(portfolio: PortfolioId) -> Self {
-        portfolio.owner().map_or(Self::Global, Self::User)
-    }
-}
-
 impl Leases {
+    /// Returns the state of a worker that holds no lease yet.
     pub fn none(by: WorkerId) -> Self {
         Self::Held { by, epochs: BTreeMap::new() }
     }
 
+    /// Returns whether this process may do the work of `name`.
     pub fn hold(&self, name: LeaseName) -> bool {
         match self {
             Self::All => true,
@@ -65,8 +60,8 @@ impl Leases {
         }
     }
 
-    /// What a write under this lease must name; `None` where nobody else could have it. One that is not held gets a
-    /// fence that no database agrees to.
+    /// Returns the fencing token that a write under `lease` must carry; `None` where no other process can hold the
+    /// lease. For a lease that is not held, the token has an epoch that the database always refuses.
     pub fn fence(&self, lease: LeaseName) -> Option<Fence> {
         match self {
             Self::All => None,
@@ -74,7 +69,7 @@ impl Leases {
         }
     }
 
-    /// Those held one by one; none where everything is.
+    /// Returns the names of the leases held; empty for [`Self::All`].
     pub fn names(&self) -> BTreeSet<LeaseName> {
         match self {
             Self::All => BTreeSet::new(),
@@ -99,7 +94,7 @@ impl std::str::FromStr for LeaseName {
         match text.strip_prefix("user:").map(str::parse) {
             Some(Ok(user)) => Ok(Self::User(FollowedUserId(user))),
             None if text == "global" => Ok(Self::Global),
-            _ => Err(format!("`{text}` names no lease")),
+            _ => Err(format!("`{text}` is not a lease name: `user:<id>` or `global`")),
         }
     }
 }

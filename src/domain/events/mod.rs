@@ -1,4 +1,4 @@
-//! What a leader did: events, the groups made of them, and the order in which groups are decided.
+//! The events of a leader, the groups made of them, the order in which groups are decided, and the leases of workers.
 
 pub mod event;
 pub mod global_order;

@@ -1,8 +1,8 @@
-//! An order book whose sides are sorted and in range for ever (spec section 7.4).
+//! An order book whose sides are always sorted and in range (spec 7.4).
 //!
-//! In    levels in any order, as the wire gives them.
+//! In    levels in any order, as the wire delivers them.
 //! Out   sides with the best level first, each price once, no empty level.
-//! Fails `BookError` for a negative size, or sizes at one price that do not add up.
+//! Fails [`BookError`] for a negative size, or when the sum of the sizes at one price does not fit.
 
 use crate::domain::events::event::Side;
 use crate::domain::money::units::{PriceMicros, ShareMicros, UnitError};
@@ -14,27 +14,27 @@ pub struct Level {
     pub shares: ShareMicros,
 }
 
-/// Both sides, best level first. A crossed book is kept as it came: it happens, for a moment.
+/// Both sides, best level first. A crossed book is accepted unchanged, because the venue shows one for moments.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OrderBook {
     bids: Vec<Level>,
     asks: Vec<Level>,
 }
 
-/// Levels that make no book.
+/// Why levels do not make a book.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BookError {
     #[error("`{}` micro-shares at `{}` micros is a negative size", shares.0, price.micros())]
     NegativeSize { price: PriceMicros, shares: ShareMicros },
-    #[error("the sizes at one price do not add up")]
+    #[error("the sum of the sizes at one price does not fit")]
     Size(#[source] UnitError),
 }
 
 impl OrderBook {
-    /// Sorts the levels, adds up those of one price, drops the empty ones.
+    /// Sorts the levels, adds up levels of the same price and drops empty ones.
     ///
     /// # Errors
-    /// `BookError::NegativeSize`, `BookError::Size`.
+    /// [`BookError::NegativeSize`], [`BookError::Size`].
     pub fn from_levels(
         bids: impl IntoIterator<Item = (PriceMicros, ShareMicros)>,
         asks: impl IntoIterator<Item = (PriceMicros, ShareMicros)>,
@@ -46,37 +46,37 @@ impl OrderBook {
         Ok(Self { bids: merged(bids)?, asks: merged(asks)? })
     }
 
-    /// Highest first.
+    /// Returns the bids, highest first.
     pub fn bids(&self) -> &[Level] {
         &self.bids
     }
 
-    /// Lowest first.
+    /// Returns the asks, lowest first.
     pub fn asks(&self) -> &[Level] {
         &self.asks
     }
 
-    /// The highest bid; zero when nobody bids.
+    /// Returns the highest bid; zero when there are no bids.
     pub fn best_bid(&self) -> PriceMicros {
         self.bids.first().map_or(PriceMicros::ZERO, |level| level.price)
     }
 
-    /// The lowest ask; one when nobody asks.
+    /// Returns the lowest ask; one when there are no asks.
     pub fn best_ask(&self) -> PriceMicros {
         self.asks.first().map_or(PriceMicros::ONE, |level| level.price)
     }
 
-    /// Zero for a crossed book.
+    /// Returns the distance between best ask and best bid; zero for a crossed book.
     pub fn spread(&self) -> PriceMicros {
         self.best_ask().minus(self.best_bid())
     }
 
-    /// Half way between best bid and best ask, half up.
+    /// Returns the price half way between best bid and best ask, rounded half up.
     pub fn mid(&self) -> PriceMicros {
         PriceMicros::midpoint(self.best_bid(), self.best_ask())
     }
 
-    /// What an order of `side` trades against: a BUY takes asks, a SELL takes bids.
+    /// Returns the levels that an order of `side` trades against: a BUY takes asks, a SELL takes bids.
     pub fn side_against(&self, side: Side) -> &[Level] {
         match side {
             Side::Buy => &self.asks,
@@ -84,7 +84,7 @@ impl OrderBook {
         }
     }
 
-    /// The best price of `side_against`.
+    /// Returns the best price of [`Self::side_against`].
     pub fn best_against(&self, side: Side) -> PriceMicros {
         match side {
             Side::Buy => self.best_ask(),

@@ -1,20 +1,21 @@
-//! What a taker pays the venue (spec section 7.8).
+//! The taker fee of the venue (spec 7.8).
 
 use super::facts::FeeSchedule;
 use crate::domain::money::units::{MICROS, PriceMicros, ShareMicros, UnitError, UsdcMicros, div_floor, narrow};
 
-/// One in the fixed point of `curve`: twelve decimals, exact for `p * (1 - p)`.
+/// The number one in the fixed-point format of [`curve`]: twelve decimals, exact for `p * (1 - p)`.
 const CURVE_ONE: i128 = 1_000_000_000_000;
 
 /// Shares, rate and curve carry 24 decimals together; the venue keeps 5.
 const TO_FIVE_DECIMALS: i128 = 10_000_000_000_000_000_000;
 
-/// `shares * rate * (p * (1 - p)) ^ exponent`, cut to 5 decimals as the venue does. Never negative.
+/// Returns `shares * rate * (p * (1 - p)) ^ exponent`, cut to 5 decimals as the venue does. Never negative.
 ///
-/// The venue charges once per match, on all its shares at their average price, so `price` is the VWAP of the walk.
+/// The venue charges once per match, on all shares of the match at their average price, so `price` is the VWAP of the
+/// walk.
 ///
 /// # Errors
-/// `UnitError::Overflow` when it does not fit.
+/// [`UnitError::Overflow`] when the fee does not fit.
 ///
 /// Spec 7.8. Rebates to takers are ignored, which does not flatter us.
 pub fn taker_fee(shares: ShareMicros, price: PriceMicros, schedule: FeeSchedule) -> Result<UsdcMicros, UnitError> {
@@ -30,16 +31,17 @@ pub fn taker_fee(shares: ShareMicros, price: PriceMicros, schedule: FeeSchedule)
     narrow(i128::from(hundred_thousandths).saturating_mul(10)).map(UsdcMicros)
 }
 
-/// `(p * (1 - p)) ^ exponent` with twelve decimals.
+/// Returns `(p * (1 - p)) ^ exponent` with twelve decimals.
 ///
-/// Exact up to an exponent of one, which every schedule has today; beyond, rounded up so that no fee is too low.
+/// Exact up to an exponent of one, which every schedule has today. Above one it is rounded up so that no fee is too
+/// low.
 fn curve(price: PriceMicros, exponent: u32) -> i128 {
     let rest = MICROS.saturating_sub(price.micros());
     let base = i128::from(price.micros()).saturating_mul(i128::from(rest));
     let mut power = CURVE_ONE;
     for step in 0..exponent {
         power = if step == 0 { base } else { rounded_up(power.saturating_mul(base)) };
-        // It never grows and stops at zero or one: an absurd exponent ends here.
+        // The power never grows and stays at zero or one once it is there: this ends the loop for an absurd exponent.
         if power <= 1 {
             break;
         }
@@ -67,7 +69,7 @@ mod tests {
         let check = |shares, price, rate, expected| {
             assert_eq!(fee(shares, price, rate, 1), Ok(expected), "{shares} shares at {price}, rate {rate}");
         };
-        // 108 * 0.07 * 0.64 * 0.36 = 1.741824: seen on chain as 1.74182.
+        // 108 * 0.07 * 0.64 * 0.36 = 1.741824; the fee on chain was 1.74182.
         check(108_000_000, 640_000, 70_000, 1_741_820);
         check(100_000_000, 500_000, 50_000, 1_250_000);
         // One tick of five decimals, and one micro-share less.

@@ -1,11 +1,12 @@
-//! Walking the book (spec sections 7.5 and 7.6).
+//! The walk through the book that fills an order (spec 7.5 and 7.6).
 //!
 //! In    a book, a target, the worst price we accept.
-//! Out   what each level gives, and their sum.
-//! Fails `UnitError::Overflow` when a sum does not fit.
+//! Out   the fill of each level, and their sum.
+//! Fails [`UnitError::Overflow`] when a sum does not fit.
 //!
-//! Assumes that our order moves nobody and that the book still stands as fetched: others' reactions, queues and
-//! hidden depth are not modelled. The first flatters us on thin books, which is why depth is asked for beyond the target.
+//! Assumes that other traders do not react to our order and that the book has not changed since it was fetched: their
+//! reactions, queues and hidden depth are not modelled. The first assumption flatters us on thin books, which is why
+//! the depth guardrail requires more than the target.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,16 +14,16 @@ use super::book::{Level, OrderBook};
 use crate::domain::events::event::Side;
 use crate::domain::money::units::{Bps, MICROS, PriceMicros, ShareMicros, UnitError, UsdcMicros, div_floor, product};
 
-/// What one level gave: an `executable_fill`.
+/// The shares taken from one level; a row of `executable_fill`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LevelFill {
     pub price: PriceMicros,
     pub shares: ShareMicros,
-    /// Cost rounded up, or proceeds rounded down, of this level alone.
+    /// The cost of this level alone, rounded up, or its proceeds, rounded down.
     pub notional: UsdcMicros,
 }
 
-/// What the levels gave together, best first.
+/// The fills of an order, best level first, and their sums.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Walk {
     pub fills: Vec<LevelFill>,
@@ -36,7 +37,7 @@ pub struct Walk {
 /// Empty when the best ask is beyond `limit`.
 ///
 /// # Errors
-/// `UnitError::Overflow` when the summed shares do not fit.
+/// [`UnitError::Overflow`] when the summed shares do not fit.
 pub fn walk_buy(book: &OrderBook, target: UsdcMicros, limit: PriceMicros) -> Result<Walk, UnitError> {
     let levels = book.asks();
     let mut walk = Walk { fills: Vec::with_capacity(levels.len().min(MOST_FILLS_AT_FIRST)), ..Walk::default() };
@@ -57,10 +58,10 @@ pub fn walk_buy(book: &OrderBook, target: UsdcMicros, limit: PriceMicros) -> Res
     Ok(walk)
 }
 
-/// Takes bids downward until `target` shares are gone, never beyond `limit`.
+/// Takes bids downward until `target` shares are sold, never beyond `limit`.
 ///
 /// # Errors
-/// `UnitError::Overflow` when the summed notional does not fit.
+/// [`UnitError::Overflow`] when the summed notional does not fit.
 pub fn walk_sell(book: &OrderBook, target: ShareMicros, limit: PriceMicros) -> Result<Walk, UnitError> {
     let levels = book.bids();
     let mut walk = Walk { fills: Vec::with_capacity(levels.len().min(MOST_FILLS_AT_FIRST)), ..Walk::default() };
@@ -75,23 +76,23 @@ pub fn walk_sell(book: &OrderBook, target: ShareMicros, limit: PriceMicros) -> R
     Ok(walk)
 }
 
-/// The notional that an order of `side` could take within `limit`, rounded down over the whole.
+/// Returns the notional that an order of `side` could take within `limit`. The sum is rounded down, not each level.
 ///
 /// # Errors
-/// `UnitError::Overflow` when it does not fit.
+/// [`UnitError::Overflow`] when the notional does not fit.
 pub fn depth_within(book: &OrderBook, side: Side, limit: PriceMicros) -> Result<UsdcMicros, UnitError> {
     let mut depth = 0_i128;
     for level in book.side_against(side) {
         if is_beyond(level, side, limit) {
             break;
         }
-        // A level is below 2^83: no memory holds enough of them to wrap.
+        // A level is below 2^83, so a sum that wraps would need more levels than fit in memory.
         depth = depth.wrapping_add(product(level.price.micros(), level.shares.0));
     }
     div_floor(depth, i128::from(MICROS)).map(UsdcMicros)
 }
 
-/// Most walks end within these levels, so that the list of fills is allocated once.
+/// Most walks end within this many levels, so the list of fills is allocated once.
 const MOST_FILLS_AT_FIRST: usize = 16;
 
 fn is_beyond(level: &Level, side: Side, limit: PriceMicros) -> bool {
@@ -112,7 +113,10 @@ impl Walk {
         Ok(())
     }
 
-    /// Filled notional over filled shares, half up; `None` when nothing was filled.
+    /// Returns the average price, filled notional over filled shares, rounded half up; `None` when nothing was filled.
+    ///
+    /// # Errors
+    /// [`UnitError::PriceOutOfRange`] when the average is above one.
     pub fn vwap(&self) -> Result<Option<PriceMicros>, UnitError> {
         if self.shares == ShareMicros::ZERO {
             return Ok(None);
@@ -120,7 +124,11 @@ impl Walk {
         PriceMicros::average(self.notional, self.shares).map(Some)
     }
 
-    /// How much of a BUY's target was spent, rounded down; whole when what is left buys one micro-share at most.
+    /// Returns how much of a BUY's target was spent, rounded down. [`Bps::WHOLE`] when the rest of the target buys one
+    /// micro-share at most.
+    ///
+    /// # Errors
+    /// [`UnitError::Overflow`].
     pub fn spent_of(&self, target: UsdcMicros) -> Result<Bps, UnitError> {
         let left = target.minus(self.notional)?;
         match self.fills.last() {
@@ -129,7 +137,10 @@ impl Walk {
         }
     }
 
-    /// How much of a SELL's target is gone, rounded down; whole when one micro-share at most is left.
+    /// Returns how much of a SELL's target was sold, rounded down. [`Bps::WHOLE`] when one micro-share at most is left.
+    ///
+    /// # Errors
+    /// [`UnitError::Overflow`].
     pub fn sold_of(&self, target: ShareMicros) -> Result<Bps, UnitError> {
         let left = target.minus(self.shares)?;
         if self.shares > ShareMicros::ZERO && left <= ShareMicros(1) {
@@ -188,7 +199,7 @@ mod tests {
             assert_eq!(fills(&walk), expected, "{target} within {limit}");
             assert_eq!(walk.sold_of(ShareMicros(target)), Ok(Bps(ratio)), "{target} within {limit}");
         };
-        // 1,000,001 at 0.3 bring 300,000.3: the fraction is lost.
+        // 1,000,001 at 0.3 are 300,000.3: the fraction is lost.
         check(1_000_001, 280_000, &[(300_000, 1_000_001, 300_000)], 10_000);
         // The next micro-share brings nothing.
         check(1_000_002, 280_000, &[(300_000, 1_000_001, 300_000), (290_000, 1, 0)], 10_000);
@@ -238,14 +249,14 @@ mod tests {
             prop_assert!(walk.fills.iter().all(|fill| fill.price <= limit && fill.shares > ShareMicros::ZERO));
             for (fill, level) in walk.fills.iter().zip(book.asks()) {
                 prop_assert!(fill.price == level.price && fill.shares <= level.shares);
-                // What is paid covers the exact price, and by less than a micro.
+                // The paid amount covers the exact price, by less than a micro.
                 let exact = product(fill.price.micros(), fill.shares.0);
                 let paid = product(fill.notional.0, MICROS);
                 prop_assert!(exact <= paid && paid < exact + i128::from(MICROS));
             }
             prop_assert_eq!(walk.fills.iter().map(|fill| fill.notional.0).sum::<i64>(), walk.notional.0);
             prop_assert_eq!(walk.fills.iter().map(|fill| fill.shares.0).sum::<i64>(), walk.shares.0);
-            // Every level rounds up by less than a micro, and the average itself by half a micro-price.
+            // Each level rounds up by less than a micro, and the average by half a micro-price.
             if let Some(vwap) = walk.vwap().unwrap() {
                 let n_fills = i128::try_from(walk.fills.len()).unwrap();
                 let most = product(limit.micros(), walk.shares.0) + n_fills * i128::from(MICROS) + i128::from(walk.shares.0);
@@ -274,7 +285,7 @@ mod tests {
             let book = book(&bids, &asks);
             let limit = price(limit);
             let bought = walk_buy(&book, UsdcMicros(target), limit).unwrap();
-            // A buy stops one micro-share short at most, which costs a micro at most: it spends all.
+            // A buy stops at most one micro-share short, which costs at most a micro: it spends the whole target.
             let within = depth_within(&book, Side::Buy, limit).unwrap();
             prop_assert!(bought.notional.0 == target || bought.notional >= within);
             let sold = walk_sell(&book, ShareMicros(target), limit).unwrap();
@@ -289,7 +300,7 @@ mod tests {
             deep_bids.push((more.0 * 1_000, more.1));
             let deep = book(&deep_bids, &deep_asks);
             let (before, after) = (walk_buy(&thin, UsdcMicros(target), PriceMicros::ONE).unwrap(), walk_buy(&deep, UsdcMicros(target), PriceMicros::ONE).unwrap());
-            // Each level more may cost the rounding of one micro, which is a share's worth at the lowest price.
+            // One more level may cost one micro of rounding, which buys 1,000 micro-shares at the lowest price.
             prop_assert!(after.notional >= before.notional && after.shares.0 + 1_000 >= before.shares.0);
             let (before, after) = (walk_sell(&thin, ShareMicros(target), PriceMicros::ZERO).unwrap(), walk_sell(&deep, ShareMicros(target), PriceMicros::ZERO).unwrap());
             prop_assert!(after.shares >= before.shares && after.notional.0 + 1 >= before.notional.0);

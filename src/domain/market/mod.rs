@@ -1,4 +1,4 @@
-//! Facts of a market: its order book, its fees, and the walk that fills an order.
+//! Facts of a market: its order book, its fees, and the walk through the book that fills an order.
 
 pub mod book;
 pub mod facts;

@@ -1,30 +1,33 @@
-//! An e-mail address as a name for somebody: compared, never written to.
+//! An e-mail address, used only to identify a person: we compare addresses and never send mail.
 
 use std::fmt;
 
-/// The longest that SMTP can carry (RFC 5321).
+/// The longest address that SMTP can carry (RFC 5321).
 const BYTES_MAX: usize = 254;
 
-/// Lower case throughout: providers write the same address in any case.
+/// An address in lower case, because providers write the same address in any case.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Email(String);
 
-/// A text that is no e-mail address.
+/// The text is not an e-mail address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no e-mail address: it needs one @ with something on both sides, in at most 254 ASCII characters without spaces"
+    "not an e-mail address: it needs one @ with something on both sides, in at most 254 ASCII characters without spaces"
 )]
-pub struct NoEmail;
+pub struct InvalidEmail;
 
 impl Email {
+    /// Reads an address and turns it into lower case.
+    ///
     /// # Errors
-    /// `NoEmail`.
-    pub fn parse(text: &str) -> Result<Self, NoEmail> {
-        let (name, host) = text.rsplit_once('@').ok_or(NoEmail)?;
-        // ASCII only: a letter that merely looks like another, or becomes one when lowered, would be another address.
+    /// [`InvalidEmail`].
+    pub fn parse(text: &str) -> Result<Self, InvalidEmail> {
+        let (name, host) = text.rsplit_once('@').ok_or(InvalidEmail)?;
+        // ASCII only: a letter outside ASCII may look like an ASCII letter, or turn into one in lower case, but it
+        // makes a different address.
         let is_odd = |c: char| !c.is_ascii_graphic();
         if name.is_empty() || host.is_empty() || name.contains('@') || text.len() > BYTES_MAX || text.contains(is_odd) {
-            return Err(NoEmail);
+            return Err(InvalidEmail);
         }
         Ok(Self(text.to_ascii_lowercase()))
     }
@@ -41,9 +44,9 @@ impl fmt::Display for Email {
 }
 
 impl std::str::FromStr for Email {
-    type Err = NoEmail;
+    type Err = InvalidEmail;
 
-    fn from_str(text: &str) -> Result<Self, NoEmail> {
+    fn from_str(text: &str) -> Result<Self, InvalidEmail> {
         Self::parse(text)
     }
 }
@@ -58,12 +61,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn a_text_that_is_not_an_address_is_refused() {
         for text in ["", "ada", "@example.org", "ada@", "a@b@c", "ada @example.org", "ada@example.org\n"] {
-            assert_eq!(Email::parse(text), Err(NoEmail), "{text:?}");
+            assert_eq!(Email::parse(text), Err(InvalidEmail), "{text:?}");
         }
-        // The Kelvin sign, which becomes a k when lowered as a letter.
-        assert_eq!(Email::parse("\u{212a}im@example.org"), Err(NoEmail));
-        assert_eq!(Email::parse(&format!("{}@example.org", "a".repeat(250))), Err(NoEmail));
+        // The Kelvin sign, which becomes a k in lower case.
+        assert_eq!(Email::parse("\u{212a}im@example.org"), Err(InvalidEmail));
+        assert_eq!(Email::parse(&format!("{}@example.org", "a".repeat(250))), Err(InvalidEmail));
     }
 }

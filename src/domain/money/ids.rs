@@ -1,10 +1,10 @@
-//! Names of things. Ids made from content are the same in every database and on every replay.
+//! Ids. An id made from content is the same in every database and on every replay.
 
 use std::{fmt, sync::Arc};
 
 use uuid::Uuid;
 
-/// The namespace of our content ids; changing it would rename every event and attempt.
+/// The namespace of our content ids. Changing it would give every event and attempt another id.
 const NAMESPACE: Uuid = Uuid::from_u128(0x706f_6c79_6d61_726b_6574_7370_7900_0001);
 
 macro_rules! text_id {
@@ -44,11 +44,11 @@ macro_rules! content_id {
 }
 
 text_id! {
-    /// An outcome token: a decimal of up to 78 digits, too long for any integer, kept as text.
+    /// An outcome token: a decimal number of up to 78 digits. It is kept as text because no integer type holds it.
     AssetId
 }
 text_id! {
-    /// A market by its condition: `0x` and 64 lower-case hex digits.
+    /// A market, named by its condition: `0x` and 64 lower-case hex digits.
     MarketId
 }
 text_id! {
@@ -56,28 +56,28 @@ text_id! {
     Wallet
 }
 text_id! {
-    /// `<followedUserId>:<assetId>:<side>:<windowStartIso>`, spec section 6.
+    /// The key of an event group: `<followedUserId>:<assetId>:<side>:<windowStartIso>` (spec 6).
     GroupKey
 }
 content_id! {
-    /// A trade or activity event, named by its source and source id.
+    /// A trade or activity event, derived from its source and source id.
     EventId
 }
 content_id! {
-    /// An event group, named by its key.
+    /// An event group, derived from its key.
     GroupId
 }
 content_id! {
-    /// A copy attempt, named by portfolio and group key.
+    /// A copy attempt, derived from portfolio and group key.
     AttemptId
 }
 
-/// A trader we follow; a small number given by the database.
+/// A trader we follow. The database assigns this small number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct FollowedUserId(pub i64);
 
-/// Text that is no id of its kind.
+/// A text that is not an id of the wanted kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     #[error("`{0}` is not a token id: up to 78 decimal digits")]
@@ -89,8 +89,10 @@ pub enum IdError {
 }
 
 impl AssetId {
+    /// Reads a token id.
+    ///
     /// # Errors
-    /// `IdError::Asset` unless 1 to 78 decimal digits.
+    /// [`IdError::Asset`] unless the text is 1 to 78 decimal digits.
     pub fn parse(text: &str) -> Result<Self, IdError> {
         let digits = !text.is_empty() && text.len() <= 78 && text.bytes().all(|b| b.is_ascii_digit());
         if digits { Ok(Self(text.into())) } else { Err(IdError::Asset(text.chars().take(100).collect())) }
@@ -98,10 +100,11 @@ impl AssetId {
 }
 
 impl MarketId {
-    /// Accepts upper case, and the 62 digits of a Protocol V2 condition, which are padded right with zeros.
+    /// Reads a condition id in lower or upper case. The 62 digits of a Protocol V2 condition are padded right with
+    /// zeros.
     ///
     /// # Errors
-    /// `IdError::Market`.
+    /// [`IdError::Market`].
     pub fn parse(text: &str) -> Result<Self, IdError> {
         match lower_hex(text) {
             Some(hex) if hex.len() == 64 => Ok(Self(format!("0x{hex}").into())),
@@ -112,10 +115,10 @@ impl MarketId {
 }
 
 impl Wallet {
-    /// Accepts checksummed text; keeps lower case.
+    /// Reads an address in any case (also checksummed) and keeps it in lower case.
     ///
     /// # Errors
-    /// `IdError::Wallet`.
+    /// [`IdError::Wallet`].
     pub fn parse(text: &str) -> Result<Self, IdError> {
         match lower_hex(text) {
             Some(hex) if hex.len() == 40 => Ok(Self(format!("0x{hex}").into())),
@@ -125,25 +128,29 @@ impl Wallet {
 }
 
 impl GroupKey {
-    /// The key is built by `domain::group` and read back from the database; its parts are never parsed.
+    /// Takes a key as text. [`group`](crate::domain::events::group) builds keys and the database returns them; their
+    /// parts are never parsed.
     pub fn from_text(text: &str) -> Self {
         Self(text.into())
     }
 }
 
 impl EventId {
+    /// Returns the id of the event that `source` names `source_id`.
     pub fn of(source: &str, source_id: &str) -> Self {
         Self(content_id(&["event", source, source_id]))
     }
 }
 
 impl GroupId {
+    /// Returns the id of the group with this key.
     pub fn of(key: &GroupKey) -> Self {
         Self(content_id(&["group", key.as_str()]))
     }
 }
 
 impl AttemptId {
+    /// Returns the id of the attempt to copy the group `key` in `portfolio`.
     pub fn of(portfolio: &str, key: &GroupKey) -> Self {
         Self(content_id(&["attempt", portfolio, key.as_str()]))
     }

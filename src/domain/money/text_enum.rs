@@ -1,6 +1,6 @@
-//! Enums whose texts are a contract: reason codes, states and kinds as databases, JSON and pages hold them.
+//! Enums whose texts are a contract: databases, JSON and pages hold reason codes, states and kinds as these texts.
 
-/// Implements `as_str`, `Display` and `FromStr` for an enum whose text is a contract.
+/// Implements `ALL`, `as_str`, `Display`, `FromStr` and serde for an enum whose texts are a contract.
 macro_rules! text_enum {
     ($name:ident { $($variant:ident => $text:literal),+ $(,)? }) => {
         impl $name {
@@ -44,9 +44,9 @@ macro_rules! text_enum {
 }
 pub(crate) use text_enum;
 
-/// A text that names no state of its kind.
+/// A text that does not belong to any variant of the enum.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no {kind}")]
+#[error("`{text}` is not a known {kind}")]
 pub struct UnknownText {
     pub kind: &'static str,
     pub text: String,

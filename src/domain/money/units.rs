@@ -1,14 +1,14 @@
-//! Money, shares, prices and time as integers that carry their unit (spec section 1).
+//! Money, shares, prices and time as integers that carry their unit (spec 1).
 //!
 //! In    integers from the database, decimals from the wire.
-//! Out   newtypes; the verb says which way a result is rounded, and rounding never favours us.
-//! Fails `UnitError`, always with the value that did not fit. Nothing wraps, nothing panics.
+//! Out   newtypes; the name of a method says which way it rounds, and rounding never favours us.
+//! Fails [`UnitError`], always with the value that did not fit. Nothing wraps, nothing panics.
 
 use std::fmt;
 
 use rust_decimal::{Decimal, RoundingStrategy, prelude::ToPrimitive};
 
-/// Millionths in one whole: of a USDC, of a share, of a price of one.
+/// Micros in one unit: one USDC, one share, or a price of one.
 pub const MICROS: i64 = 1_000_000;
 
 /// A value that does not fit its unit.
@@ -22,8 +22,10 @@ pub enum UnitError {
     Overflow(i128),
     #[error("there is no average price over zero shares")]
     NoShares,
-    #[error("`{0}` ms is not a time we can write")]
-    TimeOutOfRange(i64),
+    #[error("the number of shares at a price of zero is unlimited")]
+    ZeroPrice,
+    #[error("`{0}` seconds do not fit in 64-bit milliseconds")]
+    SecondsOutOfRange(i64),
 }
 
 /// Price of one share in millionths of a USDC, 0..=1_000_000. Also a distance between two prices.
@@ -31,17 +33,17 @@ pub enum UnitError {
 #[serde(transparent)]
 pub struct PriceMicros(i64);
 
-/// Shares in millionths; negative where a shadow sold what it never bought, or as a delta.
+/// Shares in millionths. Negative as a delta, or where a shadow sold shares that it never bought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct ShareMicros(pub i64);
 
-/// USDC in millionths; negative as a delta, a loss or a shadow's cash.
+/// USDC in millionths. Negative as a delta, a loss, or the cash of a shadow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct UsdcMicros(pub i64);
 
-/// Hundredths of a percent, 10_000 = 100 %.
+/// Basis points: hundredths of a percent, so 10_000 is 100 %.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Bps(pub i64);
@@ -54,16 +56,18 @@ impl PriceMicros {
     pub const ZERO: Self = Self(0);
     pub const ONE: Self = Self(MICROS);
 
+    /// Takes a price in micros.
+    ///
     /// # Errors
-    /// `PriceOutOfRange` outside 0..=1_000_000.
+    /// [`UnitError::PriceOutOfRange`] outside 0..=1_000_000.
     pub const fn new(micros: i64) -> Result<Self, UnitError> {
         if micros < 0 || micros > MICROS { Err(UnitError::PriceOutOfRange(micros)) } else { Ok(Self(micros)) }
     }
 
-    /// Reads a wire price, rounded half up to micros.
+    /// Converts a price from the wire, rounded half up to micros.
     ///
     /// # Errors
-    /// `PriceOutOfRange`, `DecimalOutOfRange`.
+    /// [`UnitError::PriceOutOfRange`], [`UnitError::DecimalOutOfRange`].
     pub fn from_decimal(price: Decimal) -> Result<Self, UnitError> {
         Self::new(micros_half_up(price)?)
     }
@@ -72,35 +76,42 @@ impl PriceMicros {
         self.0
     }
 
-    /// What buying `shares` costs, rounded up: we never pay too little.
+    /// Returns the cost of buying `shares`, rounded up: we never pay too little.
+    ///
+    /// # Errors
+    /// [`UnitError::Overflow`].
     #[inline]
     pub fn cost_of(self, shares: ShareMicros) -> Result<UsdcMicros, UnitError> {
         div_ceil(product(self.0, shares.0), i128::from(MICROS)).map(UsdcMicros)
     }
 
-    /// What selling `shares` brings, rounded down: we never receive too much.
-    /// Also what a holding is worth at a mark; a negative holding is rounded to the larger debt.
+    /// Returns the proceeds of selling `shares`, rounded down: we never receive too much.
+    ///
+    /// Also the value of a holding at a mark; for a negative holding, rounding down means the larger debt.
+    ///
+    /// # Errors
+    /// [`UnitError::Overflow`].
     #[inline]
     pub fn proceeds_of(self, shares: ShareMicros) -> Result<UsdcMicros, UnitError> {
         div_floor(product(self.0, shares.0), i128::from(MICROS)).map(UsdcMicros)
     }
 
-    /// How many shares `cash` buys, rounded down so that they cost no more than `cash`.
+    /// Returns how many shares `cash` buys, rounded down so that they cost no more than `cash`.
     ///
     /// # Errors
-    /// `NoShares` at a price of zero: any number of shares would do.
+    /// [`UnitError::ZeroPrice`] at a price of zero: any number of shares would cost nothing. [`UnitError::Overflow`].
     #[inline]
     pub fn shares_for(self, cash: UsdcMicros) -> Result<ShareMicros, UnitError> {
         if self.0 == 0 {
-            return Err(UnitError::NoShares);
+            return Err(UnitError::ZeroPrice);
         }
         div_floor(product(cash.0, MICROS), i128::from(self.0)).map(ShareMicros)
     }
 
-    /// The price that `notional` over `shares` comes to, rounded half up. Signs cancel.
+    /// Returns the average price `notional / shares`, rounded half up. The signs of both are ignored.
     ///
     /// # Errors
-    /// `NoShares` for zero shares; `PriceOutOfRange` when the amounts say more than one.
+    /// [`UnitError::NoShares`] for zero shares; [`UnitError::PriceOutOfRange`] when the average is above one.
     #[inline]
     pub fn average(notional: UsdcMicros, shares: ShareMicros) -> Result<Self, UnitError> {
         if shares.0 == 0 {
@@ -109,97 +120,99 @@ impl PriceMicros {
         Self::new(div_half_up(product(notional.0, MICROS).abs(), i128::from(shares.0).abs())?)
     }
 
-    /// Half way between two prices, half up.
+    /// Returns the price half way between `bid` and `ask`, rounded half up.
     #[inline]
     pub fn midpoint(bid: Self, ask: Self) -> Self {
         Self(bid.0.saturating_add(ask.0).saturating_add(1) >> 1)
     }
 
-    /// `distance` higher, at most one.
+    /// Returns the price `distance` higher, at most one.
     pub fn plus(self, distance: Self) -> Self {
         Self(self.0.saturating_add(distance.0).min(MICROS))
     }
 
-    /// `distance` lower, at least zero.
+    /// Returns the price `distance` lower, at least zero.
     pub fn minus(self, distance: Self) -> Self {
         Self(self.0.saturating_sub(distance.0).max(0))
     }
 }
 
+/// Implements the arithmetic that shares and cash have in common: both are signed millionths in 64 bits.
+macro_rules! signed_micros {
+    ($name:ident) => {
+        impl $name {
+            pub const ZERO: Self = Self(0);
+
+            /// Converts a decimal from the wire, rounded half up to micros.
+            ///
+            /// # Errors
+            /// [`UnitError::DecimalOutOfRange`].
+            pub fn from_decimal(amount: Decimal) -> Result<Self, UnitError> {
+                micros_half_up(amount).map(Self)
+            }
+
+            /// Returns the sum.
+            ///
+            /// # Errors
+            /// [`UnitError::Overflow`].
+            #[inline]
+            pub fn plus(self, other: Self) -> Result<Self, UnitError> {
+                match self.0.checked_add(other.0) {
+                    Some(sum) => Ok(Self(sum)),
+                    None => Err(UnitError::Overflow(i128::from(self.0).saturating_add(i128::from(other.0)))),
+                }
+            }
+
+            /// Returns the difference.
+            ///
+            /// # Errors
+            /// [`UnitError::Overflow`].
+            #[inline]
+            pub fn minus(self, other: Self) -> Result<Self, UnitError> {
+                match self.0.checked_sub(other.0) {
+                    Some(difference) => Ok(Self(difference)),
+                    None => Err(UnitError::Overflow(i128::from(self.0).saturating_sub(i128::from(other.0)))),
+                }
+            }
+
+            /// Returns the amount with the opposite sign.
+            ///
+            /// # Errors
+            /// [`UnitError::Overflow`].
+            #[inline]
+            pub fn negated(self) -> Result<Self, UnitError> {
+                Self::ZERO.minus(self)
+            }
+
+            /// Returns `bps` of the amount, rounded down (towards minus infinity): a cap is never too generous.
+            ///
+            /// # Errors
+            /// [`UnitError::Overflow`].
+            #[inline]
+            pub fn part(self, bps: Bps) -> Result<Self, UnitError> {
+                div_floor(product(self.0, bps.0), 10_000).map(Self)
+            }
+        }
+    };
+}
+signed_micros!(ShareMicros);
+signed_micros!(UsdcMicros);
+
 impl ShareMicros {
-    pub const ZERO: Self = Self(0);
-
-    pub fn from_decimal(shares: Decimal) -> Result<Self, UnitError> {
-        micros_half_up(shares).map(Self)
-    }
-
-    #[inline]
-    pub fn plus(self, other: Self) -> Result<Self, UnitError> {
-        match self.0.checked_add(other.0) {
-            Some(sum) => Ok(Self(sum)),
-            None => Err(UnitError::Overflow(i128::from(self.0).saturating_add(i128::from(other.0)))),
-        }
-    }
-
-    #[inline]
-    pub fn minus(self, other: Self) -> Result<Self, UnitError> {
-        match self.0.checked_sub(other.0) {
-            Some(difference) => Ok(Self(difference)),
-            None => Err(UnitError::Overflow(i128::from(self.0).saturating_sub(i128::from(other.0)))),
-        }
-    }
-
-    #[inline]
-    pub fn negated(self) -> Result<Self, UnitError> {
-        Self::ZERO.minus(self)
-    }
-
+    /// Returns these shares without their sign.
+    ///
+    /// # Errors
+    /// [`UnitError::Overflow`] for the lowest number, whose magnitude does not fit.
     pub fn magnitude(self) -> Result<Self, UnitError> {
         if self.0 < 0 { self.negated() } else { Ok(self) }
-    }
-
-    /// `bps` of these shares, rounded towards minus infinity.
-    #[inline]
-    pub fn part(self, bps: Bps) -> Result<Self, UnitError> {
-        div_floor(product(self.0, bps.0), 10_000).map(Self)
     }
 }
 
 impl UsdcMicros {
-    pub const ZERO: Self = Self(0);
-
-    pub fn from_decimal(cash: Decimal) -> Result<Self, UnitError> {
-        micros_half_up(cash).map(Self)
-    }
-
-    #[inline]
-    pub fn plus(self, other: Self) -> Result<Self, UnitError> {
-        match self.0.checked_add(other.0) {
-            Some(sum) => Ok(Self(sum)),
-            None => Err(UnitError::Overflow(i128::from(self.0).saturating_add(i128::from(other.0)))),
-        }
-    }
-
-    #[inline]
-    pub fn minus(self, other: Self) -> Result<Self, UnitError> {
-        match self.0.checked_sub(other.0) {
-            Some(difference) => Ok(Self(difference)),
-            None => Err(UnitError::Overflow(i128::from(self.0).saturating_sub(i128::from(other.0)))),
-        }
-    }
-
-    #[inline]
-    pub fn negated(self) -> Result<Self, UnitError> {
-        Self::ZERO.minus(self)
-    }
-
-    /// `bps` of this cash, rounded down: a cap is never too generous.
-    #[inline]
-    pub fn part(self, bps: Bps) -> Result<Self, UnitError> {
-        div_floor(product(self.0, bps.0), 10_000).map(Self)
-    }
-
-    /// `bps` of this cash, rounded up: a requirement is never too lax.
+    /// Returns `bps` of this cash, rounded up: a requirement is never too lax.
+    ///
+    /// # Errors
+    /// [`UnitError::Overflow`].
     #[inline]
     pub fn part_rounded_up(self, bps: Bps) -> Result<Self, UnitError> {
         div_ceil(product(self.0, bps.0), 10_000).map(Self)
@@ -209,7 +222,10 @@ impl UsdcMicros {
 impl Bps {
     pub const WHOLE: Self = Self(10_000);
 
-    /// `part` as bps of `whole`, rounded down. A whole of zero or less has no share: zero.
+    /// Returns `part` as bps of `whole`, rounded down. Of a whole of zero or less every part is 0 bps.
+    ///
+    /// # Errors
+    /// [`UnitError::Overflow`].
     #[inline]
     pub fn of(part: i64, whole: i64) -> Result<Self, UnitError> {
         if whole <= 0 {
@@ -222,54 +238,63 @@ impl Bps {
 impl Timestamp {
     pub const EPOCH: Self = Self(0);
 
+    /// Takes milliseconds since the epoch.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
+    /// Converts whole seconds since the epoch.
+    ///
+    /// # Errors
+    /// [`UnitError::SecondsOutOfRange`] with the seconds, when they do not fit in 64-bit milliseconds.
     pub fn from_seconds(seconds: i64) -> Result<Self, UnitError> {
-        seconds.checked_mul(1000).map(Self).ok_or(UnitError::TimeOutOfRange(seconds))
+        seconds.checked_mul(1000).map(Self).ok_or(UnitError::SecondsOutOfRange(seconds))
     }
 
+    /// Returns milliseconds since the epoch.
     pub const fn millis(self) -> i64 {
         self.0
     }
 
-    /// Whole seconds, rounded down, as the Data API counts them.
+    /// Returns whole seconds since the epoch, rounded down, as the Data API counts them.
     pub const fn seconds(self) -> i64 {
         self.0.div_euclid(1000)
     }
 
+    /// Returns the time `millis` later, or earlier when negative.
     pub const fn plus_millis(self, millis: i64) -> Self {
         Self(self.0.saturating_add(millis))
     }
 
-    /// Milliseconds from `earlier` to here; negative when `earlier` is later.
+    /// Returns the milliseconds from `earlier` to this time; negative when `earlier` is later.
     pub const fn millis_since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// The start of the bucket of `millis` this time falls into; `millis` must be positive.
+    /// Returns the start of the bucket of `millis` that this time falls into. `millis` must be positive.
     pub const fn bucket(self, millis: i64) -> Self {
         Self(self.0.saturating_sub(self.0.rem_euclid(millis)))
     }
 
-    /// 00:00 UTC of this day.
+    /// Returns 00:00 UTC of this day.
     pub const fn day_start(self) -> Self {
         self.bucket(86_400_000)
     }
 
-    /// Monday 00:00 UTC of this week. The epoch was a Thursday.
+    /// Returns Monday 00:00 UTC of this week. The epoch was a Thursday, hence the shift by four days.
     pub const fn week_start(self) -> Self {
         self.plus_millis(-4 * 86_400_000).bucket(7 * 86_400_000).plus_millis(4 * 86_400_000)
     }
 
-    /// `2026-01-15T12:00:00.123Z`, as group keys and JSON write it.
+    /// Formats the time as group keys and JSON write it, for example `2026-01-15T12:00:00.123Z`.
     pub fn iso(self) -> String {
         self.to_string()
     }
 
+    /// Reads an RFC 3339 time.
+    ///
     /// # Errors
-    /// The text back, when it is no RFC 3339 time.
+    /// Returns the text itself when it is not an RFC 3339 time.
     pub fn parse_iso(text: &str) -> Result<Self, String> {
         chrono::DateTime::parse_from_rfc3339(text)
             .map(|time| Self(time.timestamp_millis()))
@@ -305,7 +330,10 @@ impl<'de> serde::Deserialize<'de> for PriceMicros {
     }
 }
 
-/// `decimal` in millionths, half away from zero at the seventh digit.
+/// Converts `decimal` to micros; halves at the seventh digit are rounded away from zero.
+///
+/// # Errors
+/// [`UnitError::DecimalOutOfRange`].
 pub fn micros_half_up(decimal: Decimal) -> Result<i64, UnitError> {
     decimal
         .checked_mul(Decimal::from(MICROS))
@@ -314,18 +342,25 @@ pub fn micros_half_up(decimal: Decimal) -> Result<i64, UnitError> {
         .ok_or(UnitError::DecimalOutOfRange(decimal))
 }
 
-/// The exact product of two 64-bit numbers; it always fits in 128 bits.
+/// Returns the exact product of two 64-bit numbers; it always fits in 128 bits.
 #[inline]
 pub fn product(a: i64, b: i64) -> i128 {
     i128::from(a).saturating_mul(i128::from(b))
 }
 
+/// Converts a 128-bit result back to 64 bits.
+///
+/// # Errors
+/// [`UnitError::Overflow`].
 #[inline]
 pub fn narrow(wide: i128) -> Result<i64, UnitError> {
     i64::try_from(wide).map_err(|_| UnitError::Overflow(wide))
 }
 
-/// `numerator / denominator` towards minus infinity; `denominator` must be positive.
+/// Returns `numerator / denominator`, rounded towards minus infinity. `denominator` must be positive.
+///
+/// # Errors
+/// [`UnitError::Overflow`], also for a denominator of zero.
 #[inline]
 pub fn div_floor(numerator: i128, denominator: i128) -> Result<i64, UnitError> {
     if let Some((n, d)) = in_64_bits(numerator, denominator) {
@@ -334,7 +369,10 @@ pub fn div_floor(numerator: i128, denominator: i128) -> Result<i64, UnitError> {
     numerator.checked_div_euclid(denominator).ok_or(UnitError::Overflow(numerator)).and_then(narrow)
 }
 
-/// `numerator / denominator` towards plus infinity; `denominator` must be positive.
+/// Returns `numerator / denominator`, rounded towards plus infinity. `denominator` must be positive.
+///
+/// # Errors
+/// [`UnitError::Overflow`], also for a denominator of zero.
 #[inline]
 pub fn div_ceil(numerator: i128, denominator: i128) -> Result<i64, UnitError> {
     if let Some((n, d)) = in_64_bits(numerator, denominator) {
@@ -352,16 +390,19 @@ pub fn div_ceil(numerator: i128, denominator: i128) -> Result<i64, UnitError> {
         .and_then(narrow)
 }
 
-/// Both numbers, where they fit. Nearly every amount does, and a decision divides some twenty times:
-/// 64 bits are divided several times faster than 128.
+/// Returns both numbers in 64 bits where they fit. Nearly every amount fits, a decision divides about twenty times, and
+/// a 64-bit division is several times faster than a 128-bit one.
 #[inline]
 fn in_64_bits(numerator: i128, denominator: i128) -> Option<(i64, i64)> {
-    // The lowest number has no negative counterpart, which rounding up would need.
+    // The lowest number has no negative counterpart, and rounding up negates.
     let n = i64::try_from(numerator).ok().filter(|n| *n != i64::MIN)?;
     Some((n, i64::try_from(denominator).ok()?))
 }
 
-/// `numerator / denominator` to the nearest, halves up; both must be positive or the numerator zero.
+/// Returns `numerator / denominator`, rounded to the nearest, halves up. Both must be positive, or the numerator zero.
+///
+/// # Errors
+/// [`UnitError::Overflow`], also for a denominator of zero.
 #[inline]
 pub fn div_half_up(numerator: i128, denominator: i128) -> Result<i64, UnitError> {
     let doubled = numerator.checked_mul(2).and_then(|n| n.checked_add(denominator));
@@ -407,6 +448,22 @@ mod tests {
         assert_eq!(average(2, 1), Err(UnitError::PriceOutOfRange(2_000_000)));
         let mid = |a, b| PriceMicros::midpoint(PriceMicros(a), PriceMicros(b)).micros();
         assert_eq!((mid(1, 2), mid(2, 2), mid(0, 1_000_000)), (2, 2, 500_000));
+    }
+
+    #[test]
+    fn a_price_of_zero_is_refused_with_its_own_text() {
+        let shares = PriceMicros::ZERO.shares_for(UsdcMicros(1));
+        assert_eq!(shares, Err(UnitError::ZeroPrice));
+        assert_eq!(shares.unwrap_err().to_string(), "the number of shares at a price of zero is unlimited");
+        assert_eq!(PriceMicros(1).shares_for(UsdcMicros(1)), Ok(ShareMicros(1_000_000)));
+    }
+
+    #[test]
+    fn seconds_that_do_not_fit_are_named_as_seconds() {
+        let most = i64::MAX / 1000;
+        assert_eq!(Timestamp::from_seconds(most).map(Timestamp::millis), Ok(most * 1000));
+        let refused = Timestamp::from_seconds(most + 1).unwrap_err();
+        assert_eq!(refused.to_string(), "`9223372036854776` seconds do not fit in 64-bit milliseconds");
     }
 
     #[test]

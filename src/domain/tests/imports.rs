@@ -1,17 +1,37 @@
-//! A test that keeps the core pure: it reads the sources of `domain` and fails on a forbidden import.
+//! Keeps the core pure and its rooms in order: the tests read the sources of `domain` and fail on a forbidden import.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Crates that only hold or name values. Everything else in Cargo.toml touches the world, or text formats of it.
+/// Crates that only define values. Every other crate in Cargo.toml does I/O, or parses a text format.
 const ALLOWED_CRATES: &[&str] = &["chrono", "rust_decimal", "serde", "thiserror", "uuid"];
 
-/// The parts of the standard library that know a clock, a thread, a file, a socket or the environment.
+/// The parts of the standard library for clocks, threads, files, sockets and the environment.
 const FORBIDDEN_STD: &[&str] =
     &["std::env", "std::fs", "std::io", "std::net", "std::process", "std::thread", "std::time", "std::sync::mpsc"];
 
+/// The rooms of the domain. A room imports only from itself and from rooms before it, so the rooms form no circle.
+const ROOMS: &[&str] = &["money", "events", "market", "accounting", "config", "decision", "analysis"];
+
 #[test]
-fn the_domain_imports_nothing_that_touches_the_world() {
+fn a_room_imports_only_from_the_rooms_before_it() {
+    let domain = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/domain");
+    for (n, room) in ROOMS.iter().enumerate() {
+        let files = sources(&domain.join(room));
+        assert!(!files.is_empty(), "the sources of `{room}` were not found");
+        for file in files {
+            for line in shipped_lines(&fs::read_to_string(&file).unwrap()) {
+                let imported = line.split("crate::domain::").skip(1).filter_map(|rest| rest.split("::").next());
+                for other in imported {
+                    assert!(ROOMS[..=n].contains(&other), "{}: `{room}` imports from `{other}`", file.display());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_domain_imports_nothing_that_does_io() {
     let crates = dependencies();
     assert!(crates.iter().any(|name| name == "sqlx"), "Cargo.toml was not understood: {crates:?}");
     let files = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/domain"));
@@ -41,28 +61,34 @@ fn a_forbidden_import_is_seen() {
     check("use std::{collections::BTreeMap, env};", true);
     check("use crate::domain::units::Bps;", false);
     check("Err($crate::domain::money::text_enum::UnknownText)", false);
+    check("pub(in crate::domain) fn read() {", false);
+    check("pub(in crate::web) fn read() {", true);
+    check("use crate::domain_text::Text;", true);
     check("use uuid::Uuid;", false);
     check("use std::{fmt, sync::Arc};", false);
     check("// crate::db knows; tokio::time too", false);
     check("#[cfg(test)]\nmod tests {\n    use sqlx::Row;", false);
 }
 
-/// The lines of `text`, up to its tests, that reach out of the domain.
+/// The lines of `text`, up to its tests, that import something from outside the domain.
 fn breaches(text: &str, crates: &[String]) -> Vec<String> {
+    shipped_lines(text).filter(|line| is_breach(line, crates)).map(|line| line.trim().to_owned()).collect()
+}
+
+/// The lines of `text` up to its tests, without comments.
+fn shipped_lines(text: &str) -> impl Iterator<Item = &str> {
     let shipped = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-    shipped
-        .lines()
-        .map(|line| line.split("//").next().unwrap_or_default())
-        .filter(|line| is_breach(line, crates))
-        .map(|line| line.trim().to_owned())
-        .collect()
+    shipped.lines().map(|line| line.split("//").next().unwrap_or_default())
 }
 
 fn is_breach(line: &str, crates: &[String]) -> bool {
     let words =
         |text: &str| text.split(|c: char| !c.is_alphanumeric() && c != '_').map(str::to_owned).collect::<Vec<_>>();
-    let outside_crate =
-        line.match_indices("crate::").any(|(at, found)| !line[at + found.len()..].starts_with("domain::"));
+    // `domain)` ends a visibility: `pub(in crate::domain)`.
+    let inside = ["domain::", "domain)"];
+    let outside_crate = line
+        .match_indices("crate::")
+        .any(|(at, found)| !inside.iter().any(|path| line[at + found.len()..].starts_with(path)));
     let foreign = crates.iter().any(|name| {
         let path = format!("{name}::");
         let starts_a_word = |at: usize| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
@@ -87,7 +113,7 @@ fn dependencies() -> Vec<String> {
         .collect()
 }
 
-/// Rust files that ship. `tests` folders and modules declared under `#[cfg(test)]` may look at anything.
+/// The Rust files of the library build. `tests` folders and modules under `#[cfg(test)]` may import anything.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let declared = fs::read_to_string(folder.join("mod.rs")).unwrap_or_default();
     let test_only: Vec<&str> =

@@ -1,4 +1,4 @@
-//! Tests of the whole domain: its purity, the laws of portfolios, and lives replayed from events to ledgers.
+//! Tests of the whole domain: its imports, properties of portfolios, and replays from events to ledgers.
 
 mod imports;
 mod portfolio_laws;

@@ -19,11 +19,11 @@ enum Step {
     Mark(AssetId, Mark),
     Snapshot,
     ResetPeak,
-    /// Through the JSON of a checkpoint, after which the known marks are told again.
+    /// A restart through the JSON of a checkpoint, after which the known marks are set again.
     Restart,
 }
 
-/// All that happened, kept as it came and summed up from scratch whenever it is asked.
+/// The plain history, from which every figure is computed from scratch on each call.
 #[derive(Default)]
 struct Naive {
     entries: Vec<LedgerEntry>,
@@ -64,7 +64,7 @@ impl Naive {
         lots
     }
 
-    /// Value and exposure of a lot at its asset's mark.
+    /// Value and exposure of a lot at the mark of its asset.
     fn worth(&self, asset: &AssetId, lot: &NaiveLot) -> (i128, i128) {
         match self.marks.get(asset).and_then(|marks| marks.payout.or(marks.midpoint).or(marks.last_trade)) {
             Some(mark) => {
@@ -103,7 +103,7 @@ impl Naive {
 }
 
 impl NaiveLot {
-    /// Share by share in thought: what closes leaves at average cost, what opens adds its cash.
+    /// Closing shares leave at average cost; opening shares add their cash.
     fn take(&mut self, shares: i128, cash: i128) {
         let closes = if self.shares.signum() == -shares.signum() { shares.abs().min(self.shares.abs()) } else { 0 };
         if shares == 0 {
@@ -239,7 +239,7 @@ fn an_entry(id: PortfolioId) -> impl Strategy<Value = LedgerEntry> {
         EntryType::Fee,
         EntryType::Deposit,
     ]);
-    // Small amounts meet every rounding and cross zero often; large ones look for overflow.
+    // Small amounts test every rounding and cross zero often; large ones test for overflow.
     let amount = prop_oneof![6 => -6_i64..=6, 2 => -5_000_000_i64..=5_000_000, 1 => -1_000_000_000_000_000_i64..=1_000_000_000_000_000];
     (kinds, 1_usize..4, 0_usize..3, 7_i64..10, amount.clone(), amount, prop::option::of(0_i64..=1_000_000), 0..8)
         .prop_map(move |(kind, market, outcome, leader, shares, cash, paid, odd)| {
@@ -281,7 +281,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
-    fn the_running_portfolio_is_the_naive_fold_whatever_happens_in_between((id, steps) in a_history()) {
+    fn the_running_portfolio_equals_the_naive_fold_after_any_history((id, steps) in a_history()) {
         replay(id, &steps);
     }
 

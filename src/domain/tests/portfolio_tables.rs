@@ -1,4 +1,4 @@
-//! The running portfolio by hand: small lives, marks, shorts, and what is refused.
+//! The running portfolio, computed by hand: a small history, marks, shorts, and refused entries.
 
 use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
 use crate::domain::accounting::lot::Position;
@@ -30,7 +30,7 @@ fn figures(equity: i64, cash: i64, exposure: i64, realized: i64, unrealized: i64
 }
 
 #[test]
-fn a_small_life_by_hand() {
+fn a_small_history_computed_by_hand() {
     let mut portfolio = folded(GLOBAL, &[deposit(GLOBAL, 10_000)]);
     assert_eq!(portfolio.figures(), figures(10_000, 10_000, 0, 0, 0));
 
@@ -86,7 +86,7 @@ fn a_lot_is_marked_at_payout_then_midpoint_then_last_trade_then_cost() {
 }
 
 #[test]
-fn a_mark_known_before_the_first_share_counts_at_once() {
+fn a_mark_set_before_the_first_share_counts_at_once() {
     let mut portfolio = Portfolio::new(GLOBAL);
     assert_eq!(portfolio.set_mark(&asset(10), Mark::Midpoint(price(600_000))), Ok(true));
     assert_eq!(portfolio.set_mark(&asset(10), Mark::Midpoint(price(600_000))), Ok(false));
@@ -97,7 +97,7 @@ fn a_mark_known_before_the_first_share_counts_at_once() {
 }
 
 #[test]
-fn a_leaders_fill_is_a_trade_seen_and_our_paper_fill_is_not() {
+fn a_leaders_fill_sets_the_last_trade_and_our_paper_fill_does_not() {
     let filled = |id| {
         let fill = LedgerEntry { price: Some(price(490_000)), ..fill(id, ALICE, 10, 100, -50) };
         folded(id, &[fill]).lots().next().unwrap().mark
@@ -132,7 +132,7 @@ fn a_short_owes_its_value_and_counts_as_exposure() {
 }
 
 #[test]
-fn a_market_learnt_late_takes_the_exposure_with_it() {
+fn a_market_that_becomes_known_later_gets_the_exposure() {
     let nameless = LedgerEntry { market: None, ..fill(GLOBAL, ALICE, 10, 100, -50) };
     let mut portfolio = folded(GLOBAL, std::slice::from_ref(&nameless));
     assert_eq!(portfolio.exposure_in(&market_id(1)), UsdcMicros::ZERO);

@@ -1,4 +1,5 @@
-//! From events to ledgers without a database: a leader's life computed by hand, and the same events in any arrival.
+//! From events to ledgers without a database: the history of a leader computed by hand, and the same events in any
+//! order of arrival.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -17,7 +18,7 @@ use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use crate::testkit::samples::{ALICE, SHADOW, activity, asset, at, market, market_id, trade};
 
-/// A shadow and what is left to say about it after each event.
+/// A shadow portfolio and the market that its leader trades.
 struct Shadow {
     portfolio: Portfolio,
     market: Market,
@@ -50,9 +51,9 @@ impl Shadow {
         entries
     }
 
-    /// Cash, realized, and (shares, cost) of both outcomes.
+    /// Asserts cash, realized PnL, and (shares, cost) of both outcomes.
     #[track_caller]
-    fn stands_at(&self, cash: i64, realized: i64, yes: (i64, i64), no: (i64, i64)) {
+    fn assert_state(&self, cash: i64, realized: i64, yes: (i64, i64), no: (i64, i64)) {
         let figures = self.portfolio.figures();
         assert_eq!((figures.cash.0, figures.realized.0), (cash, realized));
         for (n, expected) in [(10, yes), (11, no)] {
@@ -63,32 +64,32 @@ impl Shadow {
 }
 
 #[test]
-fn a_leaders_life_is_what_it_is_by_hand() {
+fn the_history_of_a_leader_matches_the_one_computed_by_hand() {
     let mut shadow = Shadow { portfolio: Portfolio::new(SHADOW), market: market(1, &[None, None]) };
 
     // 100 at 0.40 and 0.30 of fee; then 50 at 0.46.
     shadow.buys(400_000, 100_000_000, 300_000);
-    shadow.stands_at(-40_300_000, -300_000, (100_000_000, 40_000_000), (0, 0));
+    shadow.assert_state(-40_300_000, -300_000, (100_000_000, 40_000_000), (0, 0));
     shadow.buys(460_000, 50_000_000, 0);
-    shadow.stands_at(-63_300_000, -300_000, (150_000_000, 63_000_000), (0, 0));
+    shadow.assert_state(-63_300_000, -300_000, (150_000_000, 63_000_000), (0, 0));
 
     // 120 at 0.50: cost 63 * 120 / 150 = 50.4 leaves for 60.
     shadow.trades(Side::Sell, 500_000, 120_000_000, 0);
-    shadow.stands_at(-3_300_000, 9_300_000, (30_000_000, 12_600_000), (0, 0));
+    shadow.assert_state(-3_300_000, 9_300_000, (30_000_000, 12_600_000), (0, 0));
 
     // 60 at 0.55 with 30 held: half of the 33 closes at 16.5 - 12.6 = 3.9, the other half opens a short.
     shadow.trades(Side::Sell, 550_000, 60_000_000, 0);
-    shadow.stands_at(29_700_000, 13_200_000, (-30_000_000, -16_500_000), (0, 0));
+    shadow.assert_state(29_700_000, 13_200_000, (-30_000_000, -16_500_000), (0, 0));
 
     // 40 sets for 40: of the 20 paid for YES, 15 cover the short (16.5 - 15 = 1.5), 5 buy the remaining 10.
     shadow.acts(&activity("split", ActivityKind::Split, 40_000_000, 40_000_000, None));
-    shadow.stands_at(-10_300_000, 14_700_000, (10_000_000, 5_000_000), (40_000_000, 20_000_000));
+    shadow.assert_state(-10_300_000, 14_700_000, (10_000_000, 5_000_000), (40_000_000, 20_000_000));
 
     // 4 sets back for 4: each side leaves at 0.50, which is its average cost.
     shadow.acts(&activity("merge", ActivityKind::Merge, 4_000_000, 4_000_000, None));
-    shadow.stands_at(-6_300_000, 14_700_000, (6_000_000, 3_000_000), (36_000_000, 18_000_000));
+    shadow.assert_state(-6_300_000, 14_700_000, (6_000_000, 3_000_000), (36_000_000, 18_000_000));
 
-    // The leader is seen to hold 30 NO: 6 left without cash, at their cost of 3. Half a step of YES is rounding.
+    // The positions show 30 NO: 6 left without cash, at their cost of 3. A YES difference of half a step is rounding.
     let gap = |n, leader_holds, shadow_holds| AssetGap {
         asset: asset(n),
         market: market_id(1),
@@ -98,17 +99,17 @@ fn a_leaders_life_is_what_it_is_by_hand() {
     let converted = activity("convert", ActivityKind::Conversion, 6_000_000, 0, None);
     let gaps = [gap(10, 6_000_050, 6_000_000), gap(11, 30_000_000, 36_000_000)];
     shadow.take(conversion_entries(&converted, &gaps).unwrap());
-    shadow.stands_at(-6_300_000, 11_700_000, (6_000_000, 3_000_000), (30_000_000, 15_000_000));
+    shadow.assert_state(-6_300_000, 11_700_000, (6_000_000, 3_000_000), (30_000_000, 15_000_000));
 
     // YES wins. The first row of the redemption empties both sides: 6 - 3 for YES, -15 for NO.
     shadow.market = market(1, &[Some(1_000_000), Some(0)]);
     let won = shadow.acts(&activity("won", ActivityKind::Redeem, 6_000_000, 6_000_000, Some(asset(10))));
     assert_eq!(won.len(), 2);
-    shadow.stands_at(-300_000, -300_000, (0, 0), (0, 0));
-    // The row of the loser, and one in the old shape that names no token.
+    shadow.assert_state(-300_000, -300_000, (0, 0), (0, 0));
+    // The row of the losing outcome, and a row of the old shape without a token.
     assert_eq!(shadow.acts(&activity("lost", ActivityKind::Redeem, 30_000_000, 0, Some(asset(11)))), []);
     shadow.acts(&activity("late", ActivityKind::Redeem, 1_250_000, 1_250_000, None));
-    shadow.stands_at(950_000, 950_000, (0, 0), (0, 0));
+    shadow.assert_state(950_000, 950_000, (0, 0), (0, 0));
     assert_eq!(shadow.portfolio.figures().equity, UsdcMicros(950_000));
 }
 
@@ -133,42 +134,42 @@ fn the_cash_of_a_redemption_is_the_sum_of_its_rows_whatever_their_shape() {
     check(&[(0, None)]);
 }
 
-/// An event and the millisecond in which it reaches us.
+/// An event and the time at which it arrives.
 #[derive(Clone)]
 struct Arrival {
     time: Timestamp,
     event: PendingEvent,
 }
 
-/// Numbers that depend on the seed alone.
-struct Dice(u64);
+/// A random number generator; its numbers depend only on the seed.
+struct SeededRng(u64);
 
-impl Dice {
+impl SeededRng {
     fn below(&mut self, end: i64) -> i64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         i64::try_from(self.0 >> 33).unwrap() % end
     }
 }
 
-/// Bursts of fills and sets of three leaders, five assets, both sides, over ten minutes.
-fn events(n: usize, dice: &mut Dice) -> Vec<PendingEvent> {
+/// Random fills and sets of three leaders in five assets, on both sides, over ten minutes.
+fn events(n: usize, rng: &mut SeededRng) -> Vec<PendingEvent> {
     let event = |n: usize| {
-        let detected = dice.below(600) * 1000 + dice.below(3) * dice.below(1000);
+        let detected = rng.below(600) * 1000 + rng.below(3) * rng.below(1000);
         let name = format!("event {n}");
-        let leader = FollowedUserId(7 + dice.below(3));
-        let pending = if dice.below(20) == 0 {
-            let kind = [ActivityKind::Merge, ActivityKind::Split][usize::try_from(dice.below(2)).unwrap()].clone();
-            let row = activity(&name, kind, 1 + dice.below(50_000_000), dice.below(50_000_000), None);
+        let leader = FollowedUserId(7 + rng.below(3));
+        let pending = if rng.below(20) == 0 {
+            let kind = [ActivityKind::Merge, ActivityKind::Split][usize::try_from(rng.below(2)).unwrap()].clone();
+            let row = activity(&name, kind, 1 + rng.below(50_000_000), rng.below(50_000_000), None);
             PendingEvent::from_activity(&ActivityEvent { detect_time: at(detected), ..row }).unwrap()
         } else {
-            let side = [Side::Buy, Side::Buy, Side::Sell][usize::try_from(dice.below(3)).unwrap()];
-            let asset = 10 + usize::try_from(dice.below(5)).unwrap();
+            let side = [Side::Buy, Side::Buy, Side::Sell][usize::try_from(rng.below(3)).unwrap()];
+            let asset = 10 + usize::try_from(rng.below(5)).unwrap();
             PendingEvent::from_trade(&trade(
                 &name,
                 asset,
                 side,
-                1 + dice.below(999_999),
-                1 + dice.below(99_000_000),
+                1 + rng.below(999_999),
+                1 + rng.below(99_000_000),
                 detected,
             ))
         };
@@ -177,8 +178,8 @@ fn events(n: usize, dice: &mut Dice) -> Vec<PendingEvent> {
     (0..n).map(event).collect()
 }
 
-/// Groups as the live grouper makes them: it hears of each event on arrival, and of each window when that is due.
-/// What joined a group before is known to the database, and is not heard of again.
+/// Groups as the live grouper makes them: it adds each event on arrival, and closes each window when it is due. An
+/// event that joined a group before is not added again, because the database knows it.
 fn grouped(arrivals: &[Arrival]) -> Vec<ClosedGroup> {
     let mut windows = Windows::new(2000);
     let mut closed = Vec::new();
@@ -203,7 +204,7 @@ fn grouped(arrivals: &[Arrival]) -> Vec<ClosedGroup> {
 
 type Events = BTreeMap<Member, PendingEvent>;
 
-/// The text of all that follows: groups, members, a plain copy of each group, and where that leaves the portfolio.
+/// The text of all results: groups, members, a plain copy of each group, and the portfolio after all copies.
 fn ledgers(closed: &[ClosedGroup]) -> String {
     let mut text = String::new();
     let mut global = Portfolio::new(PortfolioId::ExecGlobal);
@@ -238,53 +239,53 @@ fn ledgers(closed: &[ClosedGroup]) -> String {
     text
 }
 
-/// Each event arrives once or twice, at any time before its window closes; its echo at any time at all.
-fn shuffled(events: &Events, in_order: &[ClosedGroup], dice: &mut Dice) -> Vec<Arrival> {
+/// Each event arrives at any time before its window closes, and some arrive a second time, at any time after that.
+fn shuffled(events: &Events, in_order: &[ClosedGroup], rng: &mut SeededRng) -> Vec<Arrival> {
     let mut arrivals = Vec::new();
     for closed in in_order {
         for member in &closed.members {
             let event = &events[member];
             let close = closed.group.window_start.plus_millis(2000);
-            let time = event.detect_time.plus_millis(dice.below(close.millis_since(event.detect_time)));
-            arrivals.push((time, dice.below(1 << 30), event.clone()));
-            if dice.below(3) == 0 {
-                arrivals.push((time.plus_millis(dice.below(10_000)), dice.below(1 << 30), event.clone()));
+            let time = event.detect_time.plus_millis(rng.below(close.millis_since(event.detect_time)));
+            arrivals.push((time, rng.below(1 << 30), event.clone()));
+            if rng.below(3) == 0 {
+                arrivals.push((time.plus_millis(rng.below(10_000)), rng.below(1 << 30), event.clone()));
             }
         }
     }
-    arrivals.sort_by_key(|(time, luck, _)| (*time, *luck));
+    arrivals.sort_by_key(|(time, tie_break, _)| (*time, *tie_break));
     arrivals.into_iter().map(|(time, _, event)| Arrival { time, event }).collect()
 }
 
 #[test]
-fn ten_thousand_events_shuffled_and_doubled_give_the_same_ledgers_to_the_byte() {
-    let mut dice = Dice(2026);
-    let events: Events = events(10_000, &mut dice).into_iter().map(|event| (event.member, event)).collect();
-    let mut punctual: Vec<_> =
+fn ten_thousand_events_shuffled_and_doubled_make_the_same_ledgers_to_the_byte() {
+    let mut rng = SeededRng(2026);
+    let events: Events = events(10_000, &mut rng).into_iter().map(|event| (event.member, event)).collect();
+    let mut on_time: Vec<_> =
         events.values().map(|event| Arrival { time: event.detect_time, event: event.clone() }).collect();
-    punctual.sort_by_key(|arrival| arrival.time);
-    let in_order = grouped(&punctual);
+    on_time.sort_by_key(|arrival| arrival.time);
+    let in_order = grouped(&on_time);
     assert_eq!(in_order.iter().map(|closed| closed.members.len()).sum::<usize>(), 10_000);
     let expected = ledgers(&in_order);
     for _ in 0..3 {
-        let arrivals = shuffled(&events, &in_order, &mut dice);
+        let arrivals = shuffled(&events, &in_order, &mut rng);
         assert!(arrivals.len() > 13_000);
-        assert!(ledgers(&grouped(&arrivals)) == expected, "another arrival, other ledgers");
+        assert!(ledgers(&grouped(&arrivals)) == expected, "another order of arrival made other ledgers");
     }
     let mut at_once = Windows::new(2000);
     for event in events.values().rev() {
         at_once.add(event.clone()).unwrap();
     }
     let replayed = at_once.close_due(at(10_000_000));
-    assert!(ledgers(&replayed) == expected, "a replay gives other ledgers");
+    assert!(ledgers(&replayed) == expected, "a replay made other ledgers");
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn groups_part_the_events_and_keep_within_their_windows(seed in any::<u64>(), n in 1_usize..200) {
-        let events = events(n, &mut Dice(seed));
+    fn each_event_is_in_one_group_and_within_its_window(seed in any::<u64>(), n in 1_usize..200) {
+        let events = events(n, &mut SeededRng(seed));
         let mut windows = Windows::new(2000);
         for event in &events {
             windows.add(event.clone()).unwrap();
@@ -352,7 +353,7 @@ fn a_group_whose_key_is_taken_moves_on_by_a_millisecond_and_keeps_all_else() {
     let mut windows = Windows::new(2000);
     windows.add(PendingEvent::from_trade(&trade("a", 10, Side::Buy, 500_000, 5, 123))).unwrap();
     let closed = windows.close_due(at(5000)).remove(0);
-    let moved = closed.clone().moved_on();
+    let moved = closed.clone().moved_by_one_ms();
     assert_eq!(moved.group.window_start, at(124));
     assert!(moved.group.key.as_str().ends_with(&at(124).iso()));
     assert_ne!(moved.group.id, closed.group.id);

@@ -1,4 +1,4 @@
-//! Asking for what a wallet did: pages of `/v2/activity`, and whole windows of time.
+//! Requests for a wallet's activity: single pages of `/v2/activity`, and whole windows of time (venue 1.2).
 
 use std::collections::BTreeSet;
 
@@ -10,21 +10,24 @@ use crate::polymarket::http::error::PolymarketError;
 use crate::polymarket::wire::activity::{ActivityPage, BadRow, WireRow, parse_page};
 use crate::polymarket::wire::draft::Window;
 
-/// Pages after which a walk is taken for endless: two million rows.
+/// Number of pages after which the cursors count as endless: two million rows.
 const PAGES_MAX: usize = 4_000;
 
-/// Which rows: whole seconds, both ends included.
+/// Which rows to request: whole seconds, both ends included.
 #[derive(Debug, Clone, Copy)]
 pub struct ActivityQuery<'a> {
     pub user: &'a Wallet,
     pub start: Timestamp,
     pub end: Timestamp,
-    /// Where the last page ended. A cursor does not hold the filters: they must be the same on every page.
+    /// Cursor of the next page. It does not contain the filters: they must be the same for every page.
     pub cursor: Option<&'a str>,
 }
 
 impl Polymarket {
-    /// One page, oldest row first, exactly as asked. The CDN answers a repeated URL from its cache for some seconds.
+    /// Requests one page, oldest row first. The CDN answers a repeated URL from its cache for some seconds.
+    ///
+    /// # Errors
+    /// [`PolymarketError`] when the page cannot be fetched or parsed.
     pub async fn activity_page(
         &self,
         query: ActivityQuery<'_>,
@@ -35,7 +38,7 @@ impl Polymarket {
              &exclude_deposits_withdrawals=false",
             query.user,
             self.page_rows(),
-            // Zero would mean three years back.
+            // Zero would mean three years ago.
             query.start.seconds().max(1),
             query.end.seconds(),
         );
@@ -46,13 +49,13 @@ impl Polymarket {
         self.ask(Call::get(Endpoint::Activity, priority, path), parse_page).await
     }
 
-    /// Everything `user` did from `start` to `end`, whole seconds, both included; an `end` of now or later is open,
+    /// Returns everything `user` did from `start` to `end`, in whole seconds, both included. An `end` of now or later is open,
     /// because block times may be ahead of our clock.
     ///
-    /// All pages are read before ordinals are given out, and no two windows share a URL.
+    /// All pages are read before ordinals are assigned, and no two windows share a URL.
     ///
     /// # Errors
-    /// Of any page: half a window would give wrong ordinals.
+    /// The error of any page: with half a window the ordinals would be wrong.
     pub async fn activity_window(
         &self,
         user: &Wallet,

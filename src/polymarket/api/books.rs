@@ -1,4 +1,4 @@
-//! Asking the CLOB: books for decisions, midpoints for marks, its time.
+//! Requests to the CLOB: books for decisions, midpoints for marks, its time.
 
 use std::collections::BTreeMap;
 
@@ -12,34 +12,34 @@ use crate::polymarket::http::error::PolymarketError;
 use crate::polymarket::wire::book_text::{BookAnswer, parse_book};
 use crate::polymarket::wire::number;
 
-/// The CLOB takes no more in one request.
+/// The CLOB accepts no more assets in one request.
 const MIDPOINTS_MAX: usize = 500;
-/// Refused batches after which the rest of the assets wait for the next round.
+/// Number of refused batches after which the other assets wait for the next round.
 const REFUSALS_MAX: usize = 40;
 
 impl Polymarket {
-    /// The book of one outcome. With `Priority::Interactive` it comes within five seconds or not at all.
+    /// Returns the book of one outcome. With [`Priority::Interactive`] it takes at most five seconds.
     ///
     /// # Errors
-    /// `is_not_found` when the CLOB has no book: unknown, closed, or so new that it is not open yet.
+    /// [`PolymarketError`]; `is_not_found` when the CLOB has no book, because the asset is unknown, closed, or not open yet.
     pub async fn book(&self, asset: &AssetId, priority: Priority) -> Result<BookAnswer, PolymarketError> {
         let call = Call::get(Endpoint::Book, priority, format!("/book?token_id={asset}"));
         self.ask(call, |text| {
             let answer = parse_book(text)?;
             match &answer.asset {
-                Some(other) if other != asset => Err(format!("the book of `{other}`, not of the asset asked for")),
+                Some(other) if other != asset => Err(format!("the book is of `{other}`, not of the requested asset")),
                 _ => Ok(answer),
             }
         })
         .await
     }
 
-    /// Midpoints of as many of `assets` as the CLOB knows, asked in batches.
+    /// Returns the midpoints of those `assets` that the CLOB knows, requested in batches.
     ///
-    /// A batch that is refused is halved: one closed market must not hide the prices of the others.
+    /// A refused batch is halved: one closed market must not hide the prices of the others.
     ///
     /// # Errors
-    /// Any failure but a refusal.
+    /// Any [`PolymarketError`] but a refusal.
     pub async fn midpoints(&self, assets: &[AssetId]) -> Result<BTreeMap<AssetId, PriceMicros>, PolymarketError> {
         let mut midpoints = BTreeMap::new();
         let mut batches: Vec<&[AssetId]> = assets.chunks(MIDPOINTS_MAX).collect();
@@ -68,18 +68,24 @@ impl Polymarket {
         self.ask(Call { endpoint: Endpoint::Midpoints, priority: Priority::Bulk, path, body }, parse_midpoints).await
     }
 
-    /// What time the CLOB thinks it is, in whole seconds.
+    /// Returns the CLOB's time, in whole seconds.
+    ///
+    /// # Errors
+    /// [`PolymarketError`] when it cannot be fetched or parsed.
     pub async fn server_time(&self) -> Result<Timestamp, PolymarketError> {
         let call = Call::get(Endpoint::ServerTime, Priority::Interactive, "/time".to_owned());
         self.ask(call, |text| {
-            let seconds: i64 = text.trim().trim_matches('"').parse().map_err(|_| "no whole seconds".to_owned())?;
+            let seconds: i64 = text.trim().trim_matches('"').parse().map_err(|_| "not whole seconds".to_owned())?;
             Timestamp::from_seconds(seconds).map_err(|error| error.to_string())
         })
         .await
     }
 }
 
-/// Reads `{"token": "0.505", …}`. A price that cannot be read is left out: the asset keeps its last mark.
+/// Parses `{"token": "0.505", …}`. A price that cannot be parsed is left out: the asset keeps its last mark.
+///
+/// # Errors
+/// When the text is not such an object.
 pub fn parse_midpoints(text: &str) -> Result<BTreeMap<AssetId, PriceMicros>, String> {
     let raw: BTreeMap<String, &RawValue> = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let readable = |(token, price): (String, &RawValue)| {

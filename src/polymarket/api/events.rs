@@ -1,4 +1,4 @@
-//! Which markets belong together: a neg-risk conversion moves outcomes of every market of its event.
+//! Requests for the markets of one event: a neg-risk conversion moves outcomes of every market of its event.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -11,11 +11,11 @@ use crate::polymarket::http::error::PolymarketError;
 use crate::polymarket::wire::gamma::parse_market;
 
 impl Polymarket {
-    /// Every market of the event that `market` belongs to, itself included. Empty when Gamma knows of no event.
+    /// Returns every market of the event that `market` belongs to, itself included. Empty when Gamma knows no event.
     ///
     /// # Errors
-    /// When Gamma does not answer. A market of the event that cannot be read is an error too: overlooked, what moved in
-    /// it would be lost.
+    /// [`PolymarketError`] when Gamma does not answer. A market of the event that cannot be parsed is an error too: if it were
+    /// left out, the shares that moved in it would be lost.
     pub async fn event_markets(&self, market: &MarketId) -> Result<Vec<Market>, PolymarketError> {
         for closed in ["", "&closed=true"] {
             let limit = self.fresh_limit();
@@ -32,7 +32,10 @@ impl Polymarket {
     }
 }
 
-/// The slug of the first event of the wanted market, from the answer of `/markets`.
+/// Returns the slug of the first event of the wanted market, from the answer of `/markets`.
+///
+/// # Errors
+/// When the text is not a JSON array.
 pub(in crate::polymarket) fn event_slug(text: &str, wanted: &MarketId) -> Result<Option<String>, String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -51,6 +54,10 @@ pub(in crate::polymarket) fn event_slug(text: &str, wanted: &MarketId) -> Result
     Ok(found.next().and_then(|listed| listed.events.into_iter().next()).map(|event| event.slug))
 }
 
+/// Parses all markets of an event.
+///
+/// # Errors
+/// When one of them cannot be parsed.
 pub(in crate::polymarket) fn markets_of_event(text: &str) -> Result<Vec<Market>, String> {
     #[derive(Deserialize)]
     struct Event<'a> {

@@ -1,4 +1,4 @@
-//! Asking for a market's facts: Gamma first, the CLOB's compact route for what Gamma does not know.
+//! Requests for a market's facts: from Gamma, and from the CLOB's compact route where Gamma has gaps.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -11,7 +11,7 @@ use crate::polymarket::http::endpoint::{Endpoint, Priority};
 use crate::polymarket::http::error::PolymarketError;
 use crate::polymarket::wire::gamma::{GammaMarket, are_distinct, fee_schedule, figure, least_shares, parse_markets};
 
-/// What `/clob-markets` knows: enough to trade on, no words.
+/// A market as `/clob-markets` returns it: enough to trade on, without texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompactMarket {
     pub outcomes: Vec<OutcomeAsset>,
@@ -22,24 +22,28 @@ pub struct CompactMarket {
 }
 
 impl Polymarket {
-    /// The market's facts, or `None` when nobody knows it. Payouts are not among them: see `resolution`.
+    /// Returns the market's facts, or `None` when neither source knows it. Payouts are not included: see
+    /// [`Self::resolution`].
     ///
     /// # Errors
-    /// When neither source answers.
+    /// [`PolymarketError`] when neither source answers.
     pub async fn market(&self, market: &MarketId) -> Result<Option<Market>, PolymarketError> {
         self.market_with(market, Priority::Bulk).await
     }
 
-    /// The same, as urgently as a decision needs it.
+    /// Does the same as [`Self::market`], with the priority that a decision needs.
+    ///
+    /// # Errors
+    /// [`PolymarketError`] when neither source answers.
     pub async fn market_with(&self, market: &MarketId, priority: Priority) -> Result<Option<Market>, PolymarketError> {
         let described = self.gamma_market(market, priority).await;
         let complete = matches!(&described, Ok(Some(found)) if !found.market.outcomes.is_empty() && !found.lacks_fee);
         let compact = if complete { Ok(None) } else { self.compact_market(market, priority).await };
         match (described, compact) {
-            // A fee that could not be looked up is not a fee of zero.
+            // A fee that could not be fetched is not a fee of zero.
             (Ok(Some(found)), Err(error)) if found.lacks_fee => Err(error),
             (Ok(Some(found)), compact) => Ok(Some(completed(found, compact.ok().flatten()))),
-            // Half a description: without a question, which tells whoever keeps facts to keep the rest of what they have.
+            // Only part of the facts. The question is empty, which tells the database to keep the other stored facts.
             (_, Ok(Some(compact))) => Ok(Some(completed(
                 GammaMarket { market: Market::unknown(market.clone()), lacks_fee: true },
                 Some(compact),
@@ -49,7 +53,10 @@ impl Polymarket {
         }
     }
 
-    /// The condition that an outcome token belongs to.
+    /// Returns the market that an outcome token belongs to, or `None` when the CLOB does not know the token.
+    ///
+    /// # Errors
+    /// [`PolymarketError`] when the CLOB does not answer.
     pub async fn market_by_token(&self, asset: &AssetId) -> Result<Option<MarketId>, PolymarketError> {
         let call = Call::get(Endpoint::MarketByToken, Priority::Bulk, format!("/markets-by-token/{asset}"));
         match self.ask(call, parse_market_by_token).await {
@@ -58,15 +65,15 @@ impl Polymarket {
         }
     }
 
-    /// A limit that makes the URL a new one, though one market is all there can be: Gamma's lists are answered from a
-    /// cache for five minutes, which would tell of a market that it is unknown, or open, long after.
+    /// Returns a limit that makes the URL a new one, although there can only be one market. Gamma answers lists from a cache
+    /// for five minutes, and would report a market as unknown or open long after that changed.
     pub(in crate::polymarket) fn fresh_limit(&self) -> i64 {
         const LEAST: i64 = 20;
         const MOST: i64 = 100;
         LEAST + self.gate().fresh_end(self.clock().now()).rem_euclid(MOST - LEAST + 1)
     }
 
-    /// Gamma hides closed markets unless asked for them, so it is asked twice.
+    /// Asks Gamma twice, because it hides closed markets unless they are requested.
     async fn gamma_market(
         &self,
         market: &MarketId,
@@ -96,7 +103,7 @@ impl Polymarket {
     }
 }
 
-/// Gamma's description with its holes filled from the CLOB.
+/// Fills the gaps in Gamma's facts from the CLOB's.
 fn completed(found: GammaMarket, compact: Option<CompactMarket>) -> Market {
     let GammaMarket { mut market, lacks_fee } = found;
     let Some(compact) = compact else {
@@ -114,19 +121,23 @@ fn completed(found: GammaMarket, compact: Option<CompactMarket>) -> Market {
     market
 }
 
+/// Parses the answer of `/clob-markets`.
+///
+/// # Errors
+/// When the text is not a market, or its fee details cannot be parsed.
 pub fn parse_compact_market(text: &str) -> Result<CompactMarket, String> {
     let raw: RawCompact = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let outcome = |(index, token): (i64, RawToken)| {
         let asset = AssetId::parse(&token.t).map_err(|error| error.to_string())?;
         Ok(OutcomeAsset { asset, outcome: token.o.unwrap_or_default(), index, payout: None })
     };
-    // A missing token, or one that stands twice, makes the whole set unknown: the others' places would be wrong.
+    // If a token is missing or repeated, all outcomes count as unknown: the indexes of the others would be wrong.
     let tokens: Option<Vec<RawToken>> = raw.t.into_iter().collect();
     let mut outcomes = (0..).zip(tokens.unwrap_or_default()).map(outcome).collect::<Result<Vec<_>, String>>()?;
     if !are_distinct(outcomes.iter().map(|outcome| &outcome.asset)) {
         outcomes.clear();
     }
-    // No fee details mean no fee; details that cannot be read are an error, never a free trade.
+    // No fee details mean no fee; details that cannot be parsed are an error, because the trade may not be free.
     let fee = match raw.fd {
         Some(details) => fee_schedule(details.r, details.e).ok_or("fee details without a rate")?,
         None => FeeSchedule::default(),
@@ -140,6 +151,10 @@ pub fn parse_compact_market(text: &str) -> Result<CompactMarket, String> {
     })
 }
 
+/// Parses the answer of `/markets-by-token`.
+///
+/// # Errors
+/// When the text has no valid condition id.
 pub(in crate::polymarket) fn parse_market_by_token(text: &str) -> Result<MarketId, String> {
     #[derive(Deserialize)]
     struct Answer {

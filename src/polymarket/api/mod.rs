@@ -1,4 +1,4 @@
-//! What we ask for, one file a subject.
+//! The requests of the bot, one file per subject.
 
 pub mod activity_feed;
 pub mod books;

@@ -1,6 +1,6 @@
-//! What a wallet holds, from `/v2/positions`: the truth behind rows that do not say which assets moved.
+//! Requests for a wallet's positions, from `/v2/positions`. They resolve rows that do not state which assets moved.
 //!
-//! Positions that were given up are asked for too: they say up to when that is so.
+//! Closed positions are requested too: they state up to which event they are closed.
 
 use std::collections::BTreeSet;
 
@@ -16,21 +16,22 @@ use crate::polymarket::http::error::PolymarketError;
 use crate::polymarket::wire::activity::Pagination;
 use crate::polymarket::wire::number;
 
-/// The API takes no more conditions in one request.
+/// The API accepts no more conditions in one request.
 const CONDITIONS_MAX: usize = 20;
 const PAGES_MAX: usize = 200;
 
-/// A holding of now; the API rounds it to 4 decimals.
+/// A current holding; the API rounds it to 4 decimals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
     pub market: MarketId,
     pub asset: AssetId,
     pub outcome_index: Option<i64>,
     pub shares: ShareMicros,
-    /// The second of the newest event in it, where the API says so.
+    /// The second of the newest event of this position, if the API states it.
     pub last_event_at: Option<Timestamp>,
 }
 
+/// One page of positions.
 #[derive(Debug, Clone)]
 pub struct PositionsPage {
     pub positions: Vec<Position>,
@@ -38,10 +39,10 @@ pub struct PositionsPage {
 }
 
 impl Polymarket {
-    /// What `user` holds or has held in `markets`, dust included. An asset that is not listed is not held.
+    /// Returns what `user` holds or has held in `markets`, dust included. An asset that is not listed is not held.
     ///
     /// # Errors
-    /// Of any page or row: a position that was overlooked would look like one that is gone.
+    /// The error of any page or row: a position that was left out would look like a closed one.
     pub async fn positions(&self, user: &Wallet, markets: &[MarketId]) -> Result<Vec<Position>, PolymarketError> {
         let mut positions = Vec::new();
         for conditions in markets.chunks(CONDITIONS_MAX) {
@@ -60,7 +61,7 @@ impl Polymarket {
         positions: &mut Vec<Position>,
     ) -> Result<(), PolymarketError> {
         let conditions: Vec<&str> = conditions.iter().map(MarketId::as_str).collect();
-        // The end is there to make the URL a new one: the CDN answers a known one from its cache.
+        // The end makes the URL a new one: the CDN answers a known URL from its cache.
         let end = self.gate().fresh_end(self.clock().now());
         let filters = format!(
             "/v2/positions?user={user}&condition={}&status={status}&filter_type=TOKENS&filter_amount=0&limit={}&end={end}",
@@ -83,8 +84,10 @@ impl Polymarket {
     }
 }
 
+/// Parses one page.
+///
 /// # Errors
-/// The first row that cannot be read, or a text that is no page.
+/// The first row that cannot be parsed, or a text that is not a page.
 pub fn parse_positions(text: &str) -> Result<PositionsPage, String> {
     let page: Envelope = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let next_cursor = page.pagination.next()?;
@@ -106,14 +109,14 @@ struct RawPosition<'a> {
     condition_id: String,
     #[serde(default)]
     outcome_index: Option<i64>,
-    /// Not `total_size`, which is what was ever bought.
+    /// Not `total_size`, which is the number of shares ever bought.
     #[serde(borrow)]
     current_size: &'a RawValue,
     #[serde(borrow, default)]
     last_event_at: Option<&'a RawValue>,
 }
 
-/// A time that cannot be read is no time: the shares beside it are what counts.
+/// A time that cannot be parsed counts as missing, because the shares beside it matter more.
 fn seconds(text: &RawValue) -> Option<Timestamp> {
     let seconds = number::decimal_of(text).ok()??.to_i64().filter(|seconds| *seconds > 0)?;
     Timestamp::from_seconds(seconds).ok()
@@ -125,7 +128,7 @@ impl RawPosition<'_> {
             .and_then(|size| Ok(ShareMicros::from_decimal(size.unwrap_or_default())?))
             .map_err(|error| format!("current_size: {error}"))?;
         if shares < ShareMicros::ZERO {
-            return Err(format!("current_size: `{}` is less than nothing", self.current_size.get()));
+            return Err(format!("current_size: `{}` is negative", self.current_size.get()));
         }
         const UNKNOWN_INDEX: i64 = 999;
         Ok(Position {

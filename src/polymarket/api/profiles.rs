@@ -1,4 +1,4 @@
-//! Who is behind a wallet, and which wallet is behind a name.
+//! Requests for profiles: the profile of a wallet, and the wallet of a name.
 
 use serde::Deserialize;
 
@@ -14,19 +14,22 @@ pub struct Profile {
     pub name: String,
 }
 
-/// Names are not unique and the search is fuzzy: only a single exact match is an answer.
+/// The result of a search by name. Names are not unique and the search is fuzzy: only a single exact match counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProfileMatch {
     One(Profile),
-    /// Nobody has exactly this name; what the search thought near.
-    Nobody {
+    /// No profile has exactly this name; the names that the search found similar.
+    NoMatch {
         similar: Vec<Profile>,
     },
     Several(Vec<Profile>),
 }
 
 impl Polymarket {
-    /// The profile of a wallet, or `None` when Polymarket knows no such account.
+    /// Returns the profile of a wallet, or `None` when Polymarket does not know the account.
+    ///
+    /// # Errors
+    /// [`PolymarketError`] when Gamma does not answer.
     pub async fn profile(&self, wallet: &Wallet) -> Result<Option<Profile>, PolymarketError> {
         let path = format!("/public-profile?address={wallet}");
         let call = Call::get(Endpoint::Profile, Priority::Interactive, path);
@@ -36,7 +39,10 @@ impl Polymarket {
         }
     }
 
-    /// Looks for the one profile called `name`, letter case aside.
+    /// Searches for the one profile called `name`, ignoring case.
+    ///
+    /// # Errors
+    /// [`PolymarketError`] when Gamma does not answer.
     pub async fn search_profile(&self, name: &str) -> Result<ProfileMatch, PolymarketError> {
         let path = format!("/public-search?q={}&search_profiles=true&limit_per_type=50", query_text(name.trim()));
         let call = Call::get(Endpoint::Search, Priority::Interactive, path);
@@ -44,12 +50,20 @@ impl Polymarket {
     }
 }
 
+/// Parses the answer of `/public-profile`.
+///
+/// # Errors
+/// When the text is not a profile.
 pub fn parse_profile(text: &str, asked: &Wallet) -> Result<Profile, String> {
     let raw: RawProfile = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    // An account that never set its proxy is its own.
+    // An account without a proxy wallet is its own wallet.
     Ok(raw.read().unwrap_or_else(|raw| Profile { wallet: asked.clone(), name: raw.shown_name() }))
 }
 
+/// Parses the answer of `/public-search`, and picks the profiles called `name`.
+///
+/// # Errors
+/// When the text is not a search result.
 pub fn parse_search(text: &str, name: &str) -> Result<ProfileMatch, String> {
     let answer: SearchAnswer = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let found = answer.profiles.unwrap_or_default().into_iter().flatten();
@@ -60,7 +74,7 @@ pub fn parse_search(text: &str, name: &str) -> Result<ProfileMatch, String> {
     exact.sort_by(|a, b| a.wallet.cmp(&b.wallet));
     exact.dedup_by(|a, b| a.wallet == b.wallet);
     Ok(match exact.len() {
-        0 => ProfileMatch::Nobody { similar },
+        0 => ProfileMatch::NoMatch { similar },
         1 => ProfileMatch::One(exact.remove(0)),
         _ => ProfileMatch::Several(exact),
     })
@@ -68,7 +82,7 @@ pub fn parse_search(text: &str, name: &str) -> Result<ProfileMatch, String> {
 
 #[derive(Deserialize)]
 struct SearchAnswer {
-    /// Null, or holding nulls.
+    /// May be null, or contain nulls.
     #[serde(default)]
     profiles: Option<Vec<Option<RawProfile>>>,
 }

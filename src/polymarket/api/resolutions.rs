@@ -1,4 +1,4 @@
-//! How a market ended, from `/v2/resolutions`: the one source of payouts.
+//! Requests for the resolution of a market, from `/v2/resolutions`: the only source of payouts.
 
 use serde::Deserialize;
 
@@ -8,16 +8,19 @@ use crate::polymarket::http::client::{Call, Polymarket};
 use crate::polymarket::http::endpoint::{Endpoint, Priority};
 use crate::polymarket::http::error::PolymarketError;
 
-/// What each outcome pays, in outcome order: 0 and 1, or a split.
+/// The payout of each outcome, in outcome order: 0 and 1, or a split.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolution {
     pub payouts: Vec<PriceMicros>,
-    /// When the API says so; the time of its last update otherwise.
+    /// The time of resolution, or of the last update where the API does not state it.
     pub resolved_at: Option<Timestamp>,
 }
 
 impl Polymarket {
-    /// The market's payouts, or `None` while it has none.
+    /// Returns the market's payouts, or `None` while it has none.
+    ///
+    /// # Errors
+    /// [`PolymarketError`] when the Data API does not answer.
     pub async fn resolution(&self, market: &MarketId) -> Result<Option<Resolution>, PolymarketError> {
         let path = format!("/v2/resolutions?condition={market}");
         let call = Call::get(Endpoint::Resolutions, Priority::Bulk, path);
@@ -28,12 +31,15 @@ impl Polymarket {
     }
 }
 
-/// Picks the final payouts of `market`; a proposal or a dispute is none.
+/// Picks the final payouts of `market`; a proposal or a dispute is not final.
+///
+/// # Errors
+/// When the text is not such an answer, or a payout is not a price.
 pub fn parse_resolutions(text: &str, market: &MarketId) -> Result<Option<Resolution>, String> {
     let answer: Envelope = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let of_market = |row: &Row| match row.condition_id.as_deref().filter(|id| !id.is_empty()) {
         Some(id) => MarketId::parse(id).is_ok_and(|id| id == *market),
-        // We asked for one condition.
+        // The request was for one condition only.
         None => true,
     };
     let Some(row) = answer.data.into_iter().find(|row| row.status == "resolved" && of_market(row)) else {

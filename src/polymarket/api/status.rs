@@ -1,4 +1,4 @@
-//! How far the Data API is behind the chain, by its own word.
+//! Requests for the Data API's own lag behind the chain.
 
 use serde::Deserialize;
 
@@ -7,13 +7,20 @@ use crate::polymarket::http::endpoint::{Endpoint, Priority};
 use crate::polymarket::http::error::PolymarketError;
 
 impl Polymarket {
-    /// Seconds between a block and its rows being served; about four on a good day.
+    /// Returns the seconds between a block and the time its rows are served; normally about four.
+    ///
+    /// # Errors
+    /// [`PolymarketError`] when the Data API does not answer.
     pub async fn data_api_lag_seconds(&self) -> Result<i64, PolymarketError> {
         let call = Call::get(Endpoint::Status, Priority::Interactive, "/v2/status".to_owned());
         self.ask(call, parse_status).await
     }
 }
 
+/// Parses the answer of `/v2/status`.
+///
+/// # Errors
+/// When the text has no lag.
 pub fn parse_status(text: &str) -> Result<i64, String> {
     let status: Status = serde_json::from_str(text).map_err(|error| error.to_string())?;
     Ok(status.data.serving.lag_seconds)

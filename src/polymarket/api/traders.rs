@@ -1,8 +1,8 @@
-//! Who is meant by a wallet or a name that somebody typed, and what they have been doing lately.
+//! Finds the trader that a user means by a wallet or a name, and what the trader did lately.
 //!
 //! In    text as typed.
-//! Out   `TraderMatch`: one trader, or why there is not one; `Lately` of a wallet.
-//! Fails `PolymarketError` when Polymarket does not answer.
+//! Out   [`TraderMatch`]: one trader, or why there is not one; [`RecentActivity`] of a wallet.
+//! Fails [`PolymarketError`] when Polymarket does not answer.
 
 use super::positions::parse_positions;
 use super::profiles::{Profile, ProfileMatch};
@@ -14,58 +14,62 @@ use crate::polymarket::http::error::PolymarketError;
 use crate::polymarket::wire::activity::parse_page;
 
 const DAY_MS: i64 = 24 * 3_600_000;
-/// The word for a fill in the feed.
+/// The feed's type of a fill.
 const TRADE: &str = "TRADE";
 
-/// A wallet that somebody trades with. The name is hostile text.
+/// A wallet that trades. The name is hostile text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trader {
     pub wallet: Wallet,
-    /// `None` without a profile.
+    /// `None` if the wallet has no profile.
     pub name: Option<String>,
 }
 
-/// What a text came to.
+/// The result of a search for a trader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TraderMatch {
     One(Trader),
-    /// No profile is called exactly so; what the search thought near.
-    Nobody {
+    /// No profile has exactly this name; the names that the search found similar.
+    NoMatch {
         similar: Vec<Profile>,
     },
     Several(Vec<Profile>),
-    /// It has neither a profile nor any activity.
+    /// The wallet has neither a profile nor any activity.
     Unknown(Wallet),
-    /// It begins like a wallet and is none.
-    NoWallet(IdError),
+    /// The text begins like a wallet but is not one.
+    NotAWallet(IdError),
 }
 
 /// What a wallet did in the last day and holds now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lately {
+pub struct RecentActivity {
     pub fills_last_day: usize,
-    /// Of anything, not of fills alone. `None` when it never did anything.
+    /// The time of the newest row of any type. `None` when there is no row.
     pub last_activity: Option<Timestamp>,
     pub open_positions: usize,
-    /// There are more than these of either, which are as many as one answer holds.
+    /// There are more fills in the last day than one answer holds.
     pub more_fills: bool,
+    /// There are more positions than one answer holds.
     pub more_positions: bool,
 }
 
 impl Polymarket {
-    /// A wallet must have a profile or have done something; a name must match exactly one profile.
+    /// Finds a trader. A wallet must have a profile or some activity; a name must match exactly one profile.
+    ///
+    /// # Errors
+    /// [`PolymarketError`] when Polymarket does not answer.
     pub async fn find_trader(&self, text: &str) -> Result<TraderMatch, PolymarketError> {
         let text = text.trim();
         if !text.starts_with("0x") {
             return Ok(match self.search_profile(text).await? {
                 ProfileMatch::One(Profile { wallet, name }) => TraderMatch::One(Trader { wallet, name: some(name) }),
-                ProfileMatch::Nobody { similar } => TraderMatch::Nobody { similar },
+                ProfileMatch::NoMatch { similar } => TraderMatch::NoMatch { similar },
                 ProfileMatch::Several(profiles) => TraderMatch::Several(profiles),
             });
         }
         let wallet = match Wallet::parse(text) {
             Ok(wallet) => wallet,
-            Err(error) => return Ok(TraderMatch::NoWallet(error)),
+            Err(error) => return Ok(TraderMatch::NotAWallet(error)),
         };
         if let Some(Profile { wallet, name }) = self.profile(&wallet).await? {
             return Ok(TraderMatch::One(Trader { wallet, name: some(name) }));
@@ -77,8 +81,11 @@ impl Polymarket {
         })
     }
 
-    /// One look at the newest rows and one at the positions.
-    pub async fn lately(&self, wallet: &Wallet) -> Result<Lately, PolymarketError> {
+    /// Requests the newest rows and the positions of a wallet, one page of each.
+    ///
+    /// # Errors
+    /// [`PolymarketError`] when the Data API does not answer.
+    pub async fn recent_activity(&self, wallet: &Wallet) -> Result<RecentActivity, PolymarketError> {
         let now = self.clock().now();
         let day_ago = now.plus_millis(-DAY_MS);
         let (goes_on, rows) = self.newest_activity(wallet, now).await?;
@@ -90,7 +97,7 @@ impl Polymarket {
         let path = format!("/v2/positions?user={wallet}&status=OPEN&limit={limit}&end={end}");
         let call = Call::get(Endpoint::Positions, Priority::Interactive, path);
         let held = self.ask(call, parse_positions).await?;
-        Ok(Lately {
+        Ok(RecentActivity {
             fills_last_day,
             last_activity: rows.first().map(|(time, _)| *time),
             open_positions: held.positions.len(),
@@ -99,7 +106,7 @@ impl Polymarket {
         })
     }
 
-    /// The newest rows, newest first: when, and whether it is a fill; and whether there are older ones.
+    /// Returns whether there are older rows, and the newest rows, newest first: the time, and whether it is a fill.
     async fn newest_activity(
         &self,
         wallet: &Wallet,

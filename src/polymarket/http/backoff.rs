@@ -1,4 +1,4 @@
-//! How long to wait before trying again: pure, the randomness comes in.
+//! How long to wait before a retry. The functions are pure; the caller passes the random number.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use chrono::DateTime;
 
 use crate::domain::money::units::Timestamp;
 
-/// No server may silence us for longer; a breaker's probe would have asked again by then.
+/// The longest wait that a server may ask for; a breaker's probe would ask again before that anyway.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 
-/// `base * 2^failures`, at most `max`; half of it fixed, half of it drawn by `roll`, so that callers that failed
-/// together do not come back together.
+/// Returns `base * 2^failures`, at most `max`. Half of it is fixed, `roll` draws the other half, so that callers that failed
+/// together do not retry together.
 pub fn delay(base: Duration, max: Duration, failures: u32, roll: u32) -> Duration {
     let full = base.saturating_mul(1_u32.checked_shl(failures.min(20)).unwrap_or(u32::MAX)).min(max);
     let half = full / 2;
     half + half.mul_f64(f64::from(roll) / f64::from(u32::MAX))
 }
 
-/// Reads a `Retry-After` header: seconds or an HTTP date. A date in the past is no wait at all.
+/// Parses a `Retry-After` header: seconds or an HTTP date. A date in the past means no wait.
 pub fn retry_after(header: &str, now: Timestamp) -> Option<Duration> {
     let header = header.trim();
     if let Ok(seconds) = header.parse::<u64>() {
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_the_most_and_half_of_each_is_random() {
+    fn waits_double_up_to_the_maximum_and_half_of_each_is_random() {
         let millis =
             |failures, roll| delay(Duration::from_millis(250), Duration::from_secs(15), failures, roll).as_millis();
         assert_eq!((millis(0, 0), millis(0, u32::MAX)), (125, 250));

@@ -1,9 +1,9 @@
-//! Whether an upstream may be asked: a state machine that owns no clock.
+//! The circuit breaker of an upstream: a state machine without a clock.
 //!
-//! Closed    calls pass; failures in a row are counted.
-//! Open      nothing passes until a moment; that moment moves out each time a probe fails.
+//! Closed    calls pass; consecutive failures are counted.
+//! Open      no call passes until a certain time; each failed probe moves that time further out.
 //! Half open one call passes as a probe: its success closes the breaker, its failure opens it for longer.
-//! A `Retry-After` is a rest beside this: calls wait for its end whatever the state.
+//! A `Retry-After` is independent of these states: calls wait until it ends, whatever the state.
 
 use std::time::Duration;
 
@@ -12,28 +12,29 @@ use serde::Serialize;
 use super::backoff;
 use crate::domain::money::units::Timestamp;
 
+/// Limits of a breaker.
 #[derive(Debug, Clone)]
 pub struct BreakerSettings {
-    /// Failures in a row that open it.
+    /// Consecutive failures that open it.
     pub failures: u32,
-    /// How long it first stays open; doubles with each failed probe.
+    /// How long it stays open at first; doubles with each failed probe.
     pub open_for: Duration,
     pub open_for_max: Duration,
-    /// The rest after a 429 that names none; doubles with each failure in a row.
+    /// The rest after a 429 without `Retry-After`; doubles with each consecutive failure.
     pub rest_base: Duration,
 }
 
-/// May a call go out now?
+/// Whether a call may be sent now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
     Go,
-    /// This call finds out whether the upstream is back.
+    /// The call may be sent, and finds out whether the upstream works again.
     Probe,
-    /// Not before this moment.
+    /// Not before this time.
     Wait(Timestamp),
 }
 
-/// How a call failed, as far as the upstream's health goes.
+/// How a call failed, as far as it says something about the upstream's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
     /// 429, with or without a `Retry-After`.
@@ -49,38 +50,40 @@ enum State {
     HalfOpen,
 }
 
+/// The breaker of one upstream.
 #[derive(Debug, Clone)]
 pub struct Breaker {
     settings: BreakerSettings,
     state: State,
     failures: u32,
-    /// Times it opened in a row without closing between.
+    /// How often it opened in a row, without closing in between.
     openings: u32,
     rest_until: Timestamp,
 }
 
-/// Every state as `BreakerObserved` names it.
+/// Every state as [`BreakerObserved`] names it.
 pub const STATES: [&str; 4] = ["closed", "open", "half open", "resting"];
 
-/// For health and status pages.
+/// State of a breaker, for health and the status page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BreakerObserved {
     pub state: &'static str,
     pub failures: u32,
-    /// Open or at rest until then.
+    /// End of the open state or of the rest.
     pub until: Option<Timestamp>,
 }
 
-/// How soon a call asks again while another one probes.
+/// How often a call checks again while another call probes.
 const PROBE_POLL_MS: i64 = 100;
 
 impl Breaker {
+    /// Creates a closed breaker.
     pub fn new(settings: BreakerSettings) -> Self {
         Self { settings, state: State::Closed, failures: 0, openings: 0, rest_until: Timestamp::EPOCH }
     }
 
-    /// Asks for one call. `Probe` takes the only place of a half-open breaker: it must be followed by
-    /// `succeeded`, `failed` or `abandoned`.
+    /// Asks to send one call. [`Admission::Probe`] takes the only place of a half-open breaker: it must be followed by
+    /// [`Self::succeeded`], [`Self::failed`] or [`Self::abandoned`].
     pub fn admit(&mut self, now: Timestamp) -> Admission {
         if let wait @ Admission::Wait(_) = self.peek(now) {
             return wait;
@@ -92,7 +95,7 @@ impl Breaker {
         Admission::Go
     }
 
-    /// What `admit` would say, without taking the probe's place.
+    /// Returns what [`Self::admit`] would return, without taking the place of the probe.
     pub fn peek(&self, now: Timestamp) -> Admission {
         if self.rest_until > now {
             return Admission::Wait(self.rest_until);
@@ -105,13 +108,14 @@ impl Breaker {
         }
     }
 
+    /// Reports an answer: closes the breaker.
     pub fn succeeded(&mut self) {
         self.state = State::Closed;
         self.failures = 0;
         self.openings = 0;
     }
 
-    /// `roll` spreads the rest after a 429 that names none.
+    /// Reports a failure. `roll` randomises the rest after a 429 without `Retry-After`.
     pub fn failed(&mut self, now: Timestamp, failure: Failure, roll: u32) {
         self.failures = self.failures.saturating_add(1);
         let rest = match failure {
@@ -129,7 +133,7 @@ impl Breaker {
         let opens = match self.state {
             State::Closed => self.failures >= self.settings.failures,
             State::HalfOpen => true,
-            // A call from before it opened: the news is old.
+            // The call was sent before the breaker opened: its failure is old news.
             State::Open { .. } => false,
         };
         if opens {
@@ -139,13 +143,14 @@ impl Breaker {
         }
     }
 
-    /// A probe that was given up before its answer: the next call probes.
+    /// Reports that the caller stopped waiting for a probe: the next call probes.
     pub fn abandoned(&mut self, now: Timestamp) {
         if self.state == State::HalfOpen {
             self.state = State::Open { until: now };
         }
     }
 
+    /// Returns the state at `now`.
     pub fn observe(&self, now: Timestamp) -> BreakerObserved {
         let open_until = match self.state {
             State::Open { until } => Some(until),
@@ -220,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_probe_opens_it_for_twice_as_long_up_to_the_most() {
+    fn a_failed_probe_opens_it_for_twice_as_long_up_to_the_maximum() {
         let mut breaker = breaker();
         open(&mut breaker);
         let mut now = 2_000;
@@ -233,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_was_given_up_leaves_its_place_to_the_next() {
+    fn after_an_abandoned_probe_the_next_call_probes() {
         let mut breaker = breaker();
         open(&mut breaker);
         assert_eq!(breaker.admit(at(2_000)), Admission::Probe);
@@ -250,7 +255,7 @@ mod tests {
         assert_eq!(breaker.admit(at(7_000)), Admission::Go);
         breaker.failed(at(7_000), Failure::RateLimited(None), u32::MAX);
         assert_eq!(breaker.admit(at(7_000)), Admission::Wait(at(8_000)));
-        // An answer to an older call does not end the rest.
+        // The answer to an older call does not end the rest.
         breaker.succeeded();
         assert_eq!(breaker.admit(at(7_500)), Admission::Wait(at(8_000)));
     }

@@ -1,4 +1,4 @@
-//! One request through the gate, and again when it makes sense: the only place that touches HTTP.
+//! Sends one request through the gate, and retries it if that can help. Only this file uses an HTTP client.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -18,43 +18,44 @@ use super::traffic::Ending;
 use crate::clock::Clock;
 use crate::domain::money::units::Timestamp;
 
-/// A client of Polymarket's public, keyless routes. Cheap to clone, bound to its thread.
+/// A client of Polymarket's public routes, which need no key. It is cheap to clone, and bound to its thread.
 #[derive(Clone)]
 pub struct Polymarket(Rc<Inner>);
 
 struct Inner {
     settings: PolymarketSettings,
-    /// A client has a hundred connections, and bulk calls that hang may hold all of theirs: a decision has its own.
+    /// A client has a hundred connections, and bulk requests that hang may hold all of them: decisions have their own.
     interactive: awc::Client,
     bulk: awc::Client,
     gate: Gate,
     clock: Clock,
 }
 
-/// One question: where, how urgently, and with which body.
+/// One request: the endpoint, its priority, path and body.
 pub(in crate::polymarket) struct Call {
     pub endpoint: Endpoint,
     pub priority: Priority,
-    /// From the slash after the host, query included.
+    /// Path and query, starting with the slash after the host.
     pub path: String,
-    /// Makes it a POST of JSON.
+    /// JSON; with a body the request is a POST.
     pub body: Option<String>,
 }
 
 impl Call {
+    /// Returns a GET request.
     pub(in crate::polymarket) fn get(endpoint: Endpoint, priority: Priority, path: String) -> Self {
         Self { endpoint, priority, path, body: None }
     }
 }
 
 impl Polymarket {
-    /// A client with a gate of its own.
+    /// Creates a client with its own gate.
     pub fn new(settings: PolymarketSettings, clock: Clock) -> Self {
         let gate = Gate::new(&settings.limits, clock);
         Self::behind(gate, settings, clock)
     }
 
-    /// A client for another thread that shares limits and breakers with the first.
+    /// Creates a client for another thread, which shares the limits and breakers behind `gate`.
     pub fn behind(gate: Gate, settings: PolymarketSettings, clock: Clock) -> Self {
         let http = || {
             awc::Client::builder()
@@ -67,10 +68,12 @@ impl Polymarket {
         Self(Rc::new(Inner { settings, interactive, bulk, gate, clock }))
     }
 
+    /// Returns the gate, to share it with a client on another thread.
     pub fn gate(&self) -> &Gate {
         &self.0.gate
     }
 
+    /// Returns the state of the gate.
     pub fn observe(&self) -> GateObserved {
         self.0.gate.observe()
     }
@@ -79,9 +82,13 @@ impl Polymarket {
         self.0.settings.limits.page_rows
     }
 
-    /// Asks, reads the answer with `read`, and asks again after transient failures while the call's budget lasts.
+    /// Sends the request, parses the answer with `read`, and retries after transient failures while the call's time budget
+    /// lasts.
     ///
     /// An answer that `read` refuses counts as a failure of the upstream, like an error status.
+    ///
+    /// # Errors
+    /// The [`PolymarketError`] of the last attempt.
     pub(in crate::polymarket) async fn ask<T>(
         &self,
         call: Call,
@@ -106,7 +113,7 @@ impl Polymarket {
             if !error.is_transient() || failures >= limits.tries || too_late {
                 return Err(error);
             }
-            tracing::debug!(endpoint = %call.endpoint, %error, wait_ms = wait.as_millis(), "asking again");
+            tracing::debug!(endpoint = %call.endpoint, %error, wait_ms = wait.as_millis(), "retrying");
             tokio::time::sleep(wait).await;
         }
     }
@@ -119,7 +126,7 @@ impl Polymarket {
     ) -> Result<T, PolymarketError> {
         let pass = self.0.gate.enter(call.endpoint.upstream(), call.priority, deadline).await?;
         if self.0.clock.now() >= deadline {
-            // The permit came too late: that is our crowd, not the upstream's fault, and its breaker must not hear of it.
+            // The permit came too late. That is our own load, not a failure of the upstream: its breaker does not count it.
             drop(pass);
             return Err(PolymarketError::TimedOut { endpoint: call.endpoint, after: Duration::ZERO });
         }
@@ -139,13 +146,13 @@ impl Polymarket {
             Err(PolymarketError::RateLimited { retry_after, .. }) => pass.failed(Failure::RateLimited(*retry_after)),
             Err(PolymarketError::Unavailable { retry_after, .. }) => pass.failed(Failure::Broken(*retry_after)),
             Err(error) if error.is_transient() => pass.failed(Failure::Broken(None)),
-            // A refusal is a healthy answer to a wrong question.
+            // A refusal comes from a healthy upstream: the request was wrong.
             Ok(_) | Err(_) => pass.succeeded(),
         }
         answer
     }
 
-    /// One request, from the connection to the last byte, within the request's timeout and the call's deadline.
+    /// Sends one request and reads its whole answer, within the request's timeout and the call's deadline.
     async fn send(&self, call: &Call, deadline: Timestamp) -> Result<Bytes, PolymarketError> {
         let left = deadline.millis_since(self.0.clock.now()).max(1).unsigned_abs();
         let timeout = match call.priority {
@@ -185,12 +192,12 @@ impl Polymarket {
                 error => PolymarketError::Malformed { endpoint, reason: error.to_string() },
             });
         }
-        // The body of an error only explains: HTML, empty or cut, the status speaks for itself.
-        let said = error_text(&body.unwrap_or_default());
+        // The body of an error only explains it; the status decides, even if the body is HTML, empty or cut.
+        let message = error_text(&body.unwrap_or_default());
         Err(match status {
             429 => PolymarketError::RateLimited { endpoint, retry_after },
-            408 | 425 | 500.. => PolymarketError::Unavailable { endpoint, status, retry_after, said },
-            _ => PolymarketError::Refused { endpoint, status, said },
+            408 | 425 | 500.. => PolymarketError::Unavailable { endpoint, status, retry_after, message },
+            _ => PolymarketError::Refused { endpoint, status, message },
         })
     }
 
@@ -220,7 +227,7 @@ fn later(now: Timestamp, by: Duration) -> Timestamp {
     now.plus_millis(i64::try_from(by.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// The `error` of a JSON error body, or the beginning of whatever else came.
+/// Returns the `error` of a JSON error body, or the beginning of any other body.
 fn error_text(body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct ErrorBody {
@@ -238,7 +245,7 @@ fn excerpt(reason: &str, text: &str) -> String {
     format!("{reason} in `{beginning}`")
 }
 
-/// Text made safe inside a query.
+/// Percent-encodes text for a query.
 pub(in crate::polymarket) fn query_text(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {

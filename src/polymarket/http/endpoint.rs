@@ -1,8 +1,8 @@
-//! Whom we ask, what for, and how urgently.
+//! The hosts and endpoints that the bot uses, and the priority of a request.
 
 use std::fmt;
 
-/// A host that can fail by itself; each has its own breaker.
+/// A host that can fail independently of the others; each has its own breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Upstream {
     DataApi,
@@ -10,7 +10,7 @@ pub enum Upstream {
     Gamma,
 }
 
-/// A kind of call, counted by itself.
+/// A kind of request, counted separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Endpoint {
     Activity,
@@ -27,18 +27,20 @@ pub enum Endpoint {
     Profile,
 }
 
-/// Who goes first when permits are short. A waiting interactive call takes the next permit before any bulk call.
+/// Which requests go first when permits are short. A waiting interactive request gets the next permit before any bulk one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Priority {
-    /// A decision waits for it: the book.
+    /// A user or a decision waits for the answer, for example for a book.
     Interactive,
     /// Polls, prices, facts.
     Bulk,
 }
 
 impl Upstream {
+    /// Every upstream.
     pub const ALL: [Self; 3] = [Self::DataApi, Self::Clob, Self::Gamma];
 
+    /// Returns the name in health, metrics and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::DataApi => "data-api",
@@ -49,6 +51,7 @@ impl Upstream {
 }
 
 impl Endpoint {
+    /// Returns the host that serves this endpoint.
     pub const fn upstream(self) -> Upstream {
         match self {
             Self::Activity | Self::Positions | Self::Resolutions | Self::Status => Upstream::DataApi,
@@ -57,6 +60,7 @@ impl Endpoint {
         }
     }
 
+    /// Returns the name in health, metrics and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Activity => "activity",

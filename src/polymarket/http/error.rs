@@ -1,41 +1,41 @@
-//! What can go wrong between us and Polymarket.
+//! Errors of requests to Polymarket.
 
 use std::time::Duration;
 
 use super::endpoint::{Endpoint, Upstream};
 
-/// A call that brought no answer we can use.
+/// A request without a usable answer.
 ///
-/// Plain values throughout, so that a failure can travel as a message.
+/// All fields are plain values, so that an actor can send the error in a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PolymarketError {
-    #[error("{endpoint} could not be reached: {reason}")]
+    #[error("cannot reach {endpoint}: {reason}")]
     Unreachable { endpoint: Endpoint, reason: String },
     #[error("{endpoint} did not answer within `{}` ms", .after.as_millis())]
     TimedOut { endpoint: Endpoint, after: Duration },
     #[error("{endpoint} asks us to slow down")]
     RateLimited { endpoint: Endpoint, retry_after: Option<Duration> },
-    /// 5xx, and the 425 of a matching engine that restarts.
-    #[error("{endpoint} is out of order with status `{status}`: {said}")]
-    Unavailable { endpoint: Endpoint, status: u16, retry_after: Option<Duration>, said: String },
-    /// Our request is wrong, or the thing is not there.
-    #[error("{endpoint} refused with status `{status}`: {said}")]
-    Refused { endpoint: Endpoint, status: u16, said: String },
-    /// An answer of the right status whose body is not what it should be: cut, empty, HTML.
-    #[error("{endpoint} answered what we cannot read: {reason}")]
+    /// 5xx, and the 425 of a matching engine that restarts (venue 2.1).
+    #[error("{endpoint} failed with status `{status}`: {message}")]
+    Unavailable { endpoint: Endpoint, status: u16, retry_after: Option<Duration>, message: String },
+    /// Our request is wrong, or its subject does not exist.
+    #[error("{endpoint} refused with status `{status}`: {message}")]
+    Refused { endpoint: Endpoint, status: u16, message: String },
+    /// An answer with the right status and an unusable body: cut, empty, HTML.
+    #[error("{endpoint} sent an answer that cannot be parsed: {reason}")]
     Malformed { endpoint: Endpoint, reason: String },
-    #[error("{endpoint} answered more than `{limit}` bytes")]
+    #[error("{endpoint} sent more than `{limit}` bytes")]
     TooLarge { endpoint: Endpoint, limit: usize },
-    /// The breaker is open or the upstream asked for a rest longer than this call may wait.
-    #[error("{upstream} rests for `{}` ms after repeated failures", .retry_after.as_millis())]
+    /// The breaker is open, or the upstream asked for a rest, longer than this call may wait.
+    #[error("{upstream} is resting for `{}` ms after failures", .retry_after.as_millis())]
     Resting { upstream: Upstream, retry_after: Duration },
-    /// A walk over pages that leads back to where it was, or never ends.
-    #[error("{endpoint} pages without end")]
+    /// The cursors of the pages lead back to an earlier page, or never end.
+    #[error("{endpoint} has endless pages")]
     EndlessPages { endpoint: Endpoint },
 }
 
 impl PolymarketError {
-    /// Whether asking again later may help.
+    /// Returns whether a later retry may succeed.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. }
@@ -48,7 +48,7 @@ impl PolymarketError {
         }
     }
 
-    /// How long the other side, or our breaker, wants to be left alone.
+    /// Returns how long the upstream, or our breaker, asks us to wait.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::RateLimited { retry_after, .. } | Self::Unavailable { retry_after, .. } => *retry_after,
@@ -57,7 +57,7 @@ impl PolymarketError {
         }
     }
 
-    /// Whether the other side says that there is no such thing.
+    /// Returns whether the upstream answered that the subject does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { status: 404, .. })
     }

@@ -1,6 +1,6 @@
-//! What all clients of a process share: one limiter, a breaker for each upstream, counts of what went out.
+//! The state that all clients of a process share: one rate limit, a breaker for each upstream, counts of the traffic.
 //!
-//! The HTTP clients themselves cannot leave their thread; the gate can, and every one of them stands behind it.
+//! An HTTP client cannot leave its thread. The gate can, so every client sends its requests through the same gate.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -18,6 +18,7 @@ use super::traffic::{Ending, EndpointTotals, EndpointTraffic, Traffic};
 use crate::clock::Clock;
 use crate::domain::money::units::Timestamp;
 
+/// The shared gate; clones are the same gate.
 #[derive(Debug, Clone)]
 pub struct Gate(Arc<Shared>);
 
@@ -27,11 +28,11 @@ struct Shared {
     limiter: Limiter,
     upstreams: [Mutex<Breaker>; 3],
     traffic: Mutex<Traffic>,
-    /// The last `end` of an activity URL, so that no two are alike.
+    /// The last `end` of an activity URL, so that each URL is new.
     last_end: AtomicI64,
 }
 
-/// For health, status pages and tests.
+/// State of the gate, for health, the status page and tests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct GateObserved {
     pub upstreams: Vec<UpstreamObserved>,
@@ -40,6 +41,7 @@ pub struct GateObserved {
     pub waiting_bulk: usize,
 }
 
+/// State of one upstream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UpstreamObserved {
     pub upstream: Upstream,
@@ -47,6 +49,7 @@ pub struct UpstreamObserved {
 }
 
 impl Gate {
+    /// Creates a gate with these limits.
     pub fn new(limits: &LimitSettings, clock: Clock) -> Self {
         let breaker = || Mutex::new(Breaker::new(limits.breaker.clone()));
         Self(Arc::new(Shared {
@@ -58,6 +61,7 @@ impl Gate {
         }))
     }
 
+    /// Returns the state of the gate.
     pub fn observe(&self) -> GateObserved {
         let now = self.0.clock.now();
         let upstreams = Upstream::ALL
@@ -72,15 +76,15 @@ impl Gate {
         }
     }
 
-    /// What went out since the start, for metrics.
+    /// Returns the totals of all requests since the start, for metrics.
     pub fn totals(&self) -> BTreeMap<Endpoint, EndpointTotals> {
         lock(&self.0.traffic).totals()
     }
 
-    /// Waits until one request may go out.
+    /// Waits until one request may be sent.
     ///
     /// # Errors
-    /// `Resting` at once when the upstream rests beyond `deadline`.
+    /// [`PolymarketError::Resting`], at once, when the upstream rests beyond `deadline`.
     pub(in crate::polymarket) async fn enter(
         &self,
         upstream: Upstream,
@@ -88,7 +92,7 @@ impl Gate {
         deadline: Timestamp,
     ) -> Result<Pass, PolymarketError> {
         loop {
-            // A permit is not spent on an upstream that may not be asked, nor on looking whether a probe is back.
+            // Do not spend a permit on an upstream that is resting, or on checking whether a probe has returned.
             let admission = self.breaker(upstream).peek(self.now());
             if matches!(admission, Admission::Wait(_)) {
                 self.wait_for(admission, upstream, deadline).await?;
@@ -99,7 +103,7 @@ impl Gate {
             match admission {
                 Admission::Go | Admission::Probe => {
                     let probes = admission == Admission::Probe;
-                    return Ok(Pass { gate: self.clone(), upstream, probes, told: false });
+                    return Ok(Pass { gate: self.clone(), upstream, probes, reported: false });
                 }
                 Admission::Wait(_) => self.wait_for(admission, upstream, deadline).await?,
             }
@@ -123,14 +127,15 @@ impl Gate {
         Ok(())
     }
 
+    /// Counts one request.
     pub(in crate::polymarket) fn count(&self, endpoint: Endpoint, ending: Ending, took: Duration) {
         lock(&self.0.traffic).count(endpoint, ending, took, self.now());
     }
 
-    /// An `end` in seconds, at or after `end`, that no earlier activity URL of this process had.
+    /// Returns an `end` in seconds, at or after `end`, that no earlier activity URL of this process had.
     ///
-    /// The CDN answers a URL it has seen from its cache. An end beyond now only ever moves forward; one in the past
-    /// moves by up to a quarter of an hour, and the caller drops the rows beyond what it asked for.
+    /// The CDN answers a URL it has seen from its cache. An end after now only ever moves forward. An end in the past moves by
+    /// up to a quarter of an hour, and the caller drops the rows beyond the end it wanted.
     pub(in crate::polymarket) fn fresh_end(&self, end: Timestamp) -> i64 {
         const AHEAD: i64 = 3_600;
         const SPREAD: i64 = 997;
@@ -145,6 +150,7 @@ impl Gate {
         }
     }
 
+    /// Returns the current time.
     pub(in crate::polymarket) fn now(&self) -> Timestamp {
         self.0.clock.now()
     }
@@ -164,38 +170,40 @@ impl Gate {
     }
 }
 
-/// Leave to make one request; must be told how it went.
+/// Permission to send one request; its result must be reported.
 #[must_use]
 #[derive(Debug)]
 pub(in crate::polymarket) struct Pass {
     gate: Gate,
     upstream: Upstream,
     probes: bool,
-    told: bool,
+    reported: bool,
 }
 
 impl Pass {
+    /// Reports an answer.
     pub(in crate::polymarket) fn succeeded(mut self) {
-        self.told = true;
+        self.reported = true;
         self.gate.breaker(self.upstream).succeeded();
     }
 
+    /// Reports a failure.
     pub(in crate::polymarket) fn failed(mut self, failure: Failure) {
-        self.told = true;
+        self.reported = true;
         self.gate.breaker(self.upstream).failed(self.gate.now(), failure, rand::random());
     }
 }
 
 impl Drop for Pass {
-    /// The caller went away before the answer: whoever comes next probes.
+    /// If the caller stopped waiting for a probe, the next call becomes the probe.
     fn drop(&mut self) {
-        if self.probes && !self.told {
+        if self.probes && !self.reported {
             self.gate.breaker(self.upstream).abandoned(self.gate.now());
         }
     }
 }
 
-/// What is behind these locks stays whole even if a thread dies holding one: plain counters and states.
+/// Ignores poisoning: counters and states behind these locks stay valid even if a thread panics while holding one.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -209,7 +217,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_two_activity_urls_end_alike() {
+    async fn no_two_activity_urls_have_the_same_end() {
         let gate = gate();
         let now = gate.now();
         let open: Vec<i64> = (0..5).map(|_| gate.fresh_end(now)).collect();
@@ -223,7 +231,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_upstream_that_rests_too_long_is_refused_at_once_and_the_others_pass() {
+    async fn an_upstream_that_rests_too_long_is_refused_at_once_and_the_others_are_not() {
         let gate = gate();
         let deadline = gate.now().plus_millis(5_000);
         let pass = gate.enter(Upstream::Clob, Priority::Interactive, deadline).await.unwrap();
@@ -246,7 +254,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_probe_dropped_before_its_answer_blocks_nobody() {
+    async fn after_a_probe_dropped_before_its_answer_the_next_call_probes() {
         let gate = gate();
         let deadline = gate.now().plus_millis(60_000);
         for _ in 0..5 {

@@ -1,8 +1,7 @@
-//! One rate for all Polymarket hosts together, with those who decide served first.
+//! One rate limit for all Polymarket hosts together, with two queues: interactive requests go before bulk requests.
 //!
-//! Permits come from `governor`; the two lines before it are ours, because a rate limiter knows no priorities.
-//! Only the head of each line asks for a permit, and the head of the bulk line stands back while anyone
-//! interactive waits.
+//! Permits come from `governor`. The two queues are ours, because a rate limiter has no priorities. Only the head of each
+//! queue asks for a permit, and the head of the bulk queue waits while any interactive request is waiting.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,36 +17,38 @@ use tokio::time::Instant;
 
 use super::endpoint::Priority;
 
+/// Hands out permits for requests, at most a fixed rate.
 #[derive(Debug)]
 pub struct Limiter {
     permits: RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Nanos>>,
     clock: TokioClock,
-    /// Between two permits at the full rate.
-    pace: Duration,
+    /// Time between two permits at the full rate.
+    interval: Duration,
     interactive: Line,
     bulk: Line,
     #[cfg(test)]
     given: std::sync::Mutex<Vec<Given>>,
 }
 
-/// A permit as tests look back at it: when it was asked for and when it was had, in the order given.
+/// A permit, for tests: when the request asked for it and when it received it. They are recorded in the order given.
 #[cfg(test)]
 #[derive(Debug, Clone, Copy)]
 pub struct Given {
     pub priority: Priority,
     pub asked: crate::domain::money::units::Timestamp,
-    pub had: crate::domain::money::units::Timestamp,
+    pub received: crate::domain::money::units::Timestamp,
 }
 
+/// One queue of requests that wait for a permit.
 #[derive(Debug, Default)]
 struct Line {
     waiting: AtomicUsize,
-    /// Fair: first come, first served.
+    /// Held by the head of the queue; the mutex is fair, so requests are served in order.
     head: Mutex<()>,
 }
 
 impl Limiter {
-    /// Zero means one: a limiter that lets nothing through is a mistake.
+    /// Creates a limiter. Zero counts as one: a limiter without permits would be a mistake.
     pub fn new(per_second: u32, burst: u32) -> Self {
         let one_or = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
         let clock = TokioClock { start: Instant::now() };
@@ -55,7 +56,7 @@ impl Limiter {
         Self {
             permits: RateLimiter::direct_with_clock(quota, clock),
             clock,
-            pace: Duration::from_secs(1) / one_or(per_second).get(),
+            interval: Duration::from_secs(1) / one_or(per_second).get(),
             interactive: Line::default(),
             bulk: Line::default(),
             #[cfg(test)]
@@ -63,7 +64,7 @@ impl Limiter {
         }
     }
 
-    /// Waits for a permit. Dropping the future leaves the line.
+    /// Waits for a permit. Dropping the future leaves the queue.
     pub async fn acquire(&self, priority: Priority) {
         let line = self.line(priority);
         let _place = Place::take(&line.waiting);
@@ -73,22 +74,23 @@ impl Limiter {
         }
     }
 
+    /// Returns how many requests of this priority are waiting.
     pub fn waiting(&self, priority: Priority) -> usize {
         self.line(priority).waiting.load(Ordering::SeqCst)
     }
 
-    /// `None` when a permit was taken.
+    /// Takes a permit and returns `None`, or returns how long the head of the queue has to wait.
     fn wait_of_the_head(&self, priority: Priority) -> Option<Duration> {
         if priority == Priority::Bulk && self.waiting(Priority::Interactive) > 0 {
-            return Some(self.pace);
+            return Some(self.interval);
         }
         #[cfg(test)]
         let asked = crate::clock::Clock::System.now();
         let early = self.permits.check().err().map(|early| early.wait_time_from(self.clock.now()));
         #[cfg(test)]
         if early.is_none() {
-            let had = crate::clock::Clock::System.now();
-            self.given.lock().unwrap().push(Given { priority, asked, had });
+            let received = crate::clock::Clock::System.now();
+            self.given.lock().unwrap().push(Given { priority, asked, received });
         }
         early
     }
@@ -106,7 +108,7 @@ impl Limiter {
     }
 }
 
-/// A place in a line, given up when dropped.
+/// A place in a queue; dropping it leaves the queue.
 struct Place<'a>(&'a AtomicUsize);
 
 impl<'a> Place<'a> {
@@ -122,7 +124,7 @@ impl Drop for Place<'_> {
     }
 }
 
-/// Tokio's time, so that tests can pause it.
+/// Tokio's time, which tests can pause.
 #[derive(Debug, Clone, Copy)]
 struct TokioClock {
     start: Instant,
@@ -198,7 +200,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_that_gives_up_leaves_the_line() {
+    async fn a_request_that_gives_up_leaves_the_queue() {
         let limiter = Arc::new(drained(1, 1).await);
         let gave_up = tokio::time::timeout(Duration::from_millis(10), limiter.acquire(Priority::Interactive)).await;
         assert!(gave_up.is_err());

@@ -1,4 +1,4 @@
-//! How Polymarket is asked: one client, one rate limit, a breaker for each upstream, and what went out.
+//! How requests are sent: one client, one rate limit, a circuit breaker per upstream, and counts of the traffic.
 
 pub mod backoff;
 pub mod breaker;

@@ -1,10 +1,10 @@
-//! Where Polymarket is and how politely it is asked.
+//! The addresses of Polymarket's hosts, and our limits on requests to them.
 
 use std::time::Duration;
 
 use super::breaker::BreakerSettings;
 
-/// Base addresses without a trailing slash, and limits with their defaults.
+/// Base URLs without a trailing slash, and the limits.
 #[derive(Debug, Clone)]
 pub struct PolymarketSettings {
     pub data_api_base: String,
@@ -13,32 +13,33 @@ pub struct PolymarketSettings {
     pub limits: LimitSettings,
 }
 
-/// One set for all Polymarket hosts together (spec section 3.3).
+/// Limits for all Polymarket hosts together (spec 3.3).
 #[derive(Debug, Clone)]
 pub struct LimitSettings {
     pub requests_per_second: u32,
     pub burst: u32,
-    /// One request, from the connection to the last byte.
+    /// Timeout of one request, from the connection to the last byte.
     pub request_timeout: Duration,
-    /// The same for an interactive request: short, so that its call has time for another try.
+    /// The same for an interactive request; short, so that there is time for a retry.
     pub interactive_timeout: Duration,
-    /// One interactive call with its retries: a decision waits no longer for a book (spec section 7.4).
+    /// One interactive call with its retries: a decision waits no longer for a book (spec 7.4).
     pub interactive_budget: Duration,
     /// One bulk call with its retries.
     pub bulk_budget: Duration,
-    /// Requests a call may make in all.
+    /// How many requests one call may make, retries included.
     pub tries: u32,
-    /// The first wait between two tries; it doubles, and half of it is random.
+    /// The wait before the first retry; it doubles, and half of it is random.
     pub backoff_base: Duration,
     pub backoff_max: Duration,
-    /// No answer of ours is larger; awc's own 2 MiB would cut a page of a thousand rows.
+    /// Largest answer we accept; awc's default of 2 MiB is too small for a page of a thousand rows.
     pub body_limit: usize,
-    /// Rows of a page of activity or positions; the API allows 1000.
+    /// Rows per page of activity or positions; the API allows 1000.
     pub page_rows: u32,
     pub breaker: BreakerSettings,
 }
 
 impl PolymarketSettings {
+    /// Returns settings with these base URLs and the default limits.
     pub fn new(data_api_base: &str, clob_base: &str, gamma_base: &str) -> Self {
         let base = |text: &str| text.trim_end_matches('/').to_owned();
         Self {
@@ -50,7 +51,7 @@ impl PolymarketSettings {
     }
 }
 
-/// The public hosts.
+/// Polymarket's public hosts.
 impl Default for PolymarketSettings {
     fn default() -> Self {
         Self::new("https://data-api.polymarket.com", "https://clob.polymarket.com", "https://gamma-api.polymarket.com")

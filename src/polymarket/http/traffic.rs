@@ -1,4 +1,4 @@
-//! Requests, errors and 429s of every endpoint, minute by minute and in all, and how long answers took.
+//! Counts requests, errors and 429s of each endpoint, per minute and in total, and how long answers took.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -12,45 +12,47 @@ use crate::metrics::Histogram;
 
 const MINUTE_MS: i64 = 60_000;
 const MINUTES_KEPT: usize = 60;
-/// As many of them as are told to pages.
-pub const MINUTES_TOLD: usize = 30;
+/// How many of the last minutes pages show.
+pub const MINUTES_SHOWN: usize = 30;
 
 /// How one request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     Answered,
-    /// Refusals of our own requests included: they are errors someone should see.
+    /// Includes requests that the upstream refused: those are errors that an operator should see.
     Failed,
     RateLimited,
 }
 
+/// The requests of one minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct MinuteCounts {
     pub minute: Timestamp,
     pub requests: u64,
-    /// Every request that brought no answer, 429s included.
+    /// Requests without a usable answer, 429s included.
     pub errors: u64,
     pub rate_limited: u64,
 }
 
-/// The last hour of one endpoint, oldest minute first; minutes without a request are left out.
+/// The last hour of one endpoint, oldest minute first; minutes without requests are left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EndpointTraffic {
     pub endpoint: Endpoint,
     pub minutes: Vec<MinuteCounts>,
 }
 
-/// Everything that went to one endpoint since the start.
+/// All requests to one endpoint since the start.
 #[derive(Debug, Clone)]
 pub struct EndpointTotals {
     pub requests: u64,
-    /// Every request that brought no answer, 429s included.
+    /// Requests without a usable answer, 429s included.
     pub errors: u64,
     pub rate_limited: u64,
-    /// From the permit to the last byte, or to the failure.
+    /// From the permit to the last byte of the answer, or to the failure.
     pub took: Arc<Histogram>,
 }
 
+/// The counts of all endpoints.
 #[derive(Debug, Default)]
 pub struct Traffic {
     endpoints: BTreeMap<Endpoint, VecDeque<MinuteCounts>>,
@@ -58,6 +60,7 @@ pub struct Traffic {
 }
 
 impl Traffic {
+    /// Adds one request.
     pub fn count(&mut self, endpoint: Endpoint, ending: Ending, took: Duration, now: Timestamp) {
         let failed = u64::from(ending != Ending::Answered);
         let rate_limited = u64::from(ending == Ending::RateLimited);
@@ -81,11 +84,12 @@ impl Traffic {
         }
     }
 
-    /// Of the endpoints that were asked at least once.
+    /// Returns the totals of every endpoint with at least one request.
     pub fn totals(&self) -> BTreeMap<Endpoint, EndpointTotals> {
         self.totals.clone()
     }
 
+    /// Returns the last hour of every endpoint.
     pub fn observe(&self, now: Timestamp) -> Vec<EndpointTraffic> {
         let oldest = now.plus_millis(-MINUTE_MS * 60);
         let recent = |minutes: &VecDeque<MinuteCounts>| {
@@ -99,7 +103,7 @@ impl Traffic {
 }
 
 impl EndpointTraffic {
-    /// Requests, errors and 429s of each of the `n` whole minutes before `now`, oldest first.
+    /// Returns requests, errors and 429s of each of the `n` full minutes before `now`, oldest first.
     pub fn whole_minutes(&self, now: Timestamp, n: usize) -> Vec<[u64; 3]> {
         let mut counts = vec![[0; 3]; n];
         for minute in &self.minutes {
@@ -156,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_minutes_are_told_with_those_in_which_nothing_was_asked() {
+    fn full_minutes_include_those_without_requests() {
         let minute = |at: i64, requests| MinuteCounts {
             minute: Timestamp::from_millis(at * MINUTE_MS),
             requests,
@@ -165,8 +169,8 @@ mod tests {
         };
         let minutes = vec![minute(0, 9), minute(2, 5), minute(4, 7), minute(5, 8)];
         let traffic = EndpointTraffic { endpoint: Endpoint::Book, minutes };
-        let told = traffic.whole_minutes(Timestamp::from_millis(5 * MINUTE_MS + 59_999), 4);
-        assert_eq!(told, [[0, 0, 0], [5, 1, 0], [0, 0, 0], [7, 1, 0]]);
+        let counts = traffic.whole_minutes(Timestamp::from_millis(5 * MINUTE_MS + 59_999), 4);
+        assert_eq!(counts, [[0, 0, 0], [5, 1, 0], [0, 0, 0], [7, 1, 0]]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Broken answers: a typed error or a bad row, never a panic, never a wrong figure.
+//! Broken answers: a typed error or a bad row, never a panic, never a wrong number.
 
 use proptest::prelude::*;
 
@@ -25,7 +25,7 @@ fn market() -> MarketId {
     MarketId::parse(&format!("0x{}", "3".repeat(64))).unwrap()
 }
 
-/// Every parser over one text; true for those that took it for an answer.
+/// Runs every parser on a text; true for each that accepted it.
 fn parsed(text: &str) -> [(&'static str, bool); 9] {
     [
         ("activity", parse_page(text).map(|page| Window::of(page.rows, &wallet())).is_ok()),
@@ -41,7 +41,7 @@ fn parsed(text: &str) -> [(&'static str, bool); 9] {
 }
 
 #[test]
-fn what_is_no_json_is_no_answer() {
+fn a_text_that_is_not_json_is_refused() {
     let deep = "[".repeat(200_000);
     let deep_object = r#"{"data":"#.repeat(50_000);
     for text in
@@ -217,7 +217,7 @@ fn field() -> impl Strategy<Value = &'static str> {
     ])
 }
 
-/// Values of every shape, the plausible ones more often than chance would have them.
+/// Values of every type, plausible ones more often than others.
 fn json(depth: u32) -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         Just("null".to_owned()),

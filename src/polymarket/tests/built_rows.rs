@@ -1,4 +1,4 @@
-//! Rows that were never recorded, built from what is documented of them.
+//! Rows that were never recorded, built by their documentation.
 
 use crate::domain::events::event::ActivityKind;
 use crate::domain::money::ids::Wallet;
@@ -80,7 +80,7 @@ fn twin_rows_stay_two_and_a_second_look_gives_the_same_ids() {
 }
 
 #[test]
-fn a_kind_we_never_heard_of_is_kept_and_extra_fields_are_passed_over() {
+fn an_unknown_kind_is_stored_and_unknown_fields_are_ignored() {
     let rest =
         r#""token_id":"","side":"IN","size":1.5,"usdc_size":-1.5,"outcome_index":"x","nested":{"a":[{"b":null}]}"#;
     let draft = &activities(&[row("STARDUST", rest)])[0];
@@ -110,7 +110,7 @@ fn combos_are_kept_apart_by_flag_or_by_shape() {
         assert_eq!(combo.kind, ActivityKind::Combo);
         assert_eq!(combo.kind.as_str(), "TRADE");
     }
-    // A market of the new ledger has a short condition too, and a name.
+    // A market of the new ledger also has a short condition, but it has a name.
     let named = read(&[shaped.replace("\"slug\":\"\"", "\"slug\":\"s\"").replace("\"price\":0", "\"price\":0.4")]);
     assert_eq!(named.trades[0].market.as_str(), format!("{short}00"));
 }

@@ -1,4 +1,4 @@
-//! What each call asks, and what it makes of the answers.
+//! The requests that each call sends, and its result for each answer.
 
 use super::recorded::fixture;
 use super::server::{Answer, Server};
@@ -204,7 +204,7 @@ async fn another_markets_description_is_not_taken_and_the_clob_answers_instead()
 }
 
 #[actix_web::test]
-async fn a_market_nobody_knows_is_none_and_one_nobody_answers_for_is_an_error() {
+async fn an_unknown_market_is_none_and_without_any_answer_it_is_an_error() {
     let server = Server::start().await;
     server.on_body("closed=true", "[]").on_body("/markets?", "[]");
     let polymarket = server.client_of_one_try();
@@ -231,7 +231,7 @@ async fn tokens_profiles_and_names_are_looked_up() {
     assert_eq!((profile.name.as_str(), profile.wallet), ("Quiet-Heron", wallet()));
 
     server.on_body("public-search?q=no%20one%26x&search_profiles=true", r#"{"profiles":null}"#);
-    assert_eq!(polymarket.search_profile(" no one&x").await, Ok(ProfileMatch::Nobody { similar: vec![] }));
+    assert_eq!(polymarket.search_profile(" no one&x").await, Ok(ProfileMatch::NoMatch { similar: vec![] }));
 }
 
 #[actix_web::test]

@@ -1,18 +1,18 @@
-//! Whatever goes wrong at the other end: how long it is left alone, when it is asked again, and what is counted.
+//! Failures of an upstream: how long it is left alone, when a request is retried, and what is counted.
 
 use std::time::Duration;
 
 use actix_web::rt::spawn;
 
-use super::limits::{Stage, counted, served};
+use super::limits::{LimitSetup, counted, served};
 use crate::polymarket::http::breaker::BreakerSettings;
 use crate::polymarket::http::endpoint::Priority;
 use crate::polymarket::http::error::PolymarketError;
 use crate::polymarket::http::settings::LimitSettings;
 use crate::simulator::{Fault, FaultKind, Heard, Host, RetryAfter, Times};
 
-async fn book(stage: &Stage) -> Result<(), PolymarketError> {
-    stage.polymarket.book(&stage.asset, Priority::Interactive).await.map(|_| ())
+async fn book(setup: &LimitSetup) -> Result<(), PolymarketError> {
+    setup.polymarket.book(&setup.asset, Priority::Interactive).await.map(|_| ())
 }
 
 fn once(kind: FaultKind) -> Fault {
@@ -23,9 +23,9 @@ fn gap(first: &Heard, second: &Heard) -> i64 {
     second.at.millis_since(first.at)
 }
 
-/// A 429 is asked again when it said so, one that says nothing after half a second give or take; 5xx after a quarter.
+/// A 429 is retried after its `Retry-After`, or after about half a second without one; a 5xx after about a quarter second.
 #[actix_web::test]
-async fn every_429_and_5xx_is_waited_out_and_asked_again() {
+async fn every_429_and_5xx_is_retried_after_a_wait() {
     for (kind, least_millis) in [
         (FaultKind::TooManyRequests(RetryAfter::Seconds(1)), 1_000),
         (FaultKind::TooManyRequests(RetryAfter::Silent), 250),
@@ -37,71 +37,71 @@ async fn every_429_and_5xx_is_waited_out_and_asked_again() {
         (FaultKind::Status(504), 125),
         (FaultKind::Html(502), 125),
     ] {
-        let stage = Stage::new(LimitSettings::default());
-        stage.fault(once(kind.clone()));
-        assert_eq!(book(&stage).await, Ok(()), "{kind:?}");
-        let heard = stage.heard();
+        let setup = LimitSetup::new(LimitSettings::default());
+        setup.fault(once(kind.clone()));
+        assert_eq!(book(&setup).await, Ok(()), "{kind:?}");
+        let heard = setup.heard();
         assert_eq!(heard.iter().map(|heard| heard.status).collect::<Vec<_>>()[1..], [200], "{kind:?}");
-        // A wait is counted from the answer, which comes after the question.
+        // A wait starts at the answer, which is later than the request.
         assert!(gap(&heard[0], &heard[1]) >= least_millis, "{kind:?}: {} ms", gap(&heard[0], &heard[1]));
-        assert_eq!(counted(&stage.polymarket), served(&heard), "{kind:?}");
+        assert_eq!(counted(&setup.polymarket), served(&heard), "{kind:?}");
     }
 }
 
 #[actix_web::test]
-async fn a_429_with_a_date_is_left_alone_until_then_by_everybody() {
-    let stage = Stage::new(LimitSettings::default());
-    stage.fault(once(FaultKind::TooManyRequests(RetryAfter::Date(2))));
+async fn after_a_429_with_a_date_no_client_sends_a_request_before_it() {
+    let setup = LimitSetup::new(LimitSettings::default());
+    setup.fault(once(FaultKind::TooManyRequests(RetryAfter::Date(2))));
     let other = async {
-        while stage.heard().is_empty() {
+        while setup.heard().is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        // The answer to the first is on its way; give it the time of a call to another host.
-        stage.polymarket.profile(&stage.wallet).await.unwrap();
-        while stage.polymarket.observe().upstreams[1].breaker.state != "resting" {
+        // The first answer is on its way; a request to another host gives it time to arrive.
+        setup.polymarket.profile(&setup.wallet).await.unwrap();
+        while setup.polymarket.observe().upstreams[1].breaker.state != "resting" {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        stage.polymarket.midpoints(std::slice::from_ref(&stage.asset)).await.unwrap();
+        setup.polymarket.midpoints(std::slice::from_ref(&setup.asset)).await.unwrap();
     };
-    let (asked, ()) = tokio::join!(book(&stage), other);
+    let (asked, ()) = tokio::join!(book(&setup), other);
     assert_eq!(asked, Ok(()));
-    let heard = stage.heard();
+    let heard = setup.heard();
     let until = heard[0].at.seconds() + 2;
     for later in heard.iter().skip(1).filter(|heard| heard.host == Host::Clob) {
         assert!(later.at.seconds() >= until, "{later:?}");
     }
     assert_eq!(heard.iter().filter(|heard| heard.host == Host::Clob).count(), 3);
-    assert_eq!(heard.iter().filter(|heard| heard.host == Host::Gamma).count(), 1, "others go on");
+    assert_eq!(heard.iter().filter(|heard| heard.host == Host::Gamma).count(), 1, "other hosts are still asked");
 }
 
 #[actix_web::test]
-async fn a_rest_longer_than_a_decision_may_wait_is_an_answer() {
-    let stage = Stage::new(LimitSettings::default());
-    stage.fault(once(FaultKind::TooManyRequests(RetryAfter::Seconds(60))));
-    let error = book(&stage).await.unwrap_err();
+async fn a_rest_longer_than_a_decision_may_wait_is_an_error_at_once() {
+    let setup = LimitSetup::new(LimitSettings::default());
+    setup.fault(once(FaultKind::TooManyRequests(RetryAfter::Seconds(60))));
+    let error = book(&setup).await.unwrap_err();
     assert_eq!(error.retry_after(), Some(Duration::from_secs(60)));
-    let error = book(&stage).await.unwrap_err();
+    let error = book(&setup).await.unwrap_err();
     assert!(matches!(error, PolymarketError::Resting { .. }), "{error}");
-    assert_eq!(stage.heard().len(), 1, "nothing more went out");
+    assert_eq!(setup.heard().len(), 1, "no other request was sent");
 }
 
-/// Five failures open it; the first probe finds the exchange still failing and keeps it closed for twice as long; the
-/// second finds it mended, and everybody who waited goes out.
+/// Five failures open the breaker. The first probe finds the exchange still failing, so the breaker stays open for twice as
+/// long. The second probe succeeds, and all waiting requests are sent.
 #[actix_web::test]
 async fn the_breaker_opens_probes_opens_for_longer_probes_again_and_closes() {
     let open_for = Duration::from_millis(300);
     let breaker = BreakerSettings { open_for, ..BreakerSettings::default() };
-    let stage = Stage::new(LimitSettings { tries: 1, breaker, ..LimitSettings::default() });
-    stage.fault(once(FaultKind::Status(503)).times(Times::Next(6)));
-    let state = || stage.polymarket.observe().upstreams[1].breaker.state;
+    let setup = LimitSetup::new(LimitSettings { tries: 1, breaker, ..LimitSettings::default() });
+    setup.fault(once(FaultKind::Status(503)).times(Times::Next(6)));
+    let state = || setup.polymarket.observe().upstreams[1].breaker.state;
     for n in 1..=5 {
         assert_eq!(state(), "closed", "before failure {n}");
-        assert!(matches!(book(&stage).await, Err(PolymarketError::Unavailable { status: 503, .. })));
+        assert!(matches!(book(&setup).await, Err(PolymarketError::Unavailable { status: 503, .. })));
     }
     let opened = crate::clock::Clock::System.now();
     let waiting: Vec<_> = (0..20)
         .map(|_| {
-            let (polymarket, asset) = (stage.polymarket.clone(), stage.asset.clone());
+            let (polymarket, asset) = (setup.polymarket.clone(), setup.asset.clone());
             spawn(async move { polymarket.book(&asset, Priority::Interactive).await.is_ok() })
         })
         .collect();
@@ -110,45 +110,45 @@ async fn the_breaker_opens_probes_opens_for_longer_probes_again_and_closes() {
         n_answered += usize::from(call.await.unwrap());
     }
     assert_eq!(n_answered, 19, "all but the first probe");
-    let heard = stage.heard();
+    let heard = setup.heard();
     assert_eq!(heard.iter().map(|heard| heard.status).collect::<Vec<_>>(), [vec![503; 6], vec![200; 19]].concat());
     assert!(gap(&heard[4], &heard[5]) >= 300, "{} ms", gap(&heard[4], &heard[5]));
     assert!(gap(&heard[5], &heard[6]) >= 600, "{} ms", gap(&heard[5], &heard[6]));
     assert!(heard[5].at >= opened && state() == "closed");
-    assert_eq!(counted(&stage.polymarket), served(&heard));
+    assert_eq!(counted(&setup.polymarket), served(&heard));
 }
 
-/// Whoever waits for a probe that takes its time must not spend the permits of the other hosts on looking again.
+/// Requests that wait for a slow probe must not spend permits, which other hosts need, on checking again.
 #[actix_web::test]
-async fn those_who_wait_for_a_probe_take_no_permits() {
+async fn requests_that_wait_for_a_probe_take_no_permits() {
     let breaker = BreakerSettings { open_for: Duration::from_millis(200), ..BreakerSettings::default() };
-    let stage = Stage::new(LimitSettings { tries: 1, breaker, ..LimitSettings::default() });
-    stage.fault(once(FaultKind::Status(503)).times(Times::Next(5)));
+    let setup = LimitSetup::new(LimitSettings { tries: 1, breaker, ..LimitSettings::default() });
+    setup.fault(once(FaultKind::Status(503)).times(Times::Next(5)));
     for _ in 0..5 {
-        assert!(book(&stage).await.is_err());
+        assert!(book(&setup).await.is_err());
     }
-    stage.fault(once(FaultKind::Delay(1_500)));
+    setup.fault(once(FaultKind::Delay(1_500)));
     let waiting: Vec<_> = (0..10)
         .map(|_| {
-            let (polymarket, asset) = (stage.polymarket.clone(), stage.asset.clone());
+            let (polymarket, asset) = (setup.polymarket.clone(), setup.asset.clone());
             spawn(async move { polymarket.book(&asset, Priority::Interactive).await })
         })
         .collect();
     for call in waiting {
         call.await.unwrap().unwrap();
     }
-    let (n_given, n_heard) = (stage.polymarket.gate().given().len(), stage.heard().len());
+    let (n_given, n_heard) = (setup.polymarket.gate().given().len(), setup.heard().len());
     assert_eq!(n_heard, 15);
-    // When the rest ends each of them may take itself for the probe, once.
+    // When the rest ends, each of them may try once to be the probe.
     assert!(n_given <= n_heard + 9, "{n_given} permits for {n_heard} requests");
 }
 
 #[actix_web::test]
-async fn what_is_counted_is_what_was_heard() {
+async fn the_client_counts_the_requests_that_arrive() {
     let breaker = BreakerSettings { failures: u32::MAX, ..BreakerSettings::default() };
     let backoff_base = Duration::from_millis(2);
     let limits = LimitSettings { requests_per_second: 1_000, burst: 500, breaker, backoff_base, ..Default::default() };
-    let stage = Stage::new(limits);
+    let setup = LimitSetup::new(limits);
     for (host, kind, chance) in [
         (Host::Data, FaultKind::Status(500), 0.3),
         (Host::Data, FaultKind::TooManyRequests(RetryAfter::Seconds(0)), 0.3),
@@ -156,22 +156,22 @@ async fn what_is_counted_is_what_was_heard() {
         (Host::Clob, FaultKind::Status(400), 0.2),
         (Host::Gamma, FaultKind::TooManyRequests(RetryAfter::Seconds(0)), 0.5),
     ] {
-        stage.fault(Fault::once(host, "", kind).times(Times::Chance(chance)));
+        setup.fault(Fault::once(host, "", kind).times(Times::Chance(chance)));
     }
     for _ in 0..10 {
-        let _ = stage.polymarket.positions(&stage.wallet, std::slice::from_ref(&stage.market)).await;
-        let _ = stage.polymarket.resolution(&stage.market).await;
-        let _ = stage.polymarket.data_api_lag_seconds().await;
-        let _ = stage.polymarket.midpoints(std::slice::from_ref(&stage.asset)).await;
-        let _ = stage.polymarket.market(&stage.market).await;
-        let _ = stage.polymarket.market_by_token(&stage.asset).await;
-        let _ = stage.polymarket.server_time().await;
-        let _ = stage.polymarket.search_profile("quiet heron").await;
-        let _ = stage.polymarket.profile(&stage.wallet).await;
-        let _ = book(&stage).await;
+        let _ = setup.polymarket.positions(&setup.wallet, std::slice::from_ref(&setup.market)).await;
+        let _ = setup.polymarket.resolution(&setup.market).await;
+        let _ = setup.polymarket.data_api_lag_seconds().await;
+        let _ = setup.polymarket.midpoints(std::slice::from_ref(&setup.asset)).await;
+        let _ = setup.polymarket.market(&setup.market).await;
+        let _ = setup.polymarket.market_by_token(&setup.asset).await;
+        let _ = setup.polymarket.server_time().await;
+        let _ = setup.polymarket.search_profile("quiet heron").await;
+        let _ = setup.polymarket.profile(&setup.wallet).await;
+        let _ = book(&setup).await;
     }
-    let counted = counted(&stage.polymarket);
-    assert_eq!(counted, served(&stage.heard()));
+    let counted = counted(&setup.polymarket);
+    assert_eq!(counted, served(&setup.heard()));
     let (errors, rate_limited) = counted.values().fold((0, 0), |sum, counts| (sum.0 + counts.1, sum.1 + counts.2));
     assert!(counted.len() >= 10 && errors > rate_limited && rate_limited > 0, "{counted:?}");
 }

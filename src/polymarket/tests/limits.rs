@@ -1,4 +1,4 @@
-//! Spec section 3.3 measured at the other end: by when the simulator heard each request.
+//! Measures our limits (spec 3.3) at the other end, by the times at which the simulator received each request.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,29 +13,29 @@ use crate::polymarket::http::client::Polymarket;
 use crate::polymarket::http::endpoint::{Endpoint, Priority};
 use crate::polymarket::http::limiter::Given;
 use crate::polymarket::http::settings::{LimitSettings, PolymarketSettings};
-use crate::simulator::{Fault, FaultKind, Heard, Host, NewMarket, Simulator, SimulatorHandle, SimulatorSettings};
-use crate::simulator::{Times, wallet_of};
+use crate::simulator::{Fault, FaultKind, Heard, Host, Times, wallet_of};
+use crate::testkit::TestExchange;
 
 const PER_SECOND: f64 = 20.0;
 const BURST: f64 = 40.0;
 
 /// An exchange with one market, and a client of it.
-pub(super) struct Stage {
-    pub sim: SimulatorHandle,
+pub(super) struct LimitSetup {
+    pub sim: TestExchange,
     pub polymarket: Polymarket,
     pub market: MarketId,
     pub asset: AssetId,
     pub wallet: Wallet,
 }
 
-impl Stage {
+impl LimitSetup {
     pub fn new(limits: LimitSettings) -> Self {
-        let sim = Simulator::start(SimulatorSettings::default()).unwrap();
-        let market = sim.world(|world| world.add_market(NewMarket::binary("rain")));
+        let sim = TestExchange::start();
+        let market = sim.add_market("rain");
         let wallet = wallet_of("a leader");
         sim.world(|world| world.add_person(&wallet, "Quiet Heron"));
-        let bases = PolymarketSettings::new(&sim.data_api_base(), &sim.clob_base(), &sim.gamma_base());
-        let polymarket = Polymarket::new(PolymarketSettings { limits, ..bases }, Clock::System);
+        let settings = PolymarketSettings { limits, ..sim.polymarket_settings() };
+        let polymarket = Polymarket::new(settings, Clock::System);
         Self { sim, polymarket, market: market.id().clone(), asset: market.asset(0).unwrap().clone(), wallet }
     }
 
@@ -47,7 +47,7 @@ impl Stage {
         self.sim.world(|world| world.fault(fault));
     }
 
-    /// Asks for one thing after the other, each by a task of its own that goes on until it is aborted.
+    /// Starts tasks that send one request after the other until they are aborted.
     fn load(&self, n_tasks: usize) -> Vec<JoinHandle<()>> {
         let ask = |n: usize| {
             let (polymarket, market, asset) = (self.polymarket.clone(), self.market.clone(), self.asset.clone());
@@ -66,7 +66,7 @@ impl Stage {
     }
 }
 
-/// Every kind of call that nobody waits for. What becomes of it is not the question here.
+/// Sends every kind of bulk request. Its result does not matter here.
 async fn bulk(polymarket: &Polymarket, n: usize, market: &MarketId, asset: &AssetId, wallet: &Wallet) {
     let now = Clock::System.now();
     match n % 7 {
@@ -80,14 +80,14 @@ async fn bulk(polymarket: &Polymarket, n: usize, market: &MarketId, asset: &Asse
     }
 }
 
-/// What may have gone out between two moments: the burst, and the rate.
+/// Returns how many requests may have been sent between two times: the burst, and the rate.
 fn most_between(from: Timestamp, until: Timestamp) -> f64 {
-    // Times are cut to whole milliseconds.
+    // Times are truncated to whole milliseconds.
     let millis = until.millis_since(from) + 1;
     BURST + PER_SECOND * f64::from(u32::try_from(millis).unwrap()) / 1_000.0
 }
 
-/// Fails when any run of moments holds more than `most_between` its ends. `until[j]` ends what `from[i]` began.
+/// Fails when there are more than `most_between` between any two times. `from[i]` begins a span and `until[j]` ends it.
 fn assert_within_the_rate(from: &[Timestamp], until: &[Timestamp], what: &str) {
     for (i, begin) in from.iter().enumerate() {
         for (j, end) in until.iter().enumerate().skip(i) {
@@ -117,7 +117,7 @@ pub(super) fn endpoint_of(heard: &Heard) -> Endpoint {
     }
 }
 
-/// Requests, errors and 429s of each endpoint, as the client counts them.
+/// Returns requests, errors and 429s of each endpoint, as the client counts them.
 pub(super) fn counted(polymarket: &Polymarket) -> BTreeMap<Endpoint, (u64, u64, u64)> {
     let sums = polymarket.observe().endpoints.into_iter().map(|traffic| {
         let add = |sum: (u64, u64, u64), minute: &crate::polymarket::http::traffic::MinuteCounts| {
@@ -128,7 +128,7 @@ pub(super) fn counted(polymarket: &Polymarket) -> BTreeMap<Endpoint, (u64, u64, 
     sums.collect()
 }
 
-/// The same as the simulator heard it.
+/// Returns the same, as the simulator counts them.
 pub(super) fn served(heard: &[Heard]) -> BTreeMap<Endpoint, (u64, u64, u64)> {
     let mut served: BTreeMap<Endpoint, (u64, u64, u64)> = BTreeMap::new();
     for request in heard {
@@ -140,33 +140,33 @@ pub(super) fn served(heard: &[Heard]) -> BTreeMap<Endpoint, (u64, u64, u64)> {
     served
 }
 
-/// A request arrives after its permit was had, so the n-th arrival comes after the n-th permit was asked for; and
-/// between two permits there is what a burst of 40 and 20 a second allow. Both hold on any machine, however slow. That
-/// they hold between two arrivals too needs the time that requests were under way, which is measured.
+/// A request arrives after its permit was received, so the n-th arrival comes after the n-th permit was asked for. Between
+/// two permits there are at most as many as a burst of 40 and 20 per second allow. Both hold on any machine, however slow.
+/// To show that they hold between two arrivals too, the test measures how long requests were on their way.
 #[actix_web::test]
 async fn never_more_than_a_burst_of_40_and_20_a_second_whatever_the_load() {
-    let stage = Stage::new(LimitSettings::default());
-    let load = stage.load(60);
+    let setup = LimitSetup::new(LimitSettings::default());
+    let load = setup.load(60);
     let begun = Clock::System.now();
     let mut slowest_book = 0;
     while Clock::System.now().millis_since(begun) < 10_500 {
         let asked = Clock::System.now();
-        stage.book().await;
+        setup.book().await;
         slowest_book = slowest_book.max(Clock::System.now().millis_since(asked));
-        stage.polymarket.search_profile("quiet heron").await.unwrap();
-        stage.polymarket.profile(&stage.wallet).await.unwrap();
-        // A decision and a search now and then: the pace of the load, not a wait for anything.
+        setup.polymarket.search_profile("quiet heron").await.unwrap();
+        setup.polymarket.profile(&setup.wallet).await.unwrap();
+        // A decision and a search from time to time: this sets the rate of the load, and is not a wait.
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
     load.iter().for_each(JoinHandle::abort);
 
-    let heard = stage.heard();
+    let heard = setup.heard();
     let arrived: Vec<Timestamp> = heard.iter().map(|heard| heard.at).collect();
-    let given = stage.polymarket.gate().given();
+    let given = setup.polymarket.gate().given();
     assert!(arrived.len() <= given.len(), "a request went out without a permit");
     let asked: Vec<Timestamp> = given.iter().map(|given| given.asked).collect();
-    let had: Vec<Timestamp> = given.iter().map(|given| given.had).collect();
-    assert_within_the_rate(&asked, &had, "permits");
+    let received: Vec<Timestamp> = given.iter().map(|given| given.received).collect();
+    assert_within_the_rate(&asked, &received, "permits");
     assert_within_the_rate(&asked, &arrived, "arrivals since a permit");
 
     let under_way = arrived.iter().zip(&asked).map(|(arrived, asked)| arrived.millis_since(*asked)).max().unwrap();
@@ -183,45 +183,45 @@ async fn never_more_than_a_burst_of_40_and_20_a_second_whatever_the_load() {
 }
 
 #[actix_web::test]
-async fn a_book_asked_for_under_500_waiting_bulk_calls_goes_out_next() {
-    let stage = Stage::new(LimitSettings::default());
-    let load = stage.load(540);
-    let waiting = || stage.polymarket.observe().waiting_bulk;
-    while stage.heard().len() < 40 || waiting() < 450 {
+async fn a_book_requested_while_500_bulk_requests_wait_is_sent_next() {
+    let setup = LimitSetup::new(LimitSettings::default());
+    let load = setup.load(540);
+    let waiting = || setup.polymarket.observe().waiting_bulk;
+    while setup.heard().len() < 40 || waiting() < 450 {
         tokio::task::yield_now().await;
     }
-    let n_given = stage.polymarket.gate().given().len();
-    stage.book().await;
-    let next: &[Given] = &stage.polymarket.gate().given()[n_given..];
+    let n_given = setup.polymarket.gate().given().len();
+    setup.book().await;
+    let next: &[Given] = &setup.polymarket.gate().given()[n_given..];
     assert_eq!(next[0].priority, Priority::Interactive, "{next:?}");
-    let heard = stage.heard();
-    let before = heard.iter().position(|heard| heard.query.contains(stage.asset.as_str())).unwrap_or(heard.len());
+    let heard = setup.heard();
+    let before = heard.iter().position(|heard| heard.query.contains(setup.asset.as_str())).unwrap_or(heard.len());
     assert!(before < 200 && waiting() > 300, "{before} requests came before the book");
 
-    // Whoever gives up leaves the line, and takes nobody's permit along.
+    // A request that gives up leaves the queue, and takes no permit.
     load.iter().for_each(JoinHandle::abort);
     for call in load {
         let _ = call.await;
     }
     assert_eq!(waiting(), 0);
-    stage.book().await;
+    setup.book().await;
 }
 
-/// Calls that hang keep their connections, and a client has only so many: 100.
+/// Requests that hang keep their connections, and a client has only 100.
 #[actix_web::test]
-async fn a_book_waits_for_no_bulk_call_that_hangs() {
+async fn a_book_does_not_wait_for_bulk_requests_that_hang() {
     let limits = LimitSettings { requests_per_second: 1_000, burst: 500, ..LimitSettings::default() };
-    let stage = Stage::new(limits);
-    stage.fault(Fault::once(Host::Data, "", FaultKind::Hang).times(Times::Always));
+    let setup = LimitSetup::new(limits);
+    setup.fault(Fault::once(Host::Data, "", FaultKind::Hang).times(Times::Always));
     let ask = || {
-        let (polymarket, market) = (stage.polymarket.clone(), stage.market.clone());
+        let (polymarket, market) = (setup.polymarket.clone(), setup.market.clone());
         spawn(async move { drop(polymarket.resolution(&market).await) })
     };
     let hanging: Vec<JoinHandle<()>> = (0..150).map(|_| ask()).collect();
-    while stage.heard().len() < 100 {
+    while setup.heard().len() < 100 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    stage.book().await;
-    assert!(stage.heard().len() <= 150 + 1, "the book was asked for once");
+    setup.book().await;
+    assert!(setup.heard().len() <= 150 + 1, "the book was asked for once");
     hanging.iter().for_each(JoinHandle::abort);
 }

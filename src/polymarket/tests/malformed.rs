@@ -1,4 +1,4 @@
-//! Recorded answers with something wrong in them: no panic, and what is accepted keeps its promises.
+//! Recorded answers with errors in them: no panic, and every accepted answer is valid.
 
 use std::collections::BTreeSet;
 
@@ -36,7 +36,7 @@ fn market() -> MarketId {
     MarketId::parse(&format!("0x{}", "3".repeat(64))).unwrap()
 }
 
-/// Harmed files, and now and then noise.
+/// Mutated files, and sometimes noise.
 fn sent(files: &[&str]) -> impl Strategy<Value = String> + use<> {
     sent_texts(files.iter().map(|file| fixture(file)).collect())
 }
@@ -61,8 +61,8 @@ fn pages() -> impl Strategy<Value = String> {
     sent_texts(feeds.iter().map(|file| fixture(file)).chain(types).collect())
 }
 
-/// Rows of one transaction whose figures are nearly those of a fill and its fee, small ones above all: there every
-/// rounding shows. Some differ in nothing but what a key does not hold.
+/// Rows of one transaction whose numbers are close to those of a fill and its fee. Most numbers are small, because every
+/// rounding shows in them. Some rows differ only in fields that are not part of the key.
 fn nearly_fills() -> impl Strategy<Value = String> {
     let apart = prop_oneof![-3_i64..12, -30_i64..60];
     let row = ("(0|[1-9][0-9]?)(\\.[0-9]{1,6})?", "0\\.0{0,6}[0-9]{1,4}", apart, any::<bool>(), 0_usize..4);
@@ -85,7 +85,7 @@ fn nearly_fills() -> impl Strategy<Value = String> {
     })
 }
 
-/// What the ledger and the database's own checks rely on.
+/// Checks what the ledger and the constraints of the database rely on.
 fn keeps_its_promises(window: &Window) -> Result<(), TestCaseError> {
     for trade in &window.trades {
         prop_assert!(trade.shares.0 > 0 && trade.notional.0 >= 0, "{trade:?}");
@@ -114,7 +114,7 @@ fn is_a_side(levels: &[Level], better: fn(&PriceMicros, &PriceMicros) -> bool) -
         && levels.windows(2).all(|pair| better(&pair[0].price, &pair[1].price))
 }
 
-/// Walks of any size spend no more than they may and no more than there is.
+/// Checks that walks of any size spend no more than allowed and no more than the book holds.
 fn can_be_walked(book: &OrderBook) -> Result<(), TestCaseError> {
     for target in [0, 1, 1_000_000, 7_500_000_000, i64::MAX] {
         if let Ok(walk) = walk_buy(book, UsdcMicros(target), PriceMicros::ONE) {
@@ -140,7 +140,7 @@ fn is_a_schedule(fee: FeeSchedule) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// In the order of their indexes, each asset once: an asset with two places would have two payouts.
+/// Checks that outcomes are in the order of their indexes, each asset once: an asset with two indexes would have two payouts.
 fn are_outcomes(outcomes: &[OutcomeAsset]) -> Result<(), TestCaseError> {
     prop_assert!(outcomes.iter().zip(0..).all(|(outcome, index)| outcome.index == index), "{outcomes:?}");
     let assets: BTreeSet<_> = outcomes.iter().map(|outcome| &outcome.asset).collect();
@@ -176,7 +176,7 @@ proptest! {
             prop_assert_eq!(&window.trades, &other_way.trades);
             prop_assert_eq!(&window.activities, &other_way.activities);
 
-            // Seen again with all of it stored, nothing is new.
+            // When the window is read again with all of it stored, no event is new.
             let (user, now) = (FollowedUserId(1), Timestamp::from_millis(1_790_000_000_000));
             let trades: Vec<_> =
                 window.trades.iter().map(|trade| trade.clone().into_event(user, wallet(), now)).collect();

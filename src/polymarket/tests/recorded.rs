@@ -1,4 +1,4 @@
-//! Every recorded answer is read.
+//! Every recorded answer can be parsed.
 
 use std::path::PathBuf;
 
@@ -33,7 +33,7 @@ fn files(folder: &str) -> Vec<String> {
     names
 }
 
-/// The retired v1 spelled its fields otherwise; only tests still read it.
+/// Renames the fields of the retired v1 API, which only tests still read.
 fn v2_spelling(row: &str) -> String {
     [
         ("proxyWallet", "proxy_wallet"),
@@ -48,7 +48,7 @@ fn v2_spelling(row: &str) -> String {
     .fold(row.to_owned(), |text, (old, new)| text.replace(&format!("\"{old}\":"), &format!("\"{new}\":")))
 }
 
-/// The rows of an activity file of either version, in v2's spelling.
+/// Returns the rows of an activity file of either version, with v2's field names.
 pub fn activity_rows(file: &str) -> Vec<String> {
     type Rows = Vec<Box<RawValue>>;
     #[derive(serde::Deserialize)]
@@ -78,7 +78,7 @@ pub fn activity_rows(file: &str) -> Vec<String> {
     rows.iter().map(|row| v2_spelling(row.get())).collect()
 }
 
-/// The rows of a trades file, which lack the type that activity rows have.
+/// Returns the rows of a trades file, with the type that they lack.
 pub fn trade_rows(file: &str) -> Vec<String> {
     activity_rows(file).into_iter().map(|row| row.replacen('{', "{\"type\":\"TRADE\",", 1)).collect()
 }
@@ -241,13 +241,13 @@ fn profiles_are_found_by_exact_name_and_nulls_are_passed_over() {
     let text = fixture("gamma/public_search_profiles_with_null.json");
     let ProfileMatch::One(profile) = parse_search(&text, " HARBOR ").unwrap() else { panic!("one exact match") };
     assert_eq!(profile.name, "Harbor");
-    let ProfileMatch::Nobody { similar } = parse_search(&text, "harb").unwrap() else { panic!("near is not exact") };
+    let ProfileMatch::NoMatch { similar } = parse_search(&text, "harb").unwrap() else { panic!("near is not exact") };
     assert_eq!(similar.len(), 6);
     let twice = text.replace("\"harborcat\"", "\"HARBOR\"");
     assert!(matches!(parse_search(&twice, "Harbor").unwrap(), ProfileMatch::Several(found) if found.len() == 2));
     assert_eq!(
         parse_search(&fixture("gamma/public_search_events.json"), "x").unwrap(),
-        ProfileMatch::Nobody { similar: vec![] }
+        ProfileMatch::NoMatch { similar: vec![] }
     );
 
     let profile = parse_profile(&fixture("gamma/public_profile_2026_09.json"), &somebody()).unwrap();
@@ -257,7 +257,7 @@ fn profiles_are_found_by_exact_name_and_nulls_are_passed_over() {
 
 #[test]
 fn an_event_seen_by_every_route_has_one_wallet_and_one_transaction() {
-    // The invented names are the same in every file: the maker's row stands in two feeds.
+    // The invented names are the same in every file: the maker's row is in two feeds.
     let activity = &activity_rows("data_v2/activity_maker_and_taker_3.json")[0];
     let trade = &trade_rows("data_v2/trades_all_roles_2.json")[0];
     let id = |row: &String| Window::of([WireRow::parse(row)], &somebody()).trades.remove(0).source_id;

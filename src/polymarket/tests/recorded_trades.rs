@@ -1,9 +1,9 @@
-//! Every recorded trade row against figures worked out apart from this code.
+//! Compares every recorded trade row with numbers computed independently of this code.
 //!
-//! The tables were computed with exact decimals by another program in another language: price and shares rounded half
-//! up to micros; gross cash by taking the published fee, `shares * rate * p * (1 - p)` cut to five decimals at the
-//! rate of the row's category, off the row's cash, and checking that what is left is shares times price.
-//! Rows of the first exchange show net shares beside gross cash: their cash is kept whole, their fee is unknown.
+//! A program in another language computed the tables with exact decimals. Price and shares are rounded half up to micros.
+//! Gross cash is the row's cash minus the published fee, `shares * rate * p * (1 - p)` cut to five decimals at the rate of
+//! the row's category; the program checked that it equals shares times price.
+//! Rows of the first exchange show net shares beside gross cash: their cash stays whole, and their fee is unknown.
 
 use super::recorded::{activity_rows, trade_rows};
 use crate::domain::market::facts::FeeSchedule;
@@ -90,7 +90,7 @@ const ACTIVITY: [Expected; 62] = [
     (FIRST_EXCHANGE, 9, 220_000, 763_690_000, 168_011_800, Some(0)),
 ];
 
-/// Rows of the trades feed state no cash: shares times price, to the nearest micro.
+/// Rows of the trades feed have no cash: it is shares times price, to the nearest micro.
 #[rustfmt::skip]
 const TRADES: [Expected; 9] = [
     (TRADES_ALL_ROLES, 0, 320_000, 10_294_118, 3_294_118, None),

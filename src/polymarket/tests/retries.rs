@@ -20,7 +20,7 @@ async fn book(polymarket: &Polymarket) -> Result<(), PolymarketError> {
 }
 
 #[actix_web::test]
-async fn transient_failures_are_asked_again_and_the_answer_comes_through() {
+async fn transient_failures_are_retried_and_the_answer_is_returned() {
     for failure in [
         Answer::Body(429, "<html>Too Many Requests</html>".to_owned()),
         Answer::Later(429, "0", ""),
@@ -41,18 +41,18 @@ async fn transient_failures_are_asked_again_and_the_answer_comes_through() {
 }
 
 #[actix_web::test]
-async fn refusals_are_not_asked_again() {
+async fn refusals_are_not_retried() {
     for status in [400, 401, 404, 422] {
         let server = Server::start().await;
         server.on("book", Answer::Body(status, r#"{"error":"no"}"#.to_owned()));
         let error = book(&server.client()).await.unwrap_err();
-        assert!(matches!(&error, PolymarketError::Refused { said, .. } if said == "no"), "{error}");
+        assert!(matches!(&error, PolymarketError::Refused { message, .. } if message == "no"), "{error}");
         assert_eq!(server.urls().len(), 1);
     }
 }
 
 #[actix_web::test]
-async fn retry_after_is_told_and_the_upstream_left_alone_for_as_long() {
+async fn retry_after_is_returned_and_the_upstream_is_left_alone_for_as_long() {
     let server = Server::start().await;
     server.on("book", Answer::Later(429, "70", "<html>"));
     let polymarket = server.client();
@@ -62,7 +62,7 @@ async fn retry_after_is_told_and_the_upstream_left_alone_for_as_long() {
     let error = book(&polymarket).await.unwrap_err();
     assert!(matches!(error, PolymarketError::Resting { .. }), "{error}");
     assert!(error.retry_after().unwrap() > Duration::from_secs(60));
-    assert_eq!(server.urls().len(), 1, "nothing more went out");
+    assert_eq!(server.urls().len(), 1, "no other request was sent");
 }
 
 #[actix_web::test]
@@ -75,9 +75,9 @@ async fn the_breaker_opens_after_repeated_failures_probes_and_closes() {
     }
     let state = || polymarket.observe().upstreams[1].breaker.state;
     assert_eq!(state(), "open");
-    // Another upstream does not suffer.
+    // Another upstream is not affected.
     assert_eq!(polymarket.observe().upstreams[0].breaker.state, "closed");
-    // The next call waits for its turn, goes out as the probe, and closes the breaker.
+    // The next call waits for the end of the open state, is sent as the probe, and closes the breaker.
     server.on_body("book", BOOK);
     assert_eq!(book(&polymarket).await, Ok(()));
     assert_eq!((state(), server.urls().len()), ("closed", 6));

@@ -1,4 +1,4 @@
-//! A small server that answers from a script and remembers what it was asked.
+//! A small server that answers from a script and records the requests.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -36,7 +36,7 @@ pub struct Asked {
 
 #[derive(Clone, Default)]
 struct Script {
-    /// Each answer is for the first request whose URL holds the text before it.
+    /// A text and an answer, for the first request whose URL contains the text.
     answers: Arc<Mutex<VecDeque<(String, Answer)>>>,
     asked: Arc<Mutex<Vec<Asked>>>,
 }
@@ -99,7 +99,7 @@ impl Server {
         Polymarket::new(self.settings(), Clock::System)
     }
 
-    /// A client that asks once and leaves it at that.
+    /// Returns a client that does not retry.
     pub fn client_of_one_try(&self) -> Polymarket {
         let mut settings = self.settings();
         settings.limits.tries = 1;
@@ -109,7 +109,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The command is sent by the call itself; nobody needs to wait for its end.
+        // The call itself sends the command, so there is no need to await the end.
         drop(self.handle.stop(false));
     }
 }

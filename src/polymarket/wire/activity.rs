@@ -1,6 +1,7 @@
-//! One page of `/v2/activity`, row by row: a row that cannot be read is set aside with its text and the rest goes on.
+//! Parses a page of `/v2/activity` row by row: a row that cannot be parsed is set aside with its text, and the other rows
+//! are used (venue 1.2).
 //!
-//! Rows change after first sight (names, slugs, outcome indexes): only what never changes is read here.
+//! Rows change after they first appear (names, slugs, outcome indexes): only fields that never change are read here.
 
 use std::borrow::Cow;
 
@@ -13,10 +14,10 @@ use crate::domain::events::event::Side;
 use crate::domain::money::ids::{AssetId, IdError, MarketId, Wallet};
 use crate::domain::money::units::Timestamp;
 
-/// Seconds of the year 2100: a later block time is no block time.
+/// Seconds of the year 2100: no block has a later time.
 const SECONDS_MAX: i64 = 4_102_444_800;
 
-/// A page as it came: rows in the feed's order, good and bad, and where the next page starts.
+/// A page: rows in the feed's order, good and bad, and the cursor of the next page.
 #[derive(Debug, Clone)]
 pub struct ActivityPage {
     pub rows: Vec<Result<WireRow, BadRow>>,
@@ -24,36 +25,37 @@ pub struct ActivityPage {
     pub next_cursor: Option<String>,
 }
 
-/// A row that could not be read: a dead letter, once per distinct text.
+/// A row that could not be parsed: it becomes a dead letter, one per distinct text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadRow {
     pub text: String,
     pub reason: String,
 }
 
-/// The immutable part of a row, in types. Empty texts are `None`; figures are decimals cut to six places, the price as printed.
+/// The fields of a row that never change, as types. Empty texts are `None`. Numbers are decimals rounded to six places, but
+/// the price is as printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WireRow {
     pub wallet: Option<Wallet>,
     pub time: Timestamp,
-    /// The API's own word: TRADE, MERGE, REWARD, or one we have never seen.
+    /// The API's type: TRADE, MERGE, REWARD, or an unknown one.
     pub kind: String,
     pub condition: Option<MarketId>,
     pub token: Option<AssetId>,
     pub side: Option<Side>,
-    /// The API's own word for the side: BUY, SELL, or IN and OUT of a tip.
+    /// The API's text of the side: BUY, SELL, or IN and OUT of a tip.
     pub side_text: String,
     pub size: Option<Decimal>,
     pub usdc_size: Option<Decimal>,
     pub price: Option<Decimal>,
     pub tx_hash: String,
-    /// A multi-leg trade: kept, never copied.
+    /// A multi-leg trade: it is stored but never copied.
     pub is_combo: bool,
-    /// The row as it came.
+    /// The row's JSON text.
     pub text: String,
 }
 
-/// Why a row cannot be read.
+/// Why a row cannot be parsed.
 #[derive(Debug, thiserror::Error)]
 pub enum RowError {
     #[error("not a row: {0}")]
@@ -62,24 +64,24 @@ pub enum RowError {
     Id(#[from] IdError),
     #[error("{field}: {problem}")]
     Number { field: &'static str, problem: NumberError },
-    #[error("`{0}` is no block time")]
+    #[error("`{0}` is not a block time")]
     Time(Decimal),
-    #[error("`{0}` is no transaction hash")]
+    #[error("`{0}` is not a transaction hash")]
     TxHash(String),
-    #[error("`{0}` is no kind of row")]
+    #[error("`{0}` is not a kind of row")]
     Kind(String),
-    #[error("`{0}` is no side")]
+    #[error("`{0}` is not a side")]
     Side(String),
     #[error("{0} row without {1}")]
     Missing(String, &'static str),
-    #[error("{field} of `{value}` does not fit")]
+    #[error("{field} of `{value}` is out of range")]
     OutOfRange { field: &'static str, value: Decimal },
 }
 
-/// Reads a page's text.
+/// Parses a page.
 ///
 /// # Errors
-/// When the text is no page at all: cut, empty, HTML, or a page that promises more without saying where.
+/// When the text is not a page: cut, empty, HTML, or a page that announces more rows without a cursor.
 pub fn parse_page(text: &str) -> Result<ActivityPage, String> {
     let page: Envelope = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let next_cursor = page.pagination.next()?;
@@ -95,7 +97,7 @@ struct Envelope<'a> {
     pagination: Pagination,
 }
 
-/// The tail of every list of the Data API.
+/// The end of every list of the Data API (venue 1.1).
 #[derive(Deserialize, Default, Debug)]
 pub(in crate::polymarket) struct Pagination {
     #[serde(default)]
@@ -105,18 +107,21 @@ pub(in crate::polymarket) struct Pagination {
 }
 
 impl Pagination {
-    /// The next page's cursor. A page that says `has_more` without one would end a window early, so it is an error.
+    /// Returns the next page's cursor.
+    ///
+    /// # Errors
+    /// When the page says `has_more` but has no cursor: the window would end early.
     pub(in crate::polymarket) fn next(self) -> Result<Option<String>, String> {
         let cursor = self.next_cursor.filter(|cursor| !cursor.is_empty());
         match (self.has_more, cursor) {
-            (Some(true), None) => Err("a page promises more but gives no cursor".to_owned()),
+            (Some(true), None) => Err("the page has more rows but no cursor".to_owned()),
             (Some(false), _) => Ok(None),
             (_, cursor) => Ok(cursor),
         }
     }
 }
 
-/// The fields of a row that we read; every other one may come, go or change its type.
+/// The fields of a row that we read; the other fields may appear, disappear or change their type.
 #[derive(Deserialize)]
 struct RawRow<'a> {
     #[serde(borrow, default)]
@@ -150,7 +155,10 @@ struct RawRow<'a> {
 }
 
 impl WireRow {
-    /// Reads one row by itself.
+    /// Parses one row.
+    ///
+    /// # Errors
+    /// [`BadRow`] with the row's text and the reason.
     pub fn parse(text: &str) -> Result<Self, BadRow> {
         Self::read(text).map_err(|error| BadRow { text: text.to_owned(), reason: error.to_string() })
     }
@@ -184,8 +192,8 @@ impl WireRow {
 }
 
 impl RawRow<'_> {
-    /// Combos say so. Where the flag is missing they show by a 62-digit condition without slug, event or outcome;
-    /// a 62-digit condition alone may be a plain market of the new ledger.
+    /// A combo has the flag `is_combo`. If the flag is missing, a combo has a 62-digit condition and no slug, event or
+    /// outcome. A 62-digit condition alone may be an ordinary market of the new ledger.
     fn looks_like_a_combo(&self, kind: &str) -> bool {
         const SHORT_CONDITION: usize = 64;
         let short = filled(&self.condition_id).is_some_and(|condition| condition.len() == SHORT_CONDITION);
@@ -194,7 +202,7 @@ impl RawRow<'_> {
     }
 }
 
-/// Kinds and sides become part of an event's id, whose parts are joined by colons.
+/// Kinds and sides are part of an event's id, whose parts are separated by colons.
 fn is_a_word(text: &str) -> bool {
     text.len() <= 40 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
 }
@@ -207,7 +215,7 @@ fn figure(field: &'static str, raw: Option<&RawValue>) -> Result<Option<Decimal>
     raw.map_or(Ok(None), |raw| decimal_of(raw).map_err(|problem| RowError::Number { field, problem }))
 }
 
-/// Floats bring tails such as 2538.2661200000002; the chain counts in millionths.
+/// Rounds off the errors of floats, such as 2538.2661200000002; the chain counts in millionths.
 fn six_decimals(value: Decimal) -> Decimal {
     value.round_dp_with_strategy(6, RoundingStrategy::MidpointAwayFromZero)
 }
@@ -221,7 +229,7 @@ fn block_time(raw: &RawValue) -> Result<Timestamp, RowError> {
         .ok_or(RowError::Time(seconds))
 }
 
-/// Lower case; rows that never touched the chain may have none.
+/// Returns the hash in lower case; empty for rows without a transaction.
 fn tx_hash(text: &str) -> Result<String, RowError> {
     let hex = text.strip_prefix("0x").unwrap_or(text);
     if hex.len() <= 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -244,7 +252,7 @@ mod tests {
     ],"pagination":{"limit":3,"offset":0,"has_more":true,"next_cursor":"abc"}}"#;
 
     #[test]
-    fn a_bad_row_is_set_aside_and_the_rest_of_the_page_goes_on() {
+    fn a_bad_row_is_set_aside_and_the_other_rows_of_the_page_are_used() {
         let page = parse_page(PAGE).unwrap();
         assert_eq!(page.next_cursor.as_deref(), Some("abc"));
         let [Ok(good), Err(bad), Err(no_row)] = page.rows.as_slice() else { panic!("{:?}", page.rows) };
@@ -256,13 +264,13 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_promises_more_without_a_cursor_is_an_error() {
+    fn a_page_with_more_rows_and_no_cursor_is_an_error() {
         let page =
             |tail: &str| parse_page(&format!(r#"{{"data":[],"pagination":{tail}}}"#)).map(|page| page.next_cursor);
         assert!(page(r#"{"has_more":true,"next_cursor":null}"#).is_err());
         assert!(page(r#"{"has_more":true}"#).is_err());
         assert_eq!(page(r#"{"has_more":false,"next_cursor":null}"#), Ok(None));
         assert_eq!(page(r#"{"has_more":true,"next_cursor":"x"}"#), Ok(Some("x".to_owned())));
-        assert!(parse_page(r#"{"pagination":{}}"#).is_err(), "no data is not an empty page");
+        assert!(parse_page(r#"{"pagination":{}}"#).is_err(), "a page without data is not an empty page");
     }
 }

@@ -1,17 +1,17 @@
-//! The quick reader of a book's text: one pass over its bytes, no tree, no decimal type.
+//! The quick reader of a book's text: one pass over the bytes, without a tree and without decimals.
 //!
-//! It knows the shape the CLOB sends: an object of plain strings, numbers and words, with `bids` and `asks` as arrays
-//! of `{"price":"0.46","size":"171"}`. At anything else it gives up, and the general reader decides.
+//! It knows the format that the CLOB sends: an object of plain strings, numbers and words, in which `bids` and `asks` are
+//! arrays of `{"price":"0.46","size":"171"}`. For any other text it returns `None`, and the general reader decides.
 
 use std::borrow::Cow;
 
-use super::book_text::{BookParts, WireLevels};
+use super::book_parts::{BookParts, WireLevels};
 use crate::domain::money::units::{PriceMicros, ShareMicros};
 
-/// Levels of a usual side, so that a book is read with one allocation a side.
+/// Capacity for a usual side, so that a side needs one allocation.
 const LEVELS_USUAL: usize = 64;
 
-/// The parts of a book in its usual shape; `None` for every other text, broken ones included.
+/// Returns the parts of a book in its usual format; `None` for every other text, broken ones included.
 pub(in crate::polymarket) fn quick(text: &str) -> Option<BookParts<'_>> {
     let mut scan = Scan { text, rest: text.as_bytes() };
     let mut parts = BookParts::default();
@@ -54,7 +54,7 @@ struct Seen {
     asks: bool,
 }
 
-/// A key that comes twice is for the general reader to refuse.
+/// Stores a text. A repeated key returns `None`, because the general reader has to refuse it.
 fn once<'a>(place: &mut Cow<'a, str>, text: &'a str) -> Option<()> {
     if !place.is_empty() || text.is_empty() {
         return None;
@@ -65,7 +65,7 @@ fn once<'a>(place: &mut Cow<'a, str>, text: &'a str) -> Option<()> {
 
 struct Scan<'a> {
     text: &'a str,
-    /// What of the text's bytes is still to be read.
+    /// The bytes left to read.
     rest: &'a [u8],
 }
 
@@ -76,7 +76,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The next byte that is no space.
+    /// Returns the next byte that is not white space.
     fn next(&mut self) -> Option<u8> {
         self.spaces();
         let (&byte, rest) = self.rest.split_first()?;
@@ -88,7 +88,7 @@ impl<'a> Scan<'a> {
         (self.next()? == expected).then_some(())
     }
 
-    /// A string without escapes and control characters.
+    /// Reads a string without escapes and control characters.
     fn string(&mut self) -> Option<&'a str> {
         self.token(b'"')?;
         let length = plain_length(self.rest)?;
@@ -97,7 +97,7 @@ impl<'a> Scan<'a> {
         self.text.get(start..start + length)
     }
 
-    /// A string or one of the three words; numbers have too many wrong spellings to judge here.
+    /// Skips a string or one of the three words. It does not skip numbers: they have too many invalid spellings to check here.
     fn skip_plain_value(&mut self) -> Option<()> {
         self.spaces();
         if self.rest.first() == Some(&b'"') {
@@ -133,7 +133,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// A level with spaces between its parts.
+    /// Reads a level with white space between its parts.
     fn spaced_level(&mut self) -> Option<(i64, i64)> {
         self.token(b'{')?;
         let price = self.spaced_figure("price")?;
@@ -155,7 +155,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// A level written without spaces, as the CLOB writes it, and what follows it.
+/// Reads a level without white space, as the CLOB writes it, and returns the bytes after it.
 #[inline]
 fn compact_level(rest: &[u8]) -> Option<(i64, i64, &[u8])> {
     let (price, rest) = figure(rest.strip_prefix(br#"{"price":""#)?)?;
@@ -163,7 +163,7 @@ fn compact_level(rest: &[u8]) -> Option<(i64, i64, &[u8])> {
     Some((price, size, rest.strip_prefix(b"}")?))
 }
 
-/// Digits up to a closing quote, with at most six decimals, as millionths; and what follows the quote.
+/// Reads digits up to a closing quote, with at most six decimals, as millionths, and returns the bytes after the quote.
 #[inline]
 fn figure(rest: &[u8]) -> Option<(i64, &[u8])> {
     const WHOLE_DIGITS_MAX: usize = 12;
@@ -184,8 +184,8 @@ fn figure(rest: &[u8]) -> Option<(i64, &[u8])> {
     }
 }
 
-/// `value` with the leading digits of `rest` written behind it, and how many they are. Wrong, and thrown away by the
-/// caller, where they are too many.
+/// Appends the leading digits of `rest` to `value`, and returns it with their number. With too many digits the value
+/// is wrong; the caller then ignores it.
 #[inline]
 fn digits(mut value: i64, rest: &[u8]) -> (i64, usize) {
     for (n, byte) in rest.iter().enumerate() {
@@ -198,9 +198,9 @@ fn digits(mut value: i64, rest: &[u8]) -> (i64, usize) {
     (value, rest.len())
 }
 
-/// How far the closing quote is; `None` when an escape or a control character comes first.
+/// Returns the position of the closing quote; `None` if an escape or a control character comes first.
 ///
-/// Ids and hashes make up half of a short book, so they are passed over eight bytes at a time.
+/// Ids and hashes are half of a short book, so this checks eight bytes at a time.
 fn plain_length(rest: &[u8]) -> Option<usize> {
     let (words, _) = rest.as_chunks::<8>();
     let whole_words = words.iter().take_while(|word| is_plain(u64::from_le_bytes(**word))).count();
@@ -210,12 +210,12 @@ fn plain_length(rest: &[u8]) -> Option<usize> {
     (left.get(special) == Some(&b'"')).then_some(passed + special)
 }
 
-/// Whether none of eight bytes is a quote, a backslash or a control character.
+/// Returns whether none of the eight bytes is a quote, a backslash or a control character.
 fn is_plain(word: u64) -> bool {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
-    // A byte below `limit` borrows into its high bit, unless that was set; a byte above a borrowing one may do so
-    // wrongly, which only costs a closer look.
+    // A byte below `limit` borrows into its high bit, unless that bit was set. A byte above a borrowing one may borrow
+    // wrongly; then the word is only checked byte by byte.
     let below = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word & HIGHS;
     let equal = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
     (below(word, b' ') | equal(b'"') | equal(b'\\')) == 0
@@ -230,7 +230,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_figure_is_read_as_the_careful_reader_reads_it(text in "[0-9.\"]{0,16}") {
+        fn a_figure_is_parsed_as_the_general_reader_parses_it(text in "[0-9.\"]{0,16}") {
             let end = text.find('"');
             let careful = end.and_then(|end| Some((plain_micros(&text.as_bytes()[..end])?, &text.as_bytes()[end + 1..])));
             if let Some(quick) = figure(text.as_bytes()) {

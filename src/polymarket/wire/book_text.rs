@@ -1,55 +1,40 @@
-//! From the JSON text of a book to an `OrderBook`, at the speed a decision wants.
+//! Parses the JSON text of a book into an [`OrderBook`], fast enough for a decision.
 //!
-//! Two readers: `quick` scans the shape the CLOB really sends, byte by byte, without building a tree; `general` is
-//! plain serde and takes everything else, and every error. A property test holds the two equal.
+//! There are two readers. `quick` scans the text as the CLOB sends it, byte by byte, without building a tree. `general`
+//! uses serde; it reads every other text, and produces every error. A property test checks that both agree.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::book_parts::{BookParts, WireLevels};
 use super::book_scan::quick;
 use super::number;
 use crate::domain::market::book::OrderBook;
 use crate::domain::money::ids::AssetId;
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp};
 
-/// One side as fetched, in the order of the wire.
-pub type WireLevels = Vec<(PriceMicros, ShareMicros)>;
-
-/// A book as the CLOB gave it, and the same sorted.
+/// A book as the CLOB sent it, and the same book sorted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BookAnswer {
     pub book: OrderBook,
     pub bids: WireLevels,
     pub asks: WireLevels,
     pub asset: Option<AssetId>,
-    /// Names the snapshot; empty if the CLOB gave none.
+    /// Identifies the snapshot; empty if the CLOB sent none.
     pub hash: String,
-    /// The CLOB's own time of the book; whether of its last change or of sending is not documented.
+    /// The CLOB's time of the book; not documented is whether it is the time of the last change or of sending.
     pub time: Option<Timestamp>,
     pub tick: Option<PriceMicros>,
     pub min_shares: Option<ShareMicros>,
     pub last_trade_price: Option<PriceMicros>,
 }
 
-/// The parts of a book's text before they are put in order.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(in crate::polymarket) struct BookParts<'a> {
-    pub bids: WireLevels,
-    pub asks: WireLevels,
-    pub asset_id: Cow<'a, str>,
-    pub hash: Cow<'a, str>,
-    pub timestamp: Cow<'a, str>,
-    pub tick_size: Cow<'a, str>,
-    pub min_order_size: Cow<'a, str>,
-    pub last_trade_price: Cow<'a, str>,
-}
-
-/// Reads a book's text, levels in any order.
+/// Parses a book's text, with the levels in any order.
 ///
 /// # Errors
-/// The reason, when the text is no book: cut, out of range, sides missing.
+/// The reason, when the text is not a book: cut, out of range, or a side is missing.
 pub fn parse_book(text: &str) -> Result<BookAnswer, String> {
     let parts = parts(text)?;
     let book = sorted(&parts)?;
@@ -68,10 +53,10 @@ pub fn parse_book(text: &str) -> Result<BookAnswer, String> {
     })
 }
 
-/// The sorted book alone: what a benchmark of text to decision measures.
+/// Returns the sorted book alone; a benchmark measures this.
 ///
 /// # Errors
-/// As `parse_book`.
+/// The same as [`parse_book`].
 pub fn parse_order_book(text: &str) -> Result<OrderBook, String> {
     sorted(&parts(text)?)
 }
@@ -87,7 +72,10 @@ fn sorted(parts: &BookParts) -> Result<OrderBook, String> {
     OrderBook::from_levels(parts.bids.iter().copied(), parts.asks.iter().copied()).map_err(|error| error.to_string())
 }
 
-/// Any JSON that is a book, by serde.
+/// Parses any JSON text of a book with serde.
+///
+/// # Errors
+/// The reason, when the text is not a book.
 pub(in crate::polymarket) fn general(text: &str) -> Result<BookParts<'_>, String> {
     let raw: RawBook = serde_json::from_str(text).map_err(|error| error.to_string())?;
     Ok(BookParts {
@@ -104,7 +92,7 @@ pub(in crate::polymarket) fn general(text: &str) -> Result<BookParts<'_>, String
 
 #[derive(Deserialize)]
 struct RawBook<'a> {
-    // Both sides must be there; a null is an empty side.
+    // Both sides must be present; null means an empty side.
     #[serde(borrow, deserialize_with = "present")]
     bids: Option<Vec<RawLevel<'a>>>,
     #[serde(borrow, deserialize_with = "present")]
@@ -131,7 +119,7 @@ struct RawLevel<'a> {
     size: &'a RawValue,
 }
 
-/// With a `deserialize_with`, serde no longer fills a missing option in.
+/// A plain `Option` field may be missing. With `deserialize_with`, serde requires the field to be present.
 fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: serde::Deserializer<'de>,
@@ -156,7 +144,7 @@ fn micros(raw: &RawValue) -> Result<i64, String> {
     number::micros(unquoted(raw)).map_err(|error| error.to_string())
 }
 
-/// The text of a string, or of a bare number.
+/// Returns the content of a JSON string, or the text of a number.
 fn text_of(raw: Option<&RawValue>) -> Cow<'_, str> {
     raw.map_or(Cow::Borrowed(""), |raw| match serde_json::from_str::<Cow<'_, str>>(raw.get()) {
         Ok(text) => text,
@@ -185,19 +173,19 @@ mod tests {
     }
 
     #[test]
-    fn a_book_is_read_with_its_best_levels_first_whatever_order_they_came_in() {
+    fn a_book_is_parsed_best_level_first_whatever_the_order_of_its_levels() {
         let answer = parse_book(PLAIN).unwrap();
         assert_eq!(tops(&answer.book), (500_000, 510_000, 2, 2));
-        assert_eq!(answer.bids[0].0.micros(), 460_000, "the wire's order is kept beside");
+        assert_eq!(answer.bids[0].0.micros(), 460_000, "the order of the answer is kept too");
         assert_eq!((answer.hash.as_str(), answer.asset.unwrap().as_str()), ("c0ad", "111"));
         assert_eq!(answer.time, Some(Timestamp::from_millis(1_790_619_014_171)));
         assert_eq!((answer.tick.unwrap().micros(), answer.min_shares.unwrap().0), (10_000, 5_000_000));
         assert_eq!(answer.last_trade_price.unwrap().micros(), 490_000);
-        assert!(quick(PLAIN).is_some(), "the CLOB's own shape takes the quick way");
+        assert!(quick(PLAIN).is_some(), "the quick reader handles the CLOB's own format");
     }
 
     #[test]
-    fn other_shapes_take_the_general_way_to_the_same_book() {
+    fn the_general_reader_parses_other_formats_to_the_same_book() {
         for text in [
             r#"{"bids":[{"price":0.5,"size":2}],"asks":[]}"#,
             r#"{"bids":[{"size":"2.0","price":"0.5000000"}],"asks":null}"#,
@@ -212,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_book_is_an_error_with_a_reason() {
+    fn a_text_that_is_not_a_book_is_an_error_with_a_reason() {
         for text in [
             "",
             "{}",

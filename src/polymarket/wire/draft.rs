@@ -1,7 +1,8 @@
-//! From rows to drafts of events: which fill a row is for ever, and what it moved (spec section 3.1).
+//! Turns rows into drafts of events: the permanent id of each row, and what it moved (spec 3.1).
 //!
-//! Ordinals are given over a whole window at once, after its last page: rows of one transaction may lie on two pages.
-//! Who writes the rows down asks `Window::repeated` for what may be stored already and calls `Window::keep_ordinals`.
+//! Ordinals are assigned over a whole window at once, after its last page, because the rows of one transaction may be on two
+//! pages. Before storing the rows, the caller reads the events of [`Window::repeated`] from the database and passes them to
+//! [`Window::keep_ordinals`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +16,7 @@ use crate::domain::market::facts::FeeSchedule;
 use crate::domain::money::ids::{AssetId, EventId, FollowedUserId, MarketId, Wallet};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UnitError, UsdcMicros};
 
-/// Everything a wallet did in a window of time, oldest first; equal input rows in any order give equal windows.
+/// Everything a wallet did in a window of time, oldest first. The same rows in any order make the same window.
 #[derive(Debug, Clone, Default)]
 pub struct Window {
     pub trades: Vec<TradeDraft>,
@@ -25,7 +26,7 @@ pub struct Window {
     pub wallets: BTreeSet<Wallet>,
 }
 
-/// A fill before we know whom we follow and when we saw it.
+/// A fill, without the followed user and the detection time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TradeDraft {
     pub source_id: String,
@@ -42,7 +43,7 @@ pub struct TradeDraft {
     amounts: Option<RowAmounts>,
 }
 
-/// Any other row, before we know whom we follow and when we saw it.
+/// Any other row, without the followed user and the detection time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActivityDraft {
     pub source_id: String,
@@ -53,7 +54,7 @@ pub struct ActivityDraft {
 }
 
 impl Window {
-    /// Reads all rows of a window; `asked` is the wallet the window was asked for, for rows that name none.
+    /// Reads all rows of a window; `asked` is the wallet of the request, for rows that name none.
     pub fn of(rows: impl IntoIterator<Item = Result<WireRow, BadRow>>, asked: &Wallet) -> Self {
         let mut window = Self::default();
         let mut read = Vec::new();
@@ -63,13 +64,13 @@ impl Window {
                 Err(bad) => window.bad.push(bad),
             }
         }
-        // Rows that repeat each other's key are told apart by what else they say, so that neither page order nor
-        // sort direction decides which of them is the first.
+        // Rows with the same key are ordered by their other values, so that their ordinals depend neither on the order of pages
+        // nor on the sort direction.
         read.sort_by(|a, b| a.order().cmp(&b.order()));
         let mut next: BTreeMap<String, usize> = BTreeMap::new();
         for identified in read {
             let ordinal = next.entry(identified.key.clone()).or_default();
-            // A row that cannot be read takes no number: it may be one of the others on its next appearance.
+            // A row that cannot be read gets no ordinal: its next version may be the same as another row.
             if window.add(identified, *ordinal) {
                 *ordinal = ordinal.saturating_add(1);
             }
@@ -77,7 +78,7 @@ impl Window {
         window
     }
 
-    /// False for a row that cannot be read.
+    /// Returns false for a row that cannot be read.
     fn add(&mut self, identified: Identified, ordinal: usize) -> bool {
         let Identified { key, wallet, row } = identified;
         let source_id = format!("{key}:{ordinal}");
@@ -96,7 +97,7 @@ impl Window {
         }
     }
 
-    /// The ids under which rows that repeat a key may be stored already.
+    /// Returns the ids under which rows with a repeated key may be stored already.
     pub fn repeated(&self) -> Vec<EventId> {
         let ids = self.trades.iter().map(|draft| (draft.key(), draft.event_id()));
         let ids = ids.chain(self.activities.iter().map(|draft| (draft.key(), draft.event_id())));
@@ -107,10 +108,10 @@ impl Window {
         by_key.into_values().filter(|ids| ids.len() > 1).flatten().collect()
     }
 
-    /// Gives rows that are stored the ordinals they were stored under, and new ones the free ones: of two equal-looking
-    /// fills the one that the API shows later must not take the number of the one that was seen first.
+    /// Gives stored rows the ordinals under which they are stored, and new rows the free ones. Of two equal fills, the one
+    /// that the API lists later must not get the ordinal of the one that was stored first.
     ///
-    /// `trades` and `activities` are what the database holds under `repeated`.
+    /// `trades` and `activities` are the stored events with the ids of [`Self::repeated`].
     pub fn keep_ordinals(&mut self, trades: &[TradeEvent], activities: &[ActivityEvent]) {
         let stored = trades.iter().map(|trade| (trade.source_id.as_str(), Figures::of_trade(trade)));
         keep(&stored.collect::<Vec<_>>(), self.trades.iter_mut().map(|draft| (draft.figures(), &mut draft.source_id)));
@@ -121,7 +122,7 @@ impl Window {
     }
 }
 
-/// A row with the immutable part of its id.
+/// A row with the permanent part of its id.
 struct Identified {
     /// `wallet:tx:type:token or condition:side:size[:cash]`, without the ordinal.
     key: String,
@@ -179,7 +180,7 @@ impl TradeDraft {
         })
     }
 
-    /// The same fill with its fee read again in the light of its market's schedule.
+    /// Returns the same fill, with its fee computed again with its market's schedule.
     pub fn with_schedule(mut self, schedule: FeeSchedule) -> Self {
         if let Some(Ok(parts)) = self.amounts.map(|amounts| amounts.split_cash(Some(schedule))) {
             self.notional = parts.notional;
@@ -188,6 +189,7 @@ impl TradeDraft {
         self
     }
 
+    /// Returns the id of this event.
     pub fn event_id(&self) -> EventId {
         EventId::of(Source::DataApi.as_str(), &self.source_id)
     }
@@ -200,6 +202,7 @@ impl TradeDraft {
         Figures::new(self.price, self.side, self.notional, self.fee)
     }
 
+    /// Returns the event of a fill of this user, detected at `detect_time`.
     pub fn into_event(self, user: FollowedUserId, profile_wallet: Wallet, detect_time: Timestamp) -> TradeEvent {
         TradeEvent {
             id: self.event_id(),
@@ -221,7 +224,7 @@ impl TradeDraft {
     }
 }
 
-/// What a trade row says about money.
+/// The price and cash of a trade row.
 struct Cash {
     price: PriceMicros,
     parts: CashParts,
@@ -229,8 +232,8 @@ struct Cash {
 }
 
 impl Cash {
-    /// A row normally states price and cash. One of the two may be missing while the API is behind: then the other
-    /// gives it, and the fee stays unknown.
+    /// Reads price and cash. One of the two may be missing while the API is behind: then it is computed from the other, and
+    /// the fee is unknown.
     fn of(row: &WireRow, side: Side, size: Decimal) -> Result<Self, RowError> {
         let price = row.price.filter(|price| !price.is_zero());
         match (price, row.usdc_size) {
@@ -241,7 +244,7 @@ impl Cash {
                 Ok(Self { price: price_micros(price)?, parts, amounts: Some(amounts) })
             }
             (Some(price), None) => {
-                // To the nearest micro: the printed digits of the price make a whole number of them, give or take less.
+                // To the nearest micro: size times the printed price is a whole number of micros, but for rounding.
                 let notional = size.checked_mul(price).ok_or(UnitError::DecimalOutOfRange(size));
                 let notional =
                     notional.and_then(UsdcMicros::from_decimal).map_err(|problem| number("size", problem))?;
@@ -263,7 +266,7 @@ impl ActivityDraft {
     fn new(source_id: String, wallet: Wallet, row: &WireRow) -> Result<Self, RowError> {
         let kind = ActivityKind::from_text(&row.kind);
         let missing = |what| RowError::Missing(row.kind.clone(), what);
-        // What moves a ledger must say by how much; the rest is only kept.
+        // Rows that move a ledger must state how much; other rows are only stored.
         let (needs_size, needs_cash, needs_condition) = match kind {
             ActivityKind::Merge | ActivityKind::Split => (true, true, true),
             ActivityKind::Redeem => (false, true, true),
@@ -296,6 +299,7 @@ impl ActivityDraft {
         Ok(Self { source_id, wallet, kind, payload, event_time: row.time })
     }
 
+    /// Returns the id of this event.
     pub fn event_id(&self) -> EventId {
         EventId::of(Source::DataApi.as_str(), &self.source_id)
     }
@@ -304,6 +308,7 @@ impl ActivityDraft {
         key_of(&self.source_id)
     }
 
+    /// Returns the event of a row of this user, detected at `detect_time`.
     pub fn into_event(self, user: FollowedUserId, profile_wallet: Wallet, detect_time: Timestamp) -> ActivityEvent {
         ActivityEvent {
             id: self.event_id(),
@@ -393,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_differ_only_beside_their_key_stay_apart_in_any_order() {
+    fn rows_with_the_same_key_and_other_values_stay_apart_in_any_order() {
         let row =
             |wide: &str| row(&format!(r#""type":"TRADE","token_id":"84","side":"BUY","size":5,"price":0.4,{wide}"#));
         let rows = || vec![row(r#""usdc_size":2,"slug":"b""#), row(r#""usdc_size":2,"slug":"a","is_combo":true"#)];
@@ -403,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_misses_what_money_needs_is_a_bad_row() {
+    fn a_row_without_what_money_needs_is_a_bad_row() {
         let check = |fields: &str, reason: &str| {
             let window = Window::of([row(fields)], &Wallet::parse(WALLET).unwrap());
             let [bad] = window.bad.as_slice() else { panic!("{fields} was read: {window:?}") };
@@ -427,8 +432,8 @@ mod tests {
             "price: price of `1500000` micros is not within 0 and 1000000",
         );
         check(r#""type":"SPLIT","size":1,"usdc_size":null"#, "SPLIT row without its cash");
-        check(r#""type":"MERGE","size":1,"usdc_size":-1"#, "usdc_size of `-1` does not fit");
-        check(r#""type":"","size":1"#, "`` is no kind of row");
+        check(r#""type":"MERGE","size":1,"usdc_size":-1"#, "usdc_size of `-1` is out of range");
+        check(r#""type":"","size":1"#, "`` is not a kind of row");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A market as Gamma describes it. Fields are left out when empty, arrays hide in strings, ids depend on the version.
+//! Parses Gamma's description of a market: empty fields are left out, arrays may be inside strings, ids depend on the version.
 
 use std::collections::BTreeSet;
 
@@ -11,27 +11,30 @@ use crate::domain::market::facts::{FeeSchedule, Market, OutcomeAsset};
 use crate::domain::money::ids::{AssetId, MarketId};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, micros_half_up};
 
-/// A market's facts, and whether Gamma left a hole that the CLOB can fill.
+/// A market's facts, and whether Gamma left out the fee, which the CLOB can add.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GammaMarket {
     pub market: Market,
-    /// Fees are on but their schedule is not there.
+    /// The market has fees, but their schedule is missing.
     pub lacks_fee: bool,
 }
 
-/// Reads the answer of `/markets`: the market of this condition, if it is among them.
+/// Parses the answer of `/markets`, and picks the market with this condition, if it is in the answer.
 ///
-/// Gamma has ignored filters it did not know before, so the id is compared and never assumed.
+/// Gamma has ignored unknown filters before, so the id is always compared.
+///
+/// # Errors
+/// When the text is not a JSON array.
 pub fn parse_markets(text: &str, wanted: &MarketId) -> Result<Option<GammaMarket>, String> {
     let markets: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let mut found = markets.into_iter().filter_map(|raw| parse_market(raw.get()).ok());
     Ok(found.find(|found| found.market.id == *wanted))
 }
 
-/// Reads one market.
+/// Parses one market.
 ///
 /// # Errors
-/// The reason, when it is no market or has no condition. Facts that cannot be read count as unknown.
+/// The reason, when the text is not a market or has no condition. Facts that cannot be parsed count as unknown.
 pub fn parse_market(text: &str) -> Result<GammaMarket, String> {
     let raw: RawMarket = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let id = MarketId::parse(raw.condition_id).map_err(|error| error.to_string())?;
@@ -94,7 +97,7 @@ struct RawSchedule<'a> {
 }
 
 impl RawMarket<'_> {
-    /// The version decides where the ids are, not which field is there: old markets used as legs carry both.
+    /// The version decides which field has the ids, because old markets that are used as legs have both fields.
     fn outcome_assets(&self) -> Vec<OutcomeAsset> {
         let ids = if self.version.as_deref() == Some("v2") { self.position_ids } else { self.clob_token_ids };
         let labels = texts(self.outcomes).unwrap_or_default();
@@ -106,12 +109,12 @@ impl RawMarket<'_> {
             index,
             payout: None,
         };
-        // One id that is none, or stands twice, makes the whole set unknown: a wrong index would be worse than none.
+        // If one id is invalid or repeated, all outcomes count as unknown: a wrong index is worse than none.
         let assets = assets.filter(|assets| are_distinct(assets.iter()));
         (0..).zip(assets.unwrap_or_default()).map(outcome).collect()
     }
 
-    /// `None` when fees are on and nothing says how high.
+    /// Returns `None` when the market has fees and the schedule is missing.
     fn fee(&self) -> Option<FeeSchedule> {
         if self.fees_enabled == Some(false) {
             return Some(FeeSchedule::default());
@@ -123,13 +126,13 @@ impl RawMarket<'_> {
     }
 }
 
-/// Whether each outcome has a token of its own.
+/// Returns whether each outcome has its own token.
 pub(in crate::polymarket) fn are_distinct<'a>(mut assets: impl Iterator<Item = &'a AssetId>) -> bool {
     let mut seen = BTreeSet::new();
     assets.all(|asset| seen.insert(asset))
 }
 
-/// A schedule's rate and exponent; an exponent that is left out is one.
+/// Returns a schedule with this rate and exponent; a missing exponent means one.
 pub(in crate::polymarket) fn fee_schedule(rate: Option<&RawValue>, exponent: Option<&RawValue>) -> Option<FeeSchedule> {
     let rate = figure(rate).filter(|rate| (Decimal::ZERO..=Decimal::ONE).contains(rate))?;
     let exponent = figure(exponent).unwrap_or(Decimal::ONE);
@@ -137,17 +140,18 @@ pub(in crate::polymarket) fn fee_schedule(rate: Option<&RawValue>, exponent: Opt
     Some(FeeSchedule { rate_micros: micros_half_up(rate).ok()?, exponent: whole })
 }
 
-/// The smallest order; less than nothing is none that anybody meant.
+/// Returns the smallest order size; a negative one counts as missing.
 pub(in crate::polymarket) fn least_shares(raw: Option<&RawValue>) -> Option<ShareMicros> {
     let least = figure(raw).and_then(|size| ShareMicros::from_decimal(size).ok());
     least.filter(|least| *least >= ShareMicros::ZERO)
 }
 
+/// Returns the decimal in a JSON value, if there is one.
 pub(in crate::polymarket) fn figure(raw: Option<&RawValue>) -> Option<Decimal> {
     raw.and_then(|raw| number::decimal_of(raw).ok().flatten())
 }
 
-/// A list of texts, given as an array or as a string that holds one.
+/// Parses a list of texts, given as an array or as a string that contains one.
 fn texts(raw: Option<&RawValue>) -> Option<Vec<String>> {
     let raw = raw?.get();
     match serde_json::from_str::<String>(raw) {

@@ -1,6 +1,7 @@
-//! What Polymarket's answers say, as our types: text to micros, rows to drafts of events.
+//! Parses Polymarket's answers into our types: text to micros, rows to drafts of events.
 
 pub mod activity;
+pub mod book_parts;
 pub(super) mod book_scan;
 pub mod book_text;
 pub mod draft;

@@ -1,16 +1,16 @@
-//! Decimal text to micros. No number of Polymarket's ever passes through a float.
+//! Converts decimal text to micros. No number of Polymarket's ever becomes a float.
 //!
-//! JSON prints the same figure as `0.5`, `"0.5"`, `5e-1` or `0.5000000000000001`; all of them are read from their text.
+//! JSON may print the same number as `0.5`, `"0.5"`, `5e-1` or `0.5000000000000001`; all of them are parsed from the text.
 
 use rust_decimal::Decimal;
 use serde_json::value::RawValue;
 
 use crate::domain::money::units::{UnitError, micros_half_up};
 
-/// Longer texts are no figure anyone meant.
+/// A longer text is not a real number.
 const LENGTH_MAX: usize = 128;
 
-/// Text that is no number we can hold.
+/// Text that is not a number we can represent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NumberError {
     #[error("`{0}` is not a decimal number")]
@@ -19,17 +19,23 @@ pub enum NumberError {
     Unit(#[from] UnitError),
 }
 
-/// The number a JSON value states, whether printed as a number or inside a string. An empty string states none.
+/// Returns the number in a JSON value, printed as a number or inside a string. An empty string or null means none.
+///
+/// # Errors
+/// [`NumberError::NotANumber`].
 pub fn decimal_of(raw: &RawValue) -> Result<Option<Decimal>, NumberError> {
     let text = raw.get();
     let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
     if text.is_empty() || text == "null" { Ok(None) } else { decimal(text).map(Some) }
 }
 
-/// Reads plain or scientific notation; digits beyond the 28th are rounded.
+/// Parses plain or scientific notation; digits beyond the 28th are rounded.
+///
+/// # Errors
+/// [`NumberError::NotANumber`].
 pub fn decimal(text: &str) -> Result<Decimal, NumberError> {
     let not_a_number = || NumberError::NotANumber(text.chars().take(LENGTH_MAX).collect());
-    // rust_decimal also reads `1_000`, which no JSON number is.
+    // rust_decimal also accepts `1_000`, which is not a JSON number.
     let plausible = text.len() <= LENGTH_MAX
         && text.starts_with(|c: char| c.is_ascii_digit() || c == '-')
         && text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'+' | b'e' | b'E'));
@@ -41,10 +47,13 @@ pub fn decimal(text: &str) -> Result<Decimal, NumberError> {
     read.map_err(|_| not_a_number())
 }
 
-/// Millionths of `text`, half up at the seventh digit.
+/// Returns `text` in millionths, rounded half up at the seventh digit.
 ///
-/// Plain digits are added up directly, which is what makes a book of a hundred levels cheap to read;
-/// every other notation goes through `rust_decimal`. A property test holds the two equal.
+/// Plain digits are summed directly, which makes a book of a hundred levels cheap to parse. Every other notation goes
+/// through `rust_decimal`. A property test checks that both agree.
+///
+/// # Errors
+/// [`NumberError`] when the text is not a number, or its micros do not fit.
 pub fn micros(text: &str) -> Result<i64, NumberError> {
     match plain_micros(text.as_bytes()) {
         Some(micros) => Ok(micros),
@@ -52,7 +61,7 @@ pub fn micros(text: &str) -> Result<i64, NumberError> {
     }
 }
 
-/// Millionths of `digits[.digits]`, or `None` for anything longer or otherwise written.
+/// Returns `digits[.digits]` in millionths, or `None` for any longer or other notation.
 pub(in crate::polymarket) fn plain_micros(text: &[u8]) -> Option<i64> {
     const WHOLE_DIGITS_MAX: usize = 12;
     let point = text.iter().position(|&b| b == b'.').unwrap_or(text.len());

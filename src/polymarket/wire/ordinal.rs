@@ -1,22 +1,23 @@
-//! Which of several rows with one key is which (spec section 3.1): the API gives fills no id, and equal ones are real.
+//! Numbers rows with the same key (spec 3.1): the API gives fills no id, and two real fills may be equal.
 //!
-//! In    the rows of one key as the API shows them now, and those stored before with their ordinals.
-//! Out   an ordinal for each row: the stored one for what is known, the next free one for what is new.
+//! In    the rows of one key in the API's answer, and those stored before with their ordinals.
+//! Out   an ordinal for each row: the stored one if the row is known, the next free one if it is new.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::events::event::{ActivityPayload, Side, TradeEvent};
 use crate::domain::money::units::{PriceMicros, UsdcMicros};
 
-/// What tells rows of one key apart.
+/// The values that distinguish rows with the same key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::polymarket) struct Figures {
     price: Option<PriceMicros>,
-    /// With the fee: how a row's cash is split may be read differently later, when the market's schedule is known.
+    /// Fee included: the split of a row's cash may change later, when the market's schedule is known.
     cash: i64,
 }
 
 impl Figures {
+    /// Returns the values of a fill.
     pub fn new(price: PriceMicros, side: Side, notional: UsdcMicros, fee: Option<UsdcMicros>) -> Self {
         let fee = fee.map_or(0, |fee| fee.0);
         let cash = match side {
@@ -35,7 +36,7 @@ impl Figures {
     }
 }
 
-/// Renumbers the drafts of each key of which something is stored.
+/// Renumbers the drafts whose key has stored rows.
 pub(in crate::polymarket) fn keep<'a>(
     stored: &[(&str, Figures)],
     drafts: impl Iterator<Item = (Figures, &'a mut String)>,
@@ -62,15 +63,16 @@ pub(in crate::polymarket) fn keep<'a>(
     }
 }
 
-/// A source id without its ordinal.
+/// Returns a source id without its ordinal.
 pub(in crate::polymarket) fn key_of(source_id: &str) -> &str {
     source_id.rsplit_once(':').map_or(source_id, |(key, _)| key)
 }
 
-/// The ordinal of each row, all different.
+/// Returns the ordinals of the rows, all different.
 ///
-/// Rows are a multiset: only as many are new as there are more rows than stored ones. A stored one is found by its
-/// price and cash, or by its price when the cash was not known at first, or else it is one that changed.
+/// Rows are a multiset: as many rows are new as there are more rows than stored ones. A row is matched with a stored one by
+/// price and cash, then by price alone (the cash may have been unknown at first), then with any that is left (its values
+/// changed).
 fn ordinals(rows: &[Figures], stored: &[(usize, Figures)]) -> Vec<usize> {
     let mut stored = stored.to_vec();
     stored.sort_by_key(|(ordinal, _)| *ordinal);
@@ -98,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stored_keeps_its_ordinal_and_what_is_new_takes_a_free_one() {
+    fn stored_rows_keep_their_ordinals_and_new_rows_get_free_ones() {
         let check = |rows: &[(i64, i64)], stored: &[(usize, i64, i64)], expected: &[usize]| {
             let rows: Vec<Figures> = rows.iter().map(|(price, cash)| figures(*price, *cash)).collect();
             let stored: Vec<_> = stored.iter().map(|(n, price, cash)| (*n, figures(*price, *cash))).collect();
@@ -110,13 +112,13 @@ mod tests {
         check(&[cheap, dear], &[(0, 3, 30)], &[0, 1]);
         check(&[cheap, cheap, dear], &[(0, 4, 40), (1, 3, 30)], &[1, 2, 0]);
         check(&[cheap, dear], &[(0, 4, 40), (1, 3, 30)], &[1, 0]);
-        // Equal ones are interchangeable.
+        // Equal rows are interchangeable.
         check(&[dear, dear, dear], &[(0, 4, 40)], &[0, 1, 2]);
         // The cash was not known at first.
         check(&[cheap, dear], &[(0, 4, 39)], &[1, 0]);
-        // One of two changed altogether: nothing is new.
+        // One of two rows changed completely: no row is new.
         check(&[(5, 50), dear], &[(0, 4, 40), (1, 3, 30)], &[1, 0]);
-        // One of two is not shown now.
+        // One of two rows is missing from this answer.
         check(&[dear], &[(0, 3, 30), (1, 4, 40)], &[1]);
         check(&[], &[(0, 3, 30)], &[]);
     }

@@ -1,4 +1,4 @@
-//! The bell for queues whose workers live in this process. A lost ring is harmless: everybody also looks now and then.
+//! Wake-ups for the consumers of a queue in this process. A lost one is harmless, because consumers also poll.
 
 use std::sync::Arc;
 
@@ -8,51 +8,55 @@ use super::redis::RemoteWakeup;
 use crate::domain::events::lease::LeaseName;
 use crate::queue::job::Queue;
 
-/// Calls that may wait for a Redis that does not answer; the rest are dropped.
+/// Remote wake-ups that may wait for a Redis that does not answer; further ones are dropped.
 const CALLS_MAX: usize = 4_096;
 
-/// Says to whoever listens to a queue that there may be work. Cheap to clone; all clones are one bell.
+/// Tells the listeners of a queue that there may be work. Cheap to clone; all clones share their listeners.
 #[derive(Debug, Clone)]
 pub struct Wakeups {
     notifications: Arc<Vec<watch::Sender<u64>>>,
-    /// To the holders of leases in other processes.
+    /// Goes to the holders of leases in other processes.
     remote: Option<mpsc::Sender<RemoteWakeup>>,
 }
 
-/// Hears every ring since it last asked, those before the first wait included; many rings are heard as one.
+/// Waits for wake-ups of one queue. It also sees those sent since its last wait, and takes several as one.
 #[derive(Debug)]
 pub struct WakeupListener {
     notifications: watch::Receiver<u64>,
 }
 
 impl Wakeups {
+    /// Creates wake-ups for this process only.
     pub fn new() -> Self {
         Self { notifications: Arc::new(Queue::ALL.iter().map(|_| watch::Sender::new(0)).collect()), remote: None }
     }
 
-    /// A bell that is heard in other processes too, by whoever passes these calls on.
+    /// Creates wake-ups that other processes receive too; the owner of the receiver forwards them.
     pub fn remote() -> (Self, mpsc::Receiver<RemoteWakeup>) {
         let (remote, calls) = mpsc::channel(CALLS_MAX);
         (Self { remote: Some(remote), ..Self::new() }, calls)
     }
 
+    /// Wakes the listeners of `queue` in this process.
     pub fn notify(&self, queue: Queue) {
         if let Some(notifications) = self.of(queue) {
             notifications.send_modify(|count| *count = count.wrapping_add(1));
         }
     }
 
-    /// Rings here, and for the holder of a lease wherever that is. `keys` are those of the jobs.
+    /// Wakes the listeners in this process, and the holder of `lease` in whichever process it runs. `keys` are the keys
+    /// of the jobs.
     pub fn notify_remote(&self, lease: LeaseName, queue: Queue, keys: impl IntoIterator<Item = String>) {
         self.notify(queue);
         if let Some(remote) = &self.remote {
             for key in keys {
-                // A full channel means that Redis is away: the sweep goes on without it.
+                // A full channel means that Redis does not answer; polling finds the jobs without it.
                 let _ = remote.try_send(RemoteWakeup { lease, queue, key });
             }
         }
     }
 
+    /// Starts to listen to `queue`.
     pub fn listen(&self, queue: Queue) -> WakeupListener {
         let notifications = match self.of(queue) {
             Some(notifications) => notifications.subscribe(),
@@ -74,7 +78,7 @@ impl Default for Wakeups {
 }
 
 impl WakeupListener {
-    /// Waits for the next ring. When the bell is gone there is none, and this never returns.
+    /// Waits for the next wake-up. When every [`Wakeups`] is dropped there is none, and this never returns.
     pub async fn notified(&mut self) {
         if self.notifications.changed().await.is_err() {
             std::future::pending::<()>().await;
@@ -94,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ring_before_the_wait_is_heard_once_and_by_everybody_on_that_queue() {
+    fn a_notification_before_the_wait_reaches_each_listener_of_its_queue_once() {
         let wakeups = Wakeups::new();
         let (mut one, mut two) = (wakeups.listen(Queue::GroupEvents), wakeups.listen(Queue::GroupEvents));
         let mut other = wakeups.listen(Queue::Prices);

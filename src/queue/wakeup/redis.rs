@@ -1,27 +1,27 @@
-//! The bell between processes, on Redis Streams: a stream for each lease, read by whoever holds it.
+//! Wake-ups between processes, on Redis Streams: one stream for each lease, read by the worker that holds the lease.
 //!
-//! In    calls: "there may be work for the holder of this lease", with the queue and the key of a job.
-//! Out   the calls to us. A call is acknowledged when its job is done, so one that was read by a worker that died is
-//!       claimed by the next holder.
-//! Fails `RedisError`; the caller connects again. A lost call costs latency, never work: the job is a row.
+//! In    wake-ups: there may be work for the holder of this lease; with the queue and the key of a job.
+//! Out   the wake-ups for this worker. One is acknowledged when its job is done, so a wake-up that was read by a worker
+//!       that died is claimed by the next holder of the lease.
+//! Fails `RedisError`; the caller connects again. A lost wake-up costs latency, never work: the job is a row.
 
 use std::collections::BTreeMap;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult, cmd, pipe};
 
-use crate::config::Secret;
 use crate::domain::events::lease::{LeaseName, WorkerId};
 use crate::queue::job::Queue;
+use crate::secret::Secret;
 
 /// The one consumer group of every stream; its consumers are workers.
 const GROUP: &str = "workers";
-/// Calls that nobody reads are forgotten beyond this: the sweep finds their jobs all the same.
+/// The length of a stream; Redis forgets older unread wake-ups. Polling finds their jobs anyway.
 const CALLS_MAX: usize = 10_000;
-/// How long one read waits for a call: so long a lease that has just come is not listened to.
+/// How long one read waits for a wake-up. A lease taken during that time is not listened to until the read ends.
 const WAIT_MS: usize = 500;
 const READ_AT_ONCE: usize = 500;
-/// Wakes the pages of all processes.
+/// The channel that wakes the pages of all processes.
 pub const LIVE_CHANNEL: &str = "polymarketspy:live";
 
 /// There may be work for the holder of a lease.
@@ -29,34 +29,36 @@ pub const LIVE_CHANNEL: &str = "polymarketspy:live";
 pub struct RemoteWakeup {
     pub lease: LeaseName,
     pub queue: Queue,
-    /// The key of the job.
+    /// The job's key.
     pub key: String,
 }
 
-/// A call as it was read, to be acknowledged.
+/// A wake-up that was read from its stream and is not acknowledged yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     pub call: RemoteWakeup,
     id: String,
 }
 
-/// Two connections: one may wait for the next call, the other never waits.
+/// Two connections to Redis: one may block while it waits for the next wake-up, the other never blocks.
 #[derive(Clone)]
 pub struct RedisWakeups {
     reading: MultiplexedConnection,
     writing: MultiplexedConnection,
 }
 
-/// A stream's entries as Redis gives them: id and fields.
+/// A stream's entries as Redis returns them: id and fields.
 type Entries = Vec<(String, Fields)>;
 type Fields = BTreeMap<String, String>;
 
 impl RedisWakeups {
+    /// Connects to Redis.
+    ///
     /// # Errors
-    /// When Redis does not answer, or the address is none.
+    /// `RedisError` when Redis does not answer, or `url` is not a Redis address.
     pub async fn connect(url: &Secret) -> RedisResult<Self> {
         let client = Client::open(url.reveal())?;
-        // A read waits longer than the half second that answers may take by default.
+        // A blocking read takes longer than the default timeout of half a second.
         let patient = AsyncConnectionConfig::new().set_response_timeout(None);
         Ok(Self {
             reading: client.get_multiplexed_async_connection_with_config(&patient).await?,
@@ -64,6 +66,10 @@ impl RedisWakeups {
         })
     }
 
+    /// Sends wake-ups to the streams of their leases.
+    ///
+    /// # Errors
+    /// `RedisError` when Redis does not answer.
     pub async fn call(&mut self, calls: &[RemoteWakeup]) -> RedisResult<()> {
         let mut all = pipe();
         for call in calls {
@@ -82,7 +88,11 @@ impl RedisWakeups {
         all.query_async(&mut self.writing).await
     }
 
-    /// Begins to listen for the holder of a lease; gives the calls that its last holder read and did not finish.
+    /// Starts to listen as the holder of a lease. Returns the wake-ups that its last holder read and did not
+    /// acknowledge.
+    ///
+    /// # Errors
+    /// `RedisError` when Redis does not answer.
     pub async fn join(&mut self, lease: LeaseName, worker: &WorkerId) -> RedisResult<Vec<Delivery>> {
         let stream = stream(lease);
         let made: RedisResult<()> =
@@ -105,8 +115,11 @@ impl RedisWakeups {
         }
     }
 
-    /// Waits a moment for calls to the holder of these leases, which must have been joined. Dropping the future may lose
-    /// what it was just given: let it end.
+    /// Waits up to half a second for wake-ups of these leases, which must have been joined before. Do not drop the
+    /// future: it may have read wake-ups already, and they would be lost.
+    ///
+    /// # Errors
+    /// `RedisError` when Redis does not answer.
     pub async fn next(mut self, leases: Vec<LeaseName>, worker: WorkerId) -> RedisResult<Vec<Delivery>> {
         let streams: BTreeMap<String, LeaseName> = leases.into_iter().map(|lease| (stream(lease), lease)).collect();
         let mut ask = cmd("XREADGROUP");
@@ -120,7 +133,10 @@ impl RedisWakeups {
         Ok(answer.unwrap_or_default().into_iter().flat_map(of_stream).collect())
     }
 
-    /// Their jobs are done: nobody needs to hear of them again.
+    /// Acknowledges and deletes wake-ups whose jobs are done.
+    ///
+    /// # Errors
+    /// `RedisError` when Redis does not answer.
     pub async fn acknowledge(&mut self, done: &[Delivery]) -> RedisResult<()> {
         let mut by_stream: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for heard in done {
@@ -135,15 +151,19 @@ impl RedisWakeups {
         all.query_async(&mut self.writing).await
     }
 
-    /// Tells the pages of all processes that something was committed.
+    /// Tells the pages of all processes that new rows were committed.
+    ///
+    /// # Errors
+    /// `RedisError` when Redis does not answer.
     pub async fn wake_pages(&mut self, text: &str) -> RedisResult<()> {
         cmd("PUBLISH").arg(LIVE_CHANNEL).arg(text).query_async(&mut self.writing).await
     }
 }
 
-/// The streams are gone with their groups: somebody emptied Redis. They are made again by joining.
+/// Whether the error means that the streams and their groups are gone, because Redis was emptied. Joining creates them
+/// again.
 pub fn was_emptied(error: &RedisError) -> bool {
-    // The second while a read was waiting for it.
+    // `UNBLOCKED` is the error of a read that was waiting at that moment.
     matches!(error.code(), Some("NOGROUP" | "UNBLOCKED"))
 }
 
@@ -151,7 +171,7 @@ fn stream(lease: LeaseName) -> String {
     format!("polymarketspy:bell:{lease}")
 }
 
-/// `None` for what no version of ours has written.
+/// Decodes an entry; `None` for one that no version of this program has written.
 fn read(lease: LeaseName, (id, mut fields): (String, Fields)) -> Option<Delivery> {
     let queue = fields.get("queue")?.parse().ok()?;
     Some(Delivery { call: RemoteWakeup { lease, queue, key: fields.remove("key")? }, id })

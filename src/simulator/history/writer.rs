@@ -9,7 +9,7 @@ use crate::db::{
 };
 use crate::domain::accounting::ledger::{LedgerEntry, PortfolioId};
 use crate::domain::decision::attempt::CopyAttempt;
-use crate::domain::decision::decide::DecisionKind;
+use crate::domain::decision::explanation::DecisionKind;
 use crate::domain::events::event::{ActivityEvent, TradeEvent};
 use crate::domain::events::group::{ClosedGroup, Member};
 use crate::domain::market::facts::{Market, OutcomeAsset};

@@ -1,8 +1,9 @@
-//! A changing request: who sent it, proof that a page of ours made it, and its parsed body.
+//! The body of a changing request, with its visitor, after a check that a page of ours made it (CSRF).
 //!
-//! In    a form (`application/x-www-form-urlencoded`) or JSON, at most 64 KiB. The proof is the visitor's token, in the
-//!       form's field `csrf` or in the header `x-csrf-token`. Whoever comes with a token needs none.
-//! Fails `WebError`: not signed in, no proof, or a body that does not parse, with the field's name.
+//! In    a form (`application/x-www-form-urlencoded`) or JSON, at most 64 KiB. The CSRF token of the visitor's session
+//! is
+//!       the form's field `csrf` or the header `x-csrf-token`. A request with an API token needs no CSRF token.
+//! Fails [`WebError`]: not signed in, no CSRF token, or a body that does not parse, with the field's name.
 
 use std::{future::Future, pin::Pin, time::Duration};
 
@@ -16,10 +17,10 @@ use crate::web::server::error::WebError;
 const BYTES_MAX: usize = 64 * 1024;
 const FIELD: &str = "csrf";
 const HEADER: &str = "x-csrf-token";
-/// A body this small is here at once; whoever sends it drop by drop holds a place for nothing.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// A body this small arrives at once. A client that sends it byte by byte would only hold a connection.
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The body as `T`, from a visitor who meant to send it.
+/// The body, parsed as `T`. As an extractor it refuses a request without a valid CSRF token.
 pub struct CsrfForm<T> {
     pub visitor: CurrentUser,
     pub session: Session,
@@ -29,7 +30,7 @@ pub struct CsrfForm<T> {
 /// A form without fields.
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Nothing {}
+pub struct EmptyForm {}
 
 impl<T: DeserializeOwned + 'static> FromRequest for CsrfForm<T> {
     type Error = WebError;
@@ -43,7 +44,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for CsrfForm<T> {
         let session = request.get_session();
         Box::pin(async move {
             let visitor = visitor?;
-            let body = tokio::time::timeout(PATIENCE, body).await.map_err(|_| WebError::TooSlow)?;
+            let body = tokio::time::timeout(BODY_TIMEOUT, body).await.map_err(|_| WebError::TooSlow)?;
             let body =
                 body.map_err(|error| WebError::of_status(error.as_response_error().status_code(), error.to_string()))?;
             if body.len() > BYTES_MAX {
@@ -53,28 +54,28 @@ impl<T: DeserializeOwned + 'static> FromRequest for CsrfForm<T> {
                 true => (String::from_utf8_lossy(&body).into_owned(), None),
                 false => split_csrf_token(&body),
             };
-            visitor.check(header.or(field).as_deref().unwrap_or_default())?;
+            visitor.check_csrf(header.or(field).as_deref().unwrap_or_default())?;
             let form = if is_json { from_json(&text)? } else { from_form(&text)? };
             Ok(Self { visitor, session, form })
         })
     }
 }
 
-/// The form's text without the proof, and the proof. Our tokens need no decoding.
+/// Splits a form into its other fields and the CSRF token. Our tokens need no percent-decoding.
 fn split_csrf_token(body: &[u8]) -> (String, Option<String>) {
     let text = String::from_utf8_lossy(body);
-    let mut proof = None;
+    let mut token = None;
     let rest: Vec<&str> = text
         .split('&')
         .filter(|pair| match pair.split_once('=') {
             Some((FIELD, value)) => {
-                proof = Some(value.to_owned());
+                token = Some(value.to_owned());
                 false
             }
             _ => true,
         })
         .collect();
-    (rest.join("&"), proof)
+    (rest.join("&"), token)
 }
 
 fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, WebError> {
@@ -86,7 +87,7 @@ fn from_form<T: DeserializeOwned>(text: &str) -> Result<T, WebError> {
     parse(serde_urlencoded::Deserializer::new(form_urlencoded::parse(text.as_bytes())))
 }
 
-/// A mistake names its field where the format knows it.
+/// Deserializes a body. The error names the field if the format knows it.
 fn parse<'de, T: DeserializeOwned, D: Deserializer<'de>>(body: D) -> Result<T, WebError> {
     serde_path_to_error::deserialize(body).map_err(|error| {
         let (field, problem) = (error.path().to_string(), error.inner().to_string());
@@ -121,10 +122,10 @@ mod tests {
     }
 
     #[test]
-    fn the_proof_is_taken_out_of_a_form_wherever_it_stands() {
-        let check = |body: &str, rest: &str, proof: Option<&str>| {
+    fn the_csrf_token_is_taken_out_of_a_form_at_any_place() {
+        let check = |body: &str, rest: &str, token: Option<&str>| {
             let (text, found) = split_csrf_token(body.as_bytes());
-            assert_eq!((text.as_str(), found.as_deref()), (rest, proof), "{body}");
+            assert_eq!((text.as_str(), found.as_deref()), (rest, token), "{body}");
         };
         check("", "", None);
         check("label=A+%26+B", "label=A+%26+B", None);
@@ -142,7 +143,7 @@ mod tests {
         peak_micros: Option<i64>,
     }
 
-    /// Pairs as a browser writes them, pairs as it never would, and the proof somewhere among them.
+    /// Pairs as a browser writes them, pairs that no browser writes, and names that resemble that of the CSRF token.
     fn forms() -> impl Strategy<Value = String> {
         let name = prop_oneof![
             prop::sample::select(vec!["label", "enabled", "peak_micros", "paused", "csrf%00", "%63srf"])
@@ -159,7 +160,7 @@ mod tests {
         prop::collection::vec(pair, 0..5).prop_map(|pairs| pairs.join("&"))
     }
 
-    fn says_what<T>(parsed: Result<T, WebError>) -> Result<(), TestCaseError> {
+    fn is_a_mistake_with_a_text<T>(parsed: Result<T, WebError>) -> Result<(), TestCaseError> {
         if let Err(error) = parsed {
             prop_assert!(matches!(&error, WebError::Mistake(what) if !what.is_empty()), "{error}");
         }
@@ -170,26 +171,26 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn web_forms_are_read_or_refused_without_the_proof(before in forms(), after in forms()) {
-            const PROOF: &str = "Zm9yZ2VkLXByb29mLW9mLW5vYm9keQ";
-            let (rest, proof) = split_csrf_token(format!("{before}&csrf={PROOF}&{after}").as_bytes());
-            prop_assert!(!rest.contains(PROOF));
-            prop_assert!(proof.is_some());
-            says_what(from_form::<Form>(&rest))?;
-            says_what(from_form::<Wide>(&rest))?;
-            says_what(from_form::<Nothing>(&rest))?;
-            says_what(from_form::<Vec<(String, String)>>(&rest))?;
+        fn web_forms_are_read_or_refused_without_the_csrf_token(before in forms(), after in forms()) {
+            const TOKEN: &str = "Zm9yZ2VkLXByb29mLW9mLW5vYm9keQ";
+            let (rest, token) = split_csrf_token(format!("{before}&csrf={TOKEN}&{after}").as_bytes());
+            prop_assert!(!rest.contains(TOKEN));
+            prop_assert!(token.is_some());
+            is_a_mistake_with_a_text(from_form::<Form>(&rest))?;
+            is_a_mistake_with_a_text(from_form::<Wide>(&rest))?;
+            is_a_mistake_with_a_text(from_form::<EmptyForm>(&rest))?;
+            is_a_mistake_with_a_text(from_form::<Vec<(String, String)>>(&rest))?;
         }
 
         #[test]
         fn web_bodies_are_read_or_refused(
             text in mutated_json(vec![r#"{"label":"A & B","enabled":true,"peak_micros":7500000000}"#.to_owned()]),
         ) {
-            says_what(from_json::<Form>(&text))?;
-            says_what(from_json::<Wide>(&text))?;
-            says_what(from_json::<Nothing>(&text))?;
-            says_what(from_json::<Box<RawValue>>(&text))?;
-            says_what(from_json::<Vec<(String, String)>>(&text))?;
+            is_a_mistake_with_a_text(from_json::<Form>(&text))?;
+            is_a_mistake_with_a_text(from_json::<Wide>(&text))?;
+            is_a_mistake_with_a_text(from_json::<EmptyForm>(&text))?;
+            is_a_mistake_with_a_text(from_json::<Box<RawValue>>(&text))?;
+            is_a_mistake_with_a_text(from_json::<Vec<(String, String)>>(&text))?;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Who asks: sessions, tokens, the sign-in, and the proof that a form came from a page of ours.
+//! Authentication: sessions, tokens, the sign-in, and the CSRF token that proves that a form came from our page.
 
 pub(super) mod csrf;
 pub(crate) mod session;

@@ -1,7 +1,8 @@
-//! Sessions: when they begin, hold and end, and the cookie they travel in (spec section 12).
+//! Sessions: when they begin, are valid and end, and their cookie (spec 12).
 //!
-//! A session is over when it was not used for `IDLE_HOURS`, when it is older than `LASTS_DAYS`, when it was signed out
-//! here or everywhere, when its e-mail may no longer come in, or when it began by a link and there is a provider now.
+//! A session ends when it was not used for `IDLE_HOURS`, when it is older than `LASTS_DAYS`, when it was signed out in
+//! this browser or everywhere, when its e-mail may no longer sign in, or when it began with a one-time link and a
+//! provider is configured now.
 
 use actix_session::{
     Session, SessionMiddleware,
@@ -22,55 +23,60 @@ use crate::web::server::error::WebError;
 
 const HOUR_MS: i64 = 3_600_000;
 const IDLE_HOURS: i64 = 24;
-/// A session ends this long after its sign-in, whatever happens in it.
+/// A session ends this long after its sign-in, even if it is in use.
 const LASTS_DAYS: i64 = 7;
 const IDLE_MS: i64 = IDLE_HOURS * HOUR_MS;
 const LASTS_MS: i64 = LASTS_DAYS * 24 * HOUR_MS;
-/// How often use is written down: not with every request, whose answers would race for the cookie.
-const RENEWED_MS: i64 = HOUR_MS / 4;
+/// How often the last use is stored. Not with every request: parallel answers would race for the cookie.
+const RENEWAL_MS: i64 = HOUR_MS / 4;
 const KEY: &str = "visitor";
 
-/// A session, as it keeps itself.
+/// The stored state of a session.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SignedIn {
     id: String,
     pub who: Who,
-    /// Must come back with every request that changes something.
+    /// The CSRF token. Every changing request must carry it.
     pub csrf: String,
     pub began_at: Timestamp,
     used_at: Timestamp,
 }
 
-/// Whom a session belongs to.
+/// The owner of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Who {
-    /// Whoever opened the one-time link.
+    /// The person who opened the one-time link.
     Link,
+    /// An e-mail of the list of admins.
     Admin(String),
 }
 
-/// The session settings that a plain-http loopback server and one behind TLS do not share.
+/// The cookie settings, which differ between a plain-http loopback server and a server behind TLS.
 #[derive(Clone)]
 pub struct CookieSettings {
     key: Key,
     secure: bool,
-    /// Browsers send a cookie to every port of a host; two bots on one machine must not sign each other out.
+    /// Contains the port: browsers send a cookie to every port of a host, and two bots on one machine must not sign
+    /// each other out.
     name: String,
     store: RedisSettings,
 }
 
 impl CookieSettings {
+    /// Derives the cookie settings of a server on `port`.
+    ///
     /// # Errors
-    /// `NoRandomness` when there is no secret and none can be made.
+    /// [`NoRandomness`] when no secret is configured and none can be generated.
     pub fn new(settings: &WebSettings, redis: RedisSettings, port: u16) -> Result<Self, NoRandomness> {
         // Browsers refuse a Secure cookie over plain http, which is how loopback is reached.
         let secure = settings.public_url.as_deref().is_some_and(|url| url.starts_with("https://"));
         let name = if secure { "__Host-polymarketspy".to_owned() } else { format!("polymarketspy-{port}") };
-        // Whoever opens a link is at this machine, and should come in while Redis is away.
+        // A person with a one-time link is at this machine and should be able to sign in while Redis is down.
         let store = if settings.github.is_some() { redis } else { RedisSettings::default() };
         Ok(Self { key: key(settings.session_secret.as_ref())?, secure, name, store })
     }
 
+    /// Returns the session middleware of one web thread.
     pub fn middleware(&self) -> SessionMiddleware<Sessions> {
         SessionMiddleware::builder(Sessions::new(&self.store), self.key.clone())
             .cookie_name(self.name.clone())
@@ -88,17 +94,19 @@ impl CookieSettings {
     }
 }
 
+/// Returns the key of the cookie: derived from the secret, or random until the next restart.
 fn key(secret: Option<&Secret>) -> Result<Key, NoRandomness> {
     let Some(secret) = secret else {
         let mut bytes = [0; 64];
         token::fill(&mut bytes)?;
         return Ok(Key::from(&bytes));
     };
-    // `Key` wants 64 bytes; the hash also spreads a secret that is text.
+    // `Key` needs 64 bytes. The hash also spreads the entropy of a secret that is text.
     Ok(Key::from(&sha2::Sha512::digest(secret.reveal().as_bytes())))
 }
 
 impl Who {
+    /// Returns the name in the audit log.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Link => "login link",
@@ -108,56 +116,61 @@ impl Who {
 }
 
 impl SignedIn {
-    /// Begins a session in place of whatever session there was, under a new key.
+    /// Begins a session under a new key. Replaces the session of the browser, if there is one.
     ///
     /// # Errors
-    /// `WebError::Ours`.
+    /// [`WebError::Ours`] when there is no randomness or the session cannot be stored.
     pub fn begin(session: &Session, who: Who, now: Timestamp) -> Result<(), WebError> {
         session.clear();
         session.renew();
-        let (id, csrf) = (random_text().map_err(WebError::ours)?, random_text().map_err(WebError::ours)?);
+        let (id, csrf) = (random_text()?, random_text()?);
         let begun = Self { id, who, csrf, began_at: now, used_at: now };
-        session.insert(KEY, begun).map_err(WebError::ours)
+        Ok(session.insert(KEY, begun)?)
     }
 
-    /// The session of a request, if it holds. Writes down that it was used.
+    /// Loads the session of a request, if it is valid. Stores the time of its last use.
     ///
     /// # Errors
-    /// `WebError::Ours`.
-    pub async fn of(session: &Session, db: &Db, has_provider: bool, now: Timestamp) -> Result<Option<Self>, WebError> {
+    /// [`WebError::Ours`] when the database does not answer or the session cannot be stored.
+    pub async fn load(
+        session: &Session,
+        db: &Db,
+        has_provider: bool,
+        now: Timestamp,
+    ) -> Result<Option<Self>, WebError> {
         let Ok(Some(mut signed_in)) = session.get::<Self>(KEY) else { return Ok(None) };
-        if !signed_in.holds(db, has_provider, now).await.map_err(WebError::ours)? {
-            // Not purged: a sign-in that begins with this request must be able to write into it.
+        if !signed_in.is_valid(db, has_provider, now).await? {
+            // Cleared, not purged: a sign-in that begins with this request must be able to write into the session.
             session.clear();
             return Ok(None);
         }
-        if now.millis_since(signed_in.used_at) >= RENEWED_MS {
+        if now.millis_since(signed_in.used_at) >= RENEWAL_MS {
             signed_in.used_at = now;
-            session.insert(KEY, &signed_in).map_err(WebError::ours)?;
+            session.insert(KEY, &signed_in)?;
         }
         Ok(Some(signed_in))
     }
 
-    /// At the latest.
+    /// Returns the latest end of the session.
     pub const fn ends_at(&self) -> Timestamp {
         self.began_at.plus_millis(LASTS_MS)
     }
 
-    /// Ends it in the database and in the browser.
+    /// Ends the session in the database and in the browser.
     ///
     /// # Errors
-    /// `DbError`.
+    /// [`DbError`] when the database does not answer.
     pub async fn end(&self, session: &Session, db: &Db, now: Timestamp) -> Result<(), DbError> {
         db.end_session(&self.id, self.who.as_str(), self.ends_at(), now).await?;
         session.purge();
         Ok(())
     }
 
-    /// Whether it holds, by its age and by what the database says.
+    /// Returns whether the session is valid, by its age and by the database.
     ///
     /// # Errors
-    /// `DbError`.
-    pub async fn holds(&self, db: &Db, has_provider: bool, now: Timestamp) -> Result<bool, DbError> {
+    /// [`DbError`] when the database does not answer.
+    pub async fn is_valid(&self, db: &Db, has_provider: bool, now: Timestamp) -> Result<bool, DbError> {
         let is_young = now < self.ends_at() && now.millis_since(self.used_at) < IDLE_MS;
         if !is_young || (self.who == Who::Link && has_provider) {
             return Ok(false);
@@ -167,7 +180,7 @@ impl SignedIn {
     }
 }
 
-/// An e-mail that a provider vouches for.
+/// For an e-mail that a provider has verified.
 impl From<Email> for Who {
     fn from(email: Email) -> Self {
         Self::Admin(email.to_string())
@@ -192,7 +205,7 @@ mod tests {
             used_at: began_at.plus_millis(used_after),
         };
         let holds = async |session: &SignedIn, after: i64| {
-            session.holds(&db, session.who != Who::Link, began_at.plus_millis(after)).await.unwrap()
+            session.is_valid(&db, session.who != Who::Link, began_at.plus_millis(after)).await.unwrap()
         };
         let fresh = session(Who::Link, 0);
         assert!(holds(&fresh, 24 * HOUR_MS - 1).await);
@@ -200,7 +213,7 @@ mod tests {
         let used = session(Who::Link, 7 * 24 * HOUR_MS - 10);
         assert!(holds(&used, 7 * 24 * HOUR_MS - 1).await);
         assert!(!holds(&used, 7 * 24 * HOUR_MS).await, "a week old");
-        assert!(!fresh.holds(&db, true, began_at).await.unwrap(), "a link's session where there is a provider now");
+        assert!(!fresh.is_valid(&db, true, began_at).await.unwrap(), "a link's session where there is a provider now");
         let email = Email::parse("ada@example.org").unwrap();
         let admin = session(email.clone().into(), 0);
         assert!(!holds(&admin, 1).await, "not on the list");

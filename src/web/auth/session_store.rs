@@ -1,8 +1,8 @@
-//! Where sessions are kept: in the cookie itself, or in Redis with only their key in the cookie (spec section 12).
+//! The session store: sessions live in the cookie itself, or in Redis with only their key in the cookie (spec 12).
 //!
-//! Errors are `anyhow`'s because the store's trait wants them so.
-//! Either way the cookie is signed and encrypted. Redis knows a session by the hash of its key: a copy of Redis's memory
-//! lets nobody in.
+//! Errors are of type `anyhow::Error` because the trait `SessionStore` asks for it.
+//! The cookie is signed and encrypted in both cases. Redis stores a session under the hash of its key, so a copy of the
+//! memory of Redis is no use for signing in.
 
 use std::collections::HashMap;
 
@@ -18,19 +18,20 @@ use crate::token::{hash, hex};
 
 type State = HashMap<String, String>;
 
-/// The store of one web thread.
+/// The session store of one web thread.
 pub enum Sessions {
     InCookies(CookieSessionStore),
     InRedis(RedisSessions),
 }
 
-/// Connects when first needed and anew after an error, so that Redis may come and go.
+/// Connects on first use and again after an error, so that Redis may restart.
 pub struct RedisSessions {
     url: Secret,
     connection: Mutex<Option<MultiplexedConnection>>,
 }
 
 impl Sessions {
+    /// Uses Redis if the settings name one.
     pub fn new(settings: &RedisSettings) -> Self {
         match &settings.url {
             None => Self::InCookies(CookieSessionStore::default()),
@@ -40,14 +41,14 @@ impl Sessions {
 }
 
 impl RedisSessions {
-    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> anyhow::Result<T> {
-        let kept = self.connection.lock().await.clone();
-        if let Some(mut connection) = kept
+    async fn query<T: FromRedisValue>(&self, command: &Cmd) -> anyhow::Result<T> {
+        let open = self.connection.lock().await.clone();
+        if let Some(mut connection) = open
             && let Ok(answer) = command.query_async(&mut connection).await
         {
             return Ok(answer);
         }
-        // That one was closed meanwhile, which is noticed only now. What is asked here may be asked twice.
+        // The connection was closed meanwhile, which only the query shows. A command may therefore be sent twice.
         let mut connection = Client::open(self.url.reveal())?.get_multiplexed_async_connection().await?;
         *self.connection.lock().await = Some(connection.clone());
         Ok(command.query_async(&mut connection).await?)
@@ -57,7 +58,7 @@ impl RedisSessions {
         let (name, state) = (name(key), serde_json::to_string(state)?);
         let mut command = cmd("SET");
         command.arg(name).arg(state).arg(only_if).arg("EX").arg(ttl.whole_seconds());
-        Ok(self.ask::<Option<String>>(&command).await?.is_some())
+        Ok(self.query::<Option<String>>(&command).await?.is_some())
     }
 }
 
@@ -71,7 +72,7 @@ impl SessionStore for Sessions {
             Self::InCookies(cookies) => return cookies.load(key).await,
             Self::InRedis(redis) => redis,
         };
-        let text: Option<String> = redis.ask(cmd("GET").arg(name(key))).await.map_err(LoadError::Other)?;
+        let text: Option<String> = redis.query(cmd("GET").arg(name(key))).await.map_err(LoadError::Other)?;
         text.map(|text| serde_json::from_str(&text)).transpose().map_err(|e| LoadError::Deserialization(e.into()))
     }
 
@@ -83,7 +84,7 @@ impl SessionStore for Sessions {
         let key = generate_session_key();
         match redis.set(&key, &state, ttl, "NX").await.map_err(SaveError::Other)? {
             true => Ok(key),
-            false => Err(SaveError::Other(anyhow::anyhow!("two sessions have one key"))),
+            false => Err(SaveError::Other(anyhow::anyhow!("a session with this new key exists already"))),
         }
     }
 
@@ -92,7 +93,7 @@ impl SessionStore for Sessions {
             Self::InCookies(cookies) => return cookies.update(key, state, ttl).await,
             Self::InRedis(redis) => redis,
         };
-        // One that was deleted meanwhile stays so: its visitor signed out beside this request.
+        // `XX`: a session that was deleted meanwhile stays deleted, because its visitor signed out during this request.
         redis.set(&key, &state, ttl, "XX").await.map_err(UpdateError::Other)?;
         Ok(key)
     }
@@ -100,14 +101,14 @@ impl SessionStore for Sessions {
     async fn update_ttl(&self, key: &SessionKey, ttl: &Duration) -> anyhow::Result<()> {
         match self {
             Self::InCookies(cookies) => cookies.update_ttl(key, ttl).await,
-            Self::InRedis(redis) => redis.ask(cmd("EXPIRE").arg(name(key)).arg(ttl.whole_seconds())).await,
+            Self::InRedis(redis) => redis.query(cmd("EXPIRE").arg(name(key)).arg(ttl.whole_seconds())).await,
         }
     }
 
     async fn delete(&self, key: &SessionKey) -> anyhow::Result<()> {
         match self {
             Self::InCookies(cookies) => cookies.delete(key).await,
-            Self::InRedis(redis) => redis.ask(cmd("DEL").arg(name(key))).await,
+            Self::InRedis(redis) => redis.query(cmd("DEL").arg(name(key))).await,
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Who is asking: the visitor that a session or a token names, looked up once a request and checked against what the
-//! database says of them now (spec section 12).
+//! The current user: the visitor of a session or a token, looked up once per request and checked against the database
+//! (spec 12).
 
 use std::future::{Ready, ready};
 
@@ -24,52 +24,52 @@ use crate::token;
 use crate::web::server::error::WebError;
 use crate::web::server::rate_limit::Limits;
 
-/// Somebody who may come in. As an extractor it refuses everybody else.
+/// The authenticated visitor of a request. As an extractor it refuses a request without one.
 #[derive(Debug, Clone)]
 pub struct CurrentUser {
-    /// What the audit log writes down: an e-mail, `login link`, or `token:` and its name.
+    /// The name in the audit log: an e-mail, `login link`, or `token:` and the name of the token.
     pub who: String,
-    pub means: Means,
+    pub credential: Credential,
 }
 
-/// By what they come in.
+/// What the visitor authenticated with.
 #[derive(Debug, Clone)]
-pub enum Means {
+pub enum Credential {
     Session(SignedIn),
     Token { id: i64, scope: TokenScope },
 }
 
 impl CurrentUser {
-    /// Whether a page of ours made a request that changes something. A token's request needs no proof: no page of
-    /// another site can send it.
+    /// Checks the CSRF token of a changing request. A request with an API token needs none, because no page of another
+    /// site can send it.
     ///
     /// # Errors
-    /// `WebError::Forbidden` when it did not.
-    pub fn check(&self, proof: &str) -> Result<(), WebError> {
-        match &self.means {
-            Means::Session(require_auth) if !token::same(&require_auth.csrf, proof) => {
+    /// [`WebError::Forbidden`] when `token` is not that of the session.
+    pub fn check_csrf(&self, token: &str) -> Result<(), WebError> {
+        match &self.credential {
+            Credential::Session(signed_in) if !token::same(&signed_in.csrf, token) => {
                 Err(WebError::Forbidden("this form is too old, open the page again"))
             }
-            Means::Session(_) | Means::Token { .. } => Ok(()),
+            Credential::Session(_) | Credential::Token { .. } => Ok(()),
         }
     }
 
-    /// Whether a connection that they opened may go on.
+    /// Returns whether the session or token is still valid, for a connection that stays open.
     ///
     /// # Errors
-    /// `DbError`.
-    pub async fn may_stay(&self, db: &Db, has_provider: bool, now: Timestamp) -> Result<bool, DbError> {
-        match &self.means {
-            Means::Session(require_auth) => require_auth.holds(db, has_provider, now).await,
-            Means::Token { id, .. } => db.token_works(*id).await,
+    /// [`DbError`] when the database does not answer.
+    pub async fn is_still_valid(&self, db: &Db, has_provider: bool, now: Timestamp) -> Result<bool, DbError> {
+        match &self.credential {
+            Credential::Session(signed_in) => signed_in.is_valid(db, has_provider, now).await,
+            Credential::Token { id, .. } => db.token_works(*id).await,
         }
     }
 
-    /// What forms of their pages prove themselves with; nothing for a token, which needs none.
+    /// Returns the CSRF token for the forms of a page; empty for a visitor with an API token, which needs none.
     pub fn csrf(&self) -> &str {
-        match &self.means {
-            Means::Session(require_auth) => &require_auth.csrf,
-            Means::Token { .. } => "",
+        match &self.credential {
+            Credential::Session(signed_in) => &signed_in.csrf,
+            Credential::Token { .. } => "",
         }
     }
 }
@@ -83,12 +83,12 @@ impl FromRequest for CurrentUser {
     }
 }
 
-/// How people sign in here.
+/// Whether people sign in with a provider (GitHub) or by a one-time link.
 #[derive(Debug, Clone, Copy)]
 pub struct HasProvider(pub bool);
 
-/// Whether the request comes with a token. Its session, if it has one too, then counts for nothing. Other kinds of
-/// authorization are for a proxy in front of us.
+/// Returns whether the request has a bearer token. A session of the same request is then ignored. Other authorization
+/// schemes belong to a proxy in front of us.
 pub fn has_token(headers: &HeaderMap) -> bool {
     token_of(headers).is_some()
 }
@@ -99,7 +99,10 @@ fn token_of(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Finds out who asks, for everything behind it but files that are the same for everybody.
+/// Middleware: finds the current user and stores it in the request. Skips `/assets/`, which are public.
+///
+/// # Errors
+/// [`WebError::BadToken`], [`WebError::TooMany`], or [`WebError::Ours`] when the database does not answer.
 pub async fn authenticate<B: MessageBody>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, Error> {
     if request.path().starts_with("/assets/") {
         return next.call(request).await;
@@ -109,7 +112,7 @@ pub async fn authenticate<B: MessageBody>(request: ServiceRequest, next: Next<B>
         None => by_session(&request).await,
     };
     let visitor = match visitor {
-        // A monitor is told that the database is down by an answer, not by an error.
+        // `/api/health` answers that the database is down. An error here would hide that answer from a monitor.
         Err(WebError::Ours(_)) if request.path() == "/api/health" => None,
         other => other?,
     };
@@ -119,11 +122,14 @@ pub async fn authenticate<B: MessageBody>(request: ServiceRequest, next: Next<B>
     next.call(request).await
 }
 
-/// Lets only those in who were recognised, with what they may do.
+/// Middleware: refuses a request without a current user, a change with a read-only token, and too many changes.
+///
+/// # Errors
+/// [`WebError::NotSignedIn`], [`WebError::Forbidden`] or [`WebError::TooMany`].
 pub async fn require_auth<B: MessageBody>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, Error> {
     let visitor = request.extensions().get::<CurrentUser>().cloned().ok_or(WebError::NotSignedIn)?;
-    if !reads(request.method()) {
-        if matches!(visitor.means, Means::Token { scope: TokenScope::Read, .. }) {
+    if !is_read_only(request.method()) {
+        if matches!(visitor.credential, Credential::Token { scope: TokenScope::Read, .. }) {
             return Err(WebError::Forbidden("this token may only read").into());
         }
         data::<Limits>(&request)?.check_change(&visitor.who)?;
@@ -131,32 +137,36 @@ pub async fn require_auth<B: MessageBody>(request: ServiceRequest, next: Next<B>
     next.call(request).await
 }
 
-pub fn reads(method: &Method) -> bool {
+/// Returns whether a request with this method changes nothing.
+pub fn is_read_only(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
 async fn by_session(request: &ServiceRequest) -> Result<Option<CurrentUser>, WebError> {
     let (now, HasProvider(has_provider)) = (data::<Clock>(request)?.now(), *data::<HasProvider>(request)?.get_ref());
-    let require_auth = SignedIn::of(&request.get_session(), data::<Db>(request)?, has_provider, now).await?;
-    Ok(require_auth.map(|require_auth| CurrentUser {
-        who: require_auth.who.as_str().to_owned(),
-        means: Means::Session(require_auth),
+    let signed_in = SignedIn::load(&request.get_session(), data::<Db>(request)?, has_provider, now).await?;
+    Ok(signed_in.map(|signed_in| CurrentUser {
+        who: signed_in.who.as_str().to_owned(),
+        credential: Credential::Session(signed_in),
     }))
 }
 
 async fn by_token(request: &ServiceRequest, given: &str) -> Result<CurrentUser, WebError> {
     let (limits, db) = (data::<Limits>(request)?, data::<Db>(request)?);
     let now = data::<Clock>(request)?.now();
-    let known = db.use_token(&token::hex(&token::hash(given)), now).await.map_err(WebError::ours)?;
+    let known = db.use_token(&token::hex(&token::hash(given)), now).await?;
     let Some(known) = known else {
-        let address = limits.address_of(request.request());
+        let address = limits.client_address(request.request());
         limits.check_attempt(&address)?;
         let audit = Audit::bare(&format!("address:{address}"), "token_refused", request.path());
-        db.record(audit, now).await.map_err(WebError::ours)?;
+        db.record(audit, now).await?;
         return Err(WebError::BadToken);
     };
     limits.check_token(known.id)?;
-    Ok(CurrentUser { who: format!("token:{}", known.name), means: Means::Token { id: known.id, scope: known.scope } })
+    Ok(CurrentUser {
+        who: format!("token:{}", known.name),
+        credential: Credential::Token { id: known.id, scope: known.scope },
+    })
 }
 
 fn data<T: 'static>(request: &ServiceRequest) -> Result<&Data<T>, WebError> {

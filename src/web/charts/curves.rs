@@ -1,4 +1,4 @@
-//! The curves of portfolios: `/api/series/portfolio` and `/api/series/user/{id}`.
+//! The equity curves of portfolios: `/api/series/portfolio` and `/api/series/user/{id}`.
 
 use actix_web::web::{Data, Json, Path, Query};
 use serde::Deserialize;
@@ -30,7 +30,10 @@ pub struct PortfolioQuery {
     of: Option<String>,
 }
 
-/// `GET /api/series/portfolio`: equity with its lowest and highest between two points, and the fall from the peak.
+/// `GET /api/series/portfolio`: equity, its lowest and highest value between two points, and the drawdown.
+///
+/// # Errors
+/// [`WebError::Mistake`] for an unknown portfolio, [`WebError::Ours`].
 pub async fn portfolio(
     db: Data<Db>,
     clock: Data<Clock>,
@@ -38,20 +41,23 @@ pub async fn portfolio(
 ) -> Result<Json<Chart>, WebError> {
     let of = match query.of.as_deref() {
         None | Some("global") => PortfolioId::ExecGlobal,
-        Some(text) => text.parse().map_err(|_| WebError::Mistake(format!("`of`: `{text}` is no portfolio")))?,
+        Some(text) => text.parse().map_err(|_| WebError::Mistake(format!("`of`: `{text}` is not a portfolio")))?,
     };
-    Ok(Json(equity_chart(&db, of, query.range, clock.now()).await.map_err(WebError::ours)?))
+    Ok(Json(equity_chart(&db, of, query.range, clock.now()).await?))
 }
 
-/// `GET /api/series/user/{id}`: what copying brought beside what the leader's own trades would have brought at the copied
-/// share of their size, both from the start of the range, and the gap between the two.
+/// `GET /api/series/user/{id}`: the result of the copies, the result of the leader's own trades at the copied share of
+/// their size, both since the start of the range, and the gap between the two.
+///
+/// # Errors
+/// [`WebError::Ours`] when the database does not answer.
 pub async fn user(
     db: Data<Db>,
     clock: Data<Clock>,
     user: Path<FollowedUserId>,
     query: Query<RangeQuery>,
 ) -> Result<Json<Chart>, WebError> {
-    Ok(Json(tracking_chart(&db, *user, query.range, clock.now()).await.map_err(WebError::ours)?))
+    Ok(Json(tracking_chart(&db, *user, query.range, clock.now()).await?))
 }
 
 async fn equity_chart(db: &Db, of: PortfolioId, range: Range, now: Timestamp) -> Result<Chart, DbError> {
@@ -72,7 +78,8 @@ async fn equity_chart(db: &Db, of: PortfolioId, range: Range, now: Timestamp) ->
     Ok(chart(range, span, &points, vec![equity, Pane { unit: Unit::Bps, lines: vec![drawdown] }]))
 }
 
-/// The fall from the peak at the lowest of each stretch, as a negative share of it.
+/// Returns the drawdown at the lowest equity of each point: a negative share of the peak, in bps. `before` is the peak
+/// before the first point.
 fn falls(points: &[CurvePoint], before: UsdcMicros) -> Vec<Option<i64>> {
     let mut peak = before;
     let fall = |point: &CurvePoint| {
@@ -108,12 +115,13 @@ async fn tracking_chart(db: &Db, user: FollowedUserId, range: Range, now: Timest
     Ok(chart(range, span, &copies, vec![compared, Pane { unit: Unit::UsdcMicros, lines: vec![gap] }]))
 }
 
-/// Equity as the change since the first point.
+/// Returns the equity as the change since the first point.
 fn from_start(points: &[CurvePoint]) -> Vec<i64> {
     let start = points.first().map_or(0, |point| point.equity.0);
     points.iter().map(|point| point.equity.0.saturating_sub(start)).collect()
 }
 
+/// Returns the time of the first stored point, if the range needs it.
 async fn first_of(db: &Db, range: Range, of: PortfolioId) -> Result<Option<Timestamp>, DbError> {
     if range == Range::All { db.curve_start(of).await } else { Ok(None) }
 }
@@ -153,11 +161,11 @@ mod tests {
     }
 
     #[test]
-    fn a_fall_counts_from_the_highest_before_it_in_the_range_or_not() {
+    fn a_drawdown_counts_from_the_highest_equity_before_it_even_outside_the_range() {
         let points = [point(0, 1_000, 950, 1_000), point(1, 1_200, 1_000, 1_250), point(2, 1_000, 1_000, 1_100)];
         assert_eq!(falls(&points, UsdcMicros(1_000)), [Some(-500), Some(0), Some(-2_000)]);
         assert_eq!(falls(&points, UsdcMicros(2_000)), [Some(-5_250), Some(-5_000), Some(-5_000)]);
-        assert_eq!(falls(&[point(0, 0, 0, 0)], UsdcMicros::ZERO), [Some(0)], "nothing has no share");
+        assert_eq!(falls(&[point(0, 0, 0, 0)], UsdcMicros::ZERO), [Some(0)], "a peak of zero has no share");
     }
 
     #[test]

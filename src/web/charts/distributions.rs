@@ -1,13 +1,13 @@
-//! How attempts of one leader came out, as distributions that are drawn: slippage, detection lag, reasons.
+//! The results of the copy attempts of one leader as distributions: slippage, detection lag, reasons.
 
 use serde::Serialize;
 
 use super::histogram::{self, Column, Counted};
 use crate::domain::analysis::attempt_stats::{AttemptStats, LAG_STEPS};
-use crate::domain::decision::decide::ReasonCode;
+use crate::domain::decision::check::ReasonCode;
 use crate::domain::money::units::{Bps, UsdcMicros};
 
-/// At least so many tenths of a cent stand on either side, or three copies would look like a spread.
+/// The fewest tenths of a cent that are drawn on each side. With fewer, three copies would look like a wide spread.
 const SLIPPAGE_STEPS_MIN: i64 = 10;
 
 /// How much worse or better than the leader's average price copies were.
@@ -18,15 +18,15 @@ pub struct Slippage {
     pub worse: i64,
     pub better: i64,
     pub same: i64,
-    /// What our prices brought more than the leader's would have; below zero is what they cost.
+    /// The gain of our prices over those of the leader; negative if ours were worse.
     pub gain_micros: UsdcMicros,
-    /// By tenths of a cent, better on the left.
+    /// One column for each tenth of a cent, better on the left.
     pub columns: Vec<Column>,
-    /// The ends of the columns, in micros of a share.
+    /// The price difference at both ends of the columns, in micros per share.
     pub edge_micros: i64,
 }
 
-/// From the leader's fill to our sight of it.
+/// The time from the leader's fill until we saw it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Lags {
     pub groups: i64,
@@ -34,17 +34,18 @@ pub struct Lags {
     pub columns: Vec<Column>,
 }
 
-/// A reason, and how many of the skips have it among theirs.
+/// A reason, and how many of the skips name it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ReasonShare {
     pub code: ReasonCode,
     pub skips: i64,
     pub share_bps: Bps,
-    /// Of the bar, in thousandths.
+    /// The width of the bar, in thousandths.
     pub width: i64,
 }
 
 impl Slippage {
+    /// Computes the distribution from the statistics of attempts.
     pub fn of(tally: &AttemptStats) -> Self {
         let sum = |wanted: fn(&i64) -> bool| {
             let counts = tally.slippage.iter().filter(|(step, _)| wanted(step));
@@ -69,7 +70,7 @@ impl Slippage {
     }
 }
 
-/// A step begins at its number; the one at zero is less than a tenth of a cent worse.
+/// A step begins at its number: step 0 is less than a tenth of a cent worse.
 fn tone(step: i64) -> &'static str {
     match step {
         1.. => "worse",
@@ -87,6 +88,7 @@ fn slippage_label(step: i64) -> String {
 }
 
 impl Lags {
+    /// Computes the distribution from the statistics of attempts.
     pub fn of(tally: &AttemptStats) -> Self {
         let next = |place: usize| LAG_STEPS.get(place + 1).copied();
         let column = |(place, from): (usize, &i64)| Counted {
@@ -110,7 +112,7 @@ fn seconds(n: i64) -> String {
 }
 
 impl ReasonShare {
-    /// The most frequent first.
+    /// Returns all reasons, the most frequent first.
     pub fn all(tally: &AttemptStats) -> Vec<Self> {
         let most = tally.reasons.values().copied().max().unwrap_or(0);
         let share = |(code, n): (&ReasonCode, &u64)| Self {
@@ -125,6 +127,7 @@ impl ReasonShare {
     }
 }
 
+/// Converts a count; the largest `i64` for a count that does not fit.
 pub fn whole(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
@@ -134,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn better_stands_left_of_the_middle_and_worse_right_of_it() {
+    fn better_prices_are_left_of_the_middle_and_worse_ones_right_of_it() {
         let tally = AttemptStats { slippage: [(-1, 2), (0, 3), (4, 5)].into(), ..AttemptStats::default() };
         let slippage = Slippage::of(&tally);
         assert_eq!((slippage.copies, slippage.better, slippage.same, slippage.worse), (10, 2, 3, 5));

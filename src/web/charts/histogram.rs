@@ -1,26 +1,27 @@
-//! Columns and bars as attributes of SVG: the policy allows no styles, and templates do no arithmetic.
+//! Columns and bars as SVG attributes, because the content policy allows no inline styles and templates do no
+//! arithmetic.
 
 use serde::Serialize;
 
-/// Drawn into a view box this wide and high, stretched to its place.
+/// The size of the SVG view box, which the page stretches to the available space.
 pub const WIDTH: i64 = 1_000;
 pub const HEIGHT: i64 = 100;
-/// Of a column's place, what stays empty beside it, in a tenth.
+/// The gap beside a column, in tenths of the space of a column.
 const GAP_TENTHS: i64 = 2;
 /// The narrowest bar.
 const SLIVER: i64 = 4;
 
-/// What one column counts.
+/// The count of one column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counted {
     pub n: i64,
-    /// `worse`, `better`, or nothing in particular.
+    /// `worse`, `better` or empty.
     pub tone: &'static str,
-    /// What it says when it is pointed at, before its number.
+    /// The text of its tooltip, before its count.
     pub label: String,
 }
 
-/// A column as it is drawn.
+/// A column with its place in the view box.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Column {
     pub n: i64,
@@ -32,7 +33,7 @@ pub struct Column {
     pub height: i64,
 }
 
-/// The highest fills the box; a count above zero is never without a sign of it.
+/// Draws columns. The highest fills the view box; a count above zero is at least one high.
 pub fn columns(counts: impl IntoIterator<Item = Counted>) -> Vec<Column> {
     let counts: Vec<Counted> = counts.into_iter().collect();
     let places = i64::try_from(counts.len()).unwrap_or(i64::MAX).max(1);
@@ -47,7 +48,7 @@ pub fn columns(counts: impl IntoIterator<Item = Counted>) -> Vec<Column> {
     counts.into_iter().enumerate().map(draw).collect()
 }
 
-/// How much of `length` stands for `n` of `most`: at least one for what is there, and never more than all.
+/// Returns the part of `length` that stands for `n` of `most`: at least 1 if `n` is above zero, and at most `length`.
 pub fn part_of(n: i64, most: i64, length: i64) -> i64 {
     if n <= 0 || most <= 0 {
         return 0;
@@ -56,7 +57,7 @@ pub fn part_of(n: i64, most: i64, length: i64) -> i64 {
     i64::try_from(part).unwrap_or(length).clamp(1, length)
 }
 
-/// The width of a bar that stands for `part` of `whole`: where there is something, at least what can be seen.
+/// Returns the width of a bar that stands for `part` of `whole`: wide enough to be seen if `part` is above zero.
 pub fn bar(part: i64, whole: i64) -> i64 {
     let width = part_of(part, whole, WIDTH);
     if width > 0 { width.max(SLIVER) } else { 0 }
@@ -67,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_highest_fills_the_box_and_one_of_many_is_still_seen() {
+    fn the_highest_column_fills_the_box_and_a_count_of_one_is_still_visible() {
         let counted = |n| Counted { n, tone: "", label: String::new() };
         let drawn = columns([0, 1, 500, 1_000].map(counted));
         let shape = |column: &Column| (column.x, column.y, column.width, column.height);
@@ -80,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bar_is_never_longer_than_its_place_and_never_invisible() {
+    fn a_bar_is_never_longer_than_the_box_and_never_invisible() {
         for (part, whole, width) in [
             (0, 10, 0),
             (-1, 10, 0),

@@ -1,5 +1,5 @@
-//! An order book as a ladder: dearest ask at the top, lowest bid at the bottom, with what lies between its levels - the
-//! leader's price, the middle, our limit - and with what a copy took.
+//! An order book as a ladder: the highest ask at the top, the lowest bid at the bottom. Between the levels are the
+//! leader's price, the midpoint and our limit. Each level shows the shares that a copy took from it.
 
 use serde::Serialize;
 
@@ -7,16 +7,16 @@ use crate::domain::market::book::{Level, OrderBook};
 use crate::domain::market::fill::LevelFill;
 use crate::domain::money::units::{MICROS, PriceMicros, ShareMicros, UsdcMicros, product};
 
-/// Levels of one side that are shown; what a copy took is always among them.
+/// Levels of one side that are shown. A side with more is cut, but never above a level that a copy took from.
 const LEVELS_MOST: usize = 12;
-/// Bars are drawn on a scale of this length.
+/// The length of the longest bar.
 const BAR_FULL: i64 = 1_000;
 
-/// A book from the top down.
+/// A book, from the highest price down.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Ladder {
     pub rungs: Vec<Rung>,
-    /// Levels beyond those shown.
+    /// Levels that are not shown.
     pub more_asks: usize,
     pub more_bids: usize,
 }
@@ -27,27 +27,29 @@ pub struct Rung {
     pub kind: RungKind,
     pub price_micros: PriceMicros,
     pub share_micros: Option<ShareMicros>,
-    /// USDC from the best level of the side to here.
+    /// The sum in USDC from the best level of the side down to this one.
     pub cumulated_micros: Option<UsdcMicros>,
-    /// The part of the largest sum shown, of 1000.
+    /// The share of the largest sum shown, in thousandths.
     pub bar: i64,
     pub taken_micros: Option<ShareMicros>,
     /// Worse than our limit price.
     pub beyond: bool,
 }
 
+/// The kind of a rung: a level of the book, or a mark between levels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RungKind {
     Ask,
     Bid,
-    /// A price between levels.
+    /// Our limit price.
     Limit,
+    /// The price of the leader's fill.
     Theirs,
     Mid,
 }
 
-/// Prices that are marked on the ladder.
+/// The prices to mark on the ladder, and the fills of a copy.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Marked<'a> {
     pub limit: Option<PriceMicros>,
@@ -57,6 +59,7 @@ pub struct Marked<'a> {
 }
 
 impl Ladder {
+    /// Builds the ladder of `book`. With `buys` the copy takes from the asks, otherwise from the bids.
     pub fn new(book: &OrderBook, marked: Marked, buys: bool) -> Self {
         let (asks, more_asks) = side(book.asks(), RungKind::Ask, &marked, buys);
         let (bids, more_bids) = side(book.bids(), RungKind::Bid, &marked, !buys);
@@ -89,7 +92,8 @@ impl Rung {
     }
 }
 
-/// Whether `rung` stands above a mark. A level at the limit is within it: for a buyer the limit stands above its level.
+/// Returns whether `rung` is above a mark. A level at the limit price is within the limit: for a buyer the mark of the
+/// limit is above that level.
 fn above(rung: &Rung, kind: RungKind, price: PriceMicros, buys: bool) -> bool {
     match rung.price_micros.cmp(&price) {
         std::cmp::Ordering::Greater => true,
@@ -102,7 +106,8 @@ fn above(rung: &Rung, kind: RungKind, price: PriceMicros, buys: bool) -> bool {
     }
 }
 
-/// The levels of one side from its best on. `ours` when it is the side we would take from.
+/// Returns the rungs of one side from its best level on, and how many levels are not shown. `ours` is true for the side
+/// that the copy takes from.
 fn side(levels: &[Level], kind: RungKind, marked: &Marked, ours: bool) -> (Vec<Rung>, usize) {
     let taken = |price: PriceMicros| marked.fills.iter().find(|fill| fill.price == price && ours);
     let last_taken = levels.iter().rposition(|level| taken(level.price).is_some()).map_or(0, |place| place + 1);
@@ -146,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_stand_between_the_levels_and_the_limit_takes_its_own_level_in() {
+    fn marks_are_between_the_levels_and_the_limit_includes_its_own_level() {
         use RungKind::{Ask, Bid, Limit, Mid, Theirs};
         let fill = LevelFill { price: price(510_000), shares: ShareMicros(7), notional: UsdcMicros(4) };
         let marked = Marked {
@@ -178,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deep_side_is_cut_but_never_above_what_was_taken() {
+    fn a_deep_side_is_cut_but_never_above_a_level_that_was_taken() {
         let asks: Vec<_> = (0..40).map(|n| (price(500_000 + n * 1_000), ShareMicros(1_000_000))).collect();
         let deep = OrderBook::from_levels([], asks).unwrap();
         assert_eq!(Ladder::new(&deep, Marked::default(), true).more_asks, 28);

@@ -1,4 +1,4 @@
-//! What charts and histograms draw.
+//! Charts, histograms and the order book ladder, as integers that a script or an SVG draws.
 
 pub(super) mod curves;
 pub(super) mod distributions;

@@ -1,16 +1,17 @@
-//! What charts draw: panes of lines over a common time, cut down to what a screen has room for.
+//! The data of a chart: panes of lines over common times, reduced to as many points as a screen can show.
 //!
-//! Every value is an integer in the pane's unit (micros or bps); the chart does no arithmetic but the axis' own.
+//! Every value is an integer in the unit of its pane (micros or bps). The script does no arithmetic except for the
+//! axes.
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::money::units::Timestamp;
 
-/// More points than a chart has pixels show nothing more.
+/// More points than a chart has pixels would show nothing new.
 const POINTS_MAX: i64 = 480;
 const MINUTE_MS: i64 = 60_000;
 
-/// How far back a chart looks.
+/// The time range of a chart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Range {
     #[serde(rename = "1h")]
@@ -26,43 +27,45 @@ pub enum Range {
     All,
 }
 
-/// The time a chart covers, and how much of it one point stands for.
+/// The time that a chart covers, and the time that one point covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
     pub from: Timestamp,
     pub to: Timestamp,
-    /// Whole minutes.
+    /// The time of one point: whole minutes.
     pub stretch_ms: i64,
 }
 
-/// `/api/series/…`: what one chart draws.
+/// The answer of `/api/series/…`: one chart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Chart {
     pub range: Range,
     pub from: Timestamp,
     pub to: Timestamp,
     pub stretch_seconds: i64,
-    /// Unix seconds, ascending; every line has a value, or null, for each.
+    /// Unix seconds, ascending. Every line has one value, or null, for each.
     pub times: Vec<i64>,
-    /// Drawn under each other.
+    /// From top to bottom.
     pub panes: Vec<Pane>,
 }
 
+/// Lines with a common unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Pane {
     pub unit: Unit,
     pub lines: Vec<Line>,
 }
 
+/// One line of a pane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Line {
-    /// What it is called under the chart.
+    /// The name in the legend under the chart.
     pub label: &'static str,
     pub role: Role,
     pub values: Vec<Option<i64>>,
 }
 
-/// What the integers of a pane count.
+/// The unit of the integers of a pane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
@@ -76,13 +79,13 @@ pub enum Unit {
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     Main,
-    /// Beside the main line, to compare.
+    /// A second line, to compare with the main line.
     Second,
     /// A fall below zero, filled.
     Fall,
     /// Above or below zero, filled.
     Gap,
-    /// The edges of what happened between two points.
+    /// The lowest and highest value between two points.
     Low,
     High,
     /// Single points.
@@ -90,7 +93,7 @@ pub enum Role {
 }
 
 impl Range {
-    /// Ending now. `first` is when there was something for the first time, for `All`.
+    /// Returns the span that ends at `now`. `first` is the time of the first stored value; only [`Range::All`] uses it.
     pub fn span(self, now: Timestamp, first: Option<Timestamp>) -> Span {
         let to = now.bucket(MINUTE_MS);
         let minutes = match self {

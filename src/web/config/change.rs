@@ -1,4 +1,4 @@
-//! One field of the configuration before and after, in the integers of the contract and as people read it.
+//! One field of the configuration before and after a change, in the integers of the contract and as a page shows it.
 
 use serde::Serialize;
 
@@ -11,15 +11,15 @@ pub struct FieldChange {
     pub section: &'static str,
     pub field: &'static str,
     pub unit: FieldUnit,
-    /// Null where there is none: a user had or has no value of their own.
+    /// Null when there is no value: a leader had no override before the change, or has none after it.
     pub before: Option<i64>,
     pub after: Option<i64>,
     pub before_text: Option<String>,
     pub after_text: Option<String>,
 }
 
-/// The fields in which two sets of values differ, in the order of the spec. A field that one of the two lacks is none
-/// there.
+/// Returns the fields in which two sets of values differ, in the order of the spec. A field that is missing from one
+/// set counts as no value there.
 pub fn changes(
     before: &[(&'static Field, i64)],
     after: &[(&'static Field, i64)],

@@ -1,40 +1,41 @@
-//! Fields as people read and type them: cents, USDC, percent, minutes. What is typed becomes exactly one integer, or is
-//! refused with the field's name.
+//! Fields in the units that visitors read and type: cents, USDC, percent, minutes. A typed text becomes exactly one
+//! integer, or is refused with the field's name.
 //!
-//! `format` writes figures for reading; here every digit counts, because the text comes back.
+//! `web::server::format` rounds figures for reading. Here every digit counts, because the form sends the text back.
 
 use crate::domain::config::effective::{ConfigError, Field, FieldUnit};
 use crate::domain::money::units::MICROS;
 
-/// What one unit of a field's text is worth in its integer, and how it is called.
-struct Human {
-    /// Digits behind the point.
+/// How a field's integer is written: its decimal places and the name of its unit.
+struct UnitFormat {
+    /// Decimal places: the integer counts units of ten to the minus `digits`.
     digits: u32,
-    /// At least so many of them are written.
+    /// Decimal places that are written even when they are zero.
     shown: u32,
+    /// The unit's name beside the input.
     sign: &'static str,
 }
 
-const fn human(unit: FieldUnit) -> Human {
+const fn format_of(unit: FieldUnit) -> UnitFormat {
     match unit {
-        FieldUnit::Price => Human { digits: 4, shown: 2, sign: "¢" },
-        FieldUnit::Usdc => Human { digits: 6, shown: 2, sign: "USDC" },
-        FieldUnit::Bps => Human { digits: 2, shown: 2, sign: "%" },
-        FieldUnit::Minutes => Human { digits: 0, shown: 0, sign: "min" },
-        FieldUnit::Seconds => Human { digits: 0, shown: 0, sign: "s" },
-        FieldUnit::Millis => Human { digits: 0, shown: 0, sign: "ms" },
-        FieldUnit::Flag => Human { digits: 0, shown: 0, sign: "" },
+        FieldUnit::Price => UnitFormat { digits: 4, shown: 2, sign: "¢" },
+        FieldUnit::Usdc => UnitFormat { digits: 6, shown: 2, sign: "USDC" },
+        FieldUnit::Bps => UnitFormat { digits: 2, shown: 2, sign: "%" },
+        FieldUnit::Minutes => UnitFormat { digits: 0, shown: 0, sign: "min" },
+        FieldUnit::Seconds => UnitFormat { digits: 0, shown: 0, sign: "s" },
+        FieldUnit::Millis => UnitFormat { digits: 0, shown: 0, sign: "ms" },
+        FieldUnit::Flag => UnitFormat { digits: 0, shown: 0, sign: "" },
     }
 }
 
-/// The unit that stands behind the input.
+/// Returns the unit's name that a page writes behind the input.
 pub fn sign(unit: FieldUnit) -> &'static str {
-    human(unit).sign
+    format_of(unit).sign
 }
 
-/// `2.00` for 20,000 micros of a price: what an input holds, without separators or unit.
+/// Returns the text of an input, without separators or unit: `2.00` for 20,000 micros of a price.
 pub fn text(unit: FieldUnit, number: i64) -> String {
-    let Human { digits, shown, .. } = human(unit);
+    let UnitFormat { digits, shown, .. } = format_of(unit);
     let (whole, fraction) = parts(number, digits);
     let mut behind = format!("{fraction:0width$}", width = digits as usize);
     while behind.len() > shown as usize && behind.ends_with('0') {
@@ -44,7 +45,7 @@ pub fn text(unit: FieldUnit, number: i64) -> String {
     if digits == 0 { format!("{minus}{whole}") } else { format!("{minus}{whole}.{behind}") }
 }
 
-/// `2.00¢`, `7,500.00 USDC`, `on`: a value in a sentence.
+/// Returns the text of a value in a sentence: `2.00¢`, `7,500.00 USDC`, `on`.
 pub fn shown(unit: FieldUnit, number: i64) -> String {
     if unit == FieldUnit::Flag {
         return if number == 0 { "off" } else { "on" }.to_owned();
@@ -64,7 +65,7 @@ pub fn shown(unit: FieldUnit, number: i64) -> String {
     format!("{grouped}{point}{gap}{}", sign(unit))
 }
 
-/// A field's number as JSON has it: a flag is true or false.
+/// Returns a field's number as JSON; a flag becomes true or false.
 pub fn json(field: &Field, number: i64) -> serde_json::Value {
     match field.unit {
         FieldUnit::Flag => serde_json::Value::Bool(number != 0),
@@ -72,10 +73,10 @@ pub fn json(field: &Field, number: i64) -> serde_json::Value {
     }
 }
 
-/// The integer of what was typed.
+/// Returns the integer of a typed text.
 ///
 /// # Errors
-/// `ConfigError` with the field's name: no number, too many digits behind the point, out of range.
+/// [`ConfigError`] with the field's name when the text is not a number, has too many decimal places, or is out of range.
 pub fn parse(field: &Field, typed: &str) -> Result<i64, ConfigError> {
     let refused = |problem: String| ConfigError { field: field.name.to_owned(), problem };
     let typed = typed.trim();
@@ -86,7 +87,7 @@ pub fn parse(field: &Field, typed: &str) -> Result<i64, ConfigError> {
             _ => Err(refused("must be on or off".to_owned())),
         };
     }
-    let Human { digits, .. } = human(field.unit);
+    let UnitFormat { digits, .. } = format_of(field.unit);
     let shown_text: String = typed.chars().take(40).collect();
     let no_number =
         || refused(format!("is `{shown_text}`, which is no number such as {}", text(field.unit, field.default)));
@@ -106,7 +107,7 @@ pub fn parse(field: &Field, typed: &str) -> Result<i64, ConfigError> {
         return Err(refused(format!("is `{shown_text}`, which is too fine: {allowed}")));
     }
     let padded = format!("{whole}{behind}{}", "0".repeat(digits as usize - places));
-    // What does not fit an i64 is out of every range.
+    // A number that does not fit an i64 is out of every field's range.
     let number: i64 = padded.parse().unwrap_or(i64::MAX);
     if !(field.min..=field.max).contains(&number) {
         let (min, max) = (shown(field.unit, field.min), shown(field.unit, field.max));
@@ -115,7 +116,7 @@ pub fn parse(field: &Field, typed: &str) -> Result<i64, ConfigError> {
     Ok(number)
 }
 
-/// Whole units and what is behind the point, without sign.
+/// Returns whole units and decimal places of `number`, both without sign.
 fn parts(number: i64, digits: u32) -> (u64, u64) {
     let scale = 10_u64.pow(digits);
     debug_assert!(scale <= MICROS.unsigned_abs());
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_by_name() {
+    fn an_invalid_text_is_refused_by_name() {
         let check = |name: &str, typed: &str, expected: Result<i64, &str>| {
             let parsed = parse(field(name), typed).map_err(|error| error.to_string());
             match expected {

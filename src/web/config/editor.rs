@@ -1,44 +1,46 @@
-//! The form of the configuration: what stands in it, and what was typed.
+//! The form of the configuration: its fields with their stored values, and the texts that a visitor typed.
 //!
-//! An empty field is one without a value of its own: the default counts, for a user everybody's value. A form says what
-//! each field held when it was shown; only what differs from that is a change, so that two visitors who edit different
-//! fields do not undo each other.
+//! An empty field has no stored value: in the global form the default counts, in a leader's form the global value. A form
+//! also sends the text that each field held when the page was rendered. Only a field that differs from that is a change,
+//! so that two visitors who edit different fields do not undo each other.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{display_units, labels};
+use super::display_units;
 use crate::db::{Directory, FollowedUser};
 use crate::domain::config::effective::{
     ConfigChange, ConfigError, ConfigPatch, Field, FieldUnit, Guardrails, Sizing, StoredConfig, System,
 };
 use crate::domain::money::ids::FollowedUserId;
+use crate::web::labels;
 
-/// Before the name of a field: what the form held when it was shown.
+/// Prefix of the hidden input that holds a field's text at the time when the page was rendered.
 const WAS: &str = "was.";
 
-/// A form as it came, decoded and not yet understood.
+/// The fields of a submitted form: decoded, not checked yet.
 #[derive(Debug, Clone, Default)]
-pub struct Typed {
+pub struct TypedForm {
     pairs: BTreeMap<String, String>,
 }
 
-/// One person's or everybody's form.
+/// The global form, or the form of one leader.
 #[derive(Debug, Serialize)]
 pub struct Editor {
-    /// Whose; null is everybody.
-    pub user: Option<Person>,
-    pub people: Vec<Person>,
+    /// The leader whose form it is; null for the global form.
+    pub user: Option<UserOption>,
+    pub people: Vec<UserOption>,
     pub sections: Vec<Section>,
-    /// Fields with a value of their own.
+    /// Number of fields with a stored value: not the default, or an override.
     pub n_own: usize,
-    /// Fields that were refused; nothing was saved then.
+    /// Number of refused fields. Nothing is saved when there is one.
     pub n_wrong: usize,
 }
 
+/// A leader whose form can be chosen.
 #[derive(Debug, Clone, Serialize)]
-pub struct Person {
+pub struct UserOption {
     pub id: FollowedUserId,
     /// Hostile text.
     pub label: String,
@@ -51,12 +53,12 @@ pub struct Section {
     pub name: &'static str,
     pub title: &'static str,
     pub about: &'static str,
-    pub rows: Vec<Row>,
+    pub rows: Vec<FieldRow>,
 }
 
 /// One field of the form.
 #[derive(Debug, Serialize)]
-pub struct Row {
+pub struct FieldRow {
     pub name: &'static str,
     pub label: &'static str,
     pub about: &'static str,
@@ -64,21 +66,21 @@ pub struct Row {
     pub unit: FieldUnit,
     pub sign: &'static str,
     pub is_flag: bool,
-    /// What the input holds.
+    /// The text in the input.
     pub typed: String,
-    /// What it held, or would have, before anybody typed.
+    /// The text of the stored value, before the visitor typed.
     pub was: String,
-    /// What counts when it is empty: for an input, and in a sentence.
+    /// The value that counts when the field is empty; `fallback_text` is the same for a sentence.
     pub fallback: String,
     pub fallback_text: String,
     pub min_text: String,
     pub max_text: String,
-    /// It has a value of its own, other than the default.
+    /// True when a value is stored: a global one that is not the default, or an override.
     pub is_own: bool,
     pub wrong: Option<String>,
 }
 
-impl Typed {
+impl TypedForm {
     pub fn new(pairs: Vec<(String, String)>) -> Self {
         Self { pairs: pairs.into_iter().collect() }
     }
@@ -87,10 +89,10 @@ impl Typed {
         self.pairs.get(name).map(String::as_str)
     }
 
-    /// What is to change, or every field that is wrong.
+    /// Returns the change that the form asks for.
     ///
     /// # Errors
-    /// `ConfigError` for each such field.
+    /// One [`ConfigError`] for each field that cannot be read; no field is changed then.
     pub fn change(&self, of_user: bool) -> Result<ConfigChange, Vec<ConfigError>> {
         let (mut sections, mut unset, mut wrong) = (serde_json::Map::new(), Vec::new(), Vec::new());
         for field in fields(of_user) {
@@ -117,11 +119,11 @@ impl Typed {
 }
 
 impl Editor {
-    /// The form as stored, or as it was typed and what was wrong with it.
-    pub fn new(directory: &Directory, user: Option<&FollowedUser>, typed: &Typed, wrong: &[ConfigError]) -> Self {
-        let rows = |section: &'static str| -> Vec<Row> {
+    /// Builds the form from the stored values, or from the `typed` texts with the problems in `wrong`.
+    pub fn new(directory: &Directory, user: Option<&FollowedUser>, typed: &TypedForm, wrong: &[ConfigError]) -> Self {
+        let rows = |section: &'static str| -> Vec<FieldRow> {
             let of_section = fields(user.is_some()).filter(|field| field.section == section);
-            of_section.map(|field| Row::new(field, directory, user, typed, wrong)).collect()
+            of_section.map(|field| FieldRow::new(field, directory, user, typed, wrong)).collect()
         };
         let sections = [Guardrails::SECTION, Sizing::SECTION, System::SECTION].map(|name| {
             let (title, about) = labels::section(name);
@@ -129,8 +131,8 @@ impl Editor {
         });
         let sections: Vec<Section> = sections.into_iter().filter(|section| !section.rows.is_empty()).collect();
         Self {
-            user: user.map(|user| Person::new(directory, user)),
-            people: directory.users.iter().map(|user| Person::new(directory, user)).collect(),
+            user: user.map(|user| UserOption::new(directory, user)),
+            people: directory.users.iter().map(|user| UserOption::new(directory, user)).collect(),
             n_own: sections.iter().flat_map(|section| &section.rows).filter(|row| row.is_own).count(),
             n_wrong: wrong.len(),
             sections,
@@ -138,7 +140,7 @@ impl Editor {
     }
 }
 
-impl Person {
+impl UserOption {
     fn new(directory: &Directory, user: &FollowedUser) -> Self {
         let own = directory.overrides.get(&user.id);
         Self {
@@ -150,20 +152,20 @@ impl Person {
     }
 }
 
-impl Row {
+impl FieldRow {
     fn new(
         field: &'static Field,
         directory: &Directory,
         user: Option<&FollowedUser>,
-        typed: &Typed,
+        typed: &TypedForm,
         wrong: &[ConfigError],
     ) -> Self {
-        let everybodys = number_of(&directory.config.numbers(), field).unwrap_or(field.default);
+        let global = number_of(&directory.config.numbers(), field).unwrap_or(field.default);
         let (own, fallback) = match user {
-            None => (Some(everybodys).filter(|number| *number != field.default), field.default),
+            None => (Some(global).filter(|number| *number != field.default), field.default),
             Some(user) => {
                 let overrides = directory.overrides.get(&user.id).map(|own| own.numbers()).unwrap_or_default();
-                (number_of(&overrides, field), everybodys)
+                (number_of(&overrides, field), global)
             }
         };
         let write = |number: i64| match (field.unit, number) {
@@ -171,9 +173,9 @@ impl Row {
             (FieldUnit::Flag, _) => "on".to_owned(),
             (unit, number) => display_units::text(unit, number),
         };
-        // Everybody's form shows every value; a user's only those of their own.
+        // The global form shows every value, a leader's form only the overrides.
         let was = match user {
-            None => write(everybodys),
+            None => write(global),
             Some(_) => own.map(write).unwrap_or_default(),
         };
         let error = wrong.iter().find(|error| error.field == field.name);
@@ -197,7 +199,7 @@ impl Row {
     }
 }
 
-/// What a form of that kind has; a user has no system settings.
+/// Returns the fields of a form. A leader has no system settings.
 fn fields(of_user: bool) -> impl Iterator<Item = &'static Field> {
     StoredConfig::fields().filter(move |field| !of_user || field.section != System::SECTION)
 }
@@ -210,12 +212,12 @@ fn number_of(numbers: &[(&'static Field, i64)], field: &Field) -> Option<i64> {
 mod tests {
     use super::*;
 
-    fn typed(pairs: &[(&str, &str)]) -> Typed {
-        Typed::new(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    fn typed(pairs: &[(&str, &str)]) -> TypedForm {
+        TypedForm::new(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
     }
 
     #[test]
-    fn only_what_was_typed_is_a_change() {
+    fn only_a_typed_field_is_a_change() {
         let form = typed(&[
             ("maxSpreadMicros", "1.5"),
             ("was.maxSpreadMicros", "2.00"),
@@ -232,15 +234,15 @@ mod tests {
         let set: Vec<_> = serde_json::to_value(change.set).unwrap().to_string().split('"').map(str::to_owned).collect();
         assert!(set.contains(&"maxSpreadMicros".to_owned()) && set.contains(&"applyTakerFees".to_owned()));
         assert_eq!(change.set.guardrails.numbers().len() + change.set.sizing.numbers().len(), 2);
-        // What is empty, and what is the default again.
+        // One field is empty, the other is set to the default.
         let unset: Vec<_> = change.unset.iter().map(|field| field.name).collect();
         assert_eq!(unset, ["decisionLatencyMs", "jitterMsMax"]);
-        // A user may have the default for their own.
+        // An override may be equal to the default.
         assert_eq!(form.change(true).unwrap().unset.len(), 1);
     }
 
     #[test]
-    fn every_wrong_field_is_named_and_none_is_taken() {
+    fn every_invalid_field_is_named_and_nothing_is_changed() {
         let form = typed(&[("maxSpreadMicros", "wide"), ("maxOverMidMicros", "1"), ("jitterMsMax", "-3")]);
         let wrong = form.change(false).unwrap_err();
         assert_eq!(

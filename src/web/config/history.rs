@@ -1,57 +1,64 @@
-//! Who did what, when, field by field: the audit log, whole or only its changes (spec sections 2, 11 and 12).
+//! The audit log, field by field: all of it, or only the changes (spec 2, spec 11, spec 12).
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use super::change::{FieldChange, changes};
-use super::{display_units, labels};
+use super::display_units;
 use crate::db::{AuditRow, Db, DbError, Directory};
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::config::effective::{ConfigPatch, Field, FieldUnit, StoredConfig};
 use crate::domain::money::ids::{FollowedUserId, MarketId};
 use crate::domain::money::units::Timestamp;
+use crate::web::labels;
 use crate::web::shell::display_names::Names;
 
 /// Rows of one page.
 const ROWS: i64 = 20;
 
-/// A page of the history, the newest first.
+/// A page of the audit log, newest first.
 #[derive(Debug, Serialize)]
 pub struct History {
-    pub rows: Vec<Changed>,
-    /// The next page begins before this row.
+    pub rows: Vec<HistoryRow>,
+    /// The `before` of the next page, which has rows with smaller ids.
     pub older: Option<i64>,
-    /// This is not the first page.
+    /// True when this is not the first page.
     pub is_older: bool,
 }
 
-/// One change.
+/// One row of the audit log.
 #[derive(Debug, Serialize)]
-pub struct Changed {
+pub struct HistoryRow {
     pub id: i64,
     pub created_at: Timestamp,
     pub who: String,
     pub action: String,
     /// The action in words.
     pub what: String,
-    /// What it was done to, by its name; hostile text.
+    /// The name of the changed thing, for example a leader's label; hostile text.
     pub subject: String,
-    /// A page about it.
+    /// The page about it.
     pub href: Option<String>,
     pub fields: Vec<FieldChange>,
-    /// What no field says, such as a label or a switch.
+    /// A value that is not a field of the configuration, such as a label or a switch.
     pub before: Option<String>,
     pub after: Option<String>,
 }
 
 impl History {
-    /// Changes of configuration, leaders and markets.
+    /// Reads the changes of configuration, leaders and markets before row `before`.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database fails.
     pub async fn of_changes(db: &Db, directory: &Directory, before: Option<i64>) -> Result<Self, DbError> {
         Self::of(db, directory, db.audited_changes(before, ROWS + 1).await?, before.is_some()).await
     }
 
-    /// Everything, or everything of one kind.
+    /// Reads all rows, or all rows of one action, before row `before`.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database fails.
     pub async fn of_everything(
         db: &Db,
         directory: &Directory,
@@ -69,12 +76,12 @@ impl History {
         let labels: BTreeMap<FollowedUserId, &str> =
             directory.users.iter().map(|user| (user.id, user.label.as_str())).collect();
         let older = audits.last().filter(|_| has_more).map(|row| row.id);
-        let rows = audits.into_iter().map(|row| Changed::new(row, &labels, &names)).collect();
+        let rows = audits.into_iter().map(|row| HistoryRow::new(row, &labels, &names)).collect();
         Ok(Self { rows, older, is_older })
     }
 }
 
-impl Changed {
+impl HistoryRow {
     fn new(row: AuditRow, labels: &BTreeMap<FollowedUserId, &str>, names: &Names) -> Self {
         let AuditRow { id, audit, created_at } = row;
         let label =
@@ -119,7 +126,7 @@ impl Changed {
     }
 }
 
-/// `user:7` and `config:user:7`.
+/// Returns the user of the subjects `user:7` and `config:user:7`.
 fn user_of(subject: &str) -> Option<FollowedUserId> {
     let id = subject.strip_prefix("config:").unwrap_or(subject).strip_prefix("user:")?;
     id.parse().ok().map(FollowedUserId)
@@ -131,7 +138,7 @@ fn market_of(subject: &str) -> Option<MarketId> {
 
 fn fields_changed(before: Option<&str>, after: Option<&str>) -> Vec<FieldChange> {
     let numbers = |json: Option<&str>| -> Vec<(&'static Field, i64)> {
-        // What an older version wrote may hold fields that are gone; then there is nothing to compare.
+        // An older version may have written fields that do not exist any more; then there is nothing to compare.
         let patch = json.and_then(|json| ConfigPatch::parse(json).ok()).unwrap_or_default();
         let ConfigPatch { guardrails, sizing, system } = patch;
         [guardrails.numbers(), sizing.numbers(), system.numbers()].concat()
@@ -139,7 +146,7 @@ fn fields_changed(before: Option<&str>, after: Option<&str>) -> Vec<FieldChange>
     changes(&numbers(before), &numbers(after), StoredConfig::fields())
 }
 
-/// A value of the log that is no configuration: `"a label"`, `true`, an amount.
+/// Puts a value of the log that is not a configuration into words: `"a label"`, `true`, an amount.
 fn in_words(action: &str, json: &str) -> String {
     let Ok(value) = serde_json::from_str::<serde_json::Value>(json) else { return json.to_owned() };
     match (action, value) {

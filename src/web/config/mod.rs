@@ -1,10 +1,10 @@
-//! The configuration: its page, its JSON, and what may be done with it (spec sections 4 and 11).
+//! The configuration: its page, its JSON, saving it, and testing a change before it is saved (spec 4, spec 11).
 
 mod change;
 mod display_units;
 mod editor;
+mod form_page;
 pub(super) mod history;
-pub(super) mod labels;
 pub(super) mod page;
 pub(super) mod save;
 #[cfg(test)]

@@ -1,29 +1,26 @@
-//! The configuration: its page, its JSON, and what may be done with it (spec sections 4 and 11).
+//! The configuration page and its JSON (spec 4, spec 11).
 //!
-//! `editor` is the form, `save` what a form or a JSON body changes, `testing` the test of a candidate beside it, `history`
-//! who changed what. `human` turns typed text into the integers of the contract and back.
+//! `editor` is the form, `form_page` renders the page around it, `save` stores the changes of a form or of a JSON body,
+//! `what_if` tests a candidate before it is saved, `history` shows the audited changes. `display_units` turns typed text
+//! into the integers of the contract and back.
 
 use std::collections::BTreeMap;
 
 use actix_web::{
     HttpResponse,
-    http::StatusCode,
     web::{Data, Json, Query},
 };
 use serde::{Deserialize, Serialize};
 
-use super::editor::{Editor, Typed};
-use super::history::History;
-use super::what_if::routes::Choices;
-use super::what_if::runner::WhatIfView;
-use crate::db::{Db, Directory, FollowedUser};
+use super::form_page::{FormPage, render};
+use crate::db::{Db, Directory};
 use crate::domain::accounting::ledger::PortfolioScope;
-use crate::domain::config::effective::{ConfigError, EffectiveConfig, Field, StoredConfig, UserOverrides, effective};
+use crate::domain::config::effective::{EffectiveConfig, Field, StoredConfig, UserOverrides, effective};
 use crate::domain::money::ids::FollowedUserId;
 use crate::web::server::error::WebError;
-use crate::web::shell::page::{Page, PageContext};
+use crate::web::shell::page::PageContext;
 
-/// `?user=7&before=120`: whose form, and which page of the history.
+/// `?user=7&before=120`: the leader whose form is shown, and the page of the history.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConfigQuery {
@@ -31,47 +28,26 @@ pub struct ConfigQuery {
     before: Option<i64>,
 }
 
-/// What the page shows.
-#[derive(Serialize)]
-struct PageView {
-    editor: Editor,
-    history: History,
-    choices: Choices,
-    trial: Option<WhatIfView>,
-    is_test_wrong: Option<String>,
-}
-
-/// A form that is shown again as it was typed.
-#[derive(Default)]
-pub(super) struct Shown<'a> {
-    pub(super) user: Option<FollowedUserId>,
-    pub(super) typed: Typed,
-    pub(super) wrong: &'a [ConfigError],
-    /// What is wrong with the window of a test.
-    pub(super) is_test_wrong: Option<String>,
-    pub(super) trial: Option<WhatIfView>,
-    pub(super) before: Option<i64>,
-}
-
-/// `GET /api/config`'s answer.
+/// The answer of `GET /api/config`.
 #[derive(Serialize)]
 pub struct ConfigView {
     default: StoredConfig,
-    stored: Stored,
-    effective: Effective,
+    stored: StoredValues,
+    effective: EffectiveValues,
     fields: Vec<FieldView>,
 }
 
-/// Values that somebody gave: everybody's, where they are not the defaults, and each user's own.
+/// The stored values: the global ones that differ from the defaults, and each leader's overrides.
 #[derive(Serialize)]
-struct Stored {
+struct StoredValues {
     global: BTreeMap<&'static str, serde_json::Map<String, serde_json::Value>>,
     users: BTreeMap<FollowedUserId, UserOverrides>,
 }
 
-/// What decisions are made with: in the two portfolios, because the shared one has the limits of everybody.
+/// The values that decisions use. A leader has two sets, one for each portfolio, because the limits of the shared
+/// portfolio are always the global ones.
 #[derive(Serialize)]
-struct Effective {
+struct EffectiveValues {
     global: StoredConfig,
     users: BTreeMap<FollowedUserId, BTreeMap<&'static str, EffectiveConfig>>,
 }
@@ -87,38 +63,21 @@ struct FieldView {
     about: &'static str,
 }
 
-/// `GET /config`.
+/// Answers `GET /config`.
+///
+/// # Errors
+/// [`WebError::NotFound`] for a user who is not followed.
 pub async fn page(context: PageContext, query: Query<ConfigQuery>) -> Result<HttpResponse, WebError> {
-    let shown = Shown { user: query.user, before: query.before, ..Shown::default() };
+    let shown = FormPage { user: query.user, before: query.before, ..FormPage::default() };
     render(&context, shown).await
 }
 
-/// `GET /api/config`.
+/// Answers `GET /api/config`.
+///
+/// # Errors
+/// [`WebError::Ours`] when the database fails.
 pub async fn json(db: Data<Db>) -> Result<Json<ConfigView>, WebError> {
-    Ok(Json(ConfigView::new(&db.directory().await.map_err(WebError::ours)?)))
-}
-
-pub(super) async fn render(context: &PageContext, shown: Shown<'_>) -> Result<HttpResponse, WebError> {
-    let position = context.position().await?;
-    let directory = context.db.directory().await.map_err(WebError::ours)?;
-    let user = shown.user.map(|id| user_of(&directory, id)).transpose()?;
-    let refused = !shown.wrong.is_empty() || shown.is_test_wrong.is_some();
-    let view = PageView {
-        editor: Editor::new(&directory, user, &shown.typed, shown.wrong),
-        history: History::of_changes(&context.db, &directory, shown.before).await.map_err(WebError::ours)?,
-        choices: Choices::of(&shown.typed, user),
-        trial: shown.trial,
-        is_test_wrong: shown.is_test_wrong,
-    };
-    let mut page = context.page(Page::Config, &position, &view).await?;
-    if refused {
-        *page.status_mut() = StatusCode::BAD_REQUEST;
-    }
-    Ok(page)
-}
-
-pub(super) fn user_of(directory: &Directory, id: FollowedUserId) -> Result<&FollowedUser, WebError> {
-    directory.users.iter().find(|user| user.id == id).ok_or(WebError::NotFound)
+    Ok(Json(ConfigView::new(&db.directory().await?)))
 }
 
 impl ConfigView {
@@ -139,8 +98,8 @@ impl ConfigView {
         });
         Self {
             default: StoredConfig::default(),
-            effective: Effective { global: directory.config, users: users.collect() },
-            stored: Stored { global, users: directory.overrides.clone() },
+            effective: EffectiveValues { global: directory.config, users: users.collect() },
+            stored: StoredValues { global, users: directory.overrides.clone() },
             fields: StoredConfig::fields().map(FieldView::new).collect(),
         }
     }

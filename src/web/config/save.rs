@@ -1,4 +1,5 @@
-//! Saving: a form or a JSON body becomes one audited change, and a notice tells it with the way back.
+//! Saving: a form or a JSON body becomes one audited change. After a form, a flash message shows the change and can undo
+//! it.
 
 use actix_web::{
     HttpResponse,
@@ -8,46 +9,55 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::change::{FieldChange, changes};
-use super::editor::Typed;
-use super::page::{Shown, render, user_of};
-use super::{display_units, labels};
+use super::display_units;
+use super::editor::TypedForm;
+use super::form_page::{FormPage, render, user_of};
 use crate::clock::Clock;
 use crate::db::{Db, Directory};
 use crate::domain::config::effective::{ConfigChange, ConfigPatch, Field, FieldUnit, StoredConfig, UserOverrides};
 use crate::domain::money::ids::FollowedUserId;
 use crate::web::auth::csrf::CsrfForm;
+use crate::web::labels;
 use crate::web::server::error::WebError;
 use crate::web::shell::flash::Flash;
 use crate::web::shell::page::PageContext;
 
-/// Changes that a notice has room for; the history shows all.
-const TOLD: usize = 3;
+/// Number of changes that a flash message lists; the history shows all.
+const CHANGES_LISTED: usize = 3;
 
-/// What a JSON body changed.
+/// The answer to a JSON body: the values after it, and the changed fields.
 #[derive(Debug, Serialize)]
 pub struct Saved<T> {
     config: T,
     changes: Vec<FieldChange>,
 }
 
-/// `POST /config`: the whole form; only what was typed is a change.
+/// Answers `POST /config`: the whole form, of which only the typed fields are a change.
+///
+/// # Errors
+/// [`WebError::Mistake`] and [`WebError::NotFound`] for a `user` who is not followed. Invalid fields are no error: the
+/// form is shown again.
 pub async fn save(submitted: CsrfForm<Vec<(String, String)>>, context: PageContext) -> Result<HttpResponse, WebError> {
-    let typed = Typed::new(submitted.form);
+    let typed = TypedForm::new(submitted.form);
     let user = typed.user()?;
     let change = match typed.change(user.is_some()) {
         Ok(change) => change,
-        Err(wrong) => return render(&context, Shown { user, typed, wrong: &wrong, ..Shown::default() }).await,
+        Err(wrong) => return render(&context, FormPage { user, typed, wrong: &wrong, ..FormPage::default() }).await,
     };
     let saved = store(&context.db, &context.clock, user, change, &submitted.visitor.who).await?;
-    saved.notice("Saved").then(&submitted.session, &page_of(user))
+    saved.flash("Saved").then(&submitted.session, &page_of(user))
 }
 
-/// `POST /config/restore`: fields with the values they had, as a notice's way back sends them; empty is no value.
+/// Answers `POST /config/restore`: the fields with their former values, as the undo of a flash message sends them. An
+/// empty text removes the value.
+///
+/// # Errors
+/// [`WebError::Mistake`] for a value that is not allowed.
 pub async fn restore(
     submitted: CsrfForm<Vec<(String, String)>>,
     context: PageContext,
 ) -> Result<HttpResponse, WebError> {
-    let typed = Typed::new(submitted.form);
+    let typed = TypedForm::new(submitted.form);
     let user = typed.user()?;
     let (mut sections, mut unset) = (serde_json::Map::new(), Vec::new());
     for field in StoredConfig::fields() {
@@ -55,7 +65,8 @@ pub async fn restore(
             None => {}
             Some("") => unset.push(field),
             Some(number) => {
-                let number = number.parse().map_err(|_| WebError::Mistake(format!("`{}` is no number", field.name)))?;
+                let number =
+                    number.parse().map_err(|_| WebError::Mistake(format!("`{}` is not a number", field.name)))?;
                 let section = sections.entry(field.section).or_insert_with(|| serde_json::json!({}));
                 section[field.name] = display_units::json(field, number);
             }
@@ -64,10 +75,14 @@ pub async fn restore(
     let set = ConfigPatch::parse(&serde_json::Value::Object(sections).to_string());
     let set = set.map_err(|error| WebError::Mistake(error.to_string()))?;
     let saved = store(&context.db, &context.clock, user, ConfigChange { set, unset }, &submitted.visitor.who).await?;
-    saved.notice("Undone").then(&submitted.session, &page_of(user))
+    saved.flash("Undone").then(&submitted.session, &page_of(user))
 }
 
-/// `POST /api/config/global`: `{guardrails?, sizing?, system?}`, each partial; null gives a field its default.
+/// Answers `POST /api/config/global` with `{guardrails?, sizing?, system?}`, each partial. A null resets a field to its
+/// default.
+///
+/// # Errors
+/// [`WebError::Mistake`] that names the invalid field.
 pub async fn json_global(
     submitted: CsrfForm<Box<RawValue>>,
     db: Data<Db>,
@@ -76,12 +91,15 @@ pub async fn json_global(
     let change =
         ConfigChange::parse(submitted.form.get(), &[]).map_err(|error| WebError::Mistake(error.to_string()))?;
     let who = &submitted.visitor.who;
-    let (before, config) = db.change_global(&change, who, clock.now()).await.map_err(WebError::ours)?;
+    let (before, config) = db.change_global(&change, who, clock.now()).await?;
     let changes = changes(&before.numbers(), &config.numbers(), StoredConfig::fields());
     Ok(Json(Saved { config, changes }))
 }
 
-/// `POST /api/config/user/{id}`: the same for what one user has of their own; null inherits.
+/// Answers `POST /api/config/user/{id}`: the same for the overrides of one leader. A null removes an override.
+///
+/// # Errors
+/// [`WebError::Mistake`] that names the invalid field; [`WebError::NotFound`] for a user who is not followed.
 pub async fn json_user(
     submitted: CsrfForm<Box<RawValue>>,
     id: Path<i64>,
@@ -89,17 +107,17 @@ pub async fn json_user(
     clock: Data<Clock>,
 ) -> Result<Json<Saved<UserOverrides>>, WebError> {
     let user = FollowedUserId(*id);
-    user_of(&db.directory().await.map_err(WebError::ours)?, user)?;
+    user_of(&db.directory().await?, user)?;
     let change = ConfigChange::parse(submitted.form.get(), &[]).and_then(ConfigChange::for_user);
     let change = change.map_err(|error| WebError::Mistake(error.to_string()))?;
     let who = &submitted.visitor.who;
-    let (before, config) = db.change_overrides(user, &change, who, clock.now()).await.map_err(WebError::ours)?;
+    let (before, config) = db.change_overrides(user, &change, who, clock.now()).await?;
     let changes = changes(&before.numbers(), &config.numbers(), StoredConfig::fields());
     Ok(Json(Saved { config, changes }))
 }
 
-/// A change that was stored.
-struct Stored {
+/// A stored change: the leader it belongs to, or none for a global one, and the changed fields.
+struct StoredChange {
     user: Option<(FollowedUserId, String)>,
     changes: Vec<FieldChange>,
 }
@@ -110,49 +128,51 @@ async fn store(
     user: Option<FollowedUserId>,
     change: ConfigChange,
     who: &str,
-) -> Result<Stored, WebError> {
+) -> Result<StoredChange, WebError> {
     let Some(id) = user else {
-        let (before, after) = db.change_global(&change, who, clock.now()).await.map_err(WebError::ours)?;
+        let (before, after) = db.change_global(&change, who, clock.now()).await?;
         let changes = changes(&before.numbers(), &after.numbers(), StoredConfig::fields());
-        return Ok(Stored { user: None, changes });
+        return Ok(StoredChange { user: None, changes });
     };
-    let directory: Directory = db.directory().await.map_err(WebError::ours)?;
+    let directory: Directory = db.directory().await?;
     let label = user_of(&directory, id)?.label.clone();
     let change = change.for_user().map_err(|error| WebError::Mistake(error.to_string()))?;
-    let (before, after) = db.change_overrides(id, &change, who, clock.now()).await.map_err(WebError::ours)?;
+    let (before, after) = db.change_overrides(id, &change, who, clock.now()).await?;
     let changes = changes(&before.numbers(), &after.numbers(), StoredConfig::fields());
-    Ok(Stored { user: Some((id, label)), changes })
+    Ok(StoredChange { user: Some((id, label)), changes })
 }
 
-impl Stored {
-    /// `Saved for everybody: Spread, at most 2.00¢ → 1.50¢.`
-    fn notice(&self, done: &str) -> Flash {
+impl StoredChange {
+    /// Builds the flash message: `Saved for everybody: Spread, at most 2.00¢ → 1.50¢.`
+    fn flash(&self, done: &str) -> Flash {
         if self.changes.is_empty() {
             return Flash::new("Nothing was changed.");
         }
         let whose = self.user.as_ref().map_or("everybody", |(_, label)| label.as_str());
         let whose: String = whose.chars().take(60).collect();
-        let told: Vec<String> = self.changes.iter().take(TOLD).map(|change| self.told(change)).collect();
-        let more = match self.changes.len().saturating_sub(TOLD) {
+        let listed: Vec<String> =
+            self.changes.iter().take(CHANGES_LISTED).map(|change| self.describe(change)).collect();
+        let more = match self.changes.len().saturating_sub(CHANGES_LISTED) {
             0 => String::new(),
             n => format!("; and {n} more"),
         };
-        let text = format!("{done} for {whose}: {}{more}.", told.join("; "));
-        let back: Vec<(&str, String)> = self.changes.iter().map(|change| (change.field, self.back(change))).collect();
+        let text = format!("{done} for {whose}: {}{more}.", listed.join("; "));
+        let undo: Vec<(&str, String)> =
+            self.changes.iter().map(|change| (change.field, self.undo_text(change))).collect();
         let user = self.user.as_ref().map(|(id, _)| id.to_string());
         let user = user.as_deref().map(|id| ("user", id));
-        let fields: Vec<(&str, &str)> = user.into_iter().chain(back.iter().map(|(n, v)| (*n, v.as_str()))).collect();
+        let fields: Vec<(&str, &str)> = user.into_iter().chain(undo.iter().map(|(n, v)| (*n, v.as_str()))).collect();
         Flash::new(text).undo("/config/restore", &fields)
     }
 
-    fn told(&self, change: &FieldChange) -> String {
+    fn describe(&self, change: &FieldChange) -> String {
         let none = if self.user.is_some() { "inherited" } else { "default" };
         let text = |text: &Option<String>| text.clone().unwrap_or_else(|| none.to_owned());
         format!("{} {} → {}", labels::label(change.field), text(&change.before_text), text(&change.after_text))
     }
 
-    /// The value that the field had; empty for none of its own.
-    fn back(&self, change: &FieldChange) -> String {
+    /// Returns the text that restores the field; empty when no value was stored.
+    fn undo_text(&self, change: &FieldChange) -> String {
         let default =
             StoredConfig::fields().find(|field| field.name == change.field).map(|field: &Field| field.default);
         let is_none = self.user.is_none() && change.before == default;

@@ -1,4 +1,4 @@
-//! Changes of the configuration with something wrong in them: all of it in range and taken, or none and the field named.
+//! Malformed changes of the configuration: each is taken whole and in range, or refused with the field's name.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::display_units;
-use super::editor::Typed;
+use super::editor::TypedForm;
 use super::what_if::request::Candidate;
 use crate::domain::config::effective::{
     ConfigChange, ConfigError, ConfigPatch, Field, FieldUnit, StoredConfig, UserOverrides,
@@ -19,7 +19,7 @@ fn now() -> Timestamp {
     Timestamp::parse_iso("2026-11-26T10:00:00Z").unwrap()
 }
 
-/// Every field, as JSON has it.
+/// Returns the default configuration with every field, as JSON.
 fn whole() -> Value {
     serde_json::to_value(StoredConfig::default()).unwrap()
 }
@@ -61,7 +61,7 @@ fn is_good(change: &ConfigChange) -> Result<(), TestCaseError> {
     for field in &change.unset {
         prop_assert!(numbers.iter().all(|(set, _)| set.name != field.name), "{} is set and unset", field.name);
     }
-    // It makes a whole configuration that reads back as it was.
+    // The changed configuration reads back unchanged from its own JSON.
     let config = StoredConfig::default().changed(change);
     are_in_range(&config.numbers())?;
     let text = serde_json::to_string(&config).unwrap();
@@ -73,7 +73,7 @@ fn is_good(change: &ConfigChange) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// A form: names of fields and others, values typed or not.
+/// Generates forms: names of fields and other names, with values that a visitor could type or broken ones.
 fn forms() -> impl Strategy<Value = Vec<(String, String)>> {
     let names: Vec<String> = StoredConfig::fields().map(|field| field.name.to_owned()).collect();
     let name = prop_oneof![
@@ -142,7 +142,7 @@ proptest! {
     #[test]
     fn web_config_forms_are_changes_or_named_mistakes(pairs in forms(), of_user in any::<bool>()) {
         let last: BTreeMap<String, String> = pairs.iter().cloned().collect();
-        let typed = Typed::new(pairs);
+        let typed = TypedForm::new(pairs);
         match typed.change(of_user) {
             Ok(change) => {
                 is_good(&change)?;

@@ -1,8 +1,8 @@
-//! `GET /export/{trades|attempts|ledger|snapshots}.{csv|json}`: what the lists show, as a file, with the same filters.
+//! `GET /export/{trades|attempts|ledger|snapshots}.{csv|json}`: a list as a file, with the same filters.
 //!
-//! Rows go from the database to the browser part by part, each read when the one before it is sent: a million rows take
-//! no more memory than one part. A failure on the way breaks the connection, so that no browser takes a piece for the
-//! whole.
+//! Rows are streamed from the database to the browser in parts. A part is read when the one before it is sent, so a
+//! million rows need no more memory than one part. A failure after the first part breaks the connection, so that no
+//! browser takes an incomplete file for a complete one.
 
 use std::collections::VecDeque;
 
@@ -29,11 +29,12 @@ use crate::web::shell::pagination::MarketSearch;
 use crate::web::views::attempts::AttemptQuery;
 use crate::web::views::trades::TradeQuery;
 
-/// Rows of one part; those of attempts carry their explanation.
+/// Rows of one part.
 const ROWS: usize = 1_000;
+/// Rows of one part of attempts, which are long because each has its explanation.
 const LONG_ROWS: usize = 200;
 
-/// `?scope=EXEC_GLOBAL&user=7&from=2026-01-15T00:00:00Z&to=…`, of ledger entries and snapshots.
+/// The filters of ledger entries and snapshots: `?scope=EXEC_GLOBAL&user=7&from=2026-01-15T00:00:00Z&to=…`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PortfolioQuery {
@@ -43,22 +44,25 @@ struct PortfolioQuery {
     to: Option<Timestamp>,
 }
 
-/// What is still to be read, and from where on.
+/// The rows that are still to be read: their filter, and where to continue.
 enum Source {
     Trades(TradeFilter, Option<Cursor>),
     Attempts(AttemptFilter, Option<Cursor>),
     Ledger(LedgerFilter, i64),
-    /// Portfolios to come; the first is read up to the time.
+    /// The remaining portfolios. The first one was read up to the time `after`.
     Snapshots {
         portfolios: VecDeque<PortfolioId>,
         from: Timestamp,
         to: Timestamp,
         after: Timestamp,
     },
-    Nothing,
+    Finished,
 }
 
 /// `GET /export/{what}.{format}`.
+///
+/// # Errors
+/// [`WebError::NotFound`] for an unknown list or format, [`WebError::Mistake`] for a wrong filter, [`WebError::Ours`].
 pub async fn download(
     path: Path<(String, String)>,
     request: HttpRequest,
@@ -67,17 +71,17 @@ pub async fn download(
     let (what, format) = path.into_inner();
     let format: Format = Format::of(&format).ok_or(WebError::NotFound)?;
     let (columns, mut source) = Source::of(&what, request.query_string(), &db).await?;
-    // What goes wrong before the first row still has an answer of its own.
-    let first = source.read(&db).await.map_err(WebError::ours)?;
+    // A failure before the first row is still answered with an error status.
+    let first = source.read(&db).await?;
     let mut sheet = Sheet::new(format, columns);
-    let beginning = sheet.begin(&first).map_err(WebError::ours)?;
+    let beginning = sheet.begin(&first)?;
 
     let rest = stream::try_unfold((sheet, source, db), |(mut sheet, mut source, db)| async move {
-        if source.is_over() {
+        if source.is_finished() {
             return Ok(sheet.end().map(|text| (text, (sheet, source, db))));
         }
-        let rows = source.read(&db).await.map_err(broken)?;
-        Ok(Some((sheet.rows(&rows).map_err(broken)?, (sheet, source, db))))
+        let rows = source.read(&db).await.map_err(abort)?;
+        Ok(Some((sheet.rows(&rows).map_err(abort)?, (sheet, source, db))))
     });
     let body = stream::once(std::future::ready(Ok::<Bytes, actix_web::Error>(beginning))).chain(rest);
     let time: String = clock.now().iso().chars().take(16).map(|c| if c == ':' { '-' } else { c }).collect();
@@ -88,14 +92,14 @@ pub async fn download(
         .streaming(body))
 }
 
-/// Ends the answer in the middle. Its status is sent already: only the log and the broken connection can tell.
-fn broken(error: impl std::error::Error + Send + Sync + 'static) -> actix_web::Error {
-    tracing::error!(cause = &error as &dyn std::error::Error, "a download broke off");
+/// Aborts the download. Its status is sent already, so only the log and the broken connection can report the failure.
+fn abort(error: impl std::error::Error + Send + Sync + 'static) -> actix_web::Error {
+    tracing::error!(cause = &error as &dyn std::error::Error, "a download was aborted");
     WebError::ours(error).into()
 }
 
 async fn one_market(db: &Db, text: Option<&str>) -> Result<Option<MarketId>, WebError> {
-    MarketSearch::read(db, text).await.map_err(WebError::ours)?.one(text)
+    MarketSearch::read(db, text).await?.one(text)
 }
 
 impl Source {
@@ -122,9 +126,9 @@ impl Source {
         Ok(Self::Attempts(query.filter(market)?, None))
     }
 
-    /// Portfolio by portfolio: each leader's two, then that of all.
+    /// Reads portfolio by portfolio: the two of each leader, then the global one.
     async fn snapshots(query: &PortfolioQuery, db: &Db) -> Result<Self, WebError> {
-        let users = db.followed_users().await.map_err(WebError::ours)?;
+        let users = db.followed_users().await?;
         let users = users.iter().map(|user| user.id).filter(|user| query.user.is_none_or(|wanted| wanted == *user));
         let all = query.user.is_none().then_some(PortfolioId::ExecGlobal);
         let portfolios = users
@@ -132,26 +136,26 @@ impl Source {
             .chain(all)
             .filter(|portfolio| query.scope.is_none_or(|scope| scope == portfolio.scope()))
             .collect();
-        // A point at `from` itself is wanted too.
+        // A point at `from` is included; the query returns points after the given time.
         let from = query.from.map_or(Timestamp::from_millis(i64::MIN), |from| from.plus_millis(-1));
         let to = query.to.unwrap_or(Timestamp::from_millis(i64::MAX));
-        Ok(Self::Snapshots { portfolios, from, to, after: from }.unless_over())
+        Ok(Self::Snapshots { portfolios, from, to, after: from }.unless_finished())
     }
 
-    const fn is_over(&self) -> bool {
-        matches!(self, Self::Nothing)
+    const fn is_finished(&self) -> bool {
+        matches!(self, Self::Finished)
     }
 
-    fn unless_over(self) -> Self {
+    fn unless_finished(self) -> Self {
         match self {
-            Self::Snapshots { portfolios, .. } if portfolios.is_empty() => Self::Nothing,
+            Self::Snapshots { portfolios, .. } if portfolios.is_empty() => Self::Finished,
             other => other,
         }
     }
 
-    /// The next rows; none at all when there is nothing left.
+    /// Reads the next part. Returns no rows at the end.
     async fn read(&mut self, db: &Db) -> Result<Vec<Vec<Cell>>, DbError> {
-        let (rows, next) = match std::mem::replace(self, Self::Nothing) {
+        let (rows, next) = match std::mem::replace(self, Self::Finished) {
             Self::Trades(filter, after) => {
                 let part = db.export_trades(&filter, after, ROWS).await?;
                 (part.rows, part.next.map(|next| Self::Trades(filter, Some(next))))
@@ -171,11 +175,11 @@ impl Source {
                     portfolios.pop_front();
                 }
                 let after = part.next.unwrap_or(from);
-                (part.rows, Some(Self::Snapshots { portfolios, from, to, after }.unless_over()))
+                (part.rows, Some(Self::Snapshots { portfolios, from, to, after }.unless_finished()))
             }
-            Self::Nothing => (Vec::new(), None),
+            Self::Finished => (Vec::new(), None),
         };
-        *self = next.unwrap_or(Self::Nothing);
+        *self = next.unwrap_or(Self::Finished);
         Ok(rows)
     }
 }

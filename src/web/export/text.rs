@@ -1,4 +1,4 @@
-//! Rows of a download as text: CSV by RFC 4180 with the column names on top, or one JSON array.
+//! Formats the rows of a download: CSV by RFC 4180 with a header of column names, or one JSON array.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,9 @@ use csv::{Terminator, Writer, WriterBuilder};
 use serde_json::{Value, value::RawValue};
 
 use crate::db::{Cell, Column};
+use crate::web::server::error::WebError;
 
+/// The file format of a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     Csv,
@@ -15,11 +17,12 @@ pub enum Format {
 }
 
 impl Format {
-    /// By the ending of a file's name.
+    /// Returns the format of a file name's ending.
     pub fn of(ending: &str) -> Option<Self> {
         [Self::Csv, Self::Json].into_iter().find(|format| format.as_str() == ending)
     }
 
+    /// Returns the ending of the file name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Csv => "csv",
@@ -27,6 +30,7 @@ impl Format {
         }
     }
 
+    /// Returns the `Content-Type` of the answer.
     pub const fn content_type(self) -> &'static str {
         match self {
             Self::Csv => "text/csv; charset=utf-8; header=present",
@@ -35,13 +39,20 @@ impl Format {
     }
 }
 
-/// Why rows could not be written.
+/// Why a row could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum SheetError {
-    #[error("a row cannot be written as CSV")]
+    #[error("cannot write a row as CSV")]
     Csv(#[from] csv::Error),
-    #[error("a row cannot be written as JSON")]
+    #[error("cannot write a row as JSON")]
     Json(#[from] serde_json::Error),
+}
+
+/// The rows are ours, so a row that cannot be written is our failure.
+impl From<SheetError> for WebError {
+    fn from(error: SheetError) -> Self {
+        Self::ours(error)
+    }
 }
 
 /// Writes one download, part by part.
@@ -49,20 +60,21 @@ pub enum SheetError {
 pub struct Sheet {
     format: Format,
     columns: &'static [Column],
-    /// A JSON row stands before the next one.
+    /// A row was written already, so the next JSON row needs a comma before it.
     has_rows: bool,
     ended: bool,
 }
 
 impl Sheet {
+    /// Creates an empty sheet.
     pub const fn new(format: Format, columns: &'static [Column]) -> Self {
         Self { format, columns, has_rows: false, ended: false }
     }
 
-    /// What stands before the first row, and the first rows.
+    /// Writes the beginning of the file and the first rows.
     ///
     /// # Errors
-    /// `SheetError`.
+    /// [`SheetError`] when a row cannot be written.
     pub fn begin(&mut self, rows: &[Vec<Cell>]) -> Result<Bytes, SheetError> {
         match self.format {
             Format::Csv => {
@@ -78,8 +90,10 @@ impl Sheet {
         }
     }
 
+    /// Writes the next rows.
+    ///
     /// # Errors
-    /// `SheetError`.
+    /// [`SheetError`] when a row cannot be written.
     pub fn rows(&mut self, rows: &[Vec<Cell>]) -> Result<Bytes, SheetError> {
         match self.format {
             Format::Csv => write_csv(csv_writer(), rows),
@@ -91,7 +105,7 @@ impl Sheet {
         }
     }
 
-    /// What stands behind the last row, once.
+    /// Returns the end of the file: once, and only for a format that has one.
     pub fn end(&mut self) -> Option<Bytes> {
         let ends = !std::mem::replace(&mut self.ended, true);
         (ends && self.format == Format::Json).then(|| Bytes::from_static(b"\n]\n"))
@@ -135,13 +149,13 @@ fn csv_cell(cell: &Cell) -> Cow<'_, str> {
         Cell::Flag(flag) => Cow::Borrowed(if *flag { "true" } else { "false" }),
         Cell::Uuid(id) => Cow::Owned(id.to_string()),
         Cell::Time(time) => Cow::Owned(time.iso()),
-        Cell::Text(text) => harmless(text),
+        Cell::Text(text) => escape_formula(text),
         Cell::Json(text) | Cell::Words(text) => Cow::Borrowed(text),
     }
 }
 
-/// Text that no spreadsheet takes for a formula: an apostrophe in front says that it is text.
-fn harmless(text: &str) -> Cow<'_, str> {
+/// Escapes text that a spreadsheet would run as a formula: an apostrophe in front marks it as text.
+fn escape_formula(text: &str) -> Cow<'_, str> {
     match text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
         true => Cow::Owned(format!("'{text}")),
         false => Cow::Borrowed(text),
@@ -188,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sheet_is_quoted_where_it_must_be_and_harmless_where_a_formula_would_start() {
+    fn cells_are_quoted_where_needed_and_formulas_are_escaped() {
         let check = |name: &str, cell: &str| {
             assert_eq!(written(Format::Csv, &[vec![row(-1, name, "")]]), format!("n,name,codes\r\n-1,{cell},\r\n"));
         };
@@ -207,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn an_array_is_whole_however_it_is_cut() {
+    fn an_array_is_valid_json_however_it_is_cut_into_parts() {
         let parts = [vec![], vec![row(1, "=a", "A,B")], vec![], vec![row(2, "b\"", ""), row(3, "", "C")]];
         let text = written(Format::Json, &parts);
         let read: Value = serde_json::from_str(&text).unwrap();

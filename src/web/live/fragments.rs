@@ -1,32 +1,36 @@
-//! From facts to live frames: rows by the same parts as the page, in one look at the database per batch.
+//! Renders facts to live frames, with the same components as the pages. Each batch reads the database once.
 
 use std::collections::BTreeMap;
 
 use bytestring::ByteString;
 use serde::Serialize;
 
-use super::broadcaster::{BroadcasterDeps, Frame, Waiting};
-use crate::web::pages::overview::{Figures, LiveFigures, UserView};
+use super::messages::{Frame, LiveFigures, PendingFacts};
+use crate::clock::Clock;
+use crate::web::pages::overview::{PortfolioFigures, UserSummary};
 use crate::web::server::render::Templates;
 use crate::web::views::attempts::AttemptView;
 use crate::web::views::health::HealthView;
 use crate::web::views::trades::TradeView;
-use crate::{actors::live_hub::Topic, db::DbError};
+use crate::{
+    actors::live_hub::Topic,
+    db::{Db, DbError},
+};
 
-/// What one turn of the broadcaster gives to every page.
+/// The frames of one batch, for every page.
 #[derive(Debug)]
 pub struct Batch {
     /// Ascending by number.
     pub rows: Vec<Frame>,
-    /// The figures of the page under the ids of their places.
+    /// By the id of the region on the page.
     pub regions: BTreeMap<&'static str, Frame>,
-    /// All facts up to here are in `rows`, or were older than a list shows.
+    /// All facts up to this number are in `rows`, or are older than the rows of a list.
     pub upto: u64,
-    /// False when the database did not answer or a part did not render: nothing above can be relied on.
+    /// False when the database did not answer or a component did not render. The other fields are then incomplete.
     pub complete: bool,
 }
 
-/// What travels. A row goes on top of the list of its topic, a region replaces what stood in its place.
+/// The JSON of a frame. A row is put on top of the list of its topic; a region replaces the region of the same id.
 #[derive(Serialize)]
 struct Wire<'a> {
     seq: u64,
@@ -42,53 +46,61 @@ struct Wire<'a> {
 enum RenderError {
     #[error("the database did not answer")]
     Db(#[from] DbError),
-    #[error("a part did not render")]
+    #[error("a component did not render")]
     Template(#[from] tera::Error),
 }
 
-/// Renders all of `waiting`. A failure is logged here and told by `Batch::complete`.
-pub async fn render(deps: &BroadcasterDeps, waiting: Waiting, figures: &LiveFigures, upto: u64) -> Batch {
-    match try_render(deps, waiting, figures, upto).await {
-        Ok((rows, regions)) => Batch { rows, regions, upto, complete: true },
-        Err(error) => {
-            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-            tracing::warn!(%error, cause, "live rows could not be rendered; open pages read their lists again");
-            Batch { rows: Vec::new(), regions: BTreeMap::new(), upto, complete: false }
+/// Renders facts to frames. Borrows what it reads from.
+pub struct Renderer<'a> {
+    pub db: &'a Db,
+    pub clock: &'a Clock,
+    pub templates: &'a Templates,
+}
+
+/// Rows and regions of one batch.
+type Rendered = (Vec<Frame>, BTreeMap<&'static str, Frame>);
+
+impl Renderer<'_> {
+    /// Renders all of `pending`. A failure is logged here and reported by [`Batch::complete`].
+    pub async fn render(&self, pending: PendingFacts, figures: &LiveFigures, upto: u64) -> Batch {
+        match self.try_render(pending, figures, upto).await {
+            Ok((rows, regions)) => Batch { rows, regions, upto, complete: true },
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                tracing::warn!(%error, cause, "live rows could not be rendered; open pages read their lists again");
+                Batch { rows: Vec::new(), regions: BTreeMap::new(), upto, complete: false }
+            }
         }
     }
+
+    async fn try_render(&self, pending: PendingFacts, live: &LiveFigures, upto: u64) -> Result<Rendered, RenderError> {
+        let Self { db, clock, templates } = *self;
+        let mut rows = Vec::new();
+        let trades: Vec<_> = pending.trades.iter().map(|(_, trade)| trade.as_ref()).collect();
+        for ((seq, _), view) in pending.trades.iter().zip(TradeView::of(db, &trades).await?) {
+            rows.push(row(templates, *seq, Topic::Trades, view.id.to_string(), "trade_row", &view)?);
+        }
+        let attempts: Vec<_> = pending.attempts.iter().map(|(_, attempt)| attempt.as_ref()).collect();
+        for view in AttemptView::of_recorded(db, &attempts).await? {
+            let Some((seq, _)) = pending.attempts.iter().find(|(_, attempt)| attempt.id == view.id) else { continue };
+            rows.push(row(templates, *seq, Topic::Attempts, view.id.to_string(), "attempt_row", &view)?);
+        }
+        rows.sort_by_key(|frame| frame.seq);
+
+        let mut regions = BTreeMap::new();
+        if pending.regions {
+            let figures = PortfolioFigures::load(db, live, clock.now()).await?;
+            regions.insert("figures", region(templates, upto, Topic::Portfolios, "figures", &figures)?);
+            let users = UserSummary::all(db).await?;
+            regions.insert("users", region(templates, upto, Topic::Portfolios, "users", &users)?);
+            let health = HealthView::load(db, live, clock.now()).await;
+            regions.insert("health", region(templates, upto, Topic::Health, "health", &health)?);
+        }
+        Ok((rows, regions))
+    }
 }
 
-async fn try_render(
-    deps: &BroadcasterDeps,
-    waiting: Waiting,
-    live: &LiveFigures,
-    upto: u64,
-) -> Result<(Vec<Frame>, BTreeMap<&'static str, Frame>), RenderError> {
-    let (db, templates) = (&deps.db, &deps.templates);
-    let mut rows = Vec::new();
-    let trades: Vec<_> = waiting.trades.iter().map(|(_, trade)| trade.as_ref()).collect();
-    for ((seq, _), view) in waiting.trades.iter().zip(TradeView::of(db, &trades).await?) {
-        rows.push(row(templates, *seq, Topic::Trades, view.id.to_string(), "trade_row", &view)?);
-    }
-    let attempts: Vec<_> = waiting.attempts.iter().map(|(_, attempt)| attempt.as_ref()).collect();
-    for view in AttemptView::of_recorded(db, &attempts).await? {
-        let Some((seq, _)) = waiting.attempts.iter().find(|(_, attempt)| attempt.id == view.id) else { continue };
-        rows.push(row(templates, *seq, Topic::Attempts, view.id.to_string(), "attempt_row", &view)?);
-    }
-    rows.sort_by_key(|frame| frame.seq);
-
-    let mut regions = BTreeMap::new();
-    if waiting.regions {
-        let figures = Figures::load(db, live, deps.clock.now()).await?;
-        regions.insert("figures", region(templates, upto, Topic::Portfolios, "figures", &figures)?);
-        let users = UserView::all(db).await?;
-        regions.insert("users", region(templates, upto, Topic::Portfolios, "users", &users)?);
-        let health = HealthView::load(db, live, deps.clock.now()).await;
-        regions.insert("health", region(templates, upto, Topic::Health, "health", &health)?);
-    }
-    Ok((rows, regions))
-}
-
+/// Renders a row with the component `part`.
 fn row(
     templates: &Templates,
     seq: u64,
@@ -101,7 +113,7 @@ fn row(
     Ok(Frame { seq, topic, text: wire(&Wire { seq, topic, row: Some(id), region: None, html }) })
 }
 
-/// The part, its argument and its place on the page share one name.
+/// Renders a region. Its component, the argument of the component and its id on the page have the same name.
 fn region(
     templates: &Templates,
     seq: u64,

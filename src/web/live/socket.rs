@@ -1,25 +1,22 @@
-//! `/ws/live`: one actor per open page. The only file that knows `actix-web-actors`.
+//! `/ws/live`: one actor per open page. The only file that imports `actix-web-actors`.
 //!
 //! Takes   `Outgoing` from the broadcaster, frames of the websocket from the browser.
 //! Sends   `Join` to the broadcaster.
-//! Timer   a heartbeat: pings, and lets go of a browser that has gone silent.
-//! Bound   the mailbox is the outbox. An actor of this kind runs only while its socket takes bytes, so a stalled
-//!         browser fills it, and the broadcaster then cuts the socket.
+//! Timer   a heartbeat: it pings, and closes the connection of a silent browser.
+//! Bound   the mailbox is the outbox. An actor of this kind runs only while its socket accepts bytes, so a stalled
+//!         browser fills the mailbox, and the broadcaster then cuts the socket.
 
 use std::{sync::Weak, time::Duration};
 
-use actix::{
-    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, Message, StreamHandler, WrapFuture, fut,
-};
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Handler, Recipient, StreamHandler, WrapFuture, fut};
 use actix_web::{
     HttpRequest, HttpResponse,
     web::{Data, Payload, Query},
 };
 use actix_web_actors::ws::{self, CloseCode, CloseReason, WebsocketContext, WsResponseBuilder};
-use bytestring::ByteString;
 use serde::Deserialize;
 
-use super::broadcaster::{Broadcaster, Join};
+use super::messages::{Join, Outgoing};
 use crate::actors::live_hub::Topic;
 use crate::clock::Clock;
 use crate::db::Db;
@@ -31,41 +28,37 @@ use crate::web::server::error::WebError;
 use crate::web::server::middleware::Hosts;
 
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// A browser answers pings by itself; three unanswered ones mean it is gone.
+/// A browser answers pings without a script. Three unanswered pings mean that it is gone.
 const SILENCE_MILLIS: i64 = 30_000;
-/// Batches that may wait for a slow browser. Each is what a fifth of a second brought.
+/// Batches that may wait for a slow browser. Each has the facts of a fifth of a second.
 const OUTBOX: usize = 32;
-/// A browser has nothing long to say.
+/// The longest message from a browser. Our pages send none.
 const INCOMING_BYTES: usize = 4096;
 
-/// Texts for the browser, in order.
-#[derive(Message, Debug)]
-#[rtype(result = "()")]
-pub enum Outgoing {
-    Frames(Vec<ByteString>),
-    /// The server stops.
-    GoingAway,
-}
-
+/// The query of `/ws/live`.
 #[derive(Debug, Deserialize)]
 pub struct LiveQuery {
     /// Comma-separated; all when missing.
     topics: Option<String>,
-    /// The number of the last frame the page has seen, or stands at.
+    /// The number of the last frame that the page has.
     after: Option<u64>,
 }
 
 /// `GET /ws/live?topics=trades,attempts&after=123`.
+///
+/// # Errors
+/// [`WebError::Forbidden`] for a page of another site, [`WebError::Mistake`] for an unknown topic or a request that is
+/// not a websocket handshake.
 pub async fn connect(
     visitor: CurrentUser,
     request: HttpRequest,
     query: Query<LiveQuery>,
     hosts: Data<Hosts>,
-    broadcaster: Data<Addr<Broadcaster>>,
+    broadcaster: Data<Recipient<Join>>,
     (clock, metrics, db, provider): (Data<Clock>, Data<Metrics>, Data<Db>, Data<HasProvider>),
     body: Payload,
 ) -> Result<HttpResponse, WebError> {
-    if !has_token(request.headers()) && !hosts.are_the_origin_of(request.headers()) {
+    if !has_token(request.headers()) && !hosts.allow_origin_of(request.headers()) {
         return Err(WebError::Forbidden("live updates go to pages of this server only"));
     }
     let session = LiveSession {
@@ -93,7 +86,7 @@ fn topics(text: Option<&str>) -> Result<Vec<Topic>, WebError> {
 }
 
 struct LiveSession {
-    broadcaster: Addr<Broadcaster>,
+    broadcaster: Recipient<Join>,
     topics: Vec<Topic>,
     after: Option<u64>,
     socket: Socket,
@@ -102,7 +95,7 @@ struct LiveSession {
     visitor: CurrentUser,
     db: Db,
     has_provider: bool,
-    /// Dead when the broadcaster no longer knows of us, e.g. after its restart.
+    /// Dead when the broadcaster no longer knows this session, for example after its restart.
     membership: Weak<()>,
     _open: OpenSocket,
 }
@@ -128,14 +121,14 @@ impl Actor for LiveSession {
             }
             fut::ready(())
         });
-        // What is broadcast meanwhile waits in the mailbox, behind the backlog.
+        // Frames that are sent meanwhile wait in the mailbox, behind the missed rows.
         ctx.wait(joined);
-        ctx.run_interval(HEARTBEAT, |session, ctx| session.beat(ctx));
+        ctx.run_interval(HEARTBEAT, |session, ctx| session.heartbeat(ctx));
     }
 }
 
 impl LiveSession {
-    fn beat(&mut self, ctx: &mut WebsocketContext<Self>) {
+    fn heartbeat(&mut self, ctx: &mut WebsocketContext<Self>) {
         let now = self.clock.now();
         if now.millis_since(self.heard_at) > SILENCE_MILLIS {
             ctx.stop();
@@ -143,24 +136,25 @@ impl LiveSession {
             hang_up(ctx, CloseCode::Restart);
         } else {
             ctx.ping(b"");
-            self.look_at_visitor(now, ctx);
+            self.check_visitor(now, ctx);
         }
     }
 
-    /// A page that is open has no request by which to find out that its visitor was signed out, or its token revoked.
-    fn look_at_visitor(&self, now: Timestamp, ctx: &mut WebsocketContext<Self>) {
+    /// Closes the connection if the visitor was signed out or the token revoked. An open page sends no request that
+    /// would find this out.
+    fn check_visitor(&self, now: Timestamp, ctx: &mut WebsocketContext<Self>) {
         let (visitor, db, has_provider) = (self.visitor.clone(), self.db.clone(), self.has_provider);
-        let look = async move { visitor.may_stay(&db, has_provider, now).await };
-        ctx.spawn(look.into_actor(self).map(|may_stay, _, ctx| {
-            // A database that does not answer has not sent anybody away.
-            if matches!(may_stay, Ok(false)) {
+        let check = async move { visitor.is_still_valid(&db, has_provider, now).await };
+        ctx.spawn(check.into_actor(self).map(|is_valid, _, ctx| {
+            // A database error is no reason to sign a visitor out.
+            if matches!(is_valid, Ok(false)) {
                 hang_up(ctx, CloseCode::Policy);
             }
         }));
     }
 }
 
-/// Says goodbye; the page connects again, or finds out that it has to sign in.
+/// Closes the websocket. The page connects again, or learns then that it has to sign in.
 fn hang_up(ctx: &mut WebsocketContext<LiveSession>, code: CloseCode) {
     ctx.close(Some(CloseReason::from(code)));
     ctx.stop();
@@ -186,7 +180,7 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for LiveSession {
                 ctx.close(reason);
                 ctx.stop();
             }
-            // The page has nothing to say; whatever it sends proves that it lives.
+            // Our page sends no messages. Any message proves that the browser is there.
             Ok(_) => {}
             Err(_) => ctx.stop(),
         }

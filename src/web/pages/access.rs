@@ -1,4 +1,4 @@
-//! Access: who is in, who may come in, the tokens of scripts, and the audit log (spec section 12).
+//! The page Access: the visitor's session, the admins, the tokens of scripts, and the audit log (spec 12).
 
 use actix_web::{
     HttpResponse,
@@ -10,14 +10,14 @@ use crate::clock::Clock;
 use crate::db::{Admin, ApiToken, Db};
 use crate::domain::money::units::Timestamp;
 use crate::web::auth::csrf::CsrfForm;
-use crate::web::auth::user::{CurrentUser, HasProvider, Means};
+use crate::web::auth::user::{Credential, CurrentUser, HasProvider};
 use crate::web::config::history::History;
-use crate::web::config::labels::action as action_name;
+use crate::web::labels::action as action_name;
 use crate::web::server::error::WebError;
 use crate::web::shell::flash::Flash;
 use crate::web::shell::page::{Page, PageContext};
 
-/// What the log can be narrowed to; what actors note is in it too, under names of their own.
+/// The actions that the log can be filtered by. The log also holds rows that actors write, with other actions.
 const KINDS: &[&str] = &[
     "sign_in",
     "sign_in_refused",
@@ -44,34 +44,34 @@ const KINDS: &[&str] = &[
 /// `?action=sign_in_refused&before=120`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LogQuery {
+pub struct AuditQuery {
     action: Option<String>,
-    /// The log from below this row on.
+    /// Only rows with a smaller id are listed.
     before: Option<i64>,
 }
 
 #[derive(Serialize)]
 struct AccessView {
-    you: You,
+    you: VisitorView,
     with_github: bool,
     may_change: bool,
     admins: Vec<Admin>,
     tokens: Vec<ApiToken>,
     log: History,
     action: String,
-    kinds: Vec<Kind>,
+    kinds: Vec<ActionOption>,
 }
 
 #[derive(Serialize)]
-struct You {
+struct VisitorView {
     who: String,
-    /// Of a session; a token has neither.
+    /// The start and end of the session; `None` for a token.
     began_at: Option<Timestamp>,
     ends_at: Option<Timestamp>,
 }
 
 #[derive(Serialize)]
-struct Kind {
+struct ActionOption {
     action: &'static str,
     name: &'static str,
 }
@@ -82,63 +82,72 @@ pub struct RevokeForm {
     name: String,
 }
 
-/// `GET /access`
+/// Answers `GET /access`.
+///
+/// # Errors
+/// [`WebError::Ours`] when the database fails.
 pub async fn page(
     context: PageContext,
-    query: Query<LogQuery>,
+    query: Query<AuditQuery>,
     provider: Data<HasProvider>,
 ) -> Result<HttpResponse, WebError> {
     let position = context.position().await?;
     let view = AccessView {
-        you: You::of(&context.visitor),
+        you: VisitorView::of(&context.visitor),
         with_github: provider.0,
-        may_change: matches!(context.visitor.means, Means::Session(_)),
-        admins: context.db.admins().await.map_err(WebError::ours)?,
-        tokens: context.db.tokens().await.map_err(WebError::ours)?,
+        may_change: matches!(context.visitor.credential, Credential::Session(_)),
+        admins: context.db.admins().await?,
+        tokens: context.db.tokens().await?,
         log: log(&context.db, &query).await?,
         action: query.action().unwrap_or_default().to_owned(),
-        kinds: KINDS.iter().map(|action| Kind { action, name: action_name(action) }).collect(),
+        kinds: KINDS.iter().map(|action| ActionOption { action, name: action_name(action) }).collect(),
     };
     context.page(Page::Access, &position, &view).await
 }
 
-/// `GET /api/audit`
-pub async fn json(query: Query<LogQuery>, db: Data<Db>) -> Result<Json<History>, WebError> {
+/// Answers `GET /api/audit`.
+///
+/// # Errors
+/// [`WebError::Ours`] when the database fails.
+pub async fn json(query: Query<AuditQuery>, db: Data<Db>) -> Result<Json<History>, WebError> {
     Ok(Json(log(&db, &query).await?))
 }
 
-/// `POST /access/tokens/revoke`
+/// Answers `POST /access/tokens/revoke`.
+///
+/// # Errors
+/// [`WebError::Ours`] when the database fails.
 pub async fn revoke(
     submitted: CsrfForm<RevokeForm>,
     db: Data<Db>,
     clock: Data<Clock>,
 ) -> Result<HttpResponse, WebError> {
     let name = &submitted.form.name;
-    let revoked = db.revoke_token(name, &submitted.visitor.who, clock.now()).await.map_err(WebError::ours)?;
-    let said = match revoked {
+    let revoked = db.revoke_token(name, &submitted.visitor.who, clock.now()).await?;
+    let text = match revoked {
         true => format!("The token {name} lets nobody in any more."),
         false => format!("There is no working token {name}."),
     };
-    Flash::new(said).then(&submitted.session, "/access")
+    Flash::new(text).then(&submitted.session, "/access")
 }
 
-async fn log(db: &Db, query: &LogQuery) -> Result<History, WebError> {
-    let directory = db.directory().await.map_err(WebError::ours)?;
-    History::of_everything(db, &directory, query.action(), query.before).await.map_err(WebError::ours)
+async fn log(db: &Db, query: &AuditQuery) -> Result<History, WebError> {
+    let directory = db.directory().await?;
+    Ok(History::of_everything(db, &directory, query.action(), query.before).await?)
 }
 
-impl LogQuery {
-    /// A form that asks for everything sends an empty text.
+impl AuditQuery {
+    /// Returns the action to filter by. A form without a filter sends an empty text.
     fn action(&self) -> Option<&str> {
         self.action.as_deref().filter(|action| !action.is_empty())
     }
 }
 
-impl You {
+impl VisitorView {
     fn of(visitor: &CurrentUser) -> Self {
-        let session = match &visitor.means {
-            Means::Session(signed_in) => Some(signed_in),
-            Means::Token { .. } => None,
+        let session = match &visitor.credential {
+            Credential::Session(signed_in) => Some(signed_in),
+            Credential::Token { .. } => None,
         };
         Self {
             who: visitor.who.clone(),

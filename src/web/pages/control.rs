@@ -1,4 +1,4 @@
-//! What a visitor may do to the whole bot.
+//! The switch that pauses copying.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -20,13 +20,16 @@ pub struct PauseForm {
     paused: bool,
 }
 
-/// `/api/control/pause`'s answer.
+/// The answer of `POST /api/control/pause`.
 #[derive(Debug, Serialize)]
-pub struct Engine {
+pub struct EngineState {
     pub paused: bool,
 }
 
-/// `POST /control/pause`: the switch on every page.
+/// Answers `POST /control/pause`: the switch on every page.
+///
+/// # Errors
+/// [`WebError::Ours`] when the database fails.
 pub async fn pause(
     submitted: CsrfForm<PauseForm>,
     db: Data<Db>,
@@ -39,23 +42,26 @@ pub async fn pause(
         true => ("Copying is paused. Leaders are still watched; every group is skipped with ENGINE_PAUSED.", "false"),
         false => ("Copying goes on from the next group.", "true"),
     };
-    let notice = Flash::new(text).undo("/control/pause", &[("paused", back)]);
-    notice.then(&submitted.session, &hosts.path_of_referer(request.headers()))
+    let flash = Flash::new(text).undo("/control/pause", &[("paused", back)]);
+    flash.then(&submitted.session, &hosts.path_of_referer(request.headers()))
 }
 
-/// `POST /api/control/pause`.
+/// Answers `POST /api/control/pause`.
+///
+/// # Errors
+/// [`WebError::Ours`] when the database fails.
 pub async fn pause_json(
     submitted: CsrfForm<PauseForm>,
     db: Data<Db>,
     clock: Data<Clock>,
-) -> Result<Json<Engine>, WebError> {
-    Ok(Json(Engine { paused: set_paused(&db, &clock, &submitted).await? }))
+) -> Result<Json<EngineState>, WebError> {
+    Ok(Json(EngineState { paused: set_paused(&db, &clock, &submitted).await? }))
 }
 
 async fn set_paused(db: &Db, clock: &Clock, submitted: &CsrfForm<PauseForm>) -> Result<bool, WebError> {
     let paused = submitted.form.paused;
     let system = SystemPatch { copy_engine_enabled: Some(!paused), ..SystemPatch::default() };
     let patch = ConfigPatch { system, ..ConfigPatch::default() };
-    db.save_global(&patch, &submitted.visitor.who, clock.now()).await.map_err(WebError::ours)?;
+    db.save_global(&patch, &submitted.visitor.who, clock.now()).await?;
     Ok(paused)
 }

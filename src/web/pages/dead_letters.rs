@@ -1,4 +1,4 @@
-//! Dead letters: what failed for good, to be sent round again or put away.
+//! Dead letters on the page System: jobs and rows that failed for good, to be retried or dropped.
 
 use actix_web::{
     HttpResponse,
@@ -15,20 +15,20 @@ use crate::web::server::error::WebError;
 use crate::web::shell::flash::Flash;
 
 const PAGE: usize = 20;
-/// Sent round again with one click; the rest waits for the next.
+/// Number of dead letters that one click retries; the rest needs another click.
 const AT_ONCE: i64 = 500;
 const STATUS: &str = "/status";
 
-/// Dead letters that nobody has dealt with, a page of them.
+/// A page of the open dead letters.
 #[derive(Debug, Clone, Serialize)]
 pub struct DeadLettersView {
     pub total: i64,
     pub by_queue: Vec<QueueCount>,
     /// Newest first.
     pub data: Vec<DeadLetterView>,
-    /// Ask again with `before` set to this for what is older.
+    /// The `before` of the next, older page.
     pub next_before: Option<i64>,
-    /// The queue asked for; all when there is none.
+    /// The queue that the list is filtered by; `None` for all.
     pub queue: Option<&'static str>,
 }
 
@@ -36,7 +36,7 @@ pub struct DeadLettersView {
 pub struct QueueCount {
     pub queue: &'static str,
     pub open: i64,
-    /// A row that could not be read can only be put away.
+    /// False for rows that could not be read: they can only be dropped.
     pub can_retry: bool,
 }
 
@@ -53,18 +53,20 @@ pub struct DeadLetterView {
     pub can_retry: bool,
 }
 
-/// What is done with a letter.
+/// The action on one dead letter.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeadLetterAction {
     Retry,
-    PutAway,
+    #[serde(rename = "put_away")]
+    Drop,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeadLetterForm {
-    deed: DeadLetterAction,
+    #[serde(rename = "deed")]
+    action: DeadLetterAction,
 }
 
 #[derive(Debug, Deserialize)]
@@ -74,7 +76,10 @@ pub struct QueueForm {
 }
 
 impl DeadLettersView {
-    /// Those with an id below `before`, of one queue or of all.
+    /// Reads the dead letters with an id below `before`, of one queue or of all.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database fails.
     pub async fn load(db: &Db, origin: Option<Origin>, before: Option<i64>) -> Result<Self, DbError> {
         let counts = db.dead_letter_counts().await?;
         let limit = i64::try_from(PAGE).unwrap_or(i64::MAX - 1) + 1;
@@ -112,14 +117,19 @@ impl DeadLetterView {
     }
 }
 
+/// Reads the name of a queue, or `row`; an empty text is none.
+///
 /// # Errors
-/// `WebError::Mistake` for a text that names no queue.
+/// [`WebError::Mistake`] for a text that does not name a queue.
 pub fn origin(text: Option<&str>) -> Result<Option<Origin>, WebError> {
     let named = text.filter(|text| !text.is_empty()).map(str::parse).transpose();
     named.map_err(|error| WebError::Mistake(format!("`queue`: {error}")))
 }
 
-/// `POST /status/dead-letters/{id}`.
+/// Answers `POST /status/dead-letters/{id}`: retries or drops one dead letter.
+///
+/// # Errors
+/// [`WebError::Conflict`] when it is not open any more, or when a row is to be retried.
 pub async fn one(
     submitted: CsrfForm<DeadLetterForm>,
     id: Path<i64>,
@@ -127,22 +137,25 @@ pub async fn one(
     clock: Data<Clock>,
 ) -> Result<HttpResponse, WebError> {
     let (id, who, now) = (*id, &submitted.visitor.who, clock.now());
-    let notice = match submitted.form.deed {
-        DeadLetterAction::Retry => match db.replay_dead_letter(id, who, now).await.map_err(WebError::ours)? {
+    let text = match submitted.form.action {
+        DeadLetterAction::Retry => match db.replay_dead_letter(id, who, now).await? {
             Replay::Queued(queue) => {
                 format!("Dead letter {id} is a job of {queue} again, with all its tries before it.")
             }
             Replay::NotReplayable => return Err(dealt_with(id)),
         },
-        DeadLetterAction::PutAway => match db.drop_dead_letter(id, who, now).await.map_err(WebError::ours)? {
+        DeadLetterAction::Drop => match db.drop_dead_letter(id, who, now).await? {
             true => format!("Dead letter {id} is put away. The audit log keeps what it said."),
             false => return Err(dealt_with(id)),
         },
     };
-    Flash::new(notice).then(&submitted.session, STATUS)
+    Flash::new(text).then(&submitted.session, STATUS)
 }
 
-/// `POST /status/dead-letters`: every open letter of one queue is tried again.
+/// Answers `POST /status/dead-letters`: retries the open dead letters of one queue, at most [`AT_ONCE`].
+///
+/// # Errors
+/// [`WebError::Mistake`] for an unknown queue, and for rows, which cannot be retried.
 pub async fn of_queue(
     submitted: CsrfForm<QueueForm>,
     db: Data<Db>,
@@ -152,12 +165,12 @@ pub async fn of_queue(
     let Some(Origin::Queue(queue)) = wanted else {
         return Err(WebError::Mistake("`queue`: rows that could not be read can only be put away".to_owned()));
     };
-    let letters = db.dead_letters_of(wanted, None, AT_ONCE + 1).await.map_err(WebError::ours)?;
+    let letters = db.dead_letters_of(wanted, None, AT_ONCE + 1).await?;
     let (who, now) = (&submitted.visitor.who, clock.now());
     let mut queued = 0;
     let at_once = usize::try_from(AT_ONCE).unwrap_or(usize::MAX);
     for letter in letters.iter().take(at_once) {
-        let replayed = db.replay_dead_letter(letter.id, who, now).await.map_err(WebError::ours)?;
+        let replayed = db.replay_dead_letter(letter.id, who, now).await?;
         queued += usize::from(matches!(replayed, Replay::Queued(_)));
     }
     let rest = if letters.len() > at_once { " There are more: ask again for the next." } else { "" };
@@ -168,6 +181,6 @@ pub async fn of_queue(
 
 fn dealt_with(id: i64) -> WebError {
     WebError::Conflict(format!(
-        "dead letter {id} cannot be retried: it is no job, or somebody has dealt with it already"
+        "dead letter `{id}` cannot be changed: it is not a job, or it was retried or dropped already"
     ))
 }

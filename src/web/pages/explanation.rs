@@ -1,5 +1,5 @@
-//! `/attempts/{id}`: one decision with everything it was made on - what the leader did, every check, the book as it was
-//! seen, what a copy took from it, and when each of it happened.
+//! `/attempts/{id}`: one decision with everything it was based on: the leader's group, every check, the book, the levels
+//! that a copy took from it, and a timeline.
 
 use actix_web::{
     HttpResponse,
@@ -8,10 +8,11 @@ use actix_web::{
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::db::{AttemptDetail as Stored, BookOutcome, Db, DbError};
+use crate::db::{AttemptDetail as StoredAttempt, BookOutcome, Db, DbError};
 use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
 use crate::domain::config::effective::{Field, FieldUnit, StoredConfig, effective};
-use crate::domain::decision::decide::{DecisionKind, Explanation, Verdict};
+use crate::domain::decision::check::Verdict;
+use crate::domain::decision::explanation::{DecisionKind, Explanation};
 use crate::domain::events::event::{ActivityEvent, Side, TradeEvent};
 use crate::domain::events::group::{EventGroup, Member};
 use crate::domain::market::book::{Level, OrderBook};
@@ -27,7 +28,7 @@ use crate::web::views::check_words::CheckView;
 
 /// The page, and `/api/copy-attempts/{id}`.
 #[derive(Debug, Serialize)]
-pub struct AttemptDetail {
+pub struct ExplanationView {
     #[serde(flatten)]
     pub attempt: AttemptView,
     pub explain_json: Explanation,
@@ -36,14 +37,14 @@ pub struct AttemptDetail {
     pub checks: Vec<CheckView>,
     pub n_failed: usize,
     /// `None` when nothing was filled.
-    pub slippage: Option<Slippage>,
-    /// `None` when no book was asked for.
+    pub slippage: Option<AttemptSlippage>,
+    /// `None` when no book was fetched.
     pub book: Option<BookView>,
-    pub timeline: Vec<Moment>,
-    /// The settings of the decision, while they are still the leader's; `None` once they have changed.
+    pub timeline: Vec<TimelineStep>,
+    /// The settings of the decision; `None` when the leader's settings have changed since.
     pub settings: Option<Vec<SettingView>>,
     /// The decision on the same group in the other portfolio.
-    pub other: Option<OtherView>,
+    pub other: Option<OtherAttemptView>,
 }
 
 /// A row of `executable_fill`.
@@ -54,7 +55,7 @@ pub struct FillView {
     pub fill_notional_micros: UsdcMicros,
 }
 
-/// The leader's burst.
+/// The leader's group of fills.
 #[derive(Debug, Serialize)]
 pub struct GroupView {
     pub share_micros: ShareMicros,
@@ -66,7 +67,7 @@ pub struct GroupView {
     pub members: Vec<MemberView>,
 }
 
-/// One of the leader's fills or other rows.
+/// One member of the group: a fill or another row of the leader.
 #[derive(Debug, Serialize)]
 pub struct MemberView {
     pub id: EventId,
@@ -78,28 +79,29 @@ pub struct MemberView {
     pub notional_micros: UsdcMicros,
 }
 
-/// How our price compares with the leader's; positive is worse for us.
+/// Our price less the leader's; positive is worse for us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Slippage {
+pub struct AttemptSlippage {
     pub price_micros: i64,
     pub cost_micros: i64,
 }
 
+/// The book of the group, or the reason why there is none.
 #[derive(Debug, Serialize)]
 pub struct BookView {
     pub fetched_at: Timestamp,
-    /// Why there is no book.
+    /// The reason why there is no book.
     pub unavailable: Option<String>,
     pub ladder: Option<Ladder>,
     pub spread_micros: Option<PriceMicros>,
 }
 
-/// One step on the way to the decision.
+/// One step from the leader's fill to the decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Moment {
+pub struct TimelineStep {
     pub what: &'static str,
     pub at: Timestamp,
-    /// Since the step before; negative where clocks disagree.
+    /// The time since the previous step; negative where clocks disagree.
     pub after_ms: Option<i64>,
 }
 
@@ -112,23 +114,25 @@ pub struct SettingView {
 }
 
 #[derive(Debug, Serialize)]
-pub struct OtherView {
+pub struct OtherAttemptView {
     pub id: AttemptId,
     pub portfolio_scope: PortfolioScope,
     pub decision: DecisionKind,
 }
 
-impl AttemptDetail {
+impl ExplanationView {
+    /// Reads the attempt `id` with its group, book and settings.
+    ///
     /// # Errors
-    /// `WebError::NotFound` when there is no such attempt.
+    /// [`WebError::NotFound`] when there is no such attempt.
     pub async fn load(db: &Db, id: AttemptId) -> Result<Self, WebError> {
-        let stored = db.attempt(id).await.map_err(WebError::ours)?.ok_or(WebError::NotFound)?;
-        let group = db.group(stored.listed.attempt.group_id).await.map_err(WebError::ours)?;
+        let stored = db.attempt(id).await?.ok_or(WebError::NotFound)?;
+        let group = db.group(stored.listed.attempt.group_id).await?;
         let group = group.ok_or(WebError::NotFound)?;
-        Self::of(db, stored, group).await.map_err(WebError::ours)
+        Ok(Self::of(db, stored, group).await?)
     }
 
-    async fn of(db: &Db, stored: Stored, group: EventGroup) -> Result<Self, DbError> {
+    async fn of(db: &Db, stored: StoredAttempt, group: EventGroup) -> Result<Self, DbError> {
         let attempt = &stored.listed.attempt;
         let side = stored.listed.side;
         let view = AttemptView::of_one(db, &stored.listed).await?;
@@ -216,7 +220,7 @@ impl From<ActivityEvent> for MemberView {
 }
 
 impl BookView {
-    fn new(outcome: &BookOutcome, stored: &Stored) -> Self {
+    fn new(outcome: &BookOutcome, stored: &StoredAttempt) -> Self {
         let attempt = &stored.listed.attempt;
         let blank = Self { fetched_at: outcome.fetched_at, unavailable: None, ladder: None, spread_micros: None };
         let book = match &outcome.book {
@@ -241,19 +245,20 @@ impl BookView {
     }
 }
 
-/// What `notional` for `shares` comes to beside the same shares at the leader's price.
+/// Compares `notional` for `shares` with the cash for the same shares at the leader's price. `None` when a sum does not
+/// fit.
 pub fn slippage_of(
     side: Side,
     (notional, shares): (UsdcMicros, ShareMicros),
     vwap: PriceMicros,
     theirs: PriceMicros,
-) -> Option<Slippage> {
+) -> Option<AttemptSlippage> {
     let at_theirs = theirs.proceeds_of(shares).ok()?;
     let (price_micros, cost_micros) = match side {
         Side::Buy => (vwap.micros().checked_sub(theirs.micros())?, notional.0.checked_sub(at_theirs.0)?),
         Side::Sell => (theirs.micros().checked_sub(vwap.micros())?, at_theirs.0.checked_sub(notional.0)?),
     };
-    Some(Slippage { price_micros, cost_micros })
+    Some(AttemptSlippage { price_micros, cost_micros })
 }
 
 fn timeline(
@@ -261,7 +266,7 @@ fn timeline(
     book: Option<&BookOutcome>,
     explanation: &Explanation,
     window_ms: Option<i64>,
-) -> Vec<Moment> {
+) -> Vec<TimelineStep> {
     let closed = window_ms.map(|length| group.window_start.plus_millis(length));
     let steps = [
         ("Leader's first fill", Some(group.event_time)),
@@ -271,16 +276,16 @@ fn timeline(
         ("Book given up", book.filter(|book| book.book.is_err()).map(|book| book.fetched_at)),
         ("Decided", Some(explanation.decided_at)),
     ];
-    let mut moments: Vec<Moment> = Vec::new();
+    let mut moments: Vec<TimelineStep> = Vec::new();
     for (what, at) in steps.into_iter().filter_map(|(what, at)| Some((what, at?))) {
         let after_ms = moments.last().map(|before| at.millis_since(before.at));
-        moments.push(Moment { what, at, after_ms });
+        moments.push(TimelineStep { what, at, after_ms });
     }
     moments
 }
 
-/// What counts for the leader now, if it is what the attempt was decided by.
-async fn settings_of(db: &Db, stored: &Stored) -> Result<Option<Vec<SettingView>>, DbError> {
+/// Returns the leader's current settings if the attempt was decided with the same ones.
+async fn settings_of(db: &Db, stored: &StoredAttempt) -> Result<Option<Vec<SettingView>>, DbError> {
     let attempt = &stored.listed.attempt;
     let directory = db.directory().await?;
     let overrides = directory.overrides.get(&attempt.followed_user);
@@ -298,7 +303,7 @@ async fn settings_of(db: &Db, stored: &Stored) -> Result<Option<Vec<SettingView>
     Ok(Some(all.numbers().into_iter().map(setting).collect()))
 }
 
-async fn other(db: &Db, stored: &Stored) -> Result<Option<OtherView>, DbError> {
+async fn other(db: &Db, stored: &StoredAttempt) -> Result<Option<OtherAttemptView>, DbError> {
     let attempt = &stored.listed.attempt;
     let portfolio = match attempt.portfolio {
         PortfolioId::ExecGlobal => PortfolioId::ExecUser(attempt.followed_user),
@@ -306,31 +311,38 @@ async fn other(db: &Db, stored: &Stored) -> Result<Option<OtherView>, DbError> {
     };
     let id = AttemptId::of(&portfolio.to_string(), &attempt.group_key);
     let found = db.attempt(id).await?;
-    Ok(found.map(|found| OtherView { id, portfolio_scope: portfolio.scope(), decision: found.listed.attempt.decision }))
+    Ok(found.map(|found| OtherAttemptView {
+        id,
+        portfolio_scope: portfolio.scope(),
+        decision: found.listed.attempt.decision,
+    }))
 }
 
-/// What the template needs beside the view.
+/// The variables of the template: the view and some counts.
 #[derive(Serialize)]
 struct AttemptPage<'a> {
     #[serde(flatten)]
-    detail: &'a AttemptDetail,
+    detail: &'a ExplanationView,
     row: &'a AttemptView,
     first_failed: Option<&'a CheckView>,
-    /// Failed checks beside the first.
+    /// Number of failed checks after the first.
     n_other: usize,
     n_checks: usize,
 }
 
-/// Text that names no attempt names nothing.
+/// Reads the id of an attempt. A text that is not an id is answered like an unknown attempt.
 fn attempt_id(text: &str) -> Result<AttemptId, WebError> {
     let id = given(Some(text)).and_then(|text| Uuid::parse_str(text).ok());
     id.map(AttemptId).ok_or(WebError::NotFound)
 }
 
-/// `GET /attempts/{id}`.
+/// Answers `GET /attempts/{id}`.
+///
+/// # Errors
+/// [`WebError::NotFound`] for an unknown attempt.
 pub async fn page(context: PageContext, id: Path<String>) -> Result<HttpResponse, WebError> {
     let position = context.position().await?;
-    let detail = AttemptDetail::load(&context.db, attempt_id(&id)?).await?;
+    let detail = ExplanationView::load(&context.db, attempt_id(&id)?).await?;
     let page = AttemptPage {
         detail: &detail,
         row: &detail.attempt,
@@ -341,7 +353,10 @@ pub async fn page(context: PageContext, id: Path<String>) -> Result<HttpResponse
     context.page(Page::Attempt, &position, &page).await
 }
 
-/// `GET /api/copy-attempts/{id}`.
-pub async fn json(db: Data<Db>, id: Path<String>) -> Result<Json<AttemptDetail>, WebError> {
-    Ok(Json(AttemptDetail::load(&db, attempt_id(&id)?).await?))
+/// Answers `GET /api/copy-attempts/{id}`.
+///
+/// # Errors
+/// [`WebError::NotFound`] for an unknown attempt.
+pub async fn json(db: Data<Db>, id: Path<String>) -> Result<Json<ExplanationView>, WebError> {
+    Ok(Json(ExplanationView::load(&db, attempt_id(&id)?).await?))
 }

@@ -1,4 +1,5 @@
-//! Following somebody new in two steps, renaming, and no longer following. A running bot notices within a second.
+//! Following a new trader in two steps (look, then confirm), renaming, enabling and disabling. A running bot notices a
+//! change within a second.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -9,43 +10,44 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::db::Inserted;
-use crate::db::{Db, FollowedUser, LABEL_CHARACTERS_MAX};
+use crate::db::{Db, FollowedUser};
 use crate::domain::money::ids::{FollowedUserId, Wallet};
+use crate::domain::money::label::LABEL_CHARACTERS_MAX;
 use crate::domain::money::units::Timestamp;
-use crate::polymarket::{Lately, Polymarket, PolymarketError, Profile, Trader, TraderMatch};
+use crate::polymarket::{Polymarket, PolymarketError, Profile, RecentActivity, Trader, TraderMatch};
 use crate::web::auth::csrf::CsrfForm;
 use crate::web::server::error::WebError;
 use crate::web::server::middleware::Hosts;
 use crate::web::shell::flash::Flash;
 use crate::web::shell::page::{Page, PageContext};
 
-/// As many profiles as a visitor looks through.
+/// Number of similar profiles that are listed.
 const SIMILAR_SHOWN: usize = 8;
 
-/// `/users/follow`: who it is that a visitor has typed.
+/// `/users/follow`: the trader whom the typed text names.
 #[derive(Debug, Default, Serialize)]
 pub struct FollowView {
-    /// As typed.
+    /// The typed text.
     pub trader: String,
-    pub found: Option<Found>,
-    /// Why nobody was found.
+    pub found: Option<FoundTrader>,
+    /// The reason why no trader was found.
     pub problem: Option<String>,
-    /// Who may be meant.
+    /// Profiles with a similar name.
     pub similar: Vec<ProfileView>,
     pub label_characters_max: usize,
 }
 
-/// Somebody who can be followed. The name is hostile text.
+/// A trader who can be followed. The name is hostile text.
 #[derive(Debug, Serialize)]
-pub struct Found {
+pub struct FoundTrader {
     pub wallet: Wallet,
     pub name: Option<String>,
-    /// What they would be called here.
+    /// The label they get by default.
     pub label: String,
-    /// Who is followed with this wallet already.
-    pub followed: Option<UserView>,
-    /// `None` when Polymarket did not say.
-    pub lately: Option<LatelyView>,
+    /// The followed user who has this wallet already.
+    pub followed: Option<FollowedUserView>,
+    /// `None` when Polymarket did not answer.
+    pub lately: Option<RecentActivityView>,
 }
 
 #[derive(Debug, Serialize)]
@@ -54,8 +56,9 @@ pub struct ProfileView {
     pub name: String,
 }
 
+/// The last fills and the open positions of a trader.
 #[derive(Debug, Serialize)]
-pub struct LatelyView {
+pub struct RecentActivityView {
     pub fills_last_day: usize,
     pub more_fills: bool,
     pub last_activity: Option<Timestamp>,
@@ -63,9 +66,9 @@ pub struct LatelyView {
     pub more_positions: bool,
 }
 
-/// A row of `followed_user`, as changes answer it.
+/// A row of `followed_user`, as the JSON routes answer a change.
 #[derive(Debug, Clone, Serialize)]
-pub struct UserView {
+pub struct FollowedUserView {
     pub id: FollowedUserId,
     pub label: String,
     pub profile_wallet: Wallet,
@@ -80,7 +83,7 @@ pub struct FollowQuery {
     trader: String,
 }
 
-/// A wallet, or a profile's exact name; and what to call them, which is their name when it is left out.
+/// `trader` is a wallet or the exact name of a profile. Without `label` the name becomes the label.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FollowForm {
@@ -95,7 +98,10 @@ pub struct ChangeForm {
     enabled: Option<bool>,
 }
 
-/// `GET /users/follow`: asks Polymarket, changes nothing.
+/// Answers `GET /users/follow`: asks Polymarket for the trader and changes nothing.
+///
+/// # Errors
+/// [`WebError::Ours`] when the database fails. An answer that Polymarket does not give is shown on the page.
 pub async fn page(
     context: PageContext,
     query: Query<FollowQuery>,
@@ -106,7 +112,11 @@ pub async fn page(
     context.page(Page::Follow, &position, &view).await
 }
 
-/// `POST /users`.
+/// Answers `POST /users`: follows a trader.
+///
+/// # Errors
+/// [`WebError::Mistake`] for an invalid label or a text that names no trader; [`WebError::Conflict`] for a wallet of
+/// another followed user; [`WebError::Unanswered`] when Polymarket does not answer.
 pub async fn follow(
     submitted: CsrfForm<FollowForm>,
     db: Data<Db>,
@@ -115,16 +125,19 @@ pub async fn follow(
 ) -> Result<HttpResponse, WebError> {
     let (user, is_new) = start_following(&db, &polymarket, &submitted, clock.now()).await?;
     let action = format!("/users/{}", user.id);
-    let notice = match is_new {
+    let text = match is_new {
         true => format!("Following {} as user {}. The bot begins with it within a second.", user.label, user.id),
         false => format!("{} is followed already, and enabled.", user.label),
     };
-    let notice = Flash::new(notice);
-    let notice = if is_new { notice.undo(action, &[("enabled", "false")]) } else { notice };
-    notice.then(&submitted.session, "/users")
+    let flash = Flash::new(text);
+    let flash = if is_new { flash.undo(action, &[("enabled", "false")]) } else { flash };
+    flash.then(&submitted.session, "/users")
 }
 
-/// `POST /api/users`.
+/// Answers `POST /api/users`: 201 for a new followed user, 200 for a known one.
+///
+/// # Errors
+/// Those of [`follow`].
 pub async fn follow_json(
     submitted: CsrfForm<FollowForm>,
     db: Data<Db>,
@@ -135,7 +148,10 @@ pub async fn follow_json(
     Ok(HttpResponse::build(if is_new { StatusCode::CREATED } else { StatusCode::OK }).json(user))
 }
 
-/// `POST /users/{id}`: another label, or followed or not.
+/// Answers `POST /users/{id}`: renames, enables or disables a followed user.
+///
+/// # Errors
+/// [`WebError::Mistake`] for an invalid or empty change; [`WebError::NotFound`] for an unknown user.
 pub async fn change(
     submitted: CsrfForm<ChangeForm>,
     id: Path<FollowedUserId>,
@@ -147,33 +163,36 @@ pub async fn change(
     let (before, after) = change_user(&db, *id, &submitted, clock.now()).await?;
     let action = format!("/users/{}", before.id);
     let was = before.enabled.to_string();
-    let mut said = Vec::new();
-    let mut back = Vec::new();
+    let mut sentences = Vec::new();
+    let mut undo_fields = Vec::new();
     if after.label != before.label {
-        said.push(format!("{} is now called {}.", before.label, after.label));
-        back.push(("label", before.label.as_str()));
+        sentences.push(format!("{} is now called {}.", before.label, after.label));
+        undo_fields.push(("label", before.label.as_str()));
     }
     if after.enabled != before.enabled {
-        said.push(match after.enabled {
+        sentences.push(match after.enabled {
             true => format!("{} is followed again from now on.", after.label),
             false => format!("{} is no longer followed. What was recorded stays; open copies are kept.", after.label),
         });
-        back.push(("enabled", was.as_str()));
+        undo_fields.push(("enabled", was.as_str()));
     }
-    let notice = match said.is_empty() {
+    let flash = match sentences.is_empty() {
         true => Flash::new(format!("Nothing to change: {} is so already.", after.label)),
-        false => Flash::new(said.join(" ")).undo(action, &back),
+        false => Flash::new(sentences.join(" ")).undo(action, &undo_fields),
     };
-    notice.then(&submitted.session, &hosts.path_of_referer(request.headers()))
+    flash.then(&submitted.session, &hosts.path_of_referer(request.headers()))
 }
 
-/// `POST /api/users/{id}`.
+/// Answers `POST /api/users/{id}`.
+///
+/// # Errors
+/// Those of [`change`].
 pub async fn change_json(
     submitted: CsrfForm<ChangeForm>,
     id: Path<FollowedUserId>,
     db: Data<Db>,
     clock: Data<Clock>,
-) -> Result<Json<UserView>, WebError> {
+) -> Result<Json<FollowedUserView>, WebError> {
     let (_, after) = change_user(&db, *id, &submitted, clock.now()).await?;
     Ok(Json(after))
 }
@@ -189,9 +208,9 @@ impl FollowView {
             Err(error) => return Ok(Self { problem: Some(unanswered(&error)), ..view }),
         };
         let (found, problem, similar) = match found {
-            TraderMatch::One(trader) => (Some(Found::load(db, polymarket, trader).await?), None, Vec::new()),
-            TraderMatch::Nobody { similar } => {
-                (None, nobody(trader, &TraderMatch::Nobody { similar: Vec::new() }), similar)
+            TraderMatch::One(trader) => (Some(FoundTrader::load(db, polymarket, trader).await?), None, Vec::new()),
+            TraderMatch::NoMatch { similar } => {
+                (None, nobody(trader, &TraderMatch::NoMatch { similar: Vec::new() }), similar)
             }
             TraderMatch::Several(profiles) => (None, nobody(trader, &TraderMatch::Several(profiles.clone())), profiles),
             other => (None, nobody(trader, &other), Vec::new()),
@@ -201,32 +220,32 @@ impl FollowView {
     }
 }
 
-impl Found {
+impl FoundTrader {
     async fn load(db: &Db, polymarket: &Polymarket, trader: Trader) -> Result<Self, WebError> {
-        let followed = db.followed_user_by_wallet(&trader.wallet).await.map_err(WebError::ours)?;
-        // Who they are is known: without their doings they can be followed all the same.
-        let lately = polymarket.lately(&trader.wallet).await.ok().map(LatelyView::of);
+        let followed = db.followed_user_by_wallet(&trader.wallet).await?;
+        // The trader is known, so they can be followed even when their activity cannot be read.
+        let lately = polymarket.recent_activity(&trader.wallet).await.ok().map(RecentActivityView::of);
         Ok(Self {
             label: default_label(&trader),
             wallet: trader.wallet,
             name: trader.name,
-            followed: followed.map(UserView::of),
+            followed: followed.map(FollowedUserView::of),
             lately,
         })
     }
 }
 
-/// Why `trader` names nobody; `None` when it does.
+/// Returns the reason why `trader` does not name one trader; `None` when it does.
 fn nobody(trader: &str, found: &TraderMatch) -> Option<String> {
     Some(match found {
         TraderMatch::One(_) => return None,
-        TraderMatch::Nobody { .. } => format!("nobody is called exactly `{trader}`"),
+        TraderMatch::NoMatch { .. } => format!("nobody is called exactly `{trader}`"),
         TraderMatch::Several(profiles) => format!("{} profiles are called `{trader}`: choose one", profiles.len()),
         TraderMatch::Unknown(wallet) => format!(
             "`{wallet}` has no profile and no activity on Polymarket; take the wallet from the profile page, not the \
              signing key's address"
         ),
-        TraderMatch::NoWallet(error) => error.to_string(),
+        TraderMatch::NotAWallet(error) => error.to_string(),
     })
 }
 
@@ -234,13 +253,13 @@ fn unanswered(error: &PolymarketError) -> String {
     format!("Polymarket could not be asked who this is, and nothing was changed: {error}")
 }
 
-/// The user, and whether it is a new one.
+/// Follows the trader. Returns the user, and true when it is a new one.
 async fn start_following(
     db: &Db,
     polymarket: &Polymarket,
     submitted: &CsrfForm<FollowForm>,
     now: Timestamp,
-) -> Result<(UserView, bool), WebError> {
+) -> Result<(FollowedUserView, bool), WebError> {
     let FollowForm { trader, label } = &submitted.form;
     let given = label.as_deref().map(checked_label).transpose()?;
     let found = polymarket.find_trader(trader).await.map_err(|error| WebError::Unanswered(unanswered(&error)))?;
@@ -248,46 +267,48 @@ async fn start_following(
         TraderMatch::One(found) => found,
         other => return Err(WebError::Mistake(format!("`trader`: {}", nobody(trader, &other).unwrap_or_default()))),
     };
-    let known = db.followed_user_by_wallet(&found.wallet).await.map_err(WebError::ours)?;
+    let known = db.followed_user_by_wallet(&found.wallet).await?;
     if let Some(known) = known.filter(|known| known.profile_wallet != found.wallet) {
         return Err(WebError::Conflict(format!("`{}` is a wallet of {}, whom we know", found.wallet, known.label)));
     }
     let label = given.unwrap_or_else(|| default_label(&found));
-    let inserted = db.follow(&label, &found.wallet, &submitted.visitor.who, now).await.map_err(WebError::ours)?;
-    let user = db.followed_user_by_wallet(&found.wallet).await.map_err(WebError::ours)?.ok_or(WebError::NotFound)?;
-    Ok((UserView::of(user), matches!(inserted, Inserted::New(_))))
+    let inserted = db.follow(&label, &found.wallet, &submitted.visitor.who, now).await?;
+    let user = db.followed_user_by_wallet(&found.wallet).await?.ok_or(WebError::NotFound)?;
+    Ok((FollowedUserView::of(user), matches!(inserted, Inserted::New(_))))
 }
 
-/// The user before and after.
+/// Changes the user. Returns it before and after the change.
 async fn change_user(
     db: &Db,
     id: FollowedUserId,
     submitted: &CsrfForm<ChangeForm>,
     now: Timestamp,
-) -> Result<(UserView, UserView), WebError> {
+) -> Result<(FollowedUserView, FollowedUserView), WebError> {
     let ChangeForm { label, enabled } = &submitted.form;
     if label.is_none() && enabled.is_none() {
-        return Err(WebError::Mistake("nothing to change; give `label` or `enabled`".to_owned()));
+        return Err(WebError::Mistake("nothing to change; send `label` or `enabled`".to_owned()));
     }
     let label = label.as_deref().map(checked_label).transpose()?;
     let before = one(db, id).await?;
     let who = &submitted.visitor.who;
     if let Some(label) = &label {
-        db.rename(id, label, who, now).await.map_err(WebError::ours)?;
+        db.rename(id, label, who, now).await?;
     }
     if let Some(enabled) = enabled {
-        db.set_enabled(id, *enabled, who, now).await.map_err(WebError::ours)?;
+        db.set_enabled(id, *enabled, who, now).await?;
     }
     Ok((before, one(db, id).await?))
 }
 
-async fn one(db: &Db, id: FollowedUserId) -> Result<UserView, WebError> {
-    let users = db.followed_users().await.map_err(WebError::ours)?;
-    users.into_iter().find(|user| user.id == id).map(UserView::of).ok_or(WebError::NotFound)
+async fn one(db: &Db, id: FollowedUserId) -> Result<FollowedUserView, WebError> {
+    let users = db.followed_users().await?;
+    users.into_iter().find(|user| user.id == id).map(FollowedUserView::of).ok_or(WebError::NotFound)
 }
 
+/// Returns the trimmed label.
+///
 /// # Errors
-/// `WebError::Mistake` that names the field.
+/// [`WebError::Mistake`] that names the field when the label is empty, too long, or has a control character.
 fn checked_label(text: &str) -> Result<String, WebError> {
     let label = text.trim();
     let length = label.chars().count();
@@ -305,7 +326,7 @@ fn checked_label(text: &str) -> Result<String, WebError> {
     }
 }
 
-/// Their name, or the beginning of their wallet.
+/// Returns the trader's name, or the first characters of their wallet.
 fn default_label(trader: &Trader) -> String {
     let name = trader.name.as_deref().unwrap_or_default();
     let name: String = name.chars().filter(|c| !c.is_control()).take(LABEL_CHARACTERS_MAX).collect();
@@ -315,7 +336,7 @@ fn default_label(trader: &Trader) -> String {
     }
 }
 
-impl UserView {
+impl FollowedUserView {
     fn of(user: FollowedUser) -> Self {
         let FollowedUser { id, label, profile_wallet, enabled, created_at, .. } = user;
         Self { id, label, profile_wallet, enabled, created_at }
@@ -328,9 +349,9 @@ impl ProfileView {
     }
 }
 
-impl LatelyView {
-    fn of(lately: Lately) -> Self {
-        let Lately { fills_last_day, more_fills, last_activity, open_positions, more_positions } = lately;
+impl RecentActivityView {
+    fn of(lately: RecentActivity) -> Self {
+        let RecentActivity { fills_last_day, more_fills, last_activity, open_positions, more_positions } = lately;
         Self { fills_last_day, more_fills, last_activity, open_positions, more_positions }
     }
 }
@@ -351,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_no_name_is_called_by_the_wallet() {
+    fn a_trader_without_a_name_gets_the_wallet_as_label() {
         let wallet = Wallet::parse("0x1234567890123456789012345678901234567890").unwrap();
         let of = |name: Option<&str>| default_label(&Trader { wallet: wallet.clone(), name: name.map(str::to_owned) });
         assert_eq!(of(None), "0x12345678");

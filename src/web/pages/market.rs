@@ -1,4 +1,4 @@
-//! `/markets/{id}`: what a market is, what its books look like, how our copies fared in it, and who holds what.
+//! `/markets/{id}`: the facts of a market, its last books, the slippage of our copies in it, and all holdings.
 
 use std::collections::BTreeSet;
 
@@ -21,14 +21,14 @@ use crate::web::server::error::WebError;
 use crate::web::shell::display_names::Names;
 use crate::web::shell::page::{Page, PageContext};
 use crate::web::views::attempts::{AttemptQuery, AttemptView};
-use crate::web::views::market_quotes::{PositionView, QuoteView};
+use crate::web::views::market_quotes::{MarketPositionView, QuoteView};
 use crate::web::views::trades::{TradeQuery, TradeView};
 
-/// Copies that the slippage figures are made of.
+/// Number of copies that the slippage figures cover.
 const COPIES_MOST: i64 = 500;
 const ROWS: &str = "15";
 
-/// The page.
+/// The view behind the page.
 #[derive(Debug, Serialize)]
 pub struct MarketView {
     pub id: MarketId,
@@ -46,9 +46,9 @@ pub struct MarketView {
     pub fee_rate_micros: i64,
     pub fee_exponent: u32,
     pub outcomes: Vec<OutcomeView>,
-    /// The outcome whose price is drawn.
+    /// The outcome whose price is charted.
     pub charted: Option<AssetId>,
-    pub positions: Vec<PositionView>,
+    pub positions: Vec<MarketPositionView>,
     pub copies: CopiesView,
     pub attempts: Vec<AttemptView>,
     pub trades: Vec<TradeView>,
@@ -60,24 +60,24 @@ pub struct OutcomeView {
     pub outcome: String,
     pub outcome_index: i64,
     pub payout_micros: Option<PriceMicros>,
-    /// The newest midpoint of the price refresher, which asks for held assets only.
+    /// The newest midpoint of the price refresher, which reads held assets only.
     pub midpoint_micros: Option<PriceMicros>,
     pub midpoint_time: Option<Timestamp>,
     pub quote: Option<QuoteView>,
     pub href: String,
 }
 
-/// How our prices in this market compare with the leaders'; positive is worse for us.
+/// Our prices in this market less the leaders' prices; positive is worse for us.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CopiesView {
     pub n: usize,
-    /// Over all shares.
+    /// The average over all shares.
     pub average_price_micros: Option<i64>,
     pub worst_price_micros: Option<i64>,
     pub cost_micros: i64,
 }
 
-/// `?asset=…`: the outcome to draw.
+/// `?asset=…`: the outcome to chart.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MarketQuery {
@@ -94,19 +94,22 @@ pub struct SeriesQuery {
 }
 
 impl MarketView {
+    /// Reads the market with its books, copies and holdings.
+    ///
     /// # Errors
-    /// `WebError::NotFound` for a market that nothing is known of.
+    /// [`WebError::NotFound`] for a market without facts, trades and attempts; [`WebError::Mistake`] for an unknown
+    /// `asset`.
     async fn load(db: &Db, id: MarketId, query: &MarketQuery, now: Timestamp) -> Result<Self, WebError> {
         let attempts = AttemptQuery { limit: Some(ROWS.to_owned()), ..AttemptQuery::default() };
         let attempts = AttemptView::listed(db, &attempts, Some(id.clone())).await?.data;
         let trades = TradeQuery { limit: Some(ROWS.to_owned()), ..TradeQuery::default() };
         let trades = TradeView::listed(db, &trades, Some(id.clone())).await?.data;
-        let market = db.market(&id).await.map_err(WebError::ours)?;
+        let market = db.market(&id).await?;
         // A leader's trade may come before the facts of its market.
         let known = market.is_some() || !trades.is_empty() || !attempts.is_empty();
         let market = market.or_else(|| known.then(|| Market::unknown(id.clone()))).ok_or(WebError::NotFound)?;
         let outcomes = OutcomeView::all(db, &market, now).await?;
-        let copies = db.copies_in(&id, Timestamp::EPOCH, COPIES_MOST).await.map_err(WebError::ours)?;
+        let copies = db.copies_in(&id, Timestamp::EPOCH, COPIES_MOST).await?;
         Ok(Self {
             state: MarketState::of(&market, now),
             closes_in_ms: market.close_time.map(|close| close.millis_since(now)),
@@ -134,9 +137,9 @@ impl MarketView {
 
 impl OutcomeView {
     async fn all(db: &Db, market: &Market, now: Timestamp) -> Result<Vec<Self>, WebError> {
-        let guardrails = db.global_config().await.map_err(WebError::ours)?.guardrails;
+        let guardrails = db.global_config().await?.guardrails;
         let assets: Vec<AssetId> = market.outcomes.iter().map(|outcome| outcome.asset.clone()).collect();
-        let midpoints = db.newest_prices(&assets).await.map_err(WebError::ours)?;
+        let midpoints = db.newest_prices(&assets).await?;
         let mut views = Vec::with_capacity(market.outcomes.len());
         for outcome in &market.outcomes {
             let midpoint = midpoints.get(&outcome.asset);
@@ -147,7 +150,7 @@ impl OutcomeView {
                 payout_micros: outcome.payout,
                 midpoint_micros: midpoint.map(|(_, price)| *price),
                 midpoint_time: midpoint.map(|(at, _)| *at),
-                quote: QuoteView::load(db, outcome, &guardrails, now).await.map_err(WebError::ours)?,
+                quote: QuoteView::load(db, outcome, &guardrails, now).await?,
                 href: format!("/markets/{}?asset={}", market.id, outcome.asset),
             });
         }
@@ -155,29 +158,29 @@ impl OutcomeView {
     }
 }
 
-/// The outcome that was asked for; else the one whose price is freshest; else the first.
+/// Returns the outcome to chart: the requested one, else the one with the newest price, else the first.
 fn charted(outcomes: &[OutcomeView], asked: Option<&str>) -> Result<Option<AssetId>, WebError> {
     if let Some(asked) = asked {
         let found = outcomes.iter().find(|outcome| outcome.asset_id.as_str() == asked);
         let text: String = asked.chars().take(100).collect();
-        let mistake = || WebError::Mistake(format!("`asset`: `{text}` is no outcome of this market"));
+        let mistake = || WebError::Mistake(format!("`asset`: `{text}` is not an outcome of this market"));
         return found.map(|outcome| Some(outcome.asset_id.clone())).ok_or_else(mistake);
     }
     let freshest = outcomes.iter().rev().max_by_key(|outcome| outcome.midpoint_time);
     Ok(freshest.map(|outcome| outcome.asset_id.clone()))
 }
 
-/// What every portfolio holds. Only the leaders who were ever active in the market can hold something.
-async fn positions(db: &Db, market: &MarketId) -> Result<Vec<PositionView>, WebError> {
-    let names = Names::load(db, [market]).await.map_err(WebError::ours)?;
-    let leaders: BTreeSet<FollowedUserId> = db.leaders_in(market).await.map_err(WebError::ours)?.into_iter().collect();
+/// Returns the holdings of every portfolio in `market`. Only leaders who were ever active in it can hold something.
+async fn positions(db: &Db, market: &MarketId) -> Result<Vec<MarketPositionView>, WebError> {
+    let names = Names::load(db, [market]).await?;
+    let leaders: BTreeSet<FollowedUserId> = db.leaders_in(market).await?.into_iter().collect();
     let mut portfolios = vec![PortfolioId::ExecGlobal];
     portfolios
         .extend(leaders.into_iter().flat_map(|user| [PortfolioId::ExecUser(user), PortfolioId::ShadowUser(user)]));
     let mut positions = Vec::new();
     for id in portfolios {
-        let portfolio = db.running_portfolio(id).await.map_err(WebError::ours)?.portfolio;
-        positions.extend(PositionView::in_market(&portfolio, market, &names));
+        let portfolio = db.running_portfolio(id).await?.portfolio;
+        positions.extend(MarketPositionView::in_market(&portfolio, market, &names));
     }
     Ok(positions)
 }
@@ -199,7 +202,7 @@ impl CopiesView {
     }
 }
 
-/// What the template needs beside the view.
+/// The variables of the template: the view and the sources of its charts.
 #[derive(Serialize)]
 struct MarketPage<'a> {
     #[serde(flatten)]
@@ -213,7 +216,10 @@ fn market_id(text: &str) -> Result<MarketId, WebError> {
     MarketId::parse(text).map_err(|_| WebError::NotFound)
 }
 
-/// `GET /markets/{id}`.
+/// Answers `GET /markets/{id}`.
+///
+/// # Errors
+/// [`WebError::NotFound`] for an unknown market; [`WebError::Mistake`] for an unknown `asset`.
 pub async fn page(context: PageContext, id: Path<String>, query: Query<MarketQuery>) -> Result<HttpResponse, WebError> {
     let position = context.position().await?;
     let view = MarketView::load(&context.db, market_id(&id)?, &query, context.now()).await?;
@@ -228,31 +234,37 @@ pub async fn page(context: PageContext, id: Path<String>, query: Query<MarketQue
     context.page(Page::Market, &position, &page).await
 }
 
-/// `GET /api/series/market/{id}`: midpoints of one outcome, the first unless another is asked for.
+/// Answers `GET /api/series/market/{id}`: the midpoints of one outcome, by default the first.
+///
+/// # Errors
+/// [`WebError::NotFound`] for an unknown market; [`WebError::Mistake`] for an invalid `asset`.
 pub async fn prices(
     db: Data<Db>,
     clock: Data<Clock>,
     id: Path<String>,
     query: Query<SeriesQuery>,
 ) -> Result<Json<Chart>, WebError> {
-    let market = db.market(&market_id(&id)?).await.map_err(WebError::ours)?.ok_or(WebError::NotFound)?;
+    let market = db.market(&market_id(&id)?).await?.ok_or(WebError::NotFound)?;
     let asset = match query.asset.as_deref() {
         Some(text) => AssetId::parse(text).map_err(|error| WebError::Mistake(format!("`asset`: {error}")))?,
         None => market.outcomes.first().map(|outcome| outcome.asset.clone()).ok_or(WebError::NotFound)?,
     };
     let first = match query.range {
-        Range::All => db.price_curve_start(&asset).await.map_err(WebError::ours)?,
+        Range::All => db.price_curve_start(&asset).await?,
         _ => None,
     };
     let now = clock.now();
     let span = query.range.span(now, first);
-    // Prices come twice a minute: the newest may be of the minute that is not over.
-    let curve = db.price_curve(&asset, (span.from, now), span.stretch_ms).await.map_err(WebError::ours)?;
+    // Prices are stored twice a minute, so the newest may belong to the current minute.
+    let curve = db.price_curve(&asset, (span.from, now), span.stretch_ms).await?;
     let points: Vec<(Timestamp, i64)> = curve.into_iter().map(|(at, price)| (at, price.micros())).collect();
     Ok(Json(chart(query.range, span, &points, "Midpoint", Role::Main)))
 }
 
-/// `GET /api/series/market/{id}/slippage`: each copy's price beside the leader's, above zero where ours was worse.
+/// Answers `GET /api/series/market/{id}/slippage`: each copy's price less the leader's, above zero where ours was worse.
+///
+/// # Errors
+/// [`WebError::NotFound`] for a text that is not a market id.
 pub async fn slippage(
     db: Data<Db>,
     clock: Data<Clock>,
@@ -262,7 +274,7 @@ pub async fn slippage(
     let id = market_id(&id)?;
     let all = query.range == Range::All;
     let since = if all { Timestamp::EPOCH } else { query.range.span(clock.now(), None).from };
-    let copies = db.copies_in(&id, since, COPIES_MOST).await.map_err(WebError::ours)?;
+    let copies = db.copies_in(&id, since, COPIES_MOST).await?;
     let span = query.range.span(clock.now(), copies.first().filter(|_| all).map(|copy| copy.at));
     let point = |copy: &MadeCopy| {
         let slippage = slippage_of(copy.side, (copy.notional, copy.shares), copy.vwap, copy.theirs)?;
@@ -277,7 +289,7 @@ fn chart(range: Range, span: Span, points: &[(Timestamp, i64)], label: &'static 
     Chart {
         range,
         from: span.from,
-        // A copy of this very minute is on it.
+        // The chart includes a copy of the current minute.
         to: points.last().map_or(span.to, |(at, _)| span.to.max(*at)),
         stretch_seconds: span.stretch_ms / 1_000,
         times: points.iter().map(|(at, _)| at.seconds()).collect(),

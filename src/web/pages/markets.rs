@@ -1,4 +1,4 @@
-//! `/markets`: what we hold or leaders trade, with the last book of each and our hand on the blacklist.
+//! `/markets`: the markets that we hold or leaders trade, with the last book of each, and the blacklist switch.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,26 +23,26 @@ use crate::web::shell::display_names::Names;
 use crate::web::shell::flash::Flash;
 use crate::web::shell::page::{Page, PageContext};
 use crate::web::shell::pagination::{address, given, word};
-use crate::web::views::market_quotes::{PositionView, QuoteView};
+use crate::web::views::market_quotes::{MarketPositionView, QuoteView};
 
 const ROWS: usize = 50;
-/// Found by text, and blacklisted, at most.
+/// Maximum number of markets found by text, and of blacklisted markets.
 const FOUND_MOST: i64 = 500;
 const HOUR_MS: i64 = 3_600_000;
 
 /// Which markets to list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Show {
-    /// Held or traded.
+pub enum MarketFilter {
+    /// Held or traded in the period.
     #[default]
     All,
     Held,
     Traded,
     Blacklisted,
 }
-text_enum!(Show { All => "all", Held => "held", Traded => "traded", Blacklisted => "blacklisted" });
+text_enum!(MarketFilter { All => "all", Held => "held", Traded => "traded", Blacklisted => "blacklisted" });
 
-/// How far back trades and attempts count.
+/// The time over which trades and attempts are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Period {
     #[default]
@@ -51,7 +51,7 @@ pub enum Period {
 }
 text_enum!(Period { Day => "24h", Week => "7d" });
 
-impl Show {
+impl MarketFilter {
     const fn title(self) -> &'static str {
         match self {
             Self::All => "All",
@@ -101,17 +101,17 @@ pub struct MarketRow {
     pub blacklisted: bool,
     pub neg_risk: bool,
     pub state: MarketState,
-    /// Negative when the close is past.
+    /// Negative after the close time.
     pub closes_in_ms: Option<i64>,
     pub last_trade: Option<Timestamp>,
-    /// Leaders' trades, our decisions and copies of the period.
+    /// The leaders' trades in the period; then our attempts and our copies.
     pub n_trades: i64,
     pub n_attempts: i64,
     pub n_executed: i64,
-    /// Of the outcome whose book was seen last.
+    /// The quote of the outcome with the newest book.
     pub quote: Option<QuoteView>,
-    /// EXEC_GLOBAL's.
-    pub positions: Vec<PositionView>,
+    /// The lots of EXEC_GLOBAL in the market.
+    pub positions: Vec<MarketPositionView>,
     pub position_value_micros: Option<UsdcMicros>,
 }
 
@@ -124,6 +124,7 @@ pub enum MarketState {
 }
 
 impl MarketState {
+    /// Returns the state of `market` at `now`. After its close time a market is closed, even when the API calls it active.
     pub fn of(market: &Market, now: Timestamp) -> Self {
         let past = market.close_time.is_some_and(|close| close <= now);
         match (market.resolved_at, market.active && !past) {
@@ -134,14 +135,15 @@ impl MarketState {
     }
 }
 
-/// Where a market stands in the list: the last trade first, what was not traded at the end.
+/// The position of a market in the list, which has the newest trade first and untraded markets last.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct MarketPlace {
+struct MarketCursor {
+    /// The time of the last trade in ms, negated; the largest value for a market without trades.
     before: i64,
     id: MarketId,
 }
 
-impl MarketPlace {
+impl MarketCursor {
     fn text(&self) -> String {
         format!("{}.{}", self.before, self.id)
     }
@@ -151,70 +153,74 @@ impl MarketPlace {
         let read = text
             .split_once('.')
             .and_then(|(before, id)| Some(Self { before: before.parse().ok()?, id: MarketId::parse(id).ok()? }));
-        read.map(Some).ok_or_else(|| WebError::Mistake("`cursor` is not one that a list gave".to_owned()))
+        read.map(Some).ok_or_else(|| WebError::Mistake("`cursor` is invalid".to_owned()))
     }
 }
 
 impl MarketsView {
+    /// Reads one page of the list.
+    ///
+    /// # Errors
+    /// [`WebError::Mistake`] that names the invalid parameter.
     pub async fn load(db: &Db, query: &MarketsQuery, now: Timestamp) -> Result<Self, WebError> {
-        let show: Show = word("show", query.show.as_deref())?.unwrap_or_default();
+        let show: MarketFilter = word("show", query.show.as_deref())?.unwrap_or_default();
         let since = query.since(now)?;
-        let start = MarketPlace::read(query.cursor.as_deref())?;
-        let traded = db.traded_markets(since).await.map_err(WebError::ours)?;
+        let start = MarketCursor::read(query.cursor.as_deref())?;
+        let traded = db.traded_markets(since).await?;
         let traded: BTreeMap<MarketId, TradedMarket> =
             traded.into_iter().map(|one| (one.market.clone(), one)).collect();
-        let portfolio = db.running_portfolio(PortfolioId::ExecGlobal).await.map_err(WebError::ours)?.portfolio;
+        let portfolio = db.running_portfolio(PortfolioId::ExecGlobal).await?.portfolio;
         let held: BTreeSet<MarketId> = portfolio.lots().filter_map(|lot| lot.market).collect();
-        let ids = self::listed(db, query, show, &traded, &held).await?;
+        let ids = matching_markets(db, query, show, &traded, &held).await?;
 
-        let place = |id: MarketId| {
+        let position = |id: MarketId| {
             let last = traded.get(&id).map_or(i64::MIN, |one| one.last_trade.millis());
-            MarketPlace { before: last.saturating_neg(), id }
+            MarketCursor { before: last.saturating_neg(), id }
         };
-        let mut places: Vec<MarketPlace> = ids.into_iter().map(place).collect();
-        places.sort_unstable();
-        places.retain(|place| start.as_ref().is_none_or(|start| place > start));
-        let next_cursor = (places.len() > ROWS).then(|| places[ROWS - 1].text());
-        places.truncate(ROWS);
+        let mut cursors: Vec<MarketCursor> = ids.into_iter().map(position).collect();
+        cursors.sort_unstable();
+        cursors.retain(|cursor| start.as_ref().is_none_or(|start| cursor > start));
+        let next_cursor = (cursors.len() > ROWS).then(|| cursors[ROWS - 1].text());
+        cursors.truncate(ROWS);
 
-        let ids: Vec<MarketId> = places.into_iter().map(|place| place.id).collect();
-        let names = Names::load(db, ids.iter()).await.map_err(WebError::ours)?;
-        let mut positions = PositionView::by_market(&portfolio, &names);
-        let guardrails = db.global_config().await.map_err(WebError::ours)?.guardrails;
-        let scene = Scene { db, names: &names, guardrails, since, now };
+        let ids: Vec<MarketId> = cursors.into_iter().map(|cursor| cursor.id).collect();
+        let names = Names::load(db, ids.iter()).await?;
+        let mut positions = MarketPositionView::by_market(&portfolio, &names);
+        let guardrails = db.global_config().await?.guardrails;
+        let reader = RowReader { db, names: &names, guardrails, since, now };
         let mut rows = Vec::with_capacity(ids.len());
         for id in ids {
             let (one, held) = (traded.get(&id), positions.remove(&id).unwrap_or_default());
-            rows.push(scene.row(id, one, held).await.map_err(WebError::ours)?);
+            rows.push(reader.row(id, one, held).await?);
         }
         Ok(Self { data: rows, next_cursor })
     }
 }
 
-/// What `show` and the text ask for. A text finds any market we know, traded or not.
-async fn listed(
+/// Returns the markets that match `show` and the text. A text finds every known market, traded or not.
+async fn matching_markets(
     db: &Db,
     query: &MarketsQuery,
-    show: Show,
+    show: MarketFilter,
     traded: &BTreeMap<MarketId, TradedMarket>,
     held: &BTreeSet<MarketId>,
 ) -> Result<BTreeSet<MarketId>, WebError> {
     let of_kind: BTreeSet<MarketId> = match show {
-        Show::All => traded.keys().chain(held).cloned().collect(),
-        Show::Held => held.clone(),
-        Show::Traded => traded.keys().cloned().collect(),
-        Show::Blacklisted => db.blacklisted_markets(FOUND_MOST).await.map_err(WebError::ours)?.into_iter().collect(),
+        MarketFilter::All => traded.keys().chain(held).cloned().collect(),
+        MarketFilter::Held => held.clone(),
+        MarketFilter::Traded => traded.keys().cloned().collect(),
+        MarketFilter::Blacklisted => db.blacklisted_markets(FOUND_MOST).await?.into_iter().collect(),
     };
     let Some(text) = given(query.q.as_deref()) else { return Ok(of_kind) };
     let found: BTreeSet<MarketId> = match MarketId::parse(text) {
         Ok(id) => BTreeSet::from([id]),
-        Err(_) => db.search_markets(text, FOUND_MOST).await.map_err(WebError::ours)?.into_iter().collect(),
+        Err(_) => db.search_markets(text, FOUND_MOST).await?.into_iter().collect(),
     };
-    Ok(if show == Show::All { found } else { found.intersection(&of_kind).cloned().collect() })
+    Ok(if show == MarketFilter::All { found } else { found.intersection(&of_kind).cloned().collect() })
 }
 
-/// What every row is read with.
-struct Scene<'a> {
+/// Reads the rows of the list; it holds the values that all rows share.
+struct RowReader<'a> {
     db: &'a Db,
     names: &'a Names,
     guardrails: Guardrails,
@@ -222,12 +228,13 @@ struct Scene<'a> {
     now: Timestamp,
 }
 
-impl Scene<'_> {
+impl RowReader<'_> {
+    /// Reads one row with about five queries, so a full page of [`ROWS`] rows makes some 250.
     async fn row(
         &self,
         id: MarketId,
         traded: Option<&TradedMarket>,
-        positions: Vec<PositionView>,
+        positions: Vec<MarketPositionView>,
     ) -> Result<MarketRow, DbError> {
         let Self { db, now, .. } = *self;
         let market = self.names.facts(&id).cloned().unwrap_or_else(|| Market::unknown(id.clone()));
@@ -259,29 +266,29 @@ impl Scene<'_> {
     }
 }
 
-/// `None` where nothing is held.
-fn value_of(positions: &[PositionView]) -> Option<UsdcMicros> {
-    let sum = |sum: UsdcMicros, position: &PositionView| sum.plus(position.value_micros).ok();
+/// Returns the value of the lots; `None` without lots or when the sum does not fit.
+fn value_of(positions: &[MarketPositionView]) -> Option<UsdcMicros> {
+    let sum = |sum: UsdcMicros, position: &MarketPositionView| sum.plus(position.value_micros).ok();
     if positions.is_empty() { None } else { positions.iter().try_fold(UsdcMicros::ZERO, sum) }
 }
 
-/// What the page has beside its list.
+/// The variables of the template: the list and its filters.
 #[derive(Serialize)]
 struct MarketsPage {
     #[serde(flatten)]
     list: MarketsView,
     q: String,
-    show: Show,
+    show: MarketFilter,
     period: Period,
-    shows: Vec<Choice>,
-    periods: Vec<Choice>,
+    shows: Vec<FilterLink>,
+    periods: Vec<FilterLink>,
     clear_href: Option<String>,
     older_href: Option<String>,
     newest_href: Option<String>,
 }
 
 #[derive(Serialize)]
-struct Choice {
+struct FilterLink {
     text: &'static str,
     href: String,
     current: bool,
@@ -296,28 +303,28 @@ impl MarketsQuery {
         Ok(now.plus_millis(-hours * HOUR_MS))
     }
 
-    fn href(&self, show: Show, period: Period, cursor: Option<&str>) -> String {
-        let show = (show != Show::default()).then_some(show.as_str());
+    fn href(&self, show: MarketFilter, period: Period, cursor: Option<&str>) -> String {
+        let show = (show != MarketFilter::default()).then_some(show.as_str());
         let period = (period != Period::default()).then_some(period.as_str());
-        let words = [("q", self.q.as_deref()), ("show", show), ("period", period), ("cursor", cursor)];
-        address("/markets", &words)
+        let parameters = [("q", self.q.as_deref()), ("show", show), ("period", period), ("cursor", cursor)];
+        address("/markets", &parameters)
     }
 
     fn page(&self, list: MarketsView) -> Result<MarketsPage, WebError> {
         let show = word("show", self.show.as_deref())?.unwrap_or_default();
         let period = word("period", self.period.as_deref())?.unwrap_or_default();
-        let narrowed = given(self.q.as_deref()).is_some() || show != Show::default();
+        let narrowed = given(self.q.as_deref()).is_some() || show != MarketFilter::default();
         Ok(MarketsPage {
             q: given(self.q.as_deref()).unwrap_or_default().to_owned(),
-            shows: Show::ALL
+            shows: MarketFilter::ALL
                 .iter()
-                .map(|one| Choice { text: one.title(), href: self.href(*one, period, None), current: *one == show })
+                .map(|one| FilterLink { text: one.title(), href: self.href(*one, period, None), current: *one == show })
                 .collect(),
             periods: Period::ALL
                 .iter()
-                .map(|one| Choice { text: one.title(), href: self.href(show, *one, None), current: *one == period })
+                .map(|one| FilterLink { text: one.title(), href: self.href(show, *one, None), current: *one == period })
                 .collect(),
-            clear_href: narrowed.then(|| Self::default().href(Show::default(), period, None)),
+            clear_href: narrowed.then(|| Self::default().href(MarketFilter::default(), period, None)),
             older_href: list.next_cursor.as_deref().map(|cursor| self.href(show, period, Some(cursor))),
             newest_href: given(self.cursor.as_deref()).map(|_| self.href(show, period, None)),
             show,
@@ -327,34 +334,43 @@ impl MarketsQuery {
     }
 }
 
-/// `GET /markets`.
+/// Answers `GET /markets`.
+///
+/// # Errors
+/// [`WebError::Mistake`] that names the invalid parameter.
 pub async fn page(context: PageContext, query: Query<MarketsQuery>) -> Result<HttpResponse, WebError> {
     let position = context.position().await?;
     let page = query.page(MarketsView::load(&context.db, &query, context.now()).await?)?;
     context.page(Page::Markets, &position, &page).await
 }
 
-/// `GET /api/markets`.
+/// Answers `GET /api/markets`.
+///
+/// # Errors
+/// [`WebError::Mistake`] that names the invalid parameter.
 pub async fn json(db: Data<Db>, clock: Data<Clock>, query: Query<MarketsQuery>) -> Result<Json<MarketsView>, WebError> {
     Ok(Json(MarketsView::load(&db, &query, clock.now()).await?))
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct MarketForm {
+pub struct BlacklistForm {
     blacklisted: bool,
 }
 
-/// `/api/markets/{id}`'s answer.
+/// The answer of `POST /api/markets/{id}`.
 #[derive(Debug, Serialize)]
-pub struct MarketSwitch {
+pub struct BlacklistAnswer {
     id: MarketId,
     blacklisted: bool,
 }
 
-/// `POST /markets/{id}`: on the blacklist or off it, from any page with the switch.
+/// Answers `POST /markets/{id}`: puts the market on the blacklist or takes it off, from any page with the switch.
+///
+/// # Errors
+/// [`WebError::NotFound`] for an unknown market.
 pub async fn post(
-    submitted: CsrfForm<MarketForm>,
+    submitted: CsrfForm<BlacklistForm>,
     db: Data<Db>,
     clock: Data<Clock>,
     hosts: Data<Hosts>,
@@ -362,7 +378,7 @@ pub async fn post(
     request: HttpRequest,
 ) -> Result<HttpResponse, WebError> {
     let market = set_blacklisted(&db, &clock, &submitted, &id).await?;
-    // A notice stands in a cookie, which has room for short texts only.
+    // A flash message is stored in a cookie, which has room for short texts only.
     let name: String = match market.question.is_empty() {
         true => market.id.as_str().chars().take(12).collect(),
         false => market.question.chars().take(80).collect(),
@@ -371,31 +387,34 @@ pub async fn post(
         true => (format!("Nothing new is opened in \u{201c}{name}\u{201d}. What is held can still be sold."), "false"),
         false => (format!("Copies may be opened in \u{201c}{name}\u{201d} again."), "true"),
     };
-    let notice = Flash::new(text).undo(format!("/markets/{}", market.id), &[("blacklisted", back)]);
-    notice.then(&submitted.session, &hosts.path_of_referer(request.headers()))
+    let flash = Flash::new(text).undo(format!("/markets/{}", market.id), &[("blacklisted", back)]);
+    flash.then(&submitted.session, &hosts.path_of_referer(request.headers()))
 }
 
-/// `POST /api/markets/{id}`.
+/// Answers `POST /api/markets/{id}`.
+///
+/// # Errors
+/// [`WebError::NotFound`] for an unknown market.
 pub async fn post_json(
-    submitted: CsrfForm<MarketForm>,
+    submitted: CsrfForm<BlacklistForm>,
     db: Data<Db>,
     clock: Data<Clock>,
     id: Path<String>,
-) -> Result<Json<MarketSwitch>, WebError> {
+) -> Result<Json<BlacklistAnswer>, WebError> {
     let market = set_blacklisted(&db, &clock, &submitted, &id).await?;
-    Ok(Json(MarketSwitch { id: market.id, blacklisted: submitted.form.blacklisted }))
+    Ok(Json(BlacklistAnswer { id: market.id, blacklisted: submitted.form.blacklisted }))
 }
 
 async fn set_blacklisted(
     db: &Db,
     clock: &Clock,
-    submitted: &CsrfForm<MarketForm>,
+    submitted: &CsrfForm<BlacklistForm>,
     id: &str,
 ) -> Result<Market, WebError> {
     let id = MarketId::parse(id).map_err(|_| WebError::NotFound)?;
-    let market = db.market(&id).await.map_err(WebError::ours)?.ok_or(WebError::NotFound)?;
+    let market = db.market(&id).await?.ok_or(WebError::NotFound)?;
     let who = &submitted.visitor.who;
-    db.set_blacklisted(&id, submitted.form.blacklisted, who, clock.now()).await.map_err(WebError::ours)?;
+    db.set_blacklisted(&id, submitted.form.blacklisted, who, clock.now()).await?;
     Ok(market)
 }
 
@@ -404,21 +423,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_survives_the_address_and_the_newest_trade_comes_first() {
+    fn a_cursor_reads_back_from_its_text_and_the_newest_trade_comes_first() {
         let id = |n: u8| MarketId::parse(&format!("0x{n:064x}")).unwrap();
-        let place = |at: i64, n: u8| MarketPlace { before: -at, id: id(n) };
-        let mut places = [MarketPlace { before: i64::MIN.saturating_neg(), id: id(1) }, place(5, 2), place(9, 3)];
-        places.sort();
-        assert_eq!(places.clone().map(|place| place.id), [id(3), id(2), id(1)]);
-        for place in places {
-            assert_eq!(MarketPlace::read(Some(&place.text())).unwrap(), Some(place));
+        let cursor = |at: i64, n: u8| MarketCursor { before: -at, id: id(n) };
+        let mut cursors = [MarketCursor { before: i64::MIN.saturating_neg(), id: id(1) }, cursor(5, 2), cursor(9, 3)];
+        cursors.sort();
+        assert_eq!(cursors.clone().map(|cursor| cursor.id), [id(3), id(2), id(1)]);
+        for cursor in cursors {
+            assert_eq!(MarketCursor::read(Some(&cursor.text())).unwrap(), Some(cursor));
         }
-        assert!(matches!(MarketPlace::read(Some("nonsense")), Err(WebError::Mistake(_))));
-        assert!(matches!(MarketPlace::read(None), Ok(None)));
+        assert!(matches!(MarketCursor::read(Some("nonsense")), Err(WebError::Mistake(_))));
+        assert!(matches!(MarketCursor::read(None), Ok(None)));
     }
 
     #[test]
-    fn a_market_is_closed_when_its_time_is_past_whatever_the_api_calls_it() {
+    fn a_market_is_closed_after_its_close_time_even_when_the_api_calls_it_active() {
         let now = Timestamp::from_millis(1_000);
         let blank = Market::unknown(MarketId::parse(&format!("0x{:064x}", 1)).unwrap());
         let check = |market: Market, state| assert_eq!(MarketState::of(&market, now), state);

@@ -1,4 +1,4 @@
-//! One file a page.
+//! The pages: one file for each, with its JSON route and the forms on it.
 
 pub(super) mod access;
 pub(super) mod control;

@@ -1,60 +1,49 @@
-//! The overview: figures of the global portfolio, who is followed, and the two lists that grow live.
+//! The overview: the figures of the global portfolio, the followed users, and the two lists that grow live.
 
-use std::collections::BTreeMap;
-
-use actix::Addr;
+use actix::Recipient;
 use actix_web::{
     HttpResponse,
     web::{Data, Json},
 };
 use serde::Serialize;
 
-use crate::actors::live_hub::{HealthChanged, PortfolioChanged};
 use crate::clock::Clock;
 use crate::db::{Db, DbError};
-use crate::domain::accounting::closed_lots::Closings;
+use crate::domain::accounting::closed_lots::ClosedLotCounts;
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::{Bps, Timestamp, UsdcMicros};
-use crate::web::live::broadcaster::{Broadcaster, Position, ROWS_SHOWN, WhereAreWe};
+use crate::web::live::messages::{GetStreamPosition, LiveFigures, ROWS_SHOWN, StreamPosition};
 use crate::web::server::error::WebError;
 use crate::web::shell::page::{Page, PageContext};
 use crate::web::views::attempts::{AttemptQuery, AttemptView};
 use crate::web::views::health::HealthView;
-use crate::web::views::holdings::{Holdings, ShareView};
+use crate::web::views::holdings::{ExposureView, Holdings};
 use crate::web::views::risk;
 use crate::web::views::trades::{TradeQuery, TradeView};
 
 const MARKETS_SHOWN: usize = 6;
 const WEEK_MS: i64 = 7 * 86_400_000;
 
-/// What the live hub has said last; fresher than the minute snapshots.
-#[derive(Debug, Clone, Default)]
-pub struct LiveFigures {
-    pub global: Option<PortfolioChanged>,
-    /// By part.
-    pub health: BTreeMap<String, HealthChanged>,
-}
-
 /// The page, and `/api/overview`.
 #[derive(Debug, Serialize)]
 pub struct Overview {
-    pub figures: Figures,
-    pub users: Vec<UserView>,
-    /// The largest of the global portfolio, by exposure.
-    pub markets: Vec<ShareView>,
-    pub leaders: Vec<ShareView>,
+    pub figures: PortfolioFigures,
+    pub users: Vec<UserSummary>,
+    /// The largest markets of the global portfolio, by exposure.
+    pub markets: Vec<ExposureView>,
+    pub leaders: Vec<ExposureView>,
     pub n_positions: usize,
     pub health: HealthView,
     pub attempts: Vec<AttemptView>,
     pub trades: Vec<TradeView>,
-    /// Everything up to this live frame is on the page.
+    /// The sequence number of the last live frame that the page includes.
     pub seq: u64,
 }
 
-/// EXEC_GLOBAL. Everything is `None` before the portfolio has opened.
+/// The figures of EXEC_GLOBAL. All are `None` before the portfolio has opened.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Figures {
+pub struct PortfolioFigures {
     pub as_of: Option<Timestamp>,
     pub equity_micros: Option<UsdcMicros>,
     pub cash_micros: Option<UsdcMicros>,
@@ -63,38 +52,38 @@ pub struct Figures {
     pub exposure_bps: Option<Bps>,
     pub realized_pnl_micros: Option<UsdcMicros>,
     pub unrealized_pnl_micros: Option<UsdcMicros>,
-    /// Since the opening deposit.
+    /// FigureBaselines the opening deposit.
     pub pnl_total_micros: Option<UsdcMicros>,
-    /// Since 00:00 UTC.
+    /// FigureBaselines 00:00 UTC.
     pub pnl_today_micros: Option<UsdcMicros>,
     pub pnl_today_bps: Option<Bps>,
     /// Within the last 7 days.
     pub pnl_7d_micros: Option<UsdcMicros>,
     pub pnl_7d_bps: Option<Bps>,
-    /// Of the equity it opened with.
+    /// The total PnL in parts of the opening deposit.
     pub pnl_total_bps: Option<Bps>,
-    /// Of the lots that are closed, as of the last checkpoint, a few seconds ago.
+    /// Number of closed lots at the last checkpoint, which is a few seconds old.
     pub closed_lots: Option<u64>,
     pub win_rate_bps: Option<Bps>,
     pub peak_micros: Option<UsdcMicros>,
-    /// Fall from the peak.
+    /// The fall of the equity from the peak.
     pub drawdown_bps: Option<Bps>,
 }
 
-/// A followed user and what copying them has brought.
+/// A followed user and the PnL of copying them.
 #[derive(Debug, Clone, Serialize)]
-pub struct UserView {
+pub struct UserSummary {
     pub id: FollowedUserId,
     pub label: String,
     pub profile_wallet: Wallet,
     pub enabled: bool,
-    /// EXEC_USER, by its last snapshot.
+    /// The PnL of the leader's EXEC_USER portfolio at its last snapshot.
     pub pnl_total_micros: Option<UsdcMicros>,
 }
 
-/// A portfolio at one moment, from the hub or from its last snapshot.
+/// The totals of a portfolio at one moment, from the live hub or from its last snapshot.
 #[derive(Debug, Clone, Copy)]
-struct Now {
+struct CurrentTotals {
     at: Timestamp,
     equity: UsdcMicros,
     cash: UsdcMicros,
@@ -103,36 +92,40 @@ struct Now {
     unrealized: UsdcMicros,
 }
 
-/// What the figures of now are measured from.
+/// The earlier values that the current totals are compared with.
 #[derive(Debug, Clone, Copy, Default)]
-struct Since {
+struct FigureBaselines {
     day: Option<UsdcMicros>,
     week: Option<UsdcMicros>,
     peak: UsdcMicros,
-    closings: Option<Closings>,
+    closings: Option<ClosedLotCounts>,
 }
 
-impl Now {
+impl CurrentTotals {
     fn deposits(&self) -> Option<UsdcMicros> {
         self.equity.minus(self.realized.plus(self.unrealized).ok()?).ok()
     }
 }
 
-/// Won lots of all that are closed.
-fn win_rate(closings: Closings) -> Option<Bps> {
+/// Returns the part of the closed lots that were won.
+fn win_rate(closings: ClosedLotCounts) -> Option<Bps> {
     let [won, total] = [closings.won, closings.total()].map(|n| i64::try_from(n).ok());
     Bps::of(won?, total?).ok()
 }
 
 impl Overview {
-    pub async fn load(db: &Db, position: Position, now: Timestamp) -> Result<Self, WebError> {
+    /// Reads everything that the page shows. The position is read before the rows, so that a live frame is never missed.
+    ///
+    /// # Errors
+    /// [`WebError::Ours`] when the database fails.
+    pub async fn load(db: &Db, position: StreamPosition, now: Timestamp) -> Result<Self, WebError> {
         let holdings = Holdings::load(db, PortfolioId::ExecGlobal).await?;
         Ok(Self {
-            figures: Figures::load(db, &position.figures, now).await.map_err(WebError::ours)?,
+            figures: PortfolioFigures::load(db, &position.figures, now).await?,
             markets: holdings.by_market(MARKETS_SHOWN),
             leaders: holdings.by_leader(),
             n_positions: holdings.portfolio.lots().count(),
-            users: UserView::all(db).await.map_err(WebError::ours)?,
+            users: UserSummary::all(db).await?,
             health: HealthView::load(db, &position.figures, now).await,
             attempts: AttemptView::page(db, &AttemptQuery::default()).await?.data,
             trades: TradeView::page(db, &TradeQuery::default()).await?.data,
@@ -141,10 +134,14 @@ impl Overview {
     }
 }
 
-impl Figures {
+impl PortfolioFigures {
+    /// Computes the figures from the live hub's last message or the last snapshot, whichever is newer.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database fails.
     pub async fn load(db: &Db, live: &LiveFigures, now: Timestamp) -> Result<Self, DbError> {
         let snapshot = db.snapshot_at_or_before(PortfolioId::ExecGlobal, now).await?;
-        let snapshot = snapshot.map(|row| Now {
+        let snapshot = snapshot.map(|row| CurrentTotals {
             at: row.bucket_time,
             equity: row.equity,
             cash: row.cash,
@@ -152,21 +149,21 @@ impl Figures {
             realized: row.realized_pnl,
             unrealized: row.unrealized_pnl,
         });
-        let said = live.global.map(|said| Now {
-            at: said.at,
-            equity: said.equity,
-            cash: said.cash,
-            exposure: said.exposure,
-            realized: said.realized,
-            unrealized: said.unrealized,
+        let announced = live.global.map(|changed| CurrentTotals {
+            at: changed.at,
+            equity: changed.equity,
+            cash: changed.cash,
+            exposure: changed.exposure,
+            realized: changed.realized,
+            unrealized: changed.unrealized,
         });
-        // Another process may have written a newer snapshot than what this one was told.
-        let Some(current) = said.into_iter().chain(snapshot).max_by_key(|current| current.at) else {
+        // Another process may have written a snapshot that is newer than the hub's last message here.
+        let Some(current) = announced.into_iter().chain(snapshot).max_by_key(|current| current.at) else {
             return Ok(Self::default());
         };
         let day = db.snapshot_at_or_before(PortfolioId::ExecGlobal, now.day_start()).await?;
         let week = db.snapshot_at_or_before(PortfolioId::ExecGlobal, now.plus_millis(-WEEK_MS)).await?;
-        let since = Since {
+        let since = FigureBaselines {
             day: day.map(|row| row.equity),
             week: week.map(|row| row.equity),
             peak: risk::peak(db, PortfolioId::ExecGlobal, current.deposits().unwrap_or_default()).await?,
@@ -175,11 +172,11 @@ impl Figures {
         Ok(Self::of(current, since).unwrap_or_default())
     }
 
-    /// `None` when a sum does not fit, which no portfolio of ours reaches.
-    fn of(current: Now, since: Since) -> Option<Self> {
+    /// Computes the figures. `None` when a sum does not fit, which no portfolio of ours reaches.
+    fn of(current: CurrentTotals, since: FigureBaselines) -> Option<Self> {
         let pnl_total = current.realized.plus(current.unrealized).ok()?;
         let deposits = current.deposits()?;
-        // A portfolio younger than the day or the week starts from its deposit, which is also its first peak.
+        // A portfolio younger than the day or the week is measured from its deposit, which is also its first peak.
         let (day, week) = (since.day.unwrap_or(deposits), since.week.unwrap_or(deposits));
         let (pnl_today, pnl_7d) = (current.equity.minus(day).ok()?, current.equity.minus(week).ok()?);
         let peak = since.peak.max(current.equity);
@@ -208,8 +205,11 @@ impl Figures {
     }
 }
 
-impl UserView {
-    /// Everybody, in the order they were added.
+impl UserSummary {
+    /// Returns all followed users, in the order they were added. It makes one query for each user.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database fails.
     pub async fn all(db: &Db) -> Result<Vec<Self>, DbError> {
         let mut views = Vec::new();
         for user in db.followed_users().await? {
@@ -226,7 +226,7 @@ impl UserView {
     }
 }
 
-/// What the template needs beside the view.
+/// The variables of the template: the view and the length of its lists.
 #[derive(Serialize)]
 struct OverviewPage<'a> {
     #[serde(flatten)]
@@ -234,7 +234,10 @@ struct OverviewPage<'a> {
     rows_shown: usize,
 }
 
-/// `GET /`.
+/// Answers `GET /`.
+///
+/// # Errors
+/// [`WebError::Busy`] when the broadcaster does not answer.
 pub async fn page(context: PageContext) -> Result<HttpResponse, WebError> {
     let position = context.position().await?;
     let overview = Overview::load(&context.db, position.clone(), context.now()).await?;
@@ -242,13 +245,16 @@ pub async fn page(context: PageContext) -> Result<HttpResponse, WebError> {
     context.page(Page::Overview, &position, &page).await
 }
 
-/// `GET /api/overview`.
+/// Answers `GET /api/overview`.
+///
+/// # Errors
+/// [`WebError::Busy`] when the broadcaster does not answer.
 pub async fn json(
     db: Data<Db>,
-    broadcaster: Data<Addr<Broadcaster>>,
+    stream: Data<Recipient<GetStreamPosition>>,
     clock: Data<Clock>,
 ) -> Result<Json<Overview>, WebError> {
-    let position = broadcaster.send(WhereAreWe).await.map_err(|_| WebError::Busy)?;
+    let position = stream.send(GetStreamPosition).await.map_err(|_| WebError::Busy)?;
     Ok(Json(Overview::load(&db, position, clock.now()).await?))
 }
 
@@ -256,9 +262,9 @@ pub async fn json(
 mod tests {
     use super::*;
 
-    fn figures(equity: i64, realized: i64, unrealized: i64, day: Option<i64>, peak: Option<i64>) -> Figures {
+    fn figures(equity: i64, realized: i64, unrealized: i64, day: Option<i64>, peak: Option<i64>) -> PortfolioFigures {
         let usdc = |whole: i64| UsdcMicros(whole * 1_000_000);
-        let current = Now {
+        let current = CurrentTotals {
             at: Timestamp::EPOCH,
             equity: usdc(equity),
             cash: usdc(equity / 2),
@@ -267,9 +273,13 @@ mod tests {
             unrealized: usdc(unrealized),
         };
         let peak = peak.map_or(current.deposits().unwrap(), usdc);
-        let since =
-            Since { day: day.map(usdc), week: None, peak, closings: Some(Closings { won: 2, lost: 1, even: 0 }) };
-        Figures::of(current, since).unwrap()
+        let since = FigureBaselines {
+            day: day.map(usdc),
+            week: None,
+            peak,
+            closings: Some(ClosedLotCounts { won: 2, lost: 1, even: 0 }),
+        };
+        PortfolioFigures::of(current, since).unwrap()
     }
 
     #[test]
@@ -291,7 +301,7 @@ mod tests {
         assert_eq!(grown.pnl_today_bps, Some(Bps(204)));
         assert_eq!(grown.drawdown_bps, Some(Bps(400)));
         assert_eq!((grown.cash_bps, grown.exposure_bps), (Some(Bps(5000)), Some(Bps(5000))));
-        // What stands now may be the highest yet, before any snapshot says so.
+        // The current equity may be the highest yet, before any snapshot has it.
         assert_eq!(figures(12_000, 2_000, 0, None, Some(11_000)).drawdown_bps, Some(Bps(0)));
     }
 }

@@ -1,4 +1,4 @@
-//! `/portfolio`: what the global portfolio holds, how much of each limit is used, and the breakers of every portfolio.
+//! `/portfolio`: the holdings of the global portfolio, the used part of each limit, and the breakers of every portfolio.
 
 use actix_web::{
     HttpResponse,
@@ -6,41 +6,46 @@ use actix_web::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::overview::{Figures, LiveFigures};
+use super::overview::PortfolioFigures;
 use crate::clock::Clock;
 use crate::db::{Db, PeakReset};
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::units::{Timestamp, UsdcMicros};
 use crate::web::auth::csrf::CsrfForm;
+use crate::web::live::messages::LiveFigures;
 use crate::web::server::error::WebError;
 use crate::web::shell::flash::Flash;
 use crate::web::shell::page::{Page, PageContext};
-use crate::web::views::holdings::{Holdings, PositionView, ShareView};
-use crate::web::views::risk::{BreakerView, LimitView, exposure_limits, standing};
+use crate::web::views::holdings::{ExposureView, Holdings, LotView};
+use crate::web::views::risk::{BreakerView, LimitView, equity_and_baselines, exposure_limits};
 
-/// A page shows no more lots than this, the largest; the JSON has all.
+/// Number of lots on the page, the largest first; the JSON has all.
 const POSITIONS_SHOWN: usize = 200;
 const MARKETS_SHOWN: usize = 10;
 
 /// The page, and `/api/portfolio/global`.
 #[derive(Debug, Serialize)]
-pub struct PortfolioView {
-    pub figures: Figures,
+pub struct GlobalPortfolioView {
+    pub figures: PortfolioFigures,
     pub limits: Vec<LimitView>,
     pub breakers: Vec<BreakerView>,
-    pub by_market: Vec<ShareView>,
-    pub by_leader: Vec<ShareView>,
-    pub positions: Vec<PositionView>,
+    pub by_market: Vec<ExposureView>,
+    pub by_leader: Vec<ExposureView>,
+    pub positions: Vec<LotView>,
 }
 
-impl PortfolioView {
+impl GlobalPortfolioView {
+    /// Reads the portfolio; `live` may be newer than its last snapshot.
+    ///
+    /// # Errors
+    /// [`WebError::Ours`] when the database fails or a sum does not fit.
     pub async fn load(db: &Db, live: &LiveFigures, now: Timestamp) -> Result<Self, WebError> {
         let holdings = Holdings::load(db, PortfolioId::ExecGlobal).await?;
-        let directory = db.directory().await.map_err(WebError::ours)?;
+        let directory = db.directory().await?;
         Ok(Self {
-            figures: Figures::load(db, live, now).await.map_err(WebError::ours)?,
+            figures: PortfolioFigures::load(db, live, now).await?,
             limits: exposure_limits(&holdings, &directory)?,
-            breakers: BreakerView::all(db, &directory, now).await.map_err(WebError::ours)?,
+            breakers: BreakerView::all(db, &directory, now).await?,
             by_market: holdings.by_market(MARKETS_SHOWN),
             by_leader: holdings.by_leader(),
             positions: holdings.positions(),
@@ -48,30 +53,36 @@ impl PortfolioView {
     }
 }
 
-/// What the template needs beside the view.
+/// The variables of the template: the view and the lots that the page shows.
 #[derive(Serialize)]
 struct PortfolioPage<'a> {
     #[serde(flatten)]
-    view: &'a PortfolioView,
-    shown: &'a [PositionView],
+    view: &'a GlobalPortfolioView,
+    shown: &'a [LotView],
     n_positions: usize,
     n_hidden: usize,
 }
 
-/// `GET /portfolio`.
+/// Answers `GET /portfolio`.
+///
+/// # Errors
+/// Those of [`GlobalPortfolioView::load`].
 pub async fn page(context: PageContext) -> Result<HttpResponse, WebError> {
     let position = context.position().await?;
-    let view = PortfolioView::load(&context.db, &position.figures, context.now()).await?;
+    let view = GlobalPortfolioView::load(&context.db, &position.figures, context.now()).await?;
     let shown = &view.positions[..view.positions.len().min(POSITIONS_SHOWN)];
     let n_positions = view.positions.len();
     let page = PortfolioPage { view: &view, shown, n_positions, n_hidden: n_positions - shown.len() };
     context.page(Page::Portfolio, &position, &page).await
 }
 
-/// `GET /api/portfolio/global`.
-pub async fn json(context: PageContext) -> Result<Json<PortfolioView>, WebError> {
+/// Answers `GET /api/portfolio/global`.
+///
+/// # Errors
+/// Those of [`GlobalPortfolioView::load`].
+pub async fn json(context: PageContext) -> Result<Json<GlobalPortfolioView>, WebError> {
     let position = context.position().await?;
-    Ok(Json(PortfolioView::load(&context.db, &position.figures, context.now()).await?))
+    Ok(Json(GlobalPortfolioView::load(&context.db, &position.figures, context.now()).await?))
 }
 
 #[derive(Debug, Deserialize)]
@@ -79,11 +90,11 @@ pub async fn json(context: PageContext) -> Result<Json<PortfolioView>, WebError>
 pub struct PeakForm {
     /// `EXEC_GLOBAL` or `EXEC_USER:7`.
     portfolio: String,
-    /// The equity that counts as the peak from now on; as it stands when missing.
+    /// The equity that counts as the peak from now on; the current equity when missing.
     peak_micros: Option<i64>,
 }
 
-/// What `/api/control/peak` answers.
+/// The answer of `POST /api/control/peak`.
 #[derive(Debug, Serialize)]
 pub struct PeakAnswer {
     pub portfolio: String,
@@ -91,7 +102,10 @@ pub struct PeakAnswer {
     pub peak_micros: UsdcMicros,
 }
 
-/// `POST /portfolio/peak`: the drawdown is measured anew, which is what ends its breaker.
+/// Answers `POST /portfolio/peak`: resets the peak that the drawdown is measured from, which ends its breaker.
+///
+/// # Errors
+/// [`WebError::Mistake`] for an unknown portfolio, one without a snapshot, or a peak below the equity.
 pub async fn reset_peak(
     submitted: CsrfForm<PeakForm>,
     db: Data<Db>,
@@ -107,7 +121,10 @@ pub async fn reset_peak(
     Flash::new(text).undo("/portfolio/peak", &undo).then(&submitted.session, "/portfolio")
 }
 
-/// `POST /api/control/peak`.
+/// Answers `POST /api/control/peak`.
+///
+/// # Errors
+/// Those of [`reset_peak`].
 pub async fn reset_peak_json(
     submitted: CsrfForm<PeakForm>,
     db: Data<Db>,
@@ -118,18 +135,23 @@ pub async fn reset_peak_json(
 
 async fn set_peak(db: &Db, clock: &Clock, submitted: &CsrfForm<PeakForm>) -> Result<PeakAnswer, WebError> {
     let asked = &submitted.form;
-    let unknown = || WebError::Mistake(format!("`portfolio`: `{}` is none of ours", asked.portfolio));
+    let unknown = || {
+        WebError::Mistake(format!(
+            "`portfolio`: `{}` is neither `EXEC_GLOBAL` nor `EXEC_USER:` and the id of a user",
+            asked.portfolio
+        ))
+    };
     let portfolio: PortfolioId = asked.portfolio.parse().map_err(|_| unknown())?;
     let now = clock.now();
-    let found = standing(db, portfolio, now).await.map_err(WebError::ours)?;
-    let unwritten = || WebError::Mistake(format!("`portfolio`: no equity of `{portfolio}` is written down yet"));
-    let (equity, baselines) = found.ok_or_else(unwritten)?;
+    let found = equity_and_baselines(db, portfolio, now).await?;
+    let no_snapshot = || WebError::Mistake(format!("`portfolio`: `{portfolio}` has no snapshot yet"));
+    let (equity, baselines) = found.ok_or_else(no_snapshot)?;
     let peak = asked.peak_micros.map_or(equity, UsdcMicros);
     if peak < equity {
         return Err(WebError::Mistake("`peak_micros` is below the equity of now".to_owned()));
     }
     let reset = PeakReset { at: now, equity_micros: peak };
     let former = baselines.peak.max(equity);
-    db.reset_peak(portfolio, reset, (Some(former), &submitted.visitor.who)).await.map_err(WebError::ours)?;
+    db.reset_peak(portfolio, reset, (Some(former), &submitted.visitor.who)).await?;
     Ok(PeakAnswer { portfolio: portfolio.to_string(), before_micros: former, peak_micros: peak })
 }

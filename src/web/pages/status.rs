@@ -1,8 +1,8 @@
-//! The system page: what the bot is made of, how it does, and what needs a hand.
+//! The page System: the parts of the bot, their state, and the dead letters.
 
 use std::collections::BTreeMap;
 
-use actix::Addr;
+use actix::Recipient;
 use actix_web::{
     HttpResponse,
     web::{Data, Json, Query},
@@ -15,21 +15,22 @@ use crate::clock::Clock;
 use crate::db::{Db, DbError, RowNumbers, SeenFill, UnconfirmedFill};
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::{Timestamp, UsdcMicros};
+use crate::health::actor_state::ChainWatcherState;
 use crate::health::assessment::Status;
 use crate::queue;
 use crate::queue::Depth;
-use crate::web::live::broadcaster::{Broadcaster, Position, WhereAreWe};
+use crate::web::live::messages::{GetStreamPosition, StreamPosition};
 use crate::web::server::error::WebError;
 use crate::web::shell::page::{Page, PageContext};
 use crate::web::views::health::{HealthView, WORKER_SILENCE_MILLIS};
-use crate::web::views::latency::Pace;
-use crate::web::views::upstreams::{Endpoint, PolledUser, SnapshotAge, Upstream};
-use crate::web::views::worker::Worker;
+use crate::web::views::latency::LatencyView;
+use crate::web::views::upstreams::{EndpointView, PolledUser, SnapshotAge, UpstreamView};
+use crate::web::views::worker::WorkerReport;
 use crate::web::views::{latency, worker};
 
 const DAY_MS: i64 = 24 * 3_600_000;
 const UNCONFIRMED_SHOWN: i64 = 10;
-/// A day, and two hours for one that took its time.
+/// A day, and two hours for a backup that takes long.
 const BACKUP_WITHIN_MS: i64 = DAY_MS + 2 * 3_600_000;
 
 /// The page, and `/api/status`.
@@ -44,11 +45,11 @@ pub struct StatusView {
     pub users: Vec<PolledUser>,
     pub last_backfill: Option<Backfill>,
     pub chain: ChainState,
-    pub upstreams: Vec<Upstream>,
-    pub endpoints: Vec<Endpoint>,
+    pub upstreams: Vec<UpstreamView>,
+    pub endpoints: Vec<EndpointView>,
     pub workers: Vec<WorkerState>,
     pub leases: Vec<LeaseState>,
-    pub latencies: Vec<Pace>,
+    pub latencies: Vec<LatencyView>,
     pub snapshots: Vec<SnapshotAge>,
     pub database: DatabaseState,
     pub version: &'static str,
@@ -60,35 +61,35 @@ pub struct QueueState {
     pub open: i64,
     pub leased: i64,
     pub oldest_due: Option<Timestamp>,
-    /// How long the oldest has been due; none while it is not.
+    /// The time since the oldest job became due; `None` while no job is due.
     pub late_ms: Option<i64>,
-    /// Nobody takes its jobs.
+    /// True when no worker claims its jobs.
     pub stuck: bool,
 }
 
-/// Time read again because somebody asked.
+/// The last time that a span was read again on request.
 #[derive(Debug, Serialize)]
 pub struct Backfill {
     pub asked_at: Timestamp,
     pub who: String,
 }
 
-/// The websocket to the chain, as its watcher last said.
+/// The websocket to the chain, from the last report of its watcher.
 #[derive(Debug, Default, Serialize)]
 pub struct ChainState {
-    /// False without a node: fills are then seen by polling alone.
+    /// False without a node: fills are then found by polling alone.
     pub watched: bool,
     pub connected: bool,
     pub watching_since: Option<Timestamp>,
-    pub last_block: Option<i64>,
-    pub wallets: Option<i64>,
-    pub failures: Option<i64>,
+    pub last_block: Option<u64>,
+    pub wallets: Option<usize>,
+    pub failures: Option<u32>,
     /// Fills seen on chain that the API does not show.
-    pub unconfirmed: Vec<Unconfirmed>,
+    pub unconfirmed: Vec<UnconfirmedFillView>,
 }
 
 #[derive(Debug, Serialize)]
-pub struct Unconfirmed {
+pub struct UnconfirmedFillView {
     pub tx_hash: String,
     pub followed_user_id: FollowedUserId,
     /// Hostile text.
@@ -99,7 +100,7 @@ pub struct Unconfirmed {
     pub detect_time: Timestamp,
 }
 
-/// A worker and its actors; whoever was restarted or is silent comes first.
+/// A worker and its actors. Silent and restarted actors come first.
 #[derive(Debug, Serialize)]
 pub struct WorkerState {
     pub id: String,
@@ -116,14 +117,14 @@ pub struct WorkerState {
 #[derive(Debug, Serialize)]
 pub struct ActorState {
     pub name: String,
-    /// Of an actor that there is once for every user.
+    /// The leader's label when the actor exists once for every user.
     pub user_label: Option<String>,
-    /// When it last did what it is for.
+    /// The last time that the actor did its work.
     pub last_activity: Option<Timestamp>,
     pub restarts: u32,
     pub last_restart: Option<Timestamp>,
     pub last_cause: Option<String>,
-    /// Questions in a row that it has not answered.
+    /// Number of `Observe` messages in a row that it has not answered.
     pub silences: u32,
 }
 
@@ -138,7 +139,7 @@ pub struct DatabaseState {
     pub kind: &'static str,
     pub size_bytes: i64,
     pub rows: RowNumbers,
-    /// `None` as long as nobody made one.
+    /// `None` before the first backup.
     pub last_backup: Option<Backup>,
 }
 
@@ -147,11 +148,11 @@ pub struct DatabaseState {
 pub struct Backup {
     pub made_at: Timestamp,
     pub archive: String,
-    /// A nightly one would be newer.
+    /// True when it is older than a nightly backup can be.
     pub late: bool,
 }
 
-/// `?before=120&queue=q_prices`: which dead letters.
+/// `?before=120&queue=q_prices`: the dead letters to list.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StatusQuery {
@@ -160,15 +161,24 @@ pub struct StatusQuery {
 }
 
 impl StatusView {
-    pub async fn load(db: &Db, position: &Position, query: &StatusQuery, now: Timestamp) -> Result<Self, WebError> {
+    /// Reads everything that the page shows.
+    ///
+    /// # Errors
+    /// [`WebError::Mistake`] for an unknown queue.
+    pub async fn load(
+        db: &Db,
+        position: &StreamPosition,
+        query: &StatusQuery,
+        now: Timestamp,
+    ) -> Result<Self, WebError> {
         let origin = dead_letters::origin(query.queue.as_deref())?;
-        let letters = DeadLettersView::load(db, origin, query.before).await.map_err(WebError::ours)?;
-        Self::read(db, position, letters, now).await.map_err(WebError::ours)
+        let letters = DeadLettersView::load(db, origin, query.before).await?;
+        Ok(Self::read(db, position, letters, now).await?)
     }
 
     async fn read(
         db: &Db,
-        position: &Position,
+        position: &StreamPosition,
         dead_letters: DeadLettersView,
         now: Timestamp,
     ) -> Result<Self, DbError> {
@@ -186,9 +196,9 @@ impl StatusView {
             users: PolledUser::all(db, &users, &workers).await?,
             last_backfill: backfill.map(|row| Backfill { asked_at: row.created_at, who: row.audit.who }),
             chain: ChainState::load(db, &workers, &health, now).await?,
-            upstreams: Upstream::worst(&workers),
-            endpoints: Endpoint::summed(&workers),
-            latencies: latency::paces(db, workers.first(), now).await?,
+            upstreams: UpstreamView::worst(&workers),
+            endpoints: EndpointView::summed(&workers),
+            latencies: latency::latencies(db, workers.first(), now).await?,
             workers: workers.into_iter().map(|worker| WorkerState::of(worker, &labels, now)).collect(),
             leases: LeaseState::all(db).await?,
             snapshots: SnapshotAge::all(db, &users, now).await?,
@@ -199,7 +209,7 @@ impl StatusView {
     }
 }
 
-/// What is wrong, or that nothing is.
+/// Returns one sentence about the health of the bot.
 fn summary(health: &HealthView) -> String {
     let troubled: Vec<_> = health.parts.iter().filter(|part| !part.healthy).collect();
     match (health.status, troubled.as_slice()) {
@@ -227,27 +237,27 @@ impl QueueState {
 }
 
 impl ChainState {
-    async fn load(db: &Db, workers: &[Worker], health: &HealthView, now: Timestamp) -> Result<Self, DbError> {
+    async fn load(db: &Db, workers: &[WorkerReport], health: &HealthView, now: Timestamp) -> Result<Self, DbError> {
         let watcher = workers.iter().flat_map(|worker| &worker.actors).find(|actor| actor.name == "chain_watcher");
         let Some(watcher) = watcher else { return Ok(Self::default()) };
-        let state = watcher.observed.as_ref().map(|observed| observed.state.clone()).unwrap_or_default();
+        let state: ChainWatcherState = watcher.observed.as_ref().map(worker::ReportedState::read).unwrap_or_default();
         let unconfirmed = match health.chain.as_ref().is_some_and(|seen| seen.unconfirmed > 0) {
             true => db.unconfirmed_fills(now.plus_millis(-DAY_MS), now, UNCONFIRMED_SHOWN).await?,
             false => Vec::new(),
         };
         Ok(Self {
             watched: true,
-            connected: state["connected"] == true,
-            watching_since: Timestamp::deserialize(&state["watching_since"]).ok(),
-            last_block: state["last_block"].as_i64(),
-            wallets: state["wallets"].as_i64(),
-            failures: state["failures"].as_i64(),
-            unconfirmed: unconfirmed.into_iter().map(Unconfirmed::of).collect(),
+            connected: state.connected,
+            watching_since: state.watching_since,
+            last_block: state.last_block,
+            wallets: state.wallets,
+            failures: state.failures,
+            unconfirmed: unconfirmed.into_iter().map(UnconfirmedFillView::of).collect(),
         })
     }
 }
 
-impl Unconfirmed {
+impl UnconfirmedFillView {
     fn of(fill: UnconfirmedFill) -> Self {
         Self {
             tx_hash: fill.tx_hash,
@@ -262,7 +272,7 @@ impl Unconfirmed {
 }
 
 impl WorkerState {
-    fn of(worker: Worker, labels: &BTreeMap<String, String>, now: Timestamp) -> Self {
+    fn of(worker: WorkerReport, labels: &BTreeMap<String, String>, now: Timestamp) -> Self {
         let mut actors: Vec<ActorState> =
             worker.actors.into_iter().map(|actor| ActorState::of(actor, labels)).collect();
         actors.sort_by_key(|actor| std::cmp::Reverse((actor.silences, actor.restarts)));
@@ -281,12 +291,12 @@ impl WorkerState {
 }
 
 impl ActorState {
-    /// `poller:7` is the poller of user 7.
-    fn of(actor: worker::Actor, labels: &BTreeMap<String, String>) -> Self {
-        let (trade, user) = actor.name.split_once(':').unwrap_or((&actor.name, ""));
+    /// Builds the row of an actor. The name `poller:7` is the poller of user 7.
+    fn of(actor: worker::ActorReport, labels: &BTreeMap<String, String>) -> Self {
+        let (kind, user) = actor.name.split_once(':').unwrap_or((&actor.name, ""));
         Self {
             user_label: labels.get(user).cloned(),
-            name: trade.to_owned(),
+            name: kind.to_owned(),
             last_activity: actor.observed.and_then(|observed| observed.last_activity),
             restarts: actor.restarts,
             last_restart: actor.last_restart,
@@ -314,20 +324,26 @@ impl DatabaseState {
     }
 }
 
-/// `GET /status`.
+/// Answers `GET /status`.
+///
+/// # Errors
+/// [`WebError::Mistake`] for an unknown queue.
 pub async fn page(context: PageContext, query: Query<StatusQuery>) -> Result<HttpResponse, WebError> {
     let position = context.position().await?;
     let view = StatusView::load(&context.db, &position, &query, context.now()).await?;
     context.page(Page::Status, &position, &view).await
 }
 
-/// `GET /api/status`.
+/// Answers `GET /api/status`.
+///
+/// # Errors
+/// [`WebError::Mistake`] for an unknown queue.
 pub async fn json(
     db: Data<Db>,
-    broadcaster: Data<Addr<Broadcaster>>,
+    stream: Data<Recipient<GetStreamPosition>>,
     clock: Data<Clock>,
     query: Query<StatusQuery>,
 ) -> Result<Json<StatusView>, WebError> {
-    let position = broadcaster.send(WhereAreWe).await.map_err(|_| WebError::Busy)?;
+    let position = stream.send(GetStreamPosition).await.map_err(|_| WebError::Busy)?;
     Ok(Json(StatusView::load(&db, &position, &query, clock.now()).await?))
 }

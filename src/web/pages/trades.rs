@@ -1,30 +1,30 @@
-//! `/trades`: decisions, leaders' trades and their other doings, under filters that stand in the address. The newest page
-//! grows live; one behind a cursor stays as it is.
+//! `/trades`: copy attempts, leaders' trades and their other activity, with filters in the address. The newest page grows
+//! live; a page behind a cursor does not change.
 
 use actix_web::{HttpResponse, web::Query};
 use serde::{Deserialize, Serialize};
 
-use crate::db::{Db, DbError};
-use crate::domain::decision::decide::ReasonCode;
+use crate::db::{AttemptFilter, Db, DbError};
+use crate::domain::decision::check::ReasonCode;
 use crate::domain::money::ids::{FollowedUserId, MarketId};
 use crate::domain::money::units::Timestamp;
-use crate::web::live::broadcaster::ROWS_SHOWN;
+use crate::web::live::messages::ROWS_SHOWN;
 use crate::web::server::error::WebError;
 use crate::web::server::format::reason;
 use crate::web::shell::page::{Page, PageContext};
 use crate::web::shell::pagination;
-use crate::web::shell::pagination::{List, MarketSearch, address};
+use crate::web::shell::pagination::{MarketSearch, address};
 use crate::web::views::activities::{ActivityQuery, ActivityView};
 use crate::web::views::attempts::{AttemptQuery, AttemptView};
 use crate::web::views::trades::{TradeQuery, TradeView};
 
 const DAY_MS: i64 = 86_400_000;
-/// Markets offered while a visitor types.
+/// Number of markets that are suggested while a visitor types.
 const SUGGESTIONS: usize = 60;
-/// Kinds of activity there is a filter for; any other can be asked for in the address.
+/// Kinds of activity in the filter; the address accepts any other kind too.
 const KINDS: [&str; 8] = ["MERGE", "SPLIT", "REDEEM", "CONVERSION", "MIGRATION", "REWARD", "DEPOSIT", "TRADE"];
 
-/// What a visitor came for is, more often than not, why something was or was not copied.
+/// The three lists. Attempts are the default, because most visitors look for the reason of a copy or a skip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tab {
@@ -34,10 +34,10 @@ pub enum Tab {
     Activity,
 }
 
-/// The words of the page's address: those of all three lists. A list leaves the others' words alone.
+/// The parameters of the page's address: those of all three lists. A list ignores the parameters of the others.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct ListsQuery {
+pub struct TradesPageQuery {
     tab: Tab,
     cursor: Option<String>,
     user: Option<String>,
@@ -52,24 +52,24 @@ pub struct ListsQuery {
     to: Option<String>,
 }
 
-/// The page.
+/// The variables of the template.
 #[derive(Debug, Serialize)]
-struct ListsPage {
+struct TradesPage {
     tab: Tab,
     tabs: Vec<Link>,
-    form: Form,
+    form: FilterForm,
     chips: Vec<Link>,
-    /// Without any filter; the tab stays.
+    /// The address without filters, on the same tab.
     clear_href: String,
-    /// Markets that the text fits, when it fits several.
+    /// Links to the markets that the typed text fits, when it fits several.
     candidates: Vec<Link>,
-    /// The text fits no market.
+    /// True when the typed text fits no market.
     market_unknown: bool,
     attempts: Vec<AttemptView>,
     trades: Vec<TradeView>,
     activities: Vec<ActivityView>,
-    only: Only,
-    /// Rows that a live list holds; `None` while nothing is put in.
+    only: LiveRowFilter,
+    /// Maximum number of rows of a live list; `None` when the list does not grow.
     cap: Option<usize>,
     newest_href: Option<String>,
     older_href: Option<String>,
@@ -81,15 +81,15 @@ struct ListsPage {
 #[derive(Debug, Serialize)]
 struct Link {
     text: String,
-    /// What it says when it stands alone.
+    /// The text before the link, for example the name of the filter.
     about: String,
     href: String,
     current: bool,
 }
 
-/// What the fields of the filter hold and offer.
+/// The values and the options of the filter form.
 #[derive(Debug, Serialize)]
-struct Form {
+struct FilterForm {
     user: Option<FollowedUserId>,
     market: String,
     side: String,
@@ -97,7 +97,7 @@ struct Form {
     reason: String,
     scope: String,
     kind: String,
-    /// As `datetime-local` takes it, in UTC.
+    /// In the format of `datetime-local`, in UTC.
     from: Option<String>,
     to: Option<String>,
     users: Vec<(FollowedUserId, String)>,
@@ -106,9 +106,9 @@ struct Form {
     suggestions: Vec<String>,
 }
 
-/// What a pushed row must have to belong to the list.
+/// The values that a live row must have to belong to the list.
 #[derive(Debug, Serialize)]
-struct Only {
+struct LiveRowFilter {
     user: Option<FollowedUserId>,
     market: Option<MarketId>,
     side: String,
@@ -117,13 +117,18 @@ struct Only {
     scope: String,
 }
 
-/// The part of a list that all three have.
-struct Part {
+/// The rows of the open tab; the lists of the other two tabs are empty.
+#[derive(Default)]
+struct Rows {
+    attempts: Vec<AttemptView>,
+    trades: Vec<TradeView>,
+    activities: Vec<ActivityView>,
+    /// The cursor of the next, older page.
     next: Option<String>,
     looked_back_to: Option<Timestamp>,
 }
 
-impl ListsQuery {
+impl TradesPageQuery {
     fn attempts(&self) -> AttemptQuery {
         AttemptQuery {
             limit: None,
@@ -163,35 +168,56 @@ impl ListsQuery {
         }
     }
 
-    /// The filters that `tab` has.
-    fn words(&self, tab: Tab) -> Vec<(&'static str, Option<&str>)> {
-        let mut words = vec![("user", self.user.as_deref()), ("market", self.market.as_deref())];
+    /// Returns the parameters that `tab` uses and that are set.
+    fn parameters(&self, tab: Tab) -> Vec<(&'static str, Option<&str>)> {
+        let mut parameters = vec![("user", self.user.as_deref()), ("market", self.market.as_deref())];
         if tab == Tab::Attempts {
-            words.extend([("decision", self.decision.as_deref()), ("reason", self.reason.as_deref())]);
-            words.push(("scope", self.scope.as_deref()));
+            parameters.extend([("decision", self.decision.as_deref()), ("reason", self.reason.as_deref())]);
+            parameters.push(("scope", self.scope.as_deref()));
         }
         match tab {
-            Tab::Attempts | Tab::Trades => words.push(("side", self.side.as_deref())),
-            Tab::Activity => words.push(("type", self.kind.as_deref())),
+            Tab::Attempts | Tab::Trades => parameters.push(("side", self.side.as_deref())),
+            Tab::Activity => parameters.push(("type", self.kind.as_deref())),
         }
-        words.extend([("from", self.from.as_deref()), ("to", self.to.as_deref())]);
-        words.retain(|(_, value)| pagination::given(*value).is_some());
-        words
+        parameters.extend([("from", self.from.as_deref()), ("to", self.to.as_deref())]);
+        parameters.retain(|(_, value)| pagination::given(*value).is_some());
+        parameters
     }
 
-    /// The page with `words` and at `cursor`.
-    fn href(tab: Tab, words: &[(&str, Option<&str>)], cursor: Option<&str>) -> String {
+    /// Returns the address of the page with `parameters`, at `cursor`.
+    fn href(tab: Tab, parameters: &[(&str, Option<&str>)], cursor: Option<&str>) -> String {
         let mut all = vec![("tab", (tab != Tab::default()).then_some(tab.as_str()))];
-        all.extend_from_slice(words);
+        all.extend_from_slice(parameters);
         all.push(("cursor", cursor));
         address("/trades", &all)
     }
 
-    /// One link for each filter that is set, which takes it away.
+    /// Returns one link for each tab, with the filters that the tab uses.
+    fn tabs(&self) -> Vec<Link> {
+        let link = |tab: Tab| Link {
+            text: tab.title().to_owned(),
+            about: String::new(),
+            href: Self::href(tab, &self.parameters(tab), None),
+            current: tab == self.tab,
+        };
+        Tab::ALL.map(link).into()
+    }
+
+    /// Returns the address of the list as a file in `format`; there is none for other activity.
+    fn export_href(&self, format: &str) -> Option<String> {
+        let name = match self.tab {
+            Tab::Attempts => "attempts",
+            Tab::Trades => "trades",
+            Tab::Activity => return None,
+        };
+        Some(address(&format!("/export/{name}.{format}"), &self.parameters(self.tab)))
+    }
+
+    /// Returns one link for each set filter, which removes that filter.
     fn chips(&self, names: &[(FollowedUserId, String)], market: Option<&str>) -> Vec<Link> {
-        let words = self.words(self.tab);
+        let parameters = self.parameters(self.tab);
         let chip = |(name, value): &(&'static str, Option<&str>)| {
-            let rest: Vec<_> = words.iter().filter(|(other, _)| other != name).copied().collect();
+            let rest: Vec<_> = parameters.iter().filter(|(other, _)| other != name).copied().collect();
             let value = value.unwrap_or_default();
             let label = || names.iter().find(|(id, _)| id.to_string() == value).map(|(_, label)| label.clone());
             let (about, text) = match *name {
@@ -208,7 +234,7 @@ impl ListsQuery {
             let text = text.unwrap_or_else(|| value.to_owned());
             Link { about: about.to_owned(), text, href: Self::href(self.tab, &rest, None), current: false }
         };
-        words.iter().map(chip).collect()
+        parameters.iter().map(chip).collect()
     }
 }
 
@@ -232,119 +258,138 @@ impl Tab {
     }
 }
 
-impl ListsPage {
-    async fn load(db: &Db, query: &ListsQuery, now: Timestamp) -> Result<Self, WebError> {
+impl TradesPage {
+    async fn load(db: &Db, query: &TradesPageQuery, now: Timestamp) -> Result<Self, WebError> {
         let tab = query.tab;
-        let sought = MarketSearch::read(db, query.market.as_deref()).await.map_err(WebError::ours)?;
-        let market = match &sought {
+        let search = MarketSearch::read(db, query.market.as_deref()).await?;
+        let market = match &search {
             MarketSearch::One(id) => Some(id.clone()),
             _ => None,
         };
-        let (mut attempts, mut trades, mut activities) = (Vec::new(), Vec::new(), Vec::new());
-        let known = matches!(sought, MarketSearch::Any | MarketSearch::One(_));
-        let part = match tab {
-            _ if !known => Part { next: None, looked_back_to: None },
-            Tab::Attempts => {
-                let (part, data) = parted(AttemptView::listed(db, &query.attempts(), market.clone()).await?);
-                attempts = data;
-                part
-            }
-            Tab::Trades => {
-                let (part, data) = parted(TradeView::listed(db, &query.trades(), market.clone()).await?);
-                trades = data;
-                part
-            }
-            Tab::Activity => {
-                let (part, data) = parted(ActivityView::listed(db, &query.activities(), market.clone(), now).await?);
-                activities = data;
-                part
-            }
-        };
-        let words = query.words(tab);
+        let has_list = matches!(search, MarketSearch::Any | MarketSearch::One(_));
+        let rows = if has_list { Rows::load(db, query, market.clone(), now).await? } else { Rows::default() };
+        let parameters = query.parameters(tab);
         let at_cursor = pagination::given(query.cursor.as_deref()).is_some();
         let filter = query.attempts().filter(market.clone())?;
-        let users = db.followed_users().await.map_err(WebError::ours)?;
+        let users = db.followed_users().await?;
         let users: Vec<_> = users.into_iter().map(|user| (user.id, user.label)).collect();
-        let title = titles(db, market.as_slice()).await.map_err(WebError::ours)?.pop();
-        let (candidates, suggestions) = self::choices(db, query, &sought, now).await.map_err(WebError::ours)?;
-        let export = |kind: &str| {
-            let name = if tab == Tab::Trades { "trades" } else { "attempts" };
-            (tab != Tab::Activity).then(|| address(&format!("/export/{name}.{kind}"), &words))
-        };
-        let text = |word: &Option<String>| pagination::given(word.as_deref()).unwrap_or_default().to_owned();
-        // What ends before now does not grow, and neither does a page from further down.
-        let grows = known && !at_cursor && filter.to.is_none_or(|to| to >= now);
+        let title = titles(db, market.as_slice()).await?.pop().map(|(_, title)| title);
+        let (candidates, suggestions) = self::choices(db, query, &search, now).await?;
+        // A list that ends before now does not grow, and neither does an older page.
+        let grows = has_list && !at_cursor && filter.to.is_none_or(|to| to >= now);
         Ok(Self {
             tab,
-            tabs: Tab::ALL
-                .into_iter()
-                .map(|other| Link {
-                    text: other.title().to_owned(),
-                    about: String::new(),
-                    href: ListsQuery::href(other, &query.words(other), None),
-                    current: other == tab,
-                })
-                .collect(),
-            chips: query.chips(&users, title.as_ref().map(|(_, title)| title.as_str())),
-            clear_href: ListsQuery::href(tab, &[], None),
-            market_unknown: sought == MarketSearch::None,
+            tabs: query.tabs(),
+            chips: query.chips(&users, title.as_deref()),
+            clear_href: TradesPageQuery::href(tab, &[], None),
+            market_unknown: search == MarketSearch::None,
             candidates,
-            form: Form {
-                user: filter.user,
-                market: title.map_or_else(|| text(&query.market), |(_, title)| title),
-                side: text(&query.side),
-                decision: text(&query.decision),
-                reason: text(&query.reason),
-                scope: text(&query.scope),
-                kind: text(&query.kind),
-                from: filter.from.map(local),
-                to: filter.to.map(local),
-                users,
-                reasons: ReasonCode::ALL,
-                kinds: KINDS,
-                suggestions,
-            },
-            only: Only {
-                user: filter.user,
-                market,
-                side: text(&query.side),
-                decision: text(&query.decision),
-                reason: text(&query.reason),
-                scope: text(&query.scope),
-            },
+            form: FilterForm::new(query, &filter, title, users, suggestions),
+            only: LiveRowFilter::new(query, filter.user, market),
             cap: grows.then_some(ROWS_SHOWN),
-            newest_href: at_cursor.then(|| ListsQuery::href(tab, &words, None)),
-            older_href: part.next.as_deref().map(|next| ListsQuery::href(tab, &words, Some(next))),
-            looked_back_to: part.looked_back_to,
-            export_csv: export("csv"),
-            export_json: export("json"),
-            attempts,
-            trades,
-            activities,
+            newest_href: at_cursor.then(|| TradesPageQuery::href(tab, &parameters, None)),
+            older_href: rows.next.as_deref().map(|next| TradesPageQuery::href(tab, &parameters, Some(next))),
+            looked_back_to: rows.looked_back_to,
+            export_csv: query.export_href("csv"),
+            export_json: query.export_href("json"),
+            attempts: rows.attempts,
+            trades: rows.trades,
+            activities: rows.activities,
         })
     }
 }
 
-fn parted<T>(list: List<T>) -> (Part, Vec<T>) {
-    (Part { next: list.next_cursor, looked_back_to: list.looked_back_to }, list.data)
+impl Rows {
+    async fn load(
+        db: &Db,
+        query: &TradesPageQuery,
+        market: Option<MarketId>,
+        now: Timestamp,
+    ) -> Result<Self, WebError> {
+        let none = Self::default();
+        Ok(match query.tab {
+            Tab::Attempts => {
+                let list = AttemptView::listed(db, &query.attempts(), market).await?;
+                Self { next: list.next_cursor, looked_back_to: list.looked_back_to, attempts: list.data, ..none }
+            }
+            Tab::Trades => {
+                let list = TradeView::listed(db, &query.trades(), market).await?;
+                Self { next: list.next_cursor, looked_back_to: list.looked_back_to, trades: list.data, ..none }
+            }
+            Tab::Activity => {
+                let list = ActivityView::listed(db, &query.activities(), market, now).await?;
+                Self { next: list.next_cursor, looked_back_to: list.looked_back_to, activities: list.data, ..none }
+            }
+        })
+    }
 }
 
-/// Markets to choose from where a text fits several, and what to offer while somebody types.
+impl FilterForm {
+    /// `market` is the question of the market that was found; without one the form keeps the typed text.
+    fn new(
+        query: &TradesPageQuery,
+        filter: &AttemptFilter,
+        market: Option<String>,
+        users: Vec<(FollowedUserId, String)>,
+        suggestions: Vec<String>,
+    ) -> Self {
+        Self {
+            user: filter.user,
+            market: market.unwrap_or_else(|| text(&query.market)),
+            side: text(&query.side),
+            decision: text(&query.decision),
+            reason: text(&query.reason),
+            scope: text(&query.scope),
+            kind: text(&query.kind),
+            from: filter.from.map(local),
+            to: filter.to.map(local),
+            users,
+            reasons: ReasonCode::ALL,
+            kinds: KINDS,
+            suggestions,
+        }
+    }
+}
+
+impl LiveRowFilter {
+    fn new(query: &TradesPageQuery, user: Option<FollowedUserId>, market: Option<MarketId>) -> Self {
+        Self {
+            user,
+            market,
+            side: text(&query.side),
+            decision: text(&query.decision),
+            reason: text(&query.reason),
+            scope: text(&query.scope),
+        }
+    }
+}
+
+/// Returns the text of a parameter; empty when it is missing or blank.
+fn text(parameter: &Option<String>) -> String {
+    pagination::given(parameter.as_deref()).unwrap_or_default().to_owned()
+}
+
+/// Returns links to the markets to choose from when a text fits several, and the suggestions for the market field.
 async fn choices(
     db: &Db,
-    query: &ListsQuery,
-    sought: &MarketSearch,
+    query: &TradesPageQuery,
+    search: &MarketSearch,
     now: Timestamp,
 ) -> Result<(Vec<Link>, Vec<String>), DbError> {
-    let several: &[MarketId] = match sought {
+    let several: &[MarketId] = match search {
         MarketSearch::Several(ids) => ids,
         _ => &[],
     };
     let link = |(id, title): (MarketId, String)| {
-        let mut words = query.words(query.tab);
-        words.retain(|(name, _)| *name != "market");
-        words.push(("market", Some(id.as_str())));
-        Link { text: title, about: id.to_string(), href: ListsQuery::href(query.tab, &words, None), current: false }
+        let mut parameters = query.parameters(query.tab);
+        parameters.retain(|(name, _)| *name != "market");
+        parameters.push(("market", Some(id.as_str())));
+        Link {
+            text: title,
+            about: id.to_string(),
+            href: TradesPageQuery::href(query.tab, &parameters, None),
+            current: false,
+        }
     };
     let candidates = titles(db, several).await?.into_iter().map(link).collect();
     let mut recent = db.traded_markets(now.plus_millis(-DAY_MS)).await?;
@@ -356,7 +401,7 @@ async fn choices(
     Ok((candidates, suggestions))
 }
 
-/// The questions of markets, or their ids while nothing more is known.
+/// Returns the questions of `ids`, or the ids of markets without facts.
 async fn titles(db: &Db, ids: &[MarketId]) -> Result<Vec<(MarketId, String)>, DbError> {
     if ids.is_empty() {
         return Ok(Vec::new());
@@ -369,14 +414,17 @@ async fn titles(db: &Db, ids: &[MarketId]) -> Result<Vec<(MarketId, String)>, Db
     Ok(ids.iter().map(title).collect())
 }
 
-/// `2026-01-15T12:34`.
+/// Returns a time as `datetime-local` takes it: `2026-01-15T12:34`.
 fn local(time: Timestamp) -> String {
     time.iso().chars().take(16).collect()
 }
 
-/// `GET /trades`.
-pub async fn page(context: PageContext, query: Query<ListsQuery>) -> Result<HttpResponse, WebError> {
+/// Answers `GET /trades`.
+///
+/// # Errors
+/// [`WebError::Mistake`] that names the invalid filter.
+pub async fn page(context: PageContext, query: Query<TradesPageQuery>) -> Result<HttpResponse, WebError> {
     let position = context.position().await?;
-    let page = ListsPage::load(&context.db, &query, context.now()).await?;
+    let page = TradesPage::load(&context.db, &query, context.now()).await?;
     context.page(Page::Trades, &position, &page).await
 }

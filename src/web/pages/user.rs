@@ -1,4 +1,4 @@
-//! One leader: their result beside that of copying them, and where the two part.
+//! `/users/{id}`: one leader's PnL beside the PnL of copying them, and the reasons for the gap.
 
 use actix_web::{
     HttpResponse,
@@ -9,49 +9,49 @@ use serde::{Deserialize, Serialize};
 use super::users::copied_share;
 use crate::clock::Clock;
 use crate::db::{Db, FollowedUser};
-use crate::domain::accounting::closed_lots::Closings;
+use crate::domain::accounting::closed_lots::ClosedLotCounts;
 use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
 use crate::domain::analysis::attempt_stats::AttemptStats;
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::{Bps, Timestamp, UsdcMicros};
 use crate::web::charts::distributions::{Lags, ReasonShare, Slippage, whole};
 use crate::web::charts::series::Range;
-use crate::web::live::broadcaster::ROWS_SHOWN;
+use crate::web::live::messages::ROWS_SHOWN;
 use crate::web::server::error::WebError;
 use crate::web::shell::page::{Page, PageContext};
 use crate::web::views::leader_feed;
 use crate::web::views::leader_feed::FeedRow;
-use crate::web::views::pnl::{Results, at_share};
-use crate::web::views::position_comparison::Sides;
+use crate::web::views::pnl::{PnlSummary, at_share};
+use crate::web::views::position_comparison::PositionComparison;
 
 const HOUR_MS: i64 = 3_600_000;
 
 /// The page, and `/api/users/{id}`.
 #[derive(Debug, Serialize)]
-pub struct UserView {
+pub struct UserDetail {
     pub id: FollowedUserId,
     /// Hostile text.
     pub label: String,
     pub profile_wallet: Wallet,
-    /// Others seen in their rows.
+    /// Other wallets seen in their rows.
     pub proxy_wallets: Vec<Wallet>,
     pub enabled: bool,
     pub created_at: Timestamp,
     pub copy_pct_notional_bps: Bps,
-    pub shadow: Option<Results>,
-    pub copies: Option<Results>,
-    /// The shadow's total at the copied share.
+    pub shadow: Option<PnlSummary>,
+    pub copies: Option<PnlSummary>,
+    /// The shadow's total PnL times the copied share: the PnL of a perfect copy.
     pub shadow_pnl_at_share_micros: Option<UsdcMicros>,
-    /// The copies' total less that: below zero is what copying lost on the way.
+    /// The copies' total PnL less that of a perfect copy. Below zero, copying has lost money against the leader.
     pub tracking_gap_micros: Option<UsdcMicros>,
     pub win_rate: WinRate,
-    /// What `attempts` and the distributions cover, from the start of its hour.
+    /// The time that `attempts` and the distributions cover. It begins at a full hour.
     pub range: Range,
-    pub attempts: Rates,
+    pub attempts: AttemptRates,
     pub slippage: Slippage,
     pub detection_lag: Lags,
     pub skip_reasons: Vec<ReasonShare>,
-    pub positions: Sides,
+    pub positions: PositionComparison,
     pub feed: Vec<FeedRow>,
 }
 
@@ -59,23 +59,23 @@ pub struct UserView {
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct WinRate {
     #[serde(flatten)]
-    pub closings: Closings,
+    pub closings: ClosedLotCounts,
     pub closed: u64,
     pub won_bps: Option<Bps>,
 }
 
-/// Attempts in the leader's own portfolio.
+/// The attempts in the EXEC_USER portfolio of the leader.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub struct Rates {
+pub struct AttemptRates {
     pub attempts: u64,
-    /// For each day of the range.
+    /// The average for each day of the range.
     pub attempts_per_day: u64,
     pub copied: u64,
     pub partly: u64,
     pub skipped: u64,
-    /// Copied wholly or in part, of all attempts.
+    /// The part of all attempts that was copied, wholly or in part.
     pub fill_rate_bps: Option<Bps>,
-    /// In part, of those that were copied.
+    /// The part of the copied attempts that was filled only in part.
     pub partial_rate_bps: Option<Bps>,
     pub filled_micros: UsdcMicros,
 }
@@ -88,17 +88,21 @@ pub struct UserQuery {
     range: Range,
 }
 
-impl UserView {
+impl UserDetail {
+    /// Reads the leader `id` with the figures of `range`.
+    ///
+    /// # Errors
+    /// [`WebError::NotFound`] for an unknown user.
     pub async fn load(db: &Db, id: FollowedUserId, range: Range, now: Timestamp) -> Result<Self, WebError> {
-        let directory = db.directory().await.map_err(WebError::ours)?;
+        let directory = db.directory().await?;
         let share = copied_share(&directory.config, directory.overrides.get(&id));
         let user = directory.users.into_iter().find(|user| user.id == id).ok_or(WebError::NotFound)?;
         let since = since(range, &user, now);
-        let tally = db.attempt_tally(PortfolioScope::ExecUser, id, since).await.map_err(WebError::ours)?;
-        let shadow = Results::load(db, PortfolioId::ShadowUser(id), now).await.map_err(WebError::ours)?;
-        let copies = Results::load(db, PortfolioId::ExecUser(id), now).await.map_err(WebError::ours)?;
-        let theirs = db.running_portfolio(PortfolioId::ShadowUser(id)).await.map_err(WebError::ours)?.portfolio;
-        let ours = db.running_portfolio(PortfolioId::ExecUser(id)).await.map_err(WebError::ours)?.portfolio;
+        let tally = db.attempt_tally(PortfolioScope::ExecUser, id, since).await?;
+        let shadow = PnlSummary::load(db, PortfolioId::ShadowUser(id), now).await?;
+        let copies = PnlSummary::load(db, PortfolioId::ExecUser(id), now).await?;
+        let theirs = db.running_portfolio(PortfolioId::ShadowUser(id)).await?.portfolio;
+        let ours = db.running_portfolio(PortfolioId::ExecUser(id)).await?.portfolio;
         let at_share = shadow.map(|shadow| at_share(shadow.pnl_total_micros, share));
         let gap = copies.zip(at_share).and_then(|(made, could)| made.pnl_total_micros.minus(could).ok());
         Ok(Self {
@@ -108,13 +112,13 @@ impl UserView {
             copies,
             shadow_pnl_at_share_micros: at_share,
             tracking_gap_micros: gap,
-            win_rate: WinRate::of(ours.closings()),
+            win_rate: WinRate::of(ours.closed_lots()),
             range,
-            attempts: Rates::of(&tally, now.millis_since(since)),
+            attempts: AttemptRates::of(&tally, now.millis_since(since)),
             slippage: Slippage::of(&tally),
             detection_lag: Lags::of(&tally),
             skip_reasons: ReasonShare::all(&tally),
-            positions: Sides::of(db, &theirs, &ours).await.map_err(WebError::ours)?,
+            positions: PositionComparison::of(db, &theirs, &ours).await?,
             feed: leader_feed::feed(db, id, ROWS_SHOWN).await?,
             proxy_wallets: user.wallets.into_iter().filter(|wallet| *wallet != user.profile_wallet).collect(),
             label: user.label,
@@ -125,7 +129,7 @@ impl UserView {
     }
 }
 
-/// The start of the range, never before they were followed.
+/// Returns the start of the range. The whole range starts when the leader was followed.
 fn since(range: Range, user: &FollowedUser, now: Timestamp) -> Timestamp {
     let hours = match range {
         Range::Hour => 1,
@@ -138,13 +142,13 @@ fn since(range: Range, user: &FollowedUser, now: Timestamp) -> Timestamp {
 }
 
 impl WinRate {
-    fn of(closings: Closings) -> Self {
+    fn of(closings: ClosedLotCounts) -> Self {
         let closed = closings.total();
         Self { closings, closed, won_bps: share(closings.won, closed) }
     }
 }
 
-impl Rates {
+impl AttemptRates {
     fn of(tally: &AttemptStats, covers_ms: i64) -> Self {
         let hours = u64::try_from(covers_ms / HOUR_MS).unwrap_or(0).max(1);
         Self {
@@ -160,34 +164,40 @@ impl Rates {
     }
 }
 
-/// `None` of nothing.
+/// Returns `part` of `of` in bps; `None` when `of` is zero.
 fn share(part: u64, of: u64) -> Option<Bps> {
     if of == 0 { None } else { Bps::of(whole(part), whole(of)).ok() }
 }
 
-/// The view under the name that parts of the page take it by.
+/// The variables of the template: its parts expect the view as `user`.
 #[derive(Serialize)]
 struct UserPage<'a> {
-    user: &'a UserView,
+    user: &'a UserDetail,
 }
 
-/// `GET /users/{id}`.
+/// Answers `GET /users/{id}`.
+///
+/// # Errors
+/// [`WebError::NotFound`] for an unknown user.
 pub async fn page(
     context: PageContext,
     id: Path<FollowedUserId>,
     query: Query<UserQuery>,
 ) -> Result<HttpResponse, WebError> {
     let position = context.position().await?;
-    let view = UserView::load(&context.db, *id, query.range, context.now()).await?;
+    let view = UserDetail::load(&context.db, *id, query.range, context.now()).await?;
     context.page(Page::User, &position, &UserPage { user: &view }).await
 }
 
-/// `GET /api/users/{id}`.
+/// Answers `GET /api/users/{id}`.
+///
+/// # Errors
+/// [`WebError::NotFound`] for an unknown user.
 pub async fn json(
     db: Data<Db>,
     clock: Data<Clock>,
     id: Path<FollowedUserId>,
     query: Query<UserQuery>,
-) -> Result<Json<UserView>, WebError> {
-    Ok(Json(UserView::load(&db, *id, query.range, clock.now()).await?))
+) -> Result<Json<UserDetail>, WebError> {
+    Ok(Json(UserDetail::load(&db, *id, query.range, clock.now()).await?))
 }

@@ -1,4 +1,4 @@
-//! Who is followed: what they made of it, and what copying them brought.
+//! `/users`: the followed users, each with their own PnL and the PnL of copying them.
 
 use std::collections::BTreeMap;
 
@@ -17,19 +17,19 @@ use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::{Bps, Timestamp, UsdcMicros};
 use crate::web::server::error::WebError;
 use crate::web::shell::page::{Page, PageContext};
-use crate::web::views::pnl::{Results, at_share};
+use crate::web::views::pnl::{PnlSummary, at_share};
 
 const DAY_MS: i64 = 24 * 3_600_000;
 
-/// The page, and `/api/users`: everybody, in the order they were added.
+/// The page, and `/api/users`: all followed users, in the order they were added.
 #[derive(Debug, Serialize)]
 pub struct UsersView {
     pub data: Vec<UserRow>,
     pub next_cursor: Option<String>,
-    pub sums: Sums,
+    pub sums: UserTotals,
 }
 
-/// A row of `followed_user` with its figures. Everything is `None` until there is something to say.
+/// A row of `followed_user` with its figures, which are `None` before the first snapshot.
 #[derive(Debug, Clone, Serialize)]
 pub struct UserRow {
     pub id: FollowedUserId,
@@ -38,10 +38,10 @@ pub struct UserRow {
     pub profile_wallet: Wallet,
     pub enabled: bool,
     pub created_at: Timestamp,
-    /// What part of the leader's notional a copy aims for.
+    /// The part of the leader's notional that a copy aims for.
     pub copy_pct_notional_bps: Bps,
     pub shadow_pnl_total_micros: Option<UsdcMicros>,
-    /// The same at the copied share: what a perfect copy would have brought.
+    /// The shadow's PnL times the copied share: the PnL of a perfect copy.
     pub shadow_pnl_at_share_micros: Option<UsdcMicros>,
     pub pnl_today_micros: Option<UsdcMicros>,
     pub pnl_7d_micros: Option<UsdcMicros>,
@@ -49,24 +49,24 @@ pub struct UserRow {
     pub equity_micros: Option<UsdcMicros>,
     pub exposure_micros: Option<UsdcMicros>,
     pub open_positions: usize,
-    pub last_24h: Attempted,
-    pub last_7d: Attempted,
+    pub last_24h: AttemptCounts,
+    pub last_7d: AttemptCounts,
     pub last_fill: Option<SeenFill>,
-    /// Of the attempts of the last 24 hours, in the steps that lags are counted in.
+    /// The median over the attempts of the last 24 hours, in the steps in which lags are counted.
     pub detection_lag_median_seconds: Option<i64>,
 }
 
-/// Attempts in the user's own portfolio, since the start of the hour then.
+/// The attempts in the EXEC_USER portfolio of the leader, counted from a full hour.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Attempted {
+pub struct AttemptCounts {
     pub attempts: u64,
     pub copied: u64,
     pub copied_bps: Option<Bps>,
 }
 
-/// All rows together. The shadows are not summed: each leader trades with a bankroll of their own.
+/// The sums over all rows. The shadows' PnL is not summed, because each leader trades with their own bankroll.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Sums {
+pub struct UserTotals {
     pub shadow_pnl_at_share_micros: UsdcMicros,
     pub pnl_today_micros: UsdcMicros,
     pub pnl_7d_micros: UsdcMicros,
@@ -74,18 +74,22 @@ pub struct Sums {
     pub equity_micros: UsdcMicros,
     pub exposure_micros: UsdcMicros,
     pub open_positions: usize,
-    pub last_24h: Attempted,
-    pub last_7d: Attempted,
+    pub last_24h: AttemptCounts,
+    pub last_7d: AttemptCounts,
 }
 
-type Tallies = BTreeMap<FollowedUserId, AttemptStats>;
+type StatsByUser = BTreeMap<FollowedUserId, AttemptStats>;
 
 impl UsersView {
+    /// Reads all followed users with their figures.
+    ///
+    /// # Errors
+    /// [`WebError::Ours`] when the database fails.
     pub async fn load(db: &Db, now: Timestamp) -> Result<Self, WebError> {
-        let directory = db.directory().await.map_err(WebError::ours)?;
+        let directory = db.directory().await?;
         let tallies = async |back: i64| {
             let since = now.plus_millis(-back);
-            db.attempt_tallies(PortfolioScope::ExecUser, None, since).await.map_err(WebError::ours)
+            db.attempt_tallies(PortfolioScope::ExecUser, None, since).await
         };
         let (day, week) = (tallies(DAY_MS).await?, tallies(7 * DAY_MS).await?);
         let mut data = Vec::with_capacity(directory.users.len());
@@ -93,11 +97,11 @@ impl UsersView {
             let share = copied_share(&directory.config, directory.overrides.get(&user.id));
             data.push(UserRow::load(db, user, share, (&day, &week), now).await?);
         }
-        Ok(Self { sums: Sums::of(&data), data, next_cursor: None })
+        Ok(Self { sums: UserTotals::of(&data), data, next_cursor: None })
     }
 }
 
-/// What part of the leader's notional a copy aims for.
+/// Returns the part of the leader's notional that a copy in their EXEC_USER portfolio aims for.
 pub fn copied_share(config: &StoredConfig, overrides: Option<&UserOverrides>) -> Bps {
     effective(config, overrides, PortfolioScope::ExecUser).sizing.copy_pct_notional
 }
@@ -107,14 +111,14 @@ impl UserRow {
         db: &Db,
         user: &FollowedUser,
         share: Bps,
-        (day, week): (&Tallies, &Tallies),
+        (day, week): (&StatsByUser, &StatsByUser),
         now: Timestamp,
     ) -> Result<Self, WebError> {
         let copies = PortfolioId::ExecUser(user.id);
-        let shadow = db.newest_snapshot(PortfolioId::ShadowUser(user.id)).await.map_err(WebError::ours)?;
+        let shadow = db.newest_snapshot(PortfolioId::ShadowUser(user.id)).await?;
         let shadow = shadow.and_then(|point| point.realized_pnl.plus(point.unrealized_pnl).ok());
-        let results = Results::load(db, copies, now).await.map_err(WebError::ours)?;
-        let held = db.unmarked_portfolio(copies).await.map_err(WebError::ours)?;
+        let results = PnlSummary::load(db, copies, now).await?;
+        let held = db.unmarked_portfolio(copies).await?;
         let day = day.get(&user.id);
         Ok(Self {
             id: user.id,
@@ -131,15 +135,15 @@ impl UserRow {
             equity_micros: results.map(|results| results.equity_micros),
             exposure_micros: results.map(|results| results.exposure_micros),
             open_positions: held.portfolio.lots().count(),
-            last_24h: Attempted::of(day),
-            last_7d: Attempted::of(week.get(&user.id)),
-            last_fill: db.newest_fill_seen_of(user.id).await.map_err(WebError::ours)?,
+            last_24h: AttemptCounts::of(day),
+            last_7d: AttemptCounts::of(week.get(&user.id)),
+            last_fill: db.newest_fill_seen_of(user.id).await?,
             detection_lag_median_seconds: day.and_then(AttemptStats::lag_median_seconds),
         })
     }
 }
 
-impl Attempted {
+impl AttemptCounts {
     fn of(tally: Option<&AttemptStats>) -> Self {
         tally.map_or(Self::default(), |tally| Self::new(tally.attempts(), tally.executed()))
     }
@@ -155,7 +159,7 @@ impl Attempted {
     }
 }
 
-impl Sums {
+impl UserTotals {
     fn of(rows: &[UserRow]) -> Self {
         let add = |sum: &mut UsdcMicros, more: Option<UsdcMicros>| {
             sum.0 = sum.0.saturating_add(more.unwrap_or_default().0);
@@ -176,14 +180,20 @@ impl Sums {
     }
 }
 
-/// `GET /users`.
+/// Answers `GET /users`.
+///
+/// # Errors
+/// Those of [`UsersView::load`].
 pub async fn page(context: PageContext) -> Result<HttpResponse, WebError> {
     let position = context.position().await?;
     let view = UsersView::load(&context.db, context.now()).await?;
     context.page(Page::Users, &position, &view).await
 }
 
-/// `GET /api/users`.
+/// Answers `GET /api/users`.
+///
+/// # Errors
+/// Those of [`UsersView::load`].
 pub async fn json(db: Data<Db>, clock: Data<Clock>) -> Result<Json<UsersView>, WebError> {
     Ok(Json(UsersView::load(&db, clock.now()).await?))
 }

@@ -1,4 +1,4 @@
-//! Styles, scripts and fonts, carried in the binary. Debug builds read them from disk, so an edit shows at once.
+//! Styles, scripts and fonts, embedded in the binary. Debug builds read them from disk, so that an edit shows at once.
 
 use std::borrow::Cow;
 
@@ -15,10 +15,12 @@ use super::error::WebError;
 #[folder = "assets/"]
 struct Assets;
 
-/// Files that carry their version in their name, because a style sheet or a licence names them as they are.
+/// Folders of files with a version in their name. A style sheet or a licence refers to such a file by its exact name,
+/// so its address gets no `?v=`.
 const VERSIONED: [&str; 2] = ["fonts/", "vendor/"];
 
-/// `/assets/app.css?v=…`: a changed file has another address, so browsers may keep each for ever.
+/// Returns the address of an asset, for example `/assets/app.css?v=…`. A changed file gets a new address, so browsers
+/// may cache each one forever.
 pub fn address(name: &str) -> String {
     match Assets::get(name).filter(|_| !is_versioned(name)) {
         Some(file) => format!("/assets/{name}?v={}", version(&file)),
@@ -26,13 +28,16 @@ pub fn address(name: &str) -> String {
     }
 }
 
-/// `GET /assets/{name}`, the one thing besides the login that needs no session.
+/// `GET /assets/{name}`. Needs no session, like the sign-in.
+///
+/// # Errors
+/// [`WebError::NotFound`] for an unknown name or a file type that we do not serve.
 pub async fn serve(request: HttpRequest, name: Path<String>) -> Result<HttpResponse, WebError> {
     let Some(content_type) = content_type(&name) else { return Err(WebError::NotFound) };
     let file = Assets::get(&name).ok_or(WebError::NotFound)?;
     let tag = format!("\"{}\"", version(&file));
-    let is_for_ever = is_versioned(&name) || request.query_string() == format!("v={}", version(&file));
-    let caching = if is_for_ever { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let is_immutable = is_versioned(&name) || request.query_string() == format!("v={}", version(&file));
+    let caching = if is_immutable { "public, max-age=31536000, immutable" } else { "no-cache" };
     let mut response = HttpResponse::Ok();
     response.insert_header((CACHE_CONTROL, caching)).insert_header((ETAG, tag.clone()));
     if request.headers().get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
@@ -52,7 +57,8 @@ fn is_versioned(name: &str) -> bool {
     VERSIONED.iter().any(|folder| name.starts_with(folder))
 }
 
-/// Only what we serve has a type; an editor's backup file beside it does not exist.
+/// Returns the content type by the ending of the name. `None` for a file that we do not serve, for example an editor's
+/// backup file.
 fn content_type(name: &str) -> Option<&'static str> {
     match name.rsplit_once('.')?.1 {
         "css" => Some("text/css; charset=utf-8"),

@@ -1,18 +1,16 @@
-//! What can go wrong for a visitor, and how it looks: problem+json under `/api`, a page elsewhere.
+//! What can go wrong with a request, and its HTTP status. `error_page` renders the answer.
 
-use actix_web::{
-    HttpResponse, ResponseError,
-    http::{StatusCode, header::LOCATION},
-};
-use serde::Serialize;
+use actix_session::SessionInsertError;
+use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 
-use super::render::Templates;
-use super::request_span::shown;
+use super::request_span::loggable_path;
+use crate::db::{DbError, LoadError};
+use crate::token::NoRandomness;
 
-/// A request that gets no good answer.
+/// Why a request failed. The text of a variant is shown to the visitor.
 #[derive(Debug, thiserror::Error)]
 pub enum WebError {
-    /// The visitor's mistake, in words for the visitor.
+    /// The visitor's mistake, described for the visitor.
     #[error("{0}")]
     Mistake(String),
     #[error("sign in first")]
@@ -23,13 +21,13 @@ pub enum WebError {
     Forbidden(&'static str),
     #[error("there is nothing at this address")]
     NotFound,
-    /// The request came to a host name that is not ours.
+    /// The request names a host that is not ours.
     #[error("this server does not answer to that host name")]
     WrongHost,
-    /// What it asks for is no longer so, or is being done already.
+    /// The request is out of date, or the same work is running already.
     #[error("{0}")]
     Conflict(String),
-    /// Somebody whom we had to ask does not answer.
+    /// An upstream service, such as GitHub or Polymarket, does not answer.
     #[error("{0}")]
     Unanswered(String),
     #[error("too many attempts, wait a minute")]
@@ -44,42 +42,32 @@ pub enum WebError {
     TooSlow,
     #[error("the server is busy, try again in a moment")]
     Busy,
-    /// Ours: logged once with its chain, of which the visitor sees nothing.
+    /// Our failure. It is logged once with its chain of causes; the visitor sees none of them.
     #[error("something went wrong on our side; the log has the details")]
     Ours(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// RFC 9457, and the view of the error page.
-#[derive(Debug, Serialize)]
-struct Problem {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    title: &'static str,
-    status: u16,
-    detail: String,
+/// Declares errors that a visitor cannot cause. A handler returns them with `?`.
+macro_rules! always_ours {
+    ($($error:ty),+ $(,)?) => {
+        $(impl From<$error> for WebError {
+            fn from(error: $error) -> Self {
+                Self::ours(error)
+            }
+        })+
+    };
 }
 
-/// How a request was made that gets an error for an answer.
-#[derive(Debug, Clone)]
-pub struct Asked {
-    pub path: String,
-    /// By a script of the page, which stays as it is and shows the error as a message.
-    pub in_place: bool,
-}
-
-#[derive(Serialize)]
-struct ErrorPage<'a> {
-    #[serde(flatten)]
-    problem: &'a Problem,
-    in_place: bool,
-}
+always_ours!(DbError, LoadError, NoRandomness, SessionInsertError, tera::Error);
 
 impl WebError {
+    /// Wraps an error that is our failure here. For a type that is the visitor's mistake in other places, and therefore
+    /// has no `From`: for example `UnitError` of a sum that is too large.
     pub fn ours(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Ours(Box::new(cause))
     }
 
-    /// The nearest of our errors to a status that the framework gave, e.g. for a query that does not parse.
+    /// Returns our nearest error for a status of the framework, for example of a query that does not parse.
     pub fn of_status(status: StatusCode, detail: String) -> Self {
         match status {
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Self::NotFound,
@@ -91,35 +79,8 @@ impl WebError {
         }
     }
 
-    /// The answer to what was asked. Writes the log line of an error that is ours.
-    pub fn answer(&self, Asked { path, in_place }: &Asked, templates: &Templates) -> HttpResponse {
-        self.log(path);
-        let status = self.status_code();
-        let problem = Problem {
-            kind: "about:blank",
-            title: status.canonical_reason().unwrap_or("Error"),
-            status: status.as_u16(),
-            detail: self.to_string(),
-        };
-        if path.starts_with("/api/") || path.starts_with("/ws/") {
-            return HttpResponse::build(status).content_type("application/problem+json").json(problem);
-        }
-        if matches!(self, Self::NotSignedIn) {
-            return HttpResponse::SeeOther().insert_header((LOCATION, "/login")).finish();
-        }
-        match templates.page("pages/error.html", &ErrorPage { problem: &problem, in_place: *in_place }) {
-            Ok(html) => {
-                let mut answer = HttpResponse::build(status);
-                if *in_place {
-                    answer.insert_header(("hx-reswap", "none"));
-                }
-                answer.content_type("text/html; charset=utf-8").body(html)
-            }
-            Err(_) => HttpResponse::build(status).body(problem.detail),
-        }
-    }
-
-    fn log(&self, path: &str) {
+    /// Logs an error that is ours, once, with its whole chain of causes. Other errors need no log line.
+    pub fn log(&self, path: &str) {
         let Self::Ours(cause) = self else { return };
         let mut chain = cause.to_string();
         let mut next = cause.source();
@@ -128,11 +89,12 @@ impl WebError {
             chain.push_str(&error.to_string());
             next = error.source();
         }
-        tracing::error!(path = shown(path), error = chain, "a request failed");
+        tracing::error!(path = loggable_path(path), error = chain, "a request failed");
     }
 }
 
-/// The bare form. `middleware::security_headers` replaces it by `WebError::answer`, which knows the path.
+/// The bare form: a status without a body. The `security_headers` middleware replaces it with the answer of
+/// `error_page`, because only the middleware knows the path.
 impl ResponseError for WebError {
     fn status_code(&self) -> StatusCode {
         match self {

@@ -1,15 +1,16 @@
-//! How values look on a page: the only place where micros, bps, times and ids become text for a visitor. (`tail` writes
-//! its figures with the same function.)
+//! The template filters: the only place where micros, bps, times and ids become text for a visitor. (The command `tail`
+//! formats its figures with the same [`decimals`].)
 //!
-//! In    what views serialise: integers in micros and bps, ISO times, ids, codes.
-//! Out   text that Tera escapes like any other; no filter marks its answer as safe.
-//! Fails with a template error when a template hands over something else than it should.
+//! In    serialised values of views: integers in micros and bps, ISO times, ids, codes.
+//! Out   text that Tera escapes like any other; no filter marks its result as safe.
+//! Fails with a template error when a template passes a value of the wrong type.
 
 use tera::{Kwargs, State, Tera, TeraResult, Value};
 
 use crate::domain::money::units::MICROS;
+use crate::web::labels::label;
 
-/// What stands where a value is not known.
+/// Shown in place of an unknown value.
 const UNKNOWN: &str = "–";
 const MINUS: char = '\u{2212}';
 
@@ -44,10 +45,10 @@ pub fn register(tera: &mut Tera) {
     optional_integer(tera, "milliseconds", |millis| format!("{} ms", grouped_signed(millis)));
     optional_integer(tera, "duration", duration);
     text(tera, "named", |text| if text.is_empty() { "Unknown market".to_owned() } else { text.to_owned() });
-    text(tera, "field_label", |name| crate::web::config::labels::label(name).to_owned());
+    text(tera, "field_label", |name| label(name).to_owned());
 }
 
-/// A filter over an integer that may be null: `none` and undefined become a dash.
+/// Registers a filter for an integer that may be null: `none` and undefined become a dash.
 fn optional_integer(tera: &mut Tera, name: &'static str, write: impl Fn(i64) -> String + Send + Sync + 'static) {
     tera.register_filter(name, move |value: Value, _: Kwargs, _: &State| -> TeraResult<String> {
         if value.is_none() || value.is_undefined() {
@@ -60,6 +61,7 @@ fn optional_integer(tera: &mut Tera, name: &'static str, write: impl Fn(i64) -> 
     });
 }
 
+/// Registers a filter for a text that may be null: `none` and undefined become a dash.
 fn text(tera: &mut Tera, name: &'static str, write: impl Fn(&str) -> String + Send + Sync + 'static) {
     tera.register_filter(name, move |value: Value, _: Kwargs, _: &State| -> TeraResult<String> {
         if value.is_none() || value.is_undefined() {
@@ -72,7 +74,8 @@ fn text(tera: &mut Tera, name: &'static str, write: impl Fn(&str) -> String + Se
     });
 }
 
-/// `amount / unit` with thousands separators, rounded half away from zero. A negative that rounds to zero has no sign.
+/// Formats `amount / unit` with thousands separators, rounded half away from zero. A negative amount that rounds to
+/// zero has no sign.
 pub(crate) fn decimals(amount: i64, unit: i64, places: u32) -> String {
     let scale = 10_u128.pow(places);
     let unit = u128::from(unit.unsigned_abs());
@@ -82,12 +85,12 @@ pub(crate) fn decimals(amount: i64, unit: i64, places: u32) -> String {
     format!("{sign}{whole}.{:0width$}", scaled % scale, width = places as usize)
 }
 
-/// `2` or `2.5`: one decimal where there is one.
+/// Formats `2` or `2.5`: one decimal only if the amount is not whole.
 fn decimals_or_whole(amount: i64, unit: i64) -> String {
     if amount % unit == 0 { grouped_signed(amount / unit) } else { decimals(amount, unit, 1) }
 }
 
-/// A stretch of time in the unit a reader takes in: `35 ms`, `4.2 s`, `3 min`, `5 h`, `2 d`.
+/// Formats a time span in its natural unit: `35 ms`, `4.2 s`, `3 min`, `5 h`, `2 d`.
 fn span_of(millis: i64) -> String {
     let size = millis.unsigned_abs();
     match size {
@@ -104,7 +107,7 @@ fn grouped_signed(number: i64) -> String {
     format!("{sign}{}", grouped(number.unsigned_abs()))
 }
 
-/// `3 d 4 h`, `2 h 10 min`, `45 s`, `0.8 s`: the two largest units of a time in milliseconds.
+/// Formats milliseconds in their two largest units: `3 d 4 h`, `2 h 10 min`, `45 s`, `0.8 s`.
 pub(in crate::web) fn duration(millis: i64) -> String {
     let size = millis.unsigned_abs();
     let (seconds, sign) = (size / 1_000, if millis < 0 { MINUS.to_string() } else { String::new() });
@@ -122,7 +125,7 @@ pub(in crate::web) fn duration(millis: i64) -> String {
     }
 }
 
-/// Puts a plus before what is above zero as written; `decimals` has written the minus already.
+/// Puts a plus before an amount that is above zero after rounding. [`decimals`] has written the minus already.
 fn with_sign(amount: i64, written: String) -> String {
     let is_zero_as_written = !written.contains(|c: char| ('1'..='9').contains(&c));
     if amount > 0 && !is_zero_as_written { format!("+{written}") } else { written }
@@ -140,7 +143,7 @@ fn grouped(number: u64) -> String {
     out
 }
 
-/// The class that gives an amount its colour and its arrow.
+/// Returns the CSS class for the colour and arrow of an amount.
 fn trend(amount: i64) -> &'static str {
     match amount {
         1.. => "gain",
@@ -149,7 +152,7 @@ fn trend(amount: i64) -> &'static str {
     }
 }
 
-/// `0x1234…abcd`; short texts stay whole.
+/// Shortens an id to `0x1234…abcd`. A text of up to 13 characters stays whole.
 fn short_hex(text: &str) -> String {
     let chars: Vec<char> = text.chars().collect();
     match chars.len() {
@@ -158,20 +161,20 @@ fn short_hex(text: &str) -> String {
     }
 }
 
-/// Percent-encodes everything but unreserved characters, so that foreign text stays one segment of a link's path.
+/// Percent-encodes all characters but the unreserved ones, so that foreign text stays one segment of a link's path.
 pub(in crate::web) fn path_segment(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => out.push(char::from(byte)),
-            // A dot is unreserved, but a segment of dots would climb.
+            // A dot is unreserved, but a segment `..` would lead to the parent path.
             _ => out.push_str(&format!("%{byte:02X}")),
         }
     }
     out
 }
 
-/// A code of the domain in a visitor's words: `SPREAD_TOO_WIDE` becomes `Spread too wide`.
+/// Formats a code of the domain for a visitor: `SPREAD_TOO_WIDE` becomes `Spread too wide`.
 pub(in crate::web) fn reason(code: &str) -> String {
     let mut words = code.replace('_', " ").to_ascii_lowercase();
     if let Some(first) = words.get_mut(..1) {
@@ -180,7 +183,7 @@ pub(in crate::web) fn reason(code: &str) -> String {
     words
 }
 
-/// An error's text as a sentence: a capital at its start, a stop at its end.
+/// Formats an error text as a sentence: a capital at the start, a full stop at the end.
 fn sentence(text: &str) -> String {
     let mut out: String = text.chars().take(1).flat_map(char::to_uppercase).collect();
     out.extend(text.chars().skip(1));
@@ -239,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stretch_of_time_has_the_unit_that_a_reader_takes_in() {
+    fn a_time_span_has_its_natural_unit() {
         for (millis, expected) in [
             (0, "0 ms"),
             (999, "999 ms"),
@@ -257,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_a_dash() {
+    fn an_unknown_value_is_a_dash() {
         for filter in ["usdc", "signed_usdc", "cents", "percent", "shares", "utc", "utc_clock", "reason"] {
             assert_eq!(shown(filter, None::<i64>), "–", "{filter}");
         }

@@ -1,8 +1,8 @@
-//! The HTTP server: what every request passes, what handlers may ask for, start and stop.
+//! The HTTP server: start and stop, the order of the middleware, and the data that handlers may extract.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use actix::Addr;
+use actix::{Addr, Recipient};
 use actix_web::{
     App, HttpServer,
     dev::ServerHandle,
@@ -23,7 +23,8 @@ use crate::web::auth::sign_in::github::Github;
 use crate::web::auth::sign_in::links::LoginLinks;
 use crate::web::auth::user::{HasProvider, authenticate};
 use crate::web::config::what_if::runner::WhatIfRuns;
-use crate::web::live::broadcaster::{Broadcaster, BroadcasterDeps, CloseAll};
+use crate::web::live::broadcaster::{Broadcaster, BroadcasterDeps};
+use crate::web::live::messages::{CloseAll, GetStreamPosition, Join};
 use crate::{
     actors::{live_hub::LiveHub, supervise::SupervisorContext},
     clock::Clock,
@@ -34,39 +35,41 @@ use crate::{
     token::NoRandomness,
 };
 
-/// Pages are rendered from a handful of indexed reads: two threads serve far more visitors than there will be.
+/// A page is rendered from a handful of indexed reads: two threads serve far more visitors than we expect.
 const WORKERS: usize = 2;
 const STOP_SECONDS: u64 = 5;
-/// The head of a request is here by then, or the connection goes. Bodies have a limit of their own where they are read.
-const HEAD_WITHIN: Duration = Duration::from_secs(10);
-const GOODBYE_WITHIN: Duration = Duration::from_secs(5);
-/// Longer than browsers keep an idle connection, so that it is they who close it.
+/// The head of a request must arrive within this time, or the connection is closed. The time for a body is limited
+/// where the body is read.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longer than browsers keep an idle connection, so that the browser closes it first.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// A thousand open pages with room for what they load, in each of the threads.
+/// In each thread: a thousand open pages and the files that they load.
 const CONNECTIONS_MAX: usize = 4_096;
 
+/// The dependencies of the web server.
 #[derive(Clone)]
 pub struct WebDeps {
     pub db: Db,
-    /// Where sessions of a provider's people are kept.
+    /// Where the sessions of people who sign in with GitHub are stored.
     pub redis: RedisSettings,
     pub clock: Clock,
     pub live: Addr<LiveHub>,
     pub supervisor: SupervisorContext,
     pub metrics: Arc<Metrics>,
-    /// Whom to ask who a trader is, behind the worker's gate where there is one in this process.
+    /// Polymarket, for the profile of a trader. Requests pass `gate`, which is the worker's if it runs in this process.
     pub polymarket: PolymarketSettings,
     pub gate: Gate,
 }
 
-/// Why there are no pages.
+/// Why the web server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum WebStartError {
     #[error("`{0}` is not a loopback address; without a sign-in provider pages are served to this machine only")]
     NotLoopback(SocketAddr),
-    #[error("setting `GITHUB_BASE_URL` or `PUBLIC_URL` is no address")]
+    #[error("`GITHUB_BASE_URL` or `PUBLIC_URL` is not a valid URL")]
     Provider(#[from] oauth2::url::ParseError),
-    #[error("`ADMIN_EMAIL` cannot be let in")]
+    #[error("cannot store `ADMIN_EMAIL` as an admin")]
     Admin(#[from] DbError),
     #[error("cannot listen on `{addr}`")]
     Listen { addr: SocketAddr, source: std::io::Error },
@@ -76,37 +79,39 @@ pub enum WebStartError {
     NoRandomness(#[from] NoRandomness),
 }
 
-/// A server that answers.
+/// A running web server.
 pub struct WebServer {
-    /// Where, with the port that was free when port 0 was asked for.
+    /// The address that it listens on, with the real port if the settings say port 0.
     pub addr: SocketAddr,
-    /// The address for browsers, with `http://` or `https://` and without a slash at the end.
+    /// The URL for browsers, with `http://` or `https://` and without a slash at the end.
     pub url: String,
-    /// Lets one browser in, once. `None` where people sign in with GitHub.
+    /// Signs in one browser, once. `None` if people sign in with GitHub.
     pub login_link: Option<String>,
-    /// Ends with the server; an error is one of accepting connections.
+    /// Ends with the server. Its error comes from accepting connections.
     pub ended: tokio::task::JoinHandle<std::io::Result<()>>,
     handle: ServerHandle,
     broadcaster: Addr<Broadcaster>,
 }
 
 impl WebServer {
-    /// Says goodbye to open pages and waits for what is being answered.
+    /// Closes the websockets of open pages, and waits for requests that are being answered.
     pub async fn stop(self) {
-        // A dead broadcaster has no pages left to tell.
+        // An error means that the broadcaster is dead and has no open pages.
         let _ = self.broadcaster.send(CloseAll).await;
         self.handle.stop(true).await;
         let _ = self.ended.await;
     }
 }
 
-/// Everything a request handler may ask for; the same in every worker thread.
+/// All data that a request handler may extract. Each worker thread gets a clone.
 #[derive(Clone)]
 pub struct Shared {
     db: Data<Db>,
     clock: Data<Clock>,
     templates: Data<Templates>,
-    broadcaster: Data<Addr<Broadcaster>>,
+    broadcaster: Addr<Broadcaster>,
+    position: Data<Recipient<GetStreamPosition>>,
+    join: Data<Recipient<Join>>,
     links: Data<LoginLinks>,
     hosts: Data<Hosts>,
     metrics: Data<Metrics>,
@@ -123,7 +128,7 @@ pub struct Shared {
 /// Starts the broadcaster and the server in the current arbiter.
 ///
 /// # Errors
-/// `WebStartError`: nothing is left running then.
+/// [`WebStartError`]. Nothing is left running then.
 pub async fn start(settings: &WebSettings, deps: WebDeps) -> Result<WebServer, WebStartError> {
     if settings.github.is_none() && !settings.bind.ip().is_loopback() {
         return Err(WebStartError::NotLoopback(settings.bind));
@@ -138,19 +143,19 @@ pub async fn start(settings: &WebSettings, deps: WebDeps) -> Result<WebServer, W
     }
     let links = LoginLinks::new();
     let shared = Shared::new(settings, addr, &url, deps, links.clone())?;
-    // A wrong address is found here, before the threads rely on it.
+    // A wrong URL is found here, because `register` in the threads cannot report it.
     shared.github()?;
 
     let workers = shared.clone();
     let server = HttpServer::new(move || {
         let shared = workers.clone();
-        // A client cannot leave its thread; the gate before it is one for the process.
+        // An HTTP client cannot leave its thread; the gate before it is shared by the whole process.
         let polymarket = Polymarket::behind(shared.gate.clone(), shared.polymarket.clone(), **shared.clock);
         App::new()
             .app_data(Data::new(polymarket))
             .configure(|app| shared.register(app))
             .configure(every_route)
-            // The last wrapped is the first to see a request.
+            // The middleware that is wrapped last sees a request first.
             .wrap(from_fn(authenticate))
             .wrap(shared.cookies.middleware())
             .wrap(from_fn(host_check))
@@ -163,11 +168,11 @@ pub async fn start(settings: &WebSettings, deps: WebDeps) -> Result<WebServer, W
     .on_connect(|connection, data| {
         data.insert(Socket::of(connection));
     })
-    .client_request_timeout(HEAD_WITHIN)
-    .client_disconnect_timeout(GOODBYE_WITHIN)
+    .client_request_timeout(HEAD_TIMEOUT)
+    .client_disconnect_timeout(CLOSE_TIMEOUT)
     .keep_alive(KEEP_ALIVE)
     .max_connections(CONNECTIONS_MAX)
-    // The second half of an answer would wait 40 ms for the reader's receipt of the first.
+    // Without this the second half of an answer waits 40 ms for the acknowledgement of the first half.
     .tcp_nodelay(true)
     .disable_signals()
     .shutdown_timeout(STOP_SECONDS)
@@ -180,7 +185,7 @@ pub async fn start(settings: &WebSettings, deps: WebDeps) -> Result<WebServer, W
         None => Some(format!("{url}/login/{}", links.mint()?)),
     };
     let handle = server.handle();
-    let broadcaster = shared.broadcaster.get_ref().clone();
+    let broadcaster = shared.broadcaster.clone();
     Ok(WebServer { addr, url, login_link, ended: actix::spawn(server), handle, broadcaster })
 }
 
@@ -197,11 +202,14 @@ impl Shared {
         let WebDeps { db, redis, clock, live, supervisor, metrics, polymarket, gate } = deps;
         let cookies = CookieSettings::new(settings, redis, addr.port())?;
         let broadcaster = BroadcasterDeps { db: db.clone(), clock, live, templates: templates.clone() };
+        let broadcaster = Broadcaster::start(broadcaster, &supervisor);
         Ok(Self {
             db: Data::new(db),
             clock: Data::new(clock),
             templates: Data::new(templates),
-            broadcaster: Data::new(Broadcaster::start(broadcaster, &supervisor)),
+            position: Data::new(broadcaster.clone().recipient()),
+            join: Data::new(broadcaster.clone().recipient()),
+            broadcaster,
             links: Data::from(links),
             hosts: Data::new(Hosts::new(addr, public_url)),
             metrics: Data::from(metrics),
@@ -216,7 +224,7 @@ impl Shared {
         })
     }
 
-    /// A way to GitHub of its own for each thread: an HTTP client cannot leave its thread.
+    /// Creates a GitHub client for one thread, because an HTTP client cannot leave its thread.
     fn github(&self) -> Result<Option<Github>, oauth2::url::ParseError> {
         self.github.as_ref().map(|settings| Github::new(settings, self.callback.clone())).transpose()
     }
@@ -225,7 +233,8 @@ impl Shared {
         app.app_data(self.db.clone())
             .app_data(self.clock.clone())
             .app_data(self.templates.clone())
-            .app_data(self.broadcaster.clone())
+            .app_data(self.position.clone())
+            .app_data(self.join.clone())
             .app_data(self.links.clone())
             .app_data(self.hosts.clone())
             .app_data(self.metrics.clone())

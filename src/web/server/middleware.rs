@@ -1,4 +1,4 @@
-//! What every request passes: the host check, and the envelope every answer leaves in.
+//! The middleware of every request: the host check, and the security headers of every answer.
 
 use std::{net::SocketAddr, panic::AssertUnwindSafe};
 
@@ -16,23 +16,24 @@ use actix_web::{
 };
 use futures_util::FutureExt;
 
-use super::error::{Asked, WebError};
+use super::error::WebError;
+use super::error_page::{FailedRequest, answer};
 use super::render::Templates;
-use crate::web::auth::user::{has_token, reads};
+use crate::web::auth::user::{has_token, is_read_only};
 
-/// No inline script or style, nothing from elsewhere, no frame.
+/// No inline script or style, nothing from another site, no frame.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; \
                       connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-/// Nothing here takes pictures, pays, or wants to know where anybody is.
+/// The pages use no camera, no payment and no location.
 const PERMISSIONS_POLICY: &str = "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), \
                                   magnetometer=(), microphone=(), payment=(), usb=()";
-/// A year of https only, for this name alone: what else its owner serves is not ours to say.
+/// A year of https only, for this host name alone: other names of the same owner may serve http.
 const HTTPS_ONLY: &str = "max-age=31536000";
 
-/// Header lines of one request, all together; a session cookie is the longest of ours.
+/// All header lines of one request together. Our longest one is the session cookie.
 const HEADER_BYTES_MAX: usize = 16 * 1024;
-/// Filters of a list with everything filled in are a tenth of it.
+/// The filters of a list with every field filled in take a tenth of it.
 const ADDRESS_BYTES_MAX: usize = 4 * 1024;
 
 /// The names under which browsers reach this server.
@@ -40,12 +41,12 @@ const ADDRESS_BYTES_MAX: usize = 4 * 1024;
 pub struct Hosts {
     /// `scheme://host[:port]`, lower case.
     origins: Vec<String>,
-    /// Browsers reach us by https.
+    /// Whether browsers reach us by https.
     secure: bool,
 }
 
 impl Hosts {
-    /// Where we listen, the loopback names of that port, and the origin of `public_url`.
+    /// Accepts the address that we listen on, the loopback names of that port, and the origin of `public_url`.
     pub fn new(addr: SocketAddr, public_url: Option<&str>) -> Self {
         let port = addr.port();
         let mut origins = vec![format!("http://{addr}")];
@@ -64,66 +65,75 @@ impl Hosts {
         self.origins.iter().any(|origin| origin.split_once("://").is_some_and(|(_, ours)| ours == host))
     }
 
-    /// Whether a page of ours sent this. Browsers always say where a websocket or a changing request comes from.
-    pub fn are_the_origin_of(&self, headers: &HeaderMap) -> bool {
+    /// Returns whether a page of ours sent the request. Browsers always send `Origin` with a websocket or a changing
+    /// request.
+    pub fn allow_origin_of(&self, headers: &HeaderMap) -> bool {
         let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
         origin.is_some_and(|origin| self.origins.contains(&origin.to_ascii_lowercase()))
     }
 
-    /// The path and query of the page of ours that sent this; the overview when none says so.
+    /// Returns path and query of our page that sent the request, by its `Referer`. Without one it is the overview, `/`.
     pub fn path_of_referer(&self, headers: &HeaderMap) -> String {
         let referer = headers.get(REFERER).and_then(|referer| referer.to_str().ok()).unwrap_or_default();
         let ours = origin_of(referer).is_some_and(|origin| self.origins.contains(&origin));
         let after_scheme = referer.split_once("://").filter(|_| ours);
         let path = after_scheme.and_then(|(_, rest)| rest.find('/').map(|start| &rest[start..]));
-        // Two slashes would name another host.
+        // A path that begins with two slashes would name another host.
         path.filter(|path| !path.starts_with("//")).unwrap_or("/").to_owned()
     }
 }
 
-/// `https://spy.example` of `https://spy.example/path`.
+/// Returns the origin of a URL: `https://spy.example` for `https://spy.example/path`.
 fn origin_of(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
     Some(format!("{scheme}://{authority}").to_ascii_lowercase())
 }
 
-/// Refuses requests for a foreign host name: a hostile page may point its own name at this address (DNS rebinding) and
-/// would then read ours as its own. Refuses changing requests that do not come from our own pages.
+/// Refuses a request for a foreign host name. A hostile page may point its own host name at this address (DNS
+/// rebinding) and would then read our answers as its own. Also refuses a changing request that does not come from our
+/// own pages.
+///
+/// # Errors
+/// [`WebError::WrongHost`] or [`WebError::Forbidden`].
 pub async fn host_check<B: MessageBody>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, Error> {
     let Some(hosts) = request.app_data::<Data<Hosts>>() else { return Err(WebError::WrongHost.into()) };
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     if !host.is_some_and(|host| hosts.has_host(host)) {
         return Err(WebError::WrongHost.into());
     }
-    let needs_origin = !reads(request.method()) && !has_token(request.headers());
-    if needs_origin && !hosts.are_the_origin_of(request.headers()) {
+    let needs_origin = !is_read_only(request.method()) && !has_token(request.headers());
+    if needs_origin && !hosts.allow_origin_of(request.headers()) {
         return Err(WebError::Forbidden("this request does not come from a page of ours").into());
     }
     next.call(request).await
 }
 
-/// Outermost: turns errors and panics into answers, and gives every answer its headers.
+/// The outermost middleware: turns errors and panics into answers, and adds the security headers to every answer.
+///
+/// # Errors
+/// An error that carries a finished answer, when the request did not reach a handler.
 pub async fn security_headers<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let asked = Asked { path: request.path().to_owned(), in_place: request.headers().contains_key("hx-request") };
+    let failed =
+        FailedRequest { path: request.path().to_owned(), in_place: request.headers().contains_key("hx-request") };
     let Some(templates) = request.app_data::<Data<Templates>>().cloned() else {
         return Err(WebError::Busy.into());
     };
     let secure = request.app_data::<Data<Hosts>>().is_some_and(|hosts| hosts.secure);
-    if let Err(error) = fits(&request) {
-        return Err(wrapped(error.answer(&asked, &templates), secure));
+    if let Err(error) = check_size(&request) {
+        return Err(error_with(answer(&error, &failed, &templates), secure));
     }
-    // A panicking handler would otherwise drop the connection without a word.
+    // Without this a handler that panics would drop the connection without an answer.
     let outcome = AssertUnwindSafe(next.call(request)).catch_unwind().await;
     match outcome {
         Ok(Ok(response)) => {
             let mut response = match response.response().error() {
                 Some(error) => {
-                    let mut answer = answer_to(error, &asked, &templates);
-                    // What became of the session holds, however the answer looks.
+                    let mut answer = answer_to_error(error, &failed, &templates);
+                    // Changes of the session must reach the browser even if the request failed.
                     for cookie in response.headers().get_all(SET_COOKIE) {
                         answer.headers_mut().append(SET_COOKIE, cookie.clone());
                     }
@@ -134,28 +144,28 @@ pub async fn security_headers<B: MessageBody + 'static>(
             add_headers(response.headers_mut(), secure);
             Ok(response)
         }
-        Ok(Err(error)) => Err(wrapped(answer_to(&error, &asked, &templates), secure)),
-        Err(_) => Err(wrapped(WebError::Ours("a handler panicked".into()).answer(&asked, &templates), secure)),
+        Ok(Err(error)) => Err(error_with(answer_to_error(&error, &failed, &templates), secure)),
+        Err(_) => Err(error_with(answer(&WebError::Ours("a handler panicked".into()), &failed, &templates), secure)),
     }
 }
 
-/// The middleware that failed has used the request up; an error that carries its answer is all that can be returned.
-fn wrapped(mut answer: HttpResponse, secure: bool) -> Error {
+/// Wraps an answer in an error. The middleware that failed has consumed the request, so only an error can be returned.
+fn error_with(mut answer: HttpResponse, secure: bool) -> Error {
     add_headers(answer.headers_mut(), secure);
     InternalError::from_response("answered", answer).into()
 }
 
-fn answer_to(error: &Error, asked: &Asked, templates: &Templates) -> HttpResponse {
+fn answer_to_error(error: &Error, failed: &FailedRequest, templates: &Templates) -> HttpResponse {
     match error.as_error::<WebError>() {
-        Some(ours) => ours.answer(asked, templates),
+        Some(ours) => answer(ours, failed, templates),
         None => {
             let status = error.as_response_error().status_code();
-            WebError::of_status(status, error.to_string()).answer(asked, templates)
+            answer(&WebError::of_status(status, error.to_string()), failed, templates)
         }
     }
 }
 
-fn fits(request: &ServiceRequest) -> Result<(), WebError> {
+fn check_size(request: &ServiceRequest) -> Result<(), WebError> {
     let headers: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     let address = request.uri().path_and_query().map_or(0, |address| address.as_str().len());
     match (headers > HEADER_BYTES_MAX, address > ADDRESS_BYTES_MAX) {
@@ -174,7 +184,7 @@ fn add_headers(headers: &mut HeaderMap, secure: bool) {
     }
     add(X_FRAME_OPTIONS, "DENY");
     add(X_CONTENT_TYPE_OPTIONS, "nosniff");
-    // `no-referrer` would make browsers send `Origin: null` with our own forms.
+    // With `no-referrer` browsers would send `Origin: null` with our own forms.
     add(REFERRER_POLICY, "same-origin");
     add(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
     add(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
@@ -206,14 +216,14 @@ mod tests {
         let from = |origin: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(ORIGIN, HeaderValue::from_static(origin));
-            hosts.are_the_origin_of(&headers)
+            hosts.allow_origin_of(&headers)
         };
         assert!(from("http://127.0.0.1:8080"));
         assert!(from("https://spy.example"));
         assert!(!from("http://spy.example"));
         assert!(!from("https://127.0.0.1:8080"));
         assert!(!from("null"));
-        assert!(!hosts.are_the_origin_of(&HeaderMap::new()));
+        assert!(!hosts.allow_origin_of(&HeaderMap::new()));
     }
 
     #[actix_web::test]

@@ -1,8 +1,12 @@
-//! The HTTP server: routes, middleware, errors and rendering; nothing here knows a page.
+//! The HTTP server: start and stop, routes, middleware, errors and rendering.
+//!
+//! `http` and `routes` are the top of the web part: they import every page, and no page imports them. The other files
+//! are its ground floor and know no page.
 
 pub(super) mod assets;
 pub(super) mod connection;
 pub(super) mod error;
+pub(super) mod error_page;
 pub(super) mod format;
 pub mod http;
 pub(super) mod middleware;

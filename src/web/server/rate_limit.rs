@@ -1,6 +1,6 @@
-//! How often anybody may try to come in, and change things once inside.
+//! Rate limits: of sign-in attempts, of changes, and of requests with a token.
 //!
-//! Per process and in memory: it is there against guessing and against a script that has gone wild, not for accounting.
+//! Per process and in memory. They stop guessing and a script that runs wild; they are not for accounting.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -13,15 +13,16 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 use super::error::WebError;
 
-/// Wrong links and tokens, and sign-ins begun or failed, from one address.
+/// Attempts from one address: wrong links, wrong tokens, and sign-ins that were begun or failed.
 const ATTEMPTS_A_MINUTE: u32 = 20;
-/// Changes by one visitor, and as many at once.
+/// Changes by one visitor. All of them may come at once.
 const CHANGES_A_MINUTE: u32 = 120;
-/// Requests with one token; twice as many at once.
+/// Requests with one token. Twice as many may come at once.
 const TOKEN_REQUESTS_A_SECOND: u32 = 20;
-/// Keys that are kept before those that have been quiet are forgotten.
+/// Keys that a limiter holds before it drops the idle ones.
 const KEYS_KEPT: usize = 10_000;
 
+/// The rate limiters of this process.
 pub struct Limits {
     real_ip_header: Option<HeaderName>,
     attempts: DefaultKeyedRateLimiter<String>,
@@ -30,6 +31,7 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Creates the limiters. `real_ip_header` is the header in which a trusted proxy sends the client's address.
     pub fn new(real_ip_header: Option<HeaderName>) -> Arc<Self> {
         let number = |n| NonZeroU32::new(n).expect("no limit is zero");
         let tokens =
@@ -42,12 +44,12 @@ impl Limits {
         })
     }
 
-    /// Who sent it, as far as anybody can tell: what the proxy in front of us says, or else the connection's other end.
-    /// An IPv6 address stands for its /64, which is what one household or one rented machine has.
-    pub fn address_of(&self, request: &HttpRequest) -> String {
+    /// Returns the client's address: the one that the proxy reports, or else the peer of the connection.
+    /// An IPv6 address is cut to its /64, because one household or one rented machine has a whole /64.
+    pub fn client_address(&self, request: &HttpRequest) -> String {
         let header = self.real_ip_header.as_ref().and_then(|name| request.headers().get(name));
-        let told = header.and_then(|value| value.to_str().ok()).and_then(|text| text.trim().parse::<IpAddr>().ok());
-        match told.or_else(|| request.peer_addr().map(|peer| peer.ip())) {
+        let reported = header.and_then(|value| value.to_str().ok()).and_then(|text| text.trim().parse::<IpAddr>().ok());
+        match reported.or_else(|| request.peer_addr().map(|peer| peer.ip())) {
             Some(IpAddr::V6(address)) if address.to_ipv4_mapped().is_none() => {
                 let net = address.to_bits() >> 64 << 64;
                 format!("{}/64", Ipv6Addr::from_bits(net))
@@ -57,20 +59,26 @@ impl Limits {
         }
     }
 
+    /// Counts a sign-in attempt from `address`.
+    ///
     /// # Errors
-    /// `WebError::TooMany`.
+    /// [`WebError::TooMany`] above the limit.
     pub fn check_attempt(&self, address: &str) -> Result<(), WebError> {
         check(&self.attempts, &address.to_owned())
     }
 
+    /// Counts a change by the visitor `who`.
+    ///
     /// # Errors
-    /// `WebError::TooMany`.
+    /// [`WebError::TooMany`] above the limit.
     pub fn check_change(&self, who: &str) -> Result<(), WebError> {
         check(&self.changes, &who.to_owned())
     }
 
+    /// Counts a request with the token `id`.
+    ///
     /// # Errors
-    /// `WebError::TooMany`.
+    /// [`WebError::TooMany`] above the limit.
     pub fn check_token(&self, id: i64) -> Result<(), WebError> {
         check(&self.tokens, &id)
     }
@@ -95,7 +103,7 @@ mod tests {
             Some(text) => request.insert_header(("x-real-ip", text)),
             None => request,
         };
-        limits.address_of(&request.to_http_request())
+        limits.client_address(&request.to_http_request())
     }
 
     #[test]
@@ -116,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn one_who_guesses_is_stopped_and_others_are_not() {
+    fn an_address_that_guesses_is_stopped_and_others_are_not() {
         let limits = Limits::new(None);
         let refused = (0..30).filter(|_| limits.check_attempt("192.0.2.1").is_err()).count();
         assert_eq!(refused, 10);

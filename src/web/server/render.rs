@@ -1,4 +1,4 @@
-//! Tera templates, loaded once at start, and the answer that carries a rendered page.
+//! Tera templates, loaded once at start, and the HTTP answer with a rendered page.
 
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use super::{assets, error::WebError, format};
 #[folder = "templates/"]
 struct Files;
 
-/// Every page and part, shared by all HTTP workers and the broadcaster.
+/// All pages and components, shared by the HTTP workers and the broadcaster.
 #[derive(Clone)]
 pub struct Templates(Arc<Tera>);
 
-/// The templates in the binary do not fit together; no page would work.
+/// Why the embedded templates cannot be used. The build is wrong then, and no page would work.
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
     #[error("template `{0}` is not UTF-8")]
@@ -27,8 +27,10 @@ pub enum TemplateError {
 }
 
 impl Templates {
+    /// Compiles all embedded templates.
+    ///
     /// # Errors
-    /// `TemplateError`, only when the build itself is wrong.
+    /// [`TemplateError`], only when the build itself is wrong.
     pub fn load() -> Result<Self, TemplateError> {
         let mut tera = Tera::default();
         format::register(&mut tera);
@@ -45,19 +47,33 @@ impl Templates {
         Ok(Self(Arc::new(tera)))
     }
 
-    /// A whole page from its view.
+    /// Renders a whole page from its view.
+    ///
+    /// # Errors
+    /// `tera::Error` when the template does not fit the view.
     pub fn page(&self, name: &str, view: &impl Serialize) -> Result<String, tera::Error> {
         self.0.render(name, &Context::from_serialize(view)?)
     }
 
-    /// A page with its frame beside the fields of its view.
-    pub fn framed(&self, name: &str, view: &impl Serialize, frame: &impl Serialize) -> Result<String, tera::Error> {
+    /// Renders a page. The template reads the frame as `frame`, beside the fields of the view.
+    ///
+    /// # Errors
+    /// `tera::Error` when the template does not fit the view.
+    pub fn page_in_frame(
+        &self,
+        name: &str,
+        view: &impl Serialize,
+        frame: &impl Serialize,
+    ) -> Result<String, tera::Error> {
         let mut context = Context::from_serialize(view)?;
         context.insert("frame", frame);
         self.0.render(name, &context)
     }
 
-    /// One component, as a page shows it and as a live frame carries it.
+    /// Renders one component, for a page or for a live frame.
+    ///
+    /// # Errors
+    /// `tera::Error` when the component does not fit the view.
     pub fn part(&self, component: &str, argument: &str, view: &impl Serialize) -> Result<String, tera::Error> {
         let mut context = Context::new();
         context.insert(argument.to_owned(), view);
@@ -65,8 +81,11 @@ impl Templates {
     }
 }
 
-/// The page `name` as an answer.
+/// Answers with the page `name`.
+///
+/// # Errors
+/// [`WebError::Ours`] when the template does not fit the view.
 pub fn page(templates: &Data<Templates>, name: &str, view: &impl Serialize) -> Result<HttpResponse, WebError> {
-    let html = templates.page(name, view).map_err(WebError::ours)?;
+    let html = templates.page(name, view)?;
     Ok(HttpResponse::Ok().content_type("text/html; charset=utf-8").body(html))
 }

@@ -1,4 +1,4 @@
-//! The span around each request: enough to find it in a log, nothing that a log must not hold.
+//! The log span of each request: enough to find it in a log, and no secret.
 
 use actix_web::{
     Error,
@@ -8,13 +8,14 @@ use actix_web::{
 use tracing::Span;
 use tracing_actix_web::RootSpanBuilder;
 
-/// Method, path and status. Queries and addresses stay out.
+/// Logs method, path and status. Queries and client addresses stay out of the log.
 pub struct RequestSpan;
 
 impl RootSpanBuilder for RequestSpan {
     fn on_request_start(request: &ServiceRequest) -> Span {
-        let path = shown(request.path());
-        // Of the highest level, or a filter for errors alone would take the request off them.
+        let path = loggable_path(request.path());
+        // The span has the level of an error: otherwise a filter that shows errors alone would drop the request from
+        // them.
         tracing::error_span!("request", service = "web", method = %request.method(), path, status = tracing::field::Empty)
     }
 
@@ -27,8 +28,8 @@ impl RootSpanBuilder for RequestSpan {
     }
 }
 
-/// A path as a log may show it: that of a login link ends before its token.
-pub fn shown(path: &str) -> &str {
+/// Returns the path as a log may show it: the token of a login link is cut off.
+pub fn loggable_path(path: &str) -> &str {
     if path.starts_with("/login/") { "/login/…" } else { path }
 }
 
@@ -39,7 +40,7 @@ mod tests {
     #[test]
     fn a_login_token_is_not_shown() {
         for (path, expected) in [("/login/5ec2e7", "/login/…"), ("/login", "/login"), ("/users/7", "/users/7")] {
-            assert_eq!(shown(path), expected);
+            assert_eq!(loggable_path(path), expected);
         }
     }
 }

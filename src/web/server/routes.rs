@@ -1,4 +1,4 @@
-//! Every address of this server, in two lists: what is for everybody, and what needs a session or a token.
+//! All routes of the server, in two lists: open routes, and routes that need a session or a token.
 
 use actix_web::{
     middleware::from_fn,
@@ -20,7 +20,7 @@ use crate::web::pages::{
 use crate::web::shell::theme;
 use crate::web::views::{self, activities, attempts, health};
 
-/// Registers routes and, for the test that asks each of them, keeps their list.
+/// Registers routes. Under `cfg(test)` it also keeps their list, for the test that requests each of them.
 macro_rules! routes {
     ($(#[$doc:meta])* $register:ident, $list:ident { $($method:ident $path:literal => $handler:path,)+ }) => {
         $(#[$doc])*
@@ -34,7 +34,7 @@ macro_rules! routes {
 }
 
 routes! {
-    /// For everybody.
+    /// Routes that need no sign-in.
     open, OPEN {
         get "/assets/{name:.*}" => assets::serve,
         get "/login" => sign_in::page,
@@ -46,11 +46,11 @@ routes! {
 }
 
 routes! {
-    /// For those who are signed in, or come with a token.
+    /// Routes that need a session or a token.
     closed, CLOSED {
         // On every page.
-        post "/logout" => sign_in::out,
-        post "/logout/everywhere" => sign_in::out_everywhere,
+        post "/logout" => sign_in::sign_out,
+        post "/logout/everywhere" => sign_in::sign_out_everywhere,
         get "/ws/live" => socket::connect,
         post "/theme" => theme::switch,
         post "/control/pause" => control::pause,
@@ -117,7 +117,7 @@ routes! {
     }
 }
 
-/// Every address of this server.
+/// Registers all routes. An unknown address behind the sign-in is answered with [`WebError::NotFound`].
 pub fn every_route(app: &mut ServiceConfig) {
     app.configure(open);
     let nothing = || async { Err::<&str, _>(WebError::NotFound) };

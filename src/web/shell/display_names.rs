@@ -1,4 +1,4 @@
-//! What ids are called: labels of leaders, questions and outcomes of markets. Read once for many rows.
+//! The display names of ids: labels of leaders, questions and outcomes of markets. Read once for many rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use crate::db::{Db, DbError};
 use crate::domain::market::facts::Market;
 use crate::domain::money::ids::{AssetId, FollowedUserId, MarketId};
 
-/// The names that one page or one batch of live rows needs. All of it is hostile text.
+/// The names that one page or one batch of live rows needs. All of them are hostile text.
 #[derive(Debug, Default)]
 pub struct Names {
     labels: BTreeMap<FollowedUserId, String>,
@@ -14,6 +14,10 @@ pub struct Names {
 }
 
 impl Names {
+    /// Reads the labels of all leaders, and the facts of `markets`.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database does not answer.
     pub async fn load(db: &Db, markets: impl IntoIterator<Item = &MarketId>) -> Result<Self, DbError> {
         let wanted: BTreeSet<&MarketId> = markets.into_iter().collect();
         let wanted: Vec<MarketId> = wanted.into_iter().cloned().collect();
@@ -25,20 +29,22 @@ impl Names {
         Ok(Self { labels, markets })
     }
 
+    /// Returns the label of a leader, or `user 7` for an unknown one.
     pub fn label(&self, user: FollowedUserId) -> String {
         self.labels.get(&user).cloned().unwrap_or_else(|| format!("user {user}"))
     }
 
-    /// Question and slug; both are empty until the market's facts have been fetched.
+    /// Returns question and slug. Both are empty until the facts of the market have been fetched.
     pub fn market(&self, id: &MarketId) -> (String, String) {
         self.markets.get(id).map(|market| (market.question.clone(), market.slug.clone())).unwrap_or_default()
     }
 
-    /// All that is known of a market.
+    /// Returns the facts of a market, if they have been fetched.
     pub fn facts(&self, id: &MarketId) -> Option<&Market> {
         self.markets.get(id)
     }
 
+    /// Returns the name of the outcome that `asset` stands for.
     pub fn outcome(&self, market: &MarketId, asset: &AssetId) -> Option<String> {
         let outcomes = &self.markets.get(market)?.outcomes;
         outcomes.iter().find(|outcome| outcome.asset == *asset).map(|outcome| outcome.outcome.clone())

@@ -1,4 +1,4 @@
-//! What surrounds every page: its frame, theme, flash messages, lists cut into pages.
+//! Shared by all pages: the frame, the theme, flash messages, display names and pagination.
 
 pub(super) mod display_names;
 pub(super) mod flash;

@@ -1,8 +1,8 @@
-//! What a page handler is given: who asks, what it may read, and the frame of the page around its content.
+//! The context of a page handler: the current user, the data it reads from, and the frame around the content of a page.
 
 use std::future::{Ready, ready};
 
-use actix::Addr;
+use actix::Recipient;
 use actix_session::{Session, SessionExt};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, dev::Payload, web::Data};
 use serde::Serialize;
@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::db::Db;
 use crate::domain::money::units::Timestamp;
 use crate::web::auth::user::CurrentUser;
-use crate::web::live::broadcaster::{Broadcaster, Position, WhereAreWe};
+use crate::web::live::messages::{GetStreamPosition, StreamPosition};
 use crate::web::server::error::WebError;
 use crate::web::server::render::Templates;
 
@@ -35,33 +35,33 @@ pub enum Page {
     Access,
 }
 
-/// A signed-in visitor's request for a page. As an extractor it refuses everybody else.
+/// A request for a page. As an extractor it refuses a request without a current user.
 pub struct PageContext {
     pub visitor: CurrentUser,
     pub db: Data<Db>,
     pub clock: Data<Clock>,
     pub templates: Data<Templates>,
-    broadcaster: Data<Addr<Broadcaster>>,
+    stream: Data<Recipient<GetStreamPosition>>,
     session: Session,
     theme: Theme,
 }
 
-/// What stands around every page's content.
+/// The view of the frame around the content of every page.
 #[derive(Debug, Serialize)]
 struct PageFrame<'a> {
-    place: Page,
+    page: Page,
     title: &'static str,
-    /// The entry of the navigation that is lit.
-    lit: Page,
+    /// The highlighted entry of the navigation.
+    active_nav: Page,
     theme: Theme,
     csrf: &'a str,
     engine_enabled: bool,
     notice: Option<Flash>,
-    /// What the websocket pushes to this page; empty when nothing of it is pushed.
+    /// The topics that the websocket pushes to this page, separated by commas.
     topics: &'static str,
-    /// How often the page reads its figures again.
+    /// How often the page reads its figures again. 0 means never.
     refresh_ms: u32,
-    /// Everything up to this live frame is on the page.
+    /// The page shows all rows up to the live frame of this number.
     seq: u64,
 }
 
@@ -100,7 +100,7 @@ impl Page {
         }
     }
 
-    const fn lit(self) -> Self {
+    const fn active_nav(self) -> Self {
         match self {
             Self::User | Self::Follow => Self::Users,
             Self::Attempt => Self::Trades,
@@ -118,53 +118,58 @@ impl Page {
         }
     }
 
-    /// The cadences of spec section 11; what they do not name changes with the minute snapshots.
+    /// Returns the refresh interval of spec 11. Pages that it does not name change with the minute snapshots.
     const fn refresh_ms(self) -> u32 {
         match self {
             Self::Overview | Self::Users | Self::User | Self::Portfolio | Self::Status => 10_000,
             Self::Trades => 5_000,
             Self::Markets | Self::Market => 30_000,
-            // What an editor holds is not swept away; an attempt never changes; nobody is asked again and again who
-            // somebody is.
+            // A refresh would overwrite typed fields of the editor. An attempt never changes. The page that follows a
+            // trader would ask Polymarket for the profile again and again.
             Self::Config | Self::Attempt | Self::Follow | Self::Access => 0,
         }
     }
 }
 
 impl PageContext {
+    /// Returns the time of the clock.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// Asked before the database is read: what commits while we read is on the page and pushed again, which is harmless.
+    /// Returns the number of the last live frame. Call it before the database is read: a row that is committed during
+    /// the reads is then on the page and pushed again, which is harmless.
     ///
     /// # Errors
-    /// `WebError::Busy` while the broadcaster is away.
-    pub async fn position(&self) -> Result<Position, WebError> {
-        self.broadcaster.send(WhereAreWe).await.map_err(|_| WebError::Busy)
+    /// [`WebError::Busy`] while the broadcaster restarts.
+    pub async fn position(&self) -> Result<StreamPosition, WebError> {
+        self.stream.send(GetStreamPosition).await.map_err(|_| WebError::Busy)
     }
 
-    /// The page at `place`. The fields of `view` are the template's variables, beside `frame`.
+    /// Answers with `page`. Its template reads the fields of `view`, and the frame as `frame`.
+    ///
+    /// # Errors
+    /// [`WebError::Ours`] when the database does not answer or the template does not fit the view.
     pub async fn page(
         &self,
-        place: Page,
-        position: &Position,
+        page: Page,
+        position: &StreamPosition,
         view: &impl Serialize,
     ) -> Result<HttpResponse, WebError> {
-        let config = self.db.global_config().await.map_err(WebError::ours)?;
+        let config = self.db.global_config().await?;
         let frame = PageFrame {
-            place,
-            title: place.title(),
-            lit: place.lit(),
+            page,
+            title: page.title(),
+            active_nav: page.active_nav(),
             theme: self.theme,
             csrf: self.visitor.csrf(),
             engine_enabled: config.system.copy_engine_enabled,
             notice: Flash::take(&self.session),
-            topics: place.topics(),
-            refresh_ms: place.refresh_ms(),
+            topics: page.topics(),
+            refresh_ms: page.refresh_ms(),
             seq: position.seq,
         };
-        let html = self.templates.framed(place.template(), view, &frame).map_err(WebError::ours)?;
+        let html = self.templates.page_in_frame(page.template(), view, &frame)?;
         Ok(HttpResponse::Ok().content_type("text/html; charset=utf-8").body(html))
     }
 }
@@ -187,7 +192,7 @@ fn context(request: &HttpRequest, payload: &mut Payload) -> Result<PageContext, 
         db: data(request)?,
         clock: data(request)?,
         templates: data(request)?,
-        broadcaster: data(request)?,
+        stream: data(request)?,
         session: request.get_session(),
         theme: Theme::of(request),
     })

@@ -1,5 +1,6 @@
-//! What lists share: `{data, next_cursor}`, and how the words of their queries are read. A blank word is none: that is
-//! what a form sends for a field that was left empty.
+//! Pagination and filters of lists: `{data, next_cursor}`, and the parsers of query parameters.
+//!
+//! A blank parameter counts as absent, because a form sends an empty field that way.
 
 use std::str::FromStr;
 
@@ -13,40 +14,43 @@ use crate::web::server::format::path_segment;
 
 const LIMIT: usize = 50;
 const LIMIT_MAX: usize = 200;
-/// Markets offered where a text fits several.
+/// The most markets to choose from when a text matches several.
 const CANDIDATES: i64 = 12;
 
 /// One page of a list, newest first.
 #[derive(Debug, Serialize)]
 pub struct List<T> {
     pub data: Vec<T>,
-    /// Ask again with `cursor` set to this for what is older; null at the end.
+    /// The `cursor` of the next, older page; null at the end.
     pub next_cursor: Option<String>,
-    /// Set when matches are so rare that the list stopped looking here; `next_cursor` looks further back.
+    /// Set when matches are so rare that the search stopped at this time; `next_cursor` continues it further back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub looked_back_to: Option<Timestamp>,
 }
 
-/// What a text in a filter says about markets.
+/// The result of a search for a market by the text of a filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MarketSearch {
-    /// There is no text.
+    /// No text was given.
     Any,
     One(MarketId),
-    /// The text fits several, of which these are some.
+    /// The text matches several markets. These are some of them.
     Several(Vec<MarketId>),
     None,
 }
 
 impl<T> List<T> {
-    /// `data` shows the rows of `page`.
+    /// Creates a list from the views of the rows of `page`.
     pub fn new<R>(data: Vec<T>, page: &Page<R>) -> Self {
         Self { data, next_cursor: page.next.map(|cursor| cursor.to_string()), looked_back_to: page.looked_back_to }
     }
 }
 
 impl MarketSearch {
-    /// The market whose id, question or slug is `text`, or the only one with `text` in question or slug.
+    /// Finds the market whose id, question or slug is `text`, or else those with `text` in their question or slug.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database does not answer.
     pub async fn read(db: &Db, text: Option<&str>) -> Result<Self, DbError> {
         let Some(text) = given(text) else { return Ok(Self::Any) };
         if let Ok(id) = MarketId::parse(text) {
@@ -63,10 +67,10 @@ impl MarketSearch {
         })
     }
 
-    /// For those who cannot be asked which one they mean.
+    /// Returns the one market of the search; `None` without a text. For callers that cannot offer a choice.
     ///
     /// # Errors
-    /// `WebError::Mistake` when `text` is not the name of exactly one market.
+    /// [`WebError::Mistake`] when `text` does not match exactly one market.
     pub fn one(self, text: Option<&str>) -> Result<Option<MarketId>, WebError> {
         let text: String = text.unwrap_or_default().chars().take(100).collect();
         match self {
@@ -80,49 +84,53 @@ impl MarketSearch {
     }
 }
 
-/// A word that is there and not blank.
+/// Returns the trimmed text, if it is not blank.
 pub fn given(text: Option<&str>) -> Option<&str> {
     text.map(str::trim).filter(|text| !text.is_empty())
 }
 
-/// How many rows to answer with; what is out of bounds is brought within.
+/// Parses how many rows to answer with. A number out of bounds is brought within 1 to 200.
 ///
 /// # Errors
-/// `WebError::Mistake` for what is no number.
+/// [`WebError::Mistake`] for a text that is not a number.
 pub fn limit(text: Option<&str>) -> Result<usize, WebError> {
     let Some(text) = given(text) else { return Ok(LIMIT) };
     let asked: usize = text.parse().map_err(|_| mistake("limit", text, "is not a number"))?;
     Ok(asked.clamp(1, LIMIT_MAX))
 }
 
+/// Parses a cursor that a list returned as `next_cursor`.
+///
 /// # Errors
-/// `WebError::Mistake` for a cursor that no list gave.
+/// [`WebError::Mistake`] for any other text.
 pub fn cursor(text: Option<&str>) -> Result<Option<Cursor>, WebError> {
     let read = given(text).map(str::parse).transpose();
     read.map_err(|_| WebError::Mistake("`cursor` is not one that a list gave".to_owned()))
 }
 
+/// Parses the id of a followed user.
+///
 /// # Errors
-/// `WebError::Mistake` for what is no number.
+/// [`WebError::Mistake`] for a text that is not a number.
 pub fn user(text: Option<&str>) -> Result<Option<FollowedUserId>, WebError> {
     let Some(text) = given(text) else { return Ok(None) };
     let id = text.parse().map_err(|_| mistake("user", text, "is not the number of a followed user"))?;
     Ok(Some(FollowedUserId(id)))
 }
 
-/// One of the words that `T` has.
+/// Parses one of the words of the enum `T`.
 ///
 /// # Errors
-/// `WebError::Mistake` for any other.
+/// [`WebError::Mistake`] for any other word.
 pub fn word<T: FromStr>(name: &str, text: Option<&str>) -> Result<Option<T>, WebError> {
     let Some(text) = given(text) else { return Ok(None) };
     text.parse().map(Some).map_err(|_| mistake(name, text, "is not one of its words"))
 }
 
-/// ISO 8601; without a zone it is UTC, without a time the start of the day.
+/// Parses an ISO 8601 time. Without a zone it is UTC; without a time it is the start of the day.
 ///
 /// # Errors
-/// `WebError::Mistake` for anything else.
+/// [`WebError::Mistake`] for any other text.
 pub fn time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, WebError> {
     let Some(text) = given(text) else { return Ok(None) };
     let spellings = [text.to_owned(), format!("{text}Z"), format!("{text}:00Z"), format!("{text}T00:00:00Z")];
@@ -135,7 +143,7 @@ fn mistake(name: &str, text: &str, problem: &str) -> WebError {
     WebError::Mistake(format!("`{name}`: `{text}` {problem}"))
 }
 
-/// `path?name=value&..` with what has a value.
+/// Returns the address `path?name=value&..` of the parameters that are not blank.
 pub fn address(path: &str, words: &[(&str, Option<&str>)]) -> String {
     let pairs = words.iter().filter_map(|(name, value)| Some(format!("{name}={}", path_segment(given(*value)?))));
     let query = pairs.collect::<Vec<_>>().join("&");

@@ -1,6 +1,6 @@
-//! Light or dark: the system's choice unless the visitor switched.
+//! Light or dark: the setting of the visitor's system, unless the visitor switched.
 //!
-//! A cookie and not a script decides, so that no page flashes in the wrong colours.
+//! A cookie decides, not a script, because a page would flash in the wrong colours until a script has run.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -13,9 +13,10 @@ use serde::{Deserialize, Serialize};
 use crate::web::auth::csrf::CsrfForm;
 use crate::web::server::middleware::Hosts;
 
-/// Read by the script of the switch, too.
+/// The script of the switch reads this cookie too.
 const COOKIE: &str = "theme";
 
+/// The colours of the pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Theme {
@@ -25,6 +26,7 @@ pub enum Theme {
     Dark,
 }
 
+/// The form of the switch.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ThemeForm {
@@ -32,6 +34,7 @@ pub struct ThemeForm {
 }
 
 impl Theme {
+    /// Reads the theme from the cookie of a request.
     pub fn of(request: &HttpRequest) -> Self {
         match request.cookie(COOKIE).as_ref().map(Cookie::value) {
             Some("light") => Self::Light,
@@ -49,7 +52,7 @@ impl Theme {
     }
 }
 
-/// `POST /theme`, for browsers without scripts.
+/// `POST /theme`, for browsers without scripts. Redirects to the page that the request came from.
 pub async fn switch(submitted: CsrfForm<ThemeForm>, request: HttpRequest, hosts: Data<Hosts>) -> HttpResponse {
     let cookie = Cookie::build(COOKIE, submitted.form.theme.as_str())
         .path("/")

@@ -1,8 +1,8 @@
-//! `/attempts/{id}`: every check, the book, and what came of it.
+//! `/attempts/{id}`: every check, the book, and the result.
 
 use super::*;
 use crate::db::{BookOutcome, StoredBook};
-use crate::domain::decision::decide::{Check, CheckName};
+use crate::domain::decision::check::{Check, CheckName};
 use crate::domain::events::group::Member;
 use crate::domain::market::book::Level;
 
@@ -24,19 +24,19 @@ fn book(at: Timestamp) -> BookOutcome {
     BookOutcome { fetched_at: at, book: Ok(stored) }
 }
 
-/// A group of one fill, its book, and an attempt that explains itself.
-async fn explained(world: &World, decision: DecisionKind, outcome: Option<BookOutcome>) -> AttemptId {
+/// Stores a group of one fill, its book, and an attempt with a full explanation. Returns the attempt's id.
+async fn explained(web: &TestWeb, decision: DecisionKind, outcome: Option<BookOutcome>) -> AttemptId {
     let user = FollowedUserId(1);
-    let fill = trade(user, 77, world.now);
-    world.record(std::slice::from_ref(&fill)).await;
-    let group = group(user, 77, world.now);
+    let fill = trade(user, 77, web.now);
+    web.record_trades(std::slice::from_ref(&fill)).await;
+    let group = group(user, 77, web.now);
     let members = vec![Member::Trade(fill.id)];
-    let write = ClosedGroupWrite { group: group.clone(), members, finishes: Vec::new(), copy_due: world.now };
-    let _ = world.db.close_groups(&[write], world.now).await.unwrap();
+    let write = ClosedGroupWrite { group: group.clone(), members, finishes: Vec::new(), copy_due: web.now };
+    let _ = web.db.close_groups(&[write], web.now).await.unwrap();
     if let Some(outcome) = outcome {
-        world.db.save_book(group.id, &outcome).await.unwrap();
+        web.db.save_book(group.id, &outcome).await.unwrap();
     }
-    let mut attempt = attempt(&group, decision, world.now);
+    let mut attempt = attempt(&group, decision, web.now);
     let code = ReasonCode::SpreadTooWide;
     let spread = if decision == DecisionKind::Skip { 50_000 } else { 17_500 };
     attempt.explanation.checks = vec![
@@ -54,15 +54,15 @@ async fn explained(world: &World, decision: DecisionKind, outcome: Option<BookOu
     attempt.mid_at_decision = Some(price(498_750));
     let id = attempt.id;
     let write = LedgerWrite { attempt: Some(attempt), ..LedgerWrite::default() };
-    world.db.commit(&[write], world.now).await.unwrap();
+    web.db.commit(&[write], web.now).await.unwrap();
     id
 }
 
 #[actix_web::test]
 async fn a_skip_shows_every_check_with_its_value_limit_and_room() {
-    let world = World::full().await;
-    let id = explained(&world, DecisionKind::Skip, Some(book(world.now.plus_millis(900)))).await;
-    let page = world.get(&format!("/attempts/{id}")).await;
+    let web = TestWeb::full().await;
+    let id = explained(&web, DecisionKind::Skip, Some(book(web.now.plus_millis(900)))).await;
+    let page = web.get(&format!("/attempts/{id}")).await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.body);
     let text = page.text();
     for expected in [
@@ -87,9 +87,9 @@ async fn a_skip_shows_every_check_with_its_value_limit_and_room() {
 
 #[actix_web::test]
 async fn a_copy_shows_what_it_took_and_how_it_compares() {
-    let world = World::full().await;
-    let id = explained(&world, DecisionKind::Execute, Some(book(world.now))).await;
-    let page = world.get(&format!("/attempts/{id}")).await;
+    let web = TestWeb::full().await;
+    let id = explained(&web, DecisionKind::Execute, Some(book(web.now))).await;
+    let page = web.get(&format!("/attempts/{id}")).await;
     let text = page.text();
     for expected in [
         "Bought 24.63 shares at 50.75¢ on average, for 12.50 USDC: 50.00 % of what was aimed at",
@@ -100,7 +100,7 @@ async fn a_copy_shows_what_it_took_and_how_it_compares() {
     ] {
         assert!(text.contains(expected), "`{expected}` is not in: {text}");
     }
-    let json = world.get(&format!("/api/copy-attempts/{id}")).await.json();
+    let json = web.get(&format!("/api/copy-attempts/{id}")).await.json();
     assert_eq!(json["slippage"]["price_micros"], 7_500);
     assert_eq!(json["checks"][2]["margin"], 2_500);
     assert_eq!(json["book"]["ladder"]["rungs"][3]["taken_micros"], 24_630_541);
@@ -110,40 +110,40 @@ async fn a_copy_shows_what_it_took_and_how_it_compares() {
 }
 
 #[actix_web::test]
-async fn a_missing_book_says_why_and_an_unasked_one_that_it_was_not() {
-    let world = World::full().await;
-    let gone = BookOutcome { fetched_at: world.now, book: Err("no book <b>for</b> this token".to_owned()) };
-    let id = explained(&world, DecisionKind::Skip, Some(gone)).await;
-    let text = world.get(&format!("/attempts/{id}")).await.text();
+async fn a_missing_book_shows_its_error_and_a_book_never_asked_for_says_so() {
+    let web = TestWeb::full().await;
+    let gone = BookOutcome { fetched_at: web.now, book: Err("no book <b>for</b> this token".to_owned()) };
+    let id = explained(&web, DecisionKind::Skip, Some(gone)).await;
+    let text = web.get(&format!("/attempts/{id}")).await.text();
     assert!(text.contains("There was no book to look at: no book &lt;b&gt;for&lt;/b&gt; this token"), "{text}");
     assert!(text.contains("Book given up"), "{text}");
-    let unasked = attempt(&group(FollowedUserId(1), 2, world.now), DecisionKind::Skip, world.now).id;
-    let text = world.get(&format!("/attempts/{unasked}")).await.text();
+    let unasked = attempt(&group(FollowedUserId(1), 2, web.now), DecisionKind::Skip, web.now).id;
+    let text = web.get(&format!("/attempts/{unasked}")).await.text();
     assert!(text.contains("No book was asked for: the decision ended before."), "{text}");
     assert!(text.contains("Spread too wide. Insufficient depth."), "{text}");
 }
 
 #[actix_web::test]
 async fn the_same_groups_other_portfolio_is_one_link_away() {
-    let world = World::full().await;
+    let web = TestWeb::full().await;
     let user = FollowedUserId(1);
-    let group = group(user, 1, world.now);
-    let mut own = attempt(&group, DecisionKind::Skip, world.now);
+    let group = group(user, 1, web.now);
+    let mut own = attempt(&group, DecisionKind::Skip, web.now);
     own.portfolio = PortfolioId::ExecUser(user);
     own.id = AttemptId::of(&own.portfolio.to_string(), &group.key);
     let write = LedgerWrite { attempt: Some(own.clone()), ..LedgerWrite::default() };
-    world.db.commit(&[write], world.now).await.unwrap();
-    let global = attempt(&group, DecisionKind::Execute, world.now).id;
-    let page = world.get(&format!("/attempts/{global}")).await;
+    web.db.commit(&[write], web.now).await.unwrap();
+    let global = attempt(&group, DecisionKind::Execute, web.now).id;
+    let page = web.get(&format!("/attempts/{global}")).await;
     assert!(page.body.contains(&format!(r#"href="/attempts/{}""#, own.id)), "{}", page.body);
     assert!(page.text().contains("In the leader's own portfolio: skipped"), "{}", page.text());
-    assert!(world.get(&format!("/attempts/{}", own.id)).await.text().contains("In the global portfolio: copied"));
+    assert!(web.get(&format!("/attempts/{}", own.id)).await.text().contains("In the global portfolio: copied"));
 }
 
 #[actix_web::test]
-async fn what_is_no_attempt_is_nowhere() {
-    let world = World::full().await;
+async fn an_unknown_attempt_is_not_found() {
+    let web = TestWeb::full().await;
     for id in ["7", "00000000-0000-0000-0000-000000000000", "%3Cscript%3E"] {
-        assert_eq!(world.get(&format!("/attempts/{id}")).await.status, StatusCode::NOT_FOUND, "{id}");
+        assert_eq!(web.get(&format!("/attempts/{id}")).await.status, StatusCode::NOT_FOUND, "{id}");
     }
 }

@@ -1,10 +1,10 @@
-//! Queries with something wrong in them: a filter, or a mistake that names its word.
+//! Malformed queries: each becomes a filter, or a mistake that names the wrong parameter.
 
 use actix_web::web::Query;
 use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 
-use crate::domain::decision::decide::ReasonCode;
+use crate::domain::decision::check::ReasonCode;
 use crate::domain::events::event::Side;
 use crate::testkit::malformed::{noise, number, words};
 use crate::web::charts::curves::RangeQuery;
@@ -14,14 +14,14 @@ use crate::web::pages::follow::FollowQuery;
 use crate::web::pages::market::SeriesQuery;
 use crate::web::pages::markets::MarketsQuery;
 use crate::web::pages::status::StatusQuery;
-use crate::web::pages::trades::ListsQuery;
+use crate::web::pages::trades::TradesPageQuery;
 use crate::web::server::error::WebError;
 use crate::web::shell::pagination;
 use crate::web::views::activities::ActivityQuery;
 use crate::web::views::attempts::AttemptQuery;
 use crate::web::views::trades::TradeQuery;
 
-/// A word of a query, as good as any page would send it or worse.
+/// Generates the value of a parameter: one that a page could send, or a broken one.
 fn value() -> impl Strategy<Value = String> {
     let good = [
         "7",
@@ -58,7 +58,7 @@ const NAMES: [&str; 17] = [
     "range", "before", "queue", "asset",
 ];
 
-/// Words with their values, some twice, some unknown, some badly encoded.
+/// Generates queries: parameters with values, some twice, some unknown, some badly encoded.
 fn queries() -> impl Strategy<Value = String> {
     let pair = prop_oneof![
         12 => (prop::sample::select(NAMES.to_vec()), value())
@@ -101,7 +101,7 @@ proptest! {
         if let Some(query) = read::<TradeQuery>(&query) {
             is_a_mistake(query.filter(None), &times)?;
         }
-        let _ = (read::<ActivityQuery>(&query), read::<ListsQuery>(&query), read::<MarketsQuery>(&query));
+        let _ = (read::<ActivityQuery>(&query), read::<TradesPageQuery>(&query), read::<MarketsQuery>(&query));
         let _ = (read::<ConfigQuery>(&query), read::<StatusQuery>(&query), read::<FollowQuery>(&query));
         let _ = (read::<LiveQuery>(&query), read::<SeriesQuery>(&query), read::<RangeQuery>(&query));
     }

@@ -1,4 +1,4 @@
-//! `/markets` and `/markets/{id}`: figures, positions, and the blacklist with its way back.
+//! `/markets` and `/markets/{id}`: figures, positions, and the blacklist with its undo.
 
 use serde_json::json;
 
@@ -7,10 +7,10 @@ use crate::db::{BookOutcome, StoredBook};
 use crate::domain::accounting::ledger::{EntryType, LedgerEntry};
 use crate::domain::market::book::Level;
 
-/// A market with a book, and a position of the global portfolio in it.
-async fn held() -> World {
-    let world = World::full().await;
-    let (user, created_at) = (FollowedUserId(1), world.now);
+/// Starts a server over a market with a book, and a position of the global portfolio in it.
+async fn with_position() -> TestWeb {
+    let web = TestWeb::full().await;
+    let (user, created_at) = (FollowedUserId(1), web.now);
     let level = |micros, shares: i64| Level {
         price: PriceMicros::new(micros).unwrap(),
         shares: ShareMicros(shares * 1_000_000),
@@ -24,8 +24,8 @@ async fn held() -> World {
         min_shares: None,
         last_trade: None,
     };
-    let book = BookOutcome { fetched_at: world.now.plus_millis(-90_000), book: Ok(stored) };
-    world.db.save_book(group(user, 1, world.now).id, &book).await.unwrap();
+    let book = BookOutcome { fetched_at: web.now.plus_millis(-90_000), book: Ok(stored) };
+    web.db.save_book(group(user, 1, web.now).id, &book).await.unwrap();
     let entries = vec![
         LedgerEntry::opening_deposit(PortfolioId::ExecGlobal, UsdcMicros(10_000_000_000), created_at),
         LedgerEntry {
@@ -41,28 +41,28 @@ async fn held() -> World {
             created_at,
         },
     ];
-    world.db.commit(&[LedgerWrite { entries, ..LedgerWrite::default() }], created_at).await.unwrap();
+    web.db.commit(&[LedgerWrite { entries, ..LedgerWrite::default() }], created_at).await.unwrap();
     let midpoint = [(asset(), PriceMicros::new(600_000).unwrap())];
-    world.db.insert_prices(world.now.bucket(30_000), &midpoint).await.unwrap();
-    world
+    web.db.insert_prices(web.now.bucket(30_000), &midpoint).await.unwrap();
+    web
 }
 
-/// Sends a form from a narrowed list, to which it leads back.
-async fn post_from_list(world: &World, path: &str, fields: &[(&str, &str)]) -> Answer {
-    let origin = world.url("");
-    let request = world
+/// Sends a form as a filtered list does; the answer leads back to that list.
+async fn post_from_list(web: &TestWeb, path: &str, fields: &[(&str, &str)]) -> TestResponse {
+    let origin = web.url("");
+    let request = web
         .client
-        .post(world.url(path))
-        .insert_header(("cookie", world.cookie.as_str()))
+        .post(web.url(path))
+        .insert_header(("cookie", web.cookie.as_str()))
         .insert_header(("origin", origin.as_str()))
         .insert_header(("referer", format!("{origin}/markets?show=traded")));
-    Answer::read(request.send_form(&fields).await.unwrap()).await
+    TestResponse::read(request.send_form(&fields).await.unwrap()).await
 }
 
 #[actix_web::test]
 async fn the_list_shows_the_last_book_our_copies_and_our_position() {
-    let world = held().await;
-    let page = world.get("/markets").await;
+    let web = with_position().await;
+    let page = web.get("/markets").await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.body);
     let text = page.text();
     for expected in [
@@ -75,7 +75,7 @@ async fn the_list_shows_the_last_book_our_copies_and_our_position() {
     }
     assert!(!page.body.contains("<script>alert") && !page.body.contains("Yes <i>"));
     assert!(page.body.contains(&format!(r#"href="/markets/{}""#, market_id())));
-    let json = world.get("/api/markets").await.json();
+    let json = web.get("/api/markets").await.json();
     let row = &json["data"][0];
     assert_eq!((&row["n_attempts"], &row["n_executed"]), (&2.into(), &1.into()));
     assert_eq!(row["quote"]["spread_micros"], 20_000);
@@ -87,12 +87,12 @@ async fn the_list_shows_the_last_book_our_copies_and_our_position() {
 
 #[actix_web::test]
 async fn markets_can_be_searched_and_narrowed() {
-    let world = held().await;
+    let web = with_position().await;
     let other = MarketId::parse(&format!("0x{}", "cd".repeat(32))).unwrap();
     let quiet = Market { question: "A quiet one?".to_owned(), ..Market::unknown(other.clone()) };
-    world.db.save_market(&quiet).await.unwrap();
+    web.db.save_market(&quiet).await.unwrap();
     let count =
-        async |query: &str| world.get(&format!("/api/markets?{query}")).await.json()["data"].as_array().unwrap().len();
+        async |query: &str| web.get(&format!("/api/markets?{query}")).await.json()["data"].as_array().unwrap().len();
     assert_eq!(count("").await, 1);
     assert_eq!(count("q=quiet").await, 1);
     assert_eq!(count("q=quiet&show=held").await, 0);
@@ -100,66 +100,66 @@ async fn markets_can_be_searched_and_narrowed() {
     assert_eq!(count("show=held").await, 1);
     assert_eq!(count("show=traded&period=7d").await, 1);
     assert_eq!(count("show=blacklisted").await, 0);
-    let none = world.get("/markets?q=snow").await;
+    let none = web.get("/markets?q=snow").await;
     assert!(none.text().contains("No market matches. Show all"), "{}", none.text());
     for (query, field) in [("show=some", "`show`"), ("period=1y", "`period`"), ("cursor=x", "`cursor`"), ("p=1", "p")] {
-        let problem = world.get(&format!("/api/markets?{query}")).await;
+        let problem = web.get(&format!("/api/markets?{query}")).await;
         assert_eq!(problem.status, StatusCode::BAD_REQUEST, "{query}");
         assert!(problem.json()["detail"].as_str().unwrap().contains(field), "{query}: {}", problem.body);
     }
-    let empty = World::empty().await.get("/markets").await.text();
+    let empty = TestWeb::empty().await.get("/markets").await.text();
     assert!(empty.contains("No market was traded or is held yet."), "{empty}");
 }
 
 #[actix_web::test]
-async fn blacklisting_is_audited_said_and_undone() {
-    let world = held().await;
-    let (path, csrf) = (format!("/markets/{}", market_id()), world.csrf().await);
-    let refused = post_from_list(&world, &path, &[("blacklisted", "true")]).await;
-    assert_eq!(refused.status, StatusCode::FORBIDDEN, "without proof");
-    let done = post_from_list(&world, &path, &[("csrf", &csrf), ("blacklisted", "true")]).await;
+async fn blacklisting_is_audited_confirmed_and_undone() {
+    let web = with_position().await;
+    let (path, csrf) = (format!("/markets/{}", market_id()), web.csrf().await);
+    let refused = post_from_list(&web, &path, &[("blacklisted", "true")]).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN, "without a CSRF token");
+    let done = post_from_list(&web, &path, &[("csrf", &csrf), ("blacklisted", "true")]).await;
     assert_eq!((done.status, done.header("location")), (StatusCode::SEE_OTHER, "/markets?show=traded"));
-    assert!(world.db.market(&market_id()).await.unwrap().unwrap().blacklisted);
-    let audit = world.db.audits(Some("set_blacklisted"), None, 5).await.unwrap();
+    assert!(web.db.market(&market_id()).await.unwrap().unwrap().blacklisted);
+    let audit = web.db.audits(Some("set_blacklisted"), None, 5).await.unwrap();
     assert_eq!((audit.len(), audit[0].audit.subject.as_str()), (1, format!("market:{}", market_id()).as_str()));
     assert_eq!(audit[0].audit.after_json.as_deref(), Some("true"));
 
     let cookie = cookie(&done.headers);
-    let said = world.get_with("/markets?show=blacklisted", &[("cookie", cookie.as_str())]).await;
+    let said = web.get_with("/markets?show=blacklisted", &[("cookie", cookie.as_str())]).await;
     assert!(said.text().contains("Nothing new is opened in “Will it rain? &lt;script&gt;"), "{}", said.text());
     assert!(said.body.contains(&format!(r#"action="{path}""#)) && said.text().contains("Undo"));
     assert!(said.text().contains("blacklisted"));
 
-    let undone = post_from_list(&world, &path, &[("csrf", &csrf), ("blacklisted", "false")]).await;
+    let undone = post_from_list(&web, &path, &[("csrf", &csrf), ("blacklisted", "false")]).await;
     assert_eq!(undone.status, StatusCode::SEE_OTHER);
-    assert!(!world.db.market(&market_id()).await.unwrap().unwrap().blacklisted);
-    assert_eq!(world.db.audits(Some("set_blacklisted"), None, 5).await.unwrap().len(), 2);
+    assert!(!web.db.market(&market_id()).await.unwrap().unwrap().blacklisted);
+    assert_eq!(web.db.audits(Some("set_blacklisted"), None, 5).await.unwrap().len(), 2);
 }
 
 #[actix_web::test]
 async fn the_api_switches_a_market_too_and_names_a_wrong_field() {
-    let world = held().await;
+    let web = with_position().await;
     let path = format!("/api/markets/{}", market_id());
-    let done = world.post_json(&path, &json!({"blacklisted": true})).await;
+    let done = web.post_json(&path, &json!({"blacklisted": true})).await;
     assert_eq!((done.status, done.json()["blacklisted"].as_bool()), (StatusCode::OK, Some(true)), "{}", done.body);
     for (body, field) in [
         (json!({}), "blacklisted"),
         (json!({"blacklisted": true, "colour": 1}), "colour"),
         (json!({"blacklisted": 3}), "boolean"),
     ] {
-        let problem = world.post_json(&path, &body).await;
+        let problem = web.post_json(&path, &body).await;
         assert_eq!(problem.status, StatusCode::BAD_REQUEST, "{body}");
         assert!(problem.json()["detail"].as_str().unwrap().contains(field), "{body}: {}", problem.body);
     }
     let unknown = format!("/api/markets/0x{}", "ef".repeat(32));
-    let nowhere = world.post_json(&unknown, &json!({"blacklisted": true})).await;
+    let nowhere = web.post_json(&unknown, &json!({"blacklisted": true})).await;
     assert_eq!(nowhere.status, StatusCode::NOT_FOUND);
 }
 
 #[actix_web::test]
 async fn a_market_shows_its_facts_books_positions_and_slippage() {
-    let world = held().await;
-    let page = world.get(&format!("/markets/{}", market_id())).await;
+    let web = with_position().await;
+    let page = web.get(&format!("/markets/{}", market_id())).await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.body);
     let text = page.text();
     for expected in [
@@ -179,26 +179,26 @@ async fn a_market_shows_its_facts_books_positions_and_slippage() {
     assert!(!page.body.contains("<script>alert") && !page.body.contains("Yes <i>"));
     let src = format!("/api/series/market/{}", market_id());
     assert!(page.body.contains(&format!(r#"data-src="{src}?asset={}""#, asset())));
-    let prices = world.get(&format!("{src}?asset={}&range=1h", asset())).await.json();
+    let prices = web.get(&format!("{src}?asset={}&range=1h", asset())).await.json();
     assert_eq!(prices["panes"][0]["lines"][0]["values"], serde_json::json!([600_000]));
     assert_eq!(prices["panes"][0]["unit"], "price_micros");
-    let slippage = world.get(&format!("{src}/slippage?range=all")).await.json();
+    let slippage = web.get(&format!("{src}/slippage?range=all")).await.json();
     assert_eq!(slippage["panes"][0]["lines"][0]["values"], serde_json::json!([7_500]));
     assert_eq!(slippage["panes"][0]["lines"][0]["role"], "dots");
 }
 
 #[actix_web::test]
-async fn a_market_nobody_knows_is_nowhere_and_one_without_facts_is_shown() {
-    let world = World::empty().await;
+async fn an_unknown_market_is_not_found_and_one_without_facts_is_shown() {
+    let web = TestWeb::empty().await;
     let unknown = format!("/markets/0x{}", "ef".repeat(32));
     for path in ["/markets/nonsense", unknown.as_str(), "/api/series/market/nonsense"] {
-        assert_eq!(world.get(path).await.status, StatusCode::NOT_FOUND, "{path}");
+        assert_eq!(web.get(path).await.status, StatusCode::NOT_FOUND, "{path}");
     }
-    let user = world.follow("Ilse").await;
-    world.record(&[trade(user, 0, world.now)]).await;
-    let page = world.get(&format!("/markets/{}", market_id())).await;
+    let user = web.follow("Ilse").await;
+    web.record_trades(&[trade(user, 0, web.now)]).await;
+    let page = web.get(&format!("/markets/{}", market_id())).await;
     assert!(page.text().contains("The outcomes of this market are not known yet"), "{}", page.text());
-    assert!(world.get("/markets").await.text().contains("Market 0xabab…abab"));
-    let wrong = world.get(&format!("/markets/{}?asset=5", market_id())).await;
-    assert!(wrong.text().contains("`5` is no outcome of this market"), "{}", wrong.text());
+    assert!(web.get("/markets").await.text().contains("Market 0xabab…abab"));
+    let wrong = web.get(&format!("/markets/{}?asset=5", market_id())).await;
+    assert!(wrong.text().contains("`5` is not an outcome of this market"), "{}", wrong.text());
 }

@@ -1,4 +1,8 @@
-//! The whole server on a free port, over a database with a little history.
+//! The web server as a browser or a script sees it: each test starts the real server on a free port of the loopback
+//! address, over a fresh SQLite database, and talks to it by HTTP.
+//!
+//! Start with [`TestWeb`]: it holds the server, its database and a signed-in client. [`TestWeb::full`] has a little
+//! history, [`TestWeb::empty`] has none. The functions below it make sample values (a market, a trade, an attempt).
 
 mod auth;
 mod config;
@@ -31,39 +35,58 @@ use crate::db::Inserted;
 use crate::db::{ClosedGroupWrite, Db, LedgerWrite, PollWrite, PortfolioSnapshot};
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::decision::attempt::CopyAttempt;
-use crate::domain::decision::decide::{DecisionKind, Explanation, ReasonCode};
+use crate::domain::decision::check::ReasonCode;
+use crate::domain::decision::explanation::{DecisionKind, Explanation};
 use crate::domain::events::event::{Side, TradeEvent};
-use crate::domain::events::group::{EventGroup, GroupAction};
+use crate::domain::events::group::EventGroup;
 use crate::domain::market::facts::{Market, OutcomeAsset};
 use crate::domain::market::fill::LevelFill;
-use crate::domain::money::ids::{AssetId, AttemptId, EventId, FollowedUserId, GroupId, GroupKey, MarketId, Wallet};
+use crate::domain::money::ids::{AssetId, AttemptId, EventId, FollowedUserId, MarketId, Wallet};
 use crate::domain::money::units::{Bps, PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use crate::polymarket::{Gate, PolymarketSettings};
+use crate::testkit::facts::{executed_attempt, trade_group};
 
-/// What a hostile trader or market would call itself.
+/// A name that a hostile trader or market could choose.
 const HOSTILE: &str = "<script>alert('x')</script>\"&";
 
-struct World {
+/// A running web server for one test, with the database behind it and an HTTP client in front of it.
+///
+/// Most tests do the same three things: start it ([`TestWeb::full`] or [`TestWeb::empty`]), write rows through
+/// [`TestWeb::db`], and read pages with [`TestWeb::get`]. No worker runs; a test that needs live frames sends the facts
+/// itself, with [`TestWeb::announce`]. The folder of the database is deleted when the value is dropped.
+///
+/// ```ignore
+/// let web = TestWeb::full().await;
+/// assert!(web.get("/trades").await.text().contains("Skipped"));
+/// ```
+struct TestWeb {
     db: Db,
     hub: Addr<LiveHub>,
-    web: Option<WebServer>,
+    /// `None` after a test has taken the server to stop it.
+    server: Option<WebServer>,
     client: Client,
-    /// The name and value of a signed-in visitor's cookie.
+    /// The session cookie as `name=value`; empty when signed out. [`TestWeb::post`] keeps it up to date.
     cookie: String,
+    /// When the server started. Rows of the tests are dated by it.
     now: Timestamp,
     _failures: tokio::sync::mpsc::UnboundedReceiver<Failure>,
     _folder: tempfile::TempDir,
 }
 
-/// An answer, read to its end.
-struct Answer {
+/// An HTTP answer, read to its end.
+struct TestResponse {
     status: StatusCode,
     headers: HeaderMap,
     body: String,
 }
 
-/// Where nobody answers.
-const NOBODY: &str = "http://127.0.0.1:9";
+/// A base URL at which no server listens.
+const UNREACHABLE: &str = "http://127.0.0.1:9";
+
+/// Returns settings with which every call to Polymarket fails.
+fn no_polymarket() -> PolymarketSettings {
+    PolymarketSettings::new(UNREACHABLE, UNREACHABLE, UNREACHABLE)
+}
 
 fn deps(db: &Db, hub: &Addr<LiveHub>, supervisor: SupervisorContext, polymarket: &PolymarketSettings) -> WebDeps {
     let (clock, polymarket) = (Clock::System, polymarket.clone());
@@ -81,24 +104,24 @@ fn deps(db: &Db, hub: &Addr<LiveHub>, supervisor: SupervisorContext, polymarket:
     }
 }
 
-impl World {
-    /// Signed in, over an empty database.
+impl TestWeb {
+    /// Starts a server over an empty database and signs in.
     async fn empty() -> Self {
-        Self::asking(&PolymarketSettings::new(NOBODY, NOBODY, NOBODY)).await
+        Self::with_polymarket(&no_polymarket()).await
     }
 
-    /// The same, with a Polymarket to ask.
-    async fn asking(polymarket: &PolymarketSettings) -> Self {
-        let mut world = Self::behind(&WebSettings::at("127.0.0.1:0".parse().unwrap()), polymarket).await;
-        let link = world.web().login_link.clone().unwrap();
-        let login = world.get(&link[link.find("/login").unwrap()..]).await;
+    /// Does the same, and lets the server ask the Polymarket hosts of `polymarket`, for example the simulator's.
+    async fn with_polymarket(polymarket: &PolymarketSettings) -> Self {
+        let mut web = Self::signed_out(&WebSettings::at("127.0.0.1:0".parse().unwrap()), polymarket).await;
+        let link = web.server().login_link.clone().unwrap();
+        let login = web.get(&link[link.find("/login").unwrap()..]).await;
         assert_eq!(login.status, StatusCode::SEE_OTHER);
-        world.cookie = cookie(&login.headers);
-        world
+        web.cookie = cookie(&login.headers);
+        web
     }
 
-    /// Not signed in.
-    async fn behind(settings: &WebSettings, polymarket: &PolymarketSettings) -> Self {
+    /// Starts a server with `settings` over an empty database, without signing in.
+    async fn signed_out(settings: &WebSettings, polymarket: &PolymarketSettings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let db = Db::connect(&format!("sqlite:{}", folder.path().join("web.db").display())).await.unwrap();
         db.migrate().await.unwrap();
@@ -106,12 +129,12 @@ impl World {
         let (supervisor, failures) = SupervisorContext::new(clock);
         let hub = LiveHub::start(clock, &supervisor);
         let deps = deps(&db, &hub, supervisor, polymarket);
-        let web = http::start(settings, deps).await.unwrap();
+        let server = http::start(settings, deps).await.unwrap();
         let client = Client::builder().disable_redirects().timeout(Duration::from_secs(10)).finish();
         Self {
             db,
             hub,
-            web: Some(web),
+            server: Some(server),
             client,
             cookie: String::new(),
             now: clock.now(),
@@ -121,90 +144,91 @@ impl World {
     }
 
     fn origin(&self) -> String {
-        format!("http://{}", self.web().addr)
+        format!("http://{}", self.server().addr)
     }
 
-    /// With nothing but these headers.
-    async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    /// Sends a request with these headers only: no cookie, no token.
+    async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> TestResponse {
         let method = method.to_ascii_uppercase().parse().unwrap();
         let mut request = self.client.request(method, self.url(path));
         for header in headers {
             request = request.insert_header(*header);
         }
-        Answer::read(request.send().await.unwrap()).await
+        TestResponse::read(request.send().await.unwrap()).await
     }
 
-    /// Signed in, with one leader, one market, a trade, a copied and a skipped attempt, and snapshots of two days.
+    /// Starts a server and signs in, over one leader, one market, a trade, a copied and a skipped attempt, and
+    /// snapshots of two days.
     async fn full() -> Self {
-        let world = Self::empty().await;
-        let user = world.follow(HOSTILE).await;
-        world.db.save_market(&market()).await.unwrap();
-        world.record(&[trade(user, 0, world.now)]).await;
-        world.attempt(user, 1, DecisionKind::Execute, world.now).await;
-        world.attempt(user, 2, DecisionKind::Skip, world.now).await;
-        let (yesterday, global) = (world.now.day_start().plus_millis(-60_000), PortfolioId::ExecGlobal);
+        let web = Self::empty().await;
+        let user = web.follow(HOSTILE).await;
+        web.db.save_market(&market()).await.unwrap();
+        web.record_trades(&[trade(user, 0, web.now)]).await;
+        web.record_attempt(user, 1, DecisionKind::Execute, web.now).await;
+        web.record_attempt(user, 2, DecisionKind::Skip, web.now).await;
+        let (yesterday, global) = (web.now.day_start().plus_millis(-60_000), PortfolioId::ExecGlobal);
         let snapshots = [
             snapshot(global, yesterday, 10_500, 500),
-            snapshot(global, world.now.bucket(60_000), 10_400, 400),
-            snapshot(PortfolioId::ExecUser(user), world.now.bucket(60_000), 9_990, -10),
+            snapshot(global, web.now.bucket(60_000), 10_400, 400),
+            snapshot(PortfolioId::ExecUser(user), web.now.bucket(60_000), 9_990, -10),
         ];
-        world.db.insert_snapshots(&snapshots, &[], world.now).await.unwrap();
-        world
+        web.db.insert_snapshots(&snapshots, &[], web.now).await.unwrap();
+        web
     }
 
-    fn web(&self) -> &WebServer {
-        self.web.as_ref().unwrap()
+    fn server(&self) -> &WebServer {
+        self.server.as_ref().unwrap()
     }
 
     fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.web().addr)
+        format!("http://{}{path}", self.server().addr)
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    async fn get(&self, path: &str) -> TestResponse {
         self.get_with(path, &[]).await
     }
 
-    async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+    async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> TestResponse {
         let mut request = self.client.get(self.url(path)).insert_header(("cookie", self.cookie.as_str()));
         for (name, value) in headers {
             request = request.insert_header((*name, *value));
         }
-        Answer::read(request.send().await.unwrap()).await
+        TestResponse::read(request.send().await.unwrap()).await
     }
 
-    /// The proof that stands in the forms of our pages.
+    /// Reads the CSRF token out of a form on the overview.
     async fn csrf(&self) -> String {
         let page = self.get("/").await;
-        let start = page.body.find("name=\"csrf\" value=\"").expect("a form with its proof") + 19;
+        let start = page.body.find("name=\"csrf\" value=\"").expect("a form with its CSRF token") + 19;
         page.body[start..].split('"').next().unwrap().to_owned()
     }
 
-    /// Sends a form as a page of ours does; what waits to be said is on the page that follows.
-    async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
+    /// Sends a form as our own page does. The flash message is on the next page that is read.
+    async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> TestResponse {
         let csrf = self.csrf().await;
         let fields: Vec<(&str, &str)> = [("csrf", csrf.as_str())].into_iter().chain(fields.iter().copied()).collect();
-        let origin = format!("http://{}", self.web().addr);
+        let origin = format!("http://{}", self.server().addr);
         let request = self.client.post(self.url(path)).insert_header(("cookie", self.cookie.as_str()));
         let sent = request.insert_header(("origin", origin)).send_form(&fields).await.unwrap();
-        let answer = Answer::read(sent).await;
+        let answer = TestResponse::read(sent).await;
         if answer.header("set-cookie").starts_with("polymarketspy") {
             self.cookie = cookie(&answer.headers);
         }
         answer
     }
 
-    /// Sends JSON as a script of ours does.
-    async fn post_json(&self, path: &str, body: &serde_json::Value) -> Answer {
+    /// Sends JSON as the script of our own page does.
+    async fn post_json(&self, path: &str, body: &serde_json::Value) -> TestResponse {
         let csrf = self.csrf().await;
-        let origin = format!("http://{}", self.web().addr);
+        let origin = format!("http://{}", self.server().addr);
         let request = self.client.post(self.url(path)).insert_header(("cookie", self.cookie.as_str()));
         let request = request.insert_header(("origin", origin)).insert_header(("x-csrf-token", csrf));
-        Answer::read(request.send_json(body).await.unwrap()).await
+        TestResponse::read(request.send_json(body).await.unwrap()).await
     }
 
-    /// As somebody who is not signed in.
-    async fn get_as_stranger(&self, path: &str) -> Answer {
-        Answer::read(self.client.get(self.url(path)).send().await.unwrap()).await
+    /// Reads a page without a session.
+    async fn get_signed_out(&self, path: &str) -> TestResponse {
+        TestResponse::read(self.client.get(self.url(path)).send().await.unwrap()).await
     }
 
     async fn follow(&self, label: &str) -> FollowedUserId {
@@ -214,7 +238,7 @@ impl World {
         }
     }
 
-    async fn record(&self, trades: &[TradeEvent]) {
+    async fn record_trades(&self, trades: &[TradeEvent]) {
         let poll = PollWrite {
             user: trades[0].followed_user,
             fence: None,
@@ -228,8 +252,8 @@ impl World {
         self.db.record_poll(poll).await.unwrap();
     }
 
-    /// Stores an attempt with its group.
-    async fn attempt(&self, user: FollowedUserId, n: u32, decision: DecisionKind, at: Timestamp) -> CopyAttempt {
+    /// Stores attempt `n` of the global portfolio with its group.
+    async fn record_attempt(&self, user: FollowedUserId, n: u32, decision: DecisionKind, at: Timestamp) -> CopyAttempt {
         let group = group(user, n, at);
         let write = ClosedGroupWrite { group: group.clone(), members: Vec::new(), finishes: Vec::new(), copy_due: at };
         let _ = self.db.close_groups(&[write], at).await.unwrap();
@@ -243,14 +267,14 @@ impl World {
         self.hub.send(Announce(facts.into_iter().collect())).await.unwrap();
     }
 
-    /// Stores trades and tells the hub, as the poller does.
-    async fn trades_come_in(&self, trades: Vec<TradeEvent>) {
-        self.record(&trades).await;
+    /// Stores trades and announces them to the live hub, as the poller does.
+    async fn record_and_announce(&self, trades: Vec<TradeEvent>) {
+        self.record_trades(&trades).await;
         self.announce(trades.into_iter().map(|trade| LiveFact::TradeSeen(Arc::new(trade)))).await;
     }
 }
 
-impl Answer {
+impl TestResponse {
     async fn read<S>(mut response: awc::ClientResponse<S>) -> Self
     where
         S: futures_util::Stream<Item = Result<bytes::Bytes, awc::error::PayloadError>>,
@@ -268,7 +292,7 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 
-    /// What a reader sees: tags gone, runs of white space as one space.
+    /// Returns the text that a reader sees: without tags, and with one space for each run of white space.
     fn text(&self) -> String {
         let mut text = String::new();
         let mut in_tag = false;
@@ -287,7 +311,7 @@ impl Answer {
     }
 }
 
-/// `name=value` of the cookie an answer sets.
+/// Returns `name=value` of the cookie that an answer sets.
 fn cookie(headers: &HeaderMap) -> String {
     let header = headers.get("set-cookie").expect("a session cookie").to_str().unwrap();
     header.split(';').next().unwrap().to_owned()
@@ -336,33 +360,20 @@ fn trade(user: FollowedUserId, n: u32, detected: Timestamp) -> TradeEvent {
 }
 
 fn group(user: FollowedUserId, n: u32, at: Timestamp) -> EventGroup {
-    let key = GroupKey::from_text(&format!("{user}:{}:BUY:{n}", asset()));
+    let key = format!("{user}:{}:BUY:{n}", asset());
     EventGroup {
-        id: GroupId::of(&key),
-        key,
-        followed_user: user,
-        market: market_id(),
-        action: GroupAction::Trade { asset: asset(), side: Side::Buy },
         notional: UsdcMicros(2_500_000_000),
         shares: ShareMicros(5_000_000_000),
-        reference_price: Some(PriceMicros::new(500_000).unwrap()),
-        window_start: at,
-        detect_time: at,
-        event_time: at,
+        ..trade_group(&key, user, market_id(), asset(), Side::Buy, at)
     }
 }
 
-/// Half of the target is filled; a skip has two reasons.
+/// Returns an attempt of the global portfolio: a copy fills half of its target, a skip has two reasons.
 fn attempt(group: &EventGroup, decision: DecisionKind, at: Timestamp) -> CopyAttempt {
     let (portfolio, price) = (PortfolioId::ExecGlobal, PriceMicros::new(507_500).unwrap());
     let executes = decision == DecisionKind::Execute;
     let fill = LevelFill { price, shares: ShareMicros(24_630_541), notional: UsdcMicros(12_500_000) };
     CopyAttempt {
-        id: AttemptId::of(&portfolio.to_string(), &group.key),
-        portfolio,
-        followed_user: group.followed_user,
-        group_id: group.id,
-        group_key: group.key.clone(),
         decision,
         reasons: if executes { vec![] } else { vec![ReasonCode::SpreadTooWide, ReasonCode::InsufficientDepth] },
         target_notional: UsdcMicros(25_000_000),
@@ -370,7 +381,6 @@ fn attempt(group: &EventGroup, decision: DecisionKind, at: Timestamp) -> CopyAtt
         filled_shares: if executes { fill.shares } else { ShareMicros::ZERO },
         vwap: executes.then_some(price),
         filled_ratio: if executes { Bps(5_000) } else { Bps(0) },
-        their_reference_price: group.reference_price,
         mid_at_decision: None,
         config_version: "0123456789abcdef".to_owned(),
         explanation: Explanation {
@@ -386,11 +396,11 @@ fn attempt(group: &EventGroup, decision: DecisionKind, at: Timestamp) -> CopyAtt
             fee_micros: 0,
         },
         fills: if executes { vec![fill] } else { Vec::new() },
-        created_at: at,
+        ..executed_attempt(portfolio, group, at)
     }
 }
 
-/// Realized stands for all of the PnL.
+/// Returns a snapshot whose PnL is all realized. `equity` and `pnl` are whole USDC.
 fn snapshot(portfolio: PortfolioId, bucket_time: Timestamp, equity: i64, pnl: i64) -> PortfolioSnapshot {
     let usdc = |whole: i64| UsdcMicros(whole * 1_000_000);
     PortfolioSnapshot {

@@ -1,11 +1,11 @@
-//! Every page full, empty and forbidden; its figures as text; hostile text as text.
+//! The overview full and empty, lists with cursors, problems and error pages; hostile text stays text.
 
 use super::*;
 
 #[actix_web::test]
 async fn the_overview_shows_its_figures_with_their_units() {
-    let world = World::full().await;
-    let page = world.get("/").await;
+    let web = TestWeb::full().await;
+    let page = web.get("/").await;
     assert_eq!(page.status, StatusCode::OK);
     let text = page.text();
     for expected in [
@@ -17,7 +17,7 @@ async fn the_overview_shows_its_figures_with_their_units() {
         "Cash 9,100.00 USDC 87.50 % of equity",
         "Exposure 1,300.00 USDC 12.50 % of equity",
         "Drawdown 0.95 % from peak 10,500.00",
-        // The leader and what copying has brought.
+        // The leader and the PnL of copying them.
         "0x1111…1111 −10.00 copy PnL, USDC",
         // The trade.
         "+12 s tx 52.37¢ 2,345.67 sh 1,228.43 USDC fee 0.12",
@@ -33,8 +33,8 @@ async fn the_overview_shows_its_figures_with_their_units() {
 
 #[actix_web::test]
 async fn hostile_labels_titles_and_slugs_stay_text() {
-    let world = World::full().await;
-    let body = world.get("/").await.body;
+    let web = TestWeb::full().await;
+    let body = web.get("/").await.body;
     assert!(!body.contains("<script>alert"), "{body}");
     assert!(body.contains("&lt;script&gt;alert"), "the label is shown, escaped");
     assert!(!body.contains("Yes <i>"));
@@ -46,8 +46,8 @@ async fn hostile_labels_titles_and_slugs_stay_text() {
 
 #[actix_web::test]
 async fn an_empty_overview_says_what_to_do_next() {
-    let world = World::empty().await;
-    let page = world.get("/").await;
+    let web = TestWeb::empty().await;
+    let page = web.get("/").await;
     assert_eq!(page.status, StatusCode::OK);
     let text = page.text();
     for expected in [
@@ -62,18 +62,18 @@ async fn an_empty_overview_says_what_to_do_next() {
 }
 
 #[actix_web::test]
-async fn a_followed_leader_without_trades_is_waited_for() {
-    let world = World::empty().await;
-    world.follow("Ilse").await;
-    let text = world.get("/").await.text();
+async fn a_followed_leader_without_trades_is_shown() {
+    let web = TestWeb::empty().await;
+    web.follow("Ilse").await;
+    let text = web.get("/").await.text();
     assert!(text.contains("The leaders' fills appear here"), "{text}");
     assert!(text.contains("Ilse 0x1111…1111 – copy PnL, USDC"), "{text}");
 }
 
 #[actix_web::test]
-async fn page_and_json_tell_the_same() {
-    let world = World::full().await;
-    let overview = world.get("/api/overview").await.json();
+async fn page_and_json_show_the_same_figures() {
+    let web = TestWeb::full().await;
+    let overview = web.get("/api/overview").await.json();
     assert_eq!(overview["figures"]["equity_micros"], 10_400_000_000_i64);
     assert_eq!(overview["figures"]["pnl_today_micros"], -100_000_000);
     assert_eq!(overview["users"][0]["pnl_total_micros"], -10_000_000);
@@ -85,12 +85,12 @@ async fn page_and_json_tell_the_same() {
 
 #[actix_web::test]
 async fn lists_are_pages_with_a_cursor() {
-    let world = World::empty().await;
-    let user = world.follow("Ilse").await;
-    world.db.save_market(&market()).await.unwrap();
-    let trades: Vec<_> = (0..5).map(|n| trade(user, n, world.now.plus_millis(i64::from(n) * 1000))).collect();
-    world.record(&trades).await;
-    let first = world.get("/api/trades?limit=3").await.json();
+    let web = TestWeb::empty().await;
+    let user = web.follow("Ilse").await;
+    web.db.save_market(&market()).await.unwrap();
+    let trades: Vec<_> = (0..5).map(|n| trade(user, n, web.now.plus_millis(i64::from(n) * 1000))).collect();
+    web.record_trades(&trades).await;
+    let first = web.get("/api/trades?limit=3").await.json();
     let of = |page: &serde_json::Value| -> Vec<String> {
         let rows = page["data"].as_array().unwrap().iter();
         rows.map(|row| row["source_id"].as_str().unwrap().to_owned()).collect()
@@ -98,25 +98,25 @@ async fn lists_are_pages_with_a_cursor() {
     assert_eq!(of(&first), ["fill 4", "fill 3", "fill 2"]);
     assert_eq!(first["data"][0]["event_time"].as_str().unwrap().len(), "2026-01-15T12:00:00.123Z".len());
     let cursor = first["next_cursor"].as_str().unwrap();
-    let second = world.get(&format!("/api/trades?limit=3&cursor={cursor}")).await.json();
+    let second = web.get(&format!("/api/trades?limit=3&cursor={cursor}")).await.json();
     assert_eq!(of(&second), ["fill 1", "fill 0"]);
     assert_eq!(second["next_cursor"], serde_json::Value::Null);
 }
 
 #[actix_web::test]
 async fn attempts_can_be_asked_for_by_decision_and_reason_and_one_by_one() {
-    let world = World::full().await;
+    let web = TestWeb::full().await;
     let count = async |query: &str| {
-        let list = world.get(&format!("/api/copy-attempts?{query}")).await.json();
+        let list = web.get(&format!("/api/copy-attempts?{query}")).await.json();
         list["data"].as_array().unwrap().len()
     };
     assert_eq!(count("").await, 2);
     assert_eq!(count("decision=EXECUTE").await, 1);
     assert_eq!(count("decision=SKIP&reason=INSUFFICIENT_DEPTH").await, 1);
     assert_eq!(count("reason=RISK_CAP_USER").await, 0);
-    let list = world.get("/api/copy-attempts?decision=EXECUTE").await.json();
+    let list = web.get("/api/copy-attempts?decision=EXECUTE").await.json();
     let id = list["data"][0]["id"].as_str().unwrap();
-    let one = world.get(&format!("/api/copy-attempts/{id}")).await.json();
+    let one = web.get(&format!("/api/copy-attempts/{id}")).await.json();
     assert_eq!(one["filled_ratio_bps"], 5_000);
     assert_eq!(one["executable_fills"][0]["fill_price_micros"], 507_500);
     assert!(one["explain_json"]["checks"].is_array());
@@ -124,7 +124,7 @@ async fn attempts_can_be_asked_for_by_decision_and_reason_and_one_by_one() {
 
 #[actix_web::test]
 async fn a_wrong_query_is_a_problem_and_names_what_is_wrong() {
-    let world = World::full().await;
+    let web = TestWeb::full().await;
     for (path, status, detail) in [
         ("/api/trades?cursor=nonsense", 400, "`cursor`"),
         ("/api/trades?market=nonsense", 400, "`nonsense` is not a condition id"),
@@ -134,25 +134,25 @@ async fn a_wrong_query_is_a_problem_and_names_what_is_wrong() {
         ("/api/copy-attempts/7", 404, "nothing"),
         ("/api/nothing", 404, "nothing"),
     ] {
-        let answer = world.get(path).await;
+        let answer = web.get(path).await;
         assert_eq!(answer.status.as_u16(), status, "{path}: {}", answer.body);
         assert_eq!(answer.header("content-type"), "application/problem+json", "{path}");
         let problem = answer.json();
         assert_eq!(problem["status"], status, "{path}");
         assert!(problem["detail"].as_str().unwrap().contains(detail), "{path}: {problem}");
     }
-    let page = world.get("/nowhere").await;
+    let page = web.get("/nowhere").await;
     assert_eq!(page.status, StatusCode::NOT_FOUND);
     assert!(page.text().contains("Not Found There is nothing at this address. Back to the overview"));
 }
 
 #[actix_web::test]
-async fn a_database_that_is_gone_is_our_fault_and_tells_nothing() {
-    let world = World::full().await;
-    world.db.close().await;
-    let page = world.get("/").await;
+async fn a_closed_database_is_an_internal_error_without_details() {
+    let web = TestWeb::full().await;
+    web.db.close().await;
+    let page = web.get("/").await;
     assert_eq!(page.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert!(page.text().contains("Something went wrong on our side"), "{}", page.text());
-    let health = world.get_as_stranger("/api/health").await;
+    let health = web.get_signed_out("/api/health").await;
     assert_eq!((health.status, health.body.as_str()), (StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"down"}"#));
 }

@@ -1,4 +1,4 @@
-//! The system page: what it says of a worker that spoke, of one that did not, and what can be done with dead letters.
+//! The system page: a worker that reports, a silent one, and what can be done with dead letters.
 
 use super::*;
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     queue::{self, JobScope, NewJob, Queue},
 };
 
-/// What a worker leaves behind, with a name in it that is hostile.
+/// Returns the health checkpoint of a worker, with a hostile text in it.
 fn report(at: Timestamp) -> String {
     serde_json::json!({
         "at": at, "started_at": at.plus_millis(-7_200_000), "version": "0.1.0",
@@ -26,9 +26,9 @@ fn report(at: Timestamp) -> String {
     .to_string()
 }
 
-/// A job that failed for good, and a row that nobody could read.
-async fn buried(world: &World) {
-    let now = world.now;
+/// Stores two dead letters: a job that failed for good, and a row that could not be read.
+async fn bury_two(web: &TestWeb) {
+    let now = web.now;
     let job = NewJob {
         queue: Queue::Prices,
         key: format!("key {HOSTILE}"),
@@ -36,11 +36,11 @@ async fn buried(world: &World) {
         payload: "{\"ids\":[1]}".to_owned(),
         due: now.plus_millis(-1_000),
     };
-    queue::enqueue(&world.db, &[job], now).await.unwrap();
+    queue::enqueue(&web.db, &[job], now).await.unwrap();
     for n in 0..=queue::RETRIES {
         let at = now.plus_millis(i64::from(n) * 3_600_000);
-        let taken = queue::claim(&world.db, Queue::Prices, &JobScope::All, at, 1, 1).await.unwrap();
-        queue::fail(&world.db, &taken[0], "it broke", at, &mut rand::rng()).await.unwrap();
+        let taken = queue::claim(&web.db, Queue::Prices, &JobScope::All, at, 1, 1).await.unwrap();
+        queue::fail(&web.db, &taken[0], "it broke", at, &mut rand::rng()).await.unwrap();
     }
     let dead = DeadRow { text: format!("row {HOSTILE}"), reason: "TRADE row without size".to_owned() };
     let poll = PollWrite {
@@ -53,15 +53,15 @@ async fn buried(world: &World) {
         checkpoints: vec![("api:lastTradeTime:1".to_owned(), "{\"time\":\"2026-01-15T12:00:00.000Z\"}".to_owned())],
         now,
     };
-    world.db.record_poll(poll).await.unwrap();
+    web.db.record_poll(poll).await.unwrap();
 }
 
 #[actix_web::test]
-async fn the_page_says_in_words_and_figures_how_the_bot_is() {
-    let world = World::full().await;
-    world.db.put_checkpoint(&health_key(None), &report(world.now), world.now).await.unwrap();
-    buried(&world).await;
-    let page = world.get("/status").await;
+async fn the_page_shows_the_state_of_the_bot_in_words_and_figures() {
+    let web = TestWeb::full().await;
+    web.db.put_checkpoint(&health_key(None), &report(web.now), web.now).await.unwrap();
+    bury_two(&web).await;
+    let page = web.get("/status").await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.body);
     let text = page.text();
     for expected in [
@@ -91,7 +91,7 @@ async fn the_page_says_in_words_and_figures_how_the_bot_is() {
     }
     assert!(!page.body.contains("<script>alert"), "payloads, errors and causes are text");
     assert!(page.body.contains(r#"href="/portfolio""#));
-    let json = world.get("/api/status").await.json();
+    let json = web.get("/api/status").await.json();
     assert_eq!(json["summary"], "Everything works.");
     assert_eq!(json["dead_letters"]["total"], 2);
     assert_eq!(json["endpoints"][0]["last_minute"]["errors"], 4);
@@ -104,9 +104,9 @@ async fn the_page_says_in_words_and_figures_how_the_bot_is() {
 }
 
 #[actix_web::test]
-async fn a_worker_that_is_silent_is_trouble_and_no_worker_is_said() {
-    let world = World::empty().await;
-    let text = world.get("/status").await.text();
+async fn a_silent_worker_is_trouble_and_a_missing_one_is_shown() {
+    let web = TestWeb::empty().await;
+    let text = web.get("/status").await.text();
     for expected in [
         "No worker has been heard of",
         "The chain is not watched",
@@ -116,62 +116,62 @@ async fn a_worker_that_is_silent_is_trouble_and_no_worker_is_said() {
     ] {
         assert!(text.contains(expected), "`{expected}` is not in: {text}");
     }
-    let long_ago = world.now.plus_millis(-60_000);
-    world.db.put_checkpoint(&health_key(None), &report(long_ago), long_ago).await.unwrap();
-    let page = world.get("/status").await.text();
+    let long_ago = web.now.plus_millis(-60_000);
+    web.db.put_checkpoint(&health_key(None), &report(long_ago), long_ago).await.unwrap();
+    let page = web.get("/status").await.text();
     assert!(page.contains("needs a look It works, but actors needs a look: no sign of the worker for 60 s."), "{page}");
     assert!(page.contains("silent since"), "{page}");
 }
 
 #[actix_web::test]
-async fn a_dead_letter_is_tried_again_or_put_away_and_audited() {
-    let mut world = World::full().await;
-    buried(&world).await;
-    let letters = world.get("/api/status").await.json()["dead_letters"]["data"].clone();
+async fn a_dead_letter_is_retried_or_dropped_and_audited() {
+    let mut web = TestWeb::full().await;
+    bury_two(&web).await;
+    let letters = web.get("/api/status").await.json()["dead_letters"]["data"].clone();
     let id = |queue: &str| {
         letters.as_array().unwrap().iter().find(|letter| letter["queue"] == queue).unwrap()["id"].as_i64().unwrap()
     };
     let (job, row) = (id("q_prices"), id("row"));
-    let refused = world.post(&format!("/status/dead-letters/{row}"), &[("deed", "retry")]).await;
-    assert_eq!(refused.status, StatusCode::CONFLICT, "a row is no job");
-    let retried = world.post(&format!("/status/dead-letters/{job}"), &[("deed", "retry")]).await;
+    let refused = web.post(&format!("/status/dead-letters/{row}"), &[("deed", "retry")]).await;
+    assert_eq!(refused.status, StatusCode::CONFLICT, "a row is not a job");
+    let retried = web.post(&format!("/status/dead-letters/{job}"), &[("deed", "retry")]).await;
     assert_eq!((retried.status, retried.header("location")), (StatusCode::SEE_OTHER, "/status"));
-    let page = world.get("/status").await;
+    let page = web.get("/status").await;
     assert!(page.text().contains(&format!("Dead letter {job} is a job of q_prices again")), "{}", page.text());
-    assert_eq!(world.db.audits(None, None, 1).await.unwrap()[0].audit.action, "replay_dead_letter");
-    let again = world.post(&format!("/status/dead-letters/{job}"), &[("deed", "put_away")]).await;
-    assert_eq!(again.status, StatusCode::CONFLICT, "somebody was faster");
+    assert_eq!(web.db.audits(None, None, 1).await.unwrap()[0].audit.action, "replay_dead_letter");
+    let again = web.post(&format!("/status/dead-letters/{job}"), &[("deed", "put_away")]).await;
+    assert_eq!(again.status, StatusCode::CONFLICT, "it was retried already");
 
-    assert!(page.body.contains("data-ask=\"Put dead letter"), "it is asked before");
-    world.post(&format!("/status/dead-letters/{row}"), &[("deed", "put_away")]).await;
-    let page = world.get("/status").await.text();
+    assert!(page.body.contains("data-ask=\"Put dead letter"), "the page asks before it drops a dead letter");
+    web.post(&format!("/status/dead-letters/{row}"), &[("deed", "put_away")]).await;
+    let page = web.get("/status").await.text();
     assert!(page.contains(&format!("Dead letter {row} is put away.")), "{page}");
     assert!(page.contains("No dead letters."), "{page}");
-    assert_eq!(world.db.audits(None, None, 1).await.unwrap()[0].audit.action, "drop_dead_letter");
+    assert_eq!(web.db.audits(None, None, 1).await.unwrap()[0].audit.action, "drop_dead_letter");
     for fields in [[("deed", "burn")], [("x", "retry")]] {
-        let wrong = world.post(&format!("/status/dead-letters/{row}"), &fields).await;
+        let wrong = web.post(&format!("/status/dead-letters/{row}"), &fields).await;
         assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
     }
 }
 
 #[actix_web::test]
-async fn all_of_one_queue_are_tried_again_at_once() {
-    let mut world = World::full().await;
-    buried(&world).await;
-    let wrong = world.post("/status/dead-letters", &[("queue", "row")]).await;
+async fn all_dead_letters_of_one_queue_are_retried_at_once() {
+    let mut web = TestWeb::full().await;
+    bury_two(&web).await;
+    let wrong = web.post("/status/dead-letters", &[("queue", "row")]).await;
     assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
     assert!(wrong.text().contains("can only be put away"), "{}", wrong.text());
-    let done = world.post("/status/dead-letters", &[("queue", "q_prices")]).await;
+    let done = web.post("/status/dead-letters", &[("queue", "q_prices")]).await;
     assert_eq!(done.status, StatusCode::SEE_OTHER);
-    let text = world.get("/status?queue=row").await.text();
+    let text = web.get("/status?queue=row").await.text();
     assert!(text.contains("1 dead letter is a job of q_prices again."), "{text}");
     assert!(text.contains("TRADE row without size") && !text.contains("it broke"), "{text}");
-    assert_eq!(world.get("/api/status?queue=q_nonsense").await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(web.get("/api/status?queue=q_nonsense").await.status, StatusCode::BAD_REQUEST);
 }
 
 #[actix_web::test]
 async fn many_dead_letters_come_in_pages() {
-    let world = World::full().await;
+    let web = TestWeb::full().await;
     let dead = |n: i32| DeadRow { text: format!("row {n}"), reason: format!("reason {n}.") };
     let poll = PollWrite {
         user: FollowedUserId(1),
@@ -181,14 +181,14 @@ async fn many_dead_letters_come_in_pages() {
         dead: (0..25).map(dead).collect(),
         new_wallets: Vec::new(),
         checkpoints: Vec::new(),
-        now: world.now,
+        now: web.now,
     };
-    world.db.record_poll(poll).await.unwrap();
-    let first = world.get("/api/status").await.json()["dead_letters"].clone();
+    web.db.record_poll(poll).await.unwrap();
+    let first = web.get("/api/status").await.json()["dead_letters"].clone();
     assert_eq!((first["total"].as_i64(), first["data"].as_array().unwrap().len()), (Some(25), 20));
     let before = first["next_before"].as_i64().unwrap();
-    let page = world.get("/status").await.body;
+    let page = web.get("/status").await.body;
     assert!(page.contains(&format!("/status?before={before}")), "the older ones can be reached");
-    let second = world.get(&format!("/api/status?before={before}")).await.json()["dead_letters"].clone();
+    let second = web.get(&format!("/api/status?before={before}")).await.json()["dead_letters"].clone();
     assert_eq!((second["data"].as_array().unwrap().len(), second["next_before"].is_null()), (5, true));
 }

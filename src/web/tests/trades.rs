@@ -1,4 +1,4 @@
-//! `/trades`: its tabs and filters, its pages, and what it says when there is nothing.
+//! `/trades`: its tabs and filters, its older pages, and its empty states.
 
 use super::*;
 use crate::domain::events::event::{ActivityEvent, ActivityKind, ActivityPayload};
@@ -25,7 +25,7 @@ fn activity(user: FollowedUserId, n: u32, kind: ActivityKind, at: Timestamp) -> 
     }
 }
 
-async fn record_activities(world: &World, activities: Vec<ActivityEvent>) {
+async fn record_activities(web: &TestWeb, activities: Vec<ActivityEvent>) {
     let poll = PollWrite {
         user: activities[0].followed_user,
         fence: None,
@@ -34,15 +34,15 @@ async fn record_activities(world: &World, activities: Vec<ActivityEvent>) {
         dead: Vec::new(),
         new_wallets: Vec::new(),
         checkpoints: Vec::new(),
-        now: world.now,
+        now: web.now,
     };
-    world.db.record_poll(poll).await.unwrap();
+    web.db.record_poll(poll).await.unwrap();
 }
 
 #[actix_web::test]
 async fn each_tab_has_its_list_and_links_inside_the_site() {
-    let world = World::full().await;
-    let page = world.get("/trades").await;
+    let web = TestWeb::full().await;
+    let page = web.get("/trades").await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.body);
     let text = page.text();
     for expected in [
@@ -53,7 +53,7 @@ async fn each_tab_has_its_list_and_links_inside_the_site() {
     ] {
         assert!(text.contains(expected), "`{expected}` is not in: {text}");
     }
-    let id = attempt(&group(FollowedUserId(1), 2, world.now), DecisionKind::Skip, world.now).id;
+    let id = attempt(&group(FollowedUserId(1), 2, web.now), DecisionKind::Skip, web.now).id;
     for link in [
         format!(r#"href="/attempts/{id}""#),
         format!(r#"href="/markets/{}""#, market_id()),
@@ -64,7 +64,7 @@ async fn each_tab_has_its_list_and_links_inside_the_site() {
     ] {
         assert!(page.body.contains(&link), "`{link}` is not in: {}", page.body);
     }
-    let trades = world.get("/trades?tab=trades").await;
+    let trades = web.get("/trades?tab=trades").await;
     assert!(trades.text().contains("+12 s tx 52.37¢ 2,345.67 sh 1,228.43 USDC fee 0.12"), "{}", trades.text());
     assert!(trades.body.contains(r#"id="trades" data-cap="50""#) && !trades.body.contains(r#"id="attempts""#));
     assert!(trades.body.contains("https://polygonscan.com/tx/0x0000"));
@@ -72,9 +72,9 @@ async fn each_tab_has_its_list_and_links_inside_the_site() {
 
 #[actix_web::test]
 async fn filters_narrow_the_page_and_its_live_rows_alike() {
-    let world = World::full().await;
+    let web = TestWeb::full().await;
     let page =
-        world.get("/trades?decision=SKIP&reason=INSUFFICIENT_DEPTH&user=1&market=rain&side=BUY&scope=&from=&to=").await;
+        web.get("/trades?decision=SKIP&reason=INSUFFICIENT_DEPTH&user=1&market=rain&side=BUY&scope=&from=&to=").await;
     let text = page.text();
     assert!(text.contains("Skipped Spread too wide +1") && !text.contains("Partly copied 50"), "{text}");
     let only = format!(
@@ -91,50 +91,50 @@ async fn filters_narrow_the_page_and_its_live_rows_alike() {
     let export = "/export/attempts.csv?user=1&amp;market=rain&amp;decision=SKIP&amp;reason=INSUFFICIENT%5FDEPTH";
     assert!(page.body.contains("/export/attempts.csv?user=1"), "{export} {}", page.body);
 
-    let json = world.get("/api/copy-attempts?decision=SKIP&market=rain&side=BUY&user=1").await.json();
+    let json = web.get("/api/copy-attempts?decision=SKIP&market=rain&side=BUY&user=1").await.json();
     assert_eq!(json["data"].as_array().unwrap().len(), 1);
-    let none = world.get("/trades?side=SELL").await;
+    let none = web.get("/trades?side=SELL").await;
     assert!(none.text().contains("Nothing matches. Clear the filters"), "{}", none.text());
-    let past = world.get("/trades?to=2020-01-01T00:00").await;
+    let past = web.get("/trades?to=2020-01-01T00:00").await;
     assert!(!past.body.contains("data-cap") && past.text().contains("Nothing matches"), "{}", past.body);
 }
 
 #[actix_web::test]
 async fn a_text_finds_its_market_or_asks_which_one_is_meant() {
-    let world = World::full().await;
+    let web = TestWeb::full().await;
     let other = MarketId::parse(&format!("0x{}", "cd".repeat(32))).unwrap();
     let rainy = Market { question: "Will it rain in Rome?".to_owned(), ..Market::unknown(other.clone()) };
-    world.db.save_market(&rainy).await.unwrap();
-    let several = world.get("/trades?market=rain").await;
+    web.db.save_market(&rainy).await.unwrap();
+    let several = web.get("/trades?market=rain").await;
     let asked = several.text().split_once("Which market?").expect("a question").1.to_owned();
     assert!(asked.contains("Will it rain? &lt;script&gt;") && asked.contains("Will it rain in Rome?"), "{asked}");
     assert!(several.body.contains(&format!("market={other}")) && !several.body.contains("data-cap"));
-    let one = world.get("/trades?market=will+it+rain+in+rome%3F").await;
+    let one = web.get("/trades?market=will+it+rain+in+rome%3F").await;
     assert!(one.body.contains(&format!(r#"data-only-market="{other}""#)), "{}", one.body);
     assert!(one.body.contains(r#"value="Will it rain in Rome?""#));
-    // A wildcard of the database is a letter like any other.
+    // A wildcard of SQL is a character like any other.
     for none in ["snow", "%25", "_"] {
-        let page = world.get(&format!("/trades?market={none}")).await;
+        let page = web.get(&format!("/trades?market={none}")).await;
         assert!(page.text().contains("No market we know has that in its question"), "{none}: {}", page.text());
     }
-    let problem = world.get("/api/trades?market=rain").await;
+    let problem = web.get("/api/trades?market=rain").await;
     assert_eq!(problem.status, StatusCode::BAD_REQUEST);
     assert!(problem.json()["detail"].as_str().unwrap().contains("`market`: `rain` fits several markets"));
 }
 
 #[actix_web::test]
 async fn older_rows_are_one_link_away_and_do_not_change() {
-    let world = World::empty().await;
-    let user = world.follow("Ilse").await;
-    world.db.save_market(&market()).await.unwrap();
-    let trades: Vec<_> = (0..60).map(|n| trade(user, n, world.now.plus_millis(-i64::from(n) * 1000))).collect();
-    world.record(&trades).await;
-    let first = world.get("/trades?tab=trades&side=SELL").await;
+    let web = TestWeb::empty().await;
+    let user = web.follow("Ilse").await;
+    web.db.save_market(&market()).await.unwrap();
+    let trades: Vec<_> = (0..60).map(|n| trade(user, n, web.now.plus_millis(-i64::from(n) * 1000))).collect();
+    web.record_trades(&trades).await;
+    let first = web.get("/trades?tab=trades&side=SELL").await;
     assert_eq!(first.body.matches(r#"<tr id="trade-"#).count(), 50);
     let start =
         first.body.find(r#"rel="next" href=""#).expect("a link to what is older") + r#"rel="next" href=""#.len();
     let href = first.body[start..].split('"').next().unwrap().replace("&amp;", "&");
-    let second = world.get(&href).await;
+    let second = web.get(&href).await;
     assert_eq!(second.body.matches(r#"<tr id="trade-"#).count(), 10);
     assert!(!second.body.contains("data-cap") && second.text().contains("not live"), "{}", second.body);
     assert!(second.text().contains("A page from further down does not change. Newest"));
@@ -142,17 +142,17 @@ async fn older_rows_are_one_link_away_and_do_not_change() {
 }
 
 #[actix_web::test]
-async fn other_activity_says_what_it_moved_or_that_it_is_not_copied() {
-    let world = World::full().await;
+async fn other_activity_shows_what_it_moved_or_that_it_is_not_copied() {
+    let web = TestWeb::full().await;
     let user = FollowedUserId(1);
-    let old = world.now.plus_millis(-600_000);
+    let old = web.now.plus_millis(-600_000);
     let rows = vec![
-        activity(user, 1, ActivityKind::Merge, world.now),
+        activity(user, 1, ActivityKind::Merge, web.now),
         activity(user, 2, ActivityKind::Redeem, old),
         activity(user, 3, ActivityKind::Other("<b>AIRDROP".to_owned()), old),
     ];
-    record_activities(&world, rows).await;
-    let page = world.get("/trades?tab=activity").await;
+    record_activities(&web, rows).await;
+    let page = web.get("/trades?tab=activity").await;
     let text = page.text();
     for expected in [
         "Merged 120.00 sets for 119.50 USDC Merge · tx Waiting",
@@ -163,26 +163,26 @@ async fn other_activity_says_what_it_moved_or_that_it_is_not_copied() {
     }
     assert!(!page.body.contains("<b>AIRDROP") && page.body.contains("&lt;b&gt;airdrop"), "{}", page.body);
     assert!(!page.body.contains("/export/"), "there is no export of these");
-    let merges = world.get("/api/activities?type=MERGE").await.json();
+    let merges = web.get("/api/activities?type=MERGE").await.json();
     assert_eq!(merges["data"].as_array().unwrap().len(), 1);
     assert_eq!((&merges["data"][0]["type"], &merges["data"][0]["outcome_of_it"]), (&"MERGE".into(), &"WAITING".into()));
-    assert_eq!(world.get("/api/activities?market=rain&user=1").await.json()["data"].as_array().unwrap().len(), 3);
+    assert_eq!(web.get("/api/activities?market=rain&user=1").await.json()["data"].as_array().unwrap().len(), 3);
 }
 
 #[actix_web::test]
-async fn an_empty_list_says_what_will_come() {
-    let world = World::empty().await;
+async fn an_empty_list_says_what_will_appear() {
+    let web = TestWeb::empty().await;
     for (tab, expected) in
         [("attempts", "No copy attempts yet"), ("trades", "No trades seen yet"), ("activity", "No other activity yet")]
     {
-        let page = world.get(&format!("/trades?tab={tab}")).await;
+        let page = web.get(&format!("/trades?tab={tab}")).await;
         assert!(page.text().contains(expected), "{tab}: {}", page.text());
     }
 }
 
 #[actix_web::test]
 async fn a_wrong_filter_names_its_field() {
-    let world = World::full().await;
+    let web = TestWeb::full().await;
     for (path, detail) in [
         ("/trades?side=LEFT", "`side`: `LEFT`"),
         ("/trades?reason=BECAUSE", "`reason`: `BECAUSE`"),
@@ -191,7 +191,7 @@ async fn a_wrong_filter_names_its_field() {
         ("/trades?cursor=x", "`cursor`"),
         ("/trades?tab=nothing", "nothing"),
     ] {
-        let page = world.get(path).await;
+        let page = web.get(path).await;
         assert_eq!(page.status, StatusCode::BAD_REQUEST, "{path}");
         assert!(page.text().contains(detail), "{path}: {}", page.text());
     }

@@ -42,14 +42,15 @@ fn redeem(user: FollowedUserId, at: Timestamp) -> ActivityEvent {
     }
 }
 
-/// Two trades, one copied in part and one skipped, one that waits, and a redemption; both sides hold the market.
-async fn world() -> (World, FollowedUserId) {
-    let world = World::empty().await;
-    let user = world.follow(HOSTILE).await;
-    world.db.save_market(&market()).await.unwrap();
-    let (copies, shadow, now) = (PortfolioId::ExecUser(user), PortfolioId::ShadowUser(user), world.now);
+/// Starts a server over one leader with three trades (one copied in part, one skipped, one undecided) and a
+/// redemption; leader and copies hold the market.
+async fn with_leader() -> (TestWeb, FollowedUserId) {
+    let web = TestWeb::empty().await;
+    let user = web.follow(HOSTILE).await;
+    web.db.save_market(&market()).await.unwrap();
+    let (copies, shadow, now) = (PortfolioId::ExecUser(user), PortfolioId::ShadowUser(user), web.now);
     let trades: Vec<TradeEvent> = (0..3).map(|n| trade(user, n, now.plus_millis(i64::from(n)))).collect();
-    world.record(&trades).await;
+    web.record_trades(&trades).await;
     let poll = PollWrite {
         user,
         fence: None,
@@ -60,37 +61,36 @@ async fn world() -> (World, FollowedUserId) {
         checkpoints: Vec::new(),
         now,
     };
-    world.db.record_poll(poll).await.unwrap();
+    web.db.record_poll(poll).await.unwrap();
     for (n, decision) in [(0, DecisionKind::Execute), (1, DecisionKind::Skip)] {
         let group = group(user, n, now);
         let members = vec![Member::Trade(trades[n as usize].id)];
         let write = ClosedGroupWrite { group: group.clone(), members, finishes: Vec::new(), copy_due: now };
-        let _ = world.db.close_groups(&[write], now).await.unwrap();
+        let _ = web.db.close_groups(&[write], now).await.unwrap();
         let made = CopyAttempt {
             portfolio: copies,
             id: AttemptId::of(&copies.to_string(), &group.key),
             ..attempt(&group, decision, now)
         };
-        world.db.commit(&[LedgerWrite { attempt: Some(made), ..LedgerWrite::default() }], now).await.unwrap();
+        web.db.commit(&[LedgerWrite { attempt: Some(made), ..LedgerWrite::default() }], now).await.unwrap();
     }
     let entries =
         vec![fill(copies, 10, -6, 1), fill(copies, -10, 8, 2), fill(copies, 4, -2, 3), fill(shadow, -300, 150, 4)];
     for entry in entries {
-        world.db.commit(&[LedgerWrite { entries: vec![entry], ..LedgerWrite::default() }], now).await.unwrap();
+        web.db.commit(&[LedgerWrite { entries: vec![entry], ..LedgerWrite::default() }], now).await.unwrap();
     }
     let bucket = now.bucket(60_000);
-    world
-        .db
+    web.db
         .insert_snapshots(&[snapshot(copies, bucket, 10_003, 3), snapshot(shadow, bucket, 150, 150)], &[], now)
         .await
         .unwrap();
-    (world, user)
+    (web, user)
 }
 
 #[actix_web::test]
 async fn the_page_sets_both_results_and_both_sides_beside_each_other() {
-    let (world, user) = world().await;
-    let page = world.get(&format!("/users/{user}")).await;
+    let (web, user) = with_leader().await;
+    let page = web.get(&format!("/users/{user}")).await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.body);
     let text = page.text();
     for expected in [
@@ -104,7 +104,7 @@ async fn the_page_sets_both_results_and_both_sides_beside_each_other() {
         "2 groups, half of them",
         "Spread too wide 1 100.00 % of skips",
         "1 skipped of 2.",
-        // Theirs is below zero, and that is explained.
+        // The leader's shares are below zero, and the page explains that.
         "Their shares −300.00 at 50.00¢",
         "Our shares 4.00 at 50.00¢",
         "Shares below zero: the leader sold what was bought before we followed them.",
@@ -133,9 +133,9 @@ async fn the_page_sets_both_results_and_both_sides_beside_each_other() {
 }
 
 #[actix_web::test]
-async fn page_and_json_tell_the_same_for_every_range() {
-    let (world, user) = world().await;
-    let json = world.get(&format!("/api/users/{user}?range=7d")).await.json();
+async fn page_and_json_show_the_same_figures_for_every_range() {
+    let (web, user) = with_leader().await;
+    let json = web.get(&format!("/api/users/{user}?range=7d")).await.json();
     assert_eq!(json["range"], "7d");
     assert_eq!(json["tracking_gap_micros"], 1_500_000);
     assert_eq!(json["attempts"]["fill_rate_bps"], 5_000);
@@ -144,23 +144,23 @@ async fn page_and_json_tell_the_same_for_every_range() {
     assert_eq!(json["slippage"]["worse"], 1);
     assert_eq!(json["positions"]["data"][0]["theirs"]["share_micros"], -300_000_000);
     assert_eq!(json["feed"].as_array().unwrap().len(), 4);
-    let fates: Vec<&str> =
+    let states: Vec<&str> =
         json["feed"].as_array().unwrap().iter().map(|row| row["fate"]["state"].as_str().unwrap()).collect();
-    assert_eq!(fates, ["open", "skipped", "partly", "none"]);
+    assert_eq!(states, ["open", "skipped", "partly", "none"]);
     for range in ["1h", "24h", "30d", "all"] {
-        let page = world.get(&format!("/users/{user}?range={range}")).await;
+        let page = web.get(&format!("/users/{user}?range={range}")).await;
         assert_eq!(page.status, StatusCode::OK, "{range}");
     }
-    let wrong = world.get(&format!("/api/users/{user}?range=year")).await;
+    let wrong = web.get(&format!("/api/users/{user}?range=year")).await;
     assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
     assert!(wrong.json()["detail"].as_str().unwrap().contains("year"), "{}", wrong.body);
 }
 
 #[actix_web::test]
 async fn a_leader_without_history_has_a_page_that_says_so() {
-    let world = World::empty().await;
-    world.follow("Ilse").await;
-    let text = world.get("/users/1").await.text();
+    let web = TestWeb::empty().await;
+    web.follow("Ilse").await;
+    let text = web.get("/users/1").await.text();
     for expected in [
         "Leader's PnL – USDC",
         "Attempts, 24 h 0",
@@ -176,11 +176,11 @@ async fn a_leader_without_history_has_a_page_that_says_so() {
 }
 
 #[actix_web::test]
-async fn nobody_of_that_id_is_not_found() {
-    let world = World::empty().await;
-    assert_eq!(world.get("/users/7").await.status, StatusCode::NOT_FOUND);
-    let json = world.get("/api/users/7").await;
+async fn an_unknown_leader_is_not_found() {
+    let web = TestWeb::empty().await;
+    assert_eq!(web.get("/users/7").await.status, StatusCode::NOT_FOUND);
+    let json = web.get("/api/users/7").await;
     assert_eq!((json.status, json.header("content-type")), (StatusCode::NOT_FOUND, "application/problem+json"));
-    assert_eq!(world.get("/users/ilse").await.status, StatusCode::NOT_FOUND);
-    assert_eq!(world.get_as_stranger("/users/7").await.header("location"), "/login");
+    assert_eq!(web.get("/users/ilse").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(web.get_signed_out("/users/7").await.header("location"), "/login");
 }

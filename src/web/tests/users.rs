@@ -1,4 +1,4 @@
-//! Who is followed: the table, following somebody new with the simulator as Polymarket, and what can be changed.
+//! The followed users: the table, following a new one with the simulator as Polymarket, and what can be changed.
 
 use super::*;
 use crate::domain::accounting::ledger::{EntryType, LedgerEntry};
@@ -6,8 +6,8 @@ use crate::simulator::{
     Fault, FaultKind, Fill, Host, NewMarket, Simulator, SimulatorHandle, SimulatorSettings, wallet_of,
 };
 
-/// A Polymarket where `Ilse Fink` has a profile and two fills, and `ghost` neither.
-async fn exchange() -> (SimulatorHandle, World) {
+/// Starts a simulated Polymarket and a server that asks it. `Ilse Fink` has a profile and two fills, `ghost` neither.
+async fn exchange() -> (SimulatorHandle, TestWeb) {
     // A second install in this process is refused, and harmless.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let exchange = Simulator::start(SimulatorSettings::default()).unwrap();
@@ -21,24 +21,24 @@ async fn exchange() -> (SimulatorHandle, World) {
         }
     });
     let hosts = PolymarketSettings::new(&exchange.data_api_base(), &exchange.clob_base(), &exchange.gamma_base());
-    let world = World::asking(&hosts).await;
-    (exchange, world)
+    let web = TestWeb::with_polymarket(&hosts).await;
+    (exchange, web)
 }
 
-async fn last_audit(world: &World) -> (String, String, Option<String>, Option<String>) {
-    let audit = world.db.audits(None, None, 1).await.unwrap().remove(0).audit;
+async fn last_audit(web: &TestWeb) -> (String, String, Option<String>, Option<String>) {
+    let audit = web.db.audits(None, None, 1).await.unwrap().remove(0).audit;
     (audit.action, audit.subject, audit.before_json, audit.after_json)
 }
 
 #[actix_web::test]
 async fn the_table_sets_the_leaders_result_beside_ours() {
-    let world = World::full().await;
+    let web = TestWeb::full().await;
     let user = FollowedUserId(1);
-    let bucket = world.now.bucket(60_000);
+    let bucket = web.now.bucket(60_000);
     let shadow = snapshot(PortfolioId::ShadowUser(user), bucket, 700, 700);
-    let week_ago = snapshot(PortfolioId::ExecUser(user), world.now.plus_millis(-8 * 86_400_000), 9_950, -50);
-    world.db.insert_snapshots(&[shadow, week_ago], &[], world.now).await.unwrap();
-    let page = world.get("/users").await;
+    let week_ago = snapshot(PortfolioId::ExecUser(user), web.now.plus_millis(-8 * 86_400_000), 9_950, -50);
+    web.db.insert_snapshots(&[shadow, week_ago], &[], web.now).await.unwrap();
+    let page = web.get("/users").await;
     assert_eq!(page.status, StatusCode::OK);
     let text = page.text();
     for expected in [
@@ -56,7 +56,7 @@ async fn the_table_sets_the_leaders_result_beside_ours() {
     }
     assert!(page.body.contains(r#"href="/users/1""#));
     assert!(page.body.contains(&format!("https://polymarket.com/profile/{}", wallet())));
-    let json = world.get("/api/users").await.json();
+    let json = web.get("/api/users").await.json();
     assert_eq!(json["data"][0]["shadow_pnl_at_share_micros"], 7_000_000);
     assert_eq!(json["data"][0]["pnl_7d_micros"], 40_000_000);
     assert_eq!(json["sums"]["pnl_total_micros"], -10_000_000);
@@ -65,8 +65,8 @@ async fn the_table_sets_the_leaders_result_beside_ours() {
 
 #[actix_web::test]
 async fn open_positions_are_counted_from_the_ledger() {
-    let world = World::empty().await;
-    let user = world.follow("Ilse").await;
+    let web = TestWeb::empty().await;
+    let user = web.follow("Ilse").await;
     let entry = LedgerEntry {
         portfolio: PortfolioId::ExecUser(user),
         attributed_user: Some(user),
@@ -77,29 +77,29 @@ async fn open_positions_are_counted_from_the_ledger() {
         cash: UsdcMicros(-2_500_000),
         price: PriceMicros::new(500_000).ok(),
         ref_id: "copy:1".to_owned(),
-        created_at: world.now,
+        created_at: web.now,
     };
     let write = LedgerWrite { entries: vec![entry], ..LedgerWrite::default() };
-    world.db.commit(&[write], world.now).await.unwrap();
-    assert_eq!(world.get("/api/users").await.json()["data"][0]["open_positions"], 1);
+    web.db.commit(&[write], web.now).await.unwrap();
+    assert_eq!(web.get("/api/users").await.json()["data"][0]["open_positions"], 1);
 }
 
 #[actix_web::test]
-async fn nobody_followed_says_what_to_do_and_hostile_labels_stay_text() {
-    let empty = World::empty().await;
+async fn an_empty_table_says_what_to_do_and_hostile_labels_stay_text() {
+    let empty = TestWeb::empty().await;
     let text = empty.get("/users").await.text();
     assert!(text.contains("Nobody is followed yet"), "{text}");
     assert_eq!(empty.get("/api/users").await.json()["data"], serde_json::json!([]));
-    let body = World::full().await.get("/users").await.body;
+    let body = TestWeb::full().await.get("/users").await.body;
     assert!(!body.contains("<script>alert") && body.contains("&lt;script&gt;alert"));
 }
 
 #[actix_web::test]
 async fn a_trader_is_looked_at_first_and_followed_then() {
-    let (_exchange, mut world) = exchange().await;
+    let (_exchange, mut web) = exchange().await;
     let wallet = wallet_of("ilse");
     for typed in ["Ilse%20Fink", "ilse+fink", wallet.as_str()] {
-        let page = world.get(&format!("/users/follow?trader={typed}")).await;
+        let page = web.get(&format!("/users/follow?trader={typed}")).await;
         assert_eq!(page.status, StatusCode::OK);
         let text = page.text();
         for expected in
@@ -109,33 +109,33 @@ async fn a_trader_is_looked_at_first_and_followed_then() {
         }
         assert!(page.body.contains(r#"value="Ilse Fink""#), "the name is offered as the label");
     }
-    assert!(world.db.followed_users().await.unwrap().is_empty(), "looking changes nothing");
+    assert!(web.db.followed_users().await.unwrap().is_empty(), "looking changes nothing");
 
-    let done = world.post("/users", &[("trader", wallet.as_str()), ("label", " My leader ")]).await;
+    let done = web.post("/users", &[("trader", wallet.as_str()), ("label", " My leader ")]).await;
     assert_eq!((done.status, done.header("location")), (StatusCode::SEE_OTHER, "/users"), "{}", done.body);
-    let said = world.get("/users").await;
+    let said = web.get("/users").await;
     assert!(said.text().contains("Following My leader as user 1."), "{}", said.text());
     assert!(said.body.contains(r#"action="/users/1""#) && said.body.contains("Undo"));
-    let (action, subject, before, after) = last_audit(&world).await;
+    let (action, subject, before, after) = last_audit(&web).await;
     assert_eq!((action.as_str(), subject.as_str(), before), ("follow", "user:1", None));
     assert!(after.unwrap().contains("My leader"));
 
-    let again = world.get("/users/follow?trader=Ilse+Fink").await.text();
+    let again = web.get("/users/follow?trader=Ilse+Fink").await.text();
     assert!(again.contains("Followed already, as My leader"), "{again}");
-    let undone = world.post("/users/1", &[("enabled", "false")]).await;
+    let undone = web.post("/users/1", &[("enabled", "false")]).await;
     assert_eq!(undone.status, StatusCode::SEE_OTHER);
-    assert!(!world.db.followed_users().await.unwrap()[0].enabled);
-    let known = world.get("/users/follow?trader=Ilse+Fink").await.text();
+    assert!(!web.db.followed_users().await.unwrap()[0].enabled);
+    let known = web.get("/users/follow?trader=Ilse+Fink").await.text();
     assert!(known.contains("Known as My leader , and not followed now. Follow again"), "{known}");
-    world.post("/users", &[("trader", wallet.as_str())]).await;
-    let user = world.db.followed_users().await.unwrap().remove(0);
+    web.post("/users", &[("trader", wallet.as_str())]).await;
+    let user = web.db.followed_users().await.unwrap().remove(0);
     assert_eq!((user.enabled, user.label.as_str()), (true, "My leader"));
 }
 
 #[actix_web::test]
-async fn who_is_not_found_is_said_beside_what_was_typed() {
-    let (exchange, world) = exchange().await;
-    let find = async |typed: &str| world.get(&format!("/users/follow?trader={typed}")).await;
+async fn a_trader_who_is_not_found_is_reported_beside_the_typed_name() {
+    let (exchange, web) = exchange().await;
+    let find = async |typed: &str| web.get(&format!("/users/follow?trader={typed}")).await;
     let near = find("Finkel").await;
     let text = near.text();
     assert!(text.contains("Nobody is called exactly `Finkel`."), "{text}");
@@ -158,27 +158,27 @@ async fn who_is_not_found_is_said_beside_what_was_typed() {
 }
 
 #[actix_web::test]
-async fn without_polymarket_nothing_is_changed_and_it_is_said() {
-    let mut world = World::empty().await;
-    let answer = world.post("/users", &[("trader", wallet().as_str()), ("label", "Ilse")]).await;
+async fn without_polymarket_nothing_is_changed_and_the_page_says_so() {
+    let mut web = TestWeb::empty().await;
+    let answer = web.post("/users", &[("trader", wallet().as_str()), ("label", "Ilse")]).await;
     assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
     assert!(answer.text().contains("Polymarket could not be asked who this is"), "{}", answer.text());
-    assert!(world.db.followed_users().await.unwrap().is_empty());
+    assert!(web.db.followed_users().await.unwrap().is_empty());
 }
 
 #[actix_web::test]
 async fn scripts_follow_and_change_by_json() {
-    let (_exchange, world) = exchange().await;
+    let (_exchange, web) = exchange().await;
     let body = serde_json::json!({"trader": "Ilse Fink"});
-    let made = world.post_json("/api/users", &body).await;
+    let made = web.post_json("/api/users", &body).await;
     assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
     let user = made.json();
     assert_eq!(
         (user["id"].as_i64(), user["label"].as_str(), user["enabled"].as_bool()),
         (Some(1), Some("Ilse Fink"), Some(true))
     );
-    assert_eq!(world.post_json("/api/users", &body).await.status, StatusCode::OK, "followed already");
-    let changed = world.post_json("/api/users/1", &serde_json::json!({"label": "Ilse", "enabled": false})).await;
+    assert_eq!(web.post_json("/api/users", &body).await.status, StatusCode::OK, "followed already");
+    let changed = web.post_json("/api/users/1", &serde_json::json!({"label": "Ilse", "enabled": false})).await;
     assert_eq!(
         (changed.status, changed.json()["label"].as_str(), changed.json()["enabled"].as_bool()),
         (StatusCode::OK, Some("Ilse"), Some(false))
@@ -193,7 +193,7 @@ async fn scripts_follow_and_change_by_json() {
         ("/api/users/1", serde_json::json!({"profile_wallet": "0x1"}), 400, "profile_wallet"),
         ("/api/users/7", serde_json::json!({"enabled": true}), 404, "nothing"),
     ] {
-        let answer = world.post_json(path, &body).await;
+        let answer = web.post_json(path, &body).await;
         assert_eq!(answer.status.as_u16(), status, "{path} {body}: {}", answer.body);
         assert_eq!(answer.header("content-type"), "application/problem+json");
         assert!(answer.json()["detail"].as_str().unwrap().contains(detail), "{path} {body}: {}", answer.body);
@@ -202,30 +202,30 @@ async fn scripts_follow_and_change_by_json() {
 
 #[actix_web::test]
 async fn names_and_followings_are_changed_audited_and_undone() {
-    let mut world = World::full().await;
-    let renamed = world.post("/users/1", &[("label", "Ilse")]).await;
+    let mut web = TestWeb::full().await;
+    let renamed = web.post("/users/1", &[("label", "Ilse")]).await;
     assert_eq!(renamed.status, StatusCode::SEE_OTHER);
-    let page = world.get("/users").await;
+    let page = web.get("/users").await;
     assert!(page.text().contains("is now called Ilse."), "{}", page.text());
     assert!(page.body.contains(r#"name="label" value="&lt;script&gt;"#), "the way back holds the old name, as text");
-    let (action, _, before, after) = last_audit(&world).await;
+    let (action, _, before, after) = last_audit(&web).await;
     assert_eq!((action.as_str(), after.as_deref()), ("rename", Some("\"Ilse\"")));
     assert_eq!(before, Some(serde_json::to_string(HOSTILE).unwrap()));
 
-    world.post("/users/1", &[("enabled", "false")]).await;
-    let page = world.get("/users").await;
+    web.post("/users/1", &[("enabled", "false")]).await;
+    let page = web.get("/users").await;
     assert!(page.text().contains("Ilse is no longer followed."), "{}", page.text());
     assert!(page.text().contains("disabled") && page.text().contains("Enable"));
-    assert_eq!(last_audit(&world).await.0, "set_enabled");
-    world.post("/users/1", &[("enabled", "true")]).await;
-    assert!(world.get("/users").await.text().contains("Ilse is followed again from now on."));
-    world.post("/users/1", &[("enabled", "true")]).await;
-    assert!(world.get("/users").await.text().contains("Nothing to change"));
+    assert_eq!(last_audit(&web).await.0, "set_enabled");
+    web.post("/users/1", &[("enabled", "true")]).await;
+    assert!(web.get("/users").await.text().contains("Ilse is followed again from now on."));
+    web.post("/users/1", &[("enabled", "true")]).await;
+    assert!(web.get("/users").await.text().contains("Nothing to change"));
 
-    let wrong = world.post("/users/1", &[("label", "  ")]).await;
+    let wrong = web.post("/users/1", &[("label", "  ")]).await;
     assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
     assert!(wrong.text().contains("`label` is empty; it should be 1 to 60 characters"), "{}", wrong.text());
-    let strangers = world.client.post(world.url("/users/1")).send_form(&[("enabled", "false")]).await.unwrap();
+    let strangers = web.client.post(web.url("/users/1")).send_form(&[("enabled", "false")]).await.unwrap();
     assert_ne!(strangers.status(), StatusCode::OK);
-    assert!(world.db.followed_users().await.unwrap()[0].enabled);
+    assert!(web.db.followed_users().await.unwrap()[0].enabled);
 }

@@ -1,5 +1,5 @@
-//! What leaders did beside trading: the view behind the activity list and `/api/activities`. Each row says what it moved
-//! in the leader's shadow, or that it moves nothing there.
+//! Leaders' activity beside trading: the view behind the activity list and `/api/activities`. Each row shows what it moved
+//! in the leader's shadow portfolio, or that it moves nothing there.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Clock;
 use crate::db::{ActivityFilter, Db, DbError, Movement};
 use crate::domain::accounting::ledger::{EntryType, PortfolioScope};
-use crate::domain::decision::decide::DecisionKind;
+use crate::domain::decision::explanation::DecisionKind;
 use crate::domain::events::event::{ActivityEvent, ActivityKind};
 use crate::domain::money::ids::{AssetId, AttemptId, EventId, FollowedUserId, MarketId, Wallet};
 use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
@@ -18,12 +18,12 @@ use crate::web::shell::display_names::Names;
 use crate::web::shell::pagination;
 use crate::web::shell::pagination::{List, MarketSearch};
 
-/// A row that has moved nothing after this long will not.
+/// A row that has moved nothing after this long will not move anything.
 const WAITS_MS: i64 = 60_000;
-/// Rows that could not be applied are rare.
+/// Audit rows that are searched for the problem of a row. Rows that could not be applied are rare.
 const PROBLEMS_MOST: i64 = 1_000;
 
-/// A row of `activity_event` with what became of it.
+/// A row of `activity_event` with its effect on the shadow and on our copies.
 #[derive(Debug, Clone, Serialize)]
 pub struct ActivityView {
     pub id: EventId,
@@ -36,18 +36,18 @@ pub struct ActivityView {
     pub followed_user_id: FollowedUserId,
     pub market_id: Option<MarketId>,
     pub asset_id: Option<AssetId>,
-    /// As the row says; sets for MERGE and SPLIT.
+    /// The number of shares in the row; for MERGE and SPLIT it counts complete sets.
     pub share_micros: ShareMicros,
     pub cash_micros: UsdcMicros,
     pub event_time: Timestamp,
     pub detect_time: Timestamp,
     pub detection_lag_seconds: i64,
     pub outcome_of_it: Effect,
-    /// Why it could not be applied.
+    /// The reason why the row could not be applied.
     pub problem: Option<String>,
-    /// What it moved in the leader's shadow.
+    /// The ledger entries that the row made in the leader's shadow.
     pub moved: Vec<MovementView>,
-    /// Decisions on copying it.
+    /// Our decisions on copying the row.
     pub attempts: Vec<DecisionView>,
     pub followed_user_label: String,
     pub question: String,
@@ -55,22 +55,23 @@ pub struct ActivityView {
     pub outcome: Option<String>,
 }
 
-/// What became of a row.
+/// The effect of a row on the leader's shadow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Effect {
     /// It moved the leader's shadow.
     Applied,
-    /// It is about to.
+    /// It is not applied yet.
     Waiting,
-    /// There was nothing of it in the shadow.
+    /// The shadow held nothing that it could move.
     Nothing,
-    /// It names too little to be applied.
+    /// The row has too little information to be applied.
     NotApplicable,
     /// Rows of its kind move no position.
     NotCopied,
 }
 
+/// One ledger entry of the shadow.
 #[derive(Debug, Clone, Serialize)]
 pub struct MovementView {
     pub entry_type: EntryType,
@@ -82,6 +83,7 @@ pub struct MovementView {
     pub cash_delta_micros: UsdcMicros,
 }
 
+/// Our decision on a row in one portfolio.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct DecisionView {
     pub id: AttemptId,
@@ -89,7 +91,7 @@ pub struct DecisionView {
     pub decision: DecisionKind,
 }
 
-/// `?limit=50&cursor=…&user=7&market=0x…&type=MERGE&from=…&to=…`, times of detection.
+/// `?limit=50&cursor=…&user=7&market=0x…&type=MERGE&from=…&to=…`; the times are detect times.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ActivityQuery {
@@ -116,7 +118,10 @@ impl ActivityQuery {
 }
 
 impl ActivityView {
-    /// The newest of what `query` asks for, before its cursor.
+    /// Returns the newest rows that match `query` and `market`, before its cursor.
+    ///
+    /// # Errors
+    /// [`WebError::Mistake`] that names the invalid parameter.
     pub async fn listed(
         db: &Db,
         query: &ActivityQuery,
@@ -125,8 +130,8 @@ impl ActivityView {
     ) -> Result<List<Self>, WebError> {
         let cursor = pagination::cursor(query.cursor.as_deref())?;
         let (filter, limit) = (query.filter(market)?, pagination::limit(query.limit.as_deref())?);
-        let page = db.activities_page(&filter, cursor, limit).await.map_err(WebError::ours)?;
-        let views = Self::of(db, &page.rows, now).await.map_err(WebError::ours)?;
+        let page = db.activities_page(&filter, cursor, limit).await?;
+        let views = Self::of(db, &page.rows, now).await?;
         Ok(List::new(views, &page))
     }
 
@@ -221,7 +226,7 @@ fn moves_positions(kind: &ActivityKind) -> bool {
     }
 }
 
-/// By event id, as the ingestor has written it down.
+/// Returns the problems of rows by event id, from the audit rows of the ingestor.
 async fn why_not_applicable(db: &Db) -> Result<BTreeMap<String, String>, DbError> {
     let audits = db.audits(Some("MERGE_SPLIT_NOT_APPLICABLE"), None, PROBLEMS_MOST).await?;
     let reason = |text: &str| -> Option<String> {
@@ -235,13 +240,16 @@ async fn why_not_applicable(db: &Db) -> Result<BTreeMap<String, String>, DbError
     Ok(audits.into_iter().filter_map(problem).collect())
 }
 
-/// `GET /api/activities`.
+/// Answers `GET /api/activities`.
+///
+/// # Errors
+/// [`WebError::Mistake`] that names the invalid parameter.
 pub async fn json(
     db: Data<Db>,
     clock: Data<Clock>,
     query: Query<ActivityQuery>,
 ) -> Result<Json<List<ActivityView>>, WebError> {
     let market = query.market.as_deref();
-    let market = MarketSearch::read(&db, market).await.map_err(WebError::ours)?.one(market)?;
+    let market = MarketSearch::read(&db, market).await?.one(market)?;
     Ok(Json(ActivityView::listed(&db, &query, market, clock.now()).await?))
 }

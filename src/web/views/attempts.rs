@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::db::{AttemptFilter, Db, DbError, ListedAttempt};
 use crate::domain::accounting::ledger::PortfolioScope;
 use crate::domain::decision::attempt::CopyAttempt;
-use crate::domain::decision::decide::{DecisionKind, ReasonCode};
+use crate::domain::decision::check::ReasonCode;
+use crate::domain::decision::explanation::DecisionKind;
 use crate::domain::events::event::Side;
 use crate::domain::events::group::{EventGroup, GroupAction, GroupKind};
 use crate::domain::money::ids::{AssetId, AttemptId, FollowedUserId, GroupId, MarketId};
@@ -18,7 +19,7 @@ use crate::web::shell::display_names::Names;
 use crate::web::shell::pagination;
 use crate::web::shell::pagination::{List, MarketSearch};
 
-/// A row of `copy_attempt` under its column names, with the names a visitor knows it by.
+/// A row of `copy_attempt` under its column names, with the label, question and outcome that a visitor knows.
 #[derive(Debug, Clone, Serialize)]
 pub struct AttemptView {
     pub id: AttemptId,
@@ -28,7 +29,7 @@ pub struct AttemptView {
     pub group_key: String,
     pub decision: DecisionKind,
     pub reason_codes: Vec<ReasonCode>,
-    /// Reasons beside the first, which is the one a list has room for.
+    /// Number of reasons after the first. A list has room for the first only.
     pub more_reasons: usize,
     pub target_notional_micros: UsdcMicros,
     pub filled_notional_micros: UsdcMicros,
@@ -49,24 +50,24 @@ pub struct AttemptView {
     pub outcome: Option<String>,
 }
 
-/// What the leader did that was or was not copied.
+/// The leader's action that was copied or skipped.
 #[derive(Debug, Clone)]
-struct DeadLetterAction {
+struct LeaderAction {
     kind: GroupKind,
     side: Option<Side>,
     market: MarketId,
     asset: Option<AssetId>,
 }
 
-/// `?limit=50&cursor=…&user=7&market=0x…&scope=EXEC_GLOBAL&decision=SKIP&reason=SPREAD_TOO_WIDE&side=BUY&from=…&to=…`,
-/// times of the decision.
+/// `?limit=50&cursor=…&user=7&market=0x…&scope=EXEC_GLOBAL&decision=SKIP&reason=SPREAD_TOO_WIDE&side=BUY&from=…&to=…`;
+/// the times are those of the decision.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AttemptQuery {
     pub limit: Option<String>,
     pub cursor: Option<String>,
     pub user: Option<String>,
-    /// A condition id, or what only one market has in its question or slug.
+    /// A condition id, or a text that is in the question or slug of one market only.
     pub market: Option<String>,
     pub scope: Option<String>,
     pub decision: Option<String>,
@@ -77,8 +78,10 @@ pub struct AttemptQuery {
 }
 
 impl AttemptQuery {
+    /// Returns the filter of the list, in `market`.
+    ///
     /// # Errors
-    /// `WebError::Mistake` with the name of a word that cannot be read.
+    /// [`WebError::Mistake`] that names the invalid parameter.
     pub fn filter(&self, market: Option<MarketId>) -> Result<AttemptFilter, WebError> {
         Ok(AttemptFilter {
             user: pagination::user(self.user.as_deref())?,
@@ -93,7 +96,7 @@ impl AttemptQuery {
     }
 }
 
-impl DeadLetterAction {
+impl LeaderAction {
     fn of_group(group: EventGroup) -> Self {
         let kind = group.action.kind();
         let (asset, side) = match group.action {
@@ -109,8 +112,8 @@ impl DeadLetterAction {
 }
 
 impl AttemptView {
-    fn new(attempt: &CopyAttempt, deed: DeadLetterAction, names: &Names) -> Self {
-        let (question, slug) = names.market(&deed.market);
+    fn new(attempt: &CopyAttempt, action: LeaderAction, names: &Names) -> Self {
+        let (question, slug) = names.market(&action.market);
         Self {
             id: attempt.id,
             portfolio_scope: attempt.portfolio.scope(),
@@ -130,55 +133,74 @@ impl AttemptView {
             config_version: attempt.config_version.clone(),
             created_at: attempt.created_at,
             followed_user_label: names.label(attempt.followed_user),
-            action: deed.side.map_or(deed.kind.as_str(), Side::as_str),
-            outcome: deed.asset.as_ref().and_then(|asset| names.outcome(&deed.market, asset)),
-            market_id: deed.market,
-            asset_id: deed.asset,
+            action: action.side.map_or(action.kind.as_str(), Side::as_str),
+            outcome: action.asset.as_ref().and_then(|asset| names.outcome(&action.market, asset)),
+            market_id: action.market,
+            asset_id: action.asset,
             question,
             slug,
         }
     }
 
-    /// Views of attempts that have just been recorded, in their order. Their groups were stored before them.
+    /// Returns the views of attempts that were just recorded, in their order. Their groups were stored before them.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database fails.
     pub async fn of_recorded(db: &Db, attempts: &[&CopyAttempt]) -> Result<Vec<Self>, DbError> {
         let ids: Vec<GroupId> = attempts.iter().map(|attempt| attempt.group_id).collect();
         let groups = db.groups(&ids).await?;
-        let deeds: BTreeMap<GroupId, DeadLetterAction> =
-            groups.into_iter().map(|group| (group.id, DeadLetterAction::of_group(group))).collect();
-        let names = Names::load(db, deeds.values().map(|deed| &deed.market)).await?;
-        let known = attempts.iter().filter_map(|attempt| Some((attempt, deeds.get(&attempt.group_id)?.clone())));
-        Ok(known.map(|(attempt, deed)| Self::new(attempt, deed, &names)).collect())
+        let actions: BTreeMap<GroupId, LeaderAction> =
+            groups.into_iter().map(|group| (group.id, LeaderAction::of_group(group))).collect();
+        let names = Names::load(db, actions.values().map(|action| &action.market)).await?;
+        let known = attempts.iter().filter_map(|attempt| Some((attempt, actions.get(&attempt.group_id)?.clone())));
+        Ok(known.map(|(attempt, action)| Self::new(attempt, action, &names)).collect())
     }
 
-    /// Views of rows of a list, in their order.
+    /// Returns the views of the rows of a list, in their order.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database fails.
     pub async fn of_listed(db: &Db, rows: &[ListedAttempt]) -> Result<Vec<Self>, DbError> {
         let names = Names::load(db, rows.iter().map(|row| &row.market)).await?;
-        Ok(rows.iter().map(|row| Self::new(&row.attempt, DeadLetterAction::of_listed(row), &names)).collect())
+        Ok(rows.iter().map(|row| Self::new(&row.attempt, LeaderAction::of_listed(row), &names)).collect())
     }
 
+    /// Returns the view of one row.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database fails.
     pub async fn of_one(db: &Db, row: &ListedAttempt) -> Result<Self, DbError> {
         let names = Names::load(db, [&row.market]).await?;
-        Ok(Self::new(&row.attempt, DeadLetterAction::of_listed(row), &names))
+        Ok(Self::new(&row.attempt, LeaderAction::of_listed(row), &names))
     }
 
-    /// The newest of what `query` asks for, before its cursor.
+    /// Returns the newest attempts that match `query`, before its cursor.
+    ///
+    /// # Errors
+    /// `WebError::Mistake` that names the invalid parameter.
     pub async fn page(db: &Db, query: &AttemptQuery) -> Result<List<Self>, WebError> {
         let market = query.market.as_deref();
-        let market = MarketSearch::read(db, market).await.map_err(WebError::ours)?.one(market)?;
+        let market = MarketSearch::read(db, market).await?.one(market)?;
         Self::listed(db, query, market).await
     }
 
-    /// The same in a market that was found already.
+    /// Does the same in a market that was found already; the `market` of `query` is ignored.
+    ///
+    /// # Errors
+    /// `WebError::Mistake` that names the invalid parameter.
     pub async fn listed(db: &Db, query: &AttemptQuery, market: Option<MarketId>) -> Result<List<Self>, WebError> {
         let cursor = pagination::cursor(query.cursor.as_deref())?;
         let (filter, limit) = (query.filter(market)?, pagination::limit(query.limit.as_deref())?);
-        let page = db.attempts_page(&filter, cursor, limit).await.map_err(WebError::ours)?;
-        let views = Self::of_listed(db, &page.rows).await.map_err(WebError::ours)?;
+        let page = db.attempts_page(&filter, cursor, limit).await?;
+        let views = Self::of_listed(db, &page.rows).await?;
         Ok(List::new(views, &page))
     }
 }
 
-/// `GET /api/copy-attempts`.
+/// Answers `GET /api/copy-attempts`.
+///
+/// # Errors
+/// [`WebError::Mistake`] that names the invalid parameter.
 pub async fn json(db: Data<Db>, query: Query<AttemptQuery>) -> Result<Json<List<AttemptView>>, WebError> {
     Ok(Json(AttemptView::page(&db, &query).await?))
 }

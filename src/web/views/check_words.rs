@@ -1,8 +1,8 @@
-//! Checks in a visitor's words: what was asked, what was seen, what is allowed, and how much room there was.
+//! The checks of a decision as a page explains them: title, value, limit, and the distance between the two.
 
 use serde::Serialize;
 
-use crate::domain::decision::decide::{Check, CheckName, CheckUnit, ReasonCode, Verdict};
+use crate::domain::decision::check::{Check, CheckName, CheckUnit, ReasonCode, Verdict};
 use crate::domain::events::event::Side;
 
 /// One check as the explanation shows it.
@@ -10,31 +10,32 @@ use crate::domain::events::event::Side;
 pub struct CheckView {
     pub name: CheckName,
     pub title: &'static str,
-    /// What the value is, in half a sentence.
+    /// The meaning of the value, in a few words.
     pub about: &'static str,
     pub unit: CheckUnit,
     pub bound: Bound,
     pub value: Option<i64>,
     pub limit: Option<i64>,
-    /// How far the value is from the limit, in its unit; negative when it is beyond. `None` where a distance says nothing.
+    /// The distance of the value from the limit, in its unit; negative when the value is beyond it. `None` where a distance
+    /// means nothing.
     pub margin: Option<i64>,
     pub verdict: Verdict,
     pub code: ReasonCode,
 }
 
-/// On which side of its limit a value has to be.
+/// The side of the limit on which a value has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Bound {
     AtMost,
     AtLeast,
     Below,
-    /// Yes.
+    /// The value has to be yes.
     Is,
 }
 
 impl CheckView {
-    /// `side` is the group's; `None` for sets.
+    /// Describes `check`. `side` is that of the group; `None` for complete sets.
     pub fn new(check: &Check, side: Option<Side>) -> Self {
         let bound = bound(check.name, side);
         let (title, about) = words(check.name);
@@ -43,7 +44,7 @@ impl CheckView {
             Bound::AtLeast => value.checked_sub(limit),
             Bound::Is => None,
         };
-        // "At least one micro-share" is a question of some or none.
+        // "At least one micro-share" asks only whether there are any, so a distance means nothing.
         let counts = !matches!(check.name, CheckName::PositionHeld | CheckName::Liquidity | CheckName::SetsApplicable);
         let margin = check.value.zip(check.limit).filter(|_| counts).and_then(|(value, limit)| distance(value, limit));
         Self {

@@ -1,25 +1,25 @@
-//! Is it well: `{"status"}` for everybody, the parts for those who are signed in.
+//! The health of the bot: `{"status"}` for all requests, the parts for signed-in visitors.
 
-use actix::Addr;
+use actix::Recipient;
 use actix_web::{HttpResponse, http::StatusCode, web::Data};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::worker;
-use super::worker::Worker;
-use crate::actors::chain_watcher::ConfirmationStats;
+use super::worker::WorkerReport;
 use crate::actors::live_hub::HealthChanged;
 use crate::clock::Clock;
 use crate::db::{ChainLag, Db, DbError};
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
+use crate::health::actor_state::{ChainWatcherState, ConfirmationStats};
 use crate::health::assessment::Status;
 use crate::queue;
 use crate::queue::Queue;
 use crate::web::auth::user::CurrentUser;
-use crate::web::live::broadcaster::{Broadcaster, Position, WhereAreWe};
-use crate::web::pages::overview::LiveFigures;
+use crate::web::live::messages::{GetStreamPosition, LiveFigures, StreamPosition};
 use crate::web::shell::display_names::Names;
 
+/// A worker whose last report is older than this is silent.
 pub(in crate::web) const WORKER_SILENCE_MILLIS: i64 = 45_000;
 const CHAIN_ACTOR: &str = "chain_watcher";
 
@@ -29,14 +29,15 @@ pub struct HealthView {
     pub status: Status,
     pub parts: Vec<PartView>,
     pub queues: Vec<QueueView>,
-    /// How the chain did against the API in the last day; `None` while it is not watched.
+    /// How far chain sight led the API in the last day; `None` while the chain is not watched.
     pub chain: Option<ConfirmationStats>,
 }
 
+/// One part of the bot, for example the database.
 #[derive(Debug, Clone, Serialize)]
 pub struct PartView {
     pub part: String,
-    /// Of a part that there is once for every followed user.
+    /// The leader's label when the part exists once for every followed user.
     pub user_label: Option<String>,
     pub healthy: bool,
     /// One line, empty when there is nothing to add.
@@ -51,26 +52,28 @@ pub struct QueueView {
 }
 
 #[derive(Debug, Serialize)]
-struct Bare {
+struct BareHealth {
     status: Status,
 }
 
 impl HealthView {
+    /// Reads the state of the database, the queues and the workers. It never fails: a database that does not answer is a
+    /// troubled part.
     pub async fn load(db: &Db, live: &LiveFigures, now: Timestamp) -> Self {
         let depths = queue::depths(db).await;
         let mut parts = vec![database(&depths)];
         parts.extend(depths.as_ref().map(|depths| jobs(depths, now)).ok());
-        let mut seen = None;
+        let mut stats = None;
         for worker in worker::workers(db, now).await {
             parts.push(actors(&worker, now));
-            let seen_here = hindsight(&worker);
-            parts.extend(chain(&worker, seen_here.as_ref()));
-            seen = seen.or(seen_here);
+            let own_stats = confirmation_stats(&worker);
+            parts.extend(chain(&worker, own_stats.as_ref()));
+            stats = stats.or(own_stats);
         }
-        // What works again is no news.
-        let troubled: Vec<_> = live.health.values().filter(|said| !said.healthy).collect();
+        // Only troubled parts are listed: a part that works again needs no line.
+        let troubled: Vec<_> = live.health.values().filter(|part| !part.healthy).collect();
         let labels = if troubled.is_empty() { Names::default() } else { Names::load(db, []).await.unwrap_or_default() };
-        parts.extend(troubled.into_iter().map(|said| told(said, &labels)));
+        parts.extend(troubled.into_iter().map(|part| live_part(part, &labels)));
         let status = match (&depths, parts.iter().all(|part| part.healthy)) {
             (Err(_), _) => Status::Down,
             (Ok(_), true) => Status::Ok,
@@ -81,7 +84,7 @@ impl HealthView {
             open: depth.open,
             oldest_due: depth.oldest_due,
         });
-        Self { status, parts, queues: queues.collect(), chain: seen }
+        Self { status, parts, queues: queues.collect(), chain: stats }
     }
 }
 
@@ -102,7 +105,7 @@ fn jobs(depths: &[queue::Depth], now: Timestamp) -> PartView {
     PartView::new("jobs", stuck.is_none(), detail)
 }
 
-fn actors(worker: &Worker, now: Timestamp) -> PartView {
+fn actors(worker: &WorkerReport, now: Timestamp) -> PartView {
     let age = now.millis_since(worker.at);
     let silent = worker.actors.iter().find(|actor| actor.silences > 1);
     let restarts: u32 = worker.actors.iter().map(|actor| actor.restarts).sum();
@@ -115,9 +118,9 @@ fn actors(worker: &Worker, now: Timestamp) -> PartView {
     PartView::new("actors", age <= WORKER_SILENCE_MILLIS && silent.is_none(), detail)
 }
 
-/// Without a chain socket the bot works, only later; that is said and is no trouble. That the socket is down is said by
-/// the watcher itself.
-fn chain(worker: &Worker, seen: Option<&ConfirmationStats>) -> Option<PartView> {
+/// Returns the line about the chain. Without a chain socket the bot works, only later; the line says so and is healthy.
+/// The watcher itself reports a socket that is down, so this function does not.
+fn chain(worker: &WorkerReport, seen: Option<&ConfirmationStats>) -> Option<PartView> {
     if !worker.actors.iter().any(|actor| actor.name == CHAIN_ACTOR) {
         return Some(PartView::new("chain", true, "off: polling alone; set ALCHEMY_WS_URL to see fills sooner"));
     }
@@ -136,19 +139,19 @@ fn seconds(lead: &ChainLag) -> String {
     format!("{}.{} s", lead.p50_ms.max(0) / 1_000, lead.p50_ms.max(0) % 1_000 / 100)
 }
 
-fn hindsight(worker: &Worker) -> Option<ConfirmationStats> {
+fn confirmation_stats(worker: &WorkerReport) -> Option<ConfirmationStats> {
     let watcher = worker.actors.iter().find(|actor| actor.name == CHAIN_ACTOR)?;
-    ConfirmationStats::deserialize(&watcher.observed.as_ref()?.state["hindsight"]).ok()
+    watcher.observed.as_ref()?.read::<ChainWatcherState>().hindsight
 }
 
-/// `poller:7` is the poller of user 7.
-fn told(said: &HealthChanged, labels: &Names) -> PartView {
-    let (part, user) = match said.part.split_once(':') {
+/// Returns the line of a live health message. The part `poller:7` is the poller of user 7.
+fn live_part(changed: &HealthChanged, labels: &Names) -> PartView {
+    let (part, user) = match changed.part.split_once(':') {
         Some((part, user)) => (part, user.parse().ok().map(FollowedUserId)),
-        None => (said.part.as_str(), None),
+        None => (changed.part.as_str(), None),
     };
     let user_label = user.map(|user| labels.label(user));
-    PartView { user_label, ..PartView::new(part, said.healthy, said.detail.clone()) }
+    PartView { user_label, ..PartView::new(part, changed.healthy, changed.detail.clone()) }
 }
 
 impl PartView {
@@ -157,32 +160,33 @@ impl PartView {
     }
 }
 
-/// `GET /api/health`: open to all for load balancers, which learn one word.
+/// Answers `GET /api/health`. The route is open to load balancers, which get the status only.
 pub async fn json(
     visitor: Option<CurrentUser>,
     db: Data<Db>,
-    broadcaster: Data<Addr<Broadcaster>>,
+    stream: Data<Recipient<GetStreamPosition>>,
     clock: Data<Clock>,
 ) -> HttpResponse {
-    let position: Position = broadcaster.send(WhereAreWe).await.unwrap_or_default();
+    let position: StreamPosition = stream.send(GetStreamPosition).await.unwrap_or_default();
     let health = HealthView::load(&db, &position.figures, clock.now()).await;
     let code = if health.status == Status::Down { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     match visitor {
         Some(_) => HttpResponse::build(code).json(health),
-        None => HttpResponse::build(code).json(Bare { status: health.status }),
+        None => HttpResponse::build(code).json(BareHealth { status: health.status }),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::worker::Actor, *};
+    use super::{super::worker::ActorReport, *};
 
     #[test]
-    fn the_worker_is_well_while_its_actors_answer_and_it_says_so() {
+    fn the_worker_is_healthy_while_it_reports_and_its_actors_answer() {
         let check = |age: i64, silences: u32, restarts: u32, healthy: bool, detail: &str| {
-            let actor = |name: &str| Actor { name: name.to_owned(), restarts, silences, ..Actor::default() };
+            let actor =
+                |name: &str| ActorReport { name: name.to_owned(), restarts, silences, ..ActorReport::default() };
             let actors_there = vec![actor("poller:1"), actor("grouper")];
-            let worker = Worker { actors: actors_there, ..Worker::default() };
+            let worker = WorkerReport { actors: actors_there, ..WorkerReport::default() };
             let part = actors(&worker, Timestamp::from_millis(age));
             assert_eq!((part.healthy, part.detail.as_str()), (healthy, detail));
         };
@@ -193,14 +197,14 @@ mod tests {
     }
 
     #[test]
-    fn the_chain_says_how_far_ahead_it_is_and_what_the_api_never_confirmed() {
+    fn the_chain_line_shows_its_lead_and_the_unconfirmed_fills() {
         let check = |kept: serde_json::Value, expected: Option<(bool, &str)>| {
             let state = serde_json::json!({ "hindsight": kept });
             let actors = serde_json::json!([{"name": "chain_watcher", "restarts": 0, "silences": 0,
                 "observed": {"state": state, "last_activity": null}}]);
-            let worker: Worker =
+            let worker: WorkerReport =
                 serde_json::from_value(serde_json::json!({"at": Timestamp::EPOCH, "actors": actors})).unwrap();
-            let part = chain(&worker, hindsight(&worker).as_ref());
+            let part = chain(&worker, confirmation_stats(&worker).as_ref());
             assert_eq!(part.as_ref().map(|part| (part.healthy, part.detail.as_str())), expected);
         };
         let lead = serde_json::json!({"n_fills": 12, "p50_ms": 2_340, "p90_ms": 5_000, "n_api_first": 1});
@@ -217,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_nobody_takes_is_trouble() {
+    fn a_job_that_no_worker_claims_is_trouble() {
         let depth = |open, due: Option<i64>| {
             let due = due.map(Timestamp::from_millis);
             queue::Depth { queue: Queue::GroupEvents, open, leased: 0, oldest_due: due, untaken_since: due }

@@ -1,4 +1,4 @@
-//! What a portfolio holds, as pages show it: its lots with their names and marks, and its exposure by market and leader.
+//! The holdings of a portfolio as pages show them: its lots with names and marks, and its exposure by market and leader.
 
 use std::collections::BTreeMap;
 
@@ -14,15 +14,15 @@ use crate::web::charts::histogram::bar;
 use crate::web::server::error::WebError;
 use crate::web::shell::display_names::Names;
 
-/// A portfolio with the names of what it holds.
+/// A portfolio with the names of its markets and leaders.
 pub struct Holdings {
     pub portfolio: Portfolio,
     names: Names,
 }
 
-/// One lot.
+/// One lot with its names.
 #[derive(Debug, Clone, Serialize)]
-pub struct PositionView {
+pub struct LotView {
     pub market_id: Option<MarketId>,
     pub asset_id: AssetId,
     pub followed_user_id: FollowedUserId,
@@ -32,7 +32,7 @@ pub struct PositionView {
     pub outcome: Option<String>,
     pub share_micros: ShareMicros,
     pub average_cost_micros: Option<PriceMicros>,
-    /// `None` while nothing but the average cost is known.
+    /// `None` while only the average cost is known.
     pub mark_micros: Option<PriceMicros>,
     pub cost_micros: UsdcMicros,
     pub value_micros: UsdcMicros,
@@ -40,39 +40,43 @@ pub struct PositionView {
     pub unrealized_pnl_micros: UsdcMicros,
 }
 
-/// What one market or leader adds to the exposure.
+/// The exposure to one market or one leader.
 #[derive(Debug, Clone, Serialize)]
-pub struct ShareView {
+pub struct ExposureView {
     pub market_id: Option<MarketId>,
     pub followed_user_id: Option<FollowedUserId>,
     /// A question or a label; hostile text.
     pub name: String,
     pub slug: String,
     pub exposure_micros: UsdcMicros,
-    /// Of equity.
+    /// The part of the portfolio's equity.
     pub exposure_bps: Bps,
     pub unrealized_pnl_micros: UsdcMicros,
-    /// Of the largest in its list, in thousandths.
+    /// The part of the largest exposure in its list, in thousandths.
     pub bar: i64,
 }
 
 impl Holdings {
+    /// Reads the portfolio `id` and the names of its markets and leaders.
+    ///
+    /// # Errors
+    /// [`WebError::Ours`] when the database fails.
     pub async fn load(db: &Db, id: PortfolioId) -> Result<Self, WebError> {
-        let portfolio = db.running_portfolio(id).await.map_err(WebError::ours)?.portfolio;
+        let portfolio = db.running_portfolio(id).await?.portfolio;
         let markets: Vec<MarketId> = portfolio.exposure_by_market().map(|(market, _)| market.clone()).collect();
-        let names = Names::load(db, &markets).await.map_err(WebError::ours)?;
+        let names = Names::load(db, &markets).await?;
         Ok(Self { portfolio, names })
     }
 
-    /// The largest first.
-    pub fn positions(&self) -> Vec<PositionView> {
+    /// Returns the lots, the largest exposure first.
+    pub fn positions(&self) -> Vec<LotView> {
         let mut positions: Vec<_> = self.portfolio.lots().map(|lot| self.position(lot)).collect();
         positions.sort_by(|a, b| (b.exposure_micros, &a.asset_id).cmp(&(a.exposure_micros, &b.asset_id)));
         positions
     }
 
-    /// The largest first, at most so many.
-    pub fn by_market(&self, most: usize) -> Vec<ShareView> {
+    /// Returns the exposure by market, the largest first, at most `most` markets.
+    pub fn by_market(&self, most: usize) -> Vec<ExposureView> {
         let mut unrealized: BTreeMap<MarketId, i64> = BTreeMap::new();
         for lot in self.portfolio.lots() {
             if let Some(market) = &lot.market {
@@ -83,13 +87,13 @@ impl Holdings {
         let shares = self.portfolio.exposure_by_market().map(|(market, exposure)| {
             let (question, slug) = self.names.market(market);
             let pnl = UsdcMicros(unrealized.get(market).copied().unwrap_or_default());
-            ShareView { market_id: Some(market.clone()), slug, ..self.share(question, exposure, pnl) }
+            ExposureView { market_id: Some(market.clone()), slug, ..self.share(question, exposure, pnl) }
         });
         drawn(shares.collect(), most)
     }
 
-    /// The largest first.
-    pub fn by_leader(&self) -> Vec<ShareView> {
+    /// Returns the exposure by leader, the largest first.
+    pub fn by_leader(&self) -> Vec<ExposureView> {
         let mut unrealized: BTreeMap<FollowedUserId, i64> = BTreeMap::new();
         for lot in self.portfolio.lots() {
             let sum = unrealized.entry(lot.leader).or_default();
@@ -98,13 +102,13 @@ impl Holdings {
         let shares = self.portfolio.exposure_by_leader().map(|(leader, exposure)| {
             let pnl = UsdcMicros(unrealized.get(&leader).copied().unwrap_or_default());
             let share = self.share(self.names.label(leader), exposure, pnl);
-            ShareView { followed_user_id: Some(leader), ..share }
+            ExposureView { followed_user_id: Some(leader), ..share }
         });
         drawn(shares.collect(), usize::MAX)
     }
 
-    fn share(&self, name: String, exposure: UsdcMicros, unrealized: UsdcMicros) -> ShareView {
-        ShareView {
+    fn share(&self, name: String, exposure: UsdcMicros, unrealized: UsdcMicros) -> ExposureView {
+        ExposureView {
             market_id: None,
             followed_user_id: None,
             name,
@@ -116,9 +120,9 @@ impl Holdings {
         }
     }
 
-    fn position(&self, lot: Lot) -> PositionView {
+    fn position(&self, lot: Lot) -> LotView {
         let (question, slug) = lot.market.as_ref().map(|market| self.names.market(market)).unwrap_or_default();
-        PositionView {
+        LotView {
             outcome: lot.market.as_ref().and_then(|market| self.names.outcome(market, &lot.asset)),
             followed_user_id: lot.leader,
             followed_user_label: self.names.label(lot.leader),
@@ -141,8 +145,8 @@ fn pnl(lot: &Lot) -> UsdcMicros {
     lot.value.minus(lot.cost).unwrap_or_default()
 }
 
-/// Sorted and cut, each with its bar beside the largest.
-fn drawn(mut shares: Vec<ShareView>, most: usize) -> Vec<ShareView> {
+/// Sorts and cuts the list, and sets each bar in proportion to the largest exposure.
+fn drawn(mut shares: Vec<ExposureView>, most: usize) -> Vec<ExposureView> {
     shares.retain(|share| share.exposure_micros > UsdcMicros::ZERO);
     shares.sort_by(|a, b| (b.exposure_micros, &a.name).cmp(&(a.exposure_micros, &b.name)));
     shares.truncate(most);

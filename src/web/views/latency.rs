@@ -1,35 +1,39 @@
-//! How long things take: percentiles over rows of the database, and the bounds a worker has counted since its start.
+//! Latencies of the pipeline: percentiles over rows of the database, and the histograms that a worker has counted since
+//! its start.
 
 use serde::Serialize;
 
-use super::worker::Worker;
+use super::worker::WorkerReport;
 use crate::db::{Db, DbError};
 use crate::domain::money::units::Timestamp;
 
 const DAY_MS: i64 = 24 * 3_600_000;
-/// The newest fills and attempts that are looked at.
+/// Numbers of the newest fills and attempts that the percentiles cover.
 const FILLS: i64 = 2_000;
 const ATTEMPTS: i64 = 1_000;
 
-/// Percentiles of one stretch of the way, in milliseconds.
+/// Percentiles of one step between a fill and its copy, in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Pace {
+pub struct LatencyView {
     pub what: &'static str,
-    /// What it is counted over.
+    /// The rows or the time that the percentiles cover, in words.
     pub over: String,
     pub n: i64,
     pub p50_ms: Option<i64>,
     pub p95_ms: Option<i64>,
     pub p99_ms: Option<i64>,
-    /// The worker counts in steps: it was so much or less.
+    /// True when the values are upper bounds, because the worker counts latencies in steps.
     pub at_most: bool,
 }
 
-/// From a fill to the attempt, in the order of the way, then what the worker needs for its part.
-pub async fn paces(db: &Db, worker: Option<&Worker>, now: Timestamp) -> Result<Vec<Pace>, DbError> {
+/// Returns the latencies from a fill to its attempt, in the order of the pipeline, then the worker's own steps.
+///
+/// # Errors
+/// [`DbError`] when the database fails.
+pub async fn latencies(db: &Db, worker: Option<&WorkerReport>, now: Timestamp) -> Result<Vec<LatencyView>, DbError> {
     let lags = db.detection_lags(now.plus_millis(-DAY_MS), FILLS).await?;
     let delays = db.attempt_delays(Timestamp::EPOCH, ATTEMPTS).await?;
-    let mut paces = vec![
+    let mut latencies = vec![
         measured("Fill to sight", "fills of the last 24 h, the newest 2,000", lags),
         measured("Sight to attempt", "the newest 1,000 attempts, window and latency included", delays),
     ];
@@ -38,7 +42,7 @@ pub async fn paces(db: &Db, worker: Option<&Worker>, now: Timestamp) -> Result<V
     {
         let counted = worker.and_then(|worker| worker.latencies.iter().find(|latency| latency.what == what));
         let ms = |micros: Option<i64>| micros.map(|micros| micros.saturating_add(999) / 1_000);
-        paces.extend(counted.map(|counted| Pace {
+        latencies.extend(counted.map(|counted| LatencyView {
             what: shown,
             over: "since the worker started".to_owned(),
             n: counted.n,
@@ -48,10 +52,10 @@ pub async fn paces(db: &Db, worker: Option<&Worker>, now: Timestamp) -> Result<V
             at_most: true,
         }));
     }
-    Ok(paces)
+    Ok(latencies)
 }
 
-fn measured(what: &'static str, over: &str, mut millis: Vec<i64>) -> Pace {
+fn measured(what: &'static str, over: &str, mut millis: Vec<i64>) -> LatencyView {
     // A block may be dated a little ahead of our clock.
     millis.iter_mut().for_each(|ms| *ms = (*ms).max(0));
     millis.sort_unstable();
@@ -60,7 +64,7 @@ fn measured(what: &'static str, over: &str, mut millis: Vec<i64>) -> Pace {
         millis.get(rank - 1).copied()
     };
     let n = i64::try_from(millis.len()).unwrap_or(i64::MAX);
-    Pace { what, over: over.to_owned(), n, p50_ms: at(50), p95_ms: at(95), p99_ms: at(99), at_most: false }
+    LatencyView { what, over: over.to_owned(), n, p50_ms: at(50), p95_ms: at(95), p99_ms: at(99), at_most: false }
 }
 
 #[cfg(test)]
@@ -70,8 +74,8 @@ mod tests {
     #[test]
     fn a_percentile_is_the_nearest_rank() {
         let of = |millis: Vec<i64>| {
-            let pace = measured("", "", millis);
-            (pace.n, pace.p50_ms, pace.p95_ms, pace.p99_ms)
+            let latency = measured("", "", millis);
+            (latency.n, latency.p50_ms, latency.p95_ms, latency.p99_ms)
         };
         assert_eq!(of(vec![]), (0, None, None, None));
         assert_eq!(of(vec![7]), (1, Some(7), Some(7), Some(7)));

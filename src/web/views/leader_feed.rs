@@ -1,4 +1,4 @@
-//! What a leader did, newest first, each row beside what became of it in the portfolio that copies them.
+//! The activity of one leader, newest first. Each row shows its copy status in the portfolio of that leader's copies.
 
 use std::collections::BTreeMap;
 
@@ -6,32 +6,33 @@ use serde::Serialize;
 
 use super::trades::TradeView;
 use crate::db::{Db, DbError, EventOutcome, TradeFilter};
-use crate::domain::decision::decide::{DecisionKind, ReasonCode};
+use crate::domain::decision::check::ReasonCode;
+use crate::domain::decision::explanation::DecisionKind;
 use crate::domain::events::event::ActivityEvent;
 use crate::domain::money::ids::{AttemptId, EventId, FollowedUserId, MarketId};
 use crate::domain::money::units::{Bps, ShareMicros, Timestamp, UsdcMicros};
 use crate::web::server::error::WebError;
 use crate::web::shell::display_names::Names;
 
-/// A trade, or a row that is none.
+/// A trade, or another row of activity.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum FeedRow {
     Trade {
         #[serde(flatten)]
         trade: Box<TradeView>,
-        fate: Fate,
+        fate: CopyStatus,
     },
     Other {
         #[serde(flatten)]
-        activity: Box<ActivityView>,
-        fate: Fate,
+        activity: Box<FeedActivity>,
+        fate: CopyStatus,
     },
 }
 
-/// A row of `activity_event` with the names a visitor knows it by, which are hostile text.
+/// A row of `activity_event` with the question and slug of its market, which are hostile text.
 #[derive(Debug, Clone, Serialize)]
-pub struct ActivityView {
+pub struct FeedActivity {
     pub id: EventId,
     #[serde(rename = "type")]
     pub kind: String,
@@ -47,10 +48,10 @@ pub struct ActivityView {
     pub slug: String,
 }
 
-/// What became of it.
+/// The result of copying a row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Fate {
-    /// `copied`, `partly`, `skipped`; `open` while it is not decided, `none` for what no copy is made of.
+pub struct CopyStatus {
+    /// `copied`, `partly`, `skipped`; `open` while it is not decided, `none` for rows of a kind that is never copied.
     pub state: &'static str,
     pub attempt_id: Option<AttemptId>,
     pub reason_codes: Vec<ReasonCode>,
@@ -58,9 +59,12 @@ pub struct Fate {
     pub filled_share_micros: Option<ShareMicros>,
 }
 
-/// The newest rows of both kinds, `limit` in all.
+/// Returns the newest rows of both kinds, `limit` in all.
+///
+/// # Errors
+/// [`WebError::Ours`] when the database fails.
 pub async fn feed(db: &Db, user: FollowedUserId, limit: usize) -> Result<Vec<FeedRow>, WebError> {
-    read(db, user, limit).await.map_err(WebError::ours)
+    Ok(read(db, user, limit).await?)
 }
 
 async fn read(db: &Db, user: FollowedUserId, limit: usize) -> Result<Vec<FeedRow>, DbError> {
@@ -77,7 +81,7 @@ async fn read(db: &Db, user: FollowedUserId, limit: usize) -> Result<Vec<FeedRow
 
     let mut rows: Vec<(Timestamp, FeedRow)> = Vec::with_capacity(trades.len() + activities.len());
     for trade in TradeView::of(db, &trades).await? {
-        let fate = Fate::of(outcomes.get(&trade.id), true);
+        let fate = CopyStatus::of(outcomes.get(&trade.id), true);
         rows.push((trade.detect_time, FeedRow::Trade { trade: Box::new(trade), fate }));
     }
     rows.extend(activities.iter().map(|activity| (activity.detect_time, other(activity, &outcomes, &names))));
@@ -89,9 +93,9 @@ async fn read(db: &Db, user: FollowedUserId, limit: usize) -> Result<Vec<FeedRow
 fn other(activity: &ActivityEvent, outcomes: &BTreeMap<EventId, EventOutcome>, names: &Names) -> FeedRow {
     let market = activity.payload.condition_id.clone();
     let (question, slug) = market.as_ref().map(|market| names.market(market)).unwrap_or_default();
-    let fate = Fate::of(outcomes.get(&activity.id), activity.kind.group_kind().is_some());
+    let fate = CopyStatus::of(outcomes.get(&activity.id), activity.kind.group_kind().is_some());
     let lag = activity.detect_time.seconds().saturating_sub(activity.event_time.seconds()).max(0);
-    let activity = ActivityView {
+    let activity = FeedActivity {
         id: activity.id,
         kind: activity.kind.as_str().to_owned(),
         followed_user_id: activity.followed_user,
@@ -108,7 +112,7 @@ fn other(activity: &ActivityEvent, outcomes: &BTreeMap<EventId, EventOutcome>, n
     FeedRow::Other { activity: Box::new(activity), fate }
 }
 
-impl Fate {
+impl CopyStatus {
     fn of(outcome: Option<&EventOutcome>, is_decided: bool) -> Self {
         let Some(outcome) = outcome else {
             return Self {

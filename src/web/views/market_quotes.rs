@@ -1,4 +1,4 @@
-//! What is known of a market right now: its last book beside our limits, and what portfolios hold in it.
+//! The state of a market: its last book beside our limits, and the holdings of portfolios in it.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::domain::money::ids::{AssetId, FollowedUserId, MarketId};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use crate::web::shell::display_names::Names;
 
-/// The last book seen of an outcome. It was fetched for a decision, so it may be old.
+/// The last stored book of an outcome. It was fetched for a decision, so it may be old.
 #[derive(Debug, Clone, Serialize)]
 pub struct QuoteView {
     pub asset_id: AssetId,
@@ -29,22 +29,22 @@ pub struct QuoteView {
     pub best_ask_micros: Option<PriceMicros>,
     pub mid_micros: PriceMicros,
     pub spread_micros: PriceMicros,
-    /// Above maxSpreadMicros: nothing would be copied.
+    /// True above maxSpreadMicros: nothing would be copied.
     pub spread_too_wide: bool,
-    /// What could be bought and sold within our limits of a fill at the middle.
+    /// The notional that could be bought, and sold, within our price limits for a leader's fill at the mid.
     pub buy_depth_micros: Option<UsdcMicros>,
     pub sell_depth_micros: Option<UsdcMicros>,
 }
 
-/// One lot in one portfolio.
+/// One lot of one portfolio in a market.
 #[derive(Debug, Clone, Serialize)]
-pub struct PositionView {
+pub struct MarketPositionView {
     pub portfolio_scope: PortfolioScope,
     pub followed_user_id: FollowedUserId,
     pub followed_user_label: String,
     pub asset_id: AssetId,
     pub outcome: Option<String>,
-    /// Negative where a leader sold what was bought before we followed.
+    /// Negative where a leader sold shares that they had bought before we followed them.
     pub share_micros: ShareMicros,
     pub average_cost_micros: Option<PriceMicros>,
     pub mark_micros: Option<PriceMicros>,
@@ -53,7 +53,10 @@ pub struct PositionView {
 }
 
 impl QuoteView {
-    /// `None` while no book was ever fetched for the outcome.
+    /// Reads the newest book of `outcome`; `None` when none was ever fetched or the stored one cannot be used.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database fails.
     pub async fn load(
         db: &Db,
         outcome: &OutcomeAsset,
@@ -65,7 +68,7 @@ impl QuoteView {
         let pairs = |levels: &[Level]| -> Vec<(PriceMicros, ShareMicros)> {
             levels.iter().map(|level| (level.price, level.shares)).collect()
         };
-        // What cannot be a book is no book; the decision that it was fetched for says so.
+        // A stored answer that is not a valid book is left out; the page of the decision it was fetched for explains it.
         let Ok(book) = OrderBook::from_levels(pairs(&book.bids), pairs(&book.asks)) else { return Ok(None) };
         Ok(Some(Self::new(&book, outcome, found.fetched_at, guardrails, now)))
     }
@@ -93,7 +96,10 @@ impl QuoteView {
         }
     }
 
-    /// The freshest of a market's outcomes; the others of two mirror it.
+    /// Returns the newest quote of the outcomes of `market`. The other outcome of a pair mirrors it.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database fails.
     pub async fn freshest(
         db: &Db,
         market: &Market,
@@ -109,7 +115,7 @@ impl QuoteView {
     }
 }
 
-impl PositionView {
+impl MarketPositionView {
     fn new(portfolio: PortfolioId, lot: Lot, names: &Names) -> Self {
         let outcome = lot.market.as_ref().and_then(|market| names.outcome(market, &lot.asset));
         let shares = lot.shares.magnitude().ok();
@@ -128,13 +134,13 @@ impl PositionView {
         }
     }
 
-    /// What `portfolio` holds in `market`.
+    /// Returns the lots of `portfolio` in `market`.
     pub fn in_market(portfolio: &Portfolio, market: &MarketId, names: &Names) -> Vec<Self> {
         let lots = portfolio.lots_in(market).into_iter().filter(|lot| lot.shares != ShareMicros::ZERO);
         lots.map(|lot| Self::new(portfolio.id(), lot, names)).collect()
     }
 
-    /// The same for every market that `portfolio` holds something in.
+    /// Returns the lots of `portfolio` by market.
     pub fn by_market(portfolio: &Portfolio, names: &Names) -> BTreeMap<MarketId, Vec<Self>> {
         let mut positions: BTreeMap<MarketId, Vec<Self>> = BTreeMap::new();
         for lot in portfolio.lots().filter(|lot| lot.shares != ShareMicros::ZERO) {

@@ -1,4 +1,4 @@
-//! Parts that several pages and JSON routes show.
+//! Views that several pages, JSON routes and live frames share.
 
 pub(super) mod activities;
 pub(super) mod attempts;

@@ -1,4 +1,4 @@
-//! What a portfolio has brought, by its minute snapshots.
+//! The profit and loss of a portfolio, from its minute snapshots.
 
 use serde::Serialize;
 
@@ -8,9 +8,9 @@ use crate::domain::money::units::{Bps, Timestamp, UsdcMicros};
 
 const WEEK_MS: i64 = 7 * 24 * 3_600_000;
 
-/// One portfolio at its last snapshot.
+/// The totals and results of one portfolio at its last snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Results {
+pub struct PnlSummary {
     pub as_of: Timestamp,
     pub equity_micros: UsdcMicros,
     pub cash_micros: UsdcMicros,
@@ -24,8 +24,12 @@ pub struct Results {
     pub pnl_7d_micros: UsdcMicros,
 }
 
-impl Results {
-    /// `None` before the first snapshot.
+impl PnlSummary {
+    /// Reads the newest snapshot of `portfolio` and those that its results are measured from; `None` before the first
+    /// snapshot.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database fails.
     pub async fn load(db: &Db, portfolio: PortfolioId, now: Timestamp) -> Result<Option<Self>, DbError> {
         let Some(newest) = db.newest_snapshot(portfolio).await? else { return Ok(None) };
         let day = db.snapshot_at_or_before(portfolio, now.day_start()).await?;
@@ -33,8 +37,8 @@ impl Results {
         Ok(Some(Self::of(&newest, day.as_ref(), week.as_ref())))
     }
 
-    /// A portfolio younger than the day or the week starts from its deposit. Sums of money that do not fit stay at the
-    /// edge, which no portfolio of ours reaches.
+    /// Computes the results. A portfolio younger than the day or the week is measured from its deposit. Sums that do not
+    /// fit saturate, which no portfolio of ours reaches.
     fn of(newest: &PortfolioSnapshot, day: Option<&PortfolioSnapshot>, week: Option<&PortfolioSnapshot>) -> Self {
         let total = newest.realized_pnl.0.saturating_add(newest.unrealized_pnl.0);
         let deposits = newest.equity.0.saturating_sub(total);
@@ -55,12 +59,12 @@ impl Results {
     }
 }
 
-/// `share` of a result, rounded down: a gain less, a loss more. `None` when it does not fit.
+/// Returns `share` of a result, rounded down, so that a gain gets smaller and a loss larger. `None` when it does not fit.
 pub fn share_of(micros: i64, share: Bps) -> Option<i64> {
     i64::try_from((i128::from(micros) * i128::from(share.0)).div_euclid(10_000)).ok()
 }
 
-/// The same, at the edge where it does not fit.
+/// Returns `share` of `pnl` like [`share_of`], but saturates where it does not fit.
 pub fn at_share(pnl: UsdcMicros, share: Bps) -> UsdcMicros {
     UsdcMicros(share_of(pnl.0, share).unwrap_or(if pnl.0 < 0 { i64::MIN } else { i64::MAX }))
 }
@@ -83,17 +87,17 @@ mod tests {
 
     #[test]
     fn a_young_portfolio_counts_from_its_deposit_and_a_shadow_from_nothing() {
-        let results = Results::of(&point(10_030, 29), Some(&point(10_050, 0)), None);
+        let results = PnlSummary::of(&point(10_030, 29), Some(&point(10_050, 0)), None);
         assert_eq!(
             [results.pnl_total_micros, results.pnl_today_micros, results.pnl_7d_micros].map(|pnl| pnl.0),
             [30, -20, 30]
         );
-        let shadow = Results::of(&point(-7, -8), None, Some(&point(-9, 0)));
+        let shadow = PnlSummary::of(&point(-7, -8), None, Some(&point(-9, 0)));
         assert_eq!((shadow.pnl_today_micros.0, shadow.pnl_7d_micros.0), (-7, 2));
     }
 
     #[test]
-    fn a_share_is_rounded_down_whichever_way_it_went() {
+    fn a_share_of_a_gain_or_a_loss_is_rounded_down() {
         assert_eq!(
             [at_share(UsdcMicros(199), Bps(100)), at_share(UsdcMicros(-199), Bps(100))].map(|pnl| pnl.0),
             [1, -2]

@@ -1,4 +1,4 @@
-//! What a leader holds beside what our copies of them hold, asset by asset.
+//! The leader's holdings beside the holdings of our copies, asset by asset.
 
 use std::collections::BTreeMap;
 
@@ -11,42 +11,47 @@ use crate::domain::money::ids::{AssetId, MarketId};
 use crate::domain::money::units::{PriceMicros, ShareMicros, UsdcMicros};
 use crate::web::shell::display_names::Names;
 
-/// The largest; the rest is counted.
+/// Number of assets that are listed, the largest first; the rest is only counted.
 const SHOWN: usize = 60;
 
+/// The holdings of a leader and of our copies of them.
 #[derive(Debug, Clone, Serialize)]
-pub struct Sides {
-    /// The largest copies first, then the largest of what is not copied.
-    pub data: Vec<HeldBeside>,
+pub struct PositionComparison {
+    /// The largest copies first, then the leader's largest positions that are not copied.
+    pub data: Vec<AssetComparison>,
     pub more: usize,
-    /// Any position of theirs below zero: sold before we followed them.
+    /// True when a position of the leader is below zero: they sold shares that they had bought before we followed them.
     pub any_short: bool,
 }
 
 /// One asset on both sides. Names are hostile text.
 #[derive(Debug, Clone, Serialize)]
-pub struct HeldBeside {
+pub struct AssetComparison {
     pub asset_id: AssetId,
     pub market_id: Option<MarketId>,
     pub question: String,
     pub slug: String,
     pub outcome: Option<String>,
-    /// What a share is worth now; `None` when nothing but its cost is known.
+    /// The mark of a share; `None` when only its cost is known.
     pub mark_micros: Option<PriceMicros>,
-    pub theirs: Option<Held>,
-    pub ours: Option<Held>,
+    pub theirs: Option<HeldPosition>,
+    pub ours: Option<HeldPosition>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Held {
-    /// Below zero in a shadow that sold what it never bought.
+pub struct HeldPosition {
+    /// Below zero in a shadow that sold shares it never bought.
     pub share_micros: ShareMicros,
     pub average_cost_micros: Option<PriceMicros>,
     pub value_micros: UsdcMicros,
     pub unrealized_pnl_micros: UsdcMicros,
 }
 
-impl Sides {
+impl PositionComparison {
+    /// Compares the lots of both portfolios and reads the names of their markets.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database fails.
     pub async fn of(db: &Db, shadow: &Portfolio, copies: &Portfolio) -> Result<Self, DbError> {
         let mut by_asset: BTreeMap<AssetId, (Option<Lot>, Option<Lot>)> = BTreeMap::new();
         for lot in shadow.lots() {
@@ -65,12 +70,13 @@ impl Sides {
         pairs.truncate(SHOWN);
         let markets = pairs.iter().filter_map(|(theirs, ours)| ours.as_ref().or(theirs.as_ref())?.market.as_ref());
         let names = Names::load(db, markets).await?;
-        let data = pairs.iter().filter_map(|(theirs, ours)| HeldBeside::of(theirs.as_ref(), ours.as_ref(), &names));
+        let data =
+            pairs.iter().filter_map(|(theirs, ours)| AssetComparison::of(theirs.as_ref(), ours.as_ref(), &names));
         Ok(Self { data: data.collect(), more, any_short })
     }
 }
 
-impl HeldBeside {
+impl AssetComparison {
     fn of(theirs: Option<&Lot>, ours: Option<&Lot>, names: &Names) -> Option<Self> {
         let lot = ours.or(theirs)?;
         let (question, slug) = lot.market.as_ref().map(|market| names.market(market)).unwrap_or_default();
@@ -81,13 +87,13 @@ impl HeldBeside {
             question,
             slug,
             mark_micros: lot.mark,
-            theirs: theirs.map(Held::of),
-            ours: ours.map(Held::of),
+            theirs: theirs.map(HeldPosition::of),
+            ours: ours.map(HeldPosition::of),
         })
     }
 }
 
-impl Held {
+impl HeldPosition {
     fn of(lot: &Lot) -> Self {
         Self {
             share_micros: lot.shares,

@@ -1,4 +1,4 @@
-//! How much of each risk limit is used, and the circuit breakers of every portfolio (spec sections 7.3 and 7.7).
+//! The used part of each risk limit, and the circuit breakers of every portfolio (spec 7.3, spec 7.7).
 
 use serde::Serialize;
 
@@ -8,23 +8,23 @@ use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
 use crate::domain::accounting::view::Baselines;
 use crate::domain::config::effective::{Guardrails, effective};
 use crate::domain::decision::breaker::{Loss, losses};
-use crate::domain::decision::decide::CheckName;
+use crate::domain::decision::check::CheckName;
 use crate::domain::money::units::{Bps, Timestamp, UnitError, UsdcMicros};
 use crate::web::charts::histogram::bar;
 use crate::web::server::error::WebError;
 
-/// From here on a limit is near.
+/// From this used part on, a limit is near.
 const NEAR_BPS: i64 = 8_000;
 
-/// One limit and what of it is used.
+/// One limit and its used part.
 #[derive(Debug, Clone, Serialize)]
 pub struct LimitView {
     pub name: CheckName,
-    /// Whose: a leader's label, a market's question; hostile text. Empty for the portfolio itself.
+    /// The leader's label or the market's question; hostile text. Empty for a limit of the portfolio itself.
     pub of: String,
     pub used_micros: UsdcMicros,
     pub limit_micros: UsdcMicros,
-    /// Of the limit.
+    /// The used part of the limit.
     pub used_bps: Bps,
     pub state: LimitState,
     /// In thousandths of the full width.
@@ -36,11 +36,11 @@ pub struct LimitView {
 pub enum LimitState {
     Free,
     Near,
-    /// Nothing more is opened.
+    /// No new position is opened.
     Reached,
 }
 
-/// The three losses of one portfolio.
+/// The three loss limits of one portfolio.
 #[derive(Debug, Clone, Serialize)]
 pub struct BreakerView {
     pub portfolio: String,
@@ -48,11 +48,11 @@ pub struct BreakerView {
     pub label: Option<String>,
     pub equity_micros: UsdcMicros,
     pub peak_micros: UsdcMicros,
-    /// Since when the peak counts, if it was reset.
+    /// The time of the last reset of the peak.
     pub reset_at: Option<Timestamp>,
     pub losses: Vec<LimitView>,
     pub tripped: bool,
-    /// The fall from the peak is what trips it, and a reset would end that.
+    /// True when the equity is below the peak, so that a reset of the peak would lower the drawdown.
     pub resettable: bool,
 }
 
@@ -72,10 +72,10 @@ impl LimitView {
     }
 }
 
-/// The exposure limits of the global portfolio: in all, of its largest market, of each leader.
+/// Returns the exposure limits of the global portfolio: the total, its largest market, and each leader.
 ///
 /// # Errors
-/// `WebError::Ours` when a sum does not fit.
+/// [`WebError::Ours`] when a sum does not fit.
 pub fn exposure_limits(holdings: &Holdings, directory: &Directory) -> Result<Vec<LimitView>, WebError> {
     let figures = holdings.portfolio.figures();
     let cap = |bps: Bps| figures.equity.part(bps).map_err(WebError::ours);
@@ -98,7 +98,11 @@ pub fn exposure_limits(holdings: &Holdings, directory: &Directory) -> Result<Vec
 }
 
 impl BreakerView {
-    /// Of the global portfolio, then of each leader's, by their last snapshots. Portfolios without one are left out.
+    /// Returns the breakers of the global portfolio, then of each leader's, at their last snapshots. Portfolios without a
+    /// snapshot are left out.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database fails.
     pub async fn all(db: &Db, directory: &Directory, now: Timestamp) -> Result<Vec<Self>, DbError> {
         let mut views = Vec::new();
         let global = effective(&directory.config, None, PortfolioScope::ExecGlobal).guardrails;
@@ -119,7 +123,7 @@ impl BreakerView {
         guardrails: &Guardrails,
         now: Timestamp,
     ) -> Result<Option<Self>, DbError> {
-        let Some((equity, baselines)) = standing(db, portfolio, now).await? else { return Ok(None) };
+        let Some((equity, baselines)) = equity_and_baselines(db, portfolio, now).await? else { return Ok(None) };
         let reset_at = db.peak_reset(portfolio).await?.map(|reset| reset.at);
         let Ok(losses) = losses(equity, baselines, guardrails) else { return Ok(None) };
         Ok(Some(Self {
@@ -135,8 +139,11 @@ impl BreakerView {
     }
 }
 
-/// Equity by the last snapshot, and what its losses are counted from.
-pub async fn standing(
+/// Returns the equity at the last snapshot and the baselines of its losses; `None` before the first snapshot.
+///
+/// # Errors
+/// [`DbError`] when the database fails.
+pub async fn equity_and_baselines(
     db: &Db,
     portfolio: PortfolioId,
     now: Timestamp,
@@ -154,7 +161,10 @@ pub async fn standing(
     Ok(Some((newest.equity, Baselines { day_start: at[0], week_start: at[1], peak })))
 }
 
-/// What the drawdown is measured from: the highest since the last reset, or since the opening deposit.
+/// Returns the equity that the drawdown is measured from: the highest since the last reset, or since the opening deposit.
+///
+/// # Errors
+/// [`DbError`] when the database fails.
 pub async fn peak(db: &Db, portfolio: PortfolioId, deposit: UsdcMicros) -> Result<UsdcMicros, DbError> {
     let is_reset = db.peak_reset(portfolio).await?.is_some();
     let peak = db.peak(portfolio).await?.unwrap_or(deposit);

@@ -12,7 +12,7 @@ use crate::web::shell::display_names::Names;
 use crate::web::shell::pagination;
 use crate::web::shell::pagination::{List, MarketSearch};
 
-/// A row of `trade_event` under its column names, with the names a visitor knows it by.
+/// A row of `trade_event` under its column names, with the label, question and outcome that a visitor knows.
 #[derive(Debug, Clone, Serialize)]
 pub struct TradeView {
     pub id: EventId,
@@ -30,7 +30,7 @@ pub struct TradeView {
     pub fee_micros: Option<UsdcMicros>,
     pub event_time: Timestamp,
     pub detect_time: Timestamp,
-    /// From the block to our sight of the fill, whole seconds.
+    /// From the event time to the detect time of the fill, in whole seconds.
     pub detection_lag_seconds: i64,
     pub followed_user_label: String,
     pub question: String,
@@ -38,14 +38,14 @@ pub struct TradeView {
     pub outcome: Option<String>,
 }
 
-/// `?limit=50&cursor=…&user=7&market=0x…&side=BUY&from=2026-01-15T00:00:00Z&to=…`, times of detection.
+/// `?limit=50&cursor=…&user=7&market=0x…&side=BUY&from=2026-01-15T00:00:00Z&to=…`; the times are detect times.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TradeQuery {
     pub limit: Option<String>,
     pub cursor: Option<String>,
     pub user: Option<String>,
-    /// A condition id, or what only one market has in its question or slug.
+    /// A condition id, or a text that is in the question or slug of one market only.
     pub market: Option<String>,
     pub side: Option<String>,
     pub from: Option<String>,
@@ -53,8 +53,10 @@ pub struct TradeQuery {
 }
 
 impl TradeQuery {
+    /// Returns the filter of the list, in `market`.
+    ///
     /// # Errors
-    /// `WebError::Mistake` with the name of a word that cannot be read.
+    /// [`WebError::Mistake`] that names the invalid parameter.
     pub fn filter(&self, market: Option<MarketId>) -> Result<TradeFilter, WebError> {
         Ok(TradeFilter {
             user: pagination::user(self.user.as_deref())?,
@@ -93,31 +95,43 @@ impl TradeView {
         }
     }
 
-    /// Views of trades that have just been read, in their order.
+    /// Returns the views of `trades`, in their order.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database fails.
     pub async fn of(db: &Db, trades: &[&TradeEvent]) -> Result<Vec<Self>, DbError> {
         let names = Names::load(db, trades.iter().map(|trade| &trade.market)).await?;
         Ok(trades.iter().map(|trade| Self::new(trade, &names)).collect())
     }
 
-    /// The newest of what `query` asks for, before its cursor.
+    /// Returns the newest trades that match `query`, before its cursor.
+    ///
+    /// # Errors
+    /// `WebError::Mistake` that names the invalid parameter.
     pub async fn page(db: &Db, query: &TradeQuery) -> Result<List<Self>, WebError> {
         let market = query.market.as_deref();
-        let market = MarketSearch::read(db, market).await.map_err(WebError::ours)?.one(market)?;
+        let market = MarketSearch::read(db, market).await?.one(market)?;
         Self::listed(db, query, market).await
     }
 
-    /// The same in a market that was found already.
+    /// Does the same in a market that was found already; the `market` of `query` is ignored.
+    ///
+    /// # Errors
+    /// `WebError::Mistake` that names the invalid parameter.
     pub async fn listed(db: &Db, query: &TradeQuery, market: Option<MarketId>) -> Result<List<Self>, WebError> {
         let cursor = pagination::cursor(query.cursor.as_deref())?;
         let (filter, limit) = (query.filter(market)?, pagination::limit(query.limit.as_deref())?);
-        let page = db.trades_page(&filter, cursor, limit).await.map_err(WebError::ours)?;
+        let page = db.trades_page(&filter, cursor, limit).await?;
         let trades: Vec<&TradeEvent> = page.rows.iter().map(|listed| &listed.trade).collect();
-        let views = Self::of(db, &trades).await.map_err(WebError::ours)?;
+        let views = Self::of(db, &trades).await?;
         Ok(List::new(views, &page))
     }
 }
 
-/// `GET /api/trades`.
+/// Answers `GET /api/trades`.
+///
+/// # Errors
+/// [`WebError::Mistake`] that names the invalid parameter.
 pub async fn json(db: Data<Db>, query: Query<TradeQuery>) -> Result<Json<List<TradeView>>, WebError> {
     Ok(Json(TradeView::page(&db, &query).await?))
 }

@@ -1,22 +1,23 @@
-//! Where the bot has its facts from and where it keeps them: polls, upstreams, snapshots.
+//! The inputs and outputs of the bot: polls, upstreams, snapshots.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::worker;
-use super::worker::Worker;
+use super::worker::WorkerReport;
 use crate::db::{Db, DbError, FollowedUser};
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
+use crate::health::actor_state::PollerState;
 use crate::web::charts::histogram;
 use crate::web::charts::histogram::{Column, Counted};
 
-/// A minute snapshot that is older than this has been missed.
+/// A portfolio whose newest minute snapshot is older than this is stale.
 const SNAPSHOT_STALE_MS: i64 = 180_000;
 
-/// How far the Data API has been read for one user.
+/// The progress of reading the Data API for one user.
 #[derive(Debug, Serialize)]
 pub struct PolledUser {
     pub id: FollowedUserId,
@@ -28,45 +29,46 @@ pub struct PolledUser {
     /// `api:lastTradeTime:<id>` and `api:lastActivityTime:<id>`.
     pub last_trade_time: Option<Timestamp>,
     pub last_activity_time: Option<Timestamp>,
-    /// Polls in a row that have failed.
+    /// Number of failed polls in a row.
     pub failures: i64,
 }
 
-/// A host and its breaker: of several workers the worst.
+/// An upstream and its breaker. With several workers it is the worst of their breakers.
 #[derive(Debug, Serialize)]
-pub struct Upstream {
+pub struct UpstreamView {
     pub upstream: String,
     pub state: String,
     pub failures: u32,
     pub until: Option<Timestamp>,
 }
 
-/// What went out to one endpoint, of all workers.
+/// The requests to one endpoint, summed over all workers.
 #[derive(Debug, Serialize)]
-pub struct Endpoint {
+pub struct EndpointView {
     pub endpoint: String,
     pub upstream: String,
-    pub last_minute: Counts,
-    pub last_half_hour: Counts,
+    pub last_minute: RequestCounts,
+    pub last_half_hour: RequestCounts,
     /// Requests, errors and 429s of each whole minute, oldest first.
     pub minutes: Vec<[i64; 3]>,
-    /// Requests minute by minute, drawn.
+    /// The requests of each minute as a bar chart.
     pub columns: Vec<Column>,
 }
 
+/// Requests of one span of time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
+pub struct RequestCounts {
     pub requests: i64,
-    /// Every request that brought no answer, 429s included.
+    /// Requests that failed, 429s included.
     pub errors: i64,
     pub rate_limited: i64,
 }
 
-/// When a portfolio was last written down.
+/// The age of the newest snapshot of a portfolio.
 #[derive(Debug, Serialize)]
 pub struct SnapshotAge {
     pub portfolio: String,
-    /// Whose it is; none for the global one.
+    /// The label of the portfolio's leader; `None` for the global portfolio.
     pub user_label: Option<String>,
     pub bucket_time: Option<Timestamp>,
     pub stale: bool,
@@ -78,7 +80,11 @@ struct Checkpoint {
 }
 
 impl PolledUser {
-    pub async fn all(db: &Db, users: &[FollowedUser], workers: &[Worker]) -> Result<Vec<Self>, DbError> {
+    /// Returns one row for each of `users`, from the checkpoints and the reports of `workers`.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database fails.
+    pub async fn all(db: &Db, users: &[FollowedUser], workers: &[WorkerReport]) -> Result<Vec<Self>, DbError> {
         let trades = checkpoints(db, "api:lastTradeTime:").await?;
         let activities = checkpoints(db, "api:lastActivityTime:").await?;
         let one = |user: &FollowedUser| {
@@ -93,14 +99,14 @@ impl PolledUser {
                 polled_at: poller.and_then(|poller| poller.last_activity).or(trade.map(|(_, written)| *written)),
                 last_trade_time: trade.map(|(time, _)| *time),
                 last_activity_time: activities.get(&user.id.to_string()).map(|(time, _)| *time),
-                failures: poller.and_then(|poller| poller.state["failures"].as_i64()).unwrap_or(0),
+                failures: poller.map_or(0, |poller| i64::from(poller.read::<PollerState>().failures)),
             }
         };
         Ok(users.iter().map(one).collect())
     }
 }
 
-/// By user id: the time it names, and when it was written.
+/// Returns by user id the time in the checkpoint, and when it was written.
 async fn checkpoints(db: &Db, prefix: &str) -> Result<BTreeMap<String, (Timestamp, Timestamp)>, DbError> {
     let rows = db.checkpoints_with_prefix(prefix).await?;
     let read = |(key, text, written): (String, String, Timestamp)| {
@@ -110,16 +116,17 @@ async fn checkpoints(db: &Db, prefix: &str) -> Result<BTreeMap<String, (Timestam
     Ok(rows.into_iter().filter_map(read).collect())
 }
 
-impl Upstream {
-    pub fn worst(workers: &[Worker]) -> Vec<Self> {
-        let mut worst: BTreeMap<&str, &worker::Upstream> = BTreeMap::new();
+impl UpstreamView {
+    /// Returns each upstream with the worst of its breakers.
+    pub fn worst(workers: &[WorkerReport]) -> Vec<Self> {
+        let mut worst: BTreeMap<&str, &worker::UpstreamReport> = BTreeMap::new();
         for seen in workers.iter().flat_map(|worker| &worker.upstreams) {
             let kept = worst.entry(&seen.upstream).or_insert(seen);
             if seen.failures > kept.failures || (kept.state == "closed" && seen.state != "closed") {
                 *kept = seen;
             }
         }
-        let one = |seen: &worker::Upstream| Self {
+        let one = |seen: &worker::UpstreamReport| Self {
             upstream: seen.upstream.clone(),
             state: seen.state.clone(),
             failures: seen.failures,
@@ -129,15 +136,16 @@ impl Upstream {
     }
 }
 
-impl Endpoint {
-    pub fn summed(workers: &[Worker]) -> Vec<Self> {
+impl EndpointView {
+    /// Returns each endpoint with the requests of all workers.
+    pub fn summed(workers: &[WorkerReport]) -> Vec<Self> {
         let mut minutes: BTreeMap<(&str, &str), Vec<[i64; 3]>> = BTreeMap::new();
-        for told in workers.iter().flat_map(|worker| &worker.endpoints) {
-            let sums = minutes.entry((&told.upstream, &told.endpoint)).or_default();
-            // A worker of another version may tell of more minutes; the newest are last.
-            let more = told.minutes.len().saturating_sub(sums.len());
+        for report in workers.iter().flat_map(|worker| &worker.endpoints) {
+            let sums = minutes.entry((&report.upstream, &report.endpoint)).or_default();
+            // A worker of another version may report more minutes; the newest are last.
+            let more = report.minutes.len().saturating_sub(sums.len());
             sums.splice(0..0, vec![[0; 3]; more]);
-            for (sum, counts) in sums.iter_mut().rev().zip(told.minutes.iter().rev()) {
+            for (sum, counts) in sums.iter_mut().rev().zip(report.minutes.iter().rev()) {
                 for (sum, n) in sum.iter_mut().zip(counts) {
                     *sum = sum.saturating_add(*n);
                 }
@@ -155,15 +163,15 @@ impl Endpoint {
         Self {
             endpoint: endpoint.to_owned(),
             upstream: upstream.to_owned(),
-            last_minute: Counts::of(minutes.iter().rev().take(1)),
-            last_half_hour: Counts::of(minutes.iter()),
+            last_minute: RequestCounts::of(minutes.iter().rev().take(1)),
+            last_half_hour: RequestCounts::of(minutes.iter()),
             columns: histogram::columns(minutes.iter().enumerate().map(counted)),
             minutes,
         }
     }
 }
 
-impl Counts {
+impl RequestCounts {
     fn of<'a>(minutes: impl Iterator<Item = &'a [i64; 3]>) -> Self {
         minutes.fold(Self::default(), |sum, [requests, errors, rate_limited]| Self {
             requests: sum.requests.saturating_add(*requests),
@@ -174,6 +182,10 @@ impl Counts {
 }
 
 impl SnapshotAge {
+    /// Returns the global portfolio, then the two portfolios of each of `users`.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database fails.
     pub async fn all(db: &Db, users: &[FollowedUser], now: Timestamp) -> Result<Vec<Self>, DbError> {
         let mut wanted = vec![(PortfolioId::ExecGlobal, None)];
         for user in users {
@@ -194,17 +206,17 @@ impl SnapshotAge {
 mod tests {
     use super::*;
 
-    fn worker(minutes: Vec<[i64; 3]>, state: &str, failures: u32) -> Worker {
+    fn worker(minutes: Vec<[i64; 3]>, state: &str, failures: u32) -> WorkerReport {
         let (endpoint, upstream) = ("book".to_owned(), "clob".to_owned());
-        Worker {
-            upstreams: vec![worker::Upstream {
+        WorkerReport {
+            upstreams: vec![worker::UpstreamReport {
                 upstream: upstream.clone(),
                 state: state.to_owned(),
                 failures,
                 until: None,
             }],
-            endpoints: vec![worker::Endpoint { endpoint, upstream, minutes }],
-            ..Worker::default()
+            endpoints: vec![worker::EndpointReport { endpoint, upstream, minutes }],
+            ..WorkerReport::default()
         }
     }
 
@@ -214,17 +226,17 @@ mod tests {
             worker(vec![[1, 0, 0], [2, 1, 0]], "closed", 0),
             worker(vec![[9, 3, 3], [5, 0, 0], [7, 2, 1]], "closed", 1),
         ];
-        let summed = Endpoint::summed(&workers);
+        let summed = EndpointView::summed(&workers);
         assert_eq!(summed[0].minutes, [[9, 3, 3], [6, 0, 0], [9, 3, 1]]);
-        assert_eq!(summed[0].last_minute, Counts { requests: 9, errors: 3, rate_limited: 1 });
-        assert_eq!(summed[0].last_half_hour, Counts { requests: 24, errors: 6, rate_limited: 4 });
-        assert!(Endpoint::summed(&[]).is_empty());
+        assert_eq!(summed[0].last_minute, RequestCounts { requests: 9, errors: 3, rate_limited: 1 });
+        assert_eq!(summed[0].last_half_hour, RequestCounts { requests: 24, errors: 6, rate_limited: 4 });
+        assert!(EndpointView::summed(&[]).is_empty());
     }
 
     #[test]
     fn of_several_breakers_the_worst_is_shown() {
         let workers = [worker(vec![], "closed", 1), worker(vec![], "open", 5), worker(vec![], "closed", 0)];
-        let worst = Upstream::worst(&workers);
+        let worst = UpstreamView::worst(&workers);
         assert_eq!((worst.len(), worst[0].state.as_str(), worst[0].failures), (1, "open", 5));
     }
 }

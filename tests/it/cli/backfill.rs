@@ -1,108 +1,109 @@
 //! `backfill`, with a bot and without.
 
 use polymarketspy::clock::Clock;
-use polymarketspy::domain::decision::decide::ReasonCode;
+use polymarketspy::domain::decision::check::ReasonCode;
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::domain::money::ids::Wallet;
 use polymarketspy::queue::{self, Queue};
 use polymarketspy::simulator::{Fill, NewMarket, SimMarket};
+use polymarketspy::testkit::{TestBot, eventually};
 
 use super::{complaint, run, run_beside, told};
-use crate::pipeline::bot::{Stage, eventually};
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// A fill of some hours ago, which no regular poll looks for.
-fn old_fill(stage: &Stage, wallet: &Wallet, market: &SimMarket, hours: i64) {
+/// Pushes a fill that is some hours old, so that no regular poll reads it.
+fn old_fill(bot: &TestBot, wallet: &Wallet, market: &SimMarket, hours: i64) {
     let at = Clock::System.now().plus_millis(-hours * HOUR_MS);
     let fill = Fill::taker(wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000).at(at);
-    stage.exchange.world(|world| world.push_fill(fill.visible_at(at)).unwrap());
+    bot.exchange.world(|world| world.push_fill(fill.visible_at(at)).unwrap());
 }
 
-async fn open_windows(stage: &Stage) -> usize {
-    queue::peek_open(&stage.db, Queue::Reconcile).await.unwrap().len()
+async fn open_windows(bot: &TestBot) -> usize {
+    queue::peek_open(&bot.db, Queue::Reconcile).await.unwrap().len()
 }
 
 #[actix::test]
 async fn a_running_bot_reads_what_was_missed_and_copies_none_of_it() {
-    let stage = Stage::new().await;
-    let (_, wallet) = stage.follow("leader").await;
-    let market = stage.exchange.world(|world| world.add_market(NewMarket::binary("old")));
-    let app = stage.start().await;
-    old_fill(&stage, &wallet, &market, 3);
-    old_fill(&stage, &wallet, &market, 30);
+    let bot = TestBot::new().await;
+    let (_, wallet) = bot.follow("leader").await;
+    let market = bot.exchange.world(|world| world.add_market(NewMarket::binary("old")));
+    let app = bot.start().await;
+    old_fill(&bot, &wallet, &market, 3);
+    old_fill(&bot, &wallet, &market, 30);
 
-    let output = run_beside(&stage, &["backfill", "--hours", "5"]).await;
+    let output = run_beside(&bot, &["backfill", "--hours", "5"]).await;
     assert_eq!(output.status.code(), Some(0), "{}", complaint(&output));
     let text = told(&output);
-    assert!(text.contains("Asked for the last 5 hours of leader") && text.contains("in 6 windows"), "{text}");
+    assert!(text.contains("Requested the last 5 hours of leader") && text.contains("in 6 windows"), "{text}");
     assert!(text.contains("Read. New rows: 1."), "{text}");
-    let attempts = stage.attempts(2).await;
+    let attempts = bot.attempts(2).await;
     assert_eq!(attempts.len(), 2, "the fill of yesterday was not asked for");
     assert!(attempts.iter().all(|listed| listed.attempt.reasons == [ReasonCode::SignalTooOld]), "{attempts:?}");
 
-    let again = run_beside(&stage, &["backfill", "--hours", "5", "leader"]).await;
+    let again = run_beside(&bot, &["backfill", "--hours", "5", "leader"]).await;
     assert!(told(&again).contains("New rows: 0."), "{}", told(&again));
-    let left = run_beside(&stage, &["backfill", "--hours", "48", "--no-wait"]).await;
+    let left = run_beside(&bot, &["backfill", "--hours", "48", "--no-wait"]).await;
     assert!(told(&left).ends_with("The running bot reads it now.\n"), "{}", told(&left));
-    stage.attempts(4).await;
+    bot.attempts(4).await;
     app.stop().await;
-    let audits = stage.db.audits(Some("backfill"), None, 9).await.unwrap();
+    let audits = bot.db.audits(Some("backfill"), None, 9).await.unwrap();
     assert_eq!((audits.len(), audits[0].audit.who.as_str()), (3, "command line"));
 }
 
 #[actix::test]
 async fn without_a_bot_it_waits_for_the_next_start_and_asking_twice_is_asking_once() {
-    let stage = Stage::new().await;
-    let (_, wallet) = stage.follow("leader").await;
-    let market = stage.exchange.world(|world| world.add_market(NewMarket::binary("old")));
-    old_fill(&stage, &wallet, &market, 3);
-    let output = run(&stage, &["backfill", "--hours", "200"]);
+    let bot = TestBot::new().await;
+    let (_, wallet) = bot.follow("leader").await;
+    let market = bot.exchange.world(|world| world.add_market(NewMarket::binary("old")));
+    old_fill(&bot, &wallet, &market, 3);
+    let output = run(&bot, &["backfill", "--hours", "200"]);
     assert_eq!(output.status.code(), Some(0), "{}", complaint(&output));
-    assert!(told(&output).contains("No bot runs on this database now"), "{}", told(&output));
-    let n_windows = open_windows(&stage).await;
+    assert!(told(&output).contains("No bot is running on this database"), "{}", told(&output));
+    let n_windows = open_windows(&bot).await;
     assert!((40..=49).contains(&n_windows), "{n_windows}");
-    assert!(run(&stage, &["backfill", "--hours", "200"]).status.success());
-    // The last window ends when it was asked for; a new hour between the two moves them all, once in a long while.
-    let n_again = open_windows(&stage).await;
+    assert!(run(&bot, &["backfill", "--hours", "200"]).status.success());
+    // The last window ends at the time of the request. When a new hour begins between the two requests, all windows
+    // move.
+    let n_again = open_windows(&bot).await;
     assert!(n_again == n_windows + 1 || n_again >= 2 * n_windows - 1, "{n_again} after {n_windows}");
 
-    let app = stage.start().await;
-    stage.attempts(2).await;
-    eventually("every window to be read", async || (open_windows(&stage).await == 0).then_some(())).await;
+    let app = bot.start().await;
+    bot.attempts(2).await;
+    eventually("every window to be read", async || (open_windows(&bot).await == 0).then_some(())).await;
     app.stop().await;
 }
 
 #[actix::test]
-async fn a_trader_followed_this_moment_is_read_all_the_same() {
-    let stage = Stage::new().await;
-    stage.follow("somebody else").await;
-    let app = stage.start().await;
-    let (_, wallet) = stage.follow("newcomer").await;
-    let market = stage.exchange.world(|world| world.add_market(NewMarket::binary("old")));
-    old_fill(&stage, &wallet, &market, 3);
-    let output = run_beside(&stage, &["backfill", "--hours", "4", "newcomer"]).await;
+async fn a_trader_followed_a_moment_ago_is_read_too() {
+    let bot = TestBot::new().await;
+    bot.follow("somebody else").await;
+    let app = bot.start().await;
+    let (_, wallet) = bot.follow("newcomer").await;
+    let market = bot.exchange.world(|world| world.add_market(NewMarket::binary("old")));
+    old_fill(&bot, &wallet, &market, 3);
+    let output = run_beside(&bot, &["backfill", "--hours", "4", "newcomer"]).await;
     assert_eq!(output.status.code(), Some(0), "{}", complaint(&output));
     assert!(told(&output).contains("New rows: 1."), "{}", told(&output));
     app.stop().await;
 }
 
 #[actix::test]
-async fn what_makes_no_sense_is_refused_by_its_name() {
-    let stage = Stage::new().await;
+async fn an_invalid_argument_is_refused_by_name() {
+    let bot = TestBot::new().await;
     let check = |arguments: &[&str], part: &str| {
-        let output = run(&stage, arguments);
+        let output = run(&bot, arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(complaint(&output).contains(part), "{}", complaint(&output));
     };
-    check(&["backfill", "--hours", "5"], "nobody is followed");
+    check(&["backfill", "--hours", "5"], "no trader is followed");
     for hours in ["0", "721", "-3", "many"] {
         check(&["backfill", &format!("--hours={hours}")], "--hours <N>");
     }
     check(&["backfill"], "--hours <N>");
-    let (user, _) = stage.follow("leader").await;
+    let (user, _) = bot.follow("leader").await;
     check(&["backfill", "--hours", "5", "nobody"], "`nobody`");
-    stage.db.set_enabled(user, false, "test", Clock::System.now()).await.unwrap();
+    bot.db.set_enabled(user, false, "test", Clock::System.now()).await.unwrap();
     check(&["backfill", "--hours", "5", "leader"], "leader is not followed now");
-    assert_eq!(open_windows(&stage).await, 0);
+    assert_eq!(open_windows(&bot).await, 0);
 }

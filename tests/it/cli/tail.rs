@@ -1,4 +1,4 @@
-//! `tail`: follows a database, a line a row, until it is told to stop.
+//! `tail`: prints one line for each new row of a database until it is stopped.
 
 use std::future::ready;
 use std::io::{BufRead, BufReader};
@@ -11,27 +11,27 @@ use polymarketspy::domain::events::event::{Side, TradeEvent};
 use polymarketspy::domain::money::ids::{AssetId, EventId, FollowedUserId, MarketId, Wallet};
 use polymarketspy::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use polymarketspy::simulator::{Fill, NewMarket, wallet_of};
+use polymarketspy::testkit::{TestBot, eventually};
 
 use super::{command, complaint, run};
-use crate::pipeline::bot::{Stage, eventually};
 
-/// A running `tail`, and what it has printed.
+/// A running `tail` and its output.
 struct Tail {
     child: Child,
     printed: Receiver<String>,
 }
 
 impl Tail {
-    fn start(stage: &Stage, arguments: &[&str]) -> Self {
+    fn start(bot: &TestBot, arguments: &[&str]) -> Self {
         let arguments: Vec<&str> = ["tail"].iter().chain(arguments).copied().collect();
-        let mut child = command(stage, &arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command(bot, &arguments).stdout(Stdio::piped()).spawn().unwrap();
         let (say, printed) = channel();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| say.send(line)));
         Self { child, printed }
     }
 
-    /// The next `n` lines, once they are there.
+    /// Waits for the next `n` lines and returns them.
     async fn lines(&self, n: usize) -> Vec<String> {
         let mut lines = Vec::new();
         eventually(&format!("{n} lines of tail"), || {
@@ -42,7 +42,7 @@ impl Tail {
         lines
     }
 
-    /// As Ctrl-C does; its exit code, and what else it had printed.
+    /// Sends SIGINT, as Ctrl-C does; returns the exit code and the rest of the output.
     fn interrupt(mut self) -> (Option<i32>, Vec<String>) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
@@ -51,7 +51,7 @@ impl Tail {
     }
 }
 
-/// A test that fails leaves no process behind.
+/// Ends the process, so that a test that fails leaves none behind.
 impl Drop for Tail {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -80,7 +80,7 @@ fn trade(user: FollowedUserId, wallet: &Wallet, n: u32, detect_time: Timestamp) 
     }
 }
 
-async fn record(stage: &Stage, trade: TradeEvent) {
+async fn record(bot: &TestBot, trade: TradeEvent) {
     let poll = PollWrite {
         user: trade.followed_user,
         fence: None,
@@ -91,7 +91,7 @@ async fn record(stage: &Stage, trade: TradeEvent) {
         new_wallets: vec![],
         checkpoints: vec![],
     };
-    stage.db.record_poll(poll).await.unwrap();
+    bot.db.record_poll(poll).await.unwrap();
 }
 
 fn json(line: &str) -> serde_json::Value {
@@ -100,15 +100,15 @@ fn json(line: &str) -> serde_json::Value {
 
 #[actix::test]
 async fn a_fill_and_what_was_made_of_it_appear_beside_a_running_bot() {
-    let stage = Stage::new().await;
-    let (_, wallet) = stage.follow("quiet harbour").await;
-    let market = stage.exchange.world(|world| world.add_market(NewMarket::binary("rain")));
-    let app = stage.start().await;
+    let bot = TestBot::new().await;
+    let (_, wallet) = bot.follow("quiet harbour").await;
+    let market = bot.exchange.world(|world| world.add_market(NewMarket::binary("rain")));
+    let app = bot.start().await;
     let (text, rows) =
-        (Tail::start(&stage, &[]), Tail::start(&stage, &["--json", "--user", "Quiet Harbour", "--since", "1m"]));
+        (Tail::start(&bot, &[]), Tail::start(&bot, &["--json", "--user", "Quiet Harbour", "--since", "1m"]));
     assert!(text.lines(1).await[0].starts_with("TIME (UTC)"), "it has begun");
     let fill = Fill::taker(&wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000);
-    stage.exchange.world(|world| world.push_fill(fill).unwrap());
+    bot.exchange.world(|world| world.push_fill(fill).unwrap());
 
     let shown = rows.lines(3).await;
     let tables: Vec<_> = shown.iter().map(|line| json(line)["table"].clone()).collect();
@@ -132,34 +132,34 @@ async fn a_fill_and_what_was_made_of_it_appear_beside_a_running_bot() {
 }
 
 #[actix::test]
-async fn a_row_that_appears_behind_newer_ones_is_shown_and_each_only_once() {
-    let stage = Stage::new().await;
-    let (user, wallet) = stage.follow("leader").await;
-    let (other, other_wallet) = stage.follow("somebody else").await;
+async fn a_row_committed_after_newer_ones_is_shown_and_each_row_once() {
+    let bot = TestBot::new().await;
+    let (user, wallet) = bot.follow("leader").await;
+    let (other, other_wallet) = bot.follow("somebody else").await;
     let now = Clock::System.now();
-    record(&stage, trade(user, &wallet, 1, now.plus_millis(-400_000))).await;
-    record(&stage, trade(user, &wallet, 2, now.plus_millis(-100))).await;
-    let tail = Tail::start(&stage, &["--trades", "--json", "--user", "leader", "--since", "2m"]);
+    record(&bot, trade(user, &wallet, 1, now.plus_millis(-400_000))).await;
+    record(&bot, trade(user, &wallet, 2, now.plus_millis(-100))).await;
+    let tail = Tail::start(&bot, &["--trades", "--json", "--user", "leader", "--since", "2m"]);
     assert_eq!(json(&tail.lines(1).await[0])["source_id"], "test:2");
-    record(&stage, trade(other, &other_wallet, 3, now)).await;
-    record(&stage, trade(user, &wallet, 4, now)).await;
+    record(&bot, trade(other, &other_wallet, 3, now)).await;
+    record(&bot, trade(user, &wallet, 4, now)).await;
     assert_eq!(json(&tail.lines(1).await[0])["source_id"], "test:4");
-    // Detected before what was shown already, committed after it.
-    record(&stage, trade(user, &wallet, 5, now.plus_millis(-200_000))).await;
+    // Detected before the row that was printed last, but committed after it.
+    record(&bot, trade(user, &wallet, 5, now.plus_millis(-200_000))).await;
     assert_eq!(json(&tail.lines(1).await[0])["source_id"], "test:5");
-    record(&stage, trade(user, &wallet, 6, now.plus_millis(1))).await;
+    record(&bot, trade(user, &wallet, 6, now.plus_millis(1))).await;
     assert_eq!(json(&tail.lines(1).await[0])["source_id"], "test:6");
     assert_eq!(tail.interrupt(), (Some(0), vec![]));
 }
 
 #[actix::test]
 async fn hostile_names_do_not_steer_the_terminal() {
-    let stage = Stage::new().await;
+    let bot = TestBot::new().await;
     let wallet = wallet_of("hostile");
-    let user = stage.follow_wallet("\u{1b}[2Jme\u{202e}\n", &wallet).await;
-    record(&stage, trade(user, &wallet, 1, Clock::System.now())).await;
+    let user = bot.follow_wallet("\u{1b}[2Jme\u{202e}\n", &wallet).await;
+    record(&bot, trade(user, &wallet, 1, Clock::System.now())).await;
     for arguments in [&["--since", "1h"][..], &["--since", "1h", "--json"]] {
-        let tail = Tail::start(&stage, arguments);
+        let tail = Tail::start(&bot, arguments);
         let n = if arguments.contains(&"--json") { 1 } else { 2 };
         let lines = tail.lines(n).await;
         assert_eq!(lines.len(), n, "a name is no line of its own: {lines:?}");
@@ -168,13 +168,13 @@ async fn hostile_names_do_not_steer_the_terminal() {
 }
 
 #[actix::test]
-async fn nobody_reading_on_is_a_fine_end_and_a_wrong_span_is_not() {
-    let stage = Stage::new().await;
-    let mut child = command(&stage, &["tail"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+async fn a_closed_pipe_ends_tail_well_and_a_wrong_time_span_does_not() {
+    let bot = TestBot::new().await;
+    let mut child = command(&bot, &["tail"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let code = eventually("the end of tail", || ready(child.try_wait().unwrap())).await;
     assert_eq!(code.code(), Some(0));
-    let wrong = run(&stage, &["tail", "--since", "10"]);
+    let wrong = run(&bot, &["tail", "--since", "10"]);
     assert_eq!(wrong.status.code(), Some(2));
     assert!(complaint(&wrong).contains("--since"), "{}", complaint(&wrong));
 }

@@ -1,8 +1,8 @@
-//! What we are built from: whence it comes, under which licence, and what must not be in it.
+//! Our dependencies: where they come from, their licences, and crates that must not be among them.
 
 use std::process::Command;
 
-/// Licences that ask for no more than to be named, or to keep their own files open.
+/// Licences that require at most attribution, or that changes of their own files stay open.
 const ALLOWED: &[&str] = &[
     "0BSD",
     "Apache-2.0",
@@ -19,7 +19,7 @@ const ALLOWED: &[&str] = &[
     "Zlib",
 ];
 
-/// A second TLS or HTTP client is a second one to watch; actix-governor is GPL.
+/// A second TLS or HTTP client would be a second one to keep patched; actix-governor is GPL.
 const UNWANTED: &[&str] = &["actix-governor", "native-tls", "openssl", "openssl-sys", "reqwest"];
 
 const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
@@ -33,7 +33,7 @@ fn packages() -> Vec<serde_json::Value> {
     metadata["packages"].as_array().unwrap().clone()
 }
 
-/// Whether one of its alternatives asks for nothing that is not allowed.
+/// Whether one of the alternatives of `licence` consists of allowed licences only.
 fn is_allowed(licence: &str) -> bool {
     let licence = licence.replace('/', " OR ");
     if let Some(rest) = licence.strip_prefix('(') {
@@ -48,7 +48,7 @@ fn is_allowed(licence: &str) -> bool {
 #[test]
 fn every_crate_comes_from_the_registry_under_a_licence_that_lets_us_be_used() {
     let packages = packages();
-    assert!(packages.len() > 100, "the list is that of the lock file");
+    assert!(packages.len() > 100, "{} packages are too few for the lock file", packages.len());
     for package in &packages {
         let name = package["name"].as_str().unwrap();
         if name == env!("CARGO_PKG_NAME") {

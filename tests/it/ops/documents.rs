@@ -1,5 +1,5 @@
-//! What the documents at the root promise: files and sections that they link to, commands, settings, and the words of the
-//! pages that the guide leads through.
+//! The documents at the root: the files and sections that they link to, their commands and settings, and the words of
+//! the pages that the guide leads through.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -9,13 +9,13 @@ use polymarketspy::config::NAMES;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Names in capitals that look like settings and are somebody else's: of the tests, of nginx and Compose, of the domain.
+/// Names in capitals that are not settings of the program: of the tests, of nginx and Compose, of the domain.
 const NO_SETTINGS: &[&str] = &["DATABASE_TEST_URL"];
 
-/// What a name has to end in to be taken for a setting; reason codes and the like do not.
+/// The endings by which a name counts as a setting. Reason codes and other names in capitals have none of them.
 const ENDINGS: &[&str] = &["_URL", "_BIND", "_SECRET", "_EMAIL", "_LEVEL", "_HEADER", "_CLIENT_ID", "_ADDRESSES"];
 
-/// Every `*.md` at the root, by name.
+/// Returns every `*.md` at the root, by name.
 fn documents() -> BTreeMap<String, String> {
     let files = std::fs::read_dir(ROOT).unwrap().map(|entry| entry.unwrap().path());
     files
@@ -24,7 +24,7 @@ fn documents() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// What is wrong with a document. `commands` asks the program whether these words are a command of its.
+/// Returns the mistakes of a document. `commands` tells whether the program has a command of these words.
 fn faults(text: &str, root: &Path, is_command: impl Fn(&[&str]) -> bool) -> Vec<String> {
     let broken = links(text).into_iter().filter(|link| !leads_somewhere(link, text, root));
     let mut faults: Vec<String> = broken.map(|link| format!("the link `{link}` leads nowhere")).collect();
@@ -38,7 +38,7 @@ fn faults(text: &str, root: &Path, is_command: impl Fn(&[&str]) -> bool) -> Vec<
     faults
 }
 
-/// Where links and pictures lead, but for those out into the web.
+/// Returns the targets of links and pictures, except those on other sites.
 fn links(text: &str) -> Vec<&str> {
     let after = |start: &'static str, end: char| {
         text.split(start).skip(1).filter_map(move |rest| rest.split_once(end)).map(|(target, _)| target)
@@ -61,15 +61,16 @@ fn leads_somewhere(link: &str, text: &str, root: &Path) -> bool {
     section.is_empty() || there.lines().filter_map(anchor).any(|anchor| anchor == section)
 }
 
-/// As GitHub makes it of a heading.
+/// Returns the anchor that GitHub makes of a heading.
 fn anchor(line: &str) -> Option<String> {
     let heading = line.strip_prefix('#')?.trim_start_matches('#').strip_prefix(' ')?;
     let kept = heading.trim().chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
     Some(kept.collect::<String>().to_lowercase().replace(' ', "-"))
 }
 
-/// The plain words behind the program's name in code, two where a command has commands of its own. A sentence about the
-/// program names no command; nor does an option whose value is its name, as in `sudo -u polymarketspy`, nor a database of that name.
+/// Returns the plain words after the program's name in code: two when the command has subcommands. A sentence about the
+/// program names no command. Neither does an option whose value is its name (`sudo -u polymarketspy`), nor a database
+/// of that name.
 fn commands(text: &str) -> BTreeSet<Vec<&str>> {
     let is_word =
         |word: &&str| word.starts_with(|c: char| c.is_ascii_lowercase()) && !word.contains(|c: char| !is_of_word(c));
@@ -99,10 +100,10 @@ fn is_of_word(c: char) -> bool {
     c.is_ascii_lowercase() || c == '-'
 }
 
-/// Commands whose next word is a command too.
+/// Commands that have subcommands.
 const HAVE_COMMANDS: &[&str] = &["config", "jobs", "token", "admin", "measure"];
 
-/// What stands between backticks, and the blocks of code.
+/// Returns the texts in backticks and the blocks of code.
 fn codes(text: &str) -> Vec<&str> {
     let mut codes = Vec::new();
     for (place, block) in text.split("```").enumerate() {
@@ -126,14 +127,14 @@ fn settings(text: &str) -> BTreeSet<&str> {
         .collect()
 }
 
-/// Whether the program has help on it.
+/// Whether the program has a help text for this command.
 fn is_command(words: &[&str]) -> bool {
     let mut command = Command::new(env!("CARGO_BIN_EXE_polymarketspy"));
     command.args(words).arg("--help").output().unwrap().status.success()
 }
 
 #[test]
-fn documents_promise_nothing_that_is_not_there() {
+fn documents_name_only_existing_links_commands_and_settings() {
     let documents = documents();
     for name in ["README.md", "GUIDE.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"] {
         assert!(documents.contains_key(name), "{name} is missing");
@@ -150,7 +151,7 @@ fn documents_promise_nothing_that_is_not_there() {
 }
 
 #[test]
-fn a_link_a_command_and_a_setting_that_are_not_there_are_seen() {
+fn a_missing_link_command_or_setting_is_reported() {
     let check = |text: &str, n_faults: usize| {
         let found = faults(text, Path::new(ROOT), is_command);
         assert_eq!(found.len(), n_faults, "{text}: {found:?}");
@@ -173,7 +174,7 @@ fn a_link_a_command_and_a_setting_that_are_not_there_are_seen() {
     check("`REDDIS_URL`", 1);
 }
 
-/// The settings of the page Config that the guide tells of, with what each is at first, as that page writes it.
+/// The settings of the page Config that the guide explains, each with its default as that page writes it.
 #[test]
 fn the_guide_knows_the_defaults() {
     let guide = &documents()["GUIDE.md"];

@@ -1,4 +1,5 @@
-//! The first start on nothing: several processes at once, what is there afterwards, and whom the settings have it follow.
+//! The first start without a database: several processes at once, the new database, and the leaders of the setting
+//! `FOLLOW`.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
@@ -11,17 +12,17 @@ use polymarketspy::config::{FollowSettings, NamedWallet};
 use polymarketspy::db::Db;
 use polymarketspy::db::Inserted;
 use polymarketspy::domain::money::ids::Wallet;
-use polymarketspy::simulator::{Simulator, SimulatorSettings, wallet_of};
+use polymarketspy::simulator::wallet_of;
+use polymarketspy::testkit::bot::environment;
+use polymarketspy::testkit::{TestBot, TestDb, TestExchange, TestRedis, eventually};
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
-use crate::pipeline::bot::{Stage, environment, eventually};
-use crate::recovery::redis::RedisServer;
-use crate::storage::harness::{Home, number};
+use crate::storage::harness::number;
 
 type Environment = Vec<(&'static str, String)>;
 
-/// A process whose first words can be waited for. A test that fails leaves none behind.
+/// A process whose output a test can wait for. It is killed when it is dropped.
 struct Started {
     arguments: String,
     child: Child,
@@ -37,7 +38,7 @@ impl Started {
         Self { arguments: arguments.join(" "), child, stdout }
     }
 
-    /// Waits until it has said that it runs.
+    /// Waits until the process reports that it runs.
     fn is_up(&mut self) {
         let mut lines = self.stdout.by_ref().lines().map_while(Result::ok);
         if !lines.any(|line| line.starts_with("polymarketspy is ")) {
@@ -46,13 +47,13 @@ impl Started {
         }
     }
 
-    /// Waits until it has done what it was asked.
+    /// Waits until the process has ended with success.
     fn is_done(&mut self) {
         let status = self.child.wait().unwrap();
         assert_eq!((status.code(), self.complaint().as_str()), (Some(0), ""), "{}", self.arguments);
     }
 
-    /// All that it said, once it has ended.
+    /// Returns the whole output after the process has ended.
     fn complaint(&mut self) -> String {
         std::io::read_to_string(self.child.stderr.take().unwrap()).unwrap()
     }
@@ -60,17 +61,17 @@ impl Started {
 
 impl Drop for Started {
     fn drop(&mut self) {
-        // It may have ended already; then there is nothing to do.
+        // The process may have ended already; then both calls fail, which does no harm.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// What the first start leaves, whoever of several it was.
+/// Checks the database after a first start. It is the same whichever of several processes was first.
 async fn is_as_new(db: &Db) {
     let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite")).unwrap().count();
     assert_eq!(number!(db, "select count(*) from _sqlx_migrations where success"), i64::try_from(files).unwrap());
-    // The rows of the global configuration stand there and say nothing: everything is at its default.
+    // The rows of the global configuration exist and set nothing: every value is at its default.
     for (table, n) in [("guardrail_config", 1), ("copy_sizing_config", 1), ("system_config", 1)] {
         assert_eq!(number!(db, format!("select count(*) from {table} where config_json = '{{}}'")), n, "{table}");
         assert_eq!(number!(db, format!("select count(*) from {table}")), n, "{table}");
@@ -94,10 +95,10 @@ fn shows_defaults(environment: &Environment) {
 
 #[actix::test]
 async fn several_processes_at_once_make_one_new_database_on_sqlite() {
-    let exchange = Simulator::start(SimulatorSettings::default()).unwrap();
+    let exchange = TestExchange::start();
     for round in 0..4 {
         let folder = tempfile::tempdir().unwrap();
-        // Neither the file nor its folder is there.
+        // Neither the file nor its folder exists.
         let url = format!("sqlite:{}/new/test.db", folder.path().display());
         let mut environment = environment(&url, None, &exchange);
         environment.push(("ADMIN_EMAIL", "ada@example.org".to_owned()));
@@ -116,9 +117,9 @@ async fn several_processes_at_once_make_one_new_database_on_sqlite() {
     }
 }
 
-/// The instant that the test above meets only now and then: somebody else is about to make the same file.
+/// The instant that the test above meets only now and then: another process is about to create the same file.
 #[actix::test]
-async fn a_new_file_that_somebody_else_is_writing_to_is_waited_for() {
+async fn a_new_file_that_another_process_is_writing_to_is_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("test.db");
     let mut other = SqliteConnectOptions::new().filename(&file).create_if_missing(true).connect().await.unwrap();
@@ -136,27 +137,27 @@ async fn a_new_file_that_somebody_else_is_writing_to_is_waited_for() {
 
 #[actix::test]
 async fn several_processes_at_once_make_one_new_database_on_postgres() {
-    let exchange = Simulator::start(SimulatorSettings::default()).unwrap();
-    let redis = RedisServer::start();
+    let exchange = TestExchange::start();
+    let redis = TestRedis::start();
     for round in 0..3 {
-        let home = Home::empty_postgres().await;
-        let mut environment = environment(&home.url, Some(&redis), &exchange);
+        let test_db = TestDb::empty_postgres().await;
+        let mut environment = environment(&test_db.url, Some(&redis), &exchange);
         environment.push(("ADMIN_EMAIL", "ada@example.org".to_owned()));
         let start = |role| Started::new(&environment, &["run", "--role", role]);
         let mut bots = ["worker", "web", "worker", "web"].map(start);
         let mut beside = Started::new(&environment, &["migrate"]);
         bots.iter_mut().for_each(Started::is_up);
         beside.is_done();
-        is_as_new(&home.db).await;
+        is_as_new(&test_db.db).await;
         eventually("both workers", async || {
-            (number!(&home.db, "select count(*) from worker where beat > 0") == 2).then_some(())
+            (number!(&test_db.db, "select count(*) from worker where beat > 0") == 2).then_some(())
         })
         .await;
         if round == 0 {
             shows_defaults(&environment);
         }
         drop(bots);
-        home.close().await;
+        test_db.close().await;
     }
 }
 
@@ -164,14 +165,14 @@ fn named(label: &str, wallet: &Wallet) -> NamedWallet {
     NamedWallet { label: label.to_owned(), wallet: wallet.clone() }
 }
 
-/// Starts the bot with these traders in its settings, and stops it again.
-async fn start_following(stage: &Stage, traders: &[NamedWallet]) {
+/// Starts the bot with these traders in `FOLLOW`, and stops it again.
+async fn start_following(bot: &TestBot, traders: &[NamedWallet]) {
     let follow = FollowSettings { traders: traders.to_vec() };
-    let settings = AppSettings { follow, ..AppSettings::new(stage.settings()) };
+    let settings = AppSettings { follow, ..AppSettings::new(bot.settings()) };
     App::build(&settings, Clock::System).await.unwrap().stop().await;
 }
 
-/// Who is followed, or was: label, wallet, and whether they still are.
+/// Returns every leader, followed now or earlier: label, wallet, and whether the leader is still followed.
 async fn followed(db: &Db) -> Vec<(String, Wallet, bool)> {
     let users = db.followed_users().await.unwrap();
     users.into_iter().map(|user| (user.label, user.profile_wallet, user.enabled)).collect()
@@ -182,13 +183,13 @@ async fn n_followed_by_settings(db: &Db) -> usize {
 }
 
 #[actix::test]
-async fn whom_the_settings_name_is_followed_once_and_then_left_to_people() {
-    let stage = Stage::new().await;
-    let url = stage.settings().database.url.reveal().to_owned();
-    // Each start closes the database that it was given a handle of.
+async fn traders_in_the_settings_are_followed_once_and_later_changes_are_kept() {
+    let bot = TestBot::new().await;
+    let url = bot.settings().database.url.reveal().to_owned();
+    // Each bot closes the database handle that it received.
     let db = Db::connect(&url).await.unwrap();
     let [ada, grace, edsger, barbara] = ["ada", "grace", "edsger", "barbara"].map(wallet_of);
-    start_following(&stage, &[named("ada", &ada), named("grace", &grace)]).await;
+    start_following(&bot, &[named("ada", &ada), named("grace", &grace)]).await;
     let first = [("ada".to_owned(), ada.clone(), true), ("grace".to_owned(), grace.clone(), true)];
     assert_eq!(followed(&db).await, first);
     assert_eq!(n_followed_by_settings(&db).await, 2);
@@ -199,7 +200,7 @@ async fn whom_the_settings_name_is_followed_once_and_then_left_to_people() {
     assert!(db.rename(users[1].id, "the admiral", "somebody", now).await.unwrap());
     assert!(matches!(db.follow("edsger", &edsger, "somebody", now).await.unwrap(), Inserted::New(_)));
     let all = [("ada", &ada), ("grace", &grace), ("another name", &edsger), ("barbara", &barbara)];
-    start_following(&stage, &all.map(|(label, wallet)| named(label, wallet))).await;
+    start_following(&bot, &all.map(|(label, wallet)| named(label, wallet))).await;
     let left = [
         ("ada".to_owned(), ada.clone(), false),
         ("the admiral".to_owned(), grace.clone(), true),
@@ -210,30 +211,34 @@ async fn whom_the_settings_name_is_followed_once_and_then_left_to_people() {
     assert_eq!(n_followed_by_settings(&db).await, 3);
 
     let changes = db.audits(None, None, 100).await.unwrap().len();
-    start_following(&stage, &all.map(|(label, wallet)| named(label, wallet))).await;
-    assert_eq!(db.audits(None, None, 100).await.unwrap().len(), changes, "a third start says nothing new");
+    start_following(&bot, &all.map(|(label, wallet)| named(label, wallet))).await;
+    assert_eq!(db.audits(None, None, 100).await.unwrap().len(), changes, "a third start changes nothing");
     db.close().await;
 }
 
-#[actix::test]
-async fn two_workers_follow_each_once_and_the_pages_follow_nobody() {
-    let exchange = Simulator::start(SimulatorSettings::default()).unwrap();
-    let (redis, home) = (RedisServer::start(), Home::empty_postgres().await);
-    let mut environment = environment(&home.url, Some(&redis), &exchange);
-    let wallets: BTreeSet<Wallet> = (0..12).map(|n| wallet_of(&format!("leader {n}"))).collect();
-    environment.push(("FOLLOW", wallets.iter().map(Wallet::as_str).collect::<Vec<_>>().join(",")));
-    let mut web = Started::new(&environment, &["run", "--role", "web"]);
-    web.is_up();
-    assert_eq!(followed(&home.db).await, []);
-    let mut workers = ["worker", "worker"].map(|role| Started::new(&environment, &["run", "--role", role]));
-    workers.iter_mut().for_each(Started::is_up);
-    let found = followed(&home.db).await;
-    assert_eq!(found.len(), 12);
-    assert_eq!(found.iter().map(|(_, wallet, _)| wallet.clone()).collect::<BTreeSet<_>>(), wallets);
-    assert!(found.iter().all(|(label, wallet, enabled)| *enabled && *label == wallet.as_str()[..10]), "{found:?}");
-    assert_eq!(n_followed_by_settings(&home.db).await, 12);
-    drop((web, workers));
-    home.close().await;
+mod on_postgres {
+    use super::*;
+
+    #[actix::test]
+    async fn two_workers_follow_each_trader_once_and_a_web_process_follows_none() {
+        let exchange = TestExchange::start();
+        let (redis, test_db) = (TestRedis::start(), TestDb::empty_postgres().await);
+        let mut environment = environment(&test_db.url, Some(&redis), &exchange);
+        let wallets: BTreeSet<Wallet> = (0..12).map(|n| wallet_of(&format!("leader {n}"))).collect();
+        environment.push(("FOLLOW", wallets.iter().map(Wallet::as_str).collect::<Vec<_>>().join(",")));
+        let mut web = Started::new(&environment, &["run", "--role", "web"]);
+        web.is_up();
+        assert_eq!(followed(&test_db.db).await, []);
+        let mut workers = ["worker", "worker"].map(|role| Started::new(&environment, &["run", "--role", role]));
+        workers.iter_mut().for_each(Started::is_up);
+        let found = followed(&test_db.db).await;
+        assert_eq!(found.len(), 12);
+        assert_eq!(found.iter().map(|(_, wallet, _)| wallet.clone()).collect::<BTreeSet<_>>(), wallets);
+        assert!(found.iter().all(|(label, wallet, enabled)| *enabled && *label == wallet.as_str()[..10]), "{found:?}");
+        assert_eq!(n_followed_by_settings(&test_db.db).await, 12);
+        drop((web, workers));
+        test_db.close().await;
+    }
 }
 
 #[test]

@@ -1,17 +1,18 @@
-//! A generated past is one the bot could have written, as large as was asked for, on both databases.
+//! A generated history could have been written by the bot and has the requested size, on both databases.
 
 use std::process::{Command, Output};
 
 use polymarketspy::audit::audit;
 use polymarketspy::db::{AttemptFilter, Db};
 use polymarketspy::queue;
+use polymarketspy::testkit::TestDb;
 
-use crate::storage::harness::{Home, number};
+use crate::storage::harness::number;
 
 const ENTRIES: u64 = 2_400;
 const ATTEMPTS: u64 = 1_200;
 
-fn generate(home: &Home) -> Output {
+fn generate(test_db: &TestDb) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_polymarketspy"));
     command.args([
         "generate",
@@ -26,12 +27,12 @@ fn generate(home: &Home) -> Output {
         "--json",
     ]);
     command.args(["--entries", &ENTRIES.to_string(), "--attempts", &ATTEMPTS.to_string()]);
-    command.env("DATABASE_URL", &home.url).env("LOG_LEVEL", "warn").env_remove("REDIS_URL");
+    command.env("DATABASE_URL", &test_db.url).env("LOG_LEVEL", "warn").env_remove("REDIS_URL");
     command.output().unwrap()
 }
 
-async fn check(home: Home) {
-    let first = generate(&home);
+async fn check(test_db: TestDb) {
+    let first = generate(&test_db);
     let complaint = String::from_utf8_lossy(&first.stderr).into_owned();
     assert_eq!(first.status.code(), Some(0), "{complaint}");
     let told: serde_json::Value = serde_json::from_slice(&first.stdout).unwrap();
@@ -40,11 +41,11 @@ async fn check(home: Home) {
     assert!((ATTEMPTS..ATTEMPTS * 2).contains(&written("attempts")), "{told}");
     assert!(written("held_assets") >= 20, "{told}");
 
-    let Home { db, .. } = &home;
+    let TestDb { db, .. } = &test_db;
     let count = async |table: &str| u64::try_from(number!(db, format!("select count(*) from {table}"))).unwrap();
     assert_eq!(count("ledger_entry").await, written("entries"));
     assert_eq!(count("copy_attempt").await, written("attempts"));
-    // Nine portfolios, a point a minute each.
+    // Nine portfolios, one point a minute each.
     assert_eq!(count("portfolio_snapshot").await, 9 * 24 * 60);
     assert_eq!(count("dead_letter where queue = 'row'").await, 12);
     assert_eq!(count("dead_letter where queue = 'q_reconcile'").await, 8);
@@ -54,11 +55,11 @@ async fn check(home: Home) {
     assert!(count("audit_log").await > 8);
     the_books_agree(db).await;
 
-    let again = generate(&home);
+    let again = generate(&test_db);
     let complaint = String::from_utf8_lossy(&again.stderr).into_owned();
     assert_eq!(again.status.code(), Some(2), "{complaint}");
     assert!(complaint.contains("is not empty"), "{complaint}");
-    home.close().await;
+    test_db.close().await;
 }
 
 async fn the_books_agree(db: &Db) {
@@ -73,10 +74,10 @@ async fn the_books_agree(db: &Db) {
 
 #[actix::test]
 async fn a_generated_past_is_whole_on_sqlite() {
-    check(Home::sqlite().await).await;
+    check(TestDb::sqlite().await).await;
 }
 
 #[actix::test]
 async fn a_generated_past_is_whole_on_postgres() {
-    check(Home::postgres().await).await;
+    check(TestDb::postgres().await).await;
 }

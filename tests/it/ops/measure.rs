@@ -1,8 +1,7 @@
-//! The measurements measure: every page answers, every socket hears everything.
+//! The measuring commands work: every page answers, and every socket receives every message.
 
+use polymarketspy::testkit::TestDb;
 use std::process::{Command, Output};
-
-use crate::storage::harness::Home;
 
 fn measure(arguments: &[&str], url: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_polymarketspy"));
@@ -18,16 +17,16 @@ fn told(output: &Output) -> serde_json::Value {
 
 #[actix::test]
 async fn pages_are_timed_over_any_database() {
-    let home = Home::sqlite().await;
-    let pages = told(&measure(&["pages", "--times", "2", "--json"], &home.url));
+    let test_db = TestDb::sqlite().await;
+    let pages = told(&measure(&["pages", "--times", "2", "--json"], &test_db.url));
     let status =
         |path: &str| pages.as_array().unwrap().iter().find(|page| page["path"] == path).unwrap()["status"].clone();
     for path in ["/", "/trades", "/api/health", "/api/overview", "/api/copy-attempts"] {
         assert_eq!(status(path), 200, "{path}");
     }
-    let one = told(&measure(&["pages", "--times", "1", "--json", "--path", "/nowhere"], &home.url));
+    let one = told(&measure(&["pages", "--times", "1", "--json", "--path", "/nowhere"], &test_db.url));
     assert_eq!(one[0]["status"], 404);
-    home.close().await;
+    test_db.close().await;
 }
 
 #[actix::test]

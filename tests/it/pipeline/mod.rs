@@ -1,7 +1,6 @@
 //! From a fill at the simulated exchange to the ledger and the page, with the whole bot.
 
 pub(super) mod api_lag;
-pub(super) mod bot;
 pub(super) mod chain;
 pub(super) mod polymarket;
 pub(super) mod reading;

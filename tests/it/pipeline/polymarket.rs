@@ -1,4 +1,4 @@
-//! The clients against the simulator: what one says on the wire, the other understands.
+//! The clients against the simulator: both sides speak the same wire format.
 
 use std::time::Duration;
 
@@ -9,23 +9,19 @@ use polymarketspy::domain::money::ids::{AssetId, MarketId, Wallet};
 use polymarketspy::domain::money::units::{ShareMicros, Timestamp};
 use polymarketspy::polymarket::{Polymarket, PolymarketError, PolymarketSettings, Priority, ProfileMatch, Window};
 use polymarketspy::simulator::{
-    CacheSettings, Fault, FaultKind, Fill, Host, NewMarket, RetryAfter, SimMarket, Simulator, SimulatorHandle,
-    SimulatorSettings, Times, price, wallet_of,
+    CacheSettings, Fault, FaultKind, Fill, Host, NewMarket, RetryAfter, SimMarket, SimulatorSettings, Times, price,
+    wallet_of,
 };
+use polymarketspy::testkit::TestExchange;
 
-fn simulator(settings: SimulatorSettings) -> SimulatorHandle {
-    Simulator::start(settings).unwrap()
-}
-
-fn settings(simulator: &SimulatorHandle) -> PolymarketSettings {
-    let mut settings =
-        PolymarketSettings::new(&simulator.data_api_base(), &simulator.clob_base(), &simulator.gamma_base());
+fn settings(simulator: &TestExchange) -> PolymarketSettings {
+    let mut settings = simulator.polymarket_settings();
     settings.limits.backoff_base = Duration::from_millis(2);
     settings.limits.breaker.rest_base = Duration::from_millis(2);
     settings
 }
 
-fn client(simulator: &SimulatorHandle) -> Polymarket {
+fn client(simulator: &TestExchange) -> Polymarket {
     Polymarket::new(settings(simulator), Clock::System)
 }
 
@@ -33,15 +29,15 @@ fn leader() -> Wallet {
     wallet_of("a leader")
 }
 
-fn market(simulator: &SimulatorHandle, new: NewMarket) -> SimMarket {
+fn market(simulator: &TestExchange, new: NewMarket) -> SimMarket {
     simulator.world(|world| world.add_market(new))
 }
 
-fn push(simulator: &SimulatorHandle, fill: Fill) {
+fn push(simulator: &TestExchange, fill: Fill) {
     simulator.world(|world| world.push_fill(fill)).unwrap();
 }
 
-/// The last quarter of an hour.
+/// Returns the activity of the last quarter of an hour.
 async fn window(polymarket: &Polymarket) -> Window {
     let now = Clock::System.now();
     let window = polymarket.activity_window(&leader(), now.plus_millis(-900_000), now).await.unwrap();
@@ -51,7 +47,7 @@ async fn window(polymarket: &Polymarket) -> Window {
 
 #[actix_web::test]
 async fn makers_takers_and_twins_come_through_to_the_micro() {
-    let simulator = simulator(SimulatorSettings::default());
+    let simulator = TestExchange::with(SimulatorSettings::default());
     let market = market(&simulator, NewMarket::binary("rain").fee(50_000));
     let yes = market.asset(0).unwrap().clone();
     push(&simulator, Fill::maker(&leader(), &yes, Side::Buy, 480_000, 249_000_000).twice());
@@ -73,7 +69,7 @@ async fn makers_takers_and_twins_come_through_to_the_micro() {
 
 #[actix_web::test]
 async fn a_transaction_split_over_two_pages_keeps_its_ordinals() {
-    let simulator = simulator(SimulatorSettings::default());
+    let simulator = TestExchange::with(SimulatorSettings::default());
     let market = market(&simulator, NewMarket::binary("rain"));
     let yes = market.asset(0).unwrap().clone();
     push(&simulator, Fill::maker(&leader(), &yes, Side::Buy, 480_000, 5_000_000).twice().twice());
@@ -89,7 +85,7 @@ async fn a_transaction_split_over_two_pages_keeps_its_ordinals() {
 async fn rows_completed_later_and_cached_answers_change_no_id() {
     let lifelike =
         SimulatorSettings { complete_after: 3_600_000, cache: CacheSettings::RECORDED, ..SimulatorSettings::default() };
-    let simulator = simulator(lifelike);
+    let simulator = TestExchange::with(lifelike);
     let market = market(&simulator, NewMarket::binary("rain"));
     let yes = market.asset(0).unwrap().clone();
     let polymarket = client(&simulator);
@@ -103,7 +99,7 @@ async fn rows_completed_later_and_cached_answers_change_no_id() {
 
 #[actix_web::test]
 async fn rows_that_are_no_trades_are_read_and_positions_follow_them() {
-    let simulator = simulator(SimulatorSettings::default());
+    let simulator = TestExchange::with(SimulatorSettings::default());
     let market = market(&simulator, NewMarket::binary("rain"));
     let now = Clock::System.now();
     simulator.world(|world| {
@@ -131,7 +127,7 @@ async fn rows_that_are_no_trades_are_read_and_positions_follow_them() {
 
 #[actix_web::test]
 async fn books_midpoints_and_facts_agree_with_the_world() {
-    let simulator = simulator(SimulatorSettings::default());
+    let simulator = TestExchange::with(SimulatorSettings::default());
     let closes = Timestamp::from_seconds(Clock::System.now().seconds() + 86_400).unwrap();
     let market = market(&simulator, NewMarket::binary("rain").fee(70_000).closes_at(closes));
     let yes = market.asset(0).unwrap().clone();
@@ -151,7 +147,7 @@ async fn books_midpoints_and_facts_agree_with_the_world() {
     assert_eq!(polymarket.resolution(market.id()).await, Ok(None));
 
     simulator.world(|world| world.resolve(market.id(), &[price(500_000), price(500_000)]));
-    assert!(!polymarket.market(market.id()).await.unwrap().unwrap().active, "closed, and still found");
+    assert!(!polymarket.market(market.id()).await.unwrap().unwrap().active, "a closed market is found");
     assert!(polymarket.book(&yes, Priority::Interactive).await.unwrap_err().is_not_found());
     let unknown = MarketId::parse(&format!("0x{}", "e".repeat(64))).unwrap();
     assert_eq!(polymarket.market(&unknown).await, Ok(None));
@@ -159,7 +155,7 @@ async fn books_midpoints_and_facts_agree_with_the_world() {
 
 #[actix_web::test]
 async fn people_are_found_by_name_and_by_wallet() {
-    let simulator = simulator(SimulatorSettings::default());
+    let simulator = TestExchange::with(SimulatorSettings::default());
     simulator.world(|world| world.add_person(&leader(), "Quiet Heron"));
     let polymarket = client(&simulator);
     let ProfileMatch::One(found) = polymarket.search_profile("quiet heron").await.unwrap() else { panic!("no match") };
@@ -173,7 +169,7 @@ async fn people_are_found_by_name_and_by_wallet() {
 
 #[actix_web::test]
 async fn a_passing_fault_costs_a_second_try_and_a_lasting_one_a_typed_error() {
-    let simulator = simulator(SimulatorSettings::default());
+    let simulator = TestExchange::with(SimulatorSettings::default());
     let market = market(&simulator, NewMarket::binary("rain"));
     push(&simulator, Fill::maker(&leader(), market.asset(0).unwrap(), Side::Buy, 480_000, 5_000_000));
     let fault = |kind: FaultKind, times| {

@@ -1,39 +1,38 @@
-//! Every reason code, reached by the whole bot against the simulator.
+//! Every reason code, produced by the whole bot against the simulator.
 
 use std::collections::BTreeSet;
 
 use futures_util::future::{LocalBoxFuture, join_all};
 use polymarketspy::clock::Clock;
 use polymarketspy::domain::accounting::ledger::PortfolioScope;
-use polymarketspy::domain::decision::decide::ReasonCode;
-use polymarketspy::domain::decision::decide::ReasonCode::*;
+use polymarketspy::domain::decision::check::ReasonCode;
+use polymarketspy::domain::decision::check::ReasonCode::*;
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::domain::money::ids::{AssetId, FollowedUserId, MarketId, Wallet};
 use polymarketspy::domain::money::units::ShareMicros;
 use polymarketspy::queue::{self, Queue};
 use polymarketspy::simulator::{Fill, NewMarket, Quotes, SimMarket};
+use polymarketspy::testkit::{TestBot, eventually};
 
-use super::bot::{Stage, eventually};
-
-/// 1000 shares at one half: a copy of 1 % is 5 USDC, just the minimum.
+/// 1000 shares at one half: a copy of 1 % is 5 USDC, which is the minimum.
 const SHARES: i64 = 1_000_000_000;
 const HALF: i64 = 500_000;
 
-/// A stage with one leader and one market, before the bot starts.
-struct Scene {
-    stage: Stage,
+/// A bot that is not started yet, one leader and one market.
+struct ReasonScenario {
+    bot: TestBot,
     user: FollowedUserId,
     wallet: Wallet,
     market: SimMarket,
 }
 
-impl Scene {
+impl ReasonScenario {
     async fn new(config: &str, market: NewMarket) -> Self {
-        let stage = Stage::new().await;
-        stage.configure(config).await;
-        let (user, wallet) = stage.follow("leader").await;
-        let market = stage.exchange.world(|world| world.add_market(market));
-        Self { stage, user, wallet, market }
+        let bot = TestBot::new().await;
+        bot.configure(config).await;
+        let (user, wallet) = bot.follow("leader").await;
+        let market = bot.exchange.world(|world| world.add_market(market));
+        Self { bot, user, wallet, market }
     }
 
     fn yes(&self) -> &AssetId {
@@ -46,13 +45,14 @@ impl Scene {
 
     fn trades(&self, side: Side, price: i64) {
         let fill = Fill::taker(&self.wallet, self.yes(), side, price, SHARES);
-        self.stage.exchange.world(|world| world.push_fill(fill).unwrap());
+        self.bot.exchange.world(|world| world.push_fill(fill).unwrap());
     }
 
-    /// Starts the bot and tells the reasons of the last group's attempts: in the leader's portfolio, in the global one.
+    /// Starts the bot; returns the reasons of the newest group's attempts in the leader's portfolio and in the global
+    /// one.
     async fn reasons(&self, n_groups: usize) -> [Vec<ReasonCode>; 2] {
-        let app = self.stage.start().await;
-        let attempts = self.stage.attempts(2 * n_groups).await;
+        let app = self.bot.start().await;
+        let attempts = self.bot.attempts(2 * n_groups).await;
         app.stop().await;
         let newest = attempts.iter().map(|listed| listed.detect_time).max();
         let of = |scope| {
@@ -64,7 +64,7 @@ impl Scene {
         [of(PortfolioScope::ExecUser), of(PortfolioScope::ExecGlobal)]
     }
 
-    /// The same reasons in both portfolios.
+    /// Returns the reasons of the only group; both portfolios must have the same.
     async fn reason(&self) -> Vec<ReasonCode> {
         let [user, global] = self.reasons(1).await;
         assert_eq!(user, global);
@@ -77,9 +77,9 @@ fn book(bids: &[(i64, i64)], asks: &[(i64, i64)]) -> NewMarket {
 }
 
 async fn bought(config: &str, market: NewMarket, price: i64) -> Vec<ReasonCode> {
-    let scene = Scene::new(config, market).await;
-    scene.trades(Side::Buy, price);
-    scene.reason().await
+    let scenario = ReasonScenario::new(config, market).await;
+    scenario.trades(Side::Buy, price);
+    scenario.reason().await
 }
 
 async fn nothing_is_wrong() -> Vec<ReasonCode> {
@@ -92,44 +92,45 @@ async fn the_engine_is_paused() -> Vec<ReasonCode> {
 
 /// The leader is disabled between the fill and the decision on it.
 async fn the_leader_is_disabled() -> Vec<ReasonCode> {
-    let scene = Scene::new(r#"{"guardrails": {"decisionLatencyMs": 1500}}"#, NewMarket::binary("disabled")).await;
-    scene.trades(Side::Buy, HALF);
-    let app = scene.stage.start().await;
-    let db = &scene.stage.db;
+    let scenario =
+        ReasonScenario::new(r#"{"guardrails": {"decisionLatencyMs": 1500}}"#, NewMarket::binary("disabled")).await;
+    scenario.trades(Side::Buy, HALF);
+    let app = scenario.bot.start().await;
+    let db = &scenario.bot.db;
     eventually("a group", async || {
         let open = queue::peek_open(db, Queue::CopyAttemptUser).await.unwrap();
         (!open.is_empty()).then_some(())
     })
     .await;
-    db.set_enabled(scene.user, false, "test", Clock::System.now()).await.unwrap();
+    db.set_enabled(scenario.user, false, "test", Clock::System.now()).await.unwrap();
     app.look_at_directory();
-    let attempts = scene.stage.attempts(2).await;
+    let attempts = scenario.bot.attempts(2).await;
     app.stop().await;
     attempts[0].attempt.reasons.clone()
 }
 
 async fn the_market_is_blacklisted() -> Vec<ReasonCode> {
-    let scene = Scene::new("{}", NewMarket::binary("blacklisted")).await;
-    scene.stage.db.save_market(&scene.market.facts).await.unwrap();
-    scene.stage.db.set_blacklisted(scene.id(), true, "test", Clock::System.now()).await.unwrap();
-    scene.trades(Side::Buy, HALF);
-    scene.reason().await
+    let scenario = ReasonScenario::new("{}", NewMarket::binary("blacklisted")).await;
+    scenario.bot.db.save_market(&scenario.market.facts).await.unwrap();
+    scenario.bot.db.set_blacklisted(scenario.id(), true, "test", Clock::System.now()).await.unwrap();
+    scenario.trades(Side::Buy, HALF);
+    scenario.reason().await
 }
 
 async fn the_fill_is_old() -> Vec<ReasonCode> {
-    let scene = Scene::new(r#"{"guardrails": {"maxSignalAgeSeconds": 5}}"#, NewMarket::binary("old")).await;
-    let fill = Fill::taker(&scene.wallet, scene.yes(), Side::Buy, HALF, SHARES);
-    scene.stage.exchange.world(|world| {
+    let scenario = ReasonScenario::new(r#"{"guardrails": {"maxSignalAgeSeconds": 5}}"#, NewMarket::binary("old")).await;
+    let fill = Fill::taker(&scenario.wallet, scenario.yes(), Side::Buy, HALF, SHARES);
+    scenario.bot.exchange.world(|world| {
         let a_minute_ago = world.now().plus_millis(-60_000);
         world.push_fill(fill.at(a_minute_ago)).unwrap();
     });
-    scene.reason().await
+    scenario.reason().await
 }
 
 async fn nothing_is_held() -> Vec<ReasonCode> {
-    let scene = Scene::new("{}", book(&[(490_000, SHARES)], &[(HALF, SHARES)])).await;
-    scene.trades(Side::Sell, 490_000);
-    scene.reason().await
+    let scenario = ReasonScenario::new("{}", book(&[(490_000, SHARES)], &[(HALF, SHARES)])).await;
+    scenario.trades(Side::Sell, 490_000);
+    scenario.reason().await
 }
 
 async fn the_market_closes_soon() -> Vec<ReasonCode> {
@@ -140,20 +141,20 @@ async fn the_market_closes_soon() -> Vec<ReasonCode> {
 /// The first copy's taker fee alone is more than the loss allowed for a day.
 async fn a_breaker_has_tripped() -> Vec<ReasonCode> {
     let config = r#"{"guardrails": {"dailyLossLimitBps": 1}, "sizing": {"minTradeNotionalMicros": 70000000}}"#;
-    let scene = Scene::new(config, NewMarket::binary("losing").fee(70_000)).await;
-    scene.trades(Side::Buy, HALF);
-    assert_eq!(scene.reasons(1).await, [vec![], vec![]]);
-    scene.trades(Side::Buy, HALF);
-    let [user, global] = scene.reasons(2).await;
+    let scenario = ReasonScenario::new(config, NewMarket::binary("losing").fee(70_000)).await;
+    scenario.trades(Side::Buy, HALF);
+    assert_eq!(scenario.reasons(1).await, [vec![], vec![]]);
+    scenario.trades(Side::Buy, HALF);
+    let [user, global] = scenario.reasons(2).await;
     assert_eq!(user, global);
     user
 }
 
 async fn there_is_no_book() -> Vec<ReasonCode> {
-    let scene = Scene::new("{}", NewMarket::binary("bookless")).await;
-    scene.stage.exchange.world(|world| world.remove_book(scene.id()));
-    scene.trades(Side::Buy, HALF);
-    scene.reason().await
+    let scenario = ReasonScenario::new("{}", NewMarket::binary("bookless")).await;
+    scenario.bot.exchange.world(|world| world.remove_book(scenario.id()));
+    scenario.trades(Side::Buy, HALF);
+    scenario.reason().await
 }
 
 async fn the_spread_is_wide() -> Vec<ReasonCode> {
@@ -174,18 +175,18 @@ async fn the_book_is_thin() -> Vec<ReasonCode> {
 }
 
 async fn nothing_was_split_that_could_be_merged() -> Vec<ReasonCode> {
-    let scene = Scene::new("{}", NewMarket::binary("merged")).await;
-    scene.stage.exchange.world(|world| {
+    let scenario = ReasonScenario::new("{}", NewMarket::binary("merged")).await;
+    scenario.bot.exchange.world(|world| {
         let now = world.now();
-        world.merge(&scene.wallet, scene.id(), ShareMicros(SHARES), now).unwrap();
+        world.merge(&scenario.wallet, scenario.id(), ShareMicros(SHARES), now).unwrap();
     });
-    scene.reason().await
+    scenario.reason().await
 }
 
 #[actix::test]
 async fn every_reason_code_is_reached_through_the_simulator() {
     type Told = LocalBoxFuture<'static, Vec<ReasonCode>>;
-    let scenes: Vec<(&str, Told, &[ReasonCode])> = vec![
+    let scenarios: Vec<(&str, Told, &[ReasonCode])> = vec![
         ("nothing", Box::pin(nothing_is_wrong()), &[]),
         ("paused", Box::pin(the_engine_is_paused()), &[EnginePaused]),
         ("disabled", Box::pin(the_leader_is_disabled()), &[UserDisabled]),
@@ -211,18 +212,18 @@ async fn every_reason_code_is_reached_through_the_simulator() {
     ];
     let mut reached: BTreeSet<ReasonCode> = BTreeSet::from([RiskCapUser, RiskCapGlobal]);
     let (expected, told): (Vec<_>, Vec<_>) =
-        scenes.into_iter().map(|(name, told, expected)| ((name, expected), told)).unzip();
+        scenarios.into_iter().map(|(name, told, expected)| ((name, expected), told)).unzip();
     for ((name, expected), told) in expected.into_iter().zip(join_all(told).await) {
         assert_eq!(told, expected, "{name}");
         reached.extend(told);
     }
-    // Both risk caps: the test below.
+    // The test below covers both risk caps.
     assert_eq!(reached, ReasonCode::ALL.iter().copied().collect());
 }
 
 #[actix::test]
 async fn each_portfolio_names_its_own_risk_cap() {
-    let scene = Scene::new(r#"{"sizing": {"maxTradeBankrollBps": 1}}"#, NewMarket::binary("capped")).await;
-    scene.trades(Side::Buy, HALF);
-    assert_eq!(scene.reasons(1).await, [vec![RiskCapUser], vec![RiskCapGlobal]]);
+    let scenario = ReasonScenario::new(r#"{"sizing": {"maxTradeBankrollBps": 1}}"#, NewMarket::binary("capped")).await;
+    scenario.trades(Side::Buy, HALF);
+    assert_eq!(scenario.reasons(1).await, [vec![RiskCapUser], vec![RiskCapGlobal]]);
 }

@@ -1,7 +1,7 @@
-//! Every recorded row through the whole bot, against figures worked out apart from this code.
+//! Every recorded row through the whole bot, compared with figures that other code computed.
 //!
-//! The table was computed with exact decimals by another program in another language from the same recordings: cash
-//! less gross cost and fee of each fill, plus payouts and merged sets; what is held by condition and outcome.
+//! Another program in another language computed the table with exact decimals from the same recordings: cash
+//! less gross cost and fee of each fill, plus payouts and merged sets; holdings by condition and outcome.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,9 +12,8 @@ use polymarketspy::domain::money::units::Timestamp;
 use polymarketspy::queue::{self, Queue};
 use polymarketspy::simulator::recordings;
 use polymarketspy::simulator::{SimulatorSettings, of_the_first_exchange};
+use polymarketspy::testkit::{TestBot, eventually};
 use serde_json::Value;
-
-use super::bot::{Stage, eventually};
 
 struct Expected {
     wallet: &'static str,
@@ -24,7 +23,7 @@ struct Expected {
     redeemed: i64,
     merged: i64,
     n_held: usize,
-    /// Of all assets together.
+    /// Sums over all assets.
     held: i64,
 }
 
@@ -37,7 +36,7 @@ const SHADOWS: [Expected; 5] = [
     Expected { wallet: "0x87e06489b9edba5fde48fa26783dc3fc55518470", n_trades: 2, cash: -18_891_320, fees: 318_520, redeemed: 0, merged: 0, n_held: 2, held: 30_280_000 },
 ];
 
-/// What a shadow ledger comes to, by plain addition.
+/// The sums of a shadow ledger, by plain addition.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Sums {
     n_trades: usize,
@@ -49,7 +48,7 @@ struct Sums {
     held: i64,
 }
 
-/// Every recorded row once: what two recordings both show, they show of one transaction.
+/// Returns every recorded row once: the rows of a transaction are taken from the first recording that has it.
 fn rows() -> Vec<Value> {
     let mut first_seen: BTreeMap<(String, String), &str> = BTreeMap::new();
     let mut rows = Vec::new();
@@ -67,8 +66,8 @@ fn rows() -> Vec<Value> {
     rows
 }
 
-async fn sums(stage: &Stage, user: FollowedUserId) -> Sums {
-    let entries = stage.db.entries_after(PortfolioId::ShadowUser(user), 0, 10_000).await.unwrap();
+async fn sums(bot: &TestBot, user: FollowedUserId) -> Sums {
+    let entries = bot.db.entries_after(PortfolioId::ShadowUser(user), 0, 10_000).await.unwrap();
     let mut sums = Sums::default();
     let mut held: BTreeMap<String, i64> = BTreeMap::new();
     for placed in entries {
@@ -91,30 +90,30 @@ async fn sums(stage: &Stage, user: FollowedUserId) -> Sums {
 }
 
 #[actix::test]
-async fn a_replay_of_every_recorded_row_gives_the_ledger_worked_out_by_hand() {
+async fn a_replay_of_every_recorded_row_gives_the_independently_computed_ledger() {
     let clock = Clock::starting_at(Timestamp::parse_iso("2026-09-30T00:00:00Z").unwrap());
-    let stage = Stage::with(SimulatorSettings { now: clock, ..SimulatorSettings::default() }).await;
+    let bot = TestBot::with(SimulatorSettings { now: clock, ..SimulatorSettings::default() }).await;
     let rows = rows();
     let wallets: BTreeSet<&str> = rows.iter().filter_map(|row| row["proxy_wallet"].as_str()).collect();
     assert_eq!(wallets, SHADOWS.iter().map(|shadow| shadow.wallet).collect(), "no recorded trader is left out");
     let mut users = Vec::new();
     for shadow in &SHADOWS {
-        let user = stage.follow_wallet(shadow.wallet, &Wallet::parse(shadow.wallet).unwrap()).await;
-        // The first row is of April: as if we had been away since then.
+        let user = bot.follow_wallet(shadow.wallet, &Wallet::parse(shadow.wallet).unwrap()).await;
+        // The first row is of April, as if the bot had been stopped since then.
         for key in ["lastTradeTime", "lastActivityTime"] {
             let since = r#"{"time": "2026-04-01T00:00:00.000Z"}"#;
-            stage.db.put_checkpoint(&format!("api:{key}:{user}"), since, clock.now()).await.unwrap();
+            bot.db.put_checkpoint(&format!("api:{key}:{user}"), since, clock.now()).await.unwrap();
         }
         users.push(user);
     }
-    stage.exchange.world(|world| world.replay(&rows, None).unwrap());
+    bot.exchange.world(|world| world.replay(&rows, None).unwrap());
 
-    let app = stage.start_at(clock).await;
+    let app = bot.start_at(clock).await;
     let n_expected: usize = SHADOWS.iter().map(|shadow| shadow.n_trades).sum();
     eventually("every row in the shadow ledgers", async || {
-        let depths = queue::depths(&stage.db).await.unwrap();
+        let depths = queue::depths(&bot.db).await.unwrap();
         let idle = depths.iter().all(|depth| depth.queue != Queue::IngestEvents || depth.open == 0);
-        let n = stage.db.trades_page(&Default::default(), None, 10_000).await.unwrap().rows.len();
+        let n = bot.db.trades_page(&Default::default(), None, 10_000).await.unwrap().rows.len();
         (idle && n == n_expected).then_some(())
     })
     .await;
@@ -122,8 +121,8 @@ async fn a_replay_of_every_recorded_row_gives_the_ledger_worked_out_by_hand() {
 
     for (shadow, user) in SHADOWS.iter().zip(users) {
         let Expected { wallet, n_trades, cash, fees, redeemed, merged, n_held, held } = *shadow;
-        assert_eq!(sums(&stage, user).await, Sums { n_trades, cash, fees, redeemed, merged, n_held, held }, "{wallet}");
+        assert_eq!(sums(&bot, user).await, Sums { n_trades, cash, fees, redeemed, merged, n_held, held }, "{wallet}");
     }
-    let report = polymarketspy::audit::audit(&stage.db).await.unwrap();
+    let report = polymarketspy::audit::audit(&bot.db).await.unwrap();
     assert_eq!(report.problems, Vec::<String>::new());
 }

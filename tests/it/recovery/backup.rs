@@ -1,4 +1,4 @@
-//! Backups as an operator makes them, and the way back, with the program itself on both databases.
+//! Backups and restores as an operator makes them, with the program itself on both databases.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -6,11 +6,11 @@ use std::process::{Command, Output};
 use polymarketspy::audit::audit;
 use polymarketspy::clock::Clock;
 use polymarketspy::db::Db;
+use polymarketspy::testkit::{TestBot, eventually};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::kill::{Crowd, n_trades};
 use super::process::Process;
-use crate::pipeline::bot::{Stage, eventually};
 
 const ADA: &str = "ada@example.com";
 
@@ -24,7 +24,7 @@ fn run(url: &str, arguments: &[&str]) -> Output {
     command(url, arguments).output().unwrap()
 }
 
-/// It ends with this code, and says this.
+/// Checks the exit code, and that the output contains `said`.
 #[track_caller]
 fn ends(output: &Output, code: i32, said: &str) {
     let all = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -42,12 +42,12 @@ fn archive(output: &Output) -> PathBuf {
     PathBuf::from(made["file"].as_str().unwrap())
 }
 
-/// As an unlucky disk would.
+/// Destroys the database, as a broken disk would.
 async fn destroy(url: &str) {
     match url.strip_prefix("sqlite:") {
         Some(file) => {
             for ending in ["", "-wal", "-shm"] {
-                // The last two are there only while somebody has it open.
+                // The last two exist only while a process has the database open.
                 let _ = std::fs::remove_file(format!("{file}{ending}"));
             }
             assert!(!Path::new(file).exists());
@@ -62,23 +62,23 @@ async fn destroy(url: &str) {
     }
 }
 
-/// Backed up while it works, gone while it works, put back, and it finds what it missed.
-async fn comes_back(stage: Stage, role: &str) {
-    let url = stage.settings().database.url.reveal().to_owned();
+/// A bot is backed up under load and loses its database under load. After the restore it reads the missing fills.
+async fn comes_back(bot: TestBot, role: &str) {
+    let url = bot.settings().database.url.reveal().to_owned();
     let home = tempfile::tempdir().unwrap();
     let began = Clock::System.now();
-    let _ = stage.db.allow_admin(&ADA.parse().unwrap(), "test", began).await.unwrap();
-    let mut crowd = Crowd::gather(&stage).await;
-    let bot = Process::start_with(&stage, &["run", "--role", role]);
-    crowd.trade(&stage);
+    let _ = bot.db.allow_admin(&ADA.parse().unwrap(), "test", began).await.unwrap();
+    let mut crowd = Crowd::gather(&bot).await;
+    let process = Process::start_with(&bot, &["run", "--role", role]);
+    crowd.trade(&bot);
     eventually("the first decisions", async || {
-        (!stage.db.attempts_page(&Default::default(), None, 1).await.unwrap().rows.is_empty()).then_some(())
+        (!bot.db.attempts_page(&Default::default(), None, 1).await.unwrap().rows.is_empty()).then_some(())
     })
     .await;
     let mut making = command(&url, &backup_to(home.path()));
     let mut making = tokio::task::spawn_blocking(move || making.output().unwrap());
     let made = loop {
-        crowd.trade(&stage);
+        crowd.trade(&bot);
         match tokio::time::timeout(std::time::Duration::from_millis(30), &mut making).await {
             Ok(made) => break made.unwrap(),
             Err(_) => continue,
@@ -86,24 +86,24 @@ async fn comes_back(stage: Stage, role: &str) {
     };
     let archive = archive(&made);
     for _ in 0..5 {
-        crowd.trade(&stage);
+        crowd.trade(&bot);
     }
-    eventually("some of what the backup lacks", async || (n_trades(&stage.db).await > crowd.n_rows / 2).then_some(()))
+    eventually("some fills that the backup lacks", async || (n_trades(&bot.db).await > crowd.n_rows / 2).then_some(()))
         .await;
-    assert_eq!(stage.db.audits(Some("backup"), None, 1).await.unwrap().len(), 1, "the database knows of its backup");
-    bot.kill();
-    stage.db.close().await;
+    assert_eq!(bot.db.audits(Some("backup"), None, 1).await.unwrap().len(), 1, "the backup is in the audit log");
+    process.kill();
+    bot.db.close().await;
     destroy(&url).await;
 
     ends(&run(&url, &["restore", archive.to_str().unwrap()]), 0, "Restored: ");
     let db = Db::connect(&url).await.unwrap();
     let kept = n_trades(&db).await;
     assert!(0 < kept && kept < crowd.n_rows, "{kept} of {}: something was missed", crowd.n_rows);
-    assert!(db.session_standing("any", ADA, began).await.unwrap().is_over, "everybody signs in again");
-    let bot = Process::start_with(&stage, &["run", "--role", role]);
+    assert!(db.session_standing("any", ADA, began).await.unwrap().is_over, "a restore ends every session");
+    let process = Process::start_with(&bot, &["run", "--role", role]);
     crowd.settled(&db).await;
-    assert_eq!(bot.terminate().1, Some(0));
-    assert_eq!(n_trades(&db).await, crowd.n_rows, "every fill once");
+    assert_eq!(process.terminate().1, Some(0));
+    assert_eq!(n_trades(&db).await, crowd.n_rows, "every fill is stored once");
     let report = audit(&db).await.unwrap();
     assert!(report.problems.is_empty() && report.entries > 0, "{report:?}");
     db.close().await;
@@ -111,18 +111,13 @@ async fn comes_back(stage: Stage, role: &str) {
 
 #[actix::test]
 async fn an_sqlite_database_is_backed_up_under_load_lost_and_restored() {
-    comes_back(Stage::new().await, "both").await;
+    comes_back(TestBot::new().await, "both").await;
 }
 
 #[actix::test]
-async fn a_postgres_database_is_backed_up_under_load_lost_and_restored() {
-    comes_back(Stage::shared().await, "worker").await;
-}
-
-#[actix::test]
-async fn an_archive_that_is_not_whole_or_has_no_place_to_go_is_refused() {
-    let stage = Stage::new().await;
-    let url = stage.settings().database.url.reveal().to_owned();
+async fn a_damaged_archive_and_an_existing_target_are_refused() {
+    let bot = TestBot::new().await;
+    let url = bot.settings().database.url.reveal().to_owned();
     let home = tempfile::tempdir().unwrap();
     let archive = archive(&run(&url, &backup_to(home.path())));
     let name = archive.to_str().unwrap();
@@ -154,30 +149,39 @@ async fn an_archive_that_is_not_whole_or_has_no_place_to_go_is_refused() {
     let third = format!("sqlite:{}/third.db", home.path().display());
     ends(&run(&third, &["restore", "--unchecked", "away.sqlite.gz"]), 2, "`away.sqlite.gz` cannot be read");
 
-    // A bot whose file was taken from under it would go on, and nobody would see it.
-    let _held = stage.db.own().await.unwrap();
+    // A bot whose file is deleted would go on without an error, so a restore beside it is refused.
+    let _held = bot.db.own().await.unwrap();
     destroy(&url).await;
     ends(&run(&url, &["restore", "--unchecked", name]), 2, "another polymarketspy runs on this database");
 }
 
-#[actix::test]
-async fn a_postgres_that_is_not_empty_is_left_alone_and_its_password_is_not_shown() {
-    let stage = Stage::shared().await;
-    let url = stage.settings().database.url.reveal().to_owned();
-    let home = tempfile::tempdir().unwrap();
-    let archive = archive(&run(&url, &backup_to(home.path())));
-    ends(&run(&url, &["restore", archive.to_str().unwrap()]), 2, "there is a database at PostgreSQL's `it_");
-    let mut bare = command(&url, &backup_to(home.path()));
-    ends(&bare.env("PATH", "/nowhere").output().unwrap(), 2, "`pg_dump` does not start; it comes with");
-    let nobody = run("postgres://me:hunter2@127.0.0.1:1/spy", &backup_to(home.path()));
-    ends(&nobody, 2, "pg_dump failed: ");
-    assert!(!format!("{nobody:?}").contains("hunter2"));
+mod on_postgres {
+    use super::*;
+
+    #[actix::test]
+    async fn a_postgres_database_is_backed_up_under_load_lost_and_restored() {
+        comes_back(TestBot::shared().await, "worker").await;
+    }
+
+    #[actix::test]
+    async fn a_postgres_that_is_not_empty_is_left_alone_and_its_password_is_not_shown() {
+        let bot = TestBot::shared().await;
+        let url = bot.settings().database.url.reveal().to_owned();
+        let home = tempfile::tempdir().unwrap();
+        let archive = archive(&run(&url, &backup_to(home.path())));
+        ends(&run(&url, &["restore", archive.to_str().unwrap()]), 2, "there is a database at PostgreSQL's `it_");
+        let mut bare = command(&url, &backup_to(home.path()));
+        ends(&bare.env("PATH", "/nowhere").output().unwrap(), 2, "`pg_dump` does not start; it comes with");
+        let nobody = run("postgres://me:hunter2@127.0.0.1:1/spy", &backup_to(home.path()));
+        ends(&nobody, 2, "pg_dump failed: ");
+        assert!(!format!("{nobody:?}").contains("hunter2"));
+    }
 }
 
 #[actix::test]
 async fn the_newest_archives_are_kept_and_each_is_handed_to_the_upload_command() {
-    let stage = Stage::new().await;
-    let url = stage.settings().database.url.reveal().to_owned();
+    let bot = TestBot::new().await;
+    let url = bot.settings().database.url.reveal().to_owned();
     let home = tempfile::tempdir().unwrap();
     let (folder, away) = (home.path().join("backups"), home.path().join("away"));
     std::fs::create_dir(&away).unwrap();
@@ -186,29 +190,29 @@ async fn the_newest_archives_are_kept_and_each_is_handed_to_the_upload_command()
     arguments.extend(["--keep", "2", "--upload", &upload]);
     let archives: Vec<PathBuf> = (0..3).map(|_| archive(&run(&url, &arguments))).collect();
     assert_eq!(archives.iter().map(|file| file.exists()).collect::<Vec<_>>(), [false, true, true]);
-    assert_eq!(std::fs::read_dir(&away).unwrap().count(), 6, "three, each with its checksum");
+    assert_eq!(std::fs::read_dir(&away).unwrap().count(), 6, "three archives, each with its checksum");
 
     let mut failing = backup_to(&folder);
     failing.extend(["--upload", "exit 3"]);
     ends(&run(&url, &failing), 1, "the upload command ended with exit status: 3; the archive itself is kept");
-    let told = stage.db.audits(Some("backup"), None, 10).await.unwrap();
+    let told = bot.db.audits(Some("backup"), None, 10).await.unwrap();
     let uploaded: Vec<_> = told.iter().map(|row| row.audit.after_json.clone().unwrap_or_default()).collect();
     assert!(uploaded[0].contains(r#""uploaded":false"#) && uploaded[1].contains(r#""uploaded":true"#), "{uploaded:?}");
     ends(&run(&url, &["backup", "--folder", "/proc/no"]), 2, "`/proc/no` cannot be made");
 }
 
 #[actix::test]
-async fn a_nightly_one_makes_up_for_a_night_it_missed_and_then_waits() {
-    let stage = Stage::new().await;
+async fn a_nightly_backup_makes_up_for_a_missed_night_and_then_waits() {
+    let bot = TestBot::new().await;
     let home = tempfile::tempdir().unwrap();
     let folder = home.path().to_str().unwrap();
     let arguments = ["backup", "--folder", folder, "--daily-at", "03:15"];
-    let nightly = Process::start_with(&stage, &arguments);
-    let told = async || (!stage.db.audits(Some("backup"), None, 9).await.unwrap().is_empty()).then_some(());
+    let nightly = Process::start_with(&bot, &arguments);
+    let told = async || (!bot.db.audits(Some("backup"), None, 9).await.unwrap().is_empty()).then_some(());
     eventually("a first backup", told).await;
     nightly.kill();
-    let _nightly = Process::start_with(&stage, &arguments);
-    // Long enough for a second one, were it made.
+    let _nightly = Process::start_with(&bot, &arguments);
+    // Long enough for a second backup, if one were made.
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-    assert_eq!(stage.db.audits(Some("backup"), None, 9).await.unwrap().len(), 1);
+    assert_eq!(bot.db.audits(Some("backup"), None, 9).await.unwrap().len(), 1);
 }

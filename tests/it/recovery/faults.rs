@@ -1,7 +1,7 @@
-//! Every upstream failing in every way at every stage of the work, and nothing missing in the end.
+//! Every upstream fails in every way at every step of the work, and no fact is missing in the end.
 //!
-//! Each misfortune befalls each route the next times it is asked: the feed, positions, payouts, books, midpoints, and
-//! both sources of market facts. The ledgers must be those of a run without any.
+//! Each kind of fault hits the next requests of each route: the feed, positions, payouts, books, midpoints, and
+//! both sources of market facts. The ledgers must equal those of a run without faults.
 
 use std::collections::BTreeMap;
 
@@ -17,10 +17,9 @@ use polymarketspy::queue;
 use polymarketspy::simulator::{
     Fault, FaultKind, Fill, Host, NewMarket, RetryAfter, SimMarket, SimulatorSettings, Times, price,
 };
+use polymarketspy::testkit::{TestBot, eventually};
 
-use crate::pipeline::bot::{Stage, eventually};
-
-/// Stages of the work, by the route that each asks.
+/// The steps of the work, by the route that each requests.
 const ROUTES: [(Host, &str); 8] = [
     (Host::Data, "/v2/activity"),
     (Host::Data, "/v2/positions"),
@@ -32,7 +31,7 @@ const ROUTES: [(Host, &str); 8] = [
     (Host::Gamma, "/events"),
 ];
 
-/// Misfortunes that are played at the same time.
+/// Number of scenarios that run at the same time.
 const AT_ONCE: usize = 5;
 
 fn kinds() -> Vec<FaultKind> {
@@ -55,7 +54,7 @@ fn kinds() -> Vec<FaultKind> {
     ]
 }
 
-/// Portfolio, kind of entry, asset, shares and cash: everything of the ledger but its times.
+/// Portfolio, kind of entry, asset, shares and cash: a ledger entry without its time.
 type Entry = (String, String, Option<String>, i64, i64);
 
 struct Outcome {
@@ -65,7 +64,7 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// Assets of groups that both portfolios decided without a book.
+    /// Returns the assets of groups that both portfolios decided without a book.
     fn without_book(&self) -> Vec<String> {
         let of = |scope: &str| -> Vec<String> {
             let skipped =
@@ -76,7 +75,7 @@ impl Outcome {
         of("EXEC_USER").into_iter().filter(|asset| global.contains(asset)).collect()
     }
 
-    /// Lines that only one of the two has.
+    /// Returns the lines that only one of the two has.
     fn differences(&self, other: &Self) -> Vec<String> {
         let lines = |outcome: &Self| -> Vec<String> {
             let entries = outcome.entries.iter().map(|entry| format!("{entry:?}"));
@@ -98,67 +97,67 @@ impl Outcome {
     }
 }
 
-struct Scene {
-    stage: Stage,
+struct FaultScenario {
+    bot: TestBot,
     wallet: Wallet,
     rain: SimMarket,
     snow: SimMarket,
     candidate: SimMarket,
 }
 
-impl Scene {
-    async fn new(stage: Stage) -> Self {
-        let (_, wallet) = stage.follow("leader").await;
-        let (rain, snow, candidate) = stage.exchange.world(|world| {
+impl FaultScenario {
+    async fn new(bot: TestBot) -> Self {
+        let (_, wallet) = bot.follow("leader").await;
+        let (rain, snow, candidate) = bot.exchange.world(|world| {
             let candidate =
                 |slug: &str| NewMarket { neg_risk: true, event_slug: "who-wins".to_owned(), ..NewMarket::binary(slug) };
             let markets = (NewMarket::binary("rain"), NewMarket::binary("snow"), candidate("first-wins"));
             let added = (world.add_market(markets.0), world.add_market(markets.1), world.add_market(markets.2));
             world.add_market(candidate("second-wins"));
-            // One market that only the second source knows.
+            // One market whose facts only the second source has.
             let unknown = format!("/markets?condition_ids={}", added.1.id());
             world.fault(Fault::once(Host::Gamma, &unknown, FaultKind::Body("[]".to_owned())).times(Times::Always));
             added
         });
-        Self { stage, wallet, rain, snow, candidate }
+        Self { bot, wallet, rain, snow, candidate }
     }
 
     fn buys(&self, market: &SimMarket, index: usize, shares: i64, at: Timestamp) {
         let fill = Fill::taker(&self.wallet, market.asset(index).unwrap(), Side::Buy, 500_000, shares).at(at);
-        self.stage.exchange.world(|world| world.push_fill(fill)).unwrap();
+        self.bot.exchange.world(|world| world.push_fill(fill)).unwrap();
     }
 
-    /// A position is copied, its market resolves while nobody looks; then, under the misfortune, all the rest comes at
-    /// once: new markets, sets, a conversion, a redemption, a settlement.
+    /// A position is copied, and its market resolves while the bot is stopped. Then, under the fault, everything else
+    /// comes at once: new markets, sets, a conversion, a redemption, a settlement.
     async fn played(self, kind: Option<FaultKind>) -> Outcome {
-        let app = self.stage.start().await;
+        let app = self.bot.start().await;
         let now = || polymarketspy::clock::Clock::System.now();
         self.buys(&self.rain, 0, 2_000_000_000, now());
-        self.stage.attempts(2).await;
+        self.bot.attempts(2).await;
         app.stop().await;
 
         let id = |market: &SimMarket| -> MarketId { market.id().clone() };
-        self.stage.exchange.world(|world| {
+        self.bot.exchange.world(|world| {
             world.resolve(&id(&self.rain), &[price(1_000_000), price(0)]);
             world.redeem(&self.wallet, &id(&self.rain), false, world.now()).unwrap();
             world.split(&self.wallet, &id(&self.snow), ShareMicros(900_000_000), world.now()).unwrap();
             world.merge(&self.wallet, &id(&self.snow), ShareMicros(100_000_000), world.now()).unwrap();
         });
-        // As if its facts had been asked for since: they are only every ten minutes.
+        // As if the bot had read the facts again: it does so only every ten minutes.
         let closed = Market { close_time: Some(now()), ..self.rain.facts.clone() };
-        self.stage.db.save_market(&closed).await.unwrap();
+        self.bot.db.save_market(&closed).await.unwrap();
         let before = now().plus_millis(-5_000);
         self.buys(&self.candidate, 1, 3_000_000_000, before);
-        self.stage.exchange.world(|world| {
+        self.bot.exchange.world(|world| {
             world.convert(&self.wallet, &[id(&self.candidate)], ShareMicros(1_000_000_000), world.now()).unwrap();
         });
         self.buys(&self.snow, 1, 1_500_000_000, now());
         let n_routes = kind.as_ref().map_or(0, |_| ROUTES.len());
-        self.stage.exchange.world(|world| {
+        self.bot.exchange.world(|world| {
             for (host, route) in &ROUTES[..n_routes] {
                 let kind = kind.clone().unwrap_or(FaultKind::EmptyBody);
-                // An answer that is only late or odd is an answer: nobody asks again. And a book that takes more than five
-                // seconds would rightly not be waited for.
+                // A late or odd answer is an answer: the bot does not ask again. And the bot would be right not to wait
+                // for a book that takes more than five seconds.
                 let times = match kind {
                     FaultKind::Delay(_) | FaultKind::UnknownFields | FaultKind::Hang => 1,
                     FaultKind::TooManyRequests(RetryAfter::Seconds(_) | RetryAfter::Date(_)) => 1,
@@ -168,11 +167,11 @@ impl Scene {
             }
         });
 
-        let app = self.stage.start().await;
-        // Rain, the candidate, snow, and the three rows of sets and conversion.
-        self.stage.attempts(2 * 6).await;
-        let db = &self.stage.db;
-        eventually("everything to be done and settled", async || {
+        let app = self.bot.start().await;
+        // Rain, the candidate, snow, and the three rows of split, merge and conversion.
+        self.bot.attempts(2 * 6).await;
+        let db = &self.bot.db;
+        eventually("all jobs to be done and all settlements", async || {
             let idle = queue::depths(db).await.unwrap().iter().all(|depth| {
                 depth.open == 0 || matches!(depth.queue, queue::Queue::PortfolioApply | queue::Queue::Prices)
             });
@@ -181,21 +180,21 @@ impl Scene {
         })
         .await;
         app.stop().await;
-        let unasked = self.stage.exchange.world(|world| world.faults_due());
-        assert_eq!(unasked, Vec::<String>::new(), "{kind:?} befell every route");
+        let unasked = self.bot.exchange.world(|world| world.faults_due());
+        assert_eq!(unasked, Vec::<String>::new(), "{kind:?} was not requested on every route");
         assert_eq!(db.count_dead_letters().await.unwrap(), 0, "{kind:?}");
         assert_eq!(audit(db).await.unwrap().problems, Vec::<String>::new(), "{kind:?}");
-        let mut decisions: Vec<String> = self.stage.attempts(12).await.iter().map(decided).collect();
+        let mut decisions: Vec<String> = self.bot.attempts(12).await.iter().map(decided).collect();
         decisions.sort();
         Outcome { entries: self.entries().await, decisions }
     }
 
     async fn entries(&self) -> Vec<Entry> {
-        let user = self.stage.db.followed_users().await.unwrap()[0].id;
+        let user = self.bot.db.followed_users().await.unwrap()[0].id;
         let portfolios = [PortfolioId::ShadowUser(user), PortfolioId::ExecUser(user), PortfolioId::ExecGlobal];
         let mut entries = Vec::new();
         for portfolio in portfolios {
-            for placed in self.stage.db.entries_after(portfolio, 0, 1_000).await.unwrap() {
+            for placed in self.bot.db.entries_after(portfolio, 0, 1_000).await.unwrap() {
                 let entry = placed.entry;
                 let asset = entry.asset.map(|asset| asset.to_string());
                 let kind = entry.kind.as_str().to_owned();
@@ -215,19 +214,19 @@ fn decided(listed: &polymarketspy::db::ListedAttempt) -> String {
     format!("{} {timeless} {} {reasons:?}", attempt.portfolio.scope(), attempt.decision.as_str())
 }
 
-async fn matrix(stage: impl Fn() -> LocalBoxFuture<'static, Stage>) {
-    let well = Scene::new(stage().await).await.played(None).await;
+async fn matrix(bot: impl Fn() -> LocalBoxFuture<'static, TestBot>) {
+    let well = FaultScenario::new(bot().await).await.played(None).await;
     assert!(well.decisions.iter().any(|decision| decision.contains("EXECUTE")), "{:?}", well.decisions);
     let played = kinds().into_iter().map(|kind| async {
-        let scene = Scene::new(stage().await).await;
-        (format!("{kind:?}"), scene.played(Some(kind)).await)
+        let scenario = FaultScenario::new(bot().await).await;
+        (format!("{kind:?}"), scenario.played(Some(kind)).await)
     });
-    // A few at a time: each has a bot and its connections.
+    // A few at a time, because each has a bot and its connections.
     let outcomes: BTreeMap<String, Outcome> = stream::iter(played).buffer_unordered(AT_ONCE).collect().await;
     for (kind, outcome) in outcomes {
         let mut differences = outcome.differences(&well);
-        // No book for five seconds, perhaps because the breaker of the CLOB rests: then there is no copy, in neither
-        // portfolio. The shadow knows nothing of that.
+        // Without a book for five seconds, for example while the breaker of the CLOB is open, neither portfolio copies.
+        // The shadow ledger does not depend on books.
         for asset in outcome.without_book() {
             differences.retain(|line| !line.contains(&asset) || line.contains("SHADOW_USER"));
         }
@@ -235,12 +234,16 @@ async fn matrix(stage: impl Fn() -> LocalBoxFuture<'static, Stage>) {
     }
 }
 
-#[actix::test]
-async fn whatever_fails_for_a_while_the_books_come_to_the_same_on_sqlite() {
-    matrix(|| Box::pin(Stage::with(SimulatorSettings::default()))).await;
+mod slow {
+    use super::*;
+
+    #[actix::test]
+    async fn whatever_fails_for_a_while_the_books_come_to_the_same_on_sqlite() {
+        matrix(|| Box::pin(TestBot::with(SimulatorSettings::default()))).await;
+    }
 }
 
 #[actix::test]
 async fn whatever_fails_for_a_while_the_books_come_to_the_same_on_postgres_and_redis() {
-    matrix(|| Box::pin(Stage::shared())).await;
+    matrix(|| Box::pin(TestBot::shared())).await;
 }

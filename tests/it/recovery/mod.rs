@@ -1,4 +1,4 @@
-//! Kills, failing upstreams, several workers, older databases: what survives, and what goes on.
+//! Kills, failing upstreams, several workers, older databases: nothing is lost, and the work goes on.
 
 pub(super) mod backup;
 pub(super) mod faults;

@@ -1,44 +1,43 @@
-//! The program in a process of its own, on a stage's database and exchange.
+//! The program in its own process, on the database and the exchange of a [`TestBot`].
 
+use polymarketspy::testkit::TestBot;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-
-use crate::pipeline::bot::Stage;
 
 /// A running `polymarketspy run`.
 pub struct Process(Child);
 
 impl Process {
-    pub fn start(stage: &Stage) -> Self {
-        Self::start_with(stage, &["run"])
+    pub fn start(bot: &TestBot) -> Self {
+        Self::start_with(bot, &["run"])
     }
 
-    pub fn start_with(stage: &Stage, arguments: &[&str]) -> Self {
-        Self::start_set(stage, arguments, &[])
+    pub fn start_with(bot: &TestBot, arguments: &[&str]) -> Self {
+        Self::start_set(bot, arguments, &[])
     }
 
-    /// Starts one with settings besides the stage's, or in place of them.
-    pub fn start_set(stage: &Stage, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
-        let mut command = command(stage, arguments);
+    /// Starts a process; `settings` are added to the environment of the bot or replace parts of it.
+    pub fn start_set(bot: &TestBot, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        let mut command = command(bot, arguments);
         Self(command.envs(settings.iter().copied()).stdout(Stdio::null()).spawn().unwrap())
     }
 
-    /// Starts one that serves pages, and gives the link that it prints.
-    pub fn serving(stage: &Stage, arguments: &[&str]) -> (Self, String) {
-        let mut child = command(stage, arguments).stdout(Stdio::piped()).spawn().unwrap();
+    /// Starts a process that serves pages; returns it and the login link that it prints.
+    pub fn serving(bot: &TestBot, arguments: &[&str]) -> (Self, String) {
+        let mut child = command(bot, arguments).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let process = Self(child);
         let link = lines.map_while(Result::ok).find(|line| line.contains("/login/"));
-        (process, link.expect("it prints a link to its pages").trim().to_owned())
+        (process, link.expect("the process prints a login link").trim().to_owned())
     }
 
-    /// SIGKILL: what it was doing is left as it is.
+    /// Sends SIGKILL: unfinished work is left as it is.
     pub fn kill(self) {
         drop(self);
     }
 
-    /// Asks it to end; how long it took, and its exit code.
+    /// Sends SIGTERM; returns how long the process took to end, and its exit code.
     pub fn terminate(mut self) -> (Duration, Option<i32>) {
         let begun = Instant::now();
         let pid = self.0.id().to_string();
@@ -48,16 +47,16 @@ impl Process {
     }
 }
 
-fn command(stage: &Stage, arguments: &[&str]) -> Command {
+fn command(bot: &TestBot, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_polymarketspy"));
-    command.args(arguments).envs(stage.environment()).env("LOG_LEVEL", "warn");
+    command.args(arguments).envs(bot.environment()).env("LOG_LEVEL", "warn");
     command
 }
 
-/// A test that fails leaves no bot behind.
+/// Ends the process, so that a test that fails leaves no bot behind.
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended already; then there is nothing to do.
+        // The process may have ended already; then both calls fail, which does no harm.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

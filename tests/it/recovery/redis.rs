@@ -1,8 +1,4 @@
-//! The bell between processes, on a real Redis.
-
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+//! Wake-ups between processes, on a real Redis.
 
 use polymarketspy::config::Secret;
 use polymarketspy::db::random_worker_id;
@@ -10,58 +6,7 @@ use polymarketspy::domain::events::lease::LeaseName;
 use polymarketspy::domain::money::ids::FollowedUserId;
 use polymarketspy::queue::Queue;
 use polymarketspy::queue::wakeup::redis::{Delivery, RedisWakeups, RemoteWakeup, was_emptied};
-
-/// A Redis of a test's own, gone when the test ends.
-pub struct RedisServer {
-    port: u16,
-    child: Option<Child>,
-}
-
-impl RedisServer {
-    pub fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut server = Self { port, child: None };
-        server.start_again();
-        server
-    }
-
-    pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.port)
-    }
-
-    /// With nothing in it.
-    pub fn start_again(&mut self) {
-        let options = ["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
-        let child = Command::new("redis-server").args(options).stdout(Stdio::null()).spawn();
-        self.child = Some(child.expect("redis-server is not installed: run `scripts/test`, which installs it"));
-        let begun = Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            assert!(begun.elapsed() < Duration::from_secs(20), "redis-server did not start");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    /// It is gone, and everything in it.
-    pub fn stop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-
-    /// The answer to a command of the test's own.
-    pub async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
-        let client = redis::Client::open(self.url()).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-        redis::cmd(words[0]).arg(&words[1..]).query_async(&mut connection).await.unwrap()
-    }
-}
-
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
+use polymarketspy::testkit::TestRedis;
 
 const USER: LeaseName = LeaseName::User(FollowedUserId(7));
 
@@ -73,44 +18,48 @@ fn keys(heard: &[Delivery]) -> Vec<&str> {
     heard.iter().map(|heard| heard.call.key.as_str()).collect()
 }
 
-#[tokio::test]
-async fn a_call_is_heard_by_the_holder_of_its_lease_until_its_job_is_done() {
-    let server = RedisServer::start();
-    let url = Secret::new(server.url());
-    let (me, you) = (random_worker_id(), random_worker_id());
-    let (mut mine, mut yours) =
-        (RedisWakeups::connect(&url).await.unwrap(), RedisWakeups::connect(&url).await.unwrap());
-    // What came before anybody listened is heard too.
-    yours.call(&[call(LeaseName::Global, "early"), call(USER, "of another lease")]).await.unwrap();
-    assert_eq!(mine.join(LeaseName::Global, &me).await.unwrap(), []);
-    let heard = mine.clone().next(vec![LeaseName::Global], me.clone()).await.unwrap();
-    assert_eq!(keys(&heard), ["early"]);
-    assert_eq!(heard[0].call, call(LeaseName::Global, "early"));
-    assert_eq!(mine.clone().next(vec![LeaseName::Global], me.clone()).await.unwrap(), [], "once");
-    yours.call(&[call(LeaseName::Global, "second")]).await.unwrap();
-    let second = mine.clone().next(vec![LeaseName::Global], me.clone()).await.unwrap();
-    mine.acknowledge(&heard).await.unwrap();
+mod on_redis {
+    use super::*;
 
-    // The holder dies with one job unfinished: the next one hears of that, and not of what was done.
-    drop(mine);
-    assert_eq!(yours.join(LeaseName::Global, &you).await.unwrap(), second);
-    yours.acknowledge(&second).await.unwrap();
-    assert_eq!(yours.join(LeaseName::Global, &you).await.unwrap(), []);
-    assert_eq!(server.ask::<u32>(&["XLEN", "polymarketspy:bell:global"]).await, 0);
-    assert_eq!(server.ask::<u32>(&["XLEN", "polymarketspy:bell:user:7"]).await, 1);
-}
+    #[tokio::test]
+    async fn a_wakeup_is_delivered_to_the_lease_holder_until_its_job_is_done() {
+        let server = TestRedis::start();
+        let url = Secret::new(server.url());
+        let (me, you) = (random_worker_id(), random_worker_id());
+        let (mut mine, mut yours) =
+            (RedisWakeups::connect(&url).await.unwrap(), RedisWakeups::connect(&url).await.unwrap());
+        // A wake-up that was sent before any listener joined is delivered too.
+        yours.call(&[call(LeaseName::Global, "early"), call(USER, "of another lease")]).await.unwrap();
+        assert_eq!(mine.join(LeaseName::Global, &me).await.unwrap(), []);
+        let heard = mine.clone().next(vec![LeaseName::Global], me.clone()).await.unwrap();
+        assert_eq!(keys(&heard), ["early"]);
+        assert_eq!(heard[0].call, call(LeaseName::Global, "early"));
+        assert_eq!(mine.clone().next(vec![LeaseName::Global], me.clone()).await.unwrap(), [], "once");
+        yours.call(&[call(LeaseName::Global, "second")]).await.unwrap();
+        let second = mine.clone().next(vec![LeaseName::Global], me.clone()).await.unwrap();
+        mine.acknowledge(&heard).await.unwrap();
 
-#[tokio::test]
-async fn an_emptied_redis_is_noticed_and_listened_to_again() {
-    let server = RedisServer::start();
-    let me = random_worker_id();
-    let mut wakeups = RedisWakeups::connect(&Secret::new(server.url())).await.unwrap();
-    wakeups.join(USER, &me).await.unwrap();
-    server.ask::<()>(&["FLUSHALL"]).await;
-    let error = wakeups.clone().next(vec![USER], me.clone()).await.unwrap_err();
-    assert!(was_emptied(&error), "{error}");
-    wakeups.acknowledge(&[]).await.unwrap();
-    wakeups.call(&[call(USER, "after")]).await.unwrap();
-    wakeups.join(USER, &me).await.unwrap();
-    assert_eq!(keys(&wakeups.clone().next(vec![USER], me).await.unwrap()), ["after"]);
+        // The holder ends with one job unfinished: the next holder receives that one, and no finished one.
+        drop(mine);
+        assert_eq!(yours.join(LeaseName::Global, &you).await.unwrap(), second);
+        yours.acknowledge(&second).await.unwrap();
+        assert_eq!(yours.join(LeaseName::Global, &you).await.unwrap(), []);
+        assert_eq!(server.command::<u32>(&["XLEN", "polymarketspy:bell:global"]).await, 0);
+        assert_eq!(server.command::<u32>(&["XLEN", "polymarketspy:bell:user:7"]).await, 1);
+    }
+
+    #[tokio::test]
+    async fn an_emptied_redis_is_noticed_and_listened_to_again() {
+        let server = TestRedis::start();
+        let me = random_worker_id();
+        let mut wakeups = RedisWakeups::connect(&Secret::new(server.url())).await.unwrap();
+        wakeups.join(USER, &me).await.unwrap();
+        server.command::<()>(&["FLUSHALL"]).await;
+        let error = wakeups.clone().next(vec![USER], me.clone()).await.unwrap_err();
+        assert!(was_emptied(&error), "{error}");
+        wakeups.acknowledge(&[]).await.unwrap();
+        wakeups.call(&[call(USER, "after")]).await.unwrap();
+        wakeups.join(USER, &me).await.unwrap();
+        assert_eq!(keys(&wakeups.clone().next(vec![USER], me).await.unwrap()), ["after"]);
+    }
 }

@@ -1,4 +1,4 @@
-//! Databases that older versions left behind, and databases of newer ones: the former go on, the latter are left alone.
+//! Databases of older versions are migrated and go on; databases of newer versions are left alone.
 //! `tests/fixtures/upgrade/README.md` says how each was made.
 
 use std::collections::BTreeMap;
@@ -10,15 +10,15 @@ use polymarketspy::audit::audit;
 use polymarketspy::db::{Db, DbError};
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::simulator::{Fill, NewMarket, SimulatorSettings};
+use polymarketspy::testkit::{TestBot, TestDb, eventually};
 use sqlx::AssertSqlSafe;
 
-use crate::pipeline::bot::{Stage, eventually};
-use crate::storage::harness::{Home, number, sql};
+use crate::storage::harness::{number, sql};
 use crate::storage::schema::shape_of;
 
 const MANIFEST: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The number of the newest migration there is.
+/// Returns the number of the newest migration.
 fn newest() -> i64 {
     let files = std::fs::read_dir(format!("{MANIFEST}/migrations/sqlite")).unwrap();
     files.map(|file| file.unwrap().file_name().to_str().unwrap()[..4].parse().unwrap()).max().unwrap()
@@ -31,15 +31,15 @@ fn unpacked(name: &str) -> Vec<u8> {
     unpacked.stdout
 }
 
-/// The database that schema `number` was left with, on SQLite.
-async fn old_sqlite(number: i64) -> Home {
-    Home::sqlite_of(&unpacked(&format!("schema-{number}.sqlite.gz"))).await
+/// Returns a stored SQLite database of schema `number`.
+async fn old_sqlite(number: i64) -> TestDb {
+    TestDb::sqlite_of(&unpacked(&format!("schema-{number}.sqlite.gz"))).await
 }
 
-/// The same on PostgreSQL, from the text that `pg_dump` wrote.
-async fn old_postgres(number: i64) -> Home {
-    let home = Home::empty_postgres().await;
-    let Db::Postgres(pool) = &home.db else { unreachable!() };
+/// Returns a stored PostgreSQL database of schema `number`, loaded from the output of `pg_dump`.
+async fn old_postgres(number: i64) -> TestDb {
+    let test_db = TestDb::empty_postgres().await;
+    let Db::Postgres(pool) = &test_db.db else { unreachable!() };
     let mut connection = pool.acquire().await.unwrap();
     let dump = String::from_utf8(unpacked(&format!("schema-{number}.sql.gz"))).unwrap();
     let mut statements = String::new();
@@ -53,18 +53,18 @@ async fn old_postgres(number: i64) -> Home {
             rows.send(text.as_bytes()).await.unwrap();
             rows.finish().await.unwrap();
         } else if !line.starts_with('\\') {
-            // What begins with a backslash is for psql alone.
+            // A line that begins with a backslash is a command of psql.
             statements.push_str(line);
             statements.push('\n');
         }
     }
     sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut *connection).await.unwrap();
-    // The dump has turned the search path of this connection off.
+    // The dump has emptied the search path of this connection.
     connection.close().await.unwrap();
-    home
+    test_db
 }
 
-/// The rows of one statement as text, whichever database it is.
+/// Returns the rows of one statement as text, on either database.
 async fn texts(db: &Db, text: String) -> Vec<String> {
     let text = AssertSqlSafe(text);
     match db {
@@ -73,7 +73,7 @@ async fn texts(db: &Db, text: String) -> Vec<String> {
     }
 }
 
-/// Each table's columns.
+/// Returns the columns of each table.
 async fn tables(db: &Db) -> BTreeMap<String, Vec<String>> {
     let text = match db {
         Db::Postgres(_) => {
@@ -95,7 +95,7 @@ async fn tables(db: &Db) -> BTreeMap<String, Vec<String>> {
     tables
 }
 
-/// Every row of `tables`, of the columns that are named.
+/// Returns every row of `tables`, with the columns that are named there.
 async fn rows(db: &Db, tables: &BTreeMap<String, Vec<String>>) -> BTreeMap<String, Vec<String>> {
     let mut rows = BTreeMap::new();
     for (table, columns) in tables {
@@ -107,7 +107,7 @@ async fn rows(db: &Db, tables: &BTreeMap<String, Vec<String>>) -> BTreeMap<Strin
     rows
 }
 
-/// What each portfolio has: cash, shares of each asset, and how many entries say so.
+/// Returns the cash, the shares of each asset and the number of entries of each portfolio.
 async fn figures(db: &Db) -> Vec<String> {
     let text = "select portfolio_scope || ' ' || coalesce(followed_user_id, 0) || ' ' || coalesce(asset_id, '') || ' '
         || cast(sum(cash_delta_micros) as bigint) || ' ' || cast(sum(share_delta_micros) as bigint) || ' ' || count(*)
@@ -134,7 +134,7 @@ fn complaint(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Nobody's books are empty, and each kind of thing that can be lost is there.
+/// Checks that no ledger is empty, and that there is a row of each kind that an upgrade could lose.
 async fn is_worth_upgrading(db: &Db, schema: i64) {
     let check = async |what: &str, least: i64, text: &str| {
         let found = number!(db, text);
@@ -161,18 +161,18 @@ async fn is_worth_upgrading(db: &Db, schema: i64) {
     check("users left", 1, "select count(*) from followed_user where not enabled").await;
 }
 
-/// Brings it forward, loses nothing on the way, and lives on it.
-async fn goes_on(home: Home, schema: i64) {
-    let db = &home.db;
+/// Migrates the database, checks that no row is lost, and runs a bot on it.
+async fn goes_on(test_db: TestDb, schema: i64) {
+    let db = &test_db.db;
     is_worth_upgrading(db, schema).await;
     let mut known = tables(db).await;
     let (rows_before, figures_before) = (rows(db, &known).await, figures(db).await);
 
-    let migrated = run(&home.url, &["migrate"]);
+    let migrated = run(&test_db.url, &["migrate"]);
     assert!(migrated.status.success(), "{}", complaint(&migrated));
     assert_eq!(figures(db).await, figures_before);
     let mut rows_after = rows(db, &known).await;
-    // The list of what was applied has grown, and begins as it was.
+    // The list of applied migrations has grown; its beginning is unchanged.
     let mut applied_before = rows_before.clone();
     let (before, after) = (applied_before.remove("_sqlx_migrations").unwrap(), rows_after.remove("_sqlx_migrations"));
     let after = after.unwrap();
@@ -182,53 +182,53 @@ async fn goes_on(home: Home, schema: i64) {
         assert_eq!(rows_after[&table], rows, "{table}");
     }
     let fresh = match db {
-        Db::Postgres(_) => Home::postgres().await,
-        Db::Sqlite { .. } => Home::sqlite().await,
+        Db::Postgres(_) => TestDb::postgres().await,
+        Db::Sqlite { .. } => TestDb::sqlite().await,
     };
-    assert_eq!(shape_of(db).await, shape_of(&fresh.db).await, "it is like a new one");
+    assert_eq!(shape_of(db).await, shape_of(&fresh.db).await, "the schema equals that of a new database");
     fresh.close().await;
 
     known = tables(db).await;
     let rows_once = rows(db, &known).await;
-    assert!(run(&home.url, &["migrate"]).status.success());
+    assert!(run(&test_db.url, &["migrate"]).status.success());
     db.migrate().await.unwrap();
-    assert_eq!(rows(db, &known).await, rows_once, "a second time changes nothing");
-    let audited = run(&home.url, &["audit"]);
+    assert_eq!(rows(db, &known).await, rows_once, "a second migration changes nothing");
+    let audited = run(&test_db.url, &["audit"]);
     let said = String::from_utf8_lossy(&audited.stdout).into_owned();
     assert!(audited.status.success(), "{said}{}", complaint(&audited));
-    // Since then kept states say more. They are made anew from the ledger, and nothing in them is missed.
+    // Stored states have more fields now. They are computed again from the ledger, so their old content is not needed.
     assert_eq!(said.contains("NOTE "), schema < 10, "{said}");
 
-    lives_on(home).await;
+    lives_on(test_db).await;
 }
 
-/// The bot starts on it, finishes what was open, and copies what comes.
-async fn lives_on(home: Home) {
-    let stage = Stage::at(home, None, SimulatorSettings::default()).await;
-    let attempts_before = number!(&stage.db, "select count(*) from copy_attempt");
-    let open_copies = number!(&stage.db, "select count(*) from job where queue like 'q_copy_attempt%'");
-    let users = stage.db.followed_users().await.unwrap();
+/// Starts the bot on the database: it finishes the open jobs and copies new fills.
+async fn lives_on(test_db: TestDb) {
+    let bot = TestBot::at(test_db, None, SimulatorSettings::default()).await;
+    let attempts_before = number!(&bot.db, "select count(*) from copy_attempt");
+    let open_copies = number!(&bot.db, "select count(*) from job where queue like 'q_copy_attempt%'");
+    let users = bot.db.followed_users().await.unwrap();
     let leader = users.iter().find(|user| user.enabled).unwrap();
     let wallet = &leader.profile_wallet;
-    let market = stage.exchange.world(|world| {
+    let market = bot.exchange.world(|world| {
         world.add_person(wallet, &leader.label);
         world.add_market(NewMarket::binary("after"))
     });
-    let app = stage.start().await;
+    let app = bot.start().await;
     let health = format!("http://{}/api/health", app.address().unwrap());
     assert_eq!(awc::Client::new().get(health).send().await.unwrap().status(), 200);
     let fill = Fill::taker(wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000);
-    stage.exchange.world(|world| world.push_fill(fill).unwrap());
+    bot.exchange.world(|world| world.push_fill(fill).unwrap());
     let copied = format!("select count(*) from copy_attempt where group_key like '%{}%'", market.asset(0).unwrap());
-    eventually("the new fill's copies", async || (number!(&stage.db, copied.as_str()) == 2).then_some(())).await;
-    eventually("what was open", async || {
-        let open = number!(&stage.db, "select count(*) from job where queue like 'q_copy_attempt%'");
+    eventually("the new fill's copies", async || (number!(&bot.db, copied.as_str()) == 2).then_some(())).await;
+    eventually("the open copy jobs to be done", async || {
+        let open = number!(&bot.db, "select count(*) from job where queue like 'q_copy_attempt%'");
         (open == 0).then_some(())
     })
     .await;
-    assert!(number!(&stage.db, "select count(*) from copy_attempt") >= attempts_before + 2 + open_copies);
+    assert!(number!(&bot.db, "select count(*) from copy_attempt") >= attempts_before + 2 + open_copies);
     app.stop().await;
-    let again = Db::connect(stage.settings().database.url.reveal()).await.unwrap();
+    let again = Db::connect(bot.settings().database.url.reveal()).await.unwrap();
     let report = audit(&again).await.unwrap();
     assert_eq!(report.problems, Vec::<String>::new());
     assert!(report.notes.is_empty() && report.portfolios.iter().all(|proof| proof.compared), "{report:?}");
@@ -255,30 +255,31 @@ async fn what_schema_15_left_on_postgres_goes_on() {
     goes_on(old_postgres(15).await, 15).await;
 }
 
-/// A kept state is no record: only one that should be readable, or that says something else, is a fault.
+/// A stored state is derived data. It is a problem only when a readable version cannot be read or contradicts the
+/// ledger.
 #[actix::test]
-async fn a_kept_state_of_another_version_is_no_fault_and_a_damaged_one_is() {
-    let home = Home::sqlite().await;
+async fn a_stored_state_of_another_version_is_no_problem_and_a_damaged_one_is() {
+    let test_db = TestDb::sqlite().await;
     for (text, n_problems) in [(r#"{"position": 1, "later": true}"#, 0), (r#"{"position": 1, "#, 1)] {
-        sql!(&home.db, "delete from system_checkpoint").unwrap();
+        sql!(&test_db.db, "delete from system_checkpoint").unwrap();
         let kept = format!(
             "insert into system_checkpoint (key, value_json, updated_at) values ('portfolio:EXEC_GLOBAL', '{text}', 1)"
         );
-        sql!(&home.db, kept).unwrap();
-        let report = audit(&home.db).await.unwrap();
+        sql!(&test_db.db, kept).unwrap();
+        let report = audit(&test_db.db).await.unwrap();
         assert_eq!((report.problems.len(), report.notes.len()), (n_problems, 1 - n_problems), "{report:?}");
     }
-    home.close().await;
+    test_db.close().await;
 }
 
-/// What every command says of a database that is not for this program.
-async fn is_left_alone(home: Home, parts: &[&str]) {
-    let known = tables(&home.db).await;
-    let before = rows(&home.db, &known).await;
-    let file = home.url.strip_prefix("sqlite:").map(PathBuf::from);
+/// Checks that every command refuses a database that this program must not change.
+async fn is_left_alone(test_db: TestDb, parts: &[&str]) {
+    let known = tables(&test_db.db).await;
+    let before = rows(&test_db.db, &known).await;
+    let file = test_db.url.strip_prefix("sqlite:").map(PathBuf::from);
     if file.is_some() {
-        // The last to close leaves all of it in the one file.
-        home.db.close().await;
+        // The last connection to close writes the whole database into the one file.
+        test_db.db.close().await;
     }
     let bytes_before = file.as_ref().map(|file| std::fs::read(file).unwrap());
     let commands: [&[&str]; 11] = [
@@ -295,29 +296,29 @@ async fn is_left_alone(home: Home, parts: &[&str]) {
         &["backfill", "--hours", "1"],
     ];
     for command in commands {
-        let refused = run(&home.url, command);
+        let refused = run(&test_db.url, command);
         let said = complaint(&refused);
         assert_eq!(refused.status.code(), Some(2), "{command:?}: {said}");
         assert_eq!(said.trim_end().lines().count(), 1, "{command:?}: {said}");
         assert!(parts.iter().all(|part| said.contains(part)), "{command:?}: {said}");
         assert!(refused.stdout.is_empty(), "{command:?}");
     }
-    let doctor = run(&home.url, &["doctor"]);
+    let doctor = run(&test_db.url, &["doctor"]);
     let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
     assert_eq!(doctor.status.code(), Some(1));
     assert!(parts.iter().all(|part| said.contains(part)), "{said}");
 
     match file {
-        Some(file) => assert!(std::fs::read(file).unwrap() == bytes_before.unwrap(), "the file is another"),
-        None => assert_eq!(rows(&home.db, &known).await, before),
+        Some(file) => assert!(std::fs::read(file).unwrap() == bytes_before.unwrap(), "the file is unchanged"),
+        None => assert_eq!(rows(&test_db.db, &known).await, before),
     }
-    home.close().await;
+    test_db.close().await;
 }
 
-async fn newer_is_refused(home: Home) {
+async fn newer_is_refused(test_db: TestDb) {
     let later = "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
         select 9999, 'later', success, checksum, execution_time from _sqlx_migrations where version = 1";
-    sql!(&home.db, later).unwrap();
+    sql!(&test_db.db, later).unwrap();
     let known = format!("knows up to {};", newest());
     let parts = [
         "newer version of polymarketspy",
@@ -326,51 +327,55 @@ async fn newer_is_refused(home: Home) {
         "run that version",
         "backup made before the upgrade",
     ];
-    is_left_alone(home, &parts).await;
+    is_left_alone(test_db, &parts).await;
 }
 
-async fn another_build_is_refused(home: Home) {
+async fn another_build_is_refused(test_db: TestDb) {
     let changed = "update _sqlx_migrations set checksum = (select checksum from _sqlx_migrations where version = 1)
         where version = 3";
-    sql!(&home.db, changed).unwrap();
+    sql!(&test_db.db, changed).unwrap();
     let parts = ["another build of polymarketspy", "migration 3 is not the one", "run that build", "backup"];
-    is_left_alone(home, &parts).await;
+    is_left_alone(test_db, &parts).await;
 }
 
 #[actix::test]
 async fn what_a_newer_program_made_on_sqlite_is_left_alone() {
-    newer_is_refused(Home::sqlite().await).await;
+    newer_is_refused(TestDb::sqlite().await).await;
 }
 
 #[actix::test]
 async fn what_a_newer_program_made_on_postgres_is_left_alone() {
-    newer_is_refused(Home::postgres().await).await;
+    newer_is_refused(TestDb::postgres().await).await;
 }
 
 #[actix::test]
 async fn what_another_build_made_on_sqlite_is_left_alone() {
-    another_build_is_refused(Home::sqlite().await).await;
+    another_build_is_refused(TestDb::sqlite().await).await;
 }
 
 #[actix::test]
 async fn what_another_build_made_on_postgres_is_left_alone() {
-    another_build_is_refused(Home::postgres().await).await;
+    another_build_is_refused(TestDb::postgres().await).await;
 }
 
-/// The lock of a start that failed must not keep the next one waiting.
-async fn a_failure_locks_nobody_out(home: Home) {
-    // It is applied once more, and finds its tables there.
-    sql!(&home.db, format!("delete from _sqlx_migrations where version = {}", newest())).unwrap();
-    assert!(matches!(home.db.migrate().await, Err(DbError::Migrate(_))));
-    let other = Db::connect(&home.url).await.unwrap();
+/// The lock of a failed start must not block the next start.
+async fn a_failure_keeps_no_lock(test_db: TestDb) {
+    // The migration is applied again and fails, because its tables exist.
+    sql!(&test_db.db, format!("delete from _sqlx_migrations where version = {}", newest())).unwrap();
+    assert!(matches!(test_db.db.migrate().await, Err(DbError::Migrate(_))));
+    let other = Db::connect(&test_db.url).await.unwrap();
     let tried = tokio::time::timeout(Duration::from_secs(60), other.migrate()).await;
-    assert!(matches!(tried.expect("nobody holds the lock"), Err(DbError::Migrate(_))));
+    assert!(matches!(tried.expect("the failed start released its lock"), Err(DbError::Migrate(_))));
     other.close().await;
-    home.close().await;
+    test_db.close().await;
 }
 
 #[actix::test]
-async fn a_migration_that_fails_locks_nobody_out() {
-    a_failure_locks_nobody_out(Home::sqlite().await).await;
-    a_failure_locks_nobody_out(Home::postgres().await).await;
+async fn a_migration_that_fails_keeps_no_lock_on_sqlite() {
+    a_failure_keeps_no_lock(TestDb::sqlite().await).await;
+}
+
+#[actix::test]
+async fn a_migration_that_fails_keeps_no_lock_on_postgres() {
+    a_failure_keeps_no_lock(TestDb::postgres().await).await;
 }

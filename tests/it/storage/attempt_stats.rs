@@ -1,8 +1,8 @@
-//! Attempts counted by the hour and counted at once are the same numbers; a peak can be reset.
+//! Attempts counted by the hour and counted at once give the same numbers; a peak can be reset.
 
 use polymarketspy::db::{LedgerWrite, PeakReset, PortfolioSnapshot};
 use polymarketspy::domain::accounting::ledger::{PortfolioId, PortfolioScope};
-use polymarketspy::domain::decision::decide::ReasonCode;
+use polymarketspy::domain::decision::check::ReasonCode;
 use polymarketspy::domain::money::units::{Timestamp, UsdcMicros};
 
 use super::facts::{NOW, attempt, follow, grouped, market, skipped};

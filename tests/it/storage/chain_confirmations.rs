@@ -1,4 +1,4 @@
-//! Chain sight beside API sight: the lead, and what the API never confirmed.
+//! Fills of the chain matched with the API's rows: the lag, and the fills that the API never confirmed.
 
 use polymarketspy::db::Inserted;
 use polymarketspy::db::{CONFIRMED_WITHIN_MS, ChainLag, ChainTrade, Db, every_statement};
@@ -10,7 +10,7 @@ use polymarketspy::queue::{NewJob, Queue};
 use super::facts::{NOW, follow, poll, trade};
 use super::harness::on_both;
 
-/// Long enough ago that the API has had its time.
+/// Long enough ago that the API should have shown the fill.
 const SEEN: Timestamp = NOW.plus_millis(-2 * CONFIRMED_WITHIN_MS);
 const FROM: Timestamp = NOW.plus_millis(-86_400_000);
 
@@ -34,7 +34,7 @@ fn log_of(fill: &TradeEvent, log_index: i64, block: &str, seen: Timestamp) -> Ch
     }
 }
 
-/// The same fill once more in the same transaction.
+/// An equal fill in the same transaction.
 fn twin_of(fill: &TradeEvent) -> TradeEvent {
     let source_id = format!("{}:1", fill.source_id);
     TradeEvent { id: EventId::of("DATA_API", &source_id), source_id, ..fill.clone() }
@@ -56,7 +56,7 @@ async fn api_shows(db: &Db, user: FollowedUserId, fills: Vec<TradeEvent>) {
     db.record_poll(poll(user, fills)).await.unwrap();
 }
 
-/// How the database means to go about it. PostgreSQL would rather read a small table from end to end.
+/// The database's plan for a statement. Index use is forced, because PostgreSQL reads a small table from end to end.
 async fn plan(db: &Db, text: &str) -> String {
     let lines: Vec<String> = match db {
         Db::Postgres(pool) => {
@@ -85,7 +85,7 @@ fn tx(n: u32) -> String {
 
 on_both! {
     async fn the_lead_is_told_for_all_and_for_each_user(db: &Db) {
-        assert_eq!(db.chain_leads(FROM, NOW).await.unwrap(), Default::default());
+        assert_eq!(db.chain_lags(FROM, NOW).await.unwrap(), Default::default());
         let (one, two) = (follow(db, 1).await, follow(db, 2).await);
         for n in 1..=10 {
             let fill = TradeEvent { detect_time: SEEN.plus_millis(i64::from(n) * 1_000), ..trade(one, n) };
@@ -95,16 +95,16 @@ on_both! {
         let early = TradeEvent { detect_time: SEEN.plus_millis(-500), ..trade(two, 20) };
         chain_shows(db, log_of(&early, 1, "0xa", SEEN)).await;
         api_shows(db, two, vec![early]).await;
-        // Neither of these has two sides.
+        // Each of these was seen on one side only.
         chain_shows(db, log_of(&trade(one, 30), 1, "0xa", SEEN)).await;
         api_shows(db, one, vec![trade(one, 31)]).await;
 
-        let leads = db.chain_leads(FROM, NOW).await.unwrap();
+        let leads = db.chain_lags(FROM, NOW).await.unwrap();
         assert_eq!(leads.by_user[&one], ChainLag { n_fills: 10, p50_ms: 5_000, p90_ms: 9_000, n_api_first: 0 });
         assert_eq!(leads.by_user[&two], ChainLag { n_fills: 1, p50_ms: -500, p90_ms: -500, n_api_first: 1 });
         assert_eq!(leads.all, Some(ChainLag { n_fills: 11, p50_ms: 5_000, p90_ms: 9_000, n_api_first: 1 }));
-        assert_eq!(db.chain_leads(SEEN.plus_millis(1), NOW).await.unwrap().all, None, "outside the period");
-        assert_eq!(db.chain_leads(FROM, SEEN).await.unwrap().all, None, "outside the period");
+        assert_eq!(db.chain_lags(SEEN.plus_millis(1), NOW).await.unwrap().all, None, "outside the period");
+        assert_eq!(db.chain_lags(FROM, SEEN).await.unwrap().all, None, "outside the period");
     }
 
     async fn equal_fills_of_one_transaction_are_counted_one_by_one_and_a_missed_reorg_once(db: &Db) {
@@ -115,10 +115,10 @@ on_both! {
         }
         api_shows(db, user, vec![fill.clone()]).await;
         assert_eq!(unconfirmed(db, 10).await, [tx(1)], "one of two");
-        assert_eq!(db.chain_leads(FROM, NOW).await.unwrap().all.unwrap().n_fills, 1);
+        assert_eq!(db.chain_lags(FROM, NOW).await.unwrap().all.unwrap().n_fills, 1);
         api_shows(db, user, vec![TradeEvent { detect_time: SEEN.plus_millis(6_000), ..twin_of(&fill) }]).await;
         assert_eq!(unconfirmed(db, 10).await, [""; 0]);
-        let all = db.chain_leads(FROM, NOW).await.unwrap().all;
+        let all = db.chain_lags(FROM, NOW).await.unwrap().all;
         assert_eq!(all, Some(ChainLag { n_fills: 2, p50_ms: 4_000, p90_ms: 6_000, n_api_first: 0 }), "since first seen");
     }
 
@@ -129,7 +129,7 @@ on_both! {
             db.mark_removed(&tx(n), 1, Some("0xa")).await.unwrap();
         }
         api_shows(db, user, vec![trade(user, 1)]).await;
-        assert_eq!(db.chain_leads(FROM, NOW).await.unwrap().all, None);
+        assert_eq!(db.chain_lags(FROM, NOW).await.unwrap().all, None);
         assert_eq!(unconfirmed(db, 10).await, [""; 0]);
     }
 
@@ -143,7 +143,7 @@ on_both! {
         chain_shows(db, log_of(&trade(gone, 6), 1, "0xa", SEEN)).await;
         assert_eq!(unconfirmed(db, 10).await.len(), 3);
         db.set_enabled(gone, false, "a test", NOW).await.unwrap();
-        assert_eq!(unconfirmed(db, 10).await, [tx(2), tx(1)], "nobody asks for the fills of somebody not followed");
+        assert_eq!(unconfirmed(db, 10).await, [tx(2), tx(1)], "the fills of an unfollowed user are not polled");
         assert_eq!(unconfirmed(db, 1).await, [tx(2)]);
         let fill = db.unconfirmed_fills(FROM, NOW, 1).await.unwrap().remove(0);
         let expected = trade(user, 2);
@@ -153,17 +153,17 @@ on_both! {
     }
 
     async fn the_period_and_the_rows_beside_it_are_found_by_their_indexes(db: &Db) {
-        let statements = every_statement(db).into_iter().filter(|(name, _)| name.starts_with("chain_sight."));
-        let mut n_looked_at = 0;
+        let statements = every_statement(db).into_iter().filter(|(name, _)| name.starts_with("chain_confirmations."));
+        let mut n_checked = 0;
         for (name, text) in statements {
             let text = ["$1", "$2", "$3"].iter().fold(text.to_owned(), |text, place| text.replace(place, "7"));
             let plan = plan(db, &text).await;
             for index in ["trade_event_chain", "trade_event_by_tx"] {
-                assert!(plan.contains(index), "{name} does without {index}:\n{plan}");
+                assert!(plan.contains(index), "{name} does not use {index}:\n{plan}");
             }
-            n_looked_at += 1;
+            n_checked += 1;
         }
-        assert_eq!(n_looked_at, 3);
+        assert_eq!(n_checked, 3);
     }
 
     async fn a_transaction_is_confirmed_when_the_api_shows_every_fill_of_it(db: &Db) {

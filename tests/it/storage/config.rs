@@ -1,4 +1,4 @@
-//! Users and configuration: read back equal, audited, and noticed by the running bot.
+//! Users and configuration are read back equal, audited, and noticed by the running bot.
 
 use polymarketspy::db::Inserted;
 use polymarketspy::domain::config::effective::{
@@ -94,7 +94,7 @@ on_both! {
         assert_eq!((directory.config.sizing.min_trade_notional, directory.overrides.get(&user)), (UsdcMicros(7), Some(&after)));
     }
 
-    async fn whoever_is_or_was_anybodys_is_not_followed_as_unknown(db: &Db) {
+    async fn a_stored_wallet_is_not_followed_as_unknown(db: &Db) {
         let user = follow(db, 1).await;
         sql!(db, format!(
             "insert into followed_user_proxy_wallet (followed_user_id, wallet) values ({user}, '{}')", wallet(2)
@@ -140,7 +140,7 @@ on_both! {
         assert_eq!(db.revision().await.unwrap(), 3);
         for n in 4..=12 {
             db.set_enabled(user, n % 2 == 0, "a test", NOW).await.unwrap();
-            assert_eq!(db.revision().await.unwrap(), n, "past the number's first digit too");
+            assert_eq!(db.revision().await.unwrap(), n, "also with a second digit");
         }
     }
 }

@@ -1,19 +1,20 @@
-//! What an operator sees of jobs and dead letters, and what it takes to put one away.
+//! Jobs and dead letters for the operator: listing, requeueing and dropping.
 
 use polymarketspy::db::{DbError, LedgerWrite, Origin, Replay};
 use polymarketspy::domain::accounting::ledger::PortfolioId;
 use polymarketspy::domain::money::ids::FollowedUserId;
 use polymarketspy::domain::money::units::Timestamp;
 use polymarketspy::queue::{self, Failed, JobScope, NewJob, Queue, RETRIES};
+use polymarketspy::testkit::TestDb;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::facts::{NOW, attempt, entries, follow, grouped, poll, trade};
-use super::harness::{Home, number, on_both, sql};
+use super::harness::{number, on_both, sql};
 
 const LEASE_MS: i64 = 30_000;
 
-/// A dead letter of the ingest queue, given up after all its tries.
+/// A dead letter of the ingest queue, after all retries.
 async fn given_up(db: &polymarketspy::db::Db, user: FollowedUserId) -> i64 {
     db.record_poll(poll(user, vec![trade(user, 1)])).await.unwrap();
     let mut rng = StdRng::seed_from_u64(7);
@@ -28,7 +29,7 @@ async fn given_up(db: &polymarketspy::db::Db, user: FollowedUserId) -> i64 {
 }
 
 on_both! {
-    async fn open_jobs_are_listed_with_who_has_them(db: &Db) {
+    async fn open_jobs_are_listed_with_their_leases(db: &Db) {
         let user = follow(db, 1).await;
         db.record_poll(poll(user, vec![trade(user, 1), trade(user, 2)])).await.unwrap();
         let taken = queue::claim(db, Queue::GroupEvents, &JobScope::All, NOW, LEASE_MS, 1).await.unwrap().remove(0);
@@ -49,7 +50,7 @@ on_both! {
         let user = follow(db, 1).await;
         let id = given_up(db, user).await;
         assert!(db.drop_dead_letter(id, "a test", NOW).await.unwrap());
-        assert!(!db.drop_dead_letter(id, "a test", NOW).await.unwrap(), "it is put away once");
+        assert!(!db.drop_dead_letter(id, "a test", NOW).await.unwrap(), "it is dropped once");
         assert_eq!(db.replay_dead_letter(id, "a test", NOW).await.unwrap(), Replay::NotReplayable);
         assert_eq!(db.count_dead_letters().await.unwrap(), 0);
         assert_eq!(db.dead_letter(id).await.unwrap(), None);
@@ -60,12 +61,12 @@ on_both! {
         assert_eq!((audits.len(), audits[0].audit.who.as_str()), (1, "a test"));
         let before = audits[0].audit.before_json.as_deref().unwrap();
         assert!(before.contains(&trade(user, 1).id.to_string()) && before.contains("no luck"), "{before}");
-        // `audit` still knows why this fill is in no ledger.
+        // `audit` still knows why this fill is missing from the ledger.
         let rules = db.integrity().await.unwrap();
         assert!(rules.iter().all(|rule| rule.off_by == 0), "{rules:?}");
     }
 
-    async fn a_dead_letter_is_not_both_sent_round_and_put_away(db: &Db) {
+    async fn a_dead_letter_is_requeued_or_dropped_but_not_both(db: &Db) {
         let user = follow(db, 1).await;
         let id = given_up(db, user).await;
         assert_eq!(db.replay_dead_letter(id, "a test", NOW).await.unwrap(), Replay::Queued(Queue::IngestEvents));
@@ -89,7 +90,7 @@ on_both! {
         db.record_poll(poll(user, vec![trade(user, 1)])).await.unwrap();
         let seen = queue::open_jobs(db, Some(Queue::GroupEvents), 9).await.unwrap().remove(0).job;
         let taken = queue::claim(db, Queue::GroupEvents, &JobScope::All, NOW, LEASE_MS, 9).await.unwrap().remove(0);
-        assert!(!db.drop_job(&seen, "a test", NOW).await.unwrap(), "somebody took it since it was looked at");
+        assert!(!db.drop_job(&seen, "a test", NOW).await.unwrap(), "a worker claimed it after it was read");
         assert_eq!(number!(db, "select count(*) from dead_letter"), 0);
 
         assert!(db.drop_job(&taken, "a test", NOW).await.unwrap());
@@ -128,14 +129,14 @@ on_both! {
         assert_eq!(count(two, start, end).await, 0);
     }
 
-    async fn places_tell_where_rows_stand_without_reading_them(db: &Db) {
+    async fn cursors_give_the_positions_of_rows_without_reading_them(db: &Db) {
         let user = follow(db, 1).await;
-        assert_eq!((db.newest_trade_place().await.unwrap(), db.newest_attempt_place().await.unwrap()), (None, None));
+        assert_eq!((db.newest_trade_cursor().await.unwrap(), db.newest_attempt_cursor().await.unwrap()), (None, None));
         db.record_poll(poll(user, (0..5).map(|n| trade(user, n)).collect())).await.unwrap();
-        let places = db.trade_places(NOW.plus_millis(2)).await.unwrap();
+        let places = db.trade_cursors(NOW.plus_millis(2)).await.unwrap();
         let expected: Vec<_> = (2..5).map(|n| trade(user, n)).map(|t| (t.detect_time, t.id.0)).collect();
         assert_eq!(places.iter().map(|place| (place.at, place.id)).collect::<Vec<_>>(), expected);
-        assert_eq!(db.newest_trade_place().await.unwrap(), places.last().copied());
+        assert_eq!(db.newest_trade_cursor().await.unwrap(), places.last().copied());
 
         let groups = grouped(db, user, 10..12).await;
         let attempts: Vec<_> = groups.iter().map(|group| attempt(PortfolioId::ExecGlobal, group)).collect();
@@ -145,17 +146,17 @@ on_both! {
         db.commit(&writes, NOW).await.unwrap();
         let mut expected: Vec<_> = attempts.iter().map(|attempt| (attempt.created_at, attempt.id.0)).collect();
         expected.sort();
-        let places = db.attempt_places(Timestamp::EPOCH).await.unwrap();
+        let places = db.attempt_cursors(Timestamp::EPOCH).await.unwrap();
         assert_eq!(places.iter().map(|place| (place.at, place.id)).collect::<Vec<_>>(), expected);
-        assert_eq!(db.newest_attempt_place().await.unwrap(), places.last().copied());
+        assert_eq!(db.newest_attempt_cursor().await.unwrap(), places.last().copied());
     }
 }
 
-/// A database file belongs to one bot, and asking does not get in its way.
+/// A database file belongs to one bot, and checking for a bot does not disturb it.
 #[tokio::test]
-async fn whoever_asks_sees_whether_a_bot_runs_and_keeps_none_from_starting() {
-    let home = Home::sqlite().await;
-    let db = &home.db;
+async fn a_check_sees_whether_a_bot_runs_and_does_not_stop_one_from_starting() {
+    let test_db = TestDb::sqlite().await;
+    let db = &test_db.db;
     assert!(!db.is_worked_on().await.unwrap());
     let bot = db.own().await.unwrap();
     assert!(db.is_worked_on().await.unwrap());
@@ -169,5 +170,5 @@ async fn whoever_asks_sees_whether_a_bot_runs_and_keeps_none_from_starting() {
         drop(owned);
         assert!(!db.is_worked_on().await.unwrap());
     }
-    home.close().await;
+    test_db.close().await;
 }

@@ -1,4 +1,4 @@
-//! Polls: rows once, jobs once, checkpoints with them.
+//! Polls: each row and each job is written once, together with the checkpoints.
 
 use polymarketspy::db::Inserted;
 use polymarketspy::db::{ChainTrade, DeadRow, PollWrite};
@@ -84,7 +84,7 @@ on_both! {
         }
     }
 
-    async fn a_log_of_the_chain_moves_nothing_but_asks_for_the_canonical_word(db: &Db) {
+    async fn a_log_of_the_chain_changes_no_portfolio_and_polls_the_canonical_source(db: &Db) {
         let user = follow(db, 1).await;
         let log = ChainTrade {
             tx_hash: "0xab".into(),

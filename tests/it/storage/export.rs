@@ -1,11 +1,12 @@
-//! What downloads read: every row once, part by part, with every column, on both databases.
+//! Downloads read every row once, in parts, with every column, on both databases.
 
 use polymarketspy::db::{
     ATTEMPT_COLUMNS, AttemptFilter, Cell, LEDGER_COLUMNS, LedgerFilter, LedgerWrite, PortfolioSnapshot,
     SNAPSHOT_COLUMNS, TRADE_COLUMNS, TradeFilter,
 };
 use polymarketspy::domain::accounting::ledger::{PortfolioId, PortfolioScope};
-use polymarketspy::domain::decision::decide::{DecisionKind, ReasonCode};
+use polymarketspy::domain::decision::check::ReasonCode;
+use polymarketspy::domain::decision::explanation::DecisionKind;
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::domain::money::units::{Timestamp, UsdcMicros};
 use polymarketspy::queue::Queue;

@@ -1,21 +1,19 @@
-//! Made-up facts for the database tests: leaders, fills, groups, attempts and entries.
+//! Made-up facts for the storage tests: leaders, fills, groups, attempts and entries.
 
 use polymarketspy::db::Inserted;
 use polymarketspy::db::{ClosedGroupWrite, Db, GroupClosing, LedgerWrite, PollWrite};
 use polymarketspy::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
 use polymarketspy::domain::decision::attempt::CopyAttempt;
-use polymarketspy::domain::decision::decide::{
-    Check, CheckName, CheckUnit, DecisionKind, Explanation, ReasonCode, Verdict,
-};
+use polymarketspy::domain::decision::check::{Check, CheckName, CheckUnit, ReasonCode, Verdict};
+use polymarketspy::domain::decision::explanation::{DecisionKind, Explanation};
 use polymarketspy::domain::events::event::{ActivityEvent, ActivityKind, ActivityPayload, Side, TradeEvent};
 use polymarketspy::domain::events::group::{EventGroup, GroupAction, Member};
 use polymarketspy::domain::market::facts::{FeeSchedule, Market, OutcomeAsset};
 use polymarketspy::domain::market::fill::LevelFill;
-use polymarketspy::domain::money::ids::{
-    AssetId, AttemptId, EventId, FollowedUserId, GroupId, GroupKey, MarketId, Wallet,
-};
+use polymarketspy::domain::money::ids::{AssetId, EventId, FollowedUserId, MarketId, Wallet};
 use polymarketspy::domain::money::units::{Bps, PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use polymarketspy::queue::{self, Job, JobScope, Queue};
+use polymarketspy::testkit::facts::{executed_attempt, trade_group};
 
 pub const NOW: Timestamp = Timestamp::from_millis(1_768_478_400_000);
 
@@ -42,7 +40,7 @@ pub async fn follow(db: &Db, n: u32) -> FollowedUserId {
     }
 }
 
-/// The `n`th fill: market and asset `n % 7`, detected `n` ms after `NOW`.
+/// Returns the `n`th fill: market and asset `n % 7`, detected `n` ms after `NOW`.
 pub fn trade(user: FollowedUserId, n: u32) -> TradeEvent {
     let source_id = format!("{}:0x{n:064x}:TRADE", wallet(1));
     TradeEvent {
@@ -99,22 +97,16 @@ pub fn poll(user: FollowedUserId, trades: Vec<TradeEvent>) -> PollWrite {
     }
 }
 
-/// A group of one trade.
+/// Returns the group that this one trade makes.
 pub fn group_of(trade: &TradeEvent) -> EventGroup {
-    let key =
-        GroupKey::from_text(&format!("{}:{}:{}:{}", trade.followed_user, trade.asset, trade.side, trade.detect_time));
+    let (leader, market, asset) = (trade.followed_user, trade.market.clone(), trade.asset.clone());
+    let key = format!("{leader}:{asset}:{}:{}", trade.side, trade.detect_time);
     EventGroup {
-        id: GroupId::of(&key),
-        key,
-        followed_user: trade.followed_user,
-        market: trade.market.clone(),
-        action: GroupAction::Trade { asset: trade.asset.clone(), side: trade.side },
         notional: trade.notional,
         shares: trade.shares,
         reference_price: Some(trade.price),
-        window_start: trade.detect_time,
-        detect_time: trade.detect_time,
         event_time: trade.event_time,
+        ..trade_group(&key, leader, market, asset, trade.side, trade.detect_time)
     }
 }
 
@@ -127,7 +119,7 @@ pub fn closing(trade: &TradeEvent, job: &Job) -> ClosedGroupWrite {
     }
 }
 
-/// Trades `numbers` polled and grouped one by one; their copy jobs are open.
+/// Polls trades `numbers` and closes one group for each; their copy jobs are open.
 pub async fn grouped(db: &Db, user: FollowedUserId, numbers: std::ops::Range<u32>) -> Vec<EventGroup> {
     let trades: Vec<_> = numbers.map(|n| trade(user, n)).collect();
     db.record_poll(poll(user, trades.clone())).await.unwrap();
@@ -145,7 +137,7 @@ pub async fn grouped(db: &Db, user: FollowedUserId, numbers: std::ops::Range<u32
     closed.into_iter().map(|write| write.group).collect()
 }
 
-/// The jobs of one copy queue, in the order of `groups`.
+/// Claims the jobs of one copy queue and returns them in the order of `groups`.
 pub async fn copy_jobs(db: &Db, queue: Queue, groups: &[EventGroup]) -> Vec<Job> {
     let jobs = queue::claim(db, queue, &JobScope::All, NOW, 30_000, 10_000).await.unwrap();
     groups.iter().map(|group| jobs.iter().find(|job| job.group().unwrap() == group.id).cloned().unwrap()).collect()
@@ -153,19 +145,10 @@ pub async fn copy_jobs(db: &Db, queue: Queue, groups: &[EventGroup]) -> Vec<Job>
 
 pub fn attempt(portfolio: PortfolioId, group: &EventGroup) -> CopyAttempt {
     CopyAttempt {
-        id: AttemptId::of(&portfolio.to_string(), &group.key),
-        portfolio,
-        followed_user: group.followed_user,
-        group_id: group.id,
-        group_key: group.key.clone(),
-        decision: DecisionKind::Execute,
-        reasons: Vec::new(),
-        target_notional: UsdcMicros(5_000_000),
         filled_notional: UsdcMicros(4_999_999),
         filled_shares: ShareMicros(15_000_000),
         vwap: Some(price(333_333)),
         filled_ratio: Bps(9_999),
-        their_reference_price: group.reference_price,
         mid_at_decision: Some(price(325_000)),
         config_version: "0123456789abcdef".to_owned(),
         explanation: Explanation {
@@ -191,7 +174,7 @@ pub fn attempt(portfolio: PortfolioId, group: &EventGroup) -> CopyAttempt {
             LevelFill { price: price(330_000), shares: ShareMicros(10_000_000), notional: UsdcMicros(3_300_000) },
             LevelFill { price: price(340_000), shares: ShareMicros(5_000_000), notional: UsdcMicros(1_699_999) },
         ],
-        created_at: NOW,
+        ..executed_attempt(portfolio, group, NOW)
     }
 }
 
@@ -207,7 +190,7 @@ pub fn skipped(portfolio: PortfolioId, group: &EventGroup, reasons: Vec<ReasonCo
     }
 }
 
-/// The TRADE_FILL and the FEE of an executed attempt.
+/// Returns the `TRADE_FILL` and the `FEE` entry of an executed attempt.
 pub fn entries(attempt: &CopyAttempt, group: &EventGroup) -> Vec<LedgerEntry> {
     let GroupAction::Trade { asset, .. } = &group.action else { return Vec::new() };
     let fill = LedgerEntry {
@@ -232,7 +215,7 @@ pub fn entries(attempt: &CopyAttempt, group: &EventGroup) -> Vec<LedgerEntry> {
     vec![fill, fee]
 }
 
-/// An executed attempt with its entries, finishing `job`.
+/// Returns the write of an executed attempt and its entries, which finishes `job`.
 pub fn write(portfolio: PortfolioId, group: &EventGroup, job: &Job) -> LedgerWrite {
     let attempt = attempt(portfolio, group);
     LedgerWrite {

@@ -1,4 +1,4 @@
-//! Groups: closed once, whole, with the decisions they make necessary; and the books they were decided on.
+//! Groups are closed once, whole, with their copy jobs; and the books that they were decided on.
 
 use polymarketspy::db::{BookOutcome, ClosedGroupWrite, GroupClosing, StoredBook};
 use polymarketspy::domain::events::group::Member;
@@ -32,7 +32,7 @@ on_both! {
         let once = [closing(&trades[0], &jobs[0])];
         let first = &once[0];
         assert_eq!(db.close_groups(&once, NOW).await.unwrap(), [GroupClosing::New(first.group.id)]);
-        // Its job is finished; another event's job under the same key meets the group that stands.
+        // Its job is finished; another event's job with the same key finds the group stored already.
         assert_eq!(db.close_groups(&once, NOW).await.unwrap(), [GroupClosing::JobLost]);
         let taken = ClosedGroupWrite { group: first.group.clone(), ..closing(&trades[1], &jobs[1]) };
         assert_eq!(db.close_groups(&[taken], NOW).await.unwrap(), [GroupClosing::KeyTaken]);
@@ -41,7 +41,7 @@ on_both! {
         assert_eq!(number!(db, "select count(*) from job where queue = 'q_copy_attempt_user'"), 1);
     }
 
-    async fn a_group_whose_job_somebody_else_has_is_left_to_them(db: &Db) {
+    async fn a_group_whose_job_another_worker_holds_is_not_written(db: &Db) {
         let user = follow(db, 1).await;
         let trades = [trade(user, 1), trade(user, 2)];
         db.record_poll(poll(user, trades.to_vec())).await.unwrap();
@@ -70,7 +70,7 @@ on_both! {
         assert!(sql!(db, join).is_err());
     }
 
-    async fn the_first_answer_about_a_book_stands(db: &Db) {
+    async fn the_first_stored_book_wins(db: &Db) {
         let user = follow(db, 1).await;
         let groups = grouped(db, user, 0..3).await;
         let level = |micros, shares| Level { price: price(micros), shares: ShareMicros(shares) };
@@ -78,7 +78,7 @@ on_both! {
             fetched_at: NOW,
             book: Ok(StoredBook {
                 asset: asset(0),
-                // In the order they came, whatever that was.
+                // In the order of the answer, whatever that order is.
                 bids: vec![level(310_000, 5), level(320_000, 7_000_000)],
                 asks: vec![level(340_000, 1), level(330_000, 2)],
                 hash: Some("abc".into()),

@@ -1,4 +1,4 @@
-//! Whose work is whose: leases, their epochs, and what a former holder can no longer write.
+//! Leases: which worker holds them, their epochs, and the writes that a former holder can no longer make.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use polymarketspy::domain::accounting::ledger::{LedgerEntry, PortfolioId};
 use polymarketspy::domain::events::lease::{Fence, LeaseName, WorkerId};
 use polymarketspy::domain::money::units::UsdcMicros;
 use polymarketspy::queue::{self, JobScope, NewJob, Queue};
+use polymarketspy::testkit::TestDb;
 
 use super::facts::*;
 use super::harness::*;
@@ -32,7 +33,7 @@ on_both! {
         let held = lease_of(db, &you, user).await;
         assert_eq!((held.holder.as_ref(), held.epoch), (Some(&me), 1));
         let beaten = lease_of(db, &me, user).await;
-        assert!(beaten.beat > held.beat, "its holder lives");
+        assert!(beaten.beat > held.beat, "its holder has beaten");
         assert_eq!(db.take_lease(&you, &held).await.unwrap(), None, "it has beaten since it was seen");
         assert_eq!(db.take_lease(&you, &beaten).await.unwrap(), Some(2));
         db.give_up_lease(&me, user).await.unwrap();
@@ -68,16 +69,17 @@ on_both! {
         take(db, &you, LeaseName::Global).await;
         assert_eq!(keys(&you).await, ["two".to_owned(), "EXEC_GLOBAL".to_owned(), yours]);
         assert_eq!(queue::next_due(db, Queue::PortfolioApply, &scope(&me)).await.unwrap(), Some(NOW.plus_millis(60_000)));
-        assert_eq!(queue::release(db, Queue::PortfolioApply, &scope(&me)).await.unwrap(), 2, "nobody else's");
+        assert_eq!(queue::release(db, Queue::PortfolioApply, &scope(&me)).await.unwrap(), 2, "no other worker's");
         assert_eq!(keys(&me).await.len(), 2);
-        // Whoever takes a lease takes the jobs its last holder was at; the last holder's own are dropped with it.
+        // A worker that takes a lease also takes the jobs that the last holder had claimed; the last holder's own jobs
+        // are deleted with it.
         db.leave(&me).await.unwrap();
         take(db, &you, LeaseName::User(one)).await;
         assert_eq!(keys(&you).await, ["one"]);
         assert!(queue::peek_open(db, Queue::PortfolioApply).await.unwrap().iter().all(|job| job.key != mine));
     }
 
-    async fn what_changed_hands_is_not_written_by_its_former_holder(db: &Db) {
+    async fn a_former_holder_writes_nothing_under_a_lease_that_changed_hands(db: &Db) {
         let user = follow(db, 1).await;
         let name = LeaseName::User(user);
         let (me, you) = (random_worker_id(), random_worker_id());
@@ -100,23 +102,27 @@ on_both! {
     }
 }
 
-/// A commit that has begun keeps the lease until its end: whoever takes it over then sees all of it.
-#[tokio::test]
-async fn a_lease_does_not_change_hands_in_the_middle_of_a_commit() {
-    let home = Home::postgres().await;
-    let db = &home.db;
-    let Db::Postgres(pool) = db else { unreachable!() };
-    let name = LeaseName::User(follow(db, 1).await);
-    let (me, you) = (random_worker_id(), random_worker_id());
-    take(db, &me, name).await;
-    let seen = lease_of(db, &you, name).await;
-    let mut commit = pool.begin().await.unwrap();
-    let hold = "select epoch from lease where name = $1 for share";
-    let _: i64 = sqlx::query_scalar(hold).bind(name.to_string()).fetch_one(&mut *commit).await.unwrap();
-    let mut taking = Box::pin(db.take_lease(&you, &seen));
-    assert!(tokio::time::timeout(Duration::from_millis(300), &mut taking).await.is_err(), "it waits");
-    commit.commit().await.unwrap();
-    assert_eq!(taking.as_mut().await.unwrap(), Some(2));
-    drop(taking);
-    home.close().await;
+mod on_postgres {
+    use super::*;
+
+    /// A commit that has begun keeps the lease until its end, so the next holder sees the whole commit.
+    #[tokio::test]
+    async fn a_lease_does_not_change_hands_in_the_middle_of_a_commit() {
+        let test_db = TestDb::postgres().await;
+        let db = &test_db.db;
+        let Db::Postgres(pool) = db else { unreachable!() };
+        let name = LeaseName::User(follow(db, 1).await);
+        let (me, you) = (random_worker_id(), random_worker_id());
+        take(db, &me, name).await;
+        let seen = lease_of(db, &you, name).await;
+        let mut commit = pool.begin().await.unwrap();
+        let hold = "select epoch from lease where name = $1 for share";
+        let _: i64 = sqlx::query_scalar(hold).bind(name.to_string()).fetch_one(&mut *commit).await.unwrap();
+        let mut taking = Box::pin(db.take_lease(&you, &seen));
+        assert!(tokio::time::timeout(Duration::from_millis(300), &mut taking).await.is_err(), "it waits");
+        commit.commit().await.unwrap();
+        assert_eq!(taking.as_mut().await.unwrap(), Some(2));
+        drop(taking);
+        test_db.close().await;
+    }
 }

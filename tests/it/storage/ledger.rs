@@ -1,8 +1,8 @@
-//! The laws of the group commit: each write whole or not at all, and twice is once.
+//! Rules of the group commit: each write whole or not at all, and a repeated write counts once.
 
 use polymarketspy::db::{Committed, Db, LedgerOutcome, LedgerWrite, Standing};
 use polymarketspy::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
-use polymarketspy::domain::decision::decide::ReasonCode;
+use polymarketspy::domain::decision::check::ReasonCode;
 use polymarketspy::domain::money::units::{ShareMicros, UsdcMicros};
 use polymarketspy::queue::{NewJob, Queue};
 
@@ -74,7 +74,7 @@ on_both! {
         let jobs = copy_jobs(db, Queue::CopyAttemptGlobal, &groups).await;
         let writes: Vec<_> = groups.iter().zip(&jobs).map(|(group, job)| write(GLOBAL, group, job)).collect();
         db.commit(&writes[..1], NOW).await.unwrap();
-        // The same work under another job, beside two that are new: theirs must not suffer.
+        // The same work under another job, together with two new writes, which must be written.
         let other = copy_jobs(db, Queue::CopyAttemptUser, &groups).await;
         let again = LedgerWrite { finishes: vec![other[0].fence()], ..writes[0].clone() };
         let outcomes = db.commit(&[writes[1].clone(), again.clone(), writes[2].clone()], NOW).await.unwrap();
@@ -93,13 +93,13 @@ on_both! {
         assert_eq!(counts(db).await, [0, 0, 1]);
     }
 
-    async fn who_lost_the_lease_writes_nothing(db: &Db) {
+    async fn a_worker_that_lost_a_job_writes_nothing(db: &Db) {
         let user = follow(db, 1).await;
         let groups = grouped(db, user, 0..3).await;
         let jobs = copy_jobs(db, Queue::CopyAttemptUser, &groups).await;
         let portfolio = PortfolioId::ExecUser(user);
         let mut writes: Vec<_> = groups.iter().zip(&jobs).map(|(group, job)| write(portfolio, group, job)).collect();
-        // Somebody else took the second job in the meantime; the third write has a second job that is still held.
+        // Another worker claimed the second job in the meantime; the third write has a second job that is still held.
         sql!(db, format!("update job set attempts = attempts + 1 where id = {}", jobs[1].id)).unwrap();
         let held = copy_jobs(db, Queue::CopyAttemptGlobal, &groups).await;
         writes[1].finishes.push(held[1].fence());
@@ -114,7 +114,7 @@ on_both! {
         assert_eq!(still, 2, "the lost job and the one that was still held are both there");
     }
 
-    async fn all_or_nothing_says_what_stood_in_the_way(db: &Db) {
+    async fn all_or_nothing_names_the_writes_that_prevented_it(db: &Db) {
         let user = follow(db, 1).await;
         db.commit(&[opening(GLOBAL)], NOW).await.unwrap();
         let writes = [opening(PortfolioId::ExecUser(user)), opening(GLOBAL)];
@@ -171,7 +171,7 @@ on_both! {
         let jobs = copy_jobs(db, Queue::CopyAttemptUser, &groups).await;
         let portfolio = PortfolioId::ExecUser(user);
         let mut writes: Vec<_> = groups.iter().zip(&jobs).map(|(group, job)| write(portfolio, group, job)).collect();
-        // The last statement of the transaction refuses: an entry that belongs to no portfolio.
+        // The last statement of the transaction fails: its entry belongs to no portfolio.
         writes[1].entries[1].portfolio = PortfolioId::ShadowUser(polymarketspy::domain::money::ids::FollowedUserId(999));
         db.commit(&writes, NOW).await.unwrap_err();
         assert_eq!(counts(db).await, [0, 0, 0]);
@@ -184,7 +184,7 @@ on_both! {
         let jobs = copy_jobs(db, Queue::CopyAttemptUser, &groups).await;
         let portfolio = PortfolioId::ExecUser(user);
         let writes: Vec<_> = groups.iter().zip(&jobs).map(|(group, job)| write(portfolio, group, job)).collect();
-        // Let it run for ever more steps, and drop it each time; it must have written all or nothing.
+        // Let it run for more steps each time, and drop it; it must have written all or nothing.
         for steps in (0..60).step_by(3) {
             let mut commit = Box::pin(db.commit(&writes, NOW));
             for _ in 0..steps {

@@ -1,8 +1,9 @@
-//! Lists that have to look for their rows, other activity, and markets as pages find them.
+//! Lists that search for their rows, other activity, and markets that pages search for.
 
 use polymarketspy::db::{ActivityFilter, AttemptFilter, LedgerWrite, TradeFilter};
 use polymarketspy::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId, PortfolioScope};
-use polymarketspy::domain::decision::decide::{DecisionKind, ReasonCode};
+use polymarketspy::domain::decision::check::ReasonCode;
+use polymarketspy::domain::decision::explanation::DecisionKind;
 use polymarketspy::domain::events::event::{ActivityKind, Side};
 use polymarketspy::domain::market::facts::Market;
 use polymarketspy::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
@@ -13,7 +14,7 @@ use super::harness::on_both;
 on_both! {
     async fn a_rare_trade_is_found_however_far_back_it_is(db: &Db) {
         let (one, two) = (follow(db, 1).await, follow(db, 2).await);
-        // The first look is at 2,000 rows.
+        // The first search covers 2,000 rows.
         let buys = (0..2_100).map(|n| { let mut t = trade(one, n); t.side = Side::Buy; t });
         let mut trades: Vec<_> = buys.collect();
         trades[3].side = Side::Sell;
@@ -28,7 +29,7 @@ on_both! {
         ] {
             let page = db.trades_page(&filter, None, 5).await.unwrap();
             assert_eq!(page.rows.last().map(|row| row.trade.detect_time), Some(NOW.plus_millis(3)), "{filter:?}");
-            assert_eq!((page.next, page.looked_back_to), (None, None), "there is nothing behind it");
+            assert_eq!((page.next, page.looked_back_to), (None, None), "there is no next page");
         }
         let late = TradeFilter { from: Some(NOW.plus_millis(4)), user: Some(one), ..sells };
         assert_eq!(db.trades_page(&late, None, 5).await.unwrap().rows, []);

@@ -1,4 +1,4 @@
-//! Markets, prices and curves: facts that come again, and what we decided about them.
+//! Markets, prices and curves: facts that are fetched repeatedly, and our own decisions that stay.
 
 use polymarketspy::db::PortfolioSnapshot;
 use polymarketspy::domain::accounting::ledger::PortfolioId;
@@ -42,14 +42,15 @@ on_both! {
         assert_eq!(db.market_of_asset(&asset(5)).await.unwrap(), None);
     }
 
-    // The first source was down, and the second's half of the facts came to stand for all: the close was forgotten.
+    // Accident: the first source was down, the second source's half of the facts replaced the whole, and the close time
+    // was lost.
     async fn half_of_the_facts_does_not_replace_the_whole(db: &Db) {
         let whole = Market { active: false, close_time: Some(NOW), neg_risk: true, ..market(1) };
         db.save_market(&whole).await.unwrap();
         let half = Market { outcomes: whole.outcomes.clone(), fee: whole.fee, ..Market::unknown(market_id(1)) };
         db.save_market(&half).await.unwrap();
         let read = db.market(&market_id(1)).await.unwrap().unwrap();
-        assert_eq!(read, whole, "a tick that it does not know is none the less known");
+        assert_eq!(read, whole, "a tick that the second source lacks stays");
     }
 
     async fn many_markets_come_with_their_outcomes(db: &Db) {
@@ -79,7 +80,7 @@ on_both! {
         db.insert_prices(second, &[(asset(1), price(410_000))]).await.unwrap();
         db.insert_prices(second, &[(asset(1), price(999_999))]).await.unwrap();
         let newest = db.newest_prices(&[asset(1), asset(2), asset(3)]).await.unwrap();
-        assert_eq!(newest.get(&asset(1)), Some(&(second, price(410_000))), "the first word on a bucket stands");
+        assert_eq!(newest.get(&asset(1)), Some(&(second, price(410_000))), "the first midpoint of a bucket stays");
         assert_eq!(newest.get(&asset(2)), Some(&(first, price(100_000))));
         assert_eq!(newest.get(&asset(3)), None);
         assert_eq!(db.prices(&asset(1), first, second, 10).await.unwrap().len(), 2);

@@ -1,4 +1,4 @@
-//! The same tests on SQLite and on PostgreSQL, always both.
+//! The same tests on SQLite and on PostgreSQL.
 
 pub(crate) mod attempt_stats;
 pub(crate) mod chain_confirmations;

@@ -1,15 +1,17 @@
-//! What pages read: newest first, by filter, page by page, each by an index.
+//! Lists of pages: newest first, filtered, page by page, each served by an index.
 
 use polymarketspy::db::{AttemptFilter, Db, LedgerWrite, TradeFilter, every_statement};
 use polymarketspy::domain::accounting::ledger::{PortfolioId, PortfolioScope};
-use polymarketspy::domain::decision::decide::{DecisionKind, ReasonCode};
+use polymarketspy::domain::decision::check::ReasonCode;
+use polymarketspy::domain::decision::explanation::DecisionKind;
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::domain::money::units::Timestamp;
 
 use polymarketspy::queue::Queue;
+use polymarketspy::testkit::TestDb;
 
 use super::facts::{NOW, attempt, copy_jobs, entries, follow, grouped, market, market_id, poll, skipped, trade};
-use super::harness::{Home, on_both};
+use super::harness::on_both;
 
 on_both! {
     async fn trades_come_newest_first_and_no_page_repeats_or_skips_one(db: &Db) {
@@ -103,8 +105,8 @@ on_both! {
 /// A plan that reads a whole table, or sorts it, is fast today and slow in a month.
 #[tokio::test]
 async fn no_statement_reads_or_sorts_a_large_table() {
-    let home = Home::sqlite().await;
-    let Db::Sqlite { read, .. } = &home.db else { unreachable!() };
+    let test_db = TestDb::sqlite().await;
+    let Db::Sqlite { read, .. } = &test_db.db else { unreachable!() };
     let large = [
         "trade_event",
         "activity_event",
@@ -124,10 +126,10 @@ async fn no_statement_reads_or_sorts_a_large_table() {
         "g",
         "p",
     ];
-    // Users and configuration are few; open jobs are what is in flight. A market's groups are found by their index and
-    // then put in the order of their decisions; so are the changes that people made, among what actors noted. What the
-    // chain saw in a period is set beside what the API saw,
-    // and a conversion looks at the minutes since it happened. Markets are few.
+    // These may sort, because they sort few rows: users and configuration are few, open jobs are the work in flight,
+    // and markets are few. A market's groups are found by an index and sorted by decision; changes by people are filtered
+    // from the audit log; a period's fills of the chain are matched with the API's; a conversion reads the minutes
+    // since it happened.
     let may_sort = [
         "config.",
         "users.",
@@ -135,16 +137,16 @@ async fn no_statement_reads_or_sorts_a_large_table() {
         "attempts.LISTED_OF_MARKET",
         "audit.CHANGES",
         "export.ATTEMPTS_OF_MARKET",
-        "chain_sight.",
+        "chain_confirmations.",
         "market_lists.SEARCH",
         "market_lists.BLACKLISTED",
-        "events.TRADES_SINCE",
-        "events.ACTIVITIES_SINCE",
+        "polls.TRADES_SINCE",
+        "polls.ACTIVITIES_SINCE",
     ];
     let mut bad = Vec::new();
-    for (name, text) in every_statement(&home.db) {
-        // `audit` reads everything, on purpose. An insert's plan shows the foreign keys of its children, which SQLite
-        // looks at only while one is broken.
+    for (name, text) in every_statement(&test_db.db) {
+        // `audit` reads whole tables on purpose. The plan of an insert shows the foreign keys of its children, which
+        // SQLite reads only while one is violated.
         if name.starts_with("integrity.") || text.starts_with("insert") {
             continue;
         }
@@ -160,16 +162,16 @@ async fn no_statement_reads_or_sorts_a_large_table() {
             }
         }
     }
-    home.close().await;
+    test_db.close().await;
     assert!(bad.is_empty(), "{}", bad.join("\n"));
 }
 
 #[tokio::test]
 async fn a_cursor_before_the_beginning_of_time_is_harmless() {
-    let home = Home::sqlite().await;
+    let test_db = TestDb::sqlite().await;
     let cursor = "0-00000000000000000000000000000000".parse().unwrap();
     let filter = TradeFilter { to: Some(Timestamp::EPOCH), ..Default::default() };
-    let page = home.db.trades_page(&filter, Some(cursor), 5).await.unwrap();
+    let page = test_db.db.trades_page(&filter, Some(cursor), 5).await.unwrap();
     assert!(page.rows.is_empty());
-    home.close().await;
+    test_db.close().await;
 }

@@ -1,4 +1,4 @@
-//! Jobs: taken in order, held by a fence, retried, and given up.
+//! Jobs: claimed in order, held by a fencing token, retried, and turned into dead letters.
 
 use polymarketspy::db::Replay;
 use polymarketspy::domain::money::units::Timestamp;
@@ -52,7 +52,7 @@ on_both! {
         assert_eq!(queue::finish(db, &[second.fence()]).await.unwrap(), []);
     }
 
-    async fn at_start_every_lease_ends_and_nobody_is_due_before_time(db: &Db) {
+    async fn at_start_every_lease_ends_and_no_job_is_due_early(db: &Db) {
         let user = follow(db, 1).await;
         db.record_poll(poll(user, vec![trade(user, 1)])).await.unwrap();
         let held = queue::claim(db, Queue::GroupEvents, &JobScope::All, NOW, LEASE_MS, 9).await.unwrap();

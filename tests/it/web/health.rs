@@ -1,4 +1,4 @@
-//! What whoever watches the bot gets to see.
+//! Health and metrics, as supervisors and scrapers read them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,10 +8,9 @@ use polymarketspy::config::Secret;
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::queue::{self, NewJob, Queue};
 use polymarketspy::simulator::{Fill, NewMarket, wallet_of};
+use polymarketspy::testkit::{TestBot, eventually};
 
-use crate::pipeline::bot::{Stage, eventually};
-
-/// Status and text at a path of the bot's health server.
+/// Returns status and body of a path of the bot's health server.
 async fn watched(app: &App, path: &str) -> (u16, String) {
     let address = format!("http://{}{path}", app.health_address().unwrap());
     let mut answer = awc::Client::new().get(address).send().await.unwrap();
@@ -24,28 +23,28 @@ async fn health(app: &App) -> (u16, serde_json::Value) {
     (code, serde_json::from_str(&text).unwrap())
 }
 
-/// The value of one sample, name and labels as they are written.
+/// Returns the value of the sample with this name and these labels.
 fn sample(page: &str, name: &str) -> Option<f64> {
     let line = page.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')))?;
     line.rsplit_once(' ')?.1.parse().ok()
 }
 
-async fn one_copied_fill(stage: &Stage) {
-    let (_, wallet) = stage.follow("leader").await;
-    let market = stage.exchange.world(|world| world.add_market(NewMarket::binary("secret-title-of-a-market")));
+async fn one_copied_fill(bot: &TestBot) {
+    let (_, wallet) = bot.follow("leader").await;
+    let market = bot.exchange.world(|world| world.add_market(NewMarket::binary("secret-title-of-a-market")));
     let fill = Fill::taker(&wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000);
-    stage.exchange.world(|world| world.push_fill(fill).unwrap());
-    stage.attempts(2).await;
+    bot.exchange.world(|world| world.push_fill(fill).unwrap());
+    bot.attempts(2).await;
 }
 
 #[actix::test]
-async fn the_worker_says_how_it_is_and_that_its_queues_are_empty() {
-    let stage = Stage::new().await;
-    let app = stage.start().await;
+async fn the_worker_reports_its_health_and_empty_queues() {
+    let bot = TestBot::new().await;
+    let app = bot.start().await;
     let (code, report) = health(&app).await;
     assert_eq!((code, &report["status"], &report["wsConnected"]), (200, &"ok".into(), &serde_json::Value::Null));
     assert!(report["lastCanonicalEventTime"].is_null());
-    one_copied_fill(&stage).await;
+    one_copied_fill(&bot).await;
     let (_, report) = health(&app).await;
     assert!(report["lastCanonicalEventTime"].as_str().is_some_and(|time| time.ends_with('Z')), "{report}");
     let queues: Vec<&str> = report["queueDepths"].as_object().unwrap().keys().map(String::as_str).collect();
@@ -56,9 +55,9 @@ async fn the_worker_says_how_it_is_and_that_its_queues_are_empty() {
 
 #[actix::test]
 async fn what_a_fill_sets_in_motion_is_counted_with_help_and_units_and_without_names() {
-    let stage = Stage::new().await;
-    let app = stage.start_watching(&stage.exchange.chain_ws_url()).await;
-    one_copied_fill(&stage).await;
+    let bot = TestBot::new().await;
+    let app = bot.start_watching(&bot.exchange.chain_ws_url()).await;
+    one_copied_fill(&bot).await;
     let expected = [
         ("polymarketspy_copy_attempts_total{portfolio=\"EXEC_GLOBAL\",decision=\"EXECUTE\"}", 1.0),
         ("polymarketspy_copy_attempts_total{portfolio=\"EXEC_USER\",decision=\"EXECUTE\"}", 1.0),
@@ -91,7 +90,7 @@ async fn what_a_fill_sets_in_motion_is_counted_with_help_and_units_and_without_n
     app.stop().await;
 }
 
-/// Each family is announced once, with help, before its samples, and its name tells its unit.
+/// Checks that each family has one header with a help text before its samples, and a name that ends in its unit.
 fn check_format(page: &str) {
     let mut announced = BTreeSet::new();
     let mut kinds = BTreeMap::new();
@@ -117,10 +116,10 @@ fn check_format(page: &str) {
 
 #[actix::test]
 async fn a_queue_that_nobody_consumes_shows_in_health_and_metrics() {
-    let stage = Stage::new().await;
-    let app = stage.start().await;
+    let bot = TestBot::new().await;
+    let app = bot.start().await;
     let now = Clock::System.now();
-    // A copy into the portfolio of a user who does not exist: no executor takes it.
+    // A copy into the portfolio of a user that does not exist: no executor claims it.
     let job = NewJob {
         queue: Queue::CopyAttemptUser,
         key: "nobody's".to_owned(),
@@ -128,7 +127,7 @@ async fn a_queue_that_nobody_consumes_shows_in_health_and_metrics() {
         payload: String::new(),
         due: now.plus_millis(-61_000),
     };
-    queue::enqueue(&stage.db, &[job], now).await.unwrap();
+    queue::enqueue(&bot.db, &[job], now).await.unwrap();
     let (code, report) = health(&app).await;
     assert_eq!((code, &report["status"]), (200, &"degraded".into()));
     assert_eq!(report["stuckQueues"], serde_json::json!(["q_copy_attempt_user"]));
@@ -141,26 +140,26 @@ async fn a_queue_that_nobody_consumes_shows_in_health_and_metrics() {
 
 #[actix::test]
 async fn a_bot_whose_database_is_gone_is_down() {
-    let stage = Stage::new().await;
-    let app = stage.start().await;
+    let bot = TestBot::new().await;
+    let app = bot.start().await;
     app.database().close().await;
     let (code, report) = health(&app).await;
     assert_eq!((code, &report["status"]), (503, &"down".into()));
     let (code, page) = watched(&app, "/metrics").await;
     assert_eq!((code, sample(&page, "polymarketspy_database_up")), (200, Some(0.0)));
-    // A polite stop would wait for a database that does not come back; the program waits ten seconds for it.
+    // An orderly stop would wait for a database that does not come back; the program waits ten seconds for it.
     drop(app);
 }
 
 #[actix::test]
 async fn a_busy_health_port_stops_the_start_with_the_name_of_the_setting() {
-    let stage = Stage::new().await;
+    let bot = TestBot::new().await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut settings = AppSettings::new(stage.settings());
+    let mut settings = AppSettings::new(bot.settings());
     settings.health.bind = Some(taken.local_addr().unwrap());
     let refused = App::build(&settings, Clock::System).await.err().unwrap().to_string();
     assert!(refused.contains("`HEALTH_BIND`") && refused.contains("free"), "{refused}");
-    // Nothing was started: the database is free for another.
+    // Nothing was started, so another process can own the database.
     settings.health.bind = None;
     let app = App::build(&settings, Clock::System).await.unwrap();
     assert_eq!(app.health_address(), None);
@@ -169,9 +168,9 @@ async fn a_busy_health_port_stops_the_start_with_the_name_of_the_setting() {
 
 #[actix::test]
 async fn a_process_of_pages_alone_needs_no_health_port() {
-    let stage = Stage::new().await;
+    let bot = TestBot::new().await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut settings = AppSettings::new(stage.settings());
+    let mut settings = AppSettings::new(bot.settings());
     settings.role = Role::Web;
     settings.redis.url = Some(Secret::new("redis://127.0.0.1:1"));
     settings.health.bind = Some(taken.local_addr().unwrap());

@@ -1,4 +1,4 @@
-//! What people and supervisors get over HTTP.
+//! The answers over HTTP, for people and for supervisors.
 
 pub(super) mod health;
 pub(super) mod secrets;

@@ -1,4 +1,4 @@
-//! Nothing that the program prints or serves repeats a secret it was given, however much goes wrong (spec section 13).
+//! Nothing that the program prints or serves contains one of its secrets, whatever goes wrong (spec 13).
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -11,25 +11,26 @@ use actix_web_actors::ws;
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::simulator::routes::github::{CLIENT_ID, CLIENT_SECRET};
 use polymarketspy::simulator::{Fill, NewMarket};
+use polymarketspy::testkit::db::postgres_server;
+use polymarketspy::testkit::{TestBot, eventually};
 
 use super::sign_in::CurrentUser;
-use crate::pipeline::bot::{Stage, eventually};
 
 const DATABASE: &str = "hunter2-of-the-database";
 const REDIS: &str = "hunter2-of-redis";
 const NODE: &str = "hunter2-of-the-node";
 const SESSION: &str = "hunter2-of-sessions-hunter2-of-sessions-hunter2-of-sessions-hunter2";
 const GITHUB: &str = "hunter2-of-github-hunter2-of-github";
-/// What all of them have in common, so that a part of one is found too.
+/// The beginning of every secret of these tests, so that a part of one is found too.
 const MARK: &str = "hunter2";
 
-/// The program at work, its output in files.
-struct Bot {
+/// A running program whose output goes to files.
+struct BotProcess {
     child: Child,
     folder: tempfile::TempDir,
 }
 
-impl Bot {
+impl BotProcess {
     fn start(mut command: Command) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str| Stdio::from(File::create(folder.path().join(name)).unwrap());
@@ -41,7 +42,7 @@ impl Bot {
         std::fs::read_to_string(self.folder.path().join(name)).unwrap()
     }
 
-    /// The lines of its log so far; each must be an object.
+    /// Returns the lines of the log so far; each must be a JSON object.
     fn log(&self) -> Vec<serde_json::Value> {
         let text = self.printed("stderr");
         let whole = text.rsplit_once('\n').map_or("", |(lines, _)| lines);
@@ -52,7 +53,7 @@ impl Bot {
         eventually(what, async || self.log().into_iter().find(|line| is_it(line))).await
     }
 
-    /// Asks it to end; its exit code.
+    /// Sends SIGTERM; returns the exit code.
     fn terminate(&mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
@@ -60,20 +61,20 @@ impl Bot {
     }
 }
 
-/// A test that fails leaves no bot behind.
-impl Drop for Bot {
+/// Ends the process, so that a test that fails leaves no bot behind.
+impl Drop for BotProcess {
     fn drop(&mut self) {
-        // It may have ended already; then there is nothing to do.
+        // The process may have ended already; then both calls fail, which does no harm.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-fn command(stage: &Stage, arguments: &[&str]) -> Command {
+fn command(bot: &TestBot, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_polymarketspy"));
     command
         .args(arguments)
-        .envs(stage.environment())
+        .envs(bot.environment())
         .env("LOG_LEVEL", "trace")
         .env("SESSION_SECRET", SESSION)
         .env("REDIS_URL", format!("redis://:{REDIS}@127.0.0.1:1"))
@@ -89,15 +90,15 @@ fn assert_clean(what: &str, text: &str) {
     }
 }
 
-/// Everything a visitor and a scraper can read of a running bot, after what lets the visitor in: token and cookie.
-async fn pages(bot: &Bot) -> ([String; 2], Vec<(String, String)>) {
+/// Returns the login token and the cookie of a visitor, then every text that a visitor or a scraper can read.
+async fn pages(process: &BotProcess) -> ([String; 2], Vec<(String, String)>) {
     let link = eventually("the login link", async || {
-        let printed = bot.printed("stdout");
+        let printed = process.printed("stdout");
         printed.split_whitespace().find(|word| word.starts_with("http://")).map(str::to_owned)
     })
     .await;
     let at = |message: &'static str| move |line: &serde_json::Value| line["message"] == message;
-    let health = bot.says("the health address", at("serving health and metrics")).await;
+    let health = process.says("the health address", at("serving health and metrics")).await;
     let client = awc::Client::builder().disable_redirects().finish();
     let signed_in = client.get(&link).send().await.unwrap();
     let cookie = signed_in.headers().get("set-cookie").unwrap().to_str().unwrap().split(';').next().unwrap().to_owned();
@@ -122,25 +123,25 @@ async fn pages(bot: &Bot) -> ([String; 2], Vec<(String, String)>) {
     ([token, cookie.split_once('=').unwrap().1.to_owned()], read)
 }
 
-/// One fill copied, pages read, the end: nothing of it may hold a secret, and every line of the log is one object.
-async fn live_and_end(stage: &Stage, mut bot: Bot) -> Vec<serde_json::Value> {
-    let (_, wallet) = stage.follow("leader").await;
-    let market = stage.exchange.world(|world| world.add_market(NewMarket::binary("market")));
+/// Copies one fill, reads the pages and ends the bot. No output may contain a secret, and each log line is one object.
+async fn live_and_end(bot: &TestBot, mut process: BotProcess) -> Vec<serde_json::Value> {
+    let (_, wallet) = bot.follow("leader").await;
+    let market = bot.exchange.world(|world| world.add_market(NewMarket::binary("market")));
     let fill = Fill::taker(&wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000);
-    stage.exchange.world(|world| world.push_fill(fill).unwrap());
-    bot.says("the new row", |line| line["message"] == "new rows").await;
-    stage.attempts(1).await;
-    let (keys, read) = pages(&bot).await;
+    bot.exchange.world(|world| world.push_fill(fill).unwrap());
+    process.says("the new row", |line| line["message"] == "new rows").await;
+    bot.attempts(1).await;
+    let (keys, read) = pages(&process).await;
     for (path, text) in read {
         assert_clean(&path, &text);
     }
-    assert_eq!(bot.terminate(), Some(0));
-    let log = bot.printed("stderr");
+    assert_eq!(process.terminate(), Some(0));
+    let log = process.printed("stderr");
     assert!(keys.iter().all(|key| key.len() > 20 && !log.contains(key)), "who reads the log is let in: {keys:?}");
     for stream in ["stdout", "stderr"] {
-        assert_clean(stream, &bot.printed(stream));
+        assert_clean(stream, &process.printed(stream));
     }
-    let lines = bot.log();
+    let lines = process.log();
     for line in &lines {
         for field in ["timestamp", "level", "service", "target", "message"] {
             assert!(line[field].as_str().is_some_and(|text| !text.is_empty()), "no {field}: {line}");
@@ -160,88 +161,93 @@ fn trouble_with_redis(line: &serde_json::Value) -> bool {
 
 #[actix::test]
 async fn a_bot_that_reaches_neither_node_nor_redis_prints_no_secret_and_only_json() {
-    let stage = Stage::new().await;
-    let bot = Bot::start(command(&stage, &["run"]));
-    bot.says("trouble with the node", |line| line["actor"] == "chain_watcher" && line["level"] == "WARN").await;
-    bot.says("trouble with Redis", trouble_with_redis).await;
-    let lines = live_and_end(&stage, bot).await;
+    let bot = TestBot::new().await;
+    let process = BotProcess::start(command(&bot, &["run"]));
+    process.says("trouble with the node", |line| line["actor"] == "chain_watcher" && line["level"] == "WARN").await;
+    process.says("trouble with Redis", trouble_with_redis).await;
+    let lines = live_and_end(&bot, process).await;
     assert!(lines.iter().any(|line| line["level"] == "DEBUG"), "the filter lets more through than `info`");
 }
 
 #[actix::test]
-async fn what_node_and_redis_answer_is_told_without_the_secrets_they_repeat() {
-    let stage = Stage::new().await;
-    let mut run = command(&stage, &["run"]);
+async fn answers_of_node_and_redis_are_logged_without_the_secrets_they_repeat() {
+    let bot = TestBot::new().await;
+    let mut run = command(&bot, &["run"]);
     run.env("ALCHEMY_WS_URL", format!("ws://{}/v2/{NODE}", rude_node()));
     run.env("REDIS_URL", format!("redis://:{REDIS}@{}", rude_redis()));
-    let bot = Bot::start(run);
-    let told = bot.says("the node's refusal", |line| line["reason"].to_string().contains("refused request")).await;
+    let process = BotProcess::start(run);
+    let told = process.says("the node's refusal", |line| line["reason"].to_string().contains("refused request")).await;
     assert!(told["reason"].as_str().unwrap().contains("app *** is over its limit"), "{told}");
-    bot.says("trouble with Redis", trouble_with_redis).await;
-    live_and_end(&stage, bot).await;
+    process.says("trouble with Redis", trouble_with_redis).await;
+    live_and_end(&bot, process).await;
 }
 
-#[actix::test]
-async fn a_postgres_that_cuts_every_connection_is_told_of_without_its_password() {
-    let stage = Stage::new().await;
-    let (url, admin, name) = postgres().await;
-    let mut run = command(&stage, &["run"]);
-    run.env("DATABASE_URL", &url);
-    let bot = Bot::start(run);
-    bot.says("the address of pages", |line| line["message"] == "serving pages").await;
-    let cut = "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1";
-    let closed = sqlx::AssertSqlSafe(format!("alter database {name} with allow_connections false"));
-    sqlx::query(closed).execute(&admin).await.unwrap();
-    sqlx::query(cut).bind(&name).execute(&admin).await.unwrap();
-    bot.says("trouble with the database", |line| {
-        line["level"] == "ERROR" && line["message"].to_string().contains("configuration cannot be read")
-    })
-    .await;
-    let opened = sqlx::AssertSqlSafe(format!("alter database {name} with allow_connections true"));
-    sqlx::query(opened).execute(&admin).await.unwrap();
-    bot.says("the database's return", |line| line["message"] == "the database can be read again").await;
-    for stream in ["stdout", "stderr"] {
-        assert_clean(stream, &bot.printed(stream));
+mod on_postgres {
+    use super::*;
+
+    #[actix::test]
+    async fn a_postgres_that_cuts_every_connection_is_reported_without_its_password() {
+        let bot = TestBot::new().await;
+        let (url, admin, name) = postgres().await;
+        let mut run = command(&bot, &["run"]);
+        run.env("DATABASE_URL", &url);
+        let process = BotProcess::start(run);
+        process.says("the address of pages", |line| line["message"] == "serving pages").await;
+        let cut = "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1";
+        let closed = sqlx::AssertSqlSafe(format!("alter database {name} with allow_connections false"));
+        sqlx::query(closed).execute(&admin).await.unwrap();
+        sqlx::query(cut).bind(&name).execute(&admin).await.unwrap();
+        process
+            .says("trouble with the database", |line| {
+                line["level"] == "ERROR" && line["message"].to_string().contains("configuration cannot be read")
+            })
+            .await;
+        let opened = sqlx::AssertSqlSafe(format!("alter database {name} with allow_connections true"));
+        sqlx::query(opened).execute(&admin).await.unwrap();
+        process.says("the database's return", |line| line["message"] == "the database can be read again").await;
+        for stream in ["stdout", "stderr"] {
+            assert_clean(stream, &process.printed(stream));
+        }
+        for (path, text) in pages(&process).await.1 {
+            assert_clean(&path, &text);
+        }
+        drop(process);
+        let gone = sqlx::AssertSqlSafe(format!("drop database {name} with (force)"));
+        sqlx::query(gone).execute(&admin).await.unwrap();
     }
-    for (path, text) in pages(&bot).await.1 {
-        assert_clean(&path, &text);
-    }
-    drop(bot);
-    let gone = sqlx::AssertSqlSafe(format!("drop database {name} with (force)"));
-    sqlx::query(gone).execute(&admin).await.unwrap();
 }
 
-/// The app's secret is wrong and GitHub answers as it does then; with the right one, codes and tokens go over the wire.
+/// With a wrong client secret GitHub answers with an error; with the right one, codes and tokens go over the wire.
 #[actix::test]
 async fn a_sign_in_leaves_no_secret_in_the_log() {
-    let stage = Stage::new().await;
+    let bot = TestBot::new().await;
     for (secret, is_right) in [(GITHUB, false), (CLIENT_SECRET, true)] {
-        let mut run = command(&stage, &["run"]);
+        let mut run = command(&bot, &["run"]);
         run.env_remove("REDIS_URL").env("ADMIN_EMAIL", "ada@example.org").envs([
             ("GITHUB_CLIENT_ID", CLIENT_ID),
             ("GITHUB_CLIENT_SECRET", secret),
-            ("GITHUB_BASE_URL", &stage.exchange.github_base()),
+            ("GITHUB_BASE_URL", &bot.exchange.github_base()),
         ]);
-        let mut bot = Bot::start(run);
+        let mut process = BotProcess::start(run);
         let base = eventually("the address", async || {
-            let printed = bot.printed("stdout");
+            let printed = process.printed("stdout");
             printed.split_whitespace().find(|word| word.starts_with("http://")).map(str::to_owned)
         })
         .await;
         let visitor = CurrentUser::through_github(&base, "ada").await;
         assert_eq!(visitor.came_in, is_right);
-        assert_eq!(bot.terminate(), Some(0));
-        let printed = bot.printed("stdout") + &bot.printed("stderr");
+        assert_eq!(process.terminate(), Some(0));
+        let printed = process.printed("stdout") + &process.printed("stderr");
         for held in visitor.held.iter().map(String::as_str).chain([secret, "gho_"]) {
             assert!(!printed.contains(held), "the log repeats `{held}`");
         }
     }
 }
 
-/// What a command says of a setting that cannot be used or a service that is not there.
+/// The errors of commands about unusable settings and unreachable services.
 #[actix::test]
-async fn commands_tell_what_is_wrong_without_the_secret_in_it() {
-    let stage = Stage::new().await;
+async fn commands_report_an_error_without_the_secret_in_it() {
+    let bot = TestBot::new().await;
     let folder = tempfile::tempdir().unwrap();
     let broken = folder.path().join("broken.toml");
     std::fs::write(&broken, format!("bind = \"127.0.0.1:0\"\nsession_secret = {SESSION}\n")).unwrap();
@@ -273,42 +279,42 @@ async fn commands_tell_what_is_wrong_without_the_secret_in_it() {
         (refused, &["doctor", "--config", &odd]),
         (refused, &["run", "--health-bind", "nowhere"]),
     ];
-    let said = asked.map(|(code, arguments)| (code, arguments, Bot::start(command(&stage, arguments))));
-    for (code, arguments, mut bot) in said {
-        let ended = eventually(&format!("{arguments:?}"), async || bot.child.try_wait().unwrap()).await;
-        let (out, err) = (bot.printed("stdout"), bot.printed("stderr"));
+    let said = asked.map(|(code, arguments)| (code, arguments, BotProcess::start(command(&bot, arguments))));
+    for (code, arguments, mut process) in said {
+        let ended = eventually(&format!("{arguments:?}"), async || process.child.try_wait().unwrap()).await;
+        let (out, err) = (process.printed("stdout"), process.printed("stderr"));
         assert_eq!(ended.code(), Some(code), "{arguments:?}: {out} {err}");
         assert_clean(&format!("{arguments:?}"), &format!("{out}{err}"));
         if code == refused {
             assert!(!err.is_empty(), "{arguments:?} says nothing");
         }
-        // The last word of a bot that cannot run is a line of its log.
+        // The last output of a bot that cannot run is a line of its log.
         if code == refused && arguments[0] == "run" {
-            let line = bot.log().pop().unwrap();
+            let line = process.log().pop().unwrap();
             assert_eq!((&line["level"], &line["message"]), (&"ERROR".into(), &"the bot cannot run".into()), "{line}");
         }
     }
-    let mut short = command(&stage, &["doctor"]);
+    let mut short = command(&bot, &["doctor"]);
     let output: Output = short.env("SESSION_SECRET", MARK).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert_clean("a short secret", &String::from_utf8_lossy(&output.stderr));
 }
 
-/// A database of its own on the test server, under an address with a password.
+/// Creates a database on the test server; returns its URL, which has a password, and the connection that drops it.
 async fn postgres() -> (String, sqlx::PgPool, String) {
-    let server = std::env::var("DATABASE_TEST_URL").expect("DATABASE_TEST_URL is not set; `scripts/test` sets it");
+    let server = postgres_server();
     let admin = sqlx::PgPool::connect(&server).await.unwrap();
     let name = format!("secrets_{}", std::process::id());
     sqlx::query(sqlx::AssertSqlSafe(format!("create database {name}"))).execute(&admin).await.unwrap();
     let (server, _) = server.rsplit_once('/').unwrap();
     let (scheme, place) = server.split_once("://").unwrap();
     let (user, host) = place.rsplit_once('@').unwrap_or(("postgres", place));
-    // The server trusts whoever comes from this machine; it looks at no password.
+    // The server trusts every connection from this machine; it checks no password.
     let user = user.split(':').next().unwrap();
     (format!("{scheme}://{user}:{DATABASE}@{host}/{name}"), admin, name)
 }
 
-/// A Redis that refuses every password, and says which one it was given.
+/// A Redis that refuses every password and repeats the one it received in its answer.
 fn rude_redis() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -327,7 +333,7 @@ fn rude_redis() -> SocketAddr {
     address
 }
 
-/// A node that refuses every request, and repeats the key of its address.
+/// A node that refuses every request and repeats the key of its address in the answer.
 fn rude_node() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

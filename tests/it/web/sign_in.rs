@@ -1,4 +1,4 @@
-//! Sessions of GitHub's people, kept in a real Redis.
+//! Sessions of people who sign in with GitHub, stored in a real Redis.
 
 use std::net::SocketAddr;
 
@@ -8,15 +8,14 @@ use polymarketspy::clock::Clock;
 use polymarketspy::config::{GithubSettings, Secret, WebSettings};
 use polymarketspy::domain::money::email::Email;
 use polymarketspy::simulator::routes::github::{CLIENT_ID, CLIENT_SECRET};
+use polymarketspy::testkit::TestBot;
 
-use crate::pipeline::bot::Stage;
-
-/// Somebody who went to the simulated GitHub and came back.
+/// A visitor who has signed in at the simulated GitHub.
 pub struct CurrentUser {
     pub came_in: bool,
-    /// The value of the session's cookie.
+    /// The value of the session cookie.
     pub cookie: String,
-    /// What nobody else may learn: cookies, state and code.
+    /// The secrets of the sign-in: cookies, state and code.
     pub held: Vec<String>,
 }
 
@@ -26,7 +25,7 @@ impl CurrentUser {
         Self::with(&Client::builder().disable_redirects().finish(), base, login).await
     }
 
-    /// The same through this client, which follows no redirects.
+    /// Signs in through this client, which follows no redirects.
     pub async fn with(client: &Client, base: &str, login: &str) -> Self {
         let away = client.get(format!("{base}/login/github")).send().await.unwrap();
         let begun = away.cookies().unwrap()[0].clone();
@@ -53,9 +52,9 @@ fn header<S>(answer: &awc::ClientResponse<S>, name: &str) -> String {
     answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
 }
 
-async fn web(stage: &Stage, bind: SocketAddr) -> App {
-    let github = stage.exchange.github_base();
-    let mut settings = AppSettings { role: Role::Web, ..AppSettings::new(stage.settings()) };
+async fn web(bot: &TestBot, bind: SocketAddr) -> App {
+    let github = bot.exchange.github_base();
+    let mut settings = AppSettings { role: Role::Web, ..AppSettings::new(bot.settings()) };
     settings.web = WebSettings {
         session_secret: Some(Secret::new("s".repeat(64))),
         github: Some(GithubSettings {
@@ -70,7 +69,7 @@ async fn web(stage: &Stage, bind: SocketAddr) -> App {
     App::build(&settings, Clock::System).await.unwrap()
 }
 
-/// What the bot answers to whoever has this cookie.
+/// Returns the status of the bot's answer to a request with this cookie.
 async fn status(app: &App, cookie: &str) -> u16 {
     let (base, port) = (app.url().unwrap(), app.address().unwrap().port());
     let request = Client::new().get(format!("{base}/api/overview"));
@@ -78,31 +77,36 @@ async fn status(app: &App, cookie: &str) -> u16 {
     answer.status().as_u16()
 }
 
-#[actix::test]
-async fn a_session_in_redis_holds_in_every_web_process_until_redis_forgets_it() {
-    let mut stage = Stage::shared().await;
-    let one = web(&stage, "127.0.0.1:0".parse().unwrap()).await;
-    // The cookie's name goes by the port, as behind one public name it does not.
-    let beside = SocketAddr::from(([127, 0, 0, 2], one.address().unwrap().port()));
-    let other = web(&stage, beside).await;
-    let visitor = CurrentUser::through_github(one.url().unwrap(), "ada").await;
-    assert!(visitor.came_in);
-    assert_eq!((status(&one, &visitor.cookie).await, status(&other, &visitor.cookie).await), (200, 200));
+mod on_postgres {
+    use super::*;
 
-    let redis = stage.redis.as_mut().unwrap();
-    let keys: Vec<String> = redis.ask(&["KEYS", "polymarketspy:session:*"]).await;
-    assert_eq!(keys.len(), 1, "{keys:?}");
-    let lives: i64 = redis.ask(&["TTL", &keys[0]]).await;
-    assert!((86_000..=86_400).contains(&lives), "{lives} s");
-    let kept: String = redis.ask(&["GET", &keys[0]]).await;
-    assert!(kept.contains("ada@example.org"), "{kept}");
+    #[actix::test]
+    async fn a_session_in_redis_holds_in_every_web_process_until_redis_forgets_it() {
+        let mut bot = TestBot::shared().await;
+        let one = web(&bot, "127.0.0.1:0".parse().unwrap()).await;
+        // The cookie's name contains the port, so both processes must have the same one. Behind one public name it has
+        // none.
+        let beside = SocketAddr::from(([127, 0, 0, 2], one.address().unwrap().port()));
+        let other = web(&bot, beside).await;
+        let visitor = CurrentUser::through_github(one.url().unwrap(), "ada").await;
+        assert!(visitor.came_in);
+        assert_eq!((status(&one, &visitor.cookie).await, status(&other, &visitor.cookie).await), (200, 200));
 
-    redis.stop();
-    assert_eq!(status(&one, &visitor.cookie).await, 500, "nobody can say who that is");
-    redis.start_again();
-    assert_eq!((status(&one, &visitor.cookie).await, status(&other, &visitor.cookie).await), (401, 401));
-    let again = CurrentUser::through_github(other.url().unwrap(), "ada").await;
-    assert_eq!(status(&one, &again.cookie).await, 200);
-    one.stop().await;
-    other.stop().await;
+        let redis = bot.redis.as_mut().unwrap();
+        let keys: Vec<String> = redis.command(&["KEYS", "polymarketspy:session:*"]).await;
+        assert_eq!(keys.len(), 1, "{keys:?}");
+        let lives: i64 = redis.command(&["TTL", &keys[0]]).await;
+        assert!((86_000..=86_400).contains(&lives), "{lives} s");
+        let kept: String = redis.command(&["GET", &keys[0]]).await;
+        assert!(kept.contains("ada@example.org"), "{kept}");
+
+        redis.stop();
+        assert_eq!(status(&one, &visitor.cookie).await, 500, "without Redis the session cannot be read");
+        redis.start_again();
+        assert_eq!((status(&one, &visitor.cookie).await, status(&other, &visitor.cookie).await), (401, 401));
+        let again = CurrentUser::through_github(other.url().unwrap(), "ada").await;
+        assert_eq!(status(&one, &again.cookie).await, 200);
+        one.stop().await;
+        other.stop().await;
+    }
 }

@@ -1,7 +1,7 @@
-//! Every actor of the house fails, in a handler and in a future, and comes back with its truth: it does its work again,
-//! with nothing lost and nothing doubled. And a burst of failures ends the process.
+//! Every actor of the bot panics, in a handler and in a future, and is restarted: it loads its state and works on, with
+//! nothing lost and nothing doubled.
 //!
-//! Each test has a house of its own: five restarts in a minute are all that a house allows.
+//! Each test starts its own bot, because a bot ends itself after more than five restarts within a minute.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,8 +12,9 @@ use tokio::sync::mpsc;
 
 use crate::actors::live_hub::{LiveFact, LiveFrame, Subscribe, Topic};
 use crate::actors::reconciler::ReconcileJob;
+use crate::actors::supervise::fault_injection;
 use crate::actors::supervise::fault_injection::InjectPanic::{AfterWork, BeforeWork, InFuture, InHandler, InWait};
-use crate::actors::supervise::fault_injection::{InjectPanic, provoke, restarts, running};
+use crate::actors::supervise::fault_injection::{InjectPanic, provoke, restarts};
 use crate::clock::Clock;
 use crate::db::health_key;
 use crate::domain::accounting::ledger::{EntryType, PortfolioId};
@@ -21,7 +22,8 @@ use crate::domain::money::units::Timestamp;
 use crate::queue::wakeup::redis::LIVE_CHANNEL;
 use crate::queue::{self, Queue};
 use crate::simulator::{Host, price};
-use crate::testkit::worker_bot::{House, eventually};
+use crate::testkit::eventually;
+use crate::testkit::running_bot::RunningBot;
 
 /// The ways to fail of an actor that works all the time. Its next life loses its first work too, once before it was
 /// done and once after; then a piece of work is lost in mid-life.
@@ -31,28 +33,33 @@ const EVERY_WAY: [&[InjectPanic]; 3] = [&[BeforeWork, InHandler], &[AfterWork, I
 const PANICS: [&[InjectPanic]; 3] = [&[BeforeWork, InHandler], &[InFuture], &[InWait]];
 
 /// Has the actor fail in each way, and lets it show after each that it works.
-async fn comes_back(house: &mut House, name: &str, ways: &[&[InjectPanic]], mut work: impl AsyncFnMut(&mut House)) {
+async fn comes_back(
+    running: &mut RunningBot,
+    name: &str,
+    ways: &[&[InjectPanic]],
+    mut work: impl AsyncFnMut(&mut RunningBot),
+) {
     let mut n_panics = 0;
     for way in ways {
         way.iter().for_each(|how| provoke(name, *how));
         n_panics += way.iter().filter(|how| matches!(how, InHandler | InFuture | InWait)).count();
-        work(house).await;
+        work(running).await;
         let panics_seen = || (restarts(name) as usize >= n_panics).then_some(());
         eventually("the restart to be counted", async || panics_seen()).await;
     }
 }
 
-async fn copying_survives(name: impl Fn(&House) -> String) {
-    let mut house = House::of_its_own().await;
-    let name = name(&house);
-    house.copies_a_fill().await;
-    comes_back(&mut house, &name, &EVERY_WAY, House::copies_a_fill).await;
-    house.ends_well().await;
+async fn copying_survives(name: impl Fn(&RunningBot) -> String) {
+    let mut running = RunningBot::on_sqlite().await;
+    let name = name(&running);
+    running.copies_a_fill().await;
+    comes_back(&mut running, &name, &EVERY_WAY, RunningBot::copies_a_fill).await;
+    running.ends_well().await;
 }
 
 #[actix_web::test]
 async fn a_poller_comes_back() {
-    copying_survives(|house| format!("poller:{}", house.leader)).await;
+    copying_survives(|running| format!("poller:{}", running.leader)).await;
 }
 
 #[actix_web::test]
@@ -72,7 +79,7 @@ async fn the_book_fetcher_comes_back() {
 
 #[actix_web::test]
 async fn a_leaders_executor_comes_back() {
-    copying_survives(|house| format!("user_executor:{}", house.leader)).await;
+    copying_survives(|running| format!("user_executor:{}", running.leader)).await;
 }
 
 #[actix_web::test]
@@ -87,76 +94,76 @@ async fn the_ledger_writer_comes_back_with_every_portfolio() {
 
 #[actix_web::test]
 async fn the_root_comes_back_and_follows_on() {
-    let mut house = House::of_its_own().await;
-    house.copies_a_fill().await;
-    comes_back(&mut house, "root", &EVERY_WAY, House::copies_a_fill_of_somebody_new).await;
-    house.copies_a_fill().await;
-    house.ends_well().await;
+    let mut running = RunningBot::on_sqlite().await;
+    running.copies_a_fill().await;
+    comes_back(&mut running, "root", &EVERY_WAY, RunningBot::copies_a_fill_of_a_new_leader).await;
+    running.copies_a_fill().await;
+    running.ends_well().await;
 }
 
 #[actix_web::test]
 async fn the_reconciler_comes_back_and_knows_whom_to_ask() {
-    let mut house = House::of_its_own().await;
-    let reads_a_span = async |house: &mut House| {
+    let mut running = RunningBot::on_sqlite().await;
+    let reads_a_span = async |running: &mut RunningBot| {
         let now = Clock::System.now();
-        let job = ReconcileJob::Window { start: now.plus_millis(-5_000), end: now }.for_user(house.leader, now);
-        queue::enqueue(&house.db, &[job], now).await.unwrap();
-        house.queue_is_empty(Queue::Reconcile).await;
+        let job = ReconcileJob::Window { start: now.plus_millis(-5_000), end: now }.for_user(running.leader, now);
+        queue::enqueue(&running.bot.db, &[job], now).await.unwrap();
+        running.queue_is_empty(Queue::Reconcile).await;
     };
-    reads_a_span(&mut house).await;
-    comes_back(&mut house, "reconciler", &PANICS, reads_a_span).await;
-    house.copies_a_fill().await;
-    house.ends_well().await;
+    reads_a_span(&mut running).await;
+    comes_back(&mut running, "reconciler", &PANICS, reads_a_span).await;
+    running.copies_a_fill().await;
+    running.ends_well().await;
 }
 
 #[actix_web::test]
 async fn the_chain_watcher_comes_back_and_sees_the_chain_again() {
-    let mut house = House::of_its_own().await;
-    let sees_a_fill = async |house: &mut House| {
-        let seen = async |house: &House| {
-            let leads = house.db.chain_leads(Timestamp::EPOCH, Clock::System.now().plus_millis(1)).await.unwrap();
+    let mut running = RunningBot::on_sqlite().await;
+    let sees_a_fill = async |running: &mut RunningBot| {
+        let seen = async |running: &RunningBot| {
+            let leads = running.bot.db.chain_lags(Timestamp::EPOCH, Clock::System.now().plus_millis(1)).await.unwrap();
             leads.all.map_or(0, |all| all.n_fills)
         };
-        let before = seen(house).await;
+        let before = seen(running).await;
         // Fills while it is out of sight come by polling alone.
-        while seen(house).await == before {
-            house.copies_a_fill().await;
+        while seen(running).await == before {
+            running.copies_a_fill().await;
         }
     };
-    sees_a_fill(&mut house).await;
-    comes_back(&mut house, "chain_watcher", &PANICS, sees_a_fill).await;
-    house.ends_well().await;
+    sees_a_fill(&mut running).await;
+    comes_back(&mut running, "chain_watcher", &PANICS, sees_a_fill).await;
+    running.ends_well().await;
 }
 
 #[actix_web::test]
 async fn the_price_refresher_comes_back_and_prices_what_is_held() {
-    let mut house = House::of_its_own().await;
-    house.copies_a_fill().await;
-    let asked = |house: &House| house.exchange.world(|world| world.n_heard(Host::Clob, "/midpoints"));
-    let mut n_asked = asked(&house);
-    let prices = async |house: &mut House| {
-        n_asked = eventually("a round of prices", async || Some(asked(house)).filter(|n| *n > n_asked)).await;
-        house.queue_is_empty(Queue::Prices).await;
+    let mut running = RunningBot::on_sqlite().await;
+    running.copies_a_fill().await;
+    let asked = |running: &RunningBot| running.bot.exchange.world(|world| world.n_heard(Host::Clob, "/midpoints"));
+    let mut n_asked = asked(&running);
+    let prices = async |running: &mut RunningBot| {
+        n_asked = eventually("a round of prices", async || Some(asked(running)).filter(|n| *n > n_asked)).await;
+        running.queue_is_empty(Queue::Prices).await;
     };
-    comes_back(&mut house, "price_refresher", &[&[BeforeWork, InHandler], &[AfterWork, InFuture]], prices).await;
-    let asset = house.market.asset(0).unwrap().clone();
-    assert_eq!(house.db.newest_prices(&[asset]).await.unwrap().len(), 1);
-    house.ends_well().await;
+    comes_back(&mut running, "price_refresher", &[&[BeforeWork, InHandler], &[AfterWork, InFuture]], prices).await;
+    let asset = running.market.asset(0).unwrap().clone();
+    assert_eq!(running.bot.db.newest_prices(&[asset]).await.unwrap().len(), 1);
+    running.ends_well().await;
 }
 
 #[actix_web::test]
 async fn the_settler_comes_back_and_closes_what_has_resolved() {
-    let mut house = House::of_its_own().await;
+    let mut running = RunningBot::on_sqlite().await;
     for way in [&[BeforeWork, InHandler], &[AfterWork, InFuture]] {
-        let market = house.holds_another_market().await;
-        let mut facts = house.db.market(market.id()).await.unwrap().unwrap();
+        let market = running.holds_another_market().await;
+        let mut facts = running.bot.db.market(market.id()).await.unwrap().unwrap();
         facts.close_time = Some(Clock::System.now().plus_millis(-1_000));
-        house.db.save_market(&facts).await.unwrap();
-        house.exchange.world(|world| world.resolve(market.id(), &[price(1_000_000), price(0)]));
-        comes_back(&mut house, "settler", &[way], async |house| {
-            for portfolio in [PortfolioId::ExecUser(house.leader), PortfolioId::ExecGlobal] {
+        running.bot.db.save_market(&facts).await.unwrap();
+        running.bot.exchange.world(|world| world.resolve(market.id(), &[price(1_000_000), price(0)]));
+        comes_back(&mut running, "settler", &[way], async |running| {
+            for portfolio in [PortfolioId::ExecUser(running.leader), PortfolioId::ExecGlobal] {
                 let n_settled = eventually("the settlement", async || {
-                    let entries = house.db.entries_after(portfolio, 0, 1_000).await.unwrap();
+                    let entries = running.bot.db.entries_after(portfolio, 0, 1_000).await.unwrap();
                     let of_market = entries.iter().filter(|placed| {
                         placed.entry.kind == EntryType::Settlement && placed.entry.market.as_ref() == Some(market.id())
                     });
@@ -168,21 +175,21 @@ async fn the_settler_comes_back_and_closes_what_has_resolved() {
         })
         .await;
     }
-    house.ends_well().await;
+    running.ends_well().await;
 }
 
 #[actix_web::test]
 async fn the_snapshotter_comes_back_and_keeps_every_portfolio() {
-    let mut house = House::of_its_own().await;
-    let keeps = async |house: &mut House| {
-        house.copies_a_fill().await;
-        house.queue_is_empty(Queue::PortfolioApply).await;
+    let mut running = RunningBot::on_sqlite().await;
+    let keeps = async |running: &mut RunningBot| {
+        running.copies_a_fill().await;
+        running.queue_is_empty(Queue::PortfolioApply).await;
     };
-    comes_back(&mut house, "snapshotter", &[&[BeforeWork, InHandler], &[AfterWork, InFuture]], keeps).await;
-    let snapshot = house.db.newest_snapshot(PortfolioId::ExecGlobal).await.unwrap();
+    comes_back(&mut running, "snapshotter", &[&[BeforeWork, InHandler], &[AfterWork, InFuture]], keeps).await;
+    let snapshot = running.bot.db.newest_snapshot(PortfolioId::ExecGlobal).await.unwrap();
     assert!(snapshot.is_some(), "and its minute is written");
     eventually("health that counts its restarts", async || {
-        let stored = house.db.checkpoint(&health_key(None)).await.unwrap()?;
+        let stored = running.bot.db.checkpoint(&health_key(None)).await.unwrap()?;
         let health: serde_json::Value = serde_json::from_str(&stored).unwrap();
         let actors = health["actors"].as_array().unwrap();
         let snapshotter = actors.iter().find(|actor| actor["name"] == "snapshotter").unwrap();
@@ -191,7 +198,7 @@ async fn the_snapshotter_comes_back_and_keeps_every_portfolio() {
         (n == 4 && cause.unwrap().contains("provoked")).then_some(())
     })
     .await;
-    house.ends_well().await;
+    running.ends_well().await;
 }
 
 /// A page of somebody who watches.
@@ -210,14 +217,14 @@ impl Handler<LiveFrame> for Watching {
 }
 
 /// Whoever watches sees each fill and each attempt once.
-async fn shows_a_fill(house: &mut House) {
+async fn shows_a_fill(running: &mut RunningBot) {
     let (to, mut frames) = mpsc::unbounded_channel();
     let watching = Watching(to).start();
     let topics = vec![Topic::Trades, Topic::Attempts];
     let subscribe = Subscribe { to: watching.recipient(), topics, after: None };
-    house.app.live_hub().send(subscribe).await.unwrap();
+    running.app.live_hub().send(subscribe).await.unwrap();
     let begun = Clock::System.now();
-    house.copies_a_fill().await;
+    running.copies_a_fill().await;
     let mut shown = BTreeSet::new();
     while shown.len() < 3 {
         let frame = tokio::time::timeout(Duration::from_secs(60), frames.recv()).await;
@@ -235,82 +242,88 @@ async fn shows_a_fill(house: &mut House) {
 
 #[actix_web::test]
 async fn the_live_hub_comes_back_and_whoever_watched_is_told() {
-    let mut house = House::of_its_own().await;
-    shows_a_fill(&mut house).await;
+    let mut running = RunningBot::on_sqlite().await;
+    shows_a_fill(&mut running).await;
     for way in [InHandler, InFuture, InWait] {
         let (to, mut frames) = mpsc::unbounded_channel();
         let subscribe = Subscribe { to: Watching(to).start().recipient(), topics: vec![Topic::Trades], after: None };
-        house.app.live_hub().send(subscribe).await.unwrap();
+        running.app.live_hub().send(subscribe).await.unwrap();
         provoke("live_hub", way);
         let told = tokio::time::timeout(Duration::from_secs(60), frames.recv()).await.unwrap();
         assert!(matches!(told, Some(LiveFrame::Lagged)), "{told:?}");
-        shows_a_fill(&mut house).await;
+        shows_a_fill(&mut running).await;
     }
     assert_eq!(restarts("live_hub"), 3);
-    house.ends_well().await;
+    running.ends_well().await;
 }
 
-#[actix_web::test]
-async fn the_live_feed_comes_back_and_shows_nothing_twice() {
-    let mut house = House::among_others().await;
-    shows_a_fill(&mut house).await;
-    comes_back(&mut house, "live_feed", &EVERY_WAY, shows_a_fill).await;
-    house.ends_well().await;
-}
+mod on_postgres {
+    use super::*;
 
-#[actix_web::test]
-async fn the_lease_keeper_comes_back_holds_what_it_held_and_takes_what_is_new() {
-    let mut house = House::among_others().await;
-    house.copies_a_fill().await;
-    comes_back(&mut house, "lease_keeper", &EVERY_WAY, House::copies_a_fill_of_somebody_new).await;
-    house.copies_a_fill().await;
-    house.ends_well().await;
-}
+    #[actix_web::test]
+    async fn the_live_feed_comes_back_and_shows_nothing_twice() {
+        let mut running = RunningBot::on_postgres_and_redis().await;
+        shows_a_fill(&mut running).await;
+        comes_back(&mut running, "live_feed", &EVERY_WAY, shows_a_fill).await;
+        running.ends_well().await;
+    }
 
-#[actix_web::test]
-async fn the_bell_relay_comes_back_and_wakes_the_pages_of_others() {
-    let mut house = House::among_others().await;
-    let wakes = async |house: &mut House| {
-        let client = ::redis::Client::open(house.redis_url()).unwrap();
-        let mut channel = client.get_async_pubsub().await.unwrap();
-        channel.subscribe(LIVE_CHANNEL).await.unwrap();
-        let mut heard = channel.into_on_message();
-        house.copies_a_fill().await;
-        tokio::time::timeout(Duration::from_secs(60), heard.next()).await.expect("pages are woken");
-    };
-    wakes(&mut house).await;
-    comes_back(&mut house, "bell_relay", &PANICS, wakes).await;
-    house.ends_well().await;
-}
+    #[actix_web::test]
+    async fn the_lease_keeper_comes_back_holds_what_it_held_and_takes_what_is_new() {
+        let mut running = RunningBot::on_postgres_and_redis().await;
+        running.copies_a_fill().await;
+        comes_back(&mut running, "lease_keeper", &EVERY_WAY, RunningBot::copies_a_fill_of_a_new_leader).await;
+        running.copies_a_fill().await;
+        running.ends_well().await;
+    }
 
-/// The tests above name every actor there is; `broadcaster` and `queue_watch` have theirs beside them.
-#[actix_web::test]
-async fn no_actor_is_left_out() {
-    let mut house = House::among_others().await;
-    house.copies_a_fill().await;
-    let trades: BTreeSet<String> =
-        running().into_iter().map(|name| name.split(':').next().unwrap_or_default().to_owned()).collect();
-    let proved = [
-        "bell_relay",
-        "book_fetcher",
-        "broadcaster",
-        "chain_watcher",
-        "global_executor",
-        "grouper",
-        "ingestor",
-        "lease_keeper",
-        "ledger_writer",
-        "live_feed",
-        "live_hub",
-        "poller",
-        "price_refresher",
-        "queue_watch",
-        "reconciler",
-        "root",
-        "settler",
-        "snapshotter",
-        "user_executor",
-    ];
-    assert_eq!(trades.iter().map(String::as_str).collect::<Vec<_>>(), proved);
-    house.ends_well().await;
+    #[actix_web::test]
+    async fn the_bell_relay_comes_back_and_wakes_the_pages_of_others() {
+        let mut running = RunningBot::on_postgres_and_redis().await;
+        let wakes = async |running: &mut RunningBot| {
+            let client = ::redis::Client::open(running.redis_url()).unwrap();
+            let mut channel = client.get_async_pubsub().await.unwrap();
+            channel.subscribe(LIVE_CHANNEL).await.unwrap();
+            let mut heard = channel.into_on_message();
+            running.copies_a_fill().await;
+            tokio::time::timeout(Duration::from_secs(60), heard.next()).await.expect("pages are woken");
+        };
+        wakes(&mut running).await;
+        comes_back(&mut running, "bell_relay", &PANICS, wakes).await;
+        running.ends_well().await;
+    }
+
+    /// The tests above name every actor there is; `broadcaster` and `queue_watch` have theirs beside them.
+    #[actix_web::test]
+    async fn no_actor_is_left_out() {
+        let mut running = RunningBot::on_postgres_and_redis().await;
+        running.copies_a_fill().await;
+        let trades: BTreeSet<String> = fault_injection::running()
+            .into_iter()
+            .map(|name| name.split(':').next().unwrap_or_default().to_owned())
+            .collect();
+        let proved = [
+            "bell_relay",
+            "book_fetcher",
+            "broadcaster",
+            "chain_watcher",
+            "global_executor",
+            "grouper",
+            "ingestor",
+            "lease_keeper",
+            "ledger_writer",
+            "live_feed",
+            "live_hub",
+            "poller",
+            "price_refresher",
+            "queue_watch",
+            "reconciler",
+            "root",
+            "settler",
+            "snapshotter",
+            "user_executor",
+        ];
+        assert_eq!(trades.iter().map(String::as_str).collect::<Vec<_>>(), proved);
+        running.ends_well().await;
+    }
 }

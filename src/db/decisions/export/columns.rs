@@ -1,6 +1,6 @@
-//! The columns of each download in their order: those of spec section 2, and the names a reader knows things by.
+//! The columns of each download, in order: the stored columns (spec 2), and the names of users, markets and outcomes.
 
-/// How a column is stored.
+/// The kind of a column's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Integer,
@@ -9,15 +9,16 @@ pub enum Kind {
     /// Milliseconds.
     Time,
     Text,
-    /// Text of ours that is JSON.
+    /// JSON that we wrote.
     Json,
-    /// Words of ours, joined by commas.
+    /// Words that we wrote, joined by commas.
     Words,
 }
 
+/// A column's name and kind.
 pub type Column = (&'static str, Kind);
 
-/// Of a canonical `trade_event`.
+/// The columns of a canonical `trade_event`.
 pub const TRADE_COLUMNS: [Column; 24] = [
     ("id", Kind::Uuid),
     ("source", Kind::Text),
@@ -45,7 +46,7 @@ pub const TRADE_COLUMNS: [Column; 24] = [
     ("outcome", Kind::Text),
 ];
 
-/// Of a `copy_attempt`, and what its group was.
+/// The columns of a `copy_attempt` and its group.
 pub const ATTEMPT_COLUMNS: [Column; 24] = [
     ("id", Kind::Uuid),
     ("portfolio_scope", Kind::Text),
@@ -73,7 +74,8 @@ pub const ATTEMPT_COLUMNS: [Column; 24] = [
     ("outcome", Kind::Text),
 ];
 
-/// Of a `ledger_entry`. The label is the owner's, or in the portfolio of all that of the leader who caused it.
+/// The columns of a `ledger_entry`. The label is the owner's; in the global portfolio, that of the leader who caused
+/// it.
 pub const LEDGER_COLUMNS: [Column; 15] = [
     ("id", Kind::Integer),
     ("portfolio_scope", Kind::Text),
@@ -92,7 +94,7 @@ pub const LEDGER_COLUMNS: [Column; 15] = [
     ("outcome", Kind::Text),
 ];
 
-/// Of a `portfolio_snapshot`.
+/// The columns of a `portfolio_snapshot`.
 pub const SNAPSHOT_COLUMNS: [Column; 8] = [
     ("portfolio_scope", Kind::Text),
     ("followed_user_id", Kind::Integer),

@@ -1,7 +1,7 @@
-//! Rows as a download has them: every column, in parts by a key, so that no download ever stands in memory whole.
+//! Rows for downloads: every column, read in parts by a key, so that no download is ever in memory as a whole.
 //!
-//! Columns are read by the tables in `columns` and handed on as they are stored: a download takes a value for what it is
-//! even where a page would refuse it.
+//! Columns are read by the tables in [`columns`] and passed on as they are stored: a download contains a value even if
+//! a page would reject it.
 
 mod columns;
 
@@ -10,14 +10,15 @@ use uuid::Uuid;
 
 use super::attempts::AttemptFilter;
 use super::attempts::matches_of_market;
-use crate::db::accounts::ledger::owner_key;
 use crate::db::events::trades::TradeFilter;
 use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
-use crate::domain::decision::decide::{DecisionKind, ReasonCode};
+use crate::domain::decision::check::ReasonCode;
+use crate::domain::decision::explanation::DecisionKind;
 use crate::domain::events::event::Side;
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
 use crate::sql::connection::{Db, on, statements};
+use crate::sql::decode::owner_key;
 use crate::sql::error::DbError;
 use crate::sql::page::Cursor;
 
@@ -31,24 +32,24 @@ pub enum Cell {
     Flag(bool),
     Uuid(Uuid),
     Time(Timestamp),
-    /// Hostile where it comes from outside.
+    /// Hostile if it comes from outside.
     Text(String),
     Json(String),
     Words(String),
 }
 
-/// Some rows of a download, and where the next part starts; `None` at the end.
+/// Some rows of a download, and the key of the next part; `None` at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part<K> {
     pub rows: Vec<Vec<Cell>>,
     pub next: Option<K>,
 }
 
-/// Which ledger entries; `None` is all.
+/// The ledger entries to export; `None` does not filter.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LedgerFilter {
     pub scope: Option<PortfolioScope>,
-    /// Whose portfolio it is; in the portfolio of all, who caused it.
+    /// The owner of the portfolio; in the global portfolio, the leader who caused the entry.
     pub user: Option<FollowedUserId>,
     /// Written at or after.
     pub from: Option<Timestamp>,
@@ -56,7 +57,8 @@ pub struct LedgerFilter {
     pub to: Option<Timestamp>,
 }
 
-/// `$1`, `$2` the cursor, `$3` the earliest time, `$4` side, `$5` the limit: what `trades` lists, every column of it.
+/// `$1`, `$2` the cursor, `$3` the earliest time, `$4` side, `$5` the limit: the trades that `trades` lists, with
+/// every column.
 macro_rules! trades {
     ($filter:literal) => {
         concat!(
@@ -108,7 +110,7 @@ macro_rules! attempts {
     };
 }
 
-/// `$1` the last id, `$2` scope, `$3` whose, `$4`, `$5` the times, `$6` the limit.
+/// `$1` the last id, `$2` scope, `$3` owner, `$4`, `$5` the times, `$6` the limit.
 macro_rules! ledger {
     ($filter:literal) => {
         concat!(
@@ -148,7 +150,10 @@ statements! {
 }
 
 impl Db {
-    /// The trades of `trades_page` with `TRADE_COLUMNS`, newest first.
+    /// Returns the trades of [`Db::trades_page`] with [`TRADE_COLUMNS`], newest first.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn export_trades(
         &self,
         filter: &TradeFilter,
@@ -180,7 +185,10 @@ impl Db {
         })
     }
 
-    /// The attempts of `attempts_page` with `ATTEMPT_COLUMNS`, newest first.
+    /// Returns the attempts of [`Db::attempts_page`] with [`ATTEMPT_COLUMNS`], newest first.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn export_attempts(
         &self,
         filter: &AttemptFilter,
@@ -217,11 +225,14 @@ impl Db {
         })
     }
 
-    /// Ledger entries behind the position `after` with `LEDGER_COLUMNS`, oldest first.
+    /// Returns ledger entries after the position `after` with [`LEDGER_COLUMNS`], oldest first.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn export_ledger(&self, filter: &LedgerFilter, after: i64, limit: usize) -> Result<Part<i64>, DbError> {
-        // Whole portfolios have an index; anything else reads along the ledger once, whatever it leaves out.
+        // A whole portfolio has an index; any other filter reads the ledger once from end to end.
         let portfolio = filter.scope.and_then(|scope| PortfolioId::new(scope, filter.user));
-        let (text, whose) = match portfolio {
+        let (text, owner) = match portfolio {
             Some(portfolio) => (LEDGER_OF_PORTFOLIO, Some(owner_key(portfolio))),
             None => (LEDGER, filter.user.map(|user| user.0)),
         };
@@ -229,7 +240,7 @@ impl Db {
             let rows = sqlx::query(text)
                 .bind(after)
                 .bind(filter.scope.map(PortfolioScope::as_str))
-                .bind(whose)
+                .bind(owner)
                 .bind(filter.from.map_or(i64::MIN, Timestamp::millis))
                 .bind(filter.to.map_or(i64::MAX, Timestamp::millis))
                 .bind(rows_asked(limit))
@@ -239,7 +250,10 @@ impl Db {
         })
     }
 
-    /// One portfolio's points behind `after` and up to `to` with `SNAPSHOT_COLUMNS`, oldest first.
+    /// Returns one portfolio's points within (`after`, `to`] with [`SNAPSHOT_COLUMNS`], oldest first.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn export_snapshots(
         &self,
         portfolio: PortfolioId,
@@ -260,7 +274,7 @@ impl Db {
     }
 }
 
-/// A part is full or the last one.
+/// Returns the limit as SQL takes it: a part that is not full is the last one.
 fn rows_asked(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }

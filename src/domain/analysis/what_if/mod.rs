@@ -1,16 +1,17 @@
-//! What another configuration would have decided: the same groups, books and prices, lived through under two
-//! configurations side by side, each with a portfolio of its own (spec sections 7 and 11).
+//! The what-if test: the same groups, books and prices are replayed under two configurations side by side, each with
+//! its own portfolio (spec 7 and 11).
 //!
-//! In    a portfolio as it stood, what the world did since in order of time, groups in the global order.
-//! Out   `Findings`: what each configuration decided and made of its portfolio, and where the two disagree.
-//! Fails `PortfolioError` when a sum does not fit; a group that cannot be decided is counted and passed over.
+//! In    the portfolio at the start, external events since then in order of time, groups in the global order.
+//! Out   [`Findings`]: the decisions and the portfolio of each configuration, and the groups on which the two disagree.
+//! Fails [`PortfolioError`] when a sum does not fit; a group that cannot be decided is counted and skipped.
 //!
-//! Decided by the same `decide` as live copies, at the time of the recorded decision. Assumes that nothing we do moves
-//! the market or the leaders, that whoever is enabled and whatever is blacklisted now was so all along, and that a group
-//! was cut as it is stored. Books are those that were fetched, so a change of latency is not seen in them.
+//! Groups are decided by the same `decide` as live copies, at the time of the recorded decision. Assumes that our
+//! copies move neither the market nor the leaders, that the leaders enabled and the markets blacklisted now were so all
+//! along, and that windows were cut as the groups are stored. The books are those that were fetched, so a change of
+//! latency has no effect on them.
 
+mod decision_counts;
 mod run;
-mod tally;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,44 +20,45 @@ use std::sync::Arc;
 use crate::domain::accounting::ledger::LedgerEntry;
 use crate::domain::accounting::portfolio::{Portfolio, PortfolioError};
 use crate::domain::config::effective::{StoredConfig, UserOverrides};
-use crate::domain::decision::decide::{DecisionKind, ReasonCode};
+use crate::domain::decision::check::ReasonCode;
+use crate::domain::decision::explanation::DecisionKind;
 use crate::domain::events::group::{EventGroup, GroupAction};
 use crate::domain::market::book::OrderBook;
 use crate::domain::market::facts::Market;
 use crate::domain::money::ids::{AssetId, FollowedUserId};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 
+pub use decision_counts::DecisionCounts;
 use run::Run;
 pub use run::RunFigures;
-pub use tally::Tally;
 
-/// Disagreements that are kept in full; the others are counted.
+/// The number of disagreements that are kept in full; the others are only counted.
 pub const CHANGES_KEPT: usize = 200;
 
-/// A configuration with everybody's overrides.
+/// A configuration with the overrides of all leaders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     pub global: StoredConfig,
     pub overrides: BTreeMap<FollowedUserId, UserOverrides>,
 }
 
-/// Where both configurations begin.
+/// The state from which both configurations start.
 #[derive(Debug, Clone)]
 pub struct Start {
     pub time: Timestamp,
-    /// With its lots, marks and baselines of that time.
+    /// The portfolio with its lots, marks and baselines of that time.
     pub portfolio: Portfolio,
-    /// Leaders who are copied; decisions on others are skipped.
+    /// The leaders that are copied; groups of other leaders are skipped.
     pub enabled: BTreeSet<FollowedUserId>,
 }
 
-/// What the world did to both portfolios.
+/// An event that affects both portfolios and does not come from a decision of the window.
 #[derive(Debug, Clone)]
-pub enum Happening {
-    /// An entry that no decision of the window made: the opening deposit, a copy of an earlier group.
+pub enum ExternalEvent {
+    /// A ledger entry: the opening deposit, or a copy of an earlier group.
     Entry(LedgerEntry),
     Midpoint(AssetId, PriceMicros),
-    /// What it pays is known.
+    /// The payout of the market is known.
     Resolved(Arc<Market>),
 }
 
@@ -64,33 +66,33 @@ pub enum Happening {
 #[derive(Debug, Clone, Copy)]
 pub struct Case<'a> {
     pub group: &'a EventGroup,
-    /// Its facts as known today.
+    /// The facts of the market as known today.
     pub market: &'a Market,
-    pub book: KeptBook<'a>,
-    /// What was decided in life, if anything was.
-    pub recorded: Option<&'a Recorded>,
+    pub book: StoredBook<'a>,
+    /// The decision of the running bot, if there is one.
+    pub recorded: Option<&'a RecordedDecision>,
 }
 
-/// The book of a group as it was kept.
+/// The stored book of a group.
 #[derive(Debug, Clone, Copy)]
-pub enum KeptBook<'a> {
+pub enum StoredBook<'a> {
     Known(&'a OrderBook),
-    /// It was asked for, and there was none.
+    /// It was requested, and there was none.
     Unavailable,
-    /// Nobody asked for it, because the group was skipped before looking.
-    NotKept,
+    /// It was not requested, because the group was skipped before that step.
+    NotStored,
 }
 
-/// The decision that stands in the database.
+/// The decision stored in the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recorded {
+pub struct RecordedDecision {
     pub decided_at: Timestamp,
-    pub verdict: Verdict,
+    pub summary: DecisionSummary,
 }
 
-/// The gist of a decision: two are the same when this is.
+/// The main fields of a decision. Two decisions are the same when their summaries are equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub struct DecisionSummary {
     pub decision: DecisionKind,
     pub reasons: Vec<ReasonCode>,
     pub filled_notional: UsdcMicros,
@@ -101,30 +103,31 @@ pub struct Verdict {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     pub group: EventGroup,
-    pub current: Verdict,
-    pub candidate: Verdict,
+    pub current: DecisionSummary,
+    pub candidate: DecisionSummary,
 }
 
-/// How many groups, and what is to be known of them.
+/// The number of groups, in total and by kind of result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
     pub groups: u64,
-    /// One of the configurations would have needed a book that nobody kept: decided as `BOOK_UNAVAILABLE`.
+    /// One of the configurations needed a book that is not stored; it decided `BOOK_UNAVAILABLE`.
     pub without_book: u64,
-    /// Sums that do not fit; in life such a group ends as a dead letter.
+    /// A sum did not fit; the running bot makes a dead letter of such a group.
     pub undecidable: u64,
-    /// Groups with a decision in the database, and those of them that the current configuration decides just so again.
+    /// Groups with a decision in the database.
     pub recorded: u64,
+    /// Those of them that the current configuration decides in the same way again.
     pub as_recorded: u64,
-    /// EXECUTE became SKIP or the other way.
+    /// EXECUTE became SKIP, or SKIP became EXECUTE.
     pub flipped: u64,
-    /// The same decision for other reasons.
+    /// The same decision with other reasons.
     pub other_reasons: u64,
     /// The same decision with another fill.
     pub other_fill: u64,
 }
 
-/// What came of it.
+/// The result of a what-if test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Findings {
     pub from: Timestamp,
@@ -132,114 +135,116 @@ pub struct Findings {
     pub counts: Counts,
     pub current: RunFigures,
     pub candidate: RunFigures,
-    /// Other decisions and reasons first, then other fills, each in the order they came; at most `CHANGES_KEPT`.
+    /// Other decisions and reasons first, then other fills, each in the order of the groups; at most [`CHANGES_KEPT`].
     pub changes: Vec<Change>,
 }
 
-/// Two configurations on the same ground.
+/// Two configurations that decide the same groups.
 #[derive(Debug, Clone)]
 pub struct Comparison {
     from: Timestamp,
     enabled: BTreeSet<FollowedUserId>,
     current: Run,
     candidate: Run,
-    /// What is known of the time that the slower of the two has not lived through yet.
-    ahead: BTreeMap<Timestamp, Vec<Happening>>,
+    /// Events at times that the slower of the two has not reached yet.
+    scheduled: BTreeMap<Timestamp, Vec<ExternalEvent>>,
     counts: Counts,
-    decided_otherwise: Vec<Change>,
-    filled_otherwise: Vec<Change>,
+    decision_changes: Vec<Change>,
+    fill_changes: Vec<Change>,
 }
 
 impl Comparison {
+    /// Starts both configurations from the same state.
     pub fn new(start: Start, current: Policy, candidate: Policy) -> Self {
         Self {
             from: start.time,
             enabled: start.enabled,
             current: Run::new(current, start.portfolio.clone(), start.time),
             candidate: Run::new(candidate, start.portfolio, start.time),
-            ahead: BTreeMap::new(),
+            scheduled: BTreeMap::new(),
             counts: Counts::default(),
-            decided_otherwise: Vec::new(),
-            filled_otherwise: Vec::new(),
+            decision_changes: Vec::new(),
+            fill_changes: Vec::new(),
         }
     }
 
-    /// Tells what happened. Of the past it takes effect at once, of the future when its time comes.
+    /// Adds an external event. A past event takes effect at once; a future one when each configuration
+    /// reaches its time.
     ///
     /// # Errors
-    /// `PortfolioError`.
-    pub fn expect(&mut self, at: Timestamp, happening: Happening) -> Result<(), PortfolioError> {
+    /// [`PortfolioError`] when a sum does not fit.
+    pub fn schedule(&mut self, at: Timestamp, event: ExternalEvent) -> Result<(), PortfolioError> {
         for run in [&mut self.current, &mut self.candidate] {
             if at <= run.reached() {
-                run.take(at, &happening)?;
+                run.apply_event(at, &event)?;
             }
         }
         if at > self.current.reached().min(self.candidate.reached()) {
-            self.ahead.entry(at).or_default().push(happening);
+            self.scheduled.entry(at).or_default().push(event);
         }
         Ok(())
     }
 
-    /// Decides the next group under both configurations and moves each portfolio by its own decision.
+    /// Decides the next group under both configurations and applies each decision to its own portfolio.
     ///
     /// # Errors
-    /// `PortfolioError`.
+    /// [`PortfolioError`] when a sum does not fit.
     pub fn decide(&mut self, case: &Case) -> Result<(), PortfolioError> {
         let enabled = self.enabled.contains(&case.group.followed_user);
-        let mut verdicts = Vec::with_capacity(2);
+        let mut summaries = Vec::with_capacity(2);
         let mut lacks_book = false;
         for run in [&mut self.current, &mut self.candidate] {
             let now = run.decides_at(case);
-            run.advance(&self.ahead, now)?;
+            run.advance(&self.scheduled, now)?;
             let decided = run.decide(case, enabled, now)?;
             lacks_book |= decided.lacks_book;
-            verdicts.extend(decided.verdict);
+            summaries.extend(decided.summary);
         }
-        self.forget_past();
+        self.drop_past_events();
         grow(&mut self.counts.groups, true);
         grow(&mut self.counts.without_book, lacks_book);
-        let Ok([current, candidate]) = <[Verdict; 2]>::try_from(verdicts) else {
+        let Ok([current, candidate]) = <[DecisionSummary; 2]>::try_from(summaries) else {
             grow(&mut self.counts.undecidable, true);
             return Ok(());
         };
         if let Some(recorded) = case.recorded {
             grow(&mut self.counts.recorded, true);
-            grow(&mut self.counts.as_recorded, recorded.verdict == current);
+            grow(&mut self.counts.as_recorded, recorded.summary == current);
         }
         self.compare(case.group, current, candidate);
         Ok(())
     }
 
-    /// Lets time pass for both.
+    /// Advances both to the time `to`.
     ///
     /// # Errors
-    /// `PortfolioError`.
+    /// [`PortfolioError`] when a sum does not fit.
     pub fn advance(&mut self, to: Timestamp) -> Result<(), PortfolioError> {
-        self.current.advance(&self.ahead, to)?;
-        self.candidate.advance(&self.ahead, to)?;
-        self.forget_past();
+        self.current.advance(&self.scheduled, to)?;
+        self.candidate.advance(&self.scheduled, to)?;
+        self.drop_past_events();
         Ok(())
     }
 
-    /// What either of the two holds: what wants a price.
+    /// Returns the assets that either of the two holds, which need a price.
     pub fn held_assets(&self) -> BTreeSet<AssetId> {
         self.current.held_assets().chain(self.candidate.held_assets()).cloned().collect()
     }
 
-    /// Up to when both have lived.
+    /// Returns the time that both have reached.
     pub fn reached(&self) -> Timestamp {
         self.current.reached().min(self.candidate.reached())
     }
 
-    /// The end of the window; both have lived up to it.
+    /// Advances both to the end of the window and returns the findings.
     ///
     /// # Errors
-    /// `PortfolioError`.
+    /// [`PortfolioError`] when a sum does not fit.
     pub fn finish(mut self, to: Timestamp) -> Result<Findings, PortfolioError> {
         self.advance(to)?;
-        let mut changes = self.decided_otherwise;
+        let mut changes = self.decision_changes;
         let room = CHANGES_KEPT.saturating_sub(changes.len());
-        changes.extend(self.filled_otherwise.into_iter().take(room));
+        changes.extend(self.fill_changes.into_iter().take(room));
         Ok(Findings {
             from: self.from,
             to,
@@ -250,7 +255,7 @@ impl Comparison {
         })
     }
 
-    fn compare(&mut self, group: &EventGroup, current: Verdict, candidate: Verdict) {
+    fn compare(&mut self, group: &EventGroup, current: DecisionSummary, candidate: DecisionSummary) {
         if current == candidate {
             return;
         }
@@ -260,15 +265,15 @@ impl Comparison {
         grow(&mut self.counts.flipped, flipped);
         grow(&mut self.counts.other_reasons, other_reasons);
         grow(&mut self.counts.other_fill, other_fill);
-        let kept = if other_fill { &mut self.filled_otherwise } else { &mut self.decided_otherwise };
+        let kept = if other_fill { &mut self.fill_changes } else { &mut self.decision_changes };
         if kept.len() < CHANGES_KEPT {
             kept.push(Change { group: group.clone(), current, candidate });
         }
     }
 
-    fn forget_past(&mut self) {
+    fn drop_past_events(&mut self) {
         let reached = self.reached();
-        while let Some(first) = self.ahead.first_entry()
+        while let Some(first) = self.scheduled.first_entry()
             && *first.key() <= reached
         {
             first.remove();
@@ -277,13 +282,14 @@ impl Comparison {
 }
 
 impl Counts {
+    /// Returns the number of groups on which the two disagree.
     pub const fn changes(&self) -> u64 {
         self.flipped.saturating_add(self.other_reasons).saturating_add(self.other_fill)
     }
 }
 
-impl Verdict {
-    /// Whether the decision came past the switches and found the market open.
+impl DecisionSummary {
+    /// Returns whether the decision passed the switches and found the market open.
     fn found_open(&self) -> bool {
         use ReasonCode::*;
         let ended_before = [EnginePaused, UserDisabled, MarketBlacklisted, SignalTooOld, MarketTooCloseToClose];
@@ -292,7 +298,7 @@ impl Verdict {
 }
 
 impl<'a> Case<'a> {
-    /// The asset of a trade, and otherwise the outcomes that sets are made of.
+    /// Returns the asset of a trade, or for sets the outcomes that they consist of.
     fn assets(&self) -> (Option<&'a AssetId>, Vec<AssetId>) {
         match &self.group.action {
             GroupAction::Trade { asset, .. } => (Some(asset), Vec::new()),
@@ -300,16 +306,16 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// The market as it was known at `now`: one that is over today may have been open then.
+    /// Returns the market as it was known at `now`: a market that is over today may have been open then.
     ///
-    /// Its close time is today's, and a market that was closed early and has not resolved counts as open until then. We
-    /// hear of a resolution late: a decision that did not mind the market's state shows that it was still open for us, and
-    /// that a close time which lay behind us then has been moved there since.
+    /// The close time is the one of today, and a market that was closed early and has not resolved counts as open until
+    /// that time. We learn of a resolution late. So a recorded decision that did not refuse because of the market's
+    /// state shows that the market was still open for us, and that a close time before `now` was set later.
     fn market_at(&self, now: Timestamp) -> Cow<'a, Market> {
         let market = self.market;
         let is_over = !market.active || market.resolved_at.is_some();
         let ended = market.resolved_at.or(market.close_time);
-        let seen_open = self.recorded.is_some_and(|recorded| recorded.verdict.found_open());
+        let seen_open = self.recorded.is_some_and(|recorded| recorded.summary.found_open());
         if is_over && (seen_open || ended.is_some_and(|ended| now < ended)) {
             let close_time = market.close_time.filter(|close| !seen_open || *close > now);
             return Cow::Owned(Market { active: true, resolved_at: None, close_time, ..market.clone() });

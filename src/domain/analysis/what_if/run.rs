@@ -1,9 +1,9 @@
-//! One configuration and the portfolio it makes.
+//! One configuration of a what-if test, and its portfolio.
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included};
 
-use super::{Case, Happening, KeptBook, Policy, Tally, Verdict};
+use super::{Case, DecisionCounts, DecisionSummary, ExternalEvent, Policy, StoredBook};
 use crate::domain::accounting::ledger::LedgerEntry;
 use crate::domain::accounting::mark::Mark;
 use crate::domain::accounting::portfolio::{Portfolio, PortfolioError, ViewQuery};
@@ -17,20 +17,21 @@ use crate::domain::money::units::{Bps, Timestamp, UnitError, UsdcMicros};
 
 const MINUTE_MS: i64 = 60_000;
 
-/// What a configuration made of the window.
+/// The results of one configuration over the window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunFigures {
-    pub tally: Tally,
-    /// Equity at the end less equity at the beginning, without deposits.
+    pub decisions: DecisionCounts,
+    /// Equity at the end minus equity at the start, without deposits.
     pub pnl: UsdcMicros,
-    /// The deepest fall from the highest equity of the window, looked at every minute and after every copy.
+    /// The deepest fall from the highest equity of the window, measured every minute and after every copy.
     pub worst_drawdown: UsdcMicros,
     /// The same as a part of that highest equity, rounded down.
     pub worst_drawdown_bps: Bps,
-    /// How the portfolio stands in the end.
+    /// The portfolio at the end.
     pub end: Figures,
 }
 
+/// One configuration, its portfolio, and how far it has come.
 #[derive(Debug, Clone)]
 pub(super) struct Run {
     policy: Policy,
@@ -41,12 +42,12 @@ pub(super) struct Run {
     peak: UsdcMicros,
     worst_drawdown: UsdcMicros,
     worst_drawdown_bps: Bps,
-    tally: Tally,
+    decisions: DecisionCounts,
 }
 
-/// What a decision came to. No verdict when sums did not fit.
+/// The result of one decision. `summary` is `None` when a sum did not fit.
 pub(super) struct Decided {
-    pub verdict: Option<Verdict>,
+    pub summary: Option<DecisionSummary>,
     pub lacks_book: bool,
 }
 
@@ -62,7 +63,7 @@ impl Run {
             peak: begin.equity,
             worst_drawdown: UsdcMicros::ZERO,
             worst_drawdown_bps: Bps::default(),
-            tally: Tally::default(),
+            decisions: DecisionCounts::default(),
         }
     }
 
@@ -74,7 +75,8 @@ impl Run {
         self.portfolio.held_assets()
     }
 
-    /// When the group was decided; had nobody decided it, its window and the latency after its first fill.
+    /// Returns when the group was decided. Without a recorded decision this is the first detection plus the window length
+    /// and the latency.
     pub(super) fn decides_at(&mut self, case: &Case) -> Timestamp {
         case.recorded.map(|recorded| recorded.decided_at).unwrap_or_else(|| {
             let config = self.config(case.group.followed_user);
@@ -83,33 +85,43 @@ impl Run {
         })
     }
 
-    /// Lives through what is known up to `to`, minute by minute as the snapshotter does.
+    /// Applies the events up to `to`, and takes a snapshot every minute as the snapshotter does.
+    ///
+    /// # Errors
+    /// [`PortfolioError`] when a sum does not fit.
     pub(super) fn advance(
         &mut self,
-        ahead: &BTreeMap<Timestamp, Vec<Happening>>,
+        scheduled: &BTreeMap<Timestamp, Vec<ExternalEvent>>,
         to: Timestamp,
     ) -> Result<(), PortfolioError> {
         if to <= self.reached {
             return Ok(());
         }
-        for (at, happenings) in ahead.range((Excluded(self.reached), Included(to))) {
-            self.pass(*at)?;
-            for happening in happenings {
-                self.take(*at, happening)?;
+        for (at, events) in scheduled.range((Excluded(self.reached), Included(to))) {
+            self.take_snapshots_until(*at)?;
+            for event in events {
+                self.apply_event(*at, event)?;
             }
         }
-        Ok(self.pass(to)?)
+        Ok(self.take_snapshots_until(to)?)
     }
 
-    pub(super) fn take(&mut self, at: Timestamp, happening: &Happening) -> Result<(), PortfolioError> {
-        match happening {
-            Happening::Entry(entry) => self.apply(entry),
-            Happening::Midpoint(asset, price) => self.portfolio.set_mark(asset, Mark::Midpoint(*price)).map(drop),
-            Happening::Resolved(market) => self.settle(market, at),
+    /// Applies one external event.
+    ///
+    /// # Errors
+    /// [`PortfolioError`] when a sum does not fit.
+    pub(super) fn apply_event(&mut self, at: Timestamp, event: &ExternalEvent) -> Result<(), PortfolioError> {
+        match event {
+            ExternalEvent::Entry(entry) => self.apply(entry),
+            ExternalEvent::Midpoint(asset, price) => self.portfolio.set_mark(asset, Mark::Midpoint(*price)).map(drop),
+            ExternalEvent::Resolved(market) => self.settle(market, at),
         }
     }
 
-    /// Decides as live: on the portfolio at marks, with the leader's own configuration.
+    /// Decides as the running bot does: on the portfolio at marks, with the configuration for the leader.
+    ///
+    /// # Errors
+    /// [`PortfolioError`] when a sum of the portfolio does not fit.
     pub(super) fn decide(
         &mut self,
         case: &Case,
@@ -119,7 +131,7 @@ impl Run {
         let group = case.group;
         let (asset, outcomes) = case.assets();
         if let (Some(asset), Some(price)) = (asset, group.reference_price) {
-            // The leader's fill is the last trade seen for our copies too.
+            // The leader's fill also is the last known trade for our copies.
             self.portfolio.set_mark(asset, Mark::LastTrade(price))?;
         }
         let config = self.config(group.followed_user);
@@ -133,35 +145,39 @@ impl Run {
         });
         let situation = Situation { group, market: &market, portfolio: &view, config: &config, user_enabled, now };
         let book = match case.book {
-            KeptBook::Known(book) => Some(book),
-            KeptBook::Unavailable | KeptBook::NotKept => None,
+            StoredBook::Known(book) => Some(book),
+            StoredBook::Unavailable | StoredBook::NotStored => None,
         };
-        let lacks_book = matches!(case.book, KeptBook::NotKept) && matches!(precheck(&situation), Ok(None));
+        let lacks_book = matches!(case.book, StoredBook::NotStored) && matches!(precheck(&situation), Ok(None));
         let record =
             decide(&situation, book).and_then(|decision| decision.into_record(self.portfolio.id(), group, now));
-        let Ok((attempt, entries)) = record else { return Ok(Decided { verdict: None, lacks_book }) };
+        let Ok((attempt, entries)) = record else { return Ok(Decided { summary: None, lacks_book }) };
         for entry in &entries {
             self.apply(entry)?;
         }
         if case.market.resolved_at.is_some_and(|at| at <= now) {
-            // Bought before we heard of it.
+            // Bought after the resolution, before we learned of it.
             self.settle(case.market, now)?;
         }
-        self.tally.count(&attempt)?;
-        let verdict = Verdict {
+        self.decisions.count(&attempt)?;
+        let summary = DecisionSummary {
             decision: attempt.decision,
             reasons: attempt.reasons,
             filled_notional: attempt.filled_notional,
             filled_shares: attempt.filled_shares,
         };
-        Ok(Decided { verdict: Some(verdict), lacks_book })
+        Ok(Decided { summary: Some(summary), lacks_book })
     }
 
+    /// Returns the results.
+    ///
+    /// # Errors
+    /// [`UnitError::Overflow`].
     pub(super) fn figures(self) -> Result<RunFigures, UnitError> {
         let end = self.portfolio.figures();
         Ok(RunFigures {
-            tally: self.tally,
-            pnl: own(&end)?.minus(own(&self.begin)?)?,
+            decisions: self.decisions,
+            pnl: equity_without_deposits(&end)?.minus(equity_without_deposits(&self.begin)?)?,
             worst_drawdown: self.worst_drawdown,
             worst_drawdown_bps: self.worst_drawdown_bps,
             end,
@@ -170,12 +186,12 @@ impl Run {
 
     fn config(&mut self, leader: FollowedUserId) -> EffectiveConfig {
         let (policy, scope) = (&self.policy, self.portfolio.id().scope());
-        let work_out = || effective(&policy.global, policy.overrides.get(&leader), scope);
-        *self.configs.entry(leader).or_insert_with(work_out)
+        let compute = || effective(&policy.global, policy.overrides.get(&leader), scope);
+        *self.configs.entry(leader).or_insert_with(compute)
     }
 
-    /// Time goes by: each minute is a snapshot, from which the breakers measure.
-    fn pass(&mut self, to: Timestamp) -> Result<(), UnitError> {
+    /// Advances the time to `to` and takes a snapshot every minute, because the breakers measure from snapshots.
+    fn take_snapshots_until(&mut self, to: Timestamp) -> Result<(), UnitError> {
         let is_open = self.portfolio.history().opening_micros.is_some();
         let mut minute = self.reached.bucket(MINUTE_MS).plus_millis(MINUTE_MS);
         while is_open && minute <= to {
@@ -183,18 +199,18 @@ impl Run {
             minute = minute.plus_millis(MINUTE_MS);
         }
         self.reached = self.reached.max(to);
-        self.look()
+        self.update_drawdown()
     }
 
     fn apply(&mut self, entry: &LedgerEntry) -> Result<(), PortfolioError> {
         let deposits = self.portfolio.figures().deposits;
         self.portfolio.apply(entry)?;
-        // What is paid in is no gain, and its absence before was no fall.
+        // A deposit is not profit: raise the peak by it, so it neither hides nor creates a drawdown.
         self.peak = self.peak.plus(self.portfolio.figures().deposits.minus(deposits)?)?;
-        Ok(self.look()?)
+        Ok(self.update_drawdown()?)
     }
 
-    /// Closes what is held in a resolved market. Without known payouts nothing is settled in life either.
+    /// Closes the lots in a resolved market. Without known payouts nothing is settled, as in the running bot.
     fn settle(&mut self, market: &Market, at: Timestamp) -> Result<(), PortfolioError> {
         for outcome in &market.outcomes {
             if let Some(payout) = outcome.payout {
@@ -208,7 +224,7 @@ impl Run {
         }
     }
 
-    fn look(&mut self) -> Result<(), UnitError> {
+    fn update_drawdown(&mut self) -> Result<(), UnitError> {
         let equity = self.portfolio.figures().equity;
         self.peak = self.peak.max(equity);
         let fall = self.peak.minus(equity)?;
@@ -218,7 +234,7 @@ impl Run {
     }
 }
 
-/// Equity without what was paid in.
-fn own(figures: &Figures) -> Result<UsdcMicros, UnitError> {
+/// Returns the equity without deposits.
+fn equity_without_deposits(figures: &Figures) -> Result<UsdcMicros, UnitError> {
     figures.equity.minus(figures.deposits)
 }

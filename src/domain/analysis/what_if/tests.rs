@@ -1,12 +1,12 @@
-//! Two configurations on the same ground, one difference at a time.
+//! Two configurations that decide the same groups, one difference at a time.
 
 use super::*;
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::config::effective::ConfigPatch;
-use crate::domain::decision::decide::ReasonCode;
+use crate::domain::decision::check::ReasonCode;
 use crate::domain::events::event::Side;
-use crate::domain::money::ids::{GroupId, GroupKey};
 use crate::domain::money::units::Bps;
+use crate::testkit::facts::trade_group;
 use crate::testkit::samples::{ALICE, BOB, asset, at, deposit, market, price};
 
 const GLOBAL: PortfolioId = PortfolioId::ExecGlobal;
@@ -14,8 +14,8 @@ const USDC: i64 = 1_000_000;
 const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60 * SECOND;
 
-/// Alice and Bob, copied with the defaults but for what a test says.
-struct Scene {
+/// A comparison in which Alice and Bob are copied.
+struct Scenario {
     comparison: Comparison,
     n: i64,
 }
@@ -30,30 +30,22 @@ fn defaults() -> Policy {
     policy(|_| {})
 }
 
-/// A book around one half: the best bid, and plenty at one half.
+/// A deep book: bids at `bid`, asks at one half.
 fn book(bid: i64) -> OrderBook {
     let plenty = ShareMicros(100_000 * USDC);
     OrderBook::from_levels([(price(bid), plenty)], [(price(500_000), plenty)]).unwrap()
 }
 
 fn group(n: i64, leader: FollowedUserId, asset_n: usize, side: Side, notional: i64) -> EventGroup {
-    let key = GroupKey::from_text(&format!("{leader}:{asset_n}:{}:{n:04}", side.as_str()));
+    let key = format!("{leader}:{asset_n}:{}:{n:04}", side.as_str());
     EventGroup {
-        id: GroupId::of(&key),
-        key,
-        followed_user: leader,
-        market: market(asset_n / 10, &[]).id,
-        action: GroupAction::Trade { asset: asset(asset_n), side },
         notional: UsdcMicros(notional * USDC),
         shares: ShareMicros(2 * notional * USDC),
-        reference_price: Some(price(500_000)),
-        window_start: at(n * SECOND),
-        detect_time: at(n * SECOND),
-        event_time: at(n * SECOND),
+        ..trade_group(&key, leader, market(asset_n / 10, &[]).id, asset(asset_n), side, at(n * SECOND))
     }
 }
 
-impl Scene {
+impl Scenario {
     /// Opened with 10,000 USDC before the window.
     fn new(current: Policy, candidate: Policy) -> Self {
         let mut portfolio = Portfolio::new(GLOBAL);
@@ -62,7 +54,7 @@ impl Scene {
         Self { comparison: Comparison::new(start, current, candidate), n: 0 }
     }
 
-    fn case(&mut self, leader: FollowedUserId, asset_n: usize, side: Side, notional: i64, book: KeptBook) {
+    fn case(&mut self, leader: FollowedUserId, asset_n: usize, side: Side, notional: i64, book: StoredBook) {
         self.n += 1;
         let group = group(self.n, leader, asset_n, side, notional);
         let market = market(asset_n / 10, &[None, None]);
@@ -71,7 +63,7 @@ impl Scene {
 
     /// The leader buys for this many USDC; our copy is one hundredth.
     fn buys(&mut self, leader: FollowedUserId, asset_n: usize, notional: i64) {
-        self.case(leader, asset_n, Side::Buy, notional, KeptBook::Known(&book(490_000)));
+        self.case(leader, asset_n, Side::Buy, notional, StoredBook::Known(&book(490_000)));
     }
 
     fn finish(self) -> Findings {
@@ -79,7 +71,7 @@ impl Scene {
     }
 }
 
-/// By group number, what each side decided.
+/// The changed groups: their number, and the reasons of both sides.
 fn changed(findings: &Findings) -> Vec<(i64, Vec<ReasonCode>, Vec<ReasonCode>)> {
     let number = |change: &Change| change.group.key.as_str().rsplit(':').next().unwrap().parse().unwrap();
     findings
@@ -90,51 +82,51 @@ fn changed(findings: &Findings) -> Vec<(i64, Vec<ReasonCode>, Vec<ReasonCode>)> 
 }
 
 #[test]
-fn the_same_configuration_makes_the_same_of_everything() {
-    let mut scene = Scene::new(defaults(), defaults());
-    scene.buys(ALICE, 10, 1_000);
-    scene.buys(BOB, 10, 2_000);
-    scene.case(ALICE, 10, Side::Sell, 500, KeptBook::Known(&book(490_000)));
-    scene.case(ALICE, 21, Side::Buy, 500, KeptBook::Unavailable);
-    let findings = scene.finish();
+fn the_same_configuration_makes_the_same_decisions() {
+    let mut scenario = Scenario::new(defaults(), defaults());
+    scenario.buys(ALICE, 10, 1_000);
+    scenario.buys(BOB, 10, 2_000);
+    scenario.case(ALICE, 10, Side::Sell, 500, StoredBook::Known(&book(490_000)));
+    scenario.case(ALICE, 21, Side::Buy, 500, StoredBook::Unavailable);
+    let findings = scenario.finish();
     assert_eq!(findings.current, findings.candidate);
     assert_eq!((findings.counts.groups, findings.counts.changes(), findings.changes.len()), (4, 0, 0));
-    let tally = &findings.current.tally;
-    assert_eq!((tally.executed, tally.skipped), (3, 1));
-    assert_eq!(tally.by_reason, BTreeMap::from([(ReasonCode::BookUnavailable, 1)]));
-    // 10 and 20 USDC bought, 5 USDC wanted of the sale: 10 shares at 0.49.
-    assert_eq!(tally.filled_notional, UsdcMicros(34_900_000));
+    let decisions = &findings.current.decisions;
+    assert_eq!((decisions.executed, decisions.skipped), (3, 1));
+    assert_eq!(decisions.by_reason, BTreeMap::from([(ReasonCode::BookUnavailable, 1)]));
+    // Bought for 10 and 20 USDC; the sale aims at 5 USDC, which are 10 shares, and sells them at 0.49.
+    assert_eq!(decisions.filled_notional, UsdcMicros(34_900_000));
 }
 
 #[test]
-fn a_tighter_spread_changes_exactly_the_groups_it_is_about() {
+fn a_tighter_spread_changes_exactly_the_groups_with_a_wider_one() {
     let tight = policy(|patch| patch.guardrails.max_spread = Some(price(10_000)));
-    let mut scene = Scene::new(defaults(), tight);
+    let mut scenario = Scenario::new(defaults(), tight);
     for bid in [490_000, 485_000, 491_000, 489_999, 480_000, 479_000] {
-        scene.case(ALICE, 10, Side::Buy, 600, KeptBook::Known(&book(bid)));
+        scenario.case(ALICE, 10, Side::Buy, 600, StoredBook::Known(&book(bid)));
     }
-    let findings = scene.finish();
+    let findings = scenario.finish();
     let too_wide = vec![ReasonCode::SpreadTooWide];
     let flips = [2, 4, 5].map(|n| (n, vec![], too_wide.clone()));
     assert_eq!(changed(&findings), flips);
     assert_eq!((findings.counts.flipped, findings.counts.other_reasons, findings.counts.other_fill), (3, 0, 0));
-    assert_eq!((findings.current.tally.executed, findings.candidate.tally.executed), (5, 2));
+    assert_eq!((findings.current.decisions.executed, findings.candidate.decisions.executed), (5, 2));
 }
 
 #[test]
-fn an_earlier_copy_of_its_own_eats_the_cap_of_a_later_one() {
-    // Market 1 may hold 0.2 %: 20 USDC, which is two copies of 10 and not three; of 15 it is one.
+fn an_earlier_copy_uses_up_the_cap_of_a_later_one() {
+    // Market 1 may hold 0.2 %, which is 20 USDC: two copies of 10, or one copy of 15.
     let cap = |patch: &mut ConfigPatch| patch.guardrails.max_exposure_per_market = Some(Bps(20));
     let larger = policy(|patch| {
         cap(patch);
         patch.sizing.copy_pct_notional = Some(Bps(150));
     });
-    let mut scene = Scene::new(policy(cap), larger);
-    scene.buys(ALICE, 10, 1_000);
-    scene.buys(BOB, 11, 1_000);
-    scene.buys(ALICE, 10, 1_000);
-    scene.buys(BOB, 20, 1_000);
-    let findings = scene.finish();
+    let mut scenario = Scenario::new(policy(cap), larger);
+    scenario.buys(ALICE, 10, 1_000);
+    scenario.buys(BOB, 11, 1_000);
+    scenario.buys(ALICE, 10, 1_000);
+    scenario.buys(BOB, 20, 1_000);
+    let findings = scenario.finish();
     let capped = vec![ReasonCode::RiskCapGlobal];
     // The second differs by its decision, the first and fourth by size alone; the third is refused by both.
     assert_eq!(changed(&findings), [(2, vec![], capped), (1, vec![], vec![]), (4, vec![], vec![])]);
@@ -144,21 +136,21 @@ fn an_earlier_copy_of_its_own_eats_the_cap_of_a_later_one() {
 }
 
 #[test]
-fn prices_move_each_portfolio_by_what_it_holds_and_trip_its_breaker() {
-    // A loss of 0.05 % of the day stops: 5 USDC.
+fn prices_move_each_portfolio_by_its_holdings_and_trip_its_breaker() {
+    // A loss of 0.05 % since the start of the day trips the breaker: 5 USDC.
     let strict = |patch: &mut ConfigPatch| patch.guardrails.daily_loss_limit = Some(Bps(5));
     let smaller = policy(|patch| {
         strict(patch);
         patch.sizing.copy_pct_notional = Some(Bps(50));
     });
-    let mut scene = Scene::new(policy(strict), smaller);
-    scene.buys(ALICE, 10, 2_000);
-    scene.comparison.expect(at(MINUTE), Happening::Midpoint(asset(10), price(350_000))).unwrap();
-    scene.comparison.advance(at(2 * MINUTE)).unwrap();
-    scene.n = 180;
-    scene.buys(BOB, 20, 2_000);
-    let findings = scene.finish();
-    // 40 shares of 0.50 that are worth 0.35 lost 6 USDC; half as many lost 3.
+    let mut scenario = Scenario::new(policy(strict), smaller);
+    scenario.buys(ALICE, 10, 2_000);
+    scenario.comparison.schedule(at(MINUTE), ExternalEvent::Midpoint(asset(10), price(350_000))).unwrap();
+    scenario.comparison.advance(at(2 * MINUTE)).unwrap();
+    scenario.n = 180;
+    scenario.buys(BOB, 20, 2_000);
+    let findings = scenario.finish();
+    // 40 shares bought at 0.50 and now worth 0.35 lost 6 USDC; half as many lost 3.
     assert_eq!((findings.current.pnl, findings.candidate.pnl), (UsdcMicros(-6 * USDC), UsdcMicros(-3 * USDC)));
     assert_eq!(findings.current.worst_drawdown, UsdcMicros(6 * USDC));
     assert_eq!(findings.current.worst_drawdown_bps, Bps(6));
@@ -166,7 +158,7 @@ fn prices_move_each_portfolio_by_what_it_holds_and_trip_its_breaker() {
 }
 
 #[test]
-fn a_market_resolves_for_what_each_holds_and_was_open_until_then() {
+fn a_market_settles_the_holdings_of_each_and_was_open_until_then() {
     let none = policy(|patch| patch.sizing.copy_pct_notional = Some(Bps(0)));
     let no_minimum = |policy: Policy| {
         let patch = ConfigPatch {
@@ -178,30 +170,30 @@ fn a_market_resolves_for_what_each_holds_and_was_open_until_then() {
         };
         Policy { global: policy.global.with(&patch), ..policy }
     };
-    let mut scene = Scene::new(no_minimum(defaults()), no_minimum(none));
+    let mut scenario = Scenario::new(no_minimum(defaults()), no_minimum(none));
     let resolved = Market { active: false, resolved_at: Some(at(MINUTE)), ..market(1, &[Some(1_000_000), Some(0)]) };
     let (before, after) = (group(1, ALICE, 10, Side::Buy, 1_000), group(120, ALICE, 10, Side::Buy, 1_000));
     let known = book(490_000);
-    let case = |group| Case { group, market: &resolved, book: KeptBook::Known(&known), recorded: None };
-    scene.comparison.expect(at(MINUTE), Happening::Resolved(Arc::new(resolved.clone()))).unwrap();
-    scene.comparison.decide(&case(&before)).unwrap();
-    scene.comparison.decide(&case(&after)).unwrap();
-    assert!(scene.comparison.held_assets().is_empty());
-    let findings = scene.finish();
-    // 20 shares bought at one half paid one.
+    let case = |group| Case { group, market: &resolved, book: StoredBook::Known(&known), recorded: None };
+    scenario.comparison.schedule(at(MINUTE), ExternalEvent::Resolved(Arc::new(resolved.clone()))).unwrap();
+    scenario.comparison.decide(&case(&before)).unwrap();
+    scenario.comparison.decide(&case(&after)).unwrap();
+    assert!(scenario.comparison.held_assets().is_empty());
+    let findings = scenario.finish();
+    // 20 shares bought at 0.50 paid 1 each.
     assert_eq!((findings.current.pnl, findings.candidate.pnl), (UsdcMicros(10 * USDC), UsdcMicros::ZERO));
-    let tally = &findings.current.tally;
-    assert_eq!((tally.executed, tally.skipped), (1, 1));
-    assert_eq!(tally.by_reason, BTreeMap::from([(ReasonCode::MarketTooCloseToClose, 1)]));
+    let decisions = &findings.current.decisions;
+    assert_eq!((decisions.executed, decisions.skipped), (1, 1));
+    assert_eq!(decisions.by_reason, BTreeMap::from([(ReasonCode::MarketTooCloseToClose, 1)]));
 }
 
 #[test]
-fn a_group_that_was_skipped_before_looking_has_no_book_to_decide_on() {
+fn a_group_that_was_skipped_before_its_book_was_fetched_has_no_book() {
     let paused = policy(|patch| patch.system.copy_engine_enabled = Some(false));
-    let mut scene = Scene::new(paused, defaults());
-    scene.case(ALICE, 10, Side::Buy, 1_000, KeptBook::NotKept);
-    scene.case(FollowedUserId(99), 10, Side::Buy, 1_000, KeptBook::NotKept);
-    let findings = scene.finish();
+    let mut scenario = Scenario::new(paused, defaults());
+    scenario.case(ALICE, 10, Side::Buy, 1_000, StoredBook::NotStored);
+    scenario.case(FollowedUserId(99), 10, Side::Buy, 1_000, StoredBook::NotStored);
+    let findings = scenario.finish();
     assert_eq!((findings.counts.groups, findings.counts.without_book), (2, 1));
     let disabled = ReasonCode::UserDisabled;
     let paused = ReasonCode::EnginePaused;
@@ -213,39 +205,39 @@ fn a_group_that_was_skipped_before_looking_has_no_book_to_decide_on() {
 }
 
 #[test]
-fn what_life_decided_is_decided_at_its_time_and_told_apart() {
-    let mut scene = Scene::new(defaults(), defaults());
-    let one = group(1, ALICE, 10, Side::Buy, 1_000);
+fn a_recorded_group_is_decided_at_its_recorded_time_and_compared() {
+    let mut scenario = Scenario::new(defaults(), defaults());
+    let first = group(1, ALICE, 10, Side::Buy, 1_000);
     let closing = Market { close_time: Some(at(40 * MINUTE)), ..market(1, &[None, None]) };
     let known = book(490_000);
-    let filled = Verdict {
+    let filled = DecisionSummary {
         decision: DecisionKind::Execute,
         reasons: vec![],
         filled_notional: UsdcMicros(10 * USDC),
         filled_shares: ShareMicros(20 * USDC),
     };
-    let on_time = Recorded { decided_at: at(3 * SECOND), verdict: filled };
-    scene
+    let on_time = RecordedDecision { decided_at: at(3 * SECOND), summary: filled };
+    scenario
         .comparison
-        .decide(&Case { group: &one, market: &closing, book: KeptBook::Known(&known), recorded: Some(&on_time) })
+        .decide(&Case { group: &first, market: &closing, book: StoredBook::Known(&known), recorded: Some(&on_time) })
         .unwrap();
     // Decided a quarter of an hour later, when the market was about to close.
-    let two = group(2, ALICE, 10, Side::Buy, 1_000);
-    let late = Recorded { decided_at: at(15 * MINUTE), ..on_time.clone() };
-    scene
+    let second = group(2, ALICE, 10, Side::Buy, 1_000);
+    let late = RecordedDecision { decided_at: at(15 * MINUTE), ..on_time.clone() };
+    scenario
         .comparison
-        .decide(&Case { group: &two, market: &closing, book: KeptBook::Known(&known), recorded: Some(&late) })
+        .decide(&Case { group: &second, market: &closing, book: StoredBook::Known(&known), recorded: Some(&late) })
         .unwrap();
-    let findings = scene.finish();
+    let findings = scenario.finish();
     assert_eq!((findings.counts.recorded, findings.counts.as_recorded), (2, 1));
-    assert_eq!(findings.current.tally.by_reason, BTreeMap::from([(ReasonCode::MarketTooCloseToClose, 1)]));
+    assert_eq!(findings.current.decisions.by_reason, BTreeMap::from([(ReasonCode::MarketTooCloseToClose, 1)]));
 }
 
 #[test]
-fn a_deposit_is_no_gain_and_what_was_before_it_no_loss() {
+fn a_deposit_is_not_a_gain_and_the_time_before_it_not_a_loss() {
     let start = Start { time: at(0), portfolio: Portfolio::new(GLOBAL), enabled: BTreeSet::from([ALICE]) };
     let mut comparison = Comparison::new(start, defaults(), defaults());
-    comparison.expect(at(MINUTE + 1), Happening::Entry(deposit(GLOBAL, 10_000 * USDC))).unwrap();
+    comparison.schedule(at(MINUTE + 1), ExternalEvent::Entry(deposit(GLOBAL, 10_000 * USDC))).unwrap();
     comparison.advance(at(10 * MINUTE)).unwrap();
     let findings = comparison.finish(at(20 * MINUTE)).unwrap();
     assert_eq!((findings.current.pnl, findings.current.worst_drawdown), (UsdcMicros::ZERO, UsdcMicros::ZERO));
@@ -253,13 +245,13 @@ fn a_deposit_is_no_gain_and_what_was_before_it_no_loss() {
 }
 
 #[test]
-fn no_more_disagreements_are_kept_than_anybody_reads() {
+fn at_most_the_first_disagreements_are_kept_and_the_others_counted() {
     let none = policy(|patch| patch.system.copy_engine_enabled = Some(false));
-    let mut scene = Scene::new(defaults(), none);
+    let mut scenario = Scenario::new(defaults(), none);
     for _ in 0..CHANGES_KEPT + 5 {
-        scene.case(ALICE, 10, Side::Sell, 1, KeptBook::Known(&book(490_000)));
+        scenario.case(ALICE, 10, Side::Sell, 1, StoredBook::Known(&book(490_000)));
     }
-    let findings = scene.finish();
+    let findings = scenario.finish();
     assert_eq!((findings.changes.len(), findings.counts.changes()), (CHANGES_KEPT, CHANGES_KEPT as u64 + 5));
     assert_eq!(changed(&findings)[0].0, 1);
 }

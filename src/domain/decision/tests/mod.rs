@@ -1,8 +1,8 @@
-//! The decision in tables and laws. `world` makes a copy that passes every check; each row changes one thing.
+//! Tables and properties of the decision. A [`scenario`] is a copy that passes every check; each row changes one thing.
 
 mod before_book;
 mod laws;
 mod order;
 mod record;
+mod scenario;
 mod with_book;
-mod world;

@@ -1,80 +1,80 @@
-//! Groups of sets, the order of the codes, and that every code is reached.
+//! SPLIT, MERGE and CONVERSION groups, the order of the reason codes, and that every code is reached.
 
 use std::collections::BTreeSet;
 
 use super::before_book::{STEP_1_SWITCHES, STEP_2_TARGET, STEP_3_BREAKERS, STEP_3_TIME};
+use super::scenario::{Row, SHARE, Scenario, USDC, asset, check, close_in, global_buy};
 use super::with_book::{STEP_4_BOOK, STEP_5_DEPTH, STEP_6_WALK, STEP_7_CAPS};
-use super::world::{Row, SHARE, USDC, World, asset, check, close_in, global_buy};
-use crate::domain::decision::decide::ReasonCode;
-use crate::domain::decision::decide::ReasonCode::*;
-use crate::domain::decision::decide::{CheckName, precheck};
+use crate::domain::decision::check::ReasonCode::*;
+use crate::domain::decision::check::{CheckName, ReasonCode};
+use crate::domain::decision::decide::precheck;
 use crate::domain::events::group::GroupAction;
 use crate::domain::money::units::{ShareMicros, UsdcMicros};
 
 const SETS: &[Row] = &[
-    ("a split", World::split, |_| {}, &[]),
-    ("a split needs no book", World::split, |w| w.book_is_there = false, &[]),
-    ("a merge", World::merge, |_| {}, &[]),
-    ("a merge needs no book", World::merge, |w| w.book_is_there = false, &[]),
+    ("a split", Scenario::split, |_| {}, &[]),
+    ("a split needs no book", Scenario::split, |s| s.book_is_there = false, &[]),
+    ("a merge", Scenario::merge, |_| {}, &[]),
+    ("a merge needs no book", Scenario::merge, |s| s.book_is_there = false, &[]),
     // 1 % of 100 micro-sets is one.
-    ("a split of one micro-set", World::split, |w| w.group.shares = ShareMicros(100), &[]),
-    ("a split of none", World::split, |w| w.group.shares = ShareMicros(99), &[MergeSplitNotApplicable]),
-    ("a merge of none", World::merge, |w| w.group.shares = ShareMicros(99), &[MergeSplitNotApplicable]),
+    ("a split of one micro-set", Scenario::split, |s| s.group.shares = ShareMicros(100), &[]),
+    ("a split of none", Scenario::split, |s| s.group.shares = ShareMicros(99), &[MergeSplitNotApplicable]),
+    ("a merge of none", Scenario::merge, |s| s.group.shares = ShareMicros(99), &[MergeSplitNotApplicable]),
     (
         "a merge with one outcome missing",
-        World::merge,
-        |w| w.portfolio.held_sets[1].1 = ShareMicros(0),
+        Scenario::merge,
+        |s| s.portfolio.held_sets[1].1 = ShareMicros(0),
         &[MergeSplitNotApplicable],
     ),
     (
         "a merge with one outcome unseen",
-        World::merge,
-        |w| w.portfolio.held_sets = vec![(asset(1), ShareMicros(SHARE))],
+        Scenario::merge,
+        |s| s.portfolio.held_sets = vec![(asset(1), ShareMicros(SHARE))],
         &[MergeSplitNotApplicable],
     ),
-    ("a merge with a micro-share of one", World::merge, |w| w.portfolio.held_sets[0].1 = ShareMicros(1), &[]),
-    ("outcomes unknown", World::split, |w| w.market.outcomes = vec![], &[MergeSplitNotApplicable]),
-    ("outcomes unknown for a merge", World::merge, |w| w.market.outcomes = vec![], &[MergeSplitNotApplicable]),
-    ("a split at the market's cap", World::split, |w| w.portfolio.exposure_market = UsdcMicros(490 * USDC), &[]),
+    ("a merge with a micro-share of one", Scenario::merge, |s| s.portfolio.held_sets[0].1 = ShareMicros(1), &[]),
+    ("outcomes unknown", Scenario::split, |s| s.market.outcomes = vec![], &[MergeSplitNotApplicable]),
+    ("outcomes unknown for a merge", Scenario::merge, |s| s.market.outcomes = vec![], &[MergeSplitNotApplicable]),
+    ("a split at the market's cap", Scenario::split, |s| s.portfolio.exposure_market = UsdcMicros(490 * USDC), &[]),
     (
         "a split a micro over it",
-        World::split,
-        |w| w.portfolio.exposure_market = UsdcMicros(490 * USDC + 1),
+        Scenario::split,
+        |s| s.portfolio.exposure_market = UsdcMicros(490 * USDC + 1),
         &[RiskCapUser],
     ),
     (
         "a split without the cash",
-        || World::split().in_global_portfolio(),
-        |w| w.portfolio.cash = UsdcMicros(10 * USDC - 1),
+        || Scenario::split().in_global_portfolio(),
+        |s| s.portfolio.cash = UsdcMicros(10 * USDC - 1),
         &[RiskCapGlobal],
     ),
-    ("a conversion", World::split, |w| w.group.action = GroupAction::Conversion, &[MergeSplitNotApplicable]),
-    ("a conversion, globally", global_buy, |w| w.group.action = GroupAction::Conversion, &[MergeSplitNotApplicable]),
+    ("a conversion", Scenario::split, |s| s.group.action = GroupAction::Conversion, &[MergeSplitNotApplicable]),
+    ("a conversion, globally", global_buy, |s| s.group.action = GroupAction::Conversion, &[MergeSplitNotApplicable]),
     (
         "a conversion whatever the switches",
-        World::split,
-        |w| (w.group.action, w.user_enabled) = (GroupAction::Conversion, false),
+        Scenario::split,
+        |s| (s.group.action, s.user_enabled) = (GroupAction::Conversion, false),
         &[MergeSplitNotApplicable],
     ),
 ];
 
-/// The spec's order, each code once, whatever fails together.
+/// Codes are in the order of the spec, each once, whichever checks fail together.
 const ORDER: &[Row] = &[
     (
         "all switches at once, and nothing after them",
-        World::buy,
-        |w| {
-            everything_wrong(w);
-            w.config.system.copy_engine_enabled = false;
-            w.user_enabled = false;
-            w.market.blacklisted = true;
-            w.group.event_time = w.group.detect_time.plus_millis(-900_001);
+        Scenario::buy,
+        |s| {
+            everything_wrong(s);
+            s.config.system.copy_engine_enabled = false;
+            s.user_enabled = false;
+            s.market.blacklisted = true;
+            s.group.event_time = s.group.detect_time.plus_millis(-900_001);
         },
         &[EnginePaused, UserDisabled, MarketBlacklisted, SignalTooOld],
     ),
     (
         "every later step of a buy",
-        World::buy,
+        Scenario::buy,
         everything_wrong,
         &[
             RiskCapUser,
@@ -90,50 +90,50 @@ const ORDER: &[Row] = &[
     (
         "a cap that only fails after the walk comes last",
         global_buy,
-        |w| {
-            w.portfolio.cash = UsdcMicros(0);
-            close_in(w, 0);
-            w.asks = vec![(500_000, SHARE)];
+        |s| {
+            s.portfolio.cash = UsdcMicros(0);
+            close_in(s, 0);
+            s.asks = vec![(500_000, SHARE)];
         },
         &[MarketTooCloseToClose, InsufficientDepth, RiskCapGlobal],
     ),
     (
         "a missing book ends a buy after steps 2 and 3",
-        World::buy,
-        |w| {
-            everything_wrong(w);
-            w.book_is_there = false;
+        Scenario::buy,
+        |s| {
+            everything_wrong(s);
+            s.book_is_there = false;
         },
         &[RiskCapUser, MarketTooCloseToClose, CircuitBreakerTripped, BookUnavailable],
     ),
     (
         "a missing book ends a sell after step 2",
-        World::sell,
-        |w| (w.portfolio.held, w.book_is_there) = (ShareMicros(0), false),
+        Scenario::sell,
+        |s| (s.portfolio.held, s.book_is_there) = (ShareMicros(0), false),
         &[NotEnoughPositionToSell, BookUnavailable],
     ),
     (
         "nothing held lists the prices, but neither depth nor liquidity",
-        World::sell,
-        |w| (w.portfolio.held, w.bids) = (ShareMicros(0), vec![]),
+        Scenario::sell,
+        |s| (s.portfolio.held, s.bids) = (ShareMicros(0), vec![]),
         &[NotEnoughPositionToSell, SpreadTooWide, PriceWorseThanTheirFill, PriceTooFarOverMid],
     ),
     (
         "every later step of a split",
-        World::split,
-        |w| {
-            everything_wrong(w);
-            w.portfolio.cash = UsdcMicros(0);
-            w.market.outcomes = vec![];
+        Scenario::split,
+        |s| {
+            everything_wrong(s);
+            s.portfolio.cash = UsdcMicros(0);
+            s.market.outcomes = vec![];
         },
         &[MarketTooCloseToClose, CircuitBreakerTripped, RiskCapUser, MergeSplitNotApplicable],
     ),
 ];
 
-fn everything_wrong(world: &mut World) {
-    world.portfolio.equity = UsdcMicros(100 * USDC);
-    close_in(world, 0);
-    (world.bids, world.asks) = (vec![(100_000, SHARE)], vec![(900_000, SHARE)]);
+fn everything_wrong(scenario: &mut Scenario) {
+    scenario.portfolio.equity = UsdcMicros(100 * USDC);
+    close_in(scenario, 0);
+    (scenario.bids, scenario.asks) = (vec![(100_000, SHARE)], vec![(900_000, SHARE)]);
 }
 
 fn all_rows() -> impl Iterator<Item = &'static Row> {
@@ -159,7 +159,7 @@ fn sets_are_split_like_a_buy_and_merged_from_what_is_held() {
 }
 
 #[test]
-fn reasons_stand_in_the_order_of_the_spec() {
+fn reasons_are_in_the_order_of_the_spec() {
     check(ORDER);
 }
 
@@ -171,14 +171,14 @@ fn every_reason_code_is_reached() {
 
 #[test]
 fn a_precheck_decides_exactly_what_needs_no_book() {
-    for (name, world, spoil, _) in all_rows() {
-        let mut world = world();
-        spoil(&mut world);
-        let early = world.with_situation(precheck).unwrap();
+    for (name, scenario, change, _) in all_rows() {
+        let mut scenario = scenario();
+        change(&mut scenario);
+        let early = scenario.with_situation(precheck).unwrap();
         match early {
-            Some(decision) => assert_eq!(decision, world.decide(), "{name}"),
+            Some(decision) => assert_eq!(decision, scenario.decide(), "{name}"),
             None => {
-                assert!(world.decide().checks().iter().any(|check| check.name == CheckName::BookAvailable), "{name}")
+                assert!(scenario.decide().checks().iter().any(|check| check.name == CheckName::BookAvailable), "{name}")
             }
         }
     }

@@ -1,16 +1,17 @@
-//! What a decision writes: the attempt, its entries, and the texts that are contracts.
+//! The records of a decision: the attempt, its entries, and the texts that are contracts.
 
-use super::world::{SHARE, USDC, World, asset, price};
+use super::scenario::{SHARE, Scenario, USDC, asset, price};
 use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
 use crate::domain::decision::attempt::CopyAttempt;
-use crate::domain::decision::decide::{CheckName, CheckUnit, DecisionKind, Explanation, ReasonCode, Verdict};
+use crate::domain::decision::check::{CheckName, CheckUnit, ReasonCode, Verdict};
+use crate::domain::decision::explanation::{DecisionKind, Explanation};
 use crate::domain::market::facts::OutcomeAsset;
 use crate::domain::market::fill::LevelFill;
 use crate::domain::money::ids::AttemptId;
 use crate::domain::money::units::{Bps, ShareMicros, UsdcMicros};
 
-fn record(world: &World) -> (CopyAttempt, Vec<LedgerEntry>) {
-    world.decide().into_record(world.portfolio.id, &world.group, world.now).unwrap()
+fn record(scenario: &Scenario) -> (CopyAttempt, Vec<LedgerEntry>) {
+    scenario.decide().into_record(scenario.portfolio.id, &scenario.group, scenario.now).unwrap()
 }
 
 /// Kind, asset, shares, cash, price.
@@ -29,13 +30,13 @@ fn fills(attempt: &CopyAttempt) -> Vec<(i64, i64, i64)> {
 }
 
 #[test]
-fn a_buy_over_two_levels_is_kept_to_the_micro() {
-    let mut world = World::buy();
+fn a_buy_over_two_levels_is_exact_to_the_micro() {
+    let mut scenario = Scenario::buy();
     // 15 shares for 7.5, then 2.5 USDC at 0.503: 4.970178 shares, whose cost of 2.499999534 rounds up to 2.5.
-    world.asks = vec![(503_000, 1_000 * SHARE), (500_000, 15 * SHARE)];
-    let (attempt, entries) = record(&world);
+    scenario.asks = vec![(503_000, 1_000 * SHARE), (500_000, 15 * SHARE)];
+    let (attempt, entries) = record(&scenario);
 
-    assert_eq!(attempt.id, AttemptId::of("EXEC_USER:7", &world.group.key));
+    assert_eq!(attempt.id, AttemptId::of("EXEC_USER:7", &scenario.group.key));
     assert_eq!((attempt.decision, attempt.reasons.as_slice()), (DecisionKind::Execute, [].as_slice()));
     assert_eq!(fills(&attempt), [(500_000, 15 * SHARE, 7_500_000), (503_000, 4_970_178, 2_500_000)]);
     assert_eq!((attempt.target_notional, attempt.filled_notional), (UsdcMicros(10 * USDC), UsdcMicros(10 * USDC)));
@@ -43,7 +44,7 @@ fn a_buy_over_two_levels_is_kept_to_the_micro() {
     // 10 / 19.970178 = 0.50074666...; 19.970178 * 0.04 * 0.500747 * 0.499253 = 0.19970133...
     assert_eq!((attempt.vwap, attempt.explanation.fee_micros), (Some(price(500_747)), 199_700));
     assert_eq!((attempt.their_reference_price, attempt.mid_at_decision), (Some(price(500_000)), Some(price(495_000))));
-    assert_eq!((attempt.created_at, attempt.explanation.decided_at), (world.now, world.now));
+    assert_eq!((attempt.created_at, attempt.explanation.decided_at), (scenario.now, scenario.now));
 
     assert_eq!(
         plain(&entries),
@@ -51,17 +52,20 @@ fn a_buy_over_two_levels_is_kept_to_the_micro() {
     );
     let ref_id = format!("copy:{}", attempt.id);
     for entry in &entries {
-        assert_eq!((entry.ref_id.as_str(), entry.created_at), (ref_id.as_str(), world.now));
-        assert_eq!((entry.portfolio, entry.attributed_user), (world.portfolio.id, Some(world.group.followed_user)));
-        assert_eq!(entry.market.as_ref(), Some(&world.group.market));
+        assert_eq!((entry.ref_id.as_str(), entry.created_at), (ref_id.as_str(), scenario.now));
+        assert_eq!(
+            (entry.portfolio, entry.attributed_user),
+            (scenario.portfolio.id, Some(scenario.group.followed_user))
+        );
+        assert_eq!(entry.market.as_ref(), Some(&scenario.group.market));
     }
 }
 
 #[test]
 fn a_sell_brings_cash_less_the_fee() {
-    let mut world = World::sell();
-    world.bids = vec![(500_000, 15 * SHARE), (499_999, 1_000 * SHARE)];
-    let (attempt, entries) = record(&world);
+    let mut scenario = Scenario::sell();
+    scenario.bids = vec![(500_000, 15 * SHARE), (499_999, 1_000 * SHARE)];
+    let (attempt, entries) = record(&scenario);
     assert_eq!(fills(&attempt), [(500_000, 15 * SHARE, 7_500_000), (499_999, 5 * SHARE, 2_499_995)]);
     assert_eq!(attempt.filled_ratio, Bps::WHOLE);
     assert_eq!(
@@ -72,18 +76,18 @@ fn a_sell_brings_cash_less_the_fee() {
 
 #[test]
 fn no_fee_means_no_fee_entry() {
-    let mut world = World::buy();
-    world.config.sizing.apply_taker_fees = false;
-    assert_eq!(plain(&record(&world).1), [(EntryType::TradeFill, "1", 20 * SHARE, -10_000_000, Some(500_000))]);
+    let mut scenario = Scenario::buy();
+    scenario.config.sizing.apply_taker_fees = false;
+    assert_eq!(plain(&record(&scenario).1), [(EntryType::TradeFill, "1", 20 * SHARE, -10_000_000, Some(500_000))]);
 }
 
 #[test]
 fn part_of_the_target_is_an_execute_with_its_ratio() {
     let check = |asks: &[(i64, i64)], ratio| {
-        let mut world = World::buy();
-        world.config.guardrails.min_depth_multiplier = Bps(0);
-        world.asks = asks.to_vec();
-        let (attempt, _) = record(&world);
+        let mut scenario = Scenario::buy();
+        scenario.config.guardrails.min_depth_multiplier = Bps(0);
+        scenario.asks = asks.to_vec();
+        let (attempt, _) = record(&scenario);
         assert_eq!((attempt.decision, attempt.filled_ratio), (DecisionKind::Execute, Bps(ratio)), "{asks:?}");
     };
     check(&[(500_000, 20 * SHARE)], 10_000);
@@ -95,21 +99,21 @@ fn part_of_the_target_is_an_execute_with_its_ratio() {
 
 #[test]
 fn a_skip_writes_the_attempt_alone_with_nothing_filled() {
-    let mut world = World::buy().in_global_portfolio();
-    world.portfolio.cash = UsdcMicros(0);
-    let (attempt, entries) = record(&world);
+    let mut scenario = Scenario::buy().in_global_portfolio();
+    scenario.portfolio.cash = UsdcMicros(0);
+    let (attempt, entries) = record(&scenario);
     assert_eq!(attempt.reasons, [ReasonCode::RiskCapGlobal]);
     assert_eq!((attempt.filled_notional, attempt.filled_shares), (UsdcMicros(0), ShareMicros(0)));
     assert_eq!((attempt.vwap, attempt.filled_ratio, fills(&attempt)), (None, Bps(0), vec![]));
     assert_eq!(attempt.target_notional, UsdcMicros(10 * USDC));
-    assert_eq!(attempt.id, AttemptId::of("EXEC_GLOBAL", &world.group.key));
+    assert_eq!(attempt.id, AttemptId::of("EXEC_GLOBAL", &scenario.group.key));
     assert_eq!(entries, []);
 }
 
 #[test]
 fn sets_are_written_one_entry_an_outcome_with_the_remainder_on_the_last() {
     let third = OutcomeAsset { asset: asset(3), outcome: "Third".into(), index: 2, payout: None };
-    let mut split = World::split();
+    let mut split = Scenario::split();
     split.market.outcomes.push(third.clone());
     let (attempt, entries) = record(&split);
     assert_eq!(
@@ -123,7 +127,7 @@ fn sets_are_written_one_entry_an_outcome_with_the_remainder_on_the_last() {
     assert_eq!((attempt.filled_shares, attempt.filled_notional), (ShareMicros(10 * SHARE), UsdcMicros(10 * USDC)));
     assert_eq!((attempt.vwap, attempt.filled_ratio), (None, Bps::WHOLE));
 
-    let mut merge = World::merge();
+    let mut merge = Scenario::merge();
     merge.market.outcomes.push(third);
     merge.portfolio.held_sets.push((asset(3), ShareMicros(4 * SHARE)));
     let (attempt, entries) = record(&merge);
@@ -141,8 +145,8 @@ fn sets_are_written_one_entry_an_outcome_with_the_remainder_on_the_last() {
 #[test]
 #[should_panic(expected = "a decision belongs to its portfolio and group")]
 fn a_decision_is_not_recorded_in_another_portfolio() {
-    let world = World::buy();
-    let _ = world.decide().into_attempt(PortfolioId::ExecGlobal, &world.group, world.now);
+    let scenario = Scenario::buy();
+    let _ = scenario.decide().into_attempt(PortfolioId::ExecGlobal, &scenario.group, scenario.now);
 }
 
 #[test]
@@ -170,10 +174,10 @@ fn reason_codes_and_check_names_never_change() {
 
 #[test]
 fn an_explanation_is_kept_as_this_text() {
-    let mut world = World::buy().in_global_portfolio();
-    world.market.close_time = None;
-    world.portfolio.exposure_leader = UsdcMicros(1_995 * USDC);
-    let (attempt, _) = record(&world);
+    let mut scenario = Scenario::buy().in_global_portfolio();
+    scenario.market.close_time = None;
+    scenario.portfolio.exposure_leader = UsdcMicros(1_995 * USDC);
+    let (attempt, _) = record(&scenario);
     let text = serde_json::to_string_pretty(&attempt.explanation).unwrap();
     assert_eq!(text, include_str!("explanation.json").trim_end());
     assert_eq!(serde_json::from_str::<Explanation>(&text).unwrap(), attempt.explanation);

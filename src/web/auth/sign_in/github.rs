@@ -1,8 +1,8 @@
 //! Signing in with GitHub, or a GitHub Enterprise server: the OAuth authorization code flow with state and PKCE.
 //!
-//! In    the settings of an OAuth app; the code and state that a browser brings back.
-//! Out   where to send a browser, and the verified e-mails of whoever came back.
-//! Fails `GithubError`.
+//! In    the settings of an OAuth app; the code and state of the callback.
+//! Out   the URL to redirect a browser to, and the verified e-mails of the person who signed in.
+//! Fails [`GithubError`].
 
 use std::time::Duration;
 
@@ -22,44 +22,44 @@ use crate::token;
 const TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 const SCOPE: &str = "user:email";
-/// Somebody who signs in takes no longer; a link from an old tab is refused.
+/// A sign-in takes no longer than this; a callback from an old tab is refused.
 const ATTEMPT_MS: i64 = 10 * 60_000;
 
 type App = BasicClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet>;
 
-/// One web thread's way to GitHub.
+/// The GitHub client of one web thread.
 pub struct Github {
     app: App,
     emails_url: String,
     http: Client,
 }
 
-/// A sign-in that was begun, kept in the browser's session until it comes back.
+/// A sign-in that was begun. It is kept in the browser's session until the callback.
 #[derive(Serialize, Deserialize)]
-pub struct Begun {
+pub struct PendingSignIn {
     state: String,
     verifier: String,
     at: Timestamp,
 }
 
-/// What a browser brings back.
+/// The query of the callback: GitHub redirects the browser to us with it.
 #[derive(Deserialize)]
-pub struct CameBack {
+pub struct OAuthCallback {
     code: Option<String>,
     state: Option<String>,
-    /// Why there is no code: `access_denied` when somebody pressed Cancel.
+    /// Why there is no code: `access_denied` when the person pressed Cancel.
     error: Option<String>,
 }
 
-/// Why nobody came in.
+/// Why a sign-in failed. The text is stored in the audit log.
 #[derive(Debug, thiserror::Error)]
 pub enum GithubError {
-    /// No sign-in was begun in this browser, or another one, or long ago; or the state was made up.
+    /// This browser began no sign-in, or another one, or began it too long ago; or the state is forged.
     #[error("this sign-in was not begun in this browser, or is older than ten minutes")]
     Forged,
     #[error("GitHub says that it was cancelled")]
     Cancelled,
-    /// A code that was used, ran out, or was begun elsewhere.
+    /// The code was used before, has expired, or belongs to another sign-in.
     #[error("GitHub does not accept this sign-in")]
     Refused,
     #[error("GitHub does not answer as it should")]
@@ -72,7 +72,7 @@ struct EmailRow {
     verified: bool,
 }
 
-/// What GitHub says, with status 200, instead of a token.
+/// The error that GitHub sends, with status 200, in place of a token.
 #[derive(Deserialize)]
 struct Refusal {
     #[allow(dead_code)]
@@ -81,23 +81,23 @@ struct Refusal {
 
 #[derive(Debug, thiserror::Error)]
 enum HttpError {
-    #[error("no connection")]
+    #[error("the request could not be sent")]
     Send(#[from] awc::error::SendRequestError),
-    #[error("no whole answer")]
+    #[error("the answer is incomplete")]
     Payload(#[from] awc::error::PayloadError),
-    #[error("an answer that makes no sense")]
-    JsonTree(#[from] oauth2::http::Error),
-    #[error("not JSON")]
+    #[error("the answer is not valid HTTP")]
+    Malformed(#[from] oauth2::http::Error),
+    #[error("the answer is not JSON")]
     Json(#[from] serde_json::Error),
     #[error("status {0}")]
     Status(awc::http::StatusCode),
 }
 
 impl Github {
-    /// The provider, with people sent back to `callback`.
+    /// Creates a client whose sign-ins come back to the URL `callback`.
     ///
     /// # Errors
-    /// When one of the addresses is none.
+    /// `ParseError` when `callback` or the base URL of the settings is not a URL.
     pub fn new(settings: &GithubSettings, callback: String) -> Result<Self, oauth2::url::ParseError> {
         let at_base = |path: &str| format!("{}/login/oauth/{path}", settings.base_url);
         let app = BasicClient::new(ClientId::new(settings.client_id.clone()))
@@ -106,13 +106,13 @@ impl Github {
             .set_token_uri(TokenUrl::new(at_base("access_token"))?)
             .set_redirect_uri(RedirectUrl::new(callback)?)
             .set_auth_type(AuthType::RequestBody);
-        // Whoever redirects us must not get the app's secret.
+        // No redirects: the target of a redirect must not get the secret of the app.
         let http = Client::builder().disable_redirects().timeout(TIMEOUT).finish();
         Ok(Self { app, emails_url: format!("{}/user/emails", settings.api_base_url), http })
     }
 
-    /// Where the browser goes to sign in, and what is to be remembered until it is back.
-    pub fn begin(&self, now: Timestamp) -> (String, Begun) {
+    /// Begins a sign-in. Returns the URL to redirect the browser to, and the state to keep until the callback.
+    pub fn begin(&self, now: Timestamp) -> (String, PendingSignIn) {
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
         let (url, state) = self
             .app
@@ -120,26 +120,26 @@ impl Github {
             .add_scope(Scope::new(SCOPE.to_owned()))
             .set_pkce_challenge(challenge)
             .url();
-        let begun = Begun { state: state.into_secret(), verifier: verifier.into_secret(), at: now };
+        let begun = PendingSignIn { state: state.into_secret(), verifier: verifier.into_secret(), at: now };
         (url.into(), begun)
     }
 
-    /// The verified e-mails of whoever came back.
+    /// Finishes a sign-in. Returns the verified e-mails of the person.
     ///
     /// # Errors
-    /// `GithubError`.
+    /// [`GithubError`] when the callback does not belong to `begun`, or GitHub refuses or does not answer.
     pub async fn finish(
         &self,
-        begun: Option<Begun>,
-        came: &CameBack,
+        begun: Option<PendingSignIn>,
+        callback: &OAuthCallback,
         now: Timestamp,
     ) -> Result<Vec<Email>, GithubError> {
         let begun = begun.filter(|begun| (0..ATTEMPT_MS).contains(&now.millis_since(begun.at)));
         let begun = begun.ok_or(GithubError::Forged)?;
-        if !came.state.as_deref().is_some_and(|state| token::same(state, &begun.state)) {
+        if !callback.state.as_deref().is_some_and(|state| token::same(state, &begun.state)) {
             return Err(GithubError::Forged);
         }
-        let Some(code) = came.code.as_deref().filter(|_| came.error.is_none()) else {
+        let Some(code) = callback.code.as_deref().filter(|_| callback.error.is_none()) else {
             return Err(GithubError::Cancelled);
         };
         let token = self.exchange(code, begun.verifier).await?;
@@ -160,7 +160,7 @@ impl Github {
             Err(RequestTokenError::Parse(_, body)) if serde_json::from_slice::<Refusal>(&body).is_ok() => {
                 Err(GithubError::Refused)
             }
-            // The body of such an answer may hold a token: it is not told.
+            // The body of such an answer may contain a token, so it is not part of the error.
             Err(RequestTokenError::Parse(error, _)) => Err(GithubError::Unanswered(Box::new(error.into_inner()))),
             Err(RequestTokenError::Request(error)) => Err(GithubError::Unanswered(Box::new(error))),
             Err(RequestTokenError::Other(error)) => Err(GithubError::Unanswered(error.into())),
@@ -184,7 +184,7 @@ impl Github {
     }
 }
 
-/// What oauth2 sends, by awc; the two know different versions of `http`.
+/// Sends a request of `oauth2` with `awc`. The two crates use different versions of `http`.
 async fn send(http: &Client, request: oauth2::HttpRequest) -> Result<oauth2::HttpResponse, HttpError> {
     let (head, body) = request.into_parts();
     let method = awc::http::Method::from_bytes(head.method.as_str().as_bytes()).unwrap_or(awc::http::Method::POST);

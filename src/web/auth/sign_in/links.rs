@@ -1,31 +1,32 @@
-//! One-time links: without a provider, whoever can read the program's output may come in.
+//! One-time links: without a provider, a person who can read the output of the program may sign in.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::token::{Hash, NoRandomness, hash, random_text, same_hash};
 
-/// The links that still let somebody in. Only their hashes are kept.
+/// The unused links. Only the hashes of their tokens are kept.
 #[derive(Default)]
 pub struct LoginLinks {
     open: Mutex<Vec<Hash>>,
 }
 
 impl LoginLinks {
+    /// Returns an empty list.
     pub fn new() -> Arc<Self> {
         Arc::default()
     }
 
-    /// A new token of 256 random bits that works once.
+    /// Creates a token of 256 random bits that works once.
     ///
     /// # Errors
-    /// `NoRandomness`.
+    /// [`NoRandomness`] when the operating system provides none.
     pub fn mint(&self) -> Result<String, NoRandomness> {
         let token = random_text()?;
         self.hashes().push(hash(&token));
         Ok(token)
     }
 
-    /// True for an open token, which is closed by it. Takes equally long for every wrong one.
+    /// Uses up a token. Returns whether it was valid. Takes equally long for every wrong token.
     pub(super) fn redeem(&self, token: &str) -> bool {
         let given = hash(token);
         let mut open = self.hashes();
@@ -35,7 +36,7 @@ impl LoginLinks {
     }
 
     fn hashes(&self) -> MutexGuard<'_, Vec<Hash>> {
-        // Nothing in here panics half way, so a poisoned list is still whole.
+        // No code panics while it holds the lock, so a poisoned list is still complete.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,5 @@
-//! Coming in and going out: the sign-in page, the one-time link, GitHub, and signing out here or everywhere
-//! (spec section 12). What came of it is in the audit log.
+//! The routes of the sign-in: its page, the one-time link, GitHub, and signing out in this browser or everywhere
+//! (spec 12). The audit log has the result of each.
 
 use actix_session::{Session, SessionExt};
 use actix_web::{
@@ -9,11 +9,11 @@ use actix_web::{
 };
 use serde::Serialize;
 
-use super::csrf::{CsrfForm, Nothing};
+use super::csrf::{CsrfForm, EmptyForm};
 use super::session::{SignedIn, Who};
-use super::sign_in::github::{Begun, CameBack, Github, GithubError};
+use super::sign_in::github::{Github, GithubError, OAuthCallback, PendingSignIn};
 use super::sign_in::links::LoginLinks;
-use super::user::{CurrentUser, HasProvider, Means};
+use super::user::{Credential, CurrentUser, HasProvider};
 use crate::clock::Clock;
 use crate::db::{Audit, Db};
 use crate::domain::money::units::Timestamp;
@@ -25,7 +25,7 @@ use crate::web::server::render::Templates;
 pub mod github;
 pub mod links;
 
-/// Where GitHub sends people back to.
+/// The path that GitHub redirects to after a sign-in.
 pub const CALLBACK: &str = "/login/github/callback";
 const KEY: &str = "sign_in";
 
@@ -34,8 +34,8 @@ struct LoginPage {
     with_github: bool,
 }
 
-/// What a sign-in handler needs.
-pub struct Door {
+/// The data of a sign-in request.
+pub struct SignInContext {
     db: Data<Db>,
     limits: Data<Limits>,
     session: Session,
@@ -43,116 +43,145 @@ pub struct Door {
     now: Timestamp,
 }
 
-/// `GET /login`: where those who are not signed in learn how to be.
+/// `GET /login`: the page that explains how to sign in.
+///
+/// # Errors
+/// [`WebError::Ours`] when the page does not render.
 pub async fn page(
     visitor: Option<CurrentUser>,
     templates: Data<Templates>,
     provider: Data<HasProvider>,
 ) -> Result<HttpResponse, WebError> {
     match visitor {
-        Some(_) => Ok(to("/")),
+        Some(_) => Ok(redirect("/")),
         None => render::page(&templates, "pages/login.html", &LoginPage { with_github: provider.0 }),
     }
 }
 
 /// `GET /login/{token}`: the one-time link.
+///
+/// # Errors
+/// [`WebError::Forbidden`] for a wrong or used link, [`WebError::TooMany`] after many of them, [`WebError::Ours`].
 pub async fn by_link(
     token: Path<String>,
     visitor: Option<CurrentUser>,
     links: Data<LoginLinks>,
-    door: Door,
+    context: SignInContext,
 ) -> Result<HttpResponse, WebError> {
     if visitor.is_some() {
-        return Ok(to("/"));
+        return Ok(redirect("/"));
     }
     if !links.redeem(&token) {
-        door.limits.check_attempt(&door.address)?;
-        door.refused("wrong link", None).await?;
+        context.limits.check_attempt(&context.address)?;
+        context.record_refusal("wrong link", None).await?;
         return Err(WebError::Forbidden(
             "this login link is wrong or was used before; start polymarketspy again for a new one",
         ));
     }
-    door.open(Who::Link).await
+    context.sign_in(Who::Link).await
 }
 
-/// `GET /login/github`: off to GitHub.
-pub async fn begin(github: Option<Data<Github>>, door: Door) -> Result<HttpResponse, WebError> {
+/// `GET /login/github`: begins a sign-in and redirects to GitHub.
+///
+/// # Errors
+/// [`WebError::NotFound`] without a provider, [`WebError::TooMany`], [`WebError::Ours`].
+pub async fn begin(github: Option<Data<Github>>, context: SignInContext) -> Result<HttpResponse, WebError> {
     let github = github.ok_or(WebError::NotFound)?;
-    door.limits.check_attempt(&door.address)?;
-    let (url, begun) = github.begin(door.now);
-    door.session.insert(KEY, begun).map_err(WebError::ours)?;
+    context.limits.check_attempt(&context.address)?;
+    let (url, begun) = github.begin(context.now);
+    context.session.insert(KEY, begun)?;
     Ok(HttpResponse::SeeOther().insert_header((LOCATION, url)).finish())
 }
 
-/// `GET /login/github/callback`: back from there.
-pub async fn finish(github: Option<Data<Github>>, came: Query<CameBack>, door: Door) -> Result<HttpResponse, WebError> {
+/// `GET /login/github/callback`: the redirect back from GitHub.
+///
+/// # Errors
+/// [`WebError::Forbidden`] when the sign-in is refused, [`WebError::Unanswered`] when GitHub does not answer,
+/// [`WebError::NotFound`] without a provider, [`WebError::TooMany`], [`WebError::Ours`].
+pub async fn finish(
+    github: Option<Data<Github>>,
+    callback: Query<OAuthCallback>,
+    context: SignInContext,
+) -> Result<HttpResponse, WebError> {
     let github = github.ok_or(WebError::NotFound)?;
-    // Whatever comes of it, it is used up.
-    let begun: Option<Begun> = door.session.get(KEY).ok().flatten();
-    door.session.remove(KEY);
+    // A sign-in is used up by its callback, even if it fails.
+    let begun: Option<PendingSignIn> = context.session.get(KEY).ok().flatten();
+    context.session.remove(KEY);
     if begun.is_none() {
-        // Those with one were counted when they began.
-        door.limits.check_attempt(&door.address)?;
+        // A sign-in that was begun was counted then.
+        context.limits.check_attempt(&context.address)?;
     }
-    let emails = match github.finish(begun, &came, door.now).await {
+    let emails = match github.finish(begun, &callback, context.now).await {
         Ok(emails) => emails,
-        Err(error) => return Err(door.failed(error).await?),
+        Err(error) => return Err(context.failure(error).await?),
     };
     for email in &emails {
-        if door.db.is_admin(email).await.map_err(WebError::ours)? {
-            return door.open(email.clone().into()).await;
+        if context.db.is_admin(email).await? {
+            return context.sign_in(email.clone().into()).await;
         }
     }
-    door.refused("no verified e-mail that may come in", emails.first().map(|email| email.as_str())).await?;
+    context.record_refusal("no verified e-mail that may come in", emails.first().map(|email| email.as_str())).await?;
     Err(WebError::Forbidden(
         "none of your verified e-mails at GitHub may come in here; whoever runs this server can add one",
     ))
 }
 
 /// `POST /logout`
-pub async fn out(submitted: CsrfForm<Nothing>, db: Data<Db>, clock: Data<Clock>) -> Result<HttpResponse, WebError> {
+///
+/// # Errors
+/// [`WebError::Mistake`] for a visitor with a token, [`WebError::Ours`].
+pub async fn sign_out(
+    submitted: CsrfForm<EmptyForm>,
+    db: Data<Db>,
+    clock: Data<Clock>,
+) -> Result<HttpResponse, WebError> {
     let signed_in = session_of(&submitted.visitor)?;
-    signed_in.end(&submitted.session, &db, clock.now()).await.map_err(WebError::ours)?;
-    Ok(to("/login"))
+    signed_in.end(&submitted.session, &db, clock.now()).await?;
+    Ok(redirect("/login"))
 }
 
 /// `POST /logout/everywhere`
-pub async fn out_everywhere(
-    submitted: CsrfForm<Nothing>,
+///
+/// # Errors
+/// [`WebError::Mistake`] for a visitor with a token, [`WebError::Ours`].
+pub async fn sign_out_everywhere(
+    submitted: CsrfForm<EmptyForm>,
     db: Data<Db>,
     clock: Data<Clock>,
 ) -> Result<HttpResponse, WebError> {
     session_of(&submitted.visitor)?;
-    db.end_sessions(&submitted.visitor.who, clock.now()).await.map_err(WebError::ours)?;
+    db.end_sessions(&submitted.visitor.who, clock.now()).await?;
     submitted.session.purge();
-    Ok(to("/login"))
+    Ok(redirect("/login"))
 }
 
 fn session_of(visitor: &CurrentUser) -> Result<&SignedIn, WebError> {
-    match &visitor.means {
-        Means::Session(signed_in) => Ok(signed_in),
-        Means::Token { .. } => {
+    match &visitor.credential {
+        Credential::Session(signed_in) => Ok(signed_in),
+        Credential::Token { .. } => {
             Err(WebError::Mistake("a token has no session to end; `token revoke` ends it".to_owned()))
         }
     }
 }
 
-impl Door {
-    async fn open(&self, who: Who) -> Result<HttpResponse, WebError> {
+impl SignInContext {
+    /// Begins a session and records the sign-in.
+    async fn sign_in(&self, who: Who) -> Result<HttpResponse, WebError> {
         let name = who.as_str().to_owned();
         SignedIn::begin(&self.session, who, self.now)?;
         self.record(&name, "sign_in", &serde_json::json!({ "address": self.address })).await?;
         tracing::info!(service = "web", who = %name, "signed in");
-        Ok(to("/"))
+        Ok(redirect("/"))
     }
 
-    async fn refused(&self, reason: &str, email: Option<&str>) -> Result<(), WebError> {
-        let told = serde_json::json!({ "reason": reason, "address": self.address, "email": email });
-        self.record(&format!("address:{}", self.address), "sign_in_refused", &told).await
+    async fn record_refusal(&self, reason: &str, email: Option<&str>) -> Result<(), WebError> {
+        let details = serde_json::json!({ "reason": reason, "address": self.address, "email": email });
+        self.record(&format!("address:{}", self.address), "sign_in_refused", &details).await
     }
 
-    async fn failed(&self, error: GithubError) -> Result<WebError, WebError> {
-        self.refused(&error.to_string(), None).await?;
+    /// Records a failed sign-in at GitHub. Returns the error for the visitor.
+    async fn failure(&self, error: GithubError) -> Result<WebError, WebError> {
+        self.record_refusal(&error.to_string(), None).await?;
         Ok(match error {
             GithubError::Forged => {
                 WebError::Forbidden("this sign-in was not begun in this browser, or too long ago; begin again")
@@ -162,42 +191,43 @@ impl Door {
                 WebError::Forbidden("GitHub does not accept this sign-in, it may have been used before; begin again")
             }
             GithubError::Unanswered(cause) => {
-                tracing::warn!(service = "web", error = %chain(cause.as_ref()), "GitHub did not answer a sign-in");
+                tracing::warn!(service = "web", error = %chain(cause.as_ref()), "sign-in failed: GitHub gave no valid answer");
                 WebError::Unanswered("GitHub does not answer as it should; try again in a moment".to_owned())
             }
         })
     }
 
-    async fn record(&self, who: &str, action: &str, told: &serde_json::Value) -> Result<(), WebError> {
-        let audit = Audit { after_json: Some(told.to_string()), ..Audit::bare(who, action, "session") };
-        self.db.record(audit, self.now).await.map_err(WebError::ours)
+    async fn record(&self, who: &str, action: &str, details: &serde_json::Value) -> Result<(), WebError> {
+        let audit = Audit { after_json: Some(details.to_string()), ..Audit::bare(who, action, "session") };
+        Ok(self.db.record(audit, self.now).await?)
     }
 }
 
+/// Returns the texts of an error and all its causes.
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-fn to(path: &'static str) -> HttpResponse {
+fn redirect(path: &'static str) -> HttpResponse {
     HttpResponse::SeeOther().insert_header((LOCATION, path)).finish()
 }
 
-impl actix_web::FromRequest for Door {
+impl actix_web::FromRequest for SignInContext {
     type Error = WebError;
     type Future = std::future::Ready<Result<Self, WebError>>;
 
     fn from_request(request: &HttpRequest, _: &mut actix_web::dev::Payload) -> Self::Future {
-        let door = || {
+        let context = || {
             let limits = request.app_data::<Data<Limits>>()?.clone();
             Some(Self {
                 db: request.app_data::<Data<Db>>()?.clone(),
-                address: limits.address_of(request),
+                address: limits.client_address(request),
                 limits,
                 session: request.get_session(),
                 now: request.app_data::<Data<Clock>>()?.now(),
             })
         };
-        std::future::ready(door().ok_or(WebError::Busy))
+        std::future::ready(context().ok_or(WebError::Busy))
     }
 }

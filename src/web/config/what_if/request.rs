@@ -1,11 +1,12 @@
-//! What is to be tested: whose values, changed how, in which portfolio and window.
+//! The request of a test: the changed values, the leader they belong to, the portfolio and the window.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use super::runner::{Asked, TooManyTrials, WhatIfRuns, WhatIfView};
+use super::form::DAY_MS;
+use super::runner::{RunRequest, TooManyRuns, WhatIfRuns, WhatIfView};
 use crate::clock::Clock;
 use crate::db::{Db, Directory};
 use crate::domain::accounting::ledger::PortfolioId;
@@ -14,30 +15,28 @@ use crate::domain::config::effective::{ConfigChange, StoredConfig};
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
 use crate::web::config::change::{FieldChange, changes};
-use crate::web::config::editor::Typed;
-use crate::web::config::labels;
-use crate::web::config::page::user_of;
+use crate::web::config::editor::TypedForm;
+use crate::web::config::form_page::user_of;
+use crate::web::labels;
 use crate::web::server::error::WebError;
 use crate::what_if::WhatIf;
 
-pub const DAY_MS: i64 = 86_400_000;
-
-/// What a JSON body may say beside the configuration.
+/// Fields that a JSON body may have beside the configuration.
 const BESIDE: &[&str] = &["user", "portfolio", "from", "to"];
 
-/// A candidate and where to test it.
+/// A candidate configuration, and the portfolio and window to test it in.
 pub struct Candidate {
     pub change: ConfigChange,
-    /// Whose values it changes; nobody's are everybody's.
+    /// The leader whose overrides it changes; `None` for the global values.
     pub user: Option<FollowedUserId>,
     pub portfolio: PortfolioId,
     pub from: Timestamp,
     pub to: Timestamp,
 }
 
-/// The words of a body beside the configuration.
+/// The fields of a body beside the configuration: those of [`BESIDE`].
 #[derive(Deserialize)]
-struct Words {
+struct BodyFields {
     #[serde(default)]
     user: Option<Box<RawValue>>,
     #[serde(default)]
@@ -50,32 +49,35 @@ struct Words {
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Whose {
+enum PortfolioName {
     Leader(FollowedUserId),
     Named(String),
 }
 
 impl Candidate {
-    /// Reads `{guardrails?, sizing?, system?, user?, portfolio?, from?, to?}`. Without a window it is the last 24 h; without
-    /// a portfolio the user's own, or for everybody's values the global one.
+    /// Reads `{guardrails?, sizing?, system?, user?, portfolio?, from?, to?}`. The default window is the last 24 h. The
+    /// default portfolio is the user's own, or the global one when there is no user.
     ///
     /// # Errors
-    /// `WebError::Mistake` with the name of what is wrong.
+    /// [`WebError::Mistake`] that names the invalid field.
     pub fn parse(json: &str, now: Timestamp) -> Result<Self, WebError> {
         let change = ConfigChange::parse(json, BESIDE).map_err(|error| WebError::Mistake(error.to_string()))?;
-        let words: Words = serde_json::from_str(json).map_err(|error| WebError::Mistake(error.to_string()))?;
-        let user: Option<FollowedUserId> = word("user", "the id of a followed user", words.user)?;
-        let whose: Option<Whose> = word("portfolio", "`GLOBAL` or the id of a followed user", words.portfolio)?;
-        let portfolio = match (whose, user) {
-            (Some(Whose::Leader(leader)), _) | (None, Some(leader)) => PortfolioId::ExecUser(leader),
-            (Some(Whose::Named(name)), _) if name == "GLOBAL" || name == "EXEC_GLOBAL" => PortfolioId::ExecGlobal,
-            (Some(Whose::Named(_)), _) => {
+        let fields: BodyFields = serde_json::from_str(json).map_err(|error| WebError::Mistake(error.to_string()))?;
+        let user: Option<FollowedUserId> = field("user", "the id of a followed user", fields.user)?;
+        let name: Option<PortfolioName> =
+            field("portfolio", "`GLOBAL` or the id of a followed user", fields.portfolio)?;
+        let portfolio = match (name, user) {
+            (Some(PortfolioName::Leader(leader)), _) | (None, Some(leader)) => PortfolioId::ExecUser(leader),
+            (Some(PortfolioName::Named(name)), _) if name == "GLOBAL" || name == "EXEC_GLOBAL" => {
+                PortfolioId::ExecGlobal
+            }
+            (Some(PortfolioName::Named(_)), _) => {
                 return Err(WebError::Mistake("`portfolio` must be `GLOBAL` or the id of a followed user".to_owned()));
             }
             (None, None) => PortfolioId::ExecGlobal,
         };
-        let to: Option<Timestamp> = word("to", "an ISO 8601 time", words.to)?;
-        let from: Option<Timestamp> = word("from", "an ISO 8601 time", words.from)?;
+        let to: Option<Timestamp> = field("to", "an ISO 8601 time", fields.to)?;
+        let from: Option<Timestamp> = field("from", "an ISO 8601 time", fields.from)?;
         let to = to.unwrap_or(now).min(now);
         let from = from.unwrap_or(to.plus_millis(-DAY_MS));
         if from >= to {
@@ -84,24 +86,25 @@ impl Candidate {
         Ok(Self { change, user, portfolio, from, to })
     }
 
-    /// Begins the test against the values that count now.
+    /// Begins the test against the current configuration.
     ///
     /// # Errors
-    /// `WebError::NotFound` for a user who is not followed, `WebError::Conflict` while as many tests run as may.
+    /// [`WebError::NotFound`] for a user who is not followed; [`WebError::Conflict`] while the maximum number of tests
+    /// runs.
     pub async fn begin(
         self,
         db: &Db,
         clock: &Clock,
-        trials: &Arc<WhatIfRuns>,
-        typed: Option<Typed>,
+        runs: &Arc<WhatIfRuns>,
+        typed: Option<TypedForm>,
     ) -> Result<WhatIfView, WebError> {
-        let directory = db.directory().await.map_err(WebError::ours)?;
+        let directory = db.directory().await?;
         for user in self.user.into_iter().chain(self.portfolio.owner()) {
             user_of(&directory, user)?;
         }
         let current = Policy { global: directory.config, overrides: directory.overrides.clone() };
         let (candidate, changes) = self.applied(&directory)?;
-        let asked = Asked {
+        let asked = RunRequest {
             user: self.user,
             portfolio_scope: self.portfolio.scope(),
             followed_user_id: self.portfolio.owner(),
@@ -113,12 +116,12 @@ impl Candidate {
             begun_at: clock.now(),
         };
         let what_if = WhatIf { portfolio: self.portfolio, from: self.from, to: self.to, current, candidate };
-        trials.begin(db, what_if, asked, typed).map_err(|TooManyTrials| {
+        runs.begin(db, what_if, asked, typed).map_err(|TooManyRuns| {
             WebError::Conflict("two tests are running already: wait for one of them, or cancel it".to_owned())
         })
     }
 
-    /// The candidate, and the fields in which it differs from what counts now.
+    /// Returns the candidate, and the fields in which it differs from the current configuration.
     fn applied(&self, directory: &Directory) -> Result<(Policy, Vec<FieldChange>), WebError> {
         let mut policy = Policy { global: directory.config, overrides: directory.overrides.clone() };
         let Some(user) = self.user else {
@@ -134,7 +137,7 @@ impl Candidate {
     }
 }
 
-fn word<T: DeserializeOwned>(name: &str, wanted: &str, text: Option<Box<RawValue>>) -> Result<Option<T>, WebError> {
+fn field<T: DeserializeOwned>(name: &str, wanted: &str, text: Option<Box<RawValue>>) -> Result<Option<T>, WebError> {
     let read = text.map(|text| serde_json::from_str::<Option<T>>(text.get())).transpose();
     read.map(Option::flatten).map_err(|_| WebError::Mistake(format!("`{name}` must be {wanted}")))
 }

@@ -1,51 +1,52 @@
-//! "Test on the last 24 h": runs a what-if beside the bot and keeps the last few results (spec section 11).
+//! "Test on the last 24 h": runs a what-if beside the bot and keeps the last few results (spec 11).
 //!
-//! Two at a time, because each reads much of the database; who comes third is told so. Runs live in memory: they are
-//! answers to a question of now, and a restart is no time for them.
+//! Two tests run at a time, because each reads much of the database; a third is refused. Results are kept in memory only:
+//! a visitor reads them at once, so a restart may lose them.
 
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::view::Findings;
+use super::view::WhatIfResult;
 use crate::db::Db;
 use crate::domain::accounting::ledger::PortfolioScope;
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
 use crate::web::config::change::FieldChange;
-use crate::web::config::editor::Typed;
+use crate::web::config::editor::TypedForm;
 use crate::what_if;
 use crate::what_if::{Progress, WhatIf, WhatIfError};
 
 const RUNNING_MAX: usize = 2;
-const KEPT: usize = 8;
+const RUNS_KEPT: usize = 8;
 
-/// The tests of this process, the newest last.
+/// The tests of this process.
 #[derive(Default)]
 pub struct WhatIfRuns {
-    kept: Mutex<Kept>,
+    list: Mutex<RunList>,
 }
 
+/// The running tests and the last finished ones, newest last.
 #[derive(Default)]
-struct Kept {
+struct RunList {
     last_id: u64,
-    trials: VecDeque<WhatIfRun>,
+    runs: VecDeque<WhatIfRun>,
 }
 
 struct WhatIfRun {
     id: u64,
-    asked: Asked,
-    /// The form that asked for it, to be shown again as it was.
-    typed: Option<Typed>,
+    asked: RunRequest,
+    /// The form that started the test, to be shown again unchanged.
+    typed: Option<TypedForm>,
     progress: Arc<Progress>,
-    outcome: Option<EventOutcome>,
+    outcome: Option<RunOutcome>,
 }
 
-/// What a test was asked for, as pages show it again.
+/// The request of a test, as pages show it beside the result.
 #[derive(Debug, Clone, serde::Serialize)]
-pub struct Asked {
-    /// Whose values the candidate changes; null is everybody's.
+pub struct RunRequest {
+    /// The leader whose overrides the candidate changes; null for the global values.
     pub user: Option<FollowedUserId>,
     pub portfolio_scope: PortfolioScope,
     /// The portfolio's leader.
@@ -55,116 +56,117 @@ pub struct Asked {
     pub begun_at: Timestamp,
     pub from: Timestamp,
     pub to: Timestamp,
-    /// What the candidate changes.
+    /// The fields that the candidate changes.
     pub changes: Vec<FieldChange>,
-    /// Fields of these that no test on recorded groups and books can show.
+    /// Fields of `changes` whose effect cannot be shown with recorded groups and books.
     pub not_seen: Vec<&'static str>,
 }
 
-enum EventOutcome {
-    Done(Arc<Findings>),
+enum RunOutcome {
+    Done(Arc<WhatIfResult>),
     Cancelled,
-    /// Logged with its cause.
+    /// The cause is in the log.
     Failed,
 }
 
+/// The state of a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum TrialState {
+pub enum RunState {
     Running,
     Done,
     Cancelled,
     Failed,
 }
 
-/// How a test stands.
+/// A test with its state and, once it is done, its result.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct WhatIfView {
     pub id: u64,
-    pub state: TrialState,
+    pub state: RunState,
     #[serde(flatten)]
-    pub asked: Asked,
-    /// Groups decided, and how many there are; zero until they are counted.
+    pub asked: RunRequest,
+    /// Groups decided so far, and the number of groups in the window; zero until they are counted.
     pub done: u64,
     pub groups: u64,
-    pub result: Option<Arc<Findings>>,
+    pub result: Option<Arc<WhatIfResult>>,
 }
 
-/// As many tests run as may.
+/// The maximum number of tests runs already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TooManyTrials;
+pub struct TooManyRuns;
 
 impl WhatIfRuns {
-    /// Begins a test on the current arbiter.
+    /// Starts a test on the current Actix arbiter and returns its first state.
     ///
     /// # Errors
-    /// `TooManyTrials`; nothing was begun then.
+    /// [`TooManyRuns`] while the maximum number of tests runs; nothing is started then.
     pub fn begin(
         self: &Arc<Self>,
         db: &Db,
         what_if: WhatIf,
-        asked: Asked,
-        typed: Option<Typed>,
-    ) -> Result<WhatIfView, TooManyTrials> {
+        asked: RunRequest,
+        typed: Option<TypedForm>,
+    ) -> Result<WhatIfView, TooManyRuns> {
         let progress = Arc::new(Progress::default());
-        let view = self.kept().take_in(asked, typed, progress.clone())?;
-        let (trials, db, id) = (self.clone(), db.clone(), view.id);
+        let view = self.list().add(asked, typed, progress.clone())?;
+        let (runs, db, id) = (self.clone(), db.clone(), view.id);
         actix::spawn(async move {
-            // A task of its own, so that a panic in it is an outcome too.
-            let outcome = match actix::spawn(async move { lived(&db, what_if, &progress).await }).await {
-                Ok(Ok(findings)) => EventOutcome::Done(Arc::new(findings)),
-                Ok(Err(WhatIfError::Cancelled)) => EventOutcome::Cancelled,
+            // The test is a separate task, so that a panic in it becomes a failed outcome.
+            let outcome = match actix::spawn(async move { run_and_name(&db, what_if, &progress).await }).await {
+                Ok(Ok(findings)) => RunOutcome::Done(Arc::new(findings)),
+                Ok(Err(WhatIfError::Cancelled)) => RunOutcome::Cancelled,
                 Ok(Err(error)) => failed(id, &error),
                 Err(error) => failed(id, &error),
             };
-            trials.kept().end(id, outcome);
+            runs.list().end(id, outcome);
         });
         Ok(view)
     }
 
-    /// How it stands, and the form that asked for it.
-    pub fn view(&self, id: u64) -> Option<(WhatIfView, Option<Typed>)> {
-        self.kept().trials.iter().find(|trial| trial.id == id).map(|trial| (trial.view(), trial.typed.clone()))
+    /// Returns the state of a test and the form that started it.
+    pub fn view(&self, id: u64) -> Option<(WhatIfView, Option<TypedForm>)> {
+        self.list().runs.iter().find(|run| run.id == id).map(|run| (run.view(), run.typed.clone()))
     }
 
-    /// Tells a test to end, which it does at its next page. One that has ended stays as it is.
+    /// Asks a test to stop; it stops before it reads the next page of groups. A finished test is not changed.
     pub fn cancel(&self, id: u64) -> Option<WhatIfView> {
-        let kept = self.kept();
-        let trial = kept.trials.iter().find(|trial| trial.id == id)?;
-        trial.progress.cancel();
-        Some(trial.view())
+        let list = self.list();
+        let run = list.runs.iter().find(|run| run.id == id)?;
+        run.progress.cancel();
+        Some(run.view())
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn list(&self) -> MutexGuard<'_, RunList> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Kept {
-    fn take_in(
+impl RunList {
+    fn add(
         &mut self,
-        asked: Asked,
-        typed: Option<Typed>,
+        asked: RunRequest,
+        typed: Option<TypedForm>,
         progress: Arc<Progress>,
-    ) -> Result<WhatIfView, TooManyTrials> {
-        if self.trials.iter().filter(|trial| trial.outcome.is_none()).count() >= RUNNING_MAX {
-            return Err(TooManyTrials);
+    ) -> Result<WhatIfView, TooManyRuns> {
+        if self.runs.iter().filter(|run| run.outcome.is_none()).count() >= RUNNING_MAX {
+            return Err(TooManyRuns);
         }
         self.last_id += 1;
-        let trial = WhatIfRun { id: self.last_id, asked, typed, progress, outcome: None };
-        let view = trial.view();
-        self.trials.push_back(trial);
-        while self.trials.len() > KEPT
-            && let Some(oldest) = self.trials.iter().position(|trial| trial.outcome.is_some())
+        let run = WhatIfRun { id: self.last_id, asked, typed, progress, outcome: None };
+        let view = run.view();
+        self.runs.push_back(run);
+        while self.runs.len() > RUNS_KEPT
+            && let Some(oldest) = self.runs.iter().position(|run| run.outcome.is_some())
         {
-            self.trials.remove(oldest);
+            self.runs.remove(oldest);
         }
         Ok(view)
     }
 
-    fn end(&mut self, id: u64, outcome: EventOutcome) {
-        if let Some(trial) = self.trials.iter_mut().find(|trial| trial.id == id) {
-            trial.outcome = Some(outcome);
+    fn end(&mut self, id: u64, outcome: RunOutcome) {
+        if let Some(run) = self.runs.iter_mut().find(|run| run.id == id) {
+            run.outcome = Some(outcome);
         }
     }
 }
@@ -172,13 +174,13 @@ impl Kept {
 impl WhatIfRun {
     fn view(&self) -> WhatIfView {
         let state = match &self.outcome {
-            None => TrialState::Running,
-            Some(EventOutcome::Done(_)) => TrialState::Done,
-            Some(EventOutcome::Cancelled) => TrialState::Cancelled,
-            Some(EventOutcome::Failed) => TrialState::Failed,
+            None => RunState::Running,
+            Some(RunOutcome::Done(_)) => RunState::Done,
+            Some(RunOutcome::Cancelled) => RunState::Cancelled,
+            Some(RunOutcome::Failed) => RunState::Failed,
         };
         let result = match &self.outcome {
-            Some(EventOutcome::Done(findings)) => Some(findings.clone()),
+            Some(RunOutcome::Done(findings)) => Some(findings.clone()),
             _ => None,
         };
         let (done, groups) = (self.progress.done(), self.progress.groups());
@@ -186,23 +188,23 @@ impl WhatIfRun {
     }
 }
 
-async fn lived(db: &Db, what_if: WhatIf, progress: &Arc<Progress>) -> Result<Findings, WhatIfError> {
+async fn run_and_name(db: &Db, what_if: WhatIf, progress: &Arc<Progress>) -> Result<WhatIfResult, WhatIfError> {
     let portfolio = what_if.portfolio;
     let findings = what_if::run(db, what_if, progress).await?;
-    Ok(Findings::load(db, portfolio, findings).await?)
+    Ok(WhatIfResult::load(db, portfolio, findings).await?)
 }
 
-fn failed(id: u64, error: &(dyn std::error::Error + 'static)) -> EventOutcome {
+fn failed(id: u64, error: &(dyn std::error::Error + 'static)) -> RunOutcome {
     tracing::error!(test = id, error, "a configuration test failed");
-    EventOutcome::Failed
+    RunOutcome::Failed
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn asked() -> Asked {
-        Asked {
+    fn asked() -> RunRequest {
+        RunRequest {
             user: None,
             portfolio_scope: PortfolioScope::ExecGlobal,
             followed_user_id: None,
@@ -217,16 +219,16 @@ mod tests {
 
     #[test]
     fn two_run_a_third_is_told_to_wait_and_the_last_few_are_kept() {
-        let mut kept = Kept::default();
-        let begin = |kept: &mut Kept| kept.take_in(asked(), None, Arc::default()).map(|view| view.id);
-        assert_eq!((begin(&mut kept), begin(&mut kept)), (Ok(1), Ok(2)));
-        assert_eq!(begin(&mut kept), Err(TooManyTrials));
-        kept.end(1, EventOutcome::Cancelled);
+        let mut list = RunList::default();
+        let begin = |list: &mut RunList| list.add(asked(), None, Arc::default()).map(|view| view.id);
+        assert_eq!((begin(&mut list), begin(&mut list)), (Ok(1), Ok(2)));
+        assert_eq!(begin(&mut list), Err(TooManyRuns));
+        list.end(1, RunOutcome::Cancelled);
         for id in 3..20 {
-            assert_eq!(begin(&mut kept), Ok(id));
-            kept.end(id, EventOutcome::Failed);
+            assert_eq!(begin(&mut list), Ok(id));
+            list.end(id, RunOutcome::Failed);
         }
-        assert_eq!(kept.trials.len(), KEPT);
-        assert!(kept.trials.iter().any(|trial| trial.id == 2), "one that runs is not forgotten");
+        assert_eq!(list.runs.len(), RUNS_KEPT);
+        assert!(list.runs.iter().any(|run| run.id == 2), "one that runs is not forgotten");
     }
 }

@@ -1,4 +1,4 @@
-//! What a configuration test found, as its page and its JSON show it.
+//! The result of a configuration test, as its page and its JSON show it.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +7,9 @@ use serde::Serialize;
 use crate::db::{Db, DbError};
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::analysis::what_if;
-use crate::domain::analysis::what_if::{Change, Counts, RunFigures, Verdict};
-use crate::domain::decision::decide::{DecisionKind, ReasonCode};
+use crate::domain::analysis::what_if::{Change, Counts, DecisionSummary, RunFigures};
+use crate::domain::decision::check::ReasonCode;
+use crate::domain::decision::explanation::DecisionKind;
 use crate::domain::events::event::Side;
 use crate::domain::events::group::GroupAction;
 use crate::domain::money::ids::{AssetId, AttemptId, FollowedUserId, GroupId, MarketId};
@@ -17,29 +18,30 @@ use crate::web::shell::display_names::Names;
 
 /// Both configurations side by side. `difference` is the candidate less the current one.
 #[derive(Debug, Serialize)]
-pub struct Findings {
+pub struct WhatIfResult {
     pub n_groups: u64,
     pub n_without_book: u64,
     pub n_undecidable: u64,
-    /// Groups decided in life, and those that the current configuration decides just so again.
+    /// Groups that the bot decided when they happened.
     pub n_recorded: u64,
+    /// Groups of `n_recorded` for which the current configuration repeats the recorded decision.
     pub n_as_recorded: u64,
-    pub current: Made,
-    pub candidate: Made,
+    pub current: ConfigResult,
+    pub candidate: ConfigResult,
     pub difference: Difference,
-    /// In the order of the spec, those that came up on either side.
+    /// Reason codes that either side had, in the order of the spec.
     pub by_reason: Vec<ReasonRow>,
     pub n_changes: u64,
     pub n_flipped: u64,
     pub n_other_reasons: u64,
     pub n_other_fill: u64,
-    /// The first of them: other decisions and reasons before other fills.
+    /// The first changes: other decisions and reasons come before other fills.
     pub changes: Vec<ChangeView>,
 }
 
-/// What one configuration made of the window.
+/// The result of one configuration over the window.
 #[derive(Debug, Serialize)]
-pub struct Made {
+pub struct ConfigResult {
     pub executed: u64,
     pub skipped: u64,
     pub filled_notional_micros: UsdcMicros,
@@ -72,10 +74,10 @@ pub struct ReasonRow {
     pub difference: i64,
 }
 
-/// A group that is decided otherwise.
+/// A group that the two configurations decide differently.
 #[derive(Debug, Serialize)]
 pub struct ChangeView {
-    /// The recorded attempt of this portfolio on the group, which explains its checks.
+    /// The recorded attempt of this portfolio on the group; its page explains every check.
     pub attempt_id: AttemptId,
     pub group_id: GroupId,
     pub group_key: String,
@@ -102,8 +104,11 @@ pub struct VerdictView {
     pub filled_share_micros: ShareMicros,
 }
 
-impl Findings {
-    /// Reads the names of what changed.
+impl WhatIfResult {
+    /// Builds the view of `found` and reads the names of its leaders and markets.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database fails.
     pub async fn load(db: &Db, portfolio: PortfolioId, found: what_if::Findings) -> Result<Self, DbError> {
         let names = Names::load(db, found.changes.iter().map(|change| &change.group.market)).await?;
         let Counts { groups, without_book, undecidable, recorded, as_recorded, .. } = found.counts;
@@ -116,8 +121,8 @@ impl Findings {
             n_as_recorded: as_recorded,
             difference: Difference::between(&found.current, &found.candidate),
             by_reason: by_reason(&found.current, &found.candidate),
-            current: Made::from(&found.current),
-            candidate: Made::from(&found.candidate),
+            current: ConfigResult::from(&found.current),
+            candidate: ConfigResult::from(&found.candidate),
             n_changes: found.counts.changes(),
             n_flipped: found.counts.flipped,
             n_other_reasons: found.counts.other_reasons,
@@ -127,13 +132,13 @@ impl Findings {
     }
 }
 
-impl From<&RunFigures> for Made {
+impl From<&RunFigures> for ConfigResult {
     fn from(run: &RunFigures) -> Self {
         Self {
-            executed: run.tally.executed,
-            skipped: run.tally.skipped,
-            filled_notional_micros: run.tally.filled_notional,
-            fee_micros: run.tally.fees,
+            executed: run.decisions.executed,
+            skipped: run.decisions.skipped,
+            filled_notional_micros: run.decisions.filled_notional,
+            fee_micros: run.decisions.fees,
             pnl_micros: run.pnl,
             worst_drawdown_micros: run.worst_drawdown,
             worst_drawdown_bps: run.worst_drawdown_bps,
@@ -148,10 +153,10 @@ impl Difference {
     fn between(current: &RunFigures, candidate: &RunFigures) -> Self {
         let usdc = |of: fn(&RunFigures) -> UsdcMicros| less(of(candidate).minus(of(current)));
         Self {
-            executed: difference(current.tally.executed, candidate.tally.executed),
-            skipped: difference(current.tally.skipped, candidate.tally.skipped),
-            filled_notional_micros: usdc(|run| run.tally.filled_notional),
-            fee_micros: usdc(|run| run.tally.fees),
+            executed: difference(current.decisions.executed, candidate.decisions.executed),
+            skipped: difference(current.decisions.skipped, candidate.decisions.skipped),
+            filled_notional_micros: usdc(|run| run.decisions.filled_notional),
+            fee_micros: usdc(|run| run.decisions.fees),
             pnl_micros: usdc(|run| run.pnl),
             worst_drawdown_micros: usdc(|run| run.worst_drawdown),
             equity_micros: usdc(|run| run.end.equity),
@@ -187,8 +192,8 @@ impl ChangeView {
     }
 }
 
-impl From<Verdict> for VerdictView {
-    fn from(verdict: Verdict) -> Self {
+impl From<DecisionSummary> for VerdictView {
+    fn from(verdict: DecisionSummary) -> Self {
         Self {
             decision: verdict.decision,
             reason_codes: verdict.reasons,
@@ -199,7 +204,7 @@ impl From<Verdict> for VerdictView {
 }
 
 fn by_reason(current: &RunFigures, candidate: &RunFigures) -> Vec<ReasonRow> {
-    let (current, candidate) = (&current.tally.by_reason, &candidate.tally.by_reason);
+    let (current, candidate) = (&current.decisions.by_reason, &candidate.decisions.by_reason);
     let codes: BTreeSet<&ReasonCode> = current.keys().chain(candidate.keys()).collect();
     let count = |of: &std::collections::BTreeMap<ReasonCode, u64>, code| of.get(code).copied().unwrap_or_default();
     codes
@@ -215,7 +220,7 @@ fn difference(current: u64, candidate: u64) -> i64 {
     i64::try_from(i128::from(candidate) - i128::from(current)).unwrap_or(i64::MAX)
 }
 
-/// Two sums of one portfolio's size differ by no more than fits.
+/// Returns the difference, or zero when it does not fit, which two sums of the size of one portfolio cannot reach.
 fn less(difference: Result<UsdcMicros, UnitError>) -> UsdcMicros {
     difference.unwrap_or_default()
 }

@@ -1,50 +1,51 @@
-//! Renders what just happened, once, and hands the same text to every open page.
+//! Renders each new fact once, and sends the same text to every open page.
 //!
-//! Takes   `LiveFrame` from the live hub, `Join` from websocket sessions, `WhereAreWe` from pages being built.
-//! Sends   `Outgoing` to the sessions, never waiting for any of them.
-//! Timers  one that gathers facts into batches, one that renews the figures.
-//! Truth   none: the database has the facts. The last rows are kept for pages that reconnect.
+//! Takes   `LiveFrame` from the live hub, `Join` from websocket sessions, `GetStreamPosition` from page handlers.
+//! Sends   `Outgoing` to the sessions. It never waits for a session.
+//! Timers  one that collects facts into batches, one that renders the figures again.
+//! Truth   none: the database has the facts. The last frames are kept for pages that reconnect.
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Weak},
+    convert::Infallible,
+    sync::Arc,
     time::Duration,
 };
 
 use actix::{
-    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResponse, Recipient, Supervised,
-    WrapFuture, dev::SendError, fut,
+    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, Recipient, Supervised, WrapFuture,
+    dev::SendError, fut,
 };
 use bytestring::ByteString;
 
-use super::fragments;
-use super::socket::Outgoing;
+use super::fragments::{Batch, Renderer};
+use super::messages::{
+    CloseAll, Frame, GetStreamPosition, Join, Joined, LiveFigures, Outgoing, PendingFacts, ROWS_SHOWN, StreamPosition,
+};
 use crate::actors::live_hub::{
     HealthChanged, LiveFact, LiveFrame, LiveHub, PortfolioChanged, Subscribe, Subscribed, Topic,
 };
-use crate::actors::supervise::{Observed, Panicked, SupervisorContext, observable, spawn_io, start_supervised};
+use crate::actors::supervise::{IoResult, Observed, SupervisorContext, observable, spawn_io, start_supervised};
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::domain::accounting::ledger::PortfolioId;
-use crate::domain::decision::attempt::CopyAttempt;
-use crate::domain::events::event::TradeEvent;
 use crate::domain::money::units::Timestamp;
-use crate::web::pages::overview::LiveFigures;
 use crate::web::server::connection::Socket;
 use crate::web::server::render::Templates;
 
-/// Rows a list on a page holds; what would be pushed out at once is not rendered at all.
-pub const ROWS_SHOWN: usize = 50;
+/// Frames that are kept for pages that reconnect.
 const BUFFERED: usize = 256;
-/// Facts of this long become one batch: one look at the database, one message per page.
-const GATHER: Duration = Duration::from_millis(200);
-const RENEW: Duration = Duration::from_secs(10);
-/// Figures that change with every fill are shown at most this often; a reader follows no faster.
-const FIGURES_MILLIS: i64 = 1_000;
-/// Rows go on being rendered this long after the last page was seen, for pages that are just loading or reconnecting.
-const INTEREST_MILLIS: i64 = 60_000;
+/// Facts of this time window become one batch: one set of database reads, one message per page.
+const BATCH_WINDOW: Duration = Duration::from_millis(200);
+/// How often the regions are rendered without a new fact.
+const REGIONS_INTERVAL: Duration = Duration::from_secs(10);
+/// Regions change with every fill. They are rendered at most this often, because no reader can follow faster.
+const REGIONS_MIN_MILLIS: i64 = 1_000;
+/// Rows are rendered for this time after the last page was seen, for pages that are loading or reconnecting.
+const WATCHED_MILLIS: i64 = 60_000;
 const MAILBOX: usize = 2048;
 
+/// The dependencies of the broadcaster.
 #[derive(Clone)]
 pub struct BroadcasterDeps {
     pub db: Db,
@@ -53,85 +54,35 @@ pub struct BroadcasterDeps {
     pub templates: Templates,
 }
 
-/// A session wants every later frame of `topics`, and what it missed.
-#[derive(Message, Debug)]
-#[rtype(result = "Joined")]
-pub struct Join {
-    pub outbox: Recipient<Outgoing>,
-    pub topics: Vec<Topic>,
-    pub after: Option<u64>,
-    pub socket: Socket,
-}
-
-#[derive(MessageResponse, Debug)]
-pub struct Joined {
-    /// The greeting, the rows that were missed, and the figures as they stand.
-    pub first: Vec<ByteString>,
-    pub membership: Weak<()>,
-}
-
-/// Asked before a page reads the database: what is committed up to here will be on the page.
-#[derive(Message, Debug, Clone, Copy)]
-#[rtype(result = "Position")]
-pub struct WhereAreWe;
-
-#[derive(MessageResponse, Debug, Clone, Default)]
-pub struct Position {
-    pub seq: u64,
-    pub figures: LiveFigures,
-}
-
-/// Tells every page goodbye.
+/// The batch window is over: render the pending facts.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "()")]
-pub struct CloseAll;
+struct RenderBatch;
 
-/// Time to render what has gathered.
-#[derive(Message, Debug, Clone, Copy)]
-#[rtype(result = "()")]
-struct Gathered;
-
-/// The batch of `Gathered` is rendered.
-#[derive(Message, Debug)]
-#[rtype(result = "()")]
-struct Rendered(Result<fragments::Batch, Panicked>);
-
-/// A row as every page gets it.
-#[derive(Debug, Clone)]
-pub struct Frame {
-    pub seq: u64,
-    pub topic: Topic,
-    pub text: ByteString,
-}
-
-/// Facts that wait to be rendered.
-#[derive(Debug, Default)]
-pub struct Waiting {
-    pub trades: VecDeque<(u64, Arc<TradeEvent>)>,
-    pub attempts: VecDeque<(u64, Arc<CopyAttempt>)>,
-    /// Figures, users and health are due.
-    pub regions: bool,
-}
-
+/// The actor that renders live frames. See the top of this file.
 pub struct Broadcaster {
     deps: BroadcasterDeps,
-    /// The newest fact received, and the newest whose rows are out.
+    /// The number of the newest fact received.
     received: u64,
+    /// The number of the newest fact whose rows were sent.
     published: u64,
-    /// Every row after this number is in `recent`.
+    /// Every row with a larger number is in `recent`.
     floor: u64,
     recent: VecDeque<Frame>,
     regions: BTreeMap<&'static str, Frame>,
     members: Vec<Member>,
-    waiting: Waiting,
+    pending: PendingFacts,
     rendering: bool,
     figures: LiveFigures,
-    interest_at: Timestamp,
+    watched_at: Timestamp,
     regions_at: Timestamp,
-    dropped: u64,
+    /// Sessions that were closed because their browser read too slowly.
+    cut_off: u64,
+    /// Each membership is a weak reference to this. A restart drops it.
     alive: Arc<()>,
 }
 
+/// A websocket session that joined.
 #[derive(Debug)]
 struct Member {
     outbox: Recipient<Outgoing>,
@@ -140,12 +91,13 @@ struct Member {
 }
 
 impl Broadcaster {
+    /// Starts the actor under `supervisor` in the current arbiter.
     pub fn start(deps: BroadcasterDeps, supervisor: &SupervisorContext) -> Addr<Self> {
         start_supervised(&supervisor.of_service("web"), "broadcaster", Self::new(deps))
     }
 
     fn new(deps: BroadcasterDeps) -> Self {
-        let interest_at = deps.clock.now();
+        let watched_at = deps.clock.now();
         Self {
             deps,
             received: 0,
@@ -154,30 +106,30 @@ impl Broadcaster {
             recent: VecDeque::with_capacity(BUFFERED),
             regions: BTreeMap::new(),
             members: Vec::new(),
-            waiting: Waiting::default(),
+            pending: PendingFacts::default(),
             rendering: false,
             figures: LiveFigures::default(),
-            interest_at,
+            watched_at,
             regions_at: Timestamp::EPOCH,
-            dropped: 0,
+            cut_off: 0,
             alive: Arc::new(()),
         }
     }
 
     fn observed(&self) -> Observed {
         let state = serde_json::json!({
-            "pages": self.members.len(), "seq": self.published, "too_slow": self.dropped,
+            "pages": self.members.len(), "seq": self.published, "too_slow": self.cut_off,
         });
         Observed { state, last_activity: None }
     }
 
-    /// Asks the hub for what came after the last fact we know; mail waits until the answer is here.
+    /// Subscribes to the hub, from the fact after `after` on. Other messages wait until the hub has answered.
     fn subscribe(&mut self, ctx: &mut Context<Self>, after: Option<u64>) {
         let subscribe = Subscribe { to: ctx.address().recipient(), topics: Topic::ALL.to_vec(), after };
         let subscribed = self.deps.live.send(subscribe).into_actor(self).then(|answer, this, ctx| {
             match answer {
                 Ok(subscribed) => this.subscribed(subscribed, ctx),
-                // The hub is gone: the process stops, or the guardian tries again with us.
+                // The hub is gone: the process stops, or the supervisor restarts this actor and it tries again.
                 Err(_) => actix::ActorContext::stop(ctx),
             }
             fut::ready(())
@@ -187,10 +139,10 @@ impl Broadcaster {
 
     fn subscribed(&mut self, subscribed: Subscribed, ctx: &mut Context<Self>) {
         match subscribed.backlog {
-            Some(backlog) if self.published > 0 => backlog.into_iter().for_each(|frame| self.note(frame, ctx)),
+            Some(backlog) if self.published > 0 => backlog.into_iter().for_each(|frame| self.receive(frame, ctx)),
             _ => {
-                // Whoever saw less than this has missed something for good, and reads its page again.
-                self.waiting = Waiting { regions: true, ..Waiting::default() };
+                // Facts before this number are lost for live updates. Pages that lack them read their lists again.
+                self.pending = PendingFacts { regions: true, ..PendingFacts::default() };
                 self.recent.clear();
                 (self.received, self.published, self.floor) = (subscribed.last, subscribed.last, subscribed.last);
                 let greeting = vec![greeting(self.published, false)];
@@ -199,21 +151,21 @@ impl Broadcaster {
         }
     }
 
-    fn note(&mut self, frame: LiveFrame, ctx: &mut Context<Self>) {
+    fn receive(&mut self, frame: LiveFrame, ctx: &mut Context<Self>) {
         let LiveFrame::Fact { seq, fact } = frame else { return self.subscribe(ctx, Some(self.received)) };
         self.received = seq;
         match fact {
-            LiveFact::TradeSeen(trade) => keep_newest(&mut self.waiting.trades, (seq, trade)),
-            LiveFact::AttemptRecorded(attempt) => keep_newest(&mut self.waiting.attempts, (seq, attempt)),
+            LiveFact::TradeSeen(trade) => keep_newest(&mut self.pending.trades, (seq, trade)),
+            LiveFact::AttemptRecorded(attempt) => keep_newest(&mut self.pending.attempts, (seq, attempt)),
             LiveFact::PortfolioChanged(PortfolioChanged { portfolio: PortfolioId::ExecGlobal, .. }) => {
                 if let LiveFact::PortfolioChanged(changed) = fact {
                     self.figures.global = Some(changed);
                 }
-                self.waiting.regions = true;
+                self.pending.regions = true;
             }
             LiveFact::HealthChanged(changed) => {
                 self.note_health(changed);
-                self.waiting.regions = true;
+                self.pending.regions = true;
             }
             LiveFact::PortfolioChanged(_) | LiveFact::ActivitySeen(_) => return,
         }
@@ -227,16 +179,17 @@ impl Broadcaster {
     fn render_soon(&mut self, ctx: &mut Context<Self>) {
         if !self.rendering {
             self.rendering = true;
-            ctx.notify_later(Gathered, GATHER);
+            ctx.notify_later(RenderBatch, BATCH_WINDOW);
         }
     }
 
+    /// Returns whether a page is open, or was until recently.
     fn is_watched(&self) -> bool {
-        !self.members.is_empty() || self.deps.clock.now().millis_since(self.interest_at) < INTEREST_MILLIS
+        !self.members.is_empty() || self.deps.clock.now().millis_since(self.watched_at) < WATCHED_MILLIS
     }
 
-    /// Sends the rows to whoever wants them and keeps them for those who reconnect.
-    fn publish(&mut self, batch: fragments::Batch) {
+    /// Sends a batch to the members of its topics, and keeps its rows for pages that reconnect.
+    fn publish(&mut self, batch: Batch) {
         self.published = self.published.max(batch.upto);
         self.send_each(|member| {
             let wanted = batch.rows.iter().chain(batch.regions.values());
@@ -253,8 +206,9 @@ impl Broadcaster {
         }
     }
 
+    /// Sends texts to each member, and closes the connection of a member whose outbox is full.
     fn send_each(&mut self, texts_for: impl Fn(&Member) -> Vec<ByteString>) {
-        let mut dropped = 0;
+        let mut cut_off = 0;
         self.members.retain(|member| {
             let texts = texts_for(member);
             if texts.is_empty() {
@@ -265,15 +219,15 @@ impl Broadcaster {
                 Err(SendError::Closed(_)) => false,
                 Err(SendError::Full(_)) => {
                     member.socket.cut();
-                    dropped += 1;
+                    cut_off += 1;
                     false
                 }
             }
         });
-        self.dropped += dropped;
+        self.cut_off += cut_off;
     }
 
-    /// The rows after `after`, or `None` when some of them are gone.
+    /// Returns the rows after `after`, or `None` when some of them are no longer kept.
     fn missed(&self, after: u64, topics: &[Topic]) -> Option<Vec<ByteString>> {
         if !(self.floor..=self.published).contains(&after) {
             return None;
@@ -289,9 +243,9 @@ impl Actor for Broadcaster {
     fn started(&mut self, ctx: &mut Context<Self>) {
         ctx.set_mailbox_capacity(MAILBOX);
         self.subscribe(ctx, None);
-        ctx.run_interval(RENEW, |this, ctx| {
+        ctx.run_interval(REGIONS_INTERVAL, |this, ctx| {
             if this.is_watched() {
-                this.waiting.regions = true;
+                this.pending.regions = true;
                 this.render_soon(ctx);
             }
         });
@@ -300,7 +254,7 @@ impl Actor for Broadcaster {
 
 impl Supervised for Broadcaster {
     fn restarting(&mut self, _: &mut Context<Self>) {
-        // Sessions find their membership dead and let their pages connect again.
+        // Sessions notice that their membership is dead, and make their pages connect again.
         *self = Self::new(self.deps.clone());
     }
 }
@@ -311,47 +265,50 @@ impl Handler<LiveFrame> for Broadcaster {
     type Result = ();
 
     fn handle(&mut self, frame: LiveFrame, ctx: &mut Context<Self>) {
-        self.note(frame, ctx);
+        self.receive(frame, ctx);
     }
 }
 
-impl Handler<Gathered> for Broadcaster {
+impl Handler<RenderBatch> for Broadcaster {
     type Result = ();
 
-    fn handle(&mut self, _: Gathered, ctx: &mut Context<Self>) {
-        let mut waiting = std::mem::take(&mut self.waiting);
+    fn handle(&mut self, _: RenderBatch, ctx: &mut Context<Self>) {
+        let mut pending = std::mem::take(&mut self.pending);
         let now = self.deps.clock.now();
-        if waiting.regions && now.millis_since(self.regions_at) < FIGURES_MILLIS {
-            waiting.regions = false;
-            self.waiting.regions = true;
-        } else if waiting.regions {
+        if pending.regions && now.millis_since(self.regions_at) < REGIONS_MIN_MILLIS {
+            pending.regions = false;
+            self.pending.regions = true;
+        } else if pending.regions {
             self.regions_at = now;
         }
         if !self.is_watched() {
-            // Nobody would see it; whoever comes reads the database first.
+            // No page is open. A page that opens later reads the database first.
             self.rendering = false;
             self.recent.clear();
             (self.published, self.floor) = (self.received, self.received);
             return;
         }
         let (deps, figures, upto) = (self.deps.clone(), self.figures.clone(), self.received);
-        spawn_io(ctx, async move { fragments::render(&deps, waiting, &figures, upto).await }, Rendered);
+        let render = async move {
+            let renderer = Renderer { db: &deps.db, clock: &deps.clock, templates: &deps.templates };
+            Ok(renderer.render(pending, &figures, upto).await)
+        };
+        spawn_io(ctx, render, Self::rendered);
     }
 }
 
-impl Handler<Rendered> for Broadcaster {
-    type Result = ();
-
-    fn handle(&mut self, Rendered(rendered): Rendered, ctx: &mut Context<Self>) {
+impl Broadcaster {
+    /// Handles the batch of [`Gathered`], rendered.
+    fn rendered(&mut self, rendered: IoResult<Batch, Infallible>, ctx: &mut Context<Self>) {
         self.rendering = false;
         match rendered {
             Ok(batch) if batch.complete => self.publish(batch),
             failed => {
-                // The rows of this batch are in the database but in no frame: pages have to read them there.
+                // The rows of this batch are in the database but in no frame: pages must read their lists again.
                 match failed {
                     Ok(batch) => self.published = batch.upto,
                     Err(panicked) => {
-                        tracing::error!(error = %panicked, "live rows could not be rendered");
+                        tracing::error!(error = %panicked, "panic while rendering live rows");
                         self.published = self.received;
                     }
                 }
@@ -361,7 +318,7 @@ impl Handler<Rendered> for Broadcaster {
                 self.send_each(|_| greeting.clone());
             }
         }
-        if self.waiting.regions || !self.waiting.trades.is_empty() || !self.waiting.attempts.is_empty() {
+        if self.pending.regions || !self.pending.trades.is_empty() || !self.pending.attempts.is_empty() {
             self.render_soon(ctx);
         }
     }
@@ -371,25 +328,25 @@ impl Handler<Join> for Broadcaster {
     type Result = Joined;
 
     fn handle(&mut self, join: Join, ctx: &mut Context<Self>) -> Joined {
-        self.interest_at = self.deps.clock.now();
+        self.watched_at = self.deps.clock.now();
         let missed = join.after.and_then(|after| self.missed(after, &join.topics));
         let mut first = vec![greeting(self.published, missed.is_some())];
         first.extend(missed.unwrap_or_default());
         let regions = self.regions.values().filter(|frame| join.topics.contains(&frame.topic));
         first.extend(regions.map(|frame| frame.text.clone()));
         self.members.push(Member { outbox: join.outbox, topics: join.topics, socket: join.socket });
-        self.waiting.regions = true;
+        self.pending.regions = true;
         self.render_soon(ctx);
         Joined { first, membership: Arc::downgrade(&self.alive) }
     }
 }
 
-impl Handler<WhereAreWe> for Broadcaster {
-    type Result = Position;
+impl Handler<GetStreamPosition> for Broadcaster {
+    type Result = StreamPosition;
 
-    fn handle(&mut self, _: WhereAreWe, _: &mut Context<Self>) -> Position {
-        self.interest_at = self.deps.clock.now();
-        Position { seq: self.published, figures: self.figures.clone() }
+    fn handle(&mut self, _: GetStreamPosition, _: &mut Context<Self>) -> StreamPosition {
+        self.watched_at = self.deps.clock.now();
+        StreamPosition { seq: self.published, figures: self.figures.clone() }
     }
 }
 
@@ -405,15 +362,15 @@ impl Handler<CloseAll> for Broadcaster {
     }
 }
 
-/// Keeps as many as a list shows: older ones would be pushed out by the newer ones of the same batch.
-fn keep_newest<T>(waiting: &mut VecDeque<T>, fact: T) {
-    if waiting.len() == ROWS_SHOWN {
-        waiting.pop_front();
+/// Keeps as many facts as a list shows: newer ones of the same batch would push the older ones out of the list.
+fn keep_newest<T>(pending: &mut VecDeque<T>, fact: T) {
+    if pending.len() == ROWS_SHOWN {
+        pending.pop_front();
     }
-    waiting.push_back(fact);
+    pending.push_back(fact);
 }
 
-/// `resumed` is false when rows are missing: the page reads its lists again.
+/// Returns the first text of a connection. With `resumed` false rows are missing, and the page reads its lists again.
 fn greeting(seq: u64, resumed: bool) -> ByteString {
     format!(r#"{{"seq":{seq},"topic":"hello","resumed":{resumed}}}"#).into()
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A browser that never reads: its session takes no mail at all.
+/// A browser that never reads: its session handles no message.
 struct Stalled;
 
 impl Actor for Stalled {
@@ -58,10 +58,10 @@ async fn broadcaster() -> (Broadcaster, tempfile::TempDir) {
     (Broadcaster::new(BroadcasterDeps { db, clock, live, templates: Templates::load().unwrap() }), folder)
 }
 
-fn batch(numbers: std::ops::RangeInclusive<u64>) -> fragments::Batch {
+fn batch(numbers: std::ops::RangeInclusive<u64>) -> Batch {
     let upto = *numbers.end();
     let rows = numbers.map(|seq| Frame { seq, topic: Topic::Trades, text: format!("row {seq}").into() });
-    fragments::Batch { rows: rows.collect(), regions: BTreeMap::new(), upto, complete: true }
+    Batch { rows: rows.collect(), regions: BTreeMap::new(), upto, complete: true }
 }
 
 fn member(outbox: Recipient<Outgoing>, socket: Socket) -> Member {
@@ -84,14 +84,14 @@ async fn a_slow_browser_is_cut_off_and_the_others_get_everything() {
         broadcaster.publish(batch(seq..=seq));
         seen.extend(reading.send(Seen).await.unwrap());
     }
-    assert_eq!((broadcaster.members.len(), broadcaster.dropped), (1, 1));
+    assert_eq!((broadcaster.members.len(), broadcaster.cut_off), (1, 1));
     assert_eq!(seen.len(), 100);
     let read = std::io::Read::read(&mut browser, &mut [0; 16]).unwrap();
     assert_eq!(read, 0, "the stalled connection is closed while the server still holds it");
 }
 
 #[actix_web::test]
-async fn what_is_buffered_is_replayed_and_what_is_not_is_read_again() {
+async fn buffered_rows_are_replayed_and_older_ones_are_read_again() {
     let (mut broadcaster, _folder) = broadcaster().await;
     let buffered = u64::try_from(BUFFERED).unwrap();
     broadcaster.publish(batch(1..=buffered + 10));
@@ -101,31 +101,31 @@ async fn what_is_buffered_is_replayed_and_what_is_not_is_read_again() {
     assert_eq!(missed(10, Topic::Trades), Some(BUFFERED));
     assert_eq!(missed(buffered + 5, Topic::Attempts), Some(0));
     assert_eq!(missed(9, Topic::Trades), None, "row 10 is gone");
-    assert_eq!(missed(buffered + 11, Topic::Trades), None, "a number we never gave");
+    assert_eq!(missed(buffered + 11, Topic::Trades), None, "a number that was never sent");
 }
 
 #[test]
 fn a_burst_keeps_what_a_list_has_room_for() {
-    let mut waiting = VecDeque::new();
-    (0..1_000).for_each(|n| keep_newest(&mut waiting, n));
-    assert_eq!(waiting.len(), ROWS_SHOWN);
-    assert_eq!((waiting.front(), waiting.back()), (Some(&950), Some(&999)));
+    let mut pending = VecDeque::new();
+    (0..1_000).for_each(|n| keep_newest(&mut pending, n));
+    assert_eq!(pending.len(), ROWS_SHOWN);
+    assert_eq!((pending.front(), pending.back()), (Some(&950), Some(&999)));
 }
 
-/// A page that joins is greeted, and told what then happens.
-async fn joins_and_is_told(broadcaster: &Addr<Broadcaster>, what: &str) {
+/// Joins as a page does, and waits for the greeting and for a text that contains `expected`.
+async fn joins_and_receives(broadcaster: &Addr<Broadcaster>, expected: &str) {
     let reading = Reading::default().start();
     let (outbox, topics) = (reading.clone().recipient(), vec![Topic::Health]);
     // Joining alone makes the figures due.
     let joined = broadcaster.send(Join { outbox, topics, after: None, socket: Socket::default() }).await.unwrap();
     assert!(joined.first[0].contains("hello"), "{:?}", joined.first);
-    let told = async {
-        while !reading.send(Seen).await.unwrap().iter().any(|text| text.contains(what)) {
+    let received = async {
+        while !reading.send(Seen).await.unwrap().iter().any(|text| text.contains(expected)) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), told).await.unwrap_or_else(|_| panic!("told {what}"));
-    assert!(joined.membership.upgrade().is_some(), "and stays");
+    tokio::time::timeout(Duration::from_secs(20), received).await.unwrap_or_else(|_| panic!("receives {expected}"));
+    assert!(joined.membership.upgrade().is_some(), "the page stays joined");
 }
 
 #[actix_web::test]
@@ -139,16 +139,16 @@ async fn the_broadcaster_comes_back_and_pages_join_again() {
     deps.db.migrate().await.unwrap();
     let (supervisor, _failures) = SupervisorContext::new(Clock::System);
     let broadcaster = Broadcaster::start(deps, &supervisor);
-    joins_and_is_told(&broadcaster, FIGURES).await;
+    joins_and_receives(&broadcaster, FIGURES).await;
     for (n, (panics, loses)) in [(InHandler, BeforeWork), (InFuture, AfterWork)].into_iter().enumerate() {
         provoke("broadcaster", panics);
         while restarts("broadcaster") as usize <= n {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        joins_and_is_told(&broadcaster, FIGURES).await;
-        // What a lost batch would have shown, pages read again.
+        joins_and_receives(&broadcaster, FIGURES).await;
+        // Pages read the rows of a lost batch again.
         provoke("broadcaster", loses);
-        joins_and_is_told(&broadcaster, READ_AGAIN).await;
-        joins_and_is_told(&broadcaster, FIGURES).await;
+        joins_and_receives(&broadcaster, READ_AGAIN).await;
+        joins_and_receives(&broadcaster, FIGURES).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Who may come in: the sign-in, sessions, tokens, and that every closed route stays closed.
+//! Access: sign-in, sessions, tokens, and that every closed route stays closed.
 
 pub(super) mod access;
 pub(super) mod gate;

@@ -1,4 +1,4 @@
-//! Signing in with GitHub, by HTTP against the simulator's; `tests/browser` walks the same way in Chromium.
+//! Signing in with GitHub, by HTTP against the simulator's GitHub. `tests/browser` does the same in Chromium.
 
 use crate::config::{GithubSettings, Secret};
 use crate::domain::money::email::Email;
@@ -8,19 +8,19 @@ use crate::web::tests::*;
 
 const ADA: &str = "ada@example.org";
 
-/// A server that asks a simulated GitHub.
-struct Door {
-    world: World,
+/// A web server that signs visitors in with a simulated GitHub.
+struct SignInServer {
+    web: TestWeb,
     github: SimulatorHandle,
 }
 
-/// A browser at the door: its cookie, as it changes.
+/// A browser that visits the site, with its cookie as it changes.
 struct Browser<'a> {
-    door: &'a Door,
+    site: &'a SignInServer,
     cookie: String,
 }
 
-impl Door {
+impl SignInServer {
     async fn new() -> Self {
         let github = Simulator::start(SimulatorSettings::default()).unwrap();
         let settings = WebSettings {
@@ -34,31 +34,31 @@ impl Door {
             admin_email: Some(Email::parse(ADA).unwrap()),
             ..WebSettings::at("127.0.0.1:0".parse().unwrap())
         };
-        let polymarket = PolymarketSettings::new(NOBODY, NOBODY, NOBODY);
-        Self { world: World::behind(&settings, &polymarket).await, github }
+        let polymarket = no_polymarket();
+        Self { web: TestWeb::signed_out(&settings, &polymarket).await, github }
     }
 
     fn browser(&self) -> Browser<'_> {
-        Browser { door: self, cookie: String::new() }
+        Browser { site: self, cookie: String::new() }
     }
 
-    /// The newest line of the log: what was done, and why.
+    /// Returns the newest row of the audit log: the action and the reason.
     async fn newest(&self) -> (String, String) {
-        let audit = self.world.db.audits(None, None, 1).await.unwrap().remove(0).audit;
+        let audit = self.web.db.audits(None, None, 1).await.unwrap().remove(0).audit;
         (audit.action, audit.after_json.unwrap_or_default())
     }
 }
 
 impl Browser<'_> {
-    async fn get(&mut self, path: &str) -> Answer {
-        let answer = self.door.world.send("get", path, &[("cookie", &self.cookie)]).await;
+    async fn get(&mut self, path: &str) -> TestResponse {
+        let answer = self.site.web.send("get", path, &[("cookie", &self.cookie)]).await;
         if answer.headers.contains_key("set-cookie") {
             self.cookie = cookie(&answer.headers);
         }
         answer
     }
 
-    /// Goes to GitHub, picks somebody there, and gives the path that GitHub sends the browser back to.
+    /// Goes to GitHub, presses `button` there, and returns the path that GitHub sends the browser back to.
     async fn sent_back(&mut self, button: (&str, &str)) -> String {
         let away = self.get("/login/github").await;
         assert_eq!(away.status, StatusCode::SEE_OTHER, "{}", away.body);
@@ -66,12 +66,12 @@ impl Browser<'_> {
         assert!(query.contains("code_challenge_method=S256") && query.contains("state="), "{query}");
         let fields = form_urlencoded::parse(query.as_bytes()).into_owned().chain([(button.0.into(), button.1.into())]);
         let fields: Vec<(String, String)> = fields.collect();
-        let answer = self.door.world.client.post(page).send_form(&fields).await.unwrap();
+        let answer = self.site.web.client.post(page).send_form(&fields).await.unwrap();
         let back = answer.headers().get("location").unwrap().to_str().unwrap();
-        back.strip_prefix(&self.door.world.origin()).expect("back to us").to_owned()
+        back.strip_prefix(&self.site.web.origin()).expect("back to us").to_owned()
     }
 
-    async fn signs_in_as(&mut self, login: &str) -> Answer {
+    async fn signs_in_as(&mut self, login: &str) -> TestResponse {
         let back = self.sent_back(("login", login)).await;
         self.get(&back).await
     }
@@ -83,9 +83,9 @@ impl Browser<'_> {
 
 #[actix_web::test]
 async fn a_verified_e_mail_on_the_list_comes_in_the_first_or_the_second_in_any_case() {
-    let door = Door::new().await;
+    let site = SignInServer::new().await;
     for login in ["ada", "grace"] {
-        let mut browser = door.browser();
+        let mut browser = site.browser();
         assert!(browser.get("/login").await.text().contains("Sign in with GitHub"));
         let answer = browser.signs_in_as(login).await;
         assert_eq!(
@@ -95,16 +95,16 @@ async fn a_verified_e_mail_on_the_list_comes_in_the_first_or_the_second_in_any_c
             answer.text()
         );
         assert!(browser.is_in().await, "{login}");
-        let row = door.world.db.audits(Some("sign_in"), None, 1).await.unwrap().remove(0).audit;
+        let row = site.web.db.audits(Some("sign_in"), None, 1).await.unwrap().remove(0).audit;
         assert_eq!(row.who, ADA, "{login}");
     }
 }
 
 #[actix_web::test]
-async fn nobody_else_comes_in_and_the_log_says_why() {
-    let door = Door::new().await;
+async fn no_other_e_mail_comes_in_and_the_log_says_why() {
+    let site = SignInServer::new().await;
     for login in ["mallory", "eve"] {
-        let mut browser = door.browser();
+        let mut browser = site.browser();
         let answer = browser.signs_in_as(login).await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{login}");
         assert!(
@@ -113,7 +113,7 @@ async fn nobody_else_comes_in_and_the_log_says_why() {
             answer.text()
         );
         assert!(!browser.is_in().await, "{login}");
-        let (action, why) = door.newest().await;
+        let (action, why) = site.newest().await;
         assert_eq!(action, "sign_in_refused");
         assert!(why.contains("no verified e-mail that may come in"), "{why}");
     }
@@ -121,39 +121,39 @@ async fn nobody_else_comes_in_and_the_log_says_why() {
 
 #[actix_web::test]
 async fn a_sign_in_that_was_not_begun_here_leads_nowhere() {
-    let door = Door::new().await;
-    let mut victim = door.browser();
-    let mut attacker = door.browser();
-    // Somebody is led to the end of another's sign-in.
+    let site = SignInServer::new().await;
+    let mut victim = site.browser();
+    let mut attacker = site.browser();
+    // The victim is led to the end of the attacker's sign-in.
     let back = attacker.sent_back(("login", "ada")).await;
     assert_eq!(victim.get(&back).await.status, StatusCode::FORBIDDEN);
     assert!(!victim.is_in().await);
-    assert!(door.newest().await.1.contains("not begun in this browser"));
+    assert!(site.newest().await.1.contains("not begun in this browser"));
     // A made-up state, in a browser that has begun one.
     let back = victim.sent_back(("login", "ada")).await;
     let forged = format!("{}&state=forged", back.split("&state=").next().unwrap());
     assert_eq!(victim.get(&forged).await.status, StatusCode::FORBIDDEN);
-    // It is used up by that: even the right one does not count any more.
+    // That used up the sign-in: even the right state does not count any more.
     assert_eq!(victim.get(&back).await.status, StatusCode::FORBIDDEN);
     assert!(!victim.is_in().await);
 }
 
 #[actix_web::test]
 async fn a_code_counts_once_and_a_cancelled_one_never() {
-    let door = Door::new().await;
-    let mut browser = door.browser();
+    let site = SignInServer::new().await;
+    let mut browser = site.browser();
     let back = browser.sent_back(("login", "ada")).await;
     let kept = browser.cookie.clone();
     assert_eq!(browser.get(&back).await.header("location"), "/");
-    // A copy of the browser as it was before brings the same code again.
-    let mut copy = door.browser();
+    // A copy of the browser, from before the sign-in, sends the same code again.
+    let mut copy = site.browser();
     copy.cookie = kept;
     let answer = copy.get(&back).await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
     assert!(answer.text().contains("GitHub does not accept this sign-in"), "{}", answer.text());
     assert!(!copy.is_in().await);
 
-    let mut other = door.browser();
+    let mut other = site.browser();
     let back = other.sent_back(("cancel", "1")).await;
     let answer = other.get(&back).await;
     assert!(answer.text().contains("The sign-in was cancelled at GitHub"), "{}", answer.text());
@@ -161,11 +161,11 @@ async fn a_code_counts_once_and_a_cancelled_one_never() {
 }
 
 #[actix_web::test]
-async fn a_github_that_fails_is_told_and_lets_nobody_in() {
-    let door = Door::new().await;
-    let mut browser = door.browser();
+async fn a_github_that_fails_is_reported_and_lets_no_visitor_in() {
+    let site = SignInServer::new().await;
+    let mut browser = site.browser();
     let back = browser.sent_back(("login", "ada")).await;
-    door.github.world(|world| world.fault(Fault::once(Host::GitHub, "access_token", FaultKind::Status(500))));
+    site.github.world(|world| world.fault(Fault::once(Host::GitHub, "access_token", FaultKind::Status(500))));
     let answer = browser.get(&back).await;
     assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
     assert!(answer.text().contains("GitHub does not answer as it should"), "{}", answer.text());
@@ -173,23 +173,23 @@ async fn a_github_that_fails_is_told_and_lets_nobody_in() {
 }
 
 #[actix_web::test]
-async fn one_who_is_no_longer_on_the_list_is_out_at_once() {
-    let door = Door::new().await;
-    let mut browser = door.browser();
+async fn an_e_mail_that_is_taken_off_the_list_is_signed_out_at_once() {
+    let site = SignInServer::new().await;
+    let mut browser = site.browser();
     browser.signs_in_as("ada").await;
     assert!(browser.is_in().await);
-    assert!(door.world.db.forbid_admin(&Email::parse(ADA).unwrap(), "test", door.world.now).await.unwrap());
+    assert!(site.web.db.forbid_admin(&Email::parse(ADA).unwrap(), "test", site.web.now).await.unwrap());
     assert!(!browser.is_in().await);
     assert_eq!(browser.signs_in_as("ada").await.status, StatusCode::FORBIDDEN);
 }
 
 #[actix_web::test]
 async fn signing_out_everywhere_ends_every_browser_of_that_person() {
-    let door = Door::new().await;
-    let (mut one, mut other) = (door.browser(), door.browser());
+    let site = SignInServer::new().await;
+    let (mut one, mut other) = (site.browser(), site.browser());
     one.signs_in_as("ada").await;
     other.signs_in_as("ada").await;
-    door.world.db.end_sessions(ADA, Clock::System.now()).await.unwrap();
+    site.web.db.end_sessions(ADA, Clock::System.now()).await.unwrap();
     assert!(!one.is_in().await && !other.is_in().await);
     tokio::time::sleep(Duration::from_millis(2)).await;
     one.signs_in_as("ada").await;
@@ -197,9 +197,9 @@ async fn signing_out_everywhere_ends_every_browser_of_that_person() {
 }
 
 #[actix_web::test]
-async fn beginning_again_and_again_is_slowed_down() {
-    let door = Door::new().await;
-    let mut browser = door.browser();
+async fn starting_a_sign_in_again_and_again_is_rate_limited() {
+    let site = SignInServer::new().await;
+    let mut browser = site.browser();
     let mut last = StatusCode::OK;
     for _ in 0..22 {
         last = browser.get("/login/github").await.status;
@@ -208,8 +208,8 @@ async fn beginning_again_and_again_is_slowed_down() {
 }
 
 #[actix_web::test]
-async fn there_is_no_link_where_there_is_a_provider() {
-    let door = Door::new().await;
-    assert!(door.world.web().login_link.is_none());
-    assert_eq!(World::empty().await.get("/login/github").await.status, StatusCode::NOT_FOUND);
+async fn there_is_no_login_link_when_github_is_configured() {
+    let site = SignInServer::new().await;
+    assert!(site.web.server().login_link.is_none());
+    assert_eq!(TestWeb::empty().await.get("/login/github").await.status, StatusCode::NOT_FOUND);
 }

@@ -1,5 +1,5 @@
-//! What the files in `docker/` say: settings and keys that exist, services that are hardened, and a build that is given
-//! what it needs.
+//! The files in `docker/`: their settings and keys exist, their services are hardened, and the build gets every file
+//! that it needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,33 +14,33 @@ const EXAMPLE: &str = include_str!("../../../../docker/.env.example");
 const DOCKERFILE: &str = include_str!("../../../../docker/Dockerfile");
 const IGNORED: &str = include_str!("../../../../docker/Dockerfile.dockerignore");
 
-/// `NAME=value` of every line of `.env.example`.
+/// Returns name and value of every line of `.env.example`.
 fn example() -> BTreeMap<&'static str, &'static str> {
     let lines = EXAMPLE.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.map(|line| line.split_once('=').expect(line)).collect()
 }
 
-/// The lines of one service, without their two levels.
+/// Returns the lines of one service without their indentation of two levels.
 fn service(name: &str) -> Vec<&'static str> {
     let head = format!("  {name}:");
     let lines = COMPOSE.lines().skip_while(move |line| *line != head).skip(1);
     lines.take_while(|line| line.is_empty() || line.starts_with("    ")).filter_map(|line| line.get(4..)).collect()
 }
 
-/// The settings that a service is given, as they are written.
+/// Returns the environment of a service as the file has it.
 fn given(name: &str) -> BTreeMap<&'static str, &'static str> {
     let lines = service(name).into_iter().skip_while(|line| *line != "environment:").skip(1);
     let lines = lines.take_while(|line| line.starts_with("  ")).map(str::trim);
     lines.filter(|line| !line.starts_with('#')).map(|line| line.split_once(": ").expect(line)).collect()
 }
 
-/// The names that a text takes from `.env`, and whether it must have them.
+/// Returns the names that a text takes from `.env`, and whether each is required.
 fn asked(text: &str) -> Vec<(&str, bool)> {
     let parts = text.split("${").skip(1).map(|rest| rest.split_once('}').expect(rest).0);
     parts.map(|part| part.split_once(':').expect(part)).map(|(name, rest)| (name, rest.starts_with('?'))).collect()
 }
 
-/// What compose makes of a text; whatever must be given and has no example is 64 letters.
+/// Substitutes variables as Compose does. A required variable without an example becomes 64 letters.
 fn filled(text: &str, example: &BTreeMap<&str, &str>) -> String {
     asked(text).into_iter().fold(text.to_owned(), |text, (name, needed)| {
         let value = match (example[name], needed) {
@@ -54,16 +54,20 @@ fn filled(text: &str, example: &BTreeMap<&str, &str>) -> String {
 }
 
 #[test]
-fn compose_and_its_example_name_the_settings_there_are() {
+fn compose_and_its_example_name_every_setting_and_no_other() {
     let example = example();
     let taken: BTreeSet<&str> = asked(COMPOSE).into_iter().map(|(name, _)| name).collect();
-    assert_eq!(taken, example.keys().copied().collect(), "what is taken from .env, and what the example explains");
-    let users = EXAMPLE.lines().find_map(|line| line.strip_prefix("# FOLLOW=")).expect("users to begin with");
+    assert_eq!(
+        taken,
+        example.keys().copied().collect(),
+        "names used by the compose files, and names in `.env.example`"
+    );
+    let users = EXAMPLE.lines().find_map(|line| line.strip_prefix("# FOLLOW=")).expect("at least one user is named");
     let sources = Sources::from_flags([("FOLLOW", users.to_owned())].into());
     assert_eq!(Settings::parse(&sources).unwrap().follow.traders.len(), 3);
     let (worker, web) = (given("worker"), given("web"));
     let named: BTreeSet<&str> = worker.keys().chain(web.keys()).copied().collect();
-    assert_eq!(named, NAMES.iter().copied().collect(), "what the processes are given, and what there is");
+    assert_eq!(named, NAMES.iter().copied().collect(), "settings that the services get, and settings of the program");
 
     let parsed = |given: &BTreeMap<&'static str, &'static str>| {
         let flags = given.iter().map(|(name, text)| (*name, filled(text, &example))).collect();
@@ -76,15 +80,18 @@ fn compose_and_its_example_name_the_settings_there_are() {
         assert_eq!(settings.database.url.reveal(), database);
         assert_eq!(settings.redis.url.as_ref().unwrap().reveal(), format!("redis://:{password}@redis/"));
     }
-    assert_eq!(worker.health.bind, Some("127.0.0.1:8081".parse().unwrap()), "where its health check asks");
-    assert!(worker.web.github.is_none() && worker.web.session_secret.is_none(), "it needs none of the door's secrets");
+    assert_eq!(worker.health.bind, Some("127.0.0.1:8081".parse().unwrap()), "the port of the health check");
+    assert!(
+        worker.web.github.is_none() && worker.web.session_secret.is_none(),
+        "the worker gets no secret of the sign-in"
+    );
     assert_eq!(web.web.bind, "0.0.0.0:8080".parse().unwrap());
     assert_eq!(web.web.real_ip_header.unwrap(), "x-real-ip");
     assert!(web.web.github.is_some() && web.web.admin_email.is_some() && web.web.public_url.is_some());
 }
 
-/// Reads a compose file as the specification wants it: merged, every key known, every value of its type, and whatever
-/// is named is there.
+/// Parses a compose file strictly: merged, every key known, every value of the right type, and every name that is used
+/// is defined.
 fn composed(text: &str) -> Result<Compose, String> {
     let compose = Compose::options().apply_merge(true).from_yaml_str(text).map_err(|error| error.to_string())?;
     compose.validate_all().map_err(|error| error.to_string())?;
@@ -108,7 +115,7 @@ fn composed(text: &str) -> Result<Compose, String> {
 fn compose_understands_every_line_of_its_file() {
     let text = filled(COMPOSE, &example());
     let compose = composed(&text).unwrap();
-    assert!(compose.services.values().all(|service| service.read_only), "what is merged into them arrives");
+    assert!(compose.services.values().all(|service| service.read_only), "the merged keys are present");
     for (right, wrong) in [
         ("read_only: true", "readonly: true"),
         ("read_only: true", "read_only: often"),
@@ -148,7 +155,7 @@ fn every_service_is_hardened_and_watched_and_only_nginx_is_published() {
     }
 }
 
-/// What the build copies from the repository.
+/// Returns the paths that the build copies from the repository.
 fn copied() -> Vec<&'static str> {
     let lines = DOCKERFILE.lines().filter(|line| line.starts_with("COPY ") && !line.contains("--from"));
     let words = lines.flat_map(|line| {
@@ -159,7 +166,7 @@ fn copied() -> Vec<&'static str> {
 }
 
 #[test]
-fn the_build_is_given_every_file_that_it_copies() {
+fn the_build_context_has_every_file_that_the_build_copies() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for source in copied() {
         assert!(root.join(source).exists(), "{source}");
@@ -167,20 +174,20 @@ fn the_build_is_given_every_file_that_it_copies() {
     }
 }
 
-/// Every file under `folder`.
+/// Returns every file under `folder`.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
-/// The first text in quotes after each `mark`.
+/// Returns the first quoted text after each `mark`.
 fn quoted<'a>(text: &'a str, mark: &'a str) -> impl Iterator<Item = &'a str> {
     text.split(mark).skip(1).filter_map(|rest| rest.split('"').nth(1))
 }
 
-/// A file that the compiler puts into the program is missed by a build that was not given it, and by no other.
+/// A file that the compiler embeds must be in the build context: only the build of the image would miss it.
 #[test]
-fn the_build_is_given_every_file_that_becomes_part_of_the_program() {
+fn the_build_context_has_every_file_that_the_program_embeds() {
     let (root, copied) = (Path::new(env!("CARGO_MANIFEST_DIR")), copied());
     let mut n_included = 0;
     for source in files(&root.join("src")) {
@@ -189,7 +196,7 @@ fn the_build_is_given_every_file_that_becomes_part_of_the_program() {
         let included = ["include_str!(", "include_bytes!("].into_iter().flat_map(|mark| quoted(&text, mark));
         let embedded = quoted(&text, "#[folder = ").map(|folder| root.join(folder));
         for path in included.map(|path| near.join(path)).chain(embedded) {
-            // A name may go on behind the quotes, but its folder is there.
+            // The name may go on after the quoted text, but its folder exists.
             let folder = if path.exists() { path.canonicalize() } else { path.parent().unwrap().canonicalize() };
             let folder = folder.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             let given = copied.iter().any(|given| folder.starts_with(root.canonicalize().unwrap().join(given)));
@@ -200,13 +207,13 @@ fn the_build_is_given_every_file_that_becomes_part_of_the_program() {
     assert!(n_included > 20, "includes are found where they are: {n_included}");
 }
 
-/// The images have a libc and nothing else; so has every server on which the program alone is put.
+/// The images have a libc and no other library, and so do servers that get only the program.
 #[test]
 fn the_program_needs_no_library_but_those_of_libc() {
     let asked = Command::new("ldd").arg(env!("CARGO_BIN_EXE_polymarketspy")).output().unwrap();
     assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
     let text = String::from_utf8(asked.stdout).unwrap();
-    // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`; the loader has a path in place of a name.
+    // For example `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`. The loader has a path in place of a name.
     let files = text.lines().filter_map(|line| line.split_whitespace().next());
     let names: BTreeSet<&str> = files.filter_map(|file| file.rsplit('/').next()?.split(".so").next()).collect();
     assert!(names.contains("libc"), "{text}");

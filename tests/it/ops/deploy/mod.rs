@@ -1,5 +1,5 @@
-//! The files in `docker/` at work: nginx as it is configured there, in front of the program's processes, and its store.
-//! What the engine of Docker makes of them is not tried here.
+//! The files in `docker/` at work: nginx with its configuration in front of the processes of the program, and Redis
+//! with its own. The Docker engine itself is not tested here.
 
 mod files;
 
@@ -15,10 +15,11 @@ use awc::{Client, Connector};
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::simulator::routes::github::{CLIENT_ID, CLIENT_SECRET};
 use polymarketspy::simulator::{Fill, NewMarket};
+use polymarketspy::testkit::wait::attempt_arrives;
+use polymarketspy::testkit::{TestBot, eventually};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::pipeline::bot::{Stage, attempt_arrives, eventually};
 use crate::recovery::process::Process;
 use crate::web::sign_in::CurrentUser;
 
@@ -26,7 +27,7 @@ const NGINX: &str = include_str!("../../../../docker/nginx.conf");
 const REDIS: &str = include_str!("../../../../docker/redis.conf");
 const HEALTHY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docker/healthy");
 
-/// A certificate for this machine that is its own root.
+/// The configuration of `openssl` for a self-signed certificate of this machine.
 const CERTIFICATE: &str = "[req]
 distinguished_name = name
 x509_extensions = more
@@ -38,7 +39,7 @@ basicConstraints = critical, CA:FALSE
 subjectAltName = IP:127.0.0.1, DNS:localhost
 ";
 
-/// nginx with the configuration of `docker/`, on ports and in a folder of the test's own.
+/// nginx with the configuration of `docker/`, on free ports and in a temporary folder.
 struct Nginx {
     child: Child,
     folder: tempfile::TempDir,
@@ -53,7 +54,10 @@ impl Nginx {
         make_certificate(folder.path());
         std::fs::write(folder.path().join("nginx.conf"), configuration(folder.path(), http, https, web)).unwrap();
         let checked = nginx(folder.path()).arg("-t").output();
-        let checked = checked.expect("nginx is not installed: run `scripts/test`, which installs it");
+        let checked = checked.expect(
+            "nginx is not installed: run `scripts/test`, which installs it. \
+             In `scripts/test-fast` the path of such a test must contain `on_nginx`",
+        );
         assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
         let child = nginx(folder.path()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let started = Self { child, folder, http, https };
@@ -73,7 +77,7 @@ impl Nginx {
         std::fs::read_to_string(self.folder.path().join(name)).unwrap_or_default()
     }
 
-    /// A browser at this address that trusts the certificate, and says that it is somebody else.
+    /// Returns a client at this address that trusts the certificate. Its forwarding headers claim another address.
     fn browser(&self, address: &str) -> Client {
         let root = CertificateDer::from_pem_file(self.folder.path().join("fullchain.pem")).unwrap();
         let mut roots = RootCertStore::empty();
@@ -90,7 +94,7 @@ impl Nginx {
     }
 }
 
-/// Its workers end only when it is asked, not when it is killed.
+/// nginx ends its workers on SIGTERM only; killed, it would leave them behind.
 impl Drop for Nginx {
     fn drop(&mut self) {
         let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
@@ -104,10 +108,10 @@ fn nginx(folder: &Path) -> Command {
     command
 }
 
-/// The file itself: only who it runs as, ports, the name of the web process and paths are the test's.
+/// Returns the configuration file with the user, the ports, the name of the web process and the paths of the test.
 fn configuration(folder: &Path, http: u16, https: u16, web: u16) -> String {
     let folder_name = folder.display();
-    // The folder is its maker's alone.
+    // Only the user that made the folder may read it, so the workers of root's nginx have to run as root too.
     let user = if std::fs::metadata(folder).unwrap().uid() == 0 { "user root;" } else { "" };
     let replaced = [
         ("/tmp/", format!("{folder_name}/")),
@@ -142,16 +146,16 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// What the health check of an image says.
+/// Runs the health check of an image; returns whether it passed.
 fn is_healthy(port: u16, path: &str) -> bool {
     let asked = Command::new(HEALTHY).args([&port.to_string(), path]).stderr(Stdio::null()).status();
     asked.unwrap().success()
 }
 
-/// Worker and web, set as in docker-compose.yml but for where they listen and whom they ask.
-fn start(stage: &Stage, base: &str, web: u16, health: u16) -> [Process; 2] {
+/// Starts worker and web with the settings of docker-compose.yml, except for the addresses they listen on and call.
+fn start(bot: &TestBot, base: &str, web: u16, health: u16) -> [Process; 2] {
     let (bind, health_bind) = (format!("127.0.0.1:{web}"), format!("127.0.0.1:{health}"));
-    let (github, secret) = (stage.exchange.github_base(), "s".repeat(64));
+    let (github, secret) = (bot.exchange.github_base(), "s".repeat(64));
     let settings = [
         ("BIND", bind.as_str()),
         ("PUBLIC_URL", base),
@@ -163,8 +167,8 @@ fn start(stage: &Stage, base: &str, web: u16, health: u16) -> [Process; 2] {
         ("ADMIN_EMAIL", "ada@example.org"),
     ];
     [
-        Process::start_set(stage, &["run", "--role", "worker"], &[("HEALTH_BIND", health_bind.as_str())]),
-        Process::start_set(stage, &["run", "--role", "web"], &settings),
+        Process::start_set(bot, &["run", "--role", "worker"], &[("HEALTH_BIND", health_bind.as_str())]),
+        Process::start_set(bot, &["run", "--role", "web"], &settings),
     ]
 }
 
@@ -175,89 +179,103 @@ async fn get(client: &Client, url: String) -> (u16, String, String) {
     (answer.status().as_u16(), location, String::from_utf8_lossy(&body).into_owned())
 }
 
-#[actix::test]
-async fn behind_nginx_people_come_in_by_https_and_pages_grow() {
-    let stage = Stage::shared().await;
-    let (_, wallet) = stage.follow("leader").await;
-    let market = stage.exchange.world(|world| world.add_market(NewMarket::binary("rain")));
-    let (web, health) = (free_port(), free_port());
-    let nginx = Nginx::before(web);
-    let base = nginx.base();
-    assert!(!is_healthy(web, "/api/health") && !is_healthy(health, "/health"), "nobody is there yet");
-    let _processes = start(&stage, &base, web, health);
-    let both = async || (is_healthy(web, "/api/health") && is_healthy(health, "/health")).then_some(());
-    eventually("both health checks", both).await;
-    assert!(!is_healthy(health, "/nothing"));
+mod on_nginx {
+    use super::*;
 
-    // Plain http leads to https, and has a certificate's challenges.
-    let (plain, client) = (format!("http://127.0.0.1:{}", nginx.http), nginx.browser("127.0.0.9"));
-    let (status, location, _) = get(&client, format!("{plain}/trades?user=1")).await;
-    assert_eq!((status, location), (301, format!("{base}/trades?user=1")));
-    let challenges = nginx.folder.path().join("acme/.well-known/acme-challenge");
-    std::fs::create_dir_all(&challenges).unwrap();
-    std::fs::write(challenges.join("token"), "proof").unwrap();
-    let (status, _, proof) = get(&client, format!("{plain}/.well-known/acme-challenge/token")).await;
-    assert_eq!((status, proof.as_str()), (200, "proof"));
-    assert_eq!(get(&client, format!("{plain}/alive")).await.0, 200);
+    #[actix::test]
+    async fn behind_nginx_people_sign_in_over_https_and_pages_are_live() {
+        let bot = TestBot::shared().await;
+        let (_, wallet) = bot.follow("leader").await;
+        let market = bot.exchange.world(|world| world.add_market(NewMarket::binary("rain")));
+        let (web, health) = (free_port(), free_port());
+        let nginx = Nginx::before(web);
+        let base = nginx.base();
+        assert!(
+            !is_healthy(web, "/api/health") && !is_healthy(health, "/health"),
+            "no process answers before the start"
+        );
+        let _processes = start(&bot, &base, web, health);
+        let both = async || (is_healthy(web, "/api/health") && is_healthy(health, "/health")).then_some(());
+        eventually("both health checks", both).await;
+        assert!(!is_healthy(health, "/nothing"));
 
-    // What an answer says of itself is said once, and the session's cookie is for https and this name alone.
-    let away = client.get(format!("{base}/login/github")).send().await.unwrap();
-    for name in ["strict-transport-security", "content-security-policy", "x-frame-options", "x-content-type-options"] {
-        assert_eq!(away.headers().get_all(name).count(), 1, "{name}");
+        // Plain http redirects to https, and serves the challenges of the certificate authority.
+        let (plain, client) = (format!("http://127.0.0.1:{}", nginx.http), nginx.browser("127.0.0.9"));
+        let (status, location, _) = get(&client, format!("{plain}/trades?user=1")).await;
+        assert_eq!((status, location), (301, format!("{base}/trades?user=1")));
+        let challenges = nginx.folder.path().join("acme/.well-known/acme-challenge");
+        std::fs::create_dir_all(&challenges).unwrap();
+        std::fs::write(challenges.join("token"), "proof").unwrap();
+        let (status, _, proof) = get(&client, format!("{plain}/.well-known/acme-challenge/token")).await;
+        assert_eq!((status, proof.as_str()), (200, "proof"));
+        assert_eq!(get(&client, format!("{plain}/alive")).await.0, 200);
+
+        // Each security header occurs once, and the session cookie is limited to https and to this host.
+        let away = client.get(format!("{base}/login/github")).send().await.unwrap();
+        for name in
+            ["strict-transport-security", "content-security-policy", "x-frame-options", "x-content-type-options"]
+        {
+            assert_eq!(away.headers().get_all(name).count(), 1, "{name}");
+        }
+        let cookie = away.cookies().unwrap()[0].clone();
+        assert_eq!((cookie.name(), cookie.path(), cookie.domain()), ("__Host-polymarketspy", Some("/"), None));
+        assert_eq!((cookie.secure(), cookie.http_only()), (Some(true), Some(true)));
+
+        // The whole sign-in. The audit log has the address that nginx saw, not the one that the client claimed.
+        let visitor = CurrentUser::with(&client, &base, "ada").await;
+        assert!(visitor.came_in);
+        let signed_in = bot.db.audits(Some("sign_in"), None, 10).await.unwrap();
+        let [row] = signed_in.as_slice() else { panic!("{signed_in:?}") };
+        assert_eq!(row.audit.after_json.as_deref(), Some(r#"{"address":"127.0.0.9"}"#));
+
+        // A page that stays open, and a download.
+        let session = Cookie::new("__Host-polymarketspy", visitor.cookie);
+        let socket = client
+            .ws(format!("{base}/ws/live?topics=attempts").replacen("https", "wss", 1))
+            .origin(&base)
+            .cookie(session.clone())
+            .connect();
+        let (_, mut frames) = socket.await.unwrap();
+        let fill = Fill::taker(&wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000);
+        bot.exchange.world(|world| world.push_fill(fill).unwrap());
+        attempt_arrives(&mut frames).await;
+        let mut export =
+            client.get(format!("{base}/export/attempts.csv")).cookie(session.clone()).send().await.unwrap();
+        assert_eq!(export.status(), 200);
+        assert!(String::from_utf8_lossy(&export.body().await.unwrap()).contains("EXEC_GLOBAL"));
+
+        // A foreign host name.
+        let foreign = client.get(&base).insert_header(("Host", "evil.example")).cookie(session).send().await.unwrap();
+        assert_eq!(foreign.status(), 421);
+
+        // The access log of nginx holds no secret of a session.
+        let log = nginx.read("access.log");
+        assert!(log.contains("\"GET /login/github/callback\" 303"), "{log}");
+        assert!(!visitor.held.iter().any(|held| log.contains(held)), "{log}");
     }
-    let cookie = away.cookies().unwrap()[0].clone();
-    assert_eq!((cookie.name(), cookie.path(), cookie.domain()), ("__Host-polymarketspy", Some("/"), None));
-    assert_eq!((cookie.secure(), cookie.http_only()), (Some(true), Some(true)));
 
-    // The whole sign-in. The audit log has the address that nginx saw, and not the one that the client made up.
-    let visitor = CurrentUser::with(&client, &base, "ada").await;
-    assert!(visitor.came_in);
-    let signed_in = stage.db.audits(Some("sign_in"), None, 10).await.unwrap();
-    let [row] = signed_in.as_slice() else { panic!("{signed_in:?}") };
-    assert_eq!(row.audit.after_json.as_deref(), Some(r#"{"address":"127.0.0.9"}"#));
-
-    // A page that stays open, and a download.
-    let session = Cookie::new("__Host-polymarketspy", visitor.cookie);
-    let socket = client
-        .ws(format!("{base}/ws/live?topics=attempts").replacen("https", "wss", 1))
-        .origin(&base)
-        .cookie(session.clone())
-        .connect();
-    let (_, mut frames) = socket.await.unwrap();
-    let fill = Fill::taker(&wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000);
-    stage.exchange.world(|world| world.push_fill(fill).unwrap());
-    attempt_arrives(&mut frames).await;
-    let mut export = client.get(format!("{base}/export/attempts.csv")).cookie(session.clone()).send().await.unwrap();
-    assert_eq!(export.status(), 200);
-    assert!(String::from_utf8_lossy(&export.body().await.unwrap()).contains("EXEC_GLOBAL"));
-
-    // A name that is not ours.
-    let foreign = client.get(&base).insert_header(("Host", "evil.example")).cookie(session).send().await.unwrap();
-    assert_eq!(foreign.status(), 421);
-
-    // What nginx wrote down lets nobody in.
-    let log = nginx.read("access.log");
-    assert!(log.contains("\"GET /login/github/callback\" 303"), "{log}");
-    assert!(!visitor.held.iter().any(|held| log.contains(held)), "{log}");
+    #[actix::test]
+    async fn nginx_limits_login_requests_per_address() {
+        // There is no web process: every request that nginx lets through is answered with 502.
+        let nginx = Nginx::before(free_port());
+        let (hasty, other) = (nginx.browser("127.0.0.10"), nginx.browser("127.0.0.11"));
+        let mut n_passed = 0;
+        while n_passed < 20 && get(&hasty, format!("{}/login", nginx.base())).await.0 == 502 {
+            n_passed += 1;
+        }
+        // One more for every three seconds that a busy machine took.
+        assert!((10..=12).contains(&n_passed), "{n_passed}");
+        assert_eq!(get(&hasty, format!("{}/login/github", nginx.base())).await.0, 429);
+        assert_eq!(
+            get(&hasty, format!("{}/trades", nginx.base())).await.0,
+            502,
+            "the limit counts requests to the login pages only"
+        );
+        assert_eq!(get(&other, format!("{}/login", nginx.base())).await.0, 502, "the limit is per address");
+    }
 }
 
-#[actix::test]
-async fn whoever_hurries_at_the_door_waits_before_the_program_hears_of_it() {
-    // Nobody is behind it: what nginx lets through ends as 502.
-    let nginx = Nginx::before(free_port());
-    let (hasty, other) = (nginx.browser("127.0.0.10"), nginx.browser("127.0.0.11"));
-    let mut n_passed = 0;
-    while n_passed < 20 && get(&hasty, format!("{}/login", nginx.base())).await.0 == 502 {
-        n_passed += 1;
-    }
-    // One more for every three seconds that a busy machine took.
-    assert!((10..=12).contains(&n_passed), "{n_passed}");
-    assert_eq!(get(&hasty, format!("{}/login/github", nginx.base())).await.0, 429);
-    assert_eq!(get(&hasty, format!("{}/trades", nginx.base())).await.0, 502, "other pages are not counted");
-    assert_eq!(get(&other, format!("{}/login", nginx.base())).await.0, 502, "nor other people");
-}
-
-/// The store with its file from `docker/`, until the test ends.
+/// Redis with its configuration of `docker/`. It ends with the test.
 struct Store {
     child: Child,
     port: u16,
@@ -272,7 +290,10 @@ impl Store {
         std::fs::write(&file, text).unwrap();
         let mut command = Command::new("redis-server");
         command.arg(file).args(["--requirepass", "hunter2"]).stdout(Stdio::null());
-        let child = command.spawn().expect("redis-server is not installed: run `scripts/test`, which installs it");
+        let child = command.spawn().expect(
+            "`redis-server` is not installed: run `scripts/test`, which installs it. \
+             In `scripts/test-fast` the path of such a test must contain `on_redis`",
+        );
         Self { child, port }
     }
 
@@ -290,19 +311,23 @@ impl Drop for Store {
     }
 }
 
-#[actix::test]
-async fn the_store_wants_its_password_and_keeps_what_it_was_told() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::start(folder.path());
-    eventually("the store", async || store.ask("hunter2", &["PING"]).await.ok()).await;
-    assert!(store.ask("another", &["PING"]).await.is_err());
-    store.ask("hunter2", &["SET", "session", "kept"]).await.unwrap();
-    // What is a second old survives even a kill.
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
-    drop(store);
-    let store = Store::start(folder.path());
-    let kept = eventually("the store", async || store.ask("hunter2", &["GET", "session"]).await.ok()).await;
-    assert_eq!(kept, redis::Value::BulkString(b"kept".to_vec()));
-    let policy = store.ask("hunter2", &["CONFIG", "GET", "maxmemory-policy"]).await.unwrap();
-    assert!(format!("{policy:?}").contains("noeviction"), "{policy:?}");
+mod on_redis {
+    use super::*;
+
+    #[actix::test]
+    async fn redis_requires_its_password_and_keeps_its_data_after_a_kill() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::start(folder.path());
+        eventually("the store", async || store.ask("hunter2", &["PING"]).await.ok()).await;
+        assert!(store.ask("another", &["PING"]).await.is_err());
+        store.ask("hunter2", &["SET", "session", "kept"]).await.unwrap();
+        // Redis syncs its log every second, so an older write survives a kill.
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        drop(store);
+        let store = Store::start(folder.path());
+        let kept = eventually("the store", async || store.ask("hunter2", &["GET", "session"]).await.ok()).await;
+        assert_eq!(kept, redis::Value::BulkString(b"kept".to_vec()));
+        let policy = store.ask("hunter2", &["CONFIG", "GET", "maxmemory-policy"]).await.unwrap();
+        assert!(format!("{policy:?}").contains("noeviction"), "{policy:?}");
+    }
 }

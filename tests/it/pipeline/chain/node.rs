@@ -1,15 +1,14 @@
-//! A real node: `anvil`, with a program at each exchange's address that emits whatever logs it is told to.
+//! A real node: `anvil`, with a contract at the address of each exchange that emits the logs it is called with.
 //!
-//! Its state is not kept: a node that is started again has another chain, and nothing of the bot may rest on the old one.
+//! Its state is not kept: a node that is started again has another chain, and the bot must not rely on the old one.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
 use polymarketspy::domain::money::ids::Wallet;
 use polymarketspy::simulator::ORDER_FILLED;
+use polymarketspy::testkit::eventually;
 use serde_json::{Value, json};
-
-use crate::pipeline::bot::eventually;
 
 pub const EXCHANGES: [&str; 3] = [
     "0xe111180000d2663c0091e4f400237545b87b996b",
@@ -17,7 +16,7 @@ pub const EXCHANGES: [&str; 3] = [
     "0xe3333700ca9d93003f00f0f71f8515005f6c00aa",
 ];
 
-/// Emits one log of four topics and seven words of data for each eleven words it is called with.
+/// Emits one log of four topics and seven words of data for each eleven words of call data.
 const EMIT_LOGS: &str = concat!(
     "5f",       // 00  push0                   i = 0
     "5b",       // 01  jumpdest                [i]
@@ -45,11 +44,11 @@ pub struct Node {
     sender: String,
 }
 
-/// An order that a transaction fills, as its log tells it.
+/// An order that a transaction fills, with the values of its log.
 #[derive(Clone)]
 pub struct Order<'a> {
     pub owner: &'a str,
-    /// The taker's wallet, or the exchange itself in the taker's own log.
+    /// The taker's wallet; in the log of the taker's order it is the exchange itself.
     pub taker: &'a str,
     pub sells: bool,
     pub shares: u64,
@@ -65,7 +64,7 @@ impl<'a> Order<'a> {
         Self { sells: true, ..Self::buy(owner, taker, shares, cash) }
     }
 
-    /// Topics, then side, token, what the owner gave, what the owner got, fee, builder, metadata.
+    /// Returns the topics, then side, token, amount paid, amount received, fee, builder and metadata.
     fn words(&self) -> String {
         let padded = |address: &str| format!("{:0>64}", address.trim_start_matches("0x"));
         let (gave, got) = if self.sells { (self.shares, self.cash) } else { (self.cash, self.shares) };
@@ -77,7 +76,7 @@ impl<'a> Order<'a> {
 }
 
 impl Node {
-    /// Starts a node that makes a block each second, on a free port.
+    /// Starts a node on a free port that mines a block each second.
     pub async fn start() -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         Self::start_at(port).await
@@ -85,7 +84,10 @@ impl Node {
 
     async fn start_at(port: u16) -> Self {
         let program = std::env::var("ANVIL").unwrap_or_else(|_| {
-            panic!("ANVIL is not set: the chain tests need a node, the program `anvil`; run `scripts/test`, which installs it")
+            panic!(
+                "`ANVIL` is not set: this test needs a Polygon node, the program `anvil`; run `scripts/test`, which \
+                 installs it. In `scripts/test-fast` the path of such a test must contain `on_anvil`"
+            )
         });
         let child = Command::new(&program)
             .args([
@@ -111,7 +113,7 @@ impl Node {
         node
     }
 
-    /// Ends it without a word, and starts another on the same port when `meanwhile` is over.
+    /// Kills the node, waits for `meanwhile`, and starts another one on the same port.
     pub async fn start_again(self, meanwhile: impl AsyncFnOnce()) -> Self {
         let port = self.port;
         drop(self);
@@ -138,8 +140,8 @@ impl Node {
         }
     }
 
-    /// Has one transaction fill these orders on an exchange; its hash. The same fills at the same place in the sender's
-    /// history are the same transaction.
+    /// Fills these orders on an exchange in one transaction; returns its hash. The same fills at the same place in the
+    /// sender's history are the same transaction.
     pub async fn fill(&self, exchange: &str, orders: &[Order<'_>]) -> String {
         let data: String = orders.iter().map(Order::words).collect();
         let transaction = json!({
@@ -149,13 +151,13 @@ impl Node {
         self.call("eth_sendTransaction", json!([transaction])).await.as_str().unwrap().to_owned()
     }
 
-    /// The second of the block of this hash; `None` when it is not part of the chain.
+    /// Returns the time of the block of this hash in seconds; `None` when the chain does not contain it.
     pub async fn second_of(&self, block_hash: &str) -> Option<i64> {
         let block = self.call("eth_getBlockByHash", json!([block_hash, false])).await;
         i64::from_str_radix(block["timestamp"].as_str()?.trim_start_matches("0x"), 16).ok()
     }
 
-    /// Stops it in the middle of whatever it does; its sockets stay open.
+    /// Stops the process with SIGSTOP; its sockets stay open.
     pub fn freeze(&self) {
         self.signal("-STOP");
     }
@@ -170,10 +172,10 @@ impl Node {
     }
 }
 
-/// A test that fails leaves no node behind.
+/// Ends the node, so that a test that fails leaves none behind.
 impl Drop for Node {
     fn drop(&mut self) {
-        // It may have ended already; then there is nothing to do.
+        // The process may have ended already; then both calls fail, which does no harm.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

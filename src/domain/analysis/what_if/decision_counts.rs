@@ -1,26 +1,29 @@
-//! What one configuration decided, counted.
+//! The decisions of one configuration, counted.
 
 use std::collections::BTreeMap;
 
 use crate::domain::decision::attempt::CopyAttempt;
-use crate::domain::decision::decide::{DecisionKind, ReasonCode};
+use crate::domain::decision::check::ReasonCode;
+use crate::domain::decision::explanation::DecisionKind;
 use crate::domain::money::units::{UnitError, UsdcMicros};
 
-/// Decisions by kind and reason, and what the copies were.
+/// Decisions by kind and reason, and the sums of the copies.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Tally {
+pub struct DecisionCounts {
     pub executed: u64,
     pub skipped: u64,
-    /// Every code of a skip counts: the sum is more than `skipped`.
+    /// Each code of a skip is counted, so the sum may be more than `skipped`.
     pub by_reason: BTreeMap<ReasonCode, u64>,
-    /// Cash of the fills, both directions.
+    /// Cash of the fills, buys and sells together.
     pub filled_notional: UsdcMicros,
     pub fees: UsdcMicros,
 }
 
-impl Tally {
+impl DecisionCounts {
+    /// Adds one attempt.
+    ///
     /// # Errors
-    /// `UnitError::Overflow`.
+    /// [`UnitError::Overflow`].
     pub(super) fn count(&mut self, attempt: &CopyAttempt) -> Result<(), UnitError> {
         match attempt.decision {
             DecisionKind::Execute => {

@@ -1,9 +1,11 @@
-//! A situation in which everything is well, to be spoiled one thing at a time.
+//! A situation that passes every check. Each row of a table changes one thing in it.
 
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::accounting::view::{Baselines, PortfolioView};
 use crate::domain::config::effective::{StoredConfig, effective};
-use crate::domain::decision::decide::{Decision, ReasonCode, Situation, decide};
+use crate::domain::decision::check::ReasonCode;
+use crate::domain::decision::decide::{Situation, decide};
+use crate::domain::decision::outcome::Decision;
 use crate::domain::events::event::Side;
 use crate::domain::events::group::{EventGroup, GroupAction};
 use crate::domain::market::book::OrderBook;
@@ -15,8 +17,9 @@ pub const USDC: i64 = 1_000_000;
 pub const SHARE: i64 = 1_000_000;
 pub const MINUTE: i64 = 60_000;
 
+/// The inputs of a decision.
 #[derive(Debug, Clone)]
-pub struct World {
+pub struct Scenario {
     pub group: EventGroup,
     pub market: Market,
     pub portfolio: PortfolioView,
@@ -40,7 +43,7 @@ pub fn sides(levels: &[(i64, i64)]) -> Vec<(PriceMicros, ShareMicros)> {
     levels.iter().map(|&(micros, shares)| (price(micros), ShareMicros(shares))).collect()
 }
 
-impl World {
+impl Scenario {
     /// A leader bought 2,000 shares at 0.50; we have 10,000 USDC and no position; the book is 0.49 to 0.50.
     pub fn buy() -> Self {
         let now = Timestamp::parse_iso("2026-01-15T12:00:03Z").unwrap();
@@ -95,29 +98,29 @@ impl World {
 
     /// The leader sells what they bought; we hold 100 shares; the book is 0.50 to 0.51.
     pub fn sell() -> Self {
-        let mut world = Self::buy();
-        world.group.action = GroupAction::Trade { asset: asset(1), side: Side::Sell };
-        world.portfolio.held = ShareMicros(100 * SHARE);
-        world.bids = vec![(500_000, 1_000 * SHARE)];
-        world.asks = vec![(510_000, 1_000 * SHARE)];
-        world
+        let mut scenario = Self::buy();
+        scenario.group.action = GroupAction::Trade { asset: asset(1), side: Side::Sell };
+        scenario.portfolio.held = ShareMicros(100 * SHARE);
+        scenario.bids = vec![(500_000, 1_000 * SHARE)];
+        scenario.asks = vec![(510_000, 1_000 * SHARE)];
+        scenario
     }
 
     /// The leader splits 1,000 USDC into complete sets.
     pub fn split() -> Self {
-        let mut world = Self::buy();
-        world.group.action = GroupAction::Split;
-        world.group.shares = ShareMicros(1_000 * SHARE);
-        world.group.reference_price = None;
-        world
+        let mut scenario = Self::buy();
+        scenario.group.action = GroupAction::Split;
+        scenario.group.shares = ShareMicros(1_000 * SHARE);
+        scenario.group.reference_price = None;
+        scenario
     }
 
     /// The leader merges 1,000 complete sets; we hold 30 of the first outcome and 20 of the second.
     pub fn merge() -> Self {
-        let mut world = Self::split();
-        world.group.action = GroupAction::Merge;
-        world.portfolio.held_sets = vec![(asset(1), ShareMicros(30 * SHARE)), (asset(2), ShareMicros(20 * SHARE))];
-        world
+        let mut scenario = Self::split();
+        scenario.group.action = GroupAction::Merge;
+        scenario.portfolio.held_sets = vec![(asset(1), ShareMicros(30 * SHARE)), (asset(2), ShareMicros(20 * SHARE))];
+        scenario
     }
 
     pub fn in_global_portfolio(mut self) -> Self {
@@ -155,37 +158,37 @@ impl World {
     }
 }
 
-/// A world, what is spoilt in it, and the codes that gives; none for EXECUTE.
-pub type Row = (&'static str, fn() -> World, fn(&mut World), &'static [ReasonCode]);
+/// A row: its name, a scenario, the change in it, and the expected reason codes; none for EXECUTE.
+pub type Row = (&'static str, fn() -> Scenario, fn(&mut Scenario), &'static [ReasonCode]);
 
 pub fn check(rows: &[Row]) {
-    for (name, world, spoil, expected) in rows {
-        let mut world = world();
-        spoil(&mut world);
-        assert_eq!(world.reasons(), *expected, "{name}");
+    for (name, scenario, change, expected) in rows {
+        let mut scenario = scenario();
+        change(&mut scenario);
+        assert_eq!(scenario.reasons(), *expected, "{name}");
     }
 }
 
-pub fn global_buy() -> World {
-    World::buy().in_global_portfolio()
+pub fn global_buy() -> Scenario {
+    Scenario::buy().in_global_portfolio()
 }
 
-pub fn equity(world: &mut World, micros: i64) {
-    world.portfolio.equity = UsdcMicros(micros);
+pub fn equity(scenario: &mut Scenario, micros: i64) {
+    scenario.portfolio.equity = UsdcMicros(micros);
     if micros < 1_000 * USDC {
         let all = UsdcMicros(micros);
-        (world.portfolio.baselines.day_start, world.portfolio.baselines.week_start) = (all, all);
-        world.portfolio.baselines.peak = all;
+        (scenario.portfolio.baselines.day_start, scenario.portfolio.baselines.week_start) = (all, all);
+        scenario.portfolio.baselines.peak = all;
         if micros == 0 {
-            world.portfolio.cash = UsdcMicros(0);
+            scenario.portfolio.cash = UsdcMicros(0);
         }
     }
 }
 
-pub fn close_in(world: &mut World, millis: i64) {
-    world.market.close_time = Some(world.now.plus_millis(millis));
+pub fn close_in(scenario: &mut Scenario, millis: i64) {
+    scenario.market.close_time = Some(scenario.now.plus_millis(millis));
 }
 
-pub fn global_sell() -> World {
-    World::sell().in_global_portfolio()
+pub fn global_sell() -> Scenario {
+    Scenario::sell().in_global_portfolio()
 }

@@ -1,49 +1,52 @@
-//! A stage for tests of actors: a database of their own, an exchange on loopback, and ears for what is said.
+//! What a test of an actor of the feed side needs: a fresh database, the exchange, and receivers for its messages.
+//! Used by the tests of the poller, the reconciler, the chain watcher, the ingestor, the grouper and the root.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{Actor, Context, Handler, Message, Recipient};
 use tokio::sync::mpsc;
 
 use crate::actors::live_hub::Announce;
-use crate::actors::supervise::SupervisorContext;
+use crate::actors::supervise::{Failure, SupervisorContext};
 use crate::clock::Clock;
 use crate::db::{Db, Directory, FollowedUser, PollWrite};
 use crate::domain::config::effective::{ConfigPatch, SystemPatch};
 use crate::domain::events::event::{ActivityEvent, Side, TradeEvent};
 use crate::domain::money::ids::{AssetId, EventId, MarketId, Wallet};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
-use crate::polymarket::{Polymarket, PolymarketSettings};
+use crate::polymarket::Polymarket;
 use crate::queue;
 use crate::queue::wakeup::local::Wakeups;
 use crate::queue::{Job, Queue};
-use crate::simulator::{NewMarket, SimMarket, Simulator, SimulatorHandle, SimulatorSettings};
+use crate::simulator::SimMarket;
+use crate::testkit::wait::within;
+use crate::testkit::{TestDb, TestExchange};
 
-/// Nothing here takes longer unless it is broken.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-pub struct Stage {
+/// A database, an exchange, and what an actor is started with. Its clock is the system's.
+pub struct FeedSetup {
     pub db: Db,
-    pub sim: SimulatorHandle,
+    pub exchange: TestExchange,
     pub clock: Clock,
     pub wakeups: Wakeups,
     pub supervisor: SupervisorContext,
     pub live: Recipient<Announce>,
-    pub announced: Ear<Announce>,
-    pub failures: mpsc::UnboundedReceiver<crate::actors::supervise::Failure>,
-    _folder: tempfile::TempDir,
+    pub announced: Received<Announce>,
+    pub failures: mpsc::UnboundedReceiver<Failure>,
+    _test_db: TestDb,
 }
 
-/// Hears every message of a kind, in order.
-pub struct Ear<M>(mpsc::UnboundedReceiver<M>);
+/// Receives every message of one kind, in order.
+pub struct Received<M>(mpsc::UnboundedReceiver<M>);
 
-struct Listening<M>(mpsc::UnboundedSender<M>);
+/// The actor behind a [`Received`].
+struct Receiver<M>(mpsc::UnboundedSender<M>);
 
-impl<M: Message<Result = ()> + Send + Unpin + 'static> Actor for Listening<M> {
+impl<M: Message<Result = ()> + Send + Unpin + 'static> Actor for Receiver<M> {
     type Context = Context<Self>;
 }
 
-impl<M: Message<Result = ()> + Send + Unpin + 'static> Handler<M> for Listening<M> {
+impl<M: Message<Result = ()> + Send + Unpin + 'static> Handler<M> for Receiver<M> {
     type Result = ();
 
     fn handle(&mut self, message: M, _: &mut Context<Self>) {
@@ -51,45 +54,38 @@ impl<M: Message<Result = ()> + Send + Unpin + 'static> Handler<M> for Listening<
     }
 }
 
-pub fn ear<M: Message<Result = ()> + Send + Unpin + 'static>() -> (Recipient<M>, Ear<M>) {
-    let (said, heard) = mpsc::unbounded_channel();
-    (Listening(said).start().recipient(), Ear(heard))
+/// Returns an address for messages of one kind, and the messages that it receives.
+pub fn receiver<M: Message<Result = ()> + Send + Unpin + 'static>() -> (Recipient<M>, Received<M>) {
+    let (sender, received) = mpsc::unbounded_channel();
+    (Receiver(sender).start().recipient(), Received(received))
 }
 
-impl<M> Ear<M> {
+impl<M> Received<M> {
     pub async fn next(&mut self) -> M {
-        within(self.0.recv()).await.expect("nobody can speak any more")
+        within(self.0.recv()).await.expect("an actor still has the address")
     }
 }
 
-/// The answer, or a failed test instead of one that hangs.
-pub async fn within<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(PATIENCE, future).await.expect("it should have come by now")
-}
-
-impl Stage {
+impl FeedSetup {
     pub async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let db = Db::connect(&format!("sqlite:{}/test.db", folder.path().display())).await.unwrap();
-        db.migrate().await.unwrap();
+        let test_db = TestDb::sqlite().await;
         let (supervisor, failures) = SupervisorContext::new(Clock::System);
-        let (live, announced) = ear();
+        let (live, announced) = receiver();
         Self {
-            db,
-            sim: Simulator::start(SimulatorSettings::default()).unwrap(),
+            db: test_db.db.clone(),
+            exchange: TestExchange::start(),
             clock: Clock::System,
             wakeups: Wakeups::new(),
             supervisor,
             live,
             announced,
             failures,
-            _folder: folder,
+            _test_db: test_db,
         }
     }
 
     pub fn polymarket(&self) -> Polymarket {
-        let bases = (self.sim.data_api_base(), self.sim.clob_base(), self.sim.gamma_base());
-        Polymarket::new(PolymarketSettings::new(&bases.0, &bases.1, &bases.2), self.clock)
+        self.exchange.polymarket(self.clock)
     }
 
     pub async fn configure(&self, system: SystemPatch) {
@@ -107,14 +103,14 @@ impl Stage {
     }
 
     pub fn market(&self, slug: &str) -> SimMarket {
-        self.sim.world(|world| world.add_market(NewMarket::binary(slug)))
+        self.exchange.add_market(slug)
     }
 
     pub async fn jobs(&self, queue: Queue) -> Vec<Job> {
         queue::peek_open(&self.db, queue).await.unwrap()
     }
 
-    /// As if a poll had found these rows.
+    /// Records rows as if a poll had returned them.
     pub async fn record(&self, user: &FollowedUser, trades: Vec<TradeEvent>, activities: Vec<ActivityEvent>) {
         let now = self.clock.now();
         let (dead, new_wallets, checkpoints) = (Vec::new(), Vec::new(), Vec::new());
@@ -124,7 +120,7 @@ impl Stage {
         self.wakeups.notify(Queue::IngestEvents);
     }
 
-    /// Reads all that the exchange shows of a user, and records it.
+    /// Polls all rows that the exchange has of a user, and records them.
     pub async fn read(&self, user: &FollowedUser) {
         let now = self.clock.now();
         let window = self.polymarket().activity_window(&user.profile_wallet, Timestamp::EPOCH, now).await.unwrap();
@@ -146,7 +142,7 @@ impl Stage {
     }
 }
 
-/// A fill of 10 shares at 0.5, told from others by its number.
+/// Returns a fill of 10 shares at 0.50. `n` makes its id and its transaction hash.
 pub fn trade(user: &FollowedUser, n: u32, side: Side, detect_time: Timestamp) -> TradeEvent {
     let source_id = format!("test:{n}");
     TradeEvent {

@@ -1,8 +1,22 @@
-use actix::{ResponseFuture, WrapFuture};
+use std::{
+    convert::Infallible,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use actix::{
+    Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture, Supervised,
+    WrapFuture,
+};
+use tokio::sync::mpsc;
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
+use crate::clock::Clock;
+use crate::domain::money::units::Timestamp;
 use crate::telemetry::json::{JsonLines, may_listen};
+
+pub(crate) mod fault_injection;
 
 /// Collects what it is told, and breaks on command.
 struct Brittle {
@@ -24,10 +38,6 @@ enum Break {
     Stop,
 }
 
-#[derive(Message)]
-#[rtype(result = "()")]
-struct IoDone(Result<u32, Panicked>);
-
 impl Actor for Brittle {
     type Context = Context<Self>;
 }
@@ -39,6 +49,11 @@ observable!(Brittle);
 impl Brittle {
     fn observed(&self) -> Observed {
         Observed { state: serde_json::json!({"brittle": true}), last_activity: None }
+    }
+
+    fn io_done(&mut self, result: IoResult<u32, Infallible>, _: &mut Context<Self>) {
+        assert_eq!(result, Err(IoError::Panicked(Panicked("io".to_owned()))));
+        self.collected.do_send(Told(99));
     }
 }
 
@@ -60,29 +75,20 @@ impl Handler<Break> for Brittle {
                 ctx.spawn(async { panic!("future") }.into_actor(self));
             }
             Break::InIo => {
-                spawn_io(ctx, async { panic!("io") }, IoDone);
+                spawn_io(ctx, async { panic!("io") }, Self::io_done);
             }
             Break::InIoAloud => {
                 let work = async {
                     tracing::error!("work goes wrong");
                     panic!("io")
                 };
-                spawn_io(ctx, work, IoDone);
+                spawn_io(ctx, work, Self::io_done);
             }
             Break::InAnswer => {
                 ctx.wait(async { panic!("wait") }.into_actor(self));
             }
             Break::Stop => ctx.stop(),
         }
-    }
-}
-
-impl Handler<IoDone> for Brittle {
-    type Result = ();
-
-    fn handle(&mut self, done: IoDone, _: &mut Context<Self>) {
-        assert_eq!(done.0, Err(Panicked("io".to_owned())));
-        self.collected.do_send(Told(99));
     }
 }
 
@@ -143,17 +149,17 @@ impl Handler<Seen> for Probe {
     }
 }
 
-struct Stage {
+struct RestartSetup {
     probe: Addr<Probe>,
     supervisor: SupervisorContext,
     failures: mpsc::UnboundedReceiver<Failure>,
 }
 
 /// With Tokio's clock paused, rests pass at once and in order.
-fn stage() -> Stage {
+fn setup() -> RestartSetup {
     let probe = Probe::default().start();
     let (supervisor, failures) = SupervisorContext::new(Clock::starting_at(Timestamp::EPOCH));
-    Stage { supervisor: supervisor.reporting_to(&probe), probe, failures }
+    RestartSetup { supervisor: supervisor.reporting_to(&probe), probe, failures }
 }
 
 async fn later(seconds: u64) {
@@ -169,9 +175,9 @@ async fn an_actor_that_breaks_comes_back_and_handles_its_queued_mail_in_order() 
         (Break::InAnswer, "it panicked: wait"),
         (Break::Stop, "it stopped"),
     ] {
-        let stage = stage();
+        let setup = setup();
         let actor =
-            start_supervised(&stage.supervisor, "brittle", Brittle { collected: stage.probe.clone().recipient() });
+            start_supervised(&setup.supervisor, "brittle", Brittle { collected: setup.probe.clone().recipient() });
         actor.do_send(Told(1));
         actor.do_send(how);
         for n in 2..7 {
@@ -179,7 +185,7 @@ async fn an_actor_that_breaks_comes_back_and_handles_its_queued_mail_in_order() 
         }
         later(1).await;
         actor.send(Told(7)).await.unwrap();
-        let seen = stage.probe.send(Seen).await.unwrap();
+        let seen = setup.probe.send(Seen).await.unwrap();
         assert_eq!(seen.told, [1, 2, 3, 4, 5, 6, 7], "{cause}");
         assert_eq!(seen.causes, [cause]);
         assert_eq!(seen.started[0].name, "brittle".into());
@@ -191,11 +197,11 @@ async fn an_actor_that_breaks_comes_back_and_handles_its_queued_mail_in_order() 
 #[actix_web::test]
 async fn work_that_panics_comes_back_as_a_message_and_breaks_nobody() {
     tokio::time::pause();
-    let stage = stage();
-    let actor = start_supervised(&stage.supervisor, "brittle", Brittle { collected: stage.probe.clone().recipient() });
+    let setup = setup();
+    let actor = start_supervised(&setup.supervisor, "brittle", Brittle { collected: setup.probe.clone().recipient() });
     actor.send(Break::InIo).await.unwrap();
     later(1).await;
-    let seen = stage.probe.send(Seen).await.unwrap();
+    let seen = setup.probe.send(Seen).await.unwrap();
     assert_eq!((seen.told, seen.causes), (vec![99], vec![]));
 }
 
@@ -207,9 +213,9 @@ async fn what_an_actor_and_its_work_log_names_the_actor() {
     let json = JsonLines::new(Arc::new(log.reopen().unwrap()));
     let only_errors = tracing::level_filters::LevelFilter::ERROR;
     let _listening = tracing::subscriber::set_default(tracing_subscriber::registry().with(only_errors).with(json));
-    let stage = stage();
-    let supervisor = stage.supervisor.of_service("theatre");
-    let actor = start_supervised(&supervisor, "brittle", Brittle { collected: stage.probe.clone().recipient() });
+    let setup = setup();
+    let supervisor = setup.supervisor.of_service("theatre");
+    let actor = start_supervised(&supervisor, "brittle", Brittle { collected: setup.probe.clone().recipient() });
     actor.send(Break::InIoAloud).await.unwrap();
     let _ = actor.send(Break::InHandler).await;
     later(1).await;
@@ -224,41 +230,41 @@ async fn what_an_actor_and_its_work_log_names_the_actor() {
 #[actix_web::test]
 async fn a_burst_of_restarts_ends_with_the_failure_reported() {
     tokio::time::pause();
-    let mut stage = stage();
-    let actor = start_supervised(&stage.supervisor, "brittle", Brittle { collected: stage.probe.clone().recipient() });
+    let mut setup = setup();
+    let actor = start_supervised(&setup.supervisor, "brittle", Brittle { collected: setup.probe.clone().recipient() });
     for _ in 0..=RESTARTS_ALLOWED {
-        assert!(stage.failures.try_recv().is_err());
+        assert!(setup.failures.try_recv().is_err());
         let _ = actor.send(Break::InHandler).await;
         later(5).await;
     }
-    assert_eq!(stage.failures.try_recv().unwrap().to_string(), "actor `brittle` keeps failing: it panicked: handler");
+    assert_eq!(setup.failures.try_recv().unwrap().to_string(), "actor `brittle` keeps failing: it panicked: handler");
     assert!(!actor.connected());
 }
 
 #[actix_web::test]
 async fn restarts_far_apart_are_no_burst() {
     tokio::time::pause();
-    let mut stage = stage();
-    let actor = start_supervised(&stage.supervisor, "brittle", Brittle { collected: stage.probe.clone().recipient() });
+    let mut setup = setup();
+    let actor = start_supervised(&setup.supervisor, "brittle", Brittle { collected: setup.probe.clone().recipient() });
     for _ in 0..3 * RESTARTS_ALLOWED {
         let _ = actor.send(Break::InHandler).await;
         later(13).await;
     }
     actor.send(Told(1)).await.unwrap();
-    assert!(stage.failures.try_recv().is_err());
+    assert!(setup.failures.try_recv().is_err());
 }
 
 #[actix_web::test]
 async fn a_released_actor_ends_although_its_address_is_known() {
     tokio::time::pause();
-    let stage = stage();
-    let (supervisor, scope) = stage.supervisor.scope();
-    let actor = start_supervised(&supervisor, "brittle", Brittle { collected: stage.probe.clone().recipient() });
+    let setup = setup();
+    let (supervisor, scope) = setup.supervisor.scope();
+    let actor = start_supervised(&supervisor, "brittle", Brittle { collected: setup.probe.clone().recipient() });
     actor.send(Told(1)).await.unwrap();
     drop(scope);
     later(1).await;
     assert!(!actor.connected());
-    let seen = stage.probe.send(Seen).await.unwrap();
+    let seen = setup.probe.send(Seen).await.unwrap();
     assert_eq!((seen.causes, seen.ended), (vec![], vec!["brittle".into()]));
 }
 

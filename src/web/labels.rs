@@ -1,8 +1,8 @@
-//! What fields, sections and changes are called on a page.
+//! The names of fields, sections and audited actions on a page.
 
 use crate::domain::config::effective::Field;
 
-/// A field in a few words.
+/// Returns the label of a field; the field's name itself when it is unknown.
 pub fn label(name: &str) -> &str {
     match name {
         "maxWorseningVsTheirFillMicros" => "Worse than their fill, at most",
@@ -33,7 +33,7 @@ pub fn label(name: &str) -> &str {
     }
 }
 
-/// One line about a field; on a page a flag is on or off.
+/// Returns one line about a field. On a page a flag is on or off.
 pub fn about(field: &Field) -> &'static str {
     match field.name {
         "copyEngineEnabled" => "Off pauses every decision.",
@@ -41,7 +41,7 @@ pub fn about(field: &Field) -> &'static str {
     }
 }
 
-/// A section's title and what it is about.
+/// Returns the title of a section and one line about it.
 pub fn section(name: &str) -> (&'static str, &'static str) {
     match name {
         "guardrails" => ("Guardrails", "What a copy must satisfy."),
@@ -50,7 +50,7 @@ pub fn section(name: &str) -> (&'static str, &'static str) {
     }
 }
 
-/// What else is to be known of a user's own value: the limits of the shared bankroll are nobody's to override.
+/// Returns the note beside an override of a limit of the shared bankroll, which no leader can override there.
 pub fn own_value_note(name: &str) -> Option<&'static str> {
     let of_the_bankroll = [
         "maxTotalExposureBps",
@@ -64,7 +64,7 @@ pub fn own_value_note(name: &str) -> Option<&'static str> {
         .then_some("Counts in this leader's own portfolio; in the global one everybody's does.")
 }
 
-/// Fields that recorded groups and books cannot show the effect of.
+/// Returns true for fields whose effect cannot be shown with recorded groups and books.
 pub fn is_unseen_by_a_test(name: &str) -> bool {
     let unseen = [
         "decisionLatencyMs",
@@ -77,7 +77,7 @@ pub fn is_unseen_by_a_test(name: &str) -> bool {
     unseen.contains(&name)
 }
 
-/// An audited action in words, before what it was done to.
+/// Returns an audited action in words; a page writes the subject behind it.
 pub fn action(name: &str) -> &str {
     match name {
         "save_config" => "Configuration saved",

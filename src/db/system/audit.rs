@@ -1,7 +1,8 @@
-//! Who changed what, and situations worth a record.
+//! The audit log: changes with their authors, and situations that are recorded.
 
 use crate::domain::money::units::Timestamp;
-use crate::sql::connection::{Batch, Db, Tx, batches, on, statements};
+use crate::sql::batch::{batches, execute_batch};
+use crate::sql::connection::{Db, Tx, on, statements};
 use crate::sql::error::DbError;
 
 /// One row of `audit_log`.
@@ -11,13 +12,13 @@ pub struct Audit {
     pub who: String,
     /// `follow`, `save_config`, or a situation such as `MERGE_SPLIT_NOT_APPLICABLE`.
     pub action: String,
-    /// `user:7`, `market:0x..`, `event:..`
+    /// `user:7`, `market:0x..`, `event:..`, ...
     pub subject: String,
     pub before_json: Option<String>,
     pub after_json: Option<String>,
 }
 
-/// An audit as it was kept.
+/// A stored audit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditRow {
     pub id: i64,
@@ -28,7 +29,7 @@ pub struct AuditRow {
 statements! {
     NEWEST = "select id, who, action, subject, before_json, after_json, created_at from audit_log
         where id < $1 order by id desc limit $2";
-    /// What people did to configuration, leaders and markets; situations that actors noted are left out.
+    /// Changes of configuration, leaders and markets by people; situations recorded by actors are left out.
     CHANGES = "select id, who, action, subject, before_json, after_json, created_at from audit_log
         where id < $1 and action in ('save_config', 'follow', 'rename', 'set_enabled', 'set_blacklisted', 'reset_peak')
         order by id desc limit $2";
@@ -52,7 +53,7 @@ struct Row {
 }
 
 impl Audit {
-    /// Without a before and an after.
+    /// Creates an audit without a before and an after.
     pub fn bare(who: &str, action: &str, subject: &str) -> Self {
         Self {
             who: who.to_owned(),
@@ -65,14 +66,20 @@ impl Audit {
 }
 
 impl Db {
-    /// Writes down what changed nothing else.
+    /// Writes an audit of a situation that changed no other row.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn record(&self, audit: Audit, now: Timestamp) -> Result<(), DbError> {
         let mut tx = self.begin().await?;
         insert(&mut tx, &[audit], now).await?;
         tx.commit().await
     }
 
-    /// Newest first, those with an id below `before` (all when `None`), of one action or of any.
+    /// Returns up to `limit` audits of one action or of all, newest first, with an id below `before` if given.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn audits(
         &self,
         action: Option<&str>,
@@ -89,7 +96,11 @@ impl Db {
         Ok(rows.into_iter().map(AuditRow::from).collect())
     }
 
-    /// Changes of configuration, leaders, markets and limits, newest first, those with an id below `before`.
+    /// Returns up to `limit` changes of configuration, leaders, markets and limits, newest first, with an id below
+    /// `before` if given.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn audited_changes(&self, before: Option<i64>, limit: i64) -> Result<Vec<AuditRow>, DbError> {
         let rows: Vec<Row> = on!(db self, c => {
             sqlx::query_as(CHANGES).bind(before.unwrap_or(i64::MAX)).bind(limit).fetch_all(c).await
@@ -98,23 +109,18 @@ impl Db {
     }
 }
 
+/// Writes audits in the transaction of the change.
+///
+/// # Errors
+/// [`DbError`] when the database cannot be reached or refuses a statement.
 pub(crate) async fn insert(tx: &mut Tx, audits: &[Audit], now: Timestamp) -> Result<(), DbError> {
-    for chunk in Batch::chunks(audits) {
-        let text = INSERT.text(tx.driver(), chunk.len());
-        on!(tx tx, c => {
-            let mut query = sqlx::query(text);
-            for audit in chunk {
-                query = query
-                    .bind(&audit.who)
-                    .bind(&audit.action)
-                    .bind(&audit.subject)
-                    .bind(&audit.before_json)
-                    .bind(&audit.after_json)
-                    .bind(now.millis());
-            }
-            query.execute(c).await.map(drop)
-        })?;
-    }
+    execute_batch!(tx, INSERT, audits, |query, audit| query
+        .bind(&audit.who)
+        .bind(&audit.action)
+        .bind(&audit.subject)
+        .bind(&audit.before_json)
+        .bind(&audit.after_json)
+        .bind(now.millis()))?;
     Ok(())
 }
 

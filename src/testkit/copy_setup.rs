@@ -1,4 +1,6 @@
-//! A small house for the tests of actors that write: a database in a temp folder, leaders, groups and attempts.
+//! What a test of an actor of the copying side needs: a fresh database with two leaders, groups, attempts and entries.
+//! Used by the tests of the executors, the ledger writer, the snapshotter, the settler, the book fetcher and the
+//! prices.
 
 use std::sync::Arc;
 
@@ -13,64 +15,63 @@ use crate::db::{ClosedGroupWrite, Db, Directory};
 use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
 use crate::domain::accounting::portfolio::Portfolio;
 use crate::domain::decision::attempt::CopyAttempt;
-use crate::domain::decision::decide::{DecisionKind, Explanation};
 use crate::domain::events::event::Side;
 use crate::domain::events::group::{EventGroup, GroupAction};
 use crate::domain::events::lease::Leases;
-use crate::domain::market::facts::Market;
-use crate::domain::money::ids::{AssetId, AttemptId, FollowedUserId, GroupId, GroupKey, MarketId, Wallet};
-use crate::domain::money::units::{Bps, ShareMicros, Timestamp, UsdcMicros};
-use crate::polymarket::{Polymarket, PolymarketSettings};
+use crate::domain::money::ids::{AssetId, FollowedUserId, MarketId, Wallet};
+use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
 use crate::queue;
 use crate::queue::wakeup::local::Wakeups;
 use crate::queue::{Job, JobScope, Queue};
-use crate::simulator::{Host, NewMarket, Simulator, SimulatorHandle, SimulatorSettings};
+use crate::testkit::TestDb;
+use crate::testkit::facts::{executed_attempt, trade_group};
 use crate::testkit::samples::{asset, at, market_id, price};
 
-pub struct House {
+/// A database with two leaders, alice and bob, and what an actor is started with. The clock begins at [`at`]`(0)`.
+pub struct CopySetup {
     pub db: Db,
     pub clock: Clock,
     pub wakeups: Wakeups,
     pub supervisor: SupervisorContext,
-    pub live: actix::Addr<Heard>,
+    pub live: actix::Addr<AnnouncementLog>,
     pub alice: FollowedUserId,
     pub bob: FollowedUserId,
-    _folder: tempfile::TempDir,
+    _test_db: TestDb,
 }
 
-/// Keeps what was announced.
+/// Keeps every announced fact, in order.
 #[derive(Default)]
-pub struct Heard {
+pub struct AnnouncementLog {
     facts: Vec<LiveFact>,
     waiting: Option<(usize, oneshot::Sender<()>)>,
 }
 
-/// Answered when so many attempts have been announced since they were last taken.
+/// Answered when this many attempts were announced since the last [`TakeAnnounced`].
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct UntilAttempts(pub usize);
 
+/// Returns the announced facts and forgets them.
 #[derive(Message)]
 #[rtype(result = "Vec<LiveFact>")]
-pub struct TakeHeard;
+pub struct TakeAnnounced;
 
-impl House {
+impl CopySetup {
     pub async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let db = Db::connect(&format!("sqlite:{}/test.db", folder.path().display())).await.unwrap();
-        db.migrate().await.unwrap();
+        let test_db = TestDb::sqlite().await;
+        let db = test_db.db.clone();
         let clock = Clock::starting_at(at(0));
         let (supervisor, failures) = SupervisorContext::new(clock);
-        // The receiver lives as long as the test: actors that are restarted on purpose must not end anything.
+        // Kept open for the whole test, because a restart that a test provokes must not count as a failure.
         std::mem::forget(failures);
         for n in 1..=2 {
             let wallet = Wallet::parse(&format!("0x{n:040x}")).unwrap();
             let _ = db.follow(&format!("leader {n}"), &wallet, "test", at(0)).await.unwrap();
         }
         let users = db.followed_users().await.unwrap();
-        let live = Heard::default().start();
+        let live = AnnouncementLog::default().start();
         let (alice, bob) = (users[0].id, users[1].id);
-        Self { db, clock, wakeups: Wakeups::new(), supervisor, live, alice, bob, _folder: folder }
+        Self { db, clock, wakeups: Wakeups::new(), supervisor, live, alice, bob, _test_db: test_db }
     }
 
     pub fn ledger_writer(&self) -> actix::Addr<LedgerWriter> {
@@ -84,7 +85,7 @@ impl House {
         Arc::new(self.db.directory().await.unwrap())
     }
 
-    /// Closes a group with both of its jobs, due at once.
+    /// Closes a group; both of its copy jobs are due at once.
     pub async fn close(&self, group: &EventGroup) {
         self.close_due(group, at(0)).await;
     }
@@ -96,7 +97,7 @@ impl House {
         self.wakeups.notify(Queue::CopyAttemptGlobal);
     }
 
-    /// Takes the one job there is in the queue.
+    /// Claims the one job of the queue.
     pub async fn claim(&self, queue: Queue) -> Job {
         queue::claim(&self.db, queue, &JobScope::All, self.clock.now(), 60_000, 1).await.unwrap().pop().unwrap()
     }
@@ -106,7 +107,7 @@ impl House {
         placed.into_iter().map(|placed| placed.entry).collect()
     }
 
-    /// The portfolio as a full fold of its ledger has it.
+    /// Returns the portfolio as a full fold of its ledger.
     pub async fn folded(&self, portfolio: PortfolioId) -> Portfolio {
         let mut folded = Portfolio::new(portfolio);
         for entry in self.entries(portfolio).await {
@@ -116,42 +117,11 @@ impl House {
     }
 }
 
-/// A simulated exchange with one market, and a client of it.
-pub struct Exchange {
-    pub simulator: SimulatorHandle,
-    pub polymarket: Polymarket,
-    pub market: Market,
-}
-
-impl Exchange {
-    pub fn start(clock: Clock) -> Self {
-        let simulator = Simulator::start(SimulatorSettings { now: clock, ..SimulatorSettings::default() }).unwrap();
-        let market = simulator.world(|world| world.add_market(NewMarket::binary("will-it-rain"))).facts;
-        let settings =
-            PolymarketSettings::new(&simulator.data_api_base(), &simulator.clob_base(), &simulator.gamma_base());
-        Self { polymarket: Polymarket::new(settings, clock), simulator, market }
-    }
-
-    pub fn asset(&self, index: usize) -> AssetId {
-        self.market.outcomes[index].asset.clone()
-    }
-
-    /// A group of `leader` in this market.
-    pub fn group(&self, leader: FollowedUserId, detected: i64) -> EventGroup {
-        let action = GroupAction::Trade { asset: self.asset(0), side: Side::Buy };
-        EventGroup { market: self.market.id.clone(), action, ..group(leader, 10, Side::Buy, detected) }
-    }
-
-    pub fn n_asked(&self, host: Host, part: &str) -> usize {
-        self.simulator.world(|world| world.n_heard(host, part))
-    }
-}
-
-impl Actor for Heard {
+impl Actor for AnnouncementLog {
     type Context = Context<Self>;
 }
 
-impl Handler<Announce> for Heard {
+impl Handler<Announce> for AnnouncementLog {
     type Result = ();
 
     fn handle(&mut self, Announce(facts): Announce, _: &mut Context<Self>) {
@@ -160,7 +130,7 @@ impl Handler<Announce> for Heard {
     }
 }
 
-impl Heard {
+impl AnnouncementLog {
     fn answer(&mut self) {
         let n = self.facts.iter().filter(|fact| matches!(fact, LiveFact::AttemptRecorded(_))).count();
         if let Some((_, waiting)) = self.waiting.take_if(|(wanted, _)| n >= *wanted) {
@@ -169,7 +139,7 @@ impl Heard {
     }
 }
 
-impl Handler<UntilAttempts> for Heard {
+impl Handler<UntilAttempts> for AnnouncementLog {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, UntilAttempts(n): UntilAttempts, _: &mut Context<Self>) -> Self::Result {
@@ -180,66 +150,37 @@ impl Handler<UntilAttempts> for Heard {
     }
 }
 
-impl Handler<TakeHeard> for Heard {
+impl Handler<TakeAnnounced> for AnnouncementLog {
     type Result = Vec<LiveFact>;
 
-    fn handle(&mut self, _: TakeHeard, _: &mut Context<Self>) -> Vec<LiveFact> {
+    fn handle(&mut self, _: TakeAnnounced, _: &mut Context<Self>) -> Vec<LiveFact> {
         std::mem::take(&mut self.facts)
     }
 }
 
-/// A BUY of 100 shares of asset `n` at 0.50, in market `n / 10`, first seen `detected` ms after the start.
+/// Returns a group of 100 shares of asset `n` at 0.50, in market `n / 10`, detected `detected` ms after [`at`]`(0)`.
 pub fn group(leader: FollowedUserId, n: usize, side: Side, detected: i64) -> EventGroup {
-    let key = GroupKey::from_text(&format!("{leader}:{}:{side}:{}", asset(n), at(detected).iso()));
-    EventGroup {
-        id: GroupId::of(&key),
-        key,
-        followed_user: leader,
-        market: market_id(n / 10),
-        action: GroupAction::Trade { asset: asset(n), side },
-        notional: UsdcMicros(50_000_000),
-        shares: ShareMicros(100_000_000),
-        reference_price: Some(price(500_000)),
-        window_start: at(detected),
-        detect_time: at(detected),
-        event_time: at(detected),
-    }
+    let key = format!("{leader}:{}:{side}:{}", asset(n), at(detected).iso());
+    trade_group(&key, leader, market_id(n / 10), asset(n), side, at(detected))
 }
 
-/// A copy of `group` as the ledger gets it: 10 shares for 5 USDC.
-pub fn attempt(portfolio: PortfolioId, group: &EventGroup) -> (CopyAttempt, Vec<LedgerEntry>) {
-    let id = AttemptId::of(&portfolio.to_string(), &group.key);
-    let (shares, cash) = (ShareMicros(10_000_000), UsdcMicros(5_000_000));
-    let attempt = CopyAttempt {
-        id,
-        portfolio,
-        followed_user: group.followed_user,
-        group_id: group.id,
-        group_key: group.key.clone(),
-        decision: DecisionKind::Execute,
-        reasons: Vec::new(),
-        target_notional: cash,
-        filled_notional: cash,
-        filled_shares: shares,
-        vwap: Some(price(500_000)),
-        filled_ratio: Bps::WHOLE,
-        their_reference_price: group.reference_price,
-        mid_at_decision: Some(price(500_000)),
-        config_version: "0".repeat(16),
-        explanation: Explanation::default(),
-        fills: Vec::new(),
-        created_at: at(0),
-    };
-    let GroupAction::Trade { asset, .. } = &group.action else { panic!("a trade") };
-    let entry = fill(portfolio, group.followed_user, &group.market, asset, shares.0, -cash.0, &format!("copy:{id}"));
+/// Returns a copy of `group` as the ledger writer receives it: the attempt and its one entry.
+pub fn attempt_and_entries(portfolio: PortfolioId, group: &EventGroup) -> (CopyAttempt, Vec<LedgerEntry>) {
+    let attempt = executed_attempt(portfolio, group, at(0));
+    let GroupAction::Trade { asset, .. } = &group.action else { panic!("`{}` is not a group of trades", group.key) };
+    let (shares, cash) = (attempt.filled_shares.0, -attempt.filled_notional.0);
+    let ref_id = format!("copy:{}", attempt.id);
+    let entry = fill(portfolio, group.followed_user, &group.market, asset, shares, cash, &ref_id);
     (attempt, vec![entry])
 }
 
+/// Returns the order to record a copy of `group` that was decided at `portfolio_version` and finishes `job`.
 pub fn record(portfolio: PortfolioId, group: &EventGroup, portfolio_version: u64, job: Option<&Job>) -> RecordAttempt {
-    let (attempt, entries) = attempt(portfolio, group);
+    let (attempt, entries) = attempt_and_entries(portfolio, group);
     RecordAttempt { attempt, entries, portfolio_version, finishes: job.iter().map(|job| job.fence()).collect() }
 }
 
+/// Returns a `TRADE_FILL` entry at 0.50.
 pub fn fill(
     portfolio: PortfolioId,
     leader: FollowedUserId,

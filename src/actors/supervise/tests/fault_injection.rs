@@ -10,7 +10,7 @@ use std::{any::Any, cell::RefCell, sync::Arc, sync::atomic::AtomicU32, sync::ato
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, fut};
 
-use super::ActorName;
+use crate::actors::supervise::ActorName;
 
 /// Fail, now.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,11 @@ thread_local! {
     static SPOILED: RefCell<Vec<Spoiled>> = const { RefCell::new(Vec::new()) };
 }
 
-pub(super) fn note<A: FaultInjection>(name: &ActorName, actor: &Addr<A>, restarts: &Arc<AtomicU32>) {
+pub(in crate::actors::supervise) fn note<A: FaultInjection>(
+    name: &ActorName,
+    actor: &Addr<A>,
+    restarts: &Arc<AtomicU32>,
+) {
     let provoke = actor.clone().recipient();
     let started = Started { name: name.clone(), provoke, restarts: restarts.clone() };
     STARTED.with_borrow_mut(|all| all.push(started));
@@ -95,7 +99,7 @@ pub fn inject_panic<A: Actor<Context = Context<A>>>(how: InjectPanic, ctx: &mut 
 }
 
 /// The work itself, unless its actor was told to fail in it.
-pub(super) async fn with_injected_panic<A: Actor<Context = Context<A>>, F: Future>(
+pub(in crate::actors::supervise) async fn with_injected_panic<A: Actor<Context = Context<A>>, F: Future>(
     actor: Addr<A>,
     work: F,
 ) -> F::Output {

@@ -1,0 +1,12 @@
+//! How the actors learn that users or configuration changed.
+
+use std::sync::Arc;
+
+use actix::Message;
+
+use crate::db::Directory;
+
+/// Users or configuration changed; this is the new directory.
+#[derive(Message, Debug, Clone)]
+#[rtype(result = "()")]
+pub struct DirectoryChanged(pub Arc<Directory>);

@@ -1,0 +1,74 @@
+//! The context that actors are started under, and the scope that ends them together.
+
+use actix::{Addr, Handler, Recipient, dev::ToEnvelope};
+use tokio::sync::{mpsc, watch};
+
+use super::names::{ActorEnded, ActorName, ActorStarted, Failure, RestartReported};
+use crate::clock::Clock;
+
+/// The supervision that actors are started under. Cheap to clone, may cross threads.
+#[derive(Debug, Clone)]
+pub struct SupervisorContext {
+    pub(super) clock: Clock,
+    /// The service that the log lines of these actors name.
+    pub(super) service: &'static str,
+    failures: mpsc::UnboundedSender<Failure>,
+    pub(super) watcher: Option<Watcher>,
+    pub(super) released: Option<watch::Receiver<()>>,
+}
+
+/// Holds the actors started under one [`SupervisorContext::scope`]; dropping it ends them.
+#[derive(Debug)]
+pub struct ActorScope {
+    _held: watch::Sender<()>,
+}
+
+/// The actor that is told of starts, restarts and ends.
+#[derive(Debug, Clone)]
+pub(super) struct Watcher {
+    pub started: Recipient<ActorStarted>,
+    pub restarted: Recipient<RestartReported>,
+    pub ended: Recipient<ActorEnded>,
+}
+
+impl SupervisorContext {
+    /// Returns a context, and the receiver of the failure that must end the process.
+    pub fn new(clock: Clock) -> (Self, mpsc::UnboundedReceiver<Failure>) {
+        let (failures, receiver) = mpsc::unbounded_channel();
+        (Self { clock, service: "worker", failures, watcher: None, released: None }, receiver)
+    }
+
+    /// Returns a context for the actors of another service than the worker.
+    #[must_use]
+    pub fn of_service(&self, service: &'static str) -> Self {
+        Self { service, ..self.clone() }
+    }
+
+    /// Tells `watcher` of every actor started from now on.
+    #[must_use]
+    pub fn reporting_to<A>(mut self, watcher: &Addr<A>) -> Self
+    where
+        A: Handler<ActorStarted> + Handler<RestartReported> + Handler<ActorEnded>,
+        A::Context: ToEnvelope<A, ActorStarted> + ToEnvelope<A, RestartReported> + ToEnvelope<A, ActorEnded>,
+    {
+        self.watcher = Some(Watcher {
+            started: watcher.clone().recipient(),
+            restarted: watcher.clone().recipient(),
+            ended: watcher.clone().recipient(),
+        });
+        self
+    }
+
+    /// Returns a context whose actors end when the scope is dropped, even if their addresses are still held.
+    #[must_use]
+    pub fn scope(&self) -> (Self, ActorScope) {
+        let (sender, receiver) = watch::channel(());
+        (Self { released: Some(receiver), ..self.clone() }, ActorScope { _held: sender })
+    }
+
+    /// Ends the process, through the holder of the failure receiver.
+    pub fn fail(&self, actor: ActorName, cause: impl Into<String>) {
+        // Without a receiver the process is already on its way out.
+        let _ = self.failures.send(Failure { actor, cause: cause.into() });
+    }
+}
