@@ -14,7 +14,7 @@ use crate::db::Db;
 use crate::domain::money::email::Email;
 use crate::simulator::history::{HistorySettings, write_history};
 use crate::simulator::routes::github;
-use crate::simulator::{LifeSettings, Simulator, SimulatorHandle, SimulatorSettings};
+use crate::simulator::{Simulator, SimulatorHandle, SimulatorSettings, TraderSettings};
 use crate::token;
 
 /// More than in the written history: a visitor should see something happen soon.
@@ -60,7 +60,7 @@ pub async fn demo(settings: Settings, arguments: DemoArguments) -> anyhow::Resul
         attempts = written.attempts,
         "one day of history is written"
     );
-    exchange.start_life(LifeSettings { fills_per_second: LIVE_FILLS_PER_SECOND, ..LifeSettings::default() });
+    exchange.start_trading(TraderSettings { fills_per_second: LIVE_FILLS_PER_SECOND, ..TraderSettings::default() });
 
     let mut settings = AppSettings::new(&settings);
     if arguments.github {

@@ -24,9 +24,9 @@ mod traders;
 
 pub use self::error::SimulatorError;
 pub use self::http::cache::CacheSettings;
-pub use self::http::request::{Heard, Host, Request};
-pub use self::http::response::Answer;
-pub use self::replay::{Recording, of_the_first_exchange, recordings};
+pub use self::http::request::{Host, LoggedRequest, Request};
+pub use self::http::response::Response;
+pub use self::replay::{Recording, first_exchange_recording, recordings};
 pub use self::settings::{NodeSettings, SimulatorSettings};
 pub use self::state::chain::{CTF_EXCHANGE, Chain, NEG_RISK_EXCHANGE, ORDER_FILLED};
 pub use self::state::exchange::{Exchange, Profile, wallet_of};
@@ -35,7 +35,7 @@ pub use self::state::feed::{Role, Row, RowKey};
 pub use self::state::market::{Category, Phase, Quotes, SimMarket, price};
 pub use self::state::new_market::NewMarket;
 pub use self::state::trading::{Fill, Part, Transaction};
-pub use self::traders::{LifeSettings, leader_name};
+pub use self::traders::{TraderSettings, leader_name};
 
 use self::server::Server;
 use self::server::shared::Shared;
@@ -89,7 +89,7 @@ impl SimulatorHandle {
     }
 
     /// Locks the exchange and lets `act` read or change it. All that tests and `demo` do goes through it.
-    pub fn world<R>(&self, act: impl FnOnce(&mut Exchange) -> R) -> R {
+    pub fn with<R>(&self, act: impl FnOnce(&mut Exchange) -> R) -> R {
         act(&mut self.shared.lock().exchange)
     }
 
@@ -99,12 +99,12 @@ impl SimulatorHandle {
     }
 
     /// Lets traders trade from now on.
-    pub fn start_life(&self, settings: LifeSettings) {
+    pub fn start_trading(&self, settings: TraderSettings) {
         self.simulation(|simulation| simulation.start_trading(settings));
     }
 
     /// Lets the traders rest.
-    pub fn stop_life(&self) {
+    pub fn stop_trading(&self) {
         self.simulation(Simulation::stop_trading);
     }
 

@@ -37,7 +37,7 @@ pub fn recordings() -> Vec<Recording> {
 }
 
 /// Returns the recording of the first exchange, whose rows state fees differently.
-pub fn of_the_first_exchange() -> Recording {
+pub fn first_exchange_recording() -> Recording {
     let text = include_str!("../../tests/fixtures/data_v1/activity_trade_10_exchange_v1_era.json");
     Recording { name: "first exchange", rows: rows_of(text) }
 }

@@ -4,13 +4,13 @@ use crate::domain::money::ids::Wallet;
 use crate::domain::money::units::Timestamp;
 
 use super::http::request::Request;
-use super::http::response::Answer;
+use super::http::response::Response;
 use super::routes;
 use super::routes::github::GitHub;
 use super::settings::SimulatorSettings;
 use super::state::exchange::Exchange;
 use super::state::fault::Wait;
-use super::traders::{LifeSettings, Traders};
+use super::traders::{TraderSettings, Traders};
 
 /// All that a running simulator has. It moves time: traders act and blocks are announced.
 ///
@@ -40,14 +40,14 @@ impl Simulation {
     }
 
     /// Lets traders trade from now on. Traders that traded before keep what they hold and go on at the new rate.
-    pub fn start_trading(&mut self, settings: LifeSettings) {
+    pub fn start_trading(&mut self, settings: TraderSettings) {
         let now = self.exchange.now();
         self.start_trading_at(settings, now);
     }
 
     /// Like [`start_trading`](Self::start_trading), but from an earlier time. [`trade_until`](Self::trade_until) then
     /// catches up, which makes a history.
-    pub fn start_trading_at(&mut self, settings: LifeSettings, at: Timestamp) {
+    pub fn start_trading_at(&mut self, settings: TraderSettings, at: Timestamp) {
         self.traders.start(&mut self.exchange, settings, at);
     }
 
@@ -72,7 +72,7 @@ impl Simulation {
     }
 
     /// Answers a request, with planned faults and the cache. Returns the answer and how long to delay it.
-    pub fn answer(&mut self, request: &Request) -> (Answer, Wait) {
+    pub fn answer(&mut self, request: &Request) -> (Response, Wait) {
         routes::answer(&mut self.exchange, &mut self.github, request)
     }
 }

@@ -70,7 +70,7 @@ impl TestBot {
     /// Follows a leader of this name. The wallet is derived from the name.
     pub async fn follow(&self, name: &str) -> (FollowedUserId, Wallet) {
         let wallet = wallet_of(name);
-        self.exchange.world(|world| world.add_person(&wallet, name));
+        self.exchange.with(|exchange| exchange.add_profile(&wallet, name));
         (self.follow_wallet(name, &wallet).await, wallet)
     }
 

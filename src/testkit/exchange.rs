@@ -37,7 +37,7 @@ impl TestExchange {
 
     /// Adds a market with two outcomes, a book around one half and no fee.
     pub fn add_market(&self, slug: &str) -> SimMarket {
-        self.world(|world| world.add_market(NewMarket::binary(slug)))
+        self.with(|exchange| exchange.add_market(NewMarket::binary(slug)))
     }
 
     pub fn polymarket_settings(&self) -> PolymarketSettings {
@@ -75,6 +75,6 @@ impl OneMarketExchange {
 
     /// Returns how many requests `host` has received whose path begins with `part`.
     pub fn n_asked(&self, host: Host, part: &str) -> usize {
-        self.simulator.world(|world| world.n_heard(host, part))
+        self.simulator.with(|exchange| exchange.n_requests(host, part))
     }
 }

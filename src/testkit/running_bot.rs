@@ -68,7 +68,7 @@ impl RunningBot {
 
     fn fill(&mut self, wallet: &Wallet, side: Side) {
         let fill = Fill::maker(wallet, self.market.asset(0).unwrap(), side, 500_000, 10_000_000);
-        self.bot.exchange.world(|world| world.push_fill(fill)).unwrap();
+        self.bot.exchange.with(|exchange| exchange.push_fill(fill)).unwrap();
         self.n_fills += 1;
     }
 

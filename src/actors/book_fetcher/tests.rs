@@ -32,7 +32,7 @@ async fn both_executors_and_the_next_life_get_the_one_book_that_was_fetched() {
     assert!(books.iter().all(|book| book == &books[0]));
 
     let moved = Quotes::of(&[(100_000, 1_000_000)], &[(900_000, 1_000_000)]);
-    exchange.simulator.world(|world| world.set_book(&exchange.asset(0), moved));
+    exchange.simulator.with(|venue| venue.set_book(&exchange.asset(0), moved));
     let next_life = fetcher(&setup, &exchange);
     let again = next_life.send(wanted(&exchange, &group)).await.unwrap().unwrap();
     assert_eq!(again, books[0]);
@@ -43,14 +43,14 @@ async fn both_executors_and_the_next_life_get_the_one_book_that_was_fetched() {
 async fn that_there_was_no_book_is_kept_as_well() {
     let setup = CopySetup::new().await;
     let exchange = OneMarketExchange::start(setup.clock);
-    exchange.simulator.world(|world| world.remove_book(&exchange.market.id));
+    exchange.simulator.with(|venue| venue.remove_book(&exchange.market.id));
     let group = exchange.group(setup.alice, 1);
     setup.close(&group).await;
     let none = fetcher(&setup, &exchange).send(wanted(&exchange, &group)).await.unwrap().unwrap();
     assert!(none.book.is_err());
 
     let quotes = Quotes::of(&[(490_000, 1_000_000)], &[(500_000, 1_000_000)]);
-    exchange.simulator.world(|world| world.set_book(&exchange.asset(0), quotes));
+    exchange.simulator.with(|venue| venue.set_book(&exchange.asset(0), quotes));
     let still = fetcher(&setup, &exchange).send(wanted(&exchange, &group)).await.unwrap().unwrap();
     assert_eq!(still, none);
 }
@@ -110,14 +110,14 @@ async fn until_known(fetcher: &Addr<BookFetcher>, id: &MarketId, expected: impl 
 async fn facts_that_change_are_known_after_a_while_although_a_cache_stands_before_them() {
     let setup = CopySetup::new().await;
     let exchange = OneMarketExchange::start(setup.clock);
-    exchange.simulator.world(|world| world.cache.settings = crate::simulator::CacheSettings::RECORDED);
+    exchange.simulator.with(|exchange| exchange.cache.settings = crate::simulator::CacheSettings::RECORDED);
     let (fetcher, id) = (fetcher(&setup, &exchange), exchange.market.id.clone());
     let before = until_known(&fetcher, &id, |_| true).await;
     assert_eq!((before.close_time, before.active), (None, true));
 
     let closes = setup.clock.now().plus_millis(7_200_000);
-    exchange.simulator.world(|world| {
-        world.change_market(&id, |market| {
+    exchange.simulator.with(|exchange| {
+        exchange.change_market(&id, |market| {
             market.closes_at = Some(closes);
             market.facts.tick = Some(PriceMicros::new(1_000).unwrap());
             market.facts.fee = crate::domain::market::facts::FeeSchedule { rate_micros: 70_000, exponent: 1 };
@@ -128,13 +128,14 @@ async fn facts_that_change_are_known_after_a_while_although_a_cache_stands_befor
     assert_eq!((changed.tick.unwrap().micros(), changed.fee.rate_micros), (1_000, 70_000));
 
     // The exchange's own time does not jump.
-    exchange.simulator.world(|world| world.change_market(&id, |market| market.closes_at = Some(at(0))));
+    exchange.simulator.with(|exchange| exchange.change_market(&id, |market| market.closes_at = Some(at(0))));
     later(601).await;
     let closed = until_known(&fetcher, &id, |market| !market.active).await;
     assert_eq!((closed.question.clone(), closed.outcomes.len()), (before.question.clone(), 2));
     let stored = setup.db.market(&id).await.unwrap().unwrap();
     assert_eq!((stored.active, stored.tick), (false, changed.tick));
-    let from_cache = exchange.simulator.world(|world| world.heard().filter(|heard| heard.from_cache).count());
+    let from_cache =
+        exchange.simulator.with(|exchange| exchange.requests().filter(|request| request.from_cache).count());
     assert_eq!(from_cache, 0, "no two URLs were alike");
 }
 
@@ -142,14 +143,15 @@ async fn facts_that_change_are_known_after_a_while_although_a_cache_stands_befor
 async fn a_market_nobody_knows_yet_is_asked_for_each_time_and_known_once_somebody_does() {
     let setup = CopySetup::new().await;
     let exchange = OneMarketExchange::start(setup.clock);
-    exchange.simulator.world(|world| world.cache.settings = crate::simulator::CacheSettings::RECORDED);
+    exchange.simulator.with(|exchange| exchange.cache.settings = crate::simulator::CacheSettings::RECORDED);
     let fetcher = fetcher(&setup, &exchange);
     let elsewhere = OneMarketExchange::start(setup.clock);
-    let new = elsewhere.simulator.world(|world| world.add_market(crate::simulator::NewMarket::binary("brand-new")));
+    let new =
+        elsewhere.simulator.with(|exchange| exchange.add_market(crate::simulator::NewMarket::binary("brand-new")));
     let unknown = until_known(&fetcher, new.id(), |_| true).await;
     assert!(unknown.outcomes.is_empty() && unknown.question.is_empty());
 
-    exchange.simulator.world(|world| world.add_market(crate::simulator::NewMarket::binary("brand-new")));
+    exchange.simulator.with(|exchange| exchange.add_market(crate::simulator::NewMarket::binary("brand-new")));
     let known = until_known(&fetcher, new.id(), |_| true).await;
     assert_eq!((known.outcomes.len(), &known.question), (2, &new.facts.question));
 }
@@ -160,11 +162,11 @@ async fn a_market_that_is_half_known_is_asked_for_again_after_a_minute() {
     let exchange = OneMarketExchange::start(setup.clock);
     let (fetcher, id) = (fetcher(&setup, &exchange), exchange.market.id.clone());
     let away = crate::simulator::Fault::once(Host::Gamma, "/markets", crate::simulator::FaultKind::Status(400));
-    exchange.simulator.world(|world| world.fault(away.times(crate::simulator::Times::Always)));
+    exchange.simulator.with(|exchange| exchange.fault(away.times(crate::simulator::Times::Always)));
     let half = until_known(&fetcher, &id, |_| true).await;
     assert_eq!((half.question.as_str(), half.outcomes.len()), ("", 2), "the CLOB knows enough to trade on");
 
-    exchange.simulator.world(|world| world.faults.clear());
+    exchange.simulator.with(|exchange| exchange.faults.clear());
     later(61).await;
     until_known(&fetcher, &id, |market| !market.question.is_empty()).await;
 }

@@ -48,7 +48,7 @@ impl Watching {
     async fn subscribed(&self, n_wallets: usize) {
         let complete = || async {
             let state = self.watcher.send(super::super::supervise::Observe).await.unwrap().state;
-            let n_subscriptions = self.setup.exchange.world(|world| world.chain.n_log_subscriptions());
+            let n_subscriptions = self.setup.exchange.with(|exchange| exchange.chain.n_log_subscriptions());
             state["watched"] == n_wallets && n_subscriptions == 1
         };
         within(async {
@@ -61,7 +61,7 @@ impl Watching {
 
     fn fill(&self, leader: &str) -> String {
         let fill = Fill::taker(&wallet_of(leader), self.market.asset(0).unwrap(), Side::Buy, 500_000, 10_000_000);
-        self.setup.exchange.world(|world| world.push_fill(fill)).unwrap().tx_hash
+        self.setup.exchange.with(|exchange| exchange.push_fill(fill)).unwrap().tx_hash
     }
 
     /// Rows seen on chain: transaction and whether it was taken back.
@@ -94,9 +94,9 @@ async fn a_reorganised_fill_is_marked_and_its_new_place_is_kept() {
     let mut it = watching("leader").await;
     let tx_hash = it.fill("leader");
     within(it.jobs.notified()).await;
-    it.setup.exchange.world(|world| {
-        let now = world.now().plus_millis(10_000);
-        assert!(world.chain.reorg(&tx_hash, now) > 0);
+    it.setup.exchange.with(|exchange| {
+        let now = exchange.now().plus_millis(10_000);
+        assert!(exchange.chain.reorg(&tx_hash, now) > 0);
     });
     within(async {
         loop {
@@ -114,12 +114,12 @@ async fn a_reorganised_fill_is_marked_and_its_new_place_is_kept() {
 #[actix_web::test]
 async fn a_log_that_does_not_tell_its_time_is_dated_by_its_block() {
     let mut it = watching("leader").await;
-    it.setup.exchange.world(|world| world.chain.settings.block_timestamps = false);
+    it.setup.exchange.with(|exchange| exchange.chain.settings.block_timestamps = false);
     // Of a block whose head came before this connection: only the node can tell.
     let long_ago = Timestamp::from_seconds(it.setup.clock.now().seconds() - 600).unwrap();
     let asset = it.market.asset(0).unwrap();
     let fill = Fill::taker(&wallet_of("leader"), asset, Side::Buy, 500_000, 10_000_000).at(long_ago);
-    it.setup.exchange.world(|world| world.push_fill(fill)).unwrap();
+    it.setup.exchange.with(|exchange| exchange.push_fill(fill)).unwrap();
     within(it.jobs.notified()).await;
     let Db::Sqlite { read, .. } = &it.setup.db else { unreachable!() };
     let times: Vec<i64> = sqlx::query_scalar("select event_time from trade_event").fetch_all(read).await.unwrap();
@@ -129,10 +129,10 @@ async fn a_log_that_does_not_tell_its_time_is_dated_by_its_block() {
 #[actix_web::test]
 async fn a_log_told_again_after_a_reconnect_is_known() {
     let mut it = watching("leader").await;
-    it.setup.exchange.world(|world| world.chain.settings.replayed_logs = 5);
+    it.setup.exchange.with(|exchange| exchange.chain.settings.replayed_logs = 5);
     it.fill("leader");
     within(it.jobs.notified()).await;
-    it.setup.exchange.world(|world| world.chain.close_all());
+    it.setup.exchange.with(|exchange| exchange.chain.close_all());
     it.in_sight().await;
     let state = async || it.watcher.send(super::super::supervise::Observe).await.unwrap().state;
     within(async {
@@ -148,7 +148,7 @@ async fn a_log_told_again_after_a_reconnect_is_known() {
 async fn a_node_that_takes_every_socket_and_drops_it_is_tried_less_and_less() {
     let mut it = watching("leader").await;
     for n_failures in 1..=2 {
-        it.setup.exchange.world(|world| world.chain.close_all());
+        it.setup.exchange.with(|exchange| exchange.chain.close_all());
         it.in_sight().await;
         let state = it.watcher.send(super::super::supervise::Observe).await.unwrap().state;
         assert_eq!(state["failures"], n_failures, "{state}");
@@ -194,14 +194,14 @@ async fn a_wallet_followed_later_is_watched_on_the_same_socket() {
     seen.sort_unstable();
     filled.sort_unstable();
     assert_eq!(seen, filled);
-    assert_eq!(it.setup.exchange.world(|world| world.chain.n_sockets_ever()), 1);
+    assert_eq!(it.setup.exchange.with(|exchange| exchange.chain.n_sockets_ever()), 1);
 }
 
 #[actix_web::test]
 async fn a_closed_socket_is_opened_again_and_the_gap_is_read_from_the_canonical_source() {
     let mut it = watching("leader").await;
     let before = it.setup.clock.now();
-    it.setup.exchange.world(|world| world.chain.close_all());
+    it.setup.exchange.with(|exchange| exchange.chain.close_all());
     let ReconcileAll { since } = it.reconciled.next().await;
     assert!(before.millis_since(since) >= OUT_OF_SIGHT_MS - 60_000);
     it.subscribed(1).await;

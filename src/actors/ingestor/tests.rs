@@ -61,7 +61,7 @@ impl Ingesting {
 
     fn fill(&self, asset: &AssetId, side: Side, shares: i64, seconds: i64) {
         let fill = Fill::maker(&self.wallet, asset, side, 500_000, shares).at(self.at(seconds));
-        self.setup.exchange.world(|world| world.push_fill(fill)).unwrap();
+        self.setup.exchange.with(|exchange| exchange.push_fill(fill)).unwrap();
     }
 
     /// That many seconds after two minutes ago.
@@ -92,9 +92,9 @@ async fn fills_sets_and_redemptions_become_the_shadow_ledger_in_order() {
     let _ingestor = it.start();
     it.fill(&it.asset(0), Side::Buy, 10_000_000, 0);
     let (split, merge) = (it.at(1), it.at(2));
-    it.setup.exchange.world(|world| {
-        world.split(&wallet, &market, ShareMicros(4_000_000), split).unwrap();
-        world.merge(&wallet, &market, ShareMicros(1_000_000), merge).unwrap();
+    it.setup.exchange.with(|exchange| {
+        exchange.split(&wallet, &market, ShareMicros(4_000_000), split).unwrap();
+        exchange.merge(&wallet, &market, ShareMicros(1_000_000), merge).unwrap();
     });
     it.fill(&it.asset(1), Side::Sell, 3_000_000, 3);
     use EntryType::{Merge, Settlement, Split, TradeFill};
@@ -108,9 +108,11 @@ async fn fills_sets_and_redemptions_become_the_shadow_ledger_in_order() {
     ];
     assert_eq!(it.ingested().await, before);
     let redeemed = it.at(100);
-    it.setup.exchange.world(|world| {
-        world.resolve(&market, &[price(1_000_000), price(0)]);
-        world.redeem(&wallet, &market, false, world.now()).unwrap_or_else(|error| panic!("{error} at {redeemed}"));
+    it.setup.exchange.with(|exchange| {
+        exchange.resolve(&market, &[price(1_000_000), price(0)]);
+        exchange
+            .redeem(&wallet, &market, false, exchange.now())
+            .unwrap_or_else(|error| panic!("{error} at {redeemed}"));
     });
     let after = it.ingested().await;
     assert_eq!(after[..6], before);
@@ -124,13 +126,13 @@ async fn a_row_that_waits_for_facts_holds_back_its_own_condition_and_nothing_els
     let (wallet, market) = (it.wallet.clone(), it.market.id().clone());
     let other = it.setup.market("snow").asset(0).unwrap().clone();
     let split = it.at(0);
-    it.setup.exchange.world(|world| {
+    it.setup.exchange.with(|exchange| {
         // Nobody tells the facts of the market for the first try.
         for (host, route) in [(Host::Gamma, "/markets"), (Host::Clob, "/clob-markets")] {
             let times = Times::Next(1);
-            world.fault(Fault::once(host, route, FaultKind::Status(400)).times(times));
+            exchange.fault(Fault::once(host, route, FaultKind::Status(400)).times(times));
         }
-        world.split(&wallet, &market, ShareMicros(4_000_000), split).unwrap();
+        exchange.split(&wallet, &market, ShareMicros(4_000_000), split).unwrap();
     });
     it.fill(&it.asset(0), Side::Sell, 1_000_000, 1);
     it.setup.read(&it.user).await;
@@ -167,7 +169,7 @@ async fn a_row_of_a_market_nobody_knows_is_audited_and_moves_nothing() {
         "condition_id": format!("0x{}", "cd".repeat(32)), "size": 5, "usdc_size": 5, "price": 0,
         "transaction_hash": format!("0x{}", "ef".repeat(32)), "outcome_index": 999,
     });
-    it.setup.exchange.world(|world| world.push_row(&row)).unwrap();
+    it.setup.exchange.with(|exchange| exchange.push_row(&row)).unwrap();
     let _ingestor = it.start();
     assert_eq!(it.ingested().await, []);
     let audits = it.setup.db.audits(Some("MERGE_SPLIT_NOT_APPLICABLE"), None, 10).await.unwrap();
@@ -183,7 +185,7 @@ async fn electing() -> (Ingesting, AssetId) {
     let (first, second) = it
         .setup
         .exchange
-        .world(|world| (world.add_market(candidate("first-wins")), world.add_market(candidate("second-wins"))));
+        .with(|exchange| (exchange.add_market(candidate("first-wins")), exchange.add_market(candidate("second-wins"))));
     it.market = first;
     (it, second.asset(0).unwrap().clone())
 }
@@ -191,7 +193,7 @@ async fn electing() -> (Ingesting, AssetId) {
 impl Ingesting {
     fn convert(&self, shares: i64, seconds: i64) {
         let (wallet, market, at) = (self.wallet.clone(), self.market.id().clone(), self.at(seconds));
-        self.setup.exchange.world(|world| world.convert(&wallet, &[market], ShareMicros(shares), at)).unwrap();
+        self.setup.exchange.with(|exchange| exchange.convert(&wallet, &[market], ShareMicros(shares), at)).unwrap();
     }
 }
 

@@ -29,7 +29,7 @@ impl Reading {
         let asset = self.market.asset(0).unwrap();
         for _ in 0..n {
             let fill = Fill::maker(&self.wallet, asset, Side::Buy, 500_000, 10_000_000);
-            self.setup.exchange.world(|world| world.push_fill(fill)).unwrap();
+            self.setup.exchange.with(|exchange| exchange.push_fill(fill)).unwrap();
         }
     }
 
@@ -105,7 +105,7 @@ async fn an_upstream_that_fails_is_said_once_and_asked_again_until_it_answers() 
     reading.fills(1);
     // Longer than one call's own retries.
     let fault = Fault::once(Host::Data, "/v2/activity", FaultKind::Status(400)).times(crate::simulator::Times::Next(2));
-    reading.setup.exchange.world(|world| world.fault(fault));
+    reading.setup.exchange.with(|exchange| exchange.fault(fault));
     let _poller = reading.start().await;
     let healthy = |announce: Announce| match announce.0.as_slice() {
         [LiveFact::HealthChanged(change)] => change.healthy,
@@ -121,7 +121,7 @@ async fn a_row_that_cannot_be_read_is_kept_and_the_others_go_on() {
     let mut reading = reading().await;
     let now = reading.setup.clock.now();
     let (wallet, cash) = (reading.wallet.clone(), UsdcMicros(1_000_000));
-    reading.setup.exchange.world(|world| world.pay(&wallet, "REWARD", cash, now)).unwrap();
+    reading.setup.exchange.with(|exchange| exchange.pay(&wallet, "REWARD", cash, now)).unwrap();
     let row = serde_json::json!({
         "proxy_wallet": wallet, "timestamp": now.seconds(), "type": "TRADE", "condition_id": "nonsense",
         "token_id": "1", "side": "BUY", "size": 1, "price": 0.5, "usdc_size": 0.5, "transaction_hash": "0xab",
@@ -134,7 +134,7 @@ async fn a_row_that_cannot_be_read_is_kept_and_the_others_go_on() {
     let broken = Fault::once(Host::Data, "/v2/activity", FaultKind::Body(body.to_string()));
     for n_dead in [1, 0] {
         let broken = broken.clone();
-        reading.setup.exchange.world(|world| world.fault(broken));
+        reading.setup.exchange.with(|exchange| exchange.fault(broken));
         let polled = reading.window(&poller).await.unwrap();
         assert_eq!((polled.n_new, polled.n_dead), (0, n_dead), "once for each text");
     }
@@ -146,9 +146,9 @@ async fn a_window_whose_last_page_fails_leaves_nothing_behind_and_comes_whole_th
     let mut reading = reading().await;
     let asset = reading.market.asset(0).unwrap();
     let fill = Fill::maker(&reading.wallet, asset, Side::Buy, 500_000, 10_000_000).twice().twice();
-    reading.setup.exchange.world(|world| world.push_fill(fill)).unwrap();
+    reading.setup.exchange.with(|exchange| exchange.push_fill(fill)).unwrap();
     let fault = Fault::once(Host::Data, "/v2/activity", FaultKind::Status(400)).after(1);
-    reading.setup.exchange.world(|world| world.fault(fault));
+    reading.setup.exchange.with(|exchange| exchange.fault(fault));
     let mut settings = reading.setup.exchange.polymarket_settings();
     settings.limits.page_rows = 3;
     let _poller = reading.start_with(Polymarket::new(settings, reading.setup.clock)).await;
@@ -177,10 +177,10 @@ async fn two_fills_of_one_transaction_that_differ_in_price_alone_are_both_stored
             })
         };
         let (first, second) = (row(first), row(second));
-        reading.setup.exchange.world(|world| world.push_row(&first)).unwrap();
+        reading.setup.exchange.with(|exchange| exchange.push_row(&first)).unwrap();
         let poller = reading.start().await;
         assert_eq!(trades(&mut reading.setup.announced).await, 1);
-        reading.setup.exchange.world(|world| world.push_row(&second)).unwrap();
+        reading.setup.exchange.with(|exchange| exchange.push_row(&second)).unwrap();
         assert_eq!(reading.window(&poller).await.unwrap().n_new, 1);
         assert_eq!(reading.window(&poller).await.unwrap().n_new, 0);
         let mut ids = Vec::new();

@@ -31,7 +31,7 @@ async fn what_is_held_is_priced_once_each_half_minute() {
     let entries = vec![fill(shadow, setup.alice, &market, &asset, 100_000_000, -50_000_000, "event:1")];
     writer.send(RecordEntries { entries, ..RecordEntries::default() }).await.unwrap().unwrap();
     let quotes = Quotes::of(&[(700_000, 1_000_000)], &[(720_000, 1_000_000)]);
-    exchange.simulator.world(|world| world.set_book(&asset, quotes));
+    exchange.simulator.with(|exchange| exchange.set_book(&asset, quotes));
     let next = bucket.plus_millis(BUCKET_MS);
     let priced = refresh(&deps, next).await.unwrap().unwrap();
     assert_eq!((priced.bucket, priced.held, priced.priced), (next, 1, 1));

@@ -211,7 +211,7 @@ async fn a_row_that_appears_behind_the_newest_second_is_found_by_the_look_of_eac
     let fill = |seconds_ago: i64| {
         let at = setup.clock.now().plus_millis(-1_000 * seconds_ago);
         let fill = Fill::maker(&wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 10_000_000).at(at);
-        setup.exchange.world(|world| world.push_fill(fill.visible_at(world.now()))).unwrap();
+        setup.exchange.with(|exchange| exchange.push_fill(fill.visible_at(exchange.now()))).unwrap();
     };
     let n_stored = async || setup.jobs(Queue::GroupEvents).await.len();
     let until = async |n: usize| {
@@ -231,7 +231,7 @@ async fn a_row_that_appears_behind_the_newest_second_is_found_by_the_look_of_eac
     until(1).await;
 
     fill(110);
-    let asked = || setup.exchange.world(|world| world.n_heard(Host::Data, "/v2/activity"));
+    let asked = || setup.exchange.with(|exchange| exchange.n_requests(Host::Data, "/v2/activity"));
     let before = asked();
     poller.send(PollNow).await.unwrap();
     while asked() == before {

@@ -61,7 +61,7 @@ async fn a_resolved_market_is_settled_for_our_portfolios_and_marked_for_shadows(
     assert_eq!((first.settled, first.failures), (0, 0));
     assert!(setup.db.market(&exchange.market.id).await.unwrap().is_some());
 
-    exchange.simulator.world(|world| world.resolve(&exchange.market.id, &[price(1_000_000), price(0)]));
+    exchange.simulator.with(|venue| venue.resolve(&exchange.market.id, &[price(1_000_000), price(0)]));
     let second = round(&deps, Asked::default()).await;
     assert_eq!((second.settled, second.failures), (0, 0), "the facts are young: it is not known to be closed");
     let old_facts =

@@ -162,7 +162,7 @@ async fn prepare(exchange: &SimulatorHandle, url: &str, arguments: &LoadArgument
     for n in 1..=arguments.leaders.max(1) {
         let name = format!("load-{n}");
         let wallet = wallet_of(&name);
-        exchange.world(|world| world.add_person(&wallet, &name));
+        exchange.with(|exchange| exchange.add_profile(&wallet, &name));
         if let Inserted::Known = db.follow(&name, &wallet, "load", Clock::System.now()).await? {
             tracing::debug!(leader = name, "already followed");
         }
@@ -172,7 +172,7 @@ async fn prepare(exchange: &SimulatorHandle, url: &str, arguments: &LoadArgument
     let n_markets = if arguments.rate == 0 { arguments.fills } else { arguments.rate.saturating_mul(4) };
     let mut assets = Vec::new();
     for n in 0..n_markets.div_ceil(2).max(1) {
-        let market = exchange.world(|world| world.add_market(NewMarket::binary(&format!("load-{n}"))));
+        let market = exchange.with(|exchange| exchange.add_market(NewMarket::binary(&format!("load-{n}"))));
         db.save_market(&market.facts).await?;
         assets.extend(market.facts.outcomes.iter().map(|outcome| outcome.asset.clone()));
     }
@@ -206,14 +206,14 @@ async fn push(
             rate => (begun.elapsed().as_millis() as usize * rate as usize / 1000).min(total),
         };
         let batch = due.saturating_sub(pushed.len());
-        let transactions = exchange.world(|world| {
+        let transactions = exchange.with(|exchange| {
             (0..batch)
                 .map(|n| {
                     let nth = pushed.len() + n;
                     let leader = &participants.leaders[nth % participants.leaders.len()];
                     let asset = &participants.assets[nth % participants.assets.len()];
                     let fill = Fill::taker(leader, asset, Side::Buy, 500_000, 10_000_000);
-                    world.push_fill(fill).map(|transaction| transaction.tx_hash)
+                    exchange.push_fill(fill).map(|transaction| transaction.tx_hash)
                 })
                 .collect::<Result<Vec<String>, String>>()
         });

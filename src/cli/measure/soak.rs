@@ -99,7 +99,7 @@ pub async fn soak(settings: &Settings, arguments: SoakArguments) -> anyhow::Resu
     }
 
     let rows = trade_and_kill(&arguments, &exchange, &participants, &mut workers).await?;
-    exchange.world(|world| world.clear_faults());
+    exchange.with(|exchange| exchange.clear_faults());
     let ended = Instant::now();
     let dead_letters = settle(&db, rows, &mut workers).await?;
     let settled_after_seconds = ended.elapsed().as_secs_f64();
@@ -116,7 +116,7 @@ pub async fn soak(settings: &Settings, arguments: SoakArguments) -> anyhow::Resu
         minutes: arguments.minutes,
         workers: arguments.workers.max(1),
         kills: workers.kills,
-        requests: exchange.world(|world| world.n_heard_ever()),
+        requests: exchange.with(|exchange| exchange.n_requests_ever()),
         rows,
         events,
         attempts_executed: attempts.executed,
@@ -176,12 +176,12 @@ async fn prepare(db: &Db, exchange: &SimulatorHandle, arguments: &SoakArguments)
     for n in 1..=arguments.leaders.max(1) {
         let name = format!("soak-{n}");
         let wallet = wallet_of(&name);
-        exchange.world(|world| world.add_person(&wallet, &name));
+        exchange.with(|exchange| exchange.add_profile(&wallet, &name));
         let Inserted::New(_) = db.follow(&name, &wallet, "soak", now).await? else { continue };
         participants.leaders.push(wallet);
     }
     for n in 0..MARKETS {
-        let market = exchange.world(|world| world.add_market(NewMarket::binary(&format!("soak-{n}"))));
+        let market = exchange.with(|exchange| exchange.add_market(NewMarket::binary(&format!("soak-{n}"))));
         participants.assets.extend(market.facts.outcomes.iter().map(|outcome| outcome.asset.clone()));
     }
     let kinds = [
@@ -197,10 +197,10 @@ async fn prepare(db: &Db, exchange: &SimulatorHandle, arguments: &SoakArguments)
         FaultKind::UnknownFields,
     ];
     let each = (arguments.failing_percent / 100.0).clamp(0.0, 1.0) / kinds.len() as f64;
-    exchange.world(|world| {
+    exchange.with(|exchange| {
         for host in [Host::Data, Host::Clob, Host::Gamma] {
             for kind in &kinds {
-                world.fault(Fault::once(host, "", kind.clone()).times(Times::Chance(each)));
+                exchange.fault(Fault::once(host, "", kind.clone()).times(Times::Chance(each)));
             }
         }
     });
@@ -219,7 +219,7 @@ impl Participants {
             2 => Fill::maker(leader, asset, side, 490_000, shares),
             _ => Fill::maker(leader, asset, side, 500_000, shares).twice(),
         };
-        exchange.world(|world| world.push_fill(fill)).map(|pushed| pushed.rows.len()).map_err(anyhow::Error::msg)
+        exchange.with(|exchange| exchange.push_fill(fill)).map(|pushed| pushed.rows.len()).map_err(anyhow::Error::msg)
     }
 }
 

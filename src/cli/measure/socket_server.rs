@@ -52,7 +52,7 @@ pub async fn serve(settings: &Settings, arguments: SocketServerArguments) -> any
         Inserted::Known => anyhow::bail!("the database is not empty"),
     };
     let exchange = Simulator::start(SimulatorSettings::default())?;
-    let market = exchange.world(|world| world.add_market(NewMarket::binary("measured"))).facts;
+    let market = exchange.with(|exchange| exchange.add_market(NewMarket::binary("measured"))).facts;
     app.database().save_market(&market).await?;
     println!("{}", app.login_link().unwrap_or_default());
     wait_for_a_line().await?;

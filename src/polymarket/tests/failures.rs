@@ -9,7 +9,7 @@ use crate::polymarket::http::breaker::BreakerSettings;
 use crate::polymarket::http::endpoint::Priority;
 use crate::polymarket::http::error::PolymarketError;
 use crate::polymarket::http::settings::LimitSettings;
-use crate::simulator::{Fault, FaultKind, Heard, Host, RetryAfter, Times};
+use crate::simulator::{Fault, FaultKind, Host, LoggedRequest, RetryAfter, Times};
 
 async fn book(setup: &LimitSetup) -> Result<(), PolymarketError> {
     setup.polymarket.book(&setup.asset, Priority::Interactive).await.map(|_| ())
@@ -19,7 +19,7 @@ fn once(kind: FaultKind) -> Fault {
     Fault::once(Host::Clob, "/book", kind)
 }
 
-fn gap(first: &Heard, second: &Heard) -> i64 {
+fn gap(first: &LoggedRequest, second: &LoggedRequest) -> i64 {
     second.at.millis_since(first.at)
 }
 

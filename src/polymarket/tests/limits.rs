@@ -13,7 +13,7 @@ use crate::polymarket::http::client::Polymarket;
 use crate::polymarket::http::endpoint::{Endpoint, Priority};
 use crate::polymarket::http::limiter::Given;
 use crate::polymarket::http::settings::{LimitSettings, PolymarketSettings};
-use crate::simulator::{Fault, FaultKind, Heard, Host, Times, wallet_of};
+use crate::simulator::{Fault, FaultKind, Host, LoggedRequest, Times, wallet_of};
 use crate::testkit::TestExchange;
 
 const PER_SECOND: f64 = 20.0;
@@ -33,18 +33,18 @@ impl LimitSetup {
         let sim = TestExchange::start();
         let market = sim.add_market("rain");
         let wallet = wallet_of("a leader");
-        sim.world(|world| world.add_person(&wallet, "Quiet Heron"));
+        sim.with(|exchange| exchange.add_profile(&wallet, "Quiet Heron"));
         let settings = PolymarketSettings { limits, ..sim.polymarket_settings() };
         let polymarket = Polymarket::new(settings, Clock::System);
         Self { sim, polymarket, market: market.id().clone(), asset: market.asset(0).unwrap().clone(), wallet }
     }
 
-    pub fn heard(&self) -> Vec<Heard> {
-        self.sim.world(|world| world.heard().cloned().collect())
+    pub fn heard(&self) -> Vec<LoggedRequest> {
+        self.sim.with(|exchange| exchange.requests().cloned().collect())
     }
 
     pub fn fault(&self, fault: Fault) {
-        self.sim.world(|world| world.fault(fault));
+        self.sim.with(|exchange| exchange.fault(fault));
     }
 
     /// Starts tasks that send one request after the other until they are aborted.
@@ -98,7 +98,7 @@ fn assert_within_the_rate(from: &[Timestamp], until: &[Timestamp], what: &str) {
     }
 }
 
-pub(super) fn endpoint_of(heard: &Heard) -> Endpoint {
+pub(super) fn endpoint_of(heard: &LoggedRequest) -> Endpoint {
     let is = |part: &str| heard.path.starts_with(part);
     match heard.host {
         Host::Data if is("/v2/activity") => Endpoint::Activity,
@@ -129,7 +129,7 @@ pub(super) fn counted(polymarket: &Polymarket) -> BTreeMap<Endpoint, (u64, u64, 
 }
 
 /// Returns the same, as the simulator counts them.
-pub(super) fn served(heard: &[Heard]) -> BTreeMap<Endpoint, (u64, u64, u64)> {
+pub(super) fn served(heard: &[LoggedRequest]) -> BTreeMap<Endpoint, (u64, u64, u64)> {
     let mut served: BTreeMap<Endpoint, (u64, u64, u64)> = BTreeMap::new();
     for request in heard {
         let sum = served.entry(endpoint_of(request)).or_default();

@@ -41,7 +41,7 @@ const QUIET_MS: i64 = 90_000;
 const BATCH_ROWS: usize = 20_000;
 
 /// Writes a history. Afterwards the simulator's traders rest with what they hold;
-/// [`start_life`](SimulatorHandle::start_life) lets them go on.
+/// [`start_trading`](SimulatorHandle::start_trading) lets them go on.
 ///
 /// # Errors
 /// [`HistoryError`] when the database is not empty or fails, or when a generated row is refused.
@@ -67,7 +67,7 @@ pub async fn write_history_with_progress(
     if let Some(user) = db.followed_users().await?.first() {
         return Err(HistoryError::NotEmpty(user.label.clone()));
     }
-    let now = simulator.world(|exchange| exchange.now());
+    let now = simulator.with(|exchange| exchange.now());
     let start = now.plus_millis(-settings.days * DAY_MS).bucket(MINUTE_MS);
     let end = now.plus_millis(-QUIET_MS);
     simulator
@@ -90,7 +90,7 @@ pub async fn write_history_with_progress(
         let until = if period.last { now } else { period.to };
         while at < until {
             at = at.plus_millis(MINUTE_MS).min(until);
-            simulator.world(|exchange| generator.minute(exchange, at, settings))?;
+            simulator.with(|exchange| generator.minute(exchange, at, settings))?;
             if at == now || (generator.is_quiet() && generator.batch.n_rows() > BATCH_ROWS) {
                 let batch = generator.take_batch();
                 write_batch(db, batch, at, &mut report).await?;

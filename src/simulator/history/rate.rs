@@ -5,7 +5,7 @@
 
 use super::settings::{HistorySettings, MINUTE_MS, Totals};
 use crate::domain::money::units::Timestamp;
-use crate::simulator::traders::LifeSettings;
+use crate::simulator::traders::TraderSettings;
 
 /// Periods of a history with totals. An error in the rate of the last one changes the totals by a fraction of a fortieth.
 const PERIODS: i64 = 40;
@@ -34,7 +34,7 @@ pub struct Period {
     pub to: Timestamp,
     pub last: bool,
     /// `None` lets them go on as before.
-    pub traders: Option<LifeSettings>,
+    pub traders: Option<TraderSettings>,
 }
 
 /// Cuts the time from `start` to `end` into periods and computes the rate of each.
@@ -71,7 +71,7 @@ impl RatePlan {
         let traders = settings.totals.map(|totals| {
             let fills_per_second = self.fills_per_second(totals, progress, from);
             self.fills_planned += fills_per_second * seconds(from, to);
-            LifeSettings { fills_per_second, ..settings.traders.clone() }
+            TraderSettings { fills_per_second, ..settings.traders.clone() }
         });
         Some(Period { from, to, last, traders })
     }

@@ -1,6 +1,6 @@
 //! How much history to write.
 
-use crate::simulator::traders::LifeSettings;
+use crate::simulator::traders::TraderSettings;
 
 pub const MINUTE_MS: i64 = 60_000;
 pub const DAY_MS: i64 = 86_400_000;
@@ -10,7 +10,7 @@ pub const DAY_MS: i64 = 86_400_000;
 pub struct HistorySettings {
     pub days: i64,
     /// How many traders there are, in how many markets, and how often they trade.
-    pub traders: LifeSettings,
+    pub traders: TraderSettings,
     /// At least this many assets are held at the end; that many are bought for it.
     pub held_assets: usize,
     /// How often midpoints are stored: a multiple of a minute. The running bot stores them every 30 s.
@@ -35,7 +35,7 @@ impl HistorySettings {
     pub fn day() -> Self {
         Self {
             days: 1,
-            traders: LifeSettings { fills_per_second: 600.0 / 86_400.0, leaders: 3, markets: 24 },
+            traders: TraderSettings { fills_per_second: 600.0 / 86_400.0, leaders: 3, markets: 24 },
             held_assets: 0,
             prices_every_ms: 10 * MINUTE_MS,
             marks_every_ms: MINUTE_MS,
@@ -47,13 +47,13 @@ impl HistorySettings {
     /// Returns thirty days of three leaders, for measurements on a large database. Prices are stored every ten minutes.
     /// Every half minute would be forty million rows, which show nothing more about what grows with history.
     pub fn month(held_assets: usize) -> Self {
-        let traders = LifeSettings { markets: 120, ..Self::day().traders };
+        let traders = TraderSettings { markets: 120, ..Self::day().traders };
         Self { days: 30, traders, held_assets, marks_every_ms: 10 * MINUTE_MS, ..Self::day() }
     }
 
     /// Returns settings with these totals and with all edge cases that are hard for a page.
     pub fn bulk(days: i64, leaders: usize, held_assets: usize, totals: Totals) -> Self {
-        let traders = LifeSettings { leaders, ..Self::day().traders };
+        let traders = TraderSettings { leaders, ..Self::day().traders };
         Self { days, traders, totals: Some(totals), edge_cases: true, ..Self::month(held_assets) }
     }
 }

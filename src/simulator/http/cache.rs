@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::domain::money::units::Timestamp;
 
 use super::request::{Host, Request};
-use super::response::Answer;
+use super::response::Response;
 
 /// How long the cache serves a response for the identical URL, in milliseconds; 0 turns it off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl CacheSettings {
 #[derive(Debug)]
 pub struct Cache {
     pub settings: CacheSettings,
-    kept: BTreeMap<String, (Timestamp, Answer)>,
+    kept: BTreeMap<String, (Timestamp, Response)>,
 }
 
 impl Cache {
@@ -47,7 +47,7 @@ impl Cache {
     }
 
     /// Returns the cached response to this request, if it is not too old.
-    pub fn find(&mut self, request: &Request, now: Timestamp) -> Option<Answer> {
+    pub fn find(&mut self, request: &Request, now: Timestamp) -> Option<Response> {
         if request.post || self.settings.max_age(request) == 0 {
             return None;
         }
@@ -57,7 +57,7 @@ impl Cache {
     }
 
     /// Keeps a response with status 200 and adds the headers that state for how long.
-    pub fn keep(&mut self, request: &Request, answer: Answer, now: Timestamp) -> Answer {
+    pub fn keep(&mut self, request: &Request, answer: Response, now: Timestamp) -> Response {
         let max_age = self.settings.max_age(request);
         if request.post || max_age == 0 || answer.status != 200 {
             return answer;

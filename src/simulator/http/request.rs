@@ -29,7 +29,7 @@ pub struct Request {
 
 /// One entry of the request log.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Heard {
+pub struct LoggedRequest {
     pub host: Host,
     pub path: String,
     pub query: String,

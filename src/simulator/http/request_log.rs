@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::request::{Heard, Host};
+use super::request::{Host, LoggedRequest};
 
 /// Requests kept for tests to look at.
 const KEPT_MAX: usize = 20_000;
@@ -10,13 +10,13 @@ const KEPT_MAX: usize = 20_000;
 /// The newest requests in the order they came in, and a count of all.
 #[derive(Debug, Default)]
 pub struct RequestLog {
-    kept: VecDeque<Heard>,
+    kept: VecDeque<LoggedRequest>,
     n_ever: u64,
 }
 
 impl RequestLog {
     /// Adds a request; drops the oldest one when the log is full.
-    pub fn push(&mut self, request: Heard) {
+    pub fn push(&mut self, request: LoggedRequest) {
         self.n_ever += 1;
         if self.kept.len() == KEPT_MAX {
             self.kept.pop_front();
@@ -25,13 +25,14 @@ impl RequestLog {
     }
 
     /// Returns the kept requests, oldest first: at most the newest 20,000.
-    pub fn iter(&self) -> impl Iterator<Item = &Heard> {
+    pub fn iter(&self) -> impl Iterator<Item = &LoggedRequest> {
         self.kept.iter()
     }
 
     /// Returns how many kept requests to `host` have `part` in their path and query.
     pub fn count(&self, host: Host, part: &str) -> usize {
-        let matches = |kept: &&Heard| kept.host == host && format!("{}?{}", kept.path, kept.query).contains(part);
+        let matches =
+            |kept: &&LoggedRequest| kept.host == host && format!("{}?{}", kept.path, kept.query).contains(part);
         self.kept.iter().filter(matches).count()
     }
 

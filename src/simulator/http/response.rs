@@ -8,14 +8,14 @@ use super::request::Host;
 
 /// The response of a route.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
+pub struct Response {
     pub status: u16,
     pub content_type: &'static str,
     pub headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     /// Returns a JSON response with status 200.
     pub fn json<T: Serialize>(value: &T) -> Self {
         let body = serde_json::to_vec(value).unwrap_or_default();

@@ -13,7 +13,7 @@ use crate::domain::money::units::{MICROS, PriceMicros, Timestamp};
 
 use super::wire_time::whole_seconds;
 use crate::simulator::http::request::{Host, Request};
-use crate::simulator::http::response::Answer;
+use crate::simulator::http::response::Response;
 use crate::simulator::state::exchange::Exchange;
 use crate::simulator::state::market::{Phase, SimMarket, complement, decimal, float};
 
@@ -45,72 +45,77 @@ struct Named {
 }
 
 /// Answers a request to the CLOB.
-pub(super) fn answer(exchange: &Exchange, request: &Request, now: Timestamp) -> Answer {
+pub(super) fn answer(exchange: &Exchange, request: &Request, now: Timestamp) -> Response {
     let token = || request.pairs().into_iter().find(|(name, _)| name == "token_id").map(|(_, value)| value);
-    let of_token = |then: &dyn Fn(&SimMarket, usize) -> Option<Answer>| match find(exchange, token().as_deref()) {
+    let of_token = |then: &dyn Fn(&SimMarket, usize) -> Option<Response>| match find(exchange, token().as_deref()) {
         Ok((market, index)) => then(market, index).unwrap_or_else(no_book),
         Err(answer) => answer,
     };
     match (request.post, request.path.as_str()) {
-        (false, "/time") => Answer::json(&now.seconds()),
-        (false, "/version") => Answer::json(&json!({"version": 2})),
-        (false, "/book") => of_token(&|market, index| book(market, index, now).map(|book| Answer::json(&book))),
+        (false, "/time") => Response::json(&now.seconds()),
+        (false, "/version") => Response::json(&json!({"version": 2})),
+        (false, "/book") => of_token(&|market, index| book(market, index, now).map(|book| Response::json(&book))),
         (true, "/books") => batch(request, |token| {
             let (market, index) = find(exchange, Some(token)).ok()?;
             serde_json::to_value(book(market, index, now)?).ok()
         })
-        .map_or_else(|error| error, |found| Answer::json(&found.into_iter().map(|(_, book)| book).collect::<Vec<_>>())),
+        .map_or_else(
+            |error| error,
+            |found| Response::json(&found.into_iter().map(|(_, book)| book).collect::<Vec<_>>()),
+        ),
         (false, "/midpoint") => of_token(&|market, index| {
-            Some(Answer::json(&json!({"mid": decimal(market.midpoint(index, now)?.micros())})))
+            Some(Response::json(&json!({"mid": decimal(market.midpoint(index, now)?.micros())})))
         }),
         (true, "/midpoints") => batch(request, |token| {
             let (market, index) = find(exchange, Some(token)).ok()?;
             Some(json!(decimal(market.midpoint(index, now)?.micros())))
         })
-        .map_or_else(|error| error, |found| Answer::json(&found.into_iter().collect::<Map<_, _>>())),
+        .map_or_else(|error| error, |found| Response::json(&found.into_iter().collect::<Map<_, _>>())),
         (false, "/spread") => of_token(&|market, index| {
             let (bid, ask) = touch(market, index, now)?;
-            Some(Answer::json(&json!({"spread": decimal(ask.micros() - bid.micros())})))
+            Some(Response::json(&json!({"spread": decimal(ask.micros() - bid.micros())})))
         }),
         (false, "/last-trade-price") => of_token(&|market, index| {
             let (at, side) = last_trade(market, index)?;
-            Some(Answer::json(&json!({"price": decimal(at.micros()), "side": side.as_str()})))
+            Some(Response::json(&json!({"price": decimal(at.micros()), "side": side.as_str()})))
         }),
         (false, "/tick-size") => {
-            of_token(&|market, _| Some(Answer::json(&json!({"minimum_tick_size": float(market.tick().micros())}))))
+            of_token(&|market, _| Some(Response::json(&json!({"minimum_tick_size": float(market.tick().micros())}))))
         }
-        (false, "/neg-risk") => of_token(&|market, _| Some(Answer::json(&json!({"neg_risk": market.facts.neg_risk})))),
-        (false, "/fee-rate") => of_token(&|market, _| Some(Answer::json(&json!({"base_fee": base_fee(market)})))),
+        (false, "/neg-risk") => {
+            of_token(&|market, _| Some(Response::json(&json!({"neg_risk": market.facts.neg_risk}))))
+        }
+        (false, "/fee-rate") => of_token(&|market, _| Some(Response::json(&json!({"base_fee": base_fee(market)})))),
         (false, path) => match path.rsplit_once('/') {
             Some(("/clob-markets", id)) => by_condition(exchange, id, compact),
             Some(("/markets", id)) => by_condition(exchange, id, |market| full(market, now)),
             Some(("/markets-by-token", id)) => match find(exchange, Some(id)) {
-                Ok((market, _)) => Answer::json(&pair(market)),
-                Err(_) => Answer::error(Host::Clob, 404, "market not found"),
+                Ok((market, _)) => Response::json(&pair(market)),
+                Err(_) => Response::error(Host::Clob, 404, "market not found"),
             },
-            _ => Answer::error(Host::Clob, 404, "404 page not found"),
+            _ => Response::error(Host::Clob, 404, "404 page not found"),
         },
-        (true, _) => Answer::error(Host::Clob, 405, "Method not allowed"),
+        (true, _) => Response::error(Host::Clob, 405, "Method not allowed"),
     }
 }
 
-fn find<'a>(exchange: &'a Exchange, token: Option<&str>) -> Result<(&'a SimMarket, usize), Answer> {
+fn find<'a>(exchange: &'a Exchange, token: Option<&str>) -> Result<(&'a SimMarket, usize), Response> {
     let asset = token.and_then(|text| AssetId::parse(text).ok());
-    let asset = asset.ok_or_else(|| Answer::error(Host::Clob, 400, "Invalid token id"))?;
+    let asset = asset.ok_or_else(|| Response::error(Host::Clob, 400, "Invalid token id"))?;
     exchange.market_by_asset(&asset).ok_or_else(no_book)
 }
 
-fn no_book() -> Answer {
-    Answer::error(Host::Clob, 404, "No orderbook exists for the requested token id")
+fn no_book() -> Response {
+    Response::error(Host::Clob, 404, "No orderbook exists for the requested token id")
 }
 
 /// Returns the values for the tokens of a body; tokens without a value are left out.
-fn batch(request: &Request, one: impl Fn(&str) -> Option<Value>) -> Result<Vec<(String, Value)>, Answer> {
+fn batch(request: &Request, one: impl Fn(&str) -> Option<Value>) -> Result<Vec<(String, Value)>, Response> {
     let Ok(named) = serde_json::from_slice::<Vec<Named>>(&request.body) else {
-        return Err(Answer::error(Host::Clob, 400, "Invalid payload"));
+        return Err(Response::error(Host::Clob, 400, "Invalid payload"));
     };
     if named.len() > BATCH_MAX {
-        return Err(Answer::error(Host::Clob, 400, "Payload exceeds the limit"));
+        return Err(Response::error(Host::Clob, 400, "Payload exceeds the limit"));
     }
     Ok(named.into_iter().filter_map(|named| one(&named.token_id).map(|found| (named.token_id, found))).collect())
 }
@@ -152,12 +157,12 @@ fn last_trade(market: &SimMarket, index: usize) -> Option<(PriceMicros, Side)> {
     })
 }
 
-fn by_condition(exchange: &Exchange, id: &str, then: impl Fn(&SimMarket) -> Value) -> Answer {
+fn by_condition(exchange: &Exchange, id: &str, then: impl Fn(&SimMarket) -> Value) -> Response {
     match MarketId::parse(id) {
-        Err(_) => Answer::error(Host::Clob, 400, "Invalid market"),
+        Err(_) => Response::error(Host::Clob, 400, "Invalid market"),
         Ok(id) => match exchange.market(&id) {
-            Some(market) => Answer::json(&then(market)),
-            None => Answer::error(Host::Clob, 404, "market not found"),
+            Some(market) => Response::json(&then(market)),
+            None => Response::error(Host::Clob, 404, "market not found"),
         },
     }
 }

@@ -10,27 +10,27 @@ use crate::domain::money::units::{MICROS, PriceMicros, Timestamp};
 
 use super::wire_time::whole_seconds;
 use crate::simulator::http::request::{Host, Request};
-use crate::simulator::http::response::Answer;
+use crate::simulator::http::response::Response;
 use crate::simulator::rng::hash_text;
 use crate::simulator::state::exchange::{Exchange, Profile};
 use crate::simulator::state::market::{Phase, SimMarket, decimal, float};
 
 /// Answers a request to Gamma.
-pub(super) fn answer(exchange: &Exchange, request: &Request, now: Timestamp) -> Answer {
+pub(super) fn answer(exchange: &Exchange, request: &Request, now: Timestamp) -> Response {
     if request.post {
-        return Answer::error(Host::Gamma, 405, "method not allowed");
+        return Response::error(Host::Gamma, 405, "method not allowed");
     }
     let pairs = request.pairs();
     match request.path.as_str() {
         "/markets" => {
             let found: Vec<Value> = listed(exchange, &pairs, now).map(|market| market_json(market, now)).collect();
-            Answer::json(&found)
+            Response::json(&found)
                 .with_header("Deprecation", "true".to_owned())
                 .with_header("Sunset", "Fri, 01 May 2026 00:00:00 GMT".to_owned())
         }
         "/markets/keyset" => {
             let found: Vec<Value> = listed(exchange, &pairs, now).map(|market| market_json(market, now)).collect();
-            Answer::json(&json!({"markets": found, "next_cursor": null}))
+            Response::json(&json!({"markets": found, "next_cursor": null}))
         }
         "/public-profile" => profile(exchange, &pairs),
         "/public-search" => search(exchange, &pairs),
@@ -38,7 +38,7 @@ pub(super) fn answer(exchange: &Exchange, request: &Request, now: Timestamp) -> 
             Some(("/markets/slug", slug)) => one(exchange, now, |market| market.facts.slug == slug),
             Some(("/markets", id)) => one(exchange, now, |market| market.gamma_id.to_string() == id),
             Some(("/events/slug", slug)) => event(exchange, slug, now),
-            _ => Answer::error(Host::Gamma, 404, "not found"),
+            _ => Response::error(Host::Gamma, 404, "not found"),
         },
     }
 }
@@ -73,16 +73,16 @@ fn listed<'a>(
         .take(limit)
 }
 
-fn one(exchange: &Exchange, now: Timestamp, is_it: impl Fn(&SimMarket) -> bool) -> Answer {
+fn one(exchange: &Exchange, now: Timestamp, is_it: impl Fn(&SimMarket) -> bool) -> Response {
     match exchange.markets().find(|market| is_it(market)) {
-        Some(market) => Answer::json(&market_json(market, now)),
-        None => Answer::error(Host::Gamma, 404, "id not found"),
+        Some(market) => Response::json(&market_json(market, now)),
+        None => Response::error(Host::Gamma, 404, "id not found"),
     }
 }
 
-fn event(exchange: &Exchange, slug: &str, now: Timestamp) -> Answer {
+fn event(exchange: &Exchange, slug: &str, now: Timestamp) -> Response {
     let members: Vec<&SimMarket> = exchange.markets().filter(|market| market.event.slug == slug).collect();
-    let Some(first) = members.first() else { return Answer::error(Host::Gamma, 404, "slug not found") };
+    let Some(first) = members.first() else { return Response::error(Host::Gamma, 404, "slug not found") };
     let mut event = event_json(first, now);
     let markets: Vec<Value> = members
         .iter()
@@ -95,7 +95,7 @@ fn event(exchange: &Exchange, slug: &str, now: Timestamp) -> Answer {
         })
         .collect();
     event["markets"] = json!(markets);
-    Answer::json(&event)
+    Response::json(&event)
 }
 
 fn event_json(market: &SimMarket, now: Timestamp) -> Value {
@@ -246,14 +246,14 @@ fn add_optional_fields(fields: &mut Map<String, Value>, market: &SimMarket, phas
     }
 }
 
-fn profile(exchange: &Exchange, pairs: &[(String, String)]) -> Answer {
+fn profile(exchange: &Exchange, pairs: &[(String, String)]) -> Response {
     let address = pairs.iter().find(|(name, _)| name == "address").map_or("", |(_, value)| value.as_str());
     let Ok(wallet) = Wallet::parse(address) else {
-        return Answer::error(Host::Gamma, 400, "invalid address");
+        return Response::error(Host::Gamma, 400, "invalid address");
     };
     match exchange.profile(&wallet) {
-        None => Answer::error(Host::Gamma, 404, "profile not found"),
-        Some(profile) => Answer::json(&json!({
+        None => Response::error(Host::Gamma, 404, "profile not found"),
+        Some(profile) => Response::json(&json!({
             "$schema": "https://gamma-api.polymarket.com/schemas/PublicProfileResponse.json",
             "createdAt": "2026-05-21T16:17:53.067277Z",
             "proxyWallet": wallet.as_str(),
@@ -272,14 +272,14 @@ fn profile(exchange: &Exchange, pairs: &[(String, String)]) -> Answer {
 
 /// Answers with the profiles whose name or pseudonym contains the text. The real search is as fuzzy, and it too has a
 /// null in the list.
-fn search(exchange: &Exchange, pairs: &[(String, String)]) -> Answer {
+fn search(exchange: &Exchange, pairs: &[(String, String)]) -> Response {
     let value = |name: &str| pairs.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.as_str());
     let wanted = value("q").to_lowercase();
     if wanted.is_empty() {
-        return Answer::error(Host::Gamma, 422, "q is required");
+        return Response::error(Host::Gamma, 422, "q is required");
     }
     if value("search_profiles") != "true" {
-        return Answer::json(
+        return Response::json(
             &json!({"events": [], "profiles": [], "pagination": {"hasMore": false, "totalResults": 0}}),
         );
     }
@@ -299,7 +299,7 @@ fn search(exchange: &Exchange, pairs: &[(String, String)]) -> Answer {
     if !profiles.is_empty() {
         profiles.push(Value::Null);
     }
-    Answer::json(&json!({
+    Response::json(&json!({
         "events": [],
         "profiles": profiles,
         "pagination": {"hasMore": found.len() > limit, "totalResults": found.len()},

@@ -12,15 +12,15 @@ use serde_json::Value;
 use crate::domain::money::units::Timestamp;
 
 use self::github::GitHub;
-use super::http::request::{Heard, Host, Request};
-use super::http::response::Answer;
+use super::http::request::{Host, LoggedRequest, Request};
+use super::http::response::Response;
 use super::rng::hex_of;
 use super::state::exchange::Exchange;
 use super::state::fault::{FaultKind, Wait};
 
 /// Answers a request of any host: looks for a planned fault, then for a cached answer, then asks the route. Returns the
 /// answer and how long to delay it.
-pub(super) fn answer(exchange: &mut Exchange, github: &mut GitHub, request: &Request) -> (Answer, Wait) {
+pub(super) fn answer(exchange: &mut Exchange, github: &mut GitHub, request: &Request) -> (Response, Wait) {
     let now = exchange.now();
     let fault = exchange.faults.strike(request.host, &request.url());
     let replaced = fault.as_ref().is_some_and(FaultKind::replaces_answer);
@@ -28,7 +28,7 @@ pub(super) fn answer(exchange: &mut Exchange, github: &mut GitHub, request: &Req
     let from_cache = cached.is_some();
     let truth = match cached {
         Some(answer) => answer,
-        None if replaced => Answer::json(&Value::Null),
+        None if replaced => Response::json(&Value::Null),
         None => {
             let fresh = fresh_answer(exchange, github, request, now);
             exchange.cache.keep(request, fresh, now)
@@ -39,7 +39,7 @@ pub(super) fn answer(exchange: &mut Exchange, github: &mut GitHub, request: &Req
         Some(fault) => fault.apply(request.host, truth, now),
         None => truth,
     };
-    exchange.log.push(Heard {
+    exchange.log.push(LoggedRequest {
         host: request.host,
         path: request.path.clone(),
         query: request.query.clone(),
@@ -50,7 +50,7 @@ pub(super) fn answer(exchange: &mut Exchange, github: &mut GitHub, request: &Req
     (answer, wait)
 }
 
-fn fresh_answer(exchange: &Exchange, github: &mut GitHub, request: &Request, now: Timestamp) -> Answer {
+fn fresh_answer(exchange: &Exchange, github: &mut GitHub, request: &Request, now: Timestamp) -> Response {
     match request.host {
         Host::Data => {
             let answer = data_api::answer(exchange, request, now);

@@ -12,7 +12,7 @@ use crate::domain::events::event::Side;
 use crate::domain::money::ids::{AssetId, MarketId, Wallet};
 use crate::domain::money::units::{PriceMicros, Timestamp};
 use crate::simulator::http::cache::Cache;
-use crate::simulator::http::request::{Heard, Host};
+use crate::simulator::http::request::{Host, LoggedRequest};
 use crate::simulator::http::request_log::RequestLog;
 use crate::simulator::rng::{hash_text, hex_of};
 use crate::simulator::settings::SimulatorSettings;
@@ -169,7 +169,7 @@ impl Exchange {
     // Profiles.
 
     /// Gives a wallet a profile with this name, in place of any it had.
-    pub fn add_person(&mut self, wallet: &Wallet, name: &str) {
+    pub fn add_profile(&mut self, wallet: &Wallet, name: &str) {
         let pseudonym = pseudonym_of(wallet);
         self.profiles.insert(wallet.clone(), Profile { name: name.to_owned(), pseudonym });
     }
@@ -196,17 +196,17 @@ impl Exchange {
     }
 
     /// Returns the requests that came in, oldest first: at most the newest 20,000.
-    pub fn heard(&self) -> impl Iterator<Item = &Heard> {
+    pub fn requests(&self) -> impl Iterator<Item = &LoggedRequest> {
         self.log.iter()
     }
 
     /// Returns how many kept requests to this host have `part` in their path and query.
-    pub fn n_heard(&self, host: Host, part: &str) -> usize {
+    pub fn n_requests(&self, host: Host, part: &str) -> usize {
         self.log.count(host, part)
     }
 
     /// Returns how many requests came in since the start.
-    pub fn n_heard_ever(&self) -> u64 {
+    pub fn n_requests_ever(&self) -> u64 {
         self.log.n_ever()
     }
 

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::domain::money::units::Timestamp;
 use crate::simulator::http::request::Host;
-use crate::simulator::http::response::Answer;
+use crate::simulator::http::response::Response;
 use crate::simulator::rng::Rng;
 
 /// One planned fault.
@@ -156,17 +156,17 @@ impl FaultKind {
     }
 
     /// Applies the fault to the correct answer.
-    pub fn apply(&self, host: Host, truth: Answer, now: Timestamp) -> Answer {
+    pub fn apply(&self, host: Host, truth: Response, now: Timestamp) -> Response {
         match self {
             Self::TooManyRequests(retry) => retry.answer(now),
-            Self::Status(status) => Answer::error(host, *status, reason(*status)),
-            Self::Html(status) => Answer::html(*status, reason(*status)),
+            Self::Status(status) => Response::error(host, *status, reason(*status)),
+            Self::Html(status) => Response::html(*status, reason(*status)),
             Self::CutBody => {
                 let half = truth.body.len() / 2;
-                Answer { body: truth.body[..half].to_vec(), ..truth }
+                Response { body: truth.body[..half].to_vec(), ..truth }
             }
-            Self::EmptyBody => Answer { body: Vec::new(), ..truth },
-            Self::Body(body) => Answer { status: 200, body: body.clone().into_bytes(), ..truth },
+            Self::EmptyBody => Response { body: Vec::new(), ..truth },
+            Self::Body(body) => Response { status: 200, body: body.clone().into_bytes(), ..truth },
             Self::Delay(_) | Self::Hang => truth,
             Self::UnknownKind => truth.rewritten(&|value| {
                 if let Some(kind) = value.get_mut("type") {
@@ -183,11 +183,11 @@ impl FaultKind {
 }
 
 impl RetryAfter {
-    fn answer(self, now: Timestamp) -> Answer {
-        let plain = Answer::text(429, "error code: 1015");
+    fn answer(self, now: Timestamp) -> Response {
+        let plain = Response::text(429, "error code: 1015");
         match self {
             Self::Silent => plain,
-            Self::Html => Answer::html(429, "Too Many Requests"),
+            Self::Html => Response::html(429, "Too Many Requests"),
             Self::Seconds(seconds) => plain.with_header("Retry-After", seconds.to_string()),
             Self::Date(seconds) => {
                 let at = now.plus_millis(i64::from(seconds) * 1000);
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn a_429_tells_its_retry_time_in_each_of_the_ways_seen() {
         let now = Timestamp::parse_iso("2026-11-22T10:00:00Z").unwrap();
-        let truth = || Answer::json(&json!({"data": []}));
+        let truth = || Response::json(&json!({"data": []}));
         let header = |retry| {
             let answer = FaultKind::TooManyRequests(retry).apply(Host::Data, truth(), now);
             assert_eq!(answer.status, 429);

@@ -13,7 +13,7 @@ use crate::simulator::state::trading::{Fill, Part};
 
 pub fn with_market(settings: SimulatorSettings) -> (Simulation, SimMarket) {
     let mut simulation = simulation(settings);
-    simulation.exchange.add_person(&leader(), "quiet one");
+    simulation.exchange.add_profile(&leader(), "quiet one");
     let market = simulation.exchange.add_market(NewMarket::binary("rain-in-elderby").fee(50_000));
     (simulation, market)
 }
@@ -22,7 +22,7 @@ pub fn buy(market: &SimMarket, shares: i64) -> Fill {
     Fill::taker(&leader(), market.asset(0).unwrap(), Side::Buy, 500_000, shares * 1_000_000)
 }
 
-pub fn activity(simulation: &mut Simulation, more: &str) -> Answer {
+pub fn activity(simulation: &mut Simulation, more: &str) -> Response {
     get(simulation, Host::Data, &format!("/v2/activity?user={}{more}", leader()))
 }
 
@@ -103,7 +103,7 @@ fn a_late_row_neither_shifts_nor_doubles_the_rows_of_later_pages() {
     simulation.advance(60_000);
     let second = activity(&mut simulation, &format!("&limit=2&cursor={}", next_cursor(&first).unwrap()));
     let sizes =
-        |answer: &Answer| -> Vec<f64> { rows(answer).iter().map(|row| row["size"].as_f64().unwrap()).collect() };
+        |answer: &Response| -> Vec<f64> { rows(answer).iter().map(|row| row["size"].as_f64().unwrap()).collect() };
     assert_eq!((sizes(&first), sizes(&second)), (vec![4.0, 3.0], vec![2.0, 50.0]));
     assert_eq!(sizes(&activity(&mut simulation, "")), [60.0, 4.0, 3.0, 2.0, 50.0, 1.0]);
 }
@@ -193,5 +193,5 @@ fn the_identical_url_is_answered_from_the_cache_until_it_is_too_old() {
     assert_eq!(n_trades(&mut simulation), 1);
     simulation.advance(2_000);
     assert_eq!(n_trades(&mut simulation), 2);
-    assert!(simulation.exchange.heard().any(|heard| heard.from_cache));
+    assert!(simulation.exchange.requests().any(|request| request.from_cache));
 }

@@ -367,12 +367,12 @@ async fn the_eleventh_token_of_an_account_revokes_the_first() {
 async fn planned_faults_strike_it_like_any_host() {
     let simulator = start();
     let code = code_of(&simulator, "ada").await;
-    simulator.world(|exchange| exchange.fault(Fault::once(Host::GitHub, "/access_token", FaultKind::Status(503))));
+    simulator.with(|exchange| exchange.fault(Fault::once(Host::GitHub, "/access_token", FaultKind::Status(503))));
     let failed = exchange(&simulator, &code, &[]).await;
     assert_eq!((failed.status, &failed.json()["message"]), (503, &json!("Service Unavailable")));
     assert!(
         exchange(&simulator, &code, &[]).await.json()["access_token"].is_string(),
         "the fault came before the code was used"
     );
-    assert_eq!(simulator.world(|exchange| exchange.n_heard(Host::GitHub, "/login/oauth/access_token")), 2);
+    assert_eq!(simulator.with(|exchange| exchange.n_requests(Host::GitHub, "/login/oauth/access_token")), 2);
 }

@@ -7,7 +7,7 @@ use crate::simulator::state::fault::{Fault, FaultKind, RetryAfter, Times};
 use crate::simulator::state::market::{Category, Quotes, SimMarket, price};
 use crate::simulator::state::new_market::NewMarket;
 
-fn clob(simulation: &mut Simulation, path_and_query: &str) -> Answer {
+fn clob(simulation: &mut Simulation, path_and_query: &str) -> Response {
     get(simulation, Host::Clob, path_and_query)
 }
 
@@ -145,7 +145,7 @@ fn gamma_writes_arrays_as_text_and_leaves_out_empty_fields() {
 #[test]
 fn search_is_fuzzy_and_has_a_null_and_a_profile_is_found_by_its_wallet() {
     let (mut simulation, _) = with_market(at_ten());
-    simulation.exchange.add_person(&wallet_of("second"), "A quiet one too");
+    simulation.exchange.add_profile(&wallet_of("second"), "A quiet one too");
     let found = get(&mut simulation, Host::Gamma, "/public-search?q=QUIET+one&search_profiles=true").value();
     let profiles = found["profiles"].as_array().unwrap();
     assert_eq!((profiles.len(), profiles.iter().filter(|profile| profile.is_null()).count()), (3, 1));

@@ -17,7 +17,7 @@ use crate::domain::money::units::Timestamp;
 
 use super::SimulatorSettings;
 use super::http::request::{Host, Request};
-use super::http::response::Answer;
+use super::http::response::Response;
 use super::simulation::Simulation;
 use super::state::exchange::wallet_of;
 
@@ -39,17 +39,17 @@ fn leader() -> Wallet {
     wallet_of("a leader")
 }
 
-fn get(simulation: &mut Simulation, host: Host, path_and_query: &str) -> Answer {
+fn get(simulation: &mut Simulation, host: Host, path_and_query: &str) -> Response {
     simulation.answer(&Request::get(host, path_and_query)).0
 }
 
 /// Returns the rows of an answer, whose status must be 200.
-fn rows(answer: &Answer) -> Vec<Value> {
+fn rows(answer: &Response) -> Vec<Value> {
     assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
     answer.value()["data"].as_array().cloned().unwrap_or_default()
 }
 
-fn next_cursor(answer: &Answer) -> Option<String> {
+fn next_cursor(answer: &Response) -> Option<String> {
     let value = answer.value();
     let next = value["pagination"]["next_cursor"].as_str().map(str::to_owned);
     assert_eq!(value["pagination"]["has_more"].as_bool(), Some(next.is_some()));

@@ -31,7 +31,7 @@ fn rows_and_envelopes_have_the_recorded_keys() {
     for n in 1..=4 {
         simulation.exchange.push_fill(buy(&market, n)).unwrap();
     }
-    let check = |answer: Answer, recorded: &str| {
+    let check = |answer: Response, recorded: &str| {
         assert_eq!(answer.status, 200);
         let (ours, theirs) = (String::from_utf8(answer.body).unwrap(), recorded);
         let distinct = |text: &str| {

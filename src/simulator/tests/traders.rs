@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 use crate::domain::events::event::Side;
 use crate::simulator::state::feed::Role;
-use crate::simulator::traders::LifeSettings;
+use crate::simulator::traders::TraderSettings;
 
 const DAY: i64 = 86_400_000;
 
-fn after(seed: u64, settings: LifeSettings, millis: i64, step: i64) -> Simulation {
+fn after(seed: u64, settings: TraderSettings, millis: i64, step: i64) -> Simulation {
     let mut simulation = simulation(SimulatorSettings { seed, ..at_ten() });
     simulation.start_trading_at(settings, ten());
     let mut passed = 0;
@@ -20,8 +20,8 @@ fn after(seed: u64, settings: LifeSettings, millis: i64, step: i64) -> Simulatio
     simulation
 }
 
-fn a_day() -> LifeSettings {
-    LifeSettings { fills_per_second: 600.0 / 86_400.0, ..LifeSettings::default() }
+fn a_day() -> TraderSettings {
+    TraderSettings { fills_per_second: 600.0 / 86_400.0, ..TraderSettings::default() }
 }
 
 /// Returns the rows of all traders as the activity route prints them, in order.
@@ -42,7 +42,7 @@ fn a_seed_has_the_same_rows_however_time_is_cut() {
 
 #[test]
 fn three_days_of_three_leaders_have_each_kind_of_row() {
-    let simulation = after(5, LifeSettings { fills_per_second: 0.03, ..LifeSettings::default() }, 3 * DAY, DAY);
+    let simulation = after(5, TraderSettings { fills_per_second: 0.03, ..TraderSettings::default() }, 3 * DAY, DAY);
     let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
     let (mut makers, mut sells, mut twins) = (0, 0, 0);
     for wallet in simulation.leaders() {
@@ -110,7 +110,7 @@ fn positions_show_the_sum_of_the_rows() {
 
 #[test]
 fn thousands_of_fills_a_second_are_possible() {
-    let settings = LifeSettings { fills_per_second: 4_000.0, leaders: 5, markets: 60 };
+    let settings = TraderSettings { fills_per_second: 4_000.0, leaders: 5, markets: 60 };
     let simulation = after(2, settings, 1_000, 50);
     let n: usize = simulation.leaders().iter().map(|wallet| simulation.exchange.n_rows(wallet)).sum();
     assert!((2_500..6_000).contains(&n), "{n}");

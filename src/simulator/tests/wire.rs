@@ -27,7 +27,7 @@ async fn fetch(url: String) -> (u16, Vec<u8>) {
 #[actix_web::test]
 async fn each_host_answers_below_its_base_address() {
     let simulator = start();
-    let market = simulator.world(|exchange| exchange.add_market(NewMarket::binary("rain-in-elderby")));
+    let market = simulator.with(|exchange| exchange.add_market(NewMarket::binary("rain-in-elderby")));
     let token = market.asset(0).unwrap();
     let (status, body) = fetch(format!("{}/book?token_id={token}", simulator.clob_base())).await;
     assert_eq!(status, 200);
@@ -36,13 +36,13 @@ async fn each_host_answers_below_its_base_address() {
     assert_eq!(fetch(format!("{}/v2/status", simulator.data_api_base())).await.0, 200);
     assert_eq!(fetch(format!("{}/markets", simulator.gamma_base())).await.0, 200);
     assert_eq!(fetch(simulator.data_api_base().replace("/data", "/elsewhere")).await.0, 404);
-    assert_eq!(simulator.world(|exchange| exchange.n_heard(Host::Clob, "/book")), 1);
+    assert_eq!(simulator.with(|exchange| exchange.n_requests(Host::Clob, "/book")), 1);
 }
 
 #[actix_web::test]
 async fn a_hanging_request_does_not_keep_the_simulator_alive() {
     let simulator = start();
-    simulator.world(|exchange| exchange.fault(Fault::once(Host::Clob, "/time", FaultKind::Hang)));
+    simulator.with(|exchange| exchange.fault(Fault::once(Host::Clob, "/time", FaultKind::Hang)));
     let url = format!("{}/time", simulator.clob_base());
     let client = awc::Client::default();
     let asked = timeout(Duration::from_millis(200), client.get(url).send()).await;
@@ -53,7 +53,7 @@ async fn a_hanging_request_does_not_keep_the_simulator_alive() {
 #[actix_web::test]
 async fn a_fill_is_sent_to_the_socket_that_subscribed_to_its_owner() {
     let simulator = start();
-    let market = simulator.world(|exchange| exchange.add_market(NewMarket::binary("rain-in-elderby")));
+    let market = simulator.with(|exchange| exchange.add_market(NewMarket::binary("rain-in-elderby")));
     let (_, mut socket) = awc::Client::default().ws(simulator.chain_ws_url()).connect().await.unwrap();
     let owner = format!("0x{:0>64}", &leader().as_str()[2..]);
     let filter = json!({"topics": [[crate::simulator::state::chain::ORDER_FILLED], null, [owner]]});
@@ -61,14 +61,14 @@ async fn a_fill_is_sent_to_the_socket_that_subscribed_to_its_owner() {
     socket.send(Message::Text(call.to_string().into())).await.unwrap();
     let answer = next_text(&mut socket).await;
     assert_eq!(answer["id"], 7);
-    simulator.world(|exchange| {
+    simulator.with(|exchange| {
         let fill = Fill::taker(&leader(), market.asset(0).unwrap(), Side::Buy, 500_000, 10_000_000);
         exchange.push_fill(fill).unwrap()
     });
     let message = next_text(&mut socket).await;
     assert_eq!(message["params"]["subscription"], answer["result"]);
     assert_eq!(message["params"]["result"]["topics"][2], owner);
-    simulator.world(|exchange| exchange.chain.close_all());
+    simulator.with(|exchange| exchange.chain.close_all());
     let mut ended = false;
     while let Some(frame) = socket.next().await {
         ended |= matches!(frame, Ok(Frame::Close(_)) | Err(_));

@@ -13,7 +13,7 @@ use super::state::exchange::{Exchange, wallet_of};
 
 /// How much the traders do.
 #[derive(Debug, Clone, PartialEq)]
-pub struct LifeSettings {
+pub struct TraderSettings {
     /// Of all traders together, on average.
     pub fills_per_second: f64,
     /// How many traders there are.
@@ -22,7 +22,7 @@ pub struct LifeSettings {
     pub markets: u64,
 }
 
-impl Default for LifeSettings {
+impl Default for TraderSettings {
     fn default() -> Self {
         Self { fills_per_second: 0.5, leaders: 3, markets: 24 }
     }
@@ -34,7 +34,7 @@ const FILLS_PER_ACTION: f64 = 2.0;
 /// All traders; they start at rest.
 #[derive(Debug, Default)]
 pub struct Traders {
-    settings: LifeSettings,
+    settings: TraderSettings,
     traders: Vec<Trader>,
     running: bool,
 }
@@ -50,11 +50,11 @@ pub fn leader_name(number: usize) -> String {
 
 impl Traders {
     /// Lets the traders act from `at` on. Traders that acted before keep what they hold and go on at the new rate.
-    pub fn start(&mut self, exchange: &mut Exchange, settings: LifeSettings, at: Timestamp) {
+    pub fn start(&mut self, exchange: &mut Exchange, settings: TraderSettings, at: Timestamp) {
         for number in self.traders.len()..settings.leaders {
             let name = leader_name(number);
             let wallet = wallet_of(&format!("leader {number} of {}", exchange.seed));
-            exchange.add_person(&wallet, &name);
+            exchange.add_profile(&wallet, &name);
             self.traders.push(Trader::new(exchange.seed, number, wallet, at));
         }
         self.traders.truncate(settings.leaders);
@@ -93,7 +93,7 @@ impl Traders {
     }
 }
 
-impl LifeSettings {
+impl TraderSettings {
     /// Returns the average time between two actions of one trader, in milliseconds.
     fn action_gap_ms(&self) -> f64 {
         1000.0 * FILLS_PER_ACTION * self.leaders as f64 / self.fills_per_second.max(1e-9)

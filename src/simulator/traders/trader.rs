@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::LifeSettings;
+use super::TraderSettings;
 use crate::domain::events::event::Side;
 use crate::domain::money::ids::{AssetId, MarketId, Wallet};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
@@ -84,7 +84,7 @@ impl Trader {
     }
 
     /// Acts now, at [`next_at`](Self::next_at), and sets the time of the next action.
-    pub fn act(&mut self, exchange: &mut Exchange, settings: &LifeSettings) {
+    pub fn act(&mut self, exchange: &mut Exchange, settings: &TraderSettings) {
         let at = self.next_at;
         let gap = settings.action_gap_ms();
         if let Some(order) = self.order.take() {
@@ -102,7 +102,7 @@ impl Trader {
     }
 
     /// Chooses an action: redeems now and then, then does one of the things in its style.
-    fn decide(&mut self, exchange: &mut Exchange, settings: &LifeSettings, at: Timestamp) {
+    fn decide(&mut self, exchange: &mut Exchange, settings: &TraderSettings, at: Timestamp) {
         if self.rng.chance(0.12) {
             self.redeem(exchange, at);
         }
@@ -138,7 +138,7 @@ impl Trader {
         }
     }
 
-    fn any_market(&mut self, exchange: &mut Exchange, settings: &LifeSettings, at: Timestamp) -> MarketId {
+    fn any_market(&mut self, exchange: &mut Exchange, settings: &TraderSettings, at: Timestamp) -> MarketId {
         // Traders come back to the markets that they know: of two draws the lower one counts.
         let last = i64::try_from(settings.markets.max(1)).unwrap_or(i64::MAX) - 1;
         let slot = self.rng.between(0, last).min(self.rng.between(0, last));

@@ -11,13 +11,13 @@ async fn exchange() -> (SimulatorHandle, TestWeb) {
     // A second install in this process is refused, and harmless.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let exchange = Simulator::start(SimulatorSettings::default()).unwrap();
-    exchange.world(|world| {
-        let asset = world.add_market(NewMarket::binary("rain")).facts.outcomes[0].asset.clone();
+    exchange.with(|exchange| {
+        let asset = exchange.add_market(NewMarket::binary("rain")).facts.outcomes[0].asset.clone();
         let ilse = wallet_of("ilse");
-        world.add_person(&ilse, "Ilse Fink");
-        world.add_person(&wallet_of("other"), "Ilse Finkelstein");
+        exchange.add_profile(&ilse, "Ilse Fink");
+        exchange.add_profile(&wallet_of("other"), "Ilse Finkelstein");
         for shares in [10_000_000, 20_000_000] {
-            world.push_fill(Fill::taker(&ilse, &asset, Side::Buy, 500_000, shares)).unwrap();
+            exchange.push_fill(Fill::taker(&ilse, &asset, Side::Buy, 500_000, shares)).unwrap();
         }
     });
     let hosts = PolymarketSettings::new(&exchange.data_api_base(), &exchange.clob_base(), &exchange.gamma_base());
@@ -149,8 +149,8 @@ async fn a_trader_who_is_not_found_is_reported_beside_the_typed_name() {
     let hostile = find("%3Cscript%3Ealert(1)%3C%2Fscript%3E").await.body;
     assert!(!hostile.contains("<script>alert") && hostile.contains("&lt;script&gt;alert"));
 
-    exchange.world(|world| {
-        world.fault(Fault::once(Host::Gamma, "", FaultKind::Status(404)).times(crate::simulator::Times::Always));
+    exchange.with(|exchange| {
+        exchange.fault(Fault::once(Host::Gamma, "", FaultKind::Status(404)).times(crate::simulator::Times::Always));
     });
     let gone = find("Ilse").await;
     assert_eq!(gone.status, StatusCode::OK);

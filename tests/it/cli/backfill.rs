@@ -16,7 +16,7 @@ const HOUR_MS: i64 = 3_600_000;
 fn old_fill(bot: &TestBot, wallet: &Wallet, market: &SimMarket, hours: i64) {
     let at = Clock::System.now().plus_millis(-hours * HOUR_MS);
     let fill = Fill::taker(wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000).at(at);
-    bot.exchange.world(|world| world.push_fill(fill.visible_at(at)).unwrap());
+    bot.exchange.with(|exchange| exchange.push_fill(fill.visible_at(at)).unwrap());
 }
 
 async fn open_windows(bot: &TestBot) -> usize {
@@ -27,7 +27,7 @@ async fn open_windows(bot: &TestBot) -> usize {
 async fn a_running_bot_reads_what_was_missed_and_copies_none_of_it() {
     let bot = TestBot::new().await;
     let (_, wallet) = bot.follow("leader").await;
-    let market = bot.exchange.world(|world| world.add_market(NewMarket::binary("old")));
+    let market = bot.exchange.with(|exchange| exchange.add_market(NewMarket::binary("old")));
     let app = bot.start().await;
     old_fill(&bot, &wallet, &market, 3);
     old_fill(&bot, &wallet, &market, 30);
@@ -55,7 +55,7 @@ async fn a_running_bot_reads_what_was_missed_and_copies_none_of_it() {
 async fn without_a_bot_it_waits_for_the_next_start_and_asking_twice_is_asking_once() {
     let bot = TestBot::new().await;
     let (_, wallet) = bot.follow("leader").await;
-    let market = bot.exchange.world(|world| world.add_market(NewMarket::binary("old")));
+    let market = bot.exchange.with(|exchange| exchange.add_market(NewMarket::binary("old")));
     old_fill(&bot, &wallet, &market, 3);
     let output = run(&bot, &["backfill", "--hours", "200"]);
     assert_eq!(output.status.code(), Some(0), "{}", complaint(&output));
@@ -80,7 +80,7 @@ async fn a_trader_followed_a_moment_ago_is_read_too() {
     bot.follow("somebody else").await;
     let app = bot.start().await;
     let (_, wallet) = bot.follow("newcomer").await;
-    let market = bot.exchange.world(|world| world.add_market(NewMarket::binary("old")));
+    let market = bot.exchange.with(|exchange| exchange.add_market(NewMarket::binary("old")));
     old_fill(&bot, &wallet, &market, 3);
     let output = run_beside(&bot, &["backfill", "--hours", "4", "newcomer"]).await;
     assert_eq!(output.status.code(), Some(0), "{}", complaint(&output));

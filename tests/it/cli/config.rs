@@ -100,7 +100,7 @@ async fn buys_until(bot: &TestBot, fill: &Fill, wanted: impl Fn(&[ReasonCode]) -
     let begun = Instant::now();
     let mut n_attempts = bot.attempts(0).await.len();
     loop {
-        bot.exchange.world(|world| world.push_fill(fill.clone()).unwrap());
+        bot.exchange.with(|exchange| exchange.push_fill(fill.clone()).unwrap());
         n_attempts += 2;
         let attempts = bot.attempts(n_attempts).await;
         if attempts[n_attempts - 2..].iter().all(|listed| wanted(&listed.attempt.reasons)) {
@@ -114,7 +114,7 @@ async fn buys_until(bot: &TestBot, fill: &Fill, wanted: impl Fn(&[ReasonCode]) -
 async fn a_running_bot_applies_a_change_of_another_process() {
     let bot = TestBot::new().await;
     let (_, wallet) = bot.follow("leader").await;
-    let market = bot.exchange.world(|world| world.add_market(NewMarket::binary("paused")));
+    let market = bot.exchange.with(|exchange| exchange.add_market(NewMarket::binary("paused")));
     let fill = Fill::taker(&wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000);
     let app = bot.start().await;
     let is_paused = |reasons: &[ReasonCode]| reasons == [ReasonCode::EnginePaused];

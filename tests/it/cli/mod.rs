@@ -44,7 +44,7 @@ fn complaint(output: &Output) -> String {
 
 fn person(bot: &TestBot, name: &str) -> String {
     let wallet = wallet_of(name);
-    bot.exchange.world(|world| world.add_person(&wallet, name));
+    bot.exchange.with(|exchange| exchange.add_profile(&wallet, name));
     wallet.to_string()
 }
 
@@ -92,11 +92,11 @@ async fn a_running_bot_notices_a_leader_that_another_process_follows() {
     let app = bot.start().await;
     let wallet = wallet_of("latecomer");
     person(&bot, "latecomer");
-    let market = bot.exchange.world(|world| world.add_market(NewMarket::binary("late")));
+    let market = bot.exchange.with(|exchange| exchange.add_market(NewMarket::binary("late")));
     // The exchange answers from its own thread, so waiting for the command here blocks only the bot.
     assert!(run(&bot, &["follow", "latecomer"]).status.success());
     let fill = Fill::taker(&wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000);
-    bot.exchange.world(|world| world.push_fill(fill).unwrap());
+    bot.exchange.with(|exchange| exchange.push_fill(fill).unwrap());
     assert_eq!(bot.attempts(2).await.len(), 2);
     app.stop().await;
 

@@ -102,13 +102,13 @@ fn json(line: &str) -> serde_json::Value {
 async fn a_fill_and_what_was_made_of_it_appear_beside_a_running_bot() {
     let bot = TestBot::new().await;
     let (_, wallet) = bot.follow("quiet harbour").await;
-    let market = bot.exchange.world(|world| world.add_market(NewMarket::binary("rain")));
+    let market = bot.exchange.with(|exchange| exchange.add_market(NewMarket::binary("rain")));
     let app = bot.start().await;
     let (text, rows) =
         (Tail::start(&bot, &[]), Tail::start(&bot, &["--json", "--user", "Quiet Harbour", "--since", "1m"]));
     assert!(text.lines(1).await[0].starts_with("TIME (UTC)"), "it has begun");
     let fill = Fill::taker(&wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000);
-    bot.exchange.world(|world| world.push_fill(fill).unwrap());
+    bot.exchange.with(|exchange| exchange.push_fill(fill).unwrap());
 
     let shown = rows.lines(3).await;
     let tables: Vec<_> = shown.iter().map(|line| json(line)["table"].clone()).collect();

@@ -18,26 +18,26 @@ pub const SELDOM: &str = r#"{"system": {"pollingIntervalMs": 3600000}}"#;
 async fn a_fill_seen_on_chain_is_in_the_database_within_three_seconds_of_the_api_showing_it() {
     let bot = TestBot::new().await;
     bot.configure(SELDOM).await;
-    let market = bot.exchange.world(|world| world.add_market(NewMarket::binary("rain")));
+    let market = bot.exchange.with(|exchange| exchange.add_market(NewMarket::binary("rain")));
     let mut leaders = Vec::new();
     for delay in DELAYS {
         leaders.push((bot.follow(&format!("leader-{delay}")).await.1, delay));
     }
     let app = bot.start_watching(&bot.exchange.chain_ws_url()).await;
     eventually("one subscription and every first poll", async || {
-        bot.exchange.world(|world| {
-            let polled = world.n_heard(Host::Data, "/v2/activity") >= DELAYS.len();
-            (polled && world.chain.n_log_subscriptions() == 1).then_some(())
+        bot.exchange.with(|exchange| {
+            let polled = exchange.n_requests(Host::Data, "/v2/activity") >= DELAYS.len();
+            (polled && exchange.chain.n_log_subscriptions() == 1).then_some(())
         })
     })
     .await;
 
-    let asked_before = bot.exchange.world(|world| world.n_heard(Host::Data, "/v2/activity"));
+    let asked_before = bot.exchange.with(|exchange| exchange.n_requests(Host::Data, "/v2/activity"));
     let mut shown: BTreeMap<String, (i64, Timestamp)> = BTreeMap::new();
     for (wallet, delay) in &leaders {
         let visible_at = Clock::System.now().plus_millis(*delay);
         let fill = Fill::taker(wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 10_000_000).visible_at(visible_at);
-        let tx_hash = bot.exchange.world(|world| world.push_fill(fill)).unwrap().tx_hash;
+        let tx_hash = bot.exchange.with(|exchange| exchange.push_fill(fill)).unwrap().tx_hash;
         shown.insert(tx_hash, (*delay, visible_at));
     }
     let mut late: BTreeMap<i64, i64> = BTreeMap::new();
@@ -51,7 +51,7 @@ async fn a_fill_seen_on_chain_is_in_the_database_within_three_seconds_of_the_api
         (late.len() == DELAYS.len()).then_some(())
     })
     .await;
-    let asked = bot.exchange.world(|world| world.n_heard(Host::Data, "/v2/activity")) - asked_before;
+    let asked = bot.exchange.with(|exchange| exchange.n_requests(Host::Data, "/v2/activity")) - asked_before;
     eprintln!("ms after the log -> ms from the API showing it to the row: {late:?}; {asked} asks");
     assert!(late.values().all(|late| *late < 3_000), "{late:?}");
     // One request at once and one every two seconds, and some room for the regular catch-up of each minute.

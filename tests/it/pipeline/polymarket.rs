@@ -30,11 +30,11 @@ fn leader() -> Wallet {
 }
 
 fn market(simulator: &TestExchange, new: NewMarket) -> SimMarket {
-    simulator.world(|world| world.add_market(new))
+    simulator.with(|exchange| exchange.add_market(new))
 }
 
 fn push(simulator: &TestExchange, fill: Fill) {
-    simulator.world(|world| world.push_fill(fill)).unwrap();
+    simulator.with(|exchange| exchange.push_fill(fill)).unwrap();
 }
 
 /// Returns the activity of the last quarter of an hour.
@@ -102,18 +102,18 @@ async fn rows_that_are_no_trades_are_read_and_positions_follow_them() {
     let simulator = TestExchange::with(SimulatorSettings::default());
     let market = market(&simulator, NewMarket::binary("rain"));
     let now = Clock::System.now();
-    simulator.world(|world| {
-        world.split(&leader(), market.id(), ShareMicros(10_000_000), now).unwrap();
-        world.merge(&leader(), market.id(), ShareMicros(4_000_000), now).unwrap();
+    simulator.with(|exchange| {
+        exchange.split(&leader(), market.id(), ShareMicros(10_000_000), now).unwrap();
+        exchange.merge(&leader(), market.id(), ShareMicros(4_000_000), now).unwrap();
     });
     let polymarket = client(&simulator);
     let held = polymarket.positions(&leader(), &[market.id().clone()]).await.unwrap();
     let held: Vec<i64> = held.iter().map(|position| position.shares.0).collect();
     assert_eq!(held, [6_000_000, 6_000_000]);
 
-    simulator.world(|world| {
-        world.resolve(market.id(), &[price(1_000_000), price(0)]);
-        world.redeem(&leader(), market.id(), true, world.now()).unwrap();
+    simulator.with(|exchange| {
+        exchange.resolve(market.id(), &[price(1_000_000), price(0)]);
+        exchange.redeem(&leader(), market.id(), true, exchange.now()).unwrap();
     });
     let seen = window(&polymarket).await;
     let mut kinds: Vec<(&str, i64)> =
@@ -146,7 +146,7 @@ async fn books_midpoints_and_facts_agree_with_the_world() {
     assert_eq!(polymarket.market_by_token(&yes).await, Ok(Some(market.id().clone())));
     assert_eq!(polymarket.resolution(market.id()).await, Ok(None));
 
-    simulator.world(|world| world.resolve(market.id(), &[price(500_000), price(500_000)]));
+    simulator.with(|exchange| exchange.resolve(market.id(), &[price(500_000), price(500_000)]));
     assert!(!polymarket.market(market.id()).await.unwrap().unwrap().active, "a closed market is found");
     assert!(polymarket.book(&yes, Priority::Interactive).await.unwrap_err().is_not_found());
     let unknown = MarketId::parse(&format!("0x{}", "e".repeat(64))).unwrap();
@@ -156,7 +156,7 @@ async fn books_midpoints_and_facts_agree_with_the_world() {
 #[actix_web::test]
 async fn people_are_found_by_name_and_by_wallet() {
     let simulator = TestExchange::with(SimulatorSettings::default());
-    simulator.world(|world| world.add_person(&leader(), "Quiet Heron"));
+    simulator.with(|exchange| exchange.add_profile(&leader(), "Quiet Heron"));
     let polymarket = client(&simulator);
     let ProfileMatch::One(found) = polymarket.search_profile("quiet heron").await.unwrap() else { panic!("no match") };
     assert_eq!((&found.wallet, found.name.as_str()), (&leader(), "Quiet Heron"));
@@ -173,8 +173,8 @@ async fn a_passing_fault_costs_a_second_try_and_a_lasting_one_a_typed_error() {
     let market = market(&simulator, NewMarket::binary("rain"));
     push(&simulator, Fill::maker(&leader(), market.asset(0).unwrap(), Side::Buy, 480_000, 5_000_000));
     let fault = |kind: FaultKind, times| {
-        simulator.world(|world| {
-            world.fault(Fault { host: Host::Data, route: "activity".to_owned(), kind, after: 0, times });
+        simulator.with(|exchange| {
+            exchange.fault(Fault { host: Host::Data, route: "activity".to_owned(), kind, after: 0, times });
         });
     };
     for kind in [

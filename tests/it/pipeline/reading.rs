@@ -9,17 +9,17 @@ use polymarketspy::simulator::{CacheSettings, Fill, Host, NewMarket, SimMarket, 
 use polymarketspy::testkit::{TestBot, eventually};
 
 fn market(bot: &TestBot) -> SimMarket {
-    bot.exchange.world(|world| world.add_market(NewMarket::binary("rain")))
+    bot.exchange.with(|exchange| exchange.add_market(NewMarket::binary("rain")))
 }
 
 fn buys(bot: &TestBot, wallet: &Wallet, market: &SimMarket) {
     let fill = Fill::maker(wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 10_000_000);
-    bot.exchange.world(|world| world.push_fill(fill)).unwrap();
+    bot.exchange.with(|exchange| exchange.push_fill(fill)).unwrap();
 }
 
 /// Returns the number of requests for the activity of this wallet.
 fn n_polls(bot: &TestBot, wallet: &Wallet) -> usize {
-    bot.exchange.world(|world| world.n_heard(Host::Data, &format!("/v2/activity?user={wallet}")))
+    bot.exchange.with(|exchange| exchange.n_requests(Host::Data, &format!("/v2/activity?user={wallet}")))
 }
 
 async fn polled_again(bot: &TestBot, wallet: &Wallet, times: usize) {
@@ -80,9 +80,13 @@ async fn a_row_that_is_completed_later_is_one_event_and_no_poll_is_answered_from
     polled_again(&bot, &wallet, 3).await;
     assert_eq!(n_trades(&bot).await, 3, "the completed rows are not stored again");
     assert_eq!(bot.attempts(6).await.len(), 6);
-    let urls: Vec<String> = bot.exchange.world(|world| {
-        assert_eq!(world.heard().filter(|heard| heard.from_cache).count(), 0);
-        world.heard().filter(|heard| heard.path == "/v2/activity").map(|heard| heard.query.clone()).collect()
+    let urls: Vec<String> = bot.exchange.with(|exchange| {
+        assert_eq!(exchange.requests().filter(|request| request.from_cache).count(), 0);
+        exchange
+            .requests()
+            .filter(|request| request.path == "/v2/activity")
+            .map(|request| request.query.clone())
+            .collect()
     });
     assert_eq!(urls.iter().collect::<BTreeSet<_>>().len(), urls.len());
     app.stop().await;

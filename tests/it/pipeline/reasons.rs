@@ -31,7 +31,7 @@ impl ReasonScenario {
         let bot = TestBot::new().await;
         bot.configure(config).await;
         let (user, wallet) = bot.follow("leader").await;
-        let market = bot.exchange.world(|world| world.add_market(market));
+        let market = bot.exchange.with(|exchange| exchange.add_market(market));
         Self { bot, user, wallet, market }
     }
 
@@ -45,7 +45,7 @@ impl ReasonScenario {
 
     fn trades(&self, side: Side, price: i64) {
         let fill = Fill::taker(&self.wallet, self.yes(), side, price, SHARES);
-        self.bot.exchange.world(|world| world.push_fill(fill).unwrap());
+        self.bot.exchange.with(|exchange| exchange.push_fill(fill).unwrap());
     }
 
     /// Starts the bot; returns the reasons of the newest group's attempts in the leader's portfolio and in the global
@@ -120,9 +120,9 @@ async fn the_market_is_blacklisted() -> Vec<ReasonCode> {
 async fn the_fill_is_old() -> Vec<ReasonCode> {
     let scenario = ReasonScenario::new(r#"{"guardrails": {"maxSignalAgeSeconds": 5}}"#, NewMarket::binary("old")).await;
     let fill = Fill::taker(&scenario.wallet, scenario.yes(), Side::Buy, HALF, SHARES);
-    scenario.bot.exchange.world(|world| {
-        let a_minute_ago = world.now().plus_millis(-60_000);
-        world.push_fill(fill.at(a_minute_ago)).unwrap();
+    scenario.bot.exchange.with(|exchange| {
+        let a_minute_ago = exchange.now().plus_millis(-60_000);
+        exchange.push_fill(fill.at(a_minute_ago)).unwrap();
     });
     scenario.reason().await
 }
@@ -152,7 +152,7 @@ async fn a_breaker_has_tripped() -> Vec<ReasonCode> {
 
 async fn there_is_no_book() -> Vec<ReasonCode> {
     let scenario = ReasonScenario::new("{}", NewMarket::binary("bookless")).await;
-    scenario.bot.exchange.world(|world| world.remove_book(scenario.id()));
+    scenario.bot.exchange.with(|exchange| exchange.remove_book(scenario.id()));
     scenario.trades(Side::Buy, HALF);
     scenario.reason().await
 }
@@ -176,9 +176,9 @@ async fn the_book_is_thin() -> Vec<ReasonCode> {
 
 async fn nothing_was_split_that_could_be_merged() -> Vec<ReasonCode> {
     let scenario = ReasonScenario::new("{}", NewMarket::binary("merged")).await;
-    scenario.bot.exchange.world(|world| {
-        let now = world.now();
-        world.merge(&scenario.wallet, scenario.id(), ShareMicros(SHARES), now).unwrap();
+    scenario.bot.exchange.with(|exchange| {
+        let now = exchange.now();
+        exchange.merge(&scenario.wallet, scenario.id(), ShareMicros(SHARES), now).unwrap();
     });
     scenario.reason().await
 }

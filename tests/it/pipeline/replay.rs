@@ -11,7 +11,7 @@ use polymarketspy::domain::money::ids::{FollowedUserId, Wallet};
 use polymarketspy::domain::money::units::Timestamp;
 use polymarketspy::queue::{self, Queue};
 use polymarketspy::simulator::recordings;
-use polymarketspy::simulator::{SimulatorSettings, of_the_first_exchange};
+use polymarketspy::simulator::{SimulatorSettings, first_exchange_recording};
 use polymarketspy::testkit::{TestBot, eventually};
 use serde_json::Value;
 
@@ -53,7 +53,7 @@ fn rows() -> Vec<Value> {
     let mut first_seen: BTreeMap<(String, String), &str> = BTreeMap::new();
     let mut rows = Vec::new();
     let mut all = recordings();
-    all.push(of_the_first_exchange());
+    all.push(first_exchange_recording());
     for recording in &all {
         for row in &recording.rows {
             let text = |field: &str| row[field].as_str().unwrap_or_default().to_owned();
@@ -106,7 +106,7 @@ async fn a_replay_of_every_recorded_row_gives_the_independently_computed_ledger(
         }
         users.push(user);
     }
-    bot.exchange.world(|world| world.replay(&rows, None).unwrap());
+    bot.exchange.with(|exchange| exchange.replay(&rows, None).unwrap());
 
     let app = bot.start_at(clock).await;
     let n_expected: usize = SHADOWS.iter().map(|shadow| shadow.n_trades).sum();

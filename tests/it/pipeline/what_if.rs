@@ -42,12 +42,12 @@ struct Play {
 
 impl Play {
     fn market(&self, new: NewMarket) -> SimMarket {
-        self.bot.exchange.world(|world| world.add_market(new))
+        self.bot.exchange.with(|exchange| exchange.add_market(new))
     }
 
     async fn trades(&mut self, leader: usize, market: &SimMarket, side: Side, shares: i64) {
         let fill = Fill::taker(&self.wallets[leader], market.asset(0).unwrap(), side, 500_000, shares);
-        self.bot.exchange.world(|world| world.push_fill(fill)).unwrap();
+        self.bot.exchange.with(|exchange| exchange.push_fill(fill)).unwrap();
         self.decided().await;
     }
 
@@ -67,7 +67,7 @@ async fn played(bot: TestBot) -> History {
     let wide = Quotes::of(&[(475_000, SHARES)], &[(500_000, SHARES)]);
     let wide = play.market(NewMarket::binary("wide").quotes(wide));
     let bookless = play.market(NewMarket::binary("bookless"));
-    play.bot.exchange.world(|world| world.remove_book(bookless.id()));
+    play.bot.exchange.with(|exchange| exchange.remove_book(bookless.id()));
 
     let app = play.bot.start().await;
     play.trades(0, &rain, Side::Buy, SHARES).await;
@@ -77,19 +77,19 @@ async fn played(bot: TestBot) -> History {
     play.trades(0, &rain, Side::Sell, SHARES / 2).await;
     play.trades(1, &rain, Side::Buy, SHARES).await;
     play.trades(1, &snow, Side::Sell, SHARES).await;
-    play.bot.exchange.world(|world| {
-        world.split(&wallet_of_ann, snow.id(), ShareMicros(900_000_000), world.now()).unwrap();
+    play.bot.exchange.with(|exchange| {
+        exchange.split(&wallet_of_ann, snow.id(), ShareMicros(900_000_000), exchange.now()).unwrap();
     });
     play.decided().await;
-    play.bot.exchange.world(|world| {
-        world.merge(&wallet_of_ann, snow.id(), ShareMicros(500_000_000), world.now()).unwrap();
+    play.bot.exchange.with(|exchange| {
+        exchange.merge(&wallet_of_ann, snow.id(), ShareMicros(500_000_000), exchange.now()).unwrap();
     });
     play.decided().await;
     play.trades(1, &bookless, Side::Buy, SHARES).await;
     play.trades(0, &doomed, Side::Buy, SHARES).await;
     app.stop().await;
 
-    play.bot.exchange.world(|world| world.resolve(doomed.id(), &[price(1_000_000), price(0)]));
+    play.bot.exchange.with(|exchange| exchange.resolve(doomed.id(), &[price(1_000_000), price(0)]));
     let closed = Market { close_time: Some(Clock::System.now()), ..doomed.facts.clone() };
     play.bot.db.save_market(&closed).await.unwrap();
     let app = play.bot.start().await;

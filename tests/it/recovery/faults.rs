@@ -108,15 +108,16 @@ struct FaultScenario {
 impl FaultScenario {
     async fn new(bot: TestBot) -> Self {
         let (_, wallet) = bot.follow("leader").await;
-        let (rain, snow, candidate) = bot.exchange.world(|world| {
+        let (rain, snow, candidate) = bot.exchange.with(|exchange| {
             let candidate =
                 |slug: &str| NewMarket { neg_risk: true, event_slug: "who-wins".to_owned(), ..NewMarket::binary(slug) };
             let markets = (NewMarket::binary("rain"), NewMarket::binary("snow"), candidate("first-wins"));
-            let added = (world.add_market(markets.0), world.add_market(markets.1), world.add_market(markets.2));
-            world.add_market(candidate("second-wins"));
+            let added =
+                (exchange.add_market(markets.0), exchange.add_market(markets.1), exchange.add_market(markets.2));
+            exchange.add_market(candidate("second-wins"));
             // One market whose facts only the second source has.
             let unknown = format!("/markets?condition_ids={}", added.1.id());
-            world.fault(Fault::once(Host::Gamma, &unknown, FaultKind::Body("[]".to_owned())).times(Times::Always));
+            exchange.fault(Fault::once(Host::Gamma, &unknown, FaultKind::Body("[]".to_owned())).times(Times::Always));
             added
         });
         Self { bot, wallet, rain, snow, candidate }
@@ -124,7 +125,7 @@ impl FaultScenario {
 
     fn buys(&self, market: &SimMarket, index: usize, shares: i64, at: Timestamp) {
         let fill = Fill::taker(&self.wallet, market.asset(index).unwrap(), Side::Buy, 500_000, shares).at(at);
-        self.bot.exchange.world(|world| world.push_fill(fill)).unwrap();
+        self.bot.exchange.with(|exchange| exchange.push_fill(fill)).unwrap();
     }
 
     /// A position is copied, and its market resolves while the bot is stopped. Then, under the fault, everything else
@@ -137,23 +138,23 @@ impl FaultScenario {
         app.stop().await;
 
         let id = |market: &SimMarket| -> MarketId { market.id().clone() };
-        self.bot.exchange.world(|world| {
-            world.resolve(&id(&self.rain), &[price(1_000_000), price(0)]);
-            world.redeem(&self.wallet, &id(&self.rain), false, world.now()).unwrap();
-            world.split(&self.wallet, &id(&self.snow), ShareMicros(900_000_000), world.now()).unwrap();
-            world.merge(&self.wallet, &id(&self.snow), ShareMicros(100_000_000), world.now()).unwrap();
+        self.bot.exchange.with(|exchange| {
+            exchange.resolve(&id(&self.rain), &[price(1_000_000), price(0)]);
+            exchange.redeem(&self.wallet, &id(&self.rain), false, exchange.now()).unwrap();
+            exchange.split(&self.wallet, &id(&self.snow), ShareMicros(900_000_000), exchange.now()).unwrap();
+            exchange.merge(&self.wallet, &id(&self.snow), ShareMicros(100_000_000), exchange.now()).unwrap();
         });
         // As if the bot had read the facts again: it does so only every ten minutes.
         let closed = Market { close_time: Some(now()), ..self.rain.facts.clone() };
         self.bot.db.save_market(&closed).await.unwrap();
         let before = now().plus_millis(-5_000);
         self.buys(&self.candidate, 1, 3_000_000_000, before);
-        self.bot.exchange.world(|world| {
-            world.convert(&self.wallet, &[id(&self.candidate)], ShareMicros(1_000_000_000), world.now()).unwrap();
+        self.bot.exchange.with(|exchange| {
+            exchange.convert(&self.wallet, &[id(&self.candidate)], ShareMicros(1_000_000_000), exchange.now()).unwrap();
         });
         self.buys(&self.snow, 1, 1_500_000_000, now());
         let n_routes = kind.as_ref().map_or(0, |_| ROUTES.len());
-        self.bot.exchange.world(|world| {
+        self.bot.exchange.with(|exchange| {
             for (host, route) in &ROUTES[..n_routes] {
                 let kind = kind.clone().unwrap_or(FaultKind::EmptyBody);
                 // A late or odd answer is an answer: the bot does not ask again. And the bot would be right not to wait
@@ -163,7 +164,7 @@ impl FaultScenario {
                     FaultKind::TooManyRequests(RetryAfter::Seconds(_) | RetryAfter::Date(_)) => 1,
                     _ => 2,
                 };
-                world.fault(Fault::once(*host, route, kind).times(Times::Next(times)));
+                exchange.fault(Fault::once(*host, route, kind).times(Times::Next(times)));
             }
         });
 
@@ -180,7 +181,7 @@ impl FaultScenario {
         })
         .await;
         app.stop().await;
-        let unasked = self.bot.exchange.world(|world| world.faults_due());
+        let unasked = self.bot.exchange.with(|exchange| exchange.faults_due());
         assert_eq!(unasked, Vec::<String>::new(), "{kind:?} was not requested on every route");
         assert_eq!(db.count_dead_letters().await.unwrap(), 0, "{kind:?}");
         assert_eq!(audit(db).await.unwrap().problems, Vec::<String>::new(), "{kind:?}");

@@ -40,7 +40,7 @@ impl Crowd {
         }
         let mut assets = Vec::new();
         for n in 0..MARKETS {
-            let market = bot.exchange.world(|world| world.add_market(NewMarket::binary(&format!("market-{n}"))));
+            let market = bot.exchange.with(|exchange| exchange.add_market(NewMarket::binary(&format!("market-{n}"))));
             assets.extend(market.facts.outcomes.iter().map(|outcome| outcome.asset.clone()));
         }
         Self { leaders, assets, dice: StdRng::seed_from_u64(7), n_rows: 0 }
@@ -58,7 +58,7 @@ impl Crowd {
                 1 => Fill::maker(leader, asset, side, 490_000, shares),
                 _ => Fill::maker(leader, asset, side, 500_000, shares).twice(),
             };
-            self.n_rows += bot.exchange.world(|world| world.push_fill(fill).unwrap().rows.len());
+            self.n_rows += bot.exchange.with(|exchange| exchange.push_fill(fill).unwrap().rows.len());
         }
     }
 }

@@ -75,7 +75,7 @@ mod on_postgres {
     async fn pages_of_one_process_grow_with_what_another_commits() {
         let bot = TestBot::shared().await;
         let (_, wallet) = bot.follow("leader").await;
-        let market = bot.exchange.world(|world| world.add_market(NewMarket::binary("rain")));
+        let market = bot.exchange.with(|exchange| exchange.add_market(NewMarket::binary("rain")));
         let (_web, link) = Process::serving(&bot, WEB);
         let origin = link.split("/login/").next().unwrap();
         let session = signed_in(&link).await;
@@ -88,7 +88,7 @@ mod on_postgres {
 
         let _worker = Process::start_with(&bot, WORKER);
         let fill = Fill::taker(&wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000);
-        bot.exchange.world(|world| world.push_fill(fill).unwrap());
+        bot.exchange.with(|exchange| exchange.push_fill(fill).unwrap());
         attempt_arrives(&mut frames).await;
         let mut answer =
             awc::Client::new().get(format!("{origin}/api/copy-attempts")).cookie(session).send().await.unwrap();

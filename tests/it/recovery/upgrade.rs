@@ -210,15 +210,15 @@ async fn lives_on(test_db: TestDb) {
     let users = bot.db.followed_users().await.unwrap();
     let leader = users.iter().find(|user| user.enabled).unwrap();
     let wallet = &leader.profile_wallet;
-    let market = bot.exchange.world(|world| {
-        world.add_person(wallet, &leader.label);
-        world.add_market(NewMarket::binary("after"))
+    let market = bot.exchange.with(|exchange| {
+        exchange.add_profile(wallet, &leader.label);
+        exchange.add_market(NewMarket::binary("after"))
     });
     let app = bot.start().await;
     let health = format!("http://{}/api/health", app.address().unwrap());
     assert_eq!(awc::Client::new().get(health).send().await.unwrap().status(), 200);
     let fill = Fill::taker(wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000);
-    bot.exchange.world(|world| world.push_fill(fill).unwrap());
+    bot.exchange.with(|exchange| exchange.push_fill(fill).unwrap());
     let copied = format!("select count(*) from copy_attempt where group_key like '%{}%'", market.asset(0).unwrap());
     eventually("the new fill's copies", async || (number!(&bot.db, copied.as_str()) == 2).then_some(())).await;
     eventually("the open copy jobs to be done", async || {

@@ -31,9 +31,9 @@ fn sample(page: &str, name: &str) -> Option<f64> {
 
 async fn one_copied_fill(bot: &TestBot) {
     let (_, wallet) = bot.follow("leader").await;
-    let market = bot.exchange.world(|world| world.add_market(NewMarket::binary("secret-title-of-a-market")));
+    let market = bot.exchange.with(|exchange| exchange.add_market(NewMarket::binary("secret-title-of-a-market")));
     let fill = Fill::taker(&wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000);
-    bot.exchange.world(|world| world.push_fill(fill).unwrap());
+    bot.exchange.with(|exchange| exchange.push_fill(fill).unwrap());
     bot.attempts(2).await;
 }
 

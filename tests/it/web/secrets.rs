@@ -126,9 +126,9 @@ async fn pages(process: &BotProcess) -> ([String; 2], Vec<(String, String)>) {
 /// Copies one fill, reads the pages and ends the bot. No output may contain a secret, and each log line is one object.
 async fn live_and_end(bot: &TestBot, mut process: BotProcess) -> Vec<serde_json::Value> {
     let (_, wallet) = bot.follow("leader").await;
-    let market = bot.exchange.world(|world| world.add_market(NewMarket::binary("market")));
+    let market = bot.exchange.with(|exchange| exchange.add_market(NewMarket::binary("market")));
     let fill = Fill::taker(&wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000);
-    bot.exchange.world(|world| world.push_fill(fill).unwrap());
+    bot.exchange.with(|exchange| exchange.push_fill(fill).unwrap());
     process.says("the new row", |line| line["message"] == "new rows").await;
     bot.attempts(1).await;
     let (keys, read) = pages(&process).await;

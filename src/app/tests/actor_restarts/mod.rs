@@ -139,7 +139,8 @@ async fn the_chain_watcher_comes_back_and_sees_the_chain_again() {
 async fn the_price_refresher_comes_back_and_prices_what_is_held() {
     let mut running = RunningBot::on_sqlite().await;
     running.copies_a_fill().await;
-    let asked = |running: &RunningBot| running.bot.exchange.world(|world| world.n_heard(Host::Clob, "/midpoints"));
+    let asked =
+        |running: &RunningBot| running.bot.exchange.with(|exchange| exchange.n_requests(Host::Clob, "/midpoints"));
     let mut n_asked = asked(&running);
     let prices = async |running: &mut RunningBot| {
         n_asked = eventually("a round of prices", async || Some(asked(running)).filter(|n| *n > n_asked)).await;
@@ -159,7 +160,7 @@ async fn the_settler_comes_back_and_closes_what_has_resolved() {
         let mut facts = running.bot.db.market(market.id()).await.unwrap().unwrap();
         facts.close_time = Some(Clock::System.now().plus_millis(-1_000));
         running.bot.db.save_market(&facts).await.unwrap();
-        running.bot.exchange.world(|world| world.resolve(market.id(), &[price(1_000_000), price(0)]));
+        running.bot.exchange.with(|exchange| exchange.resolve(market.id(), &[price(1_000_000), price(0)]));
         comes_back(&mut running, "settler", &[way], async |running| {
             for portfolio in [PortfolioId::ExecUser(running.leader), PortfolioId::ExecGlobal] {
                 let n_settled = eventually("the settlement", async || {

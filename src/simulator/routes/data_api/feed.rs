@@ -8,7 +8,7 @@ use super::params::Params;
 use crate::domain::events::event::Side;
 use crate::domain::money::ids::{MarketId, Wallet};
 use crate::domain::money::units::Timestamp;
-use crate::simulator::http::response::Answer;
+use crate::simulator::http::response::Response;
 use crate::simulator::state::exchange::Exchange;
 use crate::simulator::state::feed::{FeedQuery, Role, Row, RowKey};
 
@@ -62,7 +62,7 @@ struct Paging {
 }
 
 /// Answers a request for rows of the feed.
-pub fn answer(exchange: &Exchange, params: &Params, endpoint: Endpoint, now: Timestamp) -> Result<Answer, Answer> {
+pub fn answer(exchange: &Exchange, params: &Params, endpoint: Endpoint, now: Timestamp) -> Result<Response, Response> {
     let user = match params.text("user") {
         None if endpoint == Endpoint::Trades => None,
         _ => Some(params.wallet()?),
@@ -87,7 +87,7 @@ pub fn answer(exchange: &Exchange, params: &Params, endpoint: Endpoint, now: Tim
         cursor::sign(exchange.seed, endpoint.name(), &position)
     });
     let data: Vec<Box<RawValue>> = rows.iter().filter_map(|row| print(exchange, row, endpoint, now)).collect();
-    Ok(Answer::json(&Page::new(data, limit, next)))
+    Ok(Response::json(&Page::new(data, limit, next)))
 }
 
 impl Endpoint {
@@ -100,12 +100,12 @@ impl Endpoint {
 }
 
 impl RowFilter {
-    fn read(exchange: &Exchange, params: &Params, endpoint: Endpoint) -> Result<Self, Answer> {
+    fn read(exchange: &Exchange, params: &Params, endpoint: Endpoint) -> Result<Self, Response> {
         let markets = params.conditions(exchange)?;
         let kinds = kinds(params)?;
         let unknown_side = |text: &str| {
             let message = format!("Failed to deserialize query string: side: unknown side {text}");
-            Answer::data_error(400, &message, Some("side"))
+            Response::data_error(400, &message, Some("side"))
         };
         let side = match params.text("side") {
             None => None,
@@ -143,20 +143,20 @@ impl RowFilter {
 }
 
 impl Paging {
-    fn read(exchange: &Exchange, params: &Params, endpoint: Endpoint) -> Result<Self, Answer> {
+    fn read(exchange: &Exchange, params: &Params, endpoint: Endpoint) -> Result<Self, Response> {
         let ascending = match params.text("sort_direction") {
             None | Some("DESC") => false,
             Some("ASC") => true,
             Some(other) => {
                 let message = format!("unknown sort direction: {other}");
-                return Err(Answer::data_error(400, &message, Some("sort_direction")));
+                return Err(Response::data_error(400, &message, Some("sort_direction")));
             }
         };
         let limit = params.limit()?;
         let Some(text) = params.text("cursor") else {
             return Ok(Self { limit, ascending, served: 0, after: None });
         };
-        let invalid = || Answer::data_error(400, "invalid cursor", Some("cursor"));
+        let invalid = || Response::data_error(400, "invalid cursor", Some("cursor"));
         let position = cursor::read::<FeedPosition>(exchange.seed, endpoint.name(), text).ok_or_else(invalid)?;
         let sequence = position.sq.parse().map_err(|_| invalid())?;
         // The cursor has the page size and the direction only; the client has to send all other filters again.
@@ -175,7 +175,7 @@ fn time_range(
     endpoint: Endpoint,
     user: Option<&Wallet>,
     now: Timestamp,
-) -> Result<(i64, i64), Answer> {
+) -> Result<(i64, i64), Response> {
     let honoured = endpoint == Endpoint::Activity || user.is_some();
     let start = match params.seconds("start")? {
         start if start <= 0 || !honoured => now.seconds() - THREE_YEARS_S,
@@ -198,12 +198,12 @@ fn print(exchange: &Exchange, row: &Row, endpoint: Endpoint, now: Timestamp) -> 
     }
 }
 
-fn kinds(params: &Params) -> Result<Option<Vec<String>>, Answer> {
+fn kinds(params: &Params) -> Result<Option<Vec<String>>, Response> {
     let Some(text) = params.text("type") else { return Ok(None) };
     let kinds: Vec<String> = text.split(',').map(|kind| kind.trim().to_owned()).collect();
     match kinds.iter().find(|kind| !KINDS.contains(&kind.as_str())) {
         None => Ok(Some(kinds)),
-        Some(unknown) => Err(Answer::data_error(
+        Some(unknown) => Err(Response::data_error(
             400,
             &format!("Failed to deserialize query string: type: unknown activity type {unknown}"),
             Some("type"),

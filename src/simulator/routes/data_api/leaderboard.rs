@@ -8,7 +8,7 @@ use super::params::Params;
 use super::positions::value_of;
 use crate::domain::money::ids::Wallet;
 use crate::domain::money::units::Timestamp;
-use crate::simulator::http::response::Answer;
+use crate::simulator::http::response::Response;
 use crate::simulator::state::exchange::Exchange;
 use crate::simulator::state::market::float;
 
@@ -26,17 +26,17 @@ struct LeaderboardRow<'a> {
 
 /// Answers with all profiles, by profit or by volume. Every period covers all time, since simulated traders have a short
 /// history.
-pub fn answer(exchange: &Exchange, params: &Params, now: Timestamp) -> Result<Answer, Answer> {
+pub fn answer(exchange: &Exchange, params: &Params, now: Timestamp) -> Result<Response, Response> {
     let limit = params.limit()?;
     let period = params.text("time_period").unwrap_or("day");
     if !["day", "week", "month", "all"].contains(&period) {
-        return Err(Answer::data_error(400, &format!("unknown time period: {period}"), Some("time_period")));
+        return Err(Response::data_error(400, &format!("unknown time period: {period}"), Some("time_period")));
     }
     let done = match params.text("cursor") {
         None => 0,
         Some(cursor) => {
             cursor::read::<ListPosition>(exchange.seed, "leaderboard", cursor)
-                .ok_or_else(|| Answer::data_error(400, "invalid cursor", Some("cursor")))?
+                .ok_or_else(|| Response::data_error(400, "invalid cursor", Some("cursor")))?
                 .d
         }
     };
@@ -62,7 +62,7 @@ pub fn answer(exchange: &Exchange, params: &Params, now: Timestamp) -> Result<An
     rows.truncate(limit);
     let position = ListPosition { l: limit, d: done + rows.len(), av: String::new() };
     let next = more.then(|| cursor::sign(exchange.seed, "leaderboard", &position));
-    Ok(Answer::json(&Page::new(rows, limit, next)))
+    Ok(Response::json(&Page::new(rows, limit, next)))
 }
 
 /// Returns profit in USDC and volume in shares of each wallet, the highest first.

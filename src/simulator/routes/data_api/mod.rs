@@ -14,7 +14,7 @@ use self::params::Params;
 use super::wire_time::whole_seconds;
 use crate::domain::money::units::Timestamp;
 use crate::simulator::http::request::Request;
-use crate::simulator::http::response::Answer;
+use crate::simulator::http::response::Response;
 use crate::simulator::state::chain::block_of;
 use crate::simulator::state::exchange::Exchange;
 
@@ -47,13 +47,13 @@ impl<T> Page<T> {
 }
 
 /// Answers a request to the Data API.
-pub(super) fn answer(exchange: &Exchange, request: &Request, now: Timestamp) -> Answer {
+pub(super) fn answer(exchange: &Exchange, request: &Request, now: Timestamp) -> Response {
     if request.post {
-        return Answer::data_error(405, "method not allowed", None);
+        return Response::data_error(405, "method not allowed", None);
     }
     let params = Params::of(request);
     if params.text("offset").is_some() {
-        return Answer::data_error(400, "offset is not supported, use cursor", Some("offset"));
+        return Response::data_error(400, "offset is not supported, use cursor", Some("offset"));
     }
     let answer = match request.path.as_str() {
         "/v2/activity" => feed::answer(exchange, &params, feed::Endpoint::Activity, now),
@@ -63,16 +63,16 @@ pub(super) fn answer(exchange: &Exchange, request: &Request, now: Timestamp) -> 
         "/v2/leaderboard" => leaderboard::answer(exchange, &params, now),
         "/v2/resolutions" => resolutions::answer(exchange, &params, now),
         "/v2/status" => Ok(status(now)),
-        other => Err(Answer::data_error(404, &format!("no route {other}"), None)),
+        other => Err(Response::data_error(404, &format!("no route {other}"), None)),
     };
     answer.unwrap_or_else(|error| error)
 }
 
 /// `/v2/status`: the service's own health.
-fn status(now: Timestamp) -> Answer {
+fn status(now: Timestamp) -> Response {
     let block = block_of(now);
     let lagging = json!({"source": "auto_redeem_binary_redemption", "block": block.saturating_sub(1), "behind_max": 1});
-    Answer::json(&json!({"data": {
+    Response::json(&json!({"data": {
         "computed_at": whole_seconds(now.plus_millis(-4_000)),
         "age_seconds": 4,
         "serving": {"lag_seconds": 4, "worst": "activity_feed", "mechanisms": [

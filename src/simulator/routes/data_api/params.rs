@@ -2,7 +2,7 @@
 
 use crate::domain::money::ids::{MarketId, Wallet};
 use crate::simulator::http::request::Request;
-use crate::simulator::http::response::Answer;
+use crate::simulator::http::response::Response;
 use crate::simulator::state::chain::{CTF_EXCHANGE, NEG_RISK_EXCHANGE};
 use crate::simulator::state::exchange::Exchange;
 
@@ -34,10 +34,10 @@ impl Params {
     }
 
     /// Returns a time in whole seconds; 0 when the parameter is missing.
-    pub fn seconds(&self, name: &str) -> Result<i64, Answer> {
+    pub fn seconds(&self, name: &str) -> Result<i64, Response> {
         let bad = |_| {
             let message = format!("Failed to deserialize query string: {name}: invalid digit found in string");
-            Answer::data_error(400, &message, Some(name))
+            Response::data_error(400, &message, Some(name))
         };
         self.text(name).map_or(Ok(0), |text| text.parse().map_err(bad))
     }
@@ -52,24 +52,24 @@ impl Params {
     }
 
     /// Returns the required `user`.
-    pub fn wallet(&self) -> Result<Wallet, Answer> {
+    pub fn wallet(&self) -> Result<Wallet, Response> {
         let text = self.text("user").ok_or_else(|| {
-            Answer::data_error(400, "Failed to deserialize query string: missing field `user`", Some("user"))
+            Response::data_error(400, "Failed to deserialize query string: missing field `user`", Some("user"))
         })?;
         let wallet = Wallet::parse(text)
-            .map_err(|_| Answer::data_error(400, &format!("user: invalid address {text}"), Some("user")))?;
+            .map_err(|_| Response::data_error(400, &format!("user: invalid address {text}"), Some("user")))?;
         if [CTF_EXCHANGE, NEG_RISK_EXCHANGE].contains(&wallet.as_str()) {
-            return Err(Answer::data_error(400, "user is a protocol contract", Some("user")));
+            return Err(Response::data_error(400, "user is a protocol contract", Some("user")));
         }
         Ok(wallet)
     }
 
     /// Returns the page size: 1 to 1000, by default 100.
-    pub fn limit(&self) -> Result<usize, Answer> {
+    pub fn limit(&self) -> Result<usize, Response> {
         let Some(text) = self.text("limit") else { return Ok(100) };
         match text.parse::<usize>() {
             Ok(limit) if limit <= 1000 => Ok(limit.max(1)),
-            _ => Err(Answer::data_error(
+            _ => Err(Response::data_error(
                 400,
                 "Failed to deserialize query string: limit: limit must be between 0 and 1000",
                 None,
@@ -79,15 +79,15 @@ impl Params {
 
     /// Returns the markets that the request names, by condition (at most 20) or by event; `None` when it names none. A
     /// request may not name both.
-    pub fn conditions(&self, exchange: &Exchange) -> Result<Option<Vec<MarketId>>, Answer> {
+    pub fn conditions(&self, exchange: &Exchange) -> Result<Option<Vec<MarketId>>, Response> {
         match (self.text("condition"), self.text("event_id")) {
-            (Some(_), Some(_)) => Err(Answer::data_error(400, "condition and event_id exclude each other", None)),
+            (Some(_), Some(_)) => Err(Response::data_error(400, "condition and event_id exclude each other", None)),
             (Some(text), None) => {
                 let ids: Result<Vec<MarketId>, _> = text.split(',').map(MarketId::parse).collect();
                 match ids {
                     Ok(ids) if ids.len() <= 20 => Ok(Some(ids)),
-                    Ok(_) => Err(Answer::data_error(400, "condition: at most 20 values", Some("condition"))),
-                    Err(error) => Err(Answer::data_error(400, &error.to_string(), Some("condition"))),
+                    Ok(_) => Err(Response::data_error(400, "condition: at most 20 values", Some("condition"))),
+                    Err(error) => Err(Response::data_error(400, &error.to_string(), Some("condition"))),
                 }
             }
             (None, Some(text)) => {

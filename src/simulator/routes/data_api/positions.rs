@@ -9,7 +9,7 @@ use super::params::Params;
 use super::{Data, Page};
 use crate::domain::money::ids::{AssetId, Wallet};
 use crate::domain::money::units::Timestamp;
-use crate::simulator::http::response::Answer;
+use crate::simulator::http::response::Response;
 use crate::simulator::state::exchange::Exchange;
 use crate::simulator::state::market::{Phase, SimMarket, float};
 use crate::simulator::state::positions::Holding;
@@ -76,7 +76,7 @@ struct Position<'a> {
 }
 
 /// `/v2/positions`. A cursor serves the same user and condition only.
-pub fn positions(exchange: &Exchange, params: &Params, now: Timestamp) -> Result<Answer, Answer> {
+pub fn positions(exchange: &Exchange, params: &Params, now: Timestamp) -> Result<Response, Response> {
     let user = params.text("user").map(|_| params.wallet()).transpose()?;
     let found = find(exchange, params, user.as_ref(), now)?;
     let limit = params.limit()?;
@@ -85,7 +85,7 @@ pub fn positions(exchange: &Exchange, params: &Params, now: Timestamp) -> Result
         None => 0,
         Some(cursor) => match cursor::read::<ListPosition>(exchange.seed, "positions", cursor) {
             Some(position) if position.av == about => position.d,
-            _ => return Err(Answer::data_error(400, "invalid cursor", Some("cursor"))),
+            _ => return Err(Response::data_error(400, "invalid cursor", Some("cursor"))),
         },
     };
     let rows: Vec<PositionRow<'_>> = found
@@ -100,7 +100,7 @@ pub fn positions(exchange: &Exchange, params: &Params, now: Timestamp) -> Result
     let served = done + rows.len();
     let next = (served < found.len())
         .then(|| cursor::sign(exchange.seed, "positions", &ListPosition { l: limit, d: served, av: about }));
-    Ok(Answer::json(&Page::new(rows, limit, next)))
+    Ok(Response::json(&Page::new(rows, limit, next)))
 }
 
 /// Returns the positions that the request wants, the most valuable first.
@@ -109,14 +109,14 @@ fn find<'a>(
     params: &Params,
     user: Option<&'a Wallet>,
     now: Timestamp,
-) -> Result<Vec<Position<'a>>, Answer> {
+) -> Result<Vec<Position<'a>>, Response> {
     let wanted = params.conditions(exchange)?;
     if user.is_none() && wanted.is_none() {
-        return Err(Answer::data_error(400, "user or condition is required", Some("user")));
+        return Err(Response::data_error(400, "user or condition is required", Some("user")));
     }
     let status = params.text("status").unwrap_or("OPEN");
     if !STATUSES.contains(&status) {
-        return Err(Answer::data_error(400, &format!("unknown position status: {status}"), Some("status")));
+        return Err(Response::data_error(400, &format!("unknown position status: {status}"), Some("status")));
     }
     let amount_min = params.float("filter_amount", 0.1);
     let amount_in_cash = params.text("filter_type") == Some("CASH");
@@ -222,10 +222,10 @@ fn four_decimals(number: f64) -> f64 {
 }
 
 /// `/v2/value`.
-pub fn value(exchange: &Exchange, params: &Params, now: Timestamp) -> Result<Answer, Answer> {
+pub fn value(exchange: &Exchange, params: &Params, now: Timestamp) -> Result<Response, Response> {
     let user = params.wallet()?;
     let value = value_of(exchange, &user, now);
-    Ok(Answer::json(&Data { data: Value { proxy_wallet: user.as_str(), value: four_decimals(value) } }))
+    Ok(Response::json(&Data { data: Value { proxy_wallet: user.as_str(), value: four_decimals(value) } }))
 }
 
 /// Returns what a wallet's shares are worth, in USDC.

@@ -6,7 +6,7 @@ use super::Data;
 use super::params::Params;
 use crate::domain::money::ids::MarketId;
 use crate::domain::money::units::Timestamp;
-use crate::simulator::http::response::Answer;
+use crate::simulator::http::response::Response;
 use crate::simulator::routes::wire_time::whole_seconds;
 use crate::simulator::state::chain::block_of;
 use crate::simulator::state::exchange::Exchange;
@@ -35,10 +35,10 @@ struct ResolutionRow<'a> {
 }
 
 /// Answers with the resolutions of a question, a condition or an event; the request names exactly one.
-pub fn answer(exchange: &Exchange, params: &Params, now: Timestamp) -> Result<Answer, Answer> {
+pub fn answer(exchange: &Exchange, params: &Params, now: Timestamp) -> Result<Response, Response> {
     let given = ["question_id", "condition", "event_id"].iter().filter(|name| params.text(name).is_some()).count();
     if given != 1 {
-        return Err(Answer::data_error(400, "exactly one of question_id, condition, event_id is required", None));
+        return Err(Response::data_error(400, "exactly one of question_id, condition, event_id is required", None));
     }
     let wanted: Option<Vec<MarketId>> = params.conditions(exchange)?;
     let question = params.text("question_id");
@@ -51,7 +51,7 @@ pub fn answer(exchange: &Exchange, params: &Params, now: Timestamp) -> Result<An
         })
         .map(|market| resolution_row(market, now))
         .collect();
-    Ok(Answer::json(&Data { data: rows }))
+    Ok(Response::json(&Data { data: rows }))
 }
 
 fn resolution_row(market: &SimMarket, now: Timestamp) -> ResolutionRow<'_> {

@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::json;
 
 use crate::simulator::http::request::Host;
-use crate::simulator::http::response::Answer;
+use crate::simulator::http::response::Response;
 
 /// The account and scope of a token.
 #[derive(Clone)]
@@ -61,10 +61,10 @@ impl Email {
 }
 
 /// Returns the answer of `/user`.
-pub fn user(access: &Access) -> Answer {
+pub fn user(access: &Access) -> Response {
     let Account { login, id, name, emails } = access.account;
     let public = emails.iter().find(|email| email.public).map(|email| email.address);
-    Answer::json(&json!({
+    Response::json(&json!({
         "login": login,
         "id": id,
         "node_id": STANDARD.encode(format!("04:User{id}")),
@@ -90,13 +90,13 @@ pub fn user(access: &Access) -> Answer {
 }
 
 /// Returns the answer of `/user/emails`.
-pub fn emails(access: &Access) -> Answer {
+pub fn emails(access: &Access) -> Response {
     if !access.scope.split(',').any(|scope| matches!(scope, "user" | "user:email")) {
-        return Answer::error(Host::GitHub, 404, "Not Found");
+        return Response::error(Host::GitHub, 404, "Not Found");
     }
     let json = |(index, email): (usize, &Email)| {
         let visibility = (index == 0).then_some(if email.public { "public" } else { "private" });
         json!({"email": email.address, "primary": index == 0, "verified": email.verified, "visibility": visibility})
     };
-    Answer::json(&access.account.emails.iter().enumerate().map(json).collect::<Vec<_>>())
+    Response::json(&access.account.emails.iter().enumerate().map(json).collect::<Vec<_>>())
 }

@@ -10,7 +10,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::accounts::{ACCOUNTS, Email};
 use super::{CLIENT_ID, Pairs};
-use crate::simulator::http::response::Answer;
+use crate::simulator::http::response::Response;
 
 /// An authorize request of the registered client, with a redirect to loopback.
 pub struct AuthorizeRequest<'a> {
@@ -23,7 +23,7 @@ impl<'a> AuthorizeRequest<'a> {
     ///
     /// # Errors
     /// The page that GitHub shows instead.
-    pub fn read(pairs: &'a Pairs) -> Result<Self, Answer> {
+    pub fn read(pairs: &'a Pairs) -> Result<Self, Response> {
         if pairs.get("client_id") != CLIENT_ID {
             return Err(page(404, "<p>No application has this client_id.</p>"));
         }
@@ -42,7 +42,7 @@ impl<'a> AuthorizeRequest<'a> {
 
     /// Returns the sign-in page: one button for each account, and one to cancel. It works without styles, scripts and
     /// cookies.
-    pub fn page(&self) -> Answer {
+    pub fn page(&self) -> Response {
         let mut form = String::from("<p>Who are you?</p><form method=\"post\" action=\"authorize\">");
         for name in ["client_id", "redirect_uri", "state", "scope", "code_challenge", "code_challenge_method"] {
             let value = escaped(self.pairs.get(name));
@@ -60,7 +60,7 @@ impl<'a> AuthorizeRequest<'a> {
     }
 
     /// Redirects the browser to the client with these pairs, and with the state of the request.
-    pub fn redirect(&self, pairs: &[(&str, &str)]) -> Answer {
+    pub fn redirect(&self, pairs: &[(&str, &str)]) -> Response {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(pairs);
         if !self.pairs.get("state").is_empty() {
@@ -68,7 +68,7 @@ impl<'a> AuthorizeRequest<'a> {
         }
         let separator = if self.redirect_uri.contains('?') { '&' } else { '?' };
         let location = format!("{}{separator}{}", self.redirect_uri, query.finish());
-        Answer::text(302, "").with_header("Location", location)
+        Response::text(302, "").with_header("Location", location)
     }
 }
 
@@ -89,12 +89,12 @@ fn is_loopback(address: &str) -> bool {
 }
 
 /// Returns a page of the simulated GitHub.
-pub fn page(status: u16, content: &str) -> Answer {
+pub fn page(status: u16, content: &str) -> Response {
     let body = format!(
         "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Simulated GitHub</title></head>\
          <body><h1>Simulated GitHub</h1>{content}</body></html>"
     );
-    Answer { content_type: "text/html; charset=utf-8", ..Answer::text(status, &body) }
+    Response { content_type: "text/html; charset=utf-8", ..Response::text(status, &body) }
         .with_header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'".to_owned())
 }
 

@@ -1,8 +1,8 @@
 //! A GitHub to sign in at: the pages of its OAuth web flow, and the part of its API that names the account.
 //!
 //! Shapes and error texts are those of GitHub's public documentation ("Authorizing OAuth apps", its two pages of
-//! troubleshooting, and REST "Users" and "Emails"). The API is below `api/v3`, as on an Enterprise Server. Spec section 12
-//! requires such a sign-in, and a test or `demo` cannot use the real one. Where the documentation leaves a choice, this
+//! troubleshooting, and REST "Users" and "Emails"). The API is below `api/v3`, as on an Enterprise Server. The
+//! bot must have such a sign-in (spec 12), and a test or `demo` cannot use the real one. Where the documentation leaves a choice, this
 //! GitHub is strict: the first try of the client spends a code, even when it fails, and a code verifier without a
 //! challenge is refused.
 //!
@@ -26,7 +26,7 @@ use self::accounts::{ACCOUNTS, Access, emails, user};
 use self::authorize::{AuthorizeRequest, page};
 use crate::domain::money::units::Timestamp;
 use crate::simulator::http::request::{Host, Request};
-use crate::simulator::http::response::Answer;
+use crate::simulator::http::response::Response;
 
 /// The id of the only registered application.
 pub const CLIENT_ID: &str = "simulated-client";
@@ -95,7 +95,7 @@ const WRONG_GRANT: Refusal = Refusal {
 };
 
 /// Answers a request to GitHub.
-pub(super) fn answer(github: &mut GitHub, request: &Request, now: Timestamp) -> Answer {
+pub(super) fn answer(github: &mut GitHub, request: &Request, now: Timestamp) -> Response {
     match (request.post, request.path.as_str()) {
         (false, "/login/oauth/authorize") => match AuthorizeRequest::read(&Pairs(request.pairs())) {
             Ok(request) => request.page(),
@@ -108,14 +108,14 @@ pub(super) fn answer(github: &mut GitHub, request: &Request, now: Timestamp) -> 
         (true, "/login/oauth/access_token") => github.exchange(request, now),
         (false, "/api/v3/user") => github.api(request, user),
         (false, "/api/v3/user/emails") => github.api(request, emails),
-        (_, path) if path.starts_with("/api/") => Answer::error(Host::GitHub, 404, "Not Found"),
+        (_, path) if path.starts_with("/api/") => Response::error(Host::GitHub, 404, "Not Found"),
         _ => page(404, "<p>This is not the web page you are looking for.</p>"),
     }
 }
 
 impl GitHub {
     /// `POST /login/oauth/authorize`: a button of the page was pressed.
-    fn authorize(&mut self, request: &AuthorizeRequest<'_>, now: Timestamp) -> Answer {
+    fn authorize(&mut self, request: &AuthorizeRequest<'_>, now: Timestamp) -> Response {
         if !request.pairs.get("cancel").is_empty() {
             return request.redirect(&[
                 ("error", "access_denied"),
@@ -139,7 +139,7 @@ impl GitHub {
     }
 
     /// `POST /login/oauth/access_token`: exchanges a code for a token.
-    fn exchange(&mut self, request: &Request, now: Timestamp) -> Answer {
+    fn exchange(&mut self, request: &Request, now: Timestamp) -> Response {
         let posted = Pairs::posted(request);
         let pairs = match self.redeem(request, &posted, now) {
             Ok(access) => {
@@ -160,10 +160,10 @@ impl GitHub {
         };
         if request.header("accept").contains("application/json") {
             let fields = pairs.into_iter().map(|(name, value)| (name.to_owned(), Value::String(value)));
-            return Answer::json(&Value::Object(fields.collect()));
+            return Response::json(&Value::Object(fields.collect()));
         }
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
-        Answer { content_type: "application/x-www-form-urlencoded; charset=utf-8", ..Answer::text(200, &body) }
+        Response { content_type: "application/x-www-form-urlencoded; charset=utf-8", ..Response::text(200, &body) }
     }
 
     /// Checks client, grant type, code, redirect and proof, in this order. A known code is spent, even when a later check
@@ -204,22 +204,22 @@ impl GitHub {
     }
 
     /// Answers a request to the API with `respond`, when its token is valid.
-    fn api(&self, request: &Request, respond: impl Fn(&Access) -> Answer) -> Answer {
+    fn api(&self, request: &Request, respond: impl Fn(&Access) -> Response) -> Response {
         if request.header("user-agent").is_empty() {
             let message =
                 "Request forbidden by administrative rules. Please make sure your request has a User-Agent header";
-            return Answer::text(403, message);
+            return Response::text(403, message);
         }
         let given = request.header("authorization");
         if given.is_empty() {
-            return Answer::error(Host::GitHub, 401, "Requires authentication");
+            return Response::error(Host::GitHub, 401, "Requires authentication");
         }
         let token = given
             .split_once(' ')
             .filter(|(scheme, _)| ["bearer", "token"].iter().any(|known| known.eq_ignore_ascii_case(scheme)));
         let access = token.and_then(|(_, token)| self.tokens.iter().find(|(known, _)| known == token.trim()));
         match access {
-            None => Answer::error(Host::GitHub, 401, "Bad credentials"),
+            None => Response::error(Host::GitHub, 401, "Bad credentials"),
             Some((_, access)) => respond(access).with_header("X-OAuth-Scopes", access.scope.replace(',', ", ")),
         }
     }
@@ -259,6 +259,6 @@ fn random_hex(n_bytes: usize) -> Option<String> {
     Some(hex::encode(bytes))
 }
 
-fn no_randomness() -> Answer {
-    Answer::error(Host::GitHub, 500, "The operating system returned no random numbers")
+fn no_randomness() -> Response {
+    Response::error(Host::GitHub, 500, "The operating system returned no random numbers")
 }

@@ -165,7 +165,7 @@ async fn a_github_that_fails_is_reported_and_lets_no_visitor_in() {
     let site = SignInServer::new().await;
     let mut browser = site.browser();
     let back = browser.sent_back(("login", "ada")).await;
-    site.github.world(|world| world.fault(Fault::once(Host::GitHub, "access_token", FaultKind::Status(500))));
+    site.github.with(|exchange| exchange.fault(Fault::once(Host::GitHub, "access_token", FaultKind::Status(500))));
     let answer = browser.get(&back).await;
     assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
     assert!(answer.text().contains("GitHub does not answer as it should"), "{}", answer.text());

@@ -186,7 +186,7 @@ mod on_nginx {
     async fn behind_nginx_people_sign_in_over_https_and_pages_are_live() {
         let bot = TestBot::shared().await;
         let (_, wallet) = bot.follow("leader").await;
-        let market = bot.exchange.world(|world| world.add_market(NewMarket::binary("rain")));
+        let market = bot.exchange.with(|exchange| exchange.add_market(NewMarket::binary("rain")));
         let (web, health) = (free_port(), free_port());
         let nginx = Nginx::before(web);
         let base = nginx.base();
@@ -237,7 +237,7 @@ mod on_nginx {
             .connect();
         let (_, mut frames) = socket.await.unwrap();
         let fill = Fill::taker(&wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000);
-        bot.exchange.world(|world| world.push_fill(fill).unwrap());
+        bot.exchange.with(|exchange| exchange.push_fill(fill).unwrap());
         attempt_arrives(&mut frames).await;
         let mut export =
             client.get(format!("{base}/export/attempts.csv")).cookie(session.clone()).send().await.unwrap();

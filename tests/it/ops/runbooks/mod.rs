@@ -291,7 +291,7 @@ mod on_postgres {
         droplet.run("docker compose up -d --build");
         droplet.is_up().await;
         let wallet = "0x1111111111111111111111111111111111111111";
-        droplet.bot.exchange.world(|world| world.add_person(&Wallet::parse(wallet).unwrap(), "Somebody"));
+        droplet.bot.exchange.with(|exchange| exchange.add_profile(&Wallet::parse(wallet).unwrap(), "Somebody"));
         let told = droplet.run(looks);
         assert!(told.contains("worker") && told.contains("web") && told.contains(wallet), "{told}");
         assert!(CurrentUser::through_github(&droplet.base, "ada").await.came_in);
@@ -350,9 +350,9 @@ mod on_postgres {
     async fn read_the_last_hours_again() {
         let droplet = Droplet::new().await;
         let (_, wallet) = droplet.bot.follow("quietharbour").await;
-        let market = droplet.bot.exchange.world(|world| world.add_market(NewMarket::binary("rain")));
+        let market = droplet.bot.exchange.with(|exchange| exchange.add_market(NewMarket::binary("rain")));
         let fill = Fill::taker(&wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000);
-        droplet.bot.exchange.world(|world| world.push_fill(fill).unwrap());
+        droplet.bot.exchange.with(|exchange| exchange.push_fill(fill).unwrap());
         eventually("the fill", async || (n_trades(&droplet.bot.db).await == 1).then_some(())).await;
         for block in blocks_of("read_the_last_hours_again") {
             droplet.run(&block);
@@ -437,7 +437,7 @@ mod on_postgres {
     #[actix::test]
     async fn three_looks() {
         let droplet = Droplet::new().await;
-        droplet.bot.exchange.world(|world| world.add_person(&wallet_of("leader"), "leader"));
+        droplet.bot.exchange.with(|exchange| exchange.add_profile(&wallet_of("leader"), "leader"));
         droplet.bot.follow("leader").await;
         droplet.is_up().await;
         let blocks = blocks_of("three_looks");

@@ -107,7 +107,7 @@ mod on_anvil {
                 );
             }
         }
-        let asked = |wallet: &Wallet| bot.exchange.world(|world| world.n_heard(Host::Data, wallet.as_str()));
+        let asked = |wallet: &Wallet| bot.exchange.with(|exchange| exchange.n_requests(Host::Data, wallet.as_str()));
         eventually("both subscriptions were made", async || (asked(&maker) > 1 && asked(&taker) > 1).then_some(()))
             .await;
         assert_eq!(bot.db.count_trades_since(polymarketspy::domain::money::units::Timestamp::EPOCH).await.unwrap(), 0);
@@ -183,7 +183,7 @@ mod on_anvil {
     async fn a_node_that_dies_is_found_again_and_the_gap_is_read_from_the_api() {
         let (bot, node) = (bot().await, Node::start().await);
         let (_, leader) = bot.follow("leader").await;
-        let market = bot.exchange.world(|world| world.add_market(NewMarket::binary("rain")));
+        let market = bot.exchange.with(|exchange| exchange.add_market(NewMarket::binary("rain")));
         let app = bot.start_watching(&node.ws_url()).await;
         in_sight(&bot, &node, &leader).await;
         // These fills go on while the node is killed: the next chain has none of them.
@@ -196,7 +196,7 @@ mod on_anvil {
         let n_trades = async || bot.db.trades_page(&Default::default(), None, 10).await.unwrap().rows.len();
         let node = node
             .start_again(async || {
-                bot.exchange.world(|world| world.push_fill(missed)).unwrap();
+                bot.exchange.with(|exchange| exchange.push_fill(missed)).unwrap();
                 eventually("the watcher to notice the lost connection", async || {
                     watcher(&bot).await.filter(|state| state["connected"] == false)
                 })
