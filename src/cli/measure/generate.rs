@@ -10,7 +10,7 @@ use crate::cli::terminal::say_json;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::domain::config::effective::ConfigPatch;
-use crate::simulator::history::{HistoryReport, HistorySettings, Totals, write_history_telling};
+use crate::simulator::history::{HistoryReport, HistorySettings, Totals, write_history_with_progress};
 use crate::simulator::{Simulator, SimulatorSettings};
 
 pub const HELP: &str = "All rows are as the bot itself would have written them: `audit` agrees. Copies are sized for a bankroll of \
@@ -71,7 +71,7 @@ pub async fn generate(settings: &Settings, arguments: GenerateArguments) -> anyh
     let leaders = usize::try_from(arguments.leaders).context("too many leaders")?;
     let wanted = HistorySettings::bulk(arguments.snapshot_days, leaders, arguments.held_assets, totals);
     let mut told = Instant::now();
-    let report = write_history_telling(&db, &exchange, &wanted, |report, until| {
+    let report = write_history_with_progress(&db, &exchange, &wanted, |report, until| {
         if told.elapsed().as_secs() >= 5 {
             told = Instant::now();
             eprintln!(

@@ -1,8 +1,9 @@
-//! What a tidy history lacks: names that attack whoever prints them, and what goes wrong in a bot's real life.
+//! Edge cases of a history: names that attack the page or file that prints them, and failures as a running bot has them.
 
 use rand::{SeedableRng, rngs::StdRng};
 
-use super::HistoryError;
+use super::error::HistoryError;
+use super::settings::{DAY_MS, MINUTE_MS};
 use crate::db::{Db, DeadRow, PollWrite};
 use crate::domain::config::effective::{ConfigPatch, UserOverrides};
 use crate::domain::market::facts::Market;
@@ -10,17 +11,18 @@ use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
 use crate::queue;
 use crate::queue::{JobScope, NewJob, Queue};
-use crate::simulator::life::rng::hash_text;
+use crate::simulator::rng::hash_text;
 
 /// One market in this many has a hostile name.
-const ONE_IN: u64 = 24;
+const RENAMED_ONE_IN: u64 = 24;
 const DEAD_ROWS: i64 = 12;
 const DEAD_JOBS: i64 = 8;
 const BLACKLISTED: usize = 5;
 const LEASE_MS: i64 = 60_000;
-const WHO: &str = "history";
+/// The actor in audit rows.
+const ACTOR: &str = "history";
 
-/// What leader `number` is called: some names start a formula, a tag, or run from right to left.
+/// Returns the label of leader `number`. Some labels start a formula or a tag, or run from right to left.
 pub fn label(number: usize, name: &str) -> String {
     match number % 6 {
         1 => format!("=HYPERLINK(\"https://example.org/{name}\")"),
@@ -30,14 +32,14 @@ pub fn label(number: usize, name: &str) -> String {
     }
 }
 
-/// Gives some markets a question that no page may take at its word. The same market always has the same one.
+/// Gives some markets a hostile question. The same market always has the same question.
 pub fn rename(market: &mut Market) {
-    let roll = hash_text(11, &market.slug);
-    if !roll.is_multiple_of(ONE_IN) {
+    let number = hash_text(11, &market.slug);
+    if !number.is_multiple_of(RENAMED_ONE_IN) {
         return;
     }
     let question = &market.question;
-    market.question = match roll / ONE_IN % 7 {
+    market.question = match number / RENAMED_ONE_IN % 7 {
         0 => format!("<script>alert(\"{question}\")</script>"),
         1 => format!("=1+1 {question}"),
         2 => format!("@SUM(A1:A9) \"{question}\", and\r\na second line"),
@@ -48,17 +50,20 @@ pub fn rename(market: &mut Market) {
     };
 }
 
-/// Unreadable rows and jobs that failed for good, spread over the time, and changes of configuration at its end.
-pub async fn write_oddities(
+/// Writes unreadable rows and jobs without retries left, spread over the time, and changes of configuration at its end.
+///
+/// # Errors
+/// [`HistoryError`] when the database fails or a configuration change is refused.
+pub async fn write_edge_cases(
     db: &Db,
     leaders: &[FollowedUserId],
     (start, end): (Timestamp, Timestamp),
 ) -> Result<(), HistoryError> {
     let step = end.millis_since(start) / (DEAD_ROWS.max(DEAD_JOBS) + 1);
     for n in 1..=DEAD_ROWS {
-        let Some(user) = of_turn(leaders, n) else { return Ok(()) };
+        let Some(user) = leader_of_turn(leaders, n) else { return Ok(()) };
         let text = format!("{{\"type\":\"TRADE\",\"size\":\"<img src=x onerror=alert({n})>\",\"timestamp\":{n}}}");
-        let dead = DeadRow { text, reason: "`size` is no number".to_owned() };
+        let dead = DeadRow { text, reason: "`size` is not a number".to_owned() };
         db.record_poll(PollWrite {
             user,
             fence: None,
@@ -72,40 +77,41 @@ pub async fn write_oddities(
         .await?;
     }
     for n in 1..=DEAD_JOBS {
-        let Some(user) = of_turn(leaders, n) else { return Ok(()) };
-        fail_for_good(db, user, start.plus_millis(n * step)).await?;
+        let Some(user) = leader_of_turn(leaders, n) else { return Ok(()) };
+        add_dead_job(db, user, start.plus_millis(n * step)).await?;
     }
-    let unresolved = db.unresolved_markets(end.plus_millis(10 * super::DAY_MS)).await?;
+    let unresolved = db.unresolved_markets(end.plus_millis(10 * DAY_MS)).await?;
     for market in unresolved.iter().take(BLACKLISTED) {
-        db.set_blacklisted(market, true, WHO, end).await?;
+        db.set_blacklisted(market, true, ACTOR, end).await?;
     }
-    if let Some(user) = of_turn(leaders, 1) {
-        let careful =
+    if let Some(user) = leader_of_turn(leaders, 1) {
+        let patch =
             ConfigPatch::parse(r#"{"guardrails": {"maxSpreadMicros": 30000}, "sizing": {"copyPctNotionalBps": 80}}"#)?;
-        let overrides = UserOverrides::default().with(&careful)?;
-        db.save_user(user, &overrides, WHO, end).await?;
+        let overrides = UserOverrides::default().with(&patch)?;
+        db.save_user(user, &overrides, ACTOR, end).await?;
     }
     Ok(())
 }
 
-async fn fail_for_good(db: &Db, user: FollowedUserId, at: Timestamp) -> Result<(), HistoryError> {
+/// Adds a job and lets it fail until it has no retries left.
+async fn add_dead_job(db: &Db, user: FollowedUserId, at: Timestamp) -> Result<(), HistoryError> {
     let key = format!("{user}:{}", at.iso());
-    let payload =
-        serde_json::json!({"kind": "window", "start": at, "end": at.plus_millis(super::MINUTE_MS)}).to_string();
+    let payload = serde_json::json!({"kind": "window", "start": at, "end": at.plus_millis(MINUTE_MS)}).to_string();
     queue::enqueue(db, &[NewJob { queue: Queue::Reconcile, key, followed_user: Some(user), payload, due: at }], at)
         .await?;
-    let mut dice = StdRng::seed_from_u64(at.millis().unsigned_abs());
+    let mut rng = StdRng::seed_from_u64(at.millis().unsigned_abs());
     let mut now = at;
     for _ in 0..=queue::RETRIES {
         for job in queue::claim(db, Queue::Reconcile, &JobScope::All, now, LEASE_MS, 10).await? {
-            queue::fail(db, &job, "the Data API said 503: <upstream connect error>", now, &mut dice).await?;
+            queue::fail(db, &job, "the Data API said 503: <upstream connect error>", now, &mut rng).await?;
         }
-        now = now.plus_millis(super::MINUTE_MS);
+        now = now.plus_millis(MINUTE_MS);
     }
     Ok(())
 }
 
-fn of_turn(leaders: &[FollowedUserId], n: i64) -> Option<FollowedUserId> {
+/// Returns the leader of turn `n`, round and round.
+fn leader_of_turn(leaders: &[FollowedUserId], n: i64) -> Option<FollowedUserId> {
     let turn = usize::try_from(n).unwrap_or(0) % leaders.len().max(1);
     leaders.get(turn).copied()
 }

@@ -1,97 +1,91 @@
-//! How fast life must go for a history to reach its totals.
+//! The rate of fills with which a history reaches its totals.
 //!
-//! How many groups and entries a fill brings is known only from fills lived so far, so the time is cut into pieces, and
-//! each piece is paced by what the ones before it brought.
+//! How many groups and entries come from a fill is known only from the fills so far. So the time is cut into periods, and
+//! the rate of each period is computed from the periods before it.
 
-use super::{HistorySettings, MINUTE_MS, Story};
+use super::settings::{HistorySettings, MINUTE_MS, Totals};
 use crate::domain::money::units::Timestamp;
-use crate::simulator::life::traders::LifeSettings;
+use crate::simulator::traders::LifeSettings;
 
-/// Pieces of a history with totals: the error of the last one's pace is a fraction of a fortieth.
-const PIECES: i64 = 40;
-/// Aimed at beyond the totals, so that the last piece's error does not leave them unreached.
-const BEYOND: f64 = 1.01;
-/// What a fill brings, before anything was lived: two attempts a group of about two fills, a shadow entry and a fee.
-const ATTEMPTS_GUESSED: f64 = 1.0;
-const ENTRIES_GUESSED: f64 = 1.7;
-/// The guesses count as much as so many events: the first few would tell nothing.
-const GUESS_WEIGHS: f64 = 500.0;
-/// Nobody stops trading altogether once the totals are reached.
+/// Periods of a history with totals. An error in the rate of the last one changes the totals by a fraction of a fortieth.
+const PERIODS: i64 = 40;
+/// The totals are exceeded by this factor, so that the error of the last period does not leave them unreached.
+const MARGIN: f64 = 1.01;
+/// First estimates for one fill. A group of about two fills has two attempts; a fill has a shadow entry and a fee.
+const ATTEMPTS_ESTIMATE: f64 = 1.0;
+const ENTRIES_ESTIMATE: f64 = 1.7;
+/// The estimates count as much as this many events, since the first few events are a small sample.
+const ESTIMATE_WEIGHT: f64 = 500.0;
+/// The traders go on at this rate when the totals are reached.
 const FILLS_PER_SECOND_MIN: f64 = 0.005;
 
-/// What a history must have in the end, at least; zero asks for nothing.
+/// How much was generated so far, written or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Totals {
-    pub attempts: usize,
-    pub entries: usize,
-}
-
-/// What was lived so far, written or not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Tally {
+pub struct Progress {
     pub events: usize,
     pub reached: Totals,
 }
 
-/// A piece of the time, and the life that is led in it.
+/// A part of the history's time, and how the traders act in it.
 #[derive(Debug)]
-pub struct Piece {
+pub struct Period {
     pub from: Timestamp,
-    /// Exclusive, but for the last.
+    /// Exclusive, except in the last period.
     pub to: Timestamp,
     pub last: bool,
-    /// `None` goes on as before.
-    pub life: Option<LifeSettings>,
+    /// `None` lets them go on as before.
+    pub traders: Option<LifeSettings>,
 }
 
-/// Cuts the time from `start` to `end` and paces each piece.
+/// Cuts the time from `start` to `end` into periods and computes the rate of each.
 #[derive(Debug)]
-pub struct Pace {
+pub struct RatePlan {
     at: Timestamp,
     end: Timestamp,
-    piece_ms: i64,
-    /// What the paces of the pieces so far should have brought.
-    fills_asked: f64,
+    period_ms: i64,
+    /// The fills that the rates so far should have produced.
+    fills_planned: f64,
 }
 
-impl Pace {
+impl RatePlan {
     pub fn new(settings: &HistorySettings, start: Timestamp, end: Timestamp) -> Self {
         let all = end.millis_since(start);
-        let piece_ms = match settings.totals {
-            Some(_) => (all / PIECES / MINUTE_MS * MINUTE_MS).max(MINUTE_MS),
+        let period_ms = match settings.totals {
+            Some(_) => (all / PERIODS / MINUTE_MS * MINUTE_MS).max(MINUTE_MS),
             None => all,
         };
-        Self { at: start, end, piece_ms, fills_asked: 0.0 }
+        Self { at: start, end, period_ms, fills_planned: 0.0 }
     }
 
-    /// The next piece; `None` behind the last.
-    pub fn next(&mut self, settings: &HistorySettings, story: &Story) -> Option<Piece> {
+    /// Returns the next period; `None` after the last one.
+    pub fn next(&mut self, settings: &HistorySettings, progress: Progress) -> Option<Period> {
         let from = self.at;
         if from >= self.end {
             return None;
         }
-        let to = from.plus_millis(self.piece_ms);
-        // What is left over joins the last piece: alone it would be too short to read.
+        let to = from.plus_millis(self.period_ms);
+        // A remainder belongs to the last period; alone it would be too short to read.
         let last = self.end.millis_since(to) < MINUTE_MS;
         let to = if last { self.end } else { to };
         self.at = to;
-        let life = settings.totals.map(|totals| {
-            let fills_per_second = self.fills_per_second(totals, story.tally, from);
-            self.fills_asked += fills_per_second * seconds(from, to);
-            LifeSettings { fills_per_second, ..settings.life.clone() }
+        let traders = settings.totals.map(|totals| {
+            let fills_per_second = self.fills_per_second(totals, progress, from);
+            self.fills_planned += fills_per_second * seconds(from, to);
+            LifeSettings { fills_per_second, ..settings.traders.clone() }
         });
-        Some(Piece { from, to, last, life })
+        Some(Period { from, to, last, traders })
     }
 
-    fn fills_per_second(&self, totals: Totals, tally: Tally, from: Timestamp) -> f64 {
-        let weighed = tally.events as f64 + GUESS_WEIGHS;
-        let left = |wanted: usize, reached: usize, guess: f64| {
-            let brought = (reached as f64 + guess * GUESS_WEIGHS) / weighed;
-            (wanted as f64 * BEYOND - reached as f64) / brought
+    /// Returns the rate that reaches the totals in the time that is left.
+    fn fills_per_second(&self, totals: Totals, progress: Progress, from: Timestamp) -> f64 {
+        let weight = progress.events as f64 + ESTIMATE_WEIGHT;
+        let left = |wanted: usize, reached: usize, estimate: f64| {
+            let per_event = (reached as f64 + estimate * ESTIMATE_WEIGHT) / weight;
+            (wanted as f64 * MARGIN - reached as f64) / per_event
         };
-        let attempts = left(totals.attempts, tally.reached.attempts, ATTEMPTS_GUESSED);
-        let entries = left(totals.entries, tally.reached.entries, ENTRIES_GUESSED);
-        let fills_per_event = (self.fills_asked + GUESS_WEIGHS) / weighed;
+        let attempts = left(totals.attempts, progress.reached.attempts, ATTEMPTS_ESTIMATE);
+        let entries = left(totals.entries, progress.reached.entries, ENTRIES_ESTIMATE);
+        let fills_per_event = (self.fills_planned + ESTIMATE_WEIGHT) / weight;
         (attempts.max(entries) * fills_per_event / seconds(from, self.end)).max(FILLS_PER_SECOND_MIN)
     }
 }

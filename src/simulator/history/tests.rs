@@ -1,4 +1,4 @@
-//! A written past must be one the bot could have written itself.
+//! A written history must be one that the bot could have written itself.
 
 use super::*;
 use crate::audit::audit;
@@ -7,7 +7,7 @@ use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::ids::EventId;
 use crate::polymarket::{Window, WireRow};
 use crate::queue;
-use crate::simulator::routes::answer::{Host, Request};
+use crate::simulator::http::request::{Host, Request};
 use crate::simulator::{Simulator, SimulatorSettings};
 
 async fn fresh() -> (tempfile::TempDir, Db) {
@@ -42,9 +42,9 @@ async fn a_day_of_history_is_one_the_bot_could_have_written() {
     let newest = db.newest_snapshot(PortfolioId::ExecGlobal).await.unwrap().unwrap();
     assert_eq!(newest.bucket_time.iso(), "2026-11-22T10:00:00.000Z");
 
-    // What the Data API shows is known, to the last row.
+    // The database has each row that the Data API shows.
     for user in db.followed_users().await.unwrap() {
-        let texts = simulator.world(|world| every_row(world, &user.profile_wallet));
+        let texts = simulator.simulation(|simulation| every_row(simulation, &user.profile_wallet));
         let window = Window::of(texts.iter().map(|text| WireRow::parse(text)), &user.profile_wallet);
         let trades: Vec<EventId> = window.trades.iter().map(|draft| draft.event_id()).collect();
         let activities: Vec<EventId> = window.activities.iter().map(|draft| draft.event_id()).collect();
@@ -65,12 +65,12 @@ async fn as_many_assets_are_held_as_were_asked_for() {
     assert_eq!(audit(&db).await.unwrap().problems, Vec::<String>::new());
 }
 
-/// All rows of a wallet as the activity route serves them, page by page.
-fn every_row(world: &mut World, wallet: &Wallet) -> Vec<String> {
+/// Returns all rows of a wallet as the activity route serves them, page by page.
+fn every_row(simulation: &mut Simulation, wallet: &Wallet) -> Vec<String> {
     let (mut texts, mut cursor) = (Vec::new(), String::new());
     loop {
         let path = format!("/v2/activity?user={wallet}&limit=500{cursor}");
-        let answer = world.answer(&Request::get(Host::Data, &path)).0.value();
+        let answer = simulation.answer(&Request::get(Host::Data, &path)).0.value();
         texts.extend(answer["data"].as_array().unwrap().iter().map(ToString::to_string));
         match answer["pagination"]["next_cursor"].as_str() {
             Some(next) => cursor = format!("&cursor={next}"),

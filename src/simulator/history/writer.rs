@@ -1,8 +1,8 @@
-//! What is to be written next, and the writing: through the same methods, jobs and fences as the running bot.
+//! Batches of rows, and writing them with the same methods, jobs and fences as the running bot.
 
 use std::collections::BTreeMap;
 
-use super::{HistoryError, HistoryReport};
+use super::error::HistoryError;
 use crate::db::{
     BookOutcome, ClosedGroupWrite, Db, GroupClosing, LedgerOutcome, LedgerWrite, PollWrite, PortfolioSnapshot,
     Resolution, StoredBook,
@@ -12,49 +12,65 @@ use crate::domain::decision::attempt::CopyAttempt;
 use crate::domain::decision::explanation::DecisionKind;
 use crate::domain::events::event::{ActivityEvent, TradeEvent};
 use crate::domain::events::group::{ClosedGroup, Member};
-use crate::domain::market::facts::Market;
+use crate::domain::market::facts::{Market, OutcomeAsset};
 use crate::domain::money::ids::{AssetId, FollowedUserId, GroupId};
 use crate::domain::money::units::{PriceMicros, Timestamp};
 use crate::queue;
 use crate::queue::{Job, JobFence, JobScope, Queue};
 use crate::simulator::state::market::Quotes;
 
-/// Longer than any writing takes.
+/// Longer than it takes to write any batch.
 const LEASE_MS: i64 = 600_000;
 const GROUPS_AT_ONCE: usize = 256;
 const WRITES_AT_ONCE: usize = 500;
 const JOBS_AT_ONCE: i64 = 5_000;
 
-/// What one request of the bot would write to the ledger, and whose job that is.
-pub struct Planned {
+/// How much was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct HistoryReport {
+    pub markets: usize,
+    pub events: usize,
+    pub groups: usize,
+    pub attempts: usize,
+    pub executed: usize,
+    pub entries: usize,
+    pub snapshots: usize,
+    pub prices: usize,
+    /// Assets with a lot in any portfolio at the end.
+    pub held_assets: usize,
+}
+
+/// One write to the ledger, with the job that causes it.
+pub struct PlannedWrite {
     cause: Cause,
     pub attempt: Option<CopyAttempt>,
     pub entries: Vec<LedgerEntry>,
 }
 
+/// The job that a write finishes.
 enum Cause {
     Event(Member),
     Copy(GroupId, PortfolioId),
-    /// Nobody's job: deposits and settlements.
-    Free,
+    /// No job: deposits and settlements.
+    NoJob,
 }
 
-/// Facts in the order they happened, not yet written.
+/// Rows that are still to be written, in the order in which they happened.
 #[derive(Default)]
-pub struct Pages {
+pub struct Batch {
     pub markets: Vec<Market>,
     pub trades: Vec<TradeEvent>,
     pub activities: Vec<ActivityEvent>,
-    /// With the time of their decision.
+    /// Each with the time of its decision.
     pub groups: Vec<(ClosedGroup, Timestamp)>,
     books: Vec<(GroupId, BookOutcome)>,
-    pub planned: Vec<Planned>,
-    resolved: Vec<Resolution>,
+    pub ledger_writes: Vec<PlannedWrite>,
+    resolutions: Vec<Resolution>,
     pub snapshots: Vec<PortfolioSnapshot>,
     pub prices: Vec<(Timestamp, Vec<(AssetId, PriceMicros)>)>,
 }
 
-impl Planned {
+impl PlannedWrite {
     pub fn of_event(event: Member, entries: Vec<LedgerEntry>) -> Self {
         Self { cause: Cause::Event(event), attempt: None, entries }
     }
@@ -63,17 +79,28 @@ impl Planned {
         Self { cause: Cause::Copy(group, attempt.portfolio), attempt: Some(attempt), entries }
     }
 
-    pub fn free(entries: Vec<LedgerEntry>) -> Self {
-        Self { cause: Cause::Free, attempt: None, entries }
+    pub fn without_job(entries: Vec<LedgerEntry>) -> Self {
+        Self { cause: Cause::NoJob, attempt: None, entries }
     }
 }
 
-impl Pages {
+impl Batch {
+    /// Returns about how many rows the batch has: ledger writes, snapshots and prices.
     pub fn n_rows(&self) -> usize {
-        self.planned.len() + self.snapshots.len() + self.prices.iter().map(|(_, prices)| prices.len()).sum::<usize>()
+        self.ledger_writes.len()
+            + self.snapshots.len()
+            + self.prices.iter().map(|(_, prices)| prices.len()).sum::<usize>()
     }
 
-    pub fn book(&mut self, group: GroupId, asset: &AssetId, quotes: Option<Quotes>, market: &Market, now: Timestamp) {
+    /// Adds the book that a decision was made with; without quotes the exchange had none.
+    pub fn add_book(
+        &mut self,
+        group: GroupId,
+        asset: &AssetId,
+        quotes: Option<Quotes>,
+        market: &Market,
+        now: Timestamp,
+    ) {
         let book = quotes.map(|quotes| StoredBook {
             asset: asset.clone(),
             bids: quotes.bids,
@@ -87,52 +114,73 @@ impl Pages {
         self.books.push((group, BookOutcome { fetched_at: now, book }));
     }
 
-    /// The market as it stands once it is decided, and what each outcome pays.
-    pub fn resolved(&mut self, market: &Market, now: Timestamp) {
-        let pays =
-            |outcome: &crate::domain::market::facts::OutcomeAsset| Some((outcome.asset.clone(), outcome.payout?));
-        let payouts = market.outcomes.iter().filter_map(pays).collect();
+    /// Adds the payouts of a resolved market.
+    pub fn add_resolution(&mut self, market: &Market, now: Timestamp) {
+        let payout_of = |outcome: &OutcomeAsset| Some((outcome.asset.clone(), outcome.payout?));
+        let payouts = market.outcomes.iter().filter_map(payout_of).collect();
         let resolved_at = market.resolved_at.unwrap_or(now);
-        self.resolved.push(Resolution { market: market.id.clone(), payouts, resolved_at });
+        self.resolutions.push(Resolution { market: market.id.clone(), payouts, resolved_at });
         self.markets.push(Market { resolved_at: None, ..market.clone() });
     }
 }
 
-/// Writes the pages; `now` is the last of their time.
-pub async fn write_pages(
+/// Writes a batch and adds what was written to `report`. `now` is the end of the batch's time.
+///
+/// # Errors
+/// [`HistoryError`] when the database fails, or when it has a row or a job of the batch already.
+pub async fn write_batch(
     db: &Db,
-    pages: Pages,
+    batch: Batch,
     now: Timestamp,
     report: &mut HistoryReport,
 ) -> Result<(), HistoryError> {
-    db.save_markets(&pages.markets).await?;
-    report.events += pages.trades.len() + pages.activities.len();
-    record_polls(db, pages.trades, pages.activities, now).await?;
+    db.save_markets(&batch.markets).await?;
+    report.events += batch.trades.len() + batch.activities.len();
+    record_polls(db, batch.trades, batch.activities, now).await?;
     let ingest = fences_of(db, Queue::IngestEvents, now, |job| job.event().ok()).await?;
     let mut grouping = fences_of(db, Queue::GroupEvents, now, |job| job.event().ok()).await?;
 
-    report.groups += pages.groups.len();
-    for chunk in pages.groups.chunks(GROUPS_AT_ONCE) {
+    report.groups += batch.groups.len();
+    for chunk in batch.groups.chunks(GROUPS_AT_ONCE) {
         close_groups(db, chunk, &mut grouping, now).await?;
     }
-    // What is left are rows that form no group: rewards, redemptions.
+    // The jobs that are left are of rows that belong to no group: rewards, redemptions.
     let left: Vec<JobFence> = grouping.into_values().collect();
     queue::finish(db, &left).await?;
-    for chunk in pages.books.chunks(GROUPS_AT_ONCE) {
+    for chunk in batch.books.chunks(GROUPS_AT_ONCE) {
         db.save_books(chunk).await?;
     }
 
+    write_ledger(db, batch.ledger_writes, &ingest, now, report).await?;
+    db.set_all_payouts(&batch.resolutions).await?;
+    report.snapshots += batch.snapshots.len();
+    db.insert_snapshots(&batch.snapshots, &[], now).await?;
+    for (bucket, prices) in &batch.prices {
+        report.prices += prices.len();
+        db.insert_prices(*bucket, prices).await?;
+    }
+    Ok(())
+}
+
+/// Commits the ledger writes and finishes their jobs; `ingest` has the fences of the events.
+async fn write_ledger(
+    db: &Db,
+    planned: Vec<PlannedWrite>,
+    ingest: &BTreeMap<Member, JobFence>,
+    now: Timestamp,
+    report: &mut HistoryReport,
+) -> Result<(), HistoryError> {
     let user = fences_of(db, Queue::CopyAttemptUser, now, |job| job.group().ok()).await?;
     let global = fences_of(db, Queue::CopyAttemptGlobal, now, |job| job.group().ok()).await?;
     let fence_of = |cause: &Cause| match cause {
         Cause::Event(event) => Some(ingest.get(event).copied()),
         Cause::Copy(group, PortfolioId::ExecGlobal) => Some(global.get(group).copied()),
         Cause::Copy(group, _) => Some(user.get(group).copied()),
-        Cause::Free => None,
+        Cause::NoJob => None,
     };
-    let mut writes = Vec::with_capacity(pages.planned.len());
-    for planned in pages.planned {
-        let fence = fence_of(&planned.cause).map(|fence| fence.ok_or(HistoryError::NotOurs { what: "a job" }));
+    let mut writes = Vec::with_capacity(planned.len());
+    for planned in planned {
+        let fence = fence_of(&planned.cause).map(|fence| fence.ok_or(HistoryError::AlreadyThere { what: "a job" }));
         let finishes = fence.transpose()?.into_iter().collect();
         report.entries += planned.entries.len();
         report.attempts += usize::from(planned.attempt.is_some());
@@ -148,15 +196,8 @@ pub async fn write_pages(
     for chunk in writes.chunks(WRITES_AT_ONCE) {
         let outcomes = db.commit(chunk, now).await?;
         if !outcomes.iter().all(|outcome| matches!(outcome, LedgerOutcome::Written { .. })) {
-            return Err(HistoryError::NotOurs { what: "a ledger entry" });
+            return Err(HistoryError::AlreadyThere { what: "a ledger entry" });
         }
-    }
-    db.set_all_payouts(&pages.resolved).await?;
-    report.snapshots += pages.snapshots.len();
-    db.insert_snapshots(&pages.snapshots, &[], now).await?;
-    for (bucket, prices) in &pages.prices {
-        report.prices += prices.len();
-        db.insert_prices(*bucket, prices).await?;
     }
     Ok(())
 }
@@ -192,7 +233,7 @@ async fn record_polls(
         let n = poll.trades.len() + poll.activities.len();
         let outcome = db.record_poll(poll).await?;
         if outcome.new_trades.len() + outcome.new_activities.len() != n {
-            return Err(HistoryError::NotOurs { what: "an event" });
+            return Err(HistoryError::AlreadyThere { what: "an event" });
         }
     }
     Ok(())
@@ -217,11 +258,11 @@ async fn close_groups(
     let outcomes = db.close_groups(&writes, now).await?;
     match outcomes.iter().all(|outcome| matches!(outcome, GroupClosing::New(_))) {
         true => Ok(()),
-        false => Err(HistoryError::NotOurs { what: "a group" }),
+        false => Err(HistoryError::AlreadyThere { what: "a group" }),
     }
 }
 
-/// Takes every due job of a queue.
+/// Claims all due jobs of a queue and returns their fences by the key that `key` reads from a job.
 async fn fences_of<K: Ord>(
     db: &Db,
     queue: Queue,

@@ -1,6 +1,6 @@
 //! The CLOB's public routes.
 //!
-//! Bids ascend and asks descend on the wire: the best level is the last of each array, as in life.
+//! On the wire bids ascend and asks descend, so the best level is the last of each array, like in the real CLOB.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -11,10 +11,11 @@ use crate::domain::market::book::Level;
 use crate::domain::money::ids::{AssetId, MarketId};
 use crate::domain::money::units::{MICROS, PriceMicros, Timestamp};
 
-use super::answer::{Answer, Host, Request};
-use crate::simulator::state::exchange::World;
+use super::wire_time::whole_seconds;
+use crate::simulator::http::request::{Host, Request};
+use crate::simulator::http::response::Answer;
+use crate::simulator::state::exchange::Exchange;
 use crate::simulator::state::market::{Phase, SimMarket, complement, decimal, float};
-use crate::simulator::state::positions::whole_seconds;
 
 const BATCH_MAX: usize = 500;
 
@@ -43,9 +44,10 @@ struct Named {
     token_id: String,
 }
 
-pub fn answer(world: &World, request: &Request, now: Timestamp) -> Answer {
+/// Answers a request to the CLOB.
+pub(super) fn answer(exchange: &Exchange, request: &Request, now: Timestamp) -> Answer {
     let token = || request.pairs().into_iter().find(|(name, _)| name == "token_id").map(|(_, value)| value);
-    let of_token = |then: &dyn Fn(&SimMarket, usize) -> Option<Answer>| match find(world, token().as_deref()) {
+    let of_token = |then: &dyn Fn(&SimMarket, usize) -> Option<Answer>| match find(exchange, token().as_deref()) {
         Ok((market, index)) => then(market, index).unwrap_or_else(no_book),
         Err(answer) => answer,
     };
@@ -54,7 +56,7 @@ pub fn answer(world: &World, request: &Request, now: Timestamp) -> Answer {
         (false, "/version") => Answer::json(&json!({"version": 2})),
         (false, "/book") => of_token(&|market, index| book(market, index, now).map(|book| Answer::json(&book))),
         (true, "/books") => batch(request, |token| {
-            let (market, index) = find(world, Some(token)).ok()?;
+            let (market, index) = find(exchange, Some(token)).ok()?;
             serde_json::to_value(book(market, index, now)?).ok()
         })
         .map_or_else(|error| error, |found| Answer::json(&found.into_iter().map(|(_, book)| book).collect::<Vec<_>>())),
@@ -62,7 +64,7 @@ pub fn answer(world: &World, request: &Request, now: Timestamp) -> Answer {
             Some(Answer::json(&json!({"mid": decimal(market.midpoint(index, now)?.micros())})))
         }),
         (true, "/midpoints") => batch(request, |token| {
-            let (market, index) = find(world, Some(token)).ok()?;
+            let (market, index) = find(exchange, Some(token)).ok()?;
             Some(json!(decimal(market.midpoint(index, now)?.micros())))
         })
         .map_or_else(|error| error, |found| Answer::json(&found.into_iter().collect::<Map<_, _>>())),
@@ -80,9 +82,9 @@ pub fn answer(world: &World, request: &Request, now: Timestamp) -> Answer {
         (false, "/neg-risk") => of_token(&|market, _| Some(Answer::json(&json!({"neg_risk": market.facts.neg_risk})))),
         (false, "/fee-rate") => of_token(&|market, _| Some(Answer::json(&json!({"base_fee": base_fee(market)})))),
         (false, path) => match path.rsplit_once('/') {
-            Some(("/clob-markets", id)) => by_condition(world, id, compact),
-            Some(("/markets", id)) => by_condition(world, id, |market| full(market, now)),
-            Some(("/markets-by-token", id)) => match find(world, Some(id)) {
+            Some(("/clob-markets", id)) => by_condition(exchange, id, compact),
+            Some(("/markets", id)) => by_condition(exchange, id, |market| full(market, now)),
+            Some(("/markets-by-token", id)) => match find(exchange, Some(id)) {
                 Ok((market, _)) => Answer::json(&pair(market)),
                 Err(_) => Answer::error(Host::Clob, 404, "market not found"),
             },
@@ -92,17 +94,17 @@ pub fn answer(world: &World, request: &Request, now: Timestamp) -> Answer {
     }
 }
 
-fn find<'a>(world: &'a World, token: Option<&str>) -> Result<(&'a SimMarket, usize), Answer> {
+fn find<'a>(exchange: &'a Exchange, token: Option<&str>) -> Result<(&'a SimMarket, usize), Answer> {
     let asset = token.and_then(|text| AssetId::parse(text).ok());
     let asset = asset.ok_or_else(|| Answer::error(Host::Clob, 400, "Invalid token id"))?;
-    world.market_by_asset(&asset).ok_or_else(no_book)
+    exchange.market_by_asset(&asset).ok_or_else(no_book)
 }
 
 fn no_book() -> Answer {
     Answer::error(Host::Clob, 404, "No orderbook exists for the requested token id")
 }
 
-/// Answers for the tokens of a body, those without one left out.
+/// Returns the values for the tokens of a body; tokens without a value are left out.
 fn batch(request: &Request, one: impl Fn(&str) -> Option<Value>) -> Result<Vec<(String, Value)>, Answer> {
     let Ok(named) = serde_json::from_slice::<Vec<Named>>(&request.body) else {
         return Err(Answer::error(Host::Clob, 400, "Invalid payload"));
@@ -150,17 +152,17 @@ fn last_trade(market: &SimMarket, index: usize) -> Option<(PriceMicros, Side)> {
     })
 }
 
-fn by_condition(world: &World, id: &str, then: impl Fn(&SimMarket) -> Value) -> Answer {
+fn by_condition(exchange: &Exchange, id: &str, then: impl Fn(&SimMarket) -> Value) -> Answer {
     match MarketId::parse(id) {
         Err(_) => Answer::error(Host::Clob, 400, "Invalid market"),
-        Ok(id) => match world.market(&id) {
+        Ok(id) => match exchange.market(&id) {
             Some(market) => Answer::json(&then(market)),
             None => Answer::error(Host::Clob, 404, "market not found"),
         },
     }
 }
 
-/// `/clob-markets/{condition}`: no `fd` means no fee.
+/// Returns a market as `/clob-markets/{condition}` prints it. Without `fd` the market has no fee.
 fn compact(market: &SimMarket) -> Value {
     let outcomes = &market.facts.outcomes;
     let tokens: Vec<Value> =
@@ -182,7 +184,7 @@ fn compact(market: &SimMarket) -> Value {
     compact
 }
 
-/// `/markets/{condition}`.
+/// Returns a market as `/markets/{condition}` prints it.
 fn full(market: &SimMarket, now: Timestamp) -> Value {
     let facts = &market.facts;
     let phase = market.phase(now);
@@ -195,8 +197,8 @@ fn full(market: &SimMarket, now: Timestamp) -> Value {
         .map(|(index, outcome)| {
             let winner =
                 payouts.and_then(|payouts| payouts.get(index)).is_some_and(|payout| *payout == PriceMicros::ONE);
-            let worth = whole(market.worth(index, now).micros());
-            json!({"token_id": outcome.asset.as_str(), "outcome": outcome.outcome, "price": worth, "winner": winner})
+            let value = whole(market.share_value(index, now).micros());
+            json!({"token_id": outcome.asset.as_str(), "outcome": outcome.outcome, "price": value, "winner": winner})
         })
         .collect();
     let end_date = market.closes_at.map(|at| whole_seconds(at.day_start()));
@@ -250,7 +252,7 @@ fn min_size(market: &SimMarket) -> i64 {
     market.facts.min_shares.map_or(5_000_000, |shares| shares.0)
 }
 
-/// A JSON integer where the amount is whole, else a float.
+/// Returns micros as a JSON integer when the amount is whole, else as a float.
 fn whole(micros: i64) -> Value {
     if micros % MICROS == 0 { json!(micros / MICROS) } else { json!(float(micros)) }
 }

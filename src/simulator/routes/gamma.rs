@@ -1,49 +1,51 @@
-//! Gamma: markets and events as its lists tell them, profiles, search.
+//! Gamma: lists of markets and events, profiles, search.
 //!
-//! Lists hide closed markets unless asked for them; fields that would be empty are left out; arrays of outcomes come as
-//! text that holds JSON.
+//! Lists leave out closed markets unless the request wants them. Empty fields are left out. Arrays of outcomes are texts
+//! that contain JSON.
 
 use serde_json::{Map, Value, json};
 
 use crate::domain::money::ids::Wallet;
 use crate::domain::money::units::{MICROS, PriceMicros, Timestamp};
 
-use super::answer::{Answer, Host, Request};
-use crate::simulator::life::rng::hash_text;
-use crate::simulator::state::exchange::{Person, World};
+use super::wire_time::whole_seconds;
+use crate::simulator::http::request::{Host, Request};
+use crate::simulator::http::response::Answer;
+use crate::simulator::rng::hash_text;
+use crate::simulator::state::exchange::{Exchange, Profile};
 use crate::simulator::state::market::{Phase, SimMarket, decimal, float};
-use crate::simulator::state::positions::whole_seconds;
 
-pub fn answer(world: &World, request: &Request, now: Timestamp) -> Answer {
+/// Answers a request to Gamma.
+pub(super) fn answer(exchange: &Exchange, request: &Request, now: Timestamp) -> Answer {
     if request.post {
         return Answer::error(Host::Gamma, 405, "method not allowed");
     }
     let pairs = request.pairs();
     match request.path.as_str() {
         "/markets" => {
-            let found: Vec<Value> = listed(world, &pairs, now).map(|market| market_json(market, now)).collect();
+            let found: Vec<Value> = listed(exchange, &pairs, now).map(|market| market_json(market, now)).collect();
             Answer::json(&found)
                 .with_header("Deprecation", "true".to_owned())
                 .with_header("Sunset", "Fri, 01 May 2026 00:00:00 GMT".to_owned())
         }
         "/markets/keyset" => {
-            let found: Vec<Value> = listed(world, &pairs, now).map(|market| market_json(market, now)).collect();
+            let found: Vec<Value> = listed(exchange, &pairs, now).map(|market| market_json(market, now)).collect();
             Answer::json(&json!({"markets": found, "next_cursor": null}))
         }
-        "/public-profile" => profile(world, &pairs),
-        "/public-search" => search(world, &pairs),
+        "/public-profile" => profile(exchange, &pairs),
+        "/public-search" => search(exchange, &pairs),
         path => match path.rsplit_once('/') {
-            Some(("/markets/slug", slug)) => one(world, now, |market| market.facts.slug == slug),
-            Some(("/markets", id)) => one(world, now, |market| market.gamma_id.to_string() == id),
-            Some(("/events/slug", slug)) => event(world, slug, now),
+            Some(("/markets/slug", slug)) => one(exchange, now, |market| market.facts.slug == slug),
+            Some(("/markets", id)) => one(exchange, now, |market| market.gamma_id.to_string() == id),
+            Some(("/events/slug", slug)) => event(exchange, slug, now),
             _ => Answer::error(Host::Gamma, 404, "not found"),
         },
     }
 }
 
-/// Markets that pass every filter given; repeated keys widen one filter.
+/// Returns the markets that pass all filters of the request. A repeated key adds an alternative to its filter.
 fn listed<'a>(
-    world: &'a World,
+    exchange: &'a Exchange,
     pairs: &'a [(String, String)],
     now: Timestamp,
 ) -> impl Iterator<Item = &'a SimMarket> + 'a {
@@ -55,7 +57,7 @@ fn listed<'a>(
     let closed = values("closed").first().is_some_and(|text| *text == "true");
     let limit = values("limit").first().and_then(|text| text.parse().ok()).unwrap_or(100_usize).min(500);
     let offset = values("offset").first().and_then(|text| text.parse().ok()).unwrap_or(0);
-    world
+    exchange
         .markets()
         .filter(move |market| {
             let is_closed = matches!(market.phase(now), Phase::Closed | Phase::Resolved);
@@ -71,15 +73,15 @@ fn listed<'a>(
         .take(limit)
 }
 
-fn one(world: &World, now: Timestamp, is_it: impl Fn(&SimMarket) -> bool) -> Answer {
-    match world.markets().find(|market| is_it(market)) {
+fn one(exchange: &Exchange, now: Timestamp, is_it: impl Fn(&SimMarket) -> bool) -> Answer {
+    match exchange.markets().find(|market| is_it(market)) {
         Some(market) => Answer::json(&market_json(market, now)),
         None => Answer::error(Host::Gamma, 404, "id not found"),
     }
 }
 
-fn event(world: &World, slug: &str, now: Timestamp) -> Answer {
-    let members: Vec<&SimMarket> = world.markets().filter(|market| market.event.slug == slug).collect();
+fn event(exchange: &Exchange, slug: &str, now: Timestamp) -> Answer {
+    let members: Vec<&SimMarket> = exchange.markets().filter(|market| market.event.slug == slug).collect();
     let Some(first) = members.first() else { return Answer::error(Host::Gamma, 404, "slug not found") };
     let mut event = event_json(first, now);
     let markets: Vec<Value> = members
@@ -111,20 +113,15 @@ fn event_json(market: &SimMarket, now: Timestamp) -> Value {
     })
 }
 
-/// A market as the lists tell it. Empty fields are left out.
+/// Returns a market as the lists print it. Empty fields are left out.
 fn market_json(market: &SimMarket, now: Timestamp) -> Value {
     let facts = &market.facts;
     let phase = market.phase(now);
     let is_closed = matches!(phase, Phase::Closed | Phase::Resolved);
-    let text_array = |texts: Vec<String>| {
-        let quoted: Vec<String> = texts.iter().map(|text| json!(text).to_string()).collect();
-        format!("[{}]", quoted.join(", "))
+    let value = |index| {
+        let value: PriceMicros = market.share_value(index, now);
+        decimal(value.micros())
     };
-    let worth = |index| {
-        let worth: PriceMicros = market.worth(index, now);
-        decimal(worth.micros())
-    };
-    let volume = float((hash_text(3, &facts.slug) % 900_000_000_000).cast_signed());
     let mut json = json!({
         "id": market.gamma_id.to_string(),
         "question": facts.question,
@@ -134,8 +131,8 @@ fn market_json(market: &SimMarket, now: Timestamp) -> Value {
         "startDate": whole_seconds(market.opens_at),
         "description": "",
         "outcomes": text_array(facts.outcomes.iter().map(|outcome| outcome.outcome.clone()).collect()),
-        "outcomePrices": text_array((0..facts.outcomes.len()).map(worth).collect()),
-        "volume": volume.to_string(),
+        "outcomePrices": text_array((0..facts.outcomes.len()).map(value).collect()),
+        "volume": volume(market).to_string(),
         "active": true,
         "closed": is_closed,
         "marketMakerAddress": "",
@@ -149,11 +146,22 @@ fn market_json(market: &SimMarket, now: Timestamp) -> Value {
         "events": [event_json(market, now)],
         "version": "v1",
     });
-    let trading = json!({
+    let (Some(fields), Value::Object(trading)) = (json.as_object_mut(), trading_json(market, phase)) else {
+        return json;
+    };
+    fields.extend(trading);
+    add_optional_fields(fields, market, phase, now);
+    json
+}
+
+/// Returns the fields about trading.
+fn trading_json(market: &SimMarket, phase: Phase) -> Value {
+    let facts = &market.facts;
+    json!({
         "enableOrderBook": true,
         "orderPriceMinTickSize": float(market.tick().micros()),
         "orderMinSize": facts.min_shares.map_or(5.0, |shares| float(shares.0)),
-        "volumeNum": volume,
+        "volumeNum": volume(market),
         "clobTokenIds": text_array(facts.outcomes.iter().map(|outcome| outcome.asset.to_string()).collect()),
         "makerBaseFee": if facts.fee.rate_micros > 0 { 1000 } else { 0 },
         "takerBaseFee": if facts.fee.rate_micros > 0 { 1000 } else { 0 },
@@ -171,15 +179,22 @@ fn market_json(market: &SimMarket, now: Timestamp) -> Value {
         "rfqEnabled": false,
         "holdingRewardsEnabled": false,
         "feesEnabled": facts.fee.rate_micros > 0,
-    });
-    let (Some(fields), Value::Object(trading)) = (json.as_object_mut(), trading) else { return json };
-    fields.extend(trading);
-    more_fields(fields, market, phase, now);
-    json
+    })
 }
 
-/// What only some markets have.
-fn more_fields(fields: &mut Map<String, Value>, market: &SimMarket, phase: Phase, now: Timestamp) {
+/// Returns an invented volume in USDC, the same for the same market.
+fn volume(market: &SimMarket) -> f64 {
+    float((hash_text(3, &market.facts.slug) % 900_000_000_000).cast_signed())
+}
+
+/// Prints texts as a JSON array within a text.
+fn text_array(texts: Vec<String>) -> String {
+    let quoted: Vec<String> = texts.iter().map(|text| json!(text).to_string()).collect();
+    format!("[{}]", quoted.join(", "))
+}
+
+/// Adds the fields that only some markets have.
+fn add_optional_fields(fields: &mut Map<String, Value>, market: &SimMarket, phase: Phase, now: Timestamp) {
     let facts = &market.facts;
     let mut put = |name: &str, value: Value| {
         fields.insert(name.to_owned(), value);
@@ -188,7 +203,7 @@ fn more_fields(fields: &mut Map<String, Value>, market: &SimMarket, phase: Phase
         put("endDate", json!(whole_seconds(at)));
         put("endDateIso", json!(at.iso().chars().take(10).collect::<String>()));
         if phase != Phase::Open {
-            // A market's own closing time is no RFC 3339: `2026-09-28 17:46:27+00`.
+            // A market's closing time is not in RFC 3339: `2026-09-28 17:46:27+00`.
             put("closedTime", json!(whole_seconds(at).replace('T', " ").replace('Z', "+00")));
         }
     }
@@ -231,20 +246,20 @@ fn more_fields(fields: &mut Map<String, Value>, market: &SimMarket, phase: Phase
     }
 }
 
-fn profile(world: &World, pairs: &[(String, String)]) -> Answer {
+fn profile(exchange: &Exchange, pairs: &[(String, String)]) -> Answer {
     let address = pairs.iter().find(|(name, _)| name == "address").map_or("", |(_, value)| value.as_str());
     let Ok(wallet) = Wallet::parse(address) else {
         return Answer::error(Host::Gamma, 400, "invalid address");
     };
-    match world.person(&wallet) {
+    match exchange.profile(&wallet) {
         None => Answer::error(Host::Gamma, 404, "profile not found"),
-        Some(person) => Answer::json(&json!({
+        Some(profile) => Answer::json(&json!({
             "$schema": "https://gamma-api.polymarket.com/schemas/PublicProfileResponse.json",
             "createdAt": "2026-05-21T16:17:53.067277Z",
             "proxyWallet": wallet.as_str(),
             "displayUsernamePublic": true,
-            "pseudonym": person.pseudonym,
-            "name": person.name,
+            "pseudonym": profile.pseudonym,
+            "name": profile.name,
             "users": [{"id": (hash_text(4, wallet.as_str()) % 10_000_000).to_string(), "creator": false, "mod": false,
                        "communityMod": false}],
             "verifiedBadge": false,
@@ -255,8 +270,9 @@ fn profile(world: &World, pairs: &[(String, String)]) -> Answer {
     }
 }
 
-/// Fuzzy on purpose: whoever has the text within name or pseudonym; one entry of the list is null, as in life.
-fn search(world: &World, pairs: &[(String, String)]) -> Answer {
+/// Answers with the profiles whose name or pseudonym contains the text. The real search is as fuzzy, and it too has a
+/// null in the list.
+fn search(exchange: &Exchange, pairs: &[(String, String)]) -> Answer {
     let value = |name: &str| pairs.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.as_str());
     let wanted = value("q").to_lowercase();
     if wanted.is_empty() {
@@ -268,15 +284,15 @@ fn search(world: &World, pairs: &[(String, String)]) -> Answer {
         );
     }
     let limit = value("limit_per_type").parse().unwrap_or(10_usize);
-    let alike = |(_, person): &(&Wallet, &Person)| {
-        person.name.to_lowercase().contains(&wanted) || person.pseudonym.to_lowercase().contains(&wanted)
+    let alike = |(_, profile): &(&Wallet, &Profile)| {
+        profile.name.to_lowercase().contains(&wanted) || profile.pseudonym.to_lowercase().contains(&wanted)
     };
-    let found: Vec<_> = world.people.iter().filter(alike).collect();
+    let found: Vec<_> = exchange.profiles.iter().filter(alike).collect();
     let mut profiles: Vec<Value> = found
         .iter()
         .take(limit)
-        .map(|(wallet, person)| {
-            json!({"name": person.name, "pseudonym": person.pseudonym, "displayUsernamePublic": true,
+        .map(|(wallet, profile)| {
+            json!({"name": profile.name, "pseudonym": profile.pseudonym, "displayUsernamePublic": true,
                    "proxyWallet": wallet.as_str()})
         })
         .collect();

@@ -1,11 +1,64 @@
-//! The wires that the simulator speaks: Data API, CLOB, Gamma, a Polygon node, and a GitHub to sign in at.
+//! The HTTP and websocket routes of the simulator: Data API, CLOB, Gamma, a Polygon node, and a GitHub to sign in at.
 
-pub(super) mod answer;
-pub(super) mod chain;
-pub(super) mod chain_socket;
-pub(super) mod clob;
-pub(super) mod cursor;
-pub(super) mod data_api;
-pub(super) mod gamma;
+mod clob;
+mod data_api;
+mod gamma;
 pub mod github;
-pub(super) mod server;
+pub(super) mod node;
+mod wire_time;
+
+use serde_json::Value;
+
+use crate::domain::money::units::Timestamp;
+
+use self::github::GitHub;
+use super::http::request::{Heard, Host, Request};
+use super::http::response::Answer;
+use super::rng::hex_of;
+use super::state::exchange::Exchange;
+use super::state::fault::{FaultKind, Wait};
+
+/// Answers a request of any host: looks for a planned fault, then for a cached answer, then asks the route. Returns the
+/// answer and how long to delay it.
+pub(super) fn answer(exchange: &mut Exchange, github: &mut GitHub, request: &Request) -> (Answer, Wait) {
+    let now = exchange.now();
+    let fault = exchange.faults.strike(request.host, &request.url());
+    let replaced = fault.as_ref().is_some_and(FaultKind::replaces_answer);
+    let cached = if replaced { None } else { exchange.cache.find(request, now) };
+    let from_cache = cached.is_some();
+    let truth = match cached {
+        Some(answer) => answer,
+        None if replaced => Answer::json(&Value::Null),
+        None => {
+            let fresh = fresh_answer(exchange, github, request, now);
+            exchange.cache.keep(request, fresh, now)
+        }
+    };
+    let wait = fault.as_ref().map_or(Wait::Not, FaultKind::wait);
+    let answer = match fault {
+        Some(fault) => fault.apply(request.host, truth, now),
+        None => truth,
+    };
+    exchange.log.push(Heard {
+        host: request.host,
+        path: request.path.clone(),
+        query: request.query.clone(),
+        status: answer.status,
+        at: now,
+        from_cache,
+    });
+    (answer, wait)
+}
+
+fn fresh_answer(exchange: &Exchange, github: &mut GitHub, request: &Request, now: Timestamp) -> Answer {
+    match request.host {
+        Host::Data => {
+            let answer = data_api::answer(exchange, request, now);
+            let trace = hex_of(exchange.seed, "trace", exchange.log.n_ever(), 32);
+            answer.with_header("X-Trace-Id", trace.chars().skip(2).take(32).collect())
+        }
+        Host::Clob => clob::answer(exchange, request, now),
+        Host::Gamma => gamma::answer(exchange, request, now),
+        Host::GitHub => github::answer(github, request, now),
+    }
+}

@@ -1,68 +1,71 @@
-//! What goes wrong on command: on which host, which route, how often.
+//! Planned faults: on which host, on which route, how often.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::domain::money::units::Timestamp;
+use crate::simulator::http::request::Host;
+use crate::simulator::http::response::Answer;
+use crate::simulator::rng::Rng;
 
-use crate::simulator::life::rng::Dice;
-use crate::simulator::routes::answer::{Answer, Host};
-
-/// One planned misfortune.
+/// One planned fault.
 #[derive(Debug, Clone)]
 pub struct Fault {
     pub host: Host,
-    /// Requests whose path and query contain this; all when empty.
+    /// The fault is for requests whose path and query contain this; for all when empty.
     pub route: String,
     pub kind: FaultKind,
-    /// This many matching requests go through first: "429 on the third page".
+    /// How many matching requests succeed first; 2 for "429 on the third page".
     pub after: u32,
     pub times: Times,
 }
 
+/// How often a fault strikes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Times {
-    /// The next so many.
+    /// This many requests, the next ones.
     Next(u32),
     Always,
-    /// Each time with this probability, thrown with the simulator's own dice.
+    /// Each request with this probability, in 0..1, drawn from the simulator's seeded generator.
     Chance(f64),
 }
 
+/// What goes wrong.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FaultKind {
     TooManyRequests(RetryAfter),
-    /// The host's own JSON error with this status: 425, 500, 502, 503 …
+    /// The JSON error of the host with this status: 425, 500, 502, 503 …
     Status(u16),
-    /// A proxy's HTML page with this status, 200 included.
+    /// The HTML page of a proxy with this status, which may be 200.
     Html(u16),
-    /// The true answer, cut in half.
+    /// The correct answer, cut in half.
     CutBody,
     EmptyBody,
-    /// This body instead of the true one, with status 200.
+    /// This body in place of the correct one, with status 200.
     Body(String),
-    /// The true answer, this many milliseconds late.
+    /// The correct answer, this many milliseconds late.
     Delay(u64),
-    /// No answer for as long as the simulator lives.
+    /// No answer while the simulator runs.
     Hang,
-    /// Every listed row is of a kind nobody has heard of.
+    /// Each row has a `type` that does not exist.
     UnknownKind,
-    /// Every object carries a field nobody has heard of.
+    /// Each object has an extra field that does not exist.
     UnknownFields,
 }
 
-/// What a 429 says about coming back.
+/// How a 429 states when to try again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryAfter {
-    /// Nothing, in plain text: what was seen in life.
+    /// Not at all, in plain text: the recorded form.
     Silent,
-    /// Nothing, in HTML.
+    /// Not at all, in HTML.
     Html,
+    /// As this number of seconds.
     Seconds(u32),
-    /// An HTTP date this many seconds ahead.
+    /// As an HTTP date this many seconds ahead.
     Date(u32),
 }
 
-/// How long to wait before answering.
+/// How long to delay an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
     Not,
@@ -70,14 +73,15 @@ pub enum Wait {
     ForEver,
 }
 
+/// The planned faults of all hosts.
 #[derive(Debug)]
 pub struct Faults {
     planned: Vec<Fault>,
-    dice: Dice,
+    rng: Rng,
 }
 
 impl Fault {
-    /// The next request to this route goes wrong, once.
+    /// Returns a fault that strikes the next request to this route, once.
     pub fn once(host: Host, route: &str, kind: FaultKind) -> Self {
         Self { host, route: route.to_owned(), kind, after: 0, times: Times::Next(1) }
     }
@@ -93,7 +97,7 @@ impl Fault {
 
 impl Faults {
     pub fn new(seed: u64) -> Self {
-        Self { planned: Vec::new(), dice: Dice::named(seed, "faults", 0) }
+        Self { planned: Vec::new(), rng: Rng::named(seed, "faults", 0) }
     }
 
     pub fn plan(&mut self, fault: Fault) {
@@ -104,15 +108,15 @@ impl Faults {
         self.planned.clear();
     }
 
-    /// The routes of those still to come, not counting chances.
+    /// Returns the routes of the faults that are still to strike. Faults by chance do not count.
     pub fn due(&self) -> Vec<String> {
         let due = self.planned.iter().filter(|fault| matches!(fault.times, Times::Next(n) if n > 0));
         due.map(|fault| fault.route.clone()).collect()
     }
 
-    /// What befalls this request, if anything. The first planned fault that strikes wins.
+    /// Returns the fault that strikes this request, if any. When several match, the one planned first wins.
     pub fn strike(&mut self, host: Host, path_and_query: &str) -> Option<FaultKind> {
-        let dice = &mut self.dice;
+        let rng = &mut self.rng;
         let matching =
             self.planned.iter_mut().filter(|fault| fault.host == host && path_and_query.contains(fault.route.as_str()));
         for fault in matching {
@@ -127,7 +131,7 @@ impl Faults {
                     *left -= 1;
                     true
                 }
-                Times::Chance(probability) => dice.chance(*probability),
+                Times::Chance(probability) => rng.chance(*probability),
             };
             if strikes {
                 return Some(fault.kind.clone());
@@ -138,7 +142,7 @@ impl Faults {
 }
 
 impl FaultKind {
-    /// Whether the true answer is not needed at all.
+    /// Returns whether the correct answer is not needed.
     pub fn replaces_answer(&self) -> bool {
         !matches!(self, Self::CutBody | Self::Delay(_) | Self::UnknownKind | Self::UnknownFields)
     }
@@ -151,8 +155,8 @@ impl FaultKind {
         }
     }
 
-    /// The spoiled form of `truth`.
-    pub fn spoil(&self, host: Host, truth: Answer, now: Timestamp) -> Answer {
+    /// Applies the fault to the correct answer.
+    pub fn apply(&self, host: Host, truth: Answer, now: Timestamp) -> Answer {
         match self {
             Self::TooManyRequests(retry) => retry.answer(now),
             Self::Status(status) => Answer::error(host, *status, reason(*status)),
@@ -191,18 +195,6 @@ impl RetryAfter {
                 plain.with_header("Retry-After", date.format("%a, %d %b %Y %H:%M:%S GMT").to_string())
             }
         }
-    }
-}
-
-/// Runs `change` over every object in a value, inner ones first.
-pub fn each_object(value: &mut Value, change: &dyn Fn(&mut Value)) {
-    match value {
-        Value::Array(values) => values.iter_mut().for_each(|value| each_object(value, change)),
-        Value::Object(fields) => {
-            fields.values_mut().for_each(|value| each_object(value, change));
-            change(value);
-        }
-        _ => {}
     }
 }
 
@@ -250,7 +242,7 @@ mod tests {
         let now = Timestamp::parse_iso("2026-11-22T10:00:00Z").unwrap();
         let truth = || Answer::json(&json!({"data": []}));
         let header = |retry| {
-            let answer = FaultKind::TooManyRequests(retry).spoil(Host::Data, truth(), now);
+            let answer = FaultKind::TooManyRequests(retry).apply(Host::Data, truth(), now);
             assert_eq!(answer.status, 429);
             answer.headers.into_iter().find(|(name, _)| *name == "Retry-After").map(|(_, value)| value)
         };

@@ -1,25 +1,25 @@
-//! A market of the simulated exchange: its facts, the path of its price, its book at any instant.
+//! A market of the simulated exchange: its facts, the path of its price, its book at any time.
 //!
-//! Price and book of a generated market are pure functions of time, so that a page read twice, a test and a month of
-//! history all see the same world whatever order they ask in. A market made by hand shows the book it was given.
+//! Price and book of a generated market are pure functions of time. A page that is read twice, a test and a month of
+//! history all get the same values in whatever order they read them. A market made by hand shows the book it was given.
 //!
-//! Assumes that nobody moves the book: fills take nothing out of it. That flatters a copier a little.
+//! Assumes that trading does not change the book: fills take nothing out of it. That flatters a copier a little.
 
+use crate::domain::events::event::Side;
 use crate::domain::market::book::Level;
 use crate::domain::market::facts::Market;
 use crate::domain::money::ids::{AssetId, MarketId};
 use crate::domain::money::units::{MICROS, PriceMicros, ShareMicros, Timestamp, UsdcMicros};
+use crate::simulator::rng::{noise, smooth_noise};
 
-use crate::simulator::life::rng::{noise, smooth_noise};
-
-/// Both sides as one outcome sees them, best level first.
+/// Both sides of a book as one outcome sees them, the best level first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Quotes {
     pub bids: Vec<Level>,
     pub asks: Vec<Level>,
 }
 
-/// What a question is about; decides its wording and what a taker pays.
+/// The topic of a question. It decides the wording and the taker fee.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Category {
     Crypto,
@@ -30,7 +30,7 @@ pub enum Category {
     Geopolitics,
 }
 
-/// The event a market belongs to; the markets of a neg-risk event exclude each other.
+/// The event of a market. Of the markets of a neg-risk event only one can win.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     pub id: String,
@@ -38,57 +38,60 @@ pub struct Event {
     pub title: String,
 }
 
-/// Where a market stands.
+/// The phase of a market at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Announced: no order book for now.
+    /// Announced; it has no order book yet.
     Coming,
     Open,
     Closed,
     Resolved,
 }
 
-/// How a generated price moves: a random walk in log odds that ends at the outcome.
+/// The path of a generated price: a random walk in log odds that ends at the outcome.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PricePath {
     pub seed: u64,
-    /// Log odds of outcome 0 at rest.
+    /// Log odds of outcome 0 at the start.
     pub start: f64,
-    /// How far the log odds wander.
+    /// How far the log odds move up and down.
     pub swing: f64,
-    /// Shares near the touch.
+    /// Shares of a level near the touch.
     pub depth: f64,
     pub opens_at: Timestamp,
     pub closes_at: Timestamp,
-    /// What outcome 0 will pay.
+    /// The payout of outcome 0.
     pub ends_at: PriceMicros,
 }
 
 /// One market of the simulator.
 #[derive(Debug, Clone)]
 pub struct SimMarket {
-    /// `active`, `resolved_at` and `payout` here are ignored: `phase` and `payouts_at` say what holds at a time.
+    /// `active`, `resolved_at` and `payout` in it are ignored; see [`phase`](Self::phase) and
+    /// [`payouts_at`](Self::payouts_at).
     pub facts: Market,
     pub category: Category,
     pub event: Event,
-    /// Gamma's short number.
+    /// The short id in Gamma.
     pub gamma_id: u64,
     pub question_id: String,
     pub neg_risk_id: Option<String>,
     pub opens_at: Timestamp,
-    /// Trading ends; `None` is never.
+    /// When trading ends; `None` means never.
     pub closes_at: Option<Timestamp>,
     pub resolves_at: Option<Timestamp>,
-    /// One for each outcome, known from the beginning, told when resolved.
+    /// One payout for each outcome. Known from the start, published when resolved.
     pub payouts: Vec<PriceMicros>,
+    /// `None` for a market made by hand.
     pub path: Option<PricePath>,
-    /// The book given by hand, as outcome 0 sees it.
+    /// A book set by hand, as outcome 0 sees it. It replaces the generated one.
     pub pinned: Option<Quotes>,
-    /// The exchange says there is no order book, whatever the phase.
+    /// The exchange has no order book for this market, whatever its phase.
     pub without_book: bool,
     /// Gamma and the compact route leave the fee schedule out.
     pub without_fee_data: bool,
-    pub last_trade: Option<(PriceMicros, crate::domain::events::event::Side)>,
+    /// The price and side of the last trade, as outcome 0 sees it.
+    pub last_trade: Option<(PriceMicros, Side)>,
 }
 
 impl SimMarket {
@@ -121,12 +124,12 @@ impl SimMarket {
         }
     }
 
-    /// What each outcome pays, once it is told.
+    /// Returns the payout of each outcome; `None` before the market is resolved.
     pub fn payouts_at(&self, now: Timestamp) -> Option<&[PriceMicros]> {
         (self.phase(now) == Phase::Resolved).then_some(self.payouts.as_slice())
     }
 
-    /// The book of outcome `index`; `None` when the exchange has none.
+    /// Returns the book of outcome `index`; `None` when the exchange has none.
     pub fn quotes(&self, index: usize, now: Timestamp) -> Option<Quotes> {
         if self.without_book || self.phase(now) != Phase::Open {
             return None;
@@ -139,10 +142,10 @@ impl SimMarket {
         Some(if index == 0 { first } else { first.mirrored() })
     }
 
-    /// Half way between best bid and best ask of outcome `index`; the only side's best when there is but one.
+    /// Returns the middle of best bid and best ask of outcome `index`, or the best level of the only side with levels.
     pub fn midpoint(&self, index: usize, now: Timestamp) -> Option<PriceMicros> {
         let first = match (&self.pinned, &self.path) {
-            // A whole book would be made for its two best levels; history asks a million times.
+            // History calls this a million times. Do not make a whole book for its two best levels.
             (None, Some(path)) if !self.without_book && self.phase(now) == Phase::Open => path.touch(self.tick(), now),
             _ => {
                 let quotes = self.quotes(0, now)?;
@@ -157,16 +160,17 @@ impl SimMarket {
         Some(if index == 0 { middle } else { complement(middle) })
     }
 
-    /// What outcome `index` is worth to everyone: payout, else middle of the book, else last trade, else a half.
-    pub fn worth(&self, index: usize, now: Timestamp) -> PriceMicros {
-        let told = self.payouts_at(now).and_then(|payouts| payouts.get(index).copied());
+    /// Returns the value of one share of outcome `index`: its payout, else the midpoint, else the last trade, else a
+    /// half.
+    pub fn share_value(&self, index: usize, now: Timestamp) -> PriceMicros {
+        let payout = self.payouts_at(now).and_then(|payouts| payouts.get(index).copied());
         let last = || self.last_trade.map(|(at, _)| if index == 0 { at } else { complement(at) });
-        told.or_else(|| self.midpoint(index, now)).or_else(last).unwrap_or(price(MICROS / 2))
+        payout.or_else(|| self.midpoint(index, now)).or_else(last).unwrap_or(price(MICROS / 2))
     }
 
-    /// What a taker pays for `shares` that came to `cash`: on the average price, cut to 5 decimals.
+    /// Returns the taker's fee on `shares` bought or sold for `cash`: by the average price, cut to 5 decimals.
     ///
-    /// Written apart from the bot's own formula on purpose: each checks the other.
+    /// Written independently of the bot's own formula on purpose: each checks the other.
     pub fn taker_fee(&self, shares: ShareMicros, cash: UsdcMicros) -> UsdcMicros {
         let (rate, shares, cash) = (i128::from(self.facts.fee.rate_micros), i128::from(shares.0), i128::from(cash.0));
         if shares <= 0 || rate <= 0 {
@@ -179,7 +183,7 @@ impl SimMarket {
 }
 
 impl Quotes {
-    /// Quotes from plain numbers: (price, shares) in micros, any order.
+    /// Returns quotes from plain numbers: (price, shares) in micros, in any order.
     pub fn of(bids: &[(i64, i64)], asks: &[(i64, i64)]) -> Self {
         let side = |levels: &[(i64, i64)]| {
             let mut side: Vec<Level> =
@@ -192,7 +196,7 @@ impl Quotes {
         Self { bids, asks }
     }
 
-    /// The same orders seen from the other outcome: a bid at p is an ask at 1 - p.
+    /// Returns the same orders as the other outcome sees them: a bid at p is an ask at 1 - p.
     pub fn mirrored(&self) -> Self {
         let flip = |levels: &[Level]| {
             levels.iter().map(|level| Level { price: complement(level.price), shares: level.shares }).collect()
@@ -202,16 +206,16 @@ impl Quotes {
 }
 
 impl PricePath {
-    /// The probability of outcome 0, in 0..1.
+    /// Returns the probability of outcome 0, in 0..1.
     pub fn probability(&self, now: Timestamp) -> f64 {
         let t = now.millis_since(self.opens_at) as f64;
-        let life = (self.closes_at.millis_since(self.opens_at)).max(1) as f64;
+        let lifetime = (self.closes_at.millis_since(self.opens_at)).max(1) as f64;
         let wander: f64 = [(2.0, 0.9), (9.0, 0.6), (40.0, 0.35), (200.0, 0.2), (900.0, 0.1)]
             .iter()
             .zip(0..)
-            .map(|((waves, size), octave)| size * smooth_noise(self.seed, octave, t / life * waves))
+            .map(|((waves, size), octave)| size * smooth_noise(self.seed, octave, t / lifetime * waves))
             .sum();
-        let done = (t / life).clamp(0.0, 1.0);
+        let done = (t / lifetime).clamp(0.0, 1.0);
         let end = self.ends_at.micros() as f64 / 1e6 * 2.0 - 1.0;
         let odds = self.start * (1.0 - done) + self.swing * wander * (1.0 - done * done) + end * 6.0 * done.powi(4);
         1.0 / (1.0 + (-odds).exp())
@@ -222,30 +226,30 @@ impl PricePath {
         Quotes { bids: self.side(best_bid, -tick, now), asks: self.side(best_ask, tick, now) }
     }
 
-    /// Best bid and best ask; a side without a level has none.
+    /// Returns best bid and best ask; `None` for a side without levels.
     fn touch(&self, tick: PriceMicros, now: Timestamp) -> (Option<PriceMicros>, Option<PriceMicros>) {
         let (best_bid, best_ask, _) = self.best(tick, now);
         let level = |at: i64| PriceMicros::new(at).ok().filter(|at| !matches!(at.micros(), 0 | MICROS));
         (level(best_bid), level(best_ask))
     }
 
-    /// Best bid, best ask and tick in micros; a side may lie outside of what can be quoted.
+    /// Returns best bid, best ask and tick in micros. A side may lie outside the prices that can be quoted.
     fn best(&self, tick: PriceMicros, now: Timestamp) -> (i64, i64, i64) {
         let tick = tick.micros().max(100);
         let middle = (self.probability(now) * 1e6) as i64;
         let minute = now.millis().div_euclid(60_000);
         let spread = match noise(self.seed, 100, minute) {
-            luck if luck < 0.72 => tick,
-            luck if luck < 0.93 => tick * 2,
+            random if random < 0.72 => tick,
+            random if random < 0.93 => tick * 2,
             _ => tick * 4,
         };
         let best_bid = ((middle - spread / 2).div_euclid(tick) * tick).clamp(0, MICROS - tick - spread);
         (best_bid, (best_bid + spread).max(tick), tick)
     }
 
-    /// Levels outwards from `best`: dense near the touch, thinner and larger far from it.
+    /// Returns the levels from `best` outwards: dense near the touch, further apart and larger away from it.
     fn side(&self, best: i64, step: i64, now: Timestamp) -> Vec<Level> {
-        let breath = now.millis().div_euclid(7_000);
+        let period = now.millis().div_euclid(7_000);
         let mut levels = Vec::with_capacity(24);
         let mut at = best;
         for n in 0..24_i64 {
@@ -253,9 +257,9 @@ impl PricePath {
             if at == 0 || at == MICROS {
                 break;
             }
-            let luck = noise(self.seed, at, breath);
-            let shares = self.depth * (0.25 + luck * 1.5) * (1.0 + 0.3 * n as f64);
-            if n == 0 || luck > 0.08 {
+            let random = noise(self.seed, at, period);
+            let shares = self.depth * (0.25 + random * 1.5) * (1.0 + 0.3 * n as f64);
+            if n == 0 || random > 0.08 {
                 levels.push(Level { price: level, shares: ShareMicros((shares * 100.0).ceil() as i64 * 10_000) });
             }
             at += if n < 14 { step } else { step * 4 };
@@ -268,7 +272,7 @@ impl Category {
     pub const ALL: [Self; 6] =
         [Self::Crypto, Self::Sports, Self::Politics, Self::Weather, Self::Culture, Self::Geopolitics];
 
-    /// Millionths per share, as the schedules of 2026 have it.
+    /// Returns the fee rate in millionths, from the schedules of 2026.
     pub fn fee_rate_micros(self) -> i64 {
         match self {
             Self::Crypto => 70_000,
@@ -278,7 +282,7 @@ impl Category {
         }
     }
 
-    /// The part of the fee that makers get back.
+    /// Returns the share of the fee that makers get back, in 0..1.
     pub fn rebate_rate(self) -> f64 {
         match self {
             Self::Crypto => 0.2,
@@ -310,22 +314,23 @@ impl Category {
     }
 }
 
+/// Returns the price of the other outcome: 1 - p.
 pub fn complement(of: PriceMicros) -> PriceMicros {
     PriceMicros::ONE.minus(of)
 }
 
-/// A price from micros, clamped into 0..=1.
+/// Returns a price from micros, clamped to 0..=1.
 pub fn price(micros: i64) -> PriceMicros {
     PriceMicros::new(micros.clamp(0, MICROS)).unwrap_or(PriceMicros::ZERO)
 }
 
-/// Micros as the exchange prints amounts: no trailing zeros.
+/// Prints micros as the exchange prints amounts: without trailing zeros.
 pub fn decimal(micros: i64) -> String {
     let text = format!("{}.{:06}", micros / MICROS, (micros % MICROS).abs());
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// Micros as a JSON float.
+/// Returns micros as a float, for JSON.
 pub fn float(micros: i64) -> f64 {
     micros as f64 / 1e6
 }

@@ -1,31 +1,34 @@
-//! Invented markets. A slot is a place that always has one market of its kind: when it closes, the next one opens.
+//! Generated markets. A slot always has one market of its kind: when it closes, the next one opens.
 //!
-//! Which market stands in a slot at a time is a pure function of seed, slot and time.
+//! The market of a slot at a time is a pure function of seed, slot and time.
 
 use crate::domain::market::facts::{FeeSchedule, Market};
+use crate::domain::money::ids::MarketId;
 use crate::domain::money::units::{MICROS, PriceMicros, ShareMicros, Timestamp};
 
+use super::exchange::Exchange;
 use super::market::{Category, PricePath, SimMarket, complement, price};
 use super::new_market::{condition_of, event_of, outcomes};
-use crate::simulator::life::rng::{Dice, hash_text, hex_of, noise};
+use crate::simulator::rng::{Rng, hash_text, hex_of, noise};
 
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-/// One kind in this many is each of the list below; the last three are the markets of one neg-risk event.
+/// The kinds repeat every so many slots. The last three of a cycle are the markets of one neg-risk event.
 const CYCLE: u64 = 12;
 
+/// What the markets of a slot have in common. Times are in milliseconds.
 struct Kind {
     category: Category,
     lifetime: i64,
     tick: i64,
-    /// From the end of trading to the decision.
-    decided_after: i64,
+    /// From the end of trading to the resolution.
+    resolves_after: i64,
 }
 
-const fn kind(category: Category, lifetime: i64, tick: i64, decided_after: i64) -> Kind {
-    Kind { category, lifetime, tick, decided_after }
+const fn kind(category: Category, lifetime: i64, tick: i64, resolves_after: i64) -> Kind {
+    Kind { category, lifetime, tick, resolves_after }
 }
 
 const KINDS: [Kind; 12] = [
@@ -85,71 +88,37 @@ const COINS: [(&str, i64); 4] = [("Bitcoin", 104_000), ("Ethereum", 4_100), ("So
 const PARTIES: [&str; 6] =
     ["Harbour Party", "Civic Union", "Green Ledger", "New Centre", "Old Town List", "Reform Bloc"];
 
-/// The market that stands in `slot` at `at`.
+/// Returns the market of `slot` at `at`.
 pub fn market_in_slot(seed: u64, slot: u64, at: Timestamp) -> SimMarket {
     let of_cycle = slot % CYCLE;
     let kind = &KINDS[of_cycle as usize];
-    // The three of a neg-risk event open and close together.
     let member = of_cycle.checked_sub(9);
+    // The three markets of a neg-risk event open and close together.
     let clock_slot = member.map_or(slot, |member| slot - member);
     let shift = (noise(seed, 900, clock_slot.cast_signed()) * kind.lifetime as f64) as i64 / MINUTE * MINUTE;
     let generation = (at.millis() + shift).div_euclid(kind.lifetime);
     let opens_at = Timestamp::from_millis(generation * kind.lifetime - shift);
     let closes_at = opens_at.plus_millis(kind.lifetime);
-    let mut dice = Dice::named(seed, "market", slot.wrapping_mul(1_000_003).wrapping_add(generation.cast_unsigned()));
-    let event_dice = Dice::named(seed, "event", clock_slot.wrapping_mul(1_000_003) ^ generation.cast_unsigned());
-    let words = Words::of(kind.category, member, event_dice, &mut dice, closes_at);
-    // A word that is the seed's, the slot's and the generation's own keeps slugs, and so ids, apart.
-    let tail = hash_text(seed, &format!("{slot}/{generation}")) % 0x00ff_ffff;
-    let slug = format!("{}-{tail:06x}", slug_of(&words.question));
-
-    let start = if member.is_some() { -0.7 + dice.normal() * 0.3 } else { dice.normal() * 0.8 };
-    let split = member.is_none() && dice.chance(0.03);
-    let wins = match member {
-        Some(member) => words.winner == member,
-        None => dice.chance(1.0 / (1.0 + (-start).exp())),
-    };
-    let ends_at = match (split, wins) {
-        (true, _) => price(MICROS / 2),
-        (_, true) => PriceMicros::ONE,
-        (_, false) => PriceMicros::ZERO,
-    };
-    let path = PricePath {
-        seed: dice.throw(),
-        start,
-        swing: 0.5 + dice.unit(),
-        depth: 60.0 * (dice.unit() * 3.2).exp(),
-        opens_at,
-        closes_at,
-        ends_at,
-    };
+    let mut rng = Rng::named(seed, "market", slot.wrapping_mul(1_000_003).wrapping_add(generation.cast_unsigned()));
+    let event_rng = Rng::named(seed, "event", clock_slot.wrapping_mul(1_000_003) ^ generation.cast_unsigned());
+    let wording = Wording::of(kind.category, member, event_rng, &mut rng, closes_at);
+    // A suffix of seed, slot and generation keeps slugs apart, and so the ids made from them.
+    let suffix = hash_text(seed, &format!("{slot}/{generation}")) % 0x00ff_ffff;
+    let slug = format!("{}-{suffix:06x}", slug_of(&wording.question));
+    let event_slug = format!("{}-{:x}", slug_of(&wording.event), clock_slot ^ generation.cast_unsigned());
+    let neg_risk_number = clock_slot ^ (generation.cast_unsigned() << 20);
+    let path = price_path(&mut rng, member.map(|member| wording.winner == member), opens_at, closes_at);
     SimMarket {
-        facts: Market {
-            question: words.question,
-            slug: slug.clone(),
-            close_time: Some(closes_at),
-            neg_risk: member.is_some(),
-            fee: FeeSchedule {
-                rate_micros: kind.category.fee_rate_micros(),
-                exponent: u32::from(kind.category.fee_rate_micros() > 0),
-            },
-            tick: Some(price(kind.tick)),
-            min_shares: Some(ShareMicros(5_000_000)),
-            outcomes: outcomes(&slug, &words.outcomes),
-            ..Market::unknown(condition_of(&slug))
-        },
+        facts: facts(kind, &slug, &wording, member.is_some(), closes_at),
         category: kind.category,
-        event: event_of(
-            &format!("{}-{:x}", slug_of(&words.event), clock_slot ^ generation.cast_unsigned()),
-            &words.event,
-        ),
+        event: event_of(&event_slug, &wording.event),
         gamma_id: 1_000_000 + hash_text(2, &slug) % 9_000_000,
         question_id: hex_of(seed, "question", hash_text(2, &slug), 32),
-        neg_risk_id: member.map(|_| hex_of(seed, "neg-risk", clock_slot ^ (generation.cast_unsigned() << 20), 32)),
+        neg_risk_id: member.map(|_| hex_of(seed, "neg-risk", neg_risk_number, 32)),
         opens_at,
         closes_at: Some(closes_at),
-        resolves_at: Some(closes_at.plus_millis(kind.decided_after)),
-        payouts: vec![ends_at, complement(ends_at)],
+        resolves_at: Some(closes_at.plus_millis(kind.resolves_after)),
+        payouts: vec![path.ends_at, complement(path.ends_at)],
         path: Some(path),
         pinned: None,
         without_book: false,
@@ -158,25 +127,85 @@ pub fn market_in_slot(seed: u64, slot: u64, at: Timestamp) -> SimMarket {
     }
 }
 
-struct Words {
+/// Draws the path of a price. `wins` says how a market of a neg-risk event ends; all others draw their end, and one in
+/// about thirty pays half to each side.
+fn price_path(rng: &mut Rng, wins: Option<bool>, opens_at: Timestamp, closes_at: Timestamp) -> PricePath {
+    let start = if wins.is_some() { -0.7 + rng.normal() * 0.3 } else { rng.normal() * 0.8 };
+    let split = wins.is_none() && rng.chance(0.03);
+    let wins = match wins {
+        Some(wins) => wins,
+        None => rng.chance(1.0 / (1.0 + (-start).exp())),
+    };
+    let ends_at = match (split, wins) {
+        (true, _) => price(MICROS / 2),
+        (_, true) => PriceMicros::ONE,
+        (_, false) => PriceMicros::ZERO,
+    };
+    PricePath {
+        seed: rng.next_u64(),
+        start,
+        swing: 0.5 + rng.uniform(),
+        depth: 60.0 * (rng.uniform() * 3.2).exp(),
+        opens_at,
+        closes_at,
+        ends_at,
+    }
+}
+
+fn facts(kind: &Kind, slug: &str, wording: &Wording, neg_risk: bool, closes_at: Timestamp) -> Market {
+    let rate_micros = kind.category.fee_rate_micros();
+    Market {
+        question: wording.question.clone(),
+        slug: slug.to_owned(),
+        close_time: Some(closes_at),
+        neg_risk,
+        fee: FeeSchedule { rate_micros, exponent: u32::from(rate_micros > 0) },
+        tick: Some(price(kind.tick)),
+        min_shares: Some(ShareMicros(5_000_000)),
+        outcomes: outcomes(slug, &wording.outcomes),
+        ..Market::unknown(condition_of(slug))
+    }
+}
+
+impl Exchange {
+    /// Returns the id of the market in `slot` at `at`; adds the market when it is new.
+    pub(in crate::simulator) fn market_of_slot(&mut self, slot: u64, at: Timestamp) -> MarketId {
+        if let Some((id, opens_at, closes_at)) = self.slots.get(&slot)
+            && *opens_at <= at
+            && at < *closes_at
+        {
+            return id.clone();
+        }
+        let market = market_in_slot(self.seed, slot, at);
+        let (id, closes_at) = (market.id().clone(), market.closes_at.unwrap_or(at));
+        self.slots.insert(slot, (id.clone(), market.opens_at, closes_at));
+        if self.market(&id).is_none() {
+            self.insert_market(market);
+        }
+        id
+    }
+}
+
+/// The texts of a market.
+struct Wording {
     question: String,
     event: String,
     outcomes: Vec<String>,
-    /// Which market of a neg-risk event is decided Yes.
+    /// The index of the market that wins in a neg-risk event.
     winner: u64,
 }
 
-impl Words {
-    fn of(category: Category, member: Option<u64>, mut event: Dice, own: &mut Dice, closes_at: Timestamp) -> Self {
+impl Wording {
+    fn of(category: Category, member: Option<u64>, mut event: Rng, own: &mut Rng, closes_at: Timestamp) -> Self {
         let date = chrono::DateTime::from_timestamp_millis(closes_at.millis()).unwrap_or_default();
         let (day, hour) = (date.format("%B %-d").to_string(), date.format("%-I:%M%p").to_string());
-        let place = event.pick(&PLACES).copied().unwrap_or_default();
-        let winner = event.throw() % 3;
+        let place = event.choose(&PLACES).copied().unwrap_or_default();
+        let winner = event.next_u64() % 3;
         let yes_no = || vec!["Yes".to_owned(), "No".to_owned()];
         let alone =
             |question: String, outcomes: Vec<String>| Self { event: question.clone(), question, outcomes, winner };
         if let Some(member) = member {
-            let party = PARTIES[(event.throw() as usize + member as usize) % PARTIES.len()];
+            let party = PARTIES[(event.next_u64() as usize + member as usize) % PARTIES.len()];
             return Self {
                 question: format!("Will the {party} win the {place} council on {day}?"),
                 event: format!("{place} council: who wins on {day}?"),
@@ -186,7 +215,7 @@ impl Words {
         }
         match category {
             Category::Crypto => {
-                let (coin, level) = own.pick(&COINS).copied().unwrap_or(("Bitcoin", 100_000));
+                let (coin, level) = own.choose(&COINS).copied().unwrap_or(("Bitcoin", 100_000));
                 if own.chance(0.5) {
                     return alone(
                         format!("{coin} Up or Down - {day}, {hour} UTC"),
@@ -197,8 +226,8 @@ impl Words {
                 alone(format!("Will {coin} be above ${level} on {day} at {hour} UTC?"), yes_no())
             }
             Category::Sports => {
-                let home = own.throw() as usize % TEAMS.len();
-                let away = (home + 1 + own.throw() as usize % (TEAMS.len() - 1)) % TEAMS.len();
+                let home = own.next_u64() as usize % TEAMS.len();
+                let away = (home + 1 + own.next_u64() as usize % (TEAMS.len() - 1)) % TEAMS.len();
                 alone(
                     format!("{} vs. {} - {day}, {hour} UTC", TEAMS[home], TEAMS[away]),
                     vec![TEAMS[home].to_owned(), TEAMS[away].to_owned()],
@@ -210,7 +239,7 @@ impl Words {
                 alone(format!("Will the highest temperature in {place} be {low}-{}°C on {day}?", low + 1), yes_no())
             }
             Category::Culture => {
-                let work = own.pick(&WORKS).copied().unwrap_or_default();
+                let work = own.choose(&WORKS).copied().unwrap_or_default();
                 alone(format!("Will \"{work}\" top the charts on {day}?"), yes_no())
             }
             Category::Geopolitics => alone(format!("Will {place} reopen its border by {day}?"), yes_no()),

@@ -5,9 +5,9 @@ use crate::domain::money::ids::{AssetId, MarketId};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp};
 
 use super::market::{Category, Event, Quotes, SimMarket, price};
-use crate::simulator::life::rng::{hash_text, hex_of, token_of};
+use crate::simulator::rng::{hash_text, hex_of, token_of};
 
-/// A market to be made by hand; `NewMarket::binary` fills in the rest.
+/// A market to make by hand. Start from [`NewMarket::binary`] and change what differs.
 #[derive(Debug, Clone)]
 pub struct NewMarket {
     pub slug: String,
@@ -19,13 +19,13 @@ pub struct NewMarket {
     pub min_shares: ShareMicros,
     pub fee: FeeSchedule,
     pub neg_risk: bool,
-    /// Markets of one event share its slug.
+    /// Markets with the same event slug belong to one event.
     pub event_slug: String,
     pub quotes: Quotes,
 }
 
 impl NewMarket {
-    /// Yes or No, tick 0.01, no fee, closing never, and a deep book from 0.49 to 0.50.
+    /// Returns a Yes/No market: tick 0.01, no fee, no close, and a deep book with the touch at 0.49 and 0.50.
     pub fn binary(slug: &str) -> Self {
         let cents = |from: i64, step: i64| -> Vec<(i64, i64)> {
             (0..20).map(|n| ((from + n * step) * 10_000, 1_000_000_000)).collect()
@@ -49,7 +49,7 @@ impl NewMarket {
         Self { closes_at: Some(at), ..self }
     }
 
-    /// With this taker fee in millionths: 0.05 is 50_000.
+    /// Sets the taker fee rate in millionths: 50_000 for 0.05.
     pub fn fee(self, rate_micros: i64) -> Self {
         Self { fee: FeeSchedule { rate_micros, exponent: 1 }, ..self }
     }
@@ -58,8 +58,8 @@ impl NewMarket {
         Self { quotes, ..self }
     }
 
-    /// The market, its ids made from its slug: the same slug has the same ids with every seed.
-    pub(in crate::simulator) fn made(self) -> SimMarket {
+    /// Returns the market. Its ids are made from its slug: the same slug has the same ids with every seed.
+    pub(in crate::simulator) fn build(self) -> SimMarket {
         let new = self;
         let number = hash_text(0, &new.slug);
         SimMarket {
@@ -92,12 +92,14 @@ impl NewMarket {
     }
 }
 
-pub(in crate::simulator) fn condition_of(slug: &str) -> MarketId {
+/// Returns the condition id of the market with this slug.
+pub(super) fn condition_of(slug: &str) -> MarketId {
     let text = hex_of(0, "condition", hash_text(0, slug), 32);
     MarketId::parse(&text).unwrap_or_else(|_| unreachable!("32 bytes of hex are a condition id"))
 }
 
-pub(in crate::simulator) fn outcomes(slug: &str, names: &[String]) -> Vec<OutcomeAsset> {
+/// Returns the outcomes of the market with this slug; their token ids are made from it.
+pub(super) fn outcomes(slug: &str, names: &[String]) -> Vec<OutcomeAsset> {
     (0_u64..)
         .zip(names)
         .map(|(index, name)| OutcomeAsset {
@@ -110,7 +112,8 @@ pub(in crate::simulator) fn outcomes(slug: &str, names: &[String]) -> Vec<Outcom
         .collect()
 }
 
-pub(in crate::simulator) fn event_of(slug: &str, title: &str) -> Event {
+/// Returns the event with this slug; its id is made from it.
+pub(super) fn event_of(slug: &str, title: &str) -> Event {
     let id = (100_000 + hash_text(0, slug) % 900_000).to_string();
     Event { id, slug: slug.to_owned(), title: title.to_owned() }
 }

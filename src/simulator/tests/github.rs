@@ -1,4 +1,4 @@
-//! The sign-in over real sockets, as a browser and an OAuth client walk through it.
+//! The sign-in over real sockets, step by step like a browser and an OAuth client.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::at_ten;
-use crate::simulator::routes::answer::Host;
+use crate::simulator::http::request::Host;
 use crate::simulator::routes::github::{CLIENT_ID, CLIENT_SECRET};
 use crate::simulator::state::fault::{Fault, FaultKind};
 use crate::simulator::{Simulator, SimulatorHandle};
@@ -21,20 +21,20 @@ const REDIRECT: &str = "http://127.0.0.1:9/auth/callback";
 const VERIFIER: &str = "a-verifier-of-at-least-forty-three-characters";
 const STATE: &str = "a state";
 
-struct Told {
+struct Response {
     status: u16,
     location: String,
     content_type: String,
     body: String,
 }
 
-impl Told {
+impl Response {
     fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap()
     }
 
-    /// What the redirect carries.
-    fn carried(&self) -> BTreeMap<String, String> {
+    /// Returns the pairs in the query of the redirect.
+    fn redirect_pairs(&self) -> BTreeMap<String, String> {
         assert_eq!(self.status, 302, "{}", self.body);
         let query = self.location.strip_prefix(REDIRECT).and_then(|rest| rest.strip_prefix('?')).unwrap();
         form_urlencoded::parse(query.as_bytes()).into_owned().collect()
@@ -49,13 +49,13 @@ fn client() -> awc::Client {
     awc::Client::builder().disable_redirects().finish()
 }
 
-async fn told(request: awc::SendClientRequest) -> Told {
+async fn send(request: awc::SendClientRequest) -> Response {
     let mut answer = request.await.unwrap();
     let header = |name| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default();
     let (location, content_type) = (header("location"), header("content-type"));
     let status = answer.status().as_u16();
     let body = String::from_utf8(answer.body().await.unwrap().to_vec()).unwrap();
-    Told { status, location, content_type, body }
+    Response { status, location, content_type, body }
 }
 
 fn encoded(pairs: &Pairs<'_>) -> String {
@@ -66,8 +66,8 @@ fn challenge() -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(VERIFIER))
 }
 
-/// The authorize request of our bot, with some of it changed.
-async fn authorize(simulator: &SimulatorHandle, post: bool, changed: &[(&str, &str)]) -> Told {
+/// Sends the authorize request of our bot with some pairs changed.
+async fn authorize(simulator: &SimulatorHandle, post: bool, changed: &[(&str, &str)]) -> Response {
     let challenge = challenge();
     let mut pairs = Pairs::from([
         ("client_id", CLIENT_ID),
@@ -86,14 +86,14 @@ async fn authorize(simulator: &SimulatorHandle, post: bool, changed: &[(&str, &s
     } else {
         client().get(format!("{url}?{}", encoded(&pairs))).send()
     };
-    told(request).await
+    send(request).await
 }
 
 async fn code_of(simulator: &SimulatorHandle, login: &str) -> String {
-    authorize(simulator, true, &[("login", login)]).await.carried()["code"].clone()
+    authorize(simulator, true, &[("login", login)]).await.redirect_pairs()["code"].clone()
 }
 
-async fn exchange(simulator: &SimulatorHandle, code: &str, changed: &[(&str, &str)]) -> Told {
+async fn exchange(simulator: &SimulatorHandle, code: &str, changed: &[(&str, &str)]) -> Response {
     let mut pairs = Pairs::from([
         ("client_id", CLIENT_ID),
         ("client_secret", CLIENT_SECRET),
@@ -103,7 +103,7 @@ async fn exchange(simulator: &SimulatorHandle, code: &str, changed: &[(&str, &st
         ("grant_type", "authorization_code"),
     ]);
     pairs.extend(changed.iter().copied());
-    told(token_request(simulator).insert_header(("accept", "application/json")).send_body(encoded(&pairs))).await
+    send(token_request(simulator).insert_header(("accept", "application/json")).send_body(encoded(&pairs))).await
 }
 
 fn token_request(simulator: &SimulatorHandle) -> awc::ClientRequest {
@@ -111,7 +111,7 @@ fn token_request(simulator: &SimulatorHandle) -> awc::ClientRequest {
     client().post(url).insert_header(("content-type", "application/x-www-form-urlencoded"))
 }
 
-/// The error of an exchange, which GitHub tells with status 200.
+/// Returns the error of a failed exchange; GitHub sends it with status 200.
 async fn error_of(simulator: &SimulatorHandle, code: &str, changed: &[(&str, &str)]) -> String {
     let answer = exchange(simulator, code, changed).await;
     let body = answer.json();
@@ -125,9 +125,9 @@ async fn token_of(simulator: &SimulatorHandle, login: &str) -> String {
     exchange(simulator, &code, &[]).await.json()["access_token"].as_str().unwrap().to_owned()
 }
 
-async fn api(simulator: &SimulatorHandle, path: &str, authorization: &str) -> Told {
+async fn api(simulator: &SimulatorHandle, path: &str, authorization: &str) -> Response {
     let request = client().get(format!("{}/api/v3{path}", simulator.github_base()));
-    told(request.insert_header(("authorization", authorization)).insert_header(("user-agent", "test")).send()).await
+    send(request.insert_header(("authorization", authorization)).insert_header(("user-agent", "test")).send()).await
 }
 
 async fn emails(simulator: &SimulatorHandle, login: &str) -> Value {
@@ -136,7 +136,7 @@ async fn emails(simulator: &SimulatorHandle, login: &str) -> Value {
 }
 
 #[actix_web::test]
-async fn a_press_of_a_button_becomes_a_token_that_tells_whose_it_is() {
+async fn a_button_of_the_page_leads_to_a_token_of_its_account() {
     let simulator = start();
     let page = authorize(&simulator, false, &[]).await;
     assert_eq!((page.status, page.content_type.as_str()), (200, "text/html; charset=utf-8"));
@@ -144,9 +144,9 @@ async fn a_press_of_a_button_becomes_a_token_that_tells_whose_it_is() {
     for login in ["ada", "grace", "mallory", "eve"] {
         assert!(page.body.contains(&format!("<button name=\"login\" value=\"{login}\">")), "{login}");
     }
-    let carried = authorize(&simulator, true, &[("login", "ada")]).await.carried();
-    assert_eq!(carried["state"], STATE);
-    let told = exchange(&simulator, &carried["code"], &[]).await;
+    let pairs = authorize(&simulator, true, &[("login", "ada")]).await.redirect_pairs();
+    assert_eq!(pairs["state"], STATE);
+    let told = exchange(&simulator, &pairs["code"], &[]).await;
     let mut body = told.json();
     let token = body["access_token"].take();
     let token = token.as_str().unwrap();
@@ -164,19 +164,19 @@ async fn a_press_of_a_button_becomes_a_token_that_tells_whose_it_is() {
 }
 
 #[actix_web::test]
-async fn a_name_and_secret_may_come_as_http_basic_and_the_answer_as_a_form() {
+async fn client_and_secret_may_be_sent_as_http_basic_and_the_answer_as_a_form() {
     let simulator = start();
     let code = code_of(&simulator, "ada").await;
     let pairs = Pairs::from([("code", code.as_str()), ("redirect_uri", REDIRECT), ("code_verifier", VERIFIER)]);
-    let encoded_name = CLIENT_ID.replace('-', "%2D");
-    let with = |name: &str, secret: &str| {
-        let basic = format!("Basic {}", STANDARD.encode(format!("{name}:{secret}")));
-        told(token_request(&simulator).insert_header(("authorization", basic)).send_body(encoded(&pairs)))
+    let encoded_id = CLIENT_ID.replace('-', "%2D");
+    let with = |id: &str, secret: &str| {
+        let basic = format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")));
+        send(token_request(&simulator).insert_header(("authorization", basic)).send_body(encoded(&pairs)))
     };
-    let wrong = with(&encoded_name, "wrong").await;
+    let wrong = with(&encoded_id, "wrong").await;
     assert_eq!(wrong.content_type, "application/x-www-form-urlencoded; charset=utf-8");
     assert!(wrong.body.starts_with("error=incorrect_client_credentials&error_description=The+client_id"));
-    let right = with(&encoded_name, CLIENT_SECRET).await;
+    let right = with(&encoded_id, CLIENT_SECRET).await;
     assert!(right.status == 200 && right.body.starts_with("access_token=gho_"), "{}", right.body);
     assert!(right.body.ends_with("&scope=user%3Aemail&token_type=bearer"), "{}", right.body);
 }
@@ -189,14 +189,14 @@ async fn a_code_works_once_and_for_ten_minutes() {
     assert!(exchange(&simulator, &code, &[]).await.json()["access_token"].is_string());
     assert_eq!(error_of(&simulator, &code, &[]).await, "bad_verification_code");
     let (young, old) = (code_of(&simulator, "ada").await, code_of(&simulator, "ada").await);
-    simulator.world(|world| world.advance(590_000));
+    simulator.advance(590_000);
     assert!(exchange(&simulator, &young, &[]).await.json()["access_token"].is_string());
-    simulator.world(|world| world.advance(10_000));
+    simulator.advance(10_000);
     assert_eq!(error_of(&simulator, &old, &[]).await, "bad_verification_code");
 }
 
 #[actix_web::test]
-async fn a_code_is_its_requests_alone_and_a_wrong_try_of_its_client_spends_it() {
+async fn a_code_belongs_to_its_request_and_a_failed_try_of_its_client_spends_it() {
     let simulator = start();
     for (changed, error) in [
         ([("code_verifier", "another-verifier-of-forty-three-characters-or-so")], "bad_verification_code"),
@@ -216,27 +216,30 @@ async fn a_code_is_its_requests_alone_and_a_wrong_try_of_its_client_spends_it() 
     ] {
         assert_eq!(error_of(&simulator, &code, &changed).await, error, "{changed:?}");
     }
-    assert!(exchange(&simulator, &code, &[]).await.json()["access_token"].is_string(), "no try of another spends it");
+    assert!(
+        exchange(&simulator, &code, &[]).await.json()["access_token"].is_string(),
+        "a try of another client does not spend it"
+    );
     let unasked = [("login", "ada"), ("code_challenge", ""), ("code_challenge_method", "")];
-    let bare = authorize(&simulator, true, &unasked).await.carried()["code"].clone();
-    assert_eq!(error_of(&simulator, &bare, &[]).await, "bad_verification_code", "proof of nothing asked");
-    let bare = authorize(&simulator, true, &unasked).await.carried()["code"].clone();
+    let bare = authorize(&simulator, true, &unasked).await.redirect_pairs()["code"].clone();
+    assert_eq!(error_of(&simulator, &bare, &[]).await, "bad_verification_code", "a proof without a challenge");
+    let bare = authorize(&simulator, true, &unasked).await.redirect_pairs()["code"].clone();
     assert!(exchange(&simulator, &bare, &[("code_verifier", "")]).await.json()["access_token"].is_string());
 }
 
 #[actix_web::test]
-async fn cancel_leads_back_with_the_state_and_no_code() {
+async fn cancel_redirects_with_the_state_and_without_a_code() {
     let simulator = start();
-    let carried = authorize(&simulator, true, &[("cancel", "1"), ("login", "ada")]).await.carried();
-    assert_eq!((carried["error"].as_str(), carried["state"].as_str()), ("access_denied", STATE));
-    assert_eq!(carried["error_description"], "The user has denied your application access.");
-    assert!(!carried.contains_key("code"));
-    let stateless = authorize(&simulator, true, &[("login", "ada"), ("state", "")]).await.carried();
+    let pairs = authorize(&simulator, true, &[("cancel", "1"), ("login", "ada")]).await.redirect_pairs();
+    assert_eq!((pairs["error"].as_str(), pairs["state"].as_str()), ("access_denied", STATE));
+    assert_eq!(pairs["error_description"], "The user has denied your application access.");
+    assert!(!pairs.contains_key("code"));
+    let stateless = authorize(&simulator, true, &[("login", "ada"), ("state", "")]).await.redirect_pairs();
     assert!(!stateless.contains_key("state"));
 }
 
 #[actix_web::test]
-async fn it_leads_nobody_away_from_this_machine() {
+async fn it_redirects_to_this_machine_only() {
     let simulator = start();
     for good in [
         "http://localhost/x",
@@ -277,8 +280,8 @@ async fn it_leads_nobody_away_from_this_machine() {
         }
     }
     for post in [false, true] {
-        let stranger = authorize(&simulator, post, &[("login", "ada"), ("client_id", "another")]).await;
-        assert_eq!((stranger.status, stranger.location.as_str()), (404, ""));
+        let unknown = authorize(&simulator, post, &[("login", "ada"), ("client_id", "another")]).await;
+        assert_eq!((unknown.status, unknown.location.as_str()), (404, ""));
     }
     assert_eq!(authorize(&simulator, true, &[("login", "nobody")]).await.status, 404);
     for (name, value) in [("code_challenge", "short"), ("code_challenge_method", "plain"), ("code_challenge", "")] {
@@ -287,7 +290,7 @@ async fn it_leads_nobody_away_from_this_machine() {
 }
 
 #[actix_web::test]
-async fn hostile_text_is_only_text_on_the_page_and_comes_back_as_it_was() {
+async fn hostile_text_is_escaped_on_the_page_and_returned_unchanged() {
     let simulator = start();
     let state = "\"><script>alert('1')</script>&amp;\r\nSet-Cookie: a=b; ö %00 + #";
     let redirect = "http://127.0.0.1:9/auth/callback?x='b'";
@@ -298,12 +301,12 @@ async fn hostile_text_is_only_text_on_the_page_and_comes_back_as_it_was() {
     }
     let escaped = "value=\"&quot;&gt;&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&amp;amp;";
     assert!(page.body.contains(escaped), "{}", page.body);
-    let carried = authorize(&simulator, true, &[("login", "ada"), ("state", state)]).await.carried();
-    assert_eq!(carried["state"], state);
+    let pairs = authorize(&simulator, true, &[("login", "ada"), ("state", state)]).await.redirect_pairs();
+    assert_eq!(pairs["state"], state);
 }
 
 #[actix_web::test]
-async fn each_person_has_addresses_of_their_own_and_some_only_claim_them() {
+async fn each_account_has_its_addresses_and_some_are_not_verified() {
     let simulator = start();
     let grace = json!([
         {"email": "grace@elsewhere.example", "primary": true, "verified": true, "visibility": "private"},
@@ -317,7 +320,7 @@ async fn each_person_has_addresses_of_their_own_and_some_only_claim_them() {
 }
 
 #[actix_web::test]
-async fn the_api_wants_a_token_of_its_own_and_the_scope_for_what_is_asked() {
+async fn the_api_requires_a_valid_token_and_the_scope_of_the_route() {
     let simulator = start();
     let code = code_of(&simulator, "ada").await;
     for wrong in [format!("Bearer gho_{}", "0".repeat(36)), format!("Bearer {code}"), "Bearer".to_owned()] {
@@ -328,7 +331,7 @@ async fn the_api_wants_a_token_of_its_own_and_the_scope_for_what_is_asked() {
     assert_eq!(api(&simulator, "/user", &format!("Basic {token}")).await.status, 401);
     assert_eq!(api(&simulator, "/users", &format!("Bearer {token}")).await.status, 404);
     let url = format!("{}/api/v3/user", simulator.github_base());
-    let anonymous = told(client().get(&url).insert_header(("user-agent", "test")).send()).await;
+    let anonymous = send(client().get(&url).insert_header(("user-agent", "test")).send()).await;
     assert_eq!((anonymous.status, &anonymous.json()["message"]), (401, &json!("Requires authentication")));
     for (asked, granted, emails_status) in [
         ("", "", 404),
@@ -337,7 +340,7 @@ async fn the_api_wants_a_token_of_its_own_and_the_scope_for_what_is_asked() {
         ("user,user:email", "user", 200),
     ] {
         let back = authorize(&simulator, true, &[("login", "ada"), ("scope", asked)]).await;
-        let body = exchange(&simulator, &back.carried()["code"], &[]).await.json();
+        let body = exchange(&simulator, &back.redirect_pairs()["code"], &[]).await.json();
         assert_eq!(body["scope"], granted);
         let bearer = format!("Bearer {}", body["access_token"].as_str().unwrap());
         assert_eq!(api(&simulator, "/user", &bearer).await.status, 200);
@@ -346,7 +349,7 @@ async fn the_api_wants_a_token_of_its_own_and_the_scope_for_what_is_asked() {
 }
 
 #[actix_web::test]
-async fn the_eleventh_token_of_a_person_takes_back_the_first() {
+async fn the_eleventh_token_of_an_account_revokes_the_first() {
     let simulator = start();
     let (of_eve, first) = (token_of(&simulator, "eve").await, token_of(&simulator, "ada").await);
     let mut last = String::new();
@@ -361,12 +364,15 @@ async fn the_eleventh_token_of_a_person_takes_back_the_first() {
 }
 
 #[actix_web::test]
-async fn it_fails_on_command_like_every_host() {
+async fn planned_faults_strike_it_like_any_host() {
     let simulator = start();
     let code = code_of(&simulator, "ada").await;
-    simulator.world(|world| world.fault(Fault::once(Host::GitHub, "/access_token", FaultKind::Status(503))));
+    simulator.world(|exchange| exchange.fault(Fault::once(Host::GitHub, "/access_token", FaultKind::Status(503))));
     let failed = exchange(&simulator, &code, &[]).await;
     assert_eq!((failed.status, &failed.json()["message"]), (503, &json!("Service Unavailable")));
-    assert!(exchange(&simulator, &code, &[]).await.json()["access_token"].is_string(), "the code was not seen");
-    assert_eq!(simulator.world(|world| world.n_heard(Host::GitHub, "/login/oauth/access_token")), 2);
+    assert!(
+        exchange(&simulator, &code, &[]).await.json()["access_token"].is_string(),
+        "the fault came before the code was used"
+    );
+    assert_eq!(simulator.world(|exchange| exchange.n_heard(Host::GitHub, "/login/oauth/access_token")), 2);
 }

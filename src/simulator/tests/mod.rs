@@ -1,11 +1,12 @@
-//! The simulator against what was recorded, and against its own promises.
+//! The simulator, checked against recorded answers and against what its documentation says.
 
 mod chain;
 mod data_api;
 mod github;
-mod lives;
+
 mod markets;
 mod recorded;
+mod traders;
 mod wire;
 
 use serde_json::Value;
@@ -15,15 +16,17 @@ use crate::domain::money::ids::Wallet;
 use crate::domain::money::units::Timestamp;
 
 use super::SimulatorSettings;
-use super::routes::answer::{Answer, Host, Request};
-use super::state::exchange::{World, wallet_of};
+use super::http::request::{Host, Request};
+use super::http::response::Answer;
+use super::simulation::Simulation;
+use super::state::exchange::wallet_of;
 
-/// A world at a fixed hour that moves with no clock but `advance`.
-fn world(settings: SimulatorSettings) -> World {
-    World::new(settings)
+/// An exchange whose clock moves only by `advance`, with settings from `at_ten`.
+fn simulation(settings: SimulatorSettings) -> Simulation {
+    Simulation::new(settings)
 }
 
-/// Settings with a clock that starts at ten o'clock.
+/// Returns settings with a clock that starts at ten o'clock.
 fn at_ten() -> SimulatorSettings {
     SimulatorSettings { now: Clock::starting_at(ten()), ..SimulatorSettings::default() }
 }
@@ -36,11 +39,11 @@ fn leader() -> Wallet {
     wallet_of("a leader")
 }
 
-fn get(world: &mut World, host: Host, path_and_query: &str) -> Answer {
-    world.answer(&Request::get(host, path_and_query)).0
+fn get(simulation: &mut Simulation, host: Host, path_and_query: &str) -> Answer {
+    simulation.answer(&Request::get(host, path_and_query)).0
 }
 
-/// The rows of an answer that must be a good one.
+/// Returns the rows of an answer, whose status must be 200.
 fn rows(answer: &Answer) -> Vec<Value> {
     assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
     answer.value()["data"].as_array().cloned().unwrap_or_default()
@@ -53,7 +56,7 @@ fn next_cursor(answer: &Answer) -> Option<String> {
     next
 }
 
-/// The keys of an object.
+/// Returns the keys of an object.
 fn names(object: &Value) -> Vec<&String> {
     object.as_object().map(|fields| fields.keys().collect()).unwrap_or_default()
 }

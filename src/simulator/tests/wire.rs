@@ -1,4 +1,4 @@
-//! Over real sockets.
+//! The simulator over real sockets.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{at_ten, leader};
 use crate::domain::events::event::Side;
-use crate::simulator::routes::answer::Host;
+use crate::simulator::http::request::Host;
 use crate::simulator::state::fault::{Fault, FaultKind};
 use crate::simulator::state::new_market::NewMarket;
 use crate::simulator::state::trading::Fill;
@@ -25,9 +25,9 @@ async fn fetch(url: String) -> (u16, Vec<u8>) {
 }
 
 #[actix_web::test]
-async fn every_host_answers_below_its_base() {
+async fn each_host_answers_below_its_base_address() {
     let simulator = start();
-    let market = simulator.world(|world| world.add_market(NewMarket::binary("rain-in-elderby")));
+    let market = simulator.world(|exchange| exchange.add_market(NewMarket::binary("rain-in-elderby")));
     let token = market.asset(0).unwrap();
     let (status, body) = fetch(format!("{}/book?token_id={token}", simulator.clob_base())).await;
     assert_eq!(status, 200);
@@ -36,13 +36,13 @@ async fn every_host_answers_below_its_base() {
     assert_eq!(fetch(format!("{}/v2/status", simulator.data_api_base())).await.0, 200);
     assert_eq!(fetch(format!("{}/markets", simulator.gamma_base())).await.0, 200);
     assert_eq!(fetch(simulator.data_api_base().replace("/data", "/elsewhere")).await.0, 404);
-    assert_eq!(simulator.world(|world| world.n_heard(Host::Clob, "/book")), 1);
+    assert_eq!(simulator.world(|exchange| exchange.n_heard(Host::Clob, "/book")), 1);
 }
 
 #[actix_web::test]
 async fn a_hanging_request_does_not_keep_the_simulator_alive() {
     let simulator = start();
-    simulator.world(|world| world.fault(Fault::once(Host::Clob, "/time", FaultKind::Hang)));
+    simulator.world(|exchange| exchange.fault(Fault::once(Host::Clob, "/time", FaultKind::Hang)));
     let url = format!("{}/time", simulator.clob_base());
     let client = awc::Client::default();
     let asked = timeout(Duration::from_millis(200), client.get(url).send()).await;
@@ -51,24 +51,24 @@ async fn a_hanging_request_does_not_keep_the_simulator_alive() {
 }
 
 #[actix_web::test]
-async fn a_fill_is_told_on_the_socket_to_whoever_asked_for_its_owner() {
+async fn a_fill_is_sent_to_the_socket_that_subscribed_to_its_owner() {
     let simulator = start();
-    let market = simulator.world(|world| world.add_market(NewMarket::binary("rain-in-elderby")));
+    let market = simulator.world(|exchange| exchange.add_market(NewMarket::binary("rain-in-elderby")));
     let (_, mut socket) = awc::Client::default().ws(simulator.chain_ws_url()).connect().await.unwrap();
     let owner = format!("0x{:0>64}", &leader().as_str()[2..]);
-    let filter = json!({"topics": [[crate::simulator::routes::chain::ORDER_FILLED], null, [owner]]});
+    let filter = json!({"topics": [[crate::simulator::state::chain::ORDER_FILLED], null, [owner]]});
     let call = json!({"jsonrpc": "2.0", "id": 7, "method": "eth_subscribe", "params": ["logs", filter]});
     socket.send(Message::Text(call.to_string().into())).await.unwrap();
     let answer = next_text(&mut socket).await;
     assert_eq!(answer["id"], 7);
-    simulator.world(|world| {
+    simulator.world(|exchange| {
         let fill = Fill::taker(&leader(), market.asset(0).unwrap(), Side::Buy, 500_000, 10_000_000);
-        world.push_fill(fill).unwrap()
+        exchange.push_fill(fill).unwrap()
     });
-    let told = next_text(&mut socket).await;
-    assert_eq!(told["params"]["subscription"], answer["result"]);
-    assert_eq!(told["params"]["result"]["topics"][2], owner);
-    simulator.world(|world| world.chain.close_all());
+    let message = next_text(&mut socket).await;
+    assert_eq!(message["params"]["subscription"], answer["result"]);
+    assert_eq!(message["params"]["result"]["topics"][2], owner);
+    simulator.world(|exchange| exchange.chain.close_all());
     let mut ended = false;
     while let Some(frame) = socket.next().await {
         ended |= matches!(frame, Ok(Frame::Close(_)) | Err(_));

@@ -76,7 +76,7 @@ async fn a_row_that_is_completed_later_is_one_event_and_no_poll_is_answered_from
         eventually("the row", async || (n_trades(&bot).await == n).then_some(())).await;
     }
     bot.attempts(6).await;
-    bot.exchange.world(|world| world.advance(1_000));
+    bot.exchange.advance(1_000);
     polled_again(&bot, &wallet, 3).await;
     assert_eq!(n_trades(&bot).await, 3, "the completed rows are not stored again");
     assert_eq!(bot.attempts(6).await.len(), 6);

@@ -1,27 +1,27 @@
-//! Cursors of the Data API: opaque to everyone but us, signed, bound to their endpoint and not to its filters.
+//! Cursors of the Data API: opaque to clients, signed, and valid for one endpoint with any filters.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
-/// Page size, last place served, direction. The keys are those of the recorded cursors.
+/// The position in a feed: page size, key of the last row served, direction. The names are those of recorded cursors.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeedPosition {
     pub l: usize,
     pub ts: i64,
     pub sq: String,
-    /// Rows served so far; it matters to nobody.
+    /// Rows served so far. No route uses it; recorded cursors have it.
     pub d: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dir: Option<String>,
 }
 
-/// A walk that is a plain list: where to go on, and whose list it was.
+/// The position in a list: page size, rows served, and what the list is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListPosition {
     pub l: usize,
     pub d: usize,
-    /// User and condition: the cursor serves no other.
+    /// User and condition of the list; the cursor is not valid for another list.
     #[serde(default)]
     pub av: String,
 }
@@ -39,6 +39,7 @@ struct Inner {
     params: serde_json::Value,
 }
 
+/// Returns a cursor for this position of the endpoint.
 pub fn sign<T: Serialize>(seed: u64, endpoint: &str, position: &T) -> String {
     let params = serde_json::to_value(position).unwrap_or_default();
     let sig = signature(seed, endpoint, &params);
@@ -46,11 +47,11 @@ pub fn sign<T: Serialize>(seed: u64, endpoint: &str, position: &T) -> String {
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(&envelope).unwrap_or_default())
 }
 
-/// `None` when the text is no cursor of ours for this endpoint.
+/// Returns the position in a cursor; `None` when the text is not a cursor that we signed for this endpoint.
 pub fn read<T: DeserializeOwned>(seed: u64, endpoint: &str, cursor: &str) -> Option<T> {
     let Envelope { data, sig } = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
-    let ours = data.endpoint == endpoint && sig == signature(seed, endpoint, &data.params);
-    ours.then(|| serde_json::from_value(data.params).ok()).flatten()
+    let is_ours = data.endpoint == endpoint && sig == signature(seed, endpoint, &data.params);
+    is_ours.then(|| serde_json::from_value(data.params).ok()).flatten()
 }
 
 fn signature(seed: u64, endpoint: &str, params: &serde_json::Value) -> String {

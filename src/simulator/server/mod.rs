@@ -1,4 +1,7 @@
-//! The sockets: one thread, one port, every host under a prefix of its own.
+//! The HTTP server: one thread, one port, and a path prefix for each host.
+
+mod chain_socket;
+pub(super) mod shared;
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -17,14 +20,15 @@ use actix_web::{
     web::{self, Bytes, Data},
 };
 
-use super::answer::{Host, Request};
-use super::chain_socket;
-use crate::simulator::state::fault::Wait;
-use crate::simulator::{Shared, SimulatorError};
+use self::shared::Shared;
+use super::error::SimulatorError;
+use super::http::request::{Host, Request};
+use super::state::fault::Wait;
 
-/// How often life goes on and blocks are announced.
+/// How often traders act and blocks are announced.
 const TICK: Duration = Duration::from_millis(50);
 
+/// A running server. Dropping it stops it.
 pub struct Server {
     pub address: SocketAddr,
     handle: ServerHandle,
@@ -32,16 +36,20 @@ pub struct Server {
 }
 
 impl Server {
+    /// Starts the server's thread and waits until it listens.
+    ///
+    /// # Errors
+    /// [`SimulatorError`] when the operating system refuses the port or the thread.
     pub fn start(shared: Shared) -> Result<Self, SimulatorError> {
         let listener = TcpListener::bind("127.0.0.1:0").map_err(SimulatorError::Listen)?;
         let address = listener.local_addr().map_err(SimulatorError::Listen)?;
-        let (tell, told) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         let run = move || {
             let served = System::new().block_on(async move {
-                let world = shared.clone();
+                let simulation = shared.clone();
                 let server = HttpServer::new(move || {
                     App::new()
-                        .app_data(Data::new(world.clone()))
+                        .app_data(Data::new(simulation.clone()))
                         .app_data(web::PayloadConfig::new(4 << 20))
                         .route("/chain", web::get().to(chain_socket::open))
                         .default_service(web::to(answer))
@@ -53,8 +61,7 @@ impl Server {
                 .listen(listener)?
                 .run();
                 let ticking = actix_web::rt::spawn(tick(shared));
-                let told = tell.send(server.handle());
-                if told.is_ok() {
+                if sender.send(server.handle()).is_ok() {
                     server.await?;
                 }
                 ticking.abort();
@@ -66,14 +73,14 @@ impl Server {
         };
         let thread = std::thread::Builder::new().name("simulator".to_owned()).spawn(run);
         let thread = thread.map_err(SimulatorError::Thread)?;
-        let gone = || SimulatorError::Listen(std::io::ErrorKind::NotConnected.into());
-        let handle = told.recv().map_err(|_| gone())?;
+        let stopped = |_| SimulatorError::Listen(std::io::ErrorKind::NotConnected.into());
+        let handle = receiver.recv().map_err(stopped)?;
         Ok(Self { address, handle, thread: Some(thread) })
     }
 }
 
 impl Drop for Server {
-    /// Hanging requests are cut: nobody waits for them any more.
+    /// Stops the server at once. Requests that still hang are cut, since no test waits for them any more.
     fn drop(&mut self) {
         drop(self.handle.stop(false));
         if let Some(thread) = self.thread.take()
@@ -118,13 +125,14 @@ async fn answer(request: HttpRequest, body: Bytes, shared: Data<Shared>) -> Http
     response.body(answer.body)
 }
 
-/// Those that are text.
+/// Returns the headers whose value is text.
 fn headers_of(request: &HttpRequest) -> Vec<(String, String)> {
     let text =
         |(name, value): (&HeaderName, &HeaderValue)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()));
     request.headers().iter().filter_map(text).collect()
 }
 
+/// Splits a path into its host and the path below the host's base address.
 fn host_of(path: &str) -> Option<(Host, &str)> {
     let hosts = [("/data", Host::Data), ("/clob", Host::Clob), ("/gamma", Host::Gamma), ("/github", Host::GitHub)];
     hosts.iter().find_map(|(prefix, host)| {

@@ -1,11 +1,12 @@
-//! One websocket of the simulated node. Takes calls as text, and frames from the chain.
+//! One websocket of the simulated node: an actor that receives calls as text and sends the frames of the chain.
 
 use actix::{Actor, ActorContext, AsyncContext, Handler, Message, StreamHandler};
 use actix_web::{Error, HttpRequest, HttpResponse, web};
 use actix_web_actors::ws;
 
-use super::chain::Frame;
-use crate::simulator::Shared;
+use super::shared::Shared;
+use crate::simulator::routes::node;
+use crate::simulator::state::chain::Frame;
 
 struct ChainSocket {
     shared: Shared,
@@ -16,6 +17,7 @@ impl Message for Frame {
     type Result = ();
 }
 
+/// Upgrades a request to a websocket of the node.
 pub async fn open(
     request: HttpRequest,
     stream: web::Payload,
@@ -29,8 +31,9 @@ impl Actor for ChainSocket {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let socket = ctx.address();
-        // A burst of logs must not be cut by a full mailbox: the real node cuts slow readers, ours is on loopback.
-        self.number = self.shared.lock().chain.open(Box::new(move |frame| socket.do_send(frame)));
+        // `do_send` does not fail when the mailbox is full, so a burst of logs arrives whole. The real node disconnects
+        // slow readers; this one is on loopback.
+        self.number = self.shared.lock().exchange.chain.add_socket(Box::new(move |frame| socket.do_send(frame)));
         if self.number.is_none() {
             ctx.close(Some(ws::CloseCode::Again.into()));
             ctx.stop();
@@ -39,7 +42,7 @@ impl Actor for ChainSocket {
 
     fn stopped(&mut self, _: &mut Self::Context) {
         if let Some(number) = self.number {
-            self.shared.lock().chain.closed(number);
+            self.shared.lock().exchange.chain.remove_socket(number);
         }
     }
 }
@@ -62,13 +65,13 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for ChainSocket {
     fn handle(&mut self, message: Result<ws::Message, ws::ProtocolError>, ctx: &mut Self::Context) {
         match message {
             Ok(ws::Message::Text(text)) => {
-                let mut world = self.shared.lock();
-                let now = world.now();
+                let exchange = &mut self.shared.lock().exchange;
+                let now = exchange.now();
                 if let Some(number) = self.number {
-                    world.chain.hear(number, &text, now);
+                    node::receive(&mut exchange.chain, number, &text, now);
                 }
             }
-            Ok(ws::Message::Ping(bytes)) if !self.shared.lock().chain.stalled => ctx.pong(&bytes),
+            Ok(ws::Message::Ping(bytes)) if !self.shared.lock().exchange.chain.stalled => ctx.pong(&bytes),
             Ok(ws::Message::Close(reason)) => {
                 ctx.close(reason);
                 ctx.stop();
