@@ -96,7 +96,7 @@ pub struct App {
     health: Option<HealthServer>,
     failures: UnboundedReceiver<Failure>,
     /// The live hub, which outlives the others.
-    hub_leash: ActorScope,
+    hub_scope: ActorScope,
 }
 
 impl AppSettings {
@@ -133,9 +133,9 @@ impl App {
         let db = Db::connect(settings.database.url.reveal()).await?;
         let ownership = take_over(&db, settings, clock.now()).await?;
         let (supervisor, failures) = SupervisorContext::new(clock);
-        let (reserve_address, root) = Root::reserve_address();
+        let (root_ctx, root) = Root::reserve_address();
         let supervisor = supervisor.reporting_to(&root);
-        let (hub_supervisor, hub_leash) = supervisor.scope();
+        let (hub_supervisor, hub_scope) = supervisor.scope();
         let live_hub = LiveHub::start(clock, &hub_supervisor);
         let pages = live_recipient(settings, &db, clock, &live_hub, &hub_supervisor);
         let worker = match settings.role.works() {
@@ -148,7 +148,7 @@ impl App {
                     polymarket: &settings.polymarket,
                     chain: &settings.chain,
                     supervisor: supervisor.clone(),
-                    reserve_address,
+                    root_ctx,
                     metrics: metrics.clone(),
                 };
                 Some(Worker::start(deps).await?)
@@ -178,7 +178,7 @@ impl App {
             }
             _ => None,
         };
-        Ok(Self { db, ownership, worker, live_hub, web, health, failures, hub_leash })
+        Ok(Self { db, ownership, worker, live_hub, web, health, failures, hub_scope })
     }
 
     /// Lets one browser in, once. `None` where no pages are served, and where people sign in with GitHub.
@@ -239,7 +239,7 @@ impl App {
         if let Some(health) = self.health {
             health.stop().await;
         }
-        drop(self.hub_leash);
+        drop(self.hub_scope);
         self.db.close().await;
         drop(self.ownership);
     }

@@ -20,7 +20,7 @@ use crate::actors::poller::{Poller, PollerDeps};
 use crate::actors::price_refresher::{PriceRefresher, PriceRefresherDeps};
 use crate::actors::queue_watch::{QueueWatch, QueueWatchDeps};
 use crate::actors::reconciler::{Reconciler, ReconcilerDeps};
-use crate::actors::redis_relay::{BellRelayDeps, RedisRelay};
+use crate::actors::redis_relay::{RedisRelay, RedisRelayDeps};
 use crate::actors::root::{LookAtDirectory, PollerHandle, PollersChanged, Root, RootDeps};
 use crate::actors::settler::{Settler, SettlerDeps};
 use crate::actors::snapshotter::{Snapshotter, SnapshotterDeps, WriteCheckpoints};
@@ -52,7 +52,8 @@ pub(super) struct WorkerDeps<'a> {
     pub chain: &'a ChainSettings,
     /// The guard that reports to the root.
     pub supervisor: SupervisorContext,
-    pub reserve_address: actix::Context<Root>,
+    /// The root's context; its address was reserved before the worker started.
+    pub root_ctx: actix::Context<Root>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -90,7 +91,7 @@ impl Worker {
     /// # Errors
     /// When users and configuration cannot be read.
     pub async fn start(deps: WorkerDeps<'_>) -> Result<Self, DbError> {
-        let WorkerDeps { db, clock, redis, pages, polymarket, chain, supervisor, reserve_address, metrics } = deps;
+        let WorkerDeps { db, clock, redis, pages, polymarket, chain, supervisor, root_ctx, metrics } = deps;
         let directory = Arc::new(db.directory().await?);
         let worker = db.is_shared().then(random_worker_id);
         let leases = Arc::new(worker.clone().map_or(Leases::All, Leases::none));
@@ -118,7 +119,7 @@ impl Worker {
         let mut listeners = vec![ledger_writer.clone().recipient(), book_fetcher.recipient(), grouper.recipient()];
         listeners.extend(chain_watcher.clone().map(Addr::recipient));
         let root_deps = shared.root_deps(executor_deps, reconciler.recipient(), listeners, &supervisor);
-        let root = Root::start_at(reserve_address, root_deps, &supervisor);
+        let root = Root::start_at(root_ctx, root_deps, &supervisor);
 
         let mut listeners = vec![ledger_writer.clone().recipient(), price_refresher.recipient(), settler.recipient()];
         listeners.extend(chain_watcher.clone().map(Addr::recipient));
@@ -173,7 +174,7 @@ fn connect_processes(
 ) -> (Wakeups, Recipient<Announce>, Option<Addr<RedisRelay>>) {
     let Some(url) = redis else { return (Wakeups::new(), pages, None) };
     let (wakeups, calls) = Wakeups::remote();
-    let deps = BellRelayDeps {
+    let deps = RedisRelayDeps {
         db: db.clone(),
         clock,
         wakeups: wakeups.clone(),

@@ -16,7 +16,7 @@ fn deps(house: &House, exchange: &Exchange, writer: &Addr<LedgerWriter>) -> Pric
 }
 
 #[actix_web::test]
-async fn what_is_held_is_priced_once_each_half_minute() {
+async fn held_assets_are_priced_once_each_half_minute() {
     let house = House::new().await;
     let exchange = Exchange::start(house.clock);
     let writer = house.ledger_writer();

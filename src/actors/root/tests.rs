@@ -8,7 +8,7 @@ use crate::polymarket::Gate;
 use crate::simulator::wallet_of;
 use crate::testkit::actor_stage::{Ear, Stage, ear};
 
-/// Stands for a user's poller or executor.
+/// Stands in for a user's poller or executor.
 struct Worker(Recipient<Told>);
 
 #[derive(Message, Debug, PartialEq)]
@@ -53,7 +53,7 @@ impl Handler<PollWindow> for Worker {
     }
 }
 
-struct House {
+struct TestRoot {
     stage: Stage,
     root: Addr<Root>,
     told: Ear<Told>,
@@ -61,13 +61,13 @@ struct House {
     directories: Ear<DirectoryChanged>,
 }
 
-async fn house() -> House {
-    house_with(Arc::new(Leases::All)).await
+async fn bot() -> TestRoot {
+    bot_with(Arc::new(Leases::All)).await
 }
 
-async fn house_with(leases: Arc<Leases>) -> House {
+async fn bot_with(leases: Arc<Leases>) -> TestRoot {
     let mut stage = Stage::new().await;
-    let (reserve_address, address) = Root::reserve_address();
+    let (ctx, address) = Root::reserve_address();
     stage.supervisor = stage.supervisor.clone().reporting_to(&address);
     let (told, told_ear) = ear();
     let (reconciler, pollers) = ear();
@@ -89,8 +89,8 @@ async fn house_with(leases: Arc<Leases>) -> House {
             start_supervised(supervisor, ActorName::of_user("executor", user.id), Worker(told.clone())).recipient()
         }),
         start_global_executor: Rc::new(move |_, supervisor| {
-            let (nobody, _) = ear();
-            start_supervised(supervisor, "global_executor", Worker(nobody)).recipient()
+            let (unheard, _) = ear();
+            start_supervised(supervisor, "global_executor", Worker(unheard)).recipient()
         }),
         leases,
         metrics: Arc::default(),
@@ -99,40 +99,40 @@ async fn house_with(leases: Arc<Leases>) -> House {
         reconciler,
         listeners: vec![listener],
     };
-    let root = Root::start_at(reserve_address, deps, &stage.supervisor);
-    House { stage, root, told: told_ear, pollers, directories }
+    let root = Root::start_at(ctx, deps, &stage.supervisor);
+    TestRoot { stage, root, told: told_ear, pollers, directories }
 }
 
 #[actix_web::test]
-async fn users_are_followed_and_let_go_while_the_bot_runs() {
-    let mut house = house().await;
-    assert_eq!(house.pollers.next().await.0.len(), 0);
-    let user = house.stage.follow(&wallet_of("leader")).await;
-    house.root.do_send(LookAtDirectory);
-    assert_eq!(house.told.next().await, Told::Started("poller", "leader".to_owned()));
-    assert_eq!(house.told.next().await, Told::Started("executor", "leader".to_owned()));
-    assert_eq!(house.pollers.next().await.0.len(), 1);
-    house.stage.db.set_enabled(user.id, false, "test", house.stage.clock.now()).await.unwrap();
-    house.root.do_send(LookAtDirectory);
-    assert_eq!(house.pollers.next().await.0.len(), 0);
-    let last_two = [house.told.next().await, house.told.next().await];
+async fn actors_of_a_user_start_and_end_while_the_bot_runs() {
+    let mut bot = bot().await;
+    assert_eq!(bot.pollers.next().await.0.len(), 0);
+    let user = bot.stage.follow(&wallet_of("leader")).await;
+    bot.root.do_send(LookAtDirectory);
+    assert_eq!(bot.told.next().await, Told::Started("poller", "leader".to_owned()));
+    assert_eq!(bot.told.next().await, Told::Started("executor", "leader".to_owned()));
+    assert_eq!(bot.pollers.next().await.0.len(), 1);
+    bot.stage.db.set_enabled(user.id, false, "test", bot.stage.clock.now()).await.unwrap();
+    bot.root.do_send(LookAtDirectory);
+    assert_eq!(bot.pollers.next().await.0.len(), 0);
+    let last_two = [bot.told.next().await, bot.told.next().await];
     assert!(last_two.contains(&Told::Ended), "the poller ends: {last_two:?}");
     assert!(last_two.iter().any(|told| matches!(told, Told::Directory(_))), "the executor stays: {last_two:?}");
-    let revisions = [house.directories.next().await, house.directories.next().await, house.directories.next().await];
+    let revisions = [bot.directories.next().await, bot.directories.next().await, bot.directories.next().await];
     assert!(revisions.windows(2).all(|pair| pair[0].0.revision < pair[1].0.revision));
 }
 
 #[actix_web::test]
 async fn a_burst_of_restarts_over_all_actors_ends_the_process() {
-    let mut house = house().await;
-    let at = house.stage.clock.now();
+    let mut bot = bot().await;
+    let at = bot.stage.clock.now();
     for n in 0..=super::super::supervise::RESTARTS_ALLOWED {
-        assert!(house.stage.failures.try_recv().is_err());
+        assert!(bot.stage.failures.try_recv().is_err());
         let name = ActorName::from(format!("actor {n}").as_str());
         let report = RestartReported { name, restarts: 1, cause: "it panicked: oh".to_owned(), at };
-        house.root.send(report).await.unwrap();
+        bot.root.send(report).await.unwrap();
     }
-    let failure = house.stage.failures.try_recv().unwrap();
+    let failure = bot.stage.failures.try_recv().unwrap();
     assert_eq!(
         failure.to_string(),
         "actor `actor 5` keeps failing: 6 actors were restarted within a minute, the last because it panicked: oh"
@@ -140,51 +140,51 @@ async fn a_burst_of_restarts_over_all_actors_ends_the_process() {
 }
 
 #[actix_web::test]
-async fn every_guarded_actor_is_on_the_roll_until_it_ends() {
-    let mut house = house().await;
+async fn every_supervised_actor_is_in_the_registry_until_it_ends() {
+    let mut bot = bot().await;
     let names = |health: Vec<ActorHealth>| health.iter().map(|actor| actor.name.to_string()).collect::<Vec<_>>();
-    house.pollers.next().await;
-    assert_eq!(names(house.root.send(ReadHealth).await.unwrap()), ["global_executor", "root"]);
-    let user = house.stage.follow(&wallet_of("leader")).await;
-    house.root.do_send(LookAtDirectory);
-    house.pollers.next().await;
+    bot.pollers.next().await;
+    assert_eq!(names(bot.root.send(ReadHealth).await.unwrap()), ["global_executor", "root"]);
+    let user = bot.stage.follow(&wallet_of("leader")).await;
+    bot.root.do_send(LookAtDirectory);
+    bot.pollers.next().await;
     let (poller, executor) = (format!("poller:{}", user.id), format!("executor:{}", user.id));
     assert_eq!(
-        names(house.root.send(ReadHealth).await.unwrap()),
+        names(bot.root.send(ReadHealth).await.unwrap()),
         [executor.clone(), "global_executor".to_owned(), poller, "root".to_owned()]
     );
-    house.stage.db.set_enabled(user.id, false, "test", house.stage.clock.now()).await.unwrap();
-    house.root.do_send(LookAtDirectory);
-    while house.told.next().await != Told::Ended {}
+    bot.stage.db.set_enabled(user.id, false, "test", bot.stage.clock.now()).await.unwrap();
+    bot.root.do_send(LookAtDirectory);
+    while bot.told.next().await != Told::Ended {}
     assert_eq!(
-        names(house.root.send(ReadHealth).await.unwrap()),
+        names(bot.root.send(ReadHealth).await.unwrap()),
         [executor, "global_executor".to_owned(), "root".to_owned()]
     );
 }
 
 #[actix_web::test]
-async fn a_leader_is_worked_for_while_their_lease_is_held_and_anew_when_it_was_elsewhere_in_between() {
+async fn actors_of_a_leader_run_while_the_lease_is_held_and_are_replaced_when_another_worker_held_it() {
     let by = WorkerId::new("me");
     let held = |epochs: &[(LeaseName, i64)]| {
         LeasesChanged(Arc::new(Leases::Held { by: by.clone(), epochs: epochs.iter().copied().collect() }))
     };
-    let mut house = house_with(Arc::new(Leases::none(by.clone()))).await;
-    assert_eq!(house.pollers.next().await.0.len(), 0);
-    let user = house.stage.follow(&wallet_of("leader")).await;
-    house.root.do_send(LookAtDirectory);
-    house.directories.next().await;
-    house.directories.next().await;
+    let mut bot = bot_with(Arc::new(Leases::none(by.clone()))).await;
+    assert_eq!(bot.pollers.next().await.0.len(), 0);
+    let user = bot.stage.follow(&wallet_of("leader")).await;
+    bot.root.do_send(LookAtDirectory);
+    bot.directories.next().await;
+    bot.directories.next().await;
     let lease = LeaseName::User(user.id);
     for (epoch, n_ended) in [(1, 0), (3, 2)] {
-        house.root.do_send(held(&[(lease, epoch)]));
+        bot.root.do_send(held(&[(lease, epoch)]));
         let started = ["poller", "executor"].map(|actor| Told::Started(actor, "leader".to_owned()));
-        assert_eq!([house.told.next().await, house.told.next().await], started);
+        assert_eq!([bot.told.next().await, bot.told.next().await], started);
         for _ in 0..n_ended {
-            assert_eq!(house.told.next().await, Told::Ended, "those of the first time are gone");
+            assert_eq!(bot.told.next().await, Told::Ended, "the actors of the first epoch have ended");
         }
-        assert_eq!(house.pollers.next().await.0.len(), 1);
+        assert_eq!(bot.pollers.next().await.0.len(), 1);
     }
-    house.root.do_send(held(&[(LeaseName::Global, 1)]));
-    assert_eq!(house.pollers.next().await.0.len(), 0);
-    assert_eq!([house.told.next().await, house.told.next().await], [Told::Ended, Told::Ended]);
+    bot.root.do_send(held(&[(LeaseName::Global, 1)]));
+    assert_eq!(bot.pollers.next().await.0.len(), 0);
+    assert_eq!([bot.told.next().await, bot.told.next().await], [Told::Ended, Told::Ended]);
 }

@@ -1,10 +1,10 @@
-//! Writes down every minute how each portfolio stands, and checkpoints from which a start goes on; keeps the tallies of
-//! hours that are over.
+//! Stores a snapshot of each portfolio every minute, and the checkpoints that a start loads portfolios from; counts the
+//! attempts of each hour that is over.
 //!
-//! Takes   its minute, and the jobs of `q_portfolio_apply`: portfolios whose entries want a checkpoint.
+//! Takes   `WriteCheckpoints`, and the jobs of `q_portfolio_apply`: portfolios with entries that no checkpoint holds yet.
 //! Sends   `TakeSnapshots` and `SnapshotsStored` to the ledger writer.
 //! Timer   at each minute, and one for the moment the next job is due.
-//! Truth   `portfolio_snapshot`. A minute is written once, with the checkpoints that belong to it.
+//! Truth   `portfolio_snapshot`. A minute is written once, together with its checkpoints.
 
 use std::time::Duration;
 
@@ -33,14 +33,14 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub struct SnapshotterDeps {
     pub db: Db,
     pub clock: Clock,
-    /// Whose jobs are ours.
+    /// The jobs of this worker.
     pub scope: JobScope,
     pub wakeups: Wakeups,
     pub take: Recipient<TakeSnapshots>,
     pub stored: Recipient<SnapshotsStored>,
 }
 
-/// Writes checkpoints of all portfolios now: before a stop, so that the next start is short.
+/// Writes checkpoints of all portfolios now. Sent before a stop, so that the next start is short.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "Result<(), String>")]
 pub struct WriteCheckpoints;
@@ -97,13 +97,14 @@ impl Snapshotter {
         match or_panic(bucket, "writing snapshots") {
             Ok(bucket) => self.last_bucket = Some(bucket),
             Err(error) => {
-                tracing::error!(error, "this minute has no snapshot");
+                tracing::error!(error, "the snapshots of this minute could not be stored");
                 self.failures += 1;
             }
         }
     }
 
-    /// Once a minute is often enough: pages count what is not rolled up themselves.
+    /// Counts the attempts of hours that are over. Once a minute is often enough, because pages count the other attempts
+    /// themselves.
     fn tally(&mut self, ctx: &mut Context<Self>) {
         if !std::mem::replace(&mut self.tallying, true) {
             let (db, now) = (self.deps.db.clone(), self.deps.clock.now());
@@ -113,8 +114,8 @@ impl Snapshotter {
 
     fn tallied(&mut self, result: IoResult<(), DbError>, _: &mut Context<Self>) {
         self.tallying = false;
-        if let Err(error) = or_panic(result, "tallying attempts") {
-            tracing::warn!(%error, "the hours that are over could not be tallied; the next minute tries again");
+        if let Err(error) = or_panic(result, "counting attempts") {
+            tracing::warn!(%error, "attempts of past hours could not be counted; trying again in a minute");
             self.failures += 1;
         }
     }
@@ -154,6 +155,10 @@ impl Snapshotter {
     }
 }
 
+/// Stores the snapshots and checkpoints of a minute, and returns the minute.
+///
+/// # Errors
+/// The text of the failure when the ledger writer or the database refuses.
 async fn write_minute(deps: &SnapshotterDeps, bucket: Timestamp) -> Result<Timestamp, String> {
     let snapshots = take(deps, TakeSnapshots { portfolios: None, bucket: Some(bucket) }).await?;
     let rows: Vec<_> = snapshots.iter().map(|snapshot| row(snapshot, bucket)).collect();
@@ -165,7 +170,11 @@ async fn write_minute(deps: &SnapshotterDeps, bucket: Timestamp) -> Result<Times
     Ok(bucket)
 }
 
-/// Writes the checkpoints of the portfolios whose jobs are due, each with the end of its job.
+/// Writes the checkpoints of the portfolios whose jobs are due, and finishes the jobs with them. Returns the number of jobs
+/// and when the next one is due.
+///
+/// # Errors
+/// The text of the failure when the ledger writer or the database refuses.
 async fn apply(deps: &SnapshotterDeps) -> Result<(usize, Option<Timestamp>), String> {
     let (db, now) = (&deps.db, deps.clock.now());
     let claimed = queue::claim(db, Queue::PortfolioApply, &deps.scope, now, LEASE_MS, CLAIM_MAX).await;
@@ -183,6 +192,10 @@ async fn apply(deps: &SnapshotterDeps) -> Result<(usize, Option<Timestamp>), Str
     Ok((jobs.len(), next_due))
 }
 
+/// Asks the ledger writer for snapshots.
+///
+/// # Errors
+/// The text of the failure when the ledger writer does not answer or refuses.
 async fn take(deps: &SnapshotterDeps, wanted: TakeSnapshots) -> Result<Vec<Snapshot>, String> {
     let taken = deps.take.send(wanted).await.map_err(|error| error.to_string())?;
     taken.map_err(|refused| refused.to_string())
@@ -201,6 +214,10 @@ fn row(snapshot: &Snapshot, bucket_time: Timestamp) -> PortfolioSnapshot {
     }
 }
 
+/// Returns the key and the text of the snapshot's checkpoint.
+///
+/// # Errors
+/// The text of the failure when the checkpoint cannot be serialised.
 fn checkpoint(snapshot: &Snapshot) -> Result<(String, String), String> {
     let text = serde_json::to_string(&snapshot.checkpoint).map_err(|error| error.to_string())?;
     Ok((checkpoint_key(snapshot.portfolio), text))
@@ -242,7 +259,7 @@ impl Handler<Look> for Snapshotter {
     type Result = ();
 
     fn handle(&mut self, _: Look, ctx: &mut Context<Self>) {
-        // A ring says that an entry was written; its job is due a few seconds later, and a timer may be set already.
+        // A wake-up means that an entry was written. Its job is due a few seconds later, and a timer may be set already.
         if self.next_apply.is_none() {
             self.apply(ctx);
         }

@@ -29,7 +29,7 @@ async fn copy(house: &House, writer: &Addr<LedgerWriter>, n: i64) {
     writer.send(record(GLOBAL, &group, version, None)).await.unwrap().unwrap().committed().await.unwrap();
 }
 
-/// The checkpoint with the entries behind it, against all entries.
+/// Compares the checkpoint and the entries after it with the sum of all entries.
 async fn checkpoint_holds(house: &House) -> bool {
     let text = house.db.checkpoint(&checkpoint_key(GLOBAL)).await.unwrap().unwrap();
     let checkpoint: PortfolioCheckpoint = serde_json::from_str(&text).unwrap();
@@ -49,7 +49,7 @@ async fn every_minute_each_portfolio_has_one_row_and_a_checkpoint_that_holds() {
     let bucket = Timestamp::from_millis(1_770_000_000_000);
     assert_eq!(write_minute(&deps, bucket).await, Ok(bucket));
     copy(&house, &writer, 2).await;
-    // The same minute again changes no row.
+    // Writing the same minute again changes no row.
     write_minute(&deps, bucket).await.unwrap();
     let row = house.db.newest_snapshot(GLOBAL).await.unwrap().unwrap();
     assert_eq!((row.bucket_time, row.cash), (bucket, UsdcMicros(10_000_000_000 - 5_000_000)));
@@ -64,7 +64,7 @@ async fn every_minute_each_portfolio_has_one_row_and_a_checkpoint_that_holds() {
 async fn a_changed_portfolio_gets_its_checkpoint_and_its_job_is_finished() {
     let house = House::new().await;
     let writer = house.ledger_writer();
-    // The job is due in five seconds; a clock that is ahead of the ledger's sees it due at once.
+    // The job is due in five seconds; for a clock that is ahead of the ledger's it is due at once.
     let deps =
         SnapshotterDeps { clock: Clock::starting_at(house.clock.now().plus_millis(60_000)), ..deps(&house, &writer) };
     // The opening deposits have jobs too.
