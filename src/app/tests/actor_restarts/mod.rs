@@ -1,7 +1,7 @@
-//! Every actor of the house fails, in a handler and in a future, and comes back with its truth: it does its work again,
-//! with nothing lost and nothing doubled. And a burst of failures ends the process.
+//! Makes every actor of the bot fail, in a handler and in a future. Each must restart, load its state, and do its work
+//! again, with nothing lost and nothing done twice.
 //!
-//! Each test has a house of its own: five restarts in a minute are all that a house allows.
+//! Each test starts its own bot, because a bot allows only five restarts in a minute.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -23,14 +23,14 @@ use crate::queue::{self, Queue};
 use crate::simulator::{Host, price};
 use crate::testkit::worker_bot::{House, eventually};
 
-/// The ways to fail of an actor that works all the time. Its next life loses its first work too, once before it was
-/// done and once after; then a piece of work is lost in mid-life.
+/// The failures for an actor that works all the time. Its next incarnation loses its first work too, once before the work
+/// was done and once after; then a later piece of work is lost without a restart in between.
 const EVERY_WAY: [&[InjectPanic]; 3] = [&[BeforeWork, InHandler], &[AfterWork, InFuture], &[AfterWork]];
 
-/// The ways to fail of an actor that would find the work it lost only much later, by a lease that ends or a slow timer.
+/// The failures for an actor that finds lost work only much later, when a lease ends or a slow timer fires.
 const PANICS: [&[InjectPanic]; 3] = [&[BeforeWork, InHandler], &[InFuture], &[InWait]];
 
-/// Has the actor fail in each way, and lets it show after each that it works.
+/// Makes the actor fail in each way, and checks after each that it works.
 async fn comes_back(house: &mut House, name: &str, ways: &[&[InjectPanic]], mut work: impl AsyncFnMut(&mut House)) {
     let mut n_panics = 0;
     for way in ways {
@@ -95,7 +95,7 @@ async fn the_root_comes_back_and_follows_on() {
 }
 
 #[actix_web::test]
-async fn the_reconciler_comes_back_and_knows_whom_to_ask() {
+async fn the_reconciler_comes_back_and_knows_which_poller_to_ask() {
     let mut house = House::of_its_own().await;
     let reads_a_span = async |house: &mut House| {
         let now = Clock::System.now();
@@ -118,7 +118,7 @@ async fn the_chain_watcher_comes_back_and_sees_the_chain_again() {
             leads.all.map_or(0, |all| all.n_fills)
         };
         let before = seen(house).await;
-        // Fills while it is out of sight come by polling alone.
+        // While the watcher is disconnected, fills come by polling only.
         while seen(house).await == before {
             house.copies_a_fill().await;
         }
@@ -129,7 +129,7 @@ async fn the_chain_watcher_comes_back_and_sees_the_chain_again() {
 }
 
 #[actix_web::test]
-async fn the_price_refresher_comes_back_and_prices_what_is_held() {
+async fn the_price_refresher_comes_back_and_prices_held_assets() {
     let mut house = House::of_its_own().await;
     house.copies_a_fill().await;
     let asked = |house: &House| house.exchange.world(|world| world.n_heard(Host::Clob, "/midpoints"));
@@ -145,7 +145,7 @@ async fn the_price_refresher_comes_back_and_prices_what_is_held() {
 }
 
 #[actix_web::test]
-async fn the_settler_comes_back_and_closes_what_has_resolved() {
+async fn the_settler_comes_back_and_settles_resolved_markets() {
     let mut house = House::of_its_own().await;
     for way in [&[BeforeWork, InHandler], &[AfterWork, InFuture]] {
         let market = house.holds_another_market().await;
@@ -187,14 +187,14 @@ async fn the_snapshotter_comes_back_and_keeps_every_portfolio() {
         let actors = health["actors"].as_array().unwrap();
         let snapshotter = actors.iter().find(|actor| actor["name"] == "snapshotter").unwrap();
         let (n, cause) = (snapshotter["restarts"].as_u64().unwrap(), snapshotter["last_cause"].as_str());
-        // Two it was made to, and one for each of the works that it lost.
+        // Two injected panics, and one restart for each of the two works that were lost.
         (n == 4 && cause.unwrap().contains("provoked")).then_some(())
     })
     .await;
     house.ends_well().await;
 }
 
-/// A page of somebody who watches.
+/// A page that is subscribed to the hub.
 struct Watching(mpsc::UnboundedSender<LiveFrame>);
 
 impl Actor for Watching {
@@ -209,7 +209,7 @@ impl Handler<LiveFrame> for Watching {
     }
 }
 
-/// Whoever watches sees each fill and each attempt once.
+/// Checks that a subscriber sees each fill and each attempt once.
 async fn shows_a_fill(house: &mut House) {
     let (to, mut frames) = mpsc::unbounded_channel();
     let watching = Watching(to).start();
@@ -234,7 +234,7 @@ async fn shows_a_fill(house: &mut House) {
 }
 
 #[actix_web::test]
-async fn the_live_hub_comes_back_and_whoever_watched_is_told() {
+async fn the_live_hub_comes_back_and_its_subscribers_are_told() {
     let mut house = House::of_its_own().await;
     shows_a_fill(&mut house).await;
     for way in [InHandler, InFuture, InWait] {
@@ -259,7 +259,7 @@ async fn the_live_feed_comes_back_and_shows_nothing_twice() {
 }
 
 #[actix_web::test]
-async fn the_lease_keeper_comes_back_holds_what_it_held_and_takes_what_is_new() {
+async fn the_lease_keeper_comes_back_keeps_its_leases_and_takes_new_ones() {
     let mut house = House::among_others().await;
     house.copies_a_fill().await;
     comes_back(&mut house, "lease_keeper", &EVERY_WAY, House::copies_a_fill_of_somebody_new).await;
@@ -268,7 +268,7 @@ async fn the_lease_keeper_comes_back_holds_what_it_held_and_takes_what_is_new() 
 }
 
 #[actix_web::test]
-async fn the_bell_relay_comes_back_and_wakes_the_pages_of_others() {
+async fn the_redis_relay_comes_back_and_wakes_the_pages_of_other_processes() {
     let mut house = House::among_others().await;
     let wakes = async |house: &mut House| {
         let client = ::redis::Client::open(house.redis_url()).unwrap();
@@ -283,7 +283,7 @@ async fn the_bell_relay_comes_back_and_wakes_the_pages_of_others() {
     house.ends_well().await;
 }
 
-/// The tests above name every actor there is; `broadcaster` and `queue_watch` have theirs beside them.
+/// The tests above cover every actor; those of `broadcaster` and `queue_watch` lie beside these actors.
 #[actix_web::test]
 async fn no_actor_is_left_out() {
     let mut house = House::among_others().await;
