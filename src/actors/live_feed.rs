@@ -64,12 +64,12 @@ pub struct LiveFeed {
 /// A worker's message to the pages of other processes: there are new rows to read, and these figures are in no row yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wake {
-    portfolios: Vec<Figures>,
-    health: Vec<Health>,
+    portfolios: Vec<WakeFigures>,
+    health: Vec<WakeHealth>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Figures {
+struct WakeFigures {
     portfolio: String,
     equity_micros: i64,
     cash_micros: i64,
@@ -80,7 +80,7 @@ struct Figures {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Health {
+struct WakeHealth {
     part: String,
     healthy: bool,
     detail: String,
@@ -284,7 +284,7 @@ impl Wake {
             match fact {
                 LiveFact::TradeSeen(_) | LiveFact::AttemptRecorded(_) => rows = true,
                 LiveFact::ActivitySeen(_) => {}
-                LiveFact::PortfolioChanged(changed) => wake.portfolios.push(Figures {
+                LiveFact::PortfolioChanged(changed) => wake.portfolios.push(WakeFigures {
                     portfolio: changed.portfolio.to_string(),
                     equity_micros: changed.equity.0,
                     cash_micros: changed.cash.0,
@@ -293,7 +293,7 @@ impl Wake {
                     realized_pnl_micros: changed.realized.0,
                     at: changed.at,
                 }),
-                LiveFact::HealthChanged(changed) => wake.health.push(Health {
+                LiveFact::HealthChanged(changed) => wake.health.push(WakeHealth {
                     part: changed.part.clone(),
                     healthy: changed.healthy,
                     detail: changed.detail.clone(),

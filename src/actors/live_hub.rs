@@ -90,7 +90,8 @@ pub struct Subscribe {
 pub struct Subscribed {
     /// The number of the newest frame so far.
     pub last: u64,
-    /// The frames after [`Subscribe::after`]; `None` when some of them are no longer kept and the page must be reloaded.
+    /// The frames after [`Subscribe::after`]; `None` when some of them are no longer kept and the page must be
+    /// reloaded.
     pub backlog: Option<Vec<LiveFrame>>,
 }
 

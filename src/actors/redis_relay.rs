@@ -32,11 +32,11 @@ const RETRY: Duration = Duration::from_millis(200);
 const RETRY_MOST: Duration = Duration::from_secs(10);
 const ACKNOWLEDGE_EVERY: Duration = Duration::from_secs(1);
 const BATCH_MAX: usize = 256;
-/// Page wake-ups that may wait for a Redis that does not answer. More are dropped, because one wakes the pages as well as
-/// many.
+/// Page wake-ups that may wait for a Redis that does not answer. More are dropped, because one wakes the pages as well
+/// as many.
 const WAKES_MAX: usize = 256;
-/// Received wake-ups whose jobs are not done that are remembered. The others stay unacknowledged in Redis: the next holder
-/// of their leases receives them again.
+/// Received wake-ups whose jobs are not done that are remembered. The others stay unacknowledged in Redis: the next
+/// holder of their leases receives them again.
 const DELIVERIES_MAX: usize = 10_000;
 
 #[derive(Clone)]
@@ -46,7 +46,8 @@ pub struct RedisRelayDeps {
     pub wakeups: Wakeups,
     pub url: Secret,
     pub worker: WorkerId,
-    pub calls: Arc<Mutex<mpsc::Receiver<RemoteWakeup>>>,
+    /// Wake-ups that actors of this process send to other workers.
+    pub outgoing: Arc<Mutex<mpsc::Receiver<RemoteWakeup>>>,
     /// The pages of this process, when it has any.
     pub pages: Option<Recipient<Announce>>,
 }
@@ -169,8 +170,8 @@ impl Handler<Connected> for RedisRelay {
     }
 }
 
-/// Sends wake-ups to other workers, receives those for this worker, and acknowledges them when their jobs are done, until
-/// the connection ends.
+/// Sends wake-ups to other workers, receives those for this worker, and acknowledges them when their jobs are done,
+/// until the connection ends.
 ///
 /// # Errors
 /// The text of the failure when Redis or the database fails.
@@ -180,7 +181,7 @@ async fn relay(
     waking: &Mutex<mpsc::Receiver<String>>,
     connected: impl Fn(),
 ) -> Result<(), String> {
-    let mut calls = deps.calls.lock().await;
+    let mut outgoing = deps.outgoing.lock().await;
     let mut wakes = waking.lock().await;
     let mut connection = Connection::connect(deps).await?;
     connected();
@@ -198,9 +199,9 @@ async fn relay(
                 reading = None;
                 connection.take(answer)?;
             }
-            call = calls.recv() => {
-                let Some(first) = call else { return Ok(()) };
-                connection.pass_on(first, &mut calls).await?;
+            wakeup = outgoing.recv() => {
+                let Some(first) = wakeup else { return Ok(()) };
+                connection.pass_on(first, &mut outgoing).await?;
             }
             text = wakes.recv() => {
                 if let Some(text) = text {
@@ -256,7 +257,8 @@ impl<'a> Connection<'a> {
         Ok(true)
     }
 
-    /// Returns the next read of the joined streams. When no stream is joined, the read waits a little and returns nothing.
+    /// Returns the next read of the joined streams. When no stream is joined, the read waits a little and returns
+    /// nothing.
     fn read(&self) -> impl Future<Output = Result<Vec<Delivery>, redis::RedisError>> + use<> {
         let streams: Vec<LeaseName> = self.joined.iter().copied().collect();
         let (redis, worker) = (self.redis.clone(), self.deps.worker.clone());
@@ -289,15 +291,19 @@ impl<'a> Connection<'a> {
     ///
     /// # Errors
     /// The text of the failure when Redis does not answer.
-    async fn pass_on(&mut self, first: RemoteWakeup, calls: &mut mpsc::Receiver<RemoteWakeup>) -> Result<(), String> {
+    async fn pass_on(
+        &mut self,
+        first: RemoteWakeup,
+        outgoing: &mut mpsc::Receiver<RemoteWakeup>,
+    ) -> Result<(), String> {
         let mut batch = vec![first];
         while batch.len() < BATCH_MAX
-            && let Ok(next) = calls.try_recv()
+            && let Ok(next) = outgoing.try_recv()
         {
             batch.push(next);
         }
         // For the leases that this worker holds, the actors of this process were woken already.
-        batch.retain(|call| !self.joined.contains(&call.lease));
+        batch.retain(|wakeup| !self.joined.contains(&wakeup.lease));
         if !batch.is_empty() {
             self.redis.call(&batch).await.map_err(failed)?;
         }

@@ -181,8 +181,8 @@ impl App {
         Ok(Self { db, ownership, worker, live_hub, web, health, failures, hub_scope })
     }
 
-    /// Returns the link that signs one browser in, once. `None` when this process serves no pages, and when users sign in
-    /// with GitHub.
+    /// Returns the link that signs one browser in, once. `None` when this process serves no pages, and when users sign
+    /// in with GitHub.
     pub fn login_link(&self) -> Option<&str> {
         self.web.as_ref().and_then(|web| web.login_link.as_deref())
     }
@@ -219,7 +219,8 @@ impl App {
         }
     }
 
-    /// Waits until an actor keeps failing. The caller must then end the process; the database holds the unfinished work.
+    /// Waits until an actor keeps failing. The caller must then end the process; the database holds the unfinished
+    /// work.
     pub async fn failed(&mut self) -> Failure {
         match self.failures.recv().await {
             Some(failure) => failure,
@@ -246,8 +247,8 @@ impl App {
     }
 }
 
-/// Migrates the database. A worker first takes ownership of it, releases the jobs that an earlier process had claimed, and
-/// follows the traders that the settings name.
+/// Migrates the database. A worker first takes ownership of it, releases the jobs that an earlier process had claimed,
+/// and follows the traders that the settings name.
 ///
 /// # Errors
 /// [`DbError`] when another process owns the database, or a statement fails.
@@ -292,7 +293,7 @@ fn live_recipient(
 async fn follow_named(db: &Db, settings: &FollowSettings, now: Timestamp) -> Result<(), DbError> {
     for trader in &settings.traders {
         if let Inserted::New(user) = db.follow_if_unknown(&trader.label, &trader.wallet, "settings", now).await? {
-            tracing::info!(service = "worker", user_id = %user, wallet = %trader.wallet, "following the trader named in FOLLOW");
+            tracing::info!(service = "worker", user_id = %user, wallet = %trader.wallet, "following a trader from FOLLOW");
         }
     }
     Ok(())

@@ -151,8 +151,8 @@ impl Worker {
     /// Stops claiming work, and commits what was decided.
     pub async fn stop(self) {
         drop(self.outer);
-        // Errors are ignored: an actor that has ended has nothing left to commit, and a commit that fails is in the log and
-        // leaves its work open.
+        // Errors are ignored: an actor that has ended has nothing left to commit, and a commit that fails is in the log
+        // and leaves its work open.
         let _ = self.ledger_writer.send(Flush).await;
         // Without checkpoints the next start reads more entries, with the same result.
         let _ = self.snapshotter.send(WriteCheckpoints).await;
@@ -174,14 +174,14 @@ fn connect_processes(
     supervisor: &SupervisorContext,
 ) -> (Wakeups, Recipient<Announce>, Option<Addr<RedisRelay>>) {
     let Some(url) = redis else { return (Wakeups::new(), pages, None) };
-    let (wakeups, calls) = Wakeups::remote();
+    let (wakeups, outgoing) = Wakeups::remote();
     let deps = RedisRelayDeps {
         db: db.clone(),
         clock,
         wakeups: wakeups.clone(),
         url,
         worker: worker.cloned().unwrap_or_else(random_worker_id),
-        calls: Arc::new(Mutex::new(calls)),
+        outgoing: Arc::new(Mutex::new(outgoing)),
         pages: Some(pages),
     };
     let relay = RedisRelay::start(deps, supervisor);

@@ -4,8 +4,8 @@
 //! In    heads, and fills from logs. Logs and heads of one block come in any order.
 //! Out   fills with the time of their block; a fill once more, as `removed`, when another block has replaced its block.
 //!
-//! Most nodes withdraw logs themselves with `removed: true`; some never do. A head with the same number and another hash
-//! means the same, so we accept either. Reporting a removal twice is harmless.
+//! Most nodes withdraw logs themselves with `removed: true`; some never do. A head with the same number and another
+//! hash means the same, so we accept either. Reporting a removal twice is harmless.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -94,8 +94,8 @@ impl Blocks {
         (!other).then_some(block.time)
     }
 
-    /// Returns the waiting fills that match, with `time`. The time may come from a block of another fork at the same height:
-    /// it is within seconds of the right one, which is closer than our clock.
+    /// Returns the waiting fills that match, with `time`. The time may come from a block of another fork at the same
+    /// height: it is within seconds of the right one, which is closer than our clock.
     fn release(&mut self, which: impl Fn(&ChainFill) -> bool, time: Option<Timestamp>) -> Vec<ChainFill> {
         let released: Vec<ChainFill> = self.undated.extract_if(.., |fill| which(fill)).collect();
         released

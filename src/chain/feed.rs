@@ -1,5 +1,5 @@
-//! The protocol with a node on one connection: which requests to send, and how to read the answers. Owns no socket and no
-//! clock.
+//! The protocol with a node on one connection: which requests to send, and how to read the answers. Owns no socket and
+//! no clock.
 //!
 //! In    the wallets to watch, and each text that the node sends.
 //! Out   texts to send, and [`ChainNews`].
@@ -105,9 +105,9 @@ impl Feed {
         [heads].into_iter().chain(self.watch(wallets)).collect()
     }
 
-    /// Changes the wallets; returns the texts to send. A second subscription starts, and the old one ends when the node has
-    /// confirmed the second, so that no log is lost in between. A log that comes through both has the same place and counts
-    /// once.
+    /// Changes the wallets; returns the texts to send. A second subscription starts, and the old one ends when the node
+    /// has confirmed the second, so that no log is lost in between. A log that comes through both has the same place
+    /// and counts once.
     pub fn watch(&mut self, wallets: BTreeSet<Wallet>) -> Vec<String> {
         if wallets == self.wanted {
             return Vec::new();

@@ -1,7 +1,8 @@
 //! The chain as a trigger: finds fills of followed wallets in logs, seconds before the Data API shows them.
 //!
 //! In    a websocket to a Polygon node.
-//! Out   [`ChainNews`](feed::ChainNews): decoded fills, heads, confirmed subscriptions. None of it ever changes a portfolio.
+//! Out   [`ChainNews`](feed::ChainNews): decoded fills, heads, confirmed subscriptions. None of it ever changes a
+//!       portfolio.
 //! Fails [`ChainError`]. A log that cannot be read is reported as news, and the stream goes on.
 
 pub mod blocks;
@@ -11,8 +12,8 @@ pub mod socket;
 #[cfg(test)]
 mod tests;
 
-/// Why the chain cannot be watched, or a message of the node cannot be read. Never holds the URL, because the URL contains
-/// the API key.
+/// Why the chain cannot be watched, or a message of the node cannot be read. Never holds the URL, because the URL
+/// contains the API key.
 #[derive(Debug, thiserror::Error)]
 pub enum ChainError {
     #[error("the node cannot be reached: {0}")]

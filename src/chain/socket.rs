@@ -20,7 +20,8 @@ use crate::domain::money::ids::Wallet;
 const SILENCE: Duration = Duration::from_secs(30);
 const CONNECT: Duration = Duration::from_secs(10);
 const SUBSCRIBE: Duration = Duration::from_secs(15);
-/// How long a fill may wait for the time of its block. Not long, because the fill makes us ask the canonical source sooner.
+/// How long a fill may wait for the time of its block. Not long, because the fill makes us ask the canonical source
+/// sooner.
 const BLOCK_TIME: Duration = Duration::from_secs(1);
 const FRAME_MAX: usize = 1 << 20;
 const MESSAGE_MAX: usize = 4 << 20;

@@ -1,8 +1,8 @@
 //! A small HTTP server of the worker: `/health` for the supervisor of the process, `/metrics` for Prometheus (spec 13).
 //!
 //! In    the database, the root's registry of actors, the gate to the upstreams, the counters of [`Metrics`].
-//! Out   `GET /health` (503 when down) and `GET /metrics`. They need no session, because neither shows a secret, a market
-//!       title or a name.
+//! Out   `GET /health` (503 when down) and `GET /metrics`. They need no session, because neither shows a secret, a
+//!       market title or a name.
 //! Fails [`HealthStartError`] when the address cannot be used; then nothing else has started yet.
 //!
 //! The server runs on a separate thread and asks every part with a deadline, so that it answers when the actors do not.

@@ -14,8 +14,8 @@ use crate::queue::{Depth, Queue};
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report {
-    /// `down`: the database or the root actor does not answer. `degraded`: the worker works, but an operator should look at
-    /// it.
+    /// `down`: the database or the root actor does not answer. `degraded`: the worker works, but an operator should
+    /// look at it.
     pub status: Status,
     /// The time of the newest detected fill.
     last_canonical_event_time: Option<Timestamp>,

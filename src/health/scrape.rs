@@ -1,5 +1,5 @@
-//! `GET /metrics`: every family of metrics in one list. Labels name queues, endpoints, jobs of actors and reasons, of which
-//! there are a few dozen; never a user, a market or a wallet, of which there is no limit.
+//! `GET /metrics`: every family of metrics in one list. Labels name queues, endpoints, jobs of actors and reasons, of
+//! which there are a few dozen; never a user, a market or a wallet, of which there is no limit.
 
 use std::collections::BTreeMap;
 

@@ -137,8 +137,8 @@ impl Histogram {
         (bounded, total)
     }
 
-    /// Returns the smallest bound that `percent` of the values do not exceed; the last bound when there is no such bound,
-    /// and `None` when there are no values.
+    /// Returns the smallest bound that `percent` of the values do not exceed; the last bound when there is no such
+    /// bound, and `None` when there are no values.
     pub fn at_most(&self, percent: u64) -> Option<u64> {
         let (bounded, total) = self.cumulative();
         let wanted = total.saturating_mul(percent).div_ceil(100).max(1);

@@ -4,8 +4,8 @@
 //! Out   numbers for the page that `health` writes.
 //!
 //! We do not use the `metrics` crate with its exporter. Its recorder is global to the process unless every handle is
-//! passed along as here; it keeps each observation in memory until the next scrape; and it goes on showing a gauge whose
-//! subject is gone. Without it we need only a few atomics and a page of text.
+//! passed along as here; it keeps each observation in memory until the next scrape; and it goes on showing a gauge
+//! whose subject is gone. Without it we need only a few atomics and a page of text.
 
 mod exposition;
 mod instruments;
@@ -21,7 +21,8 @@ use crate::domain::decision::attempt::CopyAttempt;
 use crate::domain::decision::check::ReasonCode;
 use crate::domain::decision::explanation::DecisionKind;
 
-/// Every number that is counted when something happens. Numbers that can be read from the database are read at a scrape.
+/// Every number that is counted when something happens. Numbers that can be read from the database are read at a
+/// scrape.
 #[derive(Debug)]
 pub struct Metrics {
     /// Time from a fill to its detection in the canonical feed.

@@ -23,8 +23,8 @@ pub enum Step {
     Forget(WorkerId, i64),
 }
 
-/// The last beat seen of every lease and worker, and since when it has not changed. The times are of our own clock, so the
-/// workers need no common clock.
+/// The last beat seen of every lease and worker, and since when it has not changed. The times are of our own clock, so
+/// the workers need no common clock.
 #[derive(Debug, Default)]
 pub struct Watch {
     leases: BTreeMap<LeaseName, (i64, i64, Timestamp)>,

@@ -140,7 +140,7 @@ async fn refresh(deps: &PriceRefresherDeps, bucket: Timestamp) -> Result<Option<
         Err(error) => {
             for job in &jobs {
                 if let Err(error) = queue::fail(&deps.db, job, &error, deps.clock.now(), &mut rand::rng()).await {
-                    tracing::error!(%error, key = job.key, "a price job could not be failed; it keeps its lease until that ends");
+                    tracing::error!(%error, key = job.key, "a failed price job keeps its lease until that runs out");
                 }
             }
             Err(error)

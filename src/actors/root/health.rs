@@ -54,7 +54,8 @@ impl ActorRegistry {
         self.0.insert(name, Entry { observe, restarts, observed: None, last_restart: None, silences: 0 });
     }
 
-    /// Removes an actor that has ended. A user's actor may end after its successor has started: then the successor stays.
+    /// Removes an actor that has ended. A user's actor may end after its successor has started: then the successor
+    /// stays.
     pub fn ended(&mut self, ended: &ActorEnded) {
         if self.0.get(&ended.name).is_some_and(|entry| Arc::ptr_eq(&entry.restarts, &ended.restarts)) {
             self.0.remove(&ended.name);

@@ -161,7 +161,8 @@ impl Root {
 
     /// Starts and stops actors as the directory and the leases ask, and sends the directory to all of them.
     fn follow(&mut self, directory: Arc<Directory>) {
-        // Before the executors: when they get the directory they ask the book fetcher again, which must know it by then.
+        // Listeners come before the executors: an executor that gets the directory asks the book fetcher again, which must
+        // have it already.
         for listener in &self.deps.listeners {
             listener.do_send(DirectoryChanged(directory.clone()));
         }
@@ -221,7 +222,7 @@ impl Root {
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.database_fails, true) {
-                    tracing::error!(%error, "users and configuration cannot be read; the bot goes on with the last ones");
+                    tracing::error!(%error, "users and configuration cannot be read; the last ones stay in use");
                 }
             }
         }

@@ -30,7 +30,8 @@ const ROUND: Duration = Duration::from_secs(60);
 const FACTS_MS: i64 = 10 * 60 * 1000;
 /// The same for facts of which half is missing, because only the second source answered.
 const HALF_KNOWN_MS: i64 = 60 * 1000;
-/// The payouts of a closed market are asked for again after a tenth of the time it has been closed, within these bounds.
+/// The payouts of a closed market are asked for again after a tenth of the time it has been closed, within these
+/// bounds.
 const PAYOUTS_MS_MIN: i64 = 60 * 1000;
 const PAYOUTS_MS_MAX: i64 = 15 * 60 * 1000;
 /// Tries to settle one portfolio while other actors change it.

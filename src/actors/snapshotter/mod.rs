@@ -1,7 +1,8 @@
 //! Stores a snapshot of each portfolio every minute, and the checkpoints that a start loads portfolios from; counts the
 //! attempts of each hour that is over.
 //!
-//! Takes   `WriteCheckpoints`, and the jobs of `q_portfolio_apply`: portfolios with entries that no checkpoint holds yet.
+//! Takes   `WriteCheckpoints`, and the jobs of `q_portfolio_apply`: portfolios with entries that no checkpoint holds
+//!         yet.
 //! Sends   `TakeSnapshots` and `SnapshotsStored` to the ledger writer.
 //! Timer   at each minute, and one for the moment the next job is due.
 //! Truth   `portfolio_snapshot`. A minute is written once, together with its checkpoints.
@@ -48,7 +49,7 @@ pub struct WriteCheckpoints;
 pub struct Snapshotter {
     deps: SnapshotterDeps,
     applying: bool,
-    tallying: bool,
+    counting: bool,
     next_apply: Option<SpawnHandle>,
     last_bucket: Option<Timestamp>,
     checkpoints: u64,
@@ -64,7 +65,7 @@ impl Snapshotter {
         Self {
             deps,
             applying: false,
-            tallying: false,
+            counting: false,
             next_apply: None,
             last_bucket: None,
             checkpoints: 0,
@@ -90,7 +91,7 @@ impl Snapshotter {
         ctx.run_later(Duration::from_millis(until_next), |snapshotter, ctx| snapshotter.write_minute(ctx));
         let deps = self.deps.clone();
         spawn_io(ctx, async move { write_minute(&deps, bucket).await }, Self::minute_written);
-        self.tally(ctx);
+        self.count_attempts(ctx);
     }
 
     fn minute_written(&mut self, bucket: IoResult<Timestamp, String>, _: &mut Context<Self>) {
@@ -103,17 +104,17 @@ impl Snapshotter {
         }
     }
 
-    /// Counts the attempts of hours that are over. Once a minute is often enough, because pages count the other attempts
-    /// themselves.
-    fn tally(&mut self, ctx: &mut Context<Self>) {
-        if !std::mem::replace(&mut self.tallying, true) {
+    /// Counts the attempts of hours that are over. Once a minute is often enough, because pages count the other
+    /// attempts themselves.
+    fn count_attempts(&mut self, ctx: &mut Context<Self>) {
+        if !std::mem::replace(&mut self.counting, true) {
             let (db, now) = (self.deps.db.clone(), self.deps.clock.now());
-            spawn_io(ctx, async move { db.roll_up_attempts(now).await }, Self::tallied);
+            spawn_io(ctx, async move { db.roll_up_attempts(now).await }, Self::attempts_counted);
         }
     }
 
-    fn tallied(&mut self, result: IoResult<(), DbError>, _: &mut Context<Self>) {
-        self.tallying = false;
+    fn attempts_counted(&mut self, result: IoResult<(), DbError>, _: &mut Context<Self>) {
+        self.counting = false;
         if let Err(error) = or_panic(result, "counting attempts") {
             tracing::warn!(%error, "attempts of past hours could not be counted; trying again in a minute");
             self.failures += 1;
@@ -170,8 +171,8 @@ async fn write_minute(deps: &SnapshotterDeps, bucket: Timestamp) -> Result<Times
     Ok(bucket)
 }
 
-/// Writes the checkpoints of the portfolios whose jobs are due, and finishes the jobs with them. Returns the number of jobs
-/// and when the next one is due.
+/// Writes the checkpoints of the portfolios whose jobs are due, and finishes the jobs with them. Returns the number of
+/// jobs and when the next one is due.
 ///
 /// # Errors
 /// The text of the failure when the ledger writer or the database refuses.
@@ -259,7 +260,8 @@ impl Handler<Look> for Snapshotter {
     type Result = ();
 
     fn handle(&mut self, _: Look, ctx: &mut Context<Self>) {
-        // A wake-up means that an entry was written. Its job is due a few seconds later, and a timer may be set already.
+        // A wake-up means that an entry was written. Its job is due a few seconds later, and a timer may be set
+        // already.
         if self.next_apply.is_none() {
             self.apply(ctx);
         }

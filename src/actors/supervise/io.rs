@@ -1,4 +1,5 @@
-//! Work outside an actor: it runs while the actor handles other messages, and a function of the actor handles its result.
+//! Work outside an actor: it runs while the actor handles other messages, and a function of the actor handles its
+//! result.
 
 use std::{
     any::Any,

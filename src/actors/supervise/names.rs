@@ -11,7 +11,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::domain::money::units::Timestamp;
 
-/// The name of an actor: its job, and the followed user where each user has one. For example `ledger_writer`, `poller:7`.
+/// The name of an actor: its job, and the followed user where each user has one. For example `ledger_writer`,
+/// `poller:7`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(transparent)]
 pub struct ActorName(Arc<str>);

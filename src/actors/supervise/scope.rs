@@ -6,8 +6,8 @@ use tokio::sync::{mpsc, watch};
 use super::names::{ActorEnded, ActorName, ActorStarted, Failure, RestartReported};
 use crate::clock::Clock;
 
-/// What a supervised actor needs when it starts: the clock, where failures are reported, the watcher and the scope. Cheap to
-/// clone; may be sent to another thread.
+/// What a supervised actor needs when it starts: the clock, where failures are reported, the watcher and the scope.
+/// Cheap to clone; may be sent to another thread.
 #[derive(Debug, Clone)]
 pub struct SupervisorContext {
     pub(super) clock: Clock,

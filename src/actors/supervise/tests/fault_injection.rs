@@ -3,8 +3,8 @@
 //! In    an actor's name and the kind of failure. `observable!` makes every supervised actor handle [`InjectPanic`].
 //! Out   a panic in a handler, in a future of the context, or in work outside the actor.
 //!
-//! Compiled only for tests. Each started actor is recorded in a list of its thread: a test and all the actors of its bot
-//! share one thread, so no part of the bot needs to know that it can be made to fail.
+//! Compiled only for tests. Each started actor is recorded in a list of its thread: a test and all the actors of its
+//! bot share one thread, so no part of the bot needs to know that it can be made to fail.
 
 use std::{any::Any, cell::RefCell, sync::Arc, sync::atomic::AtomicU32, sync::atomic::Ordering};
 

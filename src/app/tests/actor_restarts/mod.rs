@@ -23,8 +23,8 @@ use crate::queue::{self, Queue};
 use crate::simulator::{Host, price};
 use crate::testkit::worker_bot::{House, eventually};
 
-/// The failures for an actor that works all the time. Its next incarnation loses its first work too, once before the work
-/// was done and once after; then a later piece of work is lost without a restart in between.
+/// The failures for an actor that works all the time. Its next incarnation loses its first work too, once before the
+/// work was done and once after; then a later piece of work is lost without a restart in between.
 const EVERY_WAY: [&[InjectPanic]; 3] = [&[BeforeWork, InHandler], &[AfterWork, InFuture], &[AfterWork]];
 
 /// The failures for an actor that finds lost work only much later, when a lease ends or a slow timer fires.
