@@ -6,7 +6,7 @@ use crate::domain::events::event::Side;
 use crate::simulator::wallet_of;
 use crate::testkit::actor_stage::{Ear, Stage, ear, trade, within};
 
-/// Says what it was asked, and has the database show fill 1 from its `shows_at`th answer on.
+/// Reports the windows it was asked for, and stores fill 1 from its `shows_at`th answer on.
 struct FakePoller {
     db: Db,
     user: FollowedUser,
@@ -68,7 +68,7 @@ async fn asking(shows_at: usize) -> Asking {
 }
 
 impl Asking {
-    /// As the chain watcher leaves it with a log.
+    /// Stores a log and its job, as the chain watcher does. Returns the time of the log.
     async fn chain_shows(&self) -> Timestamp {
         let seen = self.stage.clock.now();
         let fill = trade(&self.user, 1, Side::Buy, seen);
@@ -96,7 +96,7 @@ impl Asking {
 }
 
 #[actix_web::test]
-async fn what_the_chain_shows_is_asked_for_at_once_and_done_when_it_is_there() {
+async fn a_transaction_on_chain_is_polled_for_at_once_and_done_when_the_api_shows_it() {
     let mut it = asking(1).await;
     let seen = it.chain_shows().await;
     let Delivery(window) = it.asked.next().await;
@@ -105,7 +105,7 @@ async fn what_the_chain_shows_is_asked_for_at_once_and_done_when_it_is_there() {
 }
 
 #[actix_web::test]
-async fn what_is_not_there_yet_is_asked_for_again_after_two_seconds() {
+async fn a_transaction_that_the_api_does_not_show_yet_is_polled_for_again_after_two_seconds() {
     let mut it = asking(2).await;
     let seen = it.chain_shows().await;
     it.asked.next().await;
@@ -116,7 +116,7 @@ async fn what_is_not_there_yet_is_asked_for_again_after_two_seconds() {
 }
 
 #[actix_web::test]
-async fn a_chain_back_in_sight_has_everybody_read_again() {
+async fn after_a_chain_outage_every_user_is_read_again() {
     let mut it = asking(9).await;
     let since = it.stage.clock.now().plus_millis(-300_000);
     it.reconciler.send(ReconcileAll { since }).await.unwrap();
@@ -124,10 +124,10 @@ async fn a_chain_back_in_sight_has_everybody_read_again() {
 }
 
 #[actix_web::test]
-async fn jobs_of_somebody_not_followed_any_more_are_finished() {
+async fn jobs_of_a_user_who_is_not_followed_any_more_are_finished() {
     let it = asking(9).await;
     it.reconciler.send(PollersChanged(Arc::default())).await.unwrap();
-    let other = it.stage.follow(&wallet_of("somebody else")).await;
+    let other = it.stage.follow(&wallet_of("another leader")).await;
     let (poller, _ear) = {
         let (said, ear) = ear();
         let (db, user) = (it.stage.db.clone(), other.clone());
@@ -140,14 +140,14 @@ async fn jobs_of_somebody_not_followed_any_more_are_finished() {
 }
 
 #[actix_web::test]
-async fn a_window_asked_for_somebody_just_followed_waits_for_their_poller() {
+async fn a_window_of_a_user_followed_a_moment_ago_waits_for_the_poller() {
     let it = asking(9).await;
     let newcomer = it.stage.follow(&wallet_of("newcomer")).await;
     let now = it.stage.clock.now();
     let job = ReconcileJob::Window { start: now.plus_millis(-5_000), end: now }.for_user(newcomer.id, now);
     queue::enqueue(&it.stage.db, &[job], now).await.unwrap();
     it.stage.wakeups.notify(Queue::Reconcile);
-    // Taken, found without a poller, and given back: its lease is the short one.
+    // Claimed, found without a poller, and given back: the job has the short lease.
     let given_back = async || loop {
         let open = queue::open_jobs(&it.stage.db, Some(Queue::Reconcile), 9).await.unwrap();
         let until = open[0].leased_until.map(|until| until.millis_since(it.stage.clock.now()));
@@ -167,7 +167,7 @@ async fn a_window_asked_for_somebody_just_followed_waits_for_their_poller() {
 }
 
 #[actix_web::test]
-async fn no_progress_for_three_minutes_is_said_once_and_so_is_its_end() {
+async fn no_progress_for_three_minutes_is_reported_once_and_so_is_its_end() {
     let mut stage = Stage::new().await;
     let user = stage.follow(&wallet_of("leader")).await;
     tokio::time::pause();
@@ -196,9 +196,9 @@ async fn no_progress_for_three_minutes_is_said_once_and_so_is_its_end() {
     assert_eq!(after(&mut reconciler, 1).await, Some((part, true)));
 }
 
-/// A regular poll reads from the newest row on; the API may show an older one later.
+/// A regular poll reads from the newest row on, but the API may show an older row later.
 #[actix_web::test]
-async fn a_row_that_appears_behind_the_newest_second_is_found_by_the_look_of_each_minute() {
+async fn a_row_older_than_the_newest_one_is_found_by_the_poll_of_each_minute() {
     use crate::actors::poller::{PollNow, Poller, PollerDeps};
     use crate::domain::config::effective::SystemPatch;
     use crate::simulator::{Fill, Host};
@@ -236,11 +236,11 @@ async fn a_row_that_appears_behind_the_newest_second_is_found_by_the_look_of_eac
     while asked() == before {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    // A window waits for the poll that is under way; when it is read, that one has been written.
+    // A window waits for the running poll: when it has been read, the rows of that poll are stored.
     let now = stage.clock.now();
     let second = PollWindow { start: now.plus_millis(-1_000), end: now };
     within(poller.send(second)).await.unwrap().unwrap();
-    assert_eq!(n_stored().await, 1, "the regular poll does not look so far back");
+    assert_eq!(n_stored().await, 1, "the regular poll does not read so far back");
 
     let (db, wakeups, live) = (stage.db.clone(), stage.wakeups.clone(), stage.live.clone());
     let reconciler =
