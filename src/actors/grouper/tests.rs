@@ -9,7 +9,7 @@ use crate::queue::wakeup::local::WakeupListener;
 use crate::simulator::wallet_of;
 use crate::testkit::actor_stage::{Stage, trade, within};
 
-/// Short enough for a test, long enough for its events to come together.
+/// Short enough for a test, long enough for its events to arrive in one window.
 const WINDOW_MS: i64 = 400;
 
 struct Grouping {
@@ -35,7 +35,7 @@ impl Grouping {
         )
     }
 
-    /// The groups there are, in the order of their copy jobs.
+    /// Returns the closed groups, in the order of their copy jobs.
     async fn groups(&self) -> Vec<EventGroup> {
         let mut groups = Vec::new();
         for job in self.stage.jobs(Queue::CopyAttemptUser).await {
@@ -67,12 +67,12 @@ async fn fills_of_one_window_close_as_one_group_with_both_copy_jobs() {
 }
 
 #[actix_web::test]
-async fn what_was_open_at_the_start_is_closed_although_nobody_rings() {
+async fn groups_open_at_the_start_are_closed_without_a_wake_up() {
     let mut it = grouping().await;
     let long_ago = it.stage.clock.now().plus_millis(-3_600_000);
     let events = vec![trade(&it.user, 1, Side::Buy, long_ago), trade(&it.user, 2, Side::Sell, long_ago)];
     it.stage.record(&it.user, events, vec![]).await;
-    // As a process that died left them.
+    // The jobs are claimed, as after a crash of the process.
     let now = it.stage.clock.now();
     let taken = queue::claim(&it.stage.db, Queue::GroupEvents, &JobScope::All, now, 3_600_000, 10).await.unwrap();
     assert_eq!(taken.len(), 2);

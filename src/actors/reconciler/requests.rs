@@ -122,7 +122,9 @@ impl Reconciler {
             for (_, tx_hash) in &ended.given_up {
                 tracing::warn!(user_id = %user, tx_hash, "the chain showed this transaction, but the Data API does not");
             }
-            self.finish(ended.confirmed.into_iter().chain(ended.given_up.into_iter().map(|(fence, _)| fence)).collect());
+            self.finish(
+                ended.confirmed.into_iter().chain(ended.given_up.into_iter().map(|(fence, _)| fence)).collect(),
+            );
         }
         if let Some(polled) = polled {
             self.asked(user, polled);
