@@ -19,7 +19,7 @@ use crate::queue::Job;
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
     pub market: Arc<Market>,
-    /// `None` when the switches already decide the group, so that no book is needed.
+    /// `None` when no book is needed: the switches already decide the group, or it is not a trade.
     pub book: Option<Arc<GroupBook>>,
 }
 
@@ -126,7 +126,7 @@ impl PendingGroups {
     }
 
     /// Drops the facts of all groups that are not decided, and returns the groups whose facts must be fetched again. The
-    /// group `deciding` has left the queue and stays outside.
+    /// group `deciding` loses its facts too, but is not in the queue now.
     pub fn forget_facts(&mut self, deciding: Option<GroupId>) -> Vec<GroupId> {
         let open = |(_, work): &(&GroupId, &mut Work)| work.job.is_some() && !work.committing;
         let mut forgotten = Vec::new();

@@ -95,7 +95,7 @@ impl Lanes {
                 return if index == 0 { ClaimedJob::First(lane.clone()) } else { ClaimedJob::Waiting };
             }
         }
-        ClaimedJob::Never
+        ClaimedJob::Unknown
     }
 
     pub fn n_waiting(&self) -> usize {

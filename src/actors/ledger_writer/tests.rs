@@ -20,7 +20,7 @@ async fn view(writer: &Addr<LedgerWriter>, portfolio: PortfolioId, house: &House
     writer.send(view_of(portfolio, house.alice)).await.unwrap().unwrap()
 }
 
-/// Two actors of one test share the database; only the address of the first is let go.
+/// Starts a new actor on the same database. The first is not stopped; only its address is dropped.
 async fn restarted(house: &House, writer: Addr<LedgerWriter>) -> Addr<LedgerWriter> {
     writer.send(Flush).await.unwrap().unwrap();
     drop(writer);
@@ -28,7 +28,7 @@ async fn restarted(house: &House, writer: Addr<LedgerWriter>) -> Addr<LedgerWrit
 }
 
 #[actix_web::test]
-async fn each_portfolio_of_ours_opens_with_one_deposit_however_often_the_bot_starts() {
+async fn each_of_our_portfolios_opens_with_one_deposit_however_often_the_bot_starts() {
     let house = House::new().await;
     let mut writer = house.ledger_writer();
     for _ in 0..3 {
@@ -45,7 +45,7 @@ async fn each_portfolio_of_ours_opens_with_one_deposit_however_often_the_bot_sta
 }
 
 #[actix_web::test]
-async fn a_record_made_on_an_older_version_is_refused_and_changes_nothing() {
+async fn a_record_based_on_an_older_version_is_refused_and_changes_nothing() {
     let house = House::new().await;
     let writer = house.ledger_writer();
     let (first, second) = (group(house.alice, 10, Side::Buy, 1), group(house.alice, 11, Side::Buy, 2));
@@ -61,7 +61,7 @@ async fn a_record_made_on_an_older_version_is_refused_and_changes_nothing() {
 }
 
 #[actix_web::test]
-async fn the_next_decision_sees_what_is_accepted_and_the_answer_comes_after_the_commit() {
+async fn the_next_decision_sees_accepted_records_and_the_answer_comes_after_the_commit() {
     let house = House::new().await;
     let writer = house.ledger_writer();
     let mut accepted = Vec::new();
@@ -98,7 +98,7 @@ async fn a_group_decided_twice_is_recorded_once_and_its_job_is_finished() {
     // The job of the first is delivered again; the second is decided on a portfolio that counts the first twice.
     let job = house.claim(Queue::CopyAttemptGlobal).await;
     let version = view(&writer, GLOBAL, &house).await.version;
-    // Both are in the mailbox before the first is accepted, so that no commit can land between them.
+    // Both are in the mailbox before the first is accepted, so that no commit ends between them.
     let again = writer.send(record(GLOBAL, &first, version, Some(&job)));
     let behind = writer.send(record(GLOBAL, &second, version + 1, None));
     let (again, behind) = (again.await.unwrap().unwrap(), behind.await.unwrap().unwrap());
@@ -112,7 +112,7 @@ async fn a_group_decided_twice_is_recorded_once_and_its_job_is_finished() {
 }
 
 #[actix_web::test]
-async fn who_lost_the_job_writes_nothing_and_the_portfolio_is_as_before() {
+async fn a_worker_that_lost_the_job_writes_nothing_and_the_portfolio_is_as_before() {
     let house = House::new().await;
     let writer = house.ledger_writer();
     let group = group(house.alice, 10, Side::Buy, 1);
@@ -128,7 +128,7 @@ async fn who_lost_the_job_writes_nothing_and_the_portfolio_is_as_before() {
 }
 
 #[actix_web::test]
-async fn a_record_that_no_commit_takes_is_refused_alone_and_its_portfolio_is_read_again() {
+async fn a_record_that_the_database_refuses_fails_alone_and_its_portfolio_is_read_again() {
     let house = House::new().await;
     let writer = house.ledger_writer();
     let [good, unknown, behind] = [1, 2, 3].map(|n| group(house.alice, 10, Side::Buy, n));
@@ -164,7 +164,7 @@ async fn entries_that_come_twice_move_the_portfolio_once() {
 }
 
 #[actix_web::test]
-async fn a_settlement_closes_lot_by_lot_and_only_on_the_version_it_looked_at() {
+async fn a_settlement_closes_lot_by_lot_and_only_on_the_version_it_was_computed_from() {
     let house = House::new().await;
     let writer = house.ledger_writer();
     for (n, leader) in [(1, house.alice), (2, house.bob)] {
@@ -198,7 +198,7 @@ async fn a_settlement_closes_lot_by_lot_and_only_on_the_version_it_looked_at() {
 async fn a_start_from_a_checkpoint_and_the_entries_behind_it_equals_a_full_fold() {
     let house = House::new().await;
     let mut writer = house.ledger_writer();
-    // A position is the last entry of a commit, and the others' opening deposits must be in none with ours.
+    // A position is the last entry of a commit, so the opening deposits of other portfolios must be in other commits.
     writer.send(Flush).await.unwrap().unwrap();
     for n in 0..12 {
         let group = group(if n % 3 == 0 { house.bob } else { house.alice }, 10 + n % 4, Side::Buy, n as i64);
@@ -206,7 +206,7 @@ async fn a_start_from_a_checkpoint_and_the_entries_behind_it_equals_a_full_fold(
         let version = view(&writer, GLOBAL, &house).await.version;
         writer.send(record(GLOBAL, &group, version, None)).await.unwrap().unwrap();
         if n == 5 {
-            // Asked while commits are under way: what it says must be committed all the same.
+            // Requested while commits are running: still, the answer must only contain committed entries.
             let wanted = TakeSnapshots { portfolios: None, bucket: Some(house.clock.now()) };
             let snapshots = writer.send(wanted).await.unwrap().unwrap();
             assert_eq!(snapshots.len(), 5);
@@ -241,7 +241,7 @@ async fn loss_baselines_follow_the_stored_snapshots_and_marks_the_prices() {
     writer.send(SnapshotsStored { bucket: house.clock.now(), equities: vec![(GLOBAL, equity)] }).await.unwrap();
     let after = view(&writer, GLOBAL, &house).await;
     assert_eq!(after.baselines.peak, equity);
-    // Neither moved the portfolio: a decision made in between still stands.
+    // Neither changed the version: a decision made in between is still valid.
     assert_eq!(after.version, seen.version);
 }
 
@@ -285,12 +285,12 @@ async fn a_start_without_a_checkpoint_finds_marks_and_baselines_in_the_database(
 }
 
 #[actix_web::test]
-async fn a_portfolio_whose_ledger_does_not_fold_holds_up_no_other() {
+async fn a_portfolio_whose_ledger_cannot_be_folded_does_not_delay_others() {
     let house = House::new().await;
     let shadow = PortfolioId::ShadowUser(house.bob);
     let most = |n: i64| fill(shadow, house.bob, &market_id(1), &asset(10), i64::MAX, -1, &format!("event:{n}"));
     for n in 0..2 {
-        // The running state would refuse the second; a database written by something else has it.
+        // The running state would refuse the second entry; only a database written by another program contains it.
         let write = LedgerWrite { entries: vec![most(n)], ..LedgerWrite::default() };
         house.db.commit(&[write], house.clock.now()).await.unwrap();
     }
