@@ -11,7 +11,8 @@ use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::ids::FollowedUserId;
 use crate::queue::Queue;
 
-/// Starts the executor of `leader`. It also decides for a disabled leader, so that the SKIP is recorded with its reason.
+/// Starts the executor of `leader`. It also decides for a disabled leader, so that the SKIP is recorded with its
+/// reason.
 pub fn start(leader: FollowedUserId, deps: ExecutorDeps, supervisor: &SupervisorContext) -> Addr<Executor> {
     let portfolio = PortfolioId::ExecUser(leader);
     let role = ExecutorRole { portfolio, queue: Queue::CopyAttemptUser, leader: Some(leader) };

@@ -391,7 +391,8 @@ impl Handler<DirectoryChanged> for ChainWatcher {
     }
 }
 
-/// Returns the user of each wallet: enabled users only, by their profile wallet and the other wallets seen in their rows.
+/// Returns the user of each wallet: enabled users only, by their profile wallet and the other wallets seen in their
+/// rows.
 fn owners(directory: &Directory) -> BTreeMap<Wallet, (FollowedUserId, Wallet)> {
     let enabled = directory.users.iter().filter(|user| user.enabled);
     let wallets = enabled.flat_map(|user| {

@@ -2,10 +2,11 @@
 //! actor.
 //!
 //! Takes   [`DirectoryChanged`] from the root, wake-ups of its queue.
-//! Sends   [`KnowMarket`] and [`FetchBook`] to the book fetcher, [`ReadView`] and [`RecordAttempt`] to the ledger writer.
+//! Sends   [`KnowMarket`] and [`FetchBook`] to the book fetcher, [`ReadView`] and [`RecordAttempt`] to the ledger
+//!         writer.
 //! Timer   one for the time when the next job is due; a slow one to find groups whose job is gone.
-//! Truth   its open jobs. A group is queued when its job is read, due or not, and is decided when it is the head and its
-//!         book is there. The next group waits only for the acceptance of the decision, not for its commit.
+//! Truth   its open jobs. A group is queued when its job is read, due or not, and is decided when it is the head and
+//!         its book is there. The next group waits only for the acceptance of the decision, not for its commit.
 //!
 //! `user_executor` and `global_executor` choose the jobs. The global executor decides in the global order of the spec.
 //! The copies of one leader follow it too, so that the same events lead to the same ledger, however fast their books
@@ -82,7 +83,8 @@ pub struct Executor {
     role: ExecutorRole,
     pending: PendingGroups,
     configs: BTreeMap<FollowedUserId, EffectiveConfig>,
-    /// Counts changes of the directory. Facts fetched before a change are not used, because the blacklist may have changed.
+    /// Counts changes of the directory. Facts fetched before a change are not used, because the blacklist may have
+    /// changed.
     directory_changes: u64,
     /// Groups detected before this time may be decided.
     horizon: Timestamp,

@@ -90,7 +90,8 @@ impl PendingGroups {
         self.order.mark_ready(&work.group.key, id).is_ok()
     }
 
-    /// Removes the head from the queue for its decision, if it is ready and fewer than `room` decisions are uncommitted.
+    /// Removes the head from the queue for its decision, if it is ready and fewer than `room` decisions are
+    /// uncommitted.
     pub fn next(&mut self, room: usize) -> Option<GroupId> {
         if self.committing >= room {
             return None;
@@ -125,8 +126,8 @@ impl PendingGroups {
         self.put_back(id);
     }
 
-    /// Drops the facts of all groups that are not decided, and returns the groups whose facts must be fetched again. The
-    /// group `deciding` loses its facts too, but is not in the queue now.
+    /// Drops the facts of all groups that are not decided, and returns the groups whose facts must be fetched again.
+    /// The group `deciding` loses its facts too, but is not in the queue now.
     pub fn forget_facts(&mut self, deciding: Option<GroupId>) -> Vec<GroupId> {
         let open = |(_, work): &(&GroupId, &mut Work)| work.job.is_some() && !work.committing;
         let mut forgotten = Vec::new();
@@ -162,8 +163,8 @@ impl PendingGroups {
         work.job
     }
 
-    /// Removes the unclaimed groups of jobs up to `last` that are not in `open`, because another worker has finished their
-    /// jobs. Returns their number.
+    /// Removes the unclaimed groups of jobs up to `last` that are not in `open`, because another worker has finished
+    /// their jobs. Returns their number.
     pub fn keep_open(&mut self, open: &BTreeSet<GroupId>, last: i64) -> usize {
         let gone = |(id, work): &(&GroupId, &Work)| work.job.is_none() && work.job_id <= last && !open.contains(id);
         let gone: Vec<_> = self.works.iter().filter(gone).map(|(id, _)| *id).collect();

@@ -114,8 +114,9 @@ impl Grouper {
         }
     }
 
-    /// Starts the next step, unless one is running. First it writes the groups that are being closed, then it claims jobs,
-    /// and only then it closes the windows that are due: so a window never closes before an event that is stored already.
+    /// Starts the next step, unless one is running. First it writes the groups that are being closed, then it claims
+    /// jobs, and only then it closes the windows that are due: so a window never closes before an event that is stored
+    /// already.
     fn next(&mut self, ctx: &mut Context<Self>) {
         if self.busy {
             return;
@@ -302,8 +303,8 @@ impl Handler<DirectoryChanged> for Grouper {
     }
 }
 
-/// Returns how many ms after its window a group of this leader is decided: the latency and a random part. The random part
-/// is drawn once for both scopes, because they decide on the same book.
+/// Returns how many ms after its window a group of this leader is decided: the latency and a random part. The random
+/// part is drawn once for both scopes, because they decide on the same book.
 fn decision_wait_ms(directory: &Directory, leader: FollowedUserId) -> i64 {
     let config = effective(&directory.config, directory.overrides.get(&leader), PortfolioScope::ExecUser);
     let jitter = rand::rng().random_range(0..=config.guardrails.jitter_ms_max.max(0));

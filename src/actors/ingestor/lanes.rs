@@ -1,5 +1,5 @@
-//! The order in which rows wait for each other. An activity that waits for market facts holds back the later rows of the
-//! same user in the same condition, and no others. A conversion moves outcomes of every market of its event, and is
+//! The order in which rows wait for each other. An activity that waits for market facts holds back the later rows of
+//! the same user in the same condition, and no others. A conversion moves outcomes of every market of its event, and is
 //! computed from the leader's positions: it waits for all earlier rows of its user, and all later ones wait for it.
 
 use std::collections::{BTreeMap, VecDeque};

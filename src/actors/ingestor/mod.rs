@@ -71,8 +71,8 @@ pub struct Ingestor {
     /// The leases of an earlier incarnation have been released.
     released: bool,
     look: bool,
-    /// A request to the queue or the ledger writer is running. There is only one at a time, so that entries are written in
-    /// the order of their events.
+    /// A request to the queue or the ledger writer is running. There is only one at a time, so that entries are written
+    /// in the order of their events.
     busy: bool,
     batch: Vec<Ready>,
     lanes: Lanes,
@@ -133,8 +133,8 @@ impl Ingestor {
         }
     }
 
-    /// Starts the next step, unless one is running. First the ready events go to the ledger, then the rows that waited for
-    /// that fetch their facts, then jobs are claimed.
+    /// Starts the next step, unless one is running. First the ready events go to the ledger, then the rows that waited
+    /// for that fetch their facts, then jobs are claimed.
     fn next(&mut self, ctx: &mut Context<Self>) {
         if self.busy {
             return;
@@ -188,7 +188,8 @@ impl Ingestor {
         }
     }
 
-    /// Requests the facts of a market in the background: the shadow ledger needs none for a trade, but its copy will soon.
+    /// Requests the facts of a market in the background: the shadow ledger needs none for a trade, but its copy will
+    /// soon.
     fn request_facts(&mut self, market: &MarketId) {
         let now = self.deps.clock.now();
         if self.requested_markets.get(market).is_some_and(|requested| now.millis_since(*requested) < REQUEST_AGAIN_MS) {

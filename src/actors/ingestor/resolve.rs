@@ -72,8 +72,8 @@ async fn held(
     Ok(lots.into_iter().map(|lot| (lot.asset, lot.shares)).collect())
 }
 
-/// Computes the effect of a conversion (spec 5): the difference between the positions of the leader and of the shadow, in
-/// every market that the conversion may have moved.
+/// Computes the effect of a conversion (spec 5): the difference between the positions of the leader and of the shadow,
+/// in every market that the conversion may have moved.
 ///
 /// # Errors
 /// When the positions or the markets cannot be fetched, or the positions and the stored rows do not agree yet.

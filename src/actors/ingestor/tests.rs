@@ -69,8 +69,8 @@ impl Ingesting {
         self.stage.clock.now().plus_millis(-120_000 + seconds * 1_000)
     }
 
-    /// Stores the rows that the exchange shows, waits until all are in the ledger, and returns kind, asset, shares and cash
-    /// of the entries.
+    /// Stores the rows that the exchange shows, waits until all are in the ledger, and returns kind, asset, shares and
+    /// cash of the entries.
     async fn ingested(&self) -> Vec<(EntryType, usize, i64, i64)> {
         self.stage.read(&self.user).await;
         self.stage.drained(Queue::IngestEvents).await;

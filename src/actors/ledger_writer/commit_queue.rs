@@ -20,8 +20,8 @@ pub(super) const COMMIT_MAX: usize = 512;
 pub(super) struct Request {
     pub write: LedgerWrite,
     pub answer: Answer,
-    /// The answer after the commit. [`Recorded::Known`] for a request that was recorded before, of which only the job is
-    /// left to finish.
+    /// The answer after the commit. [`Recorded::Known`] for a request that was recorded before, of which only the job
+    /// is left to finish.
     pub outcome: Recorded,
 }
 

@@ -61,8 +61,8 @@ impl LedgerWriter {
             metrics.commit.observe(begun.elapsed());
             Ok((writes, result))
         };
-        // The result for an earlier incarnation is dropped. Its entries are not lost: loads wait until the commit is over
-        // and read them from the database.
+        // The result for an earlier incarnation is dropped. Its entries are not lost: loads wait until the commit is
+        // over and read them from the database.
         self.incarnation.spawn_io(ctx, commit, Self::commit_ended);
     }
 

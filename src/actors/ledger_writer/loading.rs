@@ -161,8 +161,8 @@ impl LedgerWriter {
 impl Handler<LeasesChanged> for LedgerWriter {
     type Result = ();
 
-    /// Drops the portfolios whose leases have moved, and refuses the requests on them that are not being written yet; then
-    /// loads the portfolios of new leases.
+    /// Drops the portfolios whose leases have moved, and refuses the requests on them that are not being written yet;
+    /// then loads the portfolios of new leases.
     fn handle(&mut self, LeasesChanged(leases): LeasesChanged, ctx: &mut Context<Self>) {
         let before = std::mem::replace(&mut self.leases, leases);
         let moved = |id: &PortfolioId| before.fence(LeaseName::of(*id)) != self.leases.fence(LeaseName::of(*id));

@@ -1,13 +1,13 @@
 //! Writes all ledgers: the only writer of `copy_attempt`, `executable_fill` and `ledger_entry` (spec 8).
 //!
-//! Takes   [`RecordAttempt`] from the executors, [`RecordEntries`] from the ingestor and the settler, [`PricesChanged`],
-//!         [`SnapshotsStored`], `DirectoryChanged`, `LeasesChanged`, and queries: [`ReadView`], [`Holdings`],
-//!         [`HeldAssets`], [`TakeSnapshots`].
+//! Takes   [`RecordAttempt`] from the executors, [`RecordEntries`] from the ingestor and the settler,
+//!         [`PricesChanged`], [`SnapshotsStored`], `DirectoryChanged`, `LeasesChanged`, and queries: [`ReadView`],
+//!         [`Holdings`], [`HeldAssets`], [`TakeSnapshots`].
 //! Sends   [`Announce`] to the live hub after each commit; wakes the consumers of `q_portfolio_apply`.
-//! Timer   only to repeat a load that failed. A commit starts when requests wait and no commit is in flight; the next one
-//!         takes all requests that arrived in the meantime.
-//! Truth   the ledger: each portfolio is its checkpoint and the entries after it. An accepted request is folded at once,
-//!         so that the next decision sees it; if its commit fails, the portfolio is read from the database again.
+//! Timer   only to repeat a load that failed. A commit starts when requests wait and no commit is in flight; the next
+//!         one takes all requests that arrived in the meantime.
+//! Truth   the ledger: each portfolio is its checkpoint and the entries after it. An accepted request is folded at
+//!         once, so that the next decision sees it; if its commit fails, the portfolio is read from the database again.
 
 mod commit_queue;
 mod commits;
@@ -192,8 +192,8 @@ pub struct LedgerWriterDeps {
 pub struct LedgerWriter {
     deps: LedgerWriterDeps,
     incarnation: Incarnation,
-    /// Held by every commit and every load. A commit continues when the actor that started it restarts. After the restart,
-    /// loading must wait for it: otherwise the running state would miss its entries for ever.
+    /// Held by every commit and every load. A commit continues when the actor that started it restarts. After the
+    /// restart, loading must wait for it: otherwise the running state would miss its entries for ever.
     db_lock: Arc<Mutex<()>>,
     /// The leases of this worker. Only their portfolios are opened, and none is written after its lease has moved.
     leases: Arc<Leases>,

@@ -45,7 +45,8 @@ impl Checkpoints {
         now.plus_millis(directory.config.system.backfill_minutes.saturating_mul(-60_000))
     }
 
-    /// Returns the stored checkpoints, but none later than `latest`. A checkpoint that cannot be parsed counts as missing.
+    /// Returns the stored checkpoints, but none later than `latest`. A checkpoint that cannot be parsed counts as
+    /// missing.
     ///
     /// # Errors
     /// When the database fails.
@@ -68,8 +69,8 @@ impl Checkpoints {
         self.trades.min(self.activities)
     }
 
-    /// Returns the checkpoints for the time when rows up to `newest` are committed. They never move back, and never ahead
-    /// of our own clock: one row with a wrong date would hide all rows after it.
+    /// Returns the checkpoints for the time when rows up to `newest` are committed. They never move back, and never
+    /// ahead of our own clock: one row with a wrong date would hide all rows after it.
     pub fn after(self, newest: Option<Timestamp>, now: Timestamp) -> Self {
         let newest = newest.map_or(self.earliest(), |newest| newest.min(now));
         Self { trades: self.trades.max(newest), activities: self.activities.max(newest) }

@@ -187,7 +187,8 @@ impl Actor for Reconciler {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let (db, scope) = (self.deps.db.clone(), self.deps.scope.clone());
-        // So that jobs of an earlier incarnation are claimed again at once. If this fails, that happens when their leases end.
+        // So that jobs of an earlier incarnation are claimed again at once. If this fails, that happens when their
+        // leases end.
         actix::spawn(async move { queue::release(&db, Queue::Reconcile, &scope).await });
         look_at(ctx, &self.deps.wakeups, Queue::Reconcile, SWEEP);
         ctx.run_interval(EVERY, |_, ctx| ctx.notify(MinutePassed));

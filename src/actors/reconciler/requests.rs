@@ -82,8 +82,8 @@ impl Reconciler {
         self.incarnation.spawn_io(ctx, read, move |reconciler: &mut Self, polled, _| reconciler.read(user, polled));
     }
 
-    /// Starts the search for a user's transactions when it is due, and otherwise sets a timer for it. When the timer fires
-    /// and another search has run in the meantime, it has no effect.
+    /// Starts the search for a user's transactions when it is due, and otherwise sets a timer for it. When the timer
+    /// fires and another search has run in the meantime, it has no effect.
     fn search(&mut self, user: FollowedUserId, ctx: &mut Context<Self>) {
         let now = self.deps.clock.now();
         let (Some(schedule), Some(poller)) = (self.searches.get_mut(&user), self.pollers.get(&user)) else { return };
@@ -192,7 +192,8 @@ async fn read_windows(
 ) -> Result<Polled, NotPolled> {
     let mut result = Ok(Polled::default());
     for (job, window) in windows {
-        // After many others, the lease of this job may have ended. Then the worker that claimed it again reads the span.
+        // After many others, the lease of this job may have ended. Then the worker that claimed it again reads the
+        // span.
         let until = deps.clock.now().plus_millis(LEASE_MS);
         if matches!(queue::renew(&deps.db, job.fence(), until).await, Ok(false)) {
             continue;

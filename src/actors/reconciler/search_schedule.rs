@@ -5,10 +5,10 @@
 //!
 //! A log must become a canonical row within 3 s after the API shows it. Searches at 2, 4, 8 and 16 s alone would leave
 //! gaps of up to 8 s. So a user with open transactions is polled every 2 s, from start to start, which includes those
-//! four times: a row waits at most 2 s for the search that finds it, and one second is left for the search itself. Three
-//! rules keep the number of requests low. One search serves all transactions of a user. A burst of logs causes at most one
-//! search a second. A transaction that is missing after a minute (nine in ten rows are there after 17 s) is searched
-//! every 10 s, and after five minutes it is left to the regular polls and reported as unconfirmed.
+//! four times: a row waits at most 2 s for the search that finds it, and one second is left for the search itself.
+//! Three rules keep the number of requests low. One search serves all transactions of a user. A burst of logs causes at
+//! most one search a second. A transaction that is missing after a minute (nine in ten rows are there after 17 s) is
+//! searched every 10 s, and after five minutes it is left to the regular polls and reported as unconfirmed.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -23,8 +23,8 @@ const SPARSE_EVERY_MS: i64 = 10_000;
 const GIVE_UP_MS: i64 = 300_000;
 /// The block of a fill may be dated some seconds before its log arrived.
 const BEFORE_LOG_MS: i64 = 60_000;
-/// A log may wait some seconds for the database: its row holds the time when it arrived, its job the time when both were
-/// stored.
+/// A log may wait some seconds for the database: its row holds the time when it arrived, its job the time when both
+/// were stored.
 const BEFORE_STORED_MS: i64 = 60_000;
 
 #[derive(Debug, Default)]
@@ -102,8 +102,8 @@ impl SearchSchedule {
         Some(Search { tx_hashes, start, stored_since })
     }
 
-    /// Ends `search` and returns the jobs that it ended. `unconfirmed` is `None` when it could not be read; then no job is
-    /// confirmed.
+    /// Ends `search` and returns the jobs that it ended. `unconfirmed` is `None` when it could not be read; then no job
+    /// is confirmed.
     pub fn end(&mut self, search: &Search, unconfirmed: Option<&HashSet<String>>, now: Timestamp) -> EndedJobs {
         self.searching = false;
         let mut ended = EndedJobs::default();
