@@ -169,7 +169,11 @@ mod on_postgres {
         let url = bot.settings().database.url.reveal().to_owned();
         let home = tempfile::tempdir().unwrap();
         let archive = archive(&run(&url, &backup_to(home.path())));
-        ends(&run(&url, &["restore", archive.to_str().unwrap()]), 2, "there is already a database at PostgreSQL's `it_");
+        ends(
+            &run(&url, &["restore", archive.to_str().unwrap()]),
+            2,
+            "there is already a database at PostgreSQL's `it_",
+        );
         let mut bare = command(&url, &backup_to(home.path()));
         ends(&bare.env("PATH", "/nowhere").output().unwrap(), 2, "cannot start `pg_dump`; it comes with");
         let nobody = run("postgres://me:hunter2@127.0.0.1:1/spy", &backup_to(home.path()));
