@@ -1,4 +1,4 @@
-//! How the actors learn that users or configuration changed.
+//! The message that users or configuration changed.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use actix::Message;
 
 use crate::db::Directory;
 
-/// Users or configuration changed; this is the new directory.
+/// Users or configuration changed; holds the new directory.
 #[derive(Message, Debug, Clone)]
 #[rtype(result = "()")]
 pub struct DirectoryChanged(pub Arc<Directory>);

@@ -1,7 +1,7 @@
-//! Copies all leaders into one bankroll: the executor of `q_copy_attempt_global`. There is one.
+//! Copies all leaders into one portfolio: the executor of `q_copy_attempt_global`. There is only one.
 //!
-//! Groups of all leaders stand in one line, by earliest detect_time and then by key, so that which copy gets the last
-//! of the bankroll does not depend on whose book came first.
+//! Groups of all leaders wait in one global order, by earliest detect_time and then by key. So it does not depend on
+//! the speed of the books which copy gets the last of the bankroll.
 
 use actix::Addr;
 
@@ -12,7 +12,8 @@ use super::{
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::queue::Queue;
 
+/// Starts the executor of all leaders.
 pub fn start(deps: ExecutorDeps, supervisor: &SupervisorContext) -> Addr<Executor> {
-    let post = ExecutorRole { portfolio: PortfolioId::ExecGlobal, queue: Queue::CopyAttemptGlobal, leader: None };
-    Executor::start(post, "global_executor".into(), deps, supervisor)
+    let role = ExecutorRole { portfolio: PortfolioId::ExecGlobal, queue: Queue::CopyAttemptGlobal, leader: None };
+    Executor::start(role, "global_executor".into(), deps, supervisor)
 }

@@ -1,9 +1,9 @@
-//! Shows this process's pages what all workers of a shared database committed.
+//! Shows the pages of this process what all workers of a shared database committed.
 //!
-//! Takes   `Announce` from a worker in this process; wakes from Redis, when there is one.
+//! Takes   `Announce` from a worker in this process; wake-ups from Redis, when it is configured.
 //! Sends   `Announce` to the live hub, each trade and attempt once.
-//! Timer   a look at the newest rows each second: without Redis pages are a second late, and nothing is missing.
-//! Truth   the database; figures of portfolios come with the wakes and stand until the next snapshot.
+//! Timer   reads the newest rows each second: without Redis pages are a second late, but nothing is missing.
+//! Truth   the database. Figures of portfolios come with the wake-ups, and pages show them until the next snapshot.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -30,11 +30,12 @@ use crate::domain::money::units::{Timestamp, UsdcMicros};
 use crate::queue::wakeup::redis::LIVE_CHANNEL;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long after its time a row may still become visible: a transaction takes its time, and clocks differ a little.
+/// How long after its time a row may still become visible, because a transaction takes a while to commit and clocks
+/// differ a little. Each look reads this span again.
 const OVERLAP_MS: i64 = 15_000;
-/// Rows of one look. Pages hold fewer, so more would be pushed out at once.
+/// Rows read in one look. Pages show fewer, so further rows would leave the page at once.
 const ROWS: usize = 200;
-/// Ids remembered, so that the overlap shows nothing twice.
+/// Number of ids remembered, so that the overlap shows nothing twice.
 const SEEN_MAX: usize = 4_096;
 const RETRY: Duration = Duration::from_millis(500);
 const RETRY_MOST: Duration = Duration::from_secs(10);
@@ -52,7 +53,7 @@ pub struct LiveFeed {
     incarnation: Incarnation,
     seen: HashSet<Uuid>,
     seen_in_order: VecDeque<Uuid>,
-    /// Only what comes from now on is news.
+    /// When this incarnation started. Only later rows are shown.
     since: Timestamp,
     looking: bool,
     look_again: bool,
@@ -60,15 +61,15 @@ pub struct LiveFeed {
     last_look: Option<Timestamp>,
 }
 
-/// What a worker tells the pages of other processes: that there is something to read, and figures that are in no row yet.
+/// A worker's message to the pages of other processes: there are new rows to read, and these figures are in no row yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wake {
-    portfolios: Vec<Figures>,
-    health: Vec<Health>,
+    portfolios: Vec<WakeFigures>,
+    health: Vec<WakeHealth>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Figures {
+struct WakeFigures {
     portfolio: String,
     equity_micros: i64,
     cash_micros: i64,
@@ -79,7 +80,7 @@ struct Figures {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Health {
+struct WakeHealth {
     part: String,
     healthy: bool,
     detail: String,
@@ -130,7 +131,7 @@ impl LiveFeed {
         let reason = ended.map_or_else(|error| error.to_string(), |()| "the connection was closed".to_owned());
         self.failures = self.failures.saturating_add(1);
         if self.failures == 1 {
-            tracing::warn!(reason, "Redis does not wake the pages; they look each second");
+            tracing::warn!(reason, "no wake-ups from Redis; pages are refreshed from the database each second");
         }
         ctx.notify_later(Subscribe, back_off(RETRY, RETRY_MOST, self.failures));
     }
@@ -154,7 +155,7 @@ impl LiveFeed {
         }
     }
 
-    /// True the first time.
+    /// Returns true the first time it gets this id.
     fn is_news(&mut self, id: Uuid) -> bool {
         if !self.seen.insert(id) {
             return false;
@@ -169,7 +170,10 @@ impl LiveFeed {
     }
 }
 
-/// What was written lately, oldest first.
+/// Returns the trades and attempts written since `since`, oldest first.
+///
+/// # Errors
+/// [`DbError`] when the rows cannot be read.
 async fn newest_rows(db: &Db, since: Timestamp) -> Result<Vec<(Uuid, LiveFact)>, DbError> {
     let trades = TradeFilter { from: Some(since), ..TradeFilter::default() };
     let attempts = AttemptFilter { from: Some(since), ..AttemptFilter::default() };
@@ -182,7 +186,10 @@ async fn newest_rows(db: &Db, since: Timestamp) -> Result<Vec<(Uuid, LiveFact)>,
     Ok(facts.into_iter().map(|(_, id, fact)| (id, fact)).collect())
 }
 
-/// Hears wakes until Redis goes away; says why.
+/// Passes each wake-up to `woken` until Redis closes the connection.
+///
+/// # Errors
+/// `RedisError` when Redis cannot be reached or refuses the subscription.
 async fn subscribe(url: &Secret, woken: impl Fn(String)) -> Result<(), redis::RedisError> {
     let mut channel = redis::Client::open(url.reveal())?.get_async_pubsub().await?;
     channel.subscribe(LIVE_CHANNEL).await?;
@@ -213,7 +220,8 @@ observable!(LiveFeed);
 impl Handler<Announce> for LiveFeed {
     type Result = ();
 
-    /// From a worker in this process: at once, and not again when its rows are read.
+    /// Announces the facts of a worker in this process at once, and remembers them so that reading their rows does not
+    /// announce them again.
     fn handle(&mut self, Announce(mut facts): Announce, _: &mut Self::Context) {
         facts.retain(|fact| match fact {
             LiveFact::TradeSeen(trade) => self.is_news(trade.id.0),
@@ -243,7 +251,7 @@ impl Handler<Woken> for LiveFeed {
             return;
         }
         self.failures = 0;
-        // What we cannot read is from another version: it wakes all the same.
+        // A text that cannot be parsed is from another version. It is still a reason to look.
         let wake: Wake = serde_json::from_str(&text).unwrap_or_default();
         let facts = wake.into_facts();
         if !facts.is_empty() {
@@ -268,7 +276,7 @@ impl Handler<Look> for LiveFeed {
 }
 
 impl Wake {
-    /// `None` when there is nothing that a page shows.
+    /// Returns the wake-up for these facts; `None` when pages show none of them.
     pub fn of(facts: &[LiveFact]) -> Option<Self> {
         let mut wake = Self::default();
         let mut rows = false;
@@ -276,7 +284,7 @@ impl Wake {
             match fact {
                 LiveFact::TradeSeen(_) | LiveFact::AttemptRecorded(_) => rows = true,
                 LiveFact::ActivitySeen(_) => {}
-                LiveFact::PortfolioChanged(changed) => wake.portfolios.push(Figures {
+                LiveFact::PortfolioChanged(changed) => wake.portfolios.push(WakeFigures {
                     portfolio: changed.portfolio.to_string(),
                     equity_micros: changed.equity.0,
                     cash_micros: changed.cash.0,
@@ -285,7 +293,7 @@ impl Wake {
                     realized_pnl_micros: changed.realized.0,
                     at: changed.at,
                 }),
-                LiveFact::HealthChanged(changed) => wake.health.push(Health {
+                LiveFact::HealthChanged(changed) => wake.health.push(WakeHealth {
                     part: changed.part.clone(),
                     healthy: changed.healthy,
                     detail: changed.detail.clone(),

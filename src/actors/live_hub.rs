@@ -1,8 +1,8 @@
-//! Passes what just happened to everybody who watches, and never waits for any of them.
+//! Sends every committed fact to the subscribers of its topic, and never waits for any of them.
 //!
-//! Takes   `Announce` from whoever committed a fact, `Subscribe` from websocket sessions.
-//! Sends   `LiveFrame` to every subscriber of the fact's topic, numbered without holes.
-//! Truth   none: the database has the facts. The last frames are kept for those who reconnect.
+//! Takes   `Announce` from the actors that commit facts, `Subscribe` from websocket sessions.
+//! Sends   `LiveFrame` to every subscriber of the fact's topic. Frames are numbered without gaps over all topics.
+//! Truth   none: the database has the facts. The last frames are kept for clients that reconnect.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -19,15 +19,15 @@ use crate::domain::money::units::{Timestamp, UsdcMicros};
 /// Frames kept for clients that reconnect.
 const BUFFERED: usize = 1024;
 
-/// Every worker actor announces here.
+/// Larger than that of other actors, because every actor of the worker sends its facts here.
 const MAILBOX: usize = 256;
 
-/// Something committed that a page may want to show at once.
+/// A committed fact that a page may want to show at once.
 #[derive(Debug, Clone)]
 pub enum LiveFact {
     /// A canonical fill is stored.
     TradeSeen(Arc<TradeEvent>),
-    /// A canonical row that is no trade is stored.
+    /// A canonical row that is not a trade is stored.
     ActivitySeen(Arc<ActivityEvent>),
     /// A decision is committed.
     AttemptRecorded(Arc<CopyAttempt>),
@@ -35,7 +35,7 @@ pub enum LiveFact {
     HealthChanged(HealthChanged),
 }
 
-/// The figures of a portfolio after a commit or a change of prices.
+/// The figures of a portfolio after a commit, or after prices changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PortfolioChanged {
     pub portfolio: PortfolioId,
@@ -47,18 +47,18 @@ pub struct PortfolioChanged {
     pub at: Timestamp,
 }
 
-/// A part of the bot began or ceased to work.
+/// A part of the bot started to work, or stopped working.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthChanged {
     /// An actor, an upstream or a queue by its name.
     pub part: String,
     pub healthy: bool,
-    /// One line for the visitor.
+    /// One line that pages show to the visitor.
     pub detail: String,
     pub at: Timestamp,
 }
 
-/// What a subscriber may ask for.
+/// The kinds of facts that a subscriber can choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Topic {
     Trades,
@@ -68,15 +68,15 @@ pub enum Topic {
 }
 text_enum!(Topic { Trades => "trades", Attempts => "attempts", Portfolios => "portfolios", Health => "health" });
 
-/// These facts are committed; one message for all of one commit.
+/// These facts are committed. One commit sends one message with all its facts.
 #[derive(Message, Debug, Clone)]
 #[rtype(result = "()")]
 pub struct Announce(pub Vec<LiveFact>);
 
 /// Sends every later frame of `topics` to `to`.
 ///
-/// Frames may reach the mailbox before the answer: a session waits for the answer first (`ctx.wait`), then
-/// shows the backlog. The subscription ends when the recipient's address closes.
+/// Frames may reach the mailbox before the answer. So a session first waits for the answer (`ctx.wait`), then shows the
+/// backlog. The subscription ends when the recipient's address closes.
 #[derive(Message, Debug)]
 #[rtype(result = "Subscribed")]
 pub struct Subscribe {
@@ -90,11 +90,12 @@ pub struct Subscribe {
 pub struct Subscribed {
     /// The number of the newest frame so far.
     pub last: u64,
-    /// What came after `Subscribe::after`; `None` when part of it is gone and the page must be read again.
+    /// The frames after [`Subscribe::after`]; `None` when some of them are no longer kept and the page must be
+    /// reloaded.
     pub backlog: Option<Vec<LiveFrame>>,
 }
 
-/// One numbered fact. Numbers grow over restarts of the process; a subscriber of some topics sees gaps.
+/// One numbered fact. Numbers grow over restarts of the process. A subscriber that did not choose all topics sees gaps.
 #[derive(Message, Debug, Clone)]
 #[rtype(result = "()")]
 pub enum LiveFrame {
@@ -135,7 +136,8 @@ impl LiveHub {
         start_supervised(supervisor, "live_hub", Self::new(clock))
     }
 
-    /// Numbers start at the time in thousandths of a millisecond, so that they also grow over a restart.
+    /// Returns a hub without subscribers. Its numbers start at the current time in microseconds, so that they also grow
+    /// over a restart.
     pub fn new(clock: Clock) -> Self {
         let last = u64::try_from(clock.now().millis()).unwrap_or(0).saturating_mul(1000);
         Self { clock, last, recent: VecDeque::with_capacity(BUFFERED), subscribers: Vec::new(), dropped: 0 }
@@ -161,7 +163,7 @@ impl LiveHub {
                 Ok(()) => true,
                 Err(SendError::Closed(_)) => false,
                 Err(SendError::Full(_)) => {
-                    // `do_send` ignores the mailbox's limit: the session learns that it missed something.
+                    // `do_send` ignores the mailbox's limit, so the session learns that it missed frames.
                     subscriber.to.do_send(LiveFrame::Lagged);
                     dropped += 1;
                     false
@@ -205,7 +207,7 @@ impl Actor for LiveHub {
 }
 
 impl Supervised for LiveHub {
-    /// The sessions are told that they missed something: they close, and their clients come back.
+    /// Tells the sessions that they missed frames: they close, and their clients connect again.
     fn restarting(&mut self, _: &mut Context<Self>) {
         for subscriber in &self.subscribers {
             subscriber.to.do_send(LiveFrame::Lagged);
@@ -243,7 +245,7 @@ impl Handler<Subscribe> for LiveHub {
 mod tests {
     use super::*;
 
-    /// A session that keeps what it was sent, up to its mailbox.
+    /// A session that keeps the frames it was sent, up to the capacity of its mailbox.
     struct Probe(Vec<LiveFrame>);
 
     #[derive(Message)]
@@ -309,11 +311,11 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn a_slow_subscriber_is_told_that_it_lagged_and_is_left_behind() {
+    async fn a_slow_subscriber_is_told_that_it_lagged_and_is_unsubscribed() {
         let (hub, probe) = (hub(), Probe(Vec::new()).start());
         let subscribe = Subscribe { to: probe.clone().recipient(), topics: Topic::ALL.to_vec(), after: None };
         hub.send(subscribe).await.unwrap();
-        // All in one turn of the hub: the probe has no chance to take any.
+        // The hub sends them all in one turn, so the probe cannot handle any of them meanwhile.
         hub.send(Announce(vec![health(); 100])).await.unwrap();
         let seen = probe.send(Seen).await.unwrap();
         assert!(seen.len() < 40, "{seen:?}");
@@ -323,7 +325,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn who_reconnects_in_time_misses_nothing_and_who_is_late_is_told() {
+    async fn a_client_that_reconnects_in_time_misses_nothing_and_a_late_one_is_told() {
         let (hub, probe) = (hub(), Probe(Vec::new()).start());
         hub.send(Announce(vec![health(), health(), health()])).await.unwrap();
         let again =

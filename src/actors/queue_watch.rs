@@ -1,7 +1,7 @@
-//! Says when nobody takes the jobs of a queue (spec section 10), and when somebody does again.
+//! Logs when no worker consumes a queue (spec 10), and when one does again.
 //!
-//! Timer   every ten seconds a look at the depths.
-//! Truth   the `job` table. What is said is said once: pages, `/health` and metrics look at the same depths themselves.
+//! Timer   every ten seconds it reads the depths of the queues.
+//! Truth   the `job` table. Each change is logged once; pages, `/health` and metrics read the same depths themselves.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -24,7 +24,7 @@ pub struct QueueWatchDeps {
 
 pub struct QueueWatch {
     deps: QueueWatchDeps,
-    /// Those of which it was said.
+    /// The queues that were logged as stuck.
     stuck: BTreeSet<Queue>,
     last_look: Option<Timestamp>,
 }
@@ -36,7 +36,7 @@ struct Look;
 /// What changed since the last look.
 #[derive(Debug, PartialEq, Eq)]
 enum Change {
-    /// The longest waiting job waits for so long.
+    /// The oldest due job has waited this many milliseconds.
     Stuck(Queue, i64),
     Moving(Queue),
 }
@@ -54,17 +54,17 @@ impl QueueWatch {
         let depths = match depths {
             Ok(depths) => depths,
             // The root logs that the database cannot be read.
-            Err(IoError::Failed(error)) => return tracing::debug!(%error, "the queues could not be looked at"),
-            Err(error) => return tracing::error!(%error, "the queues could not be looked at"),
+            Err(IoError::Failed(error)) => return tracing::debug!(%error, "the depths of the queues could not be read"),
+            Err(error) => return tracing::error!(%error, "the depths of the queues could not be read"),
         };
         let now = self.deps.clock.now();
         self.last_look = Some(now);
         for change in self.compare(&depths, now) {
             match change {
                 Change::Stuck(queue, waits) => {
-                    tracing::error!(%queue, waits_s = waits / 1000, "nobody takes the jobs of this queue");
+                    tracing::error!(%queue, waits_s = waits / 1000, "no worker consumes this queue");
                 }
-                Change::Moving(queue) => tracing::info!(%queue, "the jobs of this queue are taken again: it works"),
+                Change::Moving(queue) => tracing::info!(%queue, "this queue is being consumed again"),
             }
         }
     }
@@ -87,7 +87,7 @@ impl Actor for QueueWatch {
 }
 
 impl Supervised for QueueWatch {
-    /// What was said stays said.
+    /// Keeps the queues that were logged, so that they are not logged again.
     fn restarting(&mut self, _: &mut Self::Context) {
         *self = Self { deps: self.deps.clone(), stuck: std::mem::take(&mut self.stuck), last_look: None };
     }
@@ -116,7 +116,7 @@ mod tests {
         observed.state["stuck"].clone()
     }
 
-    /// Looks, and waits until it has looked.
+    /// Makes it look, and waits until it reports `expected`.
     async fn look(watch: &Addr<QueueWatch>, expected: serde_json::Value) {
         watch.send(Look).await.unwrap();
         within(async {
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn it_comes_back_looks_on_and_says_nothing_twice() {
+    async fn it_restarts_after_each_kind_of_panic_and_reports_nothing_twice() {
         use crate::actors::supervise::fault_injection::{InjectPanic, provoke, restarts};
         let setup = FeedSetup::new().await;
         let long_ago = setup.clock.now().plus_millis(-120_000);
@@ -151,7 +151,7 @@ mod tests {
                 }
             })
             .await;
-            assert_eq!(stuck(&watch).await, serde_json::json!([Queue::Prices]), "what was said stays said");
+            assert_eq!(stuck(&watch).await, serde_json::json!([Queue::Prices]), "the reported queues are kept");
         }
         let taken = queue::claim(&setup.db, Queue::Prices, &queue::JobScope::All, setup.clock.now(), 60_000, 9);
         let fences: Vec<_> = taken.await.unwrap().iter().map(queue::Job::fence).collect();
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn a_queue_that_nobody_consumes_is_stuck_until_somebody_does() {
+    async fn a_queue_that_no_worker_consumes_is_stuck_until_one_does() {
         let setup = FeedSetup::new().await;
         let watch = QueueWatch::start(QueueWatchDeps { db: setup.db.clone(), clock: setup.clock }, &setup.supervisor);
         let job = |queue: Queue, age_ms: i64| NewJob {
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn each_change_is_said_once() {
+    async fn each_change_is_reported_once() {
         let setup = FeedSetup::new().await;
         let deps = QueueWatchDeps { db: setup.db.clone(), clock: setup.clock };
         let mut watch = QueueWatch { deps, stuck: BTreeSet::new(), last_look: None };
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn it_comes_back_and_does_not_forget_what_it_said() {
+    async fn it_restarts_after_lost_work_and_still_knows_the_reported_queues() {
         use crate::actors::supervise::fault_injection::InjectPanic::{AfterWork, BeforeWork, InFuture, InHandler};
         use crate::actors::supervise::fault_injection::{provoke, restarts};
         let setup = FeedSetup::new().await;
@@ -213,7 +213,7 @@ mod tests {
         for (panics, loses) in [(InHandler, BeforeWork), (InFuture, AfterWork)] {
             provoke("queue_watch", panics);
             assert_eq!(stuck(&watch).await, serde_json::json!(["q_prices"]));
-            // A look that is lost is made good by the next.
+            // The next look makes up for one that was lost.
             provoke("queue_watch", loses);
             watch.send(Look).await.unwrap();
         }

@@ -1,9 +1,10 @@
-//! Passes the bell on between processes, through Redis.
+//! Carries wake-ups between processes, through Redis.
 //!
-//! Takes   `LeasesChanged`; calls from the bell of this process, what was announced to pages.
-//! Sends   rings of the bell of this process; wakes the pages of others.
-//! Timer   each second, which of the calls heard are done; a growing wait after Redis went away.
-//! Truth   none. Without Redis everybody goes on by their sweeps.
+//! Takes   `LeasesChanged`; remote wake-ups from the actors of this process; `Announce`, as the pages get it.
+//! Sends   wake-ups to the queues of this process and to the pages of other processes.
+//! Timer   each second it acknowledges the received wake-ups whose jobs are done; after Redis was lost it waits longer
+//!         and longer before it connects again.
+//! Truth   none. Without Redis the actors find their work by polling the queues.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -30,29 +31,32 @@ use crate::queue::wakeup::redis::{Delivery, RedisWakeups, RemoteWakeup, was_empt
 const RETRY: Duration = Duration::from_millis(200);
 const RETRY_MOST: Duration = Duration::from_secs(10);
 const ACKNOWLEDGE_EVERY: Duration = Duration::from_secs(1);
-const CALLS_AT_ONCE: usize = 256;
-/// Wakes that may wait for a Redis that does not answer; each is as good as the next.
+const BATCH_MAX: usize = 256;
+/// Page wake-ups that may wait for a Redis that does not answer. More are dropped, because one wakes the pages as well
+/// as many.
 const WAKES_MAX: usize = 256;
-/// Calls heard and not done that are remembered; whoever holds their leases next hears the others again.
-const HEARD_MAX: usize = 10_000;
+/// Received wake-ups whose jobs are not done that are remembered. The others stay unacknowledged in Redis: the next
+/// holder of their leases receives them again.
+const DELIVERIES_MAX: usize = 10_000;
 
 #[derive(Clone)]
-pub struct BellRelayDeps {
+pub struct RedisRelayDeps {
     pub db: Db,
     pub clock: Clock,
     pub wakeups: Wakeups,
     pub url: Secret,
     pub worker: WorkerId,
-    pub calls: Arc<Mutex<mpsc::Receiver<RemoteWakeup>>>,
+    /// Wake-ups that actors of this process send to other workers.
+    pub outgoing: Arc<Mutex<mpsc::Receiver<RemoteWakeup>>>,
     /// The pages of this process, when it has any.
     pub pages: Option<Recipient<Announce>>,
 }
 
 pub struct RedisRelay {
-    deps: BellRelayDeps,
+    deps: RedisRelayDeps,
     incarnation: Incarnation,
     leases: watch::Sender<BTreeSet<LeaseName>>,
-    /// For the pages of other processes.
+    /// Texts to wake the pages of other processes.
     wakes: mpsc::Sender<String>,
     waking: Arc<Mutex<mpsc::Receiver<String>>>,
     failures: u32,
@@ -68,11 +72,11 @@ struct Connect;
 struct Connected(IncarnationStamp);
 
 impl RedisRelay {
-    pub fn start(deps: BellRelayDeps, supervisor: &SupervisorContext) -> Addr<Self> {
+    pub fn start(deps: RedisRelayDeps, supervisor: &SupervisorContext) -> Addr<Self> {
         start_supervised(supervisor, "bell_relay", Self::new(deps, BTreeSet::new()))
     }
 
-    fn new(deps: BellRelayDeps, leases: BTreeSet<LeaseName>) -> Self {
+    fn new(deps: RedisRelayDeps, leases: BTreeSet<LeaseName>) -> Self {
         let (wakes, waking) = mpsc::channel(WAKES_MAX);
         let (leases, waking) = (watch::Sender::new(leases), Arc::new(Mutex::new(waking)));
         let incarnation = Incarnation::default();
@@ -80,11 +84,11 @@ impl RedisRelay {
     }
 
     fn disconnected(&mut self, ended: IoResult<(), String>, ctx: &mut Context<Self>) {
-        let reason = ended.map_or_else(|error| error.to_string(), |()| "nobody rings any more".to_owned());
+        let reason = ended.map_or_else(|error| error.to_string(), |()| "no actor sends wake-ups any more".to_owned());
         self.connected_at = None;
         self.failures = self.failures.saturating_add(1);
         if self.failures == 1 {
-            tracing::warn!(reason, "Redis is away; work goes on by looking at the queues");
+            tracing::warn!(reason, "no connection to Redis; work goes on by polling the queues");
         }
         ctx.notify_later(Connect, back_off(RETRY, RETRY_MOST, self.failures));
     }
@@ -131,7 +135,7 @@ impl Handler<Announce> for RedisRelay {
 
     fn handle(&mut self, announce: Announce, _: &mut Self::Context) {
         if let Some(text) = Wake::of(&announce.0).and_then(|wake| serde_json::to_string(&wake).ok()) {
-            // Full: others wait there already, and pages look by themselves too.
+            // A full channel means that other wake-ups wait already; pages read the database without them too.
             let _ = self.wakes.try_send(text);
         }
         if let Some(pages) = &self.deps.pages {
@@ -161,21 +165,25 @@ impl Handler<Connected> for RedisRelay {
         if stamp.is_current() {
             self.connected_at = Some(self.deps.clock.now());
             self.failures = 0;
-            tracing::info!("Redis carries the bell");
+            tracing::info!("connected to Redis; it carries wake-ups between processes");
         }
     }
 }
 
-/// Passes calls on, hears those to us, and acknowledges them when their jobs are done, until the connection ends.
+/// Sends wake-ups to other workers, receives those for this worker, and acknowledges them when their jobs are done,
+/// until the connection ends.
+///
+/// # Errors
+/// The text of the failure when Redis or the database fails.
 async fn relay(
-    deps: &BellRelayDeps,
+    deps: &RedisRelayDeps,
     mut leases: watch::Receiver<BTreeSet<LeaseName>>,
     waking: &Mutex<mpsc::Receiver<String>>,
     connected: impl Fn(),
 ) -> Result<(), String> {
-    let mut calls = deps.calls.lock().await;
+    let mut outgoing = deps.outgoing.lock().await;
     let mut wakes = waking.lock().await;
-    let mut connection = Connection::open(deps).await?;
+    let mut connection = Connection::connect(deps).await?;
     connected();
     let mut acknowledge = tokio::time::interval(ACKNOWLEDGE_EVERY);
     let mut reading = None;
@@ -184,16 +192,16 @@ async fn relay(
         if !connection.join(&held).await? {
             continue;
         }
-        // Ended before the next begins, whatever happens meanwhile: a read that is dropped may lose what it was given.
+        // A read is always finished before the next begins, because a dropped read may lose wake-ups that it received.
         let read = reading.get_or_insert_with(|| Box::pin(connection.read()));
         tokio::select! {
             answer = read => {
                 reading = None;
                 connection.take(answer)?;
             }
-            call = calls.recv() => {
-                let Some(first) = call else { return Ok(()) };
-                connection.pass_on(first, &mut calls).await?;
+            wakeup = outgoing.recv() => {
+                let Some(first) = wakeup else { return Ok(()) };
+                connection.pass_on(first, &mut outgoing).await?;
             }
             text = wakes.recv() => {
                 if let Some(text) = text {
@@ -210,22 +218,29 @@ async fn relay(
     }
 }
 
-/// A connection to Redis, with the streams it reads and the calls that wait for their jobs.
+/// A connection to Redis, with the streams it reads and the received wake-ups whose jobs are open.
 struct Connection<'a> {
-    deps: &'a BellRelayDeps,
+    deps: &'a RedisRelayDeps,
     redis: RedisWakeups,
     joined: BTreeSet<LeaseName>,
-    heard: Vec<Delivery>,
+    open: Vec<Delivery>,
 }
 
 impl<'a> Connection<'a> {
-    async fn open(deps: &'a BellRelayDeps) -> Result<Self, String> {
+    /// Connects to Redis.
+    ///
+    /// # Errors
+    /// The text of the failure when Redis does not answer.
+    async fn connect(deps: &'a RedisRelayDeps) -> Result<Self, String> {
         let redis = RedisWakeups::connect(&deps.url).await.map_err(failed)?;
-        Ok(Self { deps, redis, joined: BTreeSet::new(), heard: Vec::new() })
+        Ok(Self { deps, redis, joined: BTreeSet::new(), open: Vec::new() })
     }
 
     /// Joins the streams of the leases held, and leaves the others. Returns false when Redis was emptied meanwhile and
     /// the caller must begin again.
+    ///
+    /// # Errors
+    /// The text of the failure when Redis does not answer.
     async fn join(&mut self, held: &BTreeSet<LeaseName>) -> Result<bool, String> {
         self.joined.retain(|lease| held.contains(lease));
         for lease in held {
@@ -233,7 +248,7 @@ impl<'a> Connection<'a> {
                 continue;
             }
             match self.redis.join(*lease, &self.deps.worker).await {
-                Ok(left) => self.hear(left),
+                Ok(left) => self.receive(left),
                 Err(error) if was_emptied(&error) => return Ok(false),
                 Err(error) => return Err(failed(error)),
             }
@@ -242,7 +257,8 @@ impl<'a> Connection<'a> {
         Ok(true)
     }
 
-    /// Returns the next read of the joined streams; without any it waits a little and returns nothing.
+    /// Returns the next read of the joined streams. When no stream is joined, the read waits a little and returns
+    /// nothing.
     fn read(&self) -> impl Future<Output = Result<Vec<Delivery>, redis::RedisError>> + use<> {
         let streams: Vec<LeaseName> = self.joined.iter().copied().collect();
         let (redis, worker) = (self.redis.clone(), self.deps.worker.clone());
@@ -255,11 +271,15 @@ impl<'a> Connection<'a> {
         }
     }
 
+    /// Handles the result of a read.
+    ///
+    /// # Errors
+    /// The text of the failure when Redis does not answer.
     fn take(&mut self, answer: Result<Vec<Delivery>, redis::RedisError>) -> Result<(), String> {
         match answer {
-            Ok(news) => self.hear(news),
+            Ok(news) => self.receive(news),
             Err(error) if was_emptied(&error) => {
-                tracing::info!("Redis was emptied; its streams are made again");
+                tracing::info!("Redis was emptied; its streams are created again");
                 self.joined.clear();
             }
             Err(error) => return Err(failed(error)),
@@ -267,40 +287,50 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    /// Sends a call, and those that wait behind it, to the workers that hold their leases.
-    async fn pass_on(&mut self, first: RemoteWakeup, calls: &mut mpsc::Receiver<RemoteWakeup>) -> Result<(), String> {
+    /// Sends a wake-up, and those that wait behind it, to the workers that hold their leases.
+    ///
+    /// # Errors
+    /// The text of the failure when Redis does not answer.
+    async fn pass_on(
+        &mut self,
+        first: RemoteWakeup,
+        outgoing: &mut mpsc::Receiver<RemoteWakeup>,
+    ) -> Result<(), String> {
         let mut batch = vec![first];
-        while batch.len() < CALLS_AT_ONCE
-            && let Ok(next) = calls.try_recv()
+        while batch.len() < BATCH_MAX
+            && let Ok(next) = outgoing.try_recv()
         {
             batch.push(next);
         }
-        // The actors of this process have been woken already for the leases that we hold ourselves.
-        batch.retain(|call| !self.joined.contains(&call.lease));
+        // For the leases that this worker holds, the actors of this process were woken already.
+        batch.retain(|wakeup| !self.joined.contains(&wakeup.lease));
         if !batch.is_empty() {
             self.redis.call(&batch).await.map_err(failed)?;
         }
         Ok(())
     }
 
-    /// Wakes the queues of the calls, and remembers the calls until their jobs are done.
-    fn hear(&mut self, news: Vec<Delivery>) {
-        let queues: BTreeSet<_> = news.iter().map(|heard| heard.call.queue).collect();
+    /// Wakes the queues of the received wake-ups, and remembers the wake-ups until their jobs are done.
+    fn receive(&mut self, news: Vec<Delivery>) {
+        let queues: BTreeSet<_> = news.iter().map(|delivery| delivery.call.queue).collect();
         for queue in queues {
             self.deps.wakeups.notify(queue);
         }
-        self.heard.extend(news);
-        if self.heard.len() > HEARD_MAX {
-            self.heard.drain(..self.heard.len() - HEARD_MAX);
+        self.open.extend(news);
+        if self.open.len() > DELIVERIES_MAX {
+            self.open.drain(..self.open.len() - DELIVERIES_MAX);
         }
     }
 
-    /// Acknowledges the calls whose jobs are done.
+    /// Acknowledges the wake-ups whose jobs are done.
+    ///
+    /// # Errors
+    /// The text of the failure when Redis or the database does not answer.
     async fn acknowledge(&mut self) -> Result<(), String> {
-        if self.heard.is_empty() {
+        if self.open.is_empty() {
             return Ok(());
         }
-        let done = take_done(&self.deps.db, &mut self.heard).await?;
+        let done = take_done(&self.deps.db, &mut self.open).await?;
         if !done.is_empty() {
             self.redis.acknowledge(&done).await.map_err(failed)?;
         }
@@ -312,11 +342,15 @@ fn failed(error: redis::RedisError) -> String {
     error.to_string()
 }
 
-async fn take_done(db: &Db, heard: &mut Vec<Delivery>) -> Result<Vec<Delivery>, String> {
-    let asked: Vec<_> = heard.iter().map(|heard| (heard.call.queue, heard.call.key.clone())).collect();
+/// Removes the deliveries whose jobs are done from `deliveries`, and returns them.
+///
+/// # Errors
+/// The text of the [`DbError`](crate::db::DbError) when the jobs cannot be read.
+async fn take_done(db: &Db, deliveries: &mut Vec<Delivery>) -> Result<Vec<Delivery>, String> {
+    let asked: Vec<_> = deliveries.iter().map(|delivery| (delivery.call.queue, delivery.call.key.clone())).collect();
     let open = queue::open_of(db, &asked).await.map_err(|error| error.to_string())?;
-    let is_open = |heard: &Delivery| open.contains(&(heard.call.queue, heard.call.key.clone()));
-    let (waiting, done) = std::mem::take(heard).into_iter().partition(is_open);
-    *heard = waiting;
+    let is_open = |delivery: &Delivery| open.contains(&(delivery.call.queue, delivery.call.key.clone()));
+    let (waiting, done) = std::mem::take(deliveries).into_iter().partition(is_open);
+    *deliveries = waiting;
     Ok(done)
 }

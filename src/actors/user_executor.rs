@@ -1,4 +1,5 @@
-//! Copies one leader into a portfolio of their own: the executor of `q_copy_attempt_user`, one for each followed user.
+//! Copies one leader into a separate portfolio: the executor of `q_copy_attempt_user`. There is one for each followed
+//! user.
 
 use actix::Addr;
 
@@ -10,9 +11,10 @@ use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::ids::FollowedUserId;
 use crate::queue::Queue;
 
-/// Starts the executor of `leader`. It also decides for a leader who is disabled: that is a reason, not a silence.
+/// Starts the executor of `leader`. It also decides for a disabled leader, so that the SKIP is recorded with its
+/// reason.
 pub fn start(leader: FollowedUserId, deps: ExecutorDeps, supervisor: &SupervisorContext) -> Addr<Executor> {
     let portfolio = PortfolioId::ExecUser(leader);
-    let post = ExecutorRole { portfolio, queue: Queue::CopyAttemptUser, leader: Some(leader) };
-    Executor::start(post, ActorName::of_user("user_executor", leader), deps, supervisor)
+    let role = ExecutorRole { portfolio, queue: Queue::CopyAttemptUser, leader: Some(leader) };
+    Executor::start(role, ActorName::of_user("user_executor", leader), deps, supervisor)
 }

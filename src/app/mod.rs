@@ -1,12 +1,12 @@
-//! The one place where concrete things meet: builds everything, wires every address, owns start and stop.
+//! The composition root: builds every part of the bot, connects them, and owns start and stop.
 //!
-//! In    `AppSettings`: where the database and the upstreams are, where pages are served, which role to play.
-//! Out   `App`: the running bot. `run`, `demo`, `load` and every end-to-end test build it here.
-//! Fails `AppError` when the database or the pages cannot be had; nothing is left running then.
+//! In    [`AppSettings`]: where the database and the upstreams are, where pages are served, which role to run.
+//! Out   [`App`]: the running bot. `run`, `demo`, `load` and every end-to-end test build it here.
+//! Fails [`AppError`] when the database cannot be used or the pages cannot be served; nothing is left running then.
 //!
-//! Start goes from the worker to the web, and so does stop: connections that the web's threads opened end with them, and
-//! the worker's last writes need some. On a database of its own the worker tells the pages directly what it did; on a
-//! shared one each process reads it from there.
+//! Start goes from the worker to the web, and so does stop: database connections that the web's threads opened end with
+//! those threads, and the worker's last writes need some of them. On its own database the worker sends its facts to the
+//! pages directly; on a shared database each process reads them from the database.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ mod worker;
 
 use worker::{Worker, WorkerDeps};
 
-/// What the bot is built from. Each part is given its own.
+/// The settings of the whole bot. Each part gets only its own.
 #[derive(Debug, Clone)]
 pub struct AppSettings {
     pub role: Role,
@@ -51,10 +51,10 @@ pub struct AppSettings {
     pub health: HealthSettings,
 }
 
-/// Which part of the bot a process is.
+/// Which parts of the bot a process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Role {
-    /// Worker and web in one.
+    /// Worker and web in one process.
     Both,
     /// Reads the market, decides and writes.
     Worker,
@@ -77,7 +77,7 @@ pub enum AppError {
     #[error("the bot cannot use its database")]
     Db(#[from] DbError),
     #[error(
-        "setting `REDIS_URL` is missing; it should be a redis:// address where worker and web are processes of their own"
+        "setting `REDIS_URL` is missing; it should be a redis:// address when worker and web run as separate processes"
     )]
     NoRedis,
     #[error("the pages cannot be served")]
@@ -86,7 +86,7 @@ pub enum AppError {
     Health(#[from] HealthStartError),
 }
 
-/// A running bot. Stop it with `stop`; dropped, it leaves what is in flight to the next start.
+/// A running bot. Stop it with [`App::stop`]; when it is only dropped, the next start finishes the work in flight.
 pub struct App {
     db: Db,
     ownership: Option<Ownership>,
@@ -95,8 +95,8 @@ pub struct App {
     web: Option<WebServer>,
     health: Option<HealthServer>,
     failures: UnboundedReceiver<Failure>,
-    /// The live hub, which outlives the others.
-    hub_leash: ActorScope,
+    /// The scope of the live hub, which ends after the other actors.
+    hub_scope: ActorScope,
 }
 
 impl AppSettings {
@@ -116,15 +116,15 @@ impl AppSettings {
 }
 
 impl App {
-    /// Opens the database, takes over the work an earlier process left, and starts every actor and the web.
+    /// Opens the database, takes over the work that an earlier process left, and starts every actor and the web.
     ///
     /// # Errors
-    /// `AppError`.
+    /// [`AppError`] when Redis is needed and not set, the database cannot be used, or an address is taken.
     pub async fn build(settings: &AppSettings, clock: Clock) -> Result<Self, AppError> {
         if settings.role != Role::Both && settings.redis.url.is_none() {
             return Err(AppError::NoRedis);
         }
-        // Before anything works: a bot that cannot be watched does not start.
+        // Before any other part: a bot that cannot be monitored does not start.
         let health_listener = match settings.role.works() {
             true => health::listen(&settings.health)?,
             false => None,
@@ -133,9 +133,9 @@ impl App {
         let db = Db::connect(settings.database.url.reveal()).await?;
         let ownership = take_over(&db, settings, clock.now()).await?;
         let (supervisor, failures) = SupervisorContext::new(clock);
-        let (reserve_address, root) = Root::reserve_address();
+        let (root_ctx, root) = Root::reserve_address();
         let supervisor = supervisor.reporting_to(&root);
-        let (hub_supervisor, hub_leash) = supervisor.scope();
+        let (hub_supervisor, hub_scope) = supervisor.scope();
         let live_hub = LiveHub::start(clock, &hub_supervisor);
         let pages = live_recipient(settings, &db, clock, &live_hub, &hub_supervisor);
         let worker = match settings.role.works() {
@@ -148,7 +148,7 @@ impl App {
                     polymarket: &settings.polymarket,
                     chain: &settings.chain,
                     supervisor: supervisor.clone(),
-                    reserve_address,
+                    root_ctx,
                     metrics: metrics.clone(),
                 };
                 Some(Worker::start(deps).await?)
@@ -178,56 +178,58 @@ impl App {
             }
             _ => None,
         };
-        Ok(Self { db, ownership, worker, live_hub, web, health, failures, hub_leash })
+        Ok(Self { db, ownership, worker, live_hub, web, health, failures, hub_scope })
     }
 
-    /// Lets one browser in, once. `None` where no pages are served, and where people sign in with GitHub.
+    /// Returns the link that signs one browser in, once. `None` when this process serves no pages, and when users sign
+    /// in with GitHub.
     pub fn login_link(&self) -> Option<&str> {
         self.web.as_ref().and_then(|web| web.login_link.as_deref())
     }
 
-    /// The pages' address for browsers. `None` where no pages are served.
+    /// Returns the address of the pages for browsers. `None` when this process serves no pages.
     pub fn url(&self) -> Option<&str> {
         self.web.as_ref().map(|web| web.url.as_str())
     }
 
-    /// Where pages are served.
+    /// Returns the socket address that the pages are served on.
     pub fn address(&self) -> Option<SocketAddr> {
         self.web.as_ref().map(|web| web.addr)
     }
 
-    /// Where health and metrics are served.
+    /// Returns the socket address that health and metrics are served on.
     pub fn health_address(&self) -> Option<SocketAddr> {
         self.health.as_ref().map(|health| health.addr)
     }
 
-    /// The database as this bot holds it.
+    /// Returns the bot's handle to its database.
     pub fn database(&self) -> &Db {
         &self.db
     }
 
-    /// The hub that announces what was committed.
+    /// Returns the hub that sends committed facts to the pages.
     pub fn live_hub(&self) -> &Addr<LiveHub> {
         &self.live_hub
     }
 
-    /// Looks at once whether users or configuration changed; without it the bot notices within a second.
+    /// Makes the root read users and configuration now; without this call it notices a change within a second.
     pub fn look_at_directory(&self) {
         if let Some(worker) = &self.worker {
             worker.look_at_directory();
         }
     }
 
-    /// Waits until an actor keeps failing. The process must end then: the database knows what was unfinished.
+    /// Waits until an actor keeps failing. The caller must then end the process; the database holds the unfinished
+    /// work.
     pub async fn failed(&mut self) -> Failure {
         match self.failures.recv().await {
             Some(failure) => failure,
-            // Nobody is left who could fail.
+            // All senders are gone: no actor is left that could fail.
             None => std::future::pending().await,
         }
     }
 
-    /// Stops taking work, lets what was decided be committed, and closes the database.
+    /// Stops claiming work, commits what was decided, and closes the database.
     pub async fn stop(self) {
         if let Some(worker) = self.worker {
             worker.stop().await;
@@ -235,18 +237,21 @@ impl App {
         if let Some(web) = self.web {
             web.stop().await;
         }
-        // Last, so that whoever watches sees it go down and not vanish.
+        // Last, so that monitoring sees `/health` report the stop before the server is gone.
         if let Some(health) = self.health {
             health.stop().await;
         }
-        drop(self.hub_leash);
+        drop(self.hub_scope);
         self.db.close().await;
         drop(self.ownership);
     }
 }
 
-/// Migrates the database. A worker takes it over first, with the jobs that an earlier process left, and follows the
-/// traders that the settings name.
+/// Migrates the database. A worker first takes ownership of it, releases the jobs that an earlier process had claimed,
+/// and follows the traders that the settings name.
+///
+/// # Errors
+/// [`DbError`] when another process owns the database, or a statement fails.
 async fn take_over(db: &Db, settings: &AppSettings, now: Timestamp) -> Result<Option<Ownership>, DbError> {
     let ownership = match settings.role.works() {
         true => db.own().await?,
@@ -254,7 +259,7 @@ async fn take_over(db: &Db, settings: &AppSettings, now: Timestamp) -> Result<Op
     };
     db.migrate().await?;
     if ownership.is_some() {
-        // Only an earlier process can have leased these jobs: no other process runs on a database that we own.
+        // Only an earlier process can have claimed these jobs, because no other process uses a database that we own.
         queue::release_all(db).await?;
     }
     if settings.role.works() {
@@ -263,7 +268,7 @@ async fn take_over(db: &Db, settings: &AppSettings, now: Timestamp) -> Result<Op
     Ok(ownership)
 }
 
-/// Returns the recipient that shows the pages of this process what was committed.
+/// Returns the recipient through which the pages of this process get committed facts.
 fn live_recipient(
     settings: &AppSettings,
     db: &Db,
@@ -272,7 +277,7 @@ fn live_recipient(
     supervisor: &SupervisorContext,
 ) -> Recipient<Announce> {
     let hub = live_hub.clone().recipient();
-    // A worker whose database is its own tells the pages itself.
+    // A worker that does not share its database sends its facts to the pages itself.
     let reads_along = settings.role.serves() && (db.is_shared() || !settings.role.works());
     if !reads_along {
         return hub;
@@ -281,11 +286,14 @@ fn live_recipient(
     LiveFeed::start(deps, supervisor).recipient()
 }
 
-/// Follows whom the settings name and the database never knew.
+/// Follows the traders that the settings name and that the database has never had.
+///
+/// # Errors
+/// [`DbError`] when a user cannot be stored.
 async fn follow_named(db: &Db, settings: &FollowSettings, now: Timestamp) -> Result<(), DbError> {
     for trader in &settings.traders {
         if let Inserted::New(user) = db.follow_if_unknown(&trader.label, &trader.wallet, "settings", now).await? {
-            tracing::info!(service = "worker", user_id = %user, wallet = %trader.wallet, "followed, as FOLLOW says");
+            tracing::info!(service = "worker", user_id = %user, wallet = %trader.wallet, "following a trader from FOLLOW");
         }
     }
     Ok(())

@@ -20,7 +20,7 @@ use crate::actors::poller::{Poller, PollerDeps};
 use crate::actors::price_refresher::{PriceRefresher, PriceRefresherDeps};
 use crate::actors::queue_watch::{QueueWatch, QueueWatchDeps};
 use crate::actors::reconciler::{Reconciler, ReconcilerDeps};
-use crate::actors::redis_relay::{BellRelayDeps, RedisRelay};
+use crate::actors::redis_relay::{RedisRelay, RedisRelayDeps};
 use crate::actors::root::{LookAtDirectory, PollerHandle, PollersChanged, Root, RootDeps};
 use crate::actors::settler::{Settler, SettlerDeps};
 use crate::actors::snapshotter::{Snapshotter, SnapshotterDeps, WriteCheckpoints};
@@ -36,12 +36,12 @@ use crate::polymarket::{Gate, Polymarket, PolymarketSettings};
 use crate::queue::JobScope;
 use crate::queue::wakeup::local::Wakeups;
 
-/// Executors are rung for; a look in between finds what a lost ring would have said.
+/// How often an executor looks for groups without a wake-up, in case a wake-up was lost.
 const LOOK_ALONE: Duration = Duration::from_secs(60);
-/// Copies of other workers' leaders come without a ring when the bell between processes is out of order.
+/// The same when other workers share the database: their groups come without a wake-up while Redis does not answer.
 const LOOK_AMONG_OTHERS: Duration = Duration::from_secs(1);
 
-/// What the worker is built from.
+/// What the worker needs from the composition root.
 pub(super) struct WorkerDeps<'a> {
     pub db: Db,
     pub clock: Clock,
@@ -50,9 +50,10 @@ pub(super) struct WorkerDeps<'a> {
     pub pages: Recipient<Announce>,
     pub polymarket: &'a PolymarketSettings,
     pub chain: &'a ChainSettings,
-    /// The guard that reports to the root.
+    /// The context that reports to the root.
     pub supervisor: SupervisorContext,
-    pub reserve_address: actix::Context<Root>,
+    /// The root's context; its address was reserved before the worker started.
+    pub root_ctx: actix::Context<Root>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -63,15 +64,15 @@ pub(super) struct Worker {
     lease_keeper: Option<Addr<LeaseKeeper>>,
     root: Addr<Root>,
     gate: Gate,
-    /// Without a node to watch there is none.
+    /// `None` when no node is configured.
     chain_watcher: Option<Recipient<Observe>>,
-    /// Everything that makes new work.
+    /// The scope of the actors that make new work; it ends first.
     outer: ActorScope,
-    /// The ledger writer and those who outlive it.
+    /// The scope of the ledger writer and of the actors that must run until its last commit.
     inner: ActorScope,
 }
 
-/// What the actors of the worker share.
+/// What the actors of the worker have in common.
 struct Shared {
     db: Db,
     clock: Clock,
@@ -88,9 +89,9 @@ impl Worker {
     /// Starts every actor of the pipeline, each before those that send to it.
     ///
     /// # Errors
-    /// When users and configuration cannot be read.
+    /// [`DbError`] when users and configuration cannot be read.
     pub async fn start(deps: WorkerDeps<'_>) -> Result<Self, DbError> {
-        let WorkerDeps { db, clock, redis, pages, polymarket, chain, supervisor, reserve_address, metrics } = deps;
+        let WorkerDeps { db, clock, redis, pages, polymarket, chain, supervisor, root_ctx, metrics } = deps;
         let directory = Arc::new(db.directory().await?);
         let worker = db.is_shared().then(random_worker_id);
         let leases = Arc::new(worker.clone().map_or(Leases::All, Leases::none));
@@ -118,7 +119,7 @@ impl Worker {
         let mut listeners = vec![ledger_writer.clone().recipient(), book_fetcher.recipient(), grouper.recipient()];
         listeners.extend(chain_watcher.clone().map(Addr::recipient));
         let root_deps = shared.root_deps(executor_deps, reconciler.recipient(), listeners, &supervisor);
-        let root = Root::start_at(reserve_address, root_deps, &supervisor);
+        let root = Root::start_at(root_ctx, root_deps, &supervisor);
 
         let mut listeners = vec![ledger_writer.clone().recipient(), price_refresher.recipient(), settler.recipient()];
         listeners.extend(chain_watcher.clone().map(Addr::recipient));
@@ -132,13 +133,13 @@ impl Worker {
         Ok(Self { ledger_writer, snapshotter, lease_keeper, root, gate, chain_watcher, outer, inner })
     }
 
-    /// What health and metrics are read from.
+    /// Returns what health and metrics are read from.
     pub fn health_deps(&self, db: Db, clock: Clock, metrics: Arc<Metrics>) -> HealthDeps {
         let (root, chain_watcher) = (self.root.clone(), self.chain_watcher.clone());
         HealthDeps { db, clock, metrics, gate: self.gate.clone(), root, chain_watcher }
     }
 
-    /// The gate before every call of this process to Polymarket.
+    /// Returns the gate that every request of this process to Polymarket passes.
     pub fn gate(&self) -> Gate {
         self.gate.clone()
     }
@@ -147,12 +148,13 @@ impl Worker {
         self.root.do_send(LookAtDirectory);
     }
 
-    /// Stops taking work, and lets what was decided be committed.
+    /// Stops claiming work, and commits what was decided.
     pub async fn stop(self) {
         drop(self.outer);
-        // An actor that is gone has nothing left to commit; a commit that fails is in the log, and its work is still open.
+        // Errors are ignored: an actor that has ended has nothing left to commit, and a commit that fails is in the log
+        // and leaves its work open.
         let _ = self.ledger_writer.send(Flush).await;
-        // Without checkpoints the next start reads more entries, and comes to the same.
+        // Without checkpoints the next start reads more entries, with the same result.
         let _ = self.snapshotter.send(WriteCheckpoints).await;
         if let Some(keeper) = self.lease_keeper {
             let _ = keeper.send(LetGo).await;
@@ -161,8 +163,8 @@ impl Worker {
     }
 }
 
-/// Returns the wake-ups of this process's queues and the recipient of what happens. Both reach other processes when there
-/// can be any and Redis carries them: then the relay is started.
+/// Returns the wake-ups of this process's queues, and the recipient of committed facts. When Redis is configured, both
+/// reach other processes too, through the relay that is started here.
 fn connect_processes(
     db: &Db,
     clock: Clock,
@@ -172,14 +174,14 @@ fn connect_processes(
     supervisor: &SupervisorContext,
 ) -> (Wakeups, Recipient<Announce>, Option<Addr<RedisRelay>>) {
     let Some(url) = redis else { return (Wakeups::new(), pages, None) };
-    let (wakeups, calls) = Wakeups::remote();
-    let deps = BellRelayDeps {
+    let (wakeups, outgoing) = Wakeups::remote();
+    let deps = RedisRelayDeps {
         db: db.clone(),
         clock,
         wakeups: wakeups.clone(),
         url,
         worker: worker.cloned().unwrap_or_else(random_worker_id),
-        calls: Arc::new(Mutex::new(calls)),
+        outgoing: Arc::new(Mutex::new(outgoing)),
         pages: Some(pages),
     };
     let relay = RedisRelay::start(deps, supervisor);
@@ -271,7 +273,7 @@ impl Shared {
         Reconciler::start(deps, supervisor)
     }
 
-    /// Starts the chain watcher; `None` without a node to watch.
+    /// Starts the chain watcher; `None` when no node is configured.
     fn start_chain_watcher(
         &self,
         chain: &ChainSettings,
@@ -279,7 +281,7 @@ impl Shared {
         supervisor: &SupervisorContext,
     ) -> Option<Addr<ChainWatcher>> {
         let Some(url) = &chain.ws_url else {
-            tracing::info!(service = "worker", "no ALCHEMY_WS_URL: fills are seen by polling alone");
+            tracing::info!(service = "worker", "ALCHEMY_WS_URL is not set: fills are found by polling only");
             return None;
         };
         let deps = ChainWatcherDeps {

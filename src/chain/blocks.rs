@@ -1,17 +1,18 @@
-//! The newest blocks: when each was made, which fills wait to learn that, and which blocks were replaced by others.
+//! The newest blocks: the time of each, the fills that wait for a block's time, and the blocks that a reorganisation
+//! replaced.
 //!
-//! In    heads, and fills as their logs come. Logs and heads of one block come in any order.
-//! Out   fills with their block's time; fills once more as `removed` when another block took the place of theirs.
+//! In    heads, and fills from logs. Logs and heads of one block come in any order.
+//! Out   fills with the time of their block; a fill once more, as `removed`, when another block has replaced its block.
 //!
-//! Most nodes take logs back themselves with `removed: true`; some never do. A head of the same number and another hash
-//! says the same, so we believe either. Saying it twice is harmless.
+//! Most nodes withdraw logs themselves with `removed: true`; some never do. A head with the same number and another
+//! hash means the same, so we accept either. Reporting a removal twice is harmless.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::order_filled::ChainFill;
 use crate::domain::money::units::Timestamp;
 
-/// Reorganisations of Polygon are a few blocks deep; one that is deeper is left to the canonical source.
+/// Reorganisations of Polygon are a few blocks deep. A deeper one is corrected only by the canonical source.
 const BLOCKS_KEPT: usize = 64;
 
 /// A block as a node describes it.
@@ -25,90 +26,94 @@ pub struct Block {
 #[derive(Debug, Default)]
 pub struct Blocks {
     known: BTreeMap<u64, Block>,
-    /// Fills without a time, in the order their logs came.
+    /// Fills that wait for a time, in the order of their logs.
     undated: Vec<ChainFill>,
-    /// Blocks that the node was asked about.
+    /// Numbers of the blocks that the node was asked for.
     asked: BTreeSet<u64>,
-    /// What was said of the newest blocks and not taken back.
-    said: BTreeMap<u64, Vec<ChainFill>>,
+    /// Fills of the newest blocks that were reported and not withdrawn.
+    reported: BTreeMap<u64, Vec<ChainFill>>,
 }
 
 impl Blocks {
-    /// Takes a fill: what can be said of it now, and the block to ask for when its time is not known.
+    /// Takes a fill. Returns it when it can be reported now, and the number of the block to ask for when its time is
+    /// unknown.
     pub fn fill(&mut self, mut fill: ChainFill) -> (Option<ChainFill>, Option<u64>) {
         let number = fill.block_number;
-        // A log that is taken back must not overtake itself.
+        // While a fill of this block waits, later ones wait behind it: the removal of a log must not overtake the log.
         if self.undated.iter().any(|waiting| waiting.block_number == number) {
             self.undated.push(fill);
             return (None, None);
         }
         fill.block_time = fill.block_time.or_else(|| self.time_of(&fill));
-        // Which log is taken back does not depend on its time.
+        // The removal of a log needs no time.
         if fill.block_time.is_some() || fill.removed {
-            return (Some(self.saying(fill)), None);
+            return (Some(self.report(fill)), None);
         }
         self.undated.push(fill);
         (None, self.asked.insert(number).then_some(number))
     }
 
-    /// Takes a new head: what it dates, and what it replaces.
+    /// Takes a new head. Returns the removals of the fills that it replaces, then the fills that it gives a time.
     pub fn head(&mut self, block: Block) -> Vec<ChainFill> {
-        let mut says = Vec::new();
-        if let (Some(hash), Some(said)) = (&block.hash, self.said.get_mut(&block.number)) {
-            let replaced = said.extract_if(.., |fill| fill.place.block_hash != *hash);
-            says.extend(replaced.map(|fill| ChainFill { removed: true, ..fill }));
+        let mut fills = Vec::new();
+        if let (Some(hash), Some(reported)) = (&block.hash, self.reported.get_mut(&block.number)) {
+            let replaced = reported.extract_if(.., |fill| fill.place.block_hash != *hash);
+            fills.extend(replaced.map(|fill| ChainFill { removed: true, ..fill }));
         }
-        says.extend(self.answer(block));
-        says
+        fills.extend(self.answer(block));
+        fills
     }
 
-    /// Takes a block that was asked for. It replaces nothing: behind one address there may be several nodes, and one that
-    /// lags answers with the block that the log's has just replaced.
+    /// Takes a block that was asked for; returns the fills that it gives a time. It replaces no block: one address may
+    /// lead to several nodes, and a node that lags answers with the block that was just replaced by that of the log.
     pub fn answer(&mut self, block: Block) -> Vec<ChainFill> {
-        let says = self.release(|fill| fill.block_number == block.number, Some(block.time));
+        let released = self.release(|fill| fill.block_number == block.number, Some(block.time));
         self.asked.remove(&block.number);
         self.known.insert(block.number, block);
         while self.known.len() > BLOCKS_KEPT {
             self.known.pop_first();
         }
-        says
+        released
     }
 
-    /// Says what still waits without a time: the node does not tell it.
+    /// Returns the fills that still wait, without a time: the node does not answer with it.
     pub fn wait_no_longer(&mut self) -> Vec<ChainFill> {
         self.asked.clear();
         self.release(|_| true, None)
     }
 
+    /// Returns whether a fill waits for a time.
     pub fn is_waiting(&self) -> bool {
         !self.undated.is_empty()
     }
 
     fn time_of(&self, fill: &ChainFill) -> Option<Timestamp> {
         let block = self.known.get(&fill.block_number)?;
-        // A fill of a fork we know no head of.
+        // Another hash: the fill belongs to a fork whose head we have not seen.
         let other = block.hash.as_ref().is_some_and(|hash| *hash != fill.place.block_hash);
         (!other).then_some(block.time)
     }
 
-    /// A block at the same height but of another fork is dated within seconds of the right one, closer than our clock.
+    /// Returns the waiting fills that match, with `time`. The time may come from a block of another fork at the same
+    /// height: it is within seconds of the right one, which is closer than our clock.
     fn release(&mut self, which: impl Fn(&ChainFill) -> bool, time: Option<Timestamp>) -> Vec<ChainFill> {
         let released: Vec<ChainFill> = self.undated.extract_if(.., |fill| which(fill)).collect();
         released
             .into_iter()
             .map(|fill| ChainFill { block_time: fill.block_time.or(time), ..fill })
-            .map(|fill| self.saying(fill))
+            .map(|fill| self.report(fill))
             .collect()
     }
 
-    fn saying(&mut self, fill: ChainFill) -> ChainFill {
-        let said = self.said.entry(fill.block_number).or_default();
-        said.retain(|known| known.place != fill.place);
+    /// Remembers the fill as reported, or forgets it when it is a removal.
+    fn report(&mut self, fill: ChainFill) -> ChainFill {
+        let reported = self.reported.entry(fill.block_number).or_default();
+        reported.retain(|known| known.place != fill.place);
         if !fill.removed {
-            said.push(fill.clone());
+            reported.push(fill.clone());
         }
-        while self.said.len() > BLOCKS_KEPT {
-            self.said.pop_first();
+        while self.reported.len() > BLOCKS_KEPT {
+            self.reported.pop_first();
         }
         fill
     }
@@ -149,11 +154,11 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_fill_whose_block_is_known_is_said_at_once() {
+    fn a_fill_whose_block_is_known_is_reported_at_once() {
         let mut blocks = Blocks::default();
         assert!(blocks.head(block(7, "0xa")).is_empty());
-        let (said, ask) = blocks.fill(fill(7, "0xa", 1));
-        assert_eq!((places(&[said.unwrap()]), ask), (vec![(1, false, Some(7))], None));
+        let (fill, ask) = blocks.fill(fill(7, "0xa", 1));
+        assert_eq!((places(&[fill.unwrap()]), ask), (vec![(1, false, Some(7))], None));
     }
 
     #[test]
@@ -169,7 +174,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_log_taken_back_while_it_waits_comes_after_itself() {
+    fn the_removal_of_a_waiting_log_comes_after_the_log() {
         let mut blocks = Blocks::default();
         blocks.fill(fill(7, "0xa", 1));
         assert_eq!(blocks.fill(ChainFill { removed: true, ..fill(7, "0xa", 1) }), (None, None));
@@ -177,7 +182,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_fill_is_said_without_a_time_when_the_node_tells_none() {
+    fn a_fill_is_reported_without_a_time_when_the_node_answers_without_one() {
         let mut blocks = Blocks::default();
         blocks.fill(fill(7, "0xa", 1));
         assert_eq!(places(&blocks.wait_no_longer()), [(1, false, None)]);
@@ -185,18 +190,18 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn another_head_of_the_same_number_takes_back_what_was_said_of_the_old_block() {
+    fn another_head_of_the_same_number_withdraws_the_fills_of_the_old_block() {
         let mut blocks = Blocks::default();
         blocks.head(block(7, "0xa"));
         blocks.fill(fill(7, "0xa", 1));
         assert_eq!(blocks.fill(fill(7, "0xb", 2)), (None, Some(7)), "of a fork whose head is unknown");
-        assert!(blocks.head(block(6, "0xc")).is_empty(), "another number says nothing");
+        assert!(blocks.head(block(6, "0xc")).is_empty(), "another number withdraws nothing");
         assert_eq!(places(&blocks.head(block(7, "0xb"))), [(1, true, Some(7)), (2, false, Some(7))]);
         assert!(blocks.head(block(7, "0xb")).is_empty(), "once");
     }
 
     #[test]
-    fn a_node_that_lags_behind_takes_nothing_back() {
+    fn the_answer_of_a_node_that_lags_withdraws_nothing() {
         let mut blocks = Blocks::default();
         blocks.head(block(7, "0xa"));
         blocks.fill(fill(7, "0xb", 1));
@@ -205,12 +210,12 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_the_node_took_back_itself_is_not_taken_back_again() {
+    fn a_log_that_the_node_withdrew_is_not_withdrawn_again() {
         let mut blocks = Blocks::default();
         blocks.head(block(7, "0xa"));
         blocks.fill(fill(7, "0xa", 1));
-        let (said, _) = blocks.fill(ChainFill { removed: true, ..fill(7, "0xa", 1) });
-        assert!(said.unwrap().removed);
+        let (removal, _) = blocks.fill(ChainFill { removed: true, ..fill(7, "0xa", 1) });
+        assert!(removal.unwrap().removed);
         assert!(blocks.head(block(7, "0xb")).is_empty());
     }
 
@@ -221,6 +226,6 @@ pub(crate) mod tests {
             blocks.head(block(number, "0xa"));
             blocks.fill(fill(number, "0xa", 1));
         }
-        assert_eq!((blocks.known.len(), blocks.said.len()), (BLOCKS_KEPT, BLOCKS_KEPT));
+        assert_eq!((blocks.known.len(), blocks.reported.len()), (BLOCKS_KEPT, BLOCKS_KEPT));
     }
 }

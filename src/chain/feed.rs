@@ -1,8 +1,9 @@
-//! The talk with a node over one socket: what to send, what an answer means. Owns no socket and no clock.
+//! The protocol with a node on one connection: which requests to send, and how to read the answers. Owns no socket and
+//! no clock.
 //!
-//! In    the wallets to watch, and each text the node sends.
-//! Out   texts to send, and `ChainNews`.
-//! Fails when the node refuses what we cannot do without; the socket is then of no use.
+//! In    the wallets to watch, and each text that the node sends.
+//! Out   texts to send, and [`ChainNews`].
+//! Fails [`ChainError::Refused`] when the node refuses a subscription; the connection is useless then.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,14 +17,14 @@ use super::{
 };
 use crate::domain::money::ids::Wallet;
 
-/// What the chain said.
+/// A piece of news from the node.
 #[derive(Debug)]
 pub enum ChainNews {
-    /// The node now reports the fills of exactly these wallets.
+    /// The node confirmed: it now reports the fills of exactly these wallets.
     Watching(BTreeSet<Wallet>),
     Head(Block),
     Fill(Box<ChainFill>),
-    /// A log we cannot read; the stream goes on.
+    /// A log or a head that cannot be read; the stream goes on.
     Unreadable(ChainError),
 }
 
@@ -32,7 +33,7 @@ pub enum ChainNews {
 pub struct Feed {
     exchanges: Vec<Wallet>,
     next_request: u64,
-    asked: BTreeMap<u64, Asked>,
+    pending: BTreeMap<u64, Request>,
     heads: Option<String>,
     /// By subscription id; more than one only while a wider filter replaces a narrower one.
     logs: BTreeMap<String, BTreeSet<Wallet>>,
@@ -40,8 +41,9 @@ pub struct Feed {
     blocks: Blocks,
 }
 
+/// A request that the node has not answered yet.
 #[derive(Debug)]
-enum Asked {
+enum Request {
     Heads,
     Logs(BTreeSet<Wallet>),
     Block,
@@ -81,7 +83,7 @@ struct WireBlock {
     timestamp: String,
 }
 
-/// What a text says, and what to send back.
+/// The news in a text, and the texts to send back.
 type Taken = (Vec<ChainNews>, Vec<String>);
 
 impl Feed {
@@ -89,7 +91,7 @@ impl Feed {
         Self {
             exchanges,
             next_request: 1,
-            asked: BTreeMap::new(),
+            pending: BTreeMap::new(),
             heads: None,
             logs: BTreeMap::new(),
             wanted: BTreeSet::new(),
@@ -97,63 +99,69 @@ impl Feed {
         }
     }
 
-    /// The first texts of a connection.
+    /// Returns the first texts to send on a connection.
     pub fn open(&mut self, wallets: BTreeSet<Wallet>) -> Vec<String> {
-        let heads = self.request("eth_subscribe", json!(["newHeads"]), Asked::Heads);
+        let heads = self.request("eth_subscribe", json!(["newHeads"]), Request::Heads);
         [heads].into_iter().chain(self.watch(wallets)).collect()
     }
 
-    /// Changes the wallets: a second subscription starts, and the old one ends once it stands, so that no log is lost
-    /// between them. Logs that come through both have the same place and count once.
+    /// Changes the wallets; returns the texts to send. A second subscription starts, and the old one ends when the node
+    /// has confirmed the second, so that no log is lost in between. A log that comes through both has the same place
+    /// and counts once.
     pub fn watch(&mut self, wallets: BTreeSet<Wallet>) -> Vec<String> {
         if wallets == self.wanted {
             return Vec::new();
         }
         self.wanted.clone_from(&wallets);
-        // An empty list would mean any wallet.
+        // To the node, an empty list would mean every wallet.
         if wallets.is_empty() {
             return self.end_logs();
         }
         let owners: Vec<String> = wallets.iter().map(topic_of).collect();
         let filter = json!({"address": self.exchanges, "topics": [[order_filled::topic()], null, owners]});
-        vec![self.request("eth_subscribe", json!(["logs", filter]), Asked::Logs(wallets))]
+        vec![self.request("eth_subscribe", json!(["logs", filter]), Request::Logs(wallets))]
     }
 
-    /// True while fills wait for the time of their block.
+    /// Returns true while fills wait for the time of their block.
     pub fn waits_for_times(&self) -> bool {
         self.blocks.is_waiting()
     }
 
-    /// Says them without it.
+    /// Returns the waiting fills without a time.
     pub fn wait_no_longer(&mut self) -> Vec<ChainNews> {
         fills(self.blocks.wait_no_longer())
     }
 
-    /// True once the node reports heads and the fills of every wallet we want.
+    /// Returns true when the node reports heads and the fills of every wanted wallet.
     pub fn is_complete(&self) -> bool {
         self.heads.is_some() && (self.wanted.is_empty() || self.logs.values().any(|wallets| *wallets == self.wanted))
     }
 
-    /// Takes one text of the node; returns what it says and what to send back.
+    /// Takes one text from the node; returns its news and the texts to send back.
     ///
     /// # Errors
-    /// `Unreadable` for a text that is no JSON-RPC, `Refused` when a subscription was refused.
+    /// [`ChainError::Unreadable`] for a text that is not JSON-RPC, [`ChainError::Refused`] when the node refused a
+    /// subscription.
     pub fn take(&mut self, text: &[u8]) -> Result<Taken, ChainError> {
         let incoming: Incoming<'_> =
             serde_json::from_slice(text).map_err(|err| ChainError::Unreadable(err.to_string()))?;
         match (incoming.id, incoming.params) {
-            (_, Some(said)) => Ok(self.notified(&said)),
+            (_, Some(notification)) => Ok(self.notified(&notification)),
             (Some(id), None) => self.answered(id, incoming.result, incoming.error),
             (None, None) => Ok(Taken::default()),
         }
     }
 
+    /// Takes the answer to request `id`.
+    ///
+    /// # Errors
+    /// [`ChainError::Refused`] when it was a subscription and the node refused it.
     fn answered(&mut self, id: u64, result: Option<&RawValue>, error: Option<RpcError>) -> Result<Taken, ChainError> {
-        let wallets = match self.asked.remove(&id) {
-            None | Some(Asked::Unsubscribed) => return Ok(Taken::default()),
-            Some(Asked::Block) => return Ok((self.block(result), Vec::new())),
-            Some(Asked::Heads) => None,
-            Some(Asked::Logs(wallets)) => Some(wallets),
+        let wallets = match self.pending.remove(&id) {
+            None | Some(Request::Unsubscribed) => return Ok(Taken::default()),
+            Some(Request::Block) => return Ok((self.block(result), Vec::new())),
+            Some(Request::Heads) => None,
+            Some(Request::Logs(wallets)) => Some(wallets),
         };
         let subscription = result.and_then(|result| serde_json::from_str::<String>(result.get()).ok());
         let Some(subscription) = subscription else {
@@ -166,7 +174,7 @@ impl Feed {
         };
         let mut ends = self.end_logs();
         self.logs.insert(subscription, wallets.clone());
-        // Everybody was let go while the answer was on its way.
+        // The last wallet was removed while the answer was on its way.
         if self.wanted.is_empty() {
             ends.extend(self.end_logs());
             return Ok((Vec::new(), ends));
@@ -174,7 +182,7 @@ impl Feed {
         Ok((vec![ChainNews::Watching(wallets)], ends))
     }
 
-    /// A block we asked for. `null` is a block that the node has not got yet: its head will follow.
+    /// Takes the answer with a block. `null` means that the node does not have the block yet: its head will follow.
     fn block(&mut self, result: Option<&RawValue>) -> Vec<ChainNews> {
         match result.map(|result| read_block(result.get())) {
             Some(Ok(block)) => fills(self.blocks.answer(block)),
@@ -182,25 +190,25 @@ impl Feed {
         }
     }
 
-    fn notified(&mut self, said: &Notification<'_>) -> Taken {
-        if self.heads.as_ref() == Some(&said.subscription) {
-            return match read_block(said.result.get()) {
+    fn notified(&mut self, notification: &Notification<'_>) -> Taken {
+        if self.heads.as_ref() == Some(&notification.subscription) {
+            return match read_block(notification.result.get()) {
                 Ok(block) => {
-                    let says = self.blocks.head(block.clone());
-                    ([ChainNews::Head(block)].into_iter().chain(fills(says)).collect(), Vec::new())
+                    let released = self.blocks.head(block.clone());
+                    ([ChainNews::Head(block)].into_iter().chain(fills(released)).collect(), Vec::new())
                 }
                 Err(reason) => (vec![ChainNews::Unreadable(ChainError::Unreadable(reason))], Vec::new()),
             };
         }
-        // A log of a subscription that was just replaced, or whose confirmation is still on its way, counts as well.
-        let log: Result<WireLog, _> = serde_json::from_str(said.result.get());
+        // Everything else is a log. Logs of a subscription that was just replaced, or is not confirmed yet, count too.
+        let log: Result<WireLog, _> = serde_json::from_str(notification.result.get());
         match log.map_err(|err| ChainError::Unreadable(err.to_string())).and_then(WireLog::into_fill) {
             Ok(fill) => {
-                let (says, ask) = self.blocks.fill(fill);
+                let (fill, ask) = self.blocks.fill(fill);
                 let ask = ask.map(|number| {
-                    self.request("eth_getBlockByNumber", json!([format!("{number:#x}"), false]), Asked::Block)
+                    self.request("eth_getBlockByNumber", json!([format!("{number:#x}"), false]), Request::Block)
                 });
-                (fills(says), ask.into_iter().collect())
+                (fills(fill), ask.into_iter().collect())
             }
             Err(error) => (vec![ChainNews::Unreadable(error)], Vec::new()),
         }
@@ -208,17 +216,21 @@ impl Feed {
 
     fn end_logs(&mut self) -> Vec<String> {
         let ended: Vec<String> = std::mem::take(&mut self.logs).into_keys().collect();
-        ended.into_iter().map(|old| self.request("eth_unsubscribe", json!([old]), Asked::Unsubscribed)).collect()
+        ended.into_iter().map(|old| self.request("eth_unsubscribe", json!([old]), Request::Unsubscribed)).collect()
     }
 
-    fn request(&mut self, method: &str, params: serde_json::Value, asked: Asked) -> String {
+    fn request(&mut self, method: &str, params: serde_json::Value, kind: Request) -> String {
         let id = self.next_request;
         self.next_request += 1;
-        self.asked.insert(id, asked);
+        self.pending.insert(id, kind);
         json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).to_string()
     }
 }
 
+/// Parses a block.
+///
+/// # Errors
+/// The reason when the text is not a block.
 fn read_block(text: &str) -> Result<Block, String> {
     let block: WireBlock = serde_json::from_str(text).map_err(|err| err.to_string())?;
     Ok(Block {
@@ -228,11 +240,11 @@ fn read_block(text: &str) -> Result<Block, String> {
     })
 }
 
-fn fills(says: impl IntoIterator<Item = ChainFill>) -> Vec<ChainNews> {
-    says.into_iter().map(|fill| ChainNews::Fill(Box::new(fill))).collect()
+fn fills(fills: impl IntoIterator<Item = ChainFill>) -> Vec<ChainNews> {
+    fills.into_iter().map(|fill| ChainNews::Fill(Box::new(fill))).collect()
 }
 
-/// An address as a log topic: padded left to 32 bytes.
+/// Returns an address as a log topic: padded on the left to 32 bytes.
 fn topic_of(wallet: &Wallet) -> String {
     format!("0x{:0>64}", wallet.as_str().trim_start_matches("0x"))
 }
@@ -282,14 +294,14 @@ mod tests {
     }
 
     #[test]
-    fn a_recorded_conversation_gives_heads_and_fills() {
+    fn a_recorded_conversation_becomes_heads_and_fills() {
         let mut feed = Feed::new(exchanges());
         feed.open(wallets(&[OWNER]));
         let mut news = Vec::new();
         for text in recorded() {
-            let (said, send) = feed.take(text.as_bytes()).unwrap();
+            let (pieces, send) = feed.take(text.as_bytes()).unwrap();
             assert!(send.is_empty());
-            news.extend(said);
+            news.extend(pieces);
         }
         assert!(feed.is_complete());
         assert!(matches!(&news[0], ChainNews::Watching(w) if w.len() == 1));
@@ -311,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_whose_head_was_not_seen_has_its_block_asked_for_once_on_the_same_socket() {
+    fn the_block_of_a_log_without_a_head_is_asked_for_once_on_the_same_socket() {
         let mut feed = Feed::new(exchanges());
         feed.open(wallets(&[OWNER]));
         let texts: Vec<String> = recorded().iter().map(|text| text.replace("blockTimestamp", "gone")).collect();
@@ -333,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_dates_the_log_and_its_refusal_is_no_end() {
+    fn the_answer_gives_the_log_its_time_and_a_refusal_ends_nothing() {
         for (answer, n_dated) in [
             (r#"{"id":3,"result":{"number":"0x5a645e1","timestamp":"0x6abea746"}}"#, 1),
             (r#"{"id":3,"error":{"code":-32000,"message":"slow down"}}"#, 0),
@@ -351,11 +363,11 @@ mod tests {
     }
 
     #[test]
-    fn nobody_to_watch_ends_the_subscription_even_one_that_is_on_its_way() {
+    fn without_wallets_the_subscription_ends_even_one_not_confirmed_yet() {
         let mut feed = Feed::new(exchanges());
         feed.open(wallets(&[OWNER]));
         feed.take(br#"{"id":1,"result":"0xa"}"#).unwrap();
-        assert!(feed.watch(BTreeSet::new()).is_empty(), "nothing stands yet");
+        assert!(feed.watch(BTreeSet::new()).is_empty(), "nothing is confirmed yet");
         let (news, send) = feed.take(br#"{"id":2,"result":"0xb"}"#).unwrap();
         assert!(news.is_empty());
         assert_eq!(send, [r#"{"id":3,"jsonrpc":"2.0","method":"eth_unsubscribe","params":["0xb"]}"#]);

@@ -1,8 +1,9 @@
-//! The chain as a trigger: fills of followed wallets seen in logs, seconds before the Data API shows them.
+//! The chain as a trigger: finds fills of followed wallets in logs, seconds before the Data API shows them.
 //!
-//! In    a websocket of a Polygon node.
-//! Out   `ChainNews`: decoded fills, heads, subscriptions confirmed. None of it ever moves a portfolio.
-//! Fails `ChainError`; a log that cannot be read is news too, and the stream goes on.
+//! In    a websocket to a Polygon node.
+//! Out   [`ChainNews`](feed::ChainNews): decoded fills, heads, confirmed subscriptions. None of it ever changes a
+//!       portfolio.
+//! Fails [`ChainError`]. A log that cannot be read is reported as news, and the stream goes on.
 
 pub mod blocks;
 pub mod feed;
@@ -11,7 +12,8 @@ pub mod socket;
 #[cfg(test)]
 mod tests;
 
-/// Why the chain cannot be watched, or a message of it cannot be read. Never holds the url: it carries the key.
+/// Why the chain cannot be watched, or a message of the node cannot be read. Never holds the URL, because the URL
+/// contains the API key.
 #[derive(Debug, thiserror::Error)]
 pub enum ChainError {
     #[error("the node cannot be reached: {0}")]
@@ -20,9 +22,9 @@ pub enum ChainError {
     Broken(String),
     #[error("the node closed the connection")]
     Closed,
-    #[error("nobody listens any more")]
+    #[error("the list of wallets to watch has no sender any more")]
     Unwanted,
-    #[error("no block for `{0}` s")]
+    #[error("no new block for `{0}` s")]
     Silent(u64),
     #[error("the node refused request `{request}`: {message}")]
     Refused { request: u64, message: String },
@@ -30,12 +32,12 @@ pub enum ChainError {
     NotSubscribed(u64),
     #[error("unreadable message: {0}")]
     Unreadable(String),
-    #[error("log `{place}` is no fill we can read: {reason}")]
+    #[error("log `{place}` cannot be read as a fill: {reason}")]
     BadLog { place: String, reason: String },
 }
 
 impl ChainError {
-    /// The same error with other words, where the words came from outside.
+    /// Applies `map` to every text in the error that came from outside.
     pub(crate) fn map_text(self, map: impl Fn(String) -> String) -> Self {
         match self {
             Self::Unreachable(text) => Self::Unreachable(map(text)),

@@ -1,7 +1,8 @@
 //! One `OrderFilled` log of the live exchanges, read as a fill of the order's owner.
 //!
-//! The event is emitted once per order: its `maker` is the owner of that order, whatever its role. The taker's own log
-//! has the exchange itself as `taker`. So a filter on the owner's topic gives each fill of a wallet exactly once.
+//! The exchange emits the event once per order, and its `maker` is the owner of that order, also when the order took
+//! liquidity. The log of the taker's own order has the exchange itself as `taker`. So a filter on the owner's topic
+//! returns each fill of a wallet exactly once.
 
 use alloy_primitives::{B256, U256};
 use alloy_sol_types::{SolEvent, sol};
@@ -27,12 +28,12 @@ sol! {
     );
 }
 
-/// The topic every `OrderFilled` log starts with.
+/// Returns the first topic of every `OrderFilled` log.
 pub fn topic() -> String {
     OrderFilled::SIGNATURE_HASH.to_string()
 }
 
-/// Where a log stands. After a reorganisation the same fill may stand elsewhere.
+/// The place of a log on the chain. After a reorganisation the same fill may have another place.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogPlace {
     pub tx_hash: String,
@@ -45,16 +46,16 @@ pub struct LogPlace {
 pub struct ChainFill {
     pub place: LogPlace,
     pub block_number: u64,
-    /// Not every node tells.
+    /// `None` when the node does not send it with the log, as some do not.
     pub block_time: Option<Timestamp>,
-    /// The order's owner.
+    /// The owner of the order.
     pub wallet: Wallet,
     pub is_taker: bool,
     pub asset: AssetId,
     pub side: Side,
     pub price: PriceMicros,
     pub shares: ShareMicros,
-    /// Without the fee.
+    /// The price times the shares, without the fee.
     pub notional: UsdcMicros,
     pub fee: UsdcMicros,
     /// The block of this log is no longer part of the chain.
@@ -86,13 +87,17 @@ impl WireLog {
     /// Reads the log as a fill.
     ///
     /// # Errors
-    /// `BadLog` when it is another event, is cut, or holds amounts that are no fill.
+    /// [`ChainError::BadLog`] when it is another event, is cut off, or its amounts are not those of a fill.
     pub fn into_fill(self) -> Result<ChainFill, ChainError> {
         let place =
             format!("{}:{}", self.transaction_hash.as_deref().unwrap_or("?"), self.log_index.as_deref().unwrap_or("?"));
         self.read().map_err(|reason| ChainError::BadLog { place, reason })
     }
 
+    /// Reads the log; [`WireLog::into_fill`] adds its place to the error.
+    ///
+    /// # Errors
+    /// The reason, as a text.
     fn read(self) -> Result<ChainFill, String> {
         let data = hex::decode(self.data.trim_start_matches("0x")).map_err(|err| format!("data: {err}"))?;
         let topics: Result<Vec<B256>, _> = self.topics.iter().map(|topic| topic.parse()).collect();
@@ -101,7 +106,7 @@ impl WireLog {
         let side = match event.side {
             0 => Side::Buy,
             1 => Side::Sell,
-            other => return Err(format!("side `{other}`")),
+            other => return Err(format!("side `{other}` is neither 0 nor 1")),
         };
         let (cash, shares) = match side {
             Side::Buy => (event.makerAmountFilled, event.takerAmountFilled),
@@ -113,10 +118,10 @@ impl WireLog {
             |address: alloy_primitives::Address| Wallet::parse(&address.to_string()).map_err(|err| err.to_string());
         Ok(ChainFill {
             place: LogPlace {
-                tx_hash: self.transaction_hash.ok_or("no transaction")?.to_ascii_lowercase(),
+                tx_hash: self.transaction_hash.ok_or("no transaction hash")?.to_ascii_lowercase(),
                 log_index: i64::try_from(quantity(&self.log_index.ok_or("no log index")?)?)
                     .map_err(|err| err.to_string())?,
-                block_hash: self.block_hash.ok_or("no block")?.to_ascii_lowercase(),
+                block_hash: self.block_hash.ok_or("no block hash")?.to_ascii_lowercase(),
             },
             block_number: quantity(&self.block_number.ok_or("no block number")?)?,
             block_time: self.block_timestamp.as_deref().map(seconds).transpose()?,
@@ -133,18 +138,29 @@ impl WireLog {
     }
 }
 
-/// A number as JSON-RPC writes it: `0x` and hex digits.
+/// Parses a number as JSON-RPC writes it: `0x` and hex digits.
+///
+/// # Errors
+/// The reason when `text` is not such a number, or does not fit.
 pub fn quantity(text: &str) -> Result<u64, String> {
     text.strip_prefix("0x")
         .and_then(|digits| u64::from_str_radix(digits, 16).ok())
-        .ok_or_else(|| format!("`{text}` is no quantity"))
+        .ok_or_else(|| format!("`{text}` is not a quantity; it should be `0x` and up to 16 hex digits"))
 }
 
+/// Parses a block's time: a quantity in seconds.
+///
+/// # Errors
+/// The reason when `text` is not a quantity, or the time is out of range.
 pub fn seconds(text: &str) -> Result<Timestamp, String> {
     let seconds = i64::try_from(quantity(text)?).map_err(|err| err.to_string())?;
     Timestamp::from_seconds(seconds).map_err(|err| err.to_string())
 }
 
+/// Converts an amount; both USDC and outcome tokens have six decimals.
+///
+/// # Errors
+/// The reason when the amount does not fit into 64 bits.
 fn micros(amount: U256) -> Result<i64, String> {
     i64::try_from(amount).map_err(|_| format!("amount `{amount}` does not fit"))
 }
@@ -167,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn recorded_logs_read_as_the_rows_the_data_api_showed() {
+    fn recorded_logs_become_the_rows_that_the_data_api_showed() {
         let check = |n: usize, is_taker, price, shares, notional, fee| {
             let fill = read(&recorded()[n]["log"]).unwrap();
             assert_eq!((fill.side, fill.is_taker), (Side::Buy, is_taker));
@@ -204,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_is_no_fill_is_an_error_with_its_place() {
+    fn a_log_that_is_not_a_fill_is_an_error_with_its_place() {
         let broken = |change: fn(&mut serde_json::Value)| {
             let mut log = recorded()[0]["log"].clone();
             change(&mut log);

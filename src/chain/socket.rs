@@ -1,4 +1,4 @@
-//! One websocket to a node, from connecting to its end. Reconnecting is the caller's.
+//! One websocket to a node, from connecting to its end. The caller reconnects.
 
 use std::{collections::BTreeSet, convert::Infallible, time::Duration};
 
@@ -15,28 +15,30 @@ use super::{
 };
 use crate::domain::money::ids::Wallet;
 
-/// Polygon makes a block about every 1.5 s; a socket that brings none for this long is dead, whatever TCP thinks.
+/// Polygon makes a block about every 1.5 s. A socket without a new block for this long is dead, even if TCP reports no
+/// error.
 const SILENCE: Duration = Duration::from_secs(30);
 const CONNECT: Duration = Duration::from_secs(10);
 const SUBSCRIBE: Duration = Duration::from_secs(15);
-/// How long a fill may wait for the time of its block: it is what makes the canonical source be asked sooner.
+/// How long a fill may wait for the time of its block. Not long, because the fill makes us ask the canonical source
+/// sooner.
 const BLOCK_TIME: Duration = Duration::from_secs(1);
 const FRAME_MAX: usize = 1 << 20;
 const MESSAGE_MAX: usize = 4 << 20;
 
-/// Connects, subscribes and tells `say` every piece of news, until the connection ends; returns why.
+/// Connects, subscribes and calls `report` with every piece of news until the connection ends; returns why it ended.
 ///
-/// A change of `wallets` changes the subscription on the same socket; when their sender is gone, it ends. Nothing that
-/// is said or returned repeats the key in `url`, whatever the node writes into its errors.
+/// A change of `wallets` changes the subscription on the same socket; when the sender of `wallets` is dropped, the
+/// connection ends. No news and no error contains the API key in `url`, whatever the node writes into its errors.
 pub async fn converse(
     url: &str,
     feed: Feed,
     wallets: watch::Receiver<BTreeSet<Wallet>>,
-    mut say: impl FnMut(ChainNews),
+    mut report: impl FnMut(ChainNews),
 ) -> ChainError {
     let clean = |error: ChainError| error.map_text(|text| without(url, &text));
     let talk = talk(url, feed, wallets, |news| {
-        say(match news {
+        report(match news {
             ChainNews::Unreadable(error) => ChainNews::Unreadable(clean(error)),
             news => news,
         });
@@ -45,11 +47,15 @@ pub async fn converse(
     clean(error)
 }
 
+/// Does the work of [`converse`].
+///
+/// # Errors
+/// Always ends with the [`ChainError`] that ended the connection.
 async fn talk(
     url: &str,
     mut feed: Feed,
     mut wallets: watch::Receiver<BTreeSet<Wallet>>,
-    mut say: impl FnMut(ChainNews),
+    mut report: impl FnMut(ChainNews),
 ) -> Result<Infallible, ChainError> {
     let mut socket = connect(url).await?;
     let mut partial = Partial::default();
@@ -62,7 +68,7 @@ async fn talk(
             socket.send(Message::Text(text.into())).await.map_err(broken)?;
         }
         let deadline = if feed.is_complete() { silent_at } else { silent_at.min(subscribed_by) };
-        // From the first that waits: a stream of logs must not put off the deadline of each.
+        // The deadline counts from the first waiting fill: a steady stream of logs must not postpone it.
         dated_by = feed.waits_for_times().then(|| dated_by.unwrap_or_else(|| Instant::now() + BLOCK_TIME));
         let frame = tokio::select! {
             frame = socket.next() => frame,
@@ -73,7 +79,7 @@ async fn talk(
                 continue;
             }
             () = tokio::time::sleep_until(dated_by.unwrap_or(deadline)), if dated_by.is_some() => {
-                feed.wait_no_longer().into_iter().for_each(&mut say);
+                feed.wait_no_longer().into_iter().for_each(&mut report);
                 continue;
             }
             () = tokio::time::sleep_until(deadline) => {
@@ -91,23 +97,27 @@ async fn talk(
                     if matches!(piece, ChainNews::Head(_)) {
                         silent_at = Instant::now() + SILENCE;
                     }
-                    say(piece);
+                    report(piece);
                 }
                 send = answers;
             }
-            Err(error @ ChainError::Unreadable(_)) => say(ChainNews::Unreadable(error)),
+            Err(error @ ChainError::Unreadable(_)) => report(ChainNews::Unreadable(error)),
             Err(error) => return Err(error),
         }
     }
 }
 
+/// Opens the websocket.
+///
+/// # Errors
+/// [`ChainError::Unreachable`] when the node refuses, or does not answer within 10 s.
 async fn connect(
     url: &str,
 ) -> Result<
     impl Stream<Item = Result<Frame, WsProtocolError>> + Sink<Message, Error = WsProtocolError> + Unpin + use<>,
     ChainError,
 > {
-    // Websockets need HTTP/1.1; left alone, TLS would agree on HTTP/2.
+    // Websockets need HTTP/1.1; without this, TLS would negotiate HTTP/2.
     let client = awc::Client::builder().max_http_version(awc::http::Version::HTTP_11).timeout(CONNECT).finish();
     match tokio::time::timeout(CONNECT, client.ws(url).max_frame_size(FRAME_MAX).connect()).await {
         Ok(Ok((_, socket))) => Ok(socket),
@@ -117,6 +127,9 @@ async fn connect(
 }
 
 /// Returns the message that ends with this frame, and answers a ping.
+///
+/// # Errors
+/// [`ChainError`] when the connection closed or broke, or the message is too large.
 async fn message_of(
     frame: Option<Result<Frame, WsProtocolError>>,
     partial: &mut Partial,
@@ -138,11 +151,15 @@ fn broken(error: WsProtocolError) -> ChainError {
     ChainError::Broken(error.to_string())
 }
 
-/// A message that comes in several frames.
+/// The frames received so far of a message that comes in several.
 #[derive(Default)]
 struct Partial(BytesMut);
 
 impl Partial {
+    /// Adds a frame; returns the message when it is complete.
+    ///
+    /// # Errors
+    /// [`ChainError::Broken`] when the message would exceed the limit.
     fn take(&mut self, item: Item) -> Result<Option<Bytes>, ChainError> {
         let (piece, last) = match item {
             Item::FirstText(piece) | Item::FirstBinary(piece) => {
@@ -153,19 +170,19 @@ impl Partial {
             Item::Last(piece) => (piece, true),
         };
         if self.0.len() + piece.len() > MESSAGE_MAX {
-            return Err(ChainError::Broken(format!("a message of more than {MESSAGE_MAX} bytes")));
+            return Err(ChainError::Broken(format!("a message is larger than {MESSAGE_MAX} bytes")));
         }
         self.0.extend_from_slice(&piece);
         Ok(last.then(|| self.0.split().freeze()))
     }
 }
 
-/// The url carries the key, and some errors quote it, whole or in part.
+/// Returns `text` without the API key: the URL contains it, and some errors quote the URL, whole or in part.
 pub(super) fn without(url: &str, text: &str) -> String {
-    /// A shorter part is a word such as `v2` or `polygon`.
+    /// A shorter part of the URL is not a key but a word such as `v2` or `polygon`.
     const KEY_MIN: usize = 8;
     let (_, address) = url.split_once("://").unwrap_or(("", url));
-    // What stands before an `@` is a name and a password; the host itself is no secret.
+    // The part before an `@` is a name and a password; the host itself is not a secret.
     let (user, rest) = address.rsplit_once('@').unwrap_or(("", address));
     let (_, path) = rest.split_once(['/', '?']).unwrap_or((rest, ""));
     let parts = [user, path].into_iter().flat_map(|text| text.split(['/', '?', '&', '=', ':']));
@@ -181,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_in_pieces_is_put_together_and_an_endless_one_is_refused() {
+    fn a_message_in_several_frames_is_joined_and_an_endless_one_is_refused() {
         let mut partial = Partial::default();
         let piece = |text: &'static str| Bytes::from_static(text.as_bytes());
         assert!(partial.take(Item::FirstText(piece("{\"a\""))).unwrap().is_none());
@@ -194,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_of_the_url_may_be_a_key_is_not_repeated() {
+    fn every_part_of_the_url_that_may_be_a_key_is_hidden() {
         let url = "wss://someone:password1@polygon-mainnet.node.com/v2/0123456789abcdef?apikey=fedcba9876543210";
         for (text, expected) in [
             (url, "***"),
@@ -207,7 +224,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn a_node_that_is_not_there_is_an_error_without_the_url() {
+    async fn an_unreachable_node_is_an_error_without_the_url() {
         let (_sender, wallets) = watch::channel(BTreeSet::new());
         let url = "ws://127.0.0.1:1/v2/secret-key";
         let error = converse(url, Feed::new(Vec::new()), wallets, |_| {}).await;

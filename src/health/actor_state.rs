@@ -1,7 +1,7 @@
 //! The states of the actors that health, metrics and the status page read.
 //!
-//! An actor writes its state into the checkpoint of health, and pages in another process read it back. The names are
-//! kept: a checkpoint of another version must still be read, so a field that it lacks takes its default.
+//! An actor's state is stored in the health checkpoint, and pages in another process read it back. The field names must
+//! not change: a checkpoint of another version must still be readable, so a missing field takes its default.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ use crate::domain::money::units::Timestamp;
 #[serde(default)]
 pub struct ChainWatcherState {
     pub connected: bool,
-    /// When the node confirmed the first subscription of this connection.
+    /// When the node confirmed the first subscription on this connection.
     pub watching_since: Option<Timestamp>,
     /// The wallets to watch.
     pub wallets: Option<usize>,
@@ -23,12 +23,12 @@ pub struct ChainWatcherState {
     pub logs: ChainLogCounts,
     /// Logs that wait for the database.
     pub waiting: usize,
-    /// Connections in a row that have failed.
+    /// Number of connections in a row that failed.
     pub failures: Option<u32>,
     pub hindsight: Option<ConfirmationStats>,
 }
 
-/// Logs of followed wallets since the watcher's last restart.
+/// Numbers of logs of followed wallets since the watcher's last restart.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ChainLogCounts {
@@ -39,12 +39,12 @@ pub struct ChainLogCounts {
     pub unreadable: u64,
 }
 
-/// How the chain did against the API in the last day.
+/// How the chain compared with the API in the last day.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ConfirmationStats {
-    /// `None` while both have not shown a single fill.
+    /// `None` while no fill was seen by both.
     pub lead: Option<ChainLag>,
-    /// Fills seen on chain and not confirmed within five minutes.
+    /// Number of fills seen on chain and not confirmed by the API within five minutes.
     pub unconfirmed: usize,
 }
 
@@ -52,13 +52,13 @@ pub struct ConfirmationStats {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PollerState {
-    /// Hostile text.
+    /// Text from outside; it may be hostile.
     pub label: String,
-    /// The start of the next regular poll's span.
+    /// The start of the time span of the next regular poll.
     pub since: Option<Timestamp>,
     pub polling: bool,
     pub windows_waiting: usize,
-    /// Polls in a row that have failed.
+    /// Number of polls in a row that failed.
     pub failures: u32,
 }
 
@@ -70,8 +70,8 @@ pub struct LeaseKeeperState {
     pub worker: String,
     /// The leases that it holds.
     pub held: Vec<String>,
-    /// Live workers, this one included.
+    /// Number of live workers, this one included.
     pub workers: usize,
-    /// Rounds in a row that have failed.
+    /// Number of rounds in a row that failed.
     pub failures: u32,
 }

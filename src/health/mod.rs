@@ -1,10 +1,11 @@
-//! The worker's own small server: `/health` for whoever restarts it, `/metrics` for Prometheus (spec section 13).
+//! A small HTTP server of the worker: `/health` for the supervisor of the process, `/metrics` for Prometheus (spec 13).
 //!
-//! In    the database, the root's roll of actors, the gate to the upstreams, what is counted as it happens.
-//! Out   `GET /health` (503 when down) and `GET /metrics`. No session: neither holds a secret, a title or a name.
-//! Fails `HealthStartError` before anything works.
+//! In    the database, the root's registry of actors, the gate to the upstreams, the counters of [`Metrics`].
+//! Out   `GET /health` (503 when down) and `GET /metrics`. They need no session, because neither shows a secret, a
+//!       market title or a name.
+//! Fails [`HealthStartError`] when the address cannot be used; then nothing else has started yet.
 //!
-//! It has a thread of its own and asks everybody with a deadline, so that it answers when the actors do not.
+//! The server runs on a separate thread and asks every part with a deadline, so that it answers when the actors do not.
 
 pub mod actor_state;
 pub mod assessment;
@@ -33,10 +34,10 @@ use crate::metrics::Metrics;
 use crate::polymarket::Gate;
 use report::Report;
 
-/// Whoever watches gives up after some seconds; by then the answer must be there.
+/// Deadline for each question. Monitoring gives up after some seconds, so the answer must be ready before that.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
-/// What health and metrics are read from.
+/// The parts that health and metrics are read from.
 #[derive(Clone)]
 pub struct HealthDeps {
     pub db: Db,
@@ -44,49 +45,50 @@ pub struct HealthDeps {
     pub metrics: Arc<Metrics>,
     pub gate: Gate,
     pub root: Addr<Root>,
-    /// `None` where no node is set.
+    /// `None` when no node is configured.
     pub chain_watcher: Option<Recipient<Observe>>,
 }
 
-/// Why the worker cannot be watched.
+/// Why health and metrics cannot be served.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "setting `HEALTH_BIND` is `{addr}`, where nothing can listen; it should be a free address, port 0 for any that is \
-    free, or `off`"
+    "setting `HEALTH_BIND` is `{addr}`, where the server cannot listen; it should be a free address, port 0 for any \
+    free port, or `off`"
 )]
 pub struct HealthStartError {
     addr: SocketAddr,
     source: std::io::Error,
 }
 
-/// A server that answers.
+/// A running health server.
 pub struct HealthServer {
-    /// Where, with the port that was free when port 0 was asked for.
+    /// The address it listens on, with the port that the system chose when port 0 was configured.
     pub addr: SocketAddr,
     handle: ServerHandle,
     ended: tokio::task::JoinHandle<std::io::Result<()>>,
 }
 
 impl HealthServer {
+    /// Stops the server and waits until it has ended.
     pub async fn stop(self) {
         self.handle.stop(false).await;
         let _ = self.ended.await;
     }
 }
 
-/// Takes the address; `None` when health is off.
+/// Binds the configured address; `None` when health is off.
 ///
 /// # Errors
-/// `HealthStartError` when somebody else has it.
+/// [`HealthStartError`] when the address cannot be bound, for example because another process uses it.
 pub fn listen(settings: &HealthSettings) -> Result<Option<TcpListener>, HealthStartError> {
     let listen = |addr| TcpListener::bind(addr).map_err(|source| HealthStartError { addr, source });
     settings.bind.map(listen).transpose()
 }
 
-/// Starts to answer on a listener that was taken before.
+/// Starts the server on a listener from [`listen`].
 ///
 /// # Errors
-/// `HealthStartError`.
+/// [`HealthStartError`] when the listener cannot be used.
 pub fn serve(listener: TcpListener, deps: HealthDeps) -> Result<HealthServer, HealthStartError> {
     let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
     let addr = listener.local_addr().map_err(|source| HealthStartError { addr: unknown, source })?;
@@ -118,19 +120,19 @@ async fn metrics(deps: Data<HealthDeps>) -> HttpResponse {
 }
 
 impl HealthDeps {
-    /// Every actor as it was last observed; `None` when the root does not answer.
+    /// Returns the health of every actor, as it was last observed; `None` when the root does not answer.
     async fn actors(&self) -> Option<Vec<ActorHealth>> {
         in_time(self.root.send(ReadHealth)).await?.ok()
     }
 
-    /// The chain watcher's state; `None` where no node is set, and when the watcher does not answer.
+    /// Returns the chain watcher's state; `None` when no node is configured, and when the watcher does not answer.
     async fn chain(&self) -> Option<ChainWatcherState> {
         let observed = in_time(self.chain_watcher.as_ref()?.send(Observe)).await?.ok()?;
         Some(observed.read())
     }
 }
 
-/// The answer, or `None` when it does not come in time.
+/// Returns the answer, or `None` when it does not come in time.
 async fn in_time<F: Future>(ask: F) -> Option<F::Output> {
     tokio::time::timeout(ANSWER_WITHIN, ask).await.ok()
 }

@@ -1,4 +1,4 @@
-//! `GET /health`: is the worker well, in one answer that a script can read.
+//! `GET /health`: the health of the worker, in one answer that a script can read.
 
 use std::collections::BTreeMap;
 
@@ -10,26 +10,27 @@ use crate::domain::money::units::Timestamp;
 use crate::queue;
 use crate::queue::{Depth, Queue};
 
-/// The names are a contract (spec section 13).
+/// The answer of `GET /health`. Its field names are a contract (spec 13).
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report {
-    /// `down`: the database or the actors do not answer. `degraded`: it works, but something needs a look.
+    /// `down`: the database or the root actor does not answer. `degraded`: the worker works, but an operator should
+    /// look at it.
     pub status: Status,
-    /// When the fill that was detected last happened.
+    /// The time of the newest detected fill.
     last_canonical_event_time: Option<Timestamp>,
-    /// `null` where no node is set: polling alone is no fault.
+    /// `null` when no node is configured: polling only is not a fault.
     ws_connected: Option<bool>,
-    /// Open jobs.
+    /// Number of open jobs.
     queue_depths: BTreeMap<Queue, i64>,
-    /// Queues whose jobs nobody takes.
+    /// Queues that no worker consumes.
     stuck_queues: Vec<Queue>,
 }
 
 impl Report {
     pub async fn of(deps: &HealthDeps) -> Self {
         let depths = in_time(queue::depths(&deps.db)).await.and_then(Result::ok);
-        // A database that does not answer is not waited for twice.
+        // When the database did not answer once, do not wait for it again.
         let newest = match &depths {
             Some(_) => in_time(deps.db.newest_trade_time()).await.and_then(Result::ok),
             None => None,

@@ -1,5 +1,5 @@
-//! `GET /metrics`: every family in one list. Labels name queues, endpoints, trades and reasons, of which there are a
-//! few dozen; never a user, a market or a wallet.
+//! `GET /metrics`: every family of metrics in one list. Labels name queues, endpoints, jobs of actors and reasons, of
+//! which there are a few dozen; never a user, a market or a wallet, of which there is no limit.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +14,7 @@ use crate::polymarket::http::breaker;
 use crate::queue;
 use crate::queue::Depth;
 
+/// Returns the whole page in the Prometheus text format.
 pub(super) async fn page(deps: &HealthDeps) -> String {
     let now = deps.clock.now();
     let mut page = Exposition::default();
@@ -22,17 +23,17 @@ pub(super) async fn page(deps: &HealthDeps) -> String {
     database(&mut page, deps, now).await;
     page.histogram(
         "polymarketspy_detection_lag_seconds",
-        "From a fill's time to its being seen in the canonical feed; fills read again after a stop included.",
+        "Time from a fill to its detection in the canonical feed, including fills read after a stop.",
     )
     .distribution(&[], &deps.metrics.detection);
     chain(&mut page, deps.chain().await);
     copying(&mut page, &deps.metrics);
     ledger(&mut page, &deps.metrics);
     upstreams(&mut page, &deps.gate);
-    let roll = deps.actors().await;
+    let registry = deps.actors().await;
     page.gauge("polymarketspy_root_up", "Whether the root actor answers; it watches all others.")
-        .sample(&[], u8::from(roll.is_some()));
-    actors(&mut page, &deps.metrics, &roll.unwrap_or_default(), now);
+        .sample(&[], u8::from(registry.is_some()));
+    actors(&mut page, &deps.metrics, &registry.unwrap_or_default(), now);
     page.gauge("polymarketspy_live_sockets", "Pages of this process with an open websocket.")
         .sample(&[], deps.metrics.live_sockets.value());
     page.finish()
@@ -42,17 +43,17 @@ async fn database(page: &mut Exposition, deps: &HealthDeps, now: Timestamp) {
     let depths = in_time(queue::depths(&deps.db)).await.and_then(Result::ok);
     page.gauge("polymarketspy_database_up", "Whether the database answers within two seconds.")
         .sample(&[], u8::from(depths.is_some()));
-    // What does not answer once is not waited for again: a scrape has ten seconds in all.
+    // When the database did not answer once, do not wait for it again: a scrape has ten seconds in all.
     let Some(depths) = depths else { return };
     queues(page, &depths, now);
     if let Some(bytes) = in_time(deps.db.size_bytes()).await.and_then(Result::ok) {
         page.gauge("polymarketspy_database_size_bytes", "Size of the database.").sample(&[], bytes);
     }
     if let Some(open) = in_time(deps.db.count_dead_letters()).await.and_then(Result::ok) {
-        page.gauge("polymarketspy_dead_letters", "Failed work that waits for somebody.").sample(&[], open);
+        page.gauge("polymarketspy_dead_letters", "Failed jobs that wait for an operator.").sample(&[], open);
     }
     if let Some(newest) = in_time(deps.db.newest_trade_time()).await.and_then(Result::ok).flatten() {
-        page.gauge("polymarketspy_last_canonical_event_timestamp_seconds", "Time of the fill that was detected last.")
+        page.gauge("polymarketspy_last_canonical_event_timestamp_seconds", "Time of the newest detected fill.")
             .seconds(&[], newest.millis());
     }
     if let Some(backup) =
@@ -67,27 +68,27 @@ async fn database(page: &mut Exposition, deps: &HealthDeps, now: Timestamp) {
 }
 
 fn queues(page: &mut Exposition, depths: &[Depth], now: Timestamp) {
-    let mut family = page.gauge("polymarketspy_queue_jobs", "Open jobs, those in work and those not due yet included.");
+    let mut family = page.gauge("polymarketspy_queue_jobs", "Open jobs, including claimed ones and those not due yet.");
     for depth in depths {
         family.sample(&[("queue", depth.queue.as_str())], depth.open);
     }
-    let mut family = page.gauge("polymarketspy_queue_leased_jobs", "Open jobs that somebody has taken.");
+    let mut family = page.gauge("polymarketspy_queue_leased_jobs", "Open jobs that a worker has claimed.");
     for depth in depths {
         family.sample(&[("queue", depth.queue.as_str())], depth.leased);
     }
-    let mut family = page.gauge("polymarketspy_queue_oldest_due_seconds", "Age of the job that is due for longest.");
+    let mut family = page.gauge("polymarketspy_queue_oldest_due_seconds", "Time since the oldest due job became due.");
     for depth in depths {
         let age = depth.oldest_due.map_or(0, |due| now.millis_since(due).max(0));
         family.seconds(&[("queue", depth.queue.as_str())], age);
     }
-    let mut family =
-        page.gauge("polymarketspy_queue_stuck", "1 when a job is due for over a minute and nobody takes it.");
+    let mut family = page
+        .gauge("polymarketspy_queue_stuck", "1 when a job has been due for over a minute and no worker claimed it.");
     for depth in depths {
         family.sample(&[("queue", depth.queue.as_str())], u8::from(depth.stuck_for_ms(now).is_some()));
     }
 }
 
-/// Nothing where no node is set.
+/// Adds the families of the chain watcher; none when no node is configured.
 fn chain(page: &mut Exposition, watcher: Option<ChainWatcherState>) {
     let Some(watcher) = watcher else { return };
     page.gauge("polymarketspy_chain_connected", "Whether the node of ALCHEMY_WS_URL sends us fills.")
@@ -98,7 +99,7 @@ fn chain(page: &mut Exposition, watcher: Option<ChainWatcherState>) {
     if let Some(lead) = seen.lead {
         page.gauge(
             "polymarketspy_chain_lead_seconds",
-            "How far the chain led the API in the last day; below zero: it did not.",
+            "How much earlier the chain showed fills than the API in the last day; negative when it was later.",
         )
         .seconds(&[("quantile", "0.5")], lead.p50_ms)
         .seconds(&[("quantile", "0.9")], lead.p90_ms);
@@ -108,19 +109,19 @@ fn chain(page: &mut Exposition, watcher: Option<ChainWatcherState>) {
 fn copying(page: &mut Exposition, metrics: &Metrics) {
     page.histogram(
         "polymarketspy_decision_lag_seconds",
-        "From the moment an attempt was due, which is its window and its latency after the detection, to its commit.",
+        "Time from the moment an attempt was due (detection plus window plus latency) to its commit.",
     )
     .distribution(&[], &metrics.decision);
     page.histogram(
         "polymarketspy_book_fetch_seconds",
-        "From asking for a group's book to having it, tries again included.",
+        "Time from requesting a group's book to having it, including retries.",
     )
     .distribution(&[], &metrics.book_fetch);
     let mut family = page.counter("polymarketspy_copy_attempts_total", "Committed attempts.");
     for (scope, decision, n) in metrics.attempts.by_decision() {
         family.sample(&[("portfolio", scope.as_str()), ("decision", decision.as_str())], n);
     }
-    let help = "Reasons of committed attempts that were skipped; an attempt may have several.";
+    let help = "Reasons of committed attempts that skipped; an attempt may have several.";
     let mut family = page.counter("polymarketspy_copy_attempt_reasons_total", help);
     for (reason, n) in metrics.attempts.by_reason() {
         family.sample(&[("reason", reason.as_str())], n);
@@ -132,9 +133,9 @@ fn ledger(page: &mut Exposition, metrics: &Metrics) {
         .sample(&[], metrics.commit_size.count());
     page.counter("polymarketspy_ledger_commit_failures_total", "Ledger commits that failed.")
         .sample(&[], metrics.commits_failed.value());
-    page.histogram("polymarketspy_ledger_commit_requests", "Requests that one ledger commit wrote.")
+    page.histogram("polymarketspy_ledger_commit_requests", "Number of requests in one ledger commit.")
         .distribution(&[], &metrics.commit_size);
-    page.histogram("polymarketspy_ledger_commit_seconds", "How long a ledger commit took, failed ones included.")
+    page.histogram("polymarketspy_ledger_commit_seconds", "Duration of a ledger commit, including failed ones.")
         .distribution(&[], &metrics.commit);
 }
 
@@ -143,11 +144,11 @@ fn upstreams(page: &mut Exposition, gate: &Gate) {
     let labels = |endpoint: &crate::polymarket::Endpoint| {
         [("upstream", endpoint.upstream().as_str()), ("endpoint", endpoint.as_str())]
     };
-    let mut family = page.counter("polymarketspy_upstream_requests_total", "Requests that went out.");
+    let mut family = page.counter("polymarketspy_upstream_requests_total", "Requests sent.");
     for (endpoint, total) in &totals {
         family.sample(&labels(endpoint), total.requests);
     }
-    let help = "Requests that brought no usable answer, refusals for going too fast included.";
+    let help = "Requests without a usable answer, including those refused by a rate limit.";
     let mut family = page.counter("polymarketspy_upstream_request_errors_total", help);
     for (endpoint, total) in &totals {
         family.sample(&labels(endpoint), total.errors);
@@ -156,75 +157,75 @@ fn upstreams(page: &mut Exposition, gate: &Gate) {
     for (endpoint, total) in &totals {
         family.sample(&labels(endpoint), total.rate_limited);
     }
-    let help = "From leave to send to the last byte of the answer, or to the failure.";
+    let help = "Time from the permission to send to the last byte of the answer, or to the failure.";
     let mut family = page.histogram("polymarketspy_upstream_request_seconds", help);
     for (endpoint, total) in &totals {
         family.distribution(&labels(endpoint), &total.took);
     }
     let observed = gate.observe();
     let mut family =
-        page.gauge("polymarketspy_upstream_breaker_state", "1 for the state that an upstream's breaker is in.");
+        page.gauge("polymarketspy_upstream_breaker_state", "1 for the current state of an upstream's circuit breaker.");
     for upstream in &observed.upstreams {
         for state in breaker::STATES {
             let labels = [("upstream", upstream.upstream.as_str()), ("state", state)];
             family.sample(&labels, u8::from(upstream.breaker.state == state));
         }
     }
-    page.gauge("polymarketspy_upstream_limiter_waiting", "Calls that wait for leave to go out.")
+    page.gauge("polymarketspy_upstream_limiter_waiting", "Requests that wait for the rate limiter.")
         .sample(&[("priority", "interactive")], observed.waiting_interactive)
         .sample(&[("priority", "bulk")], observed.waiting_bulk);
 }
 
-/// Actors of one trade are one: there is a poller for every user.
+/// All actors with the same job: for example, there is a poller for every user.
 #[derive(Default)]
-struct Trade {
+struct JobActors {
     n: u32,
     silent: u32,
-    /// Of the one that was active last the longest ago.
+    /// The oldest last activity among them.
     last_activity: Option<Timestamp>,
 }
 
-fn actors(page: &mut Exposition, metrics: &Metrics, roll: &[ActorHealth], now: Timestamp) {
-    let mut trades: BTreeMap<&str, Trade> = BTreeMap::new();
-    for actor in roll {
-        let trade = trades.entry(actor.name.job()).or_default();
-        trade.n += 1;
-        trade.silent += u32::from(actor.silences > 0);
+fn actors(page: &mut Exposition, metrics: &Metrics, registry: &[ActorHealth], now: Timestamp) {
+    let mut jobs: BTreeMap<&str, JobActors> = BTreeMap::new();
+    for actor in registry {
+        let job = jobs.entry(actor.name.job()).or_default();
+        job.n += 1;
+        job.silent += u32::from(actor.silences > 0);
         let active = actor.observed.as_ref().and_then(|observed| observed.last_activity);
-        trade.last_activity = match (trade.last_activity, active) {
+        job.last_activity = match (job.last_activity, active) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         };
     }
-    let mut family = page.gauge("polymarketspy_actors", "Running actors by trade.");
-    for (name, trade) in &trades {
-        family.sample(&[("actor", name)], trade.n);
+    let mut family = page.gauge("polymarketspy_actors", "Running actors by job.");
+    for (name, job) in &jobs {
+        family.sample(&[("actor", name)], job.n);
     }
     let mut family = page.gauge("polymarketspy_actors_silent", "Actors that did not answer when last asked.");
-    for (name, trade) in &trades {
-        family.sample(&[("actor", name)], trade.silent);
+    for (name, job) in &jobs {
+        family.sample(&[("actor", name)], job.silent);
     }
-    let help = "Since an actor of the trade last did what it is for; of several the longest.";
+    let help = "Time since an actor with this job last did its work; the longest of several.";
     let mut family = page.gauge("polymarketspy_actor_last_activity_seconds", help);
-    for (name, trade) in &trades {
-        if let Some(active) = trade.last_activity {
+    for (name, job) in &jobs {
+        if let Some(active) = job.last_activity {
             family.seconds(&[("actor", name)], now.millis_since(active).max(0));
         }
     }
-    let mut restarts = metrics.restarts.by_trade();
-    for name in trades.keys() {
+    let mut restarts = metrics.restarts.by_job();
+    for name in jobs.keys() {
         restarts.entry((*name).to_owned()).or_default();
     }
     let mut family = page.counter("polymarketspy_actor_restarts_total", "Restarts of actors after a panic or a stop.");
     for (name, n) in &restarts {
         family.sample(&[("actor", name)], n);
     }
-    let of = |trade: &str| roll.iter().find(|actor| actor.name.job() == trade)?.observed.as_ref();
+    let of = |job: &str| registry.iter().find(|actor| actor.name.job() == job)?.observed.as_ref();
     if let Some(bucket) = of("snapshotter").and_then(|snapshotter| snapshotter.last_activity) {
-        let help = "Since the minute that the portfolios of this worker were last written down for.";
+        let help = "Time since the minute of this worker's last portfolio snapshots.";
         page.gauge("polymarketspy_portfolio_snapshot_age_seconds", help).seconds(&[], now.millis_since(bucket).max(0));
     }
-    // There is a lease keeper where several workers may share the database.
+    // A lease keeper runs only when several workers may share the database.
     if let Some(keeper) = of("lease_keeper").map(Observed::read::<LeaseKeeperState>) {
         page.gauge("polymarketspy_leases_held", "Leases that this worker holds.").sample(&[], keeper.held.len());
     }

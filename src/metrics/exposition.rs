@@ -1,36 +1,39 @@
-//! The Prometheus text format, version 0.0.4: every family once, with what it means and its samples.
+//! The Prometheus text format, version 0.0.4: every family once, with its help text and its samples.
 
 use std::fmt::{Display, Write};
 
 use super::instruments::{Histogram, Unit};
 
-/// Names and values of a sample's labels.
+/// The names and values of a sample's labels.
 pub type Labels<'a> = &'a [(&'static str, &'a str)];
 
-/// A page of metrics in the making.
+/// A page of metrics that is being written.
 #[derive(Debug, Default)]
 pub struct Exposition(String);
 
-/// A family that was announced; its samples follow.
+/// A family whose header is written; its samples follow.
 pub struct Family<'a> {
     page: &'a mut Exposition,
     name: &'static str,
 }
 
 impl Exposition {
-    /// Something that only grows; its name ends in `_total`.
+    /// Begins a counter, which only grows; its name ends in `_total`.
     pub fn counter(&mut self, name: &'static str, help: &str) -> Family<'_> {
         self.family(name, "counter", help)
     }
 
+    /// Begins a gauge, which goes up and down.
     pub fn gauge(&mut self, name: &'static str, help: &str) -> Family<'_> {
         self.family(name, "gauge", help)
     }
 
+    /// Begins a histogram.
     pub fn histogram(&mut self, name: &'static str, help: &str) -> Family<'_> {
         self.family(name, "histogram", help)
     }
 
+    /// Returns the text of the page.
     pub fn finish(self) -> String {
         self.0
     }
@@ -42,28 +45,30 @@ impl Exposition {
     }
 
     fn line(&mut self, text: impl Display) {
-        // Writing to a text cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = writeln!(self.0, "{text}");
     }
 }
 
 impl Family<'_> {
+    /// Writes one sample.
     pub fn sample(&mut self, labels: Labels<'_>, value: impl Display) -> &mut Self {
         let name = self.name;
         self.page.line(format_args!("{name}{} {value}", braces(labels, None)));
         self
     }
 
-    /// A time or a distance in time, in seconds.
+    /// Writes a time or a duration, given in milliseconds, in seconds.
     pub fn seconds(&mut self, labels: Labels<'_>, millis: i64) -> &mut Self {
         let sign = if millis < 0 { "-" } else { "" };
-        self.sample(labels, format_args!("{sign}{}", thousandths(millis.unsigned_abs().saturating_mul(1_000))))
+        self.sample(labels, format_args!("{sign}{}", seconds_text(millis.unsigned_abs().saturating_mul(1_000))))
     }
 
+    /// Writes the buckets, the sum and the count of a histogram.
     pub fn distribution(&mut self, labels: Labels<'_>, histogram: &Histogram) -> &mut Self {
         let name = self.name;
         let show = |value: u64| match histogram.unit() {
-            Unit::Seconds => thousandths(value),
+            Unit::Seconds => seconds_text(value),
             Unit::Pieces => value.to_string(),
         };
         let (bounded, total) = histogram.cumulative();
@@ -87,8 +92,8 @@ fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-/// Microseconds as seconds, without a float.
-fn thousandths(micros: u64) -> String {
+/// Writes microseconds as seconds, without a float.
+fn seconds_text(micros: u64) -> String {
     let text = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

@@ -1,39 +1,40 @@
-//! What counts: plain atomics, written by whoever something happens to, read when somebody asks.
+//! Counters, gauges and histograms: plain atomics. The code where an event happens writes them; a scrape reads them.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Grows for as long as the process lives.
+/// A number that only grows, from the start of the process.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
-/// Goes up and down.
+/// A number that goes up and down.
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicI64);
 
-/// How many values were at most so large. An observation is two additions, tens of nanoseconds, and takes no memory.
+/// Counts observed values by size. One observation is two atomic additions, takes tens of nanoseconds and no memory.
 #[derive(Debug)]
 pub struct Histogram {
     unit: Unit,
     bounds: &'static [u64],
-    /// One more than bounds: the last is for what is beyond all of them.
+    /// One count for each bound, and a last one for values above all bounds.
     counts: Box<[AtomicU64]>,
     sum: AtomicU64,
 }
 
-/// What the numbers of a histogram are. Durations are kept in microseconds and shown in seconds.
+/// The unit of a histogram's values. Durations are stored in microseconds and shown in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     Seconds,
     Pieces,
 }
 
-/// Work within the house and calls to upstreams, in microseconds.
+/// Bounds for work inside the bot and for requests to upstreams, in microseconds.
 const QUICK: &[u64] = &[
     1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
     10_000_000, 30_000_000,
 ];
-/// Until a fill is seen: seconds as a rule, a quarter of an hour when it is read again after a stop.
+/// Bounds for the detection of a fill, in microseconds: usually seconds, and a quarter of an hour when the fill is read
+/// after a stop.
 const SLOW: &[u64] = &[
     500_000,
     1_000_000,
@@ -48,6 +49,7 @@ const SLOW: &[u64] = &[
     900_000_000,
     3_600_000_000,
 ];
+/// Bounds for numbers of things.
 const PIECES: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
 
 impl Counter {
@@ -79,14 +81,17 @@ impl Gauge {
 }
 
 impl Histogram {
+    /// Returns a histogram for durations from 1 ms to 30 s.
     pub fn quick() -> Self {
         Self::new(Unit::Seconds, QUICK)
     }
 
+    /// Returns a histogram for durations from 0.5 s to 1 h.
     pub fn slow() -> Self {
         Self::new(Unit::Seconds, SLOW)
     }
 
+    /// Returns a histogram for numbers of things, from 1 to 512.
     pub fn pieces() -> Self {
         Self::new(Unit::Pieces, PIECES)
     }
@@ -100,7 +105,7 @@ impl Histogram {
         self.add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
     }
 
-    /// A difference of two times. Clocks disagree: less than nothing counts as nothing.
+    /// Observes the difference of two times. Clocks differ, so a negative difference counts as zero.
     pub fn observe_millis(&self, millis: i64) {
         self.add(u64::try_from(millis).unwrap_or(0).saturating_mul(1_000));
     }
@@ -121,7 +126,7 @@ impl Histogram {
         self.unit
     }
 
-    /// Each bound with how many values were at most that, and how many there were in all.
+    /// Returns each bound with the number of values up to it, and the number of all values.
     pub fn cumulative(&self) -> (Vec<(u64, u64)>, u64) {
         let mut total = 0;
         let mut bounded = Vec::with_capacity(self.bounds.len());
@@ -132,8 +137,8 @@ impl Histogram {
         (bounded, total)
     }
 
-    /// The smallest bound that `percent` of the values do not exceed: the last one when they exceed them all, `None`
-    /// when there are none.
+    /// Returns the smallest bound that `percent` of the values do not exceed; the last bound when there is no such
+    /// bound, and `None` when there are no values.
     pub fn at_most(&self, percent: u64) -> Option<u64> {
         let (bounded, total) = self.cumulative();
         let wanted = total.saturating_mul(percent).div_ceil(100).max(1);
@@ -167,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_of_the_values_is_within_the_smallest_bound_that_holds_it() {
+    fn a_percentile_is_the_smallest_bound_that_holds_that_share_of_the_values() {
         let sizes = Histogram::pieces();
         assert_eq!(sizes.at_most(50), None);
         for n in [1, 2, 3, 4, 500] {
@@ -179,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_before_its_beginning_counts_as_none() {
+    fn a_negative_duration_counts_as_zero() {
         let lags = Histogram::quick();
         lags.observe_millis(-5);
         lags.observe_millis(5);

@@ -1,11 +1,11 @@
-//! What is counted while the bot works, for Prometheus (spec section 13).
+//! The numbers that the bot counts while it works, for Prometheus (spec 13).
 //!
-//! In    `Metrics`, which each part is given when it is built; nobody finds it by himself, so two apps do not mix.
+//! In    [`Metrics`], which each part gets when it is built. It is not global, so two bots in one process do not mix.
 //! Out   numbers for the page that `health` writes.
 //!
-//! Our own, and not the `metrics` crate with its exporter: their recorder is one for the whole process unless every
-//! handle is passed by hand as here, keeps each observation in memory until somebody scrapes, and goes on showing a
-//! gauge whose subject is gone. What is left to do is a handful of atomics and a page of text.
+//! We do not use the `metrics` crate with its exporter. Its recorder is global to the process unless every handle is
+//! passed along as here; it keeps each observation in memory until the next scrape; and it goes on showing a gauge
+//! whose subject is gone. Without it we need only a few atomics and a page of text.
 
 mod exposition;
 mod instruments;
@@ -21,18 +21,19 @@ use crate::domain::decision::attempt::CopyAttempt;
 use crate::domain::decision::check::ReasonCode;
 use crate::domain::decision::explanation::DecisionKind;
 
-/// Everything that is counted as it happens. What can be looked up is looked up when somebody asks.
+/// Every number that is counted when something happens. Numbers that can be read from the database are read at a
+/// scrape.
 #[derive(Debug)]
 pub struct Metrics {
-    /// From a fill's time to its being seen in the canonical feed.
+    /// Time from a fill to its detection in the canonical feed.
     pub detection: Histogram,
-    /// From when an attempt is due, which is its window and its latency after the detection, to its commit.
+    /// Time from the moment an attempt is due (detection plus window plus latency) to its commit.
     pub decision: Histogram,
-    /// From asking for a group's book to having it, or knowing that there is none.
+    /// Time from requesting a group's book to having it, or to knowing that there is none.
     pub book_fetch: Histogram,
-    /// Requests written by one ledger commit.
+    /// Number of requests in one ledger commit.
     pub commit_size: Histogram,
-    /// From a ledger commit's begin to its end.
+    /// Duration of a ledger commit.
     pub commit: Histogram,
     pub commits_failed: Counter,
     pub attempts: Attempts,
@@ -40,18 +41,18 @@ pub struct Metrics {
     pub live_sockets: Gauge,
 }
 
-/// Committed attempts.
+/// Numbers of committed attempts.
 #[derive(Debug)]
 pub struct Attempts {
     decisions: BTreeMap<(PortfolioScope, DecisionKind), Counter>,
     reasons: BTreeMap<ReasonCode, Counter>,
 }
 
-/// Restarts of actors by their trade: `poller`, whichever user it is for.
+/// Numbers of actor restarts by job: for example, `poller` for the pollers of all users.
 #[derive(Debug, Default)]
 pub struct Restarts(Mutex<BTreeMap<String, u64>>);
 
-/// A page that is open for as long as this lives.
+/// Counts one open page; the page counts as closed when this value is dropped.
 #[derive(Debug)]
 pub struct OpenSocket(Arc<Metrics>);
 
@@ -72,7 +73,7 @@ impl Default for Metrics {
 }
 
 impl Default for Attempts {
-    /// All there can be, so that a rate has a zero to begin with.
+    /// Holds every possible counter from the start, so that a rate can be computed from zero.
     fn default() -> Self {
         let scopes = [PortfolioScope::ExecUser, PortfolioScope::ExecGlobal];
         let kinds = scopes.into_iter().flat_map(|scope| DecisionKind::ALL.iter().map(move |kind| (scope, *kind)));
@@ -84,6 +85,7 @@ impl Default for Attempts {
 }
 
 impl Attempts {
+    /// Counts a committed attempt.
     pub fn count(&self, attempt: &CopyAttempt) {
         if let Some(counter) = self.decisions.get(&(attempt.portfolio.scope(), attempt.decision)) {
             counter.increment();
@@ -103,15 +105,17 @@ impl Attempts {
 }
 
 impl Restarts {
-    pub fn count(&self, trade: &str) {
+    /// Counts a restart of an actor with this job.
+    pub fn count(&self, job: &str) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match counts.get_mut(trade) {
+        match counts.get_mut(job) {
             Some(count) => *count += 1,
-            None => drop(counts.insert(trade.to_owned(), 1)),
+            None => drop(counts.insert(job.to_owned(), 1)),
         }
     }
 
-    pub fn by_trade(&self) -> BTreeMap<String, u64> {
+    /// Returns the number of restarts of each job.
+    pub fn by_job(&self) -> BTreeMap<String, u64> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -9,6 +9,7 @@ mod config;
 mod export;
 mod labels;
 mod live;
+mod openapi;
 mod pages;
 pub mod server;
 mod shell;

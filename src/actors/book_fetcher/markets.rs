@@ -1,4 +1,4 @@
-//! The facts of markets as the executors need them: from memory, else the database, else Polymarket.
+//! The facts of markets for the executors: from memory, else from the database, else from Polymarket.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,33 +15,35 @@ use crate::domain::money::ids::MarketId;
 use crate::domain::money::units::Timestamp;
 use crate::polymarket::Priority;
 
-/// Facts older than this are asked for again, behind the back of whoever wants them.
+/// Older facts are fetched again in the background, while requests get the old ones.
 const FRESH_MS: i64 = 10 * 60 * 1000;
-/// Facts of which half is missing, because only the second source answered, and those that could not be had.
+/// How long to wait before a retry, when the facts are incomplete because only the second source answered, or could not
+/// be fetched at all.
 const HALF_KNOWN_MS: i64 = 60 * 1000;
-/// Markets kept in memory; beyond it the memory starts anew.
-const KEPT_MAX: usize = 20_000;
+/// Markets to keep in memory; when there are more, all are dropped.
+const IN_MEMORY_MAX: usize = 20_000;
 
 #[derive(Default)]
 pub(super) struct Markets {
     known: BTreeMap<MarketId, Arc<Market>>,
-    /// When the facts were last asked for in this life.
+    /// When the facts were last fetched in this incarnation.
     asked_at: BTreeMap<MarketId, Timestamp>,
+    /// The requests that wait for the facts of a market.
     wanted: BTreeMap<MarketId, Vec<Asker>>,
     refreshing: BTreeSet<MarketId>,
-    /// Counts changes of what we decided about markets: what was read before one is not kept.
+    /// Counts changes of the directory, which may change the blacklist: facts read before a change are not kept.
     directory_changes: u64,
 }
 
 type Asker = oneshot::Sender<Result<Arc<Market>, FetchFailed>>;
 
-/// How a market was found.
+/// The facts of a market, and their source.
 #[derive(Debug)]
-struct Found {
+struct FoundMarket {
     market: Market,
-    /// From Polymarket, just now.
+    /// They were fetched from Polymarket just now.
     asked: bool,
-    /// Somebody knows it. An unknown one is asked for again the next time.
+    /// A source knows the market. An unknown market is fetched again for the next request.
     known: bool,
 }
 
@@ -50,8 +52,8 @@ impl Markets {
         self.known.len()
     }
 
-    fn keep(&mut self, id: MarketId, market: Arc<Market>) {
-        if self.known.len() >= KEPT_MAX {
+    fn insert(&mut self, id: MarketId, market: Arc<Market>) {
+        if self.known.len() >= IN_MEMORY_MAX {
             self.known.clear();
             self.asked_at.clear();
         }
@@ -60,7 +62,7 @@ impl Markets {
 }
 
 impl BookFetcher {
-    /// Asks for facts that have not been asked for in a while. Whoever decides meanwhile takes the old ones.
+    /// Fetches facts again in the background when they are old. Requests in the meantime get the old ones.
     fn refresh(&mut self, id: &MarketId, ctx: &mut Context<Self>) {
         let now = self.deps.clock.now();
         let is_half_known = self.markets.known.get(id).is_some_and(|market| market.question.is_empty());
@@ -74,22 +76,23 @@ impl BookFetcher {
         self.find_market(id, async move { ask(&deps, &market, Priority::Bulk).await }, ctx);
     }
 
+    /// Starts `work`, whose result [`Self::market_found`] handles.
     fn find_market(
         &self,
         id: &MarketId,
-        work: impl Future<Output = Result<Found, FetchFailed>> + 'static,
+        work: impl Future<Output = Result<FoundMarket, FetchFailed>> + 'static,
         ctx: &mut Context<Self>,
     ) {
         let (id, asked_at) = (id.clone(), self.markets.directory_changes);
         spawn_io(ctx, work, move |fetcher: &mut Self, found, ctx| fetcher.market_found(id, asked_at, found, ctx));
     }
 
-    /// Answers every asker of the market. `asked_at` is the count of directory changes when it was asked for.
+    /// Answers all requests for the market. `asked_at` is the count of directory changes when the fetch started.
     fn market_found(
         &mut self,
         id: MarketId,
         asked_at: u64,
-        found: IoResult<Found, FetchFailed>,
+        found: IoResult<FoundMarket, FetchFailed>,
         ctx: &mut Context<Self>,
     ) {
         self.markets.refreshing.remove(&id);
@@ -97,7 +100,7 @@ impl BookFetcher {
         let answer = found.map_err(|error| error.into_failed(of_panic)).map(|found| {
             let market = Arc::new(found.market);
             if found.known && asked_at == self.markets.directory_changes {
-                self.markets.keep(id.clone(), market.clone());
+                self.markets.insert(id.clone(), market.clone());
             }
             if found.asked {
                 self.markets.asked_at.insert(id.clone(), self.deps.clock.now());
@@ -108,7 +111,7 @@ impl BookFetcher {
             Ok(_) if self.markets.known.contains_key(&id) => self.refresh(&id, ctx),
             Ok(_) => {}
             Err(error) => {
-                tracing::warn!(market = %id, %error, "market facts");
+                tracing::warn!(market = %id, %error, "the facts of a market cannot be fetched");
                 let again = self.deps.clock.now().plus_millis(HALF_KNOWN_MS - FRESH_MS);
                 self.markets.asked_at.insert(id.clone(), again);
             }
@@ -119,25 +122,32 @@ impl BookFetcher {
     }
 }
 
-async fn find(deps: &BookFetcherDeps, id: &MarketId) -> Result<Found, FetchFailed> {
+/// Returns the facts of a market, from the database if they are stored there.
+///
+/// # Errors
+/// When the database or Polymarket fails.
+async fn find(deps: &BookFetcherDeps, id: &MarketId) -> Result<FoundMarket, FetchFailed> {
     let stored = deps.db.market(id).await.map_err(|error| FetchFailed::Market(error.to_string()))?;
     match stored {
-        // A row without outcomes says no more than its name.
-        Some(market) if !market.outcomes.is_empty() => Ok(Found { market, asked: false, known: true }),
+        // A row without outcomes holds only the market's id.
+        Some(market) if !market.outcomes.is_empty() => Ok(FoundMarket { market, asked: false, known: true }),
         _ => ask(deps, id, Priority::Interactive).await,
     }
 }
 
-/// Asks Polymarket, keeps the facts, and gives them with what only our database knows.
-async fn ask(deps: &BookFetcherDeps, id: &MarketId, priority: Priority) -> Result<Found, FetchFailed> {
+/// Fetches the facts from Polymarket, stores them, and returns them with the columns that only our database has.
+///
+/// # Errors
+/// When the database or Polymarket fails.
+async fn ask(deps: &BookFetcherDeps, id: &MarketId, priority: Priority) -> Result<FoundMarket, FetchFailed> {
     let failed = |error: String| FetchFailed::Market(error);
     let facts = deps.polymarket.market_with(id, priority).await.map_err(|error| failed(error.to_string()))?;
     let Some(facts) = facts else {
-        return Ok(Found { market: Market::unknown(id.clone()), asked: true, known: false });
+        return Ok(FoundMarket { market: Market::unknown(id.clone()), asked: true, known: false });
     };
     deps.db.save_market(&facts).await.map_err(|error| failed(error.to_string()))?;
     let stored = deps.db.market(id).await.map_err(|error| failed(error.to_string()))?;
-    Ok(Found { market: stored.unwrap_or(facts), asked: true, known: true })
+    Ok(FoundMarket { market: stored.unwrap_or(facts), asked: true, known: true })
 }
 
 impl Handler<KnowMarket> for BookFetcher {
@@ -163,7 +173,7 @@ impl Handler<KnowMarket> for BookFetcher {
 impl Handler<DirectoryChanged> for BookFetcher {
     type Result = ();
 
-    /// A market may have been put on or taken off the blacklist.
+    /// Drops all facts, because a market may have been put on the blacklist or taken off it.
     fn handle(&mut self, _: DirectoryChanged, _: &mut Context<Self>) {
         self.markets.known.clear();
         self.markets.directory_changes += 1;

@@ -1,9 +1,9 @@
-//! Fetches what a decision looks at: the group's order book, once, and the facts of its market.
+//! Fetches the inputs of a decision: the order book of the group, once, and the facts of its market.
 //!
-//! Takes   `FetchBook` and `KnowMarket` from the executors, `DirectoryChanged` from the root.
-//! Timer   none of its own; a save that failed is tried again.
-//! Truth   `book_snapshot` and `market`. One answer of the CLOB for each group is stored before anybody decides on it:
-//!         both portfolios and a restart see the same book. That there was none is stored too.
+//! Takes   [`FetchBook`] and [`KnowMarket`] from the executors, [`DirectoryChanged`] from the root.
+//! Timer   only to repeat a save that failed.
+//! Truth   `book_snapshot` and `market`. One answer of the CLOB for each group is stored before a decision uses it, so
+//!         that both portfolios, and an executor after a restart, see the same book. A missing book is stored too.
 
 mod markets;
 
@@ -30,18 +30,19 @@ use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp};
 use crate::metrics::Metrics;
 use crate::polymarket::{BookAnswer, Polymarket, PolymarketError, Priority};
 
-/// A decision waits no longer for a book, counted from when its turn comes (spec section 7.4).
+/// How long to try for a book, from the start of its fetch (spec 7.4).
 const TRYING: Duration = Duration::from_secs(5);
-/// The wait between two tries, when the upstream asks for none.
+/// The wait between two tries, when the CLOB asks for no longer one.
 const TRY_AGAIN: Duration = Duration::from_millis(250);
-/// Books asked for at once. The rest wait here and not in the limiter, where waiting would use up their five seconds.
+/// Fetches that run at once. The others wait here and not in the rate limiter, because waiting there would use up their
+/// five seconds.
 const FETCHING_MAX: usize = 32;
-/// Books kept for the other executor, which asks for each of them too.
+/// Books to keep in memory for the other executor, which requests each of them too.
 const KNOWN_MAX: usize = 4096;
 const MAILBOX: usize = 2048;
 const SAVE_AGAIN: Duration = Duration::from_millis(250);
 
-/// The book that decisions on this group stand on.
+/// Requests the book on which the decisions on this group are made.
 #[derive(Message, Debug, Clone)]
 #[rtype(result = "Result<Arc<GroupBook>, FetchFailed>")]
 pub struct FetchBook {
@@ -49,25 +50,25 @@ pub struct FetchBook {
     pub asset: AssetId,
 }
 
-/// One answer for one group, good for both portfolios.
+/// The stored answer for one group, which both portfolios use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupBook {
     pub fetched_at: Timestamp,
-    /// Or why there was none.
+    /// The book, or the reason why there was none.
     pub book: Result<OrderBook, String>,
 }
 
-/// The facts of a market, fetched when they are not known yet.
+/// Requests the facts of a market, which are fetched when they are not known yet.
 #[derive(Message, Debug, Clone)]
 #[rtype(result = "Result<Arc<Market>, FetchFailed>")]
 pub struct KnowMarket(pub MarketId);
 
-/// There is no answer, not even that there is no book.
+/// There is no answer. A missing book is an answer, and not this error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FetchFailed {
     #[error("the book could not be stored: {0}")]
     Storing(String),
-    #[error("the facts of the market could not be had: {0}")]
+    #[error("the facts of the market could not be fetched: {0}")]
     Market(String),
     #[error("the book fetcher restarted")]
     Restarted,
@@ -84,9 +85,9 @@ pub struct BookFetcherDeps {
 pub struct BookFetcher {
     deps: BookFetcherDeps,
     books: HashMap<GroupId, Slot>,
-    /// Known books, the oldest first.
+    /// The groups of the known books, the oldest first.
     known: VecDeque<GroupId>,
-    /// Asked for, and not begun.
+    /// Requested, and not started yet.
     waiting: VecDeque<FetchBook>,
     n_fetching: usize,
     to_save: Vec<(GroupId, BookOutcome)>,
@@ -110,7 +111,7 @@ struct Counts {
 }
 
 enum Fetched {
-    /// It was stored by an earlier life.
+    /// An earlier incarnation has stored it.
     Stored(BookOutcome),
     New(BookOutcome),
 }
@@ -146,7 +147,7 @@ impl BookFetcher {
         }
     }
 
-    /// Begins as many fetches as may be under way.
+    /// Starts as many fetches as may run at once.
     fn advance(&mut self, ctx: &mut Context<Self>) {
         while self.n_fetching < FETCHING_MAX {
             let Some(FetchBook { group, asset }) = self.waiting.pop_front() else { return };
@@ -188,7 +189,7 @@ impl BookFetcher {
         self.advance(ctx);
     }
 
-    /// Stores what has been fetched since the last save, all in one transaction.
+    /// Stores the books fetched since the last save, in one transaction.
     fn save(&mut self, ctx: &mut Context<Self>) {
         if self.to_save.is_empty() || std::mem::replace(&mut self.saving, true) {
             return;
@@ -219,7 +220,7 @@ impl BookFetcher {
                 }
             }
             Err(error) if error.is_transient() => {
-                tracing::error!(%error, books = books.len(), "books wait for the database");
+                tracing::error!(%error, books = books.len(), "books cannot be stored and will be retried");
                 ctx.run_later(SAVE_AGAIN, move |fetcher, ctx| fetcher.store(books, ctx));
                 return;
             }
@@ -234,6 +235,7 @@ impl BookFetcher {
         self.save(ctx);
     }
 
+    /// Answers the requests for a stored book, and keeps it in memory.
     fn settle(&mut self, group: GroupId, outcome: &BookOutcome) {
         let book = match &outcome.book {
             Ok(stored) => stored.ordered().map_err(|error| error.to_string()),
@@ -254,6 +256,7 @@ impl BookFetcher {
         }
     }
 
+    /// Answers the requests for a book with an error.
     fn fail(&mut self, group: GroupId, failed: &FetchFailed) {
         if let Some(Slot::Wanted(askers)) = self.books.remove(&group) {
             for asker in askers {
@@ -263,7 +266,7 @@ impl BookFetcher {
     }
 }
 
-/// Asks until there is a book, there is none, or the time is up.
+/// Tries until there is a book, the CLOB has none, or the time is up.
 async fn fetch(deps: &BookFetcherDeps, asset: &AssetId) -> BookOutcome {
     let deadline = deps.clock.now().plus_millis(i64::try_from(TRYING.as_millis()).unwrap_or(i64::MAX));
     loop {
@@ -282,10 +285,12 @@ async fn fetch(deps: &BookFetcherDeps, asset: &AssetId) -> BookOutcome {
     }
 }
 
+/// Returns the text that is stored for a missing book.
 fn reason(error: &PolymarketError) -> String {
     if error.is_not_found() { "the CLOB has no order book for it".to_owned() } else { error.to_string() }
 }
 
+/// Returns the book in the form in which it is stored.
 fn as_fetched(asset: &AssetId, answer: BookAnswer) -> StoredBook {
     let levels = |side: Vec<(PriceMicros, ShareMicros)>| {
         side.into_iter().map(|(price, shares)| Level { price, shares }).collect()

@@ -16,7 +16,7 @@ fn wanted(exchange: &OneMarketExchange, group: &EventGroup) -> FetchBook {
 }
 
 #[actix_web::test]
-async fn both_executors_and_the_next_life_get_the_one_book_that_was_fetched() {
+async fn both_executors_and_the_next_incarnation_get_the_one_book_that_was_fetched() {
     let setup = CopySetup::new().await;
     let exchange = OneMarketExchange::start(setup.clock);
     let group = exchange.group(setup.alice, 1);
@@ -40,7 +40,7 @@ async fn both_executors_and_the_next_life_get_the_one_book_that_was_fetched() {
 }
 
 #[actix_web::test]
-async fn that_there_was_no_book_is_kept_as_well() {
+async fn a_missing_book_is_stored_as_well() {
     let setup = CopySetup::new().await;
     let exchange = OneMarketExchange::start(setup.clock);
     exchange.simulator.with(|venue| venue.remove_book(&exchange.market.id));
@@ -56,7 +56,7 @@ async fn that_there_was_no_book_is_kept_as_well() {
 }
 
 #[actix_web::test]
-async fn a_book_of_a_group_that_is_not_there_fails_and_holds_up_nobody() {
+async fn a_book_of_a_missing_group_fails_and_holds_up_no_other() {
     let setup = CopySetup::new().await;
     let exchange = OneMarketExchange::start(setup.clock);
     let (unknown, group) = (exchange.group(setup.alice, 1), exchange.group(setup.alice, 2));
@@ -68,7 +68,7 @@ async fn a_book_of_a_group_that_is_not_there_fails_and_holds_up_nobody() {
 }
 
 #[actix_web::test]
-async fn market_facts_are_fetched_once_kept_and_read_again_when_the_blacklist_changes() {
+async fn market_facts_are_fetched_once_and_read_again_when_the_blacklist_changes() {
     let setup = CopySetup::new().await;
     let exchange = OneMarketExchange::start(setup.clock);
     let fetcher = fetcher(&setup, &exchange);
@@ -85,14 +85,14 @@ async fn market_facts_are_fetched_once_kept_and_read_again_when_the_blacklist_ch
     assert!(know().await.unwrap().unwrap().blacklisted);
 }
 
-/// Lets time pass for facts to grow old; the sockets need it to run as usual afterwards.
+/// Lets time pass so that facts become old. Afterwards time runs as usual, because the sockets need that.
 async fn later(seconds: u64) {
     tokio::time::pause();
     tokio::time::advance(std::time::Duration::from_secs(seconds)).await;
     tokio::time::resume();
 }
 
-/// Asks for the facts until they are as expected: a refresh goes on behind the back of whoever asks.
+/// Requests the facts until they are as expected: a refresh runs in the background.
 async fn until_known(fetcher: &Addr<BookFetcher>, id: &MarketId, expected: impl Fn(&Market) -> bool) -> Arc<Market> {
     let asking = async {
         loop {
@@ -103,11 +103,11 @@ async fn until_known(fetcher: &Addr<BookFetcher>, id: &MarketId, expected: impl 
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), asking).await.expect("the facts are known by now")
+    tokio::time::timeout(Duration::from_secs(20), asking).await.expect("the facts are known in time")
 }
 
 #[actix_web::test]
-async fn facts_that_change_are_known_after_a_while_although_a_cache_stands_before_them() {
+async fn changed_facts_are_known_after_a_while_although_the_api_has_a_cache() {
     let setup = CopySetup::new().await;
     let exchange = OneMarketExchange::start(setup.clock);
     exchange.simulator.with(|exchange| exchange.cache.settings = crate::simulator::CacheSettings::RECORDED);
@@ -127,7 +127,7 @@ async fn facts_that_change_are_known_after_a_while_although_a_cache_stands_befor
     let changed = until_known(&fetcher, &id, |market| market.close_time.is_some()).await;
     assert_eq!((changed.tick.unwrap().micros(), changed.fee.rate_micros), (1_000, 70_000));
 
-    // The exchange's own time does not jump.
+    // The clock of the exchange does not jump.
     exchange.simulator.with(|exchange| exchange.change_market(&id, |market| market.closes_at = Some(at(0))));
     later(601).await;
     let closed = until_known(&fetcher, &id, |market| !market.active).await;
@@ -136,11 +136,11 @@ async fn facts_that_change_are_known_after_a_while_although_a_cache_stands_befor
     assert_eq!((stored.active, stored.tick), (false, changed.tick));
     let from_cache =
         exchange.simulator.with(|exchange| exchange.requests().filter(|request| request.from_cache).count());
-    assert_eq!(from_cache, 0, "no two URLs were alike");
+    assert_eq!(from_cache, 0, "no two URLs were equal");
 }
 
 #[actix_web::test]
-async fn a_market_nobody_knows_yet_is_asked_for_each_time_and_known_once_somebody_does() {
+async fn an_unknown_market_is_fetched_for_each_request_until_a_source_knows_it() {
     let setup = CopySetup::new().await;
     let exchange = OneMarketExchange::start(setup.clock);
     exchange.simulator.with(|exchange| exchange.cache.settings = crate::simulator::CacheSettings::RECORDED);
@@ -157,7 +157,7 @@ async fn a_market_nobody_knows_yet_is_asked_for_each_time_and_known_once_somebod
 }
 
 #[actix_web::test]
-async fn a_market_that_is_half_known_is_asked_for_again_after_a_minute() {
+async fn incomplete_market_facts_are_fetched_again_after_a_minute() {
     let setup = CopySetup::new().await;
     let exchange = OneMarketExchange::start(setup.clock);
     let (fetcher, id) = (fetcher(&setup, &exchange), exchange.market.id.clone());

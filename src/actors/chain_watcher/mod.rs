@@ -1,10 +1,11 @@
-//! Watches the chain for fills of followed wallets, and has the canonical source asked for each at once.
+//! Watches the chain for fills of followed wallets, and has the Data API polled for each at once (spec 3.2).
 //!
-//! Takes   `DirectoryChanged`; what its socket says.
-//! Sends   `ReconcileAll` to the reconciler after the chain was out of sight, `Announce` when the connection changes.
-//!         A fill is a row with its q_reconcile job; it never moves a portfolio.
-//! Timer   one for the next try to connect, one for a write that failed; each minute a look back at how far ahead it was.
-//! Truth   the wallets in the directory; `alchemy:lastBlock` tells how far the chain was seen.
+//! Takes   [`DirectoryChanged`], [`LeasesChanged`], and the events of its socket.
+//! Sends   [`ReconcileAll`] to the reconciler when the connection is back, [`Announce`] when the connection changes.
+//!         A fill is stored as a row with its q_reconcile job; it never moves a portfolio.
+//! Timer   one for the next attempt to connect, one for a write that failed; each minute it reads how far the chain was
+//!         ahead of the API.
+//! Truth   the wallets in the directory; `alchemy:lastBlock` holds the newest block seen.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,19 +43,20 @@ use crate::queue::wakeup::local::Wakeups;
 
 use persist::{AfterFailure, ChainLog, PersistOutcome, Waiting};
 
-/// How far back is read again after the chain was out of sight.
+/// How far back the API is read again after the chain connection was down.
 const OUT_OF_SIGHT_MS: i64 = 300_000;
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_MOST: Duration = Duration::from_secs(60);
-/// A connection that broke sooner does not count as a success: a node that takes every socket and drops it would
-/// otherwise be tried every second, with everybody's last minutes read again each time.
+/// A connection that broke sooner does not count as a success. Otherwise a node that accepts every socket and drops it
+/// would be tried every second, and each time the last minutes of every user would be read again.
 const STEADY_MS: i64 = 60_000;
 const LOOK_BACK_EVERY: Duration = Duration::from_secs(60);
 const LOOK_BACK_MS: i64 = 24 * 3_600_000;
-/// Unconfirmed fills counted; more than this is "many".
+/// At most this many unconfirmed fills are counted.
 const UNCONFIRMED_MAX: i64 = 1_000;
-/// How often the block reached is noted while nothing else is written.
+/// How often the newest block is stored while no log is stored.
 const NOTE_BLOCK_EVERY_MS: i64 = 15_000;
+/// The checkpoint that holds the newest block seen.
 pub const LAST_BLOCK: &str = "alchemy:lastBlock";
 
 #[derive(Debug, Clone)]
@@ -66,19 +68,20 @@ pub struct ChainWatcherDeps {
     pub reconciler: Recipient<ReconcileAll>,
     pub url: Secret,
     pub exchanges: Vec<Wallet>,
-    /// As they stand at the start; `LeasesChanged` replaces them.
+    /// The leases at the start; [`LeasesChanged`] replaces them.
     pub leases: Arc<Leases>,
 }
 
 pub struct ChainWatcher {
     deps: ChainWatcherDeps,
-    /// Names a connection, over restarts too: what an old socket says late is ignored.
+    /// The number of the connection, which restarts do not reset: late events of an old socket are ignored.
     connection: u64,
     incarnation: Incarnation,
+    /// The user of each wallet, with the profile wallet.
     owners: BTreeMap<Wallet, (FollowedUserId, Wallet)>,
-    /// The wallets to watch. Dropping it ends the conversation.
+    /// The wallets to watch. Dropping the sender closes the socket.
     wallets: watch::Sender<BTreeSet<Wallet>>,
-    /// The wallets of the subscription that the node confirmed last.
+    /// The number of wallets in the subscription that the node confirmed last.
     n_watched: usize,
     /// When the node confirmed the first subscription of this connection.
     watching_since: Option<Timestamp>,
@@ -88,7 +91,7 @@ pub struct ChainWatcher {
     last_noted: Timestamp,
     waiting: Waiting,
     counts: ChainLogCounts,
-    hindsight: Option<ConfirmationStats>,
+    confirmation_stats: Option<ConfirmationStats>,
     last_activity: Option<Timestamp>,
 }
 
@@ -132,7 +135,7 @@ impl ChainWatcher {
             last_noted: Timestamp::EPOCH,
             waiting: Waiting::default(),
             counts: ChainLogCounts::default(),
-            hindsight: None,
+            confirmation_stats: None,
             last_activity: None,
         }
     }
@@ -147,46 +150,48 @@ impl ChainWatcher {
             logs: self.counts.clone(),
             waiting: self.waiting.len(),
             failures: Some(self.failures),
-            hindsight: self.hindsight.clone(),
+            hindsight: self.confirmation_stats.clone(),
         };
         Observed::new(state, self.last_activity)
     }
 
+    /// Handles a confirmed subscription; after a gap, has the API read again.
     fn watching(&mut self) {
         let now = self.deps.clock.now();
         if self.watching_since.is_none() {
             self.watching_since = Some(now);
-            tracing::info!(wallets = self.owners.len(), "the chain is in sight");
+            tracing::info!(wallets = self.owners.len(), "chain connected");
             self.tell_health(true, "the chain is in sight".to_owned());
         }
-        // Logs are not repeated after a gap: whatever fell into it comes from the canonical source.
+        // The node does not repeat the logs of a gap: the fills of the gap come from the Data API.
         if std::mem::take(&mut self.was_out_of_sight) {
             self.deps.reconciler.do_send(ReconcileAll { since: now.plus_millis(-OUT_OF_SIGHT_MS) });
         }
     }
 
+    /// Adds a fill of a watched wallet to the logs to store.
     fn fill(&mut self, fill: ChainFill, ctx: &mut Context<Self>) {
-        // A replaced subscription may still bring fills of a wallet that is not followed any more.
+        // A replaced subscription may still send fills of a wallet that is not followed any more.
         let ours = |(user, _): &&(FollowedUserId, Wallet)| self.deps.leases.hold(LeaseName::User(*user));
         let owner = self.owners.get(&fill.wallet).filter(ours).cloned();
         let Some((user, profile_wallet)) = owner else { return };
         let last_block = self.last_block.unwrap_or_default();
-        let sight = ChainLog { fill, user, profile_wallet, seen: self.deps.clock.now(), last_block };
-        if !self.waiting.push(sight) {
+        let log = ChainLog { fill, user, profile_wallet, seen: self.deps.clock.now(), last_block };
+        if !self.waiting.push(log) {
             self.counts.lost += 1;
-            tracing::debug!("too many logs wait for the database; the canonical source will show their fills");
+            tracing::debug!("too many logs wait for the database; the Data API will show this fill");
         }
         self.write_next(ctx);
     }
 
     fn write_next(&mut self, ctx: &mut Context<Self>) {
-        let Some(sight) = self.waiting.begin() else { return };
+        let Some(log) = self.waiting.begin() else { return };
         let (db, wakeups, now) = (self.deps.db.clone(), self.deps.wakeups.clone(), self.deps.clock.now());
-        let write = async move { persist::keep(&db, &wakeups, sight, now).await };
+        let write = async move { persist::store(&db, &wakeups, log, now).await };
         self.incarnation.spawn_io(ctx, write, Self::written);
     }
 
-    /// Handles the end of one log's write, and begins the next.
+    /// Handles the end of one write, and starts the next.
     fn written(&mut self, outcome: IoResult<PersistOutcome, DbError>, ctx: &mut Context<Self>) {
         let error = match outcome {
             Ok(outcome) => {
@@ -204,18 +209,18 @@ impl ChainWatcher {
         let error = error.to_string();
         match self.waiting.failed(transient) {
             AfterFailure::TryAgainIn(wait) => {
-                tracing::debug!(error, "a log of the chain could not be written down yet");
+                tracing::debug!(error, "a chain log could not be stored and will be retried");
                 ctx.notify_later(WriteNext, wait);
             }
             AfterFailure::GaveUp => {
                 self.counts.lost += 1;
-                tracing::warn!(error, "a log of the chain was not written down; the canonical source shows its fill");
+                tracing::warn!(error, "a chain log was not stored; the Data API will show its fill");
                 self.write_next(ctx);
             }
         }
     }
 
-    /// Handles the end of a connection. The chain is out of sight until the next.
+    /// Handles the end of a connection, and sets the timer for the next.
     fn disconnected(&mut self, connection: u64, reason: String, ctx: &mut Context<Self>) {
         if connection != self.connection {
             return;
@@ -229,7 +234,7 @@ impl ChainWatcher {
         self.was_out_of_sight = true;
         self.failures = self.failures.saturating_add(1);
         if watched.is_some() || self.failures == 1 {
-            tracing::warn!(reason, "the chain is out of sight; polling goes on alone");
+            tracing::warn!(reason, "chain disconnected; polling goes on alone");
             self.tell_health(false, reason);
         }
         ctx.notify_later(Connect, back_off(RETRY, RETRY_MOST, self.failures));
@@ -237,15 +242,16 @@ impl ChainWatcher {
 
     fn looked_back(&mut self, stats: IoResult<ConfirmationStats, DbError>, _: &mut Context<Self>) {
         match stats {
-            Ok(stats) => self.hindsight = Some(stats),
-            Err(IoError::Failed(error)) => tracing::debug!(%error, "how far ahead the chain was could not be read"),
-            Err(error) => tracing::warn!(%error, "how far ahead the chain was could not be read"),
+            Ok(stats) => self.confirmation_stats = Some(stats),
+            Err(IoError::Failed(error)) => tracing::debug!(%error, "the confirmation statistics cannot be read"),
+            Err(error) => tracing::warn!(%error, "the confirmation statistics cannot be read"),
         }
     }
 
+    /// Handles a new block, and stores its number now and then.
     fn head(&mut self, number: u64) {
         self.last_block = Some(number);
-        // With nobody to watch there is no subscription that the node could confirm.
+        // Without wallets there is no subscription that the node could confirm.
         if self.wallets.borrow().is_empty() && self.watching_since.is_none() {
             self.watching();
         }
@@ -257,7 +263,7 @@ impl ChainWatcher {
         let (db, (key, json)) = (self.deps.db.clone(), block_row(number));
         let store = async move {
             if let Err(error) = db.put_checkpoint(&key, &json, now).await {
-                tracing::debug!(%error, "the block reached could not be noted");
+                tracing::debug!(%error, "the newest block could not be stored");
             }
         };
         actix::spawn(store.in_current_span());
@@ -311,7 +317,7 @@ impl Handler<Connect> for ChainWatcher {
         let (connection, address) = (self.connection, ctx.address());
         let (url, feed) = (self.deps.url.clone(), Feed::new(self.deps.exchanges.clone()));
         let wallets = self.wallets.subscribe();
-        // A conversation ends only with an error.
+        // A connection ends only with an error.
         let talk = async move {
             let news = |news| address.do_send(FeedEvent { connection, news });
             Err::<Infallible, ChainError>(converse(url.reveal(), feed, wallets, news).await)
@@ -326,12 +332,12 @@ impl Handler<Connect> for ChainWatcher {
 impl Handler<FeedEvent> for ChainWatcher {
     type Result = ();
 
-    fn handle(&mut self, said: FeedEvent, ctx: &mut Self::Context) {
-        if said.connection != self.connection {
+    fn handle(&mut self, event: FeedEvent, ctx: &mut Self::Context) {
+        if event.connection != self.connection {
             return;
         }
         self.last_activity = Some(self.deps.clock.now());
-        match said.news {
+        match event.news {
             ChainNews::Watching(wallets) => {
                 self.n_watched = wallets.len();
                 self.watching();
@@ -340,11 +346,11 @@ impl Handler<FeedEvent> for ChainWatcher {
             ChainNews::Fill(fill) => self.fill(*fill, ctx),
             ChainNews::Unreadable(error) => {
                 self.counts.unreadable += 1;
-                // A node that speaks another dialect would fill the log with every message.
+                // A node with another message format would otherwise cause a warning for every message.
                 if self.counts.unreadable == 1 {
-                    tracing::warn!(%error, "the node sent what we cannot read");
+                    tracing::warn!(%error, "the node sent a message that cannot be parsed");
                 } else {
-                    tracing::debug!(%error, "the node sent more of what we cannot read");
+                    tracing::debug!(%error, "the node sent another message that cannot be parsed");
                 }
             }
         }
@@ -385,7 +391,8 @@ impl Handler<DirectoryChanged> for ChainWatcher {
     }
 }
 
-/// Whose fills a wallet's are: the enabled users, by their profile wallet and the others seen in their rows.
+/// Returns the user of each wallet: enabled users only, by their profile wallet and the other wallets seen in their
+/// rows.
 fn owners(directory: &Directory) -> BTreeMap<Wallet, (FollowedUserId, Wallet)> {
     let enabled = directory.users.iter().filter(|user| user.enabled);
     let wallets = enabled.flat_map(|user| {
@@ -395,18 +402,23 @@ fn owners(directory: &Directory) -> BTreeMap<Wallet, (FollowedUserId, Wallet)> {
     wallets.collect()
 }
 
-/// The wallets of the leaders whose work is ours.
+/// Returns the wallets of the leaders whose leases we hold.
 fn watched(owners: &BTreeMap<Wallet, (FollowedUserId, Wallet)>, leases: &Leases) -> BTreeSet<Wallet> {
     let ours = owners.iter().filter(|(_, (user, _))| leases.hold(LeaseName::User(*user)));
     ours.map(|(wallet, _)| wallet.clone()).collect()
 }
 
+/// Reads how the chain compared with the API during the last day.
+///
+/// # Errors
+/// When the database fails.
 async fn look_back(db: &Db, now: Timestamp) -> Result<ConfirmationStats, DbError> {
     let from = now.plus_millis(-LOOK_BACK_MS);
     let unconfirmed = db.unconfirmed_fills(from, now, UNCONFIRMED_MAX).await?.len();
     Ok(ConfirmationStats { lead: db.chain_lags(from, now).await?.all, unconfirmed })
 }
 
+/// Returns the checkpoint row for a block: key and JSON.
 fn block_row(number: u64) -> (String, String) {
     (LAST_BLOCK.to_owned(), serde_json::json!({ "block": number }).to_string())
 }

@@ -1,4 +1,4 @@
-//! Writing down what was seen, one log after the other: a log that is taken back must not overtake itself.
+//! Stores chain logs one after the other: the removal of a log must not overtake the log itself.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -15,39 +15,41 @@ use super::block_row;
 
 const RETRY: Duration = Duration::from_millis(250);
 const RETRY_MOST: Duration = Duration::from_secs(5);
-/// A database that is away for longer than some ten seconds: the canonical source shows the fills all the same.
+/// Together some ten seconds. When the database is away for longer, the Data API shows the fills anyway.
 const TRIES: u32 = 6;
 const WAITING_MAX: usize = 10_000;
 
-/// A log of a followed wallet, as it came.
+/// A log of a followed wallet, as it arrived.
 #[derive(Debug, Clone)]
 pub(super) struct ChainLog {
     pub fill: ChainFill,
     pub user: FollowedUserId,
     pub profile_wallet: Wallet,
     pub seen: Timestamp,
-    /// The newest block known when it came.
+    /// The newest block known when it arrived.
     pub last_block: u64,
 }
 
-/// What became of it.
+/// What storing a log changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PersistOutcome {
     New,
-    /// Seen before in the same place: a second subscription, or a node that repeats itself after a reconnect.
+    /// Stored before with the same position in its block: it came from a second subscription, or the node repeats logs
+    /// after a reconnect.
     Known,
+    /// A reorganisation removed the log: its row is marked.
     TakenBack,
 }
 
-/// What waits to be written, in the order it came.
+/// The logs that wait to be stored, in the order of their arrival.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    sights: VecDeque<ChainLog>,
+    logs: VecDeque<ChainLog>,
     writing: bool,
     tries: u32,
 }
 
-/// What to do after a write went wrong.
+/// What to do after a write has failed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum AfterFailure {
     TryAgainIn(Duration),
@@ -55,28 +57,29 @@ pub(super) enum AfterFailure {
 }
 
 impl Waiting {
-    /// False when there is no room: the database has been away while very much happened.
-    pub fn push(&mut self, sight: ChainLog) -> bool {
-        let fits = self.sights.len() < WAITING_MAX;
+    /// Adds a log. Returns false when there is no room: the database has been away during heavy trading.
+    pub fn push(&mut self, log: ChainLog) -> bool {
+        let fits = self.logs.len() < WAITING_MAX;
         if fits {
-            self.sights.push_back(sight);
+            self.logs.push_back(log);
         }
         fits
     }
 
-    /// The next to write, when nothing is being written.
+    /// Returns the next log to store; `None` while one is being stored.
     pub fn begin(&mut self) -> Option<ChainLog> {
-        let next = self.sights.front().filter(|_| !self.writing).cloned()?;
+        let next = self.logs.front().filter(|_| !self.writing).cloned()?;
         self.writing = true;
         Some(next)
     }
 
+    /// Removes the log that has been stored.
     pub fn written(&mut self) {
-        self.sights.pop_front();
+        self.logs.pop_front();
         (self.writing, self.tries) = (false, 0);
     }
 
-    /// The write in hand failed; it stays the next one while trying again makes sense.
+    /// Handles a failed write. The log stays the next one while a retry makes sense.
     pub fn failed(&mut self, transient: bool) -> AfterFailure {
         self.tries += 1;
         if transient && self.tries < TRIES {
@@ -88,27 +91,30 @@ impl Waiting {
     }
 
     pub fn len(&self) -> usize {
-        self.sights.len()
+        self.logs.len()
     }
 }
 
-/// Writes a sight with the job that has the canonical source asked, or marks the log as taken back.
-pub(super) async fn keep(
+/// Stores a log with the job that has the Data API polled for it, or marks the row of a removed log.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn store(
     db: &Db,
     wakeups: &Wakeups,
-    sight: ChainLog,
+    log: ChainLog,
     now: Timestamp,
 ) -> Result<PersistOutcome, DbError> {
-    let place = sight.fill.place.clone();
-    if sight.fill.removed {
+    let place = log.fill.place.clone();
+    if log.fill.removed {
         db.mark_removed(&place.tx_hash, place.log_index, Some(&place.block_hash)).await?;
         return Ok(PersistOutcome::TakenBack);
     }
-    // A node may be faster than the clock in its own block; what is asked for starts no later than now.
-    let seen = sight.fill.block_time.map_or(sight.seen, |time| time.min(sight.seen));
-    let job = ReconcileJob::Transaction { tx_hash: place.tx_hash, seen }.for_user(sight.user, now);
-    let block = block_row(sight.last_block.max(sight.fill.block_number));
-    let inserted = db.insert_chain_trade(&trade_of(sight), &job, &[block], now).await?;
+    // A block may be dated later than our clock; the search must not start later than now.
+    let seen = log.fill.block_time.map_or(log.seen, |time| time.min(log.seen));
+    let job = ReconcileJob::Transaction { tx_hash: place.tx_hash, seen }.for_user(log.user, now);
+    let block = block_row(log.last_block.max(log.fill.block_number));
+    let inserted = db.insert_chain_trade(&trade_of(log), &job, &[block], now).await?;
     Ok(match inserted {
         Inserted::New(_) => {
             wakeups.notify(Queue::Reconcile);
@@ -118,8 +124,8 @@ pub(super) async fn keep(
     })
 }
 
-fn trade_of(sight: ChainLog) -> ChainTrade {
-    let ChainLog { fill, user, profile_wallet, seen, .. } = sight;
+fn trade_of(log: ChainLog) -> ChainTrade {
+    let ChainLog { fill, user, profile_wallet, seen, .. } = log;
     ChainTrade {
         tx_hash: fill.place.tx_hash,
         log_index: fill.place.log_index,
@@ -133,7 +139,7 @@ fn trade_of(sight: ChainLog) -> ChainTrade {
         shares: fill.shares,
         notional: fill.notional,
         fee: Some(fill.fee),
-        // The block's own word, even where it is a little ahead of our clock.
+        // The time of the block, even when it is a little ahead of our clock.
         event_time: fill.block_time.unwrap_or(seen),
         detect_time: seen,
     }

@@ -64,7 +64,7 @@ impl Watching {
         self.setup.exchange.with(|exchange| exchange.push_fill(fill)).unwrap().tx_hash
     }
 
-    /// Rows seen on chain: transaction and whether it was taken back.
+    /// The rows seen on chain: the transaction, and whether its log was removed.
     async fn rows(&self) -> Vec<(String, bool)> {
         let Db::Sqlite { read, .. } = &self.setup.db else { unreachable!() };
         sqlx::query_as("select tx_hash, removed from trade_event where source = 'ALCHEMY' and not is_canonical order by created_at, log_index")
@@ -75,7 +75,7 @@ impl Watching {
 }
 
 #[actix_web::test]
-async fn a_fill_on_chain_is_kept_as_a_trigger_and_asked_for() {
+async fn a_fill_on_chain_is_stored_as_a_trigger_with_its_job() {
     let mut it = watching("leader").await;
     it.fill("a stranger");
     let tx_hash = it.fill("leader");
@@ -90,7 +90,7 @@ async fn a_fill_on_chain_is_kept_as_a_trigger_and_asked_for() {
 }
 
 #[actix_web::test]
-async fn a_reorganised_fill_is_marked_and_its_new_place_is_kept() {
+async fn a_reorganised_fill_is_marked_and_stored_again_with_its_new_block() {
     let mut it = watching("leader").await;
     let tx_hash = it.fill("leader");
     within(it.jobs.notified()).await;
@@ -112,7 +112,7 @@ async fn a_reorganised_fill_is_marked_and_its_new_place_is_kept() {
 }
 
 #[actix_web::test]
-async fn a_log_that_does_not_tell_its_time_is_dated_by_its_block() {
+async fn a_log_without_a_time_is_dated_by_its_block() {
     let mut it = watching("leader").await;
     it.setup.exchange.with(|exchange| exchange.chain.settings.block_timestamps = false);
     // Of a block whose head came before this connection: only the node can tell.
@@ -127,7 +127,7 @@ async fn a_log_that_does_not_tell_its_time_is_dated_by_its_block() {
 }
 
 #[actix_web::test]
-async fn a_log_told_again_after_a_reconnect_is_known() {
+async fn a_log_repeated_after_a_reconnect_is_known() {
     let mut it = watching("leader").await;
     it.setup.exchange.with(|exchange| exchange.chain.settings.replayed_logs = 5);
     it.fill("leader");
@@ -145,7 +145,7 @@ async fn a_log_told_again_after_a_reconnect_is_known() {
 }
 
 #[actix_web::test]
-async fn a_node_that_takes_every_socket_and_drops_it_is_tried_less_and_less() {
+async fn a_node_that_accepts_and_drops_every_socket_is_tried_less_and_less_often() {
     let mut it = watching("leader").await;
     for n_failures in 1..=2 {
         it.setup.exchange.with(|exchange| exchange.chain.close_all());
@@ -156,26 +156,26 @@ async fn a_node_that_takes_every_socket_and_drops_it_is_tried_less_and_less() {
 }
 
 #[test]
-fn a_write_that_fails_for_a_while_is_tried_again_and_nothing_overtakes_it() {
+fn a_failed_write_is_retried_and_no_later_log_overtakes_it() {
     let mut waiting = Waiting::default();
     let fill = crate::chain::blocks::tests::fill(7, "0xa", 1);
-    let sight = |log_index: i64| {
+    let log = |log_index: i64| {
         let mut fill = fill.clone();
         fill.place.log_index = log_index;
         let profile_wallet = fill.wallet.clone();
         ChainLog { fill, user: FollowedUserId(1), profile_wallet, seen: Timestamp::EPOCH, last_block: 7 }
     };
-    let index = |sight: Option<ChainLog>| sight.map(|sight| sight.fill.place.log_index);
-    assert!(waiting.push(sight(1)) && waiting.push(sight(2)));
+    let index = |log: Option<ChainLog>| log.map(|log| log.fill.place.log_index);
+    assert!(waiting.push(log(1)) && waiting.push(log(2)));
     assert_eq!(index(waiting.begin()), Some(1));
-    assert_eq!(index(waiting.begin()), None, "one at a time");
+    assert_eq!(index(waiting.begin()), None, "one write at a time");
     for _ in 0..5 {
         assert!(matches!(waiting.failed(true), AfterFailure::TryAgainIn(_)));
         assert_eq!(index(waiting.begin()), Some(1));
     }
     assert_eq!(waiting.failed(true), AfterFailure::GaveUp);
     assert_eq!(index(waiting.begin()), Some(2));
-    assert_eq!(waiting.failed(false), AfterFailure::GaveUp, "what can never be written is not tried again");
+    assert_eq!(waiting.failed(false), AfterFailure::GaveUp, "a permanent failure is not retried");
     assert_eq!((index(waiting.begin()), waiting.len()), (None, 0));
 }
 
@@ -198,7 +198,7 @@ async fn a_wallet_followed_later_is_watched_on_the_same_socket() {
 }
 
 #[actix_web::test]
-async fn a_closed_socket_is_opened_again_and_the_gap_is_read_from_the_canonical_source() {
+async fn a_closed_socket_is_opened_again_and_the_gap_is_read_from_the_data_api() {
     let mut it = watching("leader").await;
     let before = it.setup.clock.now();
     it.setup.exchange.with(|exchange| exchange.chain.close_all());

@@ -1,4 +1,4 @@
-//! From the first in line to the record of what was decided.
+//! The decision on the head of the queue, and its record in the ledger.
 
 use std::time::Duration;
 
@@ -15,20 +15,20 @@ use crate::domain::events::group::GroupAction;
 use crate::domain::money::ids::GroupId;
 use crate::queue::{Job, JobFence};
 
-/// How soon it is looked again whether nobody can come before the first in line any more.
+/// Interval for re-checking whether an earlier group can still arrive ahead of the head.
 const HORIZON_AGAIN: Duration = Duration::from_millis(20);
 
-/// Decisions accepted by the ledger writer whose commit is not known yet.
+/// Decisions that may be accepted by the ledger writer and not committed yet.
 const COMMITTING_MAX: usize = 256;
 
 impl Executor {
-    /// Decides the first in line, if it is ready.
+    /// Starts the decision on the head, if it is ready.
     pub(super) fn advance(&mut self, ctx: &mut Context<Self>) {
         if self.deciding.is_some() || self.resting {
             return;
         }
         if self.pending.first_detected().is_some_and(|detected| detected >= self.horizon) {
-            // An event from before it is not in a group yet: that group will stand before it.
+            // An earlier event is not in a group yet: its group will be ahead of this one.
             self.look_in(HORIZON_AGAIN, ctx);
             return;
         }
@@ -37,6 +37,7 @@ impl Executor {
         self.view(id, ctx);
     }
 
+    /// Reads the portfolio for the decision on a group.
     pub(super) fn view(&mut self, id: GroupId, ctx: &mut Context<Self>) {
         let Some((group, facts)) = self.pending.work(id).and_then(|work| Some((&work.group, work.facts.as_ref()?)))
         else {
@@ -46,12 +47,13 @@ impl Executor {
             GroupAction::Trade { asset, .. } => (Some(asset.clone()), Vec::new()),
             _ => (None, facts.market.outcomes.iter().map(|outcome| outcome.asset.clone()).collect()),
         };
-        let (portfolio, leader, market) = (self.post.portfolio, group.followed_user, group.market.clone());
+        let (portfolio, leader, market) = (self.role.portfolio, group.followed_user, group.market.clone());
         let answer = self.deps.view.send(ReadView { portfolio, leader, market, asset, outcomes });
         let view = async move { answer.await.unwrap_or(Err(Refused::Restarted)) };
         spawn_io(ctx, view, move |executor: &mut Self, view, ctx| executor.viewed(id, view, ctx));
     }
 
+    /// Decides a group, and sends the decision to the ledger writer.
     pub(super) fn decide(&mut self, id: GroupId, view: &PortfolioView, ctx: &mut Context<Self>) {
         let Some((group, facts, fence)) =
             self.pending.work(id).and_then(|work| Some((work.group.clone(), work.facts.clone()?, work.job()?.fence())))
@@ -73,10 +75,10 @@ impl Executor {
             None => decide::precheck(&situation),
         };
         let record = match decision.and_then(|decision| {
-            decision.map(|decision: Decision| decision.into_record(self.post.portfolio, &group, now)).transpose()
+            decision.map(|decision: Decision| decision.into_record(self.role.portfolio, &group, now)).transpose()
         }) {
             Ok(Some(record)) => record,
-            // The switches were turned on since no book was asked for.
+            // A switch was turned on since the group was prepared without a book.
             Ok(None) => {
                 self.deciding = None;
                 self.pending.put_back_without_facts(id);
@@ -98,7 +100,7 @@ impl Executor {
         match view {
             Ok(_) if self.pending.is_overtaken(group) => self.put_back(group, ctx),
             Ok(view) => self.decide(group, &view, ctx),
-            // The ledger writer is not there now; it will be.
+            // The ledger writer does not answer now: retry after a rest.
             Err(_) => {
                 self.rest(ctx);
                 self.put_back(group, ctx);
@@ -106,6 +108,7 @@ impl Executor {
         }
     }
 
+    /// Handles the answer of the ledger writer to a decision.
     fn answered(&mut self, group: GroupId, answer: IoResult<Accepted, Refused>, ctx: &mut Context<Self>) {
         if self.deciding != Some(group) {
             return;
@@ -119,6 +122,7 @@ impl Executor {
         }
     }
 
+    /// Handles the commit of a decision.
     fn committed(
         &mut self,
         group: GroupId,
@@ -138,12 +142,13 @@ impl Executor {
                 }
                 self.advance(ctx);
             }
-            // The lease ran out and we took the job again: the same decision, under the new fence.
+            // The lease ended and we claimed the job again: decide again, under the new fencing token.
             Err(Refused::FenceLost) if current != fence => self.refused(group, &Refused::Stale, ctx),
             Err(refused) => self.refused(group, &refused, ctx),
         }
     }
 
+    /// Waits for the commit of an accepted decision, and goes on with the next group.
     pub(super) fn accepted(&mut self, id: GroupId, accepted: Accepted, ctx: &mut Context<Self>) {
         self.deciding = None;
         self.counts.decided += 1;
@@ -157,6 +162,7 @@ impl Executor {
         self.advance(ctx);
     }
 
+    /// Handles a decision that was not recorded: it is made again, dropped or given up.
     pub(super) fn refused(&mut self, id: GroupId, refused: &Refused, ctx: &mut Context<Self>) {
         match refused {
             Refused::Stale => {
@@ -173,14 +179,14 @@ impl Executor {
         self.advance(ctx);
     }
 
-    /// To its old place in line, from which it is taken again.
+    /// Puts a group back into the queue, to be decided again.
     pub(super) fn put_back(&mut self, id: GroupId, ctx: &mut Context<Self>) {
         self.deciding = None;
         self.pending.put_back(id);
         self.advance(ctx);
     }
 
-    /// Nothing is decided for a moment: the database or the ledger writer needs it.
+    /// Makes no decision for a moment, because the database or the ledger writer is not available.
     pub(super) fn rest(&mut self, ctx: &mut Context<Self>) {
         if !std::mem::replace(&mut self.resting, true) {
             ctx.run_later(REST, |executor, ctx| {
@@ -190,7 +196,7 @@ impl Executor {
         }
     }
 
-    /// The group leaves the line, and its job comes back later or becomes a dead letter.
+    /// Removes a group. Its job is retried later or becomes a dead letter.
     pub(super) fn give_up(&mut self, id: GroupId, error: &str, ctx: &mut Context<Self>) {
         if self.deciding == Some(id) {
             self.deciding = None;

@@ -1,13 +1,16 @@
-//! Decides groups in order and has the ledger writer record what was decided: the trade of both executors.
+//! Decides groups in the global order, and has the ledger writer record the decisions (spec 7). Both executors run this
+//! actor.
 //!
-//! Takes   `DirectoryChanged` from the root, rings of its queue.
-//! Sends   `KnowMarket` and `FetchBook` to the book fetcher, `ReadView` and `RecordAttempt` to the ledger writer.
-//! Timer   one, for the moment the next job is due; a slow one looks for places whose job is gone.
-//! Truth   its open jobs. A group takes its place in line when its row is seen, due or not, and is decided when it is
-//!         first in line and its book is there. The next one does not wait for its commit, only for its acceptance.
+//! Takes   [`DirectoryChanged`] from the root, wake-ups of its queue.
+//! Sends   [`KnowMarket`] and [`FetchBook`] to the book fetcher, [`ReadView`] and [`RecordAttempt`] to the ledger
+//!         writer.
+//! Timer   one for the time when the next job is due; a slow one to find groups whose job is gone.
+//! Truth   its open jobs. A group is queued when its job is read, due or not, and is decided when it is the head and
+//!         its book is there. The next group waits only for the acceptance of the decision, not for its commit.
 //!
-//! `user_executor` and `global_executor` say for which jobs. The line keeps the spec's global order; one leader's
-//! copies keep it as well, so that the same events give the same ledger whatever their books' speed.
+//! `user_executor` and `global_executor` choose the jobs. The global executor decides in the global order of the spec.
+//! The copies of one leader follow it too, so that the same events lead to the same ledger, however fast their books
+//! arrive.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -37,21 +40,21 @@ use crate::queue;
 use crate::queue::wakeup::local::Wakeups;
 use crate::queue::{JobScope, Queue};
 
-/// How often places are checked against the open jobs.
+/// How often the pending groups are compared with the open jobs.
 const SWEEP: Duration = Duration::from_secs(60);
 
-/// Rest after a commit failed for a reason that passes.
+/// How long to rest after a temporary failure of the database or the ledger writer.
 const REST: Duration = Duration::from_millis(250);
 
-/// What an executor needs of the house.
+/// The parts of the worker that an executor uses.
 #[derive(Clone)]
 pub struct ExecutorDeps {
     pub db: Db,
     pub clock: Clock,
-    /// How often the queue is looked at although no bell rang.
+    /// How often the queue is read without a wake-up.
     pub look_every: Duration,
     pub wakeups: Wakeups,
-    /// As it stands at the start; `DirectoryChanged` replaces it.
+    /// The directory at the start; [`DirectoryChanged`] replaces it.
     pub directory: Arc<Directory>,
     pub market: Recipient<KnowMarket>,
     pub book: Recipient<FetchBook>,
@@ -60,12 +63,12 @@ pub struct ExecutorDeps {
     pub metrics: Arc<Metrics>,
 }
 
-/// Which jobs, and whose money.
+/// The jobs of an executor, and the portfolio it copies into.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ExecutorRole {
     pub portfolio: PortfolioId,
     pub queue: Queue,
-    /// Only the jobs of this leader.
+    /// The leader whose jobs are claimed; `None` for all leaders.
     pub leader: Option<FollowedUserId>,
 }
 
@@ -77,14 +80,15 @@ impl ExecutorRole {
 
 pub struct Executor {
     deps: ExecutorDeps,
-    post: ExecutorRole,
+    role: ExecutorRole,
     pending: PendingGroups,
     configs: BTreeMap<FollowedUserId, EffectiveConfig>,
-    /// Counts changes of the directory: facts gathered before one, a blacklist among them, are not decided on.
+    /// Counts changes of the directory. Facts fetched before a change are not used, because the blacklist may have
+    /// changed.
     directory_changes: u64,
-    /// Groups of before it may be decided.
+    /// Groups detected before this time may be decided.
     horizon: Timestamp,
-    /// The newest job that has been seen, due or not.
+    /// The id of the newest job that was read, due or not.
     last_seen: i64,
     looking: bool,
     look_again: bool,
@@ -109,24 +113,24 @@ struct Counts {
 enum Unprepared {
     #[error(transparent)]
     Fetch(#[from] FetchFailed),
-    #[error("the book fetcher does not answer: {0}")]
+    #[error("no answer from the book fetcher: {0}")]
     Mailbox(#[from] MailboxError),
 }
 
 impl Executor {
     pub(super) fn start(
-        post: ExecutorRole,
+        role: ExecutorRole,
         name: ActorName,
         deps: ExecutorDeps,
         supervisor: &SupervisorContext,
     ) -> Addr<Self> {
-        start_supervised(supervisor, name, Self::new(post, deps))
+        start_supervised(supervisor, name, Self::new(role, deps))
     }
 
-    fn new(post: ExecutorRole, deps: ExecutorDeps) -> Self {
+    fn new(role: ExecutorRole, deps: ExecutorDeps) -> Self {
         Self {
             deps,
-            post,
+            role,
             pending: PendingGroups::default(),
             configs: BTreeMap::new(),
             directory_changes: 0,
@@ -145,7 +149,7 @@ impl Executor {
     fn observed(&self) -> Observed {
         Observed {
             state: serde_json::json!({
-                "portfolio": self.post.portfolio.to_string(),
+                "portfolio": self.role.portfolio.to_string(),
                 "in_line": self.pending.len(),
                 "claimed": self.pending.n_claimed(),
                 "committing": self.pending.n_committing(),
@@ -155,13 +159,13 @@ impl Executor {
         }
     }
 
-    /// Gathers what the decision on a group looks at.
+    /// Fetches the facts for the decision on a group.
     fn prepare(&mut self, id: GroupId, ctx: &mut Context<Self>) {
         let Some(work) = self.pending.work(id) else { return };
         let group = work.group.clone();
         let config = self.config(group.followed_user);
         let user_enabled = self.user_enabled(group.followed_user);
-        let (deps, portfolio, asked_at) = (self.deps.clone(), self.post.portfolio, self.directory_changes);
+        let (deps, portfolio, asked_at) = (self.deps.clone(), self.role.portfolio, self.directory_changes);
         let gather = async move {
             let market = deps.market.send(KnowMarket(group.market.clone())).await??;
             let blank = nothing_known(portfolio);
@@ -194,8 +198,9 @@ impl Executor {
         }
     }
 
+    /// Returns the configuration for a leader.
     fn config(&mut self, leader: FollowedUserId) -> EffectiveConfig {
-        let (directory, scope) = (&self.deps.directory, self.post.portfolio.scope());
+        let (directory, scope) = (&self.deps.directory, self.role.portfolio.scope());
         let work_out = || effective(&directory.config, directory.overrides.get(&leader), scope);
         *self.configs.entry(leader).or_insert_with(work_out)
     }
@@ -205,7 +210,7 @@ impl Executor {
     }
 }
 
-/// Step 1 of a decision looks at no portfolio, and must not wait for one.
+/// Returns an empty view: the switches of a decision (spec 7.1) use no portfolio, and must not wait for one.
 fn nothing_known(id: PortfolioId) -> PortfolioView {
     PortfolioView {
         id,
@@ -224,15 +229,15 @@ fn nothing_known(id: PortfolioId) -> PortfolioView {
 impl Actor for Executor {
     type Context = Context<Self>;
 
-    /// Leases of an earlier self are given back first; until then nothing is taken, and mail waits.
+    /// Releases the leases of an earlier incarnation first. Until then no job is claimed, and messages wait.
     fn started(&mut self, ctx: &mut Context<Self>) {
-        let (db, post) = (self.deps.db.clone(), self.post);
-        let release = async move { queue::release(&db, post.queue, &post.scope()).await };
+        let (db, role) = (self.deps.db.clone(), self.role);
+        let release = async move { queue::release(&db, role.queue, &role.scope()).await };
         ctx.wait(release.into_actor(self).map(|released, executor, ctx| {
             if let Err(error) = released {
-                tracing::warn!(portfolio = %executor.post.portfolio, %error, "old leases must run out by themselves");
+                tracing::warn!(portfolio = %executor.role.portfolio, %error, "old leases cannot be released; their jobs wait until the leases end");
             }
-            executor.listen(executor.deps.wakeups.listen(executor.post.queue), ctx);
+            executor.listen(executor.deps.wakeups.listen(executor.role.queue), ctx);
             executor.look(ctx);
             ctx.run_interval(SWEEP, |executor, ctx| executor.sweep(ctx));
             ctx.run_interval(executor.deps.look_every, |executor, ctx| executor.look(ctx));
@@ -242,7 +247,7 @@ impl Actor for Executor {
 
 impl Supervised for Executor {
     fn restarting(&mut self, _: &mut Context<Self>) {
-        *self = Self::new(self.post, self.deps.clone());
+        *self = Self::new(self.role, self.deps.clone());
     }
 }
 

@@ -1,6 +1,6 @@
-//! The groups an executor has before it: who stands where in line, whose job is taken, whose facts are there.
+//! The groups that an executor has not finished: their order, their claimed jobs and their facts.
 //!
-//! Pure: no clock, no mail. The actor around it fetches, decides and records.
+//! Pure: no clock and no messages. The actor around it fetches, decides and records.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,18 +15,18 @@ use crate::domain::money::ids::GroupId;
 use crate::domain::money::units::Timestamp;
 use crate::queue::Job;
 
-/// What a decision looks at besides the portfolio.
+/// The inputs of a decision besides the portfolio.
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
     pub market: Arc<Market>,
-    /// `None` when the switches said that no book is needed.
+    /// `None` when no book is needed: the switches already decide the group, or it is not a trade.
     pub book: Option<Arc<GroupBook>>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct PendingGroups {
     works: BTreeMap<GroupId, Work>,
-    line: GlobalOrder<GroupId>,
+    order: GlobalOrder<GroupId>,
     claimed: usize,
     committing: usize,
 }
@@ -36,37 +36,38 @@ pub(super) struct Work {
     pub group: Arc<EventGroup>,
     pub facts: Option<Facts>,
     pub due: Timestamp,
-    /// The job as it was taken; `None` until it is.
+    /// The claimed job; `None` until it is claimed.
     job: Option<Job>,
     job_id: i64,
     committing: bool,
 }
 
-/// What to do with a job that was just taken.
+/// What to do with a job that was just claimed.
 #[derive(Debug)]
 pub(super) enum Claim {
-    /// It is time to gather the group's facts.
+    /// Fetch the facts of the group.
     Prepare,
-    /// Its lease had run out while we were at it. The new fence counts from now on.
+    /// Its lease had ended while we worked on it. Only the new fencing token is valid now.
     Renewed,
-    /// The group was never seen: read it first.
+    /// The group is not pending: read it first.
     Unknown(Job),
 }
 
 impl PendingGroups {
-    /// Lines a group up by its job, due or not. False when it stands there already.
-    pub fn place(&mut self, group: EventGroup, job: &Job) -> bool {
+    /// Queues the group of a job, due or not. Returns false when it is pending already.
+    pub fn enqueue(&mut self, group: EventGroup, job: &Job) -> bool {
         let id = group.id;
         if self.works.contains_key(&id) {
             return false;
         }
-        self.line.enqueue(group.detect_time, group.key.clone());
+        self.order.enqueue(group.detect_time, group.key.clone());
         let work =
             Work { group: Arc::new(group), facts: None, due: job.due, job: None, job_id: job.id, committing: false };
         self.works.insert(id, work);
         true
     }
 
+    /// Stores a claimed job with its group.
     pub fn claim(&mut self, id: GroupId, job: Job) -> Claim {
         let Some(work) = self.works.get_mut(&id) else { return Claim::Unknown(job) };
         work.job_id = job.id;
@@ -81,41 +82,43 @@ impl PendingGroups {
         self.works.get(&id)
     }
 
-    /// The group can be decided as soon as it is first in line. False when nobody waits for it any more.
+    /// Stores the facts of a group: it can be decided as soon as it is the head. Returns false when the group is not
+    /// pending any more.
     pub fn prepared(&mut self, id: GroupId, facts: Facts) -> bool {
         let Some(work) = self.works.get_mut(&id) else { return false };
         work.facts = Some(facts);
-        self.line.mark_ready(&work.group.key, id).is_ok()
+        self.order.mark_ready(&work.group.key, id).is_ok()
     }
 
-    /// The first in line leaves it to be decided, if it is ready and `room` decisions may still be uncommitted.
+    /// Removes the head from the queue for its decision, if it is ready and fewer than `room` decisions are
+    /// uncommitted.
     pub fn next(&mut self, room: usize) -> Option<GroupId> {
         if self.committing >= room {
             return None;
         }
-        self.line.pop_ready()
+        self.order.pop_ready()
     }
 
-    /// True when somebody who stands before `id` has come into line since `id` left it.
+    /// Returns true when a group that is ahead of `id` in the order was queued after `id` had left the queue.
     pub fn is_overtaken(&self, id: GroupId) -> bool {
-        let (Some(work), Some(first)) = (self.works.get(&id), self.line.head()) else { return false };
+        let (Some(work), Some(first)) = (self.works.get(&id), self.order.head()) else { return false };
         let first = self.works.get(&GroupId::of(first)).map(|first| (first.group.detect_time, &first.group.key));
         first.is_some_and(|first| first < (work.group.detect_time, &work.group.key))
     }
 
-    /// Back to its old place, to be decided again: with its facts if it has them.
+    /// Puts a group back into the queue, to be decided again. It keeps its facts.
     pub fn put_back(&mut self, id: GroupId) {
         let Some(work) = self.works.get_mut(&id) else { return };
         if std::mem::take(&mut work.committing) {
             self.committing -= 1;
         }
-        self.line.enqueue(work.group.detect_time, work.group.key.clone());
+        self.order.enqueue(work.group.detect_time, work.group.key.clone());
         if work.facts.is_some() {
-            let _ = self.line.mark_ready(&work.group.key, id);
+            let _ = self.order.mark_ready(&work.group.key, id);
         }
     }
 
-    /// Its facts are not enough: it waits in its place for new ones.
+    /// Puts a group back into the queue to wait for new facts, because its facts are not sufficient.
     pub fn put_back_without_facts(&mut self, id: GroupId) {
         if let Some(work) = self.works.get_mut(&id) {
             work.facts = None;
@@ -123,21 +126,22 @@ impl PendingGroups {
         self.put_back(id);
     }
 
-    /// Whoever has not been decided waits for new facts; `deciding` has left the line and finds itself without. Gives
-    /// those whose facts are to be gathered again.
+    /// Drops the facts of all groups that are not decided, and returns the groups whose facts must be fetched again.
+    /// The group `deciding` loses its facts too, but is not in the queue now.
     pub fn forget_facts(&mut self, deciding: Option<GroupId>) -> Vec<GroupId> {
         let open = |(_, work): &(&GroupId, &mut Work)| work.job.is_some() && !work.committing;
         let mut forgotten = Vec::new();
         for (id, work) in self.works.iter_mut().filter(open) {
             forgotten.push(*id);
             if work.facts.take().is_some() && deciding != Some(*id) {
-                self.line.remove(&work.group.key);
-                self.line.enqueue(work.group.detect_time, work.group.key.clone());
+                self.order.remove(&work.group.key);
+                self.order.enqueue(work.group.detect_time, work.group.key.clone());
             }
         }
         forgotten
     }
 
+    /// Marks a group whose decision is accepted and not committed yet.
     pub fn is_committing(&mut self, id: GroupId) {
         if let Some(work) = self.works.get_mut(&id)
             && !std::mem::replace(&mut work.committing, true)
@@ -146,10 +150,10 @@ impl PendingGroups {
         }
     }
 
-    /// Done, or not ours to do: the group leaves the desk. Gives its job, if that was taken.
+    /// Removes a group that is done, or whose job belongs to another worker. Returns its job, if that was claimed.
     pub fn remove(&mut self, id: GroupId) -> Option<Job> {
         let work = self.works.remove(&id)?;
-        self.line.remove(&work.group.key);
+        self.order.remove(&work.group.key);
         if work.committing {
             self.committing -= 1;
         }
@@ -159,7 +163,8 @@ impl PendingGroups {
         work.job
     }
 
-    /// Removes places taken up to job `last` whose job is no longer open: somebody finished it. Gives their number.
+    /// Removes the unclaimed groups of jobs up to `last` that are not in `open`, because another worker has finished
+    /// their jobs. Returns their number.
     pub fn keep_open(&mut self, open: &BTreeSet<GroupId>, last: i64) -> usize {
         let gone = |(id, work): &(&GroupId, &Work)| work.job.is_none() && work.job_id <= last && !open.contains(id);
         let gone: Vec<_> = self.works.iter().filter(gone).map(|(id, _)| *id).collect();
@@ -169,15 +174,15 @@ impl PendingGroups {
         gone.len()
     }
 
-    /// The earliest detection of the first in line, if it is ready to be decided.
+    /// Returns the earliest detection of the head, if it is ready to be decided.
     pub fn first_detected(&self) -> Option<Timestamp> {
-        let first = self.works.get(&GroupId::of(self.line.head()?))?;
+        let first = self.works.get(&GroupId::of(self.order.head()?))?;
         first.facts.is_some().then_some(first.group.detect_time)
     }
 
-    /// When the first in line could have been taken, if it has not been.
+    /// Returns when the job of the head became or becomes due, if it is not claimed.
     pub fn first_unclaimed(&self) -> Option<Timestamp> {
-        let first = self.works.get(&GroupId::of(self.line.head()?))?;
+        let first = self.works.get(&GroupId::of(self.order.head()?))?;
         first.job.is_none().then_some(first.due)
     }
 

@@ -18,7 +18,7 @@ use crate::testkit::samples::{asset, at, market, market_id, price};
 
 type Answer = Result<Arc<GroupBook>, FetchFailed>;
 
-/// Stands in for the book fetcher: every book is the same, and given when the test says so.
+/// Replaces the book fetcher: every book is the same, and is sent when the test says so.
 #[derive(Default)]
 struct Books {
     held_back: bool,
@@ -29,17 +29,17 @@ struct Books {
     until_waiting: Option<(usize, oneshot::Sender<()>)>,
 }
 
-/// From now on every market is on the blacklist.
+/// Puts every market on the blacklist.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Blacklist;
 
-/// Answered when so many books are waited for.
+/// Answered when so many requests wait for a book.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct UntilWaiting(usize);
 
-/// Gives the books that are waited for, the last asked for first.
+/// Answers the waiting requests for books, the newest request first.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct GiveBackwards;
@@ -75,7 +75,7 @@ impl Handler<FetchBook> for Books {
     fn handle(&mut self, wanted: FetchBook, _: &mut Context<Self>) -> Self::Result {
         self.n_asked += 1;
         if self.refused.as_ref() == Some(&wanted.asset) {
-            return Response::reply(Err(FetchFailed::Storing("out of order".to_owned())));
+            return Response::reply(Err(FetchFailed::Storing("the table is locked".to_owned())));
         }
         if !self.held_back {
             return Response::reply(Ok(book()));
@@ -158,7 +158,7 @@ async fn copied(setup: &CopySetup, groups: &[EventGroup]) -> Vec<usize> {
 }
 
 #[actix_web::test]
-async fn groups_are_decided_in_the_global_order_whatever_book_comes_first() {
+async fn groups_are_decided_in_the_global_order_whichever_book_arrives_first() {
     let setup = CopySetup::new().await;
     let (writer, books) = (setup.ledger_writer(), Books { held_back: true, ..Books::default() }.start());
     let groups: Vec<_> = [(setup.bob, 1), (setup.alice, 2), (setup.bob, 2), (setup.alice, 3), (setup.bob, 9)]
@@ -190,7 +190,7 @@ async fn a_group_waits_for_one_before_it_that_has_closed_but_is_not_due() {
 }
 
 #[actix_web::test]
-async fn what_was_unfinished_is_picked_up_by_the_next_life_and_done_once() {
+async fn unfinished_groups_are_decided_once_by_the_next_incarnation() {
     let setup = CopySetup::new().await;
     let (writer, books) = (setup.ledger_writer(), Books { held_back: true, ..Books::default() }.start());
     let groups: Vec<_> = (0..6).map(|n| group(setup.alice, 10, Side::Buy, n)).collect();
@@ -215,7 +215,7 @@ async fn what_was_unfinished_is_picked_up_by_the_next_life_and_done_once() {
 }
 
 #[actix_web::test]
-async fn no_book_is_fetched_for_what_the_switches_stop() {
+async fn no_book_is_fetched_for_a_group_that_the_switches_stop() {
     let setup = CopySetup::new().await;
     setup.db.set_enabled(setup.alice, false, "test", at(0)).await.unwrap();
     let (writer, books) = (setup.ledger_writer(), Books::default().start());
@@ -238,7 +238,7 @@ async fn recorded(setup: &CopySetup) -> (DecisionKind, Vec<ReasonCode>) {
     (attempt.decision, attempt.reasons.clone())
 }
 
-/// Facts gathered while a group waited in line used to be decided on, however long ago that was.
+/// Facts fetched while a group waited used to be taken for the decision, however old they were.
 #[actix_web::test]
 async fn a_market_blacklisted_while_a_group_waits_is_not_copied() {
     let setup = CopySetup::new().await;
@@ -255,7 +255,7 @@ async fn a_market_blacklisted_while_a_group_waits_is_not_copied() {
 }
 
 #[actix_web::test]
-async fn a_group_whose_book_cannot_be_had_steps_aside_and_comes_back_later() {
+async fn a_group_whose_book_cannot_be_fetched_lets_others_pass_and_is_retried() {
     let setup = CopySetup::new().await;
     let refused = Some(asset(10));
     let (writer, books) = (setup.ledger_writer(), Books { refused, ..Books::default() }.start());
@@ -270,8 +270,8 @@ async fn a_group_whose_book_cannot_be_had_steps_aside_and_comes_back_later() {
     assert_eq!(state(&executor).await["counts"]["failed"], 1);
 }
 
-/// Stands between an executor and the ledger writer, and has something else happen to the portfolio between the first
-/// view and the decision made on it.
+/// A proxy between an executor and the ledger writer. It records another entry between the first view and the decision
+/// that is made on it.
 struct Crossing {
     writer: Addr<LedgerWriter>,
     crossed: bool,
@@ -301,7 +301,7 @@ impl Handler<ReadView> for Crossing {
 }
 
 #[actix_web::test]
-async fn what_was_decided_on_a_portfolio_that_moved_on_is_decided_again() {
+async fn a_decision_on_an_outdated_portfolio_is_made_again() {
     let setup = CopySetup::new().await;
     let (writer, books) = (setup.ledger_writer(), Books::default().start());
     let crossing = Crossing { writer: writer.clone(), crossed: false, leader: setup.alice }.start();
@@ -315,7 +315,7 @@ async fn what_was_decided_on_a_portfolio_that_moved_on_is_decided_again() {
 }
 
 #[actix_web::test]
-async fn hundreds_of_groups_of_two_leaders_give_the_ledger_a_full_fold_gives() {
+async fn hundreds_of_groups_of_two_leaders_lead_to_the_same_ledger_as_a_full_fold() {
     let setup = CopySetup::new().await;
     let (writer, books) = (setup.ledger_writer(), Books::default().start());
     let deps = deps(&setup, &books, &writer).await;

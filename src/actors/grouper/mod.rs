@@ -1,9 +1,9 @@
-//! Gathers a leader's events into groups, and closes each group when its window ends.
+//! Collects a leader's events into groups, and closes each group when its window ends (spec 6).
 //!
-//! Takes   q_group_events jobs, `DirectoryChanged`.
-//! Sends   nothing: the copy jobs are rows written with the group; rings the bell for them.
+//! Takes   q_group_events jobs, [`DirectoryChanged`].
+//! Sends   nothing: the copy jobs are rows stored with the group; it wakes their consumers.
 //! Timer   one, for the earliest open window.
-//! Truth   its open jobs: an event whose job is open belongs to no group yet.
+//! Truth   its open jobs: an event with an open job belongs to no group yet.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ use crate::queue;
 use crate::queue::wakeup::local::Wakeups;
 use crate::queue::{Job, JobFence, JobScope, Queue};
 
-/// How often the queue is looked at although no bell rang.
+/// How often the queue is read without a wake-up.
 const SWEEP: Duration = Duration::from_secs(2);
 /// Longer than the longest window: a job is held until its window closes.
 const LEASE_MS: i64 = 180_000;
@@ -41,7 +41,7 @@ const RETRY_MOST: Duration = Duration::from_secs(10);
 pub struct GrouperDeps {
     pub db: Db,
     pub clock: Clock,
-    /// Whose jobs are ours.
+    /// The users whose jobs this worker claims.
     pub scope: JobScope,
     pub wakeups: Wakeups,
 }
@@ -49,15 +49,15 @@ pub struct GrouperDeps {
 pub struct Grouper {
     deps: GrouperDeps,
     incarnation: Incarnation,
-    /// `None` until it is read.
+    /// `None` until it is read from the database.
     directory: Option<Arc<Directory>>,
     windows: Windows,
     fences: BTreeMap<Member, JobFence>,
-    /// Taken out of the windows and not committed yet.
+    /// Groups that have left the windows and are not committed yet.
     closing: Vec<ClosedGroup>,
-    /// Jobs may wait that we have not seen.
+    /// There may be jobs that are not claimed yet.
     look: bool,
-    /// One thing at a time is asked of the database, so that loads and closes never cross.
+    /// A database request is running. There is only one at a time, so that loading and closing never overlap.
     busy: bool,
     failures: u32,
     timer: Option<SpawnHandle>,
@@ -68,14 +68,14 @@ pub struct Grouper {
 enum Answer {
     Ready(Box<Directory>),
     Loaded(Loaded),
-    /// For each of the first groups in `closing`.
+    /// One outcome for each of the first groups in `closing`.
     Closed(Vec<GroupClosing>),
 }
 
-/// Jobs taken from the queue, with what grouping needs of their events.
+/// Claimed jobs, with the parts of their events that grouping needs.
 struct Loaded {
     pending: Vec<(Job, PendingEvent)>,
-    /// The queue gave as much as was asked for.
+    /// The claim returned as many jobs as it may, so there may be more.
     more: bool,
 }
 
@@ -114,8 +114,9 @@ impl Grouper {
         }
     }
 
-    /// Does the next thing, unless one is under way: what was begun first, then what waits in the queue, and only then
-    /// what is due, so that a window never closes before events that are known already.
+    /// Starts the next step, unless one is running. First it writes the groups that are being closed, then it claims
+    /// jobs, and only then it closes the windows that are due: so a window never closes before an event that is stored
+    /// already.
     fn next(&mut self, ctx: &mut Context<Self>) {
         if self.busy {
             return;
@@ -142,18 +143,20 @@ impl Grouper {
         self.ask(ctx, async move {
             let closed = deps.db.close_groups(&writes, deps.clock.now()).await?;
             deps.wakeups.notify(Queue::CopyAttemptUser);
-            // Whoever holds the portfolio of all may be another process.
+            // The holder of the global portfolio may be another process.
             let keys = writes.iter().map(|write| write.group.id.to_string());
             deps.wakeups.notify_remote(LeaseName::Global, Queue::CopyAttemptGlobal, keys);
             Ok(Answer::Closed(closed))
         });
     }
 
+    /// Starts a database request, whose result [`Self::answered`] handles.
     fn ask(&mut self, ctx: &mut Context<Self>, work: impl Future<Output = Result<Answer, DbError>> + 'static) {
         self.busy = true;
         self.incarnation.spawn_io(ctx, work, Self::answered);
     }
 
+    /// Returns the write that closes a group.
     fn write_of(&self, closed: &ClosedGroup, directory: &Directory) -> ClosedGroupWrite {
         let window_end = closed.group.window_start.plus_millis(directory.config.system.aggregation_window_ms);
         ClosedGroupWrite {
@@ -164,6 +167,7 @@ impl Grouper {
         }
     }
 
+    /// Takes over a new directory.
     fn follow(&mut self, directory: Arc<Directory>) {
         self.windows.set_length(directory.config.system.aggregation_window_ms);
         self.directory = Some(directory);
@@ -185,14 +189,15 @@ impl Grouper {
         self.next(ctx);
     }
 
+    /// Repeats the step after a pause, which grows with each failure.
     fn retry_later(&mut self, error: &str, ctx: &mut Context<Self>) {
         self.failures = self.failures.saturating_add(1);
-        // Jobs may have been claimed and forgotten on the way: their leases are given back first.
+        // A claim may have succeeded although its answer was lost: the leases are released first.
         self.directory = None;
         if self.failures == 1 {
-            tracing::warn!(error, "grouping cannot reach the database and will try again");
+            tracing::warn!(error, "the grouper cannot reach the database and will retry");
         }
-        // The grouper stays busy until then, and keeps the groups that it is closing.
+        // It stays busy until then, and keeps the groups that it is closing.
         ctx.run_later(back_off(RETRY, RETRY_MOST, self.failures), |grouper, ctx| {
             grouper.busy = false;
             grouper.look = true;
@@ -200,11 +205,12 @@ impl Grouper {
         });
     }
 
+    /// Adds the events of claimed jobs to the windows.
     fn took(&mut self, loaded: Loaded, ctx: &mut Context<Self>) {
         self.look |= loaded.more;
         for (job, event) in loaded.pending {
             let (member, fence) = (event.member, job.fence());
-            // An event that waits already has come back with a new lease: the newer fence is the good one.
+            // If the event is in a window already, its job was claimed again: only the newer fencing token is valid.
             match self.windows.add(event) {
                 Ok(_) => {
                     self.fences.insert(member, fence);
@@ -219,6 +225,7 @@ impl Grouper {
         }
     }
 
+    /// Handles the outcome of closed groups.
     fn closed(&mut self, outcomes: &[GroupClosing]) {
         let rest = self.closing.split_off(outcomes.len().min(self.closing.len()));
         for (closed, outcome) in std::mem::replace(&mut self.closing, rest).into_iter().zip(outcomes) {
@@ -228,15 +235,15 @@ impl Grouper {
                     let group = &closed.group;
                     tracing::debug!(group = %group.id, group_key = %group.key, user_id = %group.followed_user, n = closed.members.len(), "group closed");
                 }
-                // Detected together with a group that is closed already.
+                // A group of the same millisecond is closed already.
                 GroupClosing::KeyTaken => {
                     self.closing.push(closed.moved_by_one_ms());
                     continue;
                 }
                 GroupClosing::JobLost => {
                     let group = &closed.group;
-                    tracing::warn!(group = %group.id, group_key = %group.key, user_id = %group.followed_user, "somebody else has taken a job of this group");
-                    // What of it is still open comes again from the queue.
+                    tracing::warn!(group = %group.id, group_key = %group.key, user_id = %group.followed_user, "another worker has claimed a job of this group");
+                    // The jobs of the group that are still open are claimed again.
                     self.look = true;
                 }
             }
@@ -246,6 +253,7 @@ impl Grouper {
         }
     }
 
+    /// Sets the timer for the earliest end of a window.
     fn set_timer(&mut self, ctx: &mut Context<Self>) {
         if let Some(timer) = self.timer.take() {
             ctx.cancel_future(timer);
@@ -287,7 +295,7 @@ impl Handler<DirectoryChanged> for Grouper {
     type Result = ();
 
     fn handle(&mut self, DirectoryChanged(directory): DirectoryChanged, ctx: &mut Self::Context) {
-        // While it is being read, what is read is newer.
+        // While the directory is being read, the answer is newer than this message.
         if self.directory.is_some() {
             self.follow(directory);
             self.next(ctx);
@@ -295,15 +303,18 @@ impl Handler<DirectoryChanged> for Grouper {
     }
 }
 
-/// How long after its window a group of this leader is decided: the latency, and a chance part drawn once for both
-/// scopes, because they decide on the same book.
+/// Returns how many ms after its window a group of this leader is decided: the latency and a random part. The random
+/// part is drawn once for both scopes, because they decide on the same book.
 fn decision_wait_ms(directory: &Directory, leader: FollowedUserId) -> i64 {
     let config = effective(&directory.config, directory.overrides.get(&leader), PortfolioScope::ExecUser);
     let jitter = rand::rng().random_range(0..=config.guardrails.jitter_ms_max.max(0));
     config.guardrails.decision_latency_ms.saturating_add(jitter)
 }
 
-/// Takes what waits in the queue. Jobs of rows that form no group are finished on the way.
+/// Claims jobs and reads their events. Jobs of rows that form no group are finished at once.
+///
+/// # Errors
+/// When the database fails.
 async fn load(deps: &GrouperDeps) -> Result<Loaded, DbError> {
     let GrouperDeps { db, clock, .. } = deps;
     let jobs = queue::claim(db, Queue::GroupEvents, &deps.scope, clock.now(), LEASE_MS, JOBS_AT_ONCE).await?;
@@ -341,7 +352,7 @@ async fn load(deps: &GrouperDeps) -> Result<Loaded, DbError> {
     Ok(Loaded { pending, more })
 }
 
-/// A job that cannot be done now; after some tries it is a dead letter.
+/// Returns a job to the queue as failed; after some tries it becomes a dead letter.
 async fn give_back(deps: &GrouperDeps, job: &Job, error: &str) {
     let failed = queue::fail(&deps.db, job, error, deps.clock.now(), &mut rand::rngs::ThreadRng::default()).await;
     let becomes = failed.map_or_else(|error| error.to_string(), |failed| failed.to_string());

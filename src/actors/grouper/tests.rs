@@ -10,7 +10,7 @@ use crate::simulator::wallet_of;
 use crate::testkit::feed_setup::{FeedSetup, trade};
 use crate::testkit::wait::within;
 
-/// Short enough for a test, long enough for its events to come together.
+/// Short enough for a test, long enough for its events to arrive in one window.
 const WINDOW_MS: i64 = 400;
 
 struct Grouping {
@@ -36,7 +36,7 @@ impl Grouping {
         )
     }
 
-    /// The groups there are, in the order of their copy jobs.
+    /// Returns the closed groups, in the order of their copy jobs.
     async fn groups(&self) -> Vec<EventGroup> {
         let mut groups = Vec::new();
         for job in self.setup.jobs(Queue::CopyAttemptUser).await {
@@ -68,7 +68,7 @@ async fn fills_of_one_window_close_as_one_group_with_both_copy_jobs() {
 }
 
 #[actix_web::test]
-async fn what_was_open_at_the_start_is_closed_although_nobody_rings() {
+async fn groups_open_at_the_start_are_closed_without_a_wake_up() {
     let mut it = grouping().await;
     let long_ago = it.setup.clock.now().plus_millis(-3_600_000);
     let events = vec![trade(&it.user, 1, Side::Buy, long_ago), trade(&it.user, 2, Side::Sell, long_ago)];

@@ -1,4 +1,4 @@
-//! Many events to the ledger at once, in their order.
+//! Sends many events to the ledger writer at once, in their order.
 
 use tracing::field::display;
 
@@ -9,23 +9,28 @@ use crate::domain::accounting::ledger::LedgerEntry;
 use crate::queue;
 use crate::queue::Job;
 
-/// Rounds after which a batch that is still refused begins again from the queue.
+/// Rounds after which a batch that is still refused is claimed again from the queue.
 const TRIES: usize = 5;
 
-/// A job whose effect is known.
+/// A job whose ledger entries are known.
 #[derive(Debug, Clone)]
 pub(super) struct Ready {
     pub job: Job,
-    /// None for a row that moves nothing; an error when its amounts are impossible.
+    /// Empty for a row that moves no shares and no cash; an error when its amounts are impossible.
     pub entries: Result<Vec<LedgerEntry>, String>,
     pub audits: Vec<Audit>,
 }
 
 impl Ready {
+    /// Returns a job without entries.
     pub fn empty(job: Job) -> Self {
         Self { job, entries: Ok(Vec::new()), audits: Vec::new() }
     }
 
+    /// Returns the request to the ledger writer.
+    ///
+    /// # Errors
+    /// When the amounts of the row are impossible.
     fn request(&self) -> Result<RecordEntries, String> {
         Ok(RecordEntries {
             entries: self.entries.clone()?,
@@ -36,13 +41,14 @@ impl Ready {
     }
 }
 
-/// Writes the batch in order; gives how many events were written.
+/// Writes the batch in order, and returns how many events were written.
 ///
-/// Each event is a request of its own, so that a bad or a known one stands alone; the ledger writer commits them
-/// together all the same.
+/// Each event has its own request, so that one bad or known event does not affect the others. The ledger writer still
+/// commits them together.
 ///
 /// # Errors
-/// When ledger or database cannot write now: nobody knows then what of it was written, and the queue tells.
+/// When the ledger writer or the database cannot write now. Then it is unknown which events were written; those whose
+/// jobs are still open were not.
 pub(super) async fn record(deps: &IngestorDeps, mut batch: Vec<Ready>) -> Result<usize, String> {
     let mut n_written = 0;
     for _ in 0..TRIES {
@@ -55,12 +61,12 @@ pub(super) async fn record(deps: &IngestorDeps, mut batch: Vec<Ready>) -> Result
                         n_written += 1;
                         continue;
                     }
-                    // One before it fell, and the portfolio was read again: its turn comes once more.
+                    // A request before it failed, and the portfolio was read again: send this one again.
                     Err(Refused::Stale) => {
                         again.push(ready);
                         continue;
                     }
-                    // Somebody else has the job, and does it.
+                    // Another worker has the job, and does it.
                     Err(Refused::FenceLost) => continue,
                     Err(refused @ (Refused::Failed { transient: true, .. } | Refused::Restarted)) => {
                         return Err(refused.to_string());
@@ -76,10 +82,13 @@ pub(super) async fn record(deps: &IngestorDeps, mut batch: Vec<Ready>) -> Result
         }
         batch = again;
     }
-    Err(format!("{} events were refused again and again", batch.len()))
+    Err(format!("the ledger writer refused {} events {TRIES} times", batch.len()))
 }
 
-/// A job that cannot be done now; after some tries it is a dead letter.
+/// Returns a job to the queue as failed; after some tries it becomes a dead letter.
+///
+/// # Errors
+/// When the database fails.
 pub(super) async fn give_back(deps: &IngestorDeps, job: &Job, error: &str) -> Result<(), DbError> {
     let failed = queue::fail(&deps.db, job, error, deps.clock.now(), &mut rand::rngs::ThreadRng::default()).await?;
     let (event, user) = (job.event_id().map(display), job.followed_user.map(display));

@@ -1,6 +1,6 @@
-//! Which rows must wait for which: an activity that waits for facts holds back the later rows of the same user in the
-//! same condition, and nobody else. A conversion moves outcomes of every market of its event and is read off the
-//! leader's positions: it waits for all earlier rows of its user, and all later ones wait for it.
+//! The order in which rows wait for each other. An activity that waits for market facts holds back the later rows of
+//! the same user in the same condition, and no others. A conversion moves outcomes of every market of its event, and is
+//! computed from the leader's positions: it waits for all earlier rows of its user, and all later ones wait for it.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,7 +8,7 @@ use crate::domain::events::event::{ActivityEvent, ActivityKind, TradeEvent};
 use crate::domain::money::ids::{FollowedUserId, MarketId};
 use crate::queue::Job;
 
-/// One job with the event it is about.
+/// A job with its event.
 #[derive(Debug, Clone)]
 pub(super) struct Work {
     pub job: Job,
@@ -21,25 +21,26 @@ pub(super) enum Event {
     Activity(Box<ActivityEvent>),
 }
 
-/// A user's rows of one condition; with `None`, all rows of the user.
+/// The rows of one user in one condition; with `None`, all rows of the user.
 pub(super) type LaneKey = (FollowedUserId, Option<MarketId>);
 
-/// The lanes in which somebody waits; the first of each waits for facts, the others for the first.
+/// The lanes with waiting rows. The first row of a lane waits for facts, the others wait for the first.
 #[derive(Debug, Default)]
 pub(super) struct Lanes(BTreeMap<LaneKey, VecDeque<Work>>);
 
-/// What a job taken from the queue is to the lanes.
+/// Where a claimed job is in the lanes.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Seen {
-    Never,
-    /// It waits behind another; its lease is the new one now.
+pub(super) enum ClaimedJob {
+    /// In no lane.
+    Unknown,
+    /// It waits behind another job; it has the new lease now.
     Waiting,
-    /// It is the first of its lane and may be tried again.
+    /// It is the first of its lane and may be retried.
     First(LaneKey),
 }
 
 impl Work {
-    /// The rows that an activity holds back while it waits.
+    /// Returns the lane that an activity holds back while it waits.
     pub fn lane(&self) -> LaneKey {
         match &self.event {
             Event::Trade(trade) => (trade.followed_user, Some(trade.market.clone())),
@@ -52,7 +53,7 @@ impl Work {
 }
 
 impl Lanes {
-    /// Gives the work back when it may be done now; keeps it when somebody it must follow waits.
+    /// Returns the work when it may be done now. Keeps it, and returns `None`, when a row that it must follow waits.
     pub fn enter(&mut self, work: Work) -> Option<Work> {
         let lane = work.lane();
         let whole_user = (lane.0, None);
@@ -66,34 +67,35 @@ impl Lanes {
         }
     }
 
-    /// Whether nothing that came before this lane waits any more.
+    /// Returns whether no row waits that this lane must follow.
     pub fn is_next(&self, (user, condition): &LaneKey) -> bool {
         condition.is_some() || self.0.keys().filter(|(other, _)| other == user).count() == 1
     }
 
-    /// The work waits for facts; what follows it in its lane waits for it.
+    /// Adds work that waits for facts; later rows of its lane wait for it.
     pub fn hold(&mut self, lane: LaneKey, work: Work) {
         self.0.entry(lane).or_default().push_back(work);
     }
 
+    /// Returns the row for whose facts the lane waits.
     pub fn first(&self, lane: &LaneKey) -> Option<&Work> {
         self.0.get(lane).and_then(VecDeque::front)
     }
 
-    /// The first is done, or given up: the lane is open, and its rows in order are the caller's.
+    /// Removes the lane, because its first row is done or given up, and returns its rows in order.
     pub fn open(&mut self, lane: &LaneKey) -> VecDeque<Work> {
         self.0.remove(lane).unwrap_or_default()
     }
 
-    /// A job may come again when its lease has ended: then the newer lease is the good one.
-    pub fn renew(&mut self, job: &Job) -> Seen {
+    /// Updates a waiting job that was claimed again because its lease had ended: only the new lease is valid.
+    pub fn renew(&mut self, job: &Job) -> ClaimedJob {
         for (lane, waiting) in &mut self.0 {
-            if let Some(place) = waiting.iter().position(|work| work.job.id == job.id) {
-                waiting[place].job = job.clone();
-                return if place == 0 { Seen::First(lane.clone()) } else { Seen::Waiting };
+            if let Some(index) = waiting.iter().position(|work| work.job.id == job.id) {
+                waiting[index].job = job.clone();
+                return if index == 0 { ClaimedJob::First(lane.clone()) } else { ClaimedJob::Waiting };
             }
         }
-        Seen::Never
+        ClaimedJob::Unknown
     }
 
     pub fn n_waiting(&self) -> usize {

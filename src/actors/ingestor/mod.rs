@@ -1,9 +1,9 @@
-//! Writes every canonical event into its leader's shadow ledger, in order.
+//! Writes every canonical event to the shadow ledger of its leader, in order (spec 5).
 //!
 //! Takes   q_ingest_events jobs.
-//! Sends   `RecordEntries` to the ledger writer; `KnowMarket` when a market is traded in, at most once a minute.
-//! Timer   none but the slow sweep.
-//! Truth   its open jobs: an event whose job is open is not in the ledger.
+//! Sends   [`RecordEntries`] to the ledger writer; [`KnowMarket`] for the market of a trade, at most once a minute.
+//! Timer   only the slow sweep.
+//! Truth   its open jobs: an event with an open job is not in the ledger.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,27 +36,27 @@ mod batch;
 mod lanes;
 
 use batch::{Ready, record};
-use lanes::{Event, LaneKey, Lanes, Seen, Work};
+use lanes::{ClaimedJob, Event, LaneKey, Lanes, Work};
 use resolve::{Effect, effect_of};
 
 const SWEEP: Duration = Duration::from_secs(2);
-/// Long enough for an activity to get its facts with all its retries.
+/// Long enough for an activity to fetch its facts with all retries.
 const LEASE_MS: i64 = 300_000;
 const JOBS_AT_ONCE: i64 = 512;
 const RETRY: Duration = Duration::from_millis(200);
 const RETRY_MOST: Duration = Duration::from_secs(10);
-/// A market that is traded in after this long is named again: its facts may have grown old meanwhile, and there are some
-/// seconds to renew them until the copy is decided.
-const NAME_AGAIN_MS: i64 = 60_000;
-/// Markets remembered as seen; beyond it the memory starts anew.
-const SEEN_MAX: usize = 20_000;
+/// A trade in a market after this long requests its facts again: they may be outdated, and there are some seconds to
+/// renew them before the copy is decided.
+const REQUEST_AGAIN_MS: i64 = 60_000;
+/// Markets to remember; when there are more, all are forgotten.
+const REQUESTED_MAX: usize = 20_000;
 
 #[derive(Clone)]
 pub struct IngestorDeps {
     pub db: Db,
     pub polymarket: Polymarket,
     pub clock: Clock,
-    /// Whose jobs are ours.
+    /// The users whose jobs this worker claims.
     pub scope: JobScope,
     pub wakeups: Wakeups,
     pub ledger: Recipient<RecordEntries>,
@@ -66,19 +66,20 @@ pub struct IngestorDeps {
 
 pub struct Ingestor {
     deps: IngestorDeps,
-    /// A failure begins a new one too.
+    /// A failure starts a new one too.
     incarnation: Incarnation,
-    /// Leases of an earlier life are given back.
+    /// The leases of an earlier incarnation have been released.
     released: bool,
     look: bool,
-    /// One thing at a time is asked of queue and ledger, so that entries go in the order of their events.
+    /// A request to the queue or the ledger writer is running. There is only one at a time, so that entries are written
+    /// in the order of their events.
     busy: bool,
     batch: Vec<Ready>,
     lanes: Lanes,
-    /// Lanes whose first may ask for its facts, once what came before it is in the ledger.
+    /// Lanes whose first row may fetch its facts, as soon as the rows before it are in the ledger.
     to_resolve: BTreeSet<LaneKey>,
-    /// When each was last named to whoever keeps facts.
-    seen_markets: BTreeMap<MarketId, Timestamp>,
+    /// When the facts of each market were last requested.
+    requested_markets: BTreeMap<MarketId, Timestamp>,
     failures: u32,
     n_events: u64,
     last_activity: Option<Timestamp>,
@@ -90,10 +91,11 @@ enum Answer {
     Recorded(usize),
 }
 
-/// Jobs taken from the queue with their events, in order.
+/// Claimed jobs with their events, in order.
 #[derive(Default)]
 struct Claimed {
     works: Vec<Work>,
+    /// The claim returned as many jobs as it may, so there may be more.
     more: bool,
 }
 
@@ -112,7 +114,7 @@ impl Ingestor {
             batch: Vec::new(),
             lanes: Lanes::default(),
             to_resolve: BTreeSet::new(),
-            seen_markets: BTreeMap::new(),
+            requested_markets: BTreeMap::new(),
             failures: 0,
             n_events: 0,
             last_activity: None,
@@ -131,8 +133,8 @@ impl Ingestor {
         }
     }
 
-    /// Does the next thing, unless one is under way: what is ready goes to the ledger first, then those who waited for
-    /// that ask for their facts, then the queue is looked at.
+    /// Starts the next step, unless one is running. First the ready events go to the ledger, then the rows that waited
+    /// for that fetch their facts, then jobs are claimed.
     fn next(&mut self, ctx: &mut Context<Self>) {
         if self.busy {
             return;
@@ -161,16 +163,17 @@ impl Ingestor {
         self.incarnation.spawn_io(ctx, work, Self::answered);
     }
 
+    /// Adds the work to the batch or to a lane.
     fn take(&mut self, work: Work) {
         let Some(work) = self.lanes.enter(work) else { return };
         match &work.event {
             Event::Trade(trade) => {
-                self.name(&trade.market);
+                self.request_facts(&trade.market);
                 let entries = entries_for_trade(trade).map_err(|error| error.to_string());
                 self.batch.push(Ready { job: work.job, entries, audits: Vec::new() });
             }
             Event::Activity(activity) => match (&activity.kind, &activity.payload.condition_id) {
-                // Kept as an event; the ledgers are left alone.
+                // It stays stored as an event, but moves no ledger.
                 (ActivityKind::Combo | ActivityKind::Other(_), _) => self.batch.push(Ready::empty(work.job)),
                 (_, Some(_)) => {
                     let lane = work.lane();
@@ -185,21 +188,23 @@ impl Ingestor {
         }
     }
 
-    /// In the background: the shadow ledger of a plain trade needs no facts, but its copy soon will.
-    fn name(&mut self, market: &MarketId) {
+    /// Requests the facts of a market in the background: the shadow ledger needs none for a trade, but its copy will
+    /// soon.
+    fn request_facts(&mut self, market: &MarketId) {
         let now = self.deps.clock.now();
-        if self.seen_markets.get(market).is_some_and(|named| now.millis_since(*named) < NAME_AGAIN_MS) {
+        if self.requested_markets.get(market).is_some_and(|requested| now.millis_since(*requested) < REQUEST_AGAIN_MS) {
             return;
         }
-        if self.seen_markets.len() >= SEEN_MAX {
-            self.seen_markets.clear();
+        if self.requested_markets.len() >= REQUESTED_MAX {
+            self.requested_markets.clear();
         }
         self.deps.markets.do_send(KnowMarket(market.clone()));
-        self.seen_markets.insert(market.clone(), now);
+        self.requested_markets.insert(market.clone(), now);
     }
 
+    /// Fetches the facts for the first row of a lane, if no earlier row waits.
     fn resolve(&self, lane: LaneKey, ctx: &mut Context<Self>) {
-        // Its turn comes when the last lane before it opens.
+        // It is called again when the last lane before it opens.
         if !self.lanes.is_next(&lane) {
             return;
         }
@@ -219,9 +224,9 @@ impl Ingestor {
                 self.look |= claimed.more;
                 for work in claimed.works {
                     match self.lanes.renew(&work.job) {
-                        Seen::Never => self.take(work),
-                        Seen::Waiting => {}
-                        Seen::First(lane) => drop(self.to_resolve.insert(lane)),
+                        ClaimedJob::Unknown => self.take(work),
+                        ClaimedJob::Waiting => {}
+                        ClaimedJob::First(lane) => drop(self.to_resolve.insert(lane)),
                     }
                 }
             }
@@ -235,9 +240,9 @@ impl Ingestor {
         self.next(ctx);
     }
 
-    /// Handles the facts that the first row of a lane waited for.
+    /// Handles the effect of the first row of a lane, which waited for facts.
     fn resolved(&mut self, lane: LaneKey, job: i64, effect: IoResult<Effect, String>, ctx: &mut Context<Self>) {
-        // A job that came twice, because its lease ended, is answered twice.
+        // A job that was claimed twice, because its lease ended, gets two answers.
         let Some(first) = self.lanes.first(&lane).filter(|first| first.job.id == job) else { return };
         match effect {
             Ok(effect) => {
@@ -247,7 +252,7 @@ impl Ingestor {
             Err(error) => {
                 let (deps, job, error) = (self.deps.clone(), first.job.clone(), error.to_string());
                 let event = job.event_id().map(display);
-                tracing::warn!(job = job.id, event, user_id = %lane.0, condition = lane.1.as_ref().map(display), error, "facts of a row could not be had");
+                tracing::warn!(job = job.id, event, user_id = %lane.0, condition = lane.1.as_ref().map(display), error, "the facts for a row could not be fetched");
                 let failed = async move {
                     queue::fail(&deps.db, &job, &error, deps.clock.now(), &mut rand::rngs::ThreadRng::default()).await
                 };
@@ -261,7 +266,7 @@ impl Ingestor {
     /// Handles the end of a job that failed: its lane waits for the retry, or opens without it.
     fn given_back(&mut self, lane: &LaneKey, failed: IoResult<Failed, DbError>, ctx: &mut Context<Self>) {
         match failed {
-            // The lane stays closed until the job comes again from the queue.
+            // The lane stays closed until the job is claimed again.
             Ok(Failed::Retry(due)) => {
                 let wait = due.millis_since(self.deps.clock.now()).max(0).unsigned_abs();
                 ctx.notify_later(Look, Duration::from_millis(wait));
@@ -274,7 +279,7 @@ impl Ingestor {
         }
     }
 
-    /// The first of the lane is worked out: it goes to the ledger, and those behind it follow.
+    /// Adds the first row of the lane to the batch, because its effect is known, and then the rows behind it.
     fn settle(&mut self, lane: &LaneKey, effect: Effect) {
         let Some(Work { job, event: Event::Activity(activity) }) = self.lanes.first(lane).cloned() else { return };
         let ready = match effect {
@@ -288,6 +293,7 @@ impl Ingestor {
         self.open(lane);
     }
 
+    /// Opens a lane: the rows behind the first one are taken.
     fn open(&mut self, lane: &LaneKey) {
         for work in self.lanes.open(lane).into_iter().skip(1) {
             self.take(work);
@@ -295,14 +301,14 @@ impl Ingestor {
         self.to_resolve.insert((lane.0, None));
     }
 
-    /// Forgets everything and begins again from the queue, a little later.
+    /// Drops all state, and starts again from the queue after a pause.
     fn begin_again(&mut self, error: &str, ctx: &mut Context<Self>) {
         let failures = self.failures.saturating_add(1);
         if failures == 1 {
-            tracing::warn!(error, "events cannot be written to the ledger and will be tried again");
+            tracing::warn!(error, "events cannot be written to the ledger and will be retried");
         }
-        let seen_markets = std::mem::take(&mut self.seen_markets);
-        *self = Self { failures, seen_markets, busy: true, ..Self::new(self.deps.clone()) };
+        let requested_markets = std::mem::take(&mut self.requested_markets);
+        *self = Self { failures, requested_markets, busy: true, ..Self::new(self.deps.clone()) };
         ctx.run_later(back_off(RETRY, RETRY_MOST, failures), |ingestor, ctx| {
             ingestor.busy = false;
             ingestor.next(ctx);
@@ -336,7 +342,7 @@ impl Handler<Look> for Ingestor {
     }
 }
 
-/// The record that a row could not be applied; the event itself stays.
+/// Returns the audit record for a row that could not be applied; the event itself stays stored.
 fn not_applicable(activity: &ActivityEvent, reason: &str) -> Audit {
     let about = serde_json::json!({
         "user": activity.followed_user,
@@ -353,7 +359,10 @@ fn not_applicable(activity: &ActivityEvent, reason: &str) -> Audit {
     }
 }
 
-/// Takes jobs from the queue and reads their events. A job whose event cannot be read is given back.
+/// Claims jobs and reads their events. A job whose event cannot be read is returned to the queue as failed.
+///
+/// # Errors
+/// When the database fails.
 async fn claim(deps: &IngestorDeps) -> Result<Claimed, DbError> {
     let IngestorDeps { db, clock, .. } = deps;
     let jobs = queue::claim(db, Queue::IngestEvents, &deps.scope, clock.now(), LEASE_MS, JOBS_AT_ONCE).await?;
@@ -372,7 +381,10 @@ async fn claim(deps: &IngestorDeps) -> Result<Claimed, DbError> {
     Ok(Claimed { works, more })
 }
 
-/// The events that jobs are about, in no order.
+/// Returns the events of jobs, in no order.
+///
+/// # Errors
+/// When the database fails.
 async fn events_of(db: &Db, jobs: &[Job]) -> Result<StoredRows, DbError> {
     let (mut trades, mut activities) = (Vec::new(), Vec::new());
     for member in jobs.iter().filter_map(|job| job.event().ok()) {

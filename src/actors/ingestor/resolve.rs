@@ -1,4 +1,4 @@
-//! What an activity does to the shadow, once everything it needs to know is known.
+//! Computes the effect of an activity on the shadow ledger, from the facts of its market and the leader's positions.
 
 use super::{IngestorDeps, events_of};
 use crate::actors::book_fetcher::KnowMarket;
@@ -16,23 +16,24 @@ use crate::polymarket::Position;
 use crate::queue;
 use crate::queue::{Job, Queue, RETRIES};
 
-/// What an activity comes to.
+/// The effect of an activity on the shadow ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Effect {
     Entries(Vec<LedgerEntry>),
+    /// It cannot be applied; the reason goes to the audit.
     NotApplicable(String),
 }
 
-/// Fetches what the row needs and works out what it does.
+/// Fetches the facts that the row needs, and computes its effect.
 ///
 /// # Errors
-/// When something could not be had; asking again later may help.
+/// When a fact could not be fetched, or the positions and the stored rows do not agree yet. A retry may help.
 pub(super) async fn effect_of(deps: &IngestorDeps, job: &Job, activity: &ActivityEvent) -> Result<Effect, String> {
     let Some(condition) = activity.payload.condition_id.clone() else {
         return Ok(Effect::NotApplicable(NotApplicable::NoCondition.to_string()));
     };
     let market = match activity.kind {
-        // A payout that is known only decorates a redemption; what leaves is what the shadow holds.
+        // A known payout only adds detail to a redemption: the shares that leave are those that the shadow holds.
         ActivityKind::Redeem => deps.db.market(&condition).await.map_err(|error| error.to_string())?,
         _ => Some(known_market(deps, &condition).await?),
     };
@@ -47,12 +48,19 @@ pub(super) async fn effect_of(deps: &IngestorDeps, job: &Job, activity: &Activit
     }
 }
 
+/// Returns the facts of a market.
+///
+/// # Errors
+/// When they could not be fetched.
 async fn known_market(deps: &IngestorDeps, condition: &MarketId) -> Result<Market, String> {
     let known = deps.markets.send(KnowMarket(condition.clone())).await.map_err(|error| error.to_string())?;
     known.map(|market| (*market).clone()).map_err(|error| error.to_string())
 }
 
-/// The shadow's shares, in one market or in all.
+/// Returns the shares of the shadow, in one market or in all.
+///
+/// # Errors
+/// When the ledger writer does not answer.
 async fn held(
     deps: &IngestorDeps,
     activity: &ActivityEvent,
@@ -64,7 +72,11 @@ async fn held(
     Ok(lots.into_iter().map(|lot| (lot.asset, lot.shares)).collect())
 }
 
-/// What a conversion moved: the leader's positions beside the shadow's, in every market that it may have touched.
+/// Computes the effect of a conversion (spec 5): the difference between the positions of the leader and of the shadow,
+/// in every market that the conversion may have moved.
+///
+/// # Errors
+/// When the positions or the markets cannot be fetched, or the positions and the stored rows do not agree yet.
 async fn converted(
     deps: &IngestorDeps,
     job: &Job,
@@ -77,7 +89,7 @@ async fn converted(
     let markets = siblings(deps, market).await?;
     let wallet = activity.proxy_wallet.as_ref().unwrap_or(&activity.profile_wallet);
     let ids: Vec<MarketId> = markets.iter().map(|market| market.id.clone()).collect();
-    // The positions first: what is stored when they have been read can only be more than they hold.
+    // The positions first: then the rows stored by the time they have been read can only be ahead of them.
     let positions = deps.polymarket.positions(wallet, &ids).await.map_err(|error| error.to_string())?;
     let positions: Vec<LeaderPosition> = positions.into_iter().map(leader_position).collect();
     let shadow = held(deps, activity, None).await?;
@@ -91,28 +103,34 @@ async fn converted(
         since: &since,
     };
     if let Some(lag) = resync.lag() {
-        // Waiting has an end: shares may have moved by a transfer that no row will ever show.
+        // The retries have an end: shares may have moved by a transfer that no row will ever show.
         if job.failures < RETRIES {
             if let Lag::Feed { .. } = lag {
                 read_again(deps, activity).await.map_err(|error| error.to_string())?;
             }
             return Err(lag.to_string());
         }
-        tracing::warn!(event = %activity.id, user_id = %activity.followed_user, %lag, "a conversion is worked out all the same");
+        tracing::warn!(event = %activity.id, user_id = %activity.followed_user, %lag, "a conversion is computed although positions and rows do not agree");
     }
     let entries = resync.gaps().and_then(|gaps| conversion_entries(activity, &gaps));
     Ok(entries.map_or_else(|error| Effect::NotApplicable(error.to_string()), Effect::Entries))
 }
 
-/// The user's rows that are not in the ledger yet, and those since the conversion. None goes there meanwhile: they all
-/// wait for it.
+/// Returns the user's rows that are not in the ledger yet, and the rows since the conversion. No row enters the ledger
+/// in the meantime, because all of them wait for the conversion.
+///
+/// # Errors
+/// When the database fails.
 async fn stored(deps: &IngestorDeps, activity: &ActivityEvent) -> Result<(StoredRows, StoredRows), DbError> {
     let user = activity.followed_user;
     let open = queue::opened_after(&deps.db, Queue::IngestEvents, Some(user), 0, i64::MAX).await?;
     Ok((events_of(&deps.db, &open).await?, deps.db.rows_since(user, activity.event_time).await?))
 }
 
-/// Has the leader's feed read again since the conversion.
+/// Enqueues a job to read the leader's feed again, from the conversion on.
+///
+/// # Errors
+/// When the database fails.
 async fn read_again(deps: &IngestorDeps, activity: &ActivityEvent) -> Result<(), DbError> {
     let now = deps.clock.now();
     let window = ReconcileJob::Window { start: activity.event_time, end: now };
@@ -121,7 +139,10 @@ async fn read_again(deps: &IngestorDeps, activity: &ActivityEvent) -> Result<(),
     Ok(())
 }
 
-/// The markets of a neg-risk event, whose outcomes turn into each other; any other market stands alone.
+/// Returns the markets of a neg-risk event, whose outcomes convert into each other; for another market only itself.
+///
+/// # Errors
+/// When Polymarket does not return the markets of the event.
 async fn siblings(deps: &IngestorDeps, market: Market) -> Result<Vec<Market>, String> {
     if !market.neg_risk {
         return Ok(vec![market]);

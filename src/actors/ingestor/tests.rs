@@ -64,12 +64,13 @@ impl Ingesting {
         self.setup.exchange.with(|exchange| exchange.push_fill(fill)).unwrap();
     }
 
-    /// That many seconds after two minutes ago.
+    /// Returns the time `seconds` after two minutes ago.
     fn at(&self, seconds: i64) -> Timestamp {
         self.setup.clock.now().plus_millis(-120_000 + seconds * 1_000)
     }
 
-    /// Records what the exchange shows, waits until all of it is in the ledger, and gives kind, asset, shares and cash.
+    /// Stores the rows that the exchange shows, waits until all are in the ledger, and returns kind, asset, shares and
+    /// cash of the entries.
     async fn ingested(&self) -> Vec<(EntryType, usize, i64, i64)> {
         self.setup.read(&self.user).await;
         self.setup.drained(Queue::IngestEvents).await;
@@ -121,7 +122,7 @@ async fn fills_sets_and_redemptions_become_the_shadow_ledger_in_order() {
 }
 
 #[actix_web::test]
-async fn a_row_that_waits_for_facts_holds_back_its_own_condition_and_nothing_else() {
+async fn a_row_that_waits_for_facts_holds_back_its_own_condition_and_no_other() {
     let it = ingesting().await;
     let (wallet, market) = (it.wallet.clone(), it.market.id().clone());
     let other = it.setup.market("snow").asset(0).unwrap().clone();
@@ -162,7 +163,7 @@ async fn a_row_that_waits_for_facts_holds_back_its_own_condition_and_nothing_els
 }
 
 #[actix_web::test]
-async fn a_row_of_a_market_nobody_knows_is_audited_and_moves_nothing() {
+async fn a_row_of_an_unknown_market_is_audited_and_moves_nothing() {
     let it = ingesting().await;
     let row = serde_json::json!({
         "proxy_wallet": it.wallet, "timestamp": it.at(0).seconds(), "type": "SPLIT", "token_id": "", "side": "",
@@ -177,7 +178,7 @@ async fn a_row_of_a_market_nobody_knows_is_audited_and_moves_nothing() {
     assert!(audits[0].audit.subject.starts_with("event:"));
 }
 
-/// A market of an event with another one, whose outcome 0 is the asset given beside.
+/// Returns a test with one of two markets of an event, and outcome 0 of the other market.
 async fn electing() -> (Ingesting, AssetId) {
     let mut it = ingesting().await;
     let candidate =
@@ -202,12 +203,12 @@ async fn a_conversion_moves_the_shadow_to_the_leaders_positions_in_every_market_
     let (it, other_yes) = electing().await;
     it.fill(&it.asset(1), Side::Buy, 10_000_000, 0);
     it.convert(4_000_000, 1);
-    // Read already in the positions, but rows of their own: they must not be counted twice.
+    // The positions contain these fills already, and their rows follow: they must not be counted twice.
     it.fill(&it.asset(1), Side::Buy, 1_000_000, 2);
     it.fill(&other_yes, Side::Sell, 1_500_000, 3);
     let _ingestor = it.start();
     use EntryType::{Conversion, TradeFill};
-    // The other market's outcome is 9 to this one.
+    // An asset of the other market has index 9 here.
     assert_eq!(
         it.ingested().await,
         [
@@ -242,7 +243,7 @@ async fn a_conversion_with_a_long_backlog_behind_it_counts_no_row_twice() {
 
 /// Positions may hold a fill that the activity feed has not shown yet.
 #[actix_web::test]
-async fn a_conversion_waits_until_the_feed_shows_what_the_positions_hold() {
+async fn a_conversion_waits_until_the_feed_has_caught_up_with_the_positions() {
     let (it, _) = electing().await;
     it.fill(&it.asset(1), Side::Buy, 10_000_000, 0);
     it.convert(4_000_000, 1);
@@ -263,7 +264,7 @@ async fn a_conversion_waits_until_the_feed_shows_what_the_positions_hold() {
 }
 
 #[actix_web::test]
-async fn shares_that_came_by_a_transfer_are_taken_into_the_conversion_when_waiting_did_not_help() {
+async fn transferred_shares_are_added_to_the_conversion_after_all_retries() {
     let (it, _) = electing().await;
     it.fill(&it.asset(1), Side::Buy, 10_000_000, 0);
     it.convert(4_000_000, 1);
@@ -287,7 +288,7 @@ async fn shares_that_came_by_a_transfer_are_taken_into_the_conversion_when_waiti
     assert!(ledger.contains(&(TradeFill, 1, 10_000_000, -5_000_000)), "{ledger:?}");
 }
 
-/// Counts how often it is asked for facts.
+/// Counts the requests for facts.
 struct Facts(std::sync::Arc<std::sync::atomic::AtomicUsize>);
 
 impl Actor for Facts {
@@ -305,9 +306,9 @@ impl Handler<KnowMarket> for Facts {
     }
 }
 
-/// What was known hours ago may be wrong by now, and the copy is decided three seconds after the fill.
+/// Facts read hours ago may be wrong now, and the copy is decided three seconds after the fill.
 #[actix_web::test]
-async fn a_market_is_named_again_when_it_is_traded_in_a_minute_later() {
+async fn the_facts_of_a_market_are_requested_again_for_a_trade_a_minute_later() {
     let it = ingesting().await;
     tokio::time::pause();
     let clock = Clock::starting_at(it.setup.clock.now());
@@ -334,15 +335,15 @@ async fn a_market_is_named_again_when_it_is_traded_in_a_minute_later() {
         markets: facts.clone().recipient(),
     };
     let mut ingestor = Ingestor::new(deps);
-    let mut named_after = async |seconds: u64| {
+    let mut requested_after = async |seconds: u64| {
         tokio::time::advance(Duration::from_secs(seconds)).await;
-        ingestor.name(it.market.id());
+        ingestor.request_facts(it.market.id());
         facts.send(KnowMarket(it.market.id().clone())).await.unwrap().unwrap();
-        // Our own question came behind its.
+        // The test's own request is not to be counted; it was handled after the ingestor's.
         asked.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
         asked.load(std::sync::atomic::Ordering::SeqCst)
     };
-    assert_eq!(named_after(0).await, 1);
-    assert_eq!(named_after(59).await, 1);
-    assert_eq!(named_after(1).await, 2);
+    assert_eq!(requested_after(0).await, 1);
+    assert_eq!(requested_after(59).await, 1);
+    assert_eq!(requested_after(1).await, 2);
 }

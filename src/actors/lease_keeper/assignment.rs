@@ -1,6 +1,7 @@
-//! Which leases to take and which to give up: a fair share each, and nothing of the living.
+//! Decides which leases to take and which to give up: each worker gets a fair share, and no lease is taken from a live
+//! worker.
 //!
-//! In    what everybody sees at each round, our own clock.
+//! In    the leases and workers that a round read, and the time of our own clock.
 //! Out   steps. Pure: no clock, no database.
 
 use std::collections::BTreeMap;
@@ -9,10 +10,10 @@ use crate::db::{LeaseRow, Round};
 use crate::domain::events::lease::{LeaseName, WorkerId};
 use crate::domain::money::units::Timestamp;
 
-/// A holder whose lease has not moved for so long is taken for dead. With a round every two seconds, and the start of
-/// a leader's actors, its work is back within the fifteen seconds that are promised.
+/// A worker whose beat has not changed for this long counts as dead. Add a round of two seconds and the start of a
+/// leader's actors: the work goes on within the promised fifteen seconds.
 pub const DEAD_AFTER_MS: i64 = 8_000;
-/// A worker that is long gone is forgotten.
+/// A worker whose beat has not changed for this long is deleted from the table.
 const FORGOTTEN_AFTER_MS: i64 = 60_000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +23,8 @@ pub enum Step {
     Forget(WorkerId, i64),
 }
 
-/// What was seen of everybody, and since when it has not moved. Ours alone: it needs no common clock.
+/// The last beat seen of every lease and worker, and since when it has not changed. The times are of our own clock, so
+/// the workers need no common clock.
 #[derive(Debug, Default)]
 pub struct Watch {
     leases: BTreeMap<LeaseName, (i64, i64, Timestamp)>,
@@ -30,6 +32,7 @@ pub struct Watch {
 }
 
 impl Watch {
+    /// Returns the steps that this round asks of the worker `me`.
     pub fn plan(&mut self, me: &WorkerId, round: &Round, now: Timestamp) -> Vec<Step> {
         self.note(round, now);
         let mut steps: Vec<Step> = self.forgotten(me, now).collect();
@@ -54,6 +57,7 @@ impl Watch {
         steps
     }
 
+    /// Returns the number of live workers.
     pub fn n_live(&self, now: Timestamp) -> usize {
         self.workers.values().filter(|(_, since)| is_live(*since, now)).count()
     }
@@ -104,7 +108,7 @@ mod tests {
         Timestamp::from_millis(ms)
     }
 
-    /// `holders` of user 1, 2, ..; the last one is of the global lease.
+    /// The `holders` of the leases of user 1, 2, and so on; the last holder is of the global lease.
     fn round(holders: &[Option<&str>], workers: &[(&str, i64)], beat: i64) -> Round {
         let n_users = holders.len() - 1;
         let row = |(n, holder): (usize, &Option<&str>)| LeaseRow {
@@ -129,14 +133,14 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_alone_takes_everything_that_nobody_holds() {
+    fn a_worker_alone_takes_every_free_lease() {
         let free = round(&[None, None, None], &[("me", 1)], 0);
         let steps = Watch::default().plan(&worker("me"), &free, at(0));
         assert_eq!(texts(&steps), ["take user:1", "take user:2", "take global"]);
     }
 
     #[test]
-    fn two_workers_come_to_a_fair_share_each() {
+    fn two_workers_end_with_a_fair_share_each() {
         let both = [("me", 1), ("you", 1)];
         let all_mine = round(&[Some("me"), Some("me"), Some("me"), Some("me")], &both, 0);
         assert_eq!(texts(&Watch::default().plan(&worker("me"), &all_mine, at(0))), ["give up user:3"]);
@@ -147,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_dead_worker_held_is_taken_when_it_has_not_moved_for_the_time_agreed() {
+    fn leases_of_a_dead_worker_are_taken_when_its_beat_has_not_changed_for_the_time_agreed() {
         let mut watch = Watch::default();
         let mut plan = |holders: &[Option<&str>], beat: i64, my_beat: i64, now: i64| {
             let round = round(holders, &[("me", my_beat), ("you", beat)], beat);

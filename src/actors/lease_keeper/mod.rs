@@ -1,9 +1,10 @@
-//! Holds this worker's leases: takes a fair share of the leaders, and what a dead worker leaves behind.
+//! Holds this worker's leases: takes a fair share of the leaders, and takes over the leases of a dead worker.
 //!
-//! Takes   `LetGo` from whoever stops the house.
-//! Sends   `LeasesChanged` to the root, the ledger writer and the chain watcher; rings every bell for new work.
-//! Timer   a round every two seconds: shows that we live, sees who else does.
-//! Truth   the `lease` table. What is written under a lease names its epoch, so that a late look here costs nothing.
+//! Takes   `LetGo` when the bot stops.
+//! Sends   `LeasesChanged` to its listeners, such as the root and the ledger writer; wakes every queue for new work.
+//! Timer   a round every two seconds: it shows that this worker is alive, and reads which others are.
+//! Truth   the `lease` table. Every write under a lease names the lease's epoch, so a write under a lost lease is
+//!         refused even if this actor notices the loss late.
 
 mod assignment;
 
@@ -24,12 +25,12 @@ use assignment::{Step, Watch};
 
 const EVERY: Duration = Duration::from_secs(2);
 
-/// This is what the process may do from now on.
+/// The leases of this process changed: it may work under these and no others.
 #[derive(Message, Debug, Clone)]
 #[rtype(result = "()")]
 pub struct LeasesChanged(pub Arc<Leases>);
 
-/// Gives everything up, so that others need not wait until we look dead.
+/// Gives up every lease, so that other workers need not wait until this one counts as dead.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "()")]
 pub struct LetGo;
@@ -90,7 +91,7 @@ impl LeaseKeeper {
         self.incarnation.spawn_io(ctx, async move { db.lease_round(&worker).await }, Self::seen);
     }
 
-    /// Announces what is held, and has everybody look for work that came with it.
+    /// Announces the leases held, and wakes every queue: a new lease may come with open jobs.
     fn hold(&mut self, epochs: BTreeMap<LeaseName, i64>) {
         if epochs == self.epochs {
             return;
@@ -107,7 +108,7 @@ impl LeaseKeeper {
         }
     }
 
-    /// Handles the leases and workers that a round has read.
+    /// Handles the leases and workers that a round read.
     fn seen(&mut self, round: IoResult<Round, DbError>, ctx: &mut Context<Self>) {
         if self.stopping {
             return;
@@ -121,7 +122,7 @@ impl LeaseKeeper {
         let mine = round.leases.iter().filter(|row| row.holder.as_ref() == Some(&self.deps.worker));
         let mut epochs: BTreeMap<LeaseName, i64> = mine.map(|row| (row.name, row.epoch)).collect();
         let steps = self.watch.plan(&self.deps.worker, &round, now);
-        // Nobody works under a lease any more when it is given up.
+        // Announced before it is done: the actors under a lease must have ended when another worker can take it.
         for step in &steps {
             if let Step::GiveUp(name) = step {
                 epochs.remove(name);
@@ -136,7 +137,7 @@ impl LeaseKeeper {
         self.incarnation.spawn_io(ctx, async move { take_steps(&db, &worker, steps).await }, Self::stepped);
     }
 
-    /// Handles the end of a round's steps, with the leases that were taken.
+    /// Handles the end of a round's steps; `taken` are the leases that were taken.
     fn stepped(&mut self, taken: IoResult<BTreeMap<LeaseName, i64>, DbError>, _: &mut Context<Self>) {
         if self.stopping {
             return;
@@ -148,7 +149,7 @@ impl LeaseKeeper {
                 epochs.extend(taken);
                 self.hold(epochs);
             }
-            // The next round sees the leases that were taken before the failure.
+            // The next round reads the leases that were taken before the failure.
             Err(error) => self.failed(&error.to_string()),
         }
     }
@@ -157,11 +158,15 @@ impl LeaseKeeper {
         self.busy = false;
         self.failures = self.failures.saturating_add(1);
         if self.failures == 1 {
-            tracing::warn!(error, "leases cannot be renewed; others may take them over");
+            tracing::warn!(error, "leases cannot be renewed; other workers may take them over");
         }
     }
 }
 
+/// Takes and gives up leases as planned; returns the leases taken, each with its epoch.
+///
+/// # Errors
+/// [`DbError`] when a step fails. The steps before it are done.
 async fn take_steps(db: &Db, me: &WorkerId, steps: Vec<Step>) -> Result<BTreeMap<LeaseName, i64>, DbError> {
     let mut taken = BTreeMap::new();
     for step in steps {
@@ -202,7 +207,7 @@ impl Handler<LetGo> for LeaseKeeper {
         let (db, worker) = (self.deps.db.clone(), self.deps.worker.clone());
         Box::pin(async move {
             if let Err(error) = db.leave(&worker).await {
-                tracing::warn!(%error, "leases could not be given up; others take them in some seconds");
+                tracing::warn!(%error, "leases could not be given up; other workers take them over within seconds");
             }
         })
     }

@@ -1,10 +1,10 @@
-//! From accepted requests to their answers: the commits of the ledger writer, and the snapshots taken between them.
+//! The commits of the ledger writer, and the snapshots taken with them.
 
 use std::{collections::BTreeSet, convert::Infallible, sync::Arc};
 
 use actix::{Context, Handler, Message};
 
-use super::{LedgerWriter, Slot, Snapshot, TakeSnapshots, commit_queue::Landing, commit_queue::moved};
+use super::{LedgerWriter, Slot, Snapshot, TakeSnapshots, commit_queue::CommitEffects, commit_queue::moved};
 use crate::actors::live_hub::{Announce, LiveFact, PortfolioChanged};
 use crate::actors::supervise::{IoResult, or_panic};
 use crate::db::{Committed, DbError, LedgerWrite};
@@ -13,35 +13,35 @@ use crate::domain::events::lease::LeaseName;
 use crate::domain::money::units::Timestamp;
 use crate::queue::{NewJob, Queue};
 
-/// How long changes of a portfolio are gathered before its checkpoint is written.
+/// How long changes of a portfolio are collected before its checkpoint is written.
 const APPLY_AFTER_MS: i64 = 5_000;
 
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct CommitDue;
 
-/// The requests of a commit, and its end.
+/// The requests of a commit, and its result.
 type Commit = (Vec<LedgerWrite>, Result<Committed, DbError>);
 
 impl LedgerWriter {
-    /// Starts the next commit, and answers who asked for snapshots as soon as all is committed.
+    /// Starts the next commit, and answers the snapshot requests as soon as everything is committed.
     pub(super) fn advance(&mut self, ctx: &mut Context<Self>) {
         let is_here = |(id, slot): (&_, &_)| matches!(slot, Slot::Open(_)) || self.broken.contains(id);
         let all_open = self.users_known && self.portfolios.iter().all(is_here);
         if all_open {
-            for work in std::mem::take(&mut self.patient) {
+            for work in std::mem::take(&mut self.when_all_open) {
                 work(self, ctx);
             }
         }
-        if self.commits.is_flying() {
+        if self.commits.is_in_flight() {
             return;
         }
-        let snapshots_now = !self.asked.is_empty() && all_open && self.commits.takes_all();
+        let snapshots_now = !self.snapshot_requests.is_empty() && all_open && self.commits.takes_all();
         let mut writes = self.commits.take(snapshots_now);
         if snapshots_now {
-            for request in std::mem::take(&mut self.asked) {
+            for request in std::mem::take(&mut self.snapshot_requests) {
                 let snapshots = self.snapshots(&request.wanted);
-                self.taken.push((request, snapshots));
+                self.snapshots_in_flight.push((request, snapshots));
             }
         }
         if writes.is_empty() {
@@ -52,17 +52,17 @@ impl LedgerWriter {
         let portfolios: BTreeSet<_> = writes.iter().flat_map(LedgerWrite::portfolios).collect();
         let leases: BTreeSet<_> = portfolios.into_iter().map(LeaseName::of).collect();
         let fences: Vec<_> = leases.into_iter().filter_map(|lease| self.leases.fence(lease)).collect();
-        let (db, turn, now) = (self.deps.db.clone(), self.turn.clone(), self.deps.clock.now());
+        let (db, db_lock, now) = (self.deps.db.clone(), self.db_lock.clone(), self.deps.clock.now());
         let metrics = self.deps.metrics.clone();
         let commit = async move {
-            let _turn = turn.lock().await;
+            let _lock = db_lock.lock().await;
             let begun = tokio::time::Instant::now();
             let result = db.commit_all(&writes, &fences, now).await;
             metrics.commit.observe(begun.elapsed());
             Ok((writes, result))
         };
-        // What an earlier incarnation committed is in the database, and was read from there after it: loads wait for
-        // their turn.
+        // The result for an earlier incarnation is dropped. Its entries are not lost: loads wait until the commit is
+        // over and read them from the database.
         self.incarnation.spawn_io(ctx, commit, Self::commit_ended);
     }
 
@@ -72,11 +72,12 @@ impl LedgerWriter {
             self.deps.metrics.commits_failed.increment();
             tracing::error!(%error, requests = writes.len(), "a ledger commit failed");
         }
-        let landing = self.commits.land(writes, result);
-        self.landed(landing, ctx);
+        let effects = self.commits.finish(writes, result);
+        self.finished(effects, ctx);
         self.advance(ctx);
     }
 
+    /// Adds an apply job for each portfolio that has none.
     pub(super) fn add_apply_jobs(&mut self, writes: &mut [LedgerWrite]) {
         let due = self.deps.clock.now().plus_millis(APPLY_AFTER_MS);
         for write in writes {
@@ -90,39 +91,41 @@ impl LedgerWriter {
         }
     }
 
-    pub(super) fn landed(&mut self, landing: Landing, ctx: &mut Context<Self>) {
+    /// Counts and announces the written requests, and loads the portfolios whose state is wrong.
+    pub(super) fn finished(&mut self, effects: CommitEffects, ctx: &mut Context<Self>) {
         let now = self.deps.clock.now();
-        if !landing.written.is_empty() {
+        if !effects.written.is_empty() {
             self.counts.commits += 1;
-            self.counts.requests += landing.written.len() as u64;
+            self.counts.requests += effects.written.len() as u64;
             self.counts.last_commit = Some(now);
-            self.deps.metrics.commit_size.observe_pieces(landing.written.len());
+            self.deps.metrics.commit_size.observe_pieces(effects.written.len());
         }
-        let moved: BTreeSet<_> = landing.written.iter().flat_map(moved).collect();
+        let moved: BTreeSet<_> = effects.written.iter().flat_map(moved).collect();
         for portfolio in &moved {
-            if let (Some(last), Some(running)) = (landing.last_entry, self.open(*portfolio)) {
+            if let (Some(last), Some(running)) = (effects.last_entry, self.open(*portfolio)) {
                 running.position = running.position.max(last);
             }
         }
         if !moved.is_empty() {
             self.deps.wakeups.notify(Queue::PortfolioApply);
         }
-        let attempts = landing.written.into_iter().filter_map(|write| write.attempt);
+        let attempts = effects.written.into_iter().filter_map(|write| write.attempt);
         let attempts = attempts.inspect(|attempt| self.deps.metrics.attempts.count(attempt));
         let mut facts: Vec<_> = attempts.map(|attempt| LiveFact::AttemptRecorded(Arc::new(attempt))).collect();
         facts.extend(moved.iter().filter_map(|portfolio| self.changed(*portfolio, now)));
         if !facts.is_empty() {
             self.deps.live.do_send(Announce(facts));
         }
-        if landing.is_complete {
+        if effects.is_complete {
             self.answer_snapshots();
         } else {
-            // They hold entries that are not there, or not yet.
-            self.asked.extend(self.taken.drain(..).map(|(request, _)| request));
+            // The snapshots contain entries that are not in the database, or not yet.
+            self.snapshot_requests.extend(self.snapshots_in_flight.drain(..).map(|(request, _)| request));
         }
-        self.distrust(landing.distrusted, ctx);
+        self.reload(effects.to_reload, ctx);
     }
 
+    /// Returns the figures of an open portfolio to announce.
     pub(super) fn changed(&mut self, portfolio: PortfolioId, at: Timestamp) -> Option<LiveFact> {
         let figures = self.open(portfolio)?.portfolio.figures();
         Some(LiveFact::PortfolioChanged(PortfolioChanged {
@@ -136,6 +139,7 @@ impl LedgerWriter {
         }))
     }
 
+    /// Takes the snapshots of the open portfolios.
     pub(super) fn snapshots(&mut self, wanted: &TakeSnapshots) -> Vec<Snapshot> {
         let portfolios = match &wanted.portfolios {
             Some(portfolios) => portfolios.clone(),
@@ -145,7 +149,7 @@ impl LedgerWriter {
             let running = self.open(id)?;
             running.apply_queued = false;
             let figures = running.portfolio.figures();
-            // The position is that of the last commit until this one has landed.
+            // The position of the last commit, until this one is finished.
             let mut checkpoint = running.portfolio.checkpoint(running.position);
             if let Some(bucket) = wanted.bucket {
                 checkpoint.history.note(bucket, figures.equity);
@@ -155,8 +159,9 @@ impl LedgerWriter {
         portfolios.into_iter().filter_map(snapshot).collect()
     }
 
+    /// Answers the snapshot requests with the position of the finished commit.
     pub(super) fn answer_snapshots(&mut self) {
-        for (request, mut snapshots) in std::mem::take(&mut self.taken) {
+        for (request, mut snapshots) in std::mem::take(&mut self.snapshots_in_flight) {
             for snapshot in &mut snapshots {
                 if let Some(running) = self.open(snapshot.portfolio) {
                     snapshot.checkpoint.position = running.position;

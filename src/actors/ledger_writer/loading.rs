@@ -1,4 +1,4 @@
-//! How portfolios come into memory: at the start, when somebody new is followed, and when one can no longer be trusted.
+//! Loads portfolios into memory: at the start, when a user is followed, and when the running state of one is wrong.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -15,38 +15,40 @@ use crate::domain::accounting::portfolio::Portfolio;
 use crate::domain::events::lease::LeaseName;
 use crate::domain::money::units::UsdcMicros;
 
-/// Waits between tries to load what the database did not give.
+/// The shortest wait before a failed load is repeated.
 const LOAD_AGAIN: Duration = Duration::from_millis(200);
 
+/// The longest wait before a failed load is repeated.
 const LOAD_AGAIN_MAX: Duration = Duration::from_secs(10);
 
-/// Tries after which the others no longer wait for one that does not load.
+/// Failed loads of a portfolio after which queries about all portfolios no longer wait for it.
 const LOAD_PATIENCE: u32 = 3;
 
-/// A portfolio as the ledger has it.
+/// A portfolio, as it was read from the ledger.
 #[derive(Debug)]
 pub(super) struct Loaded {
     portfolio: Portfolio,
     /// The last entry folded in.
     position: i64,
+    /// The opening deposit of a new portfolio.
     bankroll: UsdcMicros,
 }
 
 impl LedgerWriter {
-    /// Forgets the running state of these portfolios and reads them from the database again.
-    pub(super) fn distrust(&mut self, portfolios: BTreeSet<PortfolioId>, ctx: &mut Context<Self>) {
+    /// Discards the running state of these portfolios, and loads them from the database again.
+    pub(super) fn reload(&mut self, portfolios: BTreeSet<PortfolioId>, ctx: &mut Context<Self>) {
         for portfolio in portfolios {
             if let Some(running) = self.open(portfolio) {
-                let given_out = running.portfolio.version();
-                self.version_floor = self.version_floor.max(given_out);
-                tracing::warn!(%portfolio, "running state is read from the ledger again");
+                let version = running.portfolio.version();
+                self.version_floor = self.version_floor.max(version);
+                tracing::warn!(%portfolio, "the running state is discarded and read from the ledger again");
                 self.counts.reloads += 1;
                 self.load(portfolio, 0, ctx);
             }
         }
     }
 
-    /// Runs `work` when the portfolio is open, which may be at once; never when it is another worker's.
+    /// Runs `work` when the portfolio is open, which may be at once; never when another worker holds its lease.
     pub(super) fn when_open(&mut self, portfolio: PortfolioId, ctx: &mut Context<Self>, work: Deferred) {
         if !self.leases.hold(LeaseName::of(portfolio)) {
             return;
@@ -61,21 +63,22 @@ impl LedgerWriter {
         }
     }
 
+    /// Loads a portfolio; `tries` loads of it have failed before.
     pub(super) fn load(&mut self, portfolio: PortfolioId, tries: u32, ctx: &mut Context<Self>) {
         if !matches!(self.portfolios.get(&portfolio), Some(Slot::Loading(_))) {
             self.portfolios.insert(portfolio, Slot::Loading(Vec::new()));
         }
-        let (db, turn) = (self.deps.db.clone(), self.turn.clone());
+        let (db, db_lock) = (self.deps.db.clone(), self.db_lock.clone());
         let fence = self.leases.fence(LeaseName::of(portfolio));
         let load = async move {
-            let _turn = turn.lock().await;
+            let _lock = db_lock.lock().await;
             let RunningPortfolio { portfolio, position } = db.running_portfolio(portfolio).await?;
-            // What it opens with, if it is new.
+            // It is needed when the portfolio is new.
             let bankroll = db.global_config().await?.system.initial_bankroll;
             Ok(Loaded { portfolio, position, bankroll })
         };
         self.incarnation.spawn_io(ctx, load, move |writer: &mut Self, loaded, ctx| {
-            // Read under a lease that has gone, it may lack what another worker has written since.
+            // If the lease has moved since, the portfolio may lack entries that another worker has written.
             if fence == writer.leases.fence(LeaseName::of(portfolio)) {
                 writer.load_ended(portfolio, tries, loaded, ctx);
             }
@@ -93,7 +96,7 @@ impl LedgerWriter {
             Ok(loaded) => return self.loaded(portfolio, loaded, ctx),
             Err(error) => error,
         };
-        tracing::error!(%portfolio, %error, tries, "a portfolio cannot be loaded, and will be tried again");
+        tracing::error!(%portfolio, %error, tries, "a portfolio cannot be loaded and will be retried");
         let wait = back_off(LOAD_AGAIN, LOAD_AGAIN_MAX, tries + 1);
         ctx.run_later(wait, move |writer, ctx| writer.load(portfolio, tries + 1, ctx));
         if tries >= LOAD_PATIENCE {
@@ -102,6 +105,7 @@ impl LedgerWriter {
         }
     }
 
+    /// Opens a loaded portfolio, with an opening deposit if it is new, and runs the work that waited for it.
     pub(super) fn loaded(&mut self, id: PortfolioId, loaded: Loaded, ctx: &mut Context<Self>) {
         let Some(Slot::Loading(deferred)) = self.portfolios.remove(&id) else { return };
         self.broken.remove(&id);
@@ -115,7 +119,7 @@ impl LedgerWriter {
             let write = LedgerWrite { entries, ..LedgerWrite::default() };
             match self.fold(&write, ctx) {
                 Ok(()) => self.enqueue(write, oneshot::channel().0, ctx),
-                Err(error) => tracing::error!(portfolio = %id, %error, "the opening deposit does not fit"),
+                Err(error) => tracing::error!(portfolio = %id, %error, "the opening deposit cannot be recorded"),
             }
         }
         for work in deferred {
@@ -124,6 +128,7 @@ impl LedgerWriter {
         self.advance(ctx);
     }
 
+    /// Reads the users, to open their portfolios.
     pub(super) fn find_users(&mut self, ctx: &mut Context<Self>) {
         let db = self.deps.db.clone();
         spawn_io(ctx, async move { db.directory().await }, Self::found_users);
@@ -137,13 +142,13 @@ impl LedgerWriter {
                 self.advance(ctx);
             }
             Err(error) => {
-                tracing::error!(%error, "the users cannot be read, and will be tried again");
+                tracing::error!(%error, "the users cannot be read and will be retried");
                 ctx.run_later(LOAD_AGAIN, |writer, ctx| writer.find_users(ctx));
             }
         }
     }
 
-    /// Opens the portfolios of everybody, so that pages and snapshots show them before the first copy.
+    /// Opens the portfolios of all users, so that pages and snapshots show them before the first copy.
     pub(super) fn open_for(&mut self, directory: &Directory, ctx: &mut Context<Self>) {
         let of_users =
             directory.users.iter().flat_map(|user| [PortfolioId::ShadowUser(user.id), PortfolioId::ExecUser(user.id)]);
@@ -156,8 +161,8 @@ impl LedgerWriter {
 impl Handler<LeasesChanged> for LedgerWriter {
     type Result = ();
 
-    /// Portfolios that changed hands are forgotten, with what was decided on them and not begun to be written; those
-    /// that came are read.
+    /// Drops the portfolios whose leases have moved, and refuses the requests on them that are not being written yet;
+    /// then loads the portfolios of new leases.
     fn handle(&mut self, LeasesChanged(leases): LeasesChanged, ctx: &mut Context<Self>) {
         let before = std::mem::replace(&mut self.leases, leases);
         let moved = |id: &PortfolioId| before.fence(LeaseName::of(*id)) != self.leases.fence(LeaseName::of(*id));
@@ -165,13 +170,13 @@ impl Handler<LeasesChanged> for LedgerWriter {
         self.commits.refuse_waiting(&gone);
         for portfolio in &gone {
             if let Some(running) = self.open(*portfolio) {
-                let given_out = running.portfolio.version();
-                self.version_floor = self.version_floor.max(given_out);
+                let version = running.portfolio.version();
+                self.version_floor = self.version_floor.max(version);
             }
             self.portfolios.remove(portfolio);
             self.broken.remove(portfolio);
         }
-        // Until those are open, nobody is told about all.
+        // Until they are open, queries about all portfolios wait.
         self.users_known = false;
         self.find_users(ctx);
     }
@@ -186,7 +191,7 @@ impl Handler<DirectoryChanged> for LedgerWriter {
             if let Some(running) = self.open(*portfolio)
                 && running.portfolio.note_peak_reset(reset.at, reset.equity_micros)
             {
-                tracing::info!(%portfolio, "its drawdown is measured anew: its peak was reset");
+                tracing::info!(%portfolio, "the peak was reset; the drawdown is measured from it");
             }
         }
     }

@@ -1,11 +1,13 @@
-//! Keeps every ledger: the only writer of `copy_attempt`, `executable_fill` and `ledger_entry`.
+//! Writes all ledgers: the only writer of `copy_attempt`, `executable_fill` and `ledger_entry` (spec 8).
 //!
-//! Takes   `RecordAttempt` from the executors, `RecordEntries` from the ingestor and the settler, `PricesChanged`,
-//!         `SnapshotsStored`, `DirectoryChanged`, and questions: `ReadView`, `Holdings`, `HeldAssets`, `TakeSnapshots`.
-//! Sends   `Announce` to the live hub after each commit; listener for `q_portfolio_apply`.
-//! Timer   none: a commit starts when requests wait and none is in flight, and the next takes all that came meanwhile.
-//! Truth   the ledger: each portfolio is its checkpoint and the entries after it. What is accepted is folded at once,
-//!         so that the next decision sees it; if its commit fails, the portfolio is read from the database again.
+//! Takes   [`RecordAttempt`] from the executors, [`RecordEntries`] from the ingestor and the settler,
+//!         [`PricesChanged`], [`SnapshotsStored`], `DirectoryChanged`, `LeasesChanged`, and queries: [`ReadView`],
+//!         [`Holdings`], [`HeldAssets`], [`TakeSnapshots`].
+//! Sends   [`Announce`] to the live hub after each commit; wakes the consumers of `q_portfolio_apply`.
+//! Timer   only to repeat a load that failed. A commit starts when requests wait and no commit is in flight; the next
+//!         one takes all requests that arrived in the meantime.
+//! Truth   the ledger: each portfolio is its checkpoint and the entries after it. An accepted request is folded at
+//!         once, so that the next decision sees it; if its commit fails, the portfolio is read from the database again.
 
 mod commit_queue;
 mod commits;
@@ -42,10 +44,10 @@ use crate::metrics::Metrics;
 use crate::queue::wakeup::local::Wakeups;
 use crate::queue::{JobFence, NewJob};
 
-/// Executors keep many requests in flight; a full mailbox would only reorder them.
+/// Executors have many requests in flight; a full mailbox would only change their order.
 const MAILBOX: usize = 4096;
 
-/// Writes a decision down, if the portfolio is still the one it was made on.
+/// Asks to record a decision, if the portfolio still has the version on which the decision was made.
 #[derive(Message, Debug)]
 #[rtype(result = "Result<Accepted, Refused>")]
 pub struct RecordAttempt {
@@ -55,14 +57,14 @@ pub struct RecordAttempt {
     pub finishes: Vec<JobFence>,
 }
 
-/// The portfolio holds the copy already, and the next decision may stand on it; its commit is under way.
+/// The running portfolio contains the copy, and the next decision may use it; the commit is not finished yet.
 #[derive(Debug)]
 pub struct Accepted(oneshot::Receiver<Result<Recorded, Refused>>);
 
-/// Where the answer after the commit goes.
+/// The channel for the answer after the commit.
 type Answer = oneshot::Sender<Result<Recorded, Refused>>;
 
-/// Writes entries that come of no decision of ours: a leader's fill, a settlement.
+/// Asks to write entries without a decision: a leader's fill, a settlement.
 #[derive(Message, Debug, Default)]
 #[rtype(result = "Result<Recorded, Refused>")]
 pub struct RecordEntries {
@@ -70,34 +72,35 @@ pub struct RecordEntries {
     pub finishes: Vec<JobFence>,
     pub audits: Vec<Audit>,
     pub jobs: Vec<NewJob>,
-    /// The version that the entries were worked out from, when they depend on what was held.
+    /// The portfolio and version from which the entries were computed, when they depend on its holdings.
     pub made_on: Option<(PortfolioId, u64)>,
 }
 
-/// What became of a request, after its commit.
+/// The result of a request, after its commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recorded {
+    /// It was written.
     New,
     /// It was in the ledger before; its job is finished now.
     Known,
 }
 
-/// Why nothing was written.
+/// Why a request was not written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    #[error("the portfolio has moved on since the decision")]
+    #[error("the portfolio has changed since the decision")]
     Stale,
-    #[error("the job belongs to somebody else by now")]
+    #[error("another worker holds the job now")]
     FenceLost,
     #[error("the commit failed: {error}")]
     Failed { error: String, transient: bool },
     #[error("the entries do not fit the portfolio: {0}")]
     Impossible(#[from] PortfolioError),
-    #[error("the ledger writer restarted before the commit was known")]
+    #[error("the ledger writer restarted before the result of the commit was known")]
     Restarted,
 }
 
-/// What a decision may know, once the portfolio is loaded.
+/// Asks for the view of a portfolio that a decision uses. The answer waits until the portfolio is loaded.
 #[derive(Message, Debug, Clone)]
 #[rtype(result = "Result<PortfolioView, Refused>")]
 pub struct ReadView {
@@ -105,11 +108,11 @@ pub struct ReadView {
     pub leader: FollowedUserId,
     pub market: MarketId,
     pub asset: Option<AssetId>,
-    /// The market's outcomes in outcome order, where sets are asked for.
+    /// The outcomes of the market in outcome order, when complete sets are needed; otherwise empty.
     pub outcomes: Vec<AssetId>,
 }
 
-/// The lots of one portfolio, in one market or in all.
+/// Asks for the lots of one portfolio, in one market or in all.
 #[derive(Message, Debug, Clone)]
 #[rtype(result = "Result<Held, Refused>")]
 pub struct Holdings {
@@ -117,48 +120,51 @@ pub struct Holdings {
     pub market: Option<MarketId>,
 }
 
+/// The lots of a portfolio, and the version of the portfolio that holds them.
 #[derive(Debug, Clone)]
 pub struct Held {
-    /// For `RecordEntries::made_on`.
+    /// For [`RecordEntries::made_on`].
     pub version: u64,
     pub lots: Vec<Lot>,
 }
 
-/// Everything that is held in any portfolio: what wants a price, and which markets to watch.
+/// Asks for the assets and markets held in any portfolio: the assets need prices, the markets are watched.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "Result<HeldEverywhere, Refused>")]
 pub struct HeldAssets;
 
+/// The holdings of all portfolios.
 #[derive(Debug, Clone, Default)]
 pub struct HeldEverywhere {
     pub assets: BTreeSet<AssetId>,
-    /// With the portfolios that hold something in them.
+    /// The markets with holdings, and the portfolios that hold them.
     pub markets: BTreeMap<MarketId, BTreeSet<PortfolioId>>,
 }
 
-/// Prices of assets are known, and stored.
+/// New prices of assets are stored.
 #[derive(Message, Debug, Clone)]
 #[rtype(result = "()")]
 pub struct PricesChanged(pub Arc<Vec<(AssetId, Mark)>>);
 
-/// The state of these portfolios (of all, for `None`) at a moment when all of it is committed.
+/// Asks for the state of these portfolios (of all, for `None`) at a moment when all of it is committed.
 #[derive(Message, Debug, Clone)]
 #[rtype(result = "Result<Vec<Snapshot>, Refused>")]
 pub struct TakeSnapshots {
     pub portfolios: Option<Vec<PortfolioId>>,
-    /// The minute the snapshots are for; `None` when only the checkpoint is wanted.
+    /// The minute of the snapshots; `None` when only the checkpoint is needed.
     pub bucket: Option<Timestamp>,
 }
 
+/// The state of one portfolio.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     pub portfolio: PortfolioId,
     pub figures: Figures,
-    /// With the minute's snapshot in its baselines.
+    /// Its baselines contain the snapshot of the minute.
     pub checkpoint: PortfolioCheckpoint,
 }
 
-/// These snapshots are stored: the loss baselines follow them.
+/// These snapshots are stored: the loss baselines are updated from them.
 #[derive(Message, Debug, Clone)]
 #[rtype(result = "()")]
 pub struct SnapshotsStored {
@@ -171,14 +177,14 @@ pub struct SnapshotsStored {
 #[rtype(result = "Result<(), Refused>")]
 pub struct Flush;
 
-/// What the writer needs of the house.
+/// The parts of the worker that the ledger writer uses.
 #[derive(Debug, Clone)]
 pub struct LedgerWriterDeps {
     pub db: Db,
     pub clock: Clock,
     pub wakeups: Wakeups,
     pub live: Recipient<Announce>,
-    /// As they stand at the start; `LeasesChanged` replaces them.
+    /// The leases at the start; `LeasesChanged` replaces them.
     pub leases: Arc<Leases>,
     pub metrics: Arc<Metrics>,
 }
@@ -186,24 +192,25 @@ pub struct LedgerWriterDeps {
 pub struct LedgerWriter {
     deps: LedgerWriterDeps,
     incarnation: Incarnation,
-    /// Held by every commit and every load. A commit outlives the actor that began it: after a restart, loading must
-    /// wait for it, or the running state would miss its entries for ever.
-    turn: Arc<Mutex<()>>,
-    /// Whose portfolios are ours: no other is opened, and none is written to after it has changed hands.
+    /// Held by every commit and every load. A commit continues when the actor that started it restarts. After the
+    /// restart, loading must wait for it: otherwise the running state would miss its entries for ever.
+    db_lock: Arc<Mutex<()>>,
+    /// The leases of this worker. Only their portfolios are opened, and none is written after its lease has moved.
     leases: Arc<Leases>,
     portfolios: BTreeMap<PortfolioId, Slot>,
-    /// Do not load, and are left out of what is said of all.
+    /// Portfolios that failed to load; snapshots of all portfolios omit them.
     broken: BTreeSet<PortfolioId>,
-    /// Until the users are known, nobody can be told about all portfolios.
+    /// Until the users are known, queries about all portfolios are not answered.
     users_known: bool,
-    /// Questions about all portfolios, for when all are loaded.
-    patient: Vec<Deferred>,
+    /// Queries about all portfolios, which wait until all are loaded.
+    when_all_open: Vec<Deferred>,
     commits: CommitQueue,
     commit_is_due: bool,
-    asked: Vec<SnapshotRequest>,
-    /// Taken with the commit in flight, good once it has landed.
-    taken: Vec<(SnapshotRequest, Vec<Snapshot>)>,
-    /// Above every version given out before.
+    /// Requests that wait for a moment when everything is committed or in one commit.
+    snapshot_requests: Vec<SnapshotRequest>,
+    /// Snapshots taken with the commit in flight; they are valid when it succeeds.
+    snapshots_in_flight: Vec<(SnapshotRequest, Vec<Snapshot>)>,
+    /// Higher than every version returned before.
     version_floor: u64,
     counts: Counts,
 }
@@ -217,7 +224,7 @@ struct Running {
     portfolio: Portfolio,
     /// The last committed ledger entry.
     position: i64,
-    /// An apply job for this portfolio is queued and has not been looked at yet.
+    /// An apply job for this portfolio is queued, and no snapshot has been taken since.
     apply_queued: bool,
 }
 
@@ -245,22 +252,22 @@ impl LedgerWriter {
         start_supervised(supervisor, "ledger_writer", Self::new(deps, Arc::default(), leases))
     }
 
-    fn new(deps: LedgerWriterDeps, turn: Arc<Mutex<()>>, leases: Arc<Leases>) -> Self {
-        // A million entries a second would be needed to reach a version that the next start gives out.
+    fn new(deps: LedgerWriterDeps, db_lock: Arc<Mutex<()>>, leases: Arc<Leases>) -> Self {
+        // Only a million entries a second would reach the versions of the next start.
         let version_floor = u64::try_from(deps.clock.now().millis()).unwrap_or(0) << 10;
         Self {
             deps,
             incarnation: Incarnation::default(),
-            turn,
+            db_lock,
             leases,
             portfolios: BTreeMap::new(),
             broken: BTreeSet::new(),
             users_known: false,
-            patient: Vec::new(),
+            when_all_open: Vec::new(),
             commits: CommitQueue::default(),
             commit_is_due: false,
-            asked: Vec::new(),
-            taken: Vec::new(),
+            snapshot_requests: Vec::new(),
+            snapshots_in_flight: Vec::new(),
             version_floor,
             counts: Counts::default(),
         }
@@ -280,6 +287,7 @@ impl LedgerWriter {
         }
     }
 
+    /// Returns a portfolio, if it is open.
     fn open(&mut self, portfolio: PortfolioId) -> Option<&mut Running> {
         match self.portfolios.get_mut(&portfolio) {
             Some(Slot::Open(running)) => Some(running),
@@ -287,15 +295,18 @@ impl LedgerWriter {
         }
     }
 
-    /// Folds the entries, so that whoever asks next sees them. The portfolios they move must be open.
+    /// Folds the entries, so that the next query sees them. Their portfolios must be open.
+    ///
+    /// # Errors
+    /// [`Refused::Impossible`] when an entry does not fit its portfolio; then the portfolios are loaded again.
     fn fold(&mut self, write: &LedgerWrite, ctx: &mut Context<Self>) -> Result<(), Refused> {
         for entry in &write.entries {
-            let running = self.open(entry.portfolio).expect("what is written moves open portfolios");
+            let running = self.open(entry.portfolio).expect("entries are only written to open portfolios");
             if let Err(error) = running.portfolio.apply(entry) {
                 // The entries before this one are folded but will never be written.
                 let moved: BTreeSet<_> = moved(write).collect();
                 self.commits.refuse_waiting(&moved);
-                self.distrust(moved, ctx);
+                self.reload(moved, ctx);
                 return Err(Refused::Impossible(error));
             }
         }
@@ -303,16 +314,17 @@ impl LedgerWriter {
         Ok(())
     }
 
+    /// Queues a folded request for the next commit.
     fn enqueue(&mut self, write: LedgerWrite, answer: Answer, ctx: &mut Context<Self>) {
-        self.commits.push(Request { write, answer, gives: Recorded::New });
+        self.commits.push(Request { write, answer, outcome: Recorded::New });
         if !self.commit_is_due {
-            // Handled after everything that is in the mailbox now: one commit takes it all.
+            // This message is handled after all that are in the mailbox now, so that one commit takes them all.
             self.commit_is_due = true;
             ctx.notify(CommitDue);
         }
     }
 
-    /// A leader's fill is the last trade seen for our copies too.
+    /// Sets the marks of our copies: a leader's fill is the last trade of their asset too.
     fn mark_by_fills(&mut self, entries: &[LedgerEntry]) {
         for entry in entries {
             let (PortfolioId::ShadowUser(leader), EntryType::TradeFill) = (entry.portfolio, entry.kind) else {
@@ -322,12 +334,13 @@ impl LedgerWriter {
             for ours in [PortfolioId::ExecUser(leader), PortfolioId::ExecGlobal] {
                 let marked = self.open(ours).map(|running| running.portfolio.set_mark(asset, Mark::LastTrade(price)));
                 if let Some(Err(error)) = marked {
-                    tracing::error!(portfolio = %ours, %asset, %error, "a mark does not fit");
+                    tracing::error!(portfolio = %ours, %asset, %error, "a mark cannot be set");
                 }
             }
         }
     }
 
+    /// Folds and queues entries, as soon as their portfolios are open.
     fn record_entries(&mut self, request: RecordEntries, answer: Answer, ctx: &mut Context<Self>) {
         let needed = request.entries.iter().map(|entry| entry.portfolio).chain(request.made_on.map(|(id, _)| id));
         let closed = needed.into_iter().find(|id| !matches!(self.portfolios.get(id), Some(Slot::Open(_))));
@@ -351,6 +364,9 @@ impl LedgerWriter {
 
 impl Accepted {
     /// Waits for the commit.
+    ///
+    /// # Errors
+    /// When the decision was not written; [`Refused`] tells why.
     pub async fn committed(self) -> Result<Recorded, Refused> {
         self.0.await.unwrap_or(Err(Refused::Restarted))
     }
@@ -367,7 +383,7 @@ impl Actor for LedgerWriter {
 
 impl Supervised for LedgerWriter {
     fn restarting(&mut self, _: &mut Context<Self>) {
-        *self = Self::new(self.deps.clone(), self.turn.clone(), self.leases.clone());
+        *self = Self::new(self.deps.clone(), self.db_lock.clone(), self.leases.clone());
     }
 }
 

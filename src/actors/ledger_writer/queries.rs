@@ -1,4 +1,4 @@
-//! What others ask of the running portfolios, and the prices and snapshots they are told of.
+//! Queries of the running portfolios, and the prices and snapshots that update them.
 
 use actix::{Context, Handler, Response};
 use tokio::sync::oneshot;
@@ -13,6 +13,7 @@ use crate::domain::accounting::portfolio::ViewQuery;
 use crate::domain::accounting::view::PortfolioView;
 
 impl LedgerWriter {
+    /// Returns the holdings of all open portfolios.
     pub(super) fn held_everywhere(&self) -> HeldEverywhere {
         let mut held = HeldEverywhere::default();
         for (id, slot) in &self.portfolios {
@@ -25,7 +26,7 @@ impl LedgerWriter {
         held
     }
 
-    /// Answers from an open portfolio, or as soon as it is open.
+    /// Answers a query from a portfolio, at once or as soon as it is open.
     pub(super) fn ask<T: 'static>(
         &mut self,
         portfolio: PortfolioId,
@@ -82,7 +83,7 @@ impl Handler<HeldAssets> for LedgerWriter {
 
     fn handle(&mut self, _: HeldAssets, ctx: &mut Context<Self>) -> Self::Result {
         let (answer, held) = oneshot::channel();
-        self.patient.push(Box::new(|writer, _| drop(answer.send(writer.held_everywhere()))));
+        self.when_all_open.push(Box::new(|writer, _| drop(answer.send(writer.held_everywhere()))));
         self.advance(ctx);
         Response::fut(async { held.await.map_err(|_| Refused::Restarted) })
     }
@@ -99,7 +100,7 @@ impl Handler<PricesChanged> for LedgerWriter {
             let before = running.portfolio.figures();
             for (asset, mark) in prices.iter() {
                 if let Err(error) = running.portfolio.set_mark(asset, *mark) {
-                    tracing::error!(portfolio = %id, %asset, %error, "a mark does not fit");
+                    tracing::error!(portfolio = %id, %asset, %error, "a mark cannot be set");
                 }
             }
             if running.portfolio.figures() != before {
@@ -117,7 +118,7 @@ impl Handler<TakeSnapshots> for LedgerWriter {
 
     fn handle(&mut self, wanted: TakeSnapshots, ctx: &mut Context<Self>) -> Self::Result {
         let (answer, taken) = oneshot::channel();
-        self.asked.push(SnapshotRequest { wanted, answer });
+        self.snapshot_requests.push(SnapshotRequest { wanted, answer });
         self.advance(ctx);
         Response::fut(async { taken.await.unwrap_or(Err(Refused::Restarted)) })
     }
@@ -141,7 +142,7 @@ impl Handler<Flush> for LedgerWriter {
     fn handle(&mut self, _: Flush, ctx: &mut Context<Self>) -> Self::Result {
         let (answer, taken) = oneshot::channel();
         let wanted = TakeSnapshots { portfolios: Some(Vec::new()), bucket: None };
-        self.asked.push(SnapshotRequest { wanted, answer });
+        self.snapshot_requests.push(SnapshotRequest { wanted, answer });
         self.advance(ctx);
         Response::fut(async { taken.await.unwrap_or(Err(Refused::Restarted)).map(drop) })
     }

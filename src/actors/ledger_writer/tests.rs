@@ -28,7 +28,7 @@ async fn restarted(setup: &CopySetup, writer: Addr<LedgerWriter>) -> Addr<Ledger
 }
 
 #[actix_web::test]
-async fn each_portfolio_of_ours_opens_with_one_deposit_however_often_the_bot_starts() {
+async fn each_of_our_portfolios_opens_with_one_deposit_however_often_the_bot_starts() {
     let setup = CopySetup::new().await;
     let mut writer = setup.ledger_writer();
     for _ in 0..3 {
@@ -45,7 +45,7 @@ async fn each_portfolio_of_ours_opens_with_one_deposit_however_often_the_bot_sta
 }
 
 #[actix_web::test]
-async fn a_record_made_on_an_older_version_is_refused_and_changes_nothing() {
+async fn a_record_based_on_an_older_version_is_refused_and_changes_nothing() {
     let setup = CopySetup::new().await;
     let writer = setup.ledger_writer();
     let (first, second) = (group(setup.alice, 10, Side::Buy, 1), group(setup.alice, 11, Side::Buy, 2));
@@ -61,7 +61,7 @@ async fn a_record_made_on_an_older_version_is_refused_and_changes_nothing() {
 }
 
 #[actix_web::test]
-async fn the_next_decision_sees_what_is_accepted_and_the_answer_comes_after_the_commit() {
+async fn the_next_decision_sees_accepted_records_and_the_answer_comes_after_the_commit() {
     let setup = CopySetup::new().await;
     let writer = setup.ledger_writer();
     let mut accepted = Vec::new();
@@ -112,7 +112,7 @@ async fn a_group_decided_twice_is_recorded_once_and_its_job_is_finished() {
 }
 
 #[actix_web::test]
-async fn who_lost_the_job_writes_nothing_and_the_portfolio_is_as_before() {
+async fn a_worker_that_lost_the_job_writes_nothing_and_the_portfolio_is_as_before() {
     let setup = CopySetup::new().await;
     let writer = setup.ledger_writer();
     let group = group(setup.alice, 10, Side::Buy, 1);
@@ -128,7 +128,7 @@ async fn who_lost_the_job_writes_nothing_and_the_portfolio_is_as_before() {
 }
 
 #[actix_web::test]
-async fn a_record_that_no_commit_takes_is_refused_alone_and_its_portfolio_is_read_again() {
+async fn a_record_that_the_database_refuses_fails_alone_and_its_portfolio_is_read_again() {
     let setup = CopySetup::new().await;
     let writer = setup.ledger_writer();
     let [good, unknown, behind] = [1, 2, 3].map(|n| group(setup.alice, 10, Side::Buy, n));
@@ -164,7 +164,7 @@ async fn entries_that_come_twice_move_the_portfolio_once() {
 }
 
 #[actix_web::test]
-async fn a_settlement_closes_lot_by_lot_and_only_on_the_version_it_looked_at() {
+async fn a_settlement_closes_lot_by_lot_and_only_on_the_version_it_was_computed_from() {
     let setup = CopySetup::new().await;
     let writer = setup.ledger_writer();
     for (n, leader) in [(1, setup.alice), (2, setup.bob)] {
@@ -241,7 +241,7 @@ async fn loss_baselines_follow_the_stored_snapshots_and_marks_the_prices() {
     writer.send(SnapshotsStored { bucket: setup.clock.now(), equities: vec![(GLOBAL, equity)] }).await.unwrap();
     let after = view(&writer, GLOBAL, &setup).await;
     assert_eq!(after.baselines.peak, equity);
-    // Neither moved the portfolio: a decision made in between still stands.
+    // Neither changed the version: a decision made in between is still valid.
     assert_eq!(after.version, seen.version);
 }
 
@@ -285,12 +285,12 @@ async fn a_start_without_a_checkpoint_finds_marks_and_baselines_in_the_database(
 }
 
 #[actix_web::test]
-async fn a_portfolio_whose_ledger_does_not_fold_holds_up_no_other() {
+async fn a_portfolio_whose_ledger_cannot_be_folded_does_not_delay_others() {
     let setup = CopySetup::new().await;
     let shadow = PortfolioId::ShadowUser(setup.bob);
     let most = |n: i64| fill(shadow, setup.bob, &market_id(1), &asset(10), i64::MAX, -1, &format!("event:{n}"));
     for n in 0..2 {
-        // The running state would refuse the second; a database written by something else has it.
+        // The running state would refuse the second entry; only a database written by another program contains it.
         let write = LedgerWrite { entries: vec![most(n)], ..LedgerWrite::default() };
         setup.db.commit(&[write], setup.clock.now()).await.unwrap();
     }

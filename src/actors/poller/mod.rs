@@ -1,9 +1,9 @@
-//! Reads what one followed user did, and writes down what is new.
+//! Reads the trades and activities of one followed user, and stores the new ones (spec 3.1).
 //!
-//! Takes   `PollNow`, `PollWindow` from the reconciler, `DirectoryChanged`.
-//! Sends   `Announce` for new rows; rings the bell for their jobs.
+//! Takes   [`PollNow`], [`PollWindow`] from the reconciler, [`DirectoryChanged`].
+//! Sends   [`Announce`] for new rows; wakes the consumers of their jobs.
 //! Timer   one, for the next regular poll.
-//! Truth   its two checkpoints; rows read twice are known by their keys.
+//! Truth   its two checkpoints; a row that is read twice has the same key both times, and is stored once.
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,17 +31,17 @@ use crate::queue::wakeup::local::Wakeups;
 
 mod window;
 
-use window::{Asked, Checkpoints, Windows};
+use window::{Checkpoints, PollRequest, QueuedWindows};
 
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_MOST: Duration = Duration::from_secs(60);
 
-/// Polls at once. Several that come together are one poll.
+/// Asks for a poll at once. Several that arrive during a poll become one poll.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "()")]
 pub struct PollNow;
 
-/// Reads a span of time again, whatever the checkpoints say; both ends count.
+/// Asks to read a span of time again, whatever the checkpoints are. Both ends belong to the span.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "Result<Polled, NotPolled>")]
 pub struct PollWindow {
@@ -49,19 +49,19 @@ pub struct PollWindow {
     pub end: Timestamp,
 }
 
-/// A span was read and its new rows are committed.
+/// The counts of a span that was read, and whose new rows are committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Polled {
-    /// Rows the API showed, known or not.
+    /// Rows that the API returned, known or not.
     pub n_rows: usize,
     pub n_new: usize,
-    /// Unreadable rows seen for the first time.
+    /// Unreadable rows that were seen for the first time; each became a dead letter.
     pub n_dead: usize,
 }
 
-/// A span could not be read; the reason is logged by the poller.
+/// A span could not be read. The poller has logged the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not polled: {0}")]
+#[error("the poll failed: {0}")]
 pub struct NotPolled(pub String);
 
 #[derive(Clone)]
@@ -72,7 +72,7 @@ pub struct PollerDeps {
     pub wakeups: Wakeups,
     pub live: Recipient<Announce>,
     pub metrics: Arc<Metrics>,
-    /// The lease the user is read under, where others could read them too.
+    /// The lease under which the user is read; `None` where this is the only worker.
     pub fence: Option<Fence>,
 }
 
@@ -81,11 +81,11 @@ pub struct Poller {
     user: FollowedUser,
     directory: Arc<Directory>,
     incarnation: Incarnation,
-    /// `None` until they are read.
+    /// `None` until they are read from the database.
     checkpoints: Option<Checkpoints>,
     poll_wanted: bool,
-    windows: Windows,
-    polling: Option<Asked>,
+    windows: QueuedWindows,
+    polling: Option<PollRequest>,
     failures: u32,
     last_success: Option<Timestamp>,
     timer: Option<SpawnHandle>,
@@ -95,10 +95,10 @@ pub struct Poller {
 #[rtype(result = "()")]
 struct PollDue;
 
-/// What a poll wrote down.
+/// The rows that a poll stored.
 struct Report {
     polled: Polled,
-    /// The newest row, known or not.
+    /// The time of the newest row, known or not.
     newest: Option<Timestamp>,
     new_trades: Vec<TradeEvent>,
     new_activities: Vec<ActivityEvent>,
@@ -109,7 +109,7 @@ struct Report {
 enum PollError {
     #[error(transparent)]
     Polymarket(#[from] PolymarketError),
-    #[error("the rows could not be written: {0}")]
+    #[error("the rows could not be stored: {0}")]
     Db(#[from] DbError),
 }
 
@@ -132,7 +132,7 @@ impl Poller {
             incarnation: Incarnation::default(),
             checkpoints: None,
             poll_wanted: true,
-            windows: Windows::default(),
+            windows: QueuedWindows::default(),
             polling: None,
             failures: 0,
             last_success: None,
@@ -151,12 +151,12 @@ impl Poller {
         Observed::new(state, self.last_success)
     }
 
-    /// Begins the next poll when none is under way: a regular one first, then the windows asked for.
+    /// Starts the next poll when none is running: a regular one first, then the requested windows.
     fn next(&mut self, ctx: &mut Context<Self>) {
         let Some(checkpoints) = self.checkpoints.filter(|_| self.polling.is_none()) else { return };
         let asked = if std::mem::take(&mut self.poll_wanted) {
             let end = self.deps.clock.now();
-            Asked { start: checkpoints.earliest(), end, moves: Some(checkpoints), replies: Vec::new() }
+            PollRequest { start: checkpoints.earliest(), end, moves: Some(checkpoints), replies: Vec::new() }
         } else {
             let Some(window) = self.windows.pop() else { return };
             window
@@ -168,7 +168,7 @@ impl Poller {
         self.incarnation.spawn_io(ctx, poll, Self::polled);
     }
 
-    /// Handles the checkpoints that the first poll starts from.
+    /// Handles the stored checkpoints, from which the first poll starts.
     fn read_checkpoints(&mut self, read: IoResult<Checkpoints, PollError>, ctx: &mut Context<Self>) {
         match read {
             Ok(checkpoints) => {
@@ -202,6 +202,7 @@ impl Poller {
         Duration::from_millis(self.directory.config.system.polling_interval_ms.max(1).unsigned_abs())
     }
 
+    /// Resets the failures, answers the requests, and announces the new rows.
     fn succeeded(&mut self, report: Report, ctx: &mut Context<Self>) {
         let now = self.deps.clock.now();
         if self.failures > 0 {
@@ -215,7 +216,7 @@ impl Poller {
             self.wake_in(self.interval(), ctx);
         }
         if report.polled.n_dead > 0 {
-            tracing::warn!(user_id = %self.user.id, n_dead = report.polled.n_dead, "rows that cannot be read became dead letters");
+            tracing::warn!(user_id = %self.user.id, n_dead = report.polled.n_dead, "unreadable rows became dead letters");
         }
         if report.polled.n_new > 0 {
             tracing::info!(user_id = %self.user.id, n_new = report.polled.n_new, newest = report.newest.map(display), "new rows");
@@ -228,6 +229,7 @@ impl Poller {
         }
     }
 
+    /// Answers the requests with the error. A regular poll is repeated after a pause, which grows with each failure.
     fn failed(&mut self, error: &IoError<PollError>, ctx: &mut Context<Self>) {
         self.failures = self.failures.saturating_add(1);
         let asked_to_wait = match error {
@@ -236,7 +238,7 @@ impl Poller {
         };
         let wait = asked_to_wait.unwrap_or_default().max(back_off(RETRY, RETRY_MOST, self.failures));
         if self.failures == 1 {
-            tracing::warn!(user_id = %self.user.id, %error, "polling failed and will be tried again");
+            tracing::warn!(user_id = %self.user.id, %error, "polling failed and will be retried");
             self.tell_health(false, error.to_string());
         } else {
             tracing::debug!(user_id = %self.user.id, %error, failures = self.failures, "polling failed again");
@@ -246,11 +248,11 @@ impl Poller {
         }
     }
 
-    /// Tells whoever waited for the poll that ends here. True when it was a regular one.
+    /// Answers the requests that waited for the poll that has ended. Returns true when it was a regular one.
     fn answer(&mut self, result: &Result<Polled, NotPolled>) -> bool {
         let Some(asked) = self.polling.take() else { return false };
         for reply in asked.replies {
-            // Whoever asked may be gone.
+            // The sender may have stopped in the meantime.
             let _ = reply.send(result.clone());
         }
         asked.moves.is_some()
@@ -335,7 +337,10 @@ impl PollError {
     }
 }
 
-/// Reads every page of the span, then writes the new rows with their jobs and the checkpoints in one transaction.
+/// Reads every page of the span, then stores the new rows, their jobs and the checkpoints in one transaction.
+///
+/// # Errors
+/// When a page cannot be read or the rows cannot be stored. Nothing is stored then.
 async fn poll(
     deps: &PollerDeps,
     user: &FollowedUser,
@@ -385,10 +390,14 @@ async fn poll(
     })
 }
 
-/// Above this many shares a row's price has too few digits to tell the fifth decimal of the fee: the market's own
-/// schedule decides where it is known and agrees.
+/// Above this many shares, the price of a row has too few digits for the fifth decimal of the fee. Then the fee comes
+/// from the market's own schedule, where that is known and agrees with the row.
 const LARGE: ShareMicros = ShareMicros(100_000_000_000);
 
+/// Replaces the fees of rows with more than [`LARGE`] shares by those of the market's fee schedule.
+///
+/// # Errors
+/// When the database fails.
 async fn settle_large_fees(db: &Db, window: &mut Window) -> Result<(), DbError> {
     let large = |draft: &TradeDraft| draft.shares > LARGE;
     let mut markets: Vec<MarketId> =

@@ -51,7 +51,7 @@ impl Reading {
         Poller::start(deps, self.user.clone(), setup.directory().await, &setup.supervisor)
     }
 
-    /// Reads the last minute again, and gives what that brought.
+    /// Reads the last minute again and returns the result.
     async fn window(&self, poller: &Addr<Poller>) -> Result<Polled, NotPolled> {
         let now = self.setup.clock.now();
         within(poller.send(PollWindow { start: now.plus_millis(-60_000), end: now })).await.unwrap()
@@ -88,7 +88,7 @@ async fn a_start_reads_the_backfill_and_each_row_becomes_two_jobs_once() {
 }
 
 #[actix_web::test]
-async fn a_window_asked_for_brings_new_rows_without_moving_the_checkpoint() {
+async fn a_requested_window_brings_new_rows_without_moving_the_checkpoint() {
     let mut reading = reading().await;
     reading.fills(1);
     let poller = reading.start().await;
@@ -100,10 +100,10 @@ async fn a_window_asked_for_brings_new_rows_without_moving_the_checkpoint() {
 }
 
 #[actix_web::test]
-async fn an_upstream_that_fails_is_said_once_and_asked_again_until_it_answers() {
+async fn a_failing_upstream_is_reported_once_and_polled_until_it_answers() {
     let mut reading = reading().await;
     reading.fills(1);
-    // Longer than one call's own retries.
+    // More failures than one call retries by itself.
     let fault = Fault::once(Host::Data, "/v2/activity", FaultKind::Status(400)).times(crate::simulator::Times::Next(2));
     reading.setup.exchange.with(|exchange| exchange.fault(fault));
     let _poller = reading.start().await;
@@ -136,13 +136,13 @@ async fn a_row_that_cannot_be_read_is_kept_and_the_others_go_on() {
         let broken = broken.clone();
         reading.setup.exchange.with(|exchange| exchange.fault(broken));
         let polled = reading.window(&poller).await.unwrap();
-        assert_eq!((polled.n_new, polled.n_dead), (0, n_dead), "once for each text");
+        assert_eq!((polled.n_new, polled.n_dead), (0, n_dead), "one dead letter for each text");
     }
 }
 
-/// Ordinals are given when all pages are there: half a window would number the repeats of the other half anew.
+/// Ordinals are assigned when all pages are read. Half a window would number the repeats of the other half again.
 #[actix_web::test]
-async fn a_window_whose_last_page_fails_leaves_nothing_behind_and_comes_whole_the_next_time() {
+async fn a_window_whose_last_page_fails_stores_nothing_and_is_read_whole_the_next_time() {
     let mut reading = reading().await;
     let asset = reading.market.asset(0).unwrap();
     let fill = Fill::maker(&reading.wallet, asset, Side::Buy, 500_000, 10_000_000).twice().twice();
@@ -161,8 +161,8 @@ async fn a_window_whose_last_page_fails_leaves_nothing_behind_and_comes_whole_th
     assert_eq!(trades(&mut reading.setup.announced).await, 4, "four equal fills of one transaction are four");
 }
 
-/// The API may show the fills of one transaction one after the other. An ordinal given by what is shown at one time
-/// would store the dearer of two twice and the cheaper never.
+/// The API may show the fills of one transaction one after the other. If ordinals depended on the rows shown at one
+/// time, the more expensive fill would be stored twice and the cheaper one never.
 #[actix_web::test]
 async fn two_fills_of_one_transaction_that_differ_in_price_alone_are_both_stored_whichever_is_shown_first() {
     for (first, second) in [("0.4", "0.3"), ("0.3", "0.4")] {
@@ -213,7 +213,7 @@ fn checkpoints_never_move_back_nor_ahead_of_our_clock() {
 
 #[test]
 fn spans_that_touch_are_read_as_one() {
-    let mut windows = Windows::default();
+    let mut windows = QueuedWindows::default();
     let mut ask = |start, end| {
         let span = PollWindow { start: Timestamp::from_millis(start), end: Timestamp::from_millis(end) };
         windows.push(span, oneshot::channel().0);

@@ -1,4 +1,4 @@
-//! Which span of time to read next: from the checkpoints, or because somebody asked.
+//! The span of time to read next: from the checkpoints, or for a [`PollWindow`].
 
 use std::collections::VecDeque;
 
@@ -12,39 +12,44 @@ use crate::domain::money::units::Timestamp;
 
 type Reply = oneshot::Sender<Result<Polled, NotPolled>>;
 
-/// Up to when the rows of each kind are known. Both come from one stream, so both move with every row read.
+/// The times up to which the trades and the activities are known. Both kinds come from one stream, so each row that is
+/// read moves both checkpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Checkpoints {
     trades: Timestamp,
     activities: Timestamp,
 }
 
-/// `{"time": ISO}`, as `system_checkpoint` keeps it.
+/// The JSON of a row of `system_checkpoint`: `{"time": ISO}`.
 #[derive(Serialize, Deserialize)]
 struct Checkpoint {
     time: Timestamp,
 }
 
-/// A span to be read, and who waits for it.
-pub(super) struct Asked {
+/// A span to be read, and the requests that wait for it.
+pub(super) struct PollRequest {
     pub start: Timestamp,
     pub end: Timestamp,
-    /// The checkpoints that move when the span is committed; `None` for a span asked for by somebody.
+    /// The checkpoints that move when the span is committed; `None` for a [`PollWindow`], which moves none.
     pub moves: Option<Checkpoints>,
     pub replies: Vec<Reply>,
 }
 
-/// The spans asked for and not begun yet. Spans that touch are read as one.
+/// The requested spans that are not started yet. Spans that touch are read as one.
 #[derive(Default)]
-pub(super) struct Windows(VecDeque<Asked>);
+pub(super) struct QueuedWindows(VecDeque<PollRequest>);
 
 impl Checkpoints {
-    /// The latest time from which a start reads: that many minutes ago.
+    /// Returns the latest time from which a start reads: `backfill_minutes` before `now`.
     pub fn at_start(directory: &Directory, now: Timestamp) -> Timestamp {
         now.plus_millis(directory.config.system.backfill_minutes.saturating_mul(-60_000))
     }
 
-    /// What is stored, but not later than `latest`. A checkpoint that cannot be read counts as none.
+    /// Returns the stored checkpoints, but none later than `latest`. A checkpoint that cannot be parsed counts as
+    /// missing.
+    ///
+    /// # Errors
+    /// When the database fails.
     pub async fn read(db: &Db, user: FollowedUserId, latest: Timestamp) -> Result<Self, DbError> {
         let read = async |key: &str| -> Result<Timestamp, DbError> {
             let text = db.checkpoint(key).await?;
@@ -59,17 +64,19 @@ impl Checkpoints {
         Self { trades: at, activities: at }
     }
 
+    /// Returns the earlier of the two, from which a poll reads.
     pub fn earliest(&self) -> Timestamp {
         self.trades.min(self.activities)
     }
 
-    /// Where they stand once rows up to `newest` are committed: never back, and never ahead of our own clock, or one
-    /// row with a wrong date would hide all that follow.
+    /// Returns the checkpoints for the time when rows up to `newest` are committed. They never move back, and never
+    /// ahead of our own clock: one row with a wrong date would hide all rows after it.
     pub fn after(self, newest: Option<Timestamp>, now: Timestamp) -> Self {
         let newest = newest.map_or(self.earliest(), |newest| newest.min(now));
         Self { trades: self.trades.max(newest), activities: self.activities.max(newest) }
     }
 
+    /// Returns the rows of `system_checkpoint`: key and JSON.
     pub fn rows(self, user: FollowedUserId) -> Vec<(String, String)> {
         let json = |time: Timestamp| serde_json::json!({ "time": time }).to_string();
         vec![(trades_key(user), json(self.trades)), (activities_key(user), json(self.activities))]
@@ -84,7 +91,8 @@ fn activities_key(user: FollowedUserId) -> String {
     format!("api:lastActivityTime:{user}")
 }
 
-impl Windows {
+impl QueuedWindows {
+    /// Adds a span, or widens a waiting one that it touches.
     pub fn push(&mut self, window: PollWindow, reply: Reply) {
         let PollWindow { start, end } = window;
         match self.0.iter_mut().find(|asked| asked.start <= end && start <= asked.end) {
@@ -93,11 +101,11 @@ impl Windows {
                 asked.end = asked.end.max(end);
                 asked.replies.push(reply);
             }
-            None => self.0.push_back(Asked { start, end, moves: None, replies: vec![reply] }),
+            None => self.0.push_back(PollRequest { start, end, moves: None, replies: vec![reply] }),
         }
     }
 
-    pub fn pop(&mut self) -> Option<Asked> {
+    pub fn pop(&mut self) -> Option<PollRequest> {
         self.0.pop_front()
     }
 

@@ -1,9 +1,9 @@
-//! Asks every half minute what everything that is held is worth.
+//! Fetches the price of every held asset each half minute.
 //!
 //! Takes   the jobs of `q_prices`, one for each half minute; `LeasesChanged`.
 //! Sends   `PricesChanged` to the ledger writer, after the prices are stored.
-//! Timer   at each half minute; a round that failed is tried again sooner.
-//! Truth   `market_price_snapshot`. A half minute that was missed stays missed: nobody can say what a price was.
+//! Timer   at each half minute; a failed round is tried again sooner.
+//! Truth   `market_price_snapshot`. A missed half minute stays missed: no upstream tells past prices.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ use crate::queue;
 use crate::queue::{Job, JobFence, JobScope, NewJob, Queue};
 
 const BUCKET_MS: i64 = 30_000;
-/// Longer than a bulk call may take with its retries.
+/// Longer than a bulk request may take, retries included.
 const LEASE_MS: i64 = 120_000;
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -31,7 +31,7 @@ const AGAIN: Duration = Duration::from_secs(5);
 pub struct PriceRefresherDeps {
     pub db: Db,
     pub clock: Clock,
-    /// Whose jobs are ours.
+    /// The jobs of this worker.
     pub scope: JobScope,
     pub polymarket: Polymarket,
     pub held: Recipient<HeldAssets>,
@@ -41,14 +41,14 @@ pub struct PriceRefresherDeps {
 pub struct PriceRefresher {
     deps: PriceRefresherDeps,
     refreshing: bool,
-    /// What is held changed during a round.
+    /// The leases changed during a round, so another round follows.
     again: bool,
     next: Option<SpawnHandle>,
     last: Option<Refreshed>,
     failures: u64,
 }
 
-/// One round that went well.
+/// A round that succeeded.
 #[derive(Debug, Clone, Copy)]
 struct Refreshed {
     bucket: Timestamp,
@@ -116,11 +116,15 @@ fn bucket_of(time: Timestamp) -> Timestamp {
     Timestamp::from_millis(time.millis().div_euclid(BUCKET_MS) * BUCKET_MS)
 }
 
-/// Owes the bucket, takes all that is owed, and does the newest: older ones can no longer be had.
+/// Enqueues a job for the bucket, claims all due jobs, and fetches prices for the newest: those of older buckets can no
+/// longer be fetched. Returns `None` when there was no job to claim.
+///
+/// # Errors
+/// The text of the failure when the database, the ledger writer or Polymarket fails.
 async fn refresh(deps: &PriceRefresherDeps, bucket: Timestamp) -> Result<Option<Refreshed>, String> {
     let now = deps.clock.now();
     let payload = bucket.millis().to_string();
-    // Each of several workers prices what it holds itself.
+    // With several workers, each fetches the prices of what its own portfolios hold.
     let key = match &deps.scope {
         JobScope::HeldBy(worker) => format!("{}:{}", worker.as_str(), bucket.iso()),
         _ => bucket.iso(),
@@ -136,7 +140,7 @@ async fn refresh(deps: &PriceRefresherDeps, bucket: Timestamp) -> Result<Option<
         Err(error) => {
             for job in &jobs {
                 if let Err(error) = queue::fail(&deps.db, job, &error, deps.clock.now(), &mut rand::rng()).await {
-                    tracing::error!(%error, key = job.key, "a price job keeps its lease");
+                    tracing::error!(%error, key = job.key, "a failed price job keeps its lease until that runs out");
                 }
             }
             Err(error)
@@ -148,6 +152,10 @@ fn wanted_bucket(job: &Job) -> Option<Timestamp> {
     job.payload.parse().ok().map(Timestamp::from_millis)
 }
 
+/// Fetches and stores the prices of the held assets, and sends them to the ledger writer.
+///
+/// # Errors
+/// The text of the failure when the database, the ledger writer or Polymarket fails.
 async fn prices_of(deps: &PriceRefresherDeps, bucket: Timestamp, fences: &[JobFence]) -> Result<Refreshed, String> {
     let held = deps.held.send(HeldAssets).await.map_err(|error| error.to_string())?;
     let held = held.map_err(|refused| refused.to_string())?;
@@ -186,7 +194,7 @@ observable!(PriceRefresher);
 impl Handler<LeasesChanged> for PriceRefresher {
     type Result = ();
 
-    /// What has come is priced before the next half minute.
+    /// Fetches prices at once: a new lease may come with portfolios that hold other assets.
     fn handle(&mut self, _: LeasesChanged, ctx: &mut Context<Self>) {
         self.again = self.refreshing;
         self.refresh(ctx);

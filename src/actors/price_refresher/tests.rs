@@ -17,7 +17,7 @@ fn deps(setup: &CopySetup, exchange: &OneMarketExchange, writer: &Addr<LedgerWri
 }
 
 #[actix_web::test]
-async fn what_is_held_is_priced_once_each_half_minute() {
+async fn held_assets_are_priced_once_each_half_minute() {
     let setup = CopySetup::new().await;
     let exchange = OneMarketExchange::start(setup.clock);
     let writer = setup.ledger_writer();

@@ -1,4 +1,4 @@
-//! What a q_reconcile job asks for.
+//! The payload of a q_reconcile job.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,22 +6,26 @@ use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
 use crate::queue::{NewJob, Queue};
 
-/// The payload of a q_reconcile job.
+/// The work of a q_reconcile job, as its payload holds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ReconcileJob {
-    /// The chain has shown this transaction: ask until the API shows it too.
+    /// The chain has shown this transaction: poll until the API shows it too.
     Transaction { tx_hash: String, seen: Timestamp },
-    /// Read this span once more.
+    /// Read this span again.
     Window { start: Timestamp, end: Timestamp },
 }
 
 impl ReconcileJob {
+    /// Parses the payload of a job.
+    ///
+    /// # Errors
+    /// When the payload is not the JSON of a [`ReconcileJob`]; the error is the text of the JSON parser.
     pub fn parse(payload: &str) -> Result<Self, String> {
         serde_json::from_str(payload).map_err(|error| error.to_string())
     }
 
-    /// The job, due at once.
+    /// Returns the new job for `user`, due at once.
     pub fn for_user(&self, user: FollowedUserId, now: Timestamp) -> NewJob {
         let key = match self {
             Self::Transaction { tx_hash, .. } => format!("{user}:{tx_hash}"),

@@ -1,8 +1,9 @@
-//! Sees to it that nothing stays unread: asks again for what the chain has shown, and for the last minutes of everybody.
+//! Makes sure that no row stays unread: polls again for transactions that the chain has shown, and for the last minutes
+//! of every followed user (spec 3.1).
 //!
-//! Takes   q_reconcile jobs, `PollersChanged` from the root, `ReconcileAll` from the chain watcher.
-//! Sends   `PollWindow` to pollers; `Announce` when a user's reading makes no progress, or makes it again.
-//! Timer   every minute, each user's last two minutes; one for the next ask of each user of whom something is sought.
+//! Takes   q_reconcile jobs, [`PollersChanged`] from the root, [`ReconcileAll`] from the chain watcher.
+//! Sends   [`PollWindow`] to pollers; [`Announce`] when reading a user makes no progress, or makes progress again.
+//! Timer   every minute, for each user's last two minutes; one for the next search of each user with open transactions.
 //! Truth   its open jobs.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -28,21 +29,22 @@ use crate::queue::{Job, JobScope, NewJob, Queue};
 mod job;
 
 pub use job::ReconcileJob;
-use search_schedule::Seeking;
+use search_schedule::SearchSchedule;
 
 const SWEEP: Duration = Duration::from_secs(1);
 const EVERY: Duration = Duration::from_secs(60);
-/// How far back each minute's look goes, whatever the checkpoints say.
+/// How far back the poll of each minute reads, whatever the checkpoints are.
 const LOOK_BACK_MS: i64 = 120_000;
-/// Without a successful answer for this long there is no progress.
+/// A user without a successful poll for this long makes no progress.
 const STALLED_AFTER_MS: i64 = 180_000;
-/// Transactions may be sought for longer: their jobs then come to us again.
+/// A search may take longer: then its lease ends, and we claim its job again.
 const LEASE_MS: i64 = 120_000;
 const JOBS_AT_ONCE: i64 = 200;
-/// The root looks every second for who is followed.
+/// How long a job waits for the poller of a user who was followed a moment ago. The root reads the followed users every
+/// second.
 const POLLER_COMES_MS: i64 = 2_000;
 
-/// Reads everybody's time since then again: the chain was out of sight.
+/// Asks to read every user again from `since` to now, because the chain connection was down.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "()")]
 pub struct ReconcileAll {
@@ -53,7 +55,7 @@ pub struct ReconcileAll {
 pub struct ReconcilerDeps {
     pub db: Db,
     pub clock: Clock,
-    /// Whose jobs are ours.
+    /// The users whose jobs this worker claims.
     pub scope: JobScope,
     pub wakeups: Wakeups,
     pub live: Recipient<Announce>,
@@ -64,15 +66,15 @@ pub struct Reconciler {
     incarnation: Incarnation,
     pollers: Arc<BTreeMap<FollowedUserId, Recipient<PollWindow>>>,
     progress: BTreeMap<FollowedUserId, Progress>,
-    /// What the chain has shown and the API has not; the jobs are in the database.
-    seeking: BTreeMap<FollowedUserId, Seeking>,
+    /// The transactions that the chain has shown and the API has not; their jobs are in the database.
+    searches: BTreeMap<FollowedUserId, SearchSchedule>,
     claiming: bool,
     look_again: bool,
     database_fails: bool,
     last_activity: Option<Timestamp>,
 }
 
-/// How a user's reading goes.
+/// Whether reading a user makes progress.
 #[derive(Debug, Clone, Copy)]
 struct Progress {
     last_success: Timestamp,
@@ -94,7 +96,7 @@ impl Reconciler {
             incarnation: Incarnation::default(),
             pollers,
             progress: BTreeMap::new(),
-            seeking: BTreeMap::new(),
+            searches: BTreeMap::new(),
             claiming: false,
             look_again: false,
             database_fails: false,
@@ -104,7 +106,7 @@ impl Reconciler {
 
     fn observed(&self) -> Observed {
         let stalled: Vec<_> = self.progress.iter().filter(|(_, p)| p.stalled).map(|(user, _)| user).collect();
-        let sought: usize = self.seeking.values().map(|seeking| seeking.jobs().len()).sum();
+        let sought: usize = self.searches.values().map(|schedule| schedule.jobs().len()).sum();
         Observed {
             state: serde_json::json!({ "users": self.pollers.len(), "stalled": stalled, "sought": sought }),
             last_activity: self.last_activity,
@@ -117,7 +119,7 @@ impl Reconciler {
             Ok(jobs) => jobs,
             Err(error) => {
                 if !std::mem::replace(&mut self.database_fails, true) {
-                    tracing::warn!(%error, "reconcile jobs cannot be taken; the next sweep tries again");
+                    tracing::warn!(%error, "reconcile jobs cannot be claimed; the next sweep tries again");
                 }
                 return;
             }
@@ -135,7 +137,7 @@ impl Reconciler {
         }
     }
 
-    /// Notes what an ask brought.
+    /// Records the result of a poll as progress of the user.
     fn asked(&mut self, user: FollowedUserId, result: Result<Polled, NotPolled>) {
         match result {
             Ok(polled) => {
@@ -145,15 +147,15 @@ impl Reconciler {
                     progress.last_success = now;
                 }
                 if polled.n_new > 0 {
-                    tracing::info!(user_id = %user, n_new = polled.n_new, "found by asking again");
+                    tracing::info!(user_id = %user, n_new = polled.n_new, "new rows found by polling again");
                 }
             }
-            Err(error) => tracing::debug!(user_id = %user, %error, "asking again brought nothing"),
+            Err(error) => tracing::debug!(user_id = %user, %error, "polling again failed"),
         }
         self.check_progress();
     }
 
-    /// Warns once when nothing has been read of a user for too long, and says when it works again.
+    /// Logs and announces a user's stall once, when no poll has succeeded for too long, and the end of the stall once.
     fn check_progress(&mut self) {
         let now = self.deps.clock.now();
         let mut changes = Vec::new();
@@ -185,7 +187,8 @@ impl Actor for Reconciler {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let (db, scope) = (self.deps.db.clone(), self.deps.scope.clone());
-        // Jobs of an earlier life are taken again at once; failing that, when their leases end.
+        // So that jobs of an earlier incarnation are claimed again at once. If this fails, that happens when their
+        // leases end.
         actix::spawn(async move { queue::release(&db, Queue::Reconcile, &scope).await });
         look_at(ctx, &self.deps.wakeups, Queue::Reconcile, SWEEP);
         ctx.run_interval(EVERY, |_, ctx| ctx.notify(MinutePassed));
@@ -230,7 +233,7 @@ impl Handler<MinutePassed> for Reconciler {
 impl Handler<ReconcileAll> for Reconciler {
     type Result = ();
 
-    /// As jobs, so that an API or a process that is just down does not make the gap stay unread.
+    /// Enqueues jobs, so that the gap is read even when the API or a process is down now.
     fn handle(&mut self, all: ReconcileAll, _: &mut Self::Context) {
         let now = self.deps.clock.now();
         let window = ReconcileJob::Window { start: all.since, end: now };
@@ -239,7 +242,7 @@ impl Handler<ReconcileAll> for Reconciler {
         let enqueue = async move {
             match queue::enqueue(&db, &jobs, now).await {
                 Ok(()) => wakeups.notify(Queue::Reconcile),
-                Err(error) => tracing::warn!(%error, "the time out of sight is left to the regular polls"),
+                Err(error) => tracing::warn!(%error, "catch-up request failed; regular polls will cover the gap"),
             }
         };
         actix::spawn(enqueue.in_current_span());
@@ -250,7 +253,7 @@ impl Handler<Look> for Reconciler {
     type Result = ();
 
     fn handle(&mut self, _: Look, ctx: &mut Self::Context) {
-        // Without pollers there is nobody to ask; the jobs wait in their queue.
+        // Without pollers no job can be done; the jobs wait in their queue.
         if self.pollers.is_empty() {
             return;
         }

@@ -1,4 +1,4 @@
-//! The asking itself: spans read through pollers, and what became of the jobs that wanted them.
+//! The requests to pollers, and the end of the jobs that wanted them.
 
 use std::{collections::HashSet, convert::Infallible};
 
@@ -16,21 +16,23 @@ use crate::domain::money::units::Timestamp;
 use crate::queue;
 use crate::queue::{Job, JobFence};
 
-/// Something of this user may be sought by now.
+/// The next search for this user's transactions may be due.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct AskDue {
     user: FollowedUserId,
 }
 
-/// What an ask brought; `None` where it was not needed.
-pub(super) struct Found {
+/// The result of a search.
+pub(super) struct SearchResult {
+    /// `None` when a regular poll had found all transactions already.
     polled: Option<Result<Polled, NotPolled>>,
+    /// The transactions that the API has not shown yet.
     unconfirmed: Result<HashSet<String>, DbError>,
 }
 
 impl Reconciler {
-    /// Asks one user's poller for a span; the answer only counts as progress.
+    /// Asks a user's poller to read from `start` to now. The answer only counts as progress.
     pub(super) fn ask(
         &self,
         user: FollowedUserId,
@@ -44,13 +46,13 @@ impl Reconciler {
         self.incarnation.spawn_io(ctx, read, move |reconciler: &mut Self, polled, _| reconciler.read(user, polled));
     }
 
-    /// Handles the end of reading spans of a user's time.
+    /// Handles the result of the spans that were read for a user.
     fn read(&mut self, user: FollowedUserId, polled: IoResult<Polled, NotPolled>) {
         let of_panic = |panicked: Panicked| NotPolled(panicked.to_string());
         self.asked(user, polled.map_err(|error| error.into_failed(of_panic)));
     }
 
-    /// Takes jobs: spans are read one by one, transactions are sought together.
+    /// Starts claimed jobs: spans are read one by one, transactions are searched together.
     pub(super) fn work_on(&mut self, user: Option<FollowedUserId>, jobs: Vec<Job>, ctx: &mut Context<Self>) {
         let poller = user.and_then(|user| self.pollers.get(&user).cloned().map(|poller| (user, poller)));
         let Some((user, poller)) = poller else {
@@ -62,7 +64,7 @@ impl Reconciler {
         for job in jobs {
             match ReconcileJob::parse(&job.payload) {
                 Ok(ReconcileJob::Transaction { tx_hash, seen }) => {
-                    self.seeking.entry(user).or_default().add(&job, tx_hash, seen);
+                    self.searches.entry(user).or_default().add(&job, tx_hash, seen);
                 }
                 Ok(ReconcileJob::Window { start, end }) => windows.push((job, PollWindow { start, end })),
                 Err(error) => {
@@ -71,7 +73,7 @@ impl Reconciler {
                 }
             }
         }
-        self.seek(user, ctx);
+        self.search(user, ctx);
         if windows.is_empty() {
             return;
         }
@@ -80,18 +82,18 @@ impl Reconciler {
         self.incarnation.spawn_io(ctx, read, move |reconciler: &mut Self, polled, _| reconciler.read(user, polled));
     }
 
-    /// Asks for what is sought of a user when that is due, and otherwise sets the timer for it. A timer that something
-    /// else has overtaken finds nothing to do.
-    fn seek(&mut self, user: FollowedUserId, ctx: &mut Context<Self>) {
+    /// Starts the search for a user's transactions when it is due, and otherwise sets a timer for it. When the timer
+    /// fires and another search has run in the meantime, it has no effect.
+    fn search(&mut self, user: FollowedUserId, ctx: &mut Context<Self>) {
         let now = self.deps.clock.now();
-        let (Some(seeking), Some(poller)) = (self.seeking.get_mut(&user), self.pollers.get(&user)) else { return };
-        let Some(due) = seeking.due(now) else { return };
+        let (Some(schedule), Some(poller)) = (self.searches.get_mut(&user), self.pollers.get(&user)) else { return };
+        let Some(due) = schedule.due(now) else { return };
         if due > now {
             let wait = std::time::Duration::from_millis(due.millis_since(now).unsigned_abs());
             ctx.notify_later(AskDue { user }, wait);
             return;
         }
-        let Some(search) = seeking.begin(now) else { return };
+        let Some(search) = schedule.begin(now) else { return };
         let (deps, poller, sought) = (self.deps.clone(), poller.clone(), search.clone());
         let look = async move { Ok(look_for(&deps, user, &poller, &sought).await) };
         self.incarnation.spawn_io(ctx, look, move |reconciler: &mut Self, found, ctx| {
@@ -104,40 +106,43 @@ impl Reconciler {
         &mut self,
         user: FollowedUserId,
         search: &Search,
-        found: IoResult<Found, Infallible>,
+        found: IoResult<SearchResult, Infallible>,
         ctx: &mut Context<Self>,
     ) {
         let now = self.deps.clock.now();
         let (polled, unconfirmed) = match found {
-            Ok(Found { polled, unconfirmed }) => (polled, unconfirmed.map_err(|error| error.to_string())),
+            Ok(SearchResult { polled, unconfirmed }) => (polled, unconfirmed.map_err(|error| error.to_string())),
             Err(panicked) => (None, Err(panicked.to_string())),
         };
         if let Err(error) = &unconfirmed {
-            tracing::debug!(user_id = %user, error, "whether transactions are confirmed could not be read");
+            tracing::debug!(user_id = %user, error, "the unconfirmed transactions cannot be read");
         }
-        if let Some(seeking) = self.seeking.get_mut(&user) {
-            let over = seeking.end(search, unconfirmed.as_ref().ok(), now);
-            for (_, tx_hash) in &over.given_up {
-                tracing::warn!(user_id = %user, tx_hash, "seen on chain, but the Data API does not show it");
+        if let Some(schedule) = self.searches.get_mut(&user) {
+            let ended = schedule.end(search, unconfirmed.as_ref().ok(), now);
+            for (_, tx_hash) in &ended.given_up {
+                tracing::warn!(user_id = %user, tx_hash, "the chain showed this transaction, but the Data API does not");
             }
-            self.finish(over.confirmed.into_iter().chain(over.given_up.into_iter().map(|(fence, _)| fence)).collect());
+            self.finish(
+                ended.confirmed.into_iter().chain(ended.given_up.into_iter().map(|(fence, _)| fence)).collect(),
+            );
         }
         if let Some(polled) = polled {
             self.asked(user, polled);
         }
-        self.seek(user, ctx);
+        self.search(user, ctx);
     }
 
-    /// Lets go what is sought of users who are not followed any more.
+    /// Ends the searches and the jobs of users who are not followed any more.
     pub(super) fn forget_the_unfollowed(&mut self) {
         let gone: Vec<FollowedUserId> =
-            self.seeking.keys().filter(|user| !self.pollers.contains_key(user)).copied().collect();
+            self.searches.keys().filter(|user| !self.pollers.contains_key(user)).copied().collect();
         for user in gone {
-            let jobs = self.seeking.remove(&user).map(|seeking| seeking.jobs()).unwrap_or_default();
+            let jobs = self.searches.remove(&user).map(|schedule| schedule.jobs()).unwrap_or_default();
             self.finish(jobs);
         }
     }
 
+    /// Deletes jobs that are done. On an error they are only done again later.
     fn finish(&self, fences: Vec<JobFence>) {
         if fences.is_empty() {
             return;
@@ -156,26 +161,30 @@ impl Handler<AskDue> for Reconciler {
     type Result = ();
 
     fn handle(&mut self, AskDue { user }: AskDue, ctx: &mut Self::Context) {
-        self.seek(user, ctx);
+        self.search(user, ctx);
     }
 }
 
-/// Asks, unless a regular poll has found everything meanwhile.
+/// Polls for the transactions of `search`, unless a regular poll has found all of them in the meantime.
 async fn look_for(
     deps: &ReconcilerDeps,
     user: FollowedUserId,
     poller: &Recipient<PollWindow>,
     search: &Search,
-) -> Found {
-    let before = deps.db.unconfirmed_transactions(user, search.kept_since).await;
+) -> SearchResult {
+    let before = deps.db.unconfirmed_transactions(user, search.stored_since).await;
     if before.as_ref().is_ok_and(|open| open.is_disjoint(&search.tx_hashes)) {
-        return Found { polled: None, unconfirmed: before };
+        return SearchResult { polled: None, unconfirmed: before };
     }
     let polled = ask(poller, PollWindow { start: search.start, end: deps.clock.now() }).await;
-    let unconfirmed = deps.db.unconfirmed_transactions(user, search.kept_since).await;
-    Found { polled: Some(polled), unconfirmed }
+    let unconfirmed = deps.db.unconfirmed_transactions(user, search.stored_since).await;
+    SearchResult { polled: Some(polled), unconfirmed }
 }
 
+/// Reads the spans of jobs one after the other, and returns the result of the last.
+///
+/// # Errors
+/// When the last span could not be read. Each job whose span failed goes back to the queue.
 async fn read_windows(
     deps: &ReconcilerDeps,
     poller: &Recipient<PollWindow>,
@@ -183,7 +192,8 @@ async fn read_windows(
 ) -> Result<Polled, NotPolled> {
     let mut result = Ok(Polled::default());
     for (job, window) in windows {
-        // Late in a long line a job may have been taken again: whoever took it asks.
+        // After many others, the lease of this job may have ended. Then the worker that claimed it again reads the
+        // span.
         let until = deps.clock.now().plus_millis(LEASE_MS);
         if matches!(queue::renew(&deps.db, job.fence(), until).await, Ok(false)) {
             continue;
@@ -201,12 +211,13 @@ async fn read_windows(
     result
 }
 
-/// Work for somebody who has no poller. Not followed any more: what they did is nobody's business now. Followed a
-/// moment ago: the poller comes within a second or two, and the jobs wait for it.
+/// Handles jobs of a user without a poller. If the user is not followed any more, the jobs are finished, because their
+/// rows are not needed. If the user was followed a moment ago, the poller starts within a second or two, and the jobs
+/// wait for it.
 async fn without_poller(deps: &ReconcilerDeps, user: Option<FollowedUserId>, jobs: Vec<Job>) {
     let is_followed = match deps.db.followed_users().await {
         Ok(users) => users.iter().any(|known| known.enabled && Some(known.id) == user),
-        // Then the leases end, and they come again.
+        // The leases end, and the jobs are claimed again.
         Err(_) => return,
     };
     if !is_followed {
@@ -219,15 +230,20 @@ async fn without_poller(deps: &ReconcilerDeps, user: Option<FollowedUserId>, job
     let until = deps.clock.now().plus_millis(POLLER_COMES_MS);
     for job in jobs {
         if let Err(error) = queue::renew(&deps.db, job.fence(), until).await {
-            tracing::debug!(%error, "a reconcile job comes again only when its lease ends");
+            tracing::debug!(%error, "a reconcile job is claimed again only when its lease ends");
         }
     }
 }
 
+/// Asks a poller to read a span.
+///
+/// # Errors
+/// When the span could not be read, or the poller is gone.
 async fn ask(poller: &Recipient<PollWindow>, window: PollWindow) -> Result<Polled, NotPolled> {
     poller.send(window).await.unwrap_or_else(|error| Err(NotPolled(error.to_string())))
 }
 
+/// Returns a job to the queue as failed; after some tries it becomes a dead letter.
 async fn give_back(deps: &ReconcilerDeps, job: &Job, error: &str) {
     let failed = queue::fail(&deps.db, job, error, deps.clock.now(), &mut rand::rng()).await;
     let becomes = failed.map_or_else(|error| error.to_string(), |failed| failed.to_string());

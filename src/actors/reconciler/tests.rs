@@ -7,7 +7,7 @@ use crate::simulator::wallet_of;
 use crate::testkit::feed_setup::{FeedSetup, Received, receiver, trade};
 use crate::testkit::wait::within;
 
-/// Says what it was asked, and has the database show fill 1 from its `shows_at`th answer on.
+/// Reports the windows it was asked for, and stores fill 1 from its `shows_at`th answer on.
 struct FakePoller {
     db: Db,
     user: FollowedUser,
@@ -69,7 +69,7 @@ async fn asking(shows_at: usize) -> Asking {
 }
 
 impl Asking {
-    /// As the chain watcher leaves it with a log.
+    /// Stores a log and its job, as the chain watcher does. Returns the time of the log.
     async fn chain_shows(&self) -> Timestamp {
         let seen = self.setup.clock.now();
         let fill = trade(&self.user, 1, Side::Buy, seen);
@@ -97,7 +97,7 @@ impl Asking {
 }
 
 #[actix_web::test]
-async fn what_the_chain_shows_is_asked_for_at_once_and_done_when_it_is_there() {
+async fn a_transaction_on_chain_is_polled_for_at_once_and_done_when_the_api_shows_it() {
     let mut it = asking(1).await;
     let seen = it.chain_shows().await;
     let Delivery(window) = it.asked.next().await;
@@ -106,7 +106,7 @@ async fn what_the_chain_shows_is_asked_for_at_once_and_done_when_it_is_there() {
 }
 
 #[actix_web::test]
-async fn what_is_not_there_yet_is_asked_for_again_after_two_seconds() {
+async fn a_transaction_that_the_api_does_not_show_yet_is_polled_for_again_after_two_seconds() {
     let mut it = asking(2).await;
     let seen = it.chain_shows().await;
     it.asked.next().await;
@@ -117,7 +117,7 @@ async fn what_is_not_there_yet_is_asked_for_again_after_two_seconds() {
 }
 
 #[actix_web::test]
-async fn a_chain_back_in_sight_has_everybody_read_again() {
+async fn after_a_chain_outage_every_user_is_read_again() {
     let mut it = asking(9).await;
     let since = it.setup.clock.now().plus_millis(-300_000);
     it.reconciler.send(ReconcileAll { since }).await.unwrap();
@@ -125,7 +125,7 @@ async fn a_chain_back_in_sight_has_everybody_read_again() {
 }
 
 #[actix_web::test]
-async fn jobs_of_somebody_not_followed_any_more_are_finished() {
+async fn jobs_of_a_user_who_is_not_followed_any_more_are_finished() {
     let it = asking(9).await;
     it.reconciler.send(PollersChanged(Arc::default())).await.unwrap();
     let other = it.setup.follow(&wallet_of("somebody else")).await;
@@ -141,7 +141,7 @@ async fn jobs_of_somebody_not_followed_any_more_are_finished() {
 }
 
 #[actix_web::test]
-async fn a_window_asked_for_somebody_just_followed_waits_for_their_poller() {
+async fn a_window_of_a_user_followed_a_moment_ago_waits_for_the_poller() {
     let it = asking(9).await;
     let newcomer = it.setup.follow(&wallet_of("newcomer")).await;
     let now = it.setup.clock.now();
@@ -168,7 +168,7 @@ async fn a_window_asked_for_somebody_just_followed_waits_for_their_poller() {
 }
 
 #[actix_web::test]
-async fn no_progress_for_three_minutes_is_said_once_and_so_is_its_end() {
+async fn no_progress_for_three_minutes_is_reported_once_and_so_is_its_end() {
     let mut setup = FeedSetup::new().await;
     let user = setup.follow(&wallet_of("leader")).await;
     tokio::time::pause();
@@ -197,9 +197,9 @@ async fn no_progress_for_three_minutes_is_said_once_and_so_is_its_end() {
     assert_eq!(after(&mut reconciler, 1).await, Some((part, true)));
 }
 
-/// A regular poll reads from the newest row on; the API may show an older one later.
+/// A regular poll reads from the newest row on, but the API may show an older row later.
 #[actix_web::test]
-async fn a_row_that_appears_behind_the_newest_second_is_found_by_the_look_of_each_minute() {
+async fn a_row_older_than_the_newest_one_is_found_by_the_poll_of_each_minute() {
     use crate::actors::poller::{PollNow, Poller, PollerDeps};
     use crate::domain::config::effective::SystemPatch;
     use crate::simulator::{Fill, Host};
@@ -241,7 +241,7 @@ async fn a_row_that_appears_behind_the_newest_second_is_found_by_the_look_of_eac
     let now = setup.clock.now();
     let second = PollWindow { start: now.plus_millis(-1_000), end: now };
     within(poller.send(second)).await.unwrap().unwrap();
-    assert_eq!(n_stored().await, 1, "the regular poll does not look so far back");
+    assert_eq!(n_stored().await, 1, "the regular poll does not read so far back");
 
     let (db, wakeups, live) = (setup.db.clone(), setup.wakeups.clone(), setup.live.clone());
     let reconciler =

@@ -1,4 +1,4 @@
-//! Who runs, and how they were when last asked.
+//! The registry of running actors, and the state of each as it was last observed.
 
 use std::{
     collections::BTreeMap,
@@ -14,14 +14,14 @@ use serde::Serialize;
 use crate::actors::supervise::{ActorEnded, ActorName, ActorStarted, Observe, Observed, RestartReported};
 use crate::domain::money::units::Timestamp;
 
-/// An actor that misses this many observations in a row is taken for lost, and the process ends.
+/// An actor that misses this many observations in a row counts as lost, and the process ends.
 pub(super) const SILENCES_ALLOWED: u32 = 6;
 
 /// An actor as the status page shows it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ActorHealth {
     pub name: ActorName,
-    /// `None` until it has answered once.
+    /// `None` until the actor has answered once.
     pub observed: Option<Observed>,
     pub restarts: u32,
     pub last_restart: Option<Timestamp>,
@@ -54,7 +54,8 @@ impl ActorRegistry {
         self.0.insert(name, Entry { observe, restarts, observed: None, last_restart: None, silences: 0 });
     }
 
-    /// A user's actor may end after its successor has started: then the successor stays.
+    /// Removes an actor that has ended. A user's actor may end after its successor has started: then the successor
+    /// stays.
     pub fn ended(&mut self, ended: &ActorEnded) {
         if self.0.get(&ended.name).is_some_and(|entry| Arc::ptr_eq(&entry.restarts, &ended.restarts)) {
             self.0.remove(&ended.name);
@@ -71,7 +72,7 @@ impl ActorRegistry {
         self.0.iter().map(|(name, entry)| (name.clone(), entry.observe.clone())).collect()
     }
 
-    /// Notes an observation, or its absence.
+    /// Records an observation, or that the actor did not answer.
     pub fn answered(&mut self, name: &ActorName, observed: Option<Observed>) -> Silences {
         let Some(entry) = self.0.get_mut(name) else { return Silences::default() };
         let before = entry.silences;

@@ -1,10 +1,10 @@
-//! Keeps the right actors running: of the leases held, a poller for each enabled user and an executor for each followed
-//! one, and the global executor.
+//! Keeps the right actors running. For the leases that this process holds, these are a poller for each enabled user, an
+//! executor for each followed user, and the global executor.
 //!
-//! Takes   `LookAtDirectory`, `LeasesChanged`, what guardians report of every actor, `ReadHealth`.
-//! Sends   `DirectoryChanged` to everybody who decides by users or configuration, `PollersChanged` to the reconciler.
-//! Timer   every second the directory's revision; every ten each actor is asked to `Observe`.
-//! Truth   the directory. Nobody is stopped by a restart of the process but those who are not wanted.
+//! Takes   `LookAtDirectory`, `LeasesChanged`, the supervisors' reports on every actor, `ReadHealth`.
+//! Sends   `DirectoryChanged` to every actor that uses users or configuration, `PollersChanged` to the reconciler.
+//! Timer   every second it reads the directory's revision; every ten seconds it sends each actor `Observe`.
+//! Truth   the directory. After a restart it starts again every actor that the directory and the leases ask for.
 
 use std::{collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
 
@@ -40,7 +40,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const OBSERVE_EVERY: Duration = Duration::from_secs(10);
 const OBSERVE_WITHIN: Duration = Duration::from_secs(5);
 
-/// Which users are polled, and how to ask for a span of their time.
+/// The users that are polled now, each with the poller that can read a span of that user's time.
 #[derive(Message, Debug, Clone)]
 #[rtype(result = "()")]
 pub struct PollersChanged(pub Arc<BTreeMap<FollowedUserId, Recipient<PollWindow>>>);
@@ -50,12 +50,12 @@ pub struct PollersChanged(pub Arc<BTreeMap<FollowedUserId, Recipient<PollWindow>
 #[rtype(result = "()")]
 pub struct LookAtDirectory;
 
-/// Every actor as it was last observed.
+/// Asks for the health of every actor, as it was last observed.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "Vec<ActorHealth>")]
 pub struct ReadHealth;
 
-/// A running poller, by what it takes.
+/// A running poller, as the recipients of its messages.
 #[derive(Debug, Clone)]
 pub struct PollerHandle {
     pub windows: Recipient<PollWindow>,
@@ -66,33 +66,34 @@ type StartPoller = dyn Fn(&FollowedUser, &Arc<Directory>, Option<Fence>, &Superv
 type StartExecutor = dyn Fn(&FollowedUser, &Arc<Directory>, &SupervisorContext) -> Recipient<DirectoryChanged>;
 type StartGlobalExecutor = dyn Fn(&Arc<Directory>, &SupervisorContext) -> Recipient<DirectoryChanged>;
 
-/// An actor that is there while a lease is held, and the fence it was started under.
+/// An actor that runs while a lease is held, and the fencing token it was started under.
 struct ManagedActor<T> {
-    post: T,
+    actor: T,
     fence: Option<Fence>,
-    _leash: ActorScope,
+    /// Ends the actor when it is dropped.
+    _scope: ActorScope,
 }
 
-/// What the root is given by whoever puts the house together.
+/// What the root needs from the composition root (`app`).
 #[derive(Clone)]
 pub struct RootDeps {
     pub db: Db,
     pub clock: Clock,
     pub live: Recipient<Announce>,
-    /// The guard that reports to this root; its users' actors are leashed to it.
+    /// The context that reports to this root; each per-user actor gets a scope of it.
     pub supervisor: SupervisorContext,
     pub start_poller: Rc<StartPoller>,
     pub start_executor: Rc<StartExecutor>,
     pub start_global_executor: Rc<StartGlobalExecutor>,
-    /// As they stand at the start; `LeasesChanged` replaces them.
+    /// The leases at the start; [`LeasesChanged`] replaces them.
     pub leases: Arc<Leases>,
     pub metrics: Arc<Metrics>,
-    /// Its traffic is part of what is told of this worker.
+    /// Its traffic is part of this worker's health report.
     pub gate: Gate,
-    /// When this process began to work.
+    /// When this process was started.
     pub started_at: Timestamp,
     pub reconciler: Recipient<PollersChanged>,
-    /// Actors that are not one for each user.
+    /// The actors that run once per worker, and not once per user.
     pub listeners: Vec<Recipient<DirectoryChanged>>,
 }
 
@@ -105,7 +106,7 @@ pub struct Root {
     pollers: BTreeMap<FollowedUserId, ManagedActor<PollerHandle>>,
     executors: BTreeMap<FollowedUserId, ManagedActor<Recipient<DirectoryChanged>>>,
     global_executor: Option<ManagedActor<Recipient<DirectoryChanged>>>,
-    /// Kept over restarts: guardians report an actor's start only once.
+    /// Kept over restarts, because a supervisor reports an actor's start only once.
     registry: ActorRegistry,
     restarts: RestartBudget,
     database_fails: bool,
@@ -117,16 +118,16 @@ pub struct Root {
 struct ObserveAll;
 
 impl Root {
-    /// An address for guardians and others before the root itself can be built.
+    /// Returns the root's context and address, for supervisors that must report to the root before it can be built.
     pub fn reserve_address() -> (Context<Self>, Addr<Self>) {
         let ctx = Context::new();
         let address = ctx.address();
         (ctx, address)
     }
 
-    pub fn start_at(reserve_address: Context<Self>, deps: RootDeps, supervisor: &SupervisorContext) -> Addr<Self> {
+    pub fn start_at(ctx: Context<Self>, deps: RootDeps, supervisor: &SupervisorContext) -> Addr<Self> {
         let leases = deps.leases.clone();
-        start_supervised_at(reserve_address, supervisor, "root", Self::new(deps, leases, ActorRegistry::default()))
+        start_supervised_at(ctx, supervisor, "root", Self::new(deps, leases, ActorRegistry::default()))
     }
 
     fn new(deps: RootDeps, leases: Arc<Leases>, registry: ActorRegistry) -> Self {
@@ -158,50 +159,51 @@ impl Root {
         }
     }
 
-    /// Starts and stops what the directory and the leases ask for, and tells everybody.
+    /// Starts and stops actors as the directory and the leases ask, and sends the directory to all of them.
     fn follow(&mut self, directory: Arc<Directory>) {
-        // Before the executors, who ask the book fetcher again when they hear of it.
+        // Listeners come before the executors: an executor that gets the directory asks the book fetcher again, which must
+        // have it already.
         for listener in &self.deps.listeners {
             listener.do_send(DirectoryChanged(directory.clone()));
         }
         let leases = self.leases.clone();
         let enabled = |id: FollowedUserId| directory.users.iter().any(|user| user.id == id && user.enabled);
         let n_before = self.pollers.len();
-        // Dropping the leash ends the actor; its open work stays in the database.
-        self.pollers.retain(|id, posted| enabled(*id) && posted.is_under(&leases, LeaseName::User(*id)));
-        self.executors.retain(|id, posted| posted.is_under(&leases, LeaseName::User(*id)));
-        self.global_executor.take_if(|posted| !posted.is_under(&leases, LeaseName::Global));
+        // Dropping the scope ends the actor; its open work stays in the database.
+        self.pollers.retain(|id, poller| enabled(*id) && poller.is_under(&leases, LeaseName::User(*id)));
+        self.executors.retain(|id, executor| executor.is_under(&leases, LeaseName::User(*id)));
+        self.global_executor.take_if(|executor| !executor.is_under(&leases, LeaseName::Global));
         let mut polled_changed = self.pollers.len() != n_before;
-        for posted in self.pollers.values() {
-            posted.post.directory.do_send(DirectoryChanged(directory.clone()));
+        for poller in self.pollers.values() {
+            poller.actor.directory.do_send(DirectoryChanged(directory.clone()));
         }
-        for posted in self.executors.values().chain(&self.global_executor) {
-            posted.post.do_send(DirectoryChanged(directory.clone()));
+        for executor in self.executors.values().chain(&self.global_executor) {
+            executor.actor.do_send(DirectoryChanged(directory.clone()));
         }
         for user in directory.users.iter().filter(|user| leases.hold(LeaseName::User(user.id))) {
             let fence = leases.fence(LeaseName::User(user.id));
             if user.enabled && !self.pollers.contains_key(&user.id) {
                 let (supervisor, scope) = self.deps.supervisor.scope();
-                let post = (self.deps.start_poller)(user, &directory, fence, &supervisor);
-                self.pollers.insert(user.id, ManagedActor { post, fence, _leash: scope });
+                let actor = (self.deps.start_poller)(user, &directory, fence, &supervisor);
+                self.pollers.insert(user.id, ManagedActor { actor, fence, _scope: scope });
                 polled_changed = true;
                 tracing::info!(user_id = %user.id, label = user.label, "following");
             }
-            // A disabled user's open groups are still to be decided: skipped, with that reason.
+            // Also for a disabled user: the open groups still need a decision, which is a skip with that reason.
             if !self.executors.contains_key(&user.id) {
                 let (supervisor, scope) = self.deps.supervisor.scope();
-                let post = (self.deps.start_executor)(user, &directory, &supervisor);
-                self.executors.insert(user.id, ManagedActor { post, fence, _leash: scope });
+                let actor = (self.deps.start_executor)(user, &directory, &supervisor);
+                self.executors.insert(user.id, ManagedActor { actor, fence, _scope: scope });
             }
         }
         if self.global_executor.is_none() && leases.hold(LeaseName::Global) {
             let (supervisor, scope) = self.deps.supervisor.scope();
-            let post = (self.deps.start_global_executor)(&directory, &supervisor);
-            self.global_executor = Some(ManagedActor { post, fence: leases.fence(LeaseName::Global), _leash: scope });
+            let actor = (self.deps.start_global_executor)(&directory, &supervisor);
+            self.global_executor = Some(ManagedActor { actor, fence: leases.fence(LeaseName::Global), _scope: scope });
         }
         if polled_changed || self.directory.is_none() {
-            let posts = self.pollers.iter().map(|(id, posted)| (*id, posted.post.windows.clone()));
-            self.deps.reconciler.do_send(PollersChanged(Arc::new(posts.collect())));
+            let windows = self.pollers.iter().map(|(id, poller)| (*id, poller.actor.windows.clone()));
+            self.deps.reconciler.do_send(PollersChanged(Arc::new(windows.collect())));
         }
         self.directory = Some(directory);
     }
@@ -220,13 +222,13 @@ impl Root {
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.database_fails, true) {
-                    tracing::error!(%error, "users and configuration cannot be read; they stay as they were");
+                    tracing::error!(%error, "users and configuration cannot be read; the last ones stay in use");
                 }
             }
         }
     }
 
-    /// Notes the state of an actor; `None` when it has not answered in time.
+    /// Records the state of an actor; `None` when it did not answer in time.
     fn observed_actor(&mut self, name: ActorName, observed: Option<Observed>) {
         let silences = self.registry.answered(&name, observed);
         match silences.now {
@@ -250,7 +252,7 @@ impl Root {
         self.deps.live.do_send(Announce(vec![LiveFact::HealthChanged(change)]));
     }
 
-    /// Keeps the observations where other processes can read them. Losing one is harmless.
+    /// Stores the observations where other processes can read them. Losing one is harmless: the next comes in seconds.
     fn store_health(&self) {
         let (db, now) = (self.deps.db.clone(), self.deps.clock.now());
         let key = match self.leases.as_ref() {
@@ -318,7 +320,8 @@ impl Handler<LeasesChanged> for Root {
 }
 
 impl<T> ManagedActor<T> {
-    /// Whether the lease is held as it was when the actor started: in between, another may have done the work.
+    /// Returns whether the lease is held without a break since the actor started. After a break the actor is replaced,
+    /// because another worker may have done its work meanwhile.
     fn is_under(&self, leases: &Leases, lease: LeaseName) -> bool {
         leases.hold(lease) && self.fence == leases.fence(lease)
     }

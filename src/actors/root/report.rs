@@ -1,4 +1,4 @@
-//! What a worker leaves in its checkpoint of health, for pages that another process serves.
+//! The health report of a worker: it is stored as a checkpoint, and another process that serves pages reads it.
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use crate::metrics::{Histogram, Metrics};
 use crate::polymarket::http::traffic::MINUTES_SHOWN;
 use crate::polymarket::{Endpoint, Gate};
 
-/// A worker at one moment. Its names are read by `web::worker`.
+/// The state of a worker at one moment. The web reads the field names, so they must not change.
 #[derive(Debug, Serialize)]
 pub(super) struct WorkerReport {
     pub at: Timestamp,
@@ -31,7 +31,7 @@ struct UpstreamReport {
     until: Option<Timestamp>,
 }
 
-/// Requests, errors and 429s of each of the last whole minutes, oldest first.
+/// For each of the last whole minutes, oldest first: the number of requests, of errors and of answers with status 429.
 #[derive(Debug, Serialize)]
 struct EndpointReport {
     endpoint: Endpoint,
@@ -39,7 +39,7 @@ struct EndpointReport {
     minutes: Vec<[u64; 3]>,
 }
 
-/// Nearest bounds that so many did not exceed.
+/// Percentiles of a latency, each as the next higher bound of the histogram.
 #[derive(Debug, Serialize)]
 struct LatencyReport {
     what: &'static str,

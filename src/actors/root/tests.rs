@@ -8,7 +8,7 @@ use crate::polymarket::Gate;
 use crate::simulator::wallet_of;
 use crate::testkit::feed_setup::{FeedSetup, Received, receiver};
 
-/// Stands for a user's poller or executor.
+/// Stands in for a user's poller or executor.
 struct Worker(Recipient<Told>);
 
 #[derive(Message, Debug, PartialEq)]
@@ -104,7 +104,7 @@ async fn setup_with(leases: Arc<Leases>) -> RootSetup {
 }
 
 #[actix_web::test]
-async fn users_are_followed_and_let_go_while_the_bot_runs() {
+async fn actors_of_a_user_start_and_end_while_the_bot_runs() {
     let mut setup = setup().await;
     assert_eq!(setup.pollers.next().await.0.len(), 0);
     let user = setup.feed.follow(&wallet_of("leader")).await;
@@ -140,7 +140,7 @@ async fn a_burst_of_restarts_over_all_actors_ends_the_process() {
 }
 
 #[actix_web::test]
-async fn every_guarded_actor_is_on_the_roll_until_it_ends() {
+async fn every_supervised_actor_is_in_the_registry_until_it_ends() {
     let mut setup = setup().await;
     let names = |health: Vec<ActorHealth>| health.iter().map(|actor| actor.name.to_string()).collect::<Vec<_>>();
     setup.pollers.next().await;
@@ -163,7 +163,7 @@ async fn every_guarded_actor_is_on_the_roll_until_it_ends() {
 }
 
 #[actix_web::test]
-async fn a_leader_is_worked_for_while_their_lease_is_held_and_anew_when_it_was_elsewhere_in_between() {
+async fn actors_of_a_leader_run_while_the_lease_is_held_and_are_replaced_when_another_worker_held_it() {
     let by = WorkerId::new("me");
     let held = |epochs: &[(LeaseName, i64)]| {
         LeasesChanged(Arc::new(Leases::Held { by: by.clone(), epochs: epochs.iter().copied().collect() }))

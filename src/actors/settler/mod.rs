@@ -1,9 +1,10 @@
-//! Closes our positions in markets that have resolved, and watches the markets we hold something in.
+//! Settles our positions in markets that have resolved, and watches the markets in which a portfolio holds something.
 //!
 //! Takes   its timer, `SettleNow` and `LeasesChanged`.
 //! Sends   `Holdings` and `RecordEntries` to the ledger writer, and the payouts as `PricesChanged`.
-//! Timer   a round a minute. How often one market is asked for depends on how long it has been closed.
-//! Truth   open positions, and what the resolutions route says. Settling twice is settling once: `settle:..` is a key.
+//! Timer   one round a minute. How often it asks for one market's payouts depends on how long the market is closed.
+//! Truth   open positions, and the answers of the resolutions route. Settling twice changes nothing, because the
+//!         reference `settle:..` of an entry is unique.
 
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 
@@ -25,14 +26,15 @@ use crate::domain::money::units::Timestamp;
 use crate::polymarket::{Polymarket, PolymarketError};
 
 const ROUND: Duration = Duration::from_secs(60);
-/// Facts of a held market are asked for again after this long: its close time may move, and it may close early.
+/// The facts of a held market are fetched again after this long: its close time may move, and it may close early.
 const FACTS_MS: i64 = 10 * 60 * 1000;
 /// The same for facts of which half is missing, because only the second source answered.
 const HALF_KNOWN_MS: i64 = 60 * 1000;
-/// A closed market is asked for its payouts after a tenth of the time it has been closed, within these bounds.
+/// The payouts of a closed market are asked for again after a tenth of the time it has been closed, within these
+/// bounds.
 const PAYOUTS_MS_MIN: i64 = 60 * 1000;
 const PAYOUTS_MS_MAX: i64 = 15 * 60 * 1000;
-/// Tries to settle one portfolio while others move it.
+/// Tries to settle one portfolio while other actors change it.
 const TRIES: usize = 5;
 
 #[derive(Clone)]
@@ -53,25 +55,25 @@ pub struct SettleNow;
 
 pub struct Settler {
     deps: SettlerDeps,
-    /// `None` while a round is under way and has it.
-    asked: Option<Asked>,
+    /// `None` while a round runs: the round has it.
+    asked: Option<LastAsked>,
     again: bool,
     last_round: Option<Timestamp>,
     settled: usize,
     failures: u64,
 }
 
-/// When each market was last asked for.
+/// When the facts and the payouts of each market were last asked for.
 #[derive(Debug, Default)]
-struct Asked {
+struct LastAsked {
     facts: BTreeMap<MarketId, Timestamp>,
     payouts: BTreeMap<MarketId, Timestamp>,
 }
 
-/// What a round did.
+/// The results of a round.
 struct Round {
-    asked: Asked,
-    /// Portfolios closed in a market.
+    asked: LastAsked,
+    /// Number of portfolios settled, counted once for each market.
     settled: usize,
     failures: u64,
 }
@@ -88,7 +90,7 @@ enum SettlerError {
     Refused(#[from] Refused),
     #[error("the ledger writer does not answer: {0}")]
     Mailbox(#[from] actix::MailboxError),
-    #[error("`{payouts}` payouts for `{outcomes}` outcomes")]
+    #[error("the upstream sent `{payouts}` payouts for a market with `{outcomes}` outcomes")]
     Mismatch { payouts: usize, outcomes: usize },
 }
 
@@ -98,7 +100,7 @@ impl Settler {
     }
 
     fn new(deps: SettlerDeps) -> Self {
-        Self { deps, asked: Some(Asked::default()), again: false, last_round: None, settled: 0, failures: 0 }
+        Self { deps, asked: Some(LastAsked::default()), again: false, last_round: None, settled: 0, failures: 0 }
     }
 
     fn observed(&self) -> Observed {
@@ -129,8 +131,8 @@ impl Settler {
     }
 }
 
-/// Looks at every market in which anything is held. One that fails does not hold up the others.
-async fn round(deps: &SettlerDeps, asked: Asked) -> Round {
+/// Looks at every market in which a portfolio holds something. A market that fails does not stop the others.
+async fn round(deps: &SettlerDeps, asked: LastAsked) -> Round {
     let mut round = Round { asked, settled: 0, failures: 0 };
     let Ok(Ok(held)) = deps.held.send(HeldAssets).await else {
         round.failures += 1;
@@ -142,7 +144,7 @@ async fn round(deps: &SettlerDeps, asked: Asked) -> Round {
         match look_at(deps, &mut round.asked, id, holders.iter().copied()).await {
             Ok(settled) => round.settled += settled,
             Err(error) => {
-                tracing::warn!(market = %id, %error, "market could not be looked at");
+                tracing::warn!(market = %id, %error, "market could not be checked for settlement");
                 round.failures += 1;
             }
         }
@@ -150,9 +152,13 @@ async fn round(deps: &SettlerDeps, asked: Asked) -> Round {
     round
 }
 
+/// Settles one market if it has resolved; returns the number of portfolios settled.
+///
+/// # Errors
+/// [`SettlerError`] when the database, the ledger writer or Polymarket fails, or the payouts do not fit the market.
 async fn look_at(
     deps: &SettlerDeps,
-    asked: &mut Asked,
+    asked: &mut LastAsked,
     id: &MarketId,
     holders: impl Iterator<Item = PortfolioId>,
 ) -> Result<usize, SettlerError> {
@@ -166,7 +172,7 @@ async fn look_at(
             return Ok(0);
         }
     }
-    // Shadows keep their positions until the leader redeems, marked at what they will get.
+    // Shadow portfolios keep their positions until the leader redeems; until then they are marked at the payout.
     let payouts = market.outcomes.iter().filter_map(|outcome| Some((outcome.asset.clone(), outcome.payout?)));
     let marks = payouts.map(|(asset, payout)| (asset, Mark::Payout(payout))).collect();
     deps.prices.do_send(PricesChanged(Arc::new(marks)));
@@ -178,14 +184,18 @@ async fn look_at(
     Ok(settled)
 }
 
-/// What is stored of the market, asked for again when it is old or was never known.
-async fn facts(deps: &SettlerDeps, asked: &mut Asked, id: &MarketId) -> Result<Option<Market>, SettlerError> {
+/// Returns the stored facts of the market, fetched again when they are old or incomplete; `None` when the market is
+/// unknown.
+///
+/// # Errors
+/// [`SettlerError`] when the database or Polymarket fails.
+async fn facts(deps: &SettlerDeps, asked: &mut LastAsked, id: &MarketId) -> Result<Option<Market>, SettlerError> {
     let stored = deps.db.market(id).await?;
     let now = deps.clock.now();
     let is_done = stored.as_ref().is_some_and(|market| market.resolved_at.is_some());
     let is_known = stored.as_ref().is_some_and(|market| !market.outcomes.is_empty() && !market.question.is_empty());
     let fresh_ms = if is_known { FACTS_MS } else { HALF_KNOWN_MS };
-    // The first look at a known market counts as asking: a start must not ask for hundreds at once.
+    // The first look at a known market counts as a fetch: a start must not fetch hundreds of markets at once.
     let last = *asked.facts.entry(id.clone()).or_insert(if is_known { now } else { Timestamp::EPOCH });
     if is_done || now.millis_since(last) < fresh_ms {
         return Ok(stored);
@@ -197,7 +207,7 @@ async fn facts(deps: &SettlerDeps, asked: &mut Asked, id: &MarketId) -> Result<O
     Ok(deps.db.market(id).await?)
 }
 
-fn payouts_are_due(market: &Market, asked: &Asked, now: Timestamp) -> bool {
+fn payouts_are_due(market: &Market, asked: &LastAsked, now: Timestamp) -> bool {
     let closed_for = match market.close_time {
         Some(close) if close <= now => now.millis_since(close),
         _ if !market.active => PAYOUTS_MS_MAX,
@@ -207,7 +217,10 @@ fn payouts_are_due(market: &Market, asked: &Asked, now: Timestamp) -> bool {
     asked.payouts.get(&market.id).is_none_or(|last| now.millis_since(*last) >= wait)
 }
 
-/// Asks for the payouts and keeps them. False while there are none.
+/// Fetches the payouts and stores them. Returns false when there are none yet.
+///
+/// # Errors
+/// [`SettlerError`] when the database or Polymarket fails, or the number of payouts is not that of the outcomes.
 async fn resolve(deps: &SettlerDeps, market: &mut Market) -> Result<bool, SettlerError> {
     let Some(resolution) = deps.polymarket.resolution(&market.id).await? else { return Ok(false) };
     let (payouts, outcomes) = (resolution.payouts.len(), market.outcomes.len());
@@ -226,7 +239,11 @@ async fn resolve(deps: &SettlerDeps, market: &mut Market) -> Result<bool, Settle
     Ok(true)
 }
 
-/// Closes every lot of one portfolio in the market, on the version that was looked at.
+/// Settles every lot of one portfolio in the market. The entries are made on one version of the portfolio; when the
+/// portfolio has changed meanwhile, it tries again.
+///
+/// # Errors
+/// [`SettlerError`] when the ledger writer does not answer or refuses, or every try met a changed portfolio.
 async fn close(deps: &SettlerDeps, portfolio: PortfolioId, market: &Market) -> Result<(), SettlerError> {
     for _ in 0..TRIES {
         let held = deps.holdings.send(Holdings { portfolio, market: Some(market.id.clone()) }).await??;
@@ -264,7 +281,7 @@ observable!(Settler);
 impl Handler<LeasesChanged> for Settler {
     type Result = ();
 
-    /// What has come may have been resolved long ago.
+    /// Starts a round: the markets of a new lease may have resolved long ago.
     fn handle(&mut self, _: LeasesChanged, ctx: &mut Context<Self>) {
         self.begin(ctx);
     }

@@ -56,16 +56,20 @@ async fn a_resolved_market_is_settled_for_our_portfolios_and_marked_for_shadows(
     writer.send(RecordEntries { entries, ..RecordEntries::default() }).await.unwrap().unwrap();
     let deps = deps(&setup, &exchange, &writer);
 
-    // Open: nothing to do, but its facts are kept.
-    let first = round(&deps, Asked::default()).await;
+    // The market is open: nothing to settle, but its facts are stored.
+    let first = round(&deps, LastAsked::default()).await;
     assert_eq!((first.settled, first.failures), (0, 0));
     assert!(setup.db.market(&exchange.market.id).await.unwrap().is_some());
 
     exchange.simulator.with(|venue| venue.resolve(&exchange.market.id, &[price(1_000_000), price(0)]));
-    let second = round(&deps, Asked::default()).await;
-    assert_eq!((second.settled, second.failures), (0, 0), "the facts are young: it is not known to be closed");
+    let second = round(&deps, LastAsked::default()).await;
+    assert_eq!(
+        (second.settled, second.failures),
+        (0, 0),
+        "the facts are recent: they do not show that the market closed"
+    );
     let old_facts =
-        Asked { facts: BTreeMap::from([(exchange.market.id.clone(), Timestamp::EPOCH)]), payouts: BTreeMap::new() };
+        LastAsked { facts: BTreeMap::from([(exchange.market.id.clone(), Timestamp::EPOCH)]), payouts: BTreeMap::new() };
     let third = round(&deps, old_facts).await;
     assert_eq!((third.settled, third.failures), (2, 0));
     for portfolio in ours {
@@ -78,23 +82,23 @@ async fn a_resolved_market_is_settled_for_our_portfolios_and_marked_for_shadows(
     }
     assert_eq!(view(&writer, &exchange, shadow, &setup).await, (8_000_000, 4_000_000));
 
-    let again = round(&deps, Asked::default()).await;
+    let again = round(&deps, LastAsked::default()).await;
     assert_eq!((again.settled, again.failures), (0, 0));
     assert_eq!(setup.entries(PortfolioId::ExecGlobal).await.len(), 3);
 }
 
 #[actix_web::test]
-async fn a_held_market_that_is_half_known_is_asked_for_at_once_and_one_that_is_known_is_not() {
+async fn a_held_market_with_incomplete_facts_is_fetched_at_once_and_a_known_one_is_not() {
     let setup = CopySetup::new().await;
     let exchange = OneMarketExchange::start(setup.clock);
     let deps = deps(&setup, &exchange, &setup.ledger_writer());
     // As the second source left it.
     let half = Market { question: String::new(), ..exchange.market.clone() };
     setup.db.save_market(&half).await.unwrap();
-    let known = facts(&deps, &mut Asked::default(), &half.id).await.unwrap().unwrap();
+    let known = facts(&deps, &mut LastAsked::default(), &half.id).await.unwrap().unwrap();
     assert_eq!(known.question, exchange.market.question);
     let n_asked = exchange.n_asked(crate::simulator::Host::Gamma, "/markets");
-    facts(&deps, &mut Asked::default(), &half.id).await.unwrap().unwrap();
+    facts(&deps, &mut LastAsked::default(), &half.id).await.unwrap().unwrap();
     assert_eq!(exchange.n_asked(crate::simulator::Host::Gamma, "/markets"), n_asked);
 }
 
@@ -106,7 +110,7 @@ fn a_market_is_asked_for_its_payouts_less_often_the_longer_it_is_closed() {
             close_time: Some(now.plus_millis(-closed_for_ms)),
             ..Market::unknown(MarketId::parse(&format!("0x{:064x}", 1)).unwrap())
         };
-        let mut asked = Asked::default();
+        let mut asked = LastAsked::default();
         if let Some(ago) = asked_ago_ms {
             asked.payouts.insert(market.id.clone(), now.plus_millis(-ago));
         }

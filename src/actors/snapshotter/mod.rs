@@ -1,10 +1,11 @@
-//! Writes down every minute how each portfolio stands, and checkpoints from which a start goes on; keeps the tallies of
-//! hours that are over.
+//! Stores a snapshot of each portfolio every minute, and the checkpoints that a start loads portfolios from; counts the
+//! attempts of each hour that is over.
 //!
-//! Takes   its minute, and the jobs of `q_portfolio_apply`: portfolios whose entries want a checkpoint.
+//! Takes   `WriteCheckpoints`, and the jobs of `q_portfolio_apply`: portfolios with entries that no checkpoint holds
+//!         yet.
 //! Sends   `TakeSnapshots` and `SnapshotsStored` to the ledger writer.
 //! Timer   at each minute, and one for the moment the next job is due.
-//! Truth   `portfolio_snapshot`. A minute is written once, with the checkpoints that belong to it.
+//! Truth   `portfolio_snapshot`. A minute is written once, together with its checkpoints.
 
 use std::time::Duration;
 
@@ -33,14 +34,14 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub struct SnapshotterDeps {
     pub db: Db,
     pub clock: Clock,
-    /// Whose jobs are ours.
+    /// The jobs of this worker.
     pub scope: JobScope,
     pub wakeups: Wakeups,
     pub take: Recipient<TakeSnapshots>,
     pub stored: Recipient<SnapshotsStored>,
 }
 
-/// Writes checkpoints of all portfolios now: before a stop, so that the next start is short.
+/// Writes checkpoints of all portfolios now. Sent before a stop, so that the next start is short.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "Result<(), String>")]
 pub struct WriteCheckpoints;
@@ -48,7 +49,7 @@ pub struct WriteCheckpoints;
 pub struct Snapshotter {
     deps: SnapshotterDeps,
     applying: bool,
-    tallying: bool,
+    counting: bool,
     next_apply: Option<SpawnHandle>,
     last_bucket: Option<Timestamp>,
     checkpoints: u64,
@@ -64,7 +65,7 @@ impl Snapshotter {
         Self {
             deps,
             applying: false,
-            tallying: false,
+            counting: false,
             next_apply: None,
             last_bucket: None,
             checkpoints: 0,
@@ -90,31 +91,32 @@ impl Snapshotter {
         ctx.run_later(Duration::from_millis(until_next), |snapshotter, ctx| snapshotter.write_minute(ctx));
         let deps = self.deps.clone();
         spawn_io(ctx, async move { write_minute(&deps, bucket).await }, Self::minute_written);
-        self.tally(ctx);
+        self.count_attempts(ctx);
     }
 
     fn minute_written(&mut self, bucket: IoResult<Timestamp, String>, _: &mut Context<Self>) {
         match or_panic(bucket, "writing snapshots") {
             Ok(bucket) => self.last_bucket = Some(bucket),
             Err(error) => {
-                tracing::error!(error, "this minute has no snapshot");
+                tracing::error!(error, "the snapshots of this minute could not be stored");
                 self.failures += 1;
             }
         }
     }
 
-    /// Once a minute is often enough: pages count what is not rolled up themselves.
-    fn tally(&mut self, ctx: &mut Context<Self>) {
-        if !std::mem::replace(&mut self.tallying, true) {
+    /// Counts the attempts of hours that are over. Once a minute is often enough, because pages count the other
+    /// attempts themselves.
+    fn count_attempts(&mut self, ctx: &mut Context<Self>) {
+        if !std::mem::replace(&mut self.counting, true) {
             let (db, now) = (self.deps.db.clone(), self.deps.clock.now());
-            spawn_io(ctx, async move { db.roll_up_attempts(now).await }, Self::tallied);
+            spawn_io(ctx, async move { db.roll_up_attempts(now).await }, Self::attempts_counted);
         }
     }
 
-    fn tallied(&mut self, result: IoResult<(), DbError>, _: &mut Context<Self>) {
-        self.tallying = false;
-        if let Err(error) = or_panic(result, "tallying attempts") {
-            tracing::warn!(%error, "the hours that are over could not be tallied; the next minute tries again");
+    fn attempts_counted(&mut self, result: IoResult<(), DbError>, _: &mut Context<Self>) {
+        self.counting = false;
+        if let Err(error) = or_panic(result, "counting attempts") {
+            tracing::warn!(%error, "attempts of past hours could not be counted; trying again in a minute");
             self.failures += 1;
         }
     }
@@ -154,6 +156,10 @@ impl Snapshotter {
     }
 }
 
+/// Stores the snapshots and checkpoints of a minute, and returns the minute.
+///
+/// # Errors
+/// The text of the failure when the ledger writer or the database refuses.
 async fn write_minute(deps: &SnapshotterDeps, bucket: Timestamp) -> Result<Timestamp, String> {
     let snapshots = take(deps, TakeSnapshots { portfolios: None, bucket: Some(bucket) }).await?;
     let rows: Vec<_> = snapshots.iter().map(|snapshot| row(snapshot, bucket)).collect();
@@ -165,7 +171,11 @@ async fn write_minute(deps: &SnapshotterDeps, bucket: Timestamp) -> Result<Times
     Ok(bucket)
 }
 
-/// Writes the checkpoints of the portfolios whose jobs are due, each with the end of its job.
+/// Writes the checkpoints of the portfolios whose jobs are due, and finishes the jobs with them. Returns the number of
+/// jobs and when the next one is due.
+///
+/// # Errors
+/// The text of the failure when the ledger writer or the database refuses.
 async fn apply(deps: &SnapshotterDeps) -> Result<(usize, Option<Timestamp>), String> {
     let (db, now) = (&deps.db, deps.clock.now());
     let claimed = queue::claim(db, Queue::PortfolioApply, &deps.scope, now, LEASE_MS, CLAIM_MAX).await;
@@ -183,6 +193,10 @@ async fn apply(deps: &SnapshotterDeps) -> Result<(usize, Option<Timestamp>), Str
     Ok((jobs.len(), next_due))
 }
 
+/// Asks the ledger writer for snapshots.
+///
+/// # Errors
+/// The text of the failure when the ledger writer does not answer or refuses.
 async fn take(deps: &SnapshotterDeps, wanted: TakeSnapshots) -> Result<Vec<Snapshot>, String> {
     let taken = deps.take.send(wanted).await.map_err(|error| error.to_string())?;
     taken.map_err(|refused| refused.to_string())
@@ -201,6 +215,10 @@ fn row(snapshot: &Snapshot, bucket_time: Timestamp) -> PortfolioSnapshot {
     }
 }
 
+/// Returns the key and the text of the snapshot's checkpoint.
+///
+/// # Errors
+/// The text of the failure when the checkpoint cannot be serialised.
 fn checkpoint(snapshot: &Snapshot) -> Result<(String, String), String> {
     let text = serde_json::to_string(&snapshot.checkpoint).map_err(|error| error.to_string())?;
     Ok((checkpoint_key(snapshot.portfolio), text))
@@ -242,7 +260,8 @@ impl Handler<Look> for Snapshotter {
     type Result = ();
 
     fn handle(&mut self, _: Look, ctx: &mut Context<Self>) {
-        // A ring says that an entry was written; its job is due a few seconds later, and a timer may be set already.
+        // A wake-up means that an entry was written. Its job is due a few seconds later, and a timer may be set
+        // already.
         if self.next_apply.is_none() {
             self.apply(ctx);
         }

@@ -1,4 +1,5 @@
-//! Work outside an actor: it runs beside the handlers, and its answer is handled by a function of the actor.
+//! Work outside an actor: it runs while the actor handles other messages, and a function of the actor handles its
+//! result.
 
 use std::{
     any::Any,
@@ -13,10 +14,10 @@ use futures_util::FutureExt;
 use tokio::task::JoinHandle;
 use tracing::Instrument;
 
-/// The result of work that was given to [`spawn_io`].
+/// The result of work that [`spawn_io`] ran.
 pub type IoResult<T, E> = Result<T, IoError<E>>;
 
-/// Why work brought no result.
+/// Why work did not end with a result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IoError<E> {
     #[error("{0}")]
@@ -30,12 +31,12 @@ pub enum IoError<E> {
 #[error("a task panicked: {0}")]
 pub struct Panicked(pub String);
 
-/// One incarnation of an actor: from its start, or a restart, to the next. An actor holds it as a field, and begins a
-/// new one with its new value.
+/// One incarnation of an actor: the time from its start, or from a restart, to the next restart. An actor holds it as a
+/// field; `restarting` replaces the actor's value and so begins a new one.
 #[derive(Debug, Default)]
 pub struct Incarnation(Arc<()>);
 
-/// Tells whether a message belongs to the present incarnation of an actor.
+/// Tells whether a message belongs to the current incarnation of an actor.
 #[derive(Debug, Clone)]
 pub struct IncarnationStamp(Weak<()>);
 
@@ -45,7 +46,7 @@ pub struct IoAnswer<A: Actor>(Box<AnswerHandler<A>>);
 type AnswerHandler<A> = dyn FnOnce(&mut A, &mut <A as Actor>::Context) + Send;
 
 impl<E> IoError<E> {
-    /// Returns the work's own error; `of_panic` turns a panic into one.
+    /// Returns the work's own error; `of_panic` makes one from a panic.
     pub fn into_failed(self, of_panic: impl FnOnce(Panicked) -> E) -> E {
         match self {
             Self::Failed(error) => error,
@@ -55,7 +56,7 @@ impl<E> IoError<E> {
 }
 
 impl Incarnation {
-    /// Returns the mark for a message that only this incarnation may handle.
+    /// Returns the stamp for a message that only this incarnation may handle.
     pub fn stamp(&self) -> IncarnationStamp {
         IncarnationStamp(Arc::downgrade(&self.0))
     }
@@ -90,7 +91,7 @@ impl IncarnationStamp {
 }
 
 impl<A: Actor> IoAnswer<A> {
-    /// Hands the answer to the actor.
+    /// Calls the function that handles the answer.
     pub fn deliver(self, actor: &mut A, ctx: &mut A::Context) {
         (self.0)(actor, ctx);
     }
@@ -106,10 +107,10 @@ impl<A: Actor> fmt::Debug for IoAnswer<A> {
     }
 }
 
-/// Runs `work` outside the actor; `answered` handles its result, or its panic, as a message to the actor.
+/// Runs `work` outside the actor. Its result, or its panic, comes back as a message, and `answered` handles it.
 ///
-/// The work is not cancelled when the actor restarts, and the next incarnation handles the answer too. Use
-/// [`Incarnation::spawn_io`] where it must not.
+/// A restart of the actor does not cancel the work, and the next incarnation handles the answer. Use
+/// [`Incarnation::spawn_io`] where the answer must be dropped then.
 pub fn spawn_io<A, F, T, E>(
     ctx: &mut Context<A>,
     work: F,
@@ -131,7 +132,7 @@ where
         };
         actor.do_send(IoAnswer(Box::new(move |actor: &mut A, ctx: &mut Context<A>| answered(actor, result, ctx))));
     };
-    // What the work logs names the actor too.
+    // In the actor's span, so that the log lines of the work name the actor too.
     actix::spawn(run.in_current_span())
 }
 
@@ -143,8 +144,8 @@ pub async fn caught<F: Future>(work: F) -> Result<F::Output, Panicked> {
     AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| Panicked(panic_text(panic.as_ref())))
 }
 
-/// Returns the result of the work. Its panic becomes a panic of the actor, whose next incarnation finds out what was
-/// done.
+/// Returns the result of the work. A panic of the work becomes a panic of the actor, so that the actor restarts and
+/// reads from the database how far the work got.
 ///
 /// # Errors
 /// The work's own error.

@@ -1,10 +1,10 @@
-//! Keeps actors alive: catches their panics, restarts them on the same address, asks them for their state.
+//! Supervision of actors: catches their panics, restarts them on the same address, asks them for their state.
 //!
-//! In    actors, and futures of I/O with the handler of their answer.
+//! In    actors, and futures that do I/O, each with the function that handles its answer.
 //! Out   [`ActorStarted`], [`RestartReported`], [`ActorEnded`] to the watcher (the root actor).
-//! Fails one [`Failure`] when an actor keeps failing: the holder of the receiver ends the process.
+//! Fails one [`Failure`] when an actor keeps failing. The code that holds the receiver must then end the process.
 //!
-//! It knows nothing of this program but its clock.
+//! Of this program it uses only the clock and the type of a time.
 
 mod io;
 mod names;
@@ -24,14 +24,14 @@ pub(crate) use tests::fault_injection;
 #[cfg(test)]
 pub use tests::fault_injection::FaultInjection;
 
-/// In tests, lets `InjectPanic` crash the actor; empty in production.
+/// In tests, requires that the actor handles `InjectPanic`, which crashes it; empty in production.
 #[cfg(not(test))]
 pub trait FaultInjection {}
 #[cfg(not(test))]
 impl<A> FaultInjection for A {}
 
-/// Makes an actor supervisable: it answers [`Observe`] with its own `fn observed(&self) -> Observed`, and takes the
-/// answers of [`spawn_io`].
+/// Implements the messages that a supervised actor must handle: [`Observe`], answered by the actor's own
+/// `fn observed(&self) -> Observed`, and the answers of [`spawn_io`].
 macro_rules! observable {
     ($actor:ty) => {
         impl actix::Handler<$crate::actors::supervise::Observe> for $actor {

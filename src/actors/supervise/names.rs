@@ -1,4 +1,4 @@
-//! Names of actors, and what a supervised actor and its watcher say to each other.
+//! Names of actors, and the messages between a supervised actor, its supervisor and its watcher.
 
 use std::{
     fmt,
@@ -11,7 +11,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::domain::money::units::Timestamp;
 
-/// `ledger_writer`, `poller:7`: the job, and the followed user where there is one actor for each.
+/// The name of an actor: its job, and the followed user where each user has one. For example `ledger_writer`,
+/// `poller:7`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(transparent)]
 pub struct ActorName(Arc<str>);
@@ -31,7 +32,7 @@ impl ActorName {
         self.0.split_once(':').map_or(&self.0, |(job, _)| job)
     }
 
-    /// Returns the followed user that the actor works for, as the name tells it.
+    /// Returns the followed user in the name; `None` for an actor that is not per user.
     pub fn user(&self) -> Option<&str> {
         self.0.split_once(':').map(|(_, user)| user)
     }
@@ -49,12 +50,12 @@ impl Display for ActorName {
     }
 }
 
-/// Asks an actor for its state. An actor that does not answer in time counts as failed.
+/// Asks an actor for its state. An actor that misses several of these in a row counts as failed.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "Observed")]
 pub struct Observe;
 
-/// An actor's small state, for health, the status page and tests.
+/// A small summary of an actor's state, for health, the status page and tests.
 #[derive(MessageResponse, Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Observed {
     pub state: serde_json::Value,
@@ -69,13 +70,13 @@ impl Observed {
         Self { state, last_activity }
     }
 
-    /// Returns the state as `S`, which takes its default when the state is of another kind.
+    /// Returns the state as `S`, or the default of `S` when the state has another shape.
     pub fn read<S: DeserializeOwned + Default>(&self) -> S {
         S::deserialize(&self.state).unwrap_or_default()
     }
 }
 
-/// A supervised actor runs and can be observed.
+/// A supervised actor was started and can be observed.
 #[derive(Message, Debug, Clone)]
 #[rtype(result = "()")]
 pub struct ActorStarted {
@@ -85,7 +86,7 @@ pub struct ActorStarted {
     pub restarts: Arc<AtomicU32>,
 }
 
-/// An actor stopped or panicked and will be back on the same address.
+/// An actor stopped or panicked, and will be restarted on the same address.
 #[derive(Message, Debug, Clone)]
 #[rtype(result = "()")]
 pub struct RestartReported {
@@ -95,12 +96,12 @@ pub struct RestartReported {
     pub at: Timestamp,
 }
 
-/// A supervised actor has ended for good and is no longer watched.
+/// A supervised actor has ended for good.
 #[derive(Message, Debug, Clone)]
 #[rtype(result = "()")]
 pub struct ActorEnded {
     pub name: ActorName,
-    /// The count that came with [`ActorStarted`]: it tells the actor from a successor of the same name.
+    /// The counter from [`ActorStarted`]: comparing the pointers tells this actor from a successor with the same name.
     pub restarts: Arc<AtomicU32>,
 }
 

@@ -6,7 +6,7 @@ use rand::Rng;
 
 use crate::domain::money::units::Timestamp;
 
-/// More restarts than this within a minute are a burst: another try makes no sense.
+/// More restarts than this within a minute are a burst: another restart makes no sense.
 pub const RESTARTS_ALLOWED: usize = 5;
 const WINDOW_MS: i64 = 60_000;
 
@@ -30,8 +30,8 @@ impl RestartBudget {
     }
 }
 
-/// Returns how long to wait before try number `attempt` (from 1): doubled each time, up to `most`, with a fifth of
-/// jitter so that many actors that failed together do not come back together.
+/// Returns how long to wait before try number `attempt` (from 1): `first`, doubled with each try, up to `most`. A
+/// jitter of up to 20 % is added or subtracted, so that actors that failed together do not all restart together.
 pub fn back_off(first: Duration, most: Duration, attempt: u32) -> Duration {
     let doubled = first.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(most);
     doubled.mul_f64(rand::rng().random_range(0.8..1.2))

@@ -6,11 +6,12 @@ use tokio::sync::{mpsc, watch};
 use super::names::{ActorEnded, ActorName, ActorStarted, Failure, RestartReported};
 use crate::clock::Clock;
 
-/// The supervision that actors are started under. Cheap to clone, may cross threads.
+/// What a supervised actor needs when it starts: the clock, where failures are reported, the watcher and the scope.
+/// Cheap to clone; may be sent to another thread.
 #[derive(Debug, Clone)]
 pub struct SupervisorContext {
     pub(super) clock: Clock,
-    /// The service that the log lines of these actors name.
+    /// The service that is named in the log lines of these actors.
     pub(super) service: &'static str,
     failures: mpsc::UnboundedSender<Failure>,
     pub(super) watcher: Option<Watcher>,
@@ -23,7 +24,7 @@ pub struct ActorScope {
     _held: watch::Sender<()>,
 }
 
-/// The actor that is told of starts, restarts and ends.
+/// The actor that receives the starts, restarts and ends of the others.
 #[derive(Debug, Clone)]
 pub(super) struct Watcher {
     pub started: Recipient<ActorStarted>,
@@ -32,7 +33,7 @@ pub(super) struct Watcher {
 }
 
 impl SupervisorContext {
-    /// Returns a context, and the receiver of the failure that must end the process.
+    /// Returns a context, and the receiver of the [`Failure`] that must end the process.
     pub fn new(clock: Clock) -> (Self, mpsc::UnboundedReceiver<Failure>) {
         let (failures, receiver) = mpsc::unbounded_channel();
         (Self { clock, service: "worker", failures, watcher: None, released: None }, receiver)
@@ -44,7 +45,7 @@ impl SupervisorContext {
         Self { service, ..self.clone() }
     }
 
-    /// Tells `watcher` of every actor started from now on.
+    /// Returns a context that reports to `watcher` every actor started under it.
     #[must_use]
     pub fn reporting_to<A>(mut self, watcher: &Addr<A>) -> Self
     where
@@ -66,9 +67,9 @@ impl SupervisorContext {
         (Self { released: Some(receiver), ..self.clone() }, ActorScope { _held: sender })
     }
 
-    /// Ends the process, through the holder of the failure receiver.
+    /// Reports a [`Failure`]; the code that holds the receiver then ends the process.
     pub fn fail(&self, actor: ActorName, cause: impl Into<String>) {
-        // Without a receiver the process is already on its way out.
+        // Without a receiver the process is already stopping.
         let _ = self.failures.send(Failure { actor, cause: cause.into() });
     }
 }

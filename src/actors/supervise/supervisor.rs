@@ -28,7 +28,8 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 const BACK_OFF_MAX: Duration = Duration::from_secs(10);
 const MAILBOX: usize = 16;
 
-/// Starts an actor that survives its panics: `restarting` must replace its whole value.
+/// Starts an actor that is restarted after a panic. Its `restarting` must replace the whole value of the actor, because
+/// a panic may leave it half changed.
 pub fn start_supervised<A>(supervisor: &SupervisorContext, name: impl Into<ActorName>, actor: A) -> Addr<A>
 where
     A: Actor<Context = Context<A>> + Supervised + Handler<Observe> + FaultInjection,
@@ -36,7 +37,7 @@ where
     start_supervised_at(Context::new(), supervisor, name, actor)
 }
 
-/// The same for an actor whose address was needed before it could be built.
+/// Does the same as [`start_supervised`] for an actor whose address was needed before the actor could be built.
 pub fn start_supervised_at<A>(
     mut ctx: Context<A>,
     supervisor: &SupervisorContext,
@@ -56,15 +57,16 @@ where
         let observe = address.clone().recipient();
         watcher.started.do_send(ActorStarted { name: name.clone(), observe, restarts: restarts.clone() });
     }
-    // Of the highest level, or a filter for errors alone would take the names off them. Without a parent: whoever
-    // starts an actor has no part in what it says.
+    // The span has the highest level: a log filter that keeps only errors would otherwise drop the actor's name from
+    // them. It has no parent: the span of the code that starts an actor has nothing to do with the actor's log lines.
     let span =
         tracing::error_span!(parent: None, "actor", service = supervisor.service, actor = %name, user_id = name.user());
     actix::spawn(Supervisor::new(ctx.into_future(actor), supervisor.clone(), name, restarts).instrument(span));
     address
 }
 
-/// Owns an actor's context: a panic from any handler or future of it ends in `restart`, mail and address intact.
+/// Owns an actor's context: after a panic in any of its handlers or futures the actor restarts, with the same address
+/// and with its queued messages.
 struct Supervisor<A>
 where
     A: Actor<Context = Context<A>> + Supervised,
@@ -89,13 +91,13 @@ where
         restarts: Arc<AtomicU32>,
     ) -> Self {
         let released = supervisor.released.clone().map(|mut scope| -> Pin<Box<dyn Future<Output = ()>>> {
-            // An error means the leash is gone, which is what we wait for.
+            // An error means that the scope was dropped, which is what we wait for.
             Box::pin(async move { while scope.changed().await.is_ok() {} })
         });
         Self { actor, supervisor, released, name, restarts, budget: RestartBudget::default(), resting: None }
     }
 
-    /// Notes why the actor ended and rests before its restart. False when it has failed too often.
+    /// Records why the actor ended and starts the wait before its restart. Returns false when it has failed too often.
     fn rest(&mut self, cause: String) -> bool {
         let now = self.supervisor.clock.now();
         let restarts = self.restarts.fetch_add(1, Ordering::Relaxed) + 1;
@@ -112,13 +114,13 @@ where
         true
     }
 
-    /// The actor ends for good. `gracefully`: its `stopped` is called.
+    /// Ends the actor for good; with `gracefully`, its `stopped` is called.
     fn end(&mut self, gracefully: bool, task: &mut TaskContext<'_>) {
         if gracefully {
             self.actor.ctx().stop();
             let _ = std::panic::catch_unwind(AssertUnwindSafe(|| Pin::new(&mut self.actor).poll(task)));
         }
-        // A context that is not terminated would poll itself once more when dropped, and might panic there.
+        // A context that is not terminated polls itself once more when it is dropped, and may panic there.
         self.actor.ctx().terminate();
         if let Some(watcher) = &self.supervisor.watcher {
             watcher.ended.do_send(ActorEnded { name: self.name.clone(), restarts: self.restarts.clone() });
@@ -148,7 +150,7 @@ where
             }
             let actor = &mut this.actor;
             let polled = std::panic::catch_unwind(AssertUnwindSafe(|| {
-                // Without any address left nobody can want the actor back.
+                // When no address is left, no message can reach the actor: it need not restart.
                 if restarting && !actor.restart() {
                     Poll::Ready(false)
                 } else {

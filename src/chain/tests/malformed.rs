@@ -1,4 +1,4 @@
-//! A node's texts with something wrong in them: no panic, what is taken for a fill is one, and the key stays ours.
+//! Texts of a node with errors in them: no panic, only real fills are read as fills, and the API key is never shown.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ use crate::testkit::malformed::{mutated_json, noise, number, words};
 const SUBSCRIPTION: &str = include_str!("../../../tests/fixtures/chain/subscription.json");
 const LOGS: &str = include_str!("../../../tests/fixtures/chain/order_filled.json");
 
-/// What a node once said, text by text.
+/// Returns a recorded conversation: the texts that a node sent.
 fn conversation() -> Vec<String> {
     let recorded: Value = serde_json::from_str(SUBSCRIPTION).unwrap();
     let mut texts: Vec<String> =
@@ -36,7 +36,7 @@ fn is_a_fill(fill: &ChainFill) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// A word of ABI data: an amount, or something no amount is.
+/// A word of ABI data: an amount, or a value that is too large for an amount.
 fn word() -> impl Strategy<Value = U256> {
     prop_oneof![
         4 => (0_u64..3).prop_map(U256::from),
@@ -86,7 +86,7 @@ proptest! {
             .iter()
             .map(|text| serde_json::from_str::<Value>(text).unwrap()["id"].as_u64().unwrap())
             .collect();
-        prop_assert!(ids.windows(2).all(|pair| pair[0] < pair[1]), "each question has a number of its own: {ids:?}");
+        prop_assert!(ids.windows(2).all(|pair| pair[0] < pair[1]), "each request has its own number: {ids:?}");
     }
 
     #[test]
@@ -102,7 +102,7 @@ proptest! {
     }
 
     #[test]
-    fn chain_words_become_the_amounts_they_say(
+    fn chain_words_become_the_amounts_of_the_fill(
         words in prop::collection::vec(word(), 7),
         owners in prop::collection::vec(any::<[u8; 32]>(), 3),
         is_padded in any::<bool>(),
@@ -125,8 +125,8 @@ proptest! {
                 is_a_fill(&fill)?;
                 prop_assert_eq!(data.len(), 448);
                 let amounts = [U256::from(fill.notional.0), U256::from(fill.shares.0)];
-                let told = if fill.side == Side::Buy { [words[2], words[3]] } else { [words[3], words[2]] };
-                prop_assert_eq!(amounts, told);
+                let sent = if fill.side == Side::Buy { [words[2], words[3]] } else { [words[3], words[2]] };
+                prop_assert_eq!(amounts, sent);
                 prop_assert_eq!(fill.asset.as_str(), words[1].to_string());
                 prop_assert_eq!(U256::from(fill.fee.0), words[4]);
             }
@@ -154,8 +154,8 @@ proptest! {
             2 => format!("wss://me:{key}@node.com/v2"),
             _ => format!("wss://{key}@node.com"),
         };
-        for said in [format!("{before}{key}{after}"), format!("{before}{url}{after}")] {
-            let clean = without(&url, &said);
+        for text in [format!("{before}{key}{after}"), format!("{before}{url}{after}")] {
+            let clean = without(&url, &text);
             prop_assert!(!clean.contains(&key), "{clean}");
         }
     }

@@ -1,3 +1,3 @@
-//! Tests of what a node sends.
+//! Tests with texts that a node sends.
 
 mod malformed;

@@ -102,7 +102,7 @@ fn bad_positions_and_payouts_are_errors_as_a_whole() {
     let positions = fixture("data_v2/positions_open_2.json");
     assert!(parse_positions(&positions.replacen("28.09", "\"many\"", 1)).is_err());
     let negative = parse_positions(&positions.replacen("28.09", "-28.09", 1)).unwrap_err();
-    assert_eq!(negative, "current_size: `-28.09` is less than nothing");
+    assert_eq!(negative, "current_size: `-28.09` is negative");
     assert!(parse_positions(&positions.replacen("\"current_size\": 28.09,", "", 1)).is_err());
     let resolutions = fixture("data_v2/resolutions_resolved.json");
     let id: serde_json::Value = serde_json::from_str(&resolutions).unwrap();

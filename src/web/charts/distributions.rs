@@ -11,12 +11,15 @@ use crate::domain::money::units::{Bps, UsdcMicros};
 const SLIPPAGE_STEPS_MIN: i64 = 10;
 
 /// How much worse or better than the leader's average price copies were.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Slippage {
+    /// Number of copies.
     pub copies: i64,
     /// By at least a tenth of a cent for each share.
     pub worse: i64,
+    /// Number of copies that were better by at least as much.
     pub better: i64,
+    /// Number of copies in between.
     pub same: i64,
     /// The gain of our prices over those of the leader; negative if ours were worse.
     pub gain_micros: UsdcMicros,
@@ -27,18 +30,24 @@ pub struct Slippage {
 }
 
 /// The time from the leader's fill until we saw it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Lags {
+    /// Number of groups.
     pub groups: i64,
+    /// The median, in seconds.
     pub median_seconds: Option<i64>,
+    /// The columns of the chart.
     pub columns: Vec<Column>,
 }
 
 /// A reason, and how many of the skips name it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct ReasonShare {
+    /// The reason.
     pub code: ReasonCode,
+    /// Number of skips that name the reason.
     pub skips: i64,
+    /// The part of the skips, in hundredths of a percent.
     pub share_bps: Bps,
     /// The width of the bar, in thousandths.
     pub width: i64,

@@ -22,14 +22,21 @@ pub struct Counted {
 }
 
 /// A column with its place in the view box.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Column {
+    /// The count.
     pub n: i64,
+    /// `worse`, `better` or empty.
     pub tone: &'static str,
+    /// The text of the tooltip.
     pub label: String,
+    /// The left edge in the view box.
     pub x: i64,
+    /// The upper edge in the view box.
     pub y: i64,
+    /// The width in the view box.
     pub width: i64,
+    /// The height in the view box.
     pub height: i64,
 }
 

@@ -13,31 +13,37 @@ const LEVELS_MOST: usize = 12;
 const BAR_FULL: i64 = 1_000;
 
 /// A book, from the highest price down.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Ladder {
+    /// The lines, from the highest price down.
     pub rungs: Vec<Rung>,
     /// Levels that are not shown.
     pub more_asks: usize,
+    /// Bids that are not shown.
     pub more_bids: usize,
 }
 
 /// One line of the ladder.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Rung {
+    /// A level of the book, or a mark between levels.
     pub kind: RungKind,
+    /// The price of one share, in millionths of a USDC.
     pub price_micros: PriceMicros,
+    /// The shares of the level, in millionths of a share; null for a mark.
     pub share_micros: Option<ShareMicros>,
     /// The sum in USDC from the best level of the side down to this one.
     pub cumulated_micros: Option<UsdcMicros>,
     /// The share of the largest sum shown, in thousandths.
     pub bar: i64,
+    /// The shares that the copy took, in millionths of a share.
     pub taken_micros: Option<ShareMicros>,
     /// Worse than our limit price.
     pub beyond: bool,
 }
 
 /// The kind of a rung: a level of the book, or a mark between levels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RungKind {
     Ask,

@@ -12,7 +12,7 @@ const POINTS_MAX: i64 = 480;
 const MINUTE_MS: i64 = 60_000;
 
 /// The time range of a chart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub enum Range {
     #[serde(rename = "1h")]
     Hour,
@@ -37,11 +37,15 @@ pub struct Span {
 }
 
 /// The answer of `/api/series/…`: one chart.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Chart {
+    /// The requested range.
     pub range: Range,
+    /// The start of the chart.
     pub from: Timestamp,
+    /// The end of the chart.
     pub to: Timestamp,
+    /// The time that one point covers, in seconds.
     pub stretch_seconds: i64,
     /// Unix seconds, ascending. Every line has one value, or null, for each.
     pub times: Vec<i64>,
@@ -50,23 +54,27 @@ pub struct Chart {
 }
 
 /// Lines with a common unit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Pane {
+    /// The unit of all values.
     pub unit: Unit,
+    /// The lines.
     pub lines: Vec<Line>,
 }
 
 /// One line of a pane.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Line {
     /// The name in the legend under the chart.
     pub label: &'static str,
+    /// How the line is drawn.
     pub role: Role,
+    /// One value for each time, in the unit of the pane; null where there is none.
     pub values: Vec<Option<i64>>,
 }
 
 /// The unit of the integers of a pane.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     UsdcMicros,
@@ -75,7 +83,7 @@ pub enum Unit {
 }
 
 /// How a line is drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     Main,

@@ -6,15 +6,21 @@ use super::display_units;
 use crate::domain::config::effective::{Field, FieldUnit};
 
 /// A field that changes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct FieldChange {
+    /// `guardrails`, `sizing` or `system`.
     pub section: &'static str,
+    /// The name of the field.
     pub field: &'static str,
+    /// The unit of `before` and `after`.
     pub unit: FieldUnit,
     /// Null when there is no value: a leader had no override before the change, or has none after it.
     pub before: Option<i64>,
+    /// Null when there is no value after the change.
     pub after: Option<i64>,
+    /// The value before, as pages show it.
     pub before_text: Option<String>,
+    /// The value after, as pages show it.
     pub after_text: Option<String>,
 }
 

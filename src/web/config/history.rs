@@ -18,8 +18,9 @@ use crate::web::shell::display_names::Names;
 const ROWS: i64 = 20;
 
 /// A page of the audit log, newest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct History {
+    /// The rows.
     pub rows: Vec<HistoryRow>,
     /// The `before` of the next page, which has rows with smaller ids.
     pub older: Option<i64>,
@@ -28,11 +29,15 @@ pub struct History {
 }
 
 /// One row of the audit log.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct HistoryRow {
+    /// The number of the row.
     pub id: i64,
+    /// When the row was written.
     pub created_at: Timestamp,
+    /// The visitor: an e-mail, `login link`, or `token:` and the name of a token.
     pub who: String,
+    /// The action, for example `save_config`.
     pub action: String,
     /// The action in words.
     pub what: String,
@@ -40,9 +45,11 @@ pub struct HistoryRow {
     pub subject: String,
     /// The page about it.
     pub href: Option<String>,
+    /// The changed fields of the configuration.
     pub fields: Vec<FieldChange>,
     /// A value that is not a field of the configuration, such as a label or a switch.
     pub before: Option<String>,
+    /// The same after the change.
     pub after: Option<String>,
 }
 

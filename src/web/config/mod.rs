@@ -1,6 +1,6 @@
 //! The configuration: its page, its JSON, saving it, and testing a change before it is saved (spec 4, spec 11).
 
-mod change;
+pub mod change;
 mod display_units;
 mod editor;
 mod form_page;

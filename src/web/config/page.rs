@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::form_page::{FormPage, render};
 use crate::db::{Db, Directory};
 use crate::domain::accounting::ledger::PortfolioScope;
-use crate::domain::config::effective::{EffectiveConfig, Field, StoredConfig, UserOverrides, effective};
+use crate::domain::config::effective::{ConfigPatch, EffectiveConfig, Field, StoredConfig, UserOverrides, effective};
 use crate::domain::money::ids::FollowedUserId;
 use crate::web::server::error::WebError;
 use crate::web::shell::page::PageContext;
@@ -29,37 +29,56 @@ pub struct ConfigQuery {
 }
 
 /// The answer of `GET /api/config`.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub struct ConfigView {
+    /// The default values.
     default: StoredConfig,
+    /// The stored values.
     stored: StoredValues,
+    /// The values that decisions use.
     effective: EffectiveValues,
+    /// The name, unit, range and default of each field.
     fields: Vec<FieldView>,
 }
 
 /// The stored values: the global ones that differ from the defaults, and each leader's overrides.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 struct StoredValues {
+    /// By section.
+    #[schema(value_type = ConfigPatch)]
     global: BTreeMap<&'static str, serde_json::Map<String, serde_json::Value>>,
+    /// By the id of the followed user.
+    #[schema(value_type = BTreeMap<String, UserOverrides>)]
     users: BTreeMap<FollowedUserId, UserOverrides>,
 }
 
 /// The values that decisions use. A leader has two sets, one for each portfolio, because the limits of the shared
 /// portfolio are always the global ones.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 struct EffectiveValues {
+    /// The global values.
     global: StoredConfig,
+    /// By the id of the followed user, then by the kind of portfolio.
+    #[schema(value_type = BTreeMap<String, BTreeMap<String, EffectiveConfig>>)]
     users: BTreeMap<FollowedUserId, BTreeMap<&'static str, EffectiveConfig>>,
 }
 
-#[derive(Serialize)]
+/// A field of the configuration.
+#[derive(Serialize, utoipa::ToSchema)]
 struct FieldView {
+    /// `guardrails`, `sizing` or `system`.
     section: &'static str,
+    /// The name of the field.
     name: &'static str,
+    /// The unit: `FLAG`, `PRICE_MICROS`, `USDC_MICROS`, `BPS`, `MINUTES`, `SECONDS` or `MS`.
     unit: &'static str,
+    /// The smallest allowed value.
     min: i64,
+    /// The largest allowed value.
     max: i64,
+    /// The default value. A flag is 1 or 0 here.
     default: i64,
+    /// One line of help.
     about: &'static str,
 }
 

@@ -14,15 +14,18 @@ use crate::web::server::error::WebError;
 use crate::web::server::middleware::Hosts;
 use crate::web::shell::flash::Flash;
 
-#[derive(Debug, Deserialize)]
+/// The body of `POST /api/control/pause`.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PauseForm {
+    /// True to pause copying, false to go on.
     paused: bool,
 }
 
 /// The answer of `POST /api/control/pause`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct EngineState {
+    /// Whether copying is paused.
     pub paused: bool,
 }
 

@@ -20,36 +20,49 @@ const AT_ONCE: i64 = 500;
 const STATUS: &str = "/status";
 
 /// A page of the open dead letters.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct DeadLettersView {
+    /// Number of open dead letters.
     pub total: i64,
+    /// The number of open dead letters of each queue.
     pub by_queue: Vec<QueueCount>,
     /// Newest first.
     pub data: Vec<DeadLetterView>,
     /// The `before` of the next, older page.
     pub next_before: Option<i64>,
-    /// The queue that the list is filtered by; `None` for all.
+    /// The queue that the list is filtered by; null for all.
     pub queue: Option<&'static str>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+/// The open dead letters of one queue.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct QueueCount {
+    /// The name of the queue.
     pub queue: &'static str,
+    /// Number of open dead letters.
     pub open: i64,
     /// False for rows that could not be read: they can only be dropped.
     pub can_retry: bool,
 }
 
 /// A row of `dead_letter`. Payload and error are hostile text.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct DeadLetterView {
+    /// The number of the row.
     pub id: i64,
+    /// The name of the queue.
     pub queue: &'static str,
+    /// The key of the job.
     pub key: String,
+    /// The leader whom the job belongs to; null without one.
     pub followed_user_id: Option<FollowedUserId>,
+    /// The payload of the job.
     pub payload: String,
+    /// The last error.
     pub error: String,
+    /// When the row was written.
     pub created_at: Timestamp,
+    /// Whether the job can be queued again.
     pub can_retry: bool,
 }
 

@@ -27,96 +27,135 @@ use crate::web::views::attempts::AttemptView;
 use crate::web::views::check_words::CheckView;
 
 /// The page, and `/api/copy-attempts/{id}`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct ExplanationView {
     #[serde(flatten)]
     pub attempt: AttemptView,
+    /// The recorded explanation, as it was stored with the decision.
     pub explain_json: Explanation,
+    /// The levels that a copy took from the book.
     pub executable_fills: Vec<FillView>,
+    /// The leader's group of fills.
     pub group: GroupView,
+    /// The checks, in the order in which they were made.
     pub checks: Vec<CheckView>,
+    /// Number of failed checks.
     pub n_failed: usize,
-    /// `None` when nothing was filled.
+    /// Null when nothing was filled.
     pub slippage: Option<AttemptSlippage>,
-    /// `None` when no book was fetched.
+    /// Null when no book was fetched.
     pub book: Option<BookView>,
+    /// The steps from the leader's fill to the decision.
     pub timeline: Vec<TimelineStep>,
-    /// The settings of the decision; `None` when the leader's settings have changed since.
+    /// The settings of the decision; null when the leader's settings have changed since.
     pub settings: Option<Vec<SettingView>>,
     /// The decision on the same group in the other portfolio.
     pub other: Option<OtherAttemptView>,
 }
 
 /// A row of `executable_fill`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct FillView {
+    /// The filled shares, in millionths of a share.
     pub filled_share_micros: ShareMicros,
+    /// The price of one share, in millionths of a USDC.
     pub fill_price_micros: PriceMicros,
+    /// The cost or the proceeds of the level, in millionths of a USDC.
     pub fill_notional_micros: UsdcMicros,
 }
 
 /// The leader's group of fills.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct GroupView {
+    /// The number of shares, in millionths of a share.
     pub share_micros: ShareMicros,
+    /// Price times shares, in millionths of a USDC.
     pub notional_micros: UsdcMicros,
+    /// The leader's average price of one share, in millionths of a USDC; null where the group is no trade.
     pub reference_price_micros: Option<PriceMicros>,
+    /// When it happened.
     pub event_time: Timestamp,
+    /// When we saw it first.
     pub detect_time: Timestamp,
+    /// When the group was opened.
     pub window_start: Timestamp,
+    /// The rows of the group.
     pub members: Vec<MemberView>,
 }
 
 /// One member of the group: a fill or another row of the leader.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct MemberView {
+    /// The event.
     pub id: EventId,
+    /// The hash of the transaction on the chain.
     pub tx_hash: String,
+    /// When it happened.
     pub event_time: Timestamp,
+    /// When we saw it first.
     pub detect_time: Timestamp,
+    /// The price of one share, in millionths of a USDC; null where the row is no trade.
     pub price_micros: Option<PriceMicros>,
+    /// The number of shares, in millionths of a share.
     pub share_micros: ShareMicros,
+    /// Price times shares, in millionths of a USDC.
     pub notional_micros: UsdcMicros,
 }
 
 /// Our price less the leader's; positive is worse for us.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct AttemptSlippage {
+    /// For one share, in millionths of a USDC.
     pub price_micros: i64,
+    /// For all filled shares, in millionths of a USDC.
     pub cost_micros: i64,
 }
 
 /// The book of the group, or the reason why there is none.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct BookView {
+    /// When the book was fetched.
     pub fetched_at: Timestamp,
     /// The reason why there is no book.
     pub unavailable: Option<String>,
+    /// The book; null when there is none.
     pub ladder: Option<Ladder>,
+    /// Best ask less best bid, in millionths of a USDC.
     pub spread_micros: Option<PriceMicros>,
 }
 
 /// One step from the leader's fill to the decision.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct TimelineStep {
+    /// The step in words.
     pub what: &'static str,
+    /// When it happened.
     pub at: Timestamp,
     /// The time since the previous step; negative where clocks disagree.
     pub after_ms: Option<i64>,
 }
 
-#[derive(Debug, Serialize)]
+/// A setting of the decision.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct SettingView {
+    /// The name of the setting.
     pub name: &'static str,
+    /// One line of help.
     pub about: &'static str,
+    /// The unit of the values.
     pub unit: FieldUnit,
+    /// The value, in its unit.
     pub value: i64,
 }
 
-#[derive(Debug, Serialize)]
+/// The decision in the other portfolio.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct OtherAttemptView {
+    /// The attempt.
     pub id: AttemptId,
+    /// The kind of portfolio.
     pub portfolio_scope: PortfolioScope,
+    /// Whether we copied.
     pub decision: DecisionKind,
 }
 

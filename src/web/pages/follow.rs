@@ -67,12 +67,17 @@ pub struct RecentActivityView {
 }
 
 /// A row of `followed_user`, as the JSON routes answer a change.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct FollowedUserView {
+    /// The followed user.
     pub id: FollowedUserId,
+    /// The name in lists; hostile text.
     pub label: String,
+    /// The wallet of the trader, as their profile shows it.
     pub profile_wallet: Wallet,
+    /// False when the trader is no longer followed.
     pub enabled: bool,
+    /// When we began to follow them.
     pub created_at: Timestamp,
 }
 
@@ -84,17 +89,22 @@ pub struct FollowQuery {
 }
 
 /// `trader` is a wallet or the exact name of a profile. Without `label` the name becomes the label.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FollowForm {
+    /// A wallet, or the exact name of a profile.
     trader: String,
+    /// The name in lists, 1 to 60 characters; the name of the profile when missing.
     label: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+/// The body of `POST /api/users/{id}`. At least one field is needed.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeForm {
+    /// The new name in lists, 1 to 60 characters; unchanged when missing.
     label: Option<String>,
+    /// False to stop following, true to follow again; unchanged when missing.
     enabled: Option<bool>,
 }
 

@@ -82,40 +82,57 @@ pub struct MarketsQuery {
 }
 
 /// The page; its list is `/api/markets`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct MarketsView {
+    /// The rows.
     pub data: Vec<MarketRow>,
+    /// The `cursor` of the next, older page; null at the end.
     pub next_cursor: Option<String>,
 }
 
 /// A row of `market` with its figures.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct MarketRow {
+    /// The market, by its condition id.
     pub id: MarketId,
+    /// The same as `id`.
     pub condition_id: MarketId,
+    /// The question of the market; hostile text, empty when unknown.
     pub question: String,
+    /// The part of the market in the address of its page at Polymarket; hostile text.
     pub slug: String,
+    /// When trading is planned to end.
     pub close_time: Option<Timestamp>,
+    /// When the market was resolved; null while it is not.
     pub resolved_at: Option<Timestamp>,
+    /// Whether the market trades.
     pub active: bool,
+    /// Whether copies in this market are refused.
     pub blacklisted: bool,
+    /// Whether the market is one of several of which exactly one pays.
     pub neg_risk: bool,
+    /// Whether the market is open, closed or resolved.
     pub state: MarketState,
     /// Negative after the close time.
     pub closes_in_ms: Option<i64>,
+    /// When a leader's last trade happened.
     pub last_trade: Option<Timestamp>,
     /// The leaders' trades in the period; then our attempts and our copies.
     pub n_trades: i64,
+    /// Number of our attempts in the period.
     pub n_attempts: i64,
+    /// Number of our copies in the period.
     pub n_executed: i64,
     /// The quote of the outcome with the newest book.
     pub quote: Option<QuoteView>,
     /// The lots of EXEC_GLOBAL in the market.
     pub positions: Vec<MarketPositionView>,
+    /// The value of `positions`, in millionths of a USDC.
     pub position_value_micros: Option<UsdcMicros>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// The state of a market.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum MarketState {
     Open,
@@ -352,16 +369,20 @@ pub async fn json(db: Data<Db>, clock: Data<Clock>, query: Query<MarketsQuery>) 
     Ok(Json(MarketsView::load(&db, &query, clock.now()).await?))
 }
 
-#[derive(Debug, Deserialize)]
+/// The body of `POST /api/markets/{id}`.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BlacklistForm {
+    /// True to refuse copies in the market, false to allow them.
     blacklisted: bool,
 }
 
 /// The answer of `POST /api/markets/{id}`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct BlacklistAnswer {
+    /// The market, by its condition id.
     id: MarketId,
+    /// Whether copies in this market are refused.
     blacklisted: bool,
 }
 

@@ -26,56 +26,79 @@ const MARKETS_SHOWN: usize = 6;
 const WEEK_MS: i64 = 7 * 86_400_000;
 
 /// The page, and `/api/overview`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Overview {
+    /// The figures of the global portfolio.
     pub figures: PortfolioFigures,
+    /// The followed users.
     pub users: Vec<UserSummary>,
     /// The largest markets of the global portfolio, by exposure.
     pub markets: Vec<ExposureView>,
+    /// The exposure of the global portfolio by leader.
     pub leaders: Vec<ExposureView>,
+    /// Number of open lots of the global portfolio.
     pub n_positions: usize,
+    /// The health of the bot.
     pub health: HealthView,
+    /// The newest copy attempts.
     pub attempts: Vec<AttemptView>,
+    /// The newest fills of leaders.
     pub trades: Vec<TradeView>,
     /// The sequence number of the last live frame that the page includes.
     pub seq: u64,
 }
 
-/// The figures of EXEC_GLOBAL. All are `None` before the portfolio has opened.
-#[derive(Debug, Clone, Default, Serialize)]
+/// The figures of EXEC_GLOBAL. All are null before the portfolio has opened.
+#[derive(Debug, Clone, Default, Serialize, utoipa::ToSchema)]
 pub struct PortfolioFigures {
+    /// The time of the figures.
     pub as_of: Option<Timestamp>,
+    /// Cash and the value of the positions, in millionths of a USDC.
     pub equity_micros: Option<UsdcMicros>,
+    /// Cash, in millionths of a USDC.
     pub cash_micros: Option<UsdcMicros>,
+    /// The cash as a part of the equity, in hundredths of a percent.
     pub cash_bps: Option<Bps>,
+    /// The value of the open positions, in millionths of a USDC.
     pub exposure_micros: Option<UsdcMicros>,
+    /// The exposure as a part of the equity, in hundredths of a percent.
     pub exposure_bps: Option<Bps>,
+    /// The PnL of closed shares, fees included, in millionths of a USDC.
     pub realized_pnl_micros: Option<UsdcMicros>,
+    /// The value of the open shares less their cost, in millionths of a USDC.
     pub unrealized_pnl_micros: Option<UsdcMicros>,
-    /// FigureBaselines the opening deposit.
+    /// Since the opening deposit, in millionths of a USDC.
     pub pnl_total_micros: Option<UsdcMicros>,
-    /// FigureBaselines 00:00 UTC.
+    /// Since 00:00 UTC, in millionths of a USDC.
     pub pnl_today_micros: Option<UsdcMicros>,
+    /// The PnL since 00:00 UTC as a part of the equity then, in hundredths of a percent.
     pub pnl_today_bps: Option<Bps>,
     /// Within the last 7 days.
     pub pnl_7d_micros: Option<UsdcMicros>,
+    /// The PnL of the last 7 days as a part of the equity then, in hundredths of a percent.
     pub pnl_7d_bps: Option<Bps>,
     /// The total PnL in parts of the opening deposit.
     pub pnl_total_bps: Option<Bps>,
     /// Number of closed lots at the last checkpoint, which is a few seconds old.
     pub closed_lots: Option<u64>,
+    /// The part of the closed lots that made money, in hundredths of a percent.
     pub win_rate_bps: Option<Bps>,
+    /// The highest equity so far, or since the last reset, in millionths of a USDC.
     pub peak_micros: Option<UsdcMicros>,
     /// The fall of the equity from the peak.
     pub drawdown_bps: Option<Bps>,
 }
 
 /// A followed user and the PnL of copying them.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct UserSummary {
+    /// The followed user.
     pub id: FollowedUserId,
+    /// The name in lists; hostile text.
     pub label: String,
+    /// The wallet of the trader, as their profile shows it.
     pub profile_wallet: Wallet,
+    /// False when the trader is no longer followed.
     pub enabled: bool,
     /// The PnL of the leader's EXEC_USER portfolio at its last snapshot.
     pub pnl_total_micros: Option<UsdcMicros>,

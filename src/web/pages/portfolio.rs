@@ -24,13 +24,19 @@ const POSITIONS_SHOWN: usize = 200;
 const MARKETS_SHOWN: usize = 10;
 
 /// The page, and `/api/portfolio/global`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct GlobalPortfolioView {
+    /// The figures of the global portfolio.
     pub figures: PortfolioFigures,
+    /// The exposure limits and their used parts.
     pub limits: Vec<LimitView>,
+    /// The loss limits of each portfolio.
     pub breakers: Vec<BreakerView>,
+    /// The exposure by market, the largest first.
     pub by_market: Vec<ExposureView>,
+    /// The exposure by leader, the largest first.
     pub by_leader: Vec<ExposureView>,
+    /// The open lots.
     pub positions: Vec<LotView>,
 }
 
@@ -85,7 +91,8 @@ pub async fn json(context: PageContext) -> Result<Json<GlobalPortfolioView>, Web
     Ok(Json(GlobalPortfolioView::load(&context.db, &position.figures, context.now()).await?))
 }
 
-#[derive(Debug, Deserialize)]
+/// The body of `POST /api/control/peak`.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PeakForm {
     /// `EXEC_GLOBAL` or `EXEC_USER:7`.
@@ -95,10 +102,13 @@ pub struct PeakForm {
 }
 
 /// The answer of `POST /api/control/peak`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct PeakAnswer {
+    /// The portfolio: `EXEC_GLOBAL`, `EXEC_USER:7` or `SHADOW_USER:7`.
     pub portfolio: String,
+    /// The peak before the reset, in millionths of a USDC.
     pub before_micros: UsdcMicros,
+    /// The new peak, in millionths of a USDC.
     pub peak_micros: UsdcMicros,
 }
 

@@ -34,119 +34,176 @@ const UNCONFIRMED_SHOWN: i64 = 10;
 const BACKUP_WITHIN_MS: i64 = DAY_MS + 2 * 3_600_000;
 
 /// The page, and `/api/status`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct StatusView {
     /// One sentence.
     pub summary: String,
+    /// The health of the bot.
     pub health: HealthView,
+    /// The queues of jobs.
     pub queues: Vec<QueueState>,
+    /// The open dead letters.
     pub dead_letters: DeadLettersView,
+    /// The newest detected fill.
     pub last_event: Option<SeenFill>,
+    /// The progress of reading the activity of each followed user.
     pub users: Vec<PolledUser>,
+    /// The last time that a span was read again on request.
     pub last_backfill: Option<Backfill>,
+    /// The websocket to the chain.
     pub chain: ChainState,
+    /// The upstream services and their breakers.
     pub upstreams: Vec<UpstreamView>,
+    /// The requests to each endpoint.
     pub endpoints: Vec<EndpointView>,
+    /// The running workers.
     pub workers: Vec<WorkerState>,
+    /// The leases and their holders.
     pub leases: Vec<LeaseState>,
+    /// The percentiles of each step between a fill and its copy.
     pub latencies: Vec<LatencyView>,
+    /// The age of the newest snapshot of each portfolio.
     pub snapshots: Vec<SnapshotAge>,
+    /// The database.
     pub database: DatabaseState,
+    /// The version of the program.
     pub version: &'static str,
 }
 
-#[derive(Debug, Serialize)]
+/// A queue and its jobs.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct QueueState {
+    /// The name of the queue.
     pub queue: &'static str,
+    /// Number of open jobs.
     pub open: i64,
+    /// Number of open jobs that a worker has claimed.
     pub leased: i64,
+    /// When the oldest open job became due.
     pub oldest_due: Option<Timestamp>,
-    /// The time since the oldest job became due; `None` while no job is due.
+    /// The time since the oldest job became due; null while no job is due.
     pub late_ms: Option<i64>,
     /// True when no worker claims its jobs.
     pub stuck: bool,
 }
 
 /// The last time that a span was read again on request.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Backfill {
+    /// When it was requested.
     pub asked_at: Timestamp,
+    /// The visitor: an e-mail, `login link`, or `token:` and the name of a token.
     pub who: String,
 }
 
 /// The websocket to the chain, from the last report of its watcher.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, utoipa::ToSchema)]
 pub struct ChainState {
     /// False without a node: fills are then found by polling alone.
     pub watched: bool,
+    /// Whether the websocket is connected.
     pub connected: bool,
+    /// When the node confirmed the subscription.
     pub watching_since: Option<Timestamp>,
+    /// The number of the newest block.
     pub last_block: Option<u64>,
+    /// Number of watched wallets.
     pub wallets: Option<usize>,
+    /// Number of failed connections in a row.
     pub failures: Option<u32>,
     /// Fills seen on chain that the API does not show.
     pub unconfirmed: Vec<UnconfirmedFillView>,
 }
 
-#[derive(Debug, Serialize)]
+/// A fill that was seen on chain and not yet at the API.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct UnconfirmedFillView {
+    /// The hash of the transaction on the chain.
     pub tx_hash: String,
+    /// The leader.
     pub followed_user_id: FollowedUserId,
     /// Hostile text.
     pub followed_user_label: String,
+    /// The wallet.
     pub wallet: Wallet,
+    /// `BUY` or `SELL`.
     pub side: &'static str,
+    /// Price times shares, in millionths of a USDC.
     pub notional_micros: UsdcMicros,
+    /// When we saw it first.
     pub detect_time: Timestamp,
 }
 
 /// A worker and its actors. Silent and restarted actors come first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct WorkerState {
+    /// The id of the worker; empty when there is only one.
     pub id: String,
+    /// When it reported last.
     pub at: Timestamp,
+    /// When it started.
     pub started_at: Option<Timestamp>,
+    /// The version of the program.
     pub version: String,
+    /// Whether its last report is too old.
     pub silent: bool,
+    /// Number of restarts.
     pub restarts: u32,
+    /// Number of requests of decisions and pages that wait for the rate limit.
     pub waiting_interactive: u32,
+    /// Number of polls that wait for the rate limit.
     pub waiting_bulk: u32,
+    /// Its actors.
     pub actors: Vec<ActorState>,
 }
 
-#[derive(Debug, Serialize)]
+/// An actor of a worker.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct ActorState {
+    /// The name of the actor.
     pub name: String,
     /// The leader's label when the actor exists once for every user.
     pub user_label: Option<String>,
     /// The last time that the actor did its work.
     pub last_activity: Option<Timestamp>,
+    /// Number of restarts.
     pub restarts: u32,
+    /// When the actor was restarted last.
     pub last_restart: Option<Timestamp>,
+    /// The cause of the last restart.
     pub last_cause: Option<String>,
     /// Number of `Observe` messages in a row that it has not answered.
     pub silences: u32,
 }
 
-#[derive(Debug, Serialize)]
+/// A lease and its holder.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct LeaseState {
+    /// The name of the lease.
     pub name: String,
+    /// The worker that holds it; null when it is free.
     pub holder: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+/// The database.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct DatabaseState {
+    /// `SQLite` or `PostgreSQL`.
     pub kind: &'static str,
+    /// The size, in bytes.
     pub size_bytes: i64,
+    /// The highest row id of each large table.
     pub rows: RowNumbers,
-    /// `None` before the first backup.
+    /// Null before the first backup.
     pub last_backup: Option<Backup>,
 }
 
 /// A copy of the database that `polymarketspy backup` made.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Backup {
+    /// When it was made.
     pub made_at: Timestamp,
+    /// The name of the archive.
     pub archive: String,
     /// True when it is older than a nightly backup can be.
     pub late: bool,

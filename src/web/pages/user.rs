@@ -27,56 +27,77 @@ use crate::web::views::position_comparison::PositionComparison;
 const HOUR_MS: i64 = 3_600_000;
 
 /// The page, and `/api/users/{id}`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct UserDetail {
+    /// The followed user.
     pub id: FollowedUserId,
     /// Hostile text.
     pub label: String,
+    /// The wallet of the trader, as their profile shows it.
     pub profile_wallet: Wallet,
     /// Other wallets seen in their rows.
     pub proxy_wallets: Vec<Wallet>,
+    /// False when the trader is no longer followed.
     pub enabled: bool,
+    /// When we began to follow them.
     pub created_at: Timestamp,
+    /// The part of the leader's notional that a copy aims for, in hundredths of a percent.
     pub copy_pct_notional_bps: Bps,
+    /// The leader's own trades, from when we began to follow them.
     pub shadow: Option<PnlSummary>,
+    /// Our copies of the leader, in the EXEC_USER portfolio.
     pub copies: Option<PnlSummary>,
     /// The shadow's total PnL times the copied share: the PnL of a perfect copy.
     pub shadow_pnl_at_share_micros: Option<UsdcMicros>,
     /// The copies' total PnL less that of a perfect copy. Below zero, copying has lost money against the leader.
     pub tracking_gap_micros: Option<UsdcMicros>,
+    /// The closed lots of our copies.
     pub win_rate: WinRate,
     /// The time that `attempts` and the distributions cover. It begins at a full hour.
     pub range: Range,
+    /// The attempts of the range.
     pub attempts: AttemptRates,
+    /// Our prices compared with the leader's, over the range.
     pub slippage: Slippage,
+    /// The time from a fill to its detection, over the range.
     pub detection_lag: Lags,
+    /// The reasons of the skips in the range.
     pub skip_reasons: Vec<ReasonShare>,
+    /// The holdings of the leader beside ours.
     pub positions: PositionComparison,
+    /// The newest rows of the leader.
     pub feed: Vec<FeedRow>,
 }
 
 /// Closed lots of our copies, since the beginning.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, utoipa::ToSchema)]
 pub struct WinRate {
     #[serde(flatten)]
     pub closings: ClosedLotCounts,
+    /// Number of closed lots.
     pub closed: u64,
+    /// The part of the closed lots that made money, in hundredths of a percent.
     pub won_bps: Option<Bps>,
 }
 
 /// The attempts in the EXEC_USER portfolio of the leader.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, utoipa::ToSchema)]
 pub struct AttemptRates {
+    /// Number of copy attempts.
     pub attempts: u64,
     /// The average for each day of the range.
     pub attempts_per_day: u64,
+    /// Number of copies that filled the whole target.
     pub copied: u64,
+    /// Number of copies that filled a part of the target.
     pub partly: u64,
+    /// Number of skipped groups.
     pub skipped: u64,
     /// The part of all attempts that was copied, wholly or in part.
     pub fill_rate_bps: Option<Bps>,
     /// The part of the copied attempts that was filled only in part.
     pub partial_rate_bps: Option<Bps>,
+    /// The filled size, in millionths of a USDC.
     pub filled_micros: UsdcMicros,
 }
 

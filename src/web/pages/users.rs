@@ -22,59 +22,88 @@ use crate::web::views::pnl::{PnlSummary, at_share};
 const DAY_MS: i64 = 24 * 3_600_000;
 
 /// The page, and `/api/users`: all followed users, in the order they were added.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct UsersView {
+    /// The rows.
     pub data: Vec<UserRow>,
+    /// Always null: the list is not split into pages.
     pub next_cursor: Option<String>,
+    /// The sums over all rows.
     pub sums: UserTotals,
 }
 
-/// A row of `followed_user` with its figures, which are `None` before the first snapshot.
-#[derive(Debug, Clone, Serialize)]
+/// A row of `followed_user` with its figures, which are null before the first snapshot.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct UserRow {
+    /// The followed user.
     pub id: FollowedUserId,
     /// Hostile text.
     pub label: String,
+    /// The wallet of the trader, as their profile shows it.
     pub profile_wallet: Wallet,
+    /// False when the trader is no longer followed.
     pub enabled: bool,
+    /// When we began to follow them.
     pub created_at: Timestamp,
     /// The part of the leader's notional that a copy aims for.
     pub copy_pct_notional_bps: Bps,
+    /// The total PnL of the leader's shadow, in millionths of a USDC.
     pub shadow_pnl_total_micros: Option<UsdcMicros>,
     /// The shadow's PnL times the copied share: the PnL of a perfect copy.
     pub shadow_pnl_at_share_micros: Option<UsdcMicros>,
+    /// The PnL since 00:00 UTC, in millionths of a USDC.
     pub pnl_today_micros: Option<UsdcMicros>,
+    /// The PnL of the last 7 days, in millionths of a USDC.
     pub pnl_7d_micros: Option<UsdcMicros>,
+    /// Realized and unrealized PnL, in millionths of a USDC.
     pub pnl_total_micros: Option<UsdcMicros>,
+    /// Cash and the value of the positions, in millionths of a USDC.
     pub equity_micros: Option<UsdcMicros>,
+    /// The value of the open positions, in millionths of a USDC.
     pub exposure_micros: Option<UsdcMicros>,
+    /// Number of open lots.
     pub open_positions: usize,
+    /// The attempts of the last 24 hours.
     pub last_24h: AttemptCounts,
+    /// The attempts of the last 7 days.
     pub last_7d: AttemptCounts,
+    /// The newest fill of the leader.
     pub last_fill: Option<SeenFill>,
     /// The median over the attempts of the last 24 hours, in the steps in which lags are counted.
     pub detection_lag_median_seconds: Option<i64>,
 }
 
 /// The attempts in the EXEC_USER portfolio of the leader, counted from a full hour.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct AttemptCounts {
+    /// Number of copy attempts.
     pub attempts: u64,
+    /// Number of copies, wholly or in part.
     pub copied: u64,
+    /// The copied part of the attempts, in hundredths of a percent.
     pub copied_bps: Option<Bps>,
 }
 
 /// The sums over all rows. The shadows' PnL is not summed, because each leader trades with their own bankroll.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, utoipa::ToSchema)]
 pub struct UserTotals {
+    /// The shadow's PnL times the copied share, in millionths of a USDC.
     pub shadow_pnl_at_share_micros: UsdcMicros,
+    /// The PnL since 00:00 UTC, in millionths of a USDC.
     pub pnl_today_micros: UsdcMicros,
+    /// The PnL of the last 7 days, in millionths of a USDC.
     pub pnl_7d_micros: UsdcMicros,
+    /// Realized and unrealized PnL, in millionths of a USDC.
     pub pnl_total_micros: UsdcMicros,
+    /// Cash and the value of the positions, in millionths of a USDC.
     pub equity_micros: UsdcMicros,
+    /// The value of the open positions, in millionths of a USDC.
     pub exposure_micros: UsdcMicros,
+    /// Number of open lots.
     pub open_positions: usize,
+    /// The attempts of the last 24 hours.
     pub last_24h: AttemptCounts,
+    /// The attempts of the last 7 days.
     pub last_7d: AttemptCounts,
 }
 

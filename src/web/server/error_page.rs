@@ -7,12 +7,16 @@ use super::error::WebError;
 use super::render::Templates;
 
 /// The body of a problem+json answer, and the view of the error page.
-#[derive(Debug, Serialize)]
-struct Problem {
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::web) struct Problem {
+    /// Always `about:blank`.
     #[serde(rename = "type")]
     kind: &'static str,
+    /// The name of the status.
     title: &'static str,
+    /// The HTTP status.
     status: u16,
+    /// The reason, in words for the caller.
     detail: String,
 }
 

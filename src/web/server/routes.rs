@@ -13,6 +13,7 @@ use crate::web::charts::curves;
 use crate::web::config::{page as config, save, what_if::routes as what_if};
 use crate::web::export::download;
 use crate::web::live::socket;
+use crate::web::openapi;
 use crate::web::pages::{
     access, control, dead_letters, explanation, follow, market, markets, overview, portfolio, status, trades, user,
     users,
@@ -114,6 +115,8 @@ routes! {
         get "/access" => access::page,
         get "/api/audit" => access::json,
         post "/access/tokens/revoke" => access::revoke,
+        // The description of the JSON routes.
+        get "/api/openapi.json" => openapi::json,
     }
 }
 

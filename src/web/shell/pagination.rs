@@ -20,6 +20,7 @@ const CANDIDATES: i64 = 12;
 /// One page of a list, newest first.
 #[derive(Debug, Serialize)]
 pub struct List<T> {
+    /// The rows.
     pub data: Vec<T>,
     /// The `cursor` of the next, older page; null at the end.
     pub next_cursor: Option<String>,

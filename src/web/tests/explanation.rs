@@ -10,7 +10,7 @@ fn price(micros: i64) -> PriceMicros {
     PriceMicros::new(micros).unwrap()
 }
 
-fn book(at: Timestamp) -> BookOutcome {
+pub(super) fn book(at: Timestamp) -> BookOutcome {
     let level = |micros, shares: i64| Level { price: price(micros), shares: ShareMicros(shares * 1_000_000) };
     let stored = StoredBook {
         asset: asset(),
@@ -25,7 +25,7 @@ fn book(at: Timestamp) -> BookOutcome {
 }
 
 /// Stores a group of one fill, its book, and an attempt with a full explanation. Returns the attempt's id.
-async fn explained(web: &TestWeb, decision: DecisionKind, outcome: Option<BookOutcome>) -> AttemptId {
+pub(super) async fn explained(web: &TestWeb, decision: DecisionKind, outcome: Option<BookOutcome>) -> AttemptId {
     let user = FollowedUserId(1);
     let fill = trade(user, 77, web.now);
     web.record_trades(std::slice::from_ref(&fill)).await;

@@ -8,7 +8,7 @@ use crate::domain::accounting::ledger::{EntryType, LedgerEntry};
 use crate::domain::market::book::Level;
 
 /// Starts a server over a market with a book, and a position of the global portfolio in it.
-async fn with_position() -> TestWeb {
+pub(super) async fn with_position() -> TestWeb {
     let web = TestWeb::full().await;
     let (user, created_at) = (FollowedUserId(1), web.now);
     let level = |micros, shares: i64| Level {

@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::accounting::ledger::{EntryType, LedgerEntry};
 
 /// Books a deposit of 10,000 USDC and a lot of 100 shares for 40 USDC, marked at 50 cents.
-async fn book_lot(web: &TestWeb, user: FollowedUserId) {
+pub(super) async fn book_lot(web: &TestWeb, user: FollowedUserId) {
     web.db.save_market(&market()).await.unwrap();
     let global = PortfolioId::ExecGlobal;
     let deposit = LedgerEntry::opening_deposit(global, UsdcMicros(10_000_000_000), web.now);

@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// Returns the health checkpoint of a worker, with a hostile text in it.
-fn report(at: Timestamp) -> String {
+pub(super) fn report(at: Timestamp) -> String {
     serde_json::json!({
         "at": at, "started_at": at.plus_millis(-7_200_000), "version": "0.1.0",
         "actors": [
@@ -27,7 +27,7 @@ fn report(at: Timestamp) -> String {
 }
 
 /// Stores two dead letters: a job that failed for good, and a row that could not be read.
-async fn bury_two(web: &TestWeb) {
+pub(super) async fn bury_two(web: &TestWeb) {
     let now = web.now;
     let job = NewJob {
         queue: Queue::Prices,

@@ -3,7 +3,7 @@
 use super::*;
 use crate::domain::events::event::{ActivityEvent, ActivityKind, ActivityPayload};
 
-fn activity(user: FollowedUserId, n: u32, kind: ActivityKind, at: Timestamp) -> ActivityEvent {
+pub(super) fn activity(user: FollowedUserId, n: u32, kind: ActivityKind, at: Timestamp) -> ActivityEvent {
     let source_id = format!("activity {n}");
     ActivityEvent {
         id: EventId::of("DATA_API", &source_id),
@@ -25,7 +25,7 @@ fn activity(user: FollowedUserId, n: u32, kind: ActivityKind, at: Timestamp) -> 
     }
 }
 
-async fn record_activities(web: &TestWeb, activities: Vec<ActivityEvent>) {
+pub(super) async fn record_activities(web: &TestWeb, activities: Vec<ActivityEvent>) {
     let poll = PollWrite {
         user: activities[0].followed_user,
         fence: None,

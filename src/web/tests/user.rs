@@ -44,7 +44,7 @@ fn redeem(user: FollowedUserId, at: Timestamp) -> ActivityEvent {
 
 /// Starts a server over one leader with three trades (one copied in part, one skipped, one undecided) and a
 /// redemption; leader and copies hold the market.
-async fn with_leader() -> (TestWeb, FollowedUserId) {
+pub(super) async fn with_leader() -> (TestWeb, FollowedUserId) {
     let web = TestWeb::empty().await;
     let user = web.follow(HOSTILE).await;
     web.db.save_market(&market()).await.unwrap();

@@ -24,24 +24,38 @@ const WAITS_MS: i64 = 60_000;
 const PROBLEMS_MOST: i64 = 1_000;
 
 /// A row of `activity_event` with its effect on the shadow and on our copies.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct ActivityView {
+    /// Made from the source and its id.
     pub id: EventId,
+    /// The id of the row at its source.
     pub source_id: String,
+    /// The hash of the transaction on the chain.
     pub tx_hash: String,
+    /// The kind of activity, for example `MERGE`.
     #[serde(rename = "type")]
     pub kind: String,
+    /// The wallet of the trader, as their profile shows it.
     pub profile_wallet: Wallet,
+    /// The wallet in the row, when it differs from that of the profile.
     pub proxy_wallet: Option<Wallet>,
+    /// The leader.
     pub followed_user_id: FollowedUserId,
+    /// The market, by its condition id.
     pub market_id: Option<MarketId>,
+    /// The outcome token.
     pub asset_id: Option<AssetId>,
     /// The number of shares in the row; for MERGE and SPLIT it counts complete sets.
     pub share_micros: ShareMicros,
+    /// The cash that the row states, in millionths of a USDC; never negative.
     pub cash_micros: UsdcMicros,
+    /// When it happened.
     pub event_time: Timestamp,
+    /// When we saw it first.
     pub detect_time: Timestamp,
+    /// The time from the event to its detection, in whole seconds.
     pub detection_lag_seconds: i64,
+    /// The effect on the leader's shadow.
     pub outcome_of_it: Effect,
     /// The reason why the row could not be applied.
     pub problem: Option<String>,
@@ -49,14 +63,18 @@ pub struct ActivityView {
     pub moved: Vec<MovementView>,
     /// Our decisions on copying the row.
     pub attempts: Vec<DecisionView>,
+    /// The name of the leader; hostile text.
     pub followed_user_label: String,
+    /// The question of the market; hostile text, empty when unknown.
     pub question: String,
+    /// The part of the market in the address of its page at Polymarket; hostile text.
     pub slug: String,
+    /// The name of the outcome; hostile text.
     pub outcome: Option<String>,
 }
 
 /// The effect of a row on the leader's shadow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Effect {
     /// It moved the leader's shadow.
@@ -72,22 +90,32 @@ pub enum Effect {
 }
 
 /// One ledger entry of the shadow.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct MovementView {
+    /// The kind of ledger entry.
     pub entry_type: EntryType,
+    /// The market, by its condition id.
     pub market_id: Option<MarketId>,
+    /// The outcome token.
     pub asset_id: Option<AssetId>,
+    /// The question of the market; hostile text, empty when unknown.
     pub question: String,
+    /// The name of the outcome; hostile text.
     pub outcome: Option<String>,
+    /// The change of the shares, in millionths of a share.
     pub share_delta_micros: ShareMicros,
+    /// The change of the cash, in millionths of a USDC.
     pub cash_delta_micros: UsdcMicros,
 }
 
 /// Our decision on a row in one portfolio.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, utoipa::ToSchema)]
 pub struct DecisionView {
+    /// The attempt.
     pub id: AttemptId,
+    /// The kind of portfolio.
     pub portfolio_scope: PortfolioScope,
+    /// Whether we copied.
     pub decision: DecisionKind,
 }
 

@@ -20,33 +20,55 @@ use crate::web::shell::pagination;
 use crate::web::shell::pagination::{List, MarketSearch};
 
 /// A row of `copy_attempt` under its column names, with the label, question and outcome that a visitor knows.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct AttemptView {
+    /// The attempt.
     pub id: AttemptId,
+    /// The kind of portfolio.
     pub portfolio_scope: PortfolioScope,
+    /// The leader.
     pub followed_user_id: FollowedUserId,
+    /// The group of fills that was decided.
     pub group_id: GroupId,
+    /// The text from which the id of the group is made.
     pub group_key: String,
+    /// Whether we copied.
     pub decision: DecisionKind,
+    /// The reasons for a skip, the first one first; empty for a copy.
     pub reason_codes: Vec<ReasonCode>,
     /// Number of reasons after the first. A list has room for the first only.
     pub more_reasons: usize,
+    /// The size that the copy aimed for, in millionths of a USDC.
     pub target_notional_micros: UsdcMicros,
+    /// The filled size, in millionths of a USDC.
     pub filled_notional_micros: UsdcMicros,
+    /// The filled shares, in millionths of a share.
     pub filled_share_micros: ShareMicros,
+    /// Our average price of one share, in millionths of a USDC; null when nothing was filled.
     pub vwap_price_micros: Option<PriceMicros>,
+    /// The filled part of the target, in hundredths of a percent.
     pub filled_ratio_bps: Bps,
+    /// The leader's average price of one share, in millionths of a USDC.
     pub their_reference_price_micros: Option<PriceMicros>,
+    /// The midpoint of the book that decided, in millionths of a USDC.
     pub mid_price_micros_at_decision: Option<PriceMicros>,
+    /// The version of the settings that decided, as 16 hex digits.
     pub config_version: String,
+    /// When we decided.
     pub created_at: Timestamp,
+    /// The name of the leader; hostile text.
     pub followed_user_label: String,
     /// BUY, SELL, MERGE, SPLIT or CONVERSION.
     pub action: &'static str,
+    /// The market, by its condition id.
     pub market_id: MarketId,
+    /// The outcome token.
     pub asset_id: Option<AssetId>,
+    /// The question of the market; hostile text, empty when unknown.
     pub question: String,
+    /// The part of the market in the address of its page at Polymarket; hostile text.
     pub slug: String,
+    /// The name of the outcome; hostile text.
     pub outcome: Option<String>,
 }
 

@@ -6,25 +6,33 @@ use crate::domain::decision::check::{Check, CheckName, CheckUnit, ReasonCode, Ve
 use crate::domain::events::event::Side;
 
 /// One check as the explanation shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct CheckView {
+    /// The check.
     pub name: CheckName,
+    /// The name of the check in words.
     pub title: &'static str,
     /// The meaning of the value, in a few words.
     pub about: &'static str,
+    /// The unit of the values.
     pub unit: CheckUnit,
+    /// The side of the limit on which the value has to be.
     pub bound: Bound,
+    /// The value, in its unit.
     pub value: Option<i64>,
+    /// The limit, in the same unit as the value.
     pub limit: Option<i64>,
-    /// The distance of the value from the limit, in its unit; negative when the value is beyond it. `None` where a distance
+    /// The distance of the value from the limit, in its unit; negative when the value is beyond it. Null where a distance
     /// means nothing.
     pub margin: Option<i64>,
+    /// Whether the check passed.
     pub verdict: Verdict,
+    /// The reason code when this check fails.
     pub code: ReasonCode,
 }
 
 /// The side of the limit on which a value has to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Bound {
     AtMost,

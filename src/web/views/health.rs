@@ -24,35 +24,46 @@ pub(in crate::web) const WORKER_SILENCE_MILLIS: i64 = 45_000;
 const CHAIN_ACTOR: &str = "chain_watcher";
 
 /// `/api/health` with a session, and the page's panel.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct HealthView {
+    /// `ok`, `degraded` or `down`.
     pub status: Status,
+    /// The parts of the bot.
     pub parts: Vec<PartView>,
+    /// The queues of jobs.
     pub queues: Vec<QueueView>,
-    /// How far chain sight led the API in the last day; `None` while the chain is not watched.
+    /// How far chain sight led the API in the last day; null while the chain is not watched.
     pub chain: Option<ConfirmationStats>,
 }
 
 /// One part of the bot, for example the database.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct PartView {
+    /// The name of the part.
     pub part: String,
     /// The leader's label when the part exists once for every followed user.
     pub user_label: Option<String>,
+    /// False when the part needs a look.
     pub healthy: bool,
     /// One line, empty when there is nothing to add.
     pub detail: String,
 }
 
-#[derive(Debug, Clone, Serialize)]
+/// A queue and its open jobs.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct QueueView {
+    /// The name of the queue.
     pub queue: Queue,
+    /// Number of open jobs.
     pub open: i64,
+    /// When the oldest open job became due.
     pub oldest_due: Option<Timestamp>,
 }
 
-#[derive(Debug, Serialize)]
-struct BareHealth {
+/// `/api/health` without a session.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::web) struct BareHealth {
+    /// `ok`, `degraded` or `down`.
     status: Status,
 }
 

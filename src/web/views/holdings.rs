@@ -21,36 +21,54 @@ pub struct Holdings {
 }
 
 /// One lot with its names.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct LotView {
+    /// The market, by its condition id.
     pub market_id: Option<MarketId>,
+    /// The outcome token.
     pub asset_id: AssetId,
+    /// The leader.
     pub followed_user_id: FollowedUserId,
+    /// The name of the leader; hostile text.
     pub followed_user_label: String,
+    /// The question of the market; hostile text, empty when unknown.
     pub question: String,
+    /// The part of the market in the address of its page at Polymarket; hostile text.
     pub slug: String,
+    /// The name of the outcome; hostile text.
     pub outcome: Option<String>,
+    /// The number of shares, in millionths of a share.
     pub share_micros: ShareMicros,
+    /// The average cost of one share, in millionths of a USDC.
     pub average_cost_micros: Option<PriceMicros>,
-    /// `None` while only the average cost is known.
+    /// Null while only the average cost is known.
     pub mark_micros: Option<PriceMicros>,
+    /// The cost of the lot, in millionths of a USDC.
     pub cost_micros: UsdcMicros,
+    /// The value of the lot, in millionths of a USDC.
     pub value_micros: UsdcMicros,
+    /// The value of the open positions, in millionths of a USDC.
     pub exposure_micros: UsdcMicros,
+    /// The value of the open shares less their cost, in millionths of a USDC.
     pub unrealized_pnl_micros: UsdcMicros,
 }
 
 /// The exposure to one market or one leader.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct ExposureView {
+    /// The market, by its condition id.
     pub market_id: Option<MarketId>,
+    /// The leader.
     pub followed_user_id: Option<FollowedUserId>,
     /// A question or a label; hostile text.
     pub name: String,
+    /// The part of the market in the address of its page at Polymarket; hostile text.
     pub slug: String,
+    /// The value of the open positions, in millionths of a USDC.
     pub exposure_micros: UsdcMicros,
     /// The part of the portfolio's equity.
     pub exposure_bps: Bps,
+    /// The value of the open shares less their cost, in millionths of a USDC.
     pub unrealized_pnl_micros: UsdcMicros,
     /// The part of the largest exposure in its list, in thousandths.
     pub bar: i64,

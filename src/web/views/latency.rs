@@ -13,14 +13,19 @@ const FILLS: i64 = 2_000;
 const ATTEMPTS: i64 = 1_000;
 
 /// Percentiles of one step between a fill and its copy, in milliseconds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct LatencyView {
+    /// The step.
     pub what: &'static str,
     /// The rows or the time that the percentiles cover, in words.
     pub over: String,
+    /// The number of counted rows.
     pub n: i64,
+    /// The median, in milliseconds.
     pub p50_ms: Option<i64>,
+    /// The 95th percentile, in milliseconds.
     pub p95_ms: Option<i64>,
+    /// The 99th percentile, in milliseconds.
     pub p99_ms: Option<i64>,
     /// True when the values are upper bounds, because the worker counts latencies in steps.
     pub at_most: bool,

@@ -15,7 +15,7 @@ use crate::web::server::error::WebError;
 use crate::web::shell::display_names::Names;
 
 /// A trade, or another row of activity.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 #[serde(untagged)]
 pub enum FeedRow {
     Trade {
@@ -31,31 +31,47 @@ pub enum FeedRow {
 }
 
 /// A row of `activity_event` with the question and slug of its market, which are hostile text.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct FeedActivity {
+    /// The row.
     pub id: EventId,
+    /// The kind of activity, for example `MERGE`.
     #[serde(rename = "type")]
     pub kind: String,
+    /// The leader.
     pub followed_user_id: FollowedUserId,
+    /// The market, by its condition id.
     pub market_id: Option<MarketId>,
+    /// The hash of the transaction on the chain.
     pub tx_hash: String,
+    /// The number of shares, in millionths of a share.
     pub share_micros: ShareMicros,
+    /// Cash, in millionths of a USDC.
     pub cash_micros: UsdcMicros,
+    /// When it happened.
     pub event_time: Timestamp,
+    /// When we saw it first.
     pub detect_time: Timestamp,
+    /// The time from the event to its detection, in whole seconds.
     pub detection_lag_seconds: i64,
+    /// The question of the market; hostile text, empty when unknown.
     pub question: String,
+    /// The part of the market in the address of its page at Polymarket; hostile text.
     pub slug: String,
 }
 
 /// The result of copying a row.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct CopyStatus {
     /// `copied`, `partly`, `skipped`; `open` while it is not decided, `none` for rows of a kind that is never copied.
     pub state: &'static str,
+    /// The attempt; null while there is none.
     pub attempt_id: Option<AttemptId>,
+    /// The reasons for a skip, the first one first; empty for a copy.
     pub reason_codes: Vec<ReasonCode>,
+    /// The filled part of the target, in hundredths of a percent.
     pub filled_ratio_bps: Option<Bps>,
+    /// The filled shares, in millionths of a share.
     pub filled_share_micros: Option<ShareMicros>,
 }
 

@@ -18,37 +18,54 @@ use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicro
 use crate::web::shell::display_names::Names;
 
 /// The last stored book of an outcome. It was fetched for a decision, so it may be old.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct QuoteView {
+    /// The outcome token.
     pub asset_id: AssetId,
+    /// The name of the outcome; hostile text.
     pub outcome: String,
+    /// When the book was fetched.
     pub fetched_at: Timestamp,
+    /// The age of the book, in milliseconds.
     pub age_ms: i64,
     /// Null where a side is empty.
     pub best_bid_micros: Option<PriceMicros>,
+    /// The lowest price at which shares are offered, in millionths of a USDC.
     pub best_ask_micros: Option<PriceMicros>,
+    /// The middle between best bid and best ask, in millionths of a USDC.
     pub mid_micros: PriceMicros,
+    /// Best ask less best bid, in millionths of a USDC.
     pub spread_micros: PriceMicros,
     /// True above maxSpreadMicros: nothing would be copied.
     pub spread_too_wide: bool,
     /// The notional that could be bought, and sold, within our price limits for a leader's fill at the mid.
     pub buy_depth_micros: Option<UsdcMicros>,
+    /// The notional that could be sold within our price limits, in millionths of a USDC.
     pub sell_depth_micros: Option<UsdcMicros>,
 }
 
 /// One lot of one portfolio in a market.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct MarketPositionView {
+    /// The kind of portfolio.
     pub portfolio_scope: PortfolioScope,
+    /// The leader.
     pub followed_user_id: FollowedUserId,
+    /// The name of the leader; hostile text.
     pub followed_user_label: String,
+    /// The outcome token.
     pub asset_id: AssetId,
+    /// The name of the outcome; hostile text.
     pub outcome: Option<String>,
     /// Negative where a leader sold shares that they had bought before we followed them.
     pub share_micros: ShareMicros,
+    /// The average cost of one share, in millionths of a USDC.
     pub average_cost_micros: Option<PriceMicros>,
+    /// The value of one share, in millionths of a USDC; null when only its cost is known.
     pub mark_micros: Option<PriceMicros>,
+    /// The value of the lot, in millionths of a USDC.
     pub value_micros: UsdcMicros,
+    /// The value of the open shares less their cost, in millionths of a USDC.
     pub unrealized_pnl_micros: Option<UsdcMicros>,
 }
 

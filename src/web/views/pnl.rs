@@ -9,14 +9,21 @@ use crate::domain::money::units::{Bps, Timestamp, UsdcMicros};
 const WEEK_MS: i64 = 7 * 24 * 3_600_000;
 
 /// The totals and results of one portfolio at its last snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct PnlSummary {
+    /// The time of the figures.
     pub as_of: Timestamp,
+    /// Cash and the value of the positions, in millionths of a USDC.
     pub equity_micros: UsdcMicros,
+    /// Cash, in millionths of a USDC.
     pub cash_micros: UsdcMicros,
+    /// The value of the open positions, in millionths of a USDC.
     pub exposure_micros: UsdcMicros,
+    /// The PnL of closed shares, fees included, in millionths of a USDC.
     pub realized_pnl_micros: UsdcMicros,
+    /// The value of the open shares less their cost, in millionths of a USDC.
     pub unrealized_pnl_micros: UsdcMicros,
+    /// Realized and unrealized PnL, in millionths of a USDC.
     pub pnl_total_micros: UsdcMicros,
     /// Since 00:00 UTC.
     pub pnl_today_micros: UsdcMicros,

@@ -15,35 +15,47 @@ use crate::web::shell::display_names::Names;
 const SHOWN: usize = 60;
 
 /// The holdings of a leader and of our copies of them.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct PositionComparison {
     /// The largest copies first, then the leader's largest positions that are not copied.
     pub data: Vec<AssetComparison>,
+    /// Number of positions that are not listed.
     pub more: usize,
     /// True when a position of the leader is below zero: they sold shares that they had bought before we followed them.
     pub any_short: bool,
 }
 
 /// One asset on both sides. Names are hostile text.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct AssetComparison {
+    /// The outcome token.
     pub asset_id: AssetId,
+    /// The market, by its condition id.
     pub market_id: Option<MarketId>,
+    /// The question of the market; hostile text, empty when unknown.
     pub question: String,
+    /// The part of the market in the address of its page at Polymarket; hostile text.
     pub slug: String,
+    /// The name of the outcome; hostile text.
     pub outcome: Option<String>,
-    /// The mark of a share; `None` when only its cost is known.
+    /// The mark of a share; null when only its cost is known.
     pub mark_micros: Option<PriceMicros>,
+    /// The leader's position.
     pub theirs: Option<HeldPosition>,
+    /// The copied position.
     pub ours: Option<HeldPosition>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// The holding of one asset on one side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct HeldPosition {
     /// Below zero in a shadow that sold shares it never bought.
     pub share_micros: ShareMicros,
+    /// The average cost of one share, in millionths of a USDC.
     pub average_cost_micros: Option<PriceMicros>,
+    /// The value of the position, in millionths of a USDC.
     pub value_micros: UsdcMicros,
+    /// The value of the open shares less their cost, in millionths of a USDC.
     pub unrealized_pnl_micros: UsdcMicros,
 }
 

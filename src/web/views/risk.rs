@@ -17,21 +17,26 @@ use crate::web::server::error::WebError;
 const NEAR_BPS: i64 = 8_000;
 
 /// One limit and its used part.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct LimitView {
+    /// The check that holds the limit.
     pub name: CheckName,
     /// The leader's label or the market's question; hostile text. Empty for a limit of the portfolio itself.
     pub of: String,
+    /// The used part of the limit, in millionths of a USDC.
     pub used_micros: UsdcMicros,
+    /// The limit, in millionths of a USDC.
     pub limit_micros: UsdcMicros,
     /// The used part of the limit.
     pub used_bps: Bps,
+    /// How much of the limit is used, as a word.
     pub state: LimitState,
     /// In thousandths of the full width.
     pub bar: i64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// How much of a limit is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LimitState {
     Free,
@@ -41,16 +46,21 @@ pub enum LimitState {
 }
 
 /// The three loss limits of one portfolio.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct BreakerView {
+    /// The portfolio: `EXEC_GLOBAL`, `EXEC_USER:7` or `SHADOW_USER:7`.
     pub portfolio: String,
     /// A leader's label, or nothing for the global portfolio.
     pub label: Option<String>,
+    /// Cash and the value of the positions, in millionths of a USDC.
     pub equity_micros: UsdcMicros,
+    /// The highest equity so far, or since the last reset, in millionths of a USDC.
     pub peak_micros: UsdcMicros,
     /// The time of the last reset of the peak.
     pub reset_at: Option<Timestamp>,
+    /// The three limits: loss of the day, loss of the week, drawdown.
     pub losses: Vec<LimitView>,
+    /// Whether a limit is reached, so that no new position is opened.
     pub tripped: bool,
     /// True when the equity is below the peak, so that a reset of the peak would lower the drawdown.
     pub resettable: bool,

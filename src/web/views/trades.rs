@@ -13,28 +13,47 @@ use crate::web::shell::pagination;
 use crate::web::shell::pagination::{List, MarketSearch};
 
 /// A row of `trade_event` under its column names, with the label, question and outcome that a visitor knows.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct TradeView {
+    /// Made from the source and its id.
     pub id: EventId,
+    /// The id of the row at its source.
     pub source_id: String,
+    /// The hash of the transaction on the chain.
     pub tx_hash: String,
+    /// The wallet of the trader, as their profile shows it.
     pub profile_wallet: Wallet,
+    /// The wallet in the row, when it differs from that of the profile.
     pub proxy_wallet: Option<Wallet>,
+    /// The leader.
     pub followed_user_id: FollowedUserId,
+    /// The market, by its condition id.
     pub market_id: MarketId,
+    /// The outcome token.
     pub asset_id: AssetId,
+    /// Whether the leader bought or sold.
     pub side: Side,
+    /// The price of one share, in millionths of a USDC.
     pub price_micros: PriceMicros,
+    /// The number of shares, in millionths of a share.
     pub share_micros: ShareMicros,
+    /// Price times shares, in millionths of a USDC.
     pub notional_micros: UsdcMicros,
+    /// The fee, in millionths of a USDC; null when unknown.
     pub fee_micros: Option<UsdcMicros>,
+    /// When it happened.
     pub event_time: Timestamp,
+    /// When we saw it first.
     pub detect_time: Timestamp,
     /// From the event time to the detect time of the fill, in whole seconds.
     pub detection_lag_seconds: i64,
+    /// The name of the leader; hostile text.
     pub followed_user_label: String,
+    /// The question of the market; hostile text, empty when unknown.
     pub question: String,
+    /// The part of the market in the address of its page at Polymarket; hostile text.
     pub slug: String,
+    /// The name of the outcome; hostile text.
     pub outcome: Option<String>,
 }
 

@@ -18,36 +18,47 @@ use crate::web::charts::histogram::{Column, Counted};
 const SNAPSHOT_STALE_MS: i64 = 180_000;
 
 /// The progress of reading the Data API for one user.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct PolledUser {
+    /// The leader.
     pub id: FollowedUserId,
     /// Hostile text.
     pub label: String,
+    /// False when the trader is no longer followed.
     pub enabled: bool,
     /// The last poll that succeeded.
     pub polled_at: Option<Timestamp>,
     /// `api:lastTradeTime:<id>` and `api:lastActivityTime:<id>`.
     pub last_trade_time: Option<Timestamp>,
+    /// The time of the newest activity row that was read.
     pub last_activity_time: Option<Timestamp>,
     /// Number of failed polls in a row.
     pub failures: i64,
 }
 
 /// An upstream and its breaker. With several workers it is the worst of their breakers.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct UpstreamView {
+    /// The upstream service.
     pub upstream: String,
+    /// `closed`, `open`, `half open` or `resting`.
     pub state: String,
+    /// Number of failed requests in a row.
     pub failures: u32,
+    /// When an open breaker tries again.
     pub until: Option<Timestamp>,
 }
 
 /// The requests to one endpoint, summed over all workers.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct EndpointView {
+    /// The endpoint of the upstream service.
     pub endpoint: String,
+    /// The upstream service.
     pub upstream: String,
+    /// The requests of the last whole minute.
     pub last_minute: RequestCounts,
+    /// The requests of the last 30 minutes.
     pub last_half_hour: RequestCounts,
     /// Requests, errors and 429s of each whole minute, oldest first.
     pub minutes: Vec<[i64; 3]>,
@@ -56,21 +67,26 @@ pub struct EndpointView {
 }
 
 /// Requests of one span of time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct RequestCounts {
+    /// Number of requests.
     pub requests: i64,
     /// Requests that failed, 429s included.
     pub errors: i64,
+    /// Number of requests that were answered with 429.
     pub rate_limited: i64,
 }
 
 /// The age of the newest snapshot of a portfolio.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct SnapshotAge {
+    /// The portfolio: `EXEC_GLOBAL`, `EXEC_USER:7` or `SHADOW_USER:7`.
     pub portfolio: String,
-    /// The label of the portfolio's leader; `None` for the global portfolio.
+    /// The label of the portfolio's leader; null for the global portfolio.
     pub user_label: Option<String>,
+    /// The minute of the newest snapshot; null without one.
     pub bucket_time: Option<Timestamp>,
+    /// Whether the newest snapshot is older than three minutes, or missing.
     pub stale: bool,
 }
 

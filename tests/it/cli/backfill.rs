@@ -44,7 +44,7 @@ async fn a_running_bot_reads_what_was_missed_and_copies_none_of_it() {
     let again = run_beside(&bot, &["backfill", "--hours", "5", "leader"]).await;
     assert!(told(&again).contains("New rows: 0."), "{}", told(&again));
     let left = run_beside(&bot, &["backfill", "--hours", "48", "--no-wait"]).await;
-    assert!(told(&left).ends_with("The running bot reads it now.\n"), "{}", told(&left));
+    assert!(told(&left).ends_with("The running bot is reading it now.\n"), "{}", told(&left));
     bot.attempts(4).await;
     app.stop().await;
     let audits = bot.db.audits(Some("backfill"), None, 9).await.unwrap();

@@ -90,7 +90,7 @@ async fn one_wrong_value_is_named_and_nothing_is_saved() {
     };
     check("maxSpreadMicros=-1", "`maxSpreadMicros` is `-1`, which is not within 0 and 1000000");
     check("maxSpreadMicros=wide", "`maxSpreadMicros` must be a whole number");
-    check("maxSpread=1", "`maxSpread` is no field; did you mean `guardrails.maxSpreadMicros`?");
+    check("maxSpread=1", "`maxSpread` is not a field; did you mean `guardrails.maxSpreadMicros`?");
     check("maxSpreadMicros", "FIELD=VALUE");
     assert_eq!(bot.db.directory().await.unwrap(), before);
 }

@@ -1,5 +1,5 @@
-//! The documents at the root: the files and sections that they link to, their commands and settings, and the words of
-//! the pages that the guide leads through.
+//! The documents at the root and in `docs/`: the files, sections and tests that they name, their commands and settings,
+//! and the defaults that the guide tells.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -172,6 +172,84 @@ fn a_missing_link_command_or_setting_is_reported() {
     );
     check("`REDIS_URL`, `PUBLIC_URL=https://your.name`, `SIGNAL_TOO_OLD`", 0);
     check("`REDDIS_URL`", 1);
+}
+
+/// The contract and the records in `docs/` also name commands and settings of other programs and of later versions, so
+/// only what they link to, the files and the tests that they name are held.
+#[test]
+fn pages_in_docs_name_only_existing_links_and_files() {
+    let mut mistakes = Vec::new();
+    let mut n_links = 0;
+    for folder in ["docs", "docs/adr"] {
+        let folder = Path::new(ROOT).join(folder);
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|extension| extension != "md") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            n_links += links(&text).len();
+            let broken = links(&text).into_iter().filter(|link| !leads_somewhere(link, &text, &folder));
+            mistakes.extend(broken.map(|link| format!("{}: the link `{link}`", path.display())));
+            mistakes.extend(missing_files(&text).into_iter().map(|file| format!("{}: `{file}`", path.display())));
+        }
+    }
+    for (name, text) in documents() {
+        mistakes.extend(missing_files(&text).into_iter().map(|file| format!("{name}: `{file}`")));
+    }
+    assert!(mistakes.is_empty(), "these are not there:\n{}", mistakes.join("\n"));
+    assert!(n_links > 50, "only {n_links} links in docs/: the reader is broken");
+}
+
+#[test]
+fn each_invariant_names_a_test_that_exists() {
+    let architecture = &documents()["ARCHITECTURE.md"];
+    let section = architecture.split("\n## ").find(|section| section.starts_with("Invariants")).unwrap();
+    let rows: Vec<&str> = section.lines().filter(|line| line.starts_with('|')).skip(2).collect();
+    assert!(rows.len() > 5, "the table of invariants was not found");
+    let sources = sources_of(&["src", "tests/it"]);
+    for row in rows {
+        let tests: Vec<&str> = codes(row).into_iter().filter(|code| code.matches('_').count() >= 3).collect();
+        assert!(!tests.is_empty(), "no test is named in: {row}");
+        for test in tests {
+            assert!(sources.contains(&format!("fn {test}(")), "there is no test `{test}`");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_reported() {
+    assert_eq!(missing_files("`src/lib.rs`, `tests/it/`, `src/domain/` and `src/no_such.rs`"), ["src/no_such.rs"]);
+}
+
+/// Returns the paths below `src/`, `tests/`, `docs/`, `scripts/` and the like in code that do not exist.
+fn missing_files(text: &str) -> Vec<&str> {
+    const FOLDERS: &[&str] =
+        &["src/", "tests/", "docs/", "scripts/", "docker/", "migrations/", "findings/", "benches/"];
+    let is_of_path = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '.' | '-');
+    codes(text)
+        .into_iter()
+        .filter(|code| FOLDERS.iter().any(|folder| code.starts_with(folder)) && code.chars().all(is_of_path))
+        // Git ignores the file of secrets that an operator makes.
+        .filter(|code| *code != "docker/.env" && !Path::new(ROOT).join(code).exists())
+        .collect()
+}
+
+/// Returns all Rust sources below these folders as one text.
+fn sources_of(folders: &[&str]) -> String {
+    let mut open: Vec<_> = folders.iter().map(|folder| Path::new(ROOT).join(folder)).collect();
+    let mut text = String::new();
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                text.push_str(&std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    text
 }
 
 /// The settings of the page Config that the guide explains, each with its default as that page writes it.

@@ -125,17 +125,17 @@ async fn a_damaged_archive_and_an_existing_target_are_refused() {
     let sums = Command::new("sha256sum").current_dir(home.path()).arg("-c").arg(&checksum).output().unwrap();
     assert!(sums.status.success(), "{sums:?}");
 
-    ends(&run(&url, &["restore", name]), 2, "there is a database at");
+    ends(&run(&url, &["restore", name]), 2, "there is already a database at");
     let elsewhere = format!("sqlite:{}/new/spy.db", home.path().display());
     let nothing = |what: &str| assert!(!home.path().join("new/spy.db").exists(), "{what}");
-    ends(&run("postgres://me@127.0.0.1/spy", &["restore", name]), 2, "is no archive of a PostgreSQL database");
+    ends(&run("postgres://me@127.0.0.1/spy", &["restore", name]), 2, "is not an archive of a PostgreSQL database");
 
     ends(&run(&elsewhere, &backup_to(home.path())), 2, "unable to open database file");
     nothing("a backup of nothing");
 
     let whole = std::fs::read(&archive).unwrap();
     std::fs::write(&archive, &whole[..whole.len() - 100]).unwrap();
-    ends(&run(&elsewhere, &["restore", name]), 2, "is not what was written: its SHA-256 is");
+    ends(&run(&elsewhere, &["restore", name]), 2, "was changed: its SHA-256 is");
     nothing("changed");
     std::fs::remove_file(&checksum).unwrap();
     ends(&run(&elsewhere, &["restore", name]), 2, "has no checksum beside it");
@@ -169,9 +169,13 @@ mod on_postgres {
         let url = bot.settings().database.url.reveal().to_owned();
         let home = tempfile::tempdir().unwrap();
         let archive = archive(&run(&url, &backup_to(home.path())));
-        ends(&run(&url, &["restore", archive.to_str().unwrap()]), 2, "there is a database at PostgreSQL's `it_");
+        ends(
+            &run(&url, &["restore", archive.to_str().unwrap()]),
+            2,
+            "there is already a database at PostgreSQL's `it_",
+        );
         let mut bare = command(&url, &backup_to(home.path()));
-        ends(&bare.env("PATH", "/nowhere").output().unwrap(), 2, "`pg_dump` does not start; it comes with");
+        ends(&bare.env("PATH", "/nowhere").output().unwrap(), 2, "cannot start `pg_dump`; it comes with");
         let nobody = run("postgres://me:hunter2@127.0.0.1:1/spy", &backup_to(home.path()));
         ends(&nobody, 2, "pg_dump failed: ");
         assert!(!format!("{nobody:?}").contains("hunter2"));
@@ -194,7 +198,7 @@ async fn the_newest_archives_are_kept_and_each_is_handed_to_the_upload_command()
 
     let mut failing = backup_to(&folder);
     failing.extend(["--upload", "exit 3"]);
-    ends(&run(&url, &failing), 1, "the upload command ended with exit status: 3; the archive itself is kept");
+    ends(&run(&url, &failing), 1, "the upload command ended with exit status: 3; the archive is kept in the folder");
     let told = bot.db.audits(Some("backup"), None, 10).await.unwrap();
     let uploaded: Vec<_> = told.iter().map(|row| row.audit.after_json.clone().unwrap_or_default()).collect();
     assert!(uploaded[0].contains(r#""uploaded":false"#) && uploaded[1].contains(r#""uploaded":true"#), "{uploaded:?}");

@@ -1,10 +1,10 @@
-//! Makes guarded actors fail on command, so that tests can watch them come back.
+//! Makes supervised actors fail on command, so that tests can check their restart.
 //!
-//! In    an actor's name and how it shall fail. Every guarded actor takes `InjectPanic`, by way of `observable!`.
-//! Out   a panic where it hurts: in a handler, in a future of the context, in work outside the actor.
+//! In    an actor's name and the kind of failure. `observable!` makes every supervised actor handle [`InjectPanic`].
+//! Out   a panic in a handler, in a future of the context, or in work outside the actor.
 //!
-//! Compiled for tests alone. What is started is noted for the thread it runs on: a test and all the actors of its house
-//! share one, and no part of the house needs to know that it can be provoked.
+//! Compiled only for tests. Each started actor is recorded in a list of its thread: a test and all the actors of its
+//! bot share one thread, so no part of the bot needs to know that it can be made to fail.
 
 use std::{any::Any, cell::RefCell, sync::Arc, sync::atomic::AtomicU32, sync::atomic::Ordering};
 
@@ -12,22 +12,22 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, fut
 
 use crate::actors::supervise::ActorName;
 
-/// Fail, now.
+/// Makes the actor panic at the given place.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "()")]
 pub enum InjectPanic {
     InHandler,
     /// In a future that runs beside the handlers.
     InFuture,
-    /// In a future that holds back the mail.
+    /// In a future that the actor waits for before it handles the next message.
     InWait,
-    /// In the next work outside the actor, before any of it is done.
+    /// In the next work outside the actor, before the work starts.
     BeforeWork,
-    /// In the next work outside the actor, when all of it is done and nobody knows.
+    /// In the next work outside the actor, after the work is done and before its result is sent.
     AfterWork,
 }
 
-/// What `start_supervised` asks of an actor in tests.
+/// What `start_supervised` requires of an actor in tests.
 pub trait FaultInjection: Actor<Context = Context<Self>> + Handler<InjectPanic> {}
 
 impl<A: Actor<Context = Context<Self>> + Handler<InjectPanic>> FaultInjection for A {}
@@ -39,14 +39,14 @@ struct Started {
 }
 
 /// The address of an actor whose next work panics.
-struct Spoiled {
+struct PendingPanic {
     actor: Box<dyn Any>,
     when: InjectPanic,
 }
 
 thread_local! {
     static STARTED: RefCell<Vec<Started>> = const { RefCell::new(Vec::new()) };
-    static SPOILED: RefCell<Vec<Spoiled>> = const { RefCell::new(Vec::new()) };
+    static PENDING: RefCell<Vec<PendingPanic>> = const { RefCell::new(Vec::new()) };
 }
 
 pub(in crate::actors::supervise) fn note<A: FaultInjection>(
@@ -59,17 +59,17 @@ pub(in crate::actors::supervise) fn note<A: FaultInjection>(
     STARTED.with_borrow_mut(|all| all.push(started));
 }
 
-/// Has the actor of this name fail: the newest of them, where one has taken the place of another.
+/// Makes the actor of this name fail: the newest one, when an actor has replaced another of the same name.
 pub fn provoke(name: &str, how: InjectPanic) {
     of(name, |actor| actor.provoke.do_send(how));
 }
 
-/// How often the newest actor of this name was restarted.
+/// Returns how often the newest actor of this name was restarted.
 pub fn restarts(name: &str) -> u32 {
     of(name, |actor| actor.restarts.load(Ordering::Relaxed))
 }
 
-/// The names of those who run, in the order of their start.
+/// Returns the names of the running actors, in the order of their start.
 pub fn running() -> Vec<String> {
     STARTED.with_borrow(|all| {
         all.iter().filter(|actor| actor.provoke.connected()).map(|actor| actor.name.to_string()).collect()
@@ -79,11 +79,11 @@ pub fn running() -> Vec<String> {
 fn of<T>(name: &str, act: impl Fn(&Started) -> T) -> T {
     STARTED.with_borrow(|all| {
         let actor = all.iter().rev().find(|actor| actor.name.as_str() == name);
-        act(actor.unwrap_or_else(|| panic!("nobody was started as `{name}`")))
+        act(actor.unwrap_or_else(|| panic!("no actor was started as `{name}`")))
     })
 }
 
-/// The handler of every guarded actor.
+/// Handles [`InjectPanic`] for every supervised actor.
 pub fn inject_panic<A: Actor<Context = Context<A>>>(how: InjectPanic, ctx: &mut Context<A>) {
     match how {
         InjectPanic::InHandler => panic!("provoked in a handler"),
@@ -93,20 +93,19 @@ pub fn inject_panic<A: Actor<Context = Context<A>>>(how: InjectPanic, ctx: &mut 
         InjectPanic::InWait => ctx.wait(fut::wrap_future(async { panic!("provoked while it waited") })),
         InjectPanic::BeforeWork | InjectPanic::AfterWork => {
             let actor = Box::new(ctx.address());
-            SPOILED.with_borrow_mut(|all| all.push(Spoiled { actor, when: how }));
+            PENDING.with_borrow_mut(|all| all.push(PendingPanic { actor, when: how }));
         }
     }
 }
 
-/// The work itself, unless its actor was told to fail in it.
+/// Runs the work, and panics before or after it when the actor was told to fail in its work.
 pub(in crate::actors::supervise) async fn with_injected_panic<A: Actor<Context = Context<A>>, F: Future>(
     actor: Addr<A>,
     work: F,
 ) -> F::Output {
-    let is_ours = |with_injected_panic: &Spoiled| with_injected_panic.actor.downcast_ref() == Some(&actor);
-    let with_injected_panic =
-        SPOILED.with_borrow_mut(|all| all.iter().position(is_ours).map(|place| all.remove(place)));
-    match with_injected_panic.map(|with_injected_panic| with_injected_panic.when) {
+    let is_ours = |pending: &PendingPanic| pending.actor.downcast_ref() == Some(&actor);
+    let pending = PENDING.with_borrow_mut(|all| all.iter().position(is_ours).map(|place| all.remove(place)));
+    match pending.map(|pending| pending.when) {
         None => work.await,
         Some(InjectPanic::BeforeWork) => panic!("provoked before its work"),
         Some(_) => {

@@ -18,7 +18,7 @@ use crate::telemetry::json::{JsonLines, may_listen};
 
 pub(crate) mod fault_injection;
 
-/// Collects what it is told, and breaks on command.
+/// Forwards each message to the probe, and breaks on command.
 struct Brittle {
     collected: Recipient<Told>,
 }
@@ -92,7 +92,7 @@ impl Handler<Break> for Brittle {
     }
 }
 
-/// Plays the test's eyes and the root.
+/// Stands in for the root, and collects the messages for the test.
 #[derive(Default)]
 struct Probe {
     told: Vec<u32>,
@@ -195,7 +195,7 @@ async fn an_actor_that_breaks_comes_back_and_handles_its_queued_mail_in_order() 
 }
 
 #[actix_web::test]
-async fn work_that_panics_comes_back_as_a_message_and_breaks_nobody() {
+async fn work_that_panics_comes_back_as_a_message_and_breaks_no_actor() {
     tokio::time::pause();
     let setup = setup();
     let actor = start_supervised(&setup.supervisor, "brittle", Brittle { collected: setup.probe.clone().recipient() });
@@ -206,7 +206,7 @@ async fn work_that_panics_comes_back_as_a_message_and_breaks_nobody() {
 }
 
 #[actix_web::test]
-async fn what_an_actor_and_its_work_log_names_the_actor() {
+async fn log_lines_of_an_actor_and_of_its_work_name_the_actor() {
     tokio::time::pause();
     may_listen();
     let log = tempfile::NamedTempFile::new().unwrap();
@@ -242,7 +242,7 @@ async fn a_burst_of_restarts_ends_with_the_failure_reported() {
 }
 
 #[actix_web::test]
-async fn restarts_far_apart_are_no_burst() {
+async fn restarts_far_apart_are_not_a_burst() {
     tokio::time::pause();
     let mut setup = setup();
     let actor = start_supervised(&setup.supervisor, "brittle", Brittle { collected: setup.probe.clone().recipient() });

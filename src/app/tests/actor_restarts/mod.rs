@@ -25,11 +25,11 @@ use crate::simulator::{Host, price};
 use crate::testkit::eventually;
 use crate::testkit::running_bot::RunningBot;
 
-/// The ways to fail of an actor that works all the time. Its next life loses its first work too, once before it was
-/// done and once after; then a piece of work is lost in mid-life.
+/// The failures for an actor that works all the time. Its next incarnation loses its first work too, once before the
+/// work was done and once after; then a later piece of work is lost without a restart in between.
 const EVERY_WAY: [&[InjectPanic]; 3] = [&[BeforeWork, InHandler], &[AfterWork, InFuture], &[AfterWork]];
 
-/// The ways to fail of an actor that would find the work it lost only much later, by a lease that ends or a slow timer.
+/// The failures for an actor that finds lost work only much later, when a lease ends or a slow timer fires.
 const PANICS: [&[InjectPanic]; 3] = [&[BeforeWork, InHandler], &[InFuture], &[InWait]];
 
 /// Has the actor fail in each way, and lets it show after each that it works.
@@ -102,7 +102,7 @@ async fn the_root_comes_back_and_follows_on() {
 }
 
 #[actix_web::test]
-async fn the_reconciler_comes_back_and_knows_whom_to_ask() {
+async fn the_reconciler_comes_back_and_knows_which_poller_to_ask() {
     let mut running = RunningBot::on_sqlite().await;
     let reads_a_span = async |running: &mut RunningBot| {
         let now = Clock::System.now();
@@ -136,7 +136,7 @@ async fn the_chain_watcher_comes_back_and_sees_the_chain_again() {
 }
 
 #[actix_web::test]
-async fn the_price_refresher_comes_back_and_prices_what_is_held() {
+async fn the_price_refresher_comes_back_and_prices_held_assets() {
     let mut running = RunningBot::on_sqlite().await;
     running.copies_a_fill().await;
     let asked =
@@ -153,7 +153,7 @@ async fn the_price_refresher_comes_back_and_prices_what_is_held() {
 }
 
 #[actix_web::test]
-async fn the_settler_comes_back_and_closes_what_has_resolved() {
+async fn the_settler_comes_back_and_settles_resolved_markets() {
     let mut running = RunningBot::on_sqlite().await;
     for way in [&[BeforeWork, InHandler], &[AfterWork, InFuture]] {
         let market = running.holds_another_market().await;
@@ -195,14 +195,14 @@ async fn the_snapshotter_comes_back_and_keeps_every_portfolio() {
         let actors = health["actors"].as_array().unwrap();
         let snapshotter = actors.iter().find(|actor| actor["name"] == "snapshotter").unwrap();
         let (n, cause) = (snapshotter["restarts"].as_u64().unwrap(), snapshotter["last_cause"].as_str());
-        // Two it was made to, and one for each of the works that it lost.
+        // Two injected panics, and one restart for each of the two works that were lost.
         (n == 4 && cause.unwrap().contains("provoked")).then_some(())
     })
     .await;
     running.ends_well().await;
 }
 
-/// A page of somebody who watches.
+/// A page that is subscribed to the hub.
 struct Watching(mpsc::UnboundedSender<LiveFrame>);
 
 impl Actor for Watching {
@@ -242,7 +242,7 @@ async fn shows_a_fill(running: &mut RunningBot) {
 }
 
 #[actix_web::test]
-async fn the_live_hub_comes_back_and_whoever_watched_is_told() {
+async fn the_live_hub_comes_back_and_its_subscribers_are_told() {
     let mut running = RunningBot::on_sqlite().await;
     shows_a_fill(&mut running).await;
     for way in [InHandler, InFuture, InWait] {

@@ -44,17 +44,21 @@ struct WhatIfRun {
 }
 
 /// The request of a test, as pages show it beside the result.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, utoipa::ToSchema)]
 pub struct RunRequest {
     /// The leader whose overrides the candidate changes; null for the global values.
     pub user: Option<FollowedUserId>,
+    /// The kind of the tested portfolio.
     pub portfolio_scope: PortfolioScope,
     /// The portfolio's leader.
     pub followed_user_id: Option<FollowedUserId>,
     /// Hostile text.
     pub portfolio_label: Option<String>,
+    /// When the test began.
     pub begun_at: Timestamp,
+    /// The start of the window.
     pub from: Timestamp,
+    /// The end of the window.
     pub to: Timestamp,
     /// The fields that the candidate changes.
     pub changes: Vec<FieldChange>,
@@ -70,7 +74,7 @@ enum RunOutcome {
 }
 
 /// The state of a test.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum RunState {
     Running,
@@ -80,15 +84,20 @@ pub enum RunState {
 }
 
 /// A test with its state and, once it is done, its result.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, utoipa::ToSchema)]
 pub struct WhatIfView {
+    /// The number of the test.
     pub id: u64,
+    /// The state of the test.
     pub state: RunState,
     #[serde(flatten)]
     pub asked: RunRequest,
     /// Groups decided so far, and the number of groups in the window; zero until they are counted.
     pub done: u64,
+    /// The number of groups in the window.
     pub groups: u64,
+    /// The result; null until the test is done.
+    #[schema(value_type = Option<WhatIfResult>)]
     pub result: Option<Arc<WhatIfResult>>,
 }
 

@@ -17,90 +17,140 @@ use crate::domain::money::units::{Bps, ShareMicros, Timestamp, UnitError, UsdcMi
 use crate::web::shell::display_names::Names;
 
 /// Both configurations side by side. `difference` is the candidate less the current one.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct WhatIfResult {
+    /// Number of groups in the window.
     pub n_groups: u64,
+    /// Number of groups without a stored book.
     pub n_without_book: u64,
+    /// Number of groups that cannot be decided again.
     pub n_undecidable: u64,
     /// Groups that the bot decided when they happened.
     pub n_recorded: u64,
     /// Groups of `n_recorded` for which the current configuration repeats the recorded decision.
     pub n_as_recorded: u64,
+    /// With the current configuration.
     pub current: ConfigResult,
+    /// With the candidate configuration.
     pub candidate: ConfigResult,
+    /// The candidate less the current one.
     pub difference: Difference,
     /// Reason codes that either side had, in the order of the spec.
     pub by_reason: Vec<ReasonRow>,
+    /// Number of groups that the two configurations decide differently.
     pub n_changes: u64,
+    /// Number of changes from a copy to a skip, or back.
     pub n_flipped: u64,
+    /// Number of changes with other reasons for the skip.
     pub n_other_reasons: u64,
+    /// Number of changes with another fill.
     pub n_other_fill: u64,
     /// The first changes: other decisions and reasons come before other fills.
     pub changes: Vec<ChangeView>,
 }
 
 /// The result of one configuration over the window.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct ConfigResult {
+    /// Number of copied groups.
     pub executed: u64,
+    /// Number of skipped groups.
     pub skipped: u64,
+    /// The filled size, in millionths of a USDC.
     pub filled_notional_micros: UsdcMicros,
+    /// The fees, in millionths of a USDC.
     pub fee_micros: UsdcMicros,
+    /// The PnL, in millionths of a USDC.
     pub pnl_micros: UsdcMicros,
+    /// The largest fall from a peak, in millionths of a USDC.
     pub worst_drawdown_micros: UsdcMicros,
+    /// The largest fall from a peak as a part of the peak, in hundredths of a percent.
     pub worst_drawdown_bps: Bps,
+    /// Cash and the value of the positions, in millionths of a USDC.
     pub equity_micros: UsdcMicros,
+    /// Cash, in millionths of a USDC.
     pub cash_micros: UsdcMicros,
+    /// The value of the open positions, in millionths of a USDC.
     pub exposure_micros: UsdcMicros,
 }
 
-#[derive(Debug, Serialize)]
+/// The result of the candidate less that of the current configuration.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Difference {
+    /// Number of copied groups.
     pub executed: i64,
+    /// Number of skipped groups.
     pub skipped: i64,
+    /// The filled size, in millionths of a USDC.
     pub filled_notional_micros: UsdcMicros,
+    /// The fees, in millionths of a USDC.
     pub fee_micros: UsdcMicros,
+    /// The PnL, in millionths of a USDC.
     pub pnl_micros: UsdcMicros,
+    /// The largest fall from a peak, in millionths of a USDC.
     pub worst_drawdown_micros: UsdcMicros,
+    /// Cash and the value of the positions, in millionths of a USDC.
     pub equity_micros: UsdcMicros,
+    /// The value of the open positions, in millionths of a USDC.
     pub exposure_micros: UsdcMicros,
 }
 
-#[derive(Debug, Serialize)]
+/// The skips for one reason.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct ReasonRow {
+    /// The reason.
     pub reason_code: ReasonCode,
+    /// Number of skips for it with the current configuration.
     pub current: u64,
+    /// Number of skips for it with the candidate.
     pub candidate: u64,
+    /// The candidate less the current one.
     pub difference: i64,
 }
 
 /// A group that the two configurations decide differently.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct ChangeView {
     /// The recorded attempt of this portfolio on the group; its page explains every check.
     pub attempt_id: AttemptId,
+    /// The group of fills that was decided.
     pub group_id: GroupId,
+    /// The text from which the id of the group is made.
     pub group_key: String,
+    /// When we saw it first.
     pub detect_time: Timestamp,
+    /// The leader.
     pub followed_user_id: FollowedUserId,
     /// Hostile text, as question and outcome.
     pub followed_user_label: String,
+    /// The market, by its condition id.
     pub market_id: MarketId,
+    /// The outcome token.
     pub asset_id: Option<AssetId>,
+    /// The question of the market; hostile text, empty when unknown.
     pub question: String,
+    /// The part of the market in the address of its page at Polymarket; hostile text.
     pub slug: String,
+    /// The name of the outcome; hostile text.
     pub outcome: Option<String>,
     /// `BUY`, `SELL`, `SPLIT`, `MERGE` or `CONVERSION`.
     pub action: &'static str,
+    /// With the current configuration.
     pub current: VerdictView,
+    /// With the candidate configuration.
     pub candidate: VerdictView,
 }
 
-#[derive(Debug, Serialize)]
+/// A decision of one configuration.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct VerdictView {
+    /// Whether we copied.
     pub decision: DecisionKind,
+    /// The reasons for a skip, the first one first; empty for a copy.
     pub reason_codes: Vec<ReasonCode>,
+    /// The filled size, in millionths of a USDC.
     pub filled_notional_micros: UsdcMicros,
+    /// The filled shares, in millionths of a share.
     pub filled_share_micros: ShareMicros,
 }
 

@@ -12,7 +12,7 @@ pub const FILES_IN_A_FOLDER_MAX: usize = 15;
 pub const RULES: &[Rule] = &[
     only("domain", &[], "the core is pure: it knows no other part of the program"),
     only("sql", &["domain", "clock"], "the ground floor of storage knows values, not facts or jobs"),
-    only("queue", &["sql", "domain"], "jobs are rows on `sql`; they do not know what `db` stores"),
+    only("queue", &["sql", "domain", "secret"], "jobs are rows on `sql`; they do not know what `db` stores"),
     only("db", &["sql", "queue", "domain"], "facts are stored with the jobs that they cause"),
     never("health", "web", &[], "the worker reports its health without the pages"),
     never("config", "db", &[], "settings are read before there is a database"),
