@@ -205,7 +205,7 @@ async fn unfinished_groups_are_decided_once_by_the_next_incarnation() {
     drop(first_life);
 
     let _second_life = user_executor::start(setup.alice, deps, &setup.supervisor);
-    // The first life's books are still on their way; nobody waits for them.
+    // The books of the first incarnation are still on their way, and no group waits for them.
     books.send(UntilWaiting(12)).await.unwrap();
     books.send(GiveBackwards).await.unwrap();
     setup.live.send(UntilAttempts(6)).await.unwrap();

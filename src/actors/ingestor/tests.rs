@@ -128,7 +128,7 @@ async fn a_row_that_waits_for_facts_holds_back_its_own_condition_and_no_other() 
     let other = it.setup.market("snow").asset(0).unwrap().clone();
     let split = it.at(0);
     it.setup.exchange.with(|exchange| {
-        // Nobody tells the facts of the market for the first try.
+        // The first try gets no facts of the market.
         for (host, route) in [(Host::Gamma, "/markets"), (Host::Clob, "/clob-markets")] {
             let times = Times::Next(1);
             exchange.fault(Fault::once(host, route, FaultKind::Status(400)).times(times));
@@ -269,7 +269,7 @@ async fn transferred_shares_are_added_to_the_conversion_after_all_retries() {
     it.fill(&it.asset(1), Side::Buy, 10_000_000, 0);
     it.convert(4_000_000, 1);
     it.setup.read(&it.user).await;
-    // Nobody ever reads this one.
+    // This one is never read.
     it.fill(&it.asset(1), Side::Buy, 1_000_000, 2);
     let long_ago = it.at(0);
     let claimed =

@@ -206,7 +206,7 @@ async fn a_start_from_a_checkpoint_and_the_entries_behind_it_equals_a_full_fold(
         let version = view(&writer, GLOBAL, &setup).await.version;
         writer.send(record(GLOBAL, &group, version, None)).await.unwrap().unwrap();
         if n == 5 {
-            // Asked while commits are under way: what it says must be committed all the same.
+            // Requested while commits are under way: the answer must hold only committed records.
             let wanted = TakeSnapshots { portfolios: None, bucket: Some(setup.clock.now()) };
             let snapshots = writer.send(wanted).await.unwrap().unwrap();
             assert_eq!(snapshots.len(), 5);

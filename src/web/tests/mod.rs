@@ -15,7 +15,6 @@ mod markets;
 mod openapi;
 mod pages;
 mod portfolio;
-mod schema_check;
 mod status;
 mod trades;
 mod user;

@@ -15,8 +15,10 @@ const FUNCTION_LINES_MAX: usize = 60;
 const LONG_FILES: &[(&str, &str)] = &[];
 
 /// Functions that are longer because they are one list, with the reason.
-const LONG_FUNCTIONS: &[(&str, &str)] =
-    &[("src/domain/decision/decide.rs decide_trade", "the list of checks in the order of spec 7")];
+const LONG_FUNCTIONS: &[(&str, &str)] = &[
+    ("src/domain/decision/decide.rs decide_trade", "the list of checks in the order of spec 7"),
+    ("src/web/openapi/paths.rs reads", "the table of the JSON routes that read"),
+];
 
 /// A function of the program and the number of its lines.
 type Function = (String, usize);

@@ -217,7 +217,7 @@ impl Handler<LiveFrame> for Watching {
     }
 }
 
-/// Whoever watches sees each fill and each attempt once.
+/// A subscriber receives each fill and each attempt once.
 async fn shows_a_fill(running: &mut RunningBot) {
     let (to, mut frames) = mpsc::unbounded_channel();
     let watching = Watching(to).start();

@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+mod schema_check;
+
 use super::*;
 use crate::db::health_key;
 use crate::domain::events::event::ActivityKind;
 use crate::web::openapi::document;
 use crate::web::server::routes::{CLOSED, OPEN};
-use crate::web::tests::schema_check::Schemas;
+use schema_check::Schemas;
 
 /// Returns the method and the path of every JSON route.
 fn api_routes() -> BTreeSet<(String, String)> {
