@@ -91,6 +91,7 @@ impl Exchange {
         self.markets.insert(market.id().clone(), market);
     }
 
+    /// Returns a market; `None` when there is no such market.
     pub fn market(&self, id: &MarketId) -> Option<&SimMarket> {
         self.markets.get(id)
     }
@@ -100,6 +101,7 @@ impl Exchange {
         self.markets.get_mut(id).map(change).is_some()
     }
 
+    /// Returns all markets, in the order of their ids.
     pub fn markets(&self) -> impl Iterator<Item = &SimMarket> {
         self.markets.values()
     }
@@ -174,6 +176,7 @@ impl Exchange {
         self.profiles.insert(wallet.clone(), Profile { name: name.to_owned(), pseudonym });
     }
 
+    /// Returns the profile of a wallet; `None` when it has none.
     pub fn profile(&self, wallet: &Wallet) -> Option<&Profile> {
         self.profiles.get(wallet)
     }

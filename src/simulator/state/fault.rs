@@ -86,10 +86,12 @@ impl Fault {
         Self { host, route: route.to_owned(), kind, after: 0, times: Times::Next(1) }
     }
 
+    /// Sets how often the fault strikes.
     pub fn times(self, times: Times) -> Self {
         Self { times, ..self }
     }
 
+    /// Sets how many matching requests succeed first.
     pub fn after(self, after: u32) -> Self {
         Self { after, ..self }
     }
@@ -100,10 +102,12 @@ impl Faults {
         Self { planned: Vec::new(), rng: Rng::named(seed, "faults", 0) }
     }
 
+    /// Adds a fault.
     pub fn plan(&mut self, fault: Fault) {
         self.planned.push(fault);
     }
 
+    /// Drops all planned faults.
     pub fn clear(&mut self) {
         self.planned.clear();
     }
@@ -147,6 +151,7 @@ impl FaultKind {
         !matches!(self, Self::CutBody | Self::Delay(_) | Self::UnknownKind | Self::UnknownFields)
     }
 
+    /// Returns how long this fault delays the answer.
     pub fn wait(&self) -> Wait {
         match self {
             Self::Delay(millis) => Wait::Millis(*millis),

@@ -110,6 +110,7 @@ impl Feed {
         keys.flat_map(move |keys| keys.range((from, 0)..(to, 0))).filter_map(|key| self.rows.get(key))
     }
 
+    /// Returns the row with this key.
     pub fn row(&self, key: RowKey) -> Option<&Row> {
         self.rows.get(&key)
     }

@@ -95,26 +95,32 @@ pub struct SimMarket {
 }
 
 impl SimMarket {
+    /// Returns the condition id.
     pub fn id(&self) -> &MarketId {
         &self.facts.id
     }
 
+    /// Returns the tick size.
     pub fn tick(&self) -> PriceMicros {
         self.facts.tick.unwrap_or(price(10_000))
     }
 
+    /// Returns the token of outcome `index`.
     pub fn asset(&self, index: usize) -> Option<&AssetId> {
         self.facts.outcomes.get(index).map(|outcome| &outcome.asset)
     }
 
+    /// Returns the index of the outcome with this token.
     pub fn index_of(&self, asset: &AssetId) -> Option<usize> {
         self.facts.outcomes.iter().position(|outcome| outcome.asset == *asset)
     }
 
+    /// Returns the name of outcome `index`; empty when there is no such outcome.
     pub fn outcome(&self, index: usize) -> &str {
         self.facts.outcomes.get(index).map_or("", |outcome| outcome.outcome.as_str())
     }
 
+    /// Returns the phase of the market at this time.
     pub fn phase(&self, now: Timestamp) -> Phase {
         match (self.resolves_at, self.closes_at) {
             (Some(at), _) if at <= now => Phase::Resolved,
@@ -291,6 +297,7 @@ impl Category {
         }
     }
 
+    /// Returns the name of the fee schedule in Gamma; `None` for markets without a fee.
     pub fn fee_type(self) -> Option<&'static str> {
         match self {
             Self::Crypto => Some("crypto_fees_v2"),
@@ -302,6 +309,7 @@ impl Category {
         }
     }
 
+    /// Returns the label of the category in Gamma and the CLOB.
     pub fn tag(self) -> &'static str {
         match self {
             Self::Crypto => "Crypto",

@@ -45,6 +45,7 @@ impl NewMarket {
         }
     }
 
+    /// Sets when trading ends.
     pub fn closes_at(self, at: Timestamp) -> Self {
         Self { closes_at: Some(at), ..self }
     }
@@ -54,6 +55,7 @@ impl NewMarket {
         Self { fee: FeeSchedule { rate_micros, exponent: 1 }, ..self }
     }
 
+    /// Sets the book, as outcome 0 sees it.
     pub fn quotes(self, quotes: Quotes) -> Self {
         Self { quotes, ..self }
     }

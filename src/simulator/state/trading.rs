@@ -73,10 +73,12 @@ impl Fill {
         Self { role: Role::Maker, ..Self::taker(wallet, asset, side, price_micros, share_micros) }
     }
 
+    /// Sets the time of the fill.
     pub fn at(self, at: Timestamp) -> Self {
         Self { at, ..self }
     }
 
+    /// Sets when the Data API first shows the fill.
     pub fn visible_at(self, at: Timestamp) -> Self {
         Self { visible_at: Some(at), ..self }
     }

@@ -10,6 +10,7 @@ use crate::simulator::state::exchange::Exchange;
 pub struct Params(Vec<(String, String)>);
 
 impl Params {
+    /// Reads the parameters of a request.
     pub fn of(request: &Request) -> Self {
         let snake_case = |name: String| {
             let mut snake = String::with_capacity(name.len() + 4);
@@ -34,6 +35,9 @@ impl Params {
     }
 
     /// Returns a time in whole seconds; 0 when the parameter is missing.
+    ///
+    /// # Errors
+    /// A response with status 400 when it is not a whole number.
     pub fn seconds(&self, name: &str) -> Result<i64, Response> {
         let bad = |_| {
             let message = format!("Failed to deserialize query string: {name}: invalid digit found in string");
@@ -42,6 +46,7 @@ impl Params {
         self.text(name).map_or(Ok(0), |text| text.parse().map_err(bad))
     }
 
+    /// Returns a flag; `default` when the parameter is missing.
     pub fn flag(&self, name: &str, default: bool) -> bool {
         self.text(name).map_or(default, |text| text == "true")
     }
@@ -52,6 +57,9 @@ impl Params {
     }
 
     /// Returns the required `user`.
+    ///
+    /// # Errors
+    /// A response with status 400 when it is missing, not a wallet, or a contract of the exchange.
     pub fn wallet(&self) -> Result<Wallet, Response> {
         let text = self.text("user").ok_or_else(|| {
             Response::data_error(400, "Failed to deserialize query string: missing field `user`", Some("user"))
@@ -65,6 +73,9 @@ impl Params {
     }
 
     /// Returns the page size: 1 to 1000, by default 100.
+    ///
+    /// # Errors
+    /// A response with status 400 when it is not a number from 0 to 1000.
     pub fn limit(&self) -> Result<usize, Response> {
         let Some(text) = self.text("limit") else { return Ok(100) };
         match text.parse::<usize>() {
@@ -79,6 +90,9 @@ impl Params {
 
     /// Returns the markets that the request names, by condition (at most 20) or by event; `None` when it names none. A
     /// request may not name both.
+    ///
+    /// # Errors
+    /// A response with status 400 when it names both, more than 20 conditions, or an invalid one.
     pub fn conditions(&self, exchange: &Exchange) -> Result<Option<Vec<MarketId>>, Response> {
         match (self.text("condition"), self.text("event_id")) {
             (Some(_), Some(_)) => Err(Response::data_error(400, "condition and event_id exclude each other", None)),
