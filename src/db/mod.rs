@@ -3,6 +3,7 @@
 //! Methods on [`Db`], named for the fact. One method is one transaction. The rooms lie in layers, and each imports only
 //! the rooms before it: `system`, `accounts`, `people`, `events`, `decisions`. This file is for callers outside of
 //! `db`.
+#![warn(clippy::missing_errors_doc)]
 
 mod accounts;
 mod decisions;

@@ -5,6 +5,7 @@
 //! Fails [`PolymarketError`]; a single row that cannot be read is a [`BadRow`], and the rest of its page is used.
 //!
 //! Imports go one way: `api` uses `http` and `wire`; those two do not use each other.
+#![warn(clippy::missing_errors_doc)]
 
 pub mod api;
 pub mod http;

@@ -2,6 +2,7 @@
 //!
 //! A job is written in the transaction that makes it necessary and deleted in the transaction of its effect, so it
 //! exists if and only if the work is owed. Losing every wake-up costs latency, never work.
+#![warn(clippy::missing_errors_doc)]
 
 pub(crate) mod claim;
 pub(crate) mod depth;

@@ -1,5 +1,6 @@
 //! The layer under `queue` and `db`: connections, transactions and statement texts for both databases. It knows no
 //! table.
+#![warn(clippy::missing_errors_doc)]
 
 pub(crate) mod batch;
 pub(crate) mod connection;
