@@ -20,7 +20,7 @@ pub use accounts::curves::CurvePoint;
 pub use accounts::drawdown_resets::PeakReset;
 pub use accounts::integrity::Integrity;
 pub use accounts::ledger::PlacedEntry;
-pub use accounts::ledger_write::{Committed, LedgerOutcome, LedgerWrite, Standing};
+pub use accounts::ledger_request::{Committed, LedgerOutcome, LedgerWrite, Standing};
 pub use accounts::portfolio_snapshots::PortfolioSnapshot;
 pub use accounts::prices::PriceAt;
 pub use accounts::running_portfolio::{LoadError, RunningPortfolio, checkpoint_key};

@@ -8,14 +8,14 @@
 //! write is stored already or has lost its job. `commit` then writes the rest; `commit_all` writes nothing.
 
 use super::ledger_check::standing_of;
-use super::ledger_write::{Committed, LedgerOutcome, LedgerWrite, Standing};
+use super::ledger_request::{Committed, LedgerOutcome, LedgerWrite, Standing};
 use crate::db::system::audit::{self, Audit};
 use crate::db::system::checkpoints;
 use crate::db::system::leases;
 use crate::domain::accounting::ledger::{LedgerEntry, PortfolioId};
 use crate::domain::decision::attempt::CopyAttempt;
 use crate::domain::events::lease::{Fence, LeaseName};
-use crate::domain::market::fill::LevelFill;
+use crate::domain::market::book_walk::LevelFill;
 use crate::domain::money::ids::{AssetId, AttemptId, FollowedUserId, MarketId};
 use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
 use crate::queue::{self, JobFence, NewJob};

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use uuid::Uuid;
 
-use super::ledger_write::{LedgerWrite, Standing};
+use super::ledger_request::{LedgerWrite, Standing};
 use crate::domain::accounting::ledger::{LedgerEntry, PortfolioId};
 use crate::domain::money::ids::{AssetId, AttemptId};
 use crate::queue::JobFence;

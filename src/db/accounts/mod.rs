@@ -5,7 +5,7 @@ pub(super) mod drawdown_resets;
 pub(super) mod integrity;
 pub(super) mod ledger;
 pub(super) mod ledger_check;
-pub(super) mod ledger_write;
+pub(super) mod ledger_request;
 pub(super) mod portfolio_snapshots;
 pub(super) mod prices;
 pub(super) mod running_portfolio;

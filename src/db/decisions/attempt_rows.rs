@@ -6,7 +6,7 @@ use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
 use crate::domain::decision::attempt::CopyAttempt;
 use crate::domain::events::event::Side;
 use crate::domain::events::group::GroupKind;
-use crate::domain::market::fill::LevelFill;
+use crate::domain::market::book_walk::LevelFill;
 use crate::domain::money::ids::{AssetId, AttemptId, FollowedUserId, GroupId, GroupKey, MarketId};
 use crate::domain::money::units::{Bps, ShareMicros, Timestamp, UsdcMicros};
 use crate::sql::decode::{RowDecoder, optional};

@@ -9,7 +9,7 @@ use crate::domain::accounting::ledger::PortfolioScope;
 use crate::domain::decision::check::ReasonCode;
 use crate::domain::decision::explanation::DecisionKind;
 use crate::domain::events::event::Side;
-use crate::domain::market::fill::LevelFill;
+use crate::domain::market::book_walk::LevelFill;
 use crate::domain::money::ids::{AttemptId, FollowedUserId, MarketId};
 use crate::domain::money::units::Timestamp;
 use crate::sql::connection::{Db, on, statements};

@@ -3,7 +3,7 @@
 use super::check::ReasonCode;
 use super::explanation::{DecisionKind, Explanation};
 use crate::domain::accounting::ledger::PortfolioId;
-use crate::domain::market::fill::LevelFill;
+use crate::domain::market::book_walk::LevelFill;
 use crate::domain::money::ids::{AttemptId, FollowedUserId, GroupId, GroupKey};
 use crate::domain::money::units::{Bps, PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 

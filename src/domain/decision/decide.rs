@@ -17,9 +17,9 @@ use crate::domain::config::effective::EffectiveConfig;
 use crate::domain::events::event::Side;
 use crate::domain::events::group::{EventGroup, GroupAction};
 use crate::domain::market::book::OrderBook;
+use crate::domain::market::book_walk::{depth_within, walk_buy, walk_sell};
 use crate::domain::market::facts::Market;
 use crate::domain::market::fee::taker_fee;
-use crate::domain::market::fill::{depth_within, walk_buy, walk_sell};
 use crate::domain::money::units::{Bps, ShareMicros, Timestamp, UnitError, UsdcMicros};
 
 /// Everything that a decision depends on, except the book.

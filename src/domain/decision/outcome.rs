@@ -9,7 +9,7 @@ use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
 use crate::domain::config::effective::ConfigVersion;
 use crate::domain::events::event::Side;
 use crate::domain::events::group::{EventGroup, GroupAction};
-use crate::domain::market::fill::Walk;
+use crate::domain::market::book_walk::Walk;
 use crate::domain::money::ids::{AssetId, AttemptId, GroupId};
 use crate::domain::money::units::{Bps, PriceMicros, ShareMicros, Timestamp, UnitError, UsdcMicros};
 

@@ -10,7 +10,7 @@ use crate::polymarket::http::client::{Call, Polymarket};
 use crate::polymarket::http::endpoint::{Endpoint, Priority};
 use crate::polymarket::http::error::PolymarketError;
 use crate::polymarket::wire::book_text::{BookAnswer, parse_book};
-use crate::polymarket::wire::number;
+use crate::polymarket::wire::decimal_text;
 
 /// The CLOB accepts no more assets in one request.
 const MIDPOINTS_MAX: usize = 500;
@@ -89,7 +89,7 @@ impl Polymarket {
 pub fn parse_midpoints(text: &str) -> Result<BTreeMap<AssetId, PriceMicros>, String> {
     let raw: BTreeMap<String, &RawValue> = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let readable = |(token, price): (String, &RawValue)| {
-        let price = number::decimal_of(price).ok()??;
+        let price = decimal_text::decimal_of(price).ok()??;
         Some((AssetId::parse(&token).ok()?, PriceMicros::from_decimal(price).ok()?))
     };
     Ok(raw.into_iter().filter_map(readable).collect())

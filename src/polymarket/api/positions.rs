@@ -14,7 +14,7 @@ use crate::polymarket::http::client::{Call, Polymarket, query_text};
 use crate::polymarket::http::endpoint::{Endpoint, Priority};
 use crate::polymarket::http::error::PolymarketError;
 use crate::polymarket::wire::activity::Pagination;
-use crate::polymarket::wire::number;
+use crate::polymarket::wire::decimal_text;
 
 /// The API accepts no more conditions in one request.
 const CONDITIONS_MAX: usize = 20;
@@ -118,13 +118,13 @@ struct RawPosition<'a> {
 
 /// A time that cannot be parsed counts as missing, because the shares beside it matter more.
 fn seconds(text: &RawValue) -> Option<Timestamp> {
-    let seconds = number::decimal_of(text).ok()??.to_i64().filter(|seconds| *seconds > 0)?;
+    let seconds = decimal_text::decimal_of(text).ok()??.to_i64().filter(|seconds| *seconds > 0)?;
     Timestamp::from_seconds(seconds).ok()
 }
 
 impl RawPosition<'_> {
     fn read(self) -> Result<Position, String> {
-        let shares = number::decimal_of(self.current_size)
+        let shares = decimal_text::decimal_of(self.current_size)
             .and_then(|size| Ok(ShareMicros::from_decimal(size.unwrap_or_default())?))
             .map_err(|error| format!("current_size: {error}"))?;
         if shares < ShareMicros::ZERO {

@@ -9,7 +9,7 @@ use rust_decimal::{Decimal, RoundingStrategy, prelude::ToPrimitive};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::number::{NumberError, decimal_of};
+use super::decimal_text::{NumberError, decimal_of};
 use crate::domain::events::event::Side;
 use crate::domain::money::ids::{AssetId, IdError, MarketId, Wallet};
 use crate::domain::money::units::Timestamp;

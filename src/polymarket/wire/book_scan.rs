@@ -226,7 +226,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::polymarket::wire::number::plain_micros;
+    use crate::polymarket::wire::decimal_text::plain_micros;
 
     proptest! {
         #[test]

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::book_parts::{BookParts, WireLevels};
 use super::book_scan::quick;
-use super::number;
+use super::decimal_text;
 use crate::domain::market::book::OrderBook;
 use crate::domain::money::ids::AssetId;
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp};
@@ -38,7 +38,7 @@ pub struct BookAnswer {
 pub fn parse_book(text: &str) -> Result<BookAnswer, String> {
     let parts = parts(text)?;
     let book = sorted(&parts)?;
-    let optional = |text: &str| number::micros(text).ok();
+    let optional = |text: &str| decimal_text::micros(text).ok();
     let price = |text: &str| optional(text).and_then(|micros| PriceMicros::new(micros).ok());
     Ok(BookAnswer {
         book,
@@ -141,7 +141,7 @@ fn levels(side: &str, raw: Option<Vec<RawLevel>>) -> Result<WireLevels, String> 
 }
 
 fn micros(raw: &RawValue) -> Result<i64, String> {
-    number::micros(unquoted(raw)).map_err(|error| error.to_string())
+    decimal_text::micros(unquoted(raw)).map_err(|error| error.to_string())
 }
 
 /// Returns the content of a JSON string, or the text of a number.

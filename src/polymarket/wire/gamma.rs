@@ -6,7 +6,7 @@ use rust_decimal::{Decimal, prelude::ToPrimitive};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::number;
+use super::decimal_text;
 use crate::domain::market::facts::{FeeSchedule, Market, OutcomeAsset};
 use crate::domain::money::ids::{AssetId, MarketId};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, micros_half_up};
@@ -148,7 +148,7 @@ pub(in crate::polymarket) fn least_shares(raw: Option<&RawValue>) -> Option<Shar
 
 /// Returns the decimal in a JSON value, if there is one.
 pub(in crate::polymarket) fn figure(raw: Option<&RawValue>) -> Option<Decimal> {
-    raw.and_then(|raw| number::decimal_of(raw).ok().flatten())
+    raw.and_then(|raw| decimal_text::decimal_of(raw).ok().flatten())
 }
 
 /// Parses a list of texts, given as an array or as a string that contains one.

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use crate::domain::market::book::{Level, OrderBook};
-use crate::domain::market::fill::LevelFill;
+use crate::domain::market::book_walk::LevelFill;
 use crate::domain::money::units::{MICROS, PriceMicros, ShareMicros, UsdcMicros, product};
 
 /// Levels of one side that are shown. A side with more is cut, but never above a level that a copy took from.

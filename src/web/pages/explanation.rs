@@ -16,7 +16,7 @@ use crate::domain::decision::explanation::{DecisionKind, Explanation};
 use crate::domain::events::event::{ActivityEvent, Side, TradeEvent};
 use crate::domain::events::group::{EventGroup, Member};
 use crate::domain::market::book::{Level, OrderBook};
-use crate::domain::market::fill::LevelFill;
+use crate::domain::market::book_walk::LevelFill;
 use crate::domain::money::ids::{AttemptId, EventId};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use crate::web::charts::ladder::{Ladder, Marked};

@@ -8,8 +8,8 @@ use polymarketspy::domain::decision::check::{Check, CheckName, CheckUnit, Reason
 use polymarketspy::domain::decision::explanation::{DecisionKind, Explanation};
 use polymarketspy::domain::events::event::{ActivityEvent, ActivityKind, ActivityPayload, Side, TradeEvent};
 use polymarketspy::domain::events::group::{EventGroup, GroupAction, Member};
+use polymarketspy::domain::market::book_walk::LevelFill;
 use polymarketspy::domain::market::facts::{FeeSchedule, Market, OutcomeAsset};
-use polymarketspy::domain::market::fill::LevelFill;
 use polymarketspy::domain::money::ids::{AssetId, EventId, FollowedUserId, MarketId, Wallet};
 use polymarketspy::domain::money::units::{Bps, PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use polymarketspy::queue::{self, Job, JobScope, Queue};

@@ -11,7 +11,6 @@
 //! latency has no effect on them.
 
 mod decision_counts;
-mod run;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,8 +28,8 @@ use crate::domain::money::ids::{AssetId, FollowedUserId};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 
 pub use decision_counts::DecisionCounts;
-use run::Run;
-pub use run::RunFigures;
+use one_side::Run;
+pub use one_side::RunFigures;
 
 /// The number of disagreements that are kept in full; the others are only counted.
 pub const CHANGES_KEPT: usize = 200;
@@ -328,5 +327,6 @@ fn grow(count: &mut u64, yes: bool) {
     *count = count.saturating_add(u64::from(yes));
 }
 
+mod one_side;
 #[cfg(test)]
 mod tests;

@@ -5,8 +5,8 @@ use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
 use crate::domain::decision::attempt::CopyAttempt;
 use crate::domain::decision::check::{CheckName, CheckUnit, ReasonCode, Verdict};
 use crate::domain::decision::explanation::{DecisionKind, Explanation};
+use crate::domain::market::book_walk::LevelFill;
 use crate::domain::market::facts::OutcomeAsset;
-use crate::domain::market::fill::LevelFill;
 use crate::domain::money::ids::AttemptId;
 use crate::domain::money::units::{Bps, ShareMicros, UsdcMicros};
 
