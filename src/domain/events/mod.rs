@@ -3,4 +3,5 @@
 pub mod event;
 pub mod global_order;
 pub mod group;
+pub mod group_windows;
 pub mod lease;

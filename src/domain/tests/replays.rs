@@ -12,7 +12,8 @@ use crate::domain::accounting::shadow::{
     AssetGap, ShadowEffect, conversion_entries, entries_for_activity, entries_for_trade,
 };
 use crate::domain::events::event::{ActivityEvent, ActivityKind, Side};
-use crate::domain::events::group::{ClosedGroup, GroupAction, Member, PendingEvent, Windows};
+use crate::domain::events::group::{ClosedGroup, GroupAction, Member, PendingEvent};
+use crate::domain::events::group_windows::Windows;
 use crate::domain::market::facts::Market;
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};

@@ -21,7 +21,8 @@ use crate::domain::accounting::shadow::{
 use crate::domain::config::effective::effective;
 use crate::domain::decision::decide::{Situation, decide, precheck};
 use crate::domain::events::event::ActivityEvent;
-use crate::domain::events::group::{ClosedGroup, EventGroup, GroupAction, Member, PendingEvent, Windows};
+use crate::domain::events::group::{ClosedGroup, EventGroup, GroupAction, Member, PendingEvent};
+use crate::domain::events::group_windows::Windows;
 use crate::domain::market::book::{Level, OrderBook};
 use crate::domain::market::facts::Market;
 use crate::domain::money::ids::{AssetId, FollowedUserId, MarketId, Wallet};
