@@ -22,6 +22,7 @@ pub use accounts::integrity::Integrity;
 pub use accounts::ledger::PlacedEntry;
 pub use accounts::ledger_request::{Committed, LedgerOutcome, LedgerWrite, Standing};
 pub use accounts::portfolio_snapshots::PortfolioSnapshot;
+pub use accounts::position_checks::{Correction, EntryPosition, PositionCheck, suspect_key};
 pub use accounts::prices::PriceAt;
 pub use accounts::running_portfolio::{LoadError, RunningPortfolio, checkpoint_key};
 pub use decisions::attempt_rows::ListedAttempt;
@@ -80,6 +81,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("markets", system::markets::STATEMENTS, system::markets::BATCHES),
         ("migrate", system::migrate::STATEMENTS, &[]),
         ("portfolio_snapshots", accounts::portfolio_snapshots::STATEMENTS, accounts::portfolio_snapshots::BATCHES),
+        ("position_checks", accounts::position_checks::STATEMENTS, accounts::position_checks::BATCHES),
         ("prices", accounts::prices::STATEMENTS, accounts::prices::BATCHES),
         ("what_if_cases", &[], decisions::what_if_cases::BATCHES),
         ("latency_stats", system::latency_stats::STATEMENTS, &[]),

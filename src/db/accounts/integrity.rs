@@ -12,7 +12,8 @@ pub struct Integrity {
 }
 
 statements! {
-    UNGROUPED = "select (select count(*) from trade_event where is_canonical)
+    UNGROUPED = "select (select count(*) from trade_event t join followed_user u on u.id = t.followed_user_id
+            where t.is_canonical and (u.follows_from is null or t.event_time >= u.follows_from))
         - (select count(*) from event_group_member where trade_event_id is not null)
         - (select count(*) from job where queue = 'q_group_events' and payload like 'trade:%')
         - (select count(distinct key) from dead_letter
@@ -21,7 +22,8 @@ statements! {
         - (select count(*) from job where queue in ('q_copy_attempt_user', 'q_copy_attempt_global'))
         - (select count(*) from (select distinct queue, key from dead_letter
             where queue in ('q_copy_attempt_user', 'q_copy_attempt_global') and replayed_at is null) as dead)";
-    UNBOOKED = "select (select count(*) from trade_event where is_canonical)
+    UNBOOKED = "select (select count(*) from trade_event t join followed_user u on u.id = t.followed_user_id
+            where t.is_canonical and (u.follows_from is null or t.event_time >= u.follows_from))
         - (select count(*) from ledger_entry where portfolio_scope = 'SHADOW_USER' and entry_type = 'TRADE_FILL')
         - (select count(*) from job where queue = 'q_ingest_events' and payload like 'trade:%')
         - (select count(distinct key) from dead_letter
@@ -46,9 +48,9 @@ statements! {
 }
 
 const RULES: [(&str, &str); 7] = [
-    ("every canonical fill is in a group, or waits for one", UNGROUPED),
+    ("every canonical fill since following began is in a group, or waits for one", UNGROUPED),
     ("every group has an attempt in both portfolios, or waits for it", UNDECIDED),
-    ("every canonical fill is in its leader's shadow ledger, or waits for it", UNBOOKED),
+    ("every canonical fill since following began is in its leader's shadow ledger, or waits for it", UNBOOKED),
     ("every executed copy of a fill has its ledger entry", COPIES),
     ("executed copies and their ledger entries moved the same cash", COPIED_CASH),
     ("executed copies and their ledger entries moved the same shares", COPIED_SHARES),

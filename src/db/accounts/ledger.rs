@@ -9,6 +9,7 @@
 
 use super::ledger_check::standing_of;
 use super::ledger_request::{Committed, LedgerOutcome, LedgerWrite, Standing};
+use super::position_checks::{self, EntryPosition};
 use crate::db::system::audit::{self, Audit};
 use crate::db::system::checkpoints;
 use crate::db::system::leases;
@@ -201,6 +202,16 @@ async fn write_together(
     if ids.len() != entries.len() {
         return Ok(None);
     }
+    let positions: Vec<EntryPosition> = writes.iter().flat_map(|write| write.positions.iter().cloned()).collect();
+    position_checks::insert_positions(tx, &positions).await?;
+    for write in writes {
+        if let Some(check) = &write.check {
+            position_checks::insert_check(tx, check).await?;
+        }
+        if let Some((user, at)) = write.opened {
+            position_checks::set_opened(tx, user, at).await?;
+        }
+    }
     let audits: Vec<Audit> = writes.iter().flat_map(|write| write.audits.iter().cloned()).collect();
     audit::insert(tx, &audits, now).await?;
     let jobs: Vec<NewJob> = writes.iter().flat_map(|write| write.jobs.iter().cloned()).collect();
@@ -280,7 +291,7 @@ async fn insert_entries(tx: &mut Tx, entries: &[&LedgerEntry]) -> Result<Vec<i64
 }
 
 #[derive(sqlx_macros::FromRow)]
-struct EntryRow {
+pub(crate) struct EntryRow {
     id: i64,
     portfolio_scope: String,
     followed_user_id: Option<i64>,

@@ -1,8 +1,11 @@
 //! What one request writes to the ledger, and the possible outcomes.
 
+use super::position_checks::{EntryPosition, PositionCheck};
 use crate::db::system::audit::Audit;
 use crate::domain::accounting::ledger::{LedgerEntry, PortfolioId};
 use crate::domain::decision::attempt::CopyAttempt;
+use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::units::Timestamp;
 use crate::queue::{JobFence, NewJob};
 
 /// The rows that one request writes: all of them or none.
@@ -17,6 +20,12 @@ pub struct LedgerWrite {
     pub jobs: Vec<NewJob>,
     /// Key and JSON.
     pub checkpoints: Vec<(String, String)>,
+    /// The positions that its openings and adjustments were read from.
+    pub positions: Vec<EntryPosition>,
+    /// The position check whose entries these are.
+    pub check: Option<PositionCheck>,
+    /// The leader whose opening this is, and when it was booked.
+    pub opened: Option<(FollowedUserId, Timestamp)>,
 }
 
 impl LedgerWrite {

@@ -7,5 +7,6 @@ pub(super) mod ledger;
 pub(super) mod ledger_check;
 pub(super) mod ledger_request;
 pub(super) mod portfolio_snapshots;
+pub(super) mod position_checks;
 pub(super) mod prices;
 pub(super) mod running_portfolio;

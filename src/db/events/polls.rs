@@ -108,7 +108,7 @@ batches! {
 
 impl Db {
     /// Writes the rows of a poll in one transaction: new events, each with a job for the ledger and one for grouping,
-    /// wallets seen for the first time, unparsable rows once per distinct text, and the checkpoints.
+    /// except those from before following began; wallets seen for the first time, unparsable rows once per distinct text, and the checkpoints.
     ///
     /// # Errors
     /// `LeaseLost` when another worker holds the lease of `poll.fence` now; otherwise [`DbError`] when the database
@@ -124,7 +124,8 @@ impl Db {
             new_activities: insert_activities(&mut tx, &poll.activities, poll.now).await?,
             dead: insert_dead_rows(&mut tx, &poll).await?,
         };
-        let jobs: Vec<NewJob> = in_order_of_time(&poll, &outcome)
+        let begun = users::follows_from(&mut tx, poll.user).await?;
+        let jobs: Vec<NewJob> = in_order_of_time(&poll, &outcome, begun)
             .into_iter()
             .flat_map(|event| {
                 [Queue::IngestEvents, Queue::GroupEvents]
@@ -243,9 +244,12 @@ impl Db {
     }
 }
 
-/// Returns the new events in the order that the ledger needs: by block time. The API's times are whole seconds; within
+/// Returns the new events since `begun`, in the order that the ledger needs: by block time. What the leader did before
+/// is part of the opening, whichever reader finds the row (spec 3.1).
+///
+/// The API's times are whole seconds; within
 /// one second splits come first, because a set must exist before it is sold, and merges and redemptions last.
-fn in_order_of_time(poll: &PollWrite, outcome: &PollOutcome) -> Vec<Member> {
+fn in_order_of_time(poll: &PollWrite, outcome: &PollOutcome, begun: Option<Timestamp>) -> Vec<Member> {
     let new: HashSet<EventId> = outcome.new_trades.iter().chain(&outcome.new_activities).copied().collect();
     let trades = poll.trades.iter().map(|trade| (trade.event_time, 1, Member::Trade(trade.id)));
     let activities = poll.activities.iter().map(|row| {
@@ -255,7 +259,9 @@ fn in_order_of_time(poll: &PollWrite, outcome: &PollOutcome) -> Vec<Member> {
     let is_new = |member: &Member| match member {
         Member::Trade(id) | Member::Activity(id) => new.contains(id),
     };
-    let mut events: Vec<_> = trades.chain(activities).filter(|(.., member)| is_new(member)).collect();
+    let counts = |time: Timestamp| begun.is_none_or(|begun| time >= begun);
+    let mut events: Vec<_> =
+        trades.chain(activities).filter(|(time, _, member)| counts(*time) && is_new(member)).collect();
     // The sort is stable: rows of one kind and second keep their order.
     events.sort_by_key(|(time, place, _)| (*time, *place));
     events.into_iter().map(|(.., member)| member).collect()

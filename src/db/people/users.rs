@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::db::system::audit::{self, Audit};
 use crate::db::system::checkpoints;
+use crate::domain::accounting::ledger::EntryType;
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::Timestamp;
 use crate::sql::batch::{batches, execute_batch};
@@ -21,18 +22,37 @@ pub struct FollowedUser {
     pub profile_wallet: Wallet,
     pub enabled: bool,
     pub created_at: Timestamp,
+    /// The start of the first window that was read; `None` until one was. A row before it is part of the opening.
+    pub follows_from: Option<Timestamp>,
+    /// The kind of the entries that book what the leader held: ADJUSTMENT for a leader followed before openings were
+    /// booked.
+    pub opening_entry: EntryType,
+    /// When the opening was booked; `None` while it is not.
+    pub opened_at: Option<Timestamp>,
     /// Proxy wallets seen in their rows, in the order they were first seen.
     pub wallets: Vec<Wallet>,
 }
 
 statements! {
-    LIST = "select id, label, profile_wallet, enabled, created_at from followed_user order by id";
+    LIST = "select id, label, profile_wallet, enabled, created_at, follows_from, opening_entry, opened_at
+        from followed_user order by id";
     LIST_WALLETS = "select followed_user_id, wallet from followed_user_proxy_wallet order by id";
-    FIND_BY_WALLET = "select id, label, profile_wallet, enabled, created_at from followed_user
+    FIND_BY_WALLET = "select id, label, profile_wallet, enabled, created_at, follows_from, opening_entry, opened_at
+        from followed_user
         where profile_wallet = $1
             or id in (select followed_user_id from followed_user_proxy_wallet where wallet = $1)
         order by id limit 1";
-    FIND = "select id, label, profile_wallet, enabled, created_at from followed_user where id = $1";
+    FIND = "select id, label, profile_wallet, enabled, created_at, follows_from, opening_entry, opened_at
+        from followed_user where id = $1";
+    /// Rows that are stored are in the books already, so following began no later than the oldest of them.
+    BEGIN = "update followed_user set follows_from = (select min(begun) from (
+            select cast($2 as bigint) as begun
+            union all
+            select min(event_time) from trade_event where is_canonical and followed_user_id = $1
+            union all
+            select min(event_time) from activity_event where followed_user_id = $1) as begins)
+        where id = $1 and follows_from is null";
+    FOLLOWS_FROM = "select follows_from from followed_user where id = $1";
     INSERT = "insert into followed_user (label, profile_wallet, enabled, created_at) values ($1, $2, true, $3)
         on conflict (profile_wallet) do nothing returning id";
     SET_ENABLED = "update followed_user set enabled = $2 where id = $1 and enabled <> $2";
@@ -51,6 +71,9 @@ struct Row {
     profile_wallet: String,
     enabled: bool,
     created_at: i64,
+    follows_from: Option<i64>,
+    opening_entry: String,
+    opened_at: Option<i64>,
 }
 
 impl Db {
@@ -81,10 +104,10 @@ impl Db {
     /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
     /// decoded.
     pub async fn followed_user_by_wallet(&self, wallet: &Wallet) -> Result<Option<FollowedUser>, DbError> {
-        let row: Option<(i64, String, String, bool, i64)> =
+        let row: Option<Row> =
             on!(db self, c => sqlx::query_as(FIND_BY_WALLET).bind(wallet.as_str()).fetch_optional(c).await)?;
-        let Some((id, ..)) = row else { return Ok(None) };
-        Ok(self.followed_users().await?.into_iter().find(|user| user.id.0 == id))
+        let Some(row) = row else { return Ok(None) };
+        Ok(self.followed_users().await?.into_iter().find(|user| user.id.0 == row.id))
     }
 
     /// Starts to follow `wallet`; audited. A user that was followed before and disabled is enabled again, and the
@@ -132,6 +155,32 @@ impl Db {
         Ok(inserted)
     }
 
+    /// Stores the start of a leader's first window, unless one is stored: it never changes (spec 3.1). Where rows of the
+    /// leader are stored, the oldest of them counts when it is older.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
+    pub async fn begin_following(
+        &self,
+        user: FollowedUserId,
+        window_start: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), DbError> {
+        let mut tx = self.begin().await?;
+        let begun = on!(tx &mut tx, c => {
+            sqlx::query(BEGIN)
+                .bind(user.0)
+                .bind(window_start.millis())
+                .execute(c)
+                .await
+                .map(|done| done.rows_affected())
+        })?;
+        if begun > 0 {
+            checkpoints::bump_revision(&mut tx, now).await?;
+        }
+        tx.commit().await
+    }
+
     /// Enables or disables a user; audited. Returns false when no user has that id.
     ///
     /// # Errors
@@ -160,6 +209,16 @@ impl Db {
         tx.commit().await?;
         Ok(found)
     }
+}
+
+/// Returns the start of a leader's first window; `None` until one was read.
+///
+/// # Errors
+/// [`DbError`] when the database cannot be reached or refuses a statement.
+pub(crate) async fn follows_from(tx: &mut Tx, user: FollowedUserId) -> Result<Option<Timestamp>, DbError> {
+    let from: Option<Option<i64>> =
+        on!(tx tx, c => sqlx::query_scalar(FOLLOWS_FROM).bind(user.0).fetch_optional(c).await)?;
+    Ok(from.flatten().map(Timestamp::from_millis))
 }
 
 async fn find_by_wallet(tx: &mut Tx, wallet: &Wallet) -> Result<Option<Row>, DbError> {
@@ -264,6 +323,9 @@ impl Row {
             label: self.label,
             enabled: self.enabled,
             created_at: Timestamp::from_millis(self.created_at),
+            follows_from: self.follows_from.map(Timestamp::from_millis),
+            opening_entry: decoder.text("opening_entry", &self.opening_entry)?,
+            opened_at: self.opened_at.map(Timestamp::from_millis),
             wallets,
         })
     }
