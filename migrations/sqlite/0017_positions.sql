@@ -57,32 +57,41 @@ create unique index ledger_entry_once
     on ledger_entry (portfolio_scope, coalesce(followed_user_id, 0), ref_id, entry_type, coalesce(asset_id, ''));
 -- A restart reads one portfolio's entries after a position.
 create index ledger_entry_by_portfolio on ledger_entry (portfolio_scope, coalesce(followed_user_id, 0), id);
--- The few entries that late rows take back from, and that pages count.
-create index ledger_entry_corrections on ledger_entry (followed_user_id, asset_id, id)
-    where entry_type in ('OPENING', 'ADJUSTMENT');
-
 create trigger ledger_entry_no_update before update on ledger_entry
 begin select raise(abort, 'ledger_entry is append-only'); end;
 create trigger ledger_entry_no_delete before delete on ledger_entry
 begin select raise(abort, 'ledger_entry is append-only'); end;
 
--- The position that an OPENING or an ADJUSTMENT was read from: up to when it counts the leader's events. A row of that
--- time or before it that comes later is in the entry already, and takes its shares back from it.
-create table entry_position (
+-- An OPENING or ADJUSTMENT of one asset: the position that it was read from, and the shares that it accounts for now. A
+-- row that the position includes and that comes later explains a part of them, and takes it back.
+create table position_correction (
     followed_user_id integer not null references followed_user (id),
     asset_id text not null,
-    -- That of the entry.
+    -- That of its entry. An opening at or below zero has no entry: a late row may bring it above.
     ref_id text not null,
-    as_of integer not null,
-    primary key (followed_user_id, asset_id, ref_id)
+    entry_type text not null check (entry_type in ('OPENING', 'ADJUSTMENT')),
+    market_id text,
+    -- Which late rows it gives shares back to.
+    takes text not null check (takes in ('UP_TO_ZERO', 'OPENING', 'ANY')),
+    -- Up to when the position counts the leader's events.
+    counted_to integer not null,
+    price_micros integer check (price_micros between 0 and 1000000),
+    booked_share_micros integer not null,
+    booked_cash_micros integer not null,
+    share_micros integer not null,
+    primary key (followed_user_id, asset_id, ref_id, entry_type)
 ) strict, without rowid;
 
-create index entry_position_by_time on entry_position (followed_user_id, as_of);
+create index position_correction_by_time on position_correction (followed_user_id, counted_to);
 
-create trigger entry_position_no_update before update on entry_position
-begin select raise(abort, 'entry_position is append-only'); end;
-create trigger entry_position_no_delete before delete on entry_position
-begin select raise(abort, 'entry_position is append-only'); end;
+-- What late rows took back is all that changes.
+create trigger position_correction_keep_facts before update of
+    followed_user_id, asset_id, ref_id, entry_type, market_id, takes, counted_to, price_micros, booked_share_micros,
+    booked_cash_micros
+on position_correction
+begin select raise(abort, 'position_correction is append-only'); end;
+create trigger position_correction_no_delete before delete on position_correction
+begin select raise(abort, 'position_correction is append-only'); end;
 
 -- Each comparison of a leader's shadow with the venue's positions.
 create table position_check (
@@ -100,6 +109,8 @@ create table position_check (
 
 -- Two checks of one moment would count one drift twice.
 create unique index position_check_once on position_check (followed_user_id, checked_at);
+-- The few that changed the books are counted on every page of the leader.
+create index position_check_adjusted on position_check (followed_user_id, checked_at) where state = 'ADJUSTED';
 
 create trigger position_check_no_update before update on position_check
 begin select raise(abort, 'position_check is append-only'); end;

@@ -22,7 +22,7 @@ pub use accounts::integrity::Integrity;
 pub use accounts::ledger::PlacedEntry;
 pub use accounts::ledger_request::{Committed, LedgerOutcome, LedgerWrite, Standing};
 pub use accounts::portfolio_snapshots::PortfolioSnapshot;
-pub use accounts::position_checks::{Correction, EntryPosition, PositionCheck, suspect_key};
+pub use accounts::position_checks::{PositionCheck, suspect_key};
 pub use accounts::prices::PriceAt;
 pub use accounts::running_portfolio::{LoadError, RunningPortfolio, checkpoint_key};
 pub use decisions::attempt_rows::ListedAttempt;

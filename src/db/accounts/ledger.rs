@@ -14,6 +14,7 @@ use crate::db::system::audit::{self, Audit};
 use crate::db::system::checkpoints;
 use crate::db::system::leases;
 use crate::domain::accounting::ledger::{LedgerEntry, PortfolioId};
+use crate::domain::accounting::shadow::correction::Correction;
 use crate::domain::decision::attempt::CopyAttempt;
 use crate::domain::events::lease::{Fence, LeaseName};
 use crate::domain::market::book_walk::LevelFill;
@@ -202,8 +203,8 @@ async fn write_together(
     if ids.len() != entries.len() {
         return Ok(None);
     }
-    let positions: Vec<EntryPosition> = writes.iter().flat_map(|write| write.positions.iter().cloned()).collect();
-    position_checks::insert_positions(tx, &positions).await?;
+    let corrections: Vec<&Correction> = writes.iter().flat_map(|write| &write.corrections).collect();
+    position_checks::put_corrections(tx, &corrections).await?;
     for write in writes {
         if let Some(check) = &write.check {
             position_checks::insert_check(tx, check).await?;

@@ -1,8 +1,9 @@
 //! What one request writes to the ledger, and the possible outcomes.
 
-use super::position_checks::{EntryPosition, PositionCheck};
+use super::position_checks::PositionCheck;
 use crate::db::system::audit::Audit;
 use crate::domain::accounting::ledger::{LedgerEntry, PortfolioId};
+use crate::domain::accounting::shadow::correction::Correction;
 use crate::domain::decision::attempt::CopyAttempt;
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
@@ -20,8 +21,8 @@ pub struct LedgerWrite {
     pub jobs: Vec<NewJob>,
     /// Key and JSON.
     pub checkpoints: Vec<(String, String)>,
-    /// The positions that its openings and adjustments were read from.
-    pub positions: Vec<EntryPosition>,
+    /// Openings and adjustments that are new, or from which a late row took shares back.
+    pub corrections: Vec<Correction>,
     /// The position check whose entries these are.
     pub check: Option<PositionCheck>,
     /// The leader whose opening this is, and when it was booked.

@@ -1,22 +1,23 @@
-//! Position checks, the positions that openings and adjustments were read from, and whether books are exact (spec 5).
+//! Position checks, openings and adjustments as late rows need them, and what exactness follows from (spec 5).
 
 use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
+use super::ledger::{EntryRow, PlacedEntry};
 use crate::db::system::checkpoints;
-use crate::domain::accounting::exactness::{Adjustments, BooksRecord, CheckState, Drift, OpenDoubt, Suspicion};
-use crate::domain::accounting::ledger::LedgerEntry;
-use crate::domain::money::ids::{AssetId, FollowedUserId, PositionCheckId};
-use crate::domain::money::units::{Timestamp, UsdcMicros};
+use crate::domain::accounting::ledger::{EntryType, LedgerEntry};
+use crate::domain::accounting::shadow::correction::Correction;
+use crate::domain::accounting::shadow::exactness::{BooksRecord, CheckOutcome, ExactnessFact, InexactCause};
+use crate::domain::accounting::shadow::reading::Drift;
+use crate::domain::money::ids::{AssetId, EventId, FollowedUserId, MarketId, PositionCheckId};
+use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use crate::sql::batch::{batches, execute_batch, fetch_batch};
 use crate::sql::connection::{Db, Tx, on, statements};
-use crate::sql::decode::{RowDecoder, json_text};
+use crate::sql::decode::{RowDecoder, json_text, optional};
 use crate::sql::error::DbError;
 
-use super::ledger::{EntryRow, PlacedEntry};
-
-/// Checks read for the state of one leader's books. The oldest cause beyond them is shown as old as they are.
+/// Checks read for the state of one leader's books: a cause that is older is shown as old as the oldest of them.
 const CHECKS_MAX: i64 = 500;
 
 /// One comparison of a leader's shadow with the venue's positions.
@@ -27,56 +28,37 @@ pub struct PositionCheck {
     pub checked_at: Timestamp,
     /// Assets that the venue lists or the shadow holds.
     pub n_assets: i64,
-    pub state: CheckState,
-    /// What drifts, or drifted until this check.
-    pub drifts: Vec<Drift>,
+    pub outcome: CheckOutcome,
+    /// What drifts, or drifted until this check, each with its absolute value at the mark.
+    pub drifts: Vec<(Drift, UsdcMicros)>,
     /// Why the positions could not be read.
     pub problem: Option<String>,
-}
-
-/// The position that an OPENING or ADJUSTMENT entry was read from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EntryPosition {
-    pub user: FollowedUserId,
-    pub asset: AssetId,
-    /// That of the entry.
-    pub ref_id: String,
-    /// Up to which event the position counts.
-    pub as_of: Timestamp,
-}
-
-/// An OPENING or ADJUSTMENT entry, or a part that a late row took back from one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Correction {
-    pub entry: LedgerEntry,
-    /// `None` for a part that was taken back.
-    pub as_of: Option<Timestamp>,
 }
 
 /// The JSON of `position_check.detail_json`.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Detail {
-    drifts: Vec<Drift>,
-    #[serde(default)]
+    drifts: Vec<DriftJson>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    adjusted_micros: Option<UsdcMicros>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
 }
 
-/// The JSON of the checkpoint `positions:suspect:<user>`.
 #[derive(serde::Serialize, serde::Deserialize)]
-struct SuspectJson {
-    /// The newest suspicion of any kind: a check is due.
-    at: Timestamp,
-    why: Suspicion,
-    /// The doubt that makes the books not exact.
-    doubt: Option<DoubtJson>,
+struct DriftJson {
+    asset_id: AssetId,
+    market_id: Option<MarketId>,
+    leader_share_micros: ShareMicros,
+    shadow_share_micros: ShareMicros,
+    share_micros: ShareMicros,
+    counted_to: Timestamp,
+    price_micros: Option<i64>,
+    value_micros: UsdcMicros,
 }
 
-#[derive(serde::Serialize, serde::Deserialize)]
-struct DoubtJson {
-    since: Timestamp,
-    last: Timestamp,
-    first: Suspicion,
-}
+/// The JSON of the checkpoint `positions:harm:<user>`: per cause the first and the last time since a check agreed.
+type HarmJson = BTreeMap<InexactCause, (Timestamp, Timestamp)>;
 
 statements! {
     INSERT_CHECK = "insert into position_check (id, followed_user_id, checked_at, n_assets, n_drifting,
@@ -84,33 +66,34 @@ statements! {
         values ($1, $2, $3, $4, $5, $6, $7, $8)";
     NEWEST = "select id, followed_user_id, checked_at, n_assets, state, detail_json from position_check
         where followed_user_id = $1 order by checked_at desc limit $2";
-    STATES = "select checked_at, state from position_check where followed_user_id = $1
+    STATES = "select checked_at, state, detail_json from position_check where followed_user_id = $1
         order by checked_at desc limit $2";
-    COVERED = "select asset_id, max(as_of) from entry_position where followed_user_id = $1 and as_of >= $2
-        group by asset_id";
-    CORRECTIONS = "select e.id, e.portfolio_scope, e.followed_user_id, e.attributed_user_id, e.market_id, e.asset_id,
-            e.entry_type, e.share_delta_micros, e.cash_delta_micros, e.price_micros, e.ref_id, e.created_at,
-            p.as_of
-        from ledger_entry e left join entry_position p on p.followed_user_id = e.followed_user_id
-            and p.asset_id = e.asset_id and p.ref_id = e.ref_id
-        where e.followed_user_id = $1 and e.asset_id = $2 and e.entry_type in ('OPENING', 'ADJUSTMENT')
-            and e.portfolio_scope = 'SHADOW_USER'
-        order by e.id";
-    ADJUSTED = "select ref_id, asset_id, cash_delta_micros, created_at from ledger_entry
-        where followed_user_id = $1 and entry_type in ('OPENING', 'ADJUSTMENT') and entry_type = 'ADJUSTMENT'
-            and portfolio_scope = 'SHADOW_USER'";
-    WAITING = "select min(created_at) from job
+    ADJUSTED = "select checked_at, state, detail_json from position_check
+        where followed_user_id = $1 and state = 'ADJUSTED'";
+    COVERED = "select asset_id, max(counted_to) from position_correction
+        where followed_user_id = $1 and counted_to >= $2 group by asset_id";
+    CORRECTIONS = "select followed_user_id, asset_id, ref_id, entry_type, market_id, takes, counted_to, price_micros,
+            booked_share_micros, booked_cash_micros, share_micros
+        from position_correction where followed_user_id = $1 and asset_id = $2 order by counted_to, ref_id";
+    OPENED_FOR = "select cast(coalesce(sum(abs(booked_cash_micros)), 0) as bigint) from position_correction
+        where followed_user_id = $1 and entry_type = 'ADJUSTMENT' and (ref_id = $2 or ref_id = $2 || ':mark')";
+    WAITING = "select payload, created_at from job
         where queue = 'q_portfolio_apply' and followed_user_id = $1 and key like 'redeem:%'";
+    OPENED = "select created_at, opening_entry, opened_at from followed_user where id = $1";
     SET_OPENED = "update followed_user set opened_at = $2 where id = $1 and opened_at is null";
-    OPENED = "select created_at, opened_at from followed_user where id = $1";
 }
 
 batches! {
-    INSERT_POSITIONS = "insert into entry_position (followed_user_id, asset_id, ref_id, as_of) values ", 4, "";
-    ENTRIES_OF_CAUSES = "select id, portfolio_scope, followed_user_id, attributed_user_id, market_id, asset_id,
-            entry_type, share_delta_micros, cash_delta_micros, price_micros, ref_id, created_at
-        from ledger_entry where portfolio_scope = 'SHADOW_USER' and (coalesce(followed_user_id, 0), ref_id) in (values ", 2,
-        ")";
+    PUT_CORRECTIONS = "insert into position_correction (followed_user_id, asset_id, ref_id, entry_type, market_id,
+            takes, counted_to, price_micros, booked_share_micros, booked_cash_micros, share_micros) values ", 11,
+        " on conflict (followed_user_id, asset_id, ref_id, entry_type)
+            do update set share_micros = excluded.share_micros";
+    ENTRIES_OF_CAUSES = "with cause (owner, ref_id) as (values ", 2, ")
+        select e.id, e.portfolio_scope, e.followed_user_id, e.attributed_user_id, e.market_id, e.asset_id,
+            e.entry_type, e.share_delta_micros, e.cash_delta_micros, e.price_micros, e.ref_id, e.created_at
+        from cause join ledger_entry e on e.portfolio_scope = 'SHADOW_USER'
+            and coalesce(e.followed_user_id, 0) = cast(cause.owner as bigint)
+            and e.ref_id = cast(cause.ref_id as text)";
 }
 
 /// Returns the key of the checkpoint that makes a position check of `user` due.
@@ -118,10 +101,18 @@ pub fn suspect_key(user: FollowedUserId) -> String {
     format!("positions:suspect:{user}")
 }
 
+fn harm_key(user: FollowedUserId) -> String {
+    format!("positions:harm:{user}")
+}
+
+fn agrees(outcome: CheckOutcome) -> bool {
+    matches!(outcome, CheckOutcome::Exact | CheckOutcome::Adjusted { .. })
+}
+
 impl PositionCheck {
     /// Returns the sum of the absolute differences at their marks.
     pub fn drift_value(&self) -> UsdcMicros {
-        UsdcMicros(self.drifts.iter().fold(0, |sum, drift| sum.saturating_add(drift.value_micros.0)))
+        UsdcMicros(self.drifts.iter().fold(0, |sum, (_, value)| sum.saturating_add(value.0)))
     }
 }
 
@@ -147,8 +138,8 @@ impl Db {
         rows.into_iter().map(PositionCheck::try_from).collect()
     }
 
-    /// Returns the assets of a leader that an opening or adjustment counts up to `since` or later, with the latest such
-    /// time of each: only rows of these can be late.
+    /// Returns the assets of a leader for which a position counts rows of `since` or later, with the latest such time of
+    /// each: only rows of these can be late.
     ///
     /// # Errors
     /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
@@ -160,14 +151,13 @@ impl Db {
     ) -> Result<BTreeMap<AssetId, Timestamp>, DbError> {
         let rows: Vec<(String, i64)> =
             on!(db self, c => sqlx::query_as(COVERED).bind(user.0).bind(since.millis()).fetch_all(c).await)?;
-        let decoder = RowDecoder { table: "entry_position", id: user };
+        let decoder = RowDecoder { table: "position_correction", id: user };
         rows.into_iter()
-            .map(|(asset, as_of)| Ok((decoder.asset("asset_id", &asset)?, Timestamp::from_millis(as_of))))
+            .map(|(asset, to)| Ok((decoder.asset("asset_id", &asset)?, Timestamp::from_millis(to))))
             .collect()
     }
 
-    /// Returns the openings and adjustments of one asset in a leader's shadow, and what was taken back from them, oldest
-    /// first.
+    /// Returns the openings and adjustments of one asset of a leader, as late rows have left them.
     ///
     /// # Errors
     /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
@@ -175,12 +165,7 @@ impl Db {
     pub async fn corrections(&self, user: FollowedUserId, asset: &AssetId) -> Result<Vec<Correction>, DbError> {
         let rows: Vec<CorrectionRow> =
             on!(db self, c => sqlx::query_as(CORRECTIONS).bind(user.0).bind(asset.as_str()).fetch_all(c).await)?;
-        rows.into_iter()
-            .map(|row| {
-                let as_of = row.as_of.map(Timestamp::from_millis);
-                Ok(Correction { entry: PlacedEntry::try_from(row.entry)?.entry, as_of })
-            })
-            .collect()
+        rows.into_iter().map(Correction::try_from).collect()
     }
 
     /// Returns the shadow entries of these causes, in no order.
@@ -198,100 +183,122 @@ impl Db {
         rows.into_iter().map(|row| PlacedEntry::try_from(row).map(|placed| placed.entry)).collect()
     }
 
-    /// Returns when a check of this leader became due for a suspicion; `None` while there was none.
+    /// Returns when a check of this leader was last asked for by a suspicion; `None` while it never was.
     ///
     /// # Errors
     /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn suspected_at(&self, user: FollowedUserId) -> Result<Option<Timestamp>, DbError> {
-        Ok(self.suspect(user).await?.map(|suspect| suspect.at))
+        #[derive(serde::Deserialize)]
+        struct Suspect {
+            at: Timestamp,
+        }
+        let text = self.checkpoint(&suspect_key(user)).await?;
+        Ok(text.and_then(|text| serde_json::from_str::<Suspect>(&text).ok()).map(|suspect| suspect.at))
     }
 
-    /// Returns the checkpoint, key and JSON, that records suspicions about a leader's books. `None` without one.
+    /// Returns the checkpoints, key and JSON, that make a check of this leader due, and with a cause the books not exact
+    /// until one agrees.
     ///
     /// # Errors
-    /// [`DbError`] when the database cannot be reached or refuses a statement.
-    pub async fn suspicion_checkpoint(
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
+    pub async fn suspicion(
         &self,
         user: FollowedUserId,
-        suspicions: &[Suspicion],
+        why: &str,
+        harm: Option<InexactCause>,
         now: Timestamp,
-    ) -> Result<Option<(String, String)>, DbError> {
-        let Some(why) = suspicions.first().copied() else { return Ok(None) };
-        let before = self.suspect(user).await?.and_then(|suspect| suspect.doubt);
-        let doubt = match suspicions.iter().copied().find(|suspicion| suspicion.makes_inexact()) {
-            None => before,
-            Some(first) => {
-                let open = match before {
-                    Some(doubt) if !self.agreed_after(user, doubt.last).await? => Some(doubt),
-                    _ => None,
-                };
-                Some(match open {
-                    Some(doubt) => DoubtJson { last: now, ..doubt },
-                    None => DoubtJson { since: now, last: now, first },
-                })
-            }
-        };
-        Ok(Some((suspect_key(user), json_text(&SuspectJson { at: now, why, doubt }))))
+    ) -> Result<Vec<(String, String)>, DbError> {
+        let mut checkpoints = vec![(suspect_key(user), json_text(&serde_json::json!({"at": now, "why": why})))];
+        if let Some(cause) = harm {
+            let agreed = self.check_outcomes(user).await?.into_iter().find(|(_, outcome)| agrees(*outcome));
+            let mut harms = self.harms(user).await?;
+            harms.retain(|_, (_, last)| agreed.is_none_or(|(at, _)| *last > at));
+            let (_, last) = harms.entry(cause).or_insert((now, now));
+            *last = now;
+            checkpoints.push((harm_key(user), json_text(&harms)));
+        }
+        Ok(checkpoints)
     }
 
-    /// Returns the facts from which the exactness of a leader's books follows.
+    /// Returns the facts from which the exactness of a leader's books follows, folded.
     ///
     /// # Errors
     /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
     /// decoded.
     pub async fn books_record(&self, user: FollowedUserId) -> Result<BooksRecord, DbError> {
-        let opened: Option<(i64, Option<i64>)> =
+        let mut facts = Vec::new();
+        let row: Option<(i64, String, Option<i64>)> =
             on!(db self, c => sqlx::query_as(OPENED).bind(user.0).fetch_optional(c).await)?;
-        let (created_at, opened_at) = opened.unwrap_or_default();
-        let waiting: Option<Option<i64>> =
-            on!(db self, c => sqlx::query_scalar(WAITING).bind(user.0).fetch_optional(c).await)?;
-        let doubt = self.suspect(user).await?.and_then(|suspect| suspect.doubt);
-        Ok(BooksRecord {
-            created_at: Timestamp::from_millis(created_at),
-            opened_at: opened_at.map(Timestamp::from_millis),
-            checks: self.check_states(user).await?,
-            doubt: doubt.map(|doubt| OpenDoubt { since: doubt.since, last: doubt.last, first: doubt.first }),
-            waiting_since: waiting.flatten().map(Timestamp::from_millis),
-            adjustments: self.adjustments(user).await?,
-        })
-    }
-
-    async fn check_states(&self, user: FollowedUserId) -> Result<Vec<(Timestamp, CheckState)>, DbError> {
-        let rows: Vec<(i64, String)> =
-            on!(db self, c => sqlx::query_as(STATES).bind(user.0).bind(CHECKS_MAX).fetch_all(c).await)?;
-        let decoder = RowDecoder { table: "position_check", id: user };
-        rows.into_iter().map(|(at, state)| Ok((Timestamp::from_millis(at), decoder.text("state", &state)?))).collect()
-    }
-
-    async fn agreed_after(&self, user: FollowedUserId, last: Timestamp) -> Result<bool, DbError> {
-        let agrees = |state| matches!(state, CheckState::Exact | CheckState::Adjusted);
-        Ok(self.check_states(user).await?.into_iter().any(|(at, state)| agrees(state) && at > last))
-    }
-
-    /// A text that cannot be read counts as none: the next suspicion writes it anew.
-    async fn suspect(&self, user: FollowedUserId) -> Result<Option<SuspectJson>, DbError> {
-        let text = self.checkpoint(&suspect_key(user)).await?;
-        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
-    }
-
-    /// Sums the adjustments by cause and asset, so that what a late row took back counts against its entry.
-    async fn adjustments(&self, user: FollowedUserId) -> Result<Adjustments, DbError> {
-        let rows: Vec<(String, Option<String>, i64, i64)> =
-            on!(db self, c => sqlx::query_as(ADJUSTED).bind(user.0).fetch_all(c).await)?;
-        let mut causes: BTreeMap<String, (BTreeMap<Option<String>, i64>, i64)> = BTreeMap::new();
-        for (ref_id, asset, cash, created_at) in rows {
-            let cause: Vec<&str> = ref_id.splitn(3, ':').take(2).collect();
-            let (assets, at) = causes.entry(cause.join(":")).or_insert((BTreeMap::new(), created_at));
-            let sum = assets.entry(asset).or_default();
-            *sum = sum.saturating_add(cash);
-            *at = (*at).min(created_at);
+        if let Some((created_at, kind, opened_at)) = row {
+            let at = Timestamp::from_millis(created_at);
+            facts.push((at, ExactnessFact::Followed { at }));
+            if let Some(at) = opened_at.map(Timestamp::from_millis) {
+                let adjusted = match kind == EntryType::Adjustment.as_str() {
+                    true => Some((at, self.opened_for(user).await?)),
+                    false => None,
+                };
+                facts.push((at, ExactnessFact::Opened { adjusted }));
+            }
         }
-        let moved = causes.values().flat_map(|(assets, _)| assets.values());
-        Ok(Adjustments {
-            n: i64::try_from(causes.len()).unwrap_or(i64::MAX),
-            last: causes.values().map(|(_, at)| Timestamp::from_millis(*at)).max(),
-            moved: UsdcMicros(moved.fold(0, |sum: i64, cash| sum.saturating_add(cash.saturating_abs()))),
-        })
+        for (cause, (first, last)) in self.harms(user).await? {
+            for at in [first, last] {
+                facts.push((at, ExactnessFact::Harmed { at, cause }));
+            }
+        }
+        let waiting: Vec<(String, i64)> = on!(db self, c => sqlx::query_as(WAITING).bind(user.0).fetch_all(c).await)?;
+        for (payload, created_at) in waiting {
+            let at = Timestamp::from_millis(created_at);
+            let id = payload.rsplit(':').next().and_then(|id| id.parse().ok());
+            facts.extend(id.map(|id| (at, ExactnessFact::RowWaits { event: EventId(id), at })));
+        }
+        let checked = self.check_outcomes(user).await?;
+        facts.extend(checked.into_iter().map(|(at, outcome)| (at, ExactnessFact::Checked { at, outcome })));
+        facts.sort_by_key(|(at, _)| *at);
+        Ok(BooksRecord::of(facts.iter().map(|(_, fact)| fact)))
+    }
+
+    /// Returns the value of the entries that opened the books of a leader who was followed before openings were booked.
+    async fn opened_for(&self, user: FollowedUserId) -> Result<UsdcMicros, DbError> {
+        let ref_id = format!("open:{user}");
+        let sum: i64 =
+            on!(db self, c => sqlx::query_scalar(OPENED_FOR).bind(user.0).bind(&ref_id).fetch_one(c).await)?;
+        Ok(UsdcMicros(sum))
+    }
+
+    /// Returns the outcomes of the newest checks, and of all that adjusted, the newest first.
+    async fn check_outcomes(&self, user: FollowedUserId) -> Result<Vec<(Timestamp, CheckOutcome)>, DbError> {
+        type Row = (i64, String, String);
+        let newest: Vec<Row> =
+            on!(db self, c => sqlx::query_as(STATES).bind(user.0).bind(CHECKS_MAX).fetch_all(c).await)?;
+        let adjusted: Vec<Row> = on!(db self, c => sqlx::query_as(ADJUSTED).bind(user.0).fetch_all(c).await)?;
+        let mut outcomes = BTreeMap::new();
+        for (at, state, detail) in newest.into_iter().chain(adjusted) {
+            let decoder = RowDecoder { table: "position_check", id: user };
+            let detail: Detail = decoder.json("detail_json", &detail)?;
+            outcomes.insert(Timestamp::from_millis(at), outcome_of(&decoder, &state, &detail)?);
+        }
+        Ok(outcomes.into_iter().rev().collect())
+    }
+
+    /// A text that cannot be read counts as none: the next cause writes it anew.
+    async fn harms(&self, user: FollowedUserId) -> Result<HarmJson, DbError> {
+        let text = self.checkpoint(&harm_key(user)).await?;
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+    }
+}
+
+fn outcome_of<I: std::fmt::Display>(
+    decoder: &RowDecoder<I>,
+    state: &str,
+    detail: &Detail,
+) -> Result<CheckOutcome, DbError> {
+    match state {
+        "EXACT" => Ok(CheckOutcome::Exact),
+        "DRIFTING" => Ok(CheckOutcome::Drifting),
+        "ADJUSTED" => Ok(CheckOutcome::Adjusted { value: detail.adjusted_micros.unwrap_or_default() }),
+        "UNREADABLE" => Ok(CheckOutcome::Unreadable),
+        other => Err(decoder.impossible("state", format!("`{other}` is not the state of a check"))),
     }
 }
 
@@ -300,7 +307,12 @@ impl Db {
 /// # Errors
 /// [`DbError`] when the database cannot be reached or refuses a statement.
 pub(crate) async fn insert_check(tx: &mut Tx, check: &PositionCheck) -> Result<(), DbError> {
-    let detail = json_text(&Detail { drifts: check.drifts.clone(), problem: check.problem.clone() });
+    let adjusted_micros = match check.outcome {
+        CheckOutcome::Adjusted { value } => Some(value),
+        _ => None,
+    };
+    let drifts = check.drifts.iter().map(DriftJson::of).collect();
+    let detail = json_text(&Detail { drifts, adjusted_micros, problem: check.problem.clone() });
     Ok(on!(tx tx, c => {
         sqlx::query(INSERT_CHECK)
             .bind(check.id.0)
@@ -309,7 +321,7 @@ pub(crate) async fn insert_check(tx: &mut Tx, check: &PositionCheck) -> Result<(
             .bind(check.n_assets)
             .bind(i64::try_from(check.drifts.len()).unwrap_or(i64::MAX))
             .bind(check.drift_value().0)
-            .bind(check.state.as_str())
+            .bind(check.outcome.as_str())
             .bind(detail)
             .execute(c)
             .await
@@ -326,17 +338,58 @@ pub(crate) async fn set_opened(tx: &mut Tx, user: FollowedUserId, at: Timestamp)
     checkpoints::bump_revision(tx, at).await
 }
 
-/// Writes the positions of entries, in the transaction of the entries.
+/// Writes corrections, new or changed, in the transaction of their entries. Of several of one key the last one counts.
 ///
 /// # Errors
 /// [`DbError`] when the database cannot be reached or refuses a statement.
-pub(crate) async fn insert_positions(tx: &mut Tx, positions: &[EntryPosition]) -> Result<(), DbError> {
-    execute_batch!(tx, INSERT_POSITIONS, positions, |query, position| query
-        .bind(position.user.0)
-        .bind(position.asset.as_str())
-        .bind(&position.ref_id)
-        .bind(position.as_of.millis()))?;
+pub(crate) async fn put_corrections(tx: &mut Tx, corrections: &[&Correction]) -> Result<(), DbError> {
+    let by_key: BTreeMap<_, _> = corrections
+        .iter()
+        .map(|known| ((known.leader, &known.asset, &known.ref_id, known.kind.as_str()), *known))
+        .collect();
+    let last: Vec<&Correction> = by_key.into_values().collect();
+    execute_batch!(tx, PUT_CORRECTIONS, &last, |query, known| query
+        .bind(known.leader.0)
+        .bind(known.asset.as_str())
+        .bind(&known.ref_id)
+        .bind(known.kind.as_str())
+        .bind(known.market.as_ref().map(MarketId::as_str))
+        .bind(known.takes.as_str())
+        .bind(known.counted_to.millis())
+        .bind(known.price.map(PriceMicros::micros))
+        .bind(known.booked_shares.0)
+        .bind(known.booked_cash.0)
+        .bind(known.shares.0))?;
     Ok(())
+}
+
+impl DriftJson {
+    fn of((drift, value): &(Drift, UsdcMicros)) -> Self {
+        Self {
+            asset_id: drift.asset.clone(),
+            market_id: drift.market.clone(),
+            leader_share_micros: drift.leader_holds,
+            shadow_share_micros: drift.shadow_holds,
+            share_micros: drift.shares,
+            counted_to: drift.counted_to,
+            price_micros: drift.price.map(PriceMicros::micros),
+            value_micros: *value,
+        }
+    }
+
+    fn read(self, decoder: &RowDecoder<Uuid>) -> Result<(Drift, UsdcMicros), DbError> {
+        let price = optional(self.price_micros, |micros| decoder.price("detail_json", micros))?;
+        let drift = Drift {
+            asset: self.asset_id,
+            market: self.market_id,
+            leader_holds: self.leader_share_micros,
+            shadow_holds: self.shadow_share_micros,
+            shares: self.share_micros,
+            counted_to: self.counted_to,
+            price,
+        };
+        Ok((drift, self.value_micros))
+    }
 }
 
 #[derive(sqlx_macros::FromRow)]
@@ -351,9 +404,17 @@ struct CheckRow {
 
 #[derive(sqlx_macros::FromRow)]
 struct CorrectionRow {
-    #[sqlx(flatten)]
-    entry: EntryRow,
-    as_of: Option<i64>,
+    followed_user_id: i64,
+    asset_id: String,
+    ref_id: String,
+    entry_type: String,
+    market_id: Option<String>,
+    takes: String,
+    counted_to: i64,
+    price_micros: Option<i64>,
+    booked_share_micros: i64,
+    booked_cash_micros: i64,
+    share_micros: i64,
 }
 
 impl TryFrom<CheckRow> for PositionCheck {
@@ -361,15 +422,38 @@ impl TryFrom<CheckRow> for PositionCheck {
 
     fn try_from(row: CheckRow) -> Result<Self, DbError> {
         let decoder = RowDecoder { table: "position_check", id: row.id };
-        let Detail { drifts, problem } = decoder.json("detail_json", &row.detail_json)?;
+        let detail: Detail = decoder.json("detail_json", &row.detail_json)?;
+        let outcome = outcome_of(&decoder, &row.state, &detail)?;
+        let drifts = detail.drifts.into_iter().map(|drift| drift.read(&decoder)).collect::<Result<_, _>>()?;
         Ok(Self {
             id: PositionCheckId(row.id),
             user: FollowedUserId(row.followed_user_id),
             checked_at: Timestamp::from_millis(row.checked_at),
             n_assets: row.n_assets,
-            state: decoder.text("state", &row.state)?,
+            outcome,
             drifts,
-            problem,
+            problem: detail.problem,
+        })
+    }
+}
+
+impl TryFrom<CorrectionRow> for Correction {
+    type Error = DbError;
+
+    fn try_from(row: CorrectionRow) -> Result<Self, DbError> {
+        let decoder = RowDecoder { table: "position_correction", id: &row.ref_id };
+        Ok(Self {
+            leader: FollowedUserId(row.followed_user_id),
+            kind: decoder.text("entry_type", &row.entry_type)?,
+            asset: decoder.asset("asset_id", &row.asset_id)?,
+            market: optional(row.market_id.as_deref(), |id| decoder.market("market_id", id))?,
+            takes: decoder.text("takes", &row.takes)?,
+            counted_to: Timestamp::from_millis(row.counted_to),
+            price: optional(row.price_micros, |micros| decoder.price("price_micros", micros))?,
+            booked_shares: ShareMicros(row.booked_share_micros),
+            booked_cash: UsdcMicros(row.booked_cash_micros),
+            shares: ShareMicros(row.share_micros),
+            ref_id: row.ref_id,
         })
     }
 }

@@ -36,11 +36,6 @@ pub enum EntryType {
     Mark,
     Settlement,
     Deposit,
-    Withdrawal,
-    /// What a leader held when following began; only in a shadow.
-    Opening,
-    /// Ends a difference between a shadow and the venue; only in a shadow.
-    Adjustment,
 }
 text_enum!(EntryType {
     TradeFill => "TRADE_FILL",
@@ -51,9 +46,6 @@ text_enum!(EntryType {
     Mark => "MARK",
     Settlement => "SETTLEMENT",
     Deposit => "DEPOSIT",
-    Withdrawal => "WITHDRAWAL",
-    Opening => "OPENING",
-    Adjustment => "ADJUSTMENT",
 });
 
 /// One movement of shares and cash. Unique by (portfolio, ref_id, kind, asset), and never changed after it is written.
@@ -120,21 +112,17 @@ impl LedgerEntry {
         let (kind, ref_id) = (self.kind, || self.ref_id.clone());
         let moves_shares = self.shares != ShareMicros::ZERO;
         match kind {
-            EntryType::Deposit | EntryType::Withdrawal if self.asset.is_some() => {
-                Err(EntryError::NamesAsset { kind, ref_id: ref_id() })
-            }
-            EntryType::Deposit | EntryType::Withdrawal | EntryType::Fee | EntryType::Mark if moves_shares => {
+            EntryType::Deposit if self.asset.is_some() => Err(EntryError::NamesAsset { kind, ref_id: ref_id() }),
+            EntryType::Deposit | EntryType::Fee | EntryType::Mark if moves_shares => {
                 Err(EntryError::MovesShares { kind, ref_id: ref_id() })
             }
             EntryType::Mark if self.cash != UsdcMicros::ZERO => Err(EntryError::MovesCash { kind, ref_id: ref_id() }),
-            EntryType::Deposit | EntryType::Withdrawal | EntryType::Fee | EntryType::Mark => Ok(()),
+            EntryType::Deposit | EntryType::Fee | EntryType::Mark => Ok(()),
             EntryType::TradeFill
             | EntryType::Merge
             | EntryType::Split
             | EntryType::Conversion
-            | EntryType::Settlement
-            | EntryType::Opening
-            | EntryType::Adjustment => {
+            | EntryType::Settlement => {
                 if moves_shares && self.asset.is_none() {
                     Err(EntryError::NoAsset { kind, ref_id: ref_id() })
                 } else if self.asset.is_some() && self.leader().is_none() {

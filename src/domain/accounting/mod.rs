@@ -3,7 +3,6 @@
 pub mod checkpoint;
 pub mod closed_lots;
 pub mod equity_history;
-pub mod exactness;
 pub(super) mod exposure;
 pub mod ledger;
 pub mod lot;

@@ -133,19 +133,13 @@ impl Portfolio {
                     self.totals.moved(&Totals { cash: entry.cash, deposits: entry.cash, ..Totals::default() })?;
                 self.history.open(entry.cash);
             }
-            EntryType::Withdrawal => {
-                self.totals =
-                    self.totals.moved(&Totals { cash: entry.cash, deposits: entry.cash, ..Totals::default() })?;
-            }
             EntryType::Fee => self.take_fee(entry)?,
             EntryType::Mark => {}
             EntryType::TradeFill
             | EntryType::Merge
             | EntryType::Split
             | EntryType::Conversion
-            | EntryType::Settlement
-            | EntryType::Opening
-            | EntryType::Adjustment => match (&entry.asset, entry.leader()) {
+            | EntryType::Settlement => match (&entry.asset, entry.leader()) {
                 (Some(asset), Some(leader)) => self.move_lot(entry, asset, leader)?,
                 _ => self.realize(entry.cash)?,
             },
