@@ -2,6 +2,7 @@
 //! was given.
 
 pub mod book_fetcher;
+pub mod books_lock;
 pub mod chain_watcher;
 pub mod directory;
 pub mod executor;
@@ -13,6 +14,7 @@ pub mod ledger_writer;
 pub mod live_feed;
 pub mod live_hub;
 pub mod poller;
+pub mod position_checker;
 pub mod price_refresher;
 pub mod queue_watch;
 mod queue_worker;

@@ -8,6 +8,7 @@ use actix::{Addr, Recipient};
 use tokio::sync::Mutex;
 
 use crate::actors::book_fetcher::{BookFetcher, BookFetcherDeps};
+use crate::actors::books_lock::BooksLock;
 use crate::actors::chain_watcher::{ChainWatcher, ChainWatcherDeps};
 use crate::actors::directory::DirectoryChanged;
 use crate::actors::executor::ExecutorDeps;
@@ -17,6 +18,7 @@ use crate::actors::lease_keeper::{LeaseKeeper, LeaseKeeperDeps, LetGo};
 use crate::actors::ledger_writer::{Flush, LedgerWriter, LedgerWriterDeps};
 use crate::actors::live_hub::Announce;
 use crate::actors::poller::{Poller, PollerDeps};
+use crate::actors::position_checker::{PositionChecker, PositionCheckerDeps};
 use crate::actors::price_refresher::{PriceRefresher, PriceRefresherDeps};
 use crate::actors::queue_watch::{QueueWatch, QueueWatchDeps};
 use crate::actors::reconciler::{Reconciler, ReconcilerDeps};
@@ -83,6 +85,8 @@ struct Shared {
     live: Recipient<Announce>,
     polymarket: Polymarket,
     metrics: Arc<Metrics>,
+    /// The locks of the leaders' shadows.
+    lock: BooksLock,
 }
 
 impl Worker {
@@ -102,14 +106,16 @@ impl Worker {
         let (supervisor, outer) = supervisor.scope();
 
         let (wakeups, live, relay) = connect_processes(&db, clock, redis, worker.as_ref(), pages, &inner_supervisor);
-        let shared = Shared { db, clock, scope, leases, wakeups, live, polymarket, metrics };
+        let lock = BooksLock::default();
+        let shared = Shared { db, clock, scope, leases, wakeups, live, polymarket, metrics, lock };
         let ledger_writer = shared.start_ledger_writer(&inner_supervisor);
         let book_fetcher = shared.start_book_fetcher(&supervisor);
         let grouper = shared.start_grouper(&supervisor);
-        shared.start_ingestor(&ledger_writer, &book_fetcher, &supervisor);
+        let ingestor = shared.start_ingestor(&ledger_writer, &book_fetcher, &supervisor);
+        let position_checker = shared.start_position_checker(&ledger_writer, &supervisor);
         let price_refresher = shared.start_price_refresher(&ledger_writer, &supervisor);
         let settler = shared.start_settler(&ledger_writer, &supervisor);
-        let snapshotter = shared.start_snapshotter(&ledger_writer, &inner_supervisor);
+        let snapshotter = shared.start_snapshotter(&ledger_writer, &ingestor, &inner_supervisor);
         let reconciler = shared.start_reconciler(&supervisor);
         QueueWatch::start(QueueWatchDeps { db: shared.db.clone(), clock }, &supervisor);
         let chain_watcher = shared.start_chain_watcher(chain, &reconciler, &supervisor);
@@ -117,6 +123,7 @@ impl Worker {
         let look_every = if worker.is_some() { LOOK_AMONG_OTHERS } else { LOOK_ALONE };
         let executor_deps = shared.executor_deps(look_every, directory, &ledger_writer, &book_fetcher);
         let mut listeners = vec![ledger_writer.clone().recipient(), book_fetcher.recipient(), grouper.recipient()];
+        listeners.push(position_checker.clone().recipient());
         listeners.extend(chain_watcher.clone().map(Addr::recipient));
         let root_deps = shared.root_deps(executor_deps, reconciler.recipient(), listeners, &supervisor);
         let root = Root::start_at(root_ctx, root_deps, &supervisor);
@@ -124,6 +131,7 @@ impl Worker {
         let mut listeners = vec![ledger_writer.clone().recipient(), price_refresher.recipient(), settler.recipient()];
         listeners.extend(chain_watcher.clone().map(Addr::recipient));
         listeners.push(root.clone().recipient());
+        listeners.push(position_checker.recipient());
         listeners.extend(relay.map(Addr::recipient));
         let lease_keeper = worker.map(|worker| {
             let deps = LeaseKeeperDeps { db: shared.db, clock, wakeups: shared.wakeups, worker, listeners };
@@ -212,7 +220,12 @@ impl Shared {
         Grouper::start(GrouperDeps { db: self.db.clone(), clock: self.clock, scope, wakeups }, supervisor)
     }
 
-    fn start_ingestor(&self, ledger: &Addr<LedgerWriter>, books: &Addr<BookFetcher>, supervisor: &SupervisorContext) {
+    fn start_ingestor(
+        &self,
+        ledger: &Addr<LedgerWriter>,
+        books: &Addr<BookFetcher>,
+        supervisor: &SupervisorContext,
+    ) -> Addr<Ingestor> {
         let deps = IngestorDeps {
             db: self.db.clone(),
             polymarket: self.polymarket.clone(),
@@ -222,8 +235,26 @@ impl Shared {
             ledger: ledger.clone().recipient(),
             holdings: ledger.clone().recipient(),
             markets: books.clone().recipient(),
+            lock: self.lock.clone(),
         };
-        Ingestor::start(deps, supervisor);
+        Ingestor::start(deps, supervisor)
+    }
+
+    fn start_position_checker(
+        &self,
+        ledger: &Addr<LedgerWriter>,
+        supervisor: &SupervisorContext,
+    ) -> Addr<PositionChecker> {
+        let deps = PositionCheckerDeps {
+            db: self.db.clone(),
+            clock: self.clock,
+            polymarket: self.polymarket.clone(),
+            leases: self.leases.clone(),
+            lock: self.lock.clone(),
+            holdings: ledger.clone().recipient(),
+            record: ledger.clone().recipient(),
+        };
+        PositionChecker::start(deps, supervisor)
     }
 
     fn start_price_refresher(
@@ -255,7 +286,12 @@ impl Shared {
         Settler::start(deps, supervisor)
     }
 
-    fn start_snapshotter(&self, ledger: &Addr<LedgerWriter>, supervisor: &SupervisorContext) -> Addr<Snapshotter> {
+    fn start_snapshotter(
+        &self,
+        ledger: &Addr<LedgerWriter>,
+        ingestor: &Addr<Ingestor>,
+        supervisor: &SupervisorContext,
+    ) -> Addr<Snapshotter> {
         let deps = SnapshotterDeps {
             db: self.db.clone(),
             clock: self.clock,
@@ -263,6 +299,7 @@ impl Shared {
             wakeups: self.wakeups.clone(),
             take: ledger.clone().recipient(),
             stored: ledger.clone().recipient(),
+            redeem: ingestor.clone().recipient(),
         };
         Snapshotter::start(deps, supervisor)
     }

@@ -51,6 +51,7 @@ statements! {
         from job where queue || '' = $1 and id > $2 and followed_user_id + 0 = $4 order by id limit $3";
     RETRY = "update job set failures = failures + 1, due = $3, leased_until = null, last_error = $4
         where id = $1 and attempts = $2";
+    POSTPONE = "update job set due = $3, leased_until = null, last_error = $4 where id = $1 and attempts = $2";
     BURY = "insert into dead_letter (queue, key, followed_user_id, payload, error, created_at)
         select queue, key, followed_user_id, payload, $3, $4 from job where id = $1 and attempts = $2";
     DROP_OWN = "delete from job where followed_user_id is null and key like cast($1 as text) || ':%'";
@@ -64,6 +65,26 @@ batches! {
     FINISH = "with fence (id, attempts) as (values ", 2, ") delete from job where id in
         (select job.id from fence join job on job.id = cast(fence.id as bigint)
         and job.attempts = cast(fence.attempts as bigint)) returning id";
+}
+
+/// Puts a job off until `due`, because what it waits for is not there yet: that is no failure. Does nothing when another
+/// worker holds the job now.
+///
+/// # Errors
+/// [`DbError`] when the database cannot be reached or refuses a statement.
+pub async fn postpone(db: &Db, fence: JobFence, due: Timestamp, why: &str) -> Result<(), DbError> {
+    let mut tx = db.begin_lazily().await?;
+    on!(tx &mut tx, c => {
+        sqlx::query(POSTPONE)
+            .bind(fence.id)
+            .bind(i64::from(fence.attempts))
+            .bind(due.millis())
+            .bind(why)
+            .execute(c)
+            .await
+            .map(drop)
+    })?;
+    tx.commit().await
 }
 
 /// Returns every open job of a queue, leased or not, the longest due first. Claims nothing.

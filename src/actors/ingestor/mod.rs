@@ -1,6 +1,6 @@
 //! Writes every canonical event to the shadow ledger of its leader, in order (spec 5).
 //!
-//! Takes   q_ingest_events jobs.
+//! Takes   q_ingest_events jobs; [`RedeemDue`] for a redemption that waits for its payout.
 //! Sends   [`RecordEntries`] to the ledger writer; [`KnowMarket`] for the market of a trade, at most once a minute.
 //! Timer   only the slow sweep.
 //! Truth   its open jobs: an event with an open job is not in the ledger.
@@ -10,20 +10,22 @@ use std::{
     time::Duration,
 };
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient, Supervised};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, Supervised};
 use tracing::field::display;
 
 use super::{
     book_fetcher::KnowMarket,
+    books_lock::BooksLock,
     ledger_writer::{Holdings, RecordEntries},
     queue_worker::{Look, look_at},
     supervise::{Incarnation, IoResult, Observed, SupervisorContext, back_off, observable, start_supervised},
 };
 use crate::clock::Clock;
 use crate::db::{Audit, Db, DbError};
-use crate::domain::accounting::position_resync::StoredRows;
+use crate::domain::accounting::shadow::cause::Cause;
+use crate::domain::accounting::shadow::conversion::StoredRows;
 use crate::domain::accounting::shadow::entries_for_trade;
-use crate::domain::events::event::{ActivityEvent, ActivityKind};
+use crate::domain::events::event::{ActivityEvent, ActivityKind, PositionEffect};
 use crate::domain::events::group::Member;
 use crate::domain::money::ids::MarketId;
 use crate::domain::money::units::Timestamp;
@@ -33,11 +35,16 @@ use crate::queue::wakeup::local::Wakeups;
 use crate::queue::{Failed, Job, JobScope, Queue};
 
 mod batch;
+mod entering;
 mod lanes;
+mod redemption;
+mod resolve;
 
 use batch::{Ready, record};
+use entering::Suspicion;
 use lanes::{ClaimedJob, Event, LaneKey, Lanes, Work};
-use resolve::{Effect, effect_of};
+pub use redemption::waits_for_payout;
+use resolve::{Effect, effect_of, is_late};
 
 const SWEEP: Duration = Duration::from_secs(2);
 /// Long enough for an activity to fetch its facts with all retries.
@@ -62,7 +69,13 @@ pub struct IngestorDeps {
     pub ledger: Recipient<RecordEntries>,
     pub holdings: Recipient<Holdings>,
     pub markets: Recipient<KnowMarket>,
+    pub lock: BooksLock,
 }
+
+/// A redemption that waits for its payout is due again: this is its claimed job.
+#[derive(Message, Debug, Clone)]
+#[rtype(result = "()")]
+pub struct RedeemDue(pub Job);
 
 pub struct Ingestor {
     deps: IngestorDeps,
@@ -170,19 +183,16 @@ impl Ingestor {
             Event::Trade(trade) => {
                 self.request_facts(&trade.market);
                 let entries = entries_for_trade(trade).map_err(|error| error.to_string());
-                self.batch.push(Ready { job: work.job, entries, audits: Vec::new() });
+                let late = is_late(trade.detect_time.millis_since(trade.event_time)).then_some(Suspicion::LATE);
+                let (cause, suspicions) = (Some(Cause::of_trade(trade)), late.into_iter().collect());
+                self.batch.push(Ready { entries, cause, suspicions, ..Ready::empty(work.job) });
             }
-            Event::Activity(activity) => match (&activity.kind, &activity.payload.condition_id) {
-                // It stays stored as an event, but moves no ledger.
-                (ActivityKind::Combo | ActivityKind::Other(_), _) => self.batch.push(Ready::empty(work.job)),
-                (_, Some(_)) => {
+            Event::Activity(activity) => match without_entries(activity) {
+                Some(ready) => self.batch.push(ready(work.job)),
+                None => {
                     let lane = work.lane();
                     self.to_resolve.insert(lane.clone());
                     self.lanes.hold(lane, work);
-                }
-                (_, None) => {
-                    let audit = not_applicable(activity, "the row names no condition");
-                    self.batch.push(Ready { audits: vec![audit], ..Ready::empty(work.job) });
                 }
             },
         }
@@ -253,9 +263,7 @@ impl Ingestor {
                 let (deps, job, error) = (self.deps.clone(), first.job.clone(), error.to_string());
                 let event = job.event_id().map(display);
                 tracing::warn!(job = job.id, event, user_id = %lane.0, condition = lane.1.as_ref().map(display), error, "the facts for a row could not be fetched");
-                let failed = async move {
-                    queue::fail(&deps.db, &job, &error, deps.clock.now(), &mut rand::rngs::ThreadRng::default()).await
-                };
+                let failed = async move { batch::give_back(&deps, &job, &error).await };
                 self.incarnation.spawn_io(ctx, failed, move |ingestor: &mut Self, failed, ctx| {
                     ingestor.given_back(&lane, failed, ctx);
                 });
@@ -282,14 +290,21 @@ impl Ingestor {
     /// Adds the first row of the lane to the batch, because its effect is known, and then the rows behind it.
     fn settle(&mut self, lane: &LaneKey, effect: Effect) {
         let Some(Work { job, event: Event::Activity(activity) }) = self.lanes.first(lane).cloned() else { return };
-        let ready = match effect {
-            Effect::Entries(entries) => Ready { job, entries: Ok(entries), audits: Vec::new() },
-            Effect::NotApplicable(reason) => {
-                tracing::warn!(event = %activity.id, user_id = %activity.followed_user, reason, "row not applicable");
-                Ready { audits: vec![not_applicable(&activity, &reason)], ..Ready::empty(job) }
+        match effect {
+            Effect::Recorded => {
+                self.n_events += 1;
+                self.last_activity = Some(self.deps.clock.now());
             }
-        };
-        self.batch.push(ready);
+            Effect::Waits(waiting) => {
+                tracing::info!(event = %activity.id, user_id = %activity.followed_user, "a redemption waits for its payout");
+                self.batch.push(Ready { jobs: vec![waiting], ..Ready::empty(job) });
+            }
+            Effect::NotApplicable(reason, suspicion) => {
+                tracing::warn!(event = %activity.id, user_id = %activity.followed_user, reason, "row not applicable");
+                let audits = vec![not_applicable(&activity, &reason)];
+                self.batch.push(Ready { audits, suspicions: vec![suspicion], ..Ready::empty(job) });
+            }
+        }
         self.open(lane);
     }
 
@@ -333,6 +348,20 @@ impl Supervised for Ingestor {
 
 observable!(Ingestor);
 
+impl Handler<RedeemDue> for Ingestor {
+    type Result = ();
+
+    fn handle(&mut self, RedeemDue(job): RedeemDue, ctx: &mut Self::Context) {
+        let deps = self.deps.clone();
+        let asked = async move {
+            let asked = redemption::ask_again(&deps, &job).await;
+            asked.inspect_err(|error| tracing::warn!(job = job.id, error, "a redemption could not be asked for again"))
+        };
+        // Its job was put off or is claimed again when its lease ends, whatever became of this try.
+        self.incarnation.spawn_io(ctx, asked, |_: &mut Self, _: IoResult<(), String>, _| {});
+    }
+}
+
 impl Handler<Look> for Ingestor {
     type Result = ();
 
@@ -340,6 +369,26 @@ impl Handler<Look> for Ingestor {
         self.look = true;
         self.next(ctx);
     }
+}
+
+/// Returns how the job of a row that needs no facts goes on: a row that moves no position, or that cannot be applied;
+/// `None` for the others.
+fn without_entries(activity: &ActivityEvent) -> Option<impl FnOnce(Job) -> Ready + use<>> {
+    let is_credit = activity.kind == ActivityKind::Migration && activity.payload.condition_id.is_none();
+    let (mut audits, mut suspicions) = (Vec::new(), Vec::new());
+    // It stays stored as an event, but moves no ledger.
+    let moves_nothing = activity.is_combo() || is_credit;
+    match activity.kind.position_effect() {
+        _ if moves_nothing => {}
+        PositionEffect::Nothing => {}
+        PositionEffect::Unknown => suspicions.push(Suspicion::UNKNOWN_KIND),
+        PositionEffect::Moves if activity.payload.condition_id.is_some() => return None,
+        PositionEffect::Moves => {
+            audits.push(not_applicable(activity, "the row names no condition"));
+            suspicions.push(if activity.kind.is_range() { Suspicion::UNRESOLVED } else { Suspicion::NOT_APPLIED });
+        }
+    }
+    Some(move |job| Ready { audits, suspicions, ..Ready::empty(job) })
 }
 
 /// Returns the audit record for a row that could not be applied; the event itself stays stored.
@@ -396,6 +445,5 @@ async fn events_of(db: &Db, jobs: &[Job]) -> Result<StoredRows, DbError> {
     Ok(StoredRows { trades: db.trades_by_id(&trades).await?, activities: db.activities_by_id(&activities).await? })
 }
 
-mod resolve;
 #[cfg(test)]
 mod tests;

@@ -1,79 +1,108 @@
-//! Computes the effect of an activity on the shadow ledger, from the facts of its market and the leader's positions.
+//! Books the effect of an activity on the shadow ledger, from the facts of its market and the leader's positions.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::entering::{Suspicion, corrections, entered, write};
+use super::redemption::redeemed;
 use super::{IngestorDeps, events_of};
 use crate::actors::book_fetcher::KnowMarket;
 use crate::actors::ledger_writer::{Held, Holdings};
+use crate::actors::position_checker::shadow::{ShadowNow, reading, shadow};
 use crate::actors::reconciler::ReconcileJob;
 use crate::db::DbError;
-use crate::domain::accounting::ledger::{LedgerEntry, PortfolioId};
-use crate::domain::accounting::position_resync::{Lag, LeaderPosition, PositionResync, StoredRows};
-use crate::domain::accounting::shadow::{NotApplicable, ShadowEffect, conversion_entries, entries_for_activity};
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::accounting::portfolio::Lot;
+use crate::domain::accounting::shadow::carried::{ShadowAsset, ShadowAssets};
+use crate::domain::accounting::shadow::cause::Cause;
+use crate::domain::accounting::shadow::conversion::{Lag, PositionCase, Resolved, StoredRows};
+use crate::domain::accounting::shadow::reading::Readings;
+use crate::domain::accounting::shadow::{ActivityFacts, NotApplicable, ShadowEffect, entries_for_activity};
 use crate::domain::events::event::{ActivityEvent, ActivityKind};
 use crate::domain::market::facts::Market;
 use crate::domain::money::ids::{AssetId, MarketId};
-use crate::domain::money::units::ShareMicros;
-use crate::polymarket::Position;
+use crate::domain::money::units::{Bps, PriceMicros};
 use crate::queue;
-use crate::queue::{Job, Queue, RETRIES};
+use crate::queue::{Job, NewJob, Queue, RETRIES};
 
-/// The effect of an activity on the shadow ledger.
+/// What became of an activity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Effect {
-    Entries(Vec<LedgerEntry>),
+    /// It is in the ledger, and its job is finished.
+    Recorded,
+    /// It waits for a payout: this job asks again.
+    Waits(NewJob),
     /// It cannot be applied; the reason goes to the audit.
-    NotApplicable(String),
+    NotApplicable(String, Suspicion),
 }
 
-/// Fetches the facts that the row needs, and computes its effect.
+/// Fetches the facts that the row needs, and books its effect.
 ///
 /// # Errors
-/// When a fact could not be fetched, or the positions and the stored rows do not agree yet. A retry may help.
+/// When a fact could not be fetched, the positions and the stored rows do not agree yet, or the ledger cannot be
+/// written. A retry may help.
 pub(super) async fn effect_of(deps: &IngestorDeps, job: &Job, activity: &ActivityEvent) -> Result<Effect, String> {
     let Some(condition) = activity.payload.condition_id.clone() else {
-        return Ok(Effect::NotApplicable(NotApplicable::NoCondition.to_string()));
+        return Ok(Effect::NotApplicable(NotApplicable::NoCondition.to_string(), Suspicion::NOT_APPLIED));
     };
-    let market = match activity.kind {
-        // A known payout only adds detail to a redemption: the shares that leave are those that the shadow holds.
-        ActivityKind::Redeem => deps.db.market(&condition).await.map_err(|error| error.to_string())?,
-        _ => Some(known_market(deps, &condition).await?),
-    };
-    let held = match activity.kind {
-        ActivityKind::Redeem => held(deps, activity, Some(condition)).await?,
-        _ => Vec::new(),
-    };
-    match entries_for_activity(activity, market.as_ref(), &held) {
-        Ok(ShadowEffect::Entries(entries)) => Ok(Effect::Entries(entries)),
-        Ok(ShadowEffect::ReadPositions) => converted(deps, job, activity, market).await,
-        Err(reason) => Ok(Effect::NotApplicable(reason.to_string())),
+    if activity.kind == ActivityKind::Redeem {
+        return redeemed(deps, job.fence(), activity, &condition).await;
     }
+    let market = known_market(deps, &condition).await?;
+    let facts = ActivityFacts { market: Some(&market), ..ActivityFacts::default() };
+    match entries_for_activity(activity, &facts) {
+        Ok(ShadowEffect::Entries(booked)) => {
+            let _guard = deps.lock.of(activity.followed_user).await;
+            let cause = Cause::of_activity(activity);
+            let entered = entered(deps, &cause, booked).await?;
+            write(deps, &cause, entered, job.fence(), late(activity)).await?;
+            Ok(Effect::Recorded)
+        }
+        Ok(ShadowEffect::ReadPositions) => converted(deps, job, activity, market).await,
+        Ok(ShadowEffect::NeedsPayout) => Err("only a redemption needs a payout".to_owned()),
+        Err(reason) => Ok(Effect::NotApplicable(reason.to_string(), Suspicion::NOT_APPLIED)),
+    }
+}
+
+/// A row this much older than its detection makes a check due (spec 5).
+const LATE_MS: i64 = 15 * 60 * 1000;
+
+/// Returns the suspicion that a late row brings.
+pub(super) fn late(activity: &ActivityEvent) -> Vec<Suspicion> {
+    let is_late = is_late(activity.detect_time.millis_since(activity.event_time));
+    is_late.then_some(Suspicion::LATE).into_iter().collect()
+}
+
+/// Returns whether a row of this age, in milliseconds at its detection, came late.
+pub(super) fn is_late(age_ms: i64) -> bool {
+    age_ms > LATE_MS
 }
 
 /// Returns the facts of a market.
 ///
 /// # Errors
 /// When they could not be fetched.
-async fn known_market(deps: &IngestorDeps, condition: &MarketId) -> Result<Market, String> {
+pub(super) async fn known_market(deps: &IngestorDeps, condition: &MarketId) -> Result<Market, String> {
     let known = deps.markets.send(KnowMarket(condition.clone())).await.map_err(|error| error.to_string())?;
     known.map(|market| (*market).clone()).map_err(|error| error.to_string())
 }
 
-/// Returns the shares of the shadow, in one market or in all.
+/// Returns the lots of the shadow, in one market or in all.
 ///
 /// # Errors
 /// When the ledger writer does not answer.
-async fn held(
+pub(super) async fn held(
     deps: &IngestorDeps,
     activity: &ActivityEvent,
     market: Option<MarketId>,
-) -> Result<Vec<(AssetId, ShareMicros)>, String> {
+) -> Result<Vec<Lot>, String> {
     let portfolio = PortfolioId::ShadowUser(activity.followed_user);
     let answer = deps.holdings.send(Holdings { portfolio, market }).await.map_err(|error| error.to_string())?;
     let Held { lots, .. } = answer.map_err(|error| error.to_string())?;
-    Ok(lots.into_iter().map(|lot| (lot.asset, lot.shares)).collect())
+    Ok(lots)
 }
 
-/// Computes the effect of a conversion (spec 5): the difference between the positions of the leader and of the shadow,
-/// in every market that the conversion may have moved.
+/// Books a row that does not say which shares moved (spec 5): what the positions say that it moved, in every market that
+/// it may have moved.
 ///
 /// # Errors
 /// When the positions or the markets cannot be fetched, or the positions and the stored rows do not agree yet.
@@ -81,39 +110,80 @@ async fn converted(
     deps: &IngestorDeps,
     job: &Job,
     activity: &ActivityEvent,
-    market: Option<Market>,
+    market: Market,
 ) -> Result<Effect, String> {
-    let Some(market) = market.filter(|market| !market.outcomes.is_empty()) else {
-        return Ok(Effect::NotApplicable("the outcomes of the market are not known".to_owned()));
-    };
+    if market.outcomes.is_empty() {
+        let reason = "the outcomes of the market are not known".to_owned();
+        return Ok(Effect::NotApplicable(reason, Suspicion::UNRESOLVED));
+    }
     let markets = siblings(deps, market).await?;
     let wallet = activity.proxy_wallet.as_ref().unwrap_or(&activity.profile_wallet);
     let ids: Vec<MarketId> = markets.iter().map(|market| market.id.clone()).collect();
     // The positions first: then the rows stored by the time they have been read can only be ahead of them.
+    let asked_at = deps.clock.now();
     let positions = deps.polymarket.positions(wallet, &ids).await.map_err(|error| error.to_string())?;
-    let positions: Vec<LeaderPosition> = positions.into_iter().map(leader_position).collect();
-    let shadow = held(deps, activity, None).await?;
+    let readings = Readings::new(asked_at, positions.into_iter().map(reading)).map_err(|error| error.to_string())?;
+    let assets: BTreeSet<AssetId> =
+        markets.iter().flat_map(|market| market.outcomes.iter().map(|outcome| outcome.asset.clone())).collect();
+    let prices = prices(deps, &readings, &assets).await;
+
+    let _guard = deps.lock.of(activity.followed_user).await;
+    let now = shadow((&deps.db, &deps.holdings), activity.followed_user, &readings).await?;
     let (pending, since) = stored(deps, activity).await.map_err(|error| error.to_string())?;
-    let resync = PositionResync {
-        conversion: activity,
+    let known = corrections(deps, activity.followed_user, &assets).await?;
+    let case = PositionCase {
+        row: activity,
         markets: &markets,
-        positions: &positions,
-        shadow: &shadow,
+        fee: Bps(0),
+        readings: &readings,
+        assets: &shadow_assets(&markets, &now, &prices),
+        corrections: &known,
         pending: &pending,
         since: &since,
     };
-    if let Some(lag) = resync.lag() {
-        // The retries have an end: shares may have moved by a transfer that no row will ever show.
-        if job.failures < RETRIES {
+    match case.resolve(job.failures >= RETRIES) {
+        Resolved::Booked(entered) => {
+            let suspicions = [vec![Suspicion::CONVERSION], late(activity)].concat();
+            write(deps, &Cause::of_activity(activity), entered, job.fence(), suspicions).await?;
+            Ok(Effect::Recorded)
+        }
+        Resolved::Unresolved(reason) => Ok(Effect::NotApplicable(reason.to_string(), Suspicion::UNRESOLVED)),
+        Resolved::Waits(lag) => {
             if let Lag::Feed { .. } = lag {
                 read_again(deps, activity).await.map_err(|error| error.to_string())?;
             }
-            return Err(lag.to_string());
+            Err(lag.to_string())
         }
-        tracing::warn!(event = %activity.id, user_id = %activity.followed_user, %lag, "a conversion is computed although positions and rows do not agree");
     }
-    let entries = resync.gaps().and_then(|gaps| conversion_entries(activity, &gaps));
-    Ok(entries.map_or_else(|error| Effect::NotApplicable(error.to_string()), Effect::Entries))
+}
+
+/// Returns the venue's prices of the assets: those of the positions, else midpoints. Without an answer there is none.
+async fn prices(
+    deps: &IngestorDeps,
+    readings: &Readings,
+    assets: &BTreeSet<AssetId>,
+) -> BTreeMap<AssetId, PriceMicros> {
+    let listed = |asset: &AssetId| readings.position(asset).and_then(|position| position.current_price);
+    let missing: Vec<AssetId> = assets.iter().filter(|asset| listed(asset).is_none()).cloned().collect();
+    let mut prices = deps.polymarket.midpoints(&missing).await.unwrap_or_default();
+    prices.extend(assets.iter().filter_map(|asset| Some((asset.clone(), listed(asset)?))));
+    prices
+}
+
+/// Returns the shadow's side of every asset of the markets.
+fn shadow_assets(markets: &[Market], now: &ShadowNow, prices: &BTreeMap<AssetId, PriceMicros>) -> ShadowAssets {
+    let mut assets = ShadowAssets::new();
+    for market in markets {
+        for outcome in &market.outcomes {
+            let asset = &outcome.asset;
+            let (_, counted) = now.counted.get(asset).cloned().unwrap_or_default();
+            let held = now.lots.get(asset).and_then(|lot| lot.mark);
+            let mark = held.or(outcome.payout).or_else(|| prices.get(asset).copied());
+            let known = ShadowAsset { market: Some(market.id.clone()), lot: now.position(asset), counted, mark };
+            assets.insert(asset.clone(), known);
+        }
+    }
+    assets
 }
 
 /// Returns the user's rows that are not in the ledger yet, and the rows since the conversion. No row enters the ledger
@@ -151,8 +221,4 @@ async fn siblings(deps: &IngestorDeps, market: Market) -> Result<Vec<Market>, St
     let mut markets: Vec<Market> = event.into_iter().filter(|other| other.neg_risk && other.id != market.id).collect();
     markets.insert(0, market);
     Ok(markets)
-}
-
-fn leader_position(position: Position) -> LeaderPosition {
-    LeaderPosition { asset: position.asset, shares: position.shares, as_of: position.last_event_at }
 }

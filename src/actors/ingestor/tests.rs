@@ -51,6 +51,7 @@ impl Ingesting {
             ledger: ledger.clone().recipient(),
             holdings: ledger.recipient(),
             markets: BookFetcher::start(markets, supervisor).recipient(),
+            lock: crate::actors::books_lock::BooksLock::default(),
         };
         Ingestor::start(deps, supervisor)
     }
@@ -333,6 +334,7 @@ async fn the_facts_of_a_market_are_requested_again_for_a_trade_a_minute_later() 
         ledger: ledger.clone().recipient(),
         holdings: ledger.recipient(),
         markets: facts.clone().recipient(),
+        lock: crate::actors::books_lock::BooksLock::default(),
     };
     let mut ingestor = Ingestor::new(deps);
     let mut requested_after = async |seconds: u64| {

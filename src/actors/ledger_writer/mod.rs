@@ -29,11 +29,12 @@ use super::{
     supervise::{Incarnation, Observed, SupervisorContext, observable, start_supervised},
 };
 use crate::clock::Clock;
-use crate::db::{Audit, Db, LedgerWrite};
+use crate::db::{Audit, Db, LedgerWrite, PositionCheck};
 use crate::domain::accounting::checkpoint::PortfolioCheckpoint;
 use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
 use crate::domain::accounting::mark::Mark;
 use crate::domain::accounting::portfolio::{Lot, Portfolio, PortfolioError};
+use crate::domain::accounting::shadow::correction::Correction;
 use crate::domain::accounting::totals::Figures;
 use crate::domain::accounting::view::PortfolioView;
 use crate::domain::decision::attempt::CopyAttempt;
@@ -72,6 +73,14 @@ pub struct RecordEntries {
     pub finishes: Vec<JobFence>,
     pub audits: Vec<Audit>,
     pub jobs: Vec<NewJob>,
+    /// Key and JSON.
+    pub checkpoints: Vec<(String, String)>,
+    /// Openings and adjustments that are new, or from which a late row took shares back.
+    pub corrections: Vec<Correction>,
+    /// The position check whose entries these are.
+    pub check: Option<PositionCheck>,
+    /// The leader whose opening this is, and when it was booked.
+    pub opened: Option<(FollowedUserId, Timestamp)>,
     /// The portfolio and version from which the entries were computed, when they depend on its holdings.
     pub made_on: Option<(PortfolioId, u64)>,
 }
@@ -353,8 +362,11 @@ impl LedgerWriter {
         {
             return drop(answer.send(Err(Refused::Stale)));
         }
-        let RecordEntries { entries, finishes, audits, jobs, made_on: _ } = request;
-        let write = LedgerWrite { entries, finishes, audits, jobs, ..LedgerWrite::default() };
+        let RecordEntries { entries, finishes, audits, jobs, checkpoints, corrections, check, opened, made_on: _ } =
+            request;
+        let attempt = None;
+        let write =
+            LedgerWrite { attempt, entries, finishes, audits, jobs, checkpoints, corrections, check, opened };
         match self.fold(&write, ctx) {
             Ok(()) => self.enqueue(write, answer, ctx),
             Err(refused) => drop(answer.send(Err(refused))),

@@ -164,7 +164,13 @@ impl Poller {
         let (deps, user) = (self.deps.clone(), self.user.clone());
         let (start, end, moves) = (asked.start, asked.end, asked.moves);
         self.polling = Some(asked);
-        let poll = async move { poll(&deps, &user, start, end, moves).await };
+        let first_window = checkpoints.earliest();
+        let poll = async move {
+            if user.follows_from.is_none() {
+                deps.db.begin_following(user.id, first_window, deps.clock.now()).await?;
+            }
+            poll(&deps, &user, start, end, moves).await
+        };
         self.incarnation.spawn_io(ctx, poll, Self::polled);
     }
 

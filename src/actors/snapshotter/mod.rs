@@ -3,7 +3,8 @@
 //!
 //! Takes   `WriteCheckpoints`, and the jobs of `q_portfolio_apply`: portfolios with entries that no checkpoint holds
 //!         yet.
-//! Sends   `TakeSnapshots` and `SnapshotsStored` to the ledger writer.
+//! Sends   `TakeSnapshots` and `SnapshotsStored` to the ledger writer; [`RedeemDue`] to the ingestor, because
+//!         redemptions that wait for their payout are jobs of the same queue.
 //! Timer   at each minute, and one for the moment the next job is due.
 //! Truth   `portfolio_snapshot`. A minute is written once, together with its checkpoints.
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture, SpawnHandle, Supervised};
 
 use super::{
+    ingestor::{RedeemDue, waits_for_payout},
     ledger_writer::{Snapshot, SnapshotsStored, TakeSnapshots},
     queue_worker::{Look, look_at},
     supervise::{IoResult, Observed, SupervisorContext, observable, or_panic, spawn_io, start_supervised},
@@ -39,6 +41,7 @@ pub struct SnapshotterDeps {
     pub wakeups: Wakeups,
     pub take: Recipient<TakeSnapshots>,
     pub stored: Recipient<SnapshotsStored>,
+    pub redeem: Recipient<RedeemDue>,
 }
 
 /// Writes checkpoints of all portfolios now. Sent before a stop, so that the next start is short.
@@ -179,7 +182,11 @@ async fn write_minute(deps: &SnapshotterDeps, bucket: Timestamp) -> Result<Times
 async fn apply(deps: &SnapshotterDeps) -> Result<(usize, Option<Timestamp>), String> {
     let (db, now) = (&deps.db, deps.clock.now());
     let claimed = queue::claim(db, Queue::PortfolioApply, &deps.scope, now, LEASE_MS, CLAIM_MAX).await;
-    let jobs = claimed.map_err(|error| error.to_string())?;
+    let claimed = claimed.map_err(|error| error.to_string())?;
+    let (waiting, jobs): (Vec<_>, Vec<_>) = claimed.into_iter().partition(waits_for_payout);
+    for job in waiting {
+        deps.redeem.do_send(RedeemDue(job));
+    }
     if !jobs.is_empty() {
         let portfolios: Vec<PortfolioId> = jobs.iter().filter_map(|job| job.portfolio().ok()).collect();
         let snapshots = take(deps, TakeSnapshots { portfolios: Some(portfolios), bucket: None }).await?;

@@ -17,6 +17,7 @@ fn deps(setup: &CopySetup, writer: &Addr<LedgerWriter>) -> SnapshotterDeps {
         wakeups: setup.wakeups.clone(),
         take: writer.clone().recipient(),
         stored: writer.clone().recipient(),
+        redeem: crate::testkit::feed_setup::receiver().0,
     }
 }
 

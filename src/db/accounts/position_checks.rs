@@ -183,6 +183,16 @@ impl Db {
         rows.into_iter().map(|row| PlacedEntry::try_from(row).map(|placed| placed.entry)).collect()
     }
 
+    /// Returns whether the opening of a leader is booked.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
+    pub async fn is_opened(&self, user: FollowedUserId) -> Result<bool, DbError> {
+        let row: Option<(i64, String, Option<i64>)> =
+            on!(db self, c => sqlx::query_as(OPENED).bind(user.0).fetch_optional(c).await)?;
+        Ok(row.is_some_and(|(.., opened_at)| opened_at.is_some()))
+    }
+
     /// Returns when a check of this leader was last asked for by a suspicion; `None` while it never was.
     ///
     /// # Errors

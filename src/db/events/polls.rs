@@ -10,7 +10,7 @@ use crate::db::people::users;
 use crate::db::system::checkpoints;
 use crate::db::system::leases;
 use crate::domain::accounting::position_resync::StoredRows;
-use crate::domain::events::event::{ActivityEvent, ActivityKind, Side, Source, TradeEvent};
+use crate::domain::events::event::{ActivityEvent, ActivityKind, ActivityPayload, Side, Source, TradeEvent};
 use crate::domain::events::group::Member;
 use crate::domain::events::lease::Fence;
 use crate::domain::money::ids::{AssetId, EventId, FollowedUserId, Wallet};
@@ -86,6 +86,10 @@ statements! {
     ACTIVITIES_SINCE = "select id, source_id, profile_wallet, proxy_wallet, followed_user_id, type, payload_json,
         event_time, detect_time from activity_event
         where followed_user_id = $1 and event_time >= $2 and detect_time >= $2 - 60000";
+    /// The redemptions of one second; the detection bounds the search, as above.
+    REDEEMED = "select id, source_id, profile_wallet, proxy_wallet, followed_user_id, type, payload_json, event_time,
+        detect_time from activity_event where followed_user_id = $1 and type = 'REDEEM' and event_time = $2
+        and detect_time >= $2 - 60000";
     MARK_REMOVED = "update trade_event set removed = true
         where tx_hash = $1 and log_index = $2 and coalesce(block_hash, '') = $3 and not is_canonical and not removed";
 }
@@ -175,6 +179,21 @@ impl Db {
             trades: trades.into_iter().map(TradeEvent::try_from).collect::<Result<_, _>>()?,
             activities: activities.into_iter().map(ActivityEvent::try_from).collect::<Result<_, _>>()?,
         })
+    }
+
+    /// Returns the other redemptions of the transaction and condition of `row`.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
+    pub async fn redeemed_beside(&self, row: &ActivityEvent) -> Result<Vec<EventId>, DbError> {
+        let rows: Vec<ActivityRow> = on!(db self, c => {
+            sqlx::query_as(REDEEMED).bind(row.followed_user.0).bind(row.event_time.millis()).fetch_all(c).await
+        })?;
+        let rows = rows.into_iter().map(ActivityEvent::try_from).collect::<Result<Vec<_>, _>>()?;
+        let of_row = |payload: &ActivityPayload| (payload.tx_hash.clone(), payload.condition_id.clone());
+        let beside = |other: &&ActivityEvent| other.id != row.id && of_row(&other.payload) == of_row(&row.payload);
+        Ok(rows.iter().filter(beside).map(|other| other.id).collect())
     }
 
     /// Stores a log of the chain together with its checkpoints. A new log also gets `job`, which polls the canonical

@@ -19,6 +19,7 @@ use crate::web::charts::series::Range;
 use crate::web::live::messages::ROWS_SHOWN;
 use crate::web::server::error::WebError;
 use crate::web::shell::page::{Page, PageContext};
+use crate::web::views::exactness::{ExactnessView, PositionCheckView};
 use crate::web::views::leader_feed;
 use crate::web::views::leader_feed::FeedRow;
 use crate::web::views::pnl::{PnlSummary, at_share};
@@ -63,6 +64,12 @@ pub struct UserDetail {
     pub detection_lag: Lags,
     /// The reasons of the skips in the range.
     pub skip_reasons: Vec<ReasonShare>,
+    /// The start of the first window that was read: what the leader did before is part of the opening. Null until then.
+    pub follows_from: Option<Timestamp>,
+    /// Whether the leader's books are true to the venue.
+    pub exactness: ExactnessView,
+    /// The newest comparison of the books with the venue's positions; null before the first.
+    pub position_check: Option<PositionCheckView>,
     /// The holdings of the leader beside ours.
     pub positions: PositionComparison,
     /// The newest rows of the leader.
@@ -141,6 +148,9 @@ impl UserDetail {
             skip_reasons: ReasonShare::all(&tally),
             positions: PositionComparison::of(db, &theirs, &ours).await?,
             feed: leader_feed::feed(db, id, ROWS_SHOWN).await?,
+            follows_from: user.follows_from,
+            exactness: ExactnessView::load(db, id).await?,
+            position_check: PositionCheckView::load(db, id).await?,
             proxy_wallets: user.wallets.into_iter().filter(|wallet| *wallet != user.profile_wallet).collect(),
             label: user.label,
             profile_wallet: user.profile_wallet,

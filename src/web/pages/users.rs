@@ -17,6 +17,7 @@ use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::{Bps, Timestamp, UsdcMicros};
 use crate::web::server::error::WebError;
 use crate::web::shell::page::{Page, PageContext};
+use crate::web::views::exactness::ExactnessView;
 use crate::web::views::pnl::{PnlSummary, at_share};
 
 const DAY_MS: i64 = 24 * 3_600_000;
@@ -71,6 +72,8 @@ pub struct UserRow {
     pub last_fill: Option<SeenFill>,
     /// The median over the attempts of the last 24 hours, in the steps in which lags are counted.
     pub detection_lag_median_seconds: Option<i64>,
+    /// Whether the leader's books are true to the venue.
+    pub exactness: ExactnessView,
 }
 
 /// The attempts in the EXEC_USER portfolio of the leader, counted from a full hour.
@@ -168,6 +171,7 @@ impl UserRow {
             last_7d: AttemptCounts::of(week.get(&user.id)),
             last_fill: db.newest_fill_seen_of(user.id).await?,
             detection_lag_median_seconds: day.and_then(AttemptStats::lag_median_seconds),
+            exactness: ExactnessView::load(db, user.id).await?,
         })
     }
 }

@@ -87,6 +87,8 @@ pub enum Effect {
     NotApplicable,
     /// Rows of its kind move no position.
     NotCopied,
+    /// It happened before we began to follow, and is part of the opening.
+    BeforeFollowing,
 }
 
 /// One ledger entry of the shadow.
@@ -183,7 +185,9 @@ impl ActivityView {
                 .into_iter()
                 .map(|(id, portfolio_scope, decision)| DecisionView { id, portfolio_scope, decision })
                 .collect();
-            if moves && view.moved.is_empty() {
+            if names.is_before_following(row.followed_user, row.event_time) {
+                view.outcome_of_it = Effect::BeforeFollowing;
+            } else if moves && view.moved.is_empty() {
                 if problems.is_none() {
                     problems = Some(why_not_applicable(db).await?);
                 }

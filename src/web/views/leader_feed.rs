@@ -63,7 +63,8 @@ pub struct FeedActivity {
 /// The result of copying a row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct CopyStatus {
-    /// `copied`, `partly`, `skipped`; `open` while it is not decided, `none` for rows of a kind that is never copied.
+    /// `copied`, `partly`, `skipped`; `open` while it is not decided, `none` for rows of a kind that is never copied,
+    /// `before` for rows from before we began to follow.
     pub state: &'static str,
     /// The attempt; null while there is none.
     pub attempt_id: Option<AttemptId>,
@@ -97,7 +98,8 @@ async fn read(db: &Db, user: FollowedUserId, limit: usize) -> Result<Vec<FeedRow
 
     let mut rows: Vec<(Timestamp, FeedRow)> = Vec::with_capacity(trades.len() + activities.len());
     for trade in TradeView::of(db, &trades).await? {
-        let fate = CopyStatus::of(outcomes.get(&trade.id), true);
+        let before = trade.before_following.then(CopyStatus::before);
+        let fate = before.unwrap_or_else(|| CopyStatus::of(outcomes.get(&trade.id), true));
         rows.push((trade.detect_time, FeedRow::Trade { trade: Box::new(trade), fate }));
     }
     rows.extend(activities.iter().map(|activity| (activity.detect_time, other(activity, &outcomes, &names))));
@@ -109,7 +111,9 @@ async fn read(db: &Db, user: FollowedUserId, limit: usize) -> Result<Vec<FeedRow
 fn other(activity: &ActivityEvent, outcomes: &BTreeMap<EventId, EventOutcome>, names: &Names) -> FeedRow {
     let market = activity.payload.condition_id.clone();
     let (question, slug) = market.as_ref().map(|market| names.market(market)).unwrap_or_default();
-    let fate = CopyStatus::of(outcomes.get(&activity.id), activity.kind.group_kind().is_some());
+    let before = names.is_before_following(activity.followed_user, activity.event_time).then(CopyStatus::before);
+    let is_decided = activity.kind.group_kind().is_some();
+    let fate = before.unwrap_or_else(|| CopyStatus::of(outcomes.get(&activity.id), is_decided));
     let lag = activity.detect_time.seconds().saturating_sub(activity.event_time.seconds()).max(0);
     let activity = FeedActivity {
         id: activity.id,
@@ -129,6 +133,11 @@ fn other(activity: &ActivityEvent, outcomes: &BTreeMap<EventId, EventOutcome>, n
 }
 
 impl CopyStatus {
+    /// Returns the status of a row that is part of the opening.
+    fn before() -> Self {
+        Self { state: "before", ..Self::of(None, false) }
+    }
+
     fn of(outcome: Option<&EventOutcome>, is_decided: bool) -> Self {
         let Some(outcome) = outcome else {
             return Self {

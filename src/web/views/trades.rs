@@ -55,6 +55,8 @@ pub struct TradeView {
     pub slug: String,
     /// The name of the outcome; hostile text.
     pub outcome: Option<String>,
+    /// It happened before we began to follow: it is part of the opening, and neither booked nor copied.
+    pub before_following: bool,
 }
 
 /// `?limit=50&cursor=…&user=7&market=0x…&side=BUY&from=2026-01-15T00:00:00Z&to=…`; the times are detect times.
@@ -111,6 +113,7 @@ impl TradeView {
             question,
             slug,
             outcome: names.outcome(&trade.market, &trade.asset),
+            before_following: names.is_before_following(trade.followed_user, trade.event_time),
         }
     }
 
