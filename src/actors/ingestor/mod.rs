@@ -424,7 +424,7 @@ async fn claim(deps: &IngestorDeps) -> Result<Claimed, DbError> {
     for job in jobs {
         match job.event().ok().and_then(|member| events.remove(&member)) {
             Some(event) => works.push(Work { job, event }),
-            None => batch::give_back(deps, &job, "the event is not in the database").await?,
+            None => drop(batch::give_back(deps, &job, "the event is not in the database").await?),
         }
     }
     Ok(Claimed { works, more })

@@ -9,7 +9,7 @@
 
 use super::ledger_check::standing_of;
 use super::ledger_request::{Committed, LedgerOutcome, LedgerWrite, Standing};
-use super::position_checks::{self, EntryPosition};
+use super::position_checks;
 use crate::db::system::audit::{self, Audit};
 use crate::db::system::checkpoints;
 use crate::db::system::leases;
