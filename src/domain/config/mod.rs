@@ -2,3 +2,4 @@
 
 pub mod effective;
 pub(super) mod field;
+pub(super) mod value;
