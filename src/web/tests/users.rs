@@ -50,7 +50,8 @@ async fn the_table_sets_the_leaders_result_beside_ours() {
         "lag",
         "Together",
         "Rename",
-        "Disable",
+        "Wind down",
+        "Stop",
     ] {
         assert!(text.contains(expected), "`{expected}` is not in: {text}");
     }
