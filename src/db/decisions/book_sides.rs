@@ -3,7 +3,7 @@
 //! The first byte tells the form: `[` begins JSON, `[bids, asks]` with each level `[price_micros, share_micros]`, as
 //! migration 16 left those that it found. In form 1 each side is its number of levels and then, for each level, the step
 //! from the price before it and the shares. Prices are counted in thousandths and shares in hundredths when the
-//! whole book allows it, which takes a fifth of the JSON. Numbers are varints, signed ones zigzag.
+//! whole book allows it, which takes about a fifth of the JSON. Numbers are varints, signed ones zigzag.
 
 use crate::domain::market::book::Level;
 use crate::domain::money::units::{PriceMicros, ShareMicros};
