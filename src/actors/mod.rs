@@ -13,6 +13,7 @@ pub mod lease_keeper;
 pub mod ledger_writer;
 pub mod live_feed;
 pub mod live_hub;
+pub mod payouts;
 pub mod poller;
 pub mod position_checker;
 pub mod price_refresher;

@@ -14,9 +14,11 @@ mod tests;
 pub mod wire;
 
 pub use api::activity_feed::ActivityQuery;
+pub use api::payouts::{KnownPayouts, PayoutAnswer, PayoutSource};
 pub use api::positions::Position;
 pub use api::profiles::{Profile, ProfileMatch};
 pub use api::resolutions::Resolution;
+pub use api::tokens::TokenReference;
 pub use api::traders::{RecentActivity, Trader, TraderMatch};
 pub use http::client::Polymarket;
 pub use http::endpoint::{Endpoint, Priority, Upstream};

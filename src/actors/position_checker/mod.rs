@@ -122,7 +122,7 @@ impl PositionChecker {
         if std::mem::replace(&mut self.busy, true) {
             return;
         }
-        let held = |user: &&FollowedUser| user.enabled && self.leases.hold(LeaseName::User(user.id));
+        let held = |user: &&FollowedUser| user.enabled() && self.leases.hold(LeaseName::User(user.id));
         let users: Vec<FollowedUser> = self.users.values().filter(held).cloned().collect();
         let (deps, mut schedules) = (self.deps.clone(), std::mem::take(&mut self.schedules));
         let work = async move {

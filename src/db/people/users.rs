@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::db::system::audit::{self, Audit};
 use crate::db::system::checkpoints;
 use crate::domain::accounting::ledger::EntryType;
+use crate::domain::config::follow_state::FollowState;
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::Timestamp;
 use crate::sql::batch::{batches, execute_batch};
@@ -13,14 +14,14 @@ use crate::sql::decode::{RowDecoder, json_text};
 use crate::sql::error::DbError;
 use crate::sql::inserted::Inserted;
 
-/// A trader we follow, or followed: disabling keeps everything.
+/// A trader we follow, or followed: stopping keeps everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FollowedUser {
     pub id: FollowedUserId,
     /// The name that pages show. Hostile text.
     pub label: String,
     pub profile_wallet: Wallet,
-    pub enabled: bool,
+    pub state: FollowState,
     pub created_at: Timestamp,
     /// The start of the first window that was read; `None` until one was. A row before it is part of the opening.
     pub follows_from: Option<Timestamp>,
@@ -34,15 +35,15 @@ pub struct FollowedUser {
 }
 
 statements! {
-    LIST = "select id, label, profile_wallet, enabled, created_at, follows_from, opening_entry, opened_at
+    LIST = "select id, label, profile_wallet, state, created_at, follows_from, opening_entry, opened_at
         from followed_user order by id";
     LIST_WALLETS = "select followed_user_id, wallet from followed_user_proxy_wallet order by id";
-    FIND_BY_WALLET = "select id, label, profile_wallet, enabled, created_at, follows_from, opening_entry, opened_at
+    FIND_BY_WALLET = "select id, label, profile_wallet, state, created_at, follows_from, opening_entry, opened_at
         from followed_user
         where profile_wallet = $1
             or id in (select followed_user_id from followed_user_proxy_wallet where wallet = $1)
         order by id limit 1";
-    FIND = "select id, label, profile_wallet, enabled, created_at, follows_from, opening_entry, opened_at
+    FIND = "select id, label, profile_wallet, state, created_at, follows_from, opening_entry, opened_at
         from followed_user where id = $1";
     /// Rows that are stored are in the books already, so following began no later than the oldest of them.
     BEGIN = "update followed_user set follows_from = (select min(begun) from (
@@ -53,9 +54,10 @@ statements! {
             select min(event_time) from activity_event where followed_user_id = $1) as begins)
         where id = $1 and follows_from is null";
     FOLLOWS_FROM = "select follows_from from followed_user where id = $1";
-    INSERT = "insert into followed_user (label, profile_wallet, enabled, created_at) values ($1, $2, true, $3)
+    INSERT = "insert into followed_user (label, profile_wallet, state, created_at) values ($1, $2, 'ACTIVE', $3)
         on conflict (profile_wallet) do nothing returning id";
-    SET_ENABLED = "update followed_user set enabled = $2 where id = $1 and enabled <> $2";
+    SET_STATE = "update followed_user set state = $2 where id = $1 and state <> $2";
+    MOVE_STATE = "update followed_user set state = $3 where id = $1 and state = $2";
     SET_LABEL = "update followed_user set label = $2 where id = $1 and label <> $2";
 }
 
@@ -64,12 +66,19 @@ batches! {
         " on conflict (wallet) do nothing";
 }
 
+impl FollowedUser {
+    /// Returns whether the leader's fills are read.
+    pub const fn enabled(&self) -> bool {
+        self.state.is_enabled()
+    }
+}
+
 #[derive(sqlx_macros::FromRow)]
 struct Row {
     id: i64,
     label: String,
     profile_wallet: String,
-    enabled: bool,
+    state: String,
     created_at: i64,
     follows_from: Option<i64>,
     opening_entry: String,
@@ -77,7 +86,7 @@ struct Row {
 }
 
 impl Db {
-    /// Returns all users, the disabled ones too, in the order they were added.
+    /// Returns all users, the stopped ones too, in the order they were added.
     ///
     /// # Errors
     /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
@@ -110,7 +119,7 @@ impl Db {
         Ok(self.followed_users().await?.into_iter().find(|user| user.id.0 == row.id))
     }
 
-    /// Starts to follow `wallet`; audited. A user that was followed before and disabled is enabled again, and the
+    /// Starts to follow `wallet`; audited. A user that was followed before and is not active any more is active again, and the
     /// answer is [`Inserted::Known`].
     ///
     /// # Errors
@@ -128,7 +137,8 @@ impl Db {
             && let Some(row) = find_by_wallet(&mut tx, wallet).await?
         {
             let user = FollowedUserId(row.id);
-            change(&mut tx, Change { user, who, now, sql: SET_ENABLED, value: Value::Enabled(true) }).await?;
+            change(&mut tx, Change { user, who, now, sql: SET_STATE, value: Value::State(FollowState::Active) })
+                .await?;
         }
         tx.commit().await?;
         Ok(inserted)
@@ -181,7 +191,7 @@ impl Db {
         tx.commit().await
     }
 
-    /// Enables or disables a user; audited. Returns false when no user has that id.
+    /// Makes a user active, or stops them; audited. Returns false when no user has that id.
     ///
     /// # Errors
     /// [`DbError`] when the database cannot be reached or refuses a statement.
@@ -192,7 +202,56 @@ impl Db {
         who: &str,
         now: Timestamp,
     ) -> Result<bool, DbError> {
-        self.change_user(Change { user, who, now, sql: SET_ENABLED, value: Value::Enabled(enabled) }).await
+        let state = if enabled { FollowState::Active } else { FollowState::Stopped };
+        self.set_state(user, state, who, now).await
+    }
+
+    /// Sets how a user is followed; audited. Returns false when no user has that id.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
+    pub async fn set_state(
+        &self,
+        user: FollowedUserId,
+        state: FollowState,
+        who: &str,
+        now: Timestamp,
+    ) -> Result<bool, DbError> {
+        self.change_user(Change { user, who, now, sql: SET_STATE, value: Value::State(state) }).await
+    }
+
+    /// Stops a user who is still winding down, because nothing of theirs is left to sell; audited with `why`. Returns
+    /// false, and writes nothing, when the user was made active or stopped in the meantime.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
+    pub async fn wound_down(
+        &self,
+        user: FollowedUserId,
+        why: &serde_json::Value,
+        who: &str,
+        now: Timestamp,
+    ) -> Result<bool, DbError> {
+        let (before, after) = (FollowState::WindingDown, FollowState::Stopped);
+        let mut tx = self.begin().await?;
+        let moved = on!(tx &mut tx, c => {
+            let query = sqlx::query(MOVE_STATE).bind(user.0).bind(before.as_str()).bind(after.as_str());
+            query.execute(c).await.map(|done| done.rows_affected())
+        })?;
+        if moved == 0 {
+            return Ok(false);
+        }
+        let audit = Audit {
+            who: who.to_owned(),
+            action: "wound_down".to_owned(),
+            subject: format!("user:{user}"),
+            before_json: Some(json_text(&before)),
+            after_json: Some(json_text(&serde_json::json!({ "state": after, "left": why }))),
+        };
+        audit::insert(&mut tx, &[audit], now).await?;
+        checkpoints::bump_revision(&mut tx, now).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// Changes a user's label; audited. Returns false when no user has that id.
@@ -277,7 +336,7 @@ struct Change<'a> {
 
 #[derive(Clone, Copy)]
 enum Value<'a> {
-    Enabled(bool),
+    State(FollowState),
     Label(&'a str),
 }
 
@@ -288,7 +347,7 @@ async fn change(tx: &mut Tx, Change { user, who, now, sql, value }: Change<'_>) 
     let changed = on!(tx &mut *tx, c => {
         let query = sqlx::query(sql).bind(user.0);
         match value {
-            Value::Enabled(enabled) => query.bind(enabled),
+            Value::State(state) => query.bind(state.as_str()),
             Value::Label(label) => query.bind(label),
         }
         .execute(c)
@@ -299,7 +358,7 @@ async fn change(tx: &mut Tx, Change { user, who, now, sql, value }: Change<'_>) 
         return Ok(true);
     }
     let (action, before, after) = match value {
-        Value::Enabled(enabled) => ("set_enabled", json_text(&row.enabled), json_text(&enabled)),
+        Value::State(state) => ("set_state", json_text(&row.state), json_text(&state)),
         Value::Label(label) => ("rename", json_text(&row.label), json_text(&label)),
     };
     let audit = Audit {
@@ -321,7 +380,7 @@ impl Row {
             id: FollowedUserId(self.id),
             profile_wallet: decoder.wallet("profile_wallet", &self.profile_wallet)?,
             label: self.label,
-            enabled: self.enabled,
+            state: decoder.text("state", &self.state)?,
             created_at: Timestamp::from_millis(self.created_at),
             follows_from: self.follows_from.map(Timestamp::from_millis),
             opening_entry: decoder.text("opening_entry", &self.opening_entry)?,

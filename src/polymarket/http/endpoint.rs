@@ -16,6 +16,7 @@ pub enum Endpoint {
     Activity,
     Positions,
     Resolutions,
+    Tokens,
     Status,
     Book,
     Midpoints,
@@ -54,7 +55,7 @@ impl Endpoint {
     /// Returns the host that serves this endpoint.
     pub const fn upstream(self) -> Upstream {
         match self {
-            Self::Activity | Self::Positions | Self::Resolutions | Self::Status => Upstream::DataApi,
+            Self::Activity | Self::Positions | Self::Resolutions | Self::Tokens | Self::Status => Upstream::DataApi,
             Self::Book | Self::Midpoints | Self::ClobMarket | Self::MarketByToken | Self::ServerTime => Upstream::Clob,
             Self::Markets | Self::Search | Self::Profile => Upstream::Gamma,
         }
@@ -66,6 +67,7 @@ impl Endpoint {
             Self::Activity => "activity",
             Self::Positions => "positions",
             Self::Resolutions => "resolutions",
+            Self::Tokens => "tokens",
             Self::Status => "status",
             Self::Book => "book",
             Self::Midpoints => "midpoints",
