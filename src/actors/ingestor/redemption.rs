@@ -10,6 +10,7 @@ use crate::domain::events::event::ActivityEvent;
 use crate::domain::market::facts::Market;
 use crate::domain::money::ids::{AssetId, MarketId};
 use crate::domain::money::units::Timestamp;
+use crate::polymarket::PayoutAnswer;
 use crate::queue;
 use crate::queue::{Job, JobFence, NewJob, Queue};
 
@@ -125,22 +126,21 @@ async fn paid_market(deps: &IngestorDeps, condition: &MarketId, stored: Option<M
     if market.outcomes.iter().all(|outcome| outcome.payout.is_some()) {
         return Some(market);
     }
-    let assets: Vec<AssetId> = market.outcomes.iter().map(|outcome| outcome.asset.clone()).collect();
-    let resolution = match deps.polymarket.payouts(condition, &assets).await {
-        Ok(Some(resolution)) if resolution.payouts.len() == assets.len() => resolution,
+    let known = match deps.polymarket.payouts(&market).await {
+        Ok(PayoutAnswer { known: Some(known), .. }) => known,
         Ok(_) => return Some(market),
         Err(error) => {
             tracing::warn!(market = %condition, %error, "the payout of a redemption could not be asked for");
             return Some(market);
         }
     };
-    let payouts: Vec<_> = assets.into_iter().zip(resolution.payouts).collect();
-    let resolved_at = resolution.resolved_at.unwrap_or_else(|| deps.clock.now());
-    if let Err(error) = deps.db.set_payouts(condition, &payouts, resolved_at).await {
+    let resolved_at = known.resolved_at.unwrap_or_else(|| deps.clock.now());
+    if let Err(error) = deps.db.set_payouts(condition, &known.payouts, resolved_at).await {
         tracing::warn!(market = %condition, %error, "the payouts of a market could not be stored");
     }
-    for (outcome, (_, payout)) in market.outcomes.iter_mut().zip(payouts) {
-        outcome.payout = Some(payout);
+    for outcome in &mut market.outcomes {
+        let paid = known.payouts.iter().find(|(asset, _)| *asset == outcome.asset);
+        outcome.payout = paid.map(|(_, payout)| *payout).or(outcome.payout);
     }
     Some(market)
 }
