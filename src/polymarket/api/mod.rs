@@ -8,4 +8,5 @@ pub mod positions;
 pub mod profiles;
 pub mod resolutions;
 pub mod status;
+pub mod tokens;
 pub mod traders;

@@ -152,7 +152,7 @@ pub(in crate::polymarket) fn figure(raw: Option<&RawValue>) -> Option<Decimal> {
 }
 
 /// Parses a list of texts, given as an array or as a string that contains one.
-fn texts(raw: Option<&RawValue>) -> Option<Vec<String>> {
+pub(in crate::polymarket) fn texts(raw: Option<&RawValue>) -> Option<Vec<String>> {
     let raw = raw?.get();
     match serde_json::from_str::<String>(raw) {
         Ok(inner) => serde_json::from_str(&inner).ok(),

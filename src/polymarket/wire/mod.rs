@@ -8,4 +8,8 @@ pub mod decimal_text;
 pub mod draft;
 pub mod fee;
 pub mod gamma;
+pub mod gamma_resolution;
 pub(super) mod ordinal;
+pub mod positions;
+pub mod resolutions;
+pub mod tokens;
