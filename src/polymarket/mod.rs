@@ -14,7 +14,10 @@ mod tests;
 pub mod wire;
 
 pub use api::activity_feed::ActivityQuery;
+pub use api::payouts::{KnownPayouts, PayoutAnswer, PayoutSource};
 pub use api::profiles::{Profile, ProfileMatch};
+pub use api::resolutions::Resolution;
+pub use api::tokens::TokenReference;
 pub use api::traders::{RecentActivity, Trader, TraderMatch};
 pub use http::client::Polymarket;
 pub use http::endpoint::{Endpoint, Priority, Upstream};
@@ -25,5 +28,3 @@ pub use wire::activity::{ActivityPage, BadRow, WireRow};
 pub use wire::book_text::BookAnswer;
 pub use wire::draft::{ActivityDraft, TradeDraft, Window};
 pub use wire::positions::Position;
-pub use wire::resolutions::{Resolution, ResolutionRow};
-pub use wire::tokens::TokenFacts;

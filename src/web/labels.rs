@@ -1,6 +1,7 @@
 //! The names of fields, sections and audited actions on a page.
 
 use crate::domain::config::effective::Field;
+use crate::domain::config::follow_state::FollowState;
 
 /// Returns the label of a field; the field's name itself when it is unknown.
 pub fn label(name: &str) -> &str {
@@ -77,6 +78,15 @@ pub fn is_unseen_by_a_test(name: &str) -> bool {
     unseen.contains(&name)
 }
 
+/// Returns how a leader is followed in words.
+pub const fn follow_state(state: FollowState) -> &'static str {
+    match state {
+        FollowState::Active => "followed",
+        FollowState::WindingDown => "winding down",
+        FollowState::Stopped => "stopped",
+    }
+}
+
 /// Returns an audited action in words; a page writes the subject behind it.
 pub fn action(name: &str) -> &str {
     match name {
@@ -84,6 +94,11 @@ pub fn action(name: &str) -> &str {
         "follow" => "Followed",
         "rename" => "Renamed",
         "set_enabled" => "Switched",
+        "set_state" => "Following changed",
+        "wound_down" => "Wound down",
+        "close_by_hand" => "Closed by hand",
+        "deposit" => "Deposit",
+        "withdraw" => "Withdrawal",
         "set_blacklisted" => "Blacklist",
         "reset_peak" => "Peak reset",
         "sign_in" => "Signed in",

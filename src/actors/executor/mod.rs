@@ -32,7 +32,6 @@ use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::accounting::view::{Baselines, PortfolioView};
 use crate::domain::config::effective::{EffectiveConfig, effective};
 use crate::domain::decision::decide::{Situation, precheck};
-use crate::domain::events::group::GroupAction;
 use crate::domain::money::ids::{FollowedUserId, GroupId};
 use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
 use crate::metrics::Metrics;
@@ -173,8 +172,8 @@ impl Executor {
             let market_ref = market.as_ref();
             let situation =
                 Situation { group: &group, market: market_ref, portfolio: &blank, config: &config, user_enabled, now };
-            let book = match &group.action {
-                GroupAction::Trade { asset, .. } if matches!(precheck(&situation), Ok(None)) => {
+            let book = match group.action.asset() {
+                Some(asset) if matches!(precheck(&situation), Ok(None)) => {
                     Some(deps.book.send(FetchBook { group: group.id, asset: asset.clone() }).await??)
                 }
                 _ => None,
@@ -206,7 +205,7 @@ impl Executor {
     }
 
     fn user_enabled(&self, leader: FollowedUserId) -> bool {
-        self.deps.directory.users.iter().any(|user| user.id == leader && user.enabled)
+        self.deps.directory.users.iter().any(|user| user.id == leader && user.enabled())
     }
 }
 

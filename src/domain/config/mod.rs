@@ -2,3 +2,4 @@
 
 pub mod effective;
 pub(super) mod field;
+pub mod follow_state;

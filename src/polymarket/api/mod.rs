@@ -4,6 +4,7 @@ pub mod activity_feed;
 pub mod books;
 pub mod events;
 pub mod markets;
+pub mod payouts;
 pub mod positions;
 pub mod profiles;
 pub mod resolutions;

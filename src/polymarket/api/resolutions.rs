@@ -1,100 +1,90 @@
-//! Requests for what a market paid. Three sources are asked in turn (spec 3.1): the resolutions, the tokens, Gamma.
+//! Requests for the resolution of a market, from `/v2/resolutions`: the first source of payouts (spec 3.1).
 
-use crate::domain::money::ids::{AssetId, MarketId};
-use crate::domain::money::units::PriceMicros;
+use serde::Deserialize;
+
+use crate::domain::market::payout::ResolutionStage;
+use crate::domain::money::ids::MarketId;
+use crate::domain::money::units::{PriceMicros, Timestamp};
 use crate::polymarket::http::client::{Call, Polymarket};
 use crate::polymarket::http::endpoint::{Endpoint, Priority};
 use crate::polymarket::http::error::PolymarketError;
-use crate::polymarket::wire::gamma_resolution::parse_gamma_resolution;
-use crate::polymarket::wire::resolutions::{Resolution, ResolutionRow, parse_resolution_row};
-use crate::polymarket::wire::tokens::TokenFacts;
+
+/// The row of one market.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolution {
+    pub stage: ResolutionStage,
+    /// The payout of each outcome, in outcome order: 0 and 1, or a split. Empty until the market is resolved, and when
+    /// the row of a resolved market does not have them.
+    pub payouts: Vec<PriceMicros>,
+    /// The time of resolution, or of the last update where the API does not state it.
+    pub resolved_at: Option<Timestamp>,
+}
 
 impl Polymarket {
-    /// Returns what the market paid, from the first of the three sources that says so; `None` while none does. A proposal
-    /// or a dispute is no payout.
-    ///
-    /// `outcomes` are the market's tokens in outcome order. A failure of the second or third source is no failure as long
-    /// as another source answers.
-    ///
-    /// # Errors
-    /// [`PolymarketError`] when no source has payouts and one of them did not answer.
-    pub async fn payouts(
-        &self,
-        market: &MarketId,
-        outcomes: &[AssetId],
-    ) -> Result<Option<Resolution>, PolymarketError> {
-        let row = self.resolution_row(market).await;
-        let resolved_at = match &row {
-            Ok(Some(ResolutionRow { payouts: Some(payouts), updated_at, .. })) => {
-                return Ok(Some(Resolution { payouts: payouts.clone(), resolved_at: *updated_at }));
-            }
-            // Another source must not settle what the oracle still decides about.
-            Ok(Some(row)) if row.is_pending() => return Ok(None),
-            Ok(Some(row)) if row.is_resolved() => row.updated_at,
-            Ok(_) | Err(_) => None,
-        };
-        let tokens = self.tokens_of_markets(std::slice::from_ref(market)).await;
-        if let Some(payouts) = tokens.as_ref().ok().and_then(|tokens| final_prices(tokens, outcomes)) {
-            return Ok(Some(Resolution { payouts, resolved_at }));
-        }
-        let gamma = self.gamma_payouts(market, outcomes).await;
-        match gamma {
-            Ok(Some(resolution)) => Ok(Some(resolution)),
-            Ok(None) => row.and(tokens).map(|_| None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Returns the row of the market in `/v2/resolutions`; `None` when it has none.
-    ///
-    /// # Errors
-    /// [`PolymarketError`] when the Data API does not answer.
-    pub async fn resolution_row(&self, market: &MarketId) -> Result<Option<ResolutionRow>, PolymarketError> {
-        let path = format!("/v2/resolutions?condition={market}");
-        let call = Call::get(Endpoint::Resolutions, Priority::Bulk, path);
-        match self.ask(call, |text| parse_resolution_row(text, market)).await {
-            Err(error) if error.is_not_found() => Ok(None),
-            answer => answer,
-        }
-    }
-
-    /// Returns the market's payouts as `/v2/resolutions` states them, or `None` while it states none.
+    /// Returns the row of the market, or `None` when it has none.
     ///
     /// # Errors
     /// [`PolymarketError`] when the Data API does not answer.
     pub async fn resolution(&self, market: &MarketId) -> Result<Option<Resolution>, PolymarketError> {
-        Ok(self.resolution_row(market).await?.and_then(stated))
-    }
-
-    async fn gamma_payouts(
-        &self,
-        market: &MarketId,
-        outcomes: &[AssetId],
-    ) -> Result<Option<Resolution>, PolymarketError> {
-        let limit = self.fresh_limit();
-        let path = format!("/markets?condition_ids={market}&closed=true&limit={limit}");
-        let call = Call::get(Endpoint::Markets, Priority::Bulk, path);
-        self.ask(call, |text| parse_gamma_resolution(text, market, outcomes)).await
+        let path = format!("/v2/resolutions?condition={market}");
+        let call = Call::get(Endpoint::Resolutions, Priority::Bulk, path);
+        match self.ask(call, |text| parse_resolutions(text, market)).await {
+            Err(error) if error.is_not_found() => Ok(None),
+            answer => answer,
+        }
     }
 }
 
-/// Returns the payouts that a row states.
-fn stated(row: ResolutionRow) -> Option<Resolution> {
-    let resolved_at = row.updated_at;
-    row.payouts.map(|payouts| Resolution { payouts, resolved_at })
-}
-
-/// Returns the final prices of `outcomes`, in their order; `None` unless each has one.
-fn final_prices(tokens: &[TokenFacts], outcomes: &[AssetId]) -> Option<Vec<PriceMicros>> {
-    let of = |asset: &AssetId| tokens.iter().find(|token| token.asset == *asset)?.final_price;
-    let prices: Option<Vec<PriceMicros>> = outcomes.iter().map(of).collect();
-    prices.filter(|prices| !prices.is_empty())
-}
-
-/// Picks the final payouts of `market`; a proposal or a dispute is not final.
+/// Picks the row of `market`, a resolved one before any other. Only a resolved row has payouts: a proposal or a dispute
+/// is not final.
 ///
 /// # Errors
 /// When the text is not such an answer, or a payout is not a price.
 pub fn parse_resolutions(text: &str, market: &MarketId) -> Result<Option<Resolution>, String> {
-    Ok(parse_resolution_row(text, market)?.and_then(stated))
+    let answer: Envelope = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let of_market = |row: &Row| match row.condition_id.as_deref().filter(|id| !id.is_empty()) {
+        Some(id) => MarketId::parse(id).is_ok_and(|id| id == *market),
+        // The request was for one condition only.
+        None => true,
+    };
+    let mut rows: Vec<Row> = answer.data.into_iter().filter(of_market).collect();
+    rows.sort_by_key(|row| stage_of(&row.status) != ResolutionStage::Resolved);
+    let Some(row) = rows.into_iter().next() else { return Ok(None) };
+    let time = |text: Option<String>| text.and_then(|text| Timestamp::parse_iso(&text).ok());
+    let stage = stage_of(&row.status);
+    if stage != ResolutionStage::Resolved {
+        return Ok(Some(Resolution { stage, payouts: Vec::new(), resolved_at: None }));
+    }
+    let payouts = row.payouts.unwrap_or_default().into_iter().map(PriceMicros::new).collect::<Result<Vec<_>, _>>();
+    let payouts = payouts.map_err(|error| format!("payouts: {error}"))?;
+    let resolved_at = time(row.resolved_at).or_else(|| time(row.last_update_timestamp));
+    Ok(Some(Resolution { stage, payouts, resolved_at }))
+}
+
+/// Returns the stage that a status means; an unknown status settles nothing.
+fn stage_of(status: &str) -> ResolutionStage {
+    match status {
+        "resolved" => ResolutionStage::Resolved,
+        "proposed" => ResolutionStage::Proposed,
+        "challenged" | "reproposed" | "disputed" | "arbitration" => ResolutionStage::Disputed,
+        _ => ResolutionStage::Open,
+    }
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    data: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    #[serde(default)]
+    condition_id: Option<String>,
+    status: String,
+    #[serde(default)]
+    payouts: Option<Vec<i64>>,
+    #[serde(default)]
+    resolved_at: Option<String>,
+    #[serde(default)]
+    last_update_timestamp: Option<String>,
 }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::recorded::fixture;
+use crate::domain::market::payout::ResolutionStage;
 use crate::domain::money::ids::{MarketId, Wallet};
 use crate::domain::money::units::ShareMicros;
 use crate::polymarket::api::books::parse_prices;
@@ -108,7 +109,11 @@ fn bad_positions_and_payouts_are_errors_as_a_whole() {
     let id: serde_json::Value = serde_json::from_str(&resolutions).unwrap();
     let id = MarketId::parse(id["data"][0]["condition_id"].as_str().unwrap()).unwrap();
     assert!(parse_resolutions(&resolutions.replacen("1000000", "1000001", 1), &id).is_err());
-    assert_eq!(parse_resolutions(&resolutions.replacen("\"resolved\"", "\"proposed\"", 1), &id), Ok(None));
+    for status in ["proposed", "disputed", "posed", "a new one"] {
+        let row = parse_resolutions(&resolutions.replacen("\"resolved\"", &format!("\"{status}\""), 1), &id);
+        let row = row.unwrap().unwrap();
+        assert!(row.payouts.is_empty() && row.stage != ResolutionStage::Resolved, "{status}: {row:?}");
+    }
     assert_eq!(parse_resolutions(r#"{"data":[]}"#, &id), Ok(None));
 }
 

@@ -93,7 +93,7 @@ fn market(file: &str) -> GammaMarket {
 
 #[test]
 fn the_pages_of_v2_are_read_with_their_cursors() {
-    for file in files("data_v2").iter().filter(|file| file.contains("activity_")) {
+    for file in files("data_v2").iter().filter(|file| file.contains("/activity_") && !file.contains("taker_buys")) {
         let page = parse_page(&fixture(file)).unwrap();
         assert!(page.next_cursor.is_some_and(|cursor| cursor.len() > 100), "{file}");
         let window = Window::of(page.rows, &somebody());
@@ -119,7 +119,7 @@ fn the_status_and_the_small_answers_are_read() {
 fn every_recorded_row_of_any_kind_is_read() {
     let mut kinds = std::collections::BTreeMap::new();
     for folder in ["data_v1", "data_v2"] {
-        for file in files(folder).iter().filter(|file| file.contains("activity_")) {
+        for file in files(folder).iter().filter(|file| file.contains("/activity_")) {
             let rows: Vec<_> = activity_rows(file).iter().map(|row| WireRow::parse(row)).collect();
             let n_rows = rows.len();
             let window = Window::of(rows, &somebody());

@@ -146,7 +146,7 @@ impl UserOption {
         Self {
             id: user.id,
             label: user.label.clone(),
-            enabled: user.enabled,
+            enabled: user.enabled(),
             n_own: own.map_or(0, |overrides| overrides.numbers().len()),
         }
     }

@@ -158,6 +158,9 @@ fn in_words(action: &str, json: &str) -> String {
     let Ok(value) = serde_json::from_str::<serde_json::Value>(json) else { return json.to_owned() };
     match (action, value) {
         ("set_enabled", serde_json::Value::Bool(on)) => if on { "enabled" } else { "disabled" }.to_owned(),
+        ("set_state" | "wound_down", serde_json::Value::String(state)) => {
+            state.parse().map(labels::follow_state).unwrap_or(&state).to_owned()
+        }
         ("set_blacklisted", serde_json::Value::Bool(on)) => if on { "blacklisted" } else { "allowed" }.to_owned(),
         ("reset_peak", serde_json::Value::Number(micros)) => {
             display_units::shown(FieldUnit::Usdc, micros.as_i64().unwrap_or_default())

@@ -13,6 +13,7 @@ use crate::domain::accounting::ledger::{EntryType, PortfolioScope};
 use crate::domain::config::effective::{
     ConfigPatch, ConfigVersion, EffectiveConfig, Field, FieldUnit, StoredConfig, UserOverrides,
 };
+use crate::domain::config::follow_state::FollowState;
 use crate::domain::decision::check::{Check, CheckName, CheckUnit, ReasonCode, Verdict};
 use crate::domain::decision::explanation::{DecisionKind, Explanation};
 use crate::domain::events::event::Side;
@@ -75,6 +76,8 @@ described! {
     GroupId => uuid("A group of fills that is decided as one.");
     AttemptId => uuid("A copy attempt.");
     ConfigVersion => text("A version of the settings: the hash of their content.").pattern(Some("^[0-9a-f]{16}$"));
+    FollowState => words("How a leader is followed: read and copied; read, with exits copied only; neither.",
+        FollowState::ALL.iter().map(|word| word.as_str()));
     Side => words("Bought or sold.", Side::ALL.iter().map(|word| word.as_str()));
     PortfolioScope => words("The kind of portfolio: the leader's shadow, our copies of one leader, our shared one.",
         PortfolioScope::ALL.iter().map(|word| word.as_str()));

@@ -24,6 +24,23 @@ fn newest() -> i64 {
     files.map(|file| file.unwrap().file_name().to_str().unwrap()[..4].parse().unwrap()).max().unwrap()
 }
 
+/// Returns the number of migrations.
+fn migrations() -> usize {
+    std::fs::read_dir(format!("{MANIFEST}/migrations/sqlite")).unwrap().count()
+}
+
+/// Columns of old schemas whose content has moved to another column.
+const DROPPED: &[(&str, &str)] = &[("followed_user", "enabled")];
+
+/// Removes the columns that no longer exist.
+fn without_dropped(tables: &mut BTreeMap<String, Vec<String>>) {
+    for (table, dropped) in DROPPED {
+        if let Some(columns) = tables.get_mut(*table) {
+            columns.retain(|column| column != dropped);
+        }
+    }
+}
+
 fn unpacked(name: &str) -> Vec<u8> {
     let path: PathBuf = [MANIFEST, "tests/fixtures/upgrade", name].iter().collect();
     let unpacked = Command::new("gzip").arg("-dc").arg(path).output().unwrap();
@@ -166,6 +183,9 @@ async fn goes_on(test_db: TestDb, schema: i64) {
     let db = &test_db.db;
     is_worth_upgrading(db, schema).await;
     let mut known = tables(db).await;
+    without_dropped(&mut known);
+    let disabled = "select label from followed_user where not enabled order by label";
+    let stopped_before = texts(db, disabled.to_owned()).await;
     let (rows_before, figures_before) = (rows(db, &known).await, figures(db).await);
 
     let migrated = run(&test_db.url, &["migrate"]);
@@ -177,10 +197,12 @@ async fn goes_on(test_db: TestDb, schema: i64) {
     let (before, after) = (applied_before.remove("_sqlx_migrations").unwrap(), rows_after.remove("_sqlx_migrations"));
     let after = after.unwrap();
     assert!(before.iter().all(|row| after.contains(row)));
-    assert_eq!(after.len() as i64, newest());
+    assert_eq!(after.len(), migrations());
     for (table, rows) in applied_before {
         assert_eq!(rows_after[&table], rows, "{table}");
     }
+    let stopped = "select label from followed_user where state = 'STOPPED' order by label";
+    assert_eq!(texts(db, stopped.to_owned()).await, stopped_before, "who was disabled is stopped");
     let fresh = match db {
         Db::Postgres(_) => TestDb::postgres().await,
         Db::Sqlite { .. } => TestDb::sqlite().await,
@@ -208,7 +230,7 @@ async fn lives_on(test_db: TestDb) {
     let attempts_before = number!(&bot.db, "select count(*) from copy_attempt");
     let open_copies = number!(&bot.db, "select count(*) from job where queue like 'q_copy_attempt%'");
     let users = bot.db.followed_users().await.unwrap();
-    let leader = users.iter().find(|user| user.enabled).unwrap();
+    let leader = users.iter().find(|user| user.enabled()).unwrap();
     let wallet = &leader.profile_wallet;
     let market = bot.exchange.with(|exchange| {
         exchange.add_profile(wallet, &leader.label);

@@ -117,10 +117,10 @@ on_both! {
     async fn following_twice_follows_once_and_wakes_the_disabled(db: &Db) {
         let user = follow(db, 1).await;
         assert!(db.set_enabled(user, false, "a test", NOW).await.unwrap());
-        assert!(!db.followed_users().await.unwrap()[0].enabled);
+        assert!(!db.followed_users().await.unwrap()[0].enabled());
         assert_eq!(db.follow("other words", &wallet(1), "a test", NOW).await.unwrap(), Inserted::Known);
         let users = db.followed_users().await.unwrap();
-        assert_eq!((users.len(), users[0].enabled, users[0].label.as_str()), (1, true, "leader 1"));
+        assert_eq!((users.len(), users[0].enabled(), users[0].label.as_str()), (1, true, "leader 1"));
         assert!(db.rename(user, "'; drop table followed_user; --", "a test", NOW).await.unwrap());
         assert_eq!(db.followed_users().await.unwrap()[0].label, "'; drop table followed_user; --");
         assert!(!db.rename(FollowedUserId(99), "nobody", "a test", NOW).await.unwrap());

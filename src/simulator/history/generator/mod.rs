@@ -21,7 +21,7 @@ use crate::domain::accounting::shadow::{
 use crate::domain::config::effective::effective;
 use crate::domain::decision::decide::{Situation, decide, precheck};
 use crate::domain::events::event::ActivityEvent;
-use crate::domain::events::group::{ClosedGroup, EventGroup, GroupAction, Member, PendingEvent};
+use crate::domain::events::group::{ClosedGroup, EventGroup, Member, PendingEvent};
 use crate::domain::events::group_windows::Windows;
 use crate::domain::market::book::{Level, OrderBook};
 use crate::domain::market::facts::Market;
@@ -212,10 +212,7 @@ impl HistoryGenerator {
         let group = &closed.group;
         let market = self.facts_at(exchange, &group.market, now);
         let outcomes: Vec<AssetId> = market.outcomes.iter().map(|outcome| outcome.asset.clone()).collect();
-        let asset = match &group.action {
-            GroupAction::Trade { asset, .. } => Some(asset),
-            _ => None,
-        };
+        let asset = group.action.asset();
         let quotes = asset.and_then(|asset| {
             let (market, index) = exchange.market_by_asset(asset)?;
             market.quotes(index, now)
