@@ -25,8 +25,7 @@ impl Suspicion {
     pub const UNKNOWN_KIND: Self = Self { why: "a row of an unknown kind", harm: Some(InexactCause::UnknownKind) };
     pub const UNRESOLVED: Self =
         Self { why: "positions that do not show a row", harm: Some(InexactCause::UnresolvedConversion) };
-    pub const NOT_APPLIED: Self =
-        Self { why: "a row that cannot be booked", harm: Some(InexactCause::RowNotApplied) };
+    pub const NOT_APPLIED: Self = Self { why: "a row that cannot be booked", harm: Some(InexactCause::RowNotApplied) };
 }
 
 /// Returns the checkpoints of some suspicions; of several, all causes are kept.

@@ -106,12 +106,7 @@ pub(super) async fn held(
 ///
 /// # Errors
 /// When the positions or the markets cannot be fetched, or the positions and the stored rows do not agree yet.
-async fn converted(
-    deps: &IngestorDeps,
-    job: &Job,
-    activity: &ActivityEvent,
-    market: Market,
-) -> Result<Effect, String> {
+async fn converted(deps: &IngestorDeps, job: &Job, activity: &ActivityEvent, market: Market) -> Result<Effect, String> {
     if market.outcomes.is_empty() {
         let reason = "the outcomes of the market are not known".to_owned();
         return Ok(Effect::NotApplicable(reason, Suspicion::UNRESOLVED));

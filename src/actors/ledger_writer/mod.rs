@@ -365,8 +365,7 @@ impl LedgerWriter {
         let RecordEntries { entries, finishes, audits, jobs, checkpoints, corrections, check, opened, made_on: _ } =
             request;
         let attempt = None;
-        let write =
-            LedgerWrite { attempt, entries, finishes, audits, jobs, checkpoints, corrections, check, opened };
+        let write = LedgerWrite { attempt, entries, finishes, audits, jobs, checkpoints, corrections, check, opened };
         match self.fold(&write, ctx) {
             Ok(()) => self.enqueue(write, answer, ctx),
             Err(refused) => drop(answer.send(Err(refused))),

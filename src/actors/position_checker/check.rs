@@ -41,10 +41,8 @@ pub(super) async fn unreadable(
     at: Timestamp,
 ) -> Result<Done, DbError> {
     tracing::warn!(user_id = %user.id, problem, "the positions of a leader cannot be read: the books are not exact");
-    let check = PositionCheck {
-        problem: Some(problem.to_owned()),
-        ..row(user, at, 0, CheckOutcome::Unreadable, Vec::new())
-    };
+    let check =
+        PositionCheck { problem: Some(problem.to_owned()), ..row(user, at, 0, CheckOutcome::Unreadable, Vec::new()) };
     deps.db.insert_position_check(&check).await?;
     Ok(Done { user: user.id, opened: false, outcome: Some(CheckOutcome::Unreadable), at })
 }
@@ -144,8 +142,7 @@ async fn adjusted(
 
 /// Returns the entries that end the drifts.
 fn ended(user: &FollowedUser, at: Timestamp, standing: &[Drift], now: &ShadowNow) -> Result<Adjusted, UnitError> {
-    let case =
-        CheckCase { check: PositionCheckId::of(user.id, at.millis()), leader: user.id, checked_at: at };
+    let case = CheckCase { check: PositionCheckId::of(user.id, at.millis()), leader: user.id, checked_at: at };
     let mut all = Adjusted::default();
     for drift in standing {
         let mark = now.lots.get(&drift.asset).and_then(|lot| lot.mark);

@@ -99,11 +99,8 @@ pub(in crate::actors) async fn shadow(
     let assets: BTreeSet<&AssetId> = lots.keys().chain(readings.positions().map(|position| &position.asset)).collect();
     for asset in assets {
         let lot = lots.get(asset);
-        let now = Movement {
-            asset: asset.clone(),
-            shares: lot.map(|lot| lot.shares).unwrap_or_default(),
-            event_time: None,
-        };
+        let now =
+            Movement { asset: asset.clone(), shares: lot.map(|lot| lot.shares).unwrap_or_default(), event_time: None };
         // What came later is subtracted from what is held now, because that needs no look at the whole history.
         let of_asset = later.iter().filter(|moved| moved.asset == *asset);
         let mut shares = readings.counted(asset, [&now]).map_err(|error| error.to_string())?;
@@ -116,11 +113,7 @@ pub(in crate::actors) async fn shadow(
 }
 
 /// Returns the movements of the ledger that are later than the position of their asset.
-async fn later_movements(
-    db: &Db,
-    user: FollowedUserId,
-    readings: &Readings,
-) -> Result<Vec<Movement>, DbError> {
+async fn later_movements(db: &Db, user: FollowedUserId, readings: &Readings) -> Result<Vec<Movement>, DbError> {
     let since = readings.checked_at().plus_millis(-LAG_MS);
     let StoredRows { trades, activities } = db.rows_since(user, since).await?;
     let mut times: BTreeMap<String, Timestamp> = BTreeMap::new();

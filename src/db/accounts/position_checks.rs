@@ -271,8 +271,7 @@ impl Db {
     /// Returns the value of the entries that opened the books of a leader who was followed before openings were booked.
     async fn opened_for(&self, user: FollowedUserId) -> Result<UsdcMicros, DbError> {
         let ref_id = format!("open:{user}");
-        let sum: i64 =
-            on!(db self, c => sqlx::query_scalar(OPENED_FOR).bind(user.0).bind(&ref_id).fetch_one(c).await)?;
+        let sum: i64 = on!(db self, c => sqlx::query_scalar(OPENED_FOR).bind(user.0).bind(&ref_id).fetch_one(c).await)?;
         Ok(UsdcMicros(sum))
     }
 

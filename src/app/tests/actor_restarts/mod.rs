@@ -102,6 +102,22 @@ async fn the_root_comes_back_and_follows_on() {
 }
 
 #[actix_web::test]
+async fn the_position_checker_comes_back_and_opens_the_books_of_a_new_leader() {
+    let mut running = RunningBot::on_sqlite().await;
+    running.copies_a_fill().await;
+    comes_back(&mut running, "position_checker", &EVERY_WAY, async |running| {
+        running.copies_a_fill_of_a_new_leader().await;
+        let users = || running.bot.db.followed_users();
+        eventually("every opening", async || {
+            users().await.unwrap().iter().all(|user| user.opened_at.is_some()).then_some(())
+        })
+        .await;
+    })
+    .await;
+    running.ends_well().await;
+}
+
+#[actix_web::test]
 async fn the_reconciler_comes_back_and_knows_which_poller_to_ask() {
     let mut running = RunningBot::on_sqlite().await;
     let reads_a_span = async |running: &mut RunningBot| {
@@ -316,6 +332,7 @@ mod on_postgres {
             "live_feed",
             "live_hub",
             "poller",
+            "position_checker",
             "price_refresher",
             "queue_watch",
             "reconciler",
