@@ -9,11 +9,13 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, FollowedUser};
 use crate::domain::accounting::checkpoint::PortfolioCheckpoint;
 use crate::domain::accounting::ledger::{LedgerEntry, PortfolioId};
 use crate::domain::accounting::portfolio::{Lot, Portfolio, PortfolioError};
-use crate::domain::money::units::{ShareMicros, UsdcMicros};
+use crate::domain::accounting::shadow::exactness::{Exactness, ExactnessState, InexactCause};
+use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
 
 /// Entries read at a time.
 const PAGE: i64 = 10_000;
@@ -27,7 +29,7 @@ pub enum AuditError {
     Entry { position: i64, portfolio: PortfolioId, source: PortfolioError },
 }
 
-/// The result of an audit; if `problems` is empty, the books agree.
+/// The result of an audit; if `problems` is empty, the books add up. Whether they also agree with the venue is in `venue`.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
     pub entries: u64,
@@ -35,6 +37,20 @@ pub struct Report {
     pub problems: Vec<String>,
     /// Stored states that could not be compared, although nothing is wrong with them.
     pub notes: Vec<String>,
+    /// Whether the books of each followed leader agree with the venue, by the newest position checks.
+    pub venue: Vec<AtVenue>,
+}
+
+/// The books of one leader beside the venue's positions.
+#[derive(Debug, Clone, Serialize)]
+pub struct AtVenue {
+    /// Hostile text.
+    pub leader: String,
+    pub followed_user_id: FollowedUserId,
+    pub state: ExactnessState,
+    /// Since when they do not agree, and why.
+    pub since: Option<Timestamp>,
+    pub cause: Option<InexactCause>,
 }
 
 /// One portfolio, rebuilt from its whole ledger.
@@ -87,6 +103,15 @@ pub async fn audit(db: &Db) -> Result<Report, AuditError> {
     }
     for rule in db.integrity().await?.into_iter().filter(|rule| rule.off_by != 0) {
         report.problems.push(format!("does not hold: {} (off by {})", rule.rule, rule.off_by));
+    }
+    for user in db.followed_users().await?.into_iter().filter(FollowedUser::enabled) {
+        let exactness = db.books_record(user.id).await?.exactness();
+        let (since, cause) = match exactness {
+            Exactness::NotExact { since, cause } => (Some(since), Some(cause)),
+            Exactness::Exact | Exactness::Adjusted { .. } => (None, None),
+        };
+        let (leader, followed_user_id) = (user.label, user.id);
+        report.venue.push(AtVenue { leader, followed_user_id, state: exactness.state(), since, cause });
     }
     Ok(report)
 }

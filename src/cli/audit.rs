@@ -6,6 +6,8 @@ use super::database::open;
 use super::terminal::{clean, say_json};
 use crate::audit::{Report, audit as audit_database};
 use crate::config::Settings;
+use crate::domain::accounting::shadow::exactness::{ExactnessState, InexactCause};
+use crate::domain::money::units::Timestamp;
 
 #[derive(clap::Args)]
 pub struct AuditArguments {
@@ -41,7 +43,18 @@ fn print(report: &Report) {
         println!("PROBLEM  {}", clean(problem));
     }
     match report.problems.len() {
-        0 => println!("The books agree: {} entries recomputed.", report.entries),
+        0 => println!("The books add up: {} entries recomputed.", report.entries),
         n => println!("{n} problems in {} entries.", report.entries),
+    }
+    let apart: Vec<_> = report.venue.iter().filter(|books| books.state == ExactnessState::NotExact).collect();
+    match (report.venue.len(), apart.len()) {
+        (0, _) => {}
+        (n, 0) => println!("They agree with the venue: {n} leaders by their newest position checks."),
+        (n, m) => println!("They do not agree with the venue, or it is not known: {m} of {n} leaders."),
+    }
+    for books in apart {
+        let cause = books.cause.map(InexactCause::as_str).unwrap_or_default();
+        let since = books.since.map(Timestamp::iso).unwrap_or_default();
+        println!("NOT EXACT  {}  since {since}: {cause}", clean(&books.leader));
     }
 }

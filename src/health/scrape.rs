@@ -7,6 +7,8 @@ use super::actor_state::{ChainWatcherState, LeaseKeeperState};
 use super::{HealthDeps, in_time};
 use crate::actors::root::ActorHealth;
 use crate::actors::supervise::Observed;
+use crate::db::{Db, DbError, FollowedUser};
+use crate::domain::accounting::shadow::exactness::{CheckOutcome, ExactnessState};
 use crate::domain::money::units::Timestamp;
 use crate::metrics::{Exposition, Metrics};
 use crate::polymarket::Gate;
@@ -21,6 +23,7 @@ pub(super) async fn page(deps: &HealthDeps) -> String {
     page.gauge("polymarketspy_build_info", "The running program; always 1.")
         .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
     database(&mut page, deps, now).await;
+    books(&mut page, deps).await;
     page.histogram(
         "polymarketspy_detection_lag_seconds",
         "Time from a fill to its detection in the canonical feed, including fills read after a stop.",
@@ -65,6 +68,29 @@ async fn database(page: &mut Exposition, deps: &HealthDeps, now: Timestamp) {
         )
         .seconds(&[], backup.created_at.millis());
     }
+}
+
+/// Adds the state of the leaders' books; none when the database does not answer in time.
+async fn books(page: &mut Exposition, deps: &HealthDeps) {
+    let Some(Ok((states, drift))) = in_time(states_of_books(&deps.db)).await else { return };
+    let help = "Followed leaders by the state of their books against the venue's positions.";
+    let mut family = page.gauge("polymarketspy_books_leaders", help);
+    for state in ExactnessState::ALL {
+        family.sample(&[("state", state.as_str())], states.get(state).copied().unwrap_or_default());
+    }
+    let help = "Absolute differences between shadows and positions, in millionths of a USDC.";
+    page.gauge("polymarketspy_books_drift_micros", help).sample(&[], drift);
+}
+
+async fn states_of_books(db: &Db) -> Result<(BTreeMap<ExactnessState, u64>, i64), DbError> {
+    let (mut states, mut drift) = (BTreeMap::new(), 0_i64);
+    for user in db.followed_users().await?.into_iter().filter(FollowedUser::enabled) {
+        *states.entry(db.books_record(user.id).await?.exactness().state()).or_default() += 1;
+        let newest = db.position_checks(user.id, 1).await?.pop();
+        let open = newest.filter(|check| check.outcome == CheckOutcome::Drifting);
+        drift = drift.saturating_add(open.map_or(0, |check| check.drift_value().0));
+    }
+    Ok((states, drift))
 }
 
 fn queues(page: &mut Exposition, depths: &[Depth], now: Timestamp) {

@@ -247,7 +247,7 @@ async fn back_up_and_restore_without_docker() {
     droplet.run(back_up);
     crowd.trade(&droplet.bot);
     db.close().await;
-    assert!(droplet.run(restore).contains("The books agree"));
+    assert!(droplet.run(restore).contains("The books add up"));
     let db = Db::connect(&url).await.unwrap();
     crowd.settled(&db).await;
     assert_eq!(n_trades(&db).await, crowd.n_rows, "every fill is stored once");
@@ -313,7 +313,7 @@ mod on_postgres {
             crowd.trade(&droplet.bot);
             told = droplet.run(line);
         }
-        assert!(told.contains("The books agree"), "{told}");
+        assert!(told.contains("The books add up"), "{told}");
         assert_ne!(
             std::fs::read_to_string(droplet.path("stand/worker.pid")).unwrap(),
             before,
@@ -339,7 +339,7 @@ mod on_postgres {
         // Open connections of the test would prevent the rename of the database.
         droplet.bot.db.close().await;
         let told = droplet.run(restore);
-        assert!(told.contains("Restored: ") && told.contains("The books agree"), "{told}");
+        assert!(told.contains("Restored: ") && told.contains("The books add up"), "{told}");
         let db = Db::connect(droplet.url()).await.unwrap();
         crowd.settled(&db).await;
         assert_eq!(n_trades(&db).await, crowd.n_rows, "every fill is stored once");
