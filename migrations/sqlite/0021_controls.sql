@@ -49,3 +49,6 @@ create trigger event_group_no_update before update on event_group
 begin select raise(abort, 'event_group is append-only'); end;
 create trigger event_group_no_delete before delete on event_group
 begin select raise(abort, 'event_group is append-only'); end;
+
+-- The portfolio page lists the few entries that are deposits and withdrawals.
+create index ledger_entry_transfers on ledger_entry (id) where entry_type in ('DEPOSIT', 'WITHDRAWAL');

@@ -4,6 +4,7 @@ pub(super) mod attempt_rows;
 pub(super) mod attempt_stats;
 pub(super) mod attempts;
 pub(super) mod books;
+pub(super) mod closes;
 pub(super) mod event_outcomes;
 pub(super) mod export;
 pub(super) mod groups;
