@@ -264,7 +264,7 @@ fn in_order_of_time(poll: &PollWrite, outcome: &PollOutcome) -> Vec<Member> {
 async fn insert_trades(tx: &mut Tx, trades: &[TradeEvent], now: Timestamp) -> Result<Vec<EventId>, DbError> {
     let ids: Vec<Uuid> = fetch_batch_values!(tx, INSERT_TRADES, trades, |query, trade| query
         .bind(trade.id.0)
-        .bind(Source::DataApi.as_str())
+        .bind(Source::PolymarketApi.as_str())
         .bind(storable(&trade.source_id))
         .bind(storable(&trade.tx_hash))
         .bind(true)
@@ -289,7 +289,7 @@ async fn insert_trades(tx: &mut Tx, trades: &[TradeEvent], now: Timestamp) -> Re
 async fn insert_activities(tx: &mut Tx, activities: &[ActivityEvent], now: Timestamp) -> Result<Vec<EventId>, DbError> {
     let ids: Vec<Uuid> = fetch_batch_values!(tx, INSERT_ACTIVITIES, activities, |query, activity| query
         .bind(activity.id.0)
-        .bind(Source::DataApi.as_str())
+        .bind(Source::PolymarketApi.as_str())
         .bind(storable(&activity.source_id))
         .bind(true)
         .bind(activity.profile_wallet.as_str())

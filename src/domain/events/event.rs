@@ -6,13 +6,13 @@ use crate::domain::money::ids::{AssetId, EventId, FollowedUserId, MarketId, Wall
 use crate::domain::money::text_enum::text_enum;
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 
-/// The feed that an event came from. Only the Data API is canonical.
+/// The feed that an event came from. Only Polymarket's Data API is canonical.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
-    DataApi,
+    PolymarketApi,
     Alchemy,
 }
-text_enum!(Source { DataApi => "DATA_API", Alchemy => "ALCHEMY" });
+text_enum!(Source { PolymarketApi => "POLYMARKET_API", Alchemy => "ALCHEMY" });
 
 /// The direction of a fill, as the leader traded it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -135,7 +135,17 @@ impl GroupKey {
     }
 }
 
+/// The source that ids of canonical events are made from. The source is called `POLYMARKET_API` since migration 16; its
+/// ids go on hashing the name from before, so that a stored row that is read again has the id that it has in jobs, groups
+/// and ledger.
+pub const HASHED_CANONICAL_SOURCE: &str = "DATA_API";
+
 impl EventId {
+    /// Returns the id of the canonical event `source_id`.
+    pub fn of_canonical(source_id: &str) -> Self {
+        Self::of(HASHED_CANONICAL_SOURCE, source_id)
+    }
+
     /// Returns the id of the event that `source` names `source_id`.
     pub fn of(source: &str, source_id: &str) -> Self {
         Self(content_id(&["event", source, source_id]))
@@ -193,5 +203,7 @@ mod tests {
     fn content_ids_never_change() {
         assert_eq!(EventId::of("DATA_API", "a:b").to_string(), EventId::of("DATA_API", "a:b").to_string());
         assert_ne!(EventId::of("DATA_API", "a:b"), EventId::of("ALCHEMY", "a:b"));
+        // Not of the name that canonical events have since migration 16.
+        assert_eq!(EventId::of_canonical("a:b"), EventId::of("DATA_API", "a:b"));
     }
 }

@@ -11,7 +11,7 @@ use rust_decimal::Decimal;
 use super::activity::{BadRow, RowError, WireRow};
 use super::fee::{CashParts, RowAmounts};
 use super::ordinal::{Figures, keep, key_of};
-use crate::domain::events::event::{ActivityEvent, ActivityKind, ActivityPayload, Side, Source, TradeEvent};
+use crate::domain::events::event::{ActivityEvent, ActivityKind, ActivityPayload, Side, TradeEvent};
 use crate::domain::market::facts::FeeSchedule;
 use crate::domain::money::ids::{AssetId, EventId, FollowedUserId, MarketId, Wallet};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UnitError, UsdcMicros};
@@ -191,7 +191,7 @@ impl TradeDraft {
 
     /// Returns the id of this event.
     pub fn event_id(&self) -> EventId {
-        EventId::of(Source::DataApi.as_str(), &self.source_id)
+        EventId::of_canonical(&self.source_id)
     }
 
     fn key(&self) -> &str {
@@ -301,7 +301,7 @@ impl ActivityDraft {
 
     /// Returns the id of this event.
     pub fn event_id(&self) -> EventId {
-        EventId::of(Source::DataApi.as_str(), &self.source_id)
+        EventId::of_canonical(&self.source_id)
     }
 
     fn key(&self) -> &str {

@@ -9,6 +9,7 @@ use super::display_units;
 use crate::db::{AuditRow, Db, DbError, Directory};
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::config::effective::{ConfigPatch, Field, FieldUnit, StoredConfig};
+use crate::domain::config::follow_state::FollowState;
 use crate::domain::money::ids::{FollowedUserId, MarketId};
 use crate::domain::money::units::Timestamp;
 use crate::web::labels;
