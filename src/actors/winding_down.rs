@@ -163,9 +163,7 @@ async fn look_at(deps: &WindingDownDeps, known: &mut Known, leader: FollowedUser
     if now.millis_since(since) < FLAT_FOR_MS {
         return Ok(false);
     }
-    let shown = |(portfolio, asset, shares): &(PortfolioId, AssetId, ShareMicros)| {
-        serde_json::json!({ "portfolio": portfolio.to_string(), "asset_id": asset, "share_micros": shares })
-    };
+    let shown = |(portfolio, asset, shares): &(PortfolioId, AssetId, ShareMicros)| serde_json::json!({ "portfolio": portfolio.to_string(), "asset_id": asset, "share_micros": shares });
     let dust: Vec<_> = dust.iter().map(shown).collect();
     let stopped = deps.db.wound_down(leader, &serde_json::Value::from(dust), WHO, now).await?;
     if stopped {
@@ -261,5 +259,88 @@ impl Handler<LeasesChanged> for WindingDown {
 
     fn handle(&mut self, LeasesChanged(leases): LeasesChanged, _: &mut Context<Self>) {
         self.leases = leases;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actors::ledger_writer::{LedgerWriter, ReadView};
+    use crate::domain::events::group::EventGroup;
+    use crate::simulator::Quotes;
+    use crate::testkit::copy_setup::{CopySetup, record};
+    use crate::testkit::exchange::OneMarketExchange;
+
+    fn deps(setup: &CopySetup, exchange: &OneMarketExchange, later_ms: i64) -> WindingDownDeps {
+        WindingDownDeps {
+            db: setup.db.clone(),
+            clock: Clock::starting_at(setup.clock.now().plus_millis(later_ms)),
+            polymarket: exchange.polymarket.clone(),
+            leases: Arc::new(Leases::All),
+        }
+    }
+
+    /// Our own account copies 10 shares of the leader.
+    async fn copy(setup: &CopySetup, writer: &Addr<LedgerWriter>, group: &EventGroup) {
+        setup.close(group).await;
+        let portfolio = PortfolioId::ExecUser(setup.alice);
+        let (leader, market) = (setup.alice, group.market.clone());
+        let read = ReadView { portfolio, leader, market, asset: None, outcomes: Vec::new() };
+        let version = writer.send(read).await.unwrap().unwrap().version;
+        writer.send(record(portfolio, group, version, None)).await.unwrap().unwrap().committed().await.unwrap();
+        // Both copy jobs are done.
+        for queue in [queue::Queue::CopyAttemptUser, queue::Queue::CopyAttemptGlobal] {
+            let job = setup.claim(queue).await;
+            queue::finish(&setup.db, &[job.fence()]).await.unwrap();
+        }
+    }
+
+    async fn state(setup: &CopySetup) -> FollowState {
+        setup.db.followed_users().await.unwrap()[0].state
+    }
+
+    #[actix_web::test]
+    async fn a_leader_is_stopped_once_no_lot_above_dust_is_left_for_some_seconds() {
+        let setup = CopySetup::new().await;
+        let exchange = OneMarketExchange::start(setup.clock);
+        let writer = setup.ledger_writer();
+        let group = exchange.group(setup.alice, 1);
+        copy(&setup, &writer, &group).await;
+        let now = setup.clock.now();
+        setup.db.set_state(setup.alice, FollowState::WindingDown, "test", now).await.unwrap();
+
+        // 10 shares at a bid of a half are above dust.
+        let round_at = async |later_ms, known| round(&deps(&setup, &exchange, later_ms), &[setup.alice], known).await;
+        let known = round_at(0, Known::default()).await.known;
+        assert_eq!((known.flat_since.len(), state(&setup).await), (0, FollowState::WindingDown));
+        // At a bid of 9 cents the 10 shares bring 0.90 USDC: dust, once the old bid has aged.
+        let low = Quotes::of(&[(90_000, 1_000_000_000)], &[(110_000, 1_000_000_000)]);
+        exchange.simulator.with(|venue| venue.set_book(&exchange.asset(0), low));
+        let known = round_at(1_000, known).await.known;
+        assert_eq!(known.flat_since.len(), 0, "the bid of a second ago still counts");
+        let known = round_at(BID_MS, known).await.known;
+        assert_eq!((known.flat_since.len(), state(&setup).await), (1, FollowState::WindingDown));
+        let third = round_at(BID_MS + FLAT_FOR_MS, known).await;
+        assert_eq!((third.stopped, third.failures, state(&setup).await), (1, 0, FollowState::Stopped));
+        let audit = setup.db.audits(Some("wound_down"), None, 9).await.unwrap().remove(0).audit;
+        assert_eq!(audit.before_json.as_deref(), Some("\"WINDING_DOWN\""));
+        let after = audit.after_json.unwrap();
+        assert!(after.contains("\"state\":\"STOPPED\"") && after.contains(exchange.asset(0).as_str()), "{after}");
+    }
+
+    #[actix_web::test]
+    async fn an_undecided_group_keeps_the_leader_and_a_change_of_mind_is_kept() {
+        let setup = CopySetup::new().await;
+        let exchange = OneMarketExchange::start(setup.clock);
+        let _writer = setup.ledger_writer();
+        setup.db.set_state(setup.alice, FollowState::WindingDown, "test", setup.clock.now()).await.unwrap();
+        setup.close(&exchange.group(setup.alice, 1)).await;
+        let deps = deps(&setup, &exchange, 0);
+        assert_eq!(left(&deps, &mut Known::default(), setup.alice).await.unwrap(), Left::Something);
+
+        setup.db.set_state(setup.alice, FollowState::Active, "test", setup.clock.now()).await.unwrap();
+        let dust = serde_json::Value::Null;
+        assert!(!setup.db.wound_down(setup.alice, &dust, WHO, setup.clock.now()).await.unwrap());
+        assert_eq!(state(&setup).await, FollowState::Active);
     }
 }

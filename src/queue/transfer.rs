@@ -83,7 +83,18 @@ mod tests {
     fn claimed(new: NewJob) -> Job {
         let at = Timestamp::from_millis(5);
         let NewJob { queue, key, followed_user, payload, due } = new;
-        Job { id: 1, queue, key, followed_user, payload, attempts: 1, failures: 0, due, created_at: at, last_error: None }
+        Job {
+            id: 1,
+            queue,
+            key,
+            followed_user,
+            payload,
+            attempts: 1,
+            failures: 0,
+            due,
+            created_at: at,
+            last_error: None,
+        }
     }
 
     #[test]
@@ -93,7 +104,10 @@ mod tests {
             let cash = UsdcMicros(-1_500_000);
             let transfer = Transfer { portfolio, id: "rent:may".to_owned(), cash, who: "a@b.example".to_owned() };
             let job = transfer.job(now);
-            assert_eq!((job.key.as_str(), job.followed_user), (format!("{portfolio}:transfer:rent:may").as_str(), portfolio.owner()));
+            assert_eq!(
+                (job.key.as_str(), job.followed_user),
+                (format!("{portfolio}:transfer:rent:may").as_str(), portfolio.owner())
+            );
             assert_eq!(Transfer::of_job(&claimed(job)).unwrap(), Some(transfer));
         }
         let other = NewJob::for_portfolio(PortfolioId::ExecGlobal, now);

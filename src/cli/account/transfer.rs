@@ -68,7 +68,11 @@ pub async fn transfer(settings: &Settings, arguments: TransferArguments, way: Wa
     }
     if way == Way::Out && amount > figures.cash {
         let most = figures.cash.max(UsdcMicros::ZERO);
-        bail!("`usdc` is {}, which is more than the cash of {portfolio}; at most {} is allowed", usdc(amount), usdc(most));
+        bail!(
+            "`usdc` is {}, which is more than the cash of {portfolio}; at most {} is allowed",
+            usdc(amount),
+            usdc(most)
+        );
     }
     let now = Clock::System.now();
     queue::enqueue(&db, &[transfer.job(now)], now).await?;
@@ -102,7 +106,9 @@ async fn report(db: &Db, transfer: &Transfer, amount: UsdcMicros, way: Way) -> a
                 return Ok(ExitCode::FAILURE);
             }
             TransferState::Open if begun.elapsed() > PATIENCE => {
-                say(&format!("Asked for {what}; the bot has not booked it yet. `polymarketspy jobs list` shows the job."))?;
+                say(&format!(
+                    "Asked for {what}; the bot has not booked it yet. `polymarketspy jobs list` shows the job."
+                ))?;
                 return Ok(ExitCode::FAILURE);
             }
             TransferState::Open => tokio::time::sleep(POLL_INTERVAL).await,
@@ -114,7 +120,8 @@ async fn report(db: &Db, transfer: &Transfer, amount: UsdcMicros, way: Way) -> a
 fn parse_usdc(text: &str) -> anyhow::Result<UsdcMicros> {
     let typed = text.trim().replace('_', "");
     let allowed = "an amount above 0 with at most 6 digits behind the point, for example 250 or 99.5";
-    let amount = Decimal::from_str_exact(&typed).ok().with_context(|| format!("`usdc` is `{text}`; allowed is {allowed}"))?;
+    let amount =
+        Decimal::from_str_exact(&typed).ok().with_context(|| format!("`usdc` is `{text}`; allowed is {allowed}"))?;
     if amount.normalize().scale() > 6 || amount <= Decimal::ZERO {
         bail!("`usdc` is `{text}`; allowed is {allowed}");
     }
@@ -145,7 +152,9 @@ mod tests {
 
     #[test]
     fn an_amount_is_above_zero_and_no_finer_than_a_micro() {
-        for (text, micros) in [("250", 250_000_000), ("99.5", 99_500_000), (" 0.000001 ", 1), ("1_000.10", 1_000_100_000)] {
+        for (text, micros) in
+            [("250", 250_000_000), ("99.5", 99_500_000), (" 0.000001 ", 1), ("1_000.10", 1_000_100_000)]
+        {
             assert_eq!(parse_usdc(text).unwrap(), UsdcMicros(micros), "{text}");
         }
         for text in ["0", "-5", "0.0000001", "abc", "", "1e3", "99999999999999999999"] {

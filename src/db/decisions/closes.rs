@@ -125,9 +125,7 @@ async fn ask(
         return Ok(AskedClose { group, market, asset, portfolios: waiting, is_new: false });
     }
     let group = insert_group(tx, leader, (&asset, &market), now).await?;
-    let job = |portfolio: &PortfolioId| {
-        NewJob::for_group(queue_of(*portfolio), group.id, leader, group.detect_time)
-    };
+    let job = |portfolio: &PortfolioId| NewJob::for_group(queue_of(*portfolio), group.id, leader, group.detect_time);
     queue::insert_in(tx, &new.iter().map(job).collect::<Vec<_>>(), now).await?;
     let accounts: Vec<String> = new.iter().map(PortfolioId::to_string).collect();
     let after = serde_json::json!({

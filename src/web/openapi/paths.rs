@@ -192,7 +192,12 @@ fn changes() -> Vec<Route> {
     let deleted =
         post("/api/config/test/{id}", "Cancels a test.", empty, one::<WhatIfView>()).errors(FOUND).tag("test");
     vec![
-        post("/api/control/pause", "Pauses copying or new positions, or goes on.", one::<PauseForm>(), one::<EngineState>()),
+        post(
+            "/api/control/pause",
+            "Pauses copying or new positions, or goes on.",
+            one::<PauseForm>(),
+            one::<EngineState>(),
+        ),
         post("/api/control/peak", "Resets the peak of a portfolio.", one::<PeakForm>(), one::<PeakAnswer>()),
         post(
             "/api/positions/close",
@@ -275,7 +280,18 @@ pub fn components() -> Vec<(String, RefOr<Schema>)> {
     }
     add!(HealthView, BareHealth, Overview, UsersView, UserDetail, GlobalPortfolioView, TradeView, AttemptView);
     add!(ExplanationView, ActivityView, MarketsView, ConfigView, WhatIfView, StatusView, History, Chart, Problem);
-    add!(CloseForm, CloseAnswer, PauseForm, EngineState, PeakForm, PeakAnswer, FollowForm, FollowedUserView, ChangeForm, BlacklistForm);
+    add!(
+        CloseForm,
+        CloseAnswer,
+        PauseForm,
+        EngineState,
+        PeakForm,
+        PeakAnswer,
+        FollowForm,
+        FollowedUserView,
+        ChangeForm,
+        BlacklistForm
+    );
     add!(BlacklistAnswer, FieldChange);
     all
 }

@@ -179,8 +179,7 @@ impl ExplanationView {
         let view = AttemptView::of_one(db, &stored.listed).await?;
         let explanation = attempt.explanation.clone();
         let book_side = group.action.book_side();
-        let checks: Vec<CheckView> =
-            explanation.checks.iter().map(|check| CheckView::new(check, book_side)).collect();
+        let checks: Vec<CheckView> = explanation.checks.iter().map(|check| CheckView::new(check, book_side)).collect();
         let is_close = group.action.kind() == GroupKind::Close;
         let asked_by = if is_close { db.close_asked_by(&group).await? } else { None };
         let settings = settings_of(db, &stored).await?;
