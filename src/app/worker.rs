@@ -25,6 +25,7 @@ use crate::actors::root::{LookAtDirectory, PollerHandle, PollersChanged, Root, R
 use crate::actors::settler::{Settler, SettlerDeps};
 use crate::actors::snapshotter::{Snapshotter, SnapshotterDeps, WriteCheckpoints};
 use crate::actors::supervise::{ActorScope, Observe, SupervisorContext};
+use crate::actors::winding_down::{WindingDown, WindingDownDeps};
 use crate::actors::{global_executor, user_executor};
 use crate::clock::Clock;
 use crate::config::{ChainSettings, Secret};

@@ -25,6 +25,16 @@ pub fn label(name: &str) -> &str {
         "maxTradeNotionalMicros" => "Largest copy",
         "maxTradeBankrollBps" => "Largest copy, of equity",
         "applyTakerFees" => "Taker fees",
+        "exitSizing" => "Size of a sale",
+        "venueOrderRules" => "Order rules of the venue",
+        "minPriceMicros" => "Their price, at least",
+        "maxPriceMicros" => "Their price, at most",
+        "minLeaderNotionalMicros" => "Their trade, at least",
+        "maxMinutesToClose" => "Time to close, at most",
+        "onlyCategories" => "Only markets with a tag of",
+        "notCategories" => "No markets with a tag of",
+        "opensEnabled" => "New positions",
+        "bookSampleBps" => "Groups with sampled books",
         "copyEngineEnabled" => "Copying",
         "aggregationWindowMs" => "Grouping window",
         "pollingIntervalMs" => "Polling interval",
@@ -38,6 +48,7 @@ pub fn label(name: &str) -> &str {
 pub fn about(field: &Field) -> &'static str {
     match field.name {
         "copyEngineEnabled" => "Off pauses every decision.",
+        "opensEnabled" => "Off stops new positions and lets exits go on.",
         _ => field.about,
     }
 }
@@ -74,6 +85,7 @@ pub fn is_unseen_by_a_test(name: &str) -> bool {
         "pollingIntervalMs",
         "backfillMinutes",
         "initialBankrollMicros",
+        "bookSampleBps",
     ];
     unseen.contains(&name)
 }

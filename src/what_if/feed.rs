@@ -212,7 +212,7 @@ impl Reader<'_> {
         let trades: Vec<GroupId> = trades.map(|group| group.id).collect();
         let mut books: HashMap<GroupId, BookText> = self.db.book_texts(&trades).await?.into_iter().collect();
         let resolutions = self.meet(&groups).await?;
-        let config = self.what_if.current.global;
+        let config = &self.what_if.current.global;
         let wait = config.system.aggregation_window_ms.saturating_add(config.guardrails.decision_latency_ms);
         let prepare = |(group, id): (EventGroup, AttemptId)| {
             let recorded = recorded.remove(&id);

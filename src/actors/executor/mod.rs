@@ -81,7 +81,7 @@ pub struct Executor {
     deps: ExecutorDeps,
     role: ExecutorRole,
     pending: PendingGroups,
-    configs: BTreeMap<FollowedUserId, EffectiveConfig>,
+    configs: BTreeMap<FollowedUserId, Arc<EffectiveConfig>>,
     /// Counts changes of the directory. Facts fetched before a change are not used, because the blacklist may have
     /// changed.
     directory_changes: u64,
@@ -198,10 +198,10 @@ impl Executor {
     }
 
     /// Returns the configuration for a leader.
-    fn config(&mut self, leader: FollowedUserId) -> EffectiveConfig {
+    fn config(&mut self, leader: FollowedUserId) -> Arc<EffectiveConfig> {
         let (directory, scope) = (&self.deps.directory, self.role.portfolio.scope());
-        let work_out = || effective(&directory.config, directory.overrides.get(&leader), scope);
-        *self.configs.entry(leader).or_insert_with(work_out)
+        let work_out = || Arc::new(effective(&directory.config, directory.overrides.get(&leader), scope));
+        self.configs.entry(leader).or_insert_with(work_out).clone()
     }
 
     fn user_enabled(&self, leader: FollowedUserId) -> bool {

@@ -7,7 +7,7 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 
 use super::database::open;
-use super::terminal::{Column, Table, clean, say, say_json};
+use super::terminal::{Column, Table, say, say_json};
 use super::users::one_user;
 use crate::config::Settings;
 use crate::db::Db;
@@ -90,7 +90,7 @@ async fn list(settings: &Settings, arguments: &ListArguments) -> anyhow::Result<
     let mut table = Table::new(columns);
     for (account, label, figures) in rows {
         let amounts = [figures.cash, figures.equity, figures.deposits].map(transfer::usdc);
-        table.row([&account.to_string(), &amounts[0], &amounts[1], &amounts[2], &clean(&label)]);
+        table.row([&account.to_string(), &amounts[0], &amounts[1], &amounts[2], &label]);
     }
     say(&table.text())?;
     Ok(ExitCode::SUCCESS)

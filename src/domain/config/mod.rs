@@ -3,3 +3,4 @@
 pub mod effective;
 pub(super) mod field;
 pub mod follow_state;
+pub(super) mod value;

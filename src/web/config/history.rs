@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::change::{FieldChange, changes};
+use super::change::{ChangedValue, FieldChange, changes};
 use super::display_units;
 use crate::db::{AuditRow, Db, DbError, Directory};
 use crate::domain::accounting::ledger::PortfolioId;
-use crate::domain::config::effective::{ConfigPatch, Field, FieldUnit, StoredConfig};
+use crate::domain::config::effective::{ConfigPatch, Field, FieldUnit, FieldValue, StoredConfig};
 use crate::domain::config::follow_state::FollowState;
 use crate::domain::money::ids::{FollowedUserId, MarketId};
 use crate::domain::money::units::Timestamp;
@@ -117,7 +117,8 @@ impl HistoryRow {
         if let [only] = fields.as_slice()
             && only.field == "copyEngineEnabled"
         {
-            what = if only.after == Some(0) { "Copying paused" } else { "Copying resumed" }.to_owned();
+            what = if only.after == Some(ChangedValue::Number(0)) { "Copying paused" } else { "Copying resumed" }
+                .to_owned();
         }
         Self {
             id,
@@ -145,13 +146,13 @@ fn market_of(subject: &str) -> Option<MarketId> {
 }
 
 fn fields_changed(before: Option<&str>, after: Option<&str>) -> Vec<FieldChange> {
-    let numbers = |json: Option<&str>| -> Vec<(&'static Field, i64)> {
+    let values = |json: Option<&str>| -> Vec<(&'static Field, FieldValue)> {
         // An older version may have written fields that do not exist any more; then there is nothing to compare.
         let patch = json.and_then(|json| ConfigPatch::parse(json).ok()).unwrap_or_default();
         let ConfigPatch { guardrails, sizing, system } = patch;
-        [guardrails.numbers(), sizing.numbers(), system.numbers()].concat()
+        [guardrails.values(), sizing.values(), system.values()].concat()
     };
-    changes(&numbers(before), &numbers(after), StoredConfig::fields())
+    changes(&values(before), &values(after), StoredConfig::fields())
 }
 
 /// Puts a value of the log that is not a configuration into words: `"a label"`, `true`, an amount.

@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use polymarketspy::audit::audit;
 use polymarketspy::clock::Clock;
 use polymarketspy::db::{AttemptFilter, ListedAttempt};
-use polymarketspy::domain::accounting::ledger::{EntryType, PortfolioId};
+use polymarketspy::domain::accounting::ledger::PortfolioId;
 use polymarketspy::domain::config::follow_state::FollowState;
 use polymarketspy::domain::decision::check::ReasonCode;
 use polymarketspy::domain::decision::explanation::DecisionKind;
@@ -188,8 +188,9 @@ async fn a_deposit_and_a_withdrawal_move_no_pnl(bot: TestBot) {
         assert_eq!((after.cash.0 - before.cash.0, after.deposits.0 - before.deposits.0), (moved, moved));
         assert_eq!((after.realized, after.exposure), (before.realized, before.exposure));
     }
-    let kinds: Vec<_> = bot.db.cash_movements(2).await.unwrap().into_iter().map(|placed| placed.entry.kind).collect();
-    assert_eq!(kinds, [EntryType::Withdrawal, EntryType::Deposit]);
+    let movements = bot.db.cash_movements(2).await.unwrap();
+    let moved: Vec<_> = movements.iter().map(|placed| (placed.entry.portfolio, placed.entry.cash.0)).collect();
+    assert_eq!(moved, [(global, -99_500_000), (own, 500_000_000)]);
     for (action, account) in [("deposit", own), ("withdraw", global)] {
         let audits = bot.db.audits(Some(action), None, 9).await.unwrap();
         assert_eq!((audits.len(), audits[0].audit.subject.clone()), (1, format!("portfolio:{account}")));

@@ -74,7 +74,7 @@ on_both! {
         let user = follow(db, 1).await;
         let field = |name| StoredConfig::fields().find(|field| field.name == name).unwrap();
         let sizing = SizingPatch { copy_pct_notional: Some(Bps(50)), min_trade_notional: Some(UsdcMicros(7)), ..Default::default() };
-        let set = ConfigChange::setting(ConfigPatch { sizing, ..Default::default() });
+        let set = ConfigChange::setting(ConfigPatch { sizing: sizing.clone(), ..Default::default() });
         let back = ConfigChange { unset: vec![field("copyPctNotionalBps")], ..Default::default() };
         let left = SizingPatch { copy_pct_notional: None, ..sizing };
 
@@ -87,7 +87,7 @@ on_both! {
         assert_eq!(after, UserOverrides { sizing: left, ..Default::default() });
 
         let revision = db.revision().await.unwrap();
-        assert_eq!(db.change_overrides(user, &back, "a test", NOW).await.unwrap(), (after, after));
+        assert_eq!(db.change_overrides(user, &back, "a test", NOW).await.unwrap(), (after.clone(), after.clone()));
         db.change_global(&back, "a test", NOW).await.unwrap();
         assert_eq!((db.revision().await.unwrap(), db.audits(Some("save_config"), None, 9).await.unwrap().len()), (revision, 4));
         let directory = db.directory().await.unwrap();
