@@ -28,6 +28,8 @@ pub struct Exchange {
     pub(in crate::simulator) market_of: BTreeMap<AssetId, MarketId>,
     pub(in crate::simulator) feed: Feed,
     pub(in crate::simulator) profiles: BTreeMap<Wallet, Profile>,
+    /// How far the `Date` header is from the exchange's time, in milliseconds.
+    pub date_skew_ms: i64,
     pub chain: Chain,
     pub faults: Faults,
     pub cache: Cache,
@@ -51,6 +53,7 @@ impl Exchange {
             seed: settings.seed,
             clock: settings.now,
             ahead_ms: 0,
+            date_skew_ms: 0,
             markets: BTreeMap::new(),
             market_of: BTreeMap::new(),
             feed: Feed::default(),

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::domain::money::units::Timestamp;
 use crate::simulator::http::request::Host;
-use crate::simulator::http::response::Response;
+use crate::simulator::http::response::{Response, http_date};
 use crate::simulator::rng::Rng;
 
 /// One planned fault.
@@ -196,8 +196,7 @@ impl RetryAfter {
             Self::Seconds(seconds) => plain.with_header("Retry-After", seconds.to_string()),
             Self::Date(seconds) => {
                 let at = now.plus_millis(i64::from(seconds) * 1000);
-                let date = chrono::DateTime::from_timestamp_millis(at.millis()).unwrap_or_default();
-                plain.with_header("Retry-After", date.format("%a, %d %b %Y %H:%M:%S GMT").to_string())
+                plain.with_header("Retry-After", http_date(at))
             }
         }
     }
