@@ -12,6 +12,7 @@ pub mod lease_keeper;
 pub mod ledger_writer;
 pub mod live_feed;
 pub mod live_hub;
+pub mod payouts;
 pub mod poller;
 pub mod price_refresher;
 pub mod queue_watch;

@@ -216,7 +216,7 @@ impl Poller {
             Ok(checkpoints) => {
                 self.checkpoints = Some(checkpoints);
                 if checkpoints.were_stored && self.seen.is_none() {
-                    self.seen = Some(SeenSpan::new(self.user.created_at, checkpoints.earliest()));
+                    self.seen = Some(SeenSpan::new(self.user.created_at, checkpoints.latest()));
                 }
                 self.next(ctx);
             }

@@ -104,10 +104,15 @@ impl Checkpoints {
         self.trades.min(self.activities)
     }
 
+    /// Returns the later of the two: both kinds were read up to it, because they come in one stream.
+    pub fn latest(&self) -> Timestamp {
+        self.trades.max(self.activities)
+    }
+
     /// Returns the time from which the next regular poll reads.
     pub fn start(&self) -> Timestamp {
         let overlap = if self.began { OVERLAP_MS } else { OVERLAP_AT_START_MS };
-        self.earliest().max(self.trades.max(self.activities).plus_millis(-overlap))
+        self.earliest().max(self.latest().plus_millis(-overlap))
     }
 
     /// Returns the checkpoints for the time when these rows are committed. They never move back, and never ahead of

@@ -3,7 +3,7 @@
 //! Takes   its timer, `SettleNow` and `LeasesChanged`.
 //! Sends   `Holdings` and `RecordEntries` to the ledger writer, and the payouts as `PricesChanged`.
 //! Timer   one round a minute. How often it asks for one market's payouts depends on how long the market is closed.
-//! Truth   open positions, and the answers of the resolutions route. Settling twice changes nothing, because the
+//! Truth   open positions, and the payouts of three sources (see `payouts`). Settling twice changes nothing, because the
 //!         reference `settle:..` of an entry is unique.
 
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
@@ -13,6 +13,7 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, Sup
 use super::{
     lease_keeper::LeasesChanged,
     ledger_writer::{HeldAssets, Holdings, PricesChanged, RecordEntries, Refused},
+    payouts::{PayoutError, add_payouts},
     supervise::{IoResult, Observed, SupervisorContext, observable, or_panic, spawn_io, start_supervised},
 };
 use crate::clock::Clock;
@@ -90,8 +91,8 @@ enum SettlerError {
     Refused(#[from] Refused),
     #[error("the ledger writer does not answer: {0}")]
     Mailbox(#[from] actix::MailboxError),
-    #[error("the upstream sent `{payouts}` payouts for a market with `{outcomes}` outcomes")]
-    Mismatch { payouts: usize, outcomes: usize },
+    #[error(transparent)]
+    Payouts(#[from] PayoutError),
 }
 
 impl Settler {
@@ -155,7 +156,7 @@ async fn round(deps: &SettlerDeps, asked: LastAsked) -> Round {
 /// Settles one market if it has resolved; returns the number of portfolios settled.
 ///
 /// # Errors
-/// [`SettlerError`] when the database, the ledger writer or Polymarket fails, or the payouts do not fit the market.
+/// [`SettlerError`] when the database, the ledger writer or Polymarket fails.
 async fn look_at(
     deps: &SettlerDeps,
     asked: &mut LastAsked,
@@ -168,7 +169,8 @@ async fn look_at(
             return Ok(0);
         }
         asked.payouts.insert(id.clone(), deps.clock.now());
-        if !resolve(deps, &mut market).await? {
+        add_payouts(&deps.db, &deps.polymarket, deps.clock, &mut market).await?;
+        if market.resolved_at.is_none() {
             return Ok(0);
         }
     }
@@ -215,28 +217,6 @@ fn payouts_are_due(market: &Market, asked: &LastAsked, now: Timestamp) -> bool {
     };
     let wait = (closed_for / 10).clamp(PAYOUTS_MS_MIN, PAYOUTS_MS_MAX);
     asked.payouts.get(&market.id).is_none_or(|last| now.millis_since(*last) >= wait)
-}
-
-/// Fetches the payouts and stores them. Returns false when there are none yet.
-///
-/// # Errors
-/// [`SettlerError`] when the database or Polymarket fails, or the number of payouts is not that of the outcomes.
-async fn resolve(deps: &SettlerDeps, market: &mut Market) -> Result<bool, SettlerError> {
-    let Some(resolution) = deps.polymarket.resolution(&market.id).await? else { return Ok(false) };
-    let (payouts, outcomes) = (resolution.payouts.len(), market.outcomes.len());
-    if payouts != outcomes {
-        return Err(SettlerError::Mismatch { payouts, outcomes });
-    }
-    let resolved_at = resolution.resolved_at.unwrap_or_else(|| deps.clock.now());
-    let assets = market.outcomes.iter().map(|outcome| outcome.asset.clone());
-    let payouts: Vec<_> = assets.zip(resolution.payouts).collect();
-    deps.db.set_payouts(&market.id, &payouts, resolved_at).await?;
-    tracing::info!(market = %market.id, "market resolved");
-    for (outcome, (_, payout)) in market.outcomes.iter_mut().zip(payouts) {
-        outcome.payout = Some(payout);
-    }
-    market.resolved_at = Some(resolved_at);
-    Ok(true)
 }
 
 /// Settles every lot of one portfolio in the market. The entries are made on one version of the portfolio; when the

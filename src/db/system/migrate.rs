@@ -33,6 +33,9 @@ migrations! {
     13 "0013_attempts_of_market",
     14 "0014_curves",
     15 "0015_sign_in",
+    16 "0016_record_and_size",
+    18 "0018_market_facts",
+    21 "0021_controls",
 }
 
 statements! {

@@ -354,10 +354,17 @@ mod tests {
     #[test]
     fn rows_that_cannot_be_copied_form_no_group() {
         let pending = |kind| PendingEvent::from_activity(&activity("a", kind, 1, 1, None));
-        assert_eq!(pending(ActivityKind::Redeem), None);
-        assert_eq!(pending(ActivityKind::Combo), None);
-        assert_eq!(pending(ActivityKind::Migration), None);
-        assert_eq!(pending(ActivityKind::Other("DIRECTIONAL_SPLIT".to_owned())), None);
+        for kind in [
+            ActivityKind::Redeem,
+            ActivityKind::Combo,
+            ActivityKind::Migration,
+            ActivityKind::DirectionalSplit,
+            ActivityKind::DirectionalMerge,
+            ActivityKind::ThresholdCompose,
+            ActivityKind::ThresholdDecompose,
+        ] {
+            assert_eq!(pending(kind), None);
+        }
         assert_eq!(pending(ActivityKind::Other("REWARD".to_owned())), None);
         let mut nameless = activity("a", ActivityKind::Merge, 1, 1, None);
         nameless.payload.condition_id = None;

@@ -4,3 +4,4 @@ pub mod book;
 pub mod book_walk;
 pub mod facts;
 pub mod fee;
+pub mod payout;

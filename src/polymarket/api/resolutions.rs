@@ -1,23 +1,27 @@
-//! Requests for the resolution of a market, from `/v2/resolutions`: the only source of payouts.
+//! Requests for the resolution of a market, from `/v2/resolutions`: the first source of payouts (spec 3.1).
 
 use serde::Deserialize;
 
+use crate::domain::market::payout::ResolutionStage;
 use crate::domain::money::ids::MarketId;
 use crate::domain::money::units::{PriceMicros, Timestamp};
 use crate::polymarket::http::client::{Call, Polymarket};
 use crate::polymarket::http::endpoint::{Endpoint, Priority};
 use crate::polymarket::http::error::PolymarketError;
 
-/// The payout of each outcome, in outcome order: 0 and 1, or a split.
+/// The row of one market.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolution {
+    pub stage: ResolutionStage,
+    /// The payout of each outcome, in outcome order: 0 and 1, or a split. Empty until the market is resolved, and when
+    /// the row of a resolved market does not have them.
     pub payouts: Vec<PriceMicros>,
     /// The time of resolution, or of the last update where the API does not state it.
     pub resolved_at: Option<Timestamp>,
 }
 
 impl Polymarket {
-    /// Returns the market's payouts, or `None` while it has none.
+    /// Returns the row of the market, or `None` when it has none.
     ///
     /// # Errors
     /// [`PolymarketError`] when the Data API does not answer.
@@ -31,7 +35,8 @@ impl Polymarket {
     }
 }
 
-/// Picks the final payouts of `market`; a proposal or a dispute is not final.
+/// Picks the row of `market`, a resolved one before any other. Only a resolved row has payouts: a proposal or a dispute
+/// is not final.
 ///
 /// # Errors
 /// When the text is not such an answer, or a payout is not a price.
@@ -42,14 +47,28 @@ pub fn parse_resolutions(text: &str, market: &MarketId) -> Result<Option<Resolut
         // The request was for one condition only.
         None => true,
     };
-    let Some(row) = answer.data.into_iter().find(|row| row.status == "resolved" && of_market(row)) else {
-        return Ok(None);
-    };
+    let mut rows: Vec<Row> = answer.data.into_iter().filter(of_market).collect();
+    rows.sort_by_key(|row| stage_of(&row.status) != ResolutionStage::Resolved);
+    let Some(row) = rows.into_iter().next() else { return Ok(None) };
+    let time = |text: Option<String>| text.and_then(|text| Timestamp::parse_iso(&text).ok());
+    let stage = stage_of(&row.status);
+    if stage != ResolutionStage::Resolved {
+        return Ok(Some(Resolution { stage, payouts: Vec::new(), resolved_at: None }));
+    }
     let payouts = row.payouts.unwrap_or_default().into_iter().map(PriceMicros::new).collect::<Result<Vec<_>, _>>();
     let payouts = payouts.map_err(|error| format!("payouts: {error}"))?;
-    let time = |text: Option<String>| text.and_then(|text| Timestamp::parse_iso(&text).ok());
     let resolved_at = time(row.resolved_at).or_else(|| time(row.last_update_timestamp));
-    Ok((!payouts.is_empty()).then_some(Resolution { payouts, resolved_at }))
+    Ok(Some(Resolution { stage, payouts, resolved_at }))
+}
+
+/// Returns the stage that a status means; an unknown status settles nothing.
+fn stage_of(status: &str) -> ResolutionStage {
+    match status {
+        "resolved" => ResolutionStage::Resolved,
+        "proposed" => ResolutionStage::Proposed,
+        "challenged" | "reproposed" | "disputed" | "arbitration" => ResolutionStage::Disputed,
+        _ => ResolutionStage::Open,
+    }
 }
 
 #[derive(Deserialize)]

@@ -16,9 +16,12 @@ pub enum Endpoint {
     Activity,
     Positions,
     Resolutions,
+    Tokens,
     Status,
     Book,
     Midpoints,
+    Spreads,
+    Books,
     ClobMarket,
     MarketByToken,
     ServerTime,
@@ -54,8 +57,14 @@ impl Endpoint {
     /// Returns the host that serves this endpoint.
     pub const fn upstream(self) -> Upstream {
         match self {
-            Self::Activity | Self::Positions | Self::Resolutions | Self::Status => Upstream::DataApi,
-            Self::Book | Self::Midpoints | Self::ClobMarket | Self::MarketByToken | Self::ServerTime => Upstream::Clob,
+            Self::Activity | Self::Positions | Self::Resolutions | Self::Tokens | Self::Status => Upstream::DataApi,
+            Self::Book
+            | Self::Midpoints
+            | Self::Spreads
+            | Self::Books
+            | Self::ClobMarket
+            | Self::MarketByToken
+            | Self::ServerTime => Upstream::Clob,
             Self::Markets | Self::Search | Self::Profile => Upstream::Gamma,
         }
     }
@@ -66,9 +75,12 @@ impl Endpoint {
             Self::Activity => "activity",
             Self::Positions => "positions",
             Self::Resolutions => "resolutions",
+            Self::Tokens => "tokens",
             Self::Status => "status",
             Self::Book => "book",
             Self::Midpoints => "midpoints",
+            Self::Spreads => "spreads",
+            Self::Books => "books",
             Self::ClobMarket => "clob-markets",
             Self::MarketByToken => "markets-by-token",
             Self::ServerTime => "time",

@@ -2,6 +2,7 @@
 
 use super::recorded::fixture;
 use super::server::{Answer, Server};
+use crate::domain::market::payout::ResolutionStage;
 use crate::domain::money::ids::{AssetId, MarketId, Wallet};
 use crate::domain::money::units::Timestamp;
 use crate::polymarket::api::profiles::ProfileMatch;
@@ -115,7 +116,8 @@ async fn a_market_without_payouts_is_not_resolved() {
     server.on_body("resolutions", r#"{"data":[{"status":"disputed","payouts":[1000000,0]}]}"#);
     server.on_body("resolutions", r#"{"data":[{"status":"resolved","payouts":[500000,500000]}]}"#);
     let polymarket = server.client();
-    assert_eq!(polymarket.resolution(&market('1')).await, Ok(None));
+    let disputed = polymarket.resolution(&market('1')).await.unwrap().unwrap();
+    assert_eq!((disputed.stage, disputed.payouts), (ResolutionStage::Disputed, Vec::new()));
     let resolution = polymarket.resolution(&market('1')).await.unwrap().unwrap();
     assert_eq!(resolution.payouts.iter().map(|payout| payout.micros()).collect::<Vec<_>>(), [500_000, 500_000]);
     assert_eq!(polymarket.resolution(&market('1')).await, Ok(None), "unknown to the API");

@@ -104,6 +104,7 @@ pub(super) fn endpoint_of(heard: &LoggedRequest) -> Endpoint {
         Host::Data if is("/v2/activity") => Endpoint::Activity,
         Host::Data if is("/v2/positions") => Endpoint::Positions,
         Host::Data if is("/v2/resolutions") => Endpoint::Resolutions,
+        Host::Data if is("/v2/tokens") => Endpoint::Tokens,
         Host::Data => Endpoint::Status,
         Host::Clob if is("/book") => Endpoint::Book,
         Host::Clob if is("/midpoints") => Endpoint::Midpoints,

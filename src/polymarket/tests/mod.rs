@@ -6,6 +6,7 @@ mod calls;
 mod failures;
 mod limits;
 mod malformed;
+mod payouts;
 mod recorded;
 mod recorded_trades;
 mod retries;

@@ -8,4 +8,6 @@ pub mod decimal_text;
 pub mod draft;
 pub mod fee;
 pub mod gamma;
+pub mod gamma_result;
 pub(super) mod ordinal;
+pub mod positions;

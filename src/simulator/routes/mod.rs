@@ -23,7 +23,7 @@ use super::state::fault::{FaultKind, Wait};
 pub(super) fn answer(exchange: &mut Exchange, github: &mut GitHub, request: &Request) -> (Response, Wait) {
     let now = exchange.now();
     let date = http_date(now.plus_millis(exchange.date_skew_ms));
-    let fault = exchange.faults.strike(request.host, &request.url());
+    let fault = exchange.faults.strike(request.host, &request.url(), now);
     let replaced = fault.as_ref().is_some_and(FaultKind::replaces_answer);
     let cached = if replaced { None } else { exchange.cache.find(request, now) };
     let from_cache = cached.is_some();
