@@ -28,6 +28,10 @@ impl Handler<PollWindow> for FakePoller {
     type Result = ResponseFuture<Result<Polled, NotPolled>>;
 
     fn handle(&mut self, window: PollWindow, _: &mut Context<Self>) -> Self::Result {
+        // The spans that are read again whatever happens are not what these tests look at.
+        if window.by != Reader::Asked {
+            return Box::pin(async { Ok(Polled::default()) });
+        }
         self.n_asked += 1;
         let shows = self.n_asked >= self.shows_at;
         let (db, user, said) = (self.db.clone(), self.user.clone(), self.said.clone());
@@ -228,6 +232,9 @@ async fn a_row_older_than_the_newest_one_is_found_by_the_poll_of_each_minute() {
         assert_eq!(n_stored().await, n);
     };
     fill(10);
+    // Both checkpoints move, each with a row of its own kind.
+    let (at, cash) = (setup.clock.now().plus_millis(-10_000), crate::domain::money::units::UsdcMicros(1_000_000));
+    setup.exchange.with(|exchange| exchange.pay(&wallet, "REWARD", cash, at)).unwrap();
     let (db, clock, wakeups, live) = (setup.db.clone(), setup.clock, setup.wakeups.clone(), setup.live.clone());
     let deps = PollerDeps {
         db,
@@ -241,7 +248,7 @@ async fn a_row_older_than_the_newest_one_is_found_by_the_poll_of_each_minute() {
         reads: None,
     };
     let poller = Poller::start(deps, user.clone(), setup.directory().await, &setup.supervisor);
-    until(1).await;
+    until(2).await;
 
     fill(110);
     let asked = || setup.exchange.with(|exchange| exchange.n_requests(Host::Data, "/v2/activity"));
@@ -254,11 +261,11 @@ async fn a_row_older_than_the_newest_one_is_found_by_the_poll_of_each_minute() {
     let now = setup.clock.now();
     let second = PollWindow { start: now.plus_millis(-1_000), end: now, by: Reader::Asked };
     within(poller.send(second)).await.unwrap().unwrap();
-    assert_eq!(n_stored().await, 1, "the regular poll does not read so far back");
+    assert_eq!(n_stored().await, 2, "the regular poll does not read so far back");
 
     let (db, wakeups, live) = (setup.db.clone(), setup.wakeups.clone(), setup.live.clone());
     let reconciler = Reconciler::start(reconciler_deps(db, clock, wakeups, live), &setup.supervisor);
     reconciler.do_send(PollersChanged(Arc::new([(user.id, poller.recipient())].into())));
     reconciler.do_send(ReadDue);
-    until(2).await;
+    until(3).await;
 }
