@@ -11,12 +11,12 @@ use crate::domain::accounting::shadow::cause::Cause;
 use crate::domain::accounting::shadow::check::{CheckCase, adjust, standing};
 use crate::domain::accounting::shadow::conversion::{Lag, PositionCase, Resolved, StoredRows, Unresolved};
 use crate::domain::accounting::shadow::correction::{Booked, Correction, Takes, enter};
-use crate::domain::accounting::shadow::entries_for_trade;
 use crate::domain::accounting::shadow::exactness::{BooksRecord, CheckOutcome, Exactness, ExactnessFact, InexactCause};
 use crate::domain::accounting::shadow::opening::{
     OpeningAsset, OpeningCase, OpeningRule, is_before_following, opening,
 };
 use crate::domain::accounting::shadow::reading::{Drift, PositionReading, Readings};
+use crate::domain::accounting::shadow::{ActivityFacts, ShadowEffect, entries_for_activity, entries_for_trade};
 use crate::domain::events::event::{ActivityEvent, ActivityKind, Side, TradeEvent};
 use crate::domain::money::ids::{EventId, PositionCheckId};
 use crate::domain::money::units::{Bps, ShareMicros, UsdcMicros};
@@ -192,6 +192,27 @@ fn an_adjustment_through_zero_has_two_parts_and_a_late_purchase_takes_the_closin
     // A late sale is not what closed the holding. What it takes comes back before it.
     let (entries, _) = late(Side::Sell, M, &both, 100);
     assert_eq!(entries, [(back, M, -500_000), (EntryType::TradeFill, -M, 400_000)]);
+}
+
+/// A redemption takes all losing shares. A sale of some of them from before it, which arrives after it, sold shares that
+/// did not lose anything any more: without the record it would leave a negative holding, and the check would take the
+/// real result of the sale back.
+#[test]
+fn losing_shares_of_late_rows_leave_with_those_that_were_redeemed() {
+    let row = activity("lost", ActivityKind::Redeem, 0, 0, Some(asset(10)));
+    let lost = market(1, &[Some(0), Some(M)]);
+    let holdings = [(asset(10), ShareMicros(16 * M))];
+    let facts = ActivityFacts { market: Some(&lost), holdings: &holdings, booked: &[], payout_overdue: false };
+    let Ok(ShadowEffect::Entries(booked)) = entries_for_activity(&row, &facts) else { panic!("{row:?}") };
+    let at = row.event_time.millis() / 1000 - second(0).millis() / 1000;
+    let entered = enter(&Cause::of_activity(&row), booked, &[]).unwrap();
+    assert_eq!(shown(&entered.entries), [(EntryType::Settlement, -16 * M, 0)]);
+    assert!(!entered.is_beyond_holding());
+    let (sold, left) = late(Side::Sell, 6 * M, &entered.corrections, at);
+    assert_eq!(sold, [(EntryType::Adjustment, 6 * M, 0), (EntryType::TradeFill, -6 * M, 2_400_000)]);
+    assert_eq!(left[0].shares.0, -10 * M);
+    let (bought, _) = late(Side::Buy, 6 * M, &entered.corrections, at);
+    assert_eq!(bought, [(EntryType::TradeFill, 6 * M, -2_400_000), (EntryType::Adjustment, -6 * M, 0)]);
 }
 
 #[test]
