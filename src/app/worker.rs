@@ -17,7 +17,7 @@ use crate::actors::ingestor::{Ingestor, IngestorDeps};
 use crate::actors::lease_keeper::{LeaseKeeper, LeaseKeeperDeps, LetGo};
 use crate::actors::ledger_writer::{Flush, LedgerWriter, LedgerWriterDeps};
 use crate::actors::live_hub::Announce;
-use crate::actors::poller::{Poller, PollerDeps};
+use crate::actors::poller::{Poller, PollerDeps, ReadingPace, SpanRead};
 use crate::actors::position_checker::{PositionChecker, PositionCheckerDeps};
 use crate::actors::price_refresher::{PriceRefresher, PriceRefresherDeps};
 use crate::actors::queue_watch::{QueueWatch, QueueWatchDeps};
@@ -27,6 +27,7 @@ use crate::actors::root::{LookAtDirectory, PollerHandle, PollersChanged, Root, R
 use crate::actors::settler::{Settler, SettlerDeps};
 use crate::actors::snapshotter::{Snapshotter, SnapshotterDeps, WriteCheckpoints};
 use crate::actors::supervise::{ActorScope, Observe, SupervisorContext};
+use crate::actors::winding_down::{WindingDown, WindingDownDeps};
 use crate::actors::{global_executor, user_executor};
 use crate::clock::Clock;
 use crate::config::{ChainSettings, Secret};
@@ -87,6 +88,7 @@ struct Shared {
     metrics: Arc<Metrics>,
     /// The locks of the leaders' shadows.
     lock: BooksLock,
+    pace: ReadingPace,
 }
 
 impl Worker {
@@ -106,8 +108,8 @@ impl Worker {
         let (supervisor, outer) = supervisor.scope();
 
         let (wakeups, live, relay) = connect_processes(&db, clock, redis, worker.as_ref(), pages, &inner_supervisor);
-        let lock = BooksLock::default();
-        let shared = Shared { db, clock, scope, leases, wakeups, live, polymarket, metrics, lock };
+        let (lock, pace) = (BooksLock::default(), ReadingPace::default());
+        let shared = Shared { db, clock, scope, leases, wakeups, live, polymarket, metrics, lock, pace };
         let ledger_writer = shared.start_ledger_writer(&inner_supervisor);
         let book_fetcher = shared.start_book_fetcher(&supervisor);
         let grouper = shared.start_grouper(&supervisor);
@@ -119,16 +121,21 @@ impl Worker {
         let reconciler = shared.start_reconciler(&supervisor);
         QueueWatch::start(QueueWatchDeps { db: shared.db.clone(), clock }, &supervisor);
         let chain_watcher = shared.start_chain_watcher(chain, &reconciler, &supervisor);
+        let winding_down = shared.start_winding_down(&supervisor);
 
         let look_every = if worker.is_some() { LOOK_AMONG_OTHERS } else { LOOK_ALONE };
         let executor_deps = shared.executor_deps(look_every, directory, &ledger_writer, &book_fetcher);
         let mut listeners = vec![ledger_writer.clone().recipient(), book_fetcher.recipient(), grouper.recipient()];
         listeners.push(position_checker.clone().recipient());
+        listeners.push(winding_down.clone().recipient());
+        listeners.push(reconciler.clone().recipient());
         listeners.extend(chain_watcher.clone().map(Addr::recipient));
-        let root_deps = shared.root_deps(executor_deps, reconciler.recipient(), listeners, &supervisor);
+        let reading = (reconciler.clone().recipient(), reconciler.recipient());
+        let root_deps = shared.root_deps(executor_deps, reading, listeners, &supervisor);
         let root = Root::start_at(root_ctx, root_deps, &supervisor);
 
         let mut listeners = vec![ledger_writer.clone().recipient(), price_refresher.recipient(), settler.recipient()];
+        listeners.push(winding_down.recipient());
         listeners.extend(chain_watcher.clone().map(Addr::recipient));
         listeners.push(root.clone().recipient());
         listeners.push(position_checker.recipient());
@@ -300,13 +307,22 @@ impl Shared {
             take: ledger.clone().recipient(),
             stored: ledger.clone().recipient(),
             redeem: ingestor.clone().recipient(),
+            holdings: ledger.clone().recipient(),
+            record: ledger.clone().recipient(),
         };
         Snapshotter::start(deps, supervisor)
     }
 
+    fn start_winding_down(&self, supervisor: &SupervisorContext) -> Addr<WindingDown> {
+        let (polymarket, leases) = (self.polymarket.clone(), self.leases.clone());
+        let deps = WindingDownDeps { db: self.db.clone(), clock: self.clock, polymarket, leases };
+        WindingDown::start(deps, supervisor)
+    }
+
     fn start_reconciler(&self, supervisor: &SupervisorContext) -> Addr<Reconciler> {
         let (scope, wakeups, live) = (self.scope.clone(), self.wakeups.clone(), self.live.clone());
-        let deps = ReconcilerDeps { db: self.db.clone(), clock: self.clock, scope, wakeups, live };
+        let (venue, pace) = (self.polymarket.venue().clone(), self.pace.clone());
+        let deps = ReconcilerDeps { db: self.db.clone(), clock: self.clock, scope, wakeups, live, venue, pace };
         Reconciler::start(deps, supervisor)
     }
 
@@ -352,6 +368,7 @@ impl Shared {
             view: ledger.clone().recipient(),
             record: ledger.clone().recipient(),
             metrics: self.metrics.clone(),
+            venue: self.polymarket.venue().clone(),
         }
     }
 
@@ -359,7 +376,7 @@ impl Shared {
     fn root_deps(
         &self,
         executor_deps: ExecutorDeps,
-        reconciler: Recipient<PollersChanged>,
+        (reconciler, reads): (Recipient<PollersChanged>, Recipient<SpanRead>),
         listeners: Vec<Recipient<DirectoryChanged>>,
         supervisor: &SupervisorContext,
     ) -> RootDeps {
@@ -371,6 +388,8 @@ impl Shared {
             live: self.live.clone(),
             metrics: self.metrics.clone(),
             fence: None,
+            pace: self.pace.clone(),
+            reads: Some(reads),
         };
         let global_deps = executor_deps.clone();
         RootDeps {

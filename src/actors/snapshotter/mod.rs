@@ -2,9 +2,9 @@
 //! attempts of each hour that is over.
 //!
 //! Takes   `WriteCheckpoints`, and the jobs of `q_portfolio_apply`: portfolios with entries that no checkpoint holds
-//!         yet.
-//! Sends   `TakeSnapshots` and `SnapshotsStored` to the ledger writer; [`RedeemDue`] to the ingestor, because
-//!         redemptions that wait for their payout are jobs of the same queue.
+//!         yet, and deposits and withdrawals that are not booked yet.
+//! Sends   `TakeSnapshots` and `SnapshotsStored` to the ledger writer; for transfers `Holdings` and `RecordEntries`;
+//!         [`RedeemDue`] to the ingestor, because redemptions that wait for their payout are jobs of the same queue.
 //! Timer   at each minute, and one for the moment the next job is due.
 //! Truth   `portfolio_snapshot`. A minute is written once, together with its checkpoints.
 
@@ -14,7 +14,7 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, Res
 
 use super::{
     ingestor::{RedeemDue, waits_for_payout},
-    ledger_writer::{Snapshot, SnapshotsStored, TakeSnapshots},
+    ledger_writer::{Holdings, RecordEntries, Snapshot, SnapshotsStored, TakeSnapshots},
     queue_worker::{Look, look_at},
     supervise::{IoResult, Observed, SupervisorContext, observable, or_panic, spawn_io, start_supervised},
 };
@@ -29,7 +29,8 @@ use crate::queue::{JobScope, Queue};
 const MINUTE_MS: i64 = 60_000;
 const LEASE_MS: i64 = 60_000;
 const CLAIM_MAX: i64 = 100;
-const SWEEP: Duration = Duration::from_secs(10);
+/// A transfer comes from the command line, without a wake-up in this process.
+const SWEEP: Duration = Duration::from_secs(3);
 const AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
@@ -42,6 +43,8 @@ pub struct SnapshotterDeps {
     pub take: Recipient<TakeSnapshots>,
     pub stored: Recipient<SnapshotsStored>,
     pub redeem: Recipient<RedeemDue>,
+    pub holdings: Recipient<Holdings>,
+    pub record: Recipient<RecordEntries>,
 }
 
 /// Writes checkpoints of all portfolios now. Sent before a stop, so that the next start is short.
@@ -174,7 +177,8 @@ async fn write_minute(deps: &SnapshotterDeps, bucket: Timestamp) -> Result<Times
     Ok(bucket)
 }
 
-/// Writes the checkpoints of the portfolios whose jobs are due, and finishes the jobs with them. Returns the number of
+/// Books the transfers whose jobs are due, writes the checkpoints of the portfolios whose jobs are due, and finishes the
+/// jobs with them. Returns the number of
 /// jobs and when the next one is due.
 ///
 /// # Errors
@@ -187,6 +191,7 @@ async fn apply(deps: &SnapshotterDeps) -> Result<(usize, Option<Timestamp>), Str
     for job in waiting {
         deps.redeem.do_send(RedeemDue(job));
     }
+    let jobs = transfers::book(deps, jobs).await?;
     if !jobs.is_empty() {
         let portfolios: Vec<PortfolioId> = jobs.iter().filter_map(|job| job.portfolio().ok()).collect();
         let snapshots = take(deps, TakeSnapshots { portfolios: Some(portfolios), bucket: None }).await?;
@@ -274,6 +279,8 @@ impl Handler<Look> for Snapshotter {
         }
     }
 }
+
+mod transfers;
 
 #[cfg(test)]
 mod tests;

@@ -315,6 +315,7 @@ async fn insert_entries(tx: &mut Tx, entries: &[&LedgerEntry]) -> Result<Vec<i64
     Ok(ids)
 }
 
+/// A row of `ledger_entry`.
 #[derive(sqlx_macros::FromRow)]
 pub(crate) struct EntryRow {
     id: i64,
