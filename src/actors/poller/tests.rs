@@ -211,6 +211,7 @@ impl Reading {
     async fn read_before(&mut self, minutes_ago: i64) {
         let now = self.setup.clock.now();
         self.user.created_at = now.plus_millis(-48 * 3_600_000);
+        self.setup.db.begin_following(self.user.id, self.user.created_at, now).await.unwrap();
         let json = serde_json::json!({ "time": now.plus_millis(-60_000 * minutes_ago) }).to_string();
         for kind in ["api:lastTradeTime", "api:lastActivityTime"] {
             self.setup.db.put_checkpoint(&format!("{kind}:{}", self.user.id), &json, now).await.unwrap();
