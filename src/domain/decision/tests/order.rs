@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::before_book::{STEP_1_SWITCHES, STEP_2_TARGET, STEP_3_BREAKERS, STEP_3_TIME};
 use super::scenario::{Row, SHARE, Scenario, USDC, asset, check, close_in, global_buy};
 use super::with_book::{STEP_4_BOOK, STEP_5_DEPTH, STEP_6_WALK, STEP_7_CAPS};
+use crate::domain::config::follow_state::FollowState;
 use crate::domain::decision::check::ReasonCode::*;
 use crate::domain::decision::check::{CheckName, ReasonCode};
 use crate::domain::decision::decide::precheck;
@@ -33,8 +34,8 @@ const SETS: &[Row] = &[
         &[MergeSplitNotApplicable],
     ),
     ("a merge with a micro-share of one", Scenario::merge, |s| s.portfolio.held_sets[0].1 = ShareMicros(1), &[]),
-    ("outcomes unknown", Scenario::split, |s| s.market.outcomes = vec![], &[MergeSplitNotApplicable]),
-    ("outcomes unknown for a merge", Scenario::merge, |s| s.market.outcomes = vec![], &[MergeSplitNotApplicable]),
+    ("outcomes unknown", Scenario::split, |s| s.market.outcomes = vec![], &[MarketUnknown]),
+    ("outcomes unknown for a merge", Scenario::merge, |s| s.market.outcomes = vec![], &[MarketUnknown]),
     ("a split at the market's cap", Scenario::split, |s| s.portfolio.exposure_market = UsdcMicros(490 * USDC), &[]),
     (
         "a split a micro over it",
@@ -53,7 +54,7 @@ const SETS: &[Row] = &[
     (
         "a conversion whatever the switches",
         Scenario::split,
-        |s| (s.group.action, s.user_enabled) = (GroupAction::Conversion, false),
+        |s| (s.group.action, s.leader) = (GroupAction::Conversion, FollowState::Stopped),
         &[MergeSplitNotApplicable],
     ),
 ];
@@ -66,9 +67,9 @@ const ORDER: &[Row] = &[
         |s| {
             everything_wrong(s);
             s.config.system.copy_engine_enabled = false;
-            s.user_enabled = false;
+            s.leader = FollowState::Stopped;
             s.market.blacklisted = true;
-            s.group.event_time = s.group.detect_time.plus_millis(-900_001);
+            s.group.event_time = s.now.plus_millis(-900_001);
         },
         &[EnginePaused, UserDisabled, MarketBlacklisted, SignalTooOld],
     ),
