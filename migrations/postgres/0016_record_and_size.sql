@@ -97,9 +97,3 @@ create table book_sample (
     -- A delay sampled twice would count twice.
     primary key (group_id, delay_s)
 );
-
--- The Gamma event that a market belongs to: markets of one event rise and fall together, so later figures count events.
--- Null for a market without an event, and for one not fetched since.
-alter table market add column event_id text;
-alter table market add column event_slug text;
-alter table market add column event_title text;

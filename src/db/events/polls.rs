@@ -9,7 +9,7 @@ use super::event_rows::{ActivityRow, TradeRow};
 use crate::db::people::users;
 use crate::db::system::checkpoints;
 use crate::db::system::leases;
-use crate::domain::accounting::position_resync::StoredRows;
+use crate::domain::accounting::shadow::conversion::StoredRows;
 use crate::domain::events::event::{ActivityEvent, ActivityKind, Side, Source, TradeEvent};
 use crate::domain::events::group::Member;
 use crate::domain::events::lease::Fence;

@@ -33,11 +33,18 @@ pub struct EquityHistory {
 }
 
 impl EquityHistory {
-    /// Sets the opening deposit. Later deposits change nothing.
-    pub fn open(&mut self, deposit: UsdcMicros) {
-        if self.opening_micros.is_none() {
-            self.opening_micros = Some(deposit);
-            self.peak_micros = Some(self.peak().max(deposit));
+    /// Takes a deposit, or a withdrawal as negative cash. The first one opens the portfolio; each later one moves the
+    /// baselines and the peak by its amount, so that it is neither profit nor loss nor drawdown (spec 7.3).
+    pub fn take_transfer(&mut self, cash: UsdcMicros) {
+        let Some(opening) = &mut self.opening_micros else {
+            self.opening_micros = Some(cash);
+            self.peak_micros = Some(self.peak().max(cash));
+            return;
+        };
+        let kept = [&mut self.day, &mut self.week, &mut self.last].into_iter().flatten();
+        let equities = kept.map(|kept| &mut kept.equity_micros);
+        for equity in equities.chain([opening]).chain(&mut self.peak_micros) {
+            equity.0 = equity.0.saturating_add(cash.0);
         }
     }
 
@@ -115,7 +122,7 @@ mod tests {
     /// A history that opened with 1000 and then took these snapshots.
     fn history(snapshots: &[(&str, i64)]) -> EquityHistory {
         let mut history = EquityHistory::default();
-        history.open(DEPOSIT);
+        history.take_transfer(DEPOSIT);
         for (time, equity) in snapshots {
             assert!(history.note(at(time), UsdcMicros(*equity)), "{time}");
         }
@@ -185,9 +192,17 @@ mod tests {
     }
 
     #[test]
-    fn only_the_first_deposit_opens() {
-        let mut history = history(&[]);
-        history.open(UsdcMicros(5000));
-        assert_eq!(history.baselines(at("2026-11-22T10:00:00Z")).day_start, DEPOSIT);
+    fn a_later_deposit_or_withdrawal_moves_baselines_and_peak_by_its_amount() {
+        let check = |snapshots: &[(&str, i64)], transfers: &[i64], day: i64, week: i64, peak: i64| {
+            let mut history = history(snapshots);
+            transfers.iter().for_each(|cash| history.take_transfer(UsdcMicros(*cash)));
+            let baselines = history.baselines(at("2026-11-23T10:00:00Z"));
+            let found = (baselines.day_start.0, baselines.week_start.0, baselines.peak.0);
+            assert_eq!(found, (day, week, peak), "{snapshots:?} {transfers:?}");
+        };
+        check(&[], &[5000], 6000, 6000, 6000);
+        check(&[], &[5000, -400], 5600, 5600, 5600);
+        check(&[("2026-11-22T23:59:00Z", 900)], &[50], 950, 950, 1050);
+        check(&[("2026-11-22T23:59:00Z", 900), ("2026-11-23T00:05:00Z", 1200)], &[-300], 600, 600, 900);
     }
 }

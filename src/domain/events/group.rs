@@ -76,8 +76,8 @@ impl ActivityKind {
         match self {
             Self::Merge => Some(GroupKind::Merge),
             Self::Split => Some(GroupKind::Split),
-            Self::Conversion | Self::Migration => Some(GroupKind::Conversion),
-            Self::Redeem | Self::Combo | Self::Other(_) => None,
+            Self::Conversion => Some(GroupKind::Conversion),
+            _ => None,
         }
     }
 }

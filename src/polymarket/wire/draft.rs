@@ -270,8 +270,9 @@ impl ActivityDraft {
         let (needs_size, needs_cash, needs_condition) = match kind {
             ActivityKind::Merge | ActivityKind::Split => (true, true, true),
             ActivityKind::Redeem => (false, true, true),
-            ActivityKind::Conversion | ActivityKind::Migration => (false, false, true),
-            ActivityKind::Combo | ActivityKind::Other(_) => (false, false, false),
+            ActivityKind::Conversion => (false, false, true),
+            // A migration may be a credit of the account, and a row of a range event names no condition.
+            _ => (false, false, false),
         };
         if needs_size && row.size.is_none() {
             return Err(missing("a size"));
