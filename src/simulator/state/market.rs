@@ -6,6 +6,7 @@
 //! Assumes that trading does not change the book: fills take nothing out of it. That flatters a copier a little.
 
 use super::quirks::MarketQuirks;
+use super::token_ids::is_of_new_ledger;
 use crate::domain::events::event::Side;
 use crate::domain::market::book::Level;
 use crate::domain::market::facts::Market;
