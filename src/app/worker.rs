@@ -16,7 +16,7 @@ use crate::actors::ingestor::{Ingestor, IngestorDeps};
 use crate::actors::lease_keeper::{LeaseKeeper, LeaseKeeperDeps, LetGo};
 use crate::actors::ledger_writer::{Flush, LedgerWriter, LedgerWriterDeps};
 use crate::actors::live_hub::Announce;
-use crate::actors::poller::{Poller, PollerDeps};
+use crate::actors::poller::{Poller, PollerDeps, ReadingPace, SpanRead};
 use crate::actors::price_refresher::{PriceRefresher, PriceRefresherDeps};
 use crate::actors::queue_watch::{QueueWatch, QueueWatchDeps};
 use crate::actors::reconciler::{Reconciler, ReconcilerDeps};
@@ -83,6 +83,7 @@ struct Shared {
     live: Recipient<Announce>,
     polymarket: Polymarket,
     metrics: Arc<Metrics>,
+    pace: ReadingPace,
 }
 
 impl Worker {
@@ -102,7 +103,8 @@ impl Worker {
         let (supervisor, outer) = supervisor.scope();
 
         let (wakeups, live, relay) = connect_processes(&db, clock, redis, worker.as_ref(), pages, &inner_supervisor);
-        let shared = Shared { db, clock, scope, leases, wakeups, live, polymarket, metrics };
+        let shared =
+            Shared { db, clock, scope, leases, wakeups, live, polymarket, metrics, pace: ReadingPace::default() };
         let ledger_writer = shared.start_ledger_writer(&inner_supervisor);
         let book_fetcher = shared.start_book_fetcher(&supervisor);
         let grouper = shared.start_grouper(&supervisor);
@@ -117,8 +119,10 @@ impl Worker {
         let look_every = if worker.is_some() { LOOK_AMONG_OTHERS } else { LOOK_ALONE };
         let executor_deps = shared.executor_deps(look_every, directory, &ledger_writer, &book_fetcher);
         let mut listeners = vec![ledger_writer.clone().recipient(), book_fetcher.recipient(), grouper.recipient()];
+        listeners.push(reconciler.clone().recipient());
         listeners.extend(chain_watcher.clone().map(Addr::recipient));
-        let root_deps = shared.root_deps(executor_deps, reconciler.recipient(), listeners, &supervisor);
+        let reading = (reconciler.clone().recipient(), reconciler.recipient());
+        let root_deps = shared.root_deps(executor_deps, reading, listeners, &supervisor);
         let root = Root::start_at(root_ctx, root_deps, &supervisor);
 
         let mut listeners = vec![ledger_writer.clone().recipient(), price_refresher.recipient(), settler.recipient()];
@@ -269,7 +273,8 @@ impl Shared {
 
     fn start_reconciler(&self, supervisor: &SupervisorContext) -> Addr<Reconciler> {
         let (scope, wakeups, live) = (self.scope.clone(), self.wakeups.clone(), self.live.clone());
-        let deps = ReconcilerDeps { db: self.db.clone(), clock: self.clock, scope, wakeups, live };
+        let (venue, pace) = (self.polymarket.venue().clone(), self.pace.clone());
+        let deps = ReconcilerDeps { db: self.db.clone(), clock: self.clock, scope, wakeups, live, venue, pace };
         Reconciler::start(deps, supervisor)
     }
 
@@ -315,6 +320,7 @@ impl Shared {
             view: ledger.clone().recipient(),
             record: ledger.clone().recipient(),
             metrics: self.metrics.clone(),
+            venue: self.polymarket.venue().clone(),
         }
     }
 
@@ -322,7 +328,7 @@ impl Shared {
     fn root_deps(
         &self,
         executor_deps: ExecutorDeps,
-        reconciler: Recipient<PollersChanged>,
+        (reconciler, reads): (Recipient<PollersChanged>, Recipient<SpanRead>),
         listeners: Vec<Recipient<DirectoryChanged>>,
         supervisor: &SupervisorContext,
     ) -> RootDeps {
@@ -334,6 +340,8 @@ impl Shared {
             live: self.live.clone(),
             metrics: self.metrics.clone(),
             fence: None,
+            pace: self.pace.clone(),
+            reads: Some(reads),
         };
         let global_deps = executor_deps.clone();
         RootDeps {
