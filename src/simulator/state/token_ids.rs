@@ -168,7 +168,8 @@ impl Exchange {
 /// with the same byte.
 fn module_of(condition: &MarketId) -> Option<u8> {
     let digits = condition.as_str().strip_prefix("0x")?;
-    let zeros = |from: usize, to: usize| digits.get(from..to).is_some_and(|part| part.bytes().all(|digit| digit == b'0'));
+    let zeros =
+        |from: usize, to: usize| digits.get(from..to).is_some_and(|part| part.bytes().all(|digit| digit == b'0'));
     let module = u8::from_str_radix(digits.get(..2)?, 16).ok()?;
     ((BINARY..=COMBO).contains(&module) && zeros(38, 54) && zeros(62, 64)).then_some(module)
 }
