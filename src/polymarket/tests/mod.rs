@@ -5,6 +5,7 @@ mod built_rows;
 mod calls;
 mod failures;
 mod fields;
+mod holdings;
 mod limits;
 mod malformed;
 mod payouts;

@@ -170,7 +170,7 @@ impl WireRow {
         Ok(Self {
             wallet: filled(&raw.proxy_wallet).map(Wallet::parse).transpose()?,
             time: block_time(raw.timestamp)?,
-            // The flag of that name is no proof, and is missing on some kinds.
+            // The flag of that name proves nothing, and some kinds lack it.
             is_combo: condition.as_ref().is_some_and(MarketId::is_combo)
                 || token.as_ref().is_some_and(AssetId::is_combo),
             condition,
