@@ -6,7 +6,7 @@ use super::feed::Row;
 use super::market::float;
 use super::token_ids::is_combo;
 use crate::domain::events::event::Side;
-use crate::domain::money::ids::{AssetId, MarketId};
+use crate::domain::money::ids::AssetId;
 use crate::domain::money::units::UsdcMicros;
 
 /// Names that are printed with a row. They may change at any time and identify nothing.
