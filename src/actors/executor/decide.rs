@@ -60,7 +60,7 @@ impl Executor {
             return self.put_back(id, ctx);
         };
         let config = self.config(group.followed_user);
-        let now = self.deps.clock.now();
+        let (now, venue_now) = (self.deps.clock.now(), self.deps.venue.now());
         let situation = Situation {
             group: &group,
             market: &facts.market,
@@ -68,7 +68,7 @@ impl Executor {
             config: &config,
             leader: self.leader(group.followed_user),
             their_holding: facts.their_holding,
-            now,
+            now: venue_now,
         };
         let decision = match &facts.book {
             Some(fetched) => decide::decide(&situation, fetched.book.as_ref().ok()).map(Some),

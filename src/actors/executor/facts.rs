@@ -56,7 +56,7 @@ pub(super) async fn gather(
         config,
         leader,
         their_holding: TheirHolding::NotAsked,
-        now: deps.clock.now(),
+        now: deps.venue.now(),
     };
     let needs_book = matches!(precheck(&situation), Ok(None));
     let (book, their_holding) = tokio::join!(

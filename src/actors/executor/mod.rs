@@ -26,7 +26,7 @@ use super::{
     ledger_writer::{ReadView, RecordAttempt},
     supervise::{ActorName, IoResult, Observed, SupervisorContext, observable, spawn_io, start_supervised},
 };
-use crate::clock::Clock;
+use crate::clock::{Clock, VenueClock};
 use crate::db::{Db, Directory};
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::config::effective::{EffectiveConfig, effective};
@@ -59,6 +59,8 @@ pub struct ExecutorDeps {
     pub view: Recipient<ReadView>,
     pub record: Recipient<RecordAttempt>,
     pub metrics: Arc<Metrics>,
+    /// The age of a signal is by the venue's clock, as its fills are.
+    pub venue: VenueClock,
 }
 
 /// The jobs of an executor, and the portfolio it copies into.
@@ -223,6 +225,8 @@ impl Handler<DirectoryChanged> for Executor {
         for group in self.pending.forget_facts(self.deciding) {
             self.prepare(group, ctx);
         }
+        // A close by hand comes from a page or the command line, without a wake-up in this process.
+        self.look(ctx);
     }
 }
 
