@@ -168,6 +168,10 @@ fn decide_trade(
     if side == Side::Sell && portfolio.held <= ShareMicros::ZERO {
         return Ok(Ending::Skip(ReasonCode::NotEnoughPositionToSell));
     }
+    // A lot under a hundredth of a share makes no order.
+    if findings.order_shares == Some(ShareMicros::ZERO) {
+        return Ok(Ending::Skip(ReasonCode::BelowVenueMinimum));
+    }
     let wanted = match order {
         Order::Buy(cash) => cash,
         Order::Sell(shares) => reference.cost_of(shares)?,

@@ -248,7 +248,9 @@ proptest! {
         let decision = scenario.decide();
         let listed = |name| decision.checks().iter().any(|check| check.name == name);
         prop_assert!(listed(CheckName::Spread) && listed(CheckName::PriceVersusTheirFill) && listed(CheckName::PriceVersusMid));
-        let nothing_to_sell = side == Side::Sell && scenario.portfolio.held <= ShareMicros(0);
+        let attempt = scenario.decide().into_attempt(scenario.portfolio.id, &scenario.group, scenario.now);
+        let no_order = attempt.explanation.order_share_micros == Some(ShareMicros(0));
+        let nothing_to_sell = side == Side::Sell && (no_order || scenario.portfolio.held <= ShareMicros(0));
         prop_assert_eq!(listed(CheckName::Depth) && listed(CheckName::Liquidity), !nothing_to_sell);
         prop_assert_eq!(listed(CheckName::Cash), side == Side::Buy);
     }

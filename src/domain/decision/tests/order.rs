@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::before_book::{STEP_1_SWITCHES, STEP_2_TARGET, STEP_3_BREAKERS, STEP_3_TIME};
 use super::scenario::{Row, SHARE, Scenario, USDC, asset, check, close_in, global_buy};
+use super::venue::{FILTERS, MINIMUM, STEP_1};
 use super::with_book::{STEP_4_BOOK, STEP_5_DEPTH, STEP_6_WALK, STEP_7_CAPS};
 use crate::domain::config::follow_state::FollowState;
 use crate::domain::decision::check::ReasonCode::*;
@@ -93,7 +94,7 @@ const ORDER: &[Row] = &[
         global_buy,
         |s| {
             s.portfolio.cash = UsdcMicros(0);
-            close_in(s, 0);
+            close_in(s, 1);
             s.asks = vec![(500_000, SHARE)];
         },
         &[MarketTooCloseToClose, InsufficientDepth, RiskCapGlobal],
@@ -133,7 +134,7 @@ const ORDER: &[Row] = &[
 
 fn everything_wrong(scenario: &mut Scenario) {
     scenario.portfolio.equity = UsdcMicros(100 * USDC);
-    close_in(scenario, 0);
+    close_in(scenario, 1);
     (scenario.bids, scenario.asks) = (vec![(100_000, SHARE)], vec![(900_000, SHARE)]);
 }
 
@@ -149,6 +150,9 @@ fn all_rows() -> impl Iterator<Item = &'static Row> {
         STEP_7_CAPS,
         SETS,
         ORDER,
+        STEP_1,
+        FILTERS,
+        MINIMUM,
     ]
     .into_iter()
     .flatten()

@@ -35,7 +35,7 @@ fn tags(list: &[&str]) -> Tags {
 }
 
 /// A row of conditions of step 1: opens are paused, the leader winds down, the market is unknown or filtered.
-const STEP_1: &[Row] = &[
+pub const STEP_1: &[Row] = &[
     ("opens paused", Scenario::buy, |s| s.config.system.opens_enabled = false, &[OpensPaused]),
     ("opens paused for a split", Scenario::split, |s| s.config.system.opens_enabled = false, &[OpensPaused]),
     ("opens paused, exits go on", Scenario::sell, |s| s.config.system.opens_enabled = false, &[]),
@@ -77,7 +77,7 @@ const STEP_1: &[Row] = &[
     ("old at the decision", Scenario::buy, |s| s.now = s.group.event_time.plus_millis(900_001), &[SignalTooOld]),
 ];
 
-const FILTERS: &[Row] = &[
+pub const FILTERS: &[Row] = &[
     ("at the lowest price", Scenario::buy, |s| s.config.sizing.min_price = price(500_000), &[]),
     ("below the lowest price", Scenario::buy, |s| s.config.sizing.min_price = price(500_001), &[MarketFiltered]),
     ("at the highest price", Scenario::buy, |s| s.config.sizing.max_price = price(500_000), &[]),
@@ -143,6 +143,28 @@ const FILTERS: &[Row] = &[
         &[MarketFiltered],
     ),
 ];
+
+/// Orders below a dollar: a copy of 0.40 USDC, a sale of the last 0.40 USDC, and one of 0.004 share.
+pub const MINIMUM: &[Row] = &[
+    ("a small copy", small_copy, |_| {}, &[BelowVenueMinimum]),
+    ("a small copy without the rules", small_copy, |s| s.config.sizing.venue_order_rules = false, &[]),
+    ("the last 0.40 USDC", a_rest, |s| s.portfolio.held = ShareMicros(800_000), &[BelowVenueMinimum]),
+    ("a micro-share under a dollar", a_rest, |s| s.portfolio.held = ShareMicros(1_999_999), &[BelowVenueMinimum]),
+    ("a dollar", a_rest, |s| s.portfolio.held = ShareMicros(2_000_000), &[]),
+    ("no whole hundredth", a_rest, |s| s.portfolio.held = ShareMicros(4_000), &[BelowVenueMinimum]),
+    ("nothing", a_rest, |s| s.portfolio.held = ShareMicros(0), &[NotEnoughPositionToSell]),
+];
+
+fn small_copy() -> Scenario {
+    let mut scenario = with_rules(Scenario::buy());
+    scenario.config.sizing.min_trade_notional = UsdcMicros(0);
+    scenario.group.notional = UsdcMicros(40 * USDC);
+    scenario
+}
+
+fn a_rest() -> Scenario {
+    with_rules(Scenario::sell())
+}
 
 #[test]
 fn switches_and_unknown_markets_end_the_decision() {
@@ -223,26 +245,13 @@ fn orders_are_cut_to_cents_and_hundredths_and_the_target_stays() {
     assert_eq!(buy.reasons(), [InsufficientDepth]);
 }
 
-/// Case 18: a copy of 0.40 USDC, a sale of the last 0.40 USDC, and one of 0.004 share.
+/// Case 18.
 #[test]
 fn orders_below_a_dollar_are_refused() {
-    let mut small = with_rules(Scenario::buy());
-    small.config.sizing.min_trade_notional = UsdcMicros(0);
-    small.group.notional = UsdcMicros(40 * USDC);
-    assert_eq!(small.reasons(), [BelowVenueMinimum]);
-    small.config.sizing.venue_order_rules = false;
-    assert_eq!(small.reasons(), []);
-    for held in [800_000, 1_999_999, 4_000] {
-        let mut rest = with_rules(Scenario::sell());
-        rest.portfolio.held = ShareMicros(held);
-        assert_eq!(rest.reasons(), [BelowVenueMinimum], "{held}");
-    }
-    let mut no_bid = with_rules(Scenario::sell());
+    check(MINIMUM);
+    let mut no_bid = a_rest();
     (no_bid.portfolio.held, no_bid.bids) = (ShareMicros(800_000), Vec::new());
     assert!(!no_bid.reasons().contains(&BelowVenueMinimum), "not judged without a bid");
-    let mut nothing = with_rules(Scenario::sell());
-    nothing.portfolio.held = ShareMicros(0);
-    assert_eq!(nothing.reasons(), [NotEnoughPositionToSell]);
 }
 
 /// Where the codes of step 2 stand: after the cap, before everything of the market and its book.
