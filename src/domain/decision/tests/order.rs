@@ -125,8 +125,8 @@ const ORDER: &[Row] = &[
         Scenario::split,
         |s| {
             everything_wrong(s);
-            s.portfolio.cash = UsdcMicros(0);
-            s.market.outcomes = vec![];
+            s.portfolio.cash = UsdcMicros(-1);
+            s.group.shares = ShareMicros(99);
         },
         &[MarketTooCloseToClose, CircuitBreakerTripped, RiskCapUser, MergeSplitNotApplicable],
     ),
