@@ -7,6 +7,7 @@ pub mod directory;
 pub mod executor;
 pub mod global_executor;
 pub mod grouper;
+pub mod housekeeper;
 pub mod ingestor;
 pub mod lease_keeper;
 pub mod ledger_writer;

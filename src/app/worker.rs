@@ -12,6 +12,7 @@ use crate::actors::chain_watcher::{ChainWatcher, ChainWatcherDeps};
 use crate::actors::directory::DirectoryChanged;
 use crate::actors::executor::ExecutorDeps;
 use crate::actors::grouper::{Grouper, GrouperDeps};
+use crate::actors::housekeeper::{Housekeeper, HousekeeperDeps};
 use crate::actors::ingestor::{Ingestor, IngestorDeps};
 use crate::actors::lease_keeper::{LeaseKeeper, LeaseKeeperDeps, LetGo};
 use crate::actors::ledger_writer::{Flush, LedgerWriter, LedgerWriterDeps};
@@ -112,6 +113,7 @@ impl Worker {
         let snapshotter = shared.start_snapshotter(&ledger_writer, &inner_supervisor);
         let reconciler = shared.start_reconciler(&supervisor);
         QueueWatch::start(QueueWatchDeps { db: shared.db.clone(), clock }, &supervisor);
+        let housekeeper = shared.start_housekeeper(&supervisor);
         let chain_watcher = shared.start_chain_watcher(chain, &reconciler, &supervisor);
 
         let look_every = if worker.is_some() { LOOK_AMONG_OTHERS } else { LOOK_ALONE };
@@ -124,6 +126,7 @@ impl Worker {
         let mut listeners = vec![ledger_writer.clone().recipient(), price_refresher.recipient(), settler.recipient()];
         listeners.extend(chain_watcher.clone().map(Addr::recipient));
         listeners.push(root.clone().recipient());
+        listeners.push(housekeeper.recipient());
         listeners.extend(relay.map(Addr::recipient));
         let lease_keeper = worker.map(|worker| {
             let deps = LeaseKeeperDeps { db: shared.db, clock, wakeups: shared.wakeups, worker, listeners };
@@ -265,6 +268,11 @@ impl Shared {
             stored: ledger.clone().recipient(),
         };
         Snapshotter::start(deps, supervisor)
+    }
+
+    fn start_housekeeper(&self, supervisor: &SupervisorContext) -> Addr<Housekeeper> {
+        let deps = HousekeeperDeps { db: self.db.clone(), clock: self.clock, leases: self.leases.clone() };
+        Housekeeper::start(deps, supervisor)
     }
 
     fn start_reconciler(&self, supervisor: &SupervisorContext) -> Addr<Reconciler> {

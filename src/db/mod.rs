@@ -47,6 +47,8 @@ pub use system::latency_stats::{RowNumbers, SeenFill};
 pub use system::leases::{HEALTH_KEY, LeaseRow, Round, health_key, random_worker_id};
 pub use system::market_lists::{MadeCopy, MarketAttempts, TradedMarket};
 pub use system::markets::Resolution;
+pub use system::retention::{Packable, Step, Thinning};
+pub use system::storage::StorageState;
 
 /// Returns every statement with its name, in the text for the driver of `db`, for the test that prepares each on both
 /// drivers.
@@ -84,6 +86,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("what_if_cases", &[], decisions::what_if_cases::BATCHES),
         ("latency_stats", system::latency_stats::STATEMENTS, &[]),
         ("attempt_stats", decisions::attempt_stats::STATEMENTS, decisions::attempt_stats::BATCHES),
+        ("retention", system::retention::STATEMENTS, &[]),
         ("tokens", people::tokens::STATEMENTS, &[]),
         ("trades", events::trades::STATEMENTS, &[]),
         ("users", people::users::STATEMENTS, people::users::BATCHES),
