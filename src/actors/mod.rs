@@ -2,6 +2,7 @@
 //! was given.
 
 pub mod book_fetcher;
+pub mod book_sampler;
 pub mod chain_watcher;
 pub mod directory;
 pub mod executor;

@@ -8,6 +8,7 @@ use actix::{Addr, Recipient};
 use tokio::sync::Mutex;
 
 use crate::actors::book_fetcher::{BookFetcher, BookFetcherDeps};
+use crate::actors::book_sampler::{BookSampler, BookSamplerDeps};
 use crate::actors::chain_watcher::{ChainWatcher, ChainWatcherDeps};
 use crate::actors::directory::DirectoryChanged;
 use crate::actors::executor::ExecutorDeps;
@@ -114,11 +115,13 @@ impl Worker {
         let reconciler = shared.start_reconciler(&supervisor);
         QueueWatch::start(QueueWatchDeps { db: shared.db.clone(), clock }, &supervisor);
         let housekeeper = shared.start_housekeeper(&supervisor);
+        let book_sampler = shared.start_book_sampler(&supervisor);
         let chain_watcher = shared.start_chain_watcher(chain, &reconciler, &supervisor);
 
         let look_every = if worker.is_some() { LOOK_AMONG_OTHERS } else { LOOK_ALONE };
         let executor_deps = shared.executor_deps(look_every, directory, &ledger_writer, &book_fetcher);
         let mut listeners = vec![ledger_writer.clone().recipient(), book_fetcher.recipient(), grouper.recipient()];
+        listeners.push(book_sampler.clone().recipient());
         listeners.extend(chain_watcher.clone().map(Addr::recipient));
         let root_deps = shared.root_deps(executor_deps, reconciler.recipient(), listeners, &supervisor);
         let root = Root::start_at(root_ctx, root_deps, &supervisor);
@@ -127,6 +130,7 @@ impl Worker {
         listeners.extend(chain_watcher.clone().map(Addr::recipient));
         listeners.push(root.clone().recipient());
         listeners.push(housekeeper.recipient());
+        listeners.push(book_sampler.recipient());
         listeners.extend(relay.map(Addr::recipient));
         let lease_keeper = worker.map(|worker| {
             let deps = LeaseKeeperDeps { db: shared.db, clock, wakeups: shared.wakeups, worker, listeners };
@@ -273,6 +277,11 @@ impl Shared {
     fn start_housekeeper(&self, supervisor: &SupervisorContext) -> Addr<Housekeeper> {
         let deps = HousekeeperDeps { db: self.db.clone(), clock: self.clock, leases: self.leases.clone() };
         Housekeeper::start(deps, supervisor)
+    }
+
+    fn start_book_sampler(&self, supervisor: &SupervisorContext) -> Addr<BookSampler> {
+        let (leases, polymarket) = (self.leases.clone(), self.polymarket.clone());
+        BookSampler::start(BookSamplerDeps { db: self.db.clone(), clock: self.clock, leases, polymarket }, supervisor)
     }
 
     fn start_reconciler(&self, supervisor: &SupervisorContext) -> Addr<Reconciler> {

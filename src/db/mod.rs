@@ -26,6 +26,7 @@ pub use accounts::prices::PriceAt;
 pub use accounts::running_portfolio::{LoadError, RunningPortfolio, checkpoint_key};
 pub use decisions::attempt_rows::ListedAttempt;
 pub use decisions::attempts::{AttemptCounts, AttemptDetail, AttemptFilter};
+pub use decisions::book_samples::{BookSample, DecidedBook};
 pub use decisions::books::{BookOutcome, BookText, StoredBook};
 pub use decisions::event_outcomes::EventOutcome;
 pub use decisions::export::{
@@ -64,6 +65,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("attempts", decisions::attempts::STATEMENTS, &[]),
         ("audit", system::audit::STATEMENTS, system::audit::BATCHES),
         ("backfill", system::backfill::STATEMENTS, &[]),
+        ("book_samples", decisions::book_samples::STATEMENTS, &[]),
         ("books", decisions::books::STATEMENTS, decisions::books::BATCHES),
         ("chain_confirmations", events::chain_confirmations::STATEMENTS, &[]),
         ("checkpoints", system::checkpoints::STATEMENTS, system::checkpoints::BATCHES),
