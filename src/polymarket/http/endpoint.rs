@@ -20,6 +20,8 @@ pub enum Endpoint {
     Status,
     Book,
     Midpoints,
+    Spreads,
+    Books,
     ClobMarket,
     MarketByToken,
     ServerTime,
@@ -56,7 +58,13 @@ impl Endpoint {
     pub const fn upstream(self) -> Upstream {
         match self {
             Self::Activity | Self::Positions | Self::Resolutions | Self::Tokens | Self::Status => Upstream::DataApi,
-            Self::Book | Self::Midpoints | Self::ClobMarket | Self::MarketByToken | Self::ServerTime => Upstream::Clob,
+            Self::Book
+            | Self::Midpoints
+            | Self::Spreads
+            | Self::Books
+            | Self::ClobMarket
+            | Self::MarketByToken
+            | Self::ServerTime => Upstream::Clob,
             Self::Markets | Self::Search | Self::Profile => Upstream::Gamma,
         }
     }
@@ -71,6 +79,8 @@ impl Endpoint {
             Self::Status => "status",
             Self::Book => "book",
             Self::Midpoints => "midpoints",
+            Self::Spreads => "spreads",
+            Self::Books => "books",
             Self::ClobMarket => "clob-markets",
             Self::MarketByToken => "markets-by-token",
             Self::ServerTime => "time",
