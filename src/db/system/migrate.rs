@@ -37,6 +37,7 @@ migrations! {
     17 "0017_positions",
     18 "0018_market_facts",
     21 "0021_controls",
+    26 "0026_ledger_key",
 }
 
 statements! {
