@@ -204,15 +204,9 @@ impl Poller {
             window
         };
         let (deps, user, directory) = (self.deps.clone(), self.user.clone(), self.directory.clone());
-        let span = read::Span { start: asked.start, end: asked.end, moves: asked.moves };
+        let span = read::Span::of(&asked, checkpoints.earliest());
         self.polling = Some(asked);
-        let first_window = checkpoints.earliest();
-        let poll = async move {
-            if user.follows_from.is_none() {
-                deps.db.begin_following(user.id, first_window, deps.clock.now()).await?;
-            }
-            read::poll(&deps, &user, &directory, span).await
-        };
+        let poll = async move { read::poll(&deps, &user, &directory, span).await };
         self.incarnation.spawn_io(ctx, poll, Self::polled);
     }
 

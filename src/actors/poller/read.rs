@@ -1,7 +1,7 @@
 //! One read of a span: its pages, the check of whose rows they are, and the transaction that stores them.
 
 use super::answer::new_wallets;
-use super::window::{Checkpoints, Newest};
+use super::window::{Checkpoints, Newest, PollRequest};
 use super::{PollError, Polled, PollerDeps, Report};
 use crate::db::{Db, DbError, DeadRow, Directory, FollowedUser, PollWrite};
 use crate::domain::events::event::{ActivityEvent, TradeEvent};
@@ -16,6 +16,15 @@ pub(super) struct Span {
     pub start: Timestamp,
     pub end: Option<Timestamp>,
     pub moves: Option<Checkpoints>,
+    /// Where the regular poll begins. For a leader who was not read yet, following begins there (spec 3.1).
+    pub first_window: Timestamp,
+}
+
+impl Span {
+    /// Returns the span of a request.
+    pub fn of(asked: &PollRequest, first_window: Timestamp) -> Self {
+        Self { start: asked.start, end: asked.end, moves: asked.moves, first_window }
+    }
 }
 
 /// Reads every page of the span, then stores the new rows, their jobs and the checkpoints in one transaction.
@@ -42,6 +51,9 @@ pub(super) async fn poll(
         window.keep_ordinals(&stored.0, &stored.1);
     }
     let now = deps.clock.now();
+    if user.follows_from.is_none() {
+        deps.db.begin_following(user.id, span.first_window, now).await?;
+    }
     let trade = |draft: TradeDraft| draft.into_event(user.id, user.profile_wallet.clone(), now);
     let row = |draft: ActivityDraft| draft.into_event(user.id, user.profile_wallet.clone(), now);
     let trades: Vec<TradeEvent> = window.trades.into_iter().map(trade).collect();

@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 
+use super::corrections;
 use super::ledger_check::standing_of;
 use super::ledger_request::{Committed, LedgerOutcome, LedgerWrite, Standing};
 use super::position_checks;
@@ -211,8 +212,8 @@ async fn write_together(
     if ids.len() != entries.len() {
         return Ok(None);
     }
-    let corrections: Vec<&Correction> = writes.iter().flat_map(|write| &write.corrections).collect();
-    position_checks::put_corrections(tx, &corrections).await?;
+    let changed: Vec<&Correction> = writes.iter().flat_map(|write| &write.corrections).collect();
+    corrections::put_corrections(tx, &changed).await?;
     for write in writes {
         if let Some(check) = &write.check {
             position_checks::insert_check(tx, check).await?;
