@@ -118,7 +118,7 @@ async fn positions_are_closed_by_hand_in_both_accounts_once(bot: TestBot) {
     let bought = bot.attempts(4).await;
     assert!(bought.iter().all(|row| row.attempt.decision == DecisionKind::Execute), "{bought:?}");
     assert_eq!(held(&bot, leader).await.len(), 4);
-    // Copying is off, and so is the leader: a close by hand works all the same.
+    // Copying is off, and so is the leader: a close by hand works anyway.
     bot.configure(r#"{"system": {"copyEngineEnabled": false}}"#).await;
     bot.db.set_state(leader, FollowState::Stopped, "test", Clock::System.now()).await.unwrap();
 
