@@ -37,7 +37,7 @@ pub async fn tables(db: &Db) -> BTreeMap<String, Vec<String>> {
 }
 
 /// Removes the columns that a later migration has given another form; [`moved_texts`] compares them.
-fn without_moved(mut tables: BTreeMap<String, Vec<String>>) -> BTreeMap<String, Vec<String>> {
+pub fn without_moved(mut tables: BTreeMap<String, Vec<String>>) -> BTreeMap<String, Vec<String>> {
     let moved = [
         ("trade_event", "source"),
         ("activity_event", "source"),

@@ -14,7 +14,7 @@ use polymarketspy::simulator::{Fill, NewMarket, SimulatorSettings};
 use polymarketspy::testkit::{TestBot, TestDb, eventually};
 use sqlx::AssertSqlSafe;
 
-use super::content::{figures, rows, tables, texts};
+use super::content::{figures, moved_texts, rows, tables, texts, without_moved};
 use crate::storage::harness::{number, sql};
 use crate::storage::schema::shape_of;
 
