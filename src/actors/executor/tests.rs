@@ -179,6 +179,23 @@ async fn groups_are_decided_in_the_global_order_whichever_book_arrives_first() {
 }
 
 #[actix_web::test]
+async fn of_the_groups_of_one_poll_what_the_leader_did_first_is_decided_first() {
+    let setup = CopySetup::new().await;
+    let (writer, books) = (setup.ledger_writer(), Books { held_back: true, ..Books::default() }.start());
+    // Their keys sort in the other order.
+    let mut groups = [group(setup.alice, 12, Side::Buy, 5), group(setup.alice, 10, Side::Buy, 5)];
+    groups[0].event_time = groups[1].event_time.plus_millis(-8_000);
+    for group in &groups {
+        setup.close(group).await;
+    }
+    let _executor = global_executor::start(deps(&setup, &books, &writer).await, &setup.supervisor);
+    books.send(UntilWaiting(2)).await.unwrap();
+    books.send(GiveBackwards).await.unwrap();
+    setup.live.send(UntilAttempts(2)).await.unwrap();
+    assert_eq!(copied(&setup, &groups).await, [0, 1]);
+}
+
+#[actix_web::test]
 async fn a_group_waits_for_one_before_it_that_has_closed_but_is_not_due() {
     let setup = CopySetup::new().await;
     let (writer, books) = (setup.ledger_writer(), Books::default().start());
