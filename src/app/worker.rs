@@ -25,6 +25,7 @@ use crate::actors::root::{LookAtDirectory, PollerHandle, PollersChanged, Root, R
 use crate::actors::settler::{Settler, SettlerDeps};
 use crate::actors::snapshotter::{Snapshotter, SnapshotterDeps, WriteCheckpoints};
 use crate::actors::supervise::{ActorScope, Observe, SupervisorContext};
+use crate::actors::winding_down::{WindingDown, WindingDownDeps};
 use crate::actors::{global_executor, user_executor};
 use crate::clock::Clock;
 use crate::config::{ChainSettings, Secret};
@@ -115,10 +116,12 @@ impl Worker {
         let reconciler = shared.start_reconciler(&supervisor);
         QueueWatch::start(QueueWatchDeps { db: shared.db.clone(), clock }, &supervisor);
         let chain_watcher = shared.start_chain_watcher(chain, &reconciler, &supervisor);
+        let winding_down = shared.start_winding_down(&supervisor);
 
         let look_every = if worker.is_some() { LOOK_AMONG_OTHERS } else { LOOK_ALONE };
         let executor_deps = shared.executor_deps(look_every, directory, &ledger_writer, &book_fetcher);
         let mut listeners = vec![ledger_writer.clone().recipient(), book_fetcher.recipient(), grouper.recipient()];
+        listeners.push(winding_down.clone().recipient());
         listeners.push(reconciler.clone().recipient());
         listeners.extend(chain_watcher.clone().map(Addr::recipient));
         let reading = (reconciler.clone().recipient(), reconciler.recipient());
@@ -126,6 +129,7 @@ impl Worker {
         let root = Root::start_at(root_ctx, root_deps, &supervisor);
 
         let mut listeners = vec![ledger_writer.clone().recipient(), price_refresher.recipient(), settler.recipient()];
+        listeners.push(winding_down.recipient());
         listeners.extend(chain_watcher.clone().map(Addr::recipient));
         listeners.push(root.clone().recipient());
         listeners.extend(relay.map(Addr::recipient));
@@ -267,8 +271,16 @@ impl Shared {
             wakeups: self.wakeups.clone(),
             take: ledger.clone().recipient(),
             stored: ledger.clone().recipient(),
+            holdings: ledger.clone().recipient(),
+            record: ledger.clone().recipient(),
         };
         Snapshotter::start(deps, supervisor)
+    }
+
+    fn start_winding_down(&self, supervisor: &SupervisorContext) -> Addr<WindingDown> {
+        let (polymarket, leases) = (self.polymarket.clone(), self.leases.clone());
+        let deps = WindingDownDeps { db: self.db.clone(), clock: self.clock, polymarket, leases };
+        WindingDown::start(deps, supervisor)
     }
 
     fn start_reconciler(&self, supervisor: &SupervisorContext) -> Addr<Reconciler> {

@@ -264,6 +264,8 @@ impl Handler<DirectoryChanged> for Executor {
         for group in self.pending.forget_facts(self.deciding) {
             self.prepare(group, ctx);
         }
+        // A close by hand comes from a page or the command line, without a wake-up in this process.
+        self.look(ctx);
     }
 }
 
