@@ -155,7 +155,11 @@ async fn copied(setup: &CopySetup, groups: &[EventGroup]) -> Vec<usize> {
     });
     let refs: Vec<_> = refs.collect();
     let entries = setup.entries(PortfolioId::ExecGlobal).await;
-    entries.iter().filter_map(|entry| refs.iter().position(|id| *id == entry.ref_id)).collect()
+    let mut copied: Vec<usize> =
+        entries.iter().filter_map(|entry| refs.iter().position(|id| *id == entry.ref_id)).collect();
+    // A copy may have an entry for its fee beside the fill.
+    copied.dedup();
+    copied
 }
 
 #[actix_web::test]
