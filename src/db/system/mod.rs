@@ -10,3 +10,5 @@ pub(super) mod leases;
 pub(super) mod market_lists;
 pub(super) mod markets;
 pub(super) mod migrate;
+pub(super) mod retention;
+pub(super) mod storage;
