@@ -22,7 +22,7 @@ pub use accounts::integrity::Integrity;
 pub use accounts::ledger::PlacedEntry;
 pub use accounts::ledger_request::{Committed, LedgerOutcome, LedgerWrite, Standing};
 pub use accounts::portfolio_snapshots::PortfolioSnapshot;
-pub use accounts::prices::PriceAt;
+pub use accounts::prices::{BookPrice, PriceAt};
 pub use accounts::running_portfolio::{LoadError, RunningPortfolio, checkpoint_key};
 pub use decisions::attempt_rows::ListedAttempt;
 pub use decisions::attempts::{AttemptCounts, AttemptDetail, AttemptFilter};
@@ -46,6 +46,7 @@ pub use system::file_lock::Ownership;
 pub use system::latency_stats::{RowNumbers, SeenFill};
 pub use system::leases::{HEALTH_KEY, LeaseRow, Round, health_key, random_worker_id};
 pub use system::market_lists::{MadeCopy, MarketAttempts, TradedMarket};
+pub use system::market_resolutions::UnsettledMarket;
 pub use system::markets::Resolution;
 
 /// Returns every statement with its name, in the text for the driver of `db`, for the test that prepares each on both
@@ -62,6 +63,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("attempts", decisions::attempts::STATEMENTS, &[]),
         ("audit", system::audit::STATEMENTS, system::audit::BATCHES),
         ("backfill", system::backfill::STATEMENTS, &[]),
+        ("baselines", accounts::baselines::STATEMENTS, &[]),
         ("books", decisions::books::STATEMENTS, decisions::books::BATCHES),
         ("chain_confirmations", events::chain_confirmations::STATEMENTS, &[]),
         ("checkpoints", system::checkpoints::STATEMENTS, system::checkpoints::BATCHES),
@@ -77,6 +79,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("ledger", accounts::ledger::STATEMENTS, accounts::ledger::BATCHES),
         ("ledger_check", accounts::ledger_check::STATEMENTS, accounts::ledger_check::BATCHES),
         ("market_lists", system::market_lists::STATEMENTS, &[]),
+        ("market_resolutions", system::market_resolutions::STATEMENTS, &[]),
         ("markets", system::markets::STATEMENTS, system::markets::BATCHES),
         ("migrate", system::migrate::STATEMENTS, &[]),
         ("portfolio_snapshots", accounts::portfolio_snapshots::STATEMENTS, accounts::portfolio_snapshots::BATCHES),

@@ -23,7 +23,7 @@ async fn held_assets_are_priced_once_each_half_minute() {
     let writer = setup.ledger_writer();
     let deps = deps(&setup, &exchange, &writer);
     let bucket = bucket_of(setup.clock.now());
-    let idle = refresh(&deps, bucket).await.unwrap().unwrap();
+    let idle = refresh(&deps, &RefCell::default(), bucket).await.unwrap().unwrap();
     assert_eq!((idle.held, exchange.n_asked(Host::Clob, "/midpoints")), (0, 0));
 
     let shadow = PortfolioId::ShadowUser(setup.alice);
@@ -33,7 +33,7 @@ async fn held_assets_are_priced_once_each_half_minute() {
     let quotes = Quotes::of(&[(700_000, 1_000_000)], &[(720_000, 1_000_000)]);
     exchange.simulator.with(|exchange| exchange.set_book(&asset, quotes));
     let next = bucket.plus_millis(BUCKET_MS);
-    let priced = refresh(&deps, next).await.unwrap().unwrap();
+    let priced = refresh(&deps, &RefCell::default(), next).await.unwrap().unwrap();
     assert_eq!((priced.bucket, priced.held, priced.priced), (next, 1, 1));
     let stored = setup.db.newest_prices(std::slice::from_ref(&asset)).await.unwrap();
     assert_eq!(stored[&asset].0, next);

@@ -33,6 +33,7 @@ migrations! {
     13 "0013_attempts_of_market",
     14 "0014_curves",
     15 "0015_sign_in",
+    20 "0020_prices_that_age",
 }
 
 statements! {

@@ -11,5 +11,6 @@ pub mod portfolio;
 pub mod position_resync;
 pub mod settlement;
 pub mod shadow;
+pub mod sold_now;
 pub mod totals;
 pub mod view;

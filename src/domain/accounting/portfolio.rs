@@ -11,7 +11,7 @@ use super::equity_history::EquityHistory;
 use super::exposure::{Exposures, MarketIndex};
 use super::ledger::{EntryError, EntryType, LedgerEntry, PortfolioId, PortfolioScope};
 use super::lot::{Position, Valuation};
-use super::mark::{Mark, Marks};
+use super::mark::{Mark, Marks, Quote};
 use super::totals::{Figures, Totals};
 use super::view::PortfolioView;
 use crate::domain::money::ids::{AssetId, FollowedUserId, MarketId};
@@ -42,6 +42,14 @@ pub struct Lot {
     pub exposure: UsdcMicros,
     /// `None` when only the average cost is known.
     pub mark: Option<PriceMicros>,
+    /// True when no price of the last hour is known.
+    pub is_stale: bool,
+    /// The price of one share if it were sold now: the payout, else the best bid, else zero.
+    pub sale_price: PriceMicros,
+    /// True when the payout is known, so that a sale costs no fee.
+    pub is_resolved: bool,
+    /// The newest answer about the book.
+    pub quote: Option<Quote>,
 }
 
 /// The group that a decision needs a view for.
@@ -69,6 +77,8 @@ pub struct Portfolio {
     pub(in crate::domain) history: EquityHistory,
     pub(in crate::domain) closed_lots: ClosedLots,
     exposures: Exposures,
+    /// The latest time that the portfolio was told of: marks are as old as this says.
+    pub(in crate::domain) now: Timestamp,
 }
 
 /// One asset: its marks, and its lots ordered by leader. Few leaders hold the same asset, so the list is short.
@@ -99,6 +109,7 @@ impl Portfolio {
             history: EquityHistory::default(),
             closed_lots: ClosedLots::default(),
             exposures: Exposures::default(),
+            now: Timestamp::EPOCH,
         }
     }
 
@@ -131,7 +142,7 @@ impl Portfolio {
             EntryType::Deposit => {
                 self.totals =
                     self.totals.moved(&Totals { cash: entry.cash, deposits: entry.cash, ..Totals::default() })?;
-                self.history.open(entry.cash);
+                self.history.move_cash(entry.cash);
             }
             EntryType::Fee => self.take_fee(entry)?,
             EntryType::Mark => {}
@@ -148,42 +159,52 @@ impl Portfolio {
         Ok(())
     }
 
-    /// Sets a mark and revalues every lot of the asset. Returns false when nothing changed.
+    /// Adds a price and revalues every lot of the asset. Returns false when nothing changed. The time of the price counts
+    /// as reached; see [`Self::age`].
     ///
     /// # Errors
     /// [`PortfolioError::Unit`] when a total would not fit; nothing has changed then.
     pub fn set_mark(&mut self, asset: &AssetId, mark: Mark) -> Result<bool, PortfolioError> {
+        let now = match mark {
+            Mark::Payout(_) => self.now,
+            Mark::Quote(quote) => self.now.max(quote.at),
+            Mark::Midpoint(_, at) | Mark::LastTrade(_, at) => self.now.max(at),
+        };
         let Some(holding) = self.holdings.get_mut(asset) else {
             let marks = Marks::default().with(mark);
             self.holdings.insert(asset.clone(), Holding { marks, ..Holding::default() });
+            self.now = now;
             return Ok(true);
         };
         let marks = holding.marks.with(mark);
         if marks == holding.marks {
             return Ok(false);
         }
-        if marks.best() == holding.marks.best() {
-            holding.marks = marks;
-            return Ok(true);
-        }
-        let mut totals = self.totals;
-        let mut valued = Vec::with_capacity(holding.lots.len());
-        for lot in &holding.lots {
-            let valuation = lot.position.at(marks.best())?;
-            totals = totals.moved(&Totals::revalued(lot.valuation, valuation)?)?;
-            valued.push(valuation);
-        }
-        self.totals = totals;
-        holding.marks = marks;
-        for (lot, valuation) in holding.lots.iter_mut().zip(valued) {
-            let change = valuation.exposure.0.saturating_sub(lot.valuation.exposure.0);
-            self.exposures.grow_leader(lot.leader, change);
-            if let Some(market) = holding.market {
-                self.exposures.grow_market(market, change);
-            }
-            lot.valuation = valuation;
-        }
+        self.totals = holding.revalue(marks, now, self.totals, &mut self.exposures)?;
+        self.now = now;
         Ok(true)
+    }
+
+    /// Values every lot at marks as old as they are at `now`. Costs one look at each held asset, so call it when prices
+    /// are refreshed and before a snapshot. Does nothing when `now` is not later than the time reached.
+    ///
+    /// # Errors
+    /// [`PortfolioError::Unit`] when a total would not fit; the lots before that one are revalued then.
+    pub fn age(&mut self, now: Timestamp) -> Result<(), PortfolioError> {
+        if now <= self.now {
+            return Ok(());
+        }
+        self.now = now;
+        for holding in self.holdings.values_mut().filter(|holding| !holding.lots.is_empty()) {
+            self.totals = holding.revalue(holding.marks, now, self.totals, &mut self.exposures)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the number of held assets whose mark is stale at the time reached.
+    pub fn stale_assets(&self) -> usize {
+        let held = self.holdings.values().filter(|holding| !holding.lots.is_empty());
+        held.filter(|holding| holding.marks.at(self.now).is_stale).count()
     }
 
     /// Returns the facts that a decision may use, with the current version.
@@ -258,9 +279,10 @@ impl Portfolio {
         books(self) == books(other) && lots(self) == lots(other)
     }
 
-    /// Adds a minute snapshot to the baselines. Returns false when that minute was added before.
-    pub fn note_snapshot(&mut self, bucket: Timestamp, equity: UsdcMicros) -> bool {
-        self.history.note(bucket, equity)
+    /// Adds a minute snapshot to the baselines. `is_fresh` is false when a held asset had a stale mark. Returns false when
+    /// that minute was added before.
+    pub fn note_snapshot(&mut self, bucket: Timestamp, equity: UsdcMicros, is_fresh: bool) -> bool {
+        self.history.note(bucket, equity, is_fresh)
     }
 
     /// Measures the drawdown from `peak` since `at`. Returns false when this reset was applied before.
@@ -304,7 +326,7 @@ impl Portfolio {
     /// Moves one lot. Every step that can fail is computed before anything changes.
     fn move_lot(&mut self, entry: &LedgerEntry, asset: &AssetId, leader: FollowedUserId) -> Result<(), UnitError> {
         let leaders_fill = entry.kind == EntryType::TradeFill && self.id.scope() == PortfolioScope::ShadowUser;
-        let seen = entry.price.filter(|_| leaders_fill).map(Mark::LastTrade);
+        let seen = entry.price.filter(|_| leaders_fill).map(|price| Mark::LastTrade(price, entry.created_at));
         let holding = match self.holdings.get_mut(asset) {
             Some(holding) => holding,
             None => self.holdings.entry(asset.clone()).or_default(),
@@ -321,7 +343,7 @@ impl Portfolio {
             leader,
             position: moved.position,
             realized: if closes { UsdcMicros::ZERO } else { realized },
-            valuation: moved.position.at(marks.best())?,
+            valuation: marks.value(moved.position, self.now)?,
         };
         self.totals = self.totals.moved(&Totals {
             cash: entry.cash,
@@ -351,7 +373,7 @@ impl Portfolio {
         leader: FollowedUserId,
         (position, realized): (Position, UsdcMicros),
     ) -> Result<(), UnitError> {
-        let lot = HeldLot { leader, position, realized, valuation: position.at(marks.best())? };
+        let lot = HeldLot { leader, position, realized, valuation: marks.value(position, self.now)? };
         let bought = Totals { cost: position.cost, ..Totals::revalued(Valuation::default(), lot.valuation)? };
         self.totals = self.totals.moved(&bought)?;
         let holding = self.holdings.entry(asset.clone()).or_default();
@@ -366,7 +388,8 @@ impl Portfolio {
     }
 
     fn shown(&self, asset: &AssetId, holding: &Holding) -> impl Iterator<Item = Lot> {
-        let (market, mark) = (self.market_of(holding).cloned(), holding.marks.best());
+        let (market, mark) = (self.market_of(holding).cloned(), holding.marks.at(self.now));
+        let marks = holding.marks;
         holding.lots.iter().map(move |lot| Lot {
             asset: asset.clone(),
             leader: lot.leader,
@@ -375,7 +398,11 @@ impl Portfolio {
             cost: lot.position.cost,
             value: lot.valuation.value,
             exposure: lot.valuation.exposure,
-            mark,
+            mark: mark.price,
+            is_stale: mark.is_stale,
+            sale_price: marks.sale_price(),
+            is_resolved: marks.payout.is_some(),
+            quote: marks.quote,
         })
     }
 }
@@ -390,6 +417,36 @@ impl Holding {
             realized: UsdcMicros::ZERO,
             valuation: Valuation::default(),
         })
+    }
+
+    /// Values the lots with these marks at `now`, and returns the sums of the portfolio after that.
+    ///
+    /// # Errors
+    /// [`UnitError`] when a total would not fit; nothing has changed then.
+    fn revalue(
+        &mut self,
+        marks: Marks,
+        now: Timestamp,
+        totals: Totals,
+        exposures: &mut Exposures,
+    ) -> Result<Totals, UnitError> {
+        let mut totals = totals;
+        let mut valued = Vec::with_capacity(self.lots.len());
+        for lot in &self.lots {
+            let valuation = marks.value(lot.position, now)?;
+            totals = totals.moved(&Totals::revalued(lot.valuation, valuation)?)?;
+            valued.push(valuation);
+        }
+        self.marks = marks;
+        for (lot, valuation) in self.lots.iter_mut().zip(valued) {
+            let change = valuation.exposure.0.saturating_sub(lot.valuation.exposure.0);
+            exposures.grow_leader(lot.leader, change);
+            if let Some(market) = self.market {
+                exposures.grow_market(market, change);
+            }
+            lot.valuation = valuation;
+        }
+        Ok(totals)
     }
 
     fn lot_mut(&mut self, leader: FollowedUserId) -> Option<&mut HeldLot> {

@@ -19,7 +19,9 @@ pub enum Endpoint {
     Tokens,
     Status,
     Book,
+    Books,
     Midpoints,
+    Spreads,
     ClobMarket,
     MarketByToken,
     ServerTime,
@@ -56,7 +58,13 @@ impl Endpoint {
     pub const fn upstream(self) -> Upstream {
         match self {
             Self::Activity | Self::Positions | Self::Resolutions | Self::Tokens | Self::Status => Upstream::DataApi,
-            Self::Book | Self::Midpoints | Self::ClobMarket | Self::MarketByToken | Self::ServerTime => Upstream::Clob,
+            Self::Book
+            | Self::Books
+            | Self::Midpoints
+            | Self::Spreads
+            | Self::ClobMarket
+            | Self::MarketByToken
+            | Self::ServerTime => Upstream::Clob,
             Self::Markets | Self::Search | Self::Profile => Upstream::Gamma,
         }
     }
@@ -70,7 +78,9 @@ impl Endpoint {
             Self::Tokens => "tokens",
             Self::Status => "status",
             Self::Book => "book",
+            Self::Books => "books",
             Self::Midpoints => "midpoints",
+            Self::Spreads => "spreads",
             Self::ClobMarket => "clob-markets",
             Self::MarketByToken => "markets-by-token",
             Self::ServerTime => "time",

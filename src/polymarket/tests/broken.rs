@@ -6,9 +6,9 @@ use super::recorded::fixture;
 use crate::domain::market::payout::ResolutionStage;
 use crate::domain::money::ids::{MarketId, Wallet};
 use crate::domain::money::units::ShareMicros;
-use crate::polymarket::api::books::parse_midpoints;
 use crate::polymarket::api::markets::parse_compact_market;
 use crate::polymarket::api::positions::parse_positions;
+use crate::polymarket::api::prices::parse_prices;
 use crate::polymarket::api::profiles::{parse_profile, parse_search};
 use crate::polymarket::api::resolutions::parse_resolutions;
 use crate::polymarket::wire::activity::parse_page;
@@ -33,7 +33,7 @@ fn parsed(text: &str) -> [(&'static str, bool); 9] {
         ("positions", parse_positions(text).is_ok()),
         ("resolutions", parse_resolutions(text, &market()).is_ok()),
         ("book", parse_book(text).is_ok()),
-        ("midpoints", parse_midpoints(text).is_ok()),
+        ("midpoints", parse_prices(text).is_ok()),
         ("market", parse_market(text).is_ok()),
         ("markets", parse_markets(text, &market()).is_ok()),
         ("compact market", parse_compact_market(text).is_ok()),
@@ -146,8 +146,7 @@ fn a_token_in_two_places_and_a_size_below_nothing_are_unknown() {
 
 #[test]
 fn a_midpoint_that_cannot_be_read_is_left_out() {
-    let midpoints =
-        parse_midpoints(r#"{"1":"0.505","2":0.5,"3":null,"4":"","5":"1.5","x":"0.5","6":{"a":1}}"#).unwrap();
+    let midpoints = parse_prices(r#"{"1":"0.505","2":0.5,"3":null,"4":"","5":"1.5","x":"0.5","6":{"a":1}}"#).unwrap();
     let read: Vec<(&str, i64)> = midpoints.iter().map(|(asset, price)| (asset.as_str(), price.micros())).collect();
     assert_eq!(read, [("1", 505_000), ("2", 500_000)]);
 }

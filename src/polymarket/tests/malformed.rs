@@ -14,10 +14,10 @@ use crate::domain::market::fee::taker_fee;
 use crate::domain::market::payout::ResolutionStage;
 use crate::domain::money::ids::{FollowedUserId, MarketId, Wallet};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
-use crate::polymarket::api::books::parse_midpoints;
 use crate::polymarket::api::events::{event_slug, markets_of_event};
 use crate::polymarket::api::markets::{parse_compact_market, parse_market_by_token};
 use crate::polymarket::api::positions::parse_positions;
+use crate::polymarket::api::prices::parse_prices;
 use crate::polymarket::api::profiles::{parse_profile, parse_search};
 use crate::polymarket::api::resolutions::parse_resolutions;
 use crate::polymarket::api::status::parse_status;
@@ -246,7 +246,7 @@ proptest! {
         ]),
         by_token in sent_texts(vec![format!(r#"{{"condition_id":"{}","primary_token_id":"1"}}"#, market())]),
     ) {
-        if let Ok(found) = parse_midpoints(&midpoints) {
+        if let Ok(found) = parse_prices(&midpoints) {
             prop_assert!(found.values().all(|price| *price <= PriceMicros::ONE));
         }
         if let Ok(found) = parse_compact_market(&compact) {

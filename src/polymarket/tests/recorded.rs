@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 use crate::domain::events::event::{ActivityKind, Side};
 use crate::domain::money::ids::{MarketId, Wallet};
 use crate::domain::money::units::Timestamp;
-use crate::polymarket::api::books::parse_midpoints;
 use crate::polymarket::api::positions::parse_positions;
+use crate::polymarket::api::prices::parse_prices;
 use crate::polymarket::api::profiles::{ProfileMatch, parse_profile, parse_search};
 use crate::polymarket::api::resolutions::parse_resolutions;
 use crate::polymarket::api::status::parse_status;
@@ -111,7 +111,7 @@ fn the_status_and_the_small_answers_are_read() {
     assert_eq!(parse_status(&fixture("data_v2/status.json")), Ok(4));
     let small: serde_json::Value = serde_json::from_str(&fixture("clob/small_endpoints_2026_09.json")).unwrap();
     let midpoint = &small["GET /midpoint"]["mid"];
-    let midpoints = parse_midpoints(&format!(r#"{{"1":{midpoint}}}"#)).unwrap();
+    let midpoints = parse_prices(&format!(r#"{{"1":{midpoint}}}"#)).unwrap();
     assert_eq!(midpoints.values().next().unwrap().micros(), 505_000);
 }
 

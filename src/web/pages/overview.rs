@@ -142,7 +142,7 @@ impl Overview {
     /// # Errors
     /// [`WebError::Ours`] when the database fails.
     pub async fn load(db: &Db, position: StreamPosition, now: Timestamp) -> Result<Self, WebError> {
-        let holdings = Holdings::load(db, PortfolioId::ExecGlobal).await?;
+        let holdings = Holdings::load(db, PortfolioId::ExecGlobal, now).await?;
         Ok(Self {
             figures: PortfolioFigures::load(db, &position.figures, now).await?,
             markets: holdings.by_market(MARKETS_SHOWN),

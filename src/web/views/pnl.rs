@@ -89,6 +89,8 @@ mod tests {
             exposure: UsdcMicros(0),
             unrealized_pnl: UsdcMicros(pnl),
             realized_pnl: UsdcMicros(1),
+            if_sold_now: None,
+            stale_assets: 0,
         }
     }
 
