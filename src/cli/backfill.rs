@@ -92,14 +92,14 @@ pub async fn backfill(settings: &Settings, arguments: BackfillArguments) -> anyh
 async fn users_to_read(db: &Db, trader: Option<&str>) -> anyhow::Result<Vec<FollowedUser>> {
     let Some(trader) = trader else {
         let mut users = db.followed_users().await?;
-        users.retain(|user| user.enabled);
+        users.retain(|user| user.enabled());
         if users.is_empty() {
             bail!("no trader is followed, so there is nothing to read; start with `polymarketspy follow`");
         }
         return Ok(users);
     };
     let user = one_user(db, trader.trim()).await?;
-    if !user.enabled {
+    if !user.enabled() {
         bail!(
             "{} is not followed now, so their fills are not read; first: polymarketspy follow {}",
             user.label,

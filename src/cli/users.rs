@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::Inserted;
 use crate::db::{Db, FollowedUser};
+use crate::domain::config::follow_state::FollowState;
 use crate::domain::money::label::{LABEL_CHARACTERS_MAX, label_of};
 use crate::polymarket::{Polymarket, PolymarketSettings, Profile, Trader, TraderMatch};
 
@@ -27,6 +28,9 @@ pub struct FollowArguments {
 pub struct UnfollowArguments {
     /// Id, wallet or label from `polymarketspy users`.
     trader: String,
+    /// Copies their exits until nothing is left to sell, and stops then. Nothing new is copied from now on.
+    #[arg(long)]
+    wind_down: bool,
 }
 
 #[derive(clap::Args)]
@@ -61,11 +65,20 @@ pub async fn follow(settings: &Settings, arguments: FollowArguments) -> anyhow::
 pub async fn unfollow(settings: &Settings, arguments: UnfollowArguments) -> anyhow::Result<ExitCode> {
     let db = open(settings).await?;
     let user = one_user(&db, arguments.trader.trim()).await?;
-    if user.enabled {
-        db.set_enabled(user.id, false, AUDIT_WHO, Clock::System.now()).await?;
-        println!("No longer following {} ({}). Recorded data stays.", clean(&user.label), user.profile_wallet);
-    } else {
-        println!("{} ({}) is not followed.", clean(&user.label), user.profile_wallet);
+    let (label, wallet) = (clean(&user.label), &user.profile_wallet);
+    let wanted = if arguments.wind_down { FollowState::WindingDown } else { FollowState::Stopped };
+    let is_new = user.state != wanted && user.enabled();
+    if is_new {
+        db.set_state(user.id, wanted, AUDIT_WHO, Clock::System.now()).await?;
+    }
+    match (user.state, wanted) {
+        (FollowState::Stopped, _) => println!("{label} ({wallet}) is not followed."),
+        (_, FollowState::WindingDown) if is_new => println!(
+            "{label} ({wallet}) is winding down: nothing new is copied, exits are, until nothing is left to sell. A \
+             running bot stops then by itself."
+        ),
+        (_, FollowState::WindingDown) => println!("{label} ({wallet}) is winding down already."),
+        _ => println!("No longer following {label} ({wallet}). Recorded data stays; open copies are kept."),
     }
     db.close().await;
     Ok(ExitCode::SUCCESS)
@@ -91,7 +104,11 @@ pub async fn list(settings: &Settings, arguments: UsersArguments) -> anyhow::Res
         Column::Left("LABEL"),
     ]);
     for user in users {
-        let state = if user.enabled { "followed" } else { "disabled" };
+        let state = match user.state {
+            FollowState::Active => "followed",
+            FollowState::WindingDown => "winding down",
+            FollowState::Stopped => "stopped",
+        };
         let (id, since) = (user.id.to_string(), user.created_at.to_string());
         table.row([&id, state, user.profile_wallet.as_str(), &since, &user.label]);
     }
@@ -156,7 +173,8 @@ fn user_json(user: &FollowedUser) -> serde_json::Value {
         "id": user.id,
         "label": user.label,
         "profile_wallet": user.profile_wallet,
-        "enabled": user.enabled,
+        "enabled": user.enabled(),
+        "state": user.state,
         "created_at": user.created_at,
         "wallets": user.wallets,
     })

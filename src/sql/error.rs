@@ -1,5 +1,6 @@
 //! Failures of the database.
 
+use crate::domain::config::effective::ConfigError;
 use crate::domain::events::lease::LeaseName;
 
 /// A failure of the database, or an invalid stored value.
@@ -40,6 +41,9 @@ pub enum DbError {
     /// The write was done under a lease that another worker has taken since. Nothing was written.
     #[error("lease `{0}` is held by another worker now")]
     LeaseLost(LeaseName),
+    /// The fields of the changed configuration contradict each other. Nothing was written.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     #[error("row `{id}` of table `{table}` has an invalid `{column}`: {problem}")]
     Impossible { table: &'static str, id: String, column: &'static str, problem: String },
 }

@@ -7,5 +7,6 @@ pub(crate) mod connection;
 pub(crate) mod decode;
 pub(crate) mod error;
 pub(crate) mod inserted;
+pub(crate) mod packing;
 pub(crate) mod page;
 pub(crate) mod wal_checkpointer;

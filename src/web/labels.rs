@@ -1,6 +1,7 @@
 //! The names of fields, sections and audited actions on a page.
 
 use crate::domain::config::effective::Field;
+use crate::domain::config::follow_state::FollowState;
 
 /// Returns the label of a field; the field's name itself when it is unknown.
 pub fn label(name: &str) -> &str {
@@ -24,6 +25,16 @@ pub fn label(name: &str) -> &str {
         "maxTradeNotionalMicros" => "Largest copy",
         "maxTradeBankrollBps" => "Largest copy, of equity",
         "applyTakerFees" => "Taker fees",
+        "exitSizing" => "Size of a sale",
+        "venueOrderRules" => "Order rules of the venue",
+        "minPriceMicros" => "Their price, at least",
+        "maxPriceMicros" => "Their price, at most",
+        "minLeaderNotionalMicros" => "Their trade, at least",
+        "maxMinutesToClose" => "Time to close, at most",
+        "onlyCategories" => "Only markets with a tag of",
+        "notCategories" => "No markets with a tag of",
+        "opensEnabled" => "New positions",
+        "bookSampleBps" => "Groups with sampled books",
         "copyEngineEnabled" => "Copying",
         "aggregationWindowMs" => "Grouping window",
         "pollingIntervalMs" => "Polling interval",
@@ -37,6 +48,7 @@ pub fn label(name: &str) -> &str {
 pub fn about(field: &Field) -> &'static str {
     match field.name {
         "copyEngineEnabled" => "Off pauses every decision.",
+        "opensEnabled" => "Off stops new positions and lets exits go on.",
         _ => field.about,
     }
 }
@@ -73,8 +85,18 @@ pub fn is_unseen_by_a_test(name: &str) -> bool {
         "pollingIntervalMs",
         "backfillMinutes",
         "initialBankrollMicros",
+        "bookSampleBps",
     ];
     unseen.contains(&name)
+}
+
+/// Returns how a leader is followed in words.
+pub const fn follow_state(state: FollowState) -> &'static str {
+    match state {
+        FollowState::Active => "followed",
+        FollowState::WindingDown => "winding down",
+        FollowState::Stopped => "stopped",
+    }
 }
 
 /// Returns an audited action in words; a page writes the subject behind it.
@@ -84,6 +106,11 @@ pub fn action(name: &str) -> &str {
         "follow" => "Followed",
         "rename" => "Renamed",
         "set_enabled" => "Switched",
+        "set_state" => "Following changed",
+        "wound_down" => "Wound down",
+        "close_by_hand" => "Closed by hand",
+        "deposit" => "Deposit",
+        "withdraw" => "Withdrawal",
         "set_blacklisted" => "Blacklist",
         "reset_peak" => "Peak reset",
         "sign_in" => "Signed in",

@@ -9,7 +9,7 @@ use crate::db::{BookText, Db, DbError, PriceAt};
 use crate::domain::accounting::mark::Mark;
 use crate::domain::accounting::portfolio::PortfolioError;
 use crate::domain::analysis::what_if::{Case, Comparison, ExternalEvent, Findings, RecordedDecision, StoredBook};
-use crate::domain::events::group::{EventGroup, GroupAction};
+use crate::domain::events::group::EventGroup;
 use crate::domain::market::book::OrderBook;
 use crate::domain::market::facts::Market;
 use crate::domain::money::ids::{AssetId, AttemptId, GroupId, MarketId};
@@ -159,9 +159,9 @@ impl<'a> Feed<'a> {
     async fn prices(&mut self, groups: &[Prepared], until: Timestamp) -> Result<Vec<PriceAt>, WhatIfError> {
         let (reached, mut wanted) = (self.comparison().reached(), self.comparison().held_assets());
         for Prepared { group, market, .. } in groups {
-            match &group.action {
-                GroupAction::Trade { asset, .. } => drop(wanted.insert(asset.clone())),
-                _ => wanted.extend(market.outcomes.iter().map(|outcome| outcome.asset.clone())),
+            match group.action.asset() {
+                Some(asset) => drop(wanted.insert(asset.clone())),
+                None => wanted.extend(market.outcomes.iter().map(|outcome| outcome.asset.clone())),
             }
         }
         let known = |asset: &AssetId| self.priced.get(asset).is_some_and(|told| *told >= reached);
@@ -209,11 +209,11 @@ impl Reader<'_> {
         let portfolio = self.what_if.portfolio.to_string();
         let ids: Vec<AttemptId> = groups.iter().map(|group| AttemptId::of(&portfolio, &group.key)).collect();
         let mut recorded = self.db.recorded(&ids).await?;
-        let trades = groups.iter().filter(|group| matches!(group.action, GroupAction::Trade { .. }));
+        let trades = groups.iter().filter(|group| group.action.asset().is_some());
         let trades: Vec<GroupId> = trades.map(|group| group.id).collect();
         let mut books: HashMap<GroupId, BookText> = self.db.book_texts(&trades).await?.into_iter().collect();
         let resolutions = self.meet(&groups).await?;
-        let config = self.what_if.current.global;
+        let config = &self.what_if.current.global;
         let wait = config.system.aggregation_window_ms.saturating_add(config.guardrails.decision_latency_ms);
         let prepare = |(group, id): (EventGroup, AttemptId)| {
             let recorded = recorded.remove(&id);

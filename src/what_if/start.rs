@@ -41,7 +41,7 @@ pub(super) async fn start(db: &Db, what_if: &WhatIf, progress: &Progress) -> Res
     let history = history_until(db, &portfolio, from).await?;
     portfolio.set_history(history);
     let users = db.followed_users().await?;
-    let enabled = users.iter().filter(|user| user.enabled).map(|user| user.id).collect();
+    let enabled = users.iter().filter(|user| user.enabled()).map(|user| user.id).collect();
     Ok(Begin { start: Start { time: from, portfolio, enabled }, happenings })
 }
 

@@ -394,7 +394,7 @@ impl Handler<DirectoryChanged> for ChainWatcher {
 /// Returns the user of each wallet: enabled users only, by their profile wallet and the other wallets seen in their
 /// rows.
 fn owners(directory: &Directory) -> BTreeMap<Wallet, (FollowedUserId, Wallet)> {
-    let enabled = directory.users.iter().filter(|user| user.enabled);
+    let enabled = directory.users.iter().filter(|user| user.enabled());
     let wallets = enabled.flat_map(|user| {
         let all = user.wallets.iter().chain([&user.profile_wallet]);
         all.map(|wallet| (wallet.clone(), (user.id, user.profile_wallet.clone())))

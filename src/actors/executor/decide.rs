@@ -11,7 +11,6 @@ use crate::domain::accounting::view::PortfolioView;
 use crate::domain::decision::decide;
 use crate::domain::decision::decide::Situation;
 use crate::domain::decision::outcome::Decision;
-use crate::domain::events::group::GroupAction;
 use crate::domain::money::ids::GroupId;
 use crate::queue::{Job, JobFence};
 
@@ -43,9 +42,9 @@ impl Executor {
         else {
             return self.put_back(id, ctx);
         };
-        let (asset, outcomes) = match &group.action {
-            GroupAction::Trade { asset, .. } => (Some(asset.clone()), Vec::new()),
-            _ => (None, facts.market.outcomes.iter().map(|outcome| outcome.asset.clone()).collect()),
+        let (asset, outcomes) = match group.action.asset() {
+            Some(asset) => (Some(asset.clone()), Vec::new()),
+            None => (None, facts.market.outcomes.iter().map(|outcome| outcome.asset.clone()).collect()),
         };
         let (portfolio, leader, market) = (self.role.portfolio, group.followed_user, group.market.clone());
         let answer = self.deps.view.send(ReadView { portfolio, leader, market, asset, outcomes });

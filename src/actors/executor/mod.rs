@@ -32,7 +32,6 @@ use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::accounting::view::{Baselines, PortfolioView};
 use crate::domain::config::effective::{EffectiveConfig, effective};
 use crate::domain::decision::decide::{Situation, precheck};
-use crate::domain::events::group::GroupAction;
 use crate::domain::money::ids::{FollowedUserId, GroupId};
 use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
 use crate::metrics::Metrics;
@@ -82,7 +81,7 @@ pub struct Executor {
     deps: ExecutorDeps,
     role: ExecutorRole,
     pending: PendingGroups,
-    configs: BTreeMap<FollowedUserId, EffectiveConfig>,
+    configs: BTreeMap<FollowedUserId, Arc<EffectiveConfig>>,
     /// Counts changes of the directory. Facts fetched before a change are not used, because the blacklist may have
     /// changed.
     directory_changes: u64,
@@ -173,8 +172,8 @@ impl Executor {
             let market_ref = market.as_ref();
             let situation =
                 Situation { group: &group, market: market_ref, portfolio: &blank, config: &config, user_enabled, now };
-            let book = match &group.action {
-                GroupAction::Trade { asset, .. } if matches!(precheck(&situation), Ok(None)) => {
+            let book = match group.action.asset() {
+                Some(asset) if matches!(precheck(&situation), Ok(None)) => {
                     Some(deps.book.send(FetchBook { group: group.id, asset: asset.clone() }).await??)
                 }
                 _ => None,
@@ -199,14 +198,14 @@ impl Executor {
     }
 
     /// Returns the configuration for a leader.
-    fn config(&mut self, leader: FollowedUserId) -> EffectiveConfig {
+    fn config(&mut self, leader: FollowedUserId) -> Arc<EffectiveConfig> {
         let (directory, scope) = (&self.deps.directory, self.role.portfolio.scope());
-        let work_out = || effective(&directory.config, directory.overrides.get(&leader), scope);
-        *self.configs.entry(leader).or_insert_with(work_out)
+        let work_out = || Arc::new(effective(&directory.config, directory.overrides.get(&leader), scope));
+        self.configs.entry(leader).or_insert_with(work_out).clone()
     }
 
     fn user_enabled(&self, leader: FollowedUserId) -> bool {
-        self.deps.directory.users.iter().any(|user| user.id == leader && user.enabled)
+        self.deps.directory.users.iter().any(|user| user.id == leader && user.enabled())
     }
 }
 

@@ -46,6 +46,7 @@ impl Work {
             Event::Trade(trade) => (trade.followed_user, Some(trade.market.clone())),
             Event::Activity(row) => match row.kind {
                 ActivityKind::Conversion | ActivityKind::Migration => (row.followed_user, None),
+                _ if row.kind.is_range() => (row.followed_user, None),
                 _ => (row.followed_user, row.payload.condition_id.clone()),
             },
         }

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::db::{Audit, Db, DbError};
-use crate::domain::accounting::position_resync::StoredRows;
+use crate::domain::accounting::shadow::conversion::StoredRows;
 use crate::domain::accounting::shadow::entries_for_trade;
 use crate::domain::events::event::{ActivityEvent, ActivityKind};
 use crate::domain::events::group::Member;

@@ -6,12 +6,16 @@ use crate::actors::ledger_writer::{Held, Holdings};
 use crate::actors::reconciler::ReconcileJob;
 use crate::db::DbError;
 use crate::domain::accounting::ledger::{LedgerEntry, PortfolioId};
-use crate::domain::accounting::position_resync::{Lag, LeaderPosition, PositionResync, StoredRows};
-use crate::domain::accounting::shadow::{NotApplicable, ShadowEffect, conversion_entries, entries_for_activity};
+use crate::domain::accounting::lot;
+use crate::domain::accounting::portfolio::Lot;
+use crate::domain::accounting::shadow::carried::{ShadowAsset, ShadowAssets};
+use crate::domain::accounting::shadow::conversion::{Lag, PositionCase, Resolved, StoredRows};
+use crate::domain::accounting::shadow::reading::{PositionReading, Readings};
+use crate::domain::accounting::shadow::{ActivityFacts, NotApplicable, ShadowEffect, entries_for_activity};
 use crate::domain::events::event::{ActivityEvent, ActivityKind};
 use crate::domain::market::facts::Market;
-use crate::domain::money::ids::{AssetId, MarketId};
-use crate::domain::money::units::ShareMicros;
+use crate::domain::money::ids::MarketId;
+use crate::domain::money::units::Bps;
 use crate::polymarket::Position;
 use crate::queue;
 use crate::queue::{Job, Queue, RETRIES};
@@ -41,8 +45,16 @@ pub(super) async fn effect_of(deps: &IngestorDeps, job: &Job, activity: &Activit
         ActivityKind::Redeem => held(deps, activity, Some(condition)).await?,
         _ => Vec::new(),
     };
-    match entries_for_activity(activity, market.as_ref(), &held) {
-        Ok(ShadowEffect::Entries(entries)) => Ok(Effect::Entries(entries)),
+    let holdings: Vec<_> = held.into_iter().map(|lot| (lot.asset, lot.shares)).collect();
+    let facts = ActivityFacts {
+        market: market.as_ref(),
+        holdings: &holdings,
+        booked: &[],
+        payout_overdue: job.failures >= RETRIES,
+    };
+    match entries_for_activity(activity, &facts) {
+        Ok(ShadowEffect::Entries(booked)) => Ok(Effect::Entries(booked.entries)),
+        Ok(ShadowEffect::NeedsPayout) => Err("the payout is not known yet".to_owned()),
         Ok(ShadowEffect::ReadPositions) => converted(deps, job, activity, market).await,
         Err(reason) => Ok(Effect::NotApplicable(reason.to_string())),
     }
@@ -57,19 +69,15 @@ async fn known_market(deps: &IngestorDeps, condition: &MarketId) -> Result<Marke
     known.map(|market| (*market).clone()).map_err(|error| error.to_string())
 }
 
-/// Returns the shares of the shadow, in one market or in all.
+/// Returns the lots of the shadow, in one market or in all.
 ///
 /// # Errors
 /// When the ledger writer does not answer.
-async fn held(
-    deps: &IngestorDeps,
-    activity: &ActivityEvent,
-    market: Option<MarketId>,
-) -> Result<Vec<(AssetId, ShareMicros)>, String> {
+async fn held(deps: &IngestorDeps, activity: &ActivityEvent, market: Option<MarketId>) -> Result<Vec<Lot>, String> {
     let portfolio = PortfolioId::ShadowUser(activity.followed_user);
     let answer = deps.holdings.send(Holdings { portfolio, market }).await.map_err(|error| error.to_string())?;
     let Held { lots, .. } = answer.map_err(|error| error.to_string())?;
-    Ok(lots.into_iter().map(|lot| (lot.asset, lot.shares)).collect())
+    Ok(lots)
 }
 
 /// Computes the effect of a conversion (spec 5): the difference between the positions of the leader and of the shadow,
@@ -91,29 +99,31 @@ async fn converted(
     let ids: Vec<MarketId> = markets.iter().map(|market| market.id.clone()).collect();
     // The positions first: then the rows stored by the time they have been read can only be ahead of them.
     let positions = deps.polymarket.positions(wallet, &ids).await.map_err(|error| error.to_string())?;
-    let positions: Vec<LeaderPosition> = positions.into_iter().map(leader_position).collect();
-    let shadow = held(deps, activity, None).await?;
+    let readings =
+        Readings::new(deps.clock.now(), positions.into_iter().map(reading)).map_err(|error| error.to_string())?;
+    let assets: ShadowAssets =
+        held(deps, activity, None).await?.into_iter().map(|lot| (lot.asset.clone(), shadow_asset(lot))).collect();
     let (pending, since) = stored(deps, activity).await.map_err(|error| error.to_string())?;
-    let resync = PositionResync {
-        conversion: activity,
+    let case = PositionCase {
+        row: activity,
         markets: &markets,
-        positions: &positions,
-        shadow: &shadow,
+        fee: Bps(0),
+        readings: &readings,
+        assets: &assets,
+        corrections: &[],
         pending: &pending,
         since: &since,
     };
-    if let Some(lag) = resync.lag() {
-        // The retries have an end: shares may have moved by a transfer that no row will ever show.
-        if job.failures < RETRIES {
+    match case.resolve(job.failures >= RETRIES) {
+        Resolved::Booked(entered) => Ok(Effect::Entries(entered.entries)),
+        Resolved::Unresolved(reason) => Ok(Effect::NotApplicable(reason.to_string())),
+        Resolved::Waits(lag) => {
             if let Lag::Feed { .. } = lag {
                 read_again(deps, activity).await.map_err(|error| error.to_string())?;
             }
-            return Err(lag.to_string());
+            Err(lag.to_string())
         }
-        tracing::warn!(event = %activity.id, user_id = %activity.followed_user, %lag, "a conversion is computed although positions and rows do not agree");
     }
-    let entries = resync.gaps().and_then(|gaps| conversion_entries(activity, &gaps));
-    Ok(entries.map_or_else(|error| Effect::NotApplicable(error.to_string()), Effect::Entries))
 }
 
 /// Returns the user's rows that are not in the ledger yet, and the rows since the conversion. No row enters the ledger
@@ -153,6 +163,18 @@ async fn siblings(deps: &IngestorDeps, market: Market) -> Result<Vec<Market>, St
     Ok(markets)
 }
 
-fn leader_position(position: Position) -> LeaderPosition {
-    LeaderPosition { asset: position.asset, shares: position.shares, as_of: position.last_event_at }
+fn reading(position: Position) -> PositionReading {
+    PositionReading {
+        asset: position.asset,
+        market: Some(position.market),
+        shares: position.shares,
+        last_event_at: position.last_event_at,
+        current_price: None,
+        average_price: None,
+    }
+}
+
+fn shadow_asset(lot: Lot) -> ShadowAsset {
+    let position = lot::Position { shares: lot.shares, cost: lot.cost };
+    ShadowAsset { market: lot.market, lot: position, counted: lot.shares, mark: lot.mark }
 }

@@ -216,7 +216,7 @@ async fn read_windows(
 /// wait for it.
 async fn without_poller(deps: &ReconcilerDeps, user: Option<FollowedUserId>, jobs: Vec<Job>) {
     let is_followed = match deps.db.followed_users().await {
-        Ok(users) => users.iter().any(|known| known.enabled && Some(known.id) == user),
+        Ok(users) => users.iter().any(|known| known.enabled() && Some(known.id) == user),
         // The leases end, and the jobs are claimed again.
         Err(_) => return,
     };

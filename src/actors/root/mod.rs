@@ -167,7 +167,7 @@ impl Root {
             listener.do_send(DirectoryChanged(directory.clone()));
         }
         let leases = self.leases.clone();
-        let enabled = |id: FollowedUserId| directory.users.iter().any(|user| user.id == id && user.enabled);
+        let enabled = |id: FollowedUserId| directory.users.iter().any(|user| user.id == id && user.enabled());
         let n_before = self.pollers.len();
         // Dropping the scope ends the actor; its open work stays in the database.
         self.pollers.retain(|id, poller| enabled(*id) && poller.is_under(&leases, LeaseName::User(*id)));
@@ -182,7 +182,7 @@ impl Root {
         }
         for user in directory.users.iter().filter(|user| leases.hold(LeaseName::User(user.id))) {
             let fence = leases.fence(LeaseName::User(user.id));
-            if user.enabled && !self.pollers.contains_key(&user.id) {
+            if user.enabled() && !self.pollers.contains_key(&user.id) {
                 let (supervisor, scope) = self.deps.supervisor.scope();
                 let actor = (self.deps.start_poller)(user, &directory, fence, &supervisor);
                 self.pollers.insert(user.id, ManagedActor { actor, fence, _scope: scope });

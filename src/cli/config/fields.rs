@@ -3,7 +3,9 @@
 use anyhow::{Context, bail};
 use serde_json::{Map, Value};
 
-use crate::domain::config::effective::{ConfigChange, ConfigError, ConfigPatch, Field, FieldUnit, StoredConfig};
+use crate::domain::config::effective::{
+    ConfigChange, ConfigError, ConfigPatch, Field, FieldUnit, FieldValue, StoredConfig,
+};
 
 /// Reads all changes.
 ///
@@ -28,7 +30,7 @@ pub fn parse_change(texts: &[String]) -> anyhow::Result<ConfigChange> {
         }
         let section = sections.entry(field.section).or_insert_with(|| Value::Object(Map::new()));
         if let Value::Object(fields) = section {
-            fields.insert(field.name.to_owned(), typed(value));
+            fields.insert(field.name.to_owned(), typed(field, value));
         }
     }
     Ok(ConfigChange { set: ConfigPatch::parse(&Value::Object(sections).to_string())?, unset })
@@ -65,11 +67,13 @@ pub fn full_name(field: &Field) -> String {
     format!("{}.{}", field.section, field.name)
 }
 
-/// Returns the value of a field as JSON: a flag is true or false.
-pub fn value_json(field: &Field, number: i64) -> Value {
-    match field.unit {
-        FieldUnit::Flag => Value::Bool(number != 0),
-        _ => Value::from(number),
+/// Returns the value of a field as JSON: a flag is true or false, a choice its word, tags a list.
+pub fn value_json(field: &Field, value: &FieldValue) -> Value {
+    match (field.unit, value) {
+        (_, FieldValue::Tags(tags)) => Value::from(tags.list()),
+        (FieldUnit::Flag, FieldValue::Number(number)) => Value::Bool(*number != 0),
+        (FieldUnit::Choice, FieldValue::Number(number)) => Value::from(field.word(*number)),
+        (_, FieldValue::Number(number)) => Value::from(*number),
     }
 }
 
@@ -78,9 +82,14 @@ pub fn unit_text(unit: &str) -> String {
     unit.to_ascii_lowercase().replace('_', " ")
 }
 
-/// Reads a value as JSON. Digits may have underscores between them, as in the documents. Any other text becomes a JSON
-/// string, which every field refuses with an error that names the field.
-fn typed(value: &str) -> Value {
+/// Reads a value as JSON. Digits may have underscores between them, as in the documents. Tags may be typed as a list with
+/// commas; an empty text and `none`
+/// are no tag. Any other text becomes a JSON string, which a field takes as the word of a choice, or
+/// refuses with an error that names the field.
+fn typed(field: &Field, value: &str) -> Value {
+    if field.unit == FieldUnit::Tags && !value.starts_with('[') {
+        return value.split(',').map(str::trim).filter(|tag| !matches!(*tag, "" | "none")).map(Value::from).collect();
+    }
     let is_grouped = value.contains('_') && value.bytes().all(|b| b.is_ascii_digit() || b == b'_' || b == b'-');
     let plain = if is_grouped { value.replace('_', "") } else { value.to_owned() };
     serde_json::from_str(&plain).unwrap_or_else(|_| Value::from(value))

@@ -14,7 +14,7 @@ use super::users::one_user;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::{Db, Directory, FollowedUser};
-use crate::domain::config::effective::{Field, StoredConfig, System, UserOverrides};
+use crate::domain::config::effective::{Field, FieldValue, StoredConfig, System, UserOverrides};
 
 mod fields;
 
@@ -123,7 +123,7 @@ async fn get(settings: &Settings, arguments: GetArguments) -> anyhow::Result<Exi
     let config = ConfigOf::read(&db, arguments.user.as_deref()).await?;
     db.close().await;
     let Some(field) = field else {
-        let views: Vec<FieldView> = config.numbers().iter().map(|(field, value)| config.view(field, *value)).collect();
+        let views: Vec<FieldView> = config.values().iter().map(|(field, value)| config.view(field, value)).collect();
         if arguments.json {
             say_json(&views)?;
         } else {
@@ -131,14 +131,14 @@ async fn get(settings: &Settings, arguments: GetArguments) -> anyhow::Result<Exi
         }
         return Ok(ExitCode::SUCCESS);
     };
-    let found = config.numbers().into_iter().find(|(other, _)| *other == field);
+    let found = config.values().into_iter().find(|(other, _)| *other == field);
     let Some((field, value)) = found else {
         bail!("config field `{}` is a setting of the whole bot, not of one user", field.name)
     };
     if arguments.json {
-        say_json(&config.view(field, value))?;
+        say_json(&config.view(field, &value))?;
     } else {
-        say(&value_json(field, value).to_string())?;
+        say(&value_json(field, &value).to_string())?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -149,7 +149,7 @@ async fn set(settings: &Settings, arguments: SetArguments) -> anyhow::Result<Exi
     let (before, after) = match &arguments.user {
         None => {
             let (before, after) = db.change_global(&change, AUDIT_WHO, now).await?;
-            (before.numbers(), after.numbers())
+            (before.values(), after.values())
         }
         Some(trader) => {
             let change = change.for_user()?;
@@ -163,7 +163,7 @@ async fn set(settings: &Settings, arguments: SetArguments) -> anyhow::Result<Exi
     let changed = before.iter().zip(&after).filter(|(old, new)| old != new);
     let lines: Vec<String> = changed
         .map(|((field, old), (_, new))| {
-            format!("{}: {} → {}", full_name(field), value_json(field, *old), value_json(field, *new))
+            format!("{}: {} → {}", full_name(field), value_json(field, old), value_json(field, new))
         })
         .collect();
     if lines.is_empty() {
@@ -179,11 +179,11 @@ async fn diff(settings: &Settings, arguments: DiffArguments) -> anyhow::Result<E
     let config = ConfigOf::read(&db, arguments.user.as_deref()).await?;
     db.close().await;
     let (beside, head) = if config.user.is_some() { ("global", "GLOBAL") } else { ("default", "DEFAULT") };
-    let differing: Vec<(&Field, i64, i64)> = config.differing();
+    let differing: Vec<(&Field, FieldValue, FieldValue)> = config.differing();
     if arguments.json {
         let rows = differing.iter().map(|(field, value, other)| {
             serde_json::json!({
-                "field": full_name(field), "value": value_json(field, *value), beside: value_json(field, *other),
+                "field": full_name(field), "value": value_json(field, value), beside: value_json(field, other),
             })
         });
         say_json(&rows.collect::<Vec<_>>())?;
@@ -193,7 +193,7 @@ async fn diff(settings: &Settings, arguments: DiffArguments) -> anyhow::Result<E
     } else {
         let mut table = Table::new([Column::Left("FIELD"), Column::Right("VALUE"), Column::Right(head)]);
         for (field, value, other) in &differing {
-            let (value, other) = (value_json(field, *value), value_json(field, *other));
+            let (value, other) = (value_json(field, value), value_json(field, other));
             table.row([full_name(field), value.to_string(), other.to_string()]);
         }
         say(&table.text())?;
@@ -208,7 +208,7 @@ impl ConfigOf {
             None => None,
             Some(trader) => {
                 let user = one_user(db, trader.trim()).await?;
-                let own = overrides.get(&user.id).copied().unwrap_or_default();
+                let own = overrides.get(&user.id).cloned().unwrap_or_default();
                 Some((user, own))
             }
         };
@@ -216,27 +216,29 @@ impl ConfigOf {
     }
 
     /// Returns every field that can be set here, with the value that applies.
-    fn numbers(&self) -> Vec<(&'static Field, i64)> {
+    fn values(&self) -> Vec<(&'static Field, FieldValue)> {
         match &self.user {
-            None => self.global.numbers(),
+            None => self.global.values(),
             Some((_, own)) => with_overrides(&self.global, own),
         }
     }
 
     /// Returns the fields whose value differs, with that value and the default or global one.
-    fn differing(&self) -> Vec<(&'static Field, i64, i64)> {
-        let global = self.global.numbers();
+    fn differing(&self) -> Vec<(&'static Field, FieldValue, FieldValue)> {
+        let global = self.global.values();
+        let global_of =
+            |field: &Field| global.iter().find(|(other, _)| *other == field).map(|(_, value)| value.clone());
         let behind = |field: &Field| match self.user {
-            None => field.default,
-            Some(_) => global.iter().find(|(other, _)| *other == field).map_or(field.default, |(_, value)| *value),
+            None => field.default_value(),
+            Some(_) => global_of(field).unwrap_or_else(|| field.default_value()),
         };
-        let pairs = self.numbers().into_iter().map(|(field, value)| (field, value, behind(field)));
+        let pairs = self.values().into_iter().map(|(field, value)| (field, value, behind(field)));
         pairs.filter(|(_, value, other)| value != other).collect()
     }
 
-    fn view(&self, field: &'static Field, value: i64) -> FieldView {
-        let own = self.user.as_ref().is_some_and(|(_, own)| own.numbers().iter().any(|(other, _)| *other == field));
-        let source = match (own, value == field.default) {
+    fn view(&self, field: &'static Field, value: &FieldValue) -> FieldView {
+        let own = self.user.as_ref().is_some_and(|(_, own)| own.values().iter().any(|(other, _)| *other == field));
+        let source = match (own, *value == field.default_value()) {
             (true, _) => Source::User,
             (false, true) => Source::Default,
             (false, false) => Source::Global,
@@ -244,20 +246,20 @@ impl ConfigOf {
         FieldView {
             field: full_name(field),
             value: value_json(field, value),
-            default: value_json(field, field.default),
+            default: value_json(field, &field.default_value()),
             source,
             unit: field.unit.as_str(),
-            min: value_json(field, field.min),
-            max: value_json(field, field.max),
+            min: value_json(field, &FieldValue::Number(field.min)),
+            max: value_json(field, &FieldValue::Number(field.max)),
             about: field.about,
         }
     }
 }
 
-fn with_overrides(global: &StoredConfig, own: &UserOverrides) -> Vec<(&'static Field, i64)> {
+fn with_overrides(global: &StoredConfig, own: &UserOverrides) -> Vec<(&'static Field, FieldValue)> {
     let guardrails = global.guardrails.with(&own.guardrails);
-    let config = StoredConfig { guardrails, sizing: global.sizing.with(&own.sizing), system: global.system };
-    config.numbers().into_iter().filter(|(field, _)| field.section != System::SECTION).collect()
+    let config = StoredConfig { guardrails, sizing: global.sizing.with(&own.sizing), system: global.system.clone() };
+    config.values().into_iter().filter(|(field, _)| field.section != System::SECTION).collect()
 }
 
 fn fields_text(views: &[FieldView]) -> String {

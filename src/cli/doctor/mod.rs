@@ -119,7 +119,7 @@ async fn database_findings(settings: &Settings) -> Vec<Finding> {
 }
 
 fn users_finding(settings: &Settings, users: &[FollowedUser]) -> Finding {
-    let n_enabled = users.iter().filter(|user| user.enabled).count();
+    let n_enabled = users.iter().filter(|user| user.enabled()).count();
     let is_known =
         |wallet: &Wallet| users.iter().any(|user| user.profile_wallet == *wallet || user.wallets.contains(wallet));
     // The bot follows them when it starts.

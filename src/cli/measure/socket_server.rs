@@ -17,7 +17,7 @@ use crate::actors::live_hub::{Announce, LiveFact, LiveFrame, Subscribe, Topic};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::Inserted;
-use crate::domain::events::event::{Side, Source, TradeEvent};
+use crate::domain::events::event::{Side, TradeEvent};
 use crate::domain::market::facts::Market;
 use crate::domain::money::ids::{EventId, FollowedUserId};
 use crate::domain::money::units::{PriceMicros, ShareMicros, UsdcMicros};
@@ -87,7 +87,7 @@ fn trade(n: u64, user: FollowedUserId, market: &Market) -> anyhow::Result<TradeE
     let now = Clock::System.now();
     let outcome = market.outcomes.first().context("a market has outcomes")?;
     Ok(TradeEvent {
-        id: EventId::of(Source::DataApi.as_str(), &source_id),
+        id: EventId::of_canonical(&source_id),
         source_id,
         tx_hash: format!("0x{n:064x}"),
         profile_wallet: wallet_of("socket-leader"),

@@ -7,8 +7,11 @@
 //! Both first write everything together in a few statements. When a count is too low, they roll back and find out which
 //! write is stored already or has lost its job. `commit` then writes the rest; `commit_all` writes nothing.
 
+use std::collections::HashMap;
+
 use super::ledger_check::standing_of;
 use super::ledger_request::{Committed, LedgerOutcome, LedgerWrite, Standing};
+use crate::db::decisions::explanation_text;
 use crate::db::system::audit::{self, Audit};
 use crate::db::system::checkpoints;
 use crate::db::system::leases;
@@ -46,8 +49,9 @@ statements! {
 batches! {
     INSERT_ATTEMPTS = "insert into copy_attempt (id, portfolio_scope, followed_user_id, group_id, group_key, decision,
         reason_codes, target_notional_micros, filled_notional_micros, filled_share_micros, vwap_price_micros,
-        filled_ratio_bps, their_reference_price_micros, mid_price_micros_at_decision, config_version, explain_json,
-        created_at) values ", 17, " on conflict do nothing";
+        filled_ratio_bps, their_reference_price_micros, mid_price_micros_at_decision, config_version, created_at)
+        values ", 16, " on conflict do nothing";
+    INSERT_EXPLANATIONS = "insert into attempt_explanation (attempt_id, content) values ", 2, "";
     INSERT_FILLS = "insert into executable_fill (copy_attempt_id, filled_share_micros, fill_price_micros,
         fill_notional_micros) values ", 4, "";
     INSERT_ENTRIES = "insert into ledger_entry (portfolio_scope, followed_user_id, attributed_user_id, market_id,
@@ -64,8 +68,9 @@ impl Db {
     /// may have been written. Unique keys make a retry safe in both cases.
     pub async fn commit(&self, writes: &[LedgerWrite], now: Timestamp) -> Result<Vec<LedgerOutcome>, DbError> {
         let all: Vec<&LedgerWrite> = writes.iter().collect();
+        let packed = packed_explanations(writes);
         let mut tx = self.begin().await?;
-        if let Some(last_entries) = write_together(&mut tx, &all, &[], now).await? {
+        if let Some(last_entries) = write_together(&mut tx, &all, &packed, &[], now).await? {
             tx.commit().await?;
             return Ok(last_entries.into_iter().map(|last_entry| LedgerOutcome::Written { last_entry }).collect());
         }
@@ -76,7 +81,7 @@ impl Db {
         let with = |wanted| writes.iter().zip(&standings).filter(move |(_, s)| **s == wanted).map(|(write, _)| write);
         let new: Vec<&LedgerWrite> = with(Standing::New).collect();
         let done: Vec<JobFence> = with(Standing::Known).flat_map(|write| write.finishes.iter().copied()).collect();
-        let Some(last_entries) = write_together(&mut tx, &new, &done, now).await? else {
+        let Some(last_entries) = write_together(&mut tx, &new, &packed, &done, now).await? else {
             return Err(DbError::Raced);
         };
         tx.commit().await?;
@@ -105,6 +110,7 @@ impl Db {
         now: Timestamp,
     ) -> Result<Committed, DbError> {
         let all: Vec<&LedgerWrite> = writes.iter().collect();
+        let packed = packed_explanations(writes);
         let mut tx = self.begin().await?;
         let lost = leases::lost_in(&mut tx, fences).await?;
         if !lost.is_empty() {
@@ -114,7 +120,7 @@ impl Db {
             };
             return Ok(Committed::Nothing(writes.iter().map(standing).collect()));
         }
-        if let Some(last_entries) = write_together(&mut tx, &all, &[], now).await? {
+        if let Some(last_entries) = write_together(&mut tx, &all, &packed, &[], now).await? {
             tx.commit().await?;
             return Ok(Committed::All { last_entry: last_entries.into_iter().flatten().max() });
         }
@@ -181,6 +187,7 @@ impl Db {
 async fn write_together(
     tx: &mut Tx,
     writes: &[&LedgerWrite],
+    packed: &HashMap<AttemptId, Vec<u8>>,
     done: &[JobFence],
     now: Timestamp,
 ) -> Result<Option<Vec<Option<i64>>>, DbError> {
@@ -193,6 +200,7 @@ async fn write_together(
     if insert_attempts(tx, &attempts).await? != attempts.len() {
         return Ok(None);
     }
+    insert_explanations(tx, &attempts, packed).await?;
     let fills: Vec<(AttemptId, &LevelFill)> =
         attempts.iter().flat_map(|attempt| attempt.fills.iter().map(|fill| (attempt.id, fill))).collect();
     insert_fills(tx, &fills).await?;
@@ -246,10 +254,26 @@ async fn insert_attempts(tx: &mut Tx, attempts: &[&CopyAttempt]) -> Result<usize
             .bind(attempt.their_reference_price.map(|price| price.micros()))
             .bind(attempt.mid_at_decision.map(|price| price.micros()))
             .bind(&attempt.config_version)
-            .bind(json_text(&attempt.explanation))
             .bind(attempt.created_at.millis())
     })?;
     Ok(usize::try_from(inserted).unwrap_or(usize::MAX))
+}
+
+/// Packs the explanations, before the transaction begins: others wait for its lock.
+fn packed_explanations(writes: &[LedgerWrite]) -> HashMap<AttemptId, Vec<u8>> {
+    let attempts = writes.iter().filter_map(|write| write.attempt.as_ref());
+    attempts.map(|attempt| (attempt.id, explanation_text::pack(&json_text(&attempt.explanation)))).collect()
+}
+
+async fn insert_explanations(
+    tx: &mut Tx,
+    attempts: &[&CopyAttempt],
+    packed: &HashMap<AttemptId, Vec<u8>>,
+) -> Result<(), DbError> {
+    let rows: Vec<(AttemptId, &[u8])> =
+        attempts.iter().filter_map(|attempt| Some((attempt.id, packed.get(&attempt.id)?.as_slice()))).collect();
+    execute_batch!(tx, INSERT_EXPLANATIONS, &rows, |query, (attempt, content)| query.bind(attempt.0).bind(*content))?;
+    Ok(())
 }
 
 async fn insert_fills(tx: &mut Tx, fills: &[(AttemptId, &LevelFill)]) -> Result<(), DbError> {

@@ -2,8 +2,10 @@
 
 use uuid::Uuid;
 
+use super::explanation_text;
 use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
 use crate::domain::decision::attempt::CopyAttempt;
+use crate::domain::decision::explanation::Explanation;
 use crate::domain::events::event::Side;
 use crate::domain::events::group::GroupKind;
 use crate::domain::market::book_walk::LevelFill;
@@ -48,7 +50,7 @@ pub(crate) struct Row {
     their_reference_price_micros: Option<i64>,
     mid_price_micros_at_decision: Option<i64>,
     config_version: String,
-    explain_json: String,
+    explanation: Vec<u8>,
     created_at: i64,
     kind: String,
     market_id: String,
@@ -101,7 +103,7 @@ impl TryFrom<Row> for ListedAttempt {
             their_reference_price: price("their_reference_price_micros", row.their_reference_price_micros)?,
             mid_at_decision: price("mid_price_micros_at_decision", row.mid_price_micros_at_decision)?,
             config_version: row.config_version,
-            explanation: decoder.json("explain_json", &row.explain_json)?,
+            explanation: explanation(&decoder, &row.explanation)?,
             fills: Vec::new(),
             created_at: Timestamp::from_millis(row.created_at),
         };
@@ -118,6 +120,11 @@ impl TryFrom<Row> for ListedAttempt {
             outcome: row.outcome,
         })
     }
+}
+
+fn explanation(decoder: &RowDecoder<Uuid>, content: &[u8]) -> Result<Explanation, DbError> {
+    let text = explanation_text::unpack(content).map_err(|problem| decoder.impossible("explanation", problem))?;
+    decoder.json("explanation", &text)
 }
 
 impl FillRow {

@@ -62,20 +62,21 @@ macro_rules! columns {
         "select a.id, a.portfolio_scope, a.followed_user_id, a.group_id, a.group_key, a.decision, a.reason_codes,
             a.target_notional_micros, a.filled_notional_micros, a.filled_share_micros, a.vwap_price_micros,
             a.filled_ratio_bps, a.their_reference_price_micros, a.mid_price_micros_at_decision, a.config_version,
-            a.explain_json, a.created_at, g.kind, g.market_id, g.asset_id, g.side, g.detect_time, g.event_time,
+            x.content as explanation, a.created_at, g.kind, g.market_id, g.asset_id, g.side, g.detect_time, g.event_time,
             u.label as user_label, m.question as question, o.outcome as outcome"
     };
 }
 
 macro_rules! names {
     () => {
-        " join followed_user u on u.id = a.followed_user_id left join market m on m.id = g.market_id
+        " left join attempt_explanation x on x.attempt_id = a.id join followed_user u on u.id = a.followed_user_id
+            left join market m on m.id = g.market_id
             left join outcome_asset o on o.id = g.asset_id"
     };
 }
 
-/// `$1`, `$2` the cursor, `$3` the earliest time, `$4` scope, `$5` reason, `$6` side, `$7` the limit. The side is read
-/// from the group's key, because the key is in the index that is searched and the group is not.
+/// `$1`, `$2` the cursor, `$3` the earliest time, `$4` scope, `$5` reason, `$6` side, `$7` the limit. What is
+/// searched is in the index, except for the side, which the group knows.
 macro_rules! listed {
     ($filter:literal) => {
         concat!(
@@ -85,7 +86,7 @@ macro_rules! listed {
             " where (a.created_at, a.id) < ($1, $2) and a.created_at >= $3
                 and (cast($4 as text) is null or a.portfolio_scope = $4)
                 and (cast($5 as text) is null or ',' || a.reason_codes || ',' like '%,' || $5 || ',%')
-                and (cast($6 as text) is null or a.group_key like '%:' || $6 || ':%')",
+                and (cast($6 as text) is null or g.side = $6)",
             $filter,
             " order by a.created_at desc, a.id desc limit $7"
         )

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
+use super::book_sides;
 use crate::domain::market::book::{BookError, Level, OrderBook};
 use crate::domain::money::ids::{AssetId, GroupId};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp};
 use crate::sql::batch::{batches, fetch_batch, fetch_batch_values};
 use crate::sql::connection::{Db, on, statements};
-use crate::sql::decode::{RowDecoder, json_text, optional, storable};
+use crate::sql::decode::{RowDecoder, optional, storable};
 use crate::sql::error::DbError;
 
 /// The outcome of fetching a group's book.
@@ -33,20 +34,20 @@ pub struct StoredBook {
 }
 
 statements! {
-    NEWEST_OF_ASSET = "select group_id, asset_id, fetched_at, bids_json, asks_json, hash, tick_micros, min_share_micros,
+    NEWEST_OF_ASSET = "select group_id, asset_id, fetched_at, sides, hash, tick_micros, min_share_micros,
             last_trade_price_micros, unavailable
         from book_snapshot where asset_id = $1 and unavailable is null order by fetched_at desc limit 1";
 }
 
 batches! {
-    INSERT = "insert into book_snapshot (group_id, asset_id, fetched_at, bids_json, asks_json, hash, tick_micros,
-        min_share_micros, last_trade_price_micros, unavailable) values ", 10,
+    INSERT = "insert into book_snapshot (group_id, asset_id, fetched_at, sides, hash, tick_micros,
+        min_share_micros, last_trade_price_micros, unavailable) values ", 9,
         " on conflict do nothing returning group_id";
-    BY_GROUP = "select group_id, asset_id, fetched_at, bids_json, asks_json, hash, tick_micros, min_share_micros,
+    BY_GROUP = "select group_id, asset_id, fetched_at, sides, hash, tick_micros, min_share_micros,
         last_trade_price_micros, unavailable from book_snapshot where group_id in (", 1, ")";
 }
 
-/// A stored book whose JSON is not parsed yet, so that the caller can parse it on another thread.
+/// A stored book that is not unpacked yet, so that the caller can do it on another thread.
 #[derive(Debug)]
 pub struct BookText(Row);
 
@@ -55,8 +56,7 @@ struct Row {
     group_id: Uuid,
     asset_id: Option<String>,
     fetched_at: i64,
-    bids_json: Option<String>,
-    asks_json: Option<String>,
+    sides: Option<Vec<u8>>,
     hash: Option<String>,
     tick_micros: Option<i64>,
     min_share_micros: Option<i64>,
@@ -89,8 +89,7 @@ impl Db {
                 .bind(group.0)
                 .bind(book.map(|book| book.asset.as_str()))
                 .bind(outcome.fetched_at.millis())
-                .bind(book.map(|book| levels_json(&book.bids)))
-                .bind(book.map(|book| levels_json(&book.asks)))
+                .bind(book.map(|book| book_sides::pack(&book.bids, &book.asks)))
                 .bind(book.and_then(|book| book.hash.as_deref()).map(storable))
                 .bind(book.and_then(|book| book.tick).map(PriceMicros::micros))
                 .bind(book.and_then(|book| book.min_shares).map(|shares| shares.0))
@@ -170,29 +169,24 @@ impl StoredBook {
 impl Row {
     fn into_outcome(self) -> Result<BookOutcome, DbError> {
         let decoder = RowDecoder { table: "book_snapshot", id: self.group_id };
-        let levels = |column, text: Option<String>| -> Result<Vec<Level>, DbError> {
-            let pairs: Vec<(PriceMicros, ShareMicros)> = decoder.json(column, text.as_deref().unwrap_or_default())?;
-            Ok(pairs.into_iter().map(|(price, shares)| Level { price, shares }).collect())
-        };
         let book = match self.unavailable {
             Some(reason) => Err(reason),
-            None => Ok(StoredBook {
-                asset: decoder.asset("asset_id", self.asset_id.as_deref().unwrap_or_default())?,
-                bids: levels("bids_json", self.bids_json)?,
-                asks: levels("asks_json", self.asks_json)?,
-                hash: self.hash,
-                tick: optional(self.tick_micros, |micros| decoder.price("tick_micros", micros))?,
-                min_shares: self.min_share_micros.map(ShareMicros),
-                last_trade: optional(self.last_trade_price_micros, |micros| {
-                    decoder.price("last_trade_price_micros", micros)
-                })?,
-            }),
+            None => {
+                let (bids, asks) = book_sides::unpack(self.sides.as_deref().unwrap_or_default())
+                    .map_err(|problem| decoder.impossible("sides", problem))?;
+                Ok(StoredBook {
+                    asset: decoder.asset("asset_id", self.asset_id.as_deref().unwrap_or_default())?,
+                    bids,
+                    asks,
+                    hash: self.hash,
+                    tick: optional(self.tick_micros, |micros| decoder.price("tick_micros", micros))?,
+                    min_shares: self.min_share_micros.map(ShareMicros),
+                    last_trade: optional(self.last_trade_price_micros, |micros| {
+                        decoder.price("last_trade_price_micros", micros)
+                    })?,
+                })
+            }
         };
         Ok(BookOutcome { fetched_at: Timestamp::from_millis(self.fetched_at), book })
     }
-}
-
-/// Returns the levels as `[[price_micros, share_micros], ..]`, in their order.
-fn levels_json(levels: &[Level]) -> String {
-    json_text(&levels.iter().map(|level| (level.price, level.shares)).collect::<Vec<_>>())
 }

@@ -40,12 +40,12 @@ batches! {
     OF_TRADES = "select m.trade_event_id, a.id, a.decision, a.reason_codes, a.filled_ratio_bps, a.filled_share_micros
         from event_group_member m cross join event_group g cross join copy_attempt a
         where g.id = m.group_id and a.portfolio_scope = 'EXEC_USER' and a.followed_user_id = g.followed_user_id
-            and a.group_key = g.group_key and m.trade_event_id in (", 1, ")";
+            and a.group_id = g.id and m.trade_event_id in (", 1, ")";
     OF_ACTIVITIES = "select m.activity_event_id, a.id, a.decision, a.reason_codes, a.filled_ratio_bps,
             a.filled_share_micros
         from event_group_member m cross join event_group g cross join copy_attempt a
         where g.id = m.group_id and a.portfolio_scope = 'EXEC_USER' and a.followed_user_id = g.followed_user_id
-            and a.group_key = g.group_key and m.activity_event_id in (", 1, ")";
+            and a.group_id = g.id and m.activity_event_id in (", 1, ")";
 }
 
 /// Event, attempt, decision, reasons, filled ratio, filled shares.

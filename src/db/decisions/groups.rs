@@ -220,6 +220,7 @@ async fn insert_groups(tx: &mut Tx, groups: &[&ClosedGroupWrite]) -> Result<Vec<
         let group = &write.group;
         let (asset, condition, side) = match &group.action {
             GroupAction::Trade { asset, side } => (Some(asset.as_str()), None, Some(side.as_str())),
+            GroupAction::Close { asset } => (Some(asset.as_str()), None, None),
             GroupAction::Merge | GroupAction::Split | GroupAction::Conversion => {
                 (None, Some(group.market.as_str()), None)
             }
@@ -268,6 +269,9 @@ impl TryFrom<Row> for EventGroup {
             GroupKind::Merge => GroupAction::Merge,
             GroupKind::Split => GroupAction::Split,
             GroupKind::Conversion => GroupAction::Conversion,
+            GroupKind::Close => {
+                GroupAction::Close { asset: decoder.asset("asset_id", row.asset_id.as_deref().unwrap_or_default())? }
+            }
         };
         Ok(Self {
             id: GroupId(row.id),

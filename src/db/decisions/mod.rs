@@ -3,8 +3,10 @@
 pub(super) mod attempt_rows;
 pub(super) mod attempt_stats;
 pub(super) mod attempts;
+pub(super) mod book_sides;
 pub(super) mod books;
 pub(super) mod event_outcomes;
+pub(in crate::db) mod explanation_text;
 pub(super) mod export;
 pub(super) mod groups;
 pub(super) mod what_if_cases;

@@ -59,7 +59,7 @@ statements! {
     DECISIONS = "select a.id, a.portfolio_scope, a.decision from event_group_member m
         join event_group g on g.id = m.group_id
         join copy_attempt a on a.portfolio_scope in ('EXEC_USER', 'EXEC_GLOBAL')
-            and a.followed_user_id = g.followed_user_id and a.group_key = g.group_key
+            and a.followed_user_id = g.followed_user_id and a.group_id = g.id
         where m.activity_event_id = $1 order by a.portfolio_scope desc";
 }
 

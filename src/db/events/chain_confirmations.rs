@@ -108,7 +108,7 @@ statements! {
         "select f.id, f.followed_user_id, u.label, f.tx_hash, f.wallet, f.asset_id, f.side, f.price_micros,
             f.share_micros, f.notional_micros, f.event_time, f.detect_time
         from first f join followed_user u on u.id = f.followed_user_id
-        where f.sight = 1 and u.enabled and not exists (select 1 from shown s where s.tx_hash = f.tx_hash
+        where f.sight = 1 and u.state <> 'STOPPED' and not exists (select 1 from shown s where s.tx_hash = f.tx_hash
             and s.wallet = f.wallet and s.asset_id = f.asset_id and s.side = f.side
             and s.share_micros = f.share_micros and s.twin = f.twin)
         order by f.detect_time desc, f.id limit $3");

@@ -9,7 +9,7 @@ use super::event_rows::{ActivityRow, TradeRow};
 use crate::db::people::users;
 use crate::db::system::checkpoints;
 use crate::db::system::leases;
-use crate::domain::accounting::position_resync::StoredRows;
+use crate::domain::accounting::shadow::conversion::StoredRows;
 use crate::domain::events::event::{ActivityEvent, ActivityKind, Side, Source, TradeEvent};
 use crate::domain::events::group::Member;
 use crate::domain::events::lease::Fence;
@@ -264,7 +264,7 @@ fn in_order_of_time(poll: &PollWrite, outcome: &PollOutcome) -> Vec<Member> {
 async fn insert_trades(tx: &mut Tx, trades: &[TradeEvent], now: Timestamp) -> Result<Vec<EventId>, DbError> {
     let ids: Vec<Uuid> = fetch_batch_values!(tx, INSERT_TRADES, trades, |query, trade| query
         .bind(trade.id.0)
-        .bind(Source::DataApi.as_str())
+        .bind(Source::PolymarketApi.as_str())
         .bind(storable(&trade.source_id))
         .bind(storable(&trade.tx_hash))
         .bind(true)
@@ -289,7 +289,7 @@ async fn insert_trades(tx: &mut Tx, trades: &[TradeEvent], now: Timestamp) -> Re
 async fn insert_activities(tx: &mut Tx, activities: &[ActivityEvent], now: Timestamp) -> Result<Vec<EventId>, DbError> {
     let ids: Vec<Uuid> = fetch_batch_values!(tx, INSERT_ACTIVITIES, activities, |query, activity| query
         .bind(activity.id.0)
-        .bind(Source::DataApi.as_str())
+        .bind(Source::PolymarketApi.as_str())
         .bind(storable(&activity.source_id))
         .bind(true)
         .bind(activity.profile_wallet.as_str())

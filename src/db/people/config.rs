@@ -101,7 +101,7 @@ impl Db {
     /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
     /// decoded.
     pub async fn save_global(&self, patch: &ConfigPatch, who: &str, now: Timestamp) -> Result<StoredConfig, DbError> {
-        self.change_global(&ConfigChange::setting(*patch), who, now).await.map(|(_, after)| after)
+        self.change_global(&ConfigChange::setting(patch.clone()), who, now).await.map(|(_, after)| after)
     }
 
     /// Sets the fields of `patch` for one user, besides the user's other overrides; returns the overrides after it.
@@ -116,7 +116,11 @@ impl Db {
         who: &str,
         now: Timestamp,
     ) -> Result<UserOverrides, DbError> {
-        let set = ConfigPatch { guardrails: patch.guardrails, sizing: patch.sizing, ..ConfigPatch::default() };
+        let set = ConfigPatch {
+            guardrails: patch.guardrails.clone(),
+            sizing: patch.sizing.clone(),
+            ..ConfigPatch::default()
+        };
         self.change_overrides(user, &ConfigChange::setting(set), who, now).await.map(|(_, after)| after)
     }
 
@@ -124,6 +128,7 @@ impl Db {
     /// equal, nothing was written.
     ///
     /// # Errors
+    /// `Config` when fields of the new configuration, or of a leader under it, contradict each other.
     /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
     /// decoded.
     pub async fn change_global(
@@ -139,6 +144,7 @@ impl Db {
         if after == before {
             return Ok((old, new));
         }
+        new.check(stored.users().values())?;
         put_owned(&mut tx, PUT_GUARDRAILS, None, &json_text(&after.guardrails), now).await?;
         put_owned(&mut tx, PUT_SIZING, None, &json_text(&after.sizing), now).await?;
         let system = json_text(&after.system);
@@ -153,6 +159,7 @@ impl Db {
     /// they are equal, nothing was written.
     ///
     /// # Errors
+    /// `Config` when fields of the leader contradict each other.
     /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
     /// decoded.
     pub async fn change_overrides(
@@ -166,6 +173,7 @@ impl Db {
         let before = stored.overrides_of(user);
         let after = before.changed(change);
         if after != before {
+            stored.global().check([&after])?;
             put_overrides(tx, user, (&before, &after), who, now).await?;
         }
         Ok((before, after))
@@ -243,15 +251,15 @@ impl Stored {
     }
 
     fn guardrails_of(&self, owner: i64) -> GuardrailPatch {
-        self.guardrails.get(&owner).copied().unwrap_or_default()
+        self.guardrails.get(&owner).cloned().unwrap_or_default()
     }
 
     fn sizing_of(&self, owner: i64) -> SizingPatch {
-        self.sizing.get(&owner).copied().unwrap_or_default()
+        self.sizing.get(&owner).cloned().unwrap_or_default()
     }
 
     fn global_patch(&self) -> ConfigPatch {
-        ConfigPatch { guardrails: self.guardrails_of(0), sizing: self.sizing_of(0), system: self.system }
+        ConfigPatch { guardrails: self.guardrails_of(0), sizing: self.sizing_of(0), system: self.system.clone() }
     }
 
     fn global(&self) -> StoredConfig {

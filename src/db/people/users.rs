@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::db::system::audit::{self, Audit};
 use crate::db::system::checkpoints;
+use crate::domain::config::follow_state::FollowState;
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::Timestamp;
 use crate::sql::batch::{batches, execute_batch};
@@ -12,30 +13,31 @@ use crate::sql::decode::{RowDecoder, json_text};
 use crate::sql::error::DbError;
 use crate::sql::inserted::Inserted;
 
-/// A trader we follow, or followed: disabling keeps everything.
+/// A trader we follow, or followed: stopping keeps everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FollowedUser {
     pub id: FollowedUserId,
     /// The name that pages show. Hostile text.
     pub label: String,
     pub profile_wallet: Wallet,
-    pub enabled: bool,
+    pub state: FollowState,
     pub created_at: Timestamp,
     /// Proxy wallets seen in their rows, in the order they were first seen.
     pub wallets: Vec<Wallet>,
 }
 
 statements! {
-    LIST = "select id, label, profile_wallet, enabled, created_at from followed_user order by id";
+    LIST = "select id, label, profile_wallet, state, created_at from followed_user order by id";
     LIST_WALLETS = "select followed_user_id, wallet from followed_user_proxy_wallet order by id";
-    FIND_BY_WALLET = "select id, label, profile_wallet, enabled, created_at from followed_user
+    FIND_BY_WALLET = "select id, label, profile_wallet, state, created_at from followed_user
         where profile_wallet = $1
             or id in (select followed_user_id from followed_user_proxy_wallet where wallet = $1)
         order by id limit 1";
-    FIND = "select id, label, profile_wallet, enabled, created_at from followed_user where id = $1";
-    INSERT = "insert into followed_user (label, profile_wallet, enabled, created_at) values ($1, $2, true, $3)
+    FIND = "select id, label, profile_wallet, state, created_at from followed_user where id = $1";
+    INSERT = "insert into followed_user (label, profile_wallet, state, created_at) values ($1, $2, 'ACTIVE', $3)
         on conflict (profile_wallet) do nothing returning id";
-    SET_ENABLED = "update followed_user set enabled = $2 where id = $1 and enabled <> $2";
+    SET_STATE = "update followed_user set state = $2 where id = $1 and state <> $2";
+    MOVE_STATE = "update followed_user set state = $3 where id = $1 and state = $2";
     SET_LABEL = "update followed_user set label = $2 where id = $1 and label <> $2";
 }
 
@@ -44,17 +46,24 @@ batches! {
         " on conflict (wallet) do nothing";
 }
 
+impl FollowedUser {
+    /// Returns whether the leader's fills are read.
+    pub const fn enabled(&self) -> bool {
+        self.state.is_enabled()
+    }
+}
+
 #[derive(sqlx_macros::FromRow)]
 struct Row {
     id: i64,
     label: String,
     profile_wallet: String,
-    enabled: bool,
+    state: String,
     created_at: i64,
 }
 
 impl Db {
-    /// Returns all users, the disabled ones too, in the order they were added.
+    /// Returns all users, the stopped ones too, in the order they were added.
     ///
     /// # Errors
     /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
@@ -81,13 +90,13 @@ impl Db {
     /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
     /// decoded.
     pub async fn followed_user_by_wallet(&self, wallet: &Wallet) -> Result<Option<FollowedUser>, DbError> {
-        let row: Option<(i64, String, String, bool, i64)> =
+        let row: Option<Row> =
             on!(db self, c => sqlx::query_as(FIND_BY_WALLET).bind(wallet.as_str()).fetch_optional(c).await)?;
-        let Some((id, ..)) = row else { return Ok(None) };
+        let Some(Row { id, .. }) = row else { return Ok(None) };
         Ok(self.followed_users().await?.into_iter().find(|user| user.id.0 == id))
     }
 
-    /// Starts to follow `wallet`; audited. A user that was followed before and disabled is enabled again, and the
+    /// Starts to follow `wallet`; audited. A user that was followed before and is not active any more is active again, and the
     /// answer is [`Inserted::Known`].
     ///
     /// # Errors
@@ -105,7 +114,8 @@ impl Db {
             && let Some(row) = find_by_wallet(&mut tx, wallet).await?
         {
             let user = FollowedUserId(row.id);
-            change(&mut tx, Change { user, who, now, sql: SET_ENABLED, value: Value::Enabled(true) }).await?;
+            change(&mut tx, Change { user, who, now, sql: SET_STATE, value: Value::State(FollowState::Active) })
+                .await?;
         }
         tx.commit().await?;
         Ok(inserted)
@@ -132,7 +142,7 @@ impl Db {
         Ok(inserted)
     }
 
-    /// Enables or disables a user; audited. Returns false when no user has that id.
+    /// Makes a user active, or stops them; audited. Returns false when no user has that id.
     ///
     /// # Errors
     /// [`DbError`] when the database cannot be reached or refuses a statement.
@@ -143,7 +153,56 @@ impl Db {
         who: &str,
         now: Timestamp,
     ) -> Result<bool, DbError> {
-        self.change_user(Change { user, who, now, sql: SET_ENABLED, value: Value::Enabled(enabled) }).await
+        let state = if enabled { FollowState::Active } else { FollowState::Stopped };
+        self.set_state(user, state, who, now).await
+    }
+
+    /// Sets how a user is followed; audited. Returns false when no user has that id.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
+    pub async fn set_state(
+        &self,
+        user: FollowedUserId,
+        state: FollowState,
+        who: &str,
+        now: Timestamp,
+    ) -> Result<bool, DbError> {
+        self.change_user(Change { user, who, now, sql: SET_STATE, value: Value::State(state) }).await
+    }
+
+    /// Stops a user who is still winding down, because nothing of theirs is left to sell; audited with `why`. Returns
+    /// false, and writes nothing, when the user was made active or stopped in the meantime.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
+    pub async fn wound_down(
+        &self,
+        user: FollowedUserId,
+        why: &serde_json::Value,
+        who: &str,
+        now: Timestamp,
+    ) -> Result<bool, DbError> {
+        let (before, after) = (FollowState::WindingDown, FollowState::Stopped);
+        let mut tx = self.begin().await?;
+        let moved = on!(tx &mut tx, c => {
+            let query = sqlx::query(MOVE_STATE).bind(user.0).bind(before.as_str()).bind(after.as_str());
+            query.execute(c).await.map(|done| done.rows_affected())
+        })?;
+        if moved == 0 {
+            return Ok(false);
+        }
+        let audit = Audit {
+            who: who.to_owned(),
+            action: "wound_down".to_owned(),
+            subject: format!("user:{user}"),
+            before_json: Some(json_text(&before)),
+            after_json: Some(json_text(&serde_json::json!({ "state": after, "left": why }))),
+        };
+        audit::insert(&mut tx, &[audit], now).await?;
+        checkpoints::bump_revision(&mut tx, now).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// Changes a user's label; audited. Returns false when no user has that id.
@@ -218,7 +277,7 @@ struct Change<'a> {
 
 #[derive(Clone, Copy)]
 enum Value<'a> {
-    Enabled(bool),
+    State(FollowState),
     Label(&'a str),
 }
 
@@ -229,7 +288,7 @@ async fn change(tx: &mut Tx, Change { user, who, now, sql, value }: Change<'_>) 
     let changed = on!(tx &mut *tx, c => {
         let query = sqlx::query(sql).bind(user.0);
         match value {
-            Value::Enabled(enabled) => query.bind(enabled),
+            Value::State(state) => query.bind(state.as_str()),
             Value::Label(label) => query.bind(label),
         }
         .execute(c)
@@ -240,7 +299,7 @@ async fn change(tx: &mut Tx, Change { user, who, now, sql, value }: Change<'_>) 
         return Ok(true);
     }
     let (action, before, after) = match value {
-        Value::Enabled(enabled) => ("set_enabled", json_text(&row.enabled), json_text(&enabled)),
+        Value::State(state) => ("set_state", json_text(&row.state), json_text(&state)),
         Value::Label(label) => ("rename", json_text(&row.label), json_text(&label)),
     };
     let audit = Audit {
@@ -262,7 +321,7 @@ impl Row {
             id: FollowedUserId(self.id),
             profile_wallet: decoder.wallet("profile_wallet", &self.profile_wallet)?,
             label: self.label,
-            enabled: self.enabled,
+            state: decoder.text("state", &self.state)?,
             created_at: Timestamp::from_millis(self.created_at),
             wallets,
         })

@@ -31,7 +31,8 @@ statements! {
         where id < $1 order by id desc limit $2";
     /// Changes of configuration, leaders and markets by people; situations recorded by actors are left out.
     CHANGES = "select id, who, action, subject, before_json, after_json, created_at from audit_log
-        where id < $1 and action in ('save_config', 'follow', 'rename', 'set_enabled', 'set_blacklisted', 'reset_peak')
+        where id < $1 and action in ('save_config', 'follow', 'rename', 'set_enabled', 'set_state', 'wound_down',
+            'set_blacklisted', 'reset_peak', 'close_by_hand', 'deposit', 'withdraw')
         order by id desc limit $2";
     NEWEST_OF_ACTION = "select id, who, action, subject, before_json, after_json, created_at from audit_log
         where action = $1 and id < $2 order by id desc limit $3";

@@ -4,20 +4,21 @@ use std::collections::HashMap;
 
 use super::checkpoints;
 use crate::db::system::audit::{self, Audit};
-use crate::domain::market::facts::{FeeSchedule, Market, OutcomeAsset};
+use crate::domain::market::facts::{FeeSchedule, Market, MarketEvent, OutcomeAsset};
 use crate::domain::money::ids::{AssetId, MarketId};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp};
 use crate::sql::batch::{Batch, batches, execute_batch, fetch_batch};
 use crate::sql::connection::{Db, Tx, on, statements};
-use crate::sql::decode::{RowDecoder, optional, storable};
+use crate::sql::decode::{RowDecoder, json_text, optional, storable};
 use crate::sql::error::DbError;
 
 statements! {
     /// Our own facts stay: the blacklist and the time of resolution. Facts without a question come from the second
     /// source, which does not have name, close time or state: those stay as the first source had them.
     SAVE = "insert into market (id, condition_id, question, slug, close_time, resolved_at, active, blacklisted, neg_risk,
-            fee_rate_micros, fee_exponent, tick_micros, min_share_micros)
-        values ($1, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+            fee_rate_micros, fee_exponent, tick_micros, min_share_micros, accepts_orders, fee_known, taker_delay_ms,
+            event_id, event_slug, tags)
+        values ($1, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
         on conflict (id) do update set
             question = case when excluded.question = '' then market.question else excluded.question end,
             slug = case when excluded.question = '' then market.slug else excluded.slug end,
@@ -25,7 +26,14 @@ statements! {
             active = case when excluded.question = '' then market.active else excluded.active end,
             neg_risk = case when excluded.question = '' then market.neg_risk else excluded.neg_risk end,
             resolved_at = coalesce(market.resolved_at, excluded.resolved_at),
-            fee_rate_micros = excluded.fee_rate_micros, fee_exponent = excluded.fee_exponent,
+            accepts_orders = case when excluded.question = '' then market.accepts_orders else excluded.accepts_orders end,
+            fee_rate_micros = case when excluded.fee_known then excluded.fee_rate_micros else market.fee_rate_micros end,
+            fee_exponent = case when excluded.fee_known then excluded.fee_exponent else market.fee_exponent end,
+            fee_known = market.fee_known or excluded.fee_known,
+            taker_delay_ms = coalesce(excluded.taker_delay_ms, market.taker_delay_ms),
+            event_id = coalesce(excluded.event_id, market.event_id),
+            event_slug = coalesce(excluded.event_slug, market.event_slug),
+            tags = case when excluded.tags = '[]' then market.tags else excluded.tags end,
             tick_micros = coalesce(excluded.tick_micros, market.tick_micros),
             min_share_micros = coalesce(excluded.min_share_micros, market.min_share_micros)";
     SET_RESOLVED = "update market set resolved_at = $2, active = false where id = $1 and resolved_at is null";
@@ -37,7 +45,8 @@ statements! {
 
 batches! {
     MARKETS = "select id, question, slug, close_time, resolved_at, active, blacklisted, neg_risk, fee_rate_micros,
-        fee_exponent, tick_micros, min_share_micros from market where id in (", 1, ")";
+        fee_exponent, tick_micros, min_share_micros, accepts_orders, fee_known, taker_delay_ms, event_id, event_slug, tags
+        from market where id in (", 1, ")";
     OUTCOMES = "select id, market_id, outcome, outcome_index, payout_micros from outcome_asset where market_id in (", 1,
         ") order by market_id, outcome_index, id";
     SAVE_OUTCOMES = "insert into outcome_asset (id, market_id, outcome, outcome_index, payout_micros) values ", 5,
@@ -67,6 +76,12 @@ struct MarketRow {
     fee_exponent: i64,
     tick_micros: Option<i64>,
     min_share_micros: Option<i64>,
+    accepts_orders: bool,
+    fee_known: bool,
+    taker_delay_ms: Option<i64>,
+    event_id: Option<String>,
+    event_slug: Option<String>,
+    tags: String,
 }
 
 #[derive(sqlx_macros::FromRow)]
@@ -228,6 +243,7 @@ impl Db {
 }
 
 async fn save(tx: &mut Tx, market: &Market) -> Result<(), DbError> {
+    let tags = json_text(&market.tags);
     on!(tx &mut *tx, c => {
         sqlx::query(SAVE)
             .bind(market.id.as_str())
@@ -242,6 +258,12 @@ async fn save(tx: &mut Tx, market: &Market) -> Result<(), DbError> {
             .bind(i64::from(market.fee.exponent))
             .bind(market.tick.map(PriceMicros::micros))
             .bind(market.min_shares.map(|shares| shares.0))
+            .bind(market.accepts_orders)
+            .bind(market.fee_known)
+            .bind(market.taker_delay_ms)
+            .bind(market.event.as_ref().map(|event| storable(&event.id)))
+            .bind(market.event.as_ref().map(|event| storable(&event.slug)))
+            .bind(&tags)
             .execute(c)
             .await
             .map(drop)
@@ -295,7 +317,15 @@ impl MarketRow {
             resolved_at: self.resolved_at.map(Timestamp::from_millis),
             blacklisted: self.blacklisted,
             neg_risk: self.neg_risk,
-            fee: FeeSchedule { rate_micros: self.fee_rate_micros, exponent },
+            accepts_orders: self.accepts_orders,
+            fee: match self.fee_known {
+                true => FeeSchedule { rate_micros: self.fee_rate_micros, exponent },
+                false => FeeSchedule::HIGHEST,
+            },
+            fee_known: self.fee_known,
+            taker_delay_ms: self.taker_delay_ms,
+            event: self.event_id.map(|id| MarketEvent { id, slug: self.event_slug.unwrap_or_default() }),
+            tags: decoder.json("tags", &self.tags)?,
             tick: optional(self.tick_micros, |micros| decoder.price("tick_micros", micros))?,
             min_shares: self.min_share_micros.map(ShareMicros),
             outcomes: outcomes.into_iter().map(OutcomeAsset::try_from).collect::<Result<_, _>>()?,

@@ -33,7 +33,10 @@ migrations! {
     13 "0013_attempts_of_market",
     14 "0014_curves",
     15 "0015_sign_in",
+    16 "0016_record_and_size",
+    18 "0018_market_facts",
     20 "0020_prices_that_age",
+    21 "0021_controls",
 }
 
 statements! {

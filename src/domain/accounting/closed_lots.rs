@@ -1,6 +1,7 @@
 //! Closed lots by result, for the win rate.
 //!
-//! A lot is closed when it has no shares left, by sale, merge or settlement. It is won if it realized a gain until
+//! A lot is closed when it has no shares left, by sale, merge or settlement. The end of a holding below zero, and of a
+//! lot by OPENING or ADJUSTMENT, is not a result: such entries say what we did not know. It is won if it realized a gain until
 //! then, fees included. The fee of the closing sale is a separate entry right after the sale, so the lot that was
 //! closed last takes fees until another lot is closed.
 
@@ -24,6 +25,17 @@ pub struct ClosedLots {
     counted: ClosedLotCounts,
     /// The lot that was closed last. It is not counted yet, because its fee may follow.
     last: Option<ClosedLot>,
+    /// The entry that opened the newest lot of shares which we did not know. When another entry of the same cause
+    /// closes the lot at once, the leader has closed nothing that we followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    correction: Option<OpenedByCorrection>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct OpenedByCorrection {
+    asset: AssetId,
+    leader: FollowedUserId,
+    ref_id: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,9 +71,18 @@ impl ClosedLots {
         ref_id: &str,
         realized: UsdcMicros,
     ) {
+        let opened = self.correction.take_if(|opened| opened.asset == *asset && opened.leader == leader);
+        if opened.is_some_and(|opened| opened.ref_id == ref_id) {
+            return;
+        }
         self.count_last();
         self.last =
             Some(ClosedLot { asset: asset.clone(), leader, ref_id: ref_id.to_owned(), realized_micros: realized });
+    }
+
+    /// Notes that the OPENING or ADJUSTMENT `ref_id` opened a lot.
+    pub(in crate::domain) fn note_correction(&mut self, asset: &AssetId, leader: FollowedUserId, ref_id: &str) {
+        self.correction = Some(OpenedByCorrection { asset: asset.clone(), leader, ref_id: ref_id.to_owned() });
     }
 
     /// Adds a fee of `ref_id` to the lot that was closed last. Returns false when it does not belong to that lot.

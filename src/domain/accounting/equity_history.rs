@@ -37,19 +37,18 @@ pub struct EquityHistory {
 }
 
 impl EquityHistory {
-    /// Adds cash that was put in or, when negative, taken out. The first is the opening deposit. A later one moves the
-    /// baselines and the peak by its amount, so that it is neither profit nor loss.
-    pub fn move_cash(&mut self, cash: UsdcMicros) {
+    /// Takes a deposit, or a withdrawal as negative cash. The first one opens the portfolio; each later one moves the
+    /// baselines and the peak by its amount, so that it is neither profit nor loss nor drawdown (spec 7.3).
+    pub fn take_transfer(&mut self, cash: UsdcMicros) {
         let Some(opening) = &mut self.opening_micros else {
             self.opening_micros = Some(cash);
             self.peak_micros = Some(self.peak().max(cash));
             return;
         };
-        let moved = |equity: &mut UsdcMicros| equity.0 = equity.0.saturating_add(cash.0);
-        moved(opening);
-        self.peak_micros.iter_mut().for_each(moved);
-        for at in [&mut self.day, &mut self.week, &mut self.last].into_iter().flatten() {
-            moved(&mut at.equity_micros);
+        let kept = [&mut self.day, &mut self.week, &mut self.last].into_iter().flatten();
+        let equities = kept.map(|kept| &mut kept.equity_micros);
+        for equity in equities.chain([opening]).chain(&mut self.peak_micros) {
+            equity.0 = equity.0.saturating_add(cash.0);
         }
     }
 
@@ -137,7 +136,7 @@ mod tests {
     /// A history that opened with 1000 and then took these snapshots, all at fresh marks.
     fn history(snapshots: &[(&str, i64)]) -> EquityHistory {
         let mut history = EquityHistory::default();
-        history.move_cash(DEPOSIT);
+        history.take_transfer(DEPOSIT);
         for (time, equity) in snapshots {
             assert!(history.note(at(time), UsdcMicros(*equity), true), "{time}");
         }
@@ -190,24 +189,6 @@ mod tests {
     }
 
     #[test]
-    fn money_put_in_or_taken_out_moves_the_baselines_and_the_peak() {
-        let mut history = history(&[("2026-11-22T23:59:00Z", 1100), ("2026-11-23T00:00:00Z", 1050)]);
-        history.move_cash(UsdcMicros(500));
-        check(&history, "2026-11-23T10:00:00Z", 1550, 1550);
-        assert_eq!(history.baselines(at("2026-11-23T10:00:00Z")).peak.0, 1600);
-        history.move_cash(UsdcMicros(-700));
-        check(&history, "2026-11-23T10:00:00Z", 850, 850);
-        // Also before the boundary, when the last snapshot is its baseline.
-        let mut evening = super::tests::history(&[("2026-11-22T23:55:00Z", 1100)]);
-        evening.move_cash(UsdcMicros(50));
-        check(&evening, "2026-11-23T00:00:30Z", 1150, 1150);
-        // A portfolio younger than the day starts from all that was put in.
-        let mut young = super::tests::history(&[]);
-        young.move_cash(UsdcMicros(5000));
-        check(&young, "2026-11-22T10:00:00Z", 6000, 6000);
-    }
-
-    #[test]
     fn the_peak_is_the_highest_since_the_opening_or_the_reset() {
         let peak = |history: &EquityHistory| history.baselines(at("2026-11-22T10:00:00Z")).peak.0;
         assert_eq!(peak(&history(&[])), 1000);
@@ -241,5 +222,20 @@ mod tests {
         assert!(!history.note(at("2026-11-22T09:00:00Z"), UsdcMicros(5000), true));
         assert!(!history.note(at("2026-11-22T08:59:00Z"), UsdcMicros(5000), true));
         assert_eq!(history, before);
+    }
+
+    #[test]
+    fn a_later_deposit_or_withdrawal_moves_baselines_and_peak_by_its_amount() {
+        let check = |snapshots: &[(&str, i64)], transfers: &[i64], day: i64, week: i64, peak: i64| {
+            let mut history = history(snapshots);
+            transfers.iter().for_each(|cash| history.take_transfer(UsdcMicros(*cash)));
+            let baselines = history.baselines(at("2026-11-23T10:00:00Z"));
+            let found = (baselines.day_start.unwrap().0, baselines.week_start.unwrap().0, baselines.peak.0);
+            assert_eq!(found, (day, week, peak), "{snapshots:?} {transfers:?}");
+        };
+        check(&[], &[5000], 6000, 6000, 6000);
+        check(&[], &[5000, -400], 5600, 5600, 5600);
+        check(&[("2026-11-22T23:59:00Z", 900), ("2026-11-23T00:00:00Z", 900)], &[50], 950, 950, 1050);
+        check(&[("2026-11-22T23:59:00Z", 900), ("2026-11-23T00:05:00Z", 1200)], &[-300], 600, 600, 900);
     }
 }

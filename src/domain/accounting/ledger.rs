@@ -36,6 +36,12 @@ pub enum EntryType {
     Mark,
     Settlement,
     Deposit,
+    /// Cash taken out of one of our portfolios; the reverse of a deposit.
+    Withdrawal,
+    /// What a leader held when we began to follow.
+    Opening,
+    /// The end of a difference between the shadow and the leader's positions.
+    Adjustment,
 }
 text_enum!(EntryType {
     TradeFill => "TRADE_FILL",
@@ -46,13 +52,16 @@ text_enum!(EntryType {
     Mark => "MARK",
     Settlement => "SETTLEMENT",
     Deposit => "DEPOSIT",
+    Withdrawal => "WITHDRAWAL",
+    Opening => "OPENING",
+    Adjustment => "ADJUSTMENT",
 });
 
 /// One movement of shares and cash. Unique by (portfolio, ref_id, kind, asset), and never changed after it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerEntry {
     pub portfolio: PortfolioId,
-    /// The leader whose event caused it. Leader and asset identify the lot. `None` for a DEPOSIT.
+    /// The leader whose event caused it. Leader and asset identify the lot. `None` for a DEPOSIT or WITHDRAWAL.
     pub attributed_user: Option<FollowedUserId>,
     pub market: Option<MarketId>,
     pub asset: Option<AssetId>,
@@ -60,7 +69,9 @@ pub struct LedgerEntry {
     pub shares: ShareMicros,
     pub cash: UsdcMicros,
     pub price: Option<PriceMicros>,
-    /// The cause: `event:<id>`, `copy:<attempt id>`, `settle:<condition>:<leader>`, `deposit:opening`.
+    /// The cause: `event:<id>`, `copy:<attempt id>`, `settle:<condition>:<leader>`, `deposit:opening`,
+    /// `open:<followedUserId>`, `adjust:<check id>`. The last two carry `:<event id>` behind where a late row took its
+    /// shares back (spec 5).
     pub ref_id: String,
     pub created_at: Timestamp,
 }
@@ -72,6 +83,8 @@ pub enum EntryError {
     MovesShares { kind: EntryType, ref_id: String },
     #[error("{kind} entry `{ref_id}` must move no cash")]
     MovesCash { kind: EntryType, ref_id: String },
+    #[error("{kind} entry `{ref_id}` moves cash in the wrong direction")]
+    WrongSign { kind: EntryType, ref_id: String },
     #[error("{kind} entry `{ref_id}` must name the asset whose shares it moves")]
     NoAsset { kind: EntryType, ref_id: String },
     #[error("{kind} entry `{ref_id}` must name no asset")]
@@ -112,13 +125,24 @@ impl LedgerEntry {
         let (kind, ref_id) = (self.kind, || self.ref_id.clone());
         let moves_shares = self.shares != ShareMicros::ZERO;
         match kind {
-            EntryType::Deposit if self.asset.is_some() => Err(EntryError::NamesAsset { kind, ref_id: ref_id() }),
-            EntryType::Deposit | EntryType::Fee | EntryType::Mark if moves_shares => {
+            EntryType::Deposit | EntryType::Withdrawal if self.asset.is_some() => {
+                Err(EntryError::NamesAsset { kind, ref_id: ref_id() })
+            }
+            EntryType::Deposit | EntryType::Withdrawal | EntryType::Fee | EntryType::Mark if moves_shares => {
                 Err(EntryError::MovesShares { kind, ref_id: ref_id() })
             }
             EntryType::Mark if self.cash != UsdcMicros::ZERO => Err(EntryError::MovesCash { kind, ref_id: ref_id() }),
-            EntryType::Deposit | EntryType::Fee | EntryType::Mark => Ok(()),
-            EntryType::TradeFill
+            EntryType::Deposit if self.cash < UsdcMicros::ZERO => Err(EntryError::WrongSign { kind, ref_id: ref_id() }),
+            EntryType::Withdrawal if self.cash > UsdcMicros::ZERO => {
+                Err(EntryError::WrongSign { kind, ref_id: ref_id() })
+            }
+            EntryType::Deposit | EntryType::Withdrawal | EntryType::Fee | EntryType::Mark => Ok(()),
+            EntryType::Opening | EntryType::Adjustment if self.asset.is_none() => {
+                Err(EntryError::NoAsset { kind, ref_id: ref_id() })
+            }
+            EntryType::Opening
+            | EntryType::Adjustment
+            | EntryType::TradeFill
             | EntryType::Merge
             | EntryType::Split
             | EntryType::Conversion
@@ -203,10 +227,10 @@ mod tests {
 
     #[test]
     fn an_entry_moves_only_what_its_kind_moves() {
-        use EntryType::{Conversion, Deposit, Fee, Mark, Settlement, TradeFill};
+        use EntryType::{Adjustment, Conversion, Deposit, Fee, Mark, Opening, Settlement, TradeFill, Withdrawal};
         let global = PortfolioId::ExecGlobal;
         let check = |entry: LedgerEntry, expected: Option<fn(EntryType, String) -> EntryError>| {
-            let expected = expected.map(|error| error(entry.kind, "event:sample".to_owned()));
+            let expected = expected.map(|error| error(entry.kind, entry.ref_id.clone()));
             assert_eq!(entry.validate().err(), expected, "{entry:?}");
         };
         let no_asset = |entry| LedgerEntry { asset: None, ..entry };
@@ -225,6 +249,19 @@ mod tests {
         check(entry(global, Mark, 10, 0, 1), Some(|kind, ref_id| EntryError::MovesCash { kind, ref_id }));
         check(deposit(global, 5), None);
         check(entry(global, Deposit, 10, 0, 5), Some(|kind, ref_id| EntryError::NamesAsset { kind, ref_id }));
+        let taken = |cash| LedgerEntry { kind: Withdrawal, ..deposit(global, cash) };
+        check(taken(-5), None);
+        check(taken(5), Some(|kind, ref_id| EntryError::WrongSign { kind, ref_id }));
+        check(deposit(global, -5), Some(|kind, ref_id| EntryError::WrongSign { kind, ref_id }));
+        check(entry(global, Withdrawal, 10, 0, -5), Some(|kind, ref_id| EntryError::NamesAsset { kind, ref_id }));
+        for kind in [Opening, Adjustment] {
+            check(entry(global, kind, 10, 5, -5), None);
+            check(no_asset(entry(global, kind, 10, 5, -5)), Some(|kind, ref_id| EntryError::NoAsset { kind, ref_id }));
+            check(
+                no_leader(entry(global, kind, 10, 5, -5)),
+                Some(|kind, ref_id| EntryError::NoLeader { kind, ref_id }),
+            );
+        }
     }
 
     #[test]

@@ -50,13 +50,37 @@ impl Position {
         let moving = i128::from(shares.0).abs();
         let left = self.shares.plus(shares)?;
         if moving < held {
-            let removed = UsdcMicros(div_ceil(product(self.cost.0, shares.0).saturating_mul(sign(shares)), held)?);
+            let removed = self.cost_of(shares)?;
             let position = Self { shares: left, cost: self.cost.minus(removed)? };
             return Ok(Moved { position, realized: cash.minus(removed)? });
         }
         let closing = UsdcMicros(div_floor(product(cash.0, self.shares.0).saturating_mul(sign(self.shares)), moving)?);
         let position = Self { shares: left, cost: closing.minus(cash)? };
         Ok(Moved { position, realized: closing.minus(self.cost)? })
+    }
+
+    /// Returns the cost of so many of the shares held, whatever their sign: at average cost, rounded up. Of all shares
+    /// held, or more, it is the whole cost. A movement that closes `shares` for this cash realizes nothing.
+    ///
+    /// # Errors
+    /// [`UnitError::Overflow`].
+    pub fn cost_of(self, shares: ShareMicros) -> Result<UsdcMicros, UnitError> {
+        let (held, moving) = (i128::from(self.shares.0).abs(), i128::from(shares.0).abs());
+        if moving >= held {
+            return Ok(self.cost);
+        }
+        div_ceil(product(self.cost.0, shares.0).saturating_mul(sign(shares)), held).map(UsdcMicros)
+    }
+
+    /// Returns how many of `shares` that come in close a negative position; zero when there is none.
+    ///
+    /// # Errors
+    /// [`UnitError::Overflow`].
+    pub fn closing(self, shares: ShareMicros) -> Result<ShareMicros, UnitError> {
+        if self.shares < ShareMicros::ZERO && shares > ShareMicros::ZERO {
+            return Ok(shares.min(self.shares.negated()?));
+        }
+        Ok(ShareMicros::ZERO)
     }
 
     /// Returns the valuation at `mark`. The value rounds down, the exposure up. Without a mark both are taken from the

@@ -8,7 +8,6 @@ pub mod ledger;
 pub mod lot;
 pub mod mark;
 pub mod portfolio;
-pub mod position_resync;
 pub mod settlement;
 pub mod shadow;
 pub mod sold_now;

@@ -139,10 +139,10 @@ impl Portfolio {
         }
         entry.validate()?;
         match entry.kind {
-            EntryType::Deposit => {
+            EntryType::Deposit | EntryType::Withdrawal => {
                 self.totals =
                     self.totals.moved(&Totals { cash: entry.cash, deposits: entry.cash, ..Totals::default() })?;
-                self.history.move_cash(entry.cash);
+                self.history.take_transfer(entry.cash);
             }
             EntryType::Fee => self.take_fee(entry)?,
             EntryType::Mark => {}
@@ -150,7 +150,9 @@ impl Portfolio {
             | EntryType::Merge
             | EntryType::Split
             | EntryType::Conversion
-            | EntryType::Settlement => match (&entry.asset, entry.leader()) {
+            | EntryType::Settlement
+            | EntryType::Opening
+            | EntryType::Adjustment => match (&entry.asset, entry.leader()) {
                 (Some(asset), Some(leader)) => self.move_lot(entry, asset, leader)?,
                 _ => self.realize(entry.cash)?,
             },
@@ -355,7 +357,12 @@ impl Portfolio {
         // revalue.
         holding.marks = marks;
         holding.put(asset, entry.market.as_ref(), after, &mut self.exposures);
-        if closes {
+        let is_correction = matches!(entry.kind, EntryType::Opening | EntryType::Adjustment);
+        if is_correction && before.position.shares == ShareMicros::ZERO {
+            self.closed_lots.note_correction(asset, leader, &entry.ref_id);
+        }
+        // A holding below zero is shares that we did not see bought, so its end is not a result.
+        if closes && !is_correction && before.position.shares > ShareMicros::ZERO {
             self.closed_lots.close(asset, leader, &entry.ref_id, realized);
         }
         Ok(())

@@ -9,11 +9,13 @@ use std::fmt::{self, Write};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::field::{ConfigValue, RawValue, config_section, serialize_numbers, unknown_field};
+use super::field::{RawValue, config_section, serialize_values, unknown_field};
+use super::value::ConfigValue;
 use crate::domain::accounting::ledger::PortfolioScope;
 use crate::domain::money::units::{Bps, PriceMicros, UsdcMicros};
 
 pub use super::field::{ConfigError, Field, FieldUnit};
+pub use super::value::{ExitSizing, FieldValue, Tags};
 
 /// The namespace of config versions. Changing it would give every stored configuration another version.
 const VERSIONS: Uuid = Uuid::from_u128(0x706f_6c79_6d61_726b_6574_7370_7900_0002);
@@ -65,6 +67,22 @@ config_section! {
         max_trade_bankroll: Bps = "maxTradeBankrollBps", Bps, 75, 0..=10_000;
         /// Whether copies pay the taker fee of their market.
         apply_taker_fees: bool = "applyTakerFees", Flag, 1, 0..=1;
+        /// How a sale is sized: NOTIONAL like a purchase, PROPORTIONAL by the share of their holding that the leader sold.
+        exit_sizing: ExitSizing = "exitSizing", Choice, 0, 0..=1, before 0;
+        /// Whether orders are cut to cents and hundredths of a share, and refused below 1 USDC, as the venue does.
+        venue_order_rules: bool = "venueOrderRules", Flag, 1, 0..=1, before 0;
+        /// No position is opened when the leader paid less than this for a share.
+        min_price: PriceMicros = "minPriceMicros", Price, 0, 0..=1_000_000, before 0;
+        /// No position is opened when the leader paid more than this for a share.
+        max_price: PriceMicros = "maxPriceMicros", Price, 1_000_000, 0..=1_000_000, before 1_000_000;
+        /// No position is opened for a trade of the leader that is smaller than this.
+        min_leader_notional: UsdcMicros = "minLeaderNotionalMicros", Usdc, 0, 0..=1_000_000_000_000_000, before 0;
+        /// No position is opened in a market that closes later than this, or at an unknown time. 0 is no limit.
+        max_minutes_to_close: i64 = "maxMinutesToClose", Minutes, 0, 0..=1_000_000, before 0;
+        /// Positions are opened only in markets with one of these tags; with none listed, in all markets.
+        only_categories: Tags = "onlyCategories", Tags, 0, 0..=50, before 0;
+        /// No position is opened in a market with one of these tags.
+        not_categories: Tags = "notCategories", Tags, 0, 0..=50, before 0;
     }
 }
 
@@ -73,6 +91,10 @@ config_section! {
     System, SystemPatch, "system" {
         /// False pauses every decision.
         copy_engine_enabled: bool = "copyEngineEnabled", Flag, 1, 0..=1;
+        /// False stops new positions and lets exits go on.
+        opens_enabled: bool = "opensEnabled", Flag, 1, 0..=1, before 1;
+        /// The part of the groups whose books are fetched again later, to show what a delay costs.
+        book_sample: Bps = "bookSampleBps", Bps, 0, 0..=10_000, before 0;
         /// How long a group takes fills after its first.
         aggregation_window_ms: i64 = "aggregationWindowMs", Millis, 2_000, 1..=60_000;
         /// How often a leader's activity is asked for.
@@ -84,8 +106,19 @@ config_section! {
     }
 }
 
+impl Sizing {
+    fn check(&self) -> Result<(), ConfigError> {
+        let (min, max) = (self.min_price.micros(), self.max_price.micros());
+        if min <= max {
+            return Ok(());
+        }
+        let problem = format!("is `{min}`, which is above the `{max}` of maxPriceMicros that it would count with");
+        Err(ConfigError { field: "minPriceMicros".to_owned(), problem })
+    }
+}
+
 /// The global configuration as stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct StoredConfig {
     pub guardrails: Guardrails,
     pub sizing: Sizing,
@@ -93,14 +126,14 @@ pub struct StoredConfig {
 }
 
 /// The fields in which one user differs from the global values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct UserOverrides {
     pub guardrails: GuardrailPatch,
     pub sizing: SizingPatch,
 }
 
 /// New values for some fields of some sections: `{guardrails?, sizing?, system?}`, each partial.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct ConfigPatch {
     pub guardrails: GuardrailPatch,
     pub sizing: SizingPatch,
@@ -116,7 +149,7 @@ pub struct ConfigChange {
 }
 
 /// The configuration of a decision, and a version that identifies exactly this content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EffectiveConfig {
     pub guardrails: Guardrails,
     pub sizing: Sizing,
@@ -135,7 +168,7 @@ pub struct ConfigVersion(u64);
 ///
 /// Spec 7 ("Settings of a decision").
 pub fn effective(global: &StoredConfig, user: Option<&UserOverrides>, scope: PortfolioScope) -> EffectiveConfig {
-    let overrides = user.copied().unwrap_or_default();
+    let overrides = user.cloned().unwrap_or_default();
     let mut guardrails = global.guardrails.with(&overrides.guardrails);
     if scope == PortfolioScope::ExecGlobal {
         guardrails = Guardrails {
@@ -147,7 +180,7 @@ pub fn effective(global: &StoredConfig, user: Option<&UserOverrides>, scope: Por
             ..guardrails
         };
     }
-    EffectiveConfig::new(guardrails, global.sizing.with(&overrides.sizing), global.system)
+    EffectiveConfig::new(guardrails, global.sizing.with(&overrides.sizing), global.system.clone())
 }
 
 impl EffectiveConfig {
@@ -189,9 +222,18 @@ impl StoredConfig {
         Self::default().with(&own.changed(change))
     }
 
-    /// Returns every field with its number, in the order of [`Self::fields`].
-    pub fn numbers(&self) -> Vec<(&'static Field, i64)> {
-        [self.guardrails.numbers(), self.sizing.numbers(), self.system.numbers()].concat()
+    /// Checks the fields that are read together, for everybody and for each leader with these overrides.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when the lowest price of a copy is above the highest.
+    pub fn check<'a>(&self, overrides: impl IntoIterator<Item = &'a UserOverrides>) -> Result<(), ConfigError> {
+        self.sizing.check()?;
+        overrides.into_iter().try_for_each(|own| self.sizing.with(&own.sizing).check())
+    }
+
+    /// Returns every field with its value, in the order of [`Self::fields`].
+    pub fn values(&self) -> Vec<(&'static Field, FieldValue)> {
+        [self.guardrails.values(), self.sizing.values(), self.system.values()].concat()
     }
 }
 
@@ -201,7 +243,7 @@ impl UserOverrides {
     /// # Errors
     /// [`ConfigError`] when the patch sets a field of `system`, which a user cannot override.
     pub fn with(&self, patch: &ConfigPatch) -> Result<Self, ConfigError> {
-        match patch.system.numbers().first() {
+        match patch.system.values().first() {
             Some((field, _)) => Err(not_of_a_user(field)),
             None => Ok(Self {
                 guardrails: self.guardrails.with(&patch.guardrails),
@@ -212,7 +254,11 @@ impl UserOverrides {
 
     /// Returns these overrides after `change`. Its `system` part is ignored, because a user cannot override `system`.
     pub fn changed(&self, change: &ConfigChange) -> Self {
-        let patch = ConfigPatch { guardrails: self.guardrails, sizing: self.sizing, system: SystemPatch::default() };
+        let patch = ConfigPatch {
+            guardrails: self.guardrails.clone(),
+            sizing: self.sizing.clone(),
+            system: SystemPatch::default(),
+        };
         let ConfigPatch { guardrails, sizing, .. } = patch.changed(change);
         Self { guardrails, sizing }
     }
@@ -221,9 +267,9 @@ impl UserOverrides {
         self.guardrails.is_empty() && self.sizing.is_empty()
     }
 
-    /// Returns the overridden fields with their numbers.
-    pub fn numbers(&self) -> Vec<(&'static Field, i64)> {
-        [self.guardrails.numbers(), self.sizing.numbers()].concat()
+    /// Returns the overridden fields with their values.
+    pub fn values(&self) -> Vec<(&'static Field, FieldValue)> {
+        [self.guardrails.values(), self.sizing.values()].concat()
     }
 }
 
@@ -361,22 +407,30 @@ fn not_of_a_user(field: &Field) -> ConfigError {
     ConfigError { field: field.name.to_owned(), problem: "is a setting of the whole bot, not of one user".to_owned() }
 }
 
-/// Returns the content as compact JSON with all fields in the order of the spec. The version is the hash of this text.
+/// Returns the content as compact JSON with the fields in the order of the spec. The version is the hash of this text.
+///
+/// A field that is younger than stored attempts is left out while decisions are made as they were before it existed, so
+/// that equal decisions have equal versions across an upgrade.
 fn canonical_json(guardrails: &Guardrails, sizing: &Sizing, system: &System) -> String {
     let sections = [
-        (Guardrails::SECTION, guardrails.numbers()),
-        (Sizing::SECTION, sizing.numbers()),
-        (System::SECTION, system.numbers()),
+        (Guardrails::SECTION, guardrails.values()),
+        (Sizing::SECTION, sizing.values()),
+        (System::SECTION, system.values()),
     ];
     let mut text = String::from("{");
-    for (place, (section, numbers)) in sections.iter().enumerate() {
+    for (place, (section, values)) in sections.iter().enumerate() {
         let comma = if place == 0 { "" } else { "," };
         let _ = write!(text, "{comma}\"{section}\":{{");
-        for (place, (field, number)) in numbers.iter().enumerate() {
+        let counted = values.iter().filter(|(field, value)| !field.is_as_before(value));
+        for (place, (field, value)) in counted.enumerate() {
             let comma = if place == 0 { "" } else { "," };
-            let _ = match field.unit {
-                FieldUnit::Flag => write!(text, "{comma}\"{}\":{}", field.name, *number != 0),
-                _ => write!(text, "{comma}\"{}\":{number}", field.name),
+            let _ = write!(text, "{comma}\"{}\":", field.name);
+            let _ = match (field.unit, value) {
+                // The characters of a tag need no escapes.
+                (_, FieldValue::Tags(tags)) => write!(text, "[\"{}\"]", tags.list().join("\",\"")),
+                (FieldUnit::Flag, FieldValue::Number(number)) => write!(text, "{}", *number != 0),
+                (FieldUnit::Choice, FieldValue::Number(number)) => write!(text, "\"{}\"", field.word(*number)),
+                (_, FieldValue::Number(number)) => write!(text, "{number}"),
             };
         }
         text.push('}');
@@ -405,8 +459,10 @@ mod tests {
                 r#""maxExposurePerMarketBps":500,"maxExposurePerUserBps":2000,"dailyLossLimitBps":300,"#,
                 r#""weeklyLossLimitBps":800,"maxDrawdownLimitBps":1200,"maxSignalAgeSeconds":900},"#,
                 r#""sizing":{"copyPctNotionalBps":100,"minTradeNotionalMicros":5000000,"#,
-                r#""maxTradeNotionalMicros":250000000,"maxTradeBankrollBps":75,"applyTakerFees":true},"#,
-                r#""system":{"copyEngineEnabled":true,"aggregationWindowMs":2000,"pollingIntervalMs":30000,"#,
+                r#""maxTradeNotionalMicros":250000000,"maxTradeBankrollBps":75,"applyTakerFees":true,"#,
+                r#""exitSizing":"NOTIONAL","venueOrderRules":true,"minPriceMicros":0,"maxPriceMicros":1000000,"#,
+                r#""minLeaderNotionalMicros":0,"maxMinutesToClose":0,"onlyCategories":[],"notCategories":[]},"#,
+                r#""system":{"copyEngineEnabled":true,"opensEnabled":true,"bookSampleBps":0,"aggregationWindowMs":2000,"pollingIntervalMs":30000,"#,
                 r#""backfillMinutes":15,"initialBankrollMicros":10000000000}}"#,
             )
         );
@@ -414,21 +470,41 @@ mod tests {
 
     #[test]
     fn a_version_identifies_exactly_this_content() {
-        let config = EffectiveConfig::default();
-        let text = canonical_json(&config.guardrails, &config.sizing, &config.system);
-        assert_eq!(text, serde_json::to_string(&StoredConfig::default()).unwrap());
-        assert_eq!(config.version.to_string(), "ce4012bad1295396");
+        // The defaults before the younger fields existed: every copy was decided without the rules of the venue.
+        let old = |json: &str| effective(&with(json), None, PortfolioScope::ExecUser);
+        let before = old(r#"{"sizing":{"venueOrderRules":false}}"#);
+        assert_eq!(before.version.to_string(), "ce4012bad1295396");
+        let now = EffectiveConfig::default();
+        assert_ne!(now.version, before.version);
+        let text = canonical_json(&now.guardrails, &now.sizing, &now.system);
+        assert!(
+            text.contains(r#""applyTakerFees":true,"venueOrderRules":true},"system":{"copyEngineEnabled":true,"ag"#)
+        );
+        let filtered = old(r#"{"sizing":{"onlyCategories":["b","A"],"exitSizing":"PROPORTIONAL"}}"#);
+        let text = canonical_json(&filtered.guardrails, &filtered.sizing, &filtered.system);
+        assert!(text.contains(r#""exitSizing":"PROPORTIONAL","venueOrderRules":true,"onlyCategories":["a","b"]}"#));
+    }
+
+    fn with(json: &str) -> StoredConfig {
+        StoredConfig::default().with(&ConfigPatch::parse(json).unwrap())
+    }
+
+    /// Returns a value of the field that is not its default, as JSON.
+    fn another(field: &Field) -> String {
+        match (field.unit, field.default == field.min) {
+            (FieldUnit::Flag, _) => (field.default == 0).to_string(),
+            (FieldUnit::Choice, _) => format!("\"{}\"", field.word(1)),
+            (FieldUnit::Tags, _) => r#"["nba"]"#.to_owned(),
+            (_, true) => field.max.to_string(),
+            (_, false) => field.min.to_string(),
+        }
     }
 
     #[test]
     fn every_field_changes_the_version() {
         let mut seen = std::collections::BTreeSet::from([EffectiveConfig::default().version]);
         for field in StoredConfig::fields() {
-            let other = match (field.unit, field.default == field.min) {
-                (FieldUnit::Flag, _) => "false".to_owned(),
-                (_, true) => field.max.to_string(),
-                (_, false) => field.min.to_string(),
-            };
+            let other = another(field);
             let json = format!(r#"{{"{}":{{"{}":{other}}}}}"#, field.section, field.name);
             let config = StoredConfig::default().with(&ConfigPatch::parse(&json).unwrap());
             assert!(seen.insert(effective(&config, None, PortfolioScope::ExecUser).version), "{json}");
@@ -437,13 +513,14 @@ mod tests {
 
     #[test]
     fn every_field_takes_its_range_and_refuses_its_neighbours_by_name() {
-        for field in StoredConfig::fields().filter(|field| field.unit != FieldUnit::Flag) {
+        let no_number = [FieldUnit::Flag, FieldUnit::Choice, FieldUnit::Tags];
+        for field in StoredConfig::fields().filter(|field| !no_number.contains(&field.unit)) {
             assert!((field.min..=field.max).contains(&field.default), "{}", field.name);
             let json = |number: i64| format!(r#"{{"{}":{{"{}":{number}}}}}"#, field.section, field.name);
             for good in [field.min, field.default, field.max] {
                 let patched = StoredConfig::default().with(&ConfigPatch::parse(&json(good)).unwrap());
-                let number = patched.numbers().into_iter().find(|(other, _)| *other == field).unwrap().1;
-                assert_eq!(number, good, "{}", field.name);
+                let number = patched.values().into_iter().find(|(other, _)| *other == field).unwrap().1;
+                assert_eq!(number, FieldValue::Number(good), "{}", field.name);
             }
             for bad in [field.min - 1, field.max + 1] {
                 let problem = format!("is `{bad}`, which is not within {} and {}", field.min, field.max);
@@ -463,6 +540,16 @@ mod tests {
         check(r#"{"guardrails":{"max_spread":1}}"#, "max_spread", "is not a field of guardrails");
         check(r#"{"sizing":{"applyTakerFees":1}}"#, "applyTakerFees", "must be true or false, not a number");
         check(r#"{"sizing":{"applyTakerFees":"true"}}"#, "applyTakerFees", "must be true or false, not a text");
+        check(r#"{"sizing":{"exitSizing":"HALF"}}"#, "exitSizing", "is `HALF`, which is not NOTIONAL or PROPORTIONAL");
+        check(r#"{"sizing":{"exitSizing":1}}"#, "exitSizing", "must be NOTIONAL or PROPORTIONAL, not a number");
+        check(r#"{"sizing":{"onlyCategories":"nba"}}"#, "onlyCategories", "must be a list of texts, not a text");
+        let one_is_a_number = "must be a list of texts, and has a number in it";
+        check(r#"{"sizing":{"notCategories":["nba",1]}}"#, "notCategories", one_is_a_number);
+        let no_slug = "has the tag `a b`, which is not 1 to 64 letters, digits, `-`, `_` and `.`";
+        check(r#"{"sizing":{"notCategories":["a b"]}}"#, "notCategories", no_slug);
+        let many: Vec<String> = (0..51).map(|n| format!("t{n}")).collect();
+        let many = serde_json::json!({"sizing": {"onlyCategories": many}}).to_string();
+        check(&many, "onlyCategories", "has 51 tags, which is more than 50");
         let number = |value: &str, kind: &str| {
             let json = format!(r#"{{"guardrails":{{"maxSpreadMicros":{value}}}}}"#);
             check(&json, "maxSpreadMicros", &format!("must be a whole number, not {kind}"));
@@ -517,12 +604,10 @@ mod tests {
         let field = |name| StoredConfig::fields().find(|field| field.name == name).unwrap();
         let all: Vec<&Field> = StoredConfig::fields().collect();
         for field in &all {
-            let json = match field.unit {
-                FieldUnit::Flag => format!(r#"{{"{}":{{"{}":false}}}}"#, field.section, field.name),
-                _ => format!(r#"{{"{}":{{"{}":{}}}}}"#, field.section, field.name, field.max),
-            };
+            let json = format!(r#"{{"{}":{{"{}":{}}}}}"#, field.section, field.name, another(field));
             let set = ConfigPatch::parse(&json).unwrap();
-            let others = ConfigChange { set, unset: all.iter().copied().filter(|other| other != field).collect() };
+            let others =
+                ConfigChange { set: set.clone(), unset: all.iter().copied().filter(|other| other != field).collect() };
             assert_eq!(ConfigPatch::default().changed(&others), set, "{json}");
             let back = ConfigChange { unset: vec![field], ..ConfigChange::default() };
             assert!(set.changed(&back).is_empty(), "{json}");
@@ -533,16 +618,32 @@ mod tests {
     }
 
     #[test]
+    fn the_lowest_price_is_never_above_the_highest() {
+        let own = |json: &str| UserOverrides::default().with(&ConfigPatch::parse(json).unwrap()).unwrap();
+        let low = own(r#"{"sizing":{"maxPriceMicros":300000}}"#);
+        assert_eq!(StoredConfig::default().check([&low]), Ok(()));
+        let global = with(r#"{"sizing":{"minPriceMicros":300000}}"#);
+        assert_eq!(global.check([&low]), Ok(()), "both ends are allowed");
+        let above = with(r#"{"sizing":{"minPriceMicros":300001}}"#);
+        assert_eq!(
+            above.check([&low]).unwrap_err().to_string(),
+            "config field `minPriceMicros` is `300001`, which is above the `300000` of maxPriceMicros that it would count with"
+        );
+        assert!(above.check([]).is_ok());
+        assert!(with(r#"{"sizing":{"minPriceMicros":2,"maxPriceMicros":1}}"#).check([]).is_err());
+    }
+
+    #[test]
     fn the_shared_bankroll_keeps_the_global_limits() {
         let all_ones: String = Guardrails::FIELDS.iter().map(|field| format!(r#""{}":1,"#, field.name)).collect();
         let patch = GuardrailPatch::parse(&format!("{{{}}}", all_ones.trim_end_matches(','))).unwrap();
         let overrides = UserOverrides { guardrails: patch, ..UserOverrides::default() };
         let own = |scope| effective(&StoredConfig::default(), Some(&overrides), scope).guardrails;
         let kept: Vec<_> = own(PortfolioScope::ExecGlobal)
-            .numbers()
+            .values()
             .into_iter()
+            .filter_map(|(field, value)| Some((field.name, value.number()?)))
             .filter(|(_, number)| *number != 1)
-            .map(|(field, number)| (field.name, number))
             .collect();
         assert_eq!(
             kept,
@@ -554,13 +655,13 @@ mod tests {
                 ("maxDrawdownLimitBps", 1_200),
             ]
         );
-        assert!(own(PortfolioScope::ExecUser).numbers().iter().all(|(_, number)| *number == 1));
+        assert!(own(PortfolioScope::ExecUser).values().iter().all(|(_, value)| value.number() == Some(1)));
     }
 
     #[test]
     fn every_field_has_a_line_of_help() {
         let fields: Vec<_> = StoredConfig::fields().collect();
-        assert_eq!(fields.len(), 24);
+        assert_eq!(fields.len(), 34);
         assert!(fields.iter().all(|field| field.about.ends_with('.') && !field.about.starts_with(' ')));
     }
 

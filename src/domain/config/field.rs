@@ -6,8 +6,8 @@
 
 use serde::{Deserialize, Deserializer, de};
 
+use super::value::{FieldValue, Tags};
 use crate::domain::money::text_enum::text_enum;
-use crate::domain::money::units::{Bps, PriceMicros, UsdcMicros};
 
 /// One field of a configuration text is wrong, so the whole text is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,10 +17,14 @@ pub struct ConfigError {
     pub problem: String,
 }
 
-/// The unit of a field's number.
+/// The unit of a field's number, or the kind of a value that is no number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FieldUnit {
     Flag,
+    /// One of a few words.
+    Choice,
+    /// A list of tags of markets.
+    Tags,
     Price,
     Usdc,
     Bps,
@@ -29,11 +33,12 @@ pub enum FieldUnit {
     Millis,
 }
 text_enum!(FieldUnit {
-    Flag => "FLAG", Price => "PRICE_MICROS", Usdc => "USDC_MICROS", Bps => "BPS", Minutes => "MINUTES",
+    Flag => "FLAG", Choice => "CHOICE", Tags => "TAGS", Price => "PRICE_MICROS", Usdc => "USDC_MICROS", Bps => "BPS", Minutes => "MINUTES",
     Seconds => "SECONDS", Millis => "MS",
 });
 
-/// One field, as pages and commands list, edit and explain it. A flag is 1 or 0 here, and `true` or `false` in text.
+/// One field, as pages and commands list, edit and explain it. A flag is 1 or 0 here, and `true` or `false` in text. A
+/// choice is the place of its word in `choices`. For tags the range counts the tags, and the default is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field {
     /// `guardrails`, `sizing` or `system`.
@@ -46,14 +51,70 @@ pub struct Field {
     pub min: i64,
     pub max: i64,
     pub default: i64,
+    /// The words of a choice; empty for every other field.
+    pub choices: &'static [&'static str],
+    /// For a field that is newer than stored attempts: the value by which copies were decided before it existed. While
+    /// it has this value, a config version is what it was without the field.
+    pub before: Option<i64>,
 }
 
 impl Field {
-    /// Returns the number in `raw`, checked against the range of this field.
+    /// Returns the default value.
+    pub fn default_value(&self) -> FieldValue {
+        self.value_of(self.default)
+    }
+
+    /// Returns whether this value leaves every decision as it was before the field existed.
+    pub(super) fn is_as_before(&self, value: &FieldValue) -> bool {
+        self.before.is_some_and(|before| self.value_of(before) == *value)
+    }
+
+    /// Returns the word of a choice with this number.
+    pub fn word(&self, number: i64) -> &'static str {
+        usize::try_from(number).ok().and_then(|place| self.choices.get(place)).copied().unwrap_or_default()
+    }
+
+    fn value_of(&self, number: i64) -> FieldValue {
+        match self.unit {
+            FieldUnit::Tags => FieldValue::Tags(Tags::default()),
+            _ => FieldValue::Number(number),
+        }
+    }
+
+    /// Returns the value in `raw`, checked against the range of this field.
     ///
     /// # Errors
     /// [`ConfigError`] when it is of the wrong type or out of range.
-    pub(in crate::domain) fn read(&self, raw: &RawValue) -> Result<i64, ConfigError> {
+    pub(in crate::domain) fn read(&self, raw: &RawValue) -> Result<FieldValue, ConfigError> {
+        match self.unit {
+            FieldUnit::Choice => self.read_choice(raw).map(FieldValue::Number),
+            FieldUnit::Tags => self.read_tags(raw).map(FieldValue::Tags),
+            _ => self.read_number(raw).map(FieldValue::Number),
+        }
+    }
+
+    fn read_choice(&self, raw: &RawValue) -> Result<i64, ConfigError> {
+        let words = self.choices.join(" or ");
+        let RawValue::Text(text) = raw else {
+            return Err(self.error(format!("must be {words}, not {}", raw.kind())));
+        };
+        let place = self.choices.iter().position(|word| word == text).and_then(|place| i64::try_from(place).ok());
+        place.ok_or_else(|| self.error(format!("is `{}`, which is not {words}", shown(text))))
+    }
+
+    fn read_tags(&self, raw: &RawValue) -> Result<Tags, ConfigError> {
+        let RawValue::List(items) = raw else {
+            return Err(self.error(format!("must be a list of texts, not {}", raw.kind())));
+        };
+        let tag = |item: &RawValue| match item {
+            RawValue::Text(text) => Ok(text.clone()),
+            other => Err(self.error(format!("must be a list of texts, and has {} in it", other.kind()))),
+        };
+        let texts: Vec<String> = items.iter().map(tag).collect::<Result<_, _>>()?;
+        Tags::new(texts).map_err(|problem| self.error(problem))
+    }
+
+    fn read_number(&self, raw: &RawValue) -> Result<i64, ConfigError> {
         match (self.unit, raw) {
             (FieldUnit::Flag, RawValue::Flag(flag)) => Ok(i64::from(*flag)),
             (FieldUnit::Flag, other) => Err(self.error(format!("must be true or false, not {}", other.kind()))),
@@ -70,63 +131,13 @@ impl Field {
     }
 }
 
-/// A typed value that a text holds as one number.
-pub(in crate::domain) trait ConfigValue: Copy {
-    /// Converts a number that is in the range of the field, which is within the range of the type.
-    fn from_number(number: i64) -> Self;
-    fn number(self) -> i64;
-}
-
-impl ConfigValue for i64 {
-    fn from_number(number: i64) -> Self {
-        number
-    }
-    fn number(self) -> i64 {
-        self
-    }
-}
-
-impl ConfigValue for bool {
-    fn from_number(number: i64) -> Self {
-        number != 0
-    }
-    fn number(self) -> i64 {
-        i64::from(self)
-    }
-}
-
-impl ConfigValue for Bps {
-    fn from_number(number: i64) -> Self {
-        Self(number)
-    }
-    fn number(self) -> i64 {
-        self.0
-    }
-}
-
-impl ConfigValue for UsdcMicros {
-    fn from_number(number: i64) -> Self {
-        Self(number)
-    }
-    fn number(self) -> i64 {
-        self.0
-    }
-}
-
-impl ConfigValue for PriceMicros {
-    fn from_number(number: i64) -> Self {
-        Self::new(number).unwrap_or(Self::ONE)
-    }
-    fn number(self) -> i64 {
-        self.micros()
-    }
-}
-
 /// A value from a text before it is checked against a field. It keeps what an error message needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::domain) enum RawValue {
     Number(i64),
     Flag(bool),
+    Text(String),
+    List(Vec<RawValue>),
     Map(Vec<(String, RawValue)>),
     Null,
     Other(&'static str),
@@ -166,6 +177,8 @@ impl RawValue {
         match self {
             Self::Number(_) => "a number",
             Self::Flag(_) => "true or false",
+            Self::Text(_) => "a text",
+            Self::List(_) => "a list",
             Self::Map(_) => "an object",
             Self::Null => "null",
             Self::Other(kind) => kind,
@@ -215,8 +228,8 @@ impl<'de> de::Visitor<'de> for RawVisitor {
         Ok(RawValue::Other("a fraction"))
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<RawValue, E> {
-        Ok(RawValue::Other("a text"))
+    fn visit_str<E>(self, text: &str) -> Result<RawValue, E> {
+        Ok(RawValue::Text(text.to_owned()))
     }
 
     fn visit_unit<E>(self) -> Result<RawValue, E> {
@@ -232,8 +245,11 @@ impl<'de> de::Visitor<'de> for RawVisitor {
     }
 
     fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<RawValue, A::Error> {
-        while items.next_element::<de::IgnoredAny>()?.is_some() {}
-        Ok(RawValue::Other("a list"))
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(RawValue::List(list))
     }
 
     fn visit_map<A: de::MapAccess<'de>>(self, mut entries: A) -> Result<RawValue, A::Error> {
@@ -250,24 +266,24 @@ macro_rules! config_section {
     (
         $(#[$about:meta])*
         $values:ident, $patch:ident, $section:literal {
-            $(#[doc = $doc:literal] $field:ident: $kind:ty = $name:literal, $unit:ident, $default:literal, $min:literal..=$max:literal;)+
+            $(#[doc = $doc:literal] $field:ident: $kind:ty = $name:literal, $unit:ident, $default:literal, $min:literal..=$max:literal $(, before $before:literal)?;)+
         }
     ) => {
         $(#[$about])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[derive(Debug, Clone, PartialEq, Eq)]
         pub struct $values {
             $(#[doc = $doc] pub $field: $kind,)+
         }
 
         /// Some of the fields of the section of the same name: the ones that a request changes or a user overrides.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        #[derive(Debug, Clone, PartialEq, Eq, Default)]
         pub struct $patch {
             $(#[doc = $doc] pub $field: Option<$kind>,)+
         }
 
         impl Default for $values {
             fn default() -> Self {
-                Self { $($field: <$kind>::from_number($default),)+ }
+                Self { $($field: <$kind as ConfigValue>::from_value(&FieldValue::Number($default)),)+ }
             }
         }
 
@@ -282,21 +298,23 @@ macro_rules! config_section {
                 min: $min,
                 max: $max,
                 default: $default,
+                choices: <$kind as ConfigValue>::CHOICES,
+                before: config_section!(@before $($before)?),
             },)+];
 
             /// Returns these values with the fields that `patch` sets.
             pub fn with(&self, patch: &$patch) -> Self {
-                Self { $($field: patch.$field.unwrap_or(self.$field),)+ }
+                Self { $($field: patch.$field.clone().unwrap_or_else(|| self.$field.clone()),)+ }
             }
 
             /// Returns a patch that sets every field to these values.
             pub fn patch(&self) -> $patch {
-                $patch { $($field: Some(self.$field),)+ }
+                $patch { $($field: Some(self.$field.clone()),)+ }
             }
 
-            /// Returns each field with its number, in the order of `FIELDS`.
-            pub fn numbers(&self) -> Vec<(&'static Field, i64)> {
-                Self::FIELDS.iter().zip([$(self.$field.number(),)+]).collect()
+            /// Returns each field with its value, in the order of `FIELDS`.
+            pub fn values(&self) -> Vec<(&'static Field, FieldValue)> {
+                Self::FIELDS.iter().zip([$(self.$field.value(),)+]).collect()
             }
         }
 
@@ -326,8 +344,8 @@ macro_rules! config_section {
                 $(
                     let field = fields.next();
                     if name == $name {
-                        let number = field.map_or_else(|| Err(unknown_field($section, name)), |field| field.read(value))?;
-                        self.$field = Some(<$kind>::from_number(number));
+                        let value = field.map_or_else(|| Err(unknown_field($section, name)), |field| field.read(value))?;
+                        self.$field = Some(<$kind as ConfigValue>::from_value(&value));
                         return Ok(());
                     }
                 )+
@@ -336,7 +354,7 @@ macro_rules! config_section {
 
             /// Returns both patches as one; where both set a field, `newer` wins.
             pub fn with(&self, newer: &Self) -> Self {
-                Self { $($field: newer.$field.or(self.$field),)+ }
+                Self { $($field: newer.$field.clone().or_else(|| self.$field.clone()),)+ }
             }
 
             /// Returns this patch without the field of that name.
@@ -352,25 +370,25 @@ macro_rules! config_section {
                 *self == Self::default()
             }
 
-            /// Returns the fields that are set, each with its number, in the order of the section's `FIELDS`.
-            pub fn numbers(&self) -> Vec<(&'static Field, i64)> {
+            /// Returns the fields that are set, each with its value, in the order of the section's `FIELDS`.
+            pub fn values(&self) -> Vec<(&'static Field, FieldValue)> {
                 $values::FIELDS
                     .iter()
-                    .zip([$(self.$field.map(ConfigValue::number),)+])
-                    .filter_map(|(field, number)| Some((field, number?)))
+                    .zip([$(self.$field.as_ref().map(ConfigValue::value),)+])
+                    .filter_map(|(field, value)| Some((field, value?)))
                     .collect()
             }
         }
 
         impl serde::Serialize for $values {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serialize_numbers(self.numbers(), serializer)
+                serialize_values(self.values(), serializer)
             }
         }
 
         impl serde::Serialize for $patch {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serialize_numbers(self.numbers(), serializer)
+                serialize_values(self.values(), serializer)
             }
         }
 
@@ -387,23 +405,27 @@ macro_rules! config_section {
             }
         }
     };
+    (@before) => { None };
+    (@before $before:literal) => { Some($before) };
 }
 pub(in crate::domain) use config_section;
 
-/// Writes fields under their names, flags as `true` and `false`.
+/// Writes fields under their names: flags as `true` and `false`, choices as their words, tags as a list.
 ///
 /// # Errors
 /// The error of the serializer.
-pub(in crate::domain) fn serialize_numbers<S: serde::Serializer>(
-    numbers: Vec<(&'static Field, i64)>,
+pub(in crate::domain) fn serialize_values<S: serde::Serializer>(
+    values: Vec<(&'static Field, FieldValue)>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     use serde::ser::SerializeMap;
-    let mut map = serializer.serialize_map(Some(numbers.len()))?;
-    for (field, number) in numbers {
-        match field.unit {
-            FieldUnit::Flag => map.serialize_entry(field.name, &(number != 0))?,
-            _ => map.serialize_entry(field.name, &number)?,
+    let mut map = serializer.serialize_map(Some(values.len()))?;
+    for (field, value) in values {
+        match (field.unit, value) {
+            (_, FieldValue::Tags(tags)) => map.serialize_entry(field.name, tags.list())?,
+            (FieldUnit::Flag, FieldValue::Number(number)) => map.serialize_entry(field.name, &(number != 0))?,
+            (FieldUnit::Choice, FieldValue::Number(number)) => map.serialize_entry(field.name, field.word(number))?,
+            (_, FieldValue::Number(number)) => map.serialize_entry(field.name, &number)?,
         }
     }
     map.end()

@@ -2,3 +2,5 @@
 
 pub mod effective;
 pub(super) mod field;
+pub mod follow_state;
+pub(super) mod value;

@@ -9,9 +9,13 @@ use crate::domain::money::text_enum::text_enum;
 pub enum ReasonCode {
     EnginePaused,
     UserDisabled,
+    OpensPaused,
     MarketBlacklisted,
     SignalTooOld,
+    MarketUnknown,
+    MarketFiltered,
     NotEnoughPositionToSell,
+    BelowVenueMinimum,
     MarketTooCloseToClose,
     CircuitBreakerTripped,
     BookUnavailable,
@@ -27,9 +31,13 @@ pub enum ReasonCode {
 text_enum!(ReasonCode {
     EnginePaused => "ENGINE_PAUSED",
     UserDisabled => "USER_DISABLED",
+    OpensPaused => "OPENS_PAUSED",
     MarketBlacklisted => "MARKET_BLACKLISTED",
     SignalTooOld => "SIGNAL_TOO_OLD",
+    MarketUnknown => "MARKET_UNKNOWN",
+    MarketFiltered => "MARKET_FILTERED",
     NotEnoughPositionToSell => "NOT_ENOUGH_POSITION_TO_SELL",
+    BelowVenueMinimum => "BELOW_VENUE_MINIMUM",
     MarketTooCloseToClose => "MARKET_TOO_CLOSE_TO_CLOSE",
     CircuitBreakerTripped => "CIRCUIT_BREAKER_TRIPPED",
     BookUnavailable => "BOOK_UNAVAILABLE",
@@ -85,10 +93,20 @@ pub struct Check {
 pub enum CheckName {
     EngineEnabled,
     UserEnabled,
+    OpensEnabled,
+    LeaderOpens,
     MarketAllowed,
     SignalAge,
+    MarketKnown,
+    TheirPriceLow,
+    TheirPriceHigh,
+    TheirNotional,
+    ClosesSoonEnough,
+    CategoryWanted,
+    CategoryAllowed,
     TargetAboveMinimum,
     PositionHeld,
+    VenueMinimum,
     MarketOpen,
     TimeToClose,
     DailyLoss,
@@ -109,10 +127,20 @@ pub enum CheckName {
 text_enum!(CheckName {
     EngineEnabled => "ENGINE_ENABLED",
     UserEnabled => "USER_ENABLED",
+    OpensEnabled => "OPENS_ENABLED",
+    LeaderOpens => "LEADER_OPENS",
     MarketAllowed => "MARKET_ALLOWED",
     SignalAge => "SIGNAL_AGE",
+    MarketKnown => "MARKET_KNOWN",
+    TheirPriceLow => "THEIR_PRICE_LOW",
+    TheirPriceHigh => "THEIR_PRICE_HIGH",
+    TheirNotional => "THEIR_NOTIONAL",
+    ClosesSoonEnough => "CLOSES_SOON_ENOUGH",
+    CategoryWanted => "CATEGORY_WANTED",
+    CategoryAllowed => "CATEGORY_ALLOWED",
     TargetAboveMinimum => "TARGET_ABOVE_MINIMUM",
     PositionHeld => "POSITION_HELD",
+    VenueMinimum => "VENUE_MINIMUM",
     MarketOpen => "MARKET_OPEN",
     TimeToClose => "TIME_TO_CLOSE",
     DailyLoss => "DAILY_LOSS",
@@ -146,7 +174,7 @@ pub struct SkipReasons {
 }
 
 /// Capacity for the checks of a BUY in the shared bankroll, which has the most, so that the list is allocated once.
-const CHECKS_MOST: usize = 20;
+const CHECKS_MOST: usize = 24;
 
 impl Checks {
     /// Returns an empty list.
@@ -219,13 +247,26 @@ impl CheckName {
     #[inline]
     pub const fn unit(self) -> CheckUnit {
         match self {
-            Self::EngineEnabled | Self::UserEnabled | Self::MarketAllowed | Self::MarketOpen | Self::BookAvailable => {
-                CheckUnit::Flag
-            }
-            Self::SignalAge | Self::TimeToClose => CheckUnit::Millis,
+            Self::EngineEnabled
+            | Self::UserEnabled
+            | Self::OpensEnabled
+            | Self::LeaderOpens
+            | Self::MarketAllowed
+            | Self::MarketKnown
+            | Self::CategoryWanted
+            | Self::CategoryAllowed
+            | Self::MarketOpen
+            | Self::BookAvailable => CheckUnit::Flag,
+            Self::SignalAge | Self::TimeToClose | Self::ClosesSoonEnough => CheckUnit::Millis,
             Self::PositionHeld | Self::Liquidity | Self::SetsApplicable => CheckUnit::Shares,
-            Self::Spread | Self::PriceVersusTheirFill | Self::PriceVersusMid => CheckUnit::Price,
+            Self::Spread
+            | Self::PriceVersusTheirFill
+            | Self::PriceVersusMid
+            | Self::TheirPriceLow
+            | Self::TheirPriceHigh => CheckUnit::Price,
             Self::TargetAboveMinimum
+            | Self::TheirNotional
+            | Self::VenueMinimum
             | Self::DailyLoss
             | Self::WeeklyLoss
             | Self::Drawdown
@@ -266,6 +307,11 @@ impl Check {
     /// Returns a check that passes because its value is not known, with [`Verdict::Unknown`].
     pub fn unknown(name: CheckName, limit: i64, code: ReasonCode) -> Self {
         Self { name, unit: name.unit(), value: None, limit: Some(limit), verdict: Verdict::Unknown, code }
+    }
+
+    /// Returns a check that fails because its value is not known.
+    pub fn missing(name: CheckName, limit: i64, code: ReasonCode) -> Self {
+        Self { name, unit: name.unit(), value: None, limit: Some(limit), verdict: Verdict::Fail, code }
     }
 
     pub fn failed(&self) -> bool {

@@ -9,13 +9,14 @@
 
 use super::breaker::breakers;
 use super::check::{Check, CheckName, Checks, ReasonCode};
+use super::close_by_hand::decide_close;
 use super::guardrail::{self, book_prices, quote, risk_caps, risk_code, time_to_close};
 use super::outcome::{CopiedAction, Decision, Ending, Findings};
 use super::sizing::{sets_to_copy, shares_to_sell, target_size};
 use crate::domain::accounting::view::PortfolioView;
 use crate::domain::config::effective::EffectiveConfig;
 use crate::domain::events::event::Side;
-use crate::domain::events::group::{EventGroup, GroupAction};
+use crate::domain::events::group::{EventGroup, GroupAction, GroupKind};
 use crate::domain::market::book::OrderBook;
 use crate::domain::market::book_walk::{depth_within, walk_buy, walk_sell};
 use crate::domain::market::facts::Market;
@@ -35,7 +36,7 @@ pub struct Situation<'a> {
 
 /// Returns the decision if it does not depend on the book: a switch is off (step 1), or the group is not a trade.
 ///
-/// `None` for a trade that passes the switches: fetch the book, then call [`decide`].
+/// `None` for a trade that passes the switches, and for a close by hand: fetch the book, then call [`decide`].
 ///
 /// # Errors
 /// [`UnitError`] when a sum does not fit.
@@ -43,7 +44,7 @@ pub fn precheck(situation: &Situation) -> Result<Option<Decision>, UnitError> {
     let mut findings = new_findings(situation);
     Ok(match begin(situation, &mut findings)? {
         Beginning::Ended(ending) => Some(findings.concluded(ending)),
-        Beginning::Trade(_) => None,
+        Beginning::Trade(_) | Beginning::Close => None,
     })
 }
 
@@ -56,6 +57,7 @@ pub fn decide(situation: &Situation, book: Option<&OrderBook>) -> Result<Decisio
     let ending = match begin(situation, &mut findings)? {
         Beginning::Ended(ending) => ending,
         Beginning::Trade(side) => decide_trade(situation, side, book, &mut findings)?,
+        Beginning::Close => decide_close(situation, book, &mut findings)?,
     };
     Ok(findings.concluded(ending))
 }
@@ -68,6 +70,7 @@ fn new_findings(situation: &Situation) -> Findings {
 enum Beginning {
     Ended(Ending),
     Trade(Side),
+    Close,
 }
 
 /// Step 1, and the groups that are decided without a book.
@@ -78,6 +81,10 @@ fn begin(situation: &Situation, findings: &mut Findings) -> Result<Beginning, Un
         findings.applied_sets(ShareMicros::ZERO, Bps::default());
         return Ok(Beginning::Ended(Ending::Skip(ReasonCode::MergeSplitNotApplicable)));
     }
+    // A close by hand skips step 1: it must work while copying is paused and after the leader was stopped.
+    if situation.group.action.kind() == GroupKind::Close {
+        return Ok(Beginning::Close);
+    }
     switches(situation, &mut findings.checks);
     if findings.checks.any_failed() {
         // The reasons are those of the failed switches. This code is only a placeholder and is never used.
@@ -86,7 +93,9 @@ fn begin(situation: &Situation, findings: &mut Findings) -> Result<Beginning, Un
     Ok(match situation.group.action {
         GroupAction::Trade { side, .. } => Beginning::Trade(side),
         GroupAction::Split => Beginning::Ended(decide_split(situation, findings)?),
-        GroupAction::Merge | GroupAction::Conversion => Beginning::Ended(decide_merge(situation, findings)?),
+        GroupAction::Merge | GroupAction::Conversion | GroupAction::Close { .. } => {
+            Beginning::Ended(decide_merge(situation, findings)?)
+        }
     })
 }
 

@@ -3,7 +3,9 @@
 pub mod attempt;
 pub mod breaker;
 pub mod check;
+pub mod close_by_hand;
 pub mod decide;
+pub mod dust;
 pub mod explanation;
 pub mod guardrail;
 pub mod outcome;

@@ -102,6 +102,12 @@ impl Findings {
         self.target_shares = Some(sets);
     }
 
+    /// Sets the target of a close by hand: its shares, and what they bring at the best bid.
+    pub(super) fn targeted_lot(&mut self, shares: ShareMicros, notional: UsdcMicros) {
+        self.target_notional = notional;
+        self.target_shares = Some(shares);
+    }
+
     /// Checks that at least one micro-set can be applied, and stores the filled part of the target.
     pub(super) fn applied_sets(&mut self, sets: ShareMicros, ratio: Bps) {
         self.ratio = ratio;
@@ -262,6 +268,9 @@ impl ApprovedCopy {
             (CopiedAction::Trade(walk), GroupAction::Trade { asset, side }) => {
                 let blank = LedgerEntry { asset: Some(asset.clone()), ..blank };
                 self.trade_entries(walk, *side, blank)
+            }
+            (CopiedAction::Trade(walk), GroupAction::Close { asset }) => {
+                self.trade_entries(walk, Side::Sell, LedgerEntry { asset: Some(asset.clone()), ..blank })
             }
             (CopiedAction::Split { sets, outcomes }, _) => {
                 set_entries(outcomes, *sets, UsdcMicros(sets.0).negated()?, EntryType::Split, &blank)

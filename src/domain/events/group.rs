@@ -14,16 +14,31 @@ pub enum GroupKind {
     Split,
     /// CONVERSION and MIGRATION rows.
     Conversion,
+    /// A sale that a person asked for. It has no members.
+    Close,
 }
-text_enum!(GroupKind { Trade => "TRADE", Merge => "MERGE", Split => "SPLIT", Conversion => "CONVERSION" });
+text_enum!(GroupKind {
+    Trade => "TRADE",
+    Merge => "MERGE",
+    Split => "SPLIT",
+    Conversion => "CONVERSION",
+    Close => "CLOSE",
+});
 
-/// The action of the leader that the group sums up.
+/// The action of the leader that the group sums up, or the sale that a person asked for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GroupAction {
-    Trade { asset: AssetId, side: Side },
+    Trade {
+        asset: AssetId,
+        side: Side,
+    },
     Merge,
     Split,
     Conversion,
+    /// Sell our whole lot of this asset and the group's leader.
+    Close {
+        asset: AssetId,
+    },
 }
 
 /// A closed group. Its id is derived from its key.
@@ -61,8 +76,8 @@ impl ActivityKind {
         match self {
             Self::Merge => Some(GroupKind::Merge),
             Self::Split => Some(GroupKind::Split),
-            Self::Conversion | Self::Migration => Some(GroupKind::Conversion),
-            Self::Redeem | Self::Combo | Self::Other(_) => None,
+            Self::Conversion => Some(GroupKind::Conversion),
+            _ => None,
         }
     }
 }
@@ -75,6 +90,46 @@ impl GroupAction {
             Self::Merge => GroupKind::Merge,
             Self::Split => GroupKind::Split,
             Self::Conversion => GroupKind::Conversion,
+            Self::Close { .. } => GroupKind::Close,
+        }
+    }
+
+    /// Returns the asset that a copy of this action buys or sells in a book; `None` for actions on complete sets.
+    pub const fn asset(&self) -> Option<&AssetId> {
+        match self {
+            Self::Trade { asset, .. } | Self::Close { asset } => Some(asset),
+            Self::Merge | Self::Split | Self::Conversion => None,
+        }
+    }
+
+    /// Returns what a copy of this action does in a book: a close sells. `None` for actions on complete sets.
+    pub const fn book_side(&self) -> Option<Side> {
+        match self {
+            Self::Trade { side, .. } => Some(*side),
+            Self::Close { .. } => Some(Side::Sell),
+            Self::Merge | Self::Split | Self::Conversion => None,
+        }
+    }
+}
+
+impl EventGroup {
+    /// Returns the group of a close by hand that was asked for at `at`: a group without members, reference price and
+    /// size, which sells the whole lot of `leader` in `asset` (spec 6).
+    pub fn close_by_hand(leader: FollowedUserId, market: MarketId, asset: AssetId, at: Timestamp) -> Self {
+        let action = GroupAction::Close { asset };
+        let key = group_key(leader, &action, &market, at);
+        Self {
+            id: GroupId::of(&key),
+            key,
+            followed_user: leader,
+            market,
+            action,
+            notional: UsdcMicros::ZERO,
+            shares: ShareMicros::ZERO,
+            reference_price: None,
+            window_start: at,
+            detect_time: at,
+            event_time: at,
         }
     }
 }
@@ -129,7 +184,7 @@ impl PendingEvent {
             GroupKind::Merge => GroupAction::Merge,
             GroupKind::Split => GroupAction::Split,
             GroupKind::Conversion => GroupAction::Conversion,
-            GroupKind::Trade => return None,
+            GroupKind::Trade | GroupKind::Close => return None,
         };
         Some(Self {
             member: Member::Activity(activity.id),
@@ -146,7 +201,7 @@ impl PendingEvent {
 
     pub(super) fn window_key(&self) -> WindowKey {
         let market = match self.action {
-            GroupAction::Trade { .. } => None,
+            GroupAction::Trade { .. } | GroupAction::Close { .. } => None,
             GroupAction::Merge | GroupAction::Split | GroupAction::Conversion => Some(self.market.clone()),
         };
         (self.followed_user, self.action.clone(), market)
@@ -167,7 +222,8 @@ impl ClosedGroup {
     }
 }
 
-/// Returns `<followedUserId>:<assetId>:<side>:<windowStartIso>`, with kind and condition in the middle for other kinds.
+/// Returns `<followedUserId>:<assetId>:<side>:<windowStartIso>`, with CLOSE as the side of a close by hand, and with kind
+/// and condition in the middle for the other kinds.
 pub(super) fn group_key(
     user: FollowedUserId,
     action: &GroupAction,
@@ -176,6 +232,24 @@ pub(super) fn group_key(
 ) -> GroupKey {
     GroupKey::from_text(&match action {
         GroupAction::Trade { asset, side } => format!("{user}:{asset}:{side}:{window_start}"),
+        GroupAction::Close { asset } => format!("{user}:{asset}:{}:{window_start}", action.kind()),
         other => format!("{user}:{}:{market}:{window_start}", other.kind()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_close_by_hand_is_a_group_without_members_at_its_request_time() {
+        let at = Timestamp::parse_iso("2026-11-30T12:00:00.123Z").unwrap();
+        let market = MarketId::parse(&format!("0x{}", "ab".repeat(32))).unwrap();
+        let asset = AssetId::parse("11").unwrap();
+        let group = EventGroup::close_by_hand(FollowedUserId(7), market, asset.clone(), at);
+        assert_eq!(group.key.as_str(), "7:11:CLOSE:2026-11-30T12:00:00.123Z");
+        assert_eq!((group.detect_time, group.event_time, group.reference_price), (at, at, None));
+        assert_eq!((group.action.kind(), group.action.asset()), (GroupKind::Close, Some(&asset)));
+        assert_eq!(group.action.book_side(), Some(Side::Sell));
+    }
 }

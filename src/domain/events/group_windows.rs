@@ -262,8 +262,6 @@ mod tests {
             PendingEvent { market: market_id(2), ..row("h", ActivityKind::Merge) },
         ];
         assert_eq!(sizes(&windows(&events).close_due(at(2500))), [1; 8]);
-        let same = [row("e", ActivityKind::Conversion), row("f", ActivityKind::Migration)];
-        assert_eq!(sizes(&windows(&same).close_due(at(2500))), [2]);
     }
 
     #[test]
@@ -277,14 +275,23 @@ mod tests {
         let condition = market_id(1);
         let row = |kind| PendingEvent::from_activity(&activity("b", kind, 5, 5, None)).unwrap();
         assert_eq!(key(row(ActivityKind::Merge)), format!("7:MERGE:{condition}:2026-01-15T12:00:00.123Z"));
-        assert_eq!(key(row(ActivityKind::Migration)), format!("7:CONVERSION:{condition}:2026-01-15T12:00:00.123Z"));
+        assert_eq!(key(row(ActivityKind::Conversion)), format!("7:CONVERSION:{condition}:2026-01-15T12:00:00.123Z"));
     }
 
     #[test]
     fn rows_that_cannot_be_copied_form_no_group() {
         let pending = |kind| PendingEvent::from_activity(&activity("a", kind, 1, 1, None));
-        assert_eq!(pending(ActivityKind::Redeem), None);
-        assert_eq!(pending(ActivityKind::Combo), None);
+        for kind in [
+            ActivityKind::Redeem,
+            ActivityKind::Combo,
+            ActivityKind::Migration,
+            ActivityKind::DirectionalSplit,
+            ActivityKind::DirectionalMerge,
+            ActivityKind::ThresholdCompose,
+            ActivityKind::ThresholdDecompose,
+        ] {
+            assert_eq!(pending(kind), None);
+        }
         assert_eq!(pending(ActivityKind::Other("REWARD".to_owned())), None);
         let mut nameless = activity("a", ActivityKind::Merge, 1, 1, None);
         nameless.payload.condition_id = None;

@@ -7,6 +7,9 @@ use uuid::Uuid;
 /// The namespace of our content ids. Changing it would give every event and attempt another id.
 const NAMESPACE: Uuid = Uuid::from_u128(0x706f_6c79_6d61_726b_6574_7370_7900_0001);
 
+/// The number of the module that makes combos, the first byte of its ids (venue 0.1).
+const COMBO_MODULE: u64 = 3;
+
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -97,6 +100,31 @@ impl AssetId {
         let digits = !text.is_empty() && text.len() <= 78 && text.bytes().all(|b| b.is_ascii_digit());
         if digits { Ok(Self(text.into())) } else { Err(IdError::Asset(text.chars().take(100).collect())) }
     }
+
+    /// Returns whether the token is a position of a combo: its top byte is the module number 3, and the 64 reserved
+    /// bits, from bit 40 on, are zero (venue 0.1). A token of the older ledger is a hash and has bits there.
+    pub fn is_combo(&self) -> bool {
+        self.words().is_some_and(|[low, next, _, high]| {
+            high >> 56 == COMBO_MODULE && low >> 40 == 0 && next.trailing_zeros() >= 40
+        })
+    }
+
+    /// Returns the number in words of 64 bits, the lowest first; `None` when it does not fit in 256 bits.
+    fn words(&self) -> Option<[u64; 4]> {
+        let mut words = [0_u64; 4];
+        for digit in self.0.bytes() {
+            let mut carry = u128::from(digit.saturating_sub(b'0'));
+            for word in &mut words {
+                let wide = u128::from(*word).saturating_mul(10).saturating_add(carry);
+                *word = u64::try_from(wide & u128::from(u64::MAX)).ok()?;
+                carry = wide >> 64;
+            }
+            if carry != 0 {
+                return None;
+            }
+        }
+        Some(words)
+    }
 }
 
 impl MarketId {
@@ -111,6 +139,17 @@ impl MarketId {
             Some(hex) if hex.len() == 62 => Ok(Self(format!("0x{hex}00").into())),
             _ => Err(IdError::Market(text.chars().take(100).collect())),
         }
+    }
+
+    /// Returns whether the condition is one of a combo: it starts with the module number 3 and, like the token ids
+    /// made of it, has zeros in its 64 reserved bits (venue 0.1). A condition of the older ledger is a hash: one in
+    /// 256 of those starts with the same byte.
+    pub fn is_combo(&self) -> bool {
+        const RESERVED: std::ops::Range<usize> = 40..56;
+        let zeros = |range: std::ops::Range<usize>| {
+            self.0.get(range).is_some_and(|digits| digits.bytes().all(|digit| digit == b'0'))
+        };
+        self.0.starts_with("0x03") && zeros(RESERVED) && zeros(64..66)
     }
 }
 
@@ -135,7 +174,17 @@ impl GroupKey {
     }
 }
 
+/// The source that ids of canonical events are made from. The source is called `POLYMARKET_API` since migration 16; its
+/// ids go on hashing the name from before, so that a stored row that is read again has the id that it has in jobs, groups
+/// and ledger.
+pub const HASHED_CANONICAL_SOURCE: &str = "DATA_API";
+
 impl EventId {
+    /// Returns the id of the canonical event `source_id`.
+    pub fn of_canonical(source_id: &str) -> Self {
+        Self::of(HASHED_CANONICAL_SOURCE, source_id)
+    }
+
     /// Returns the id of the event that `source` names `source_id`.
     pub fn of(source: &str, source_id: &str) -> Self {
         Self(content_id(&["event", source, source_id]))
@@ -190,8 +239,28 @@ mod tests {
     }
 
     #[test]
+    fn combos_are_known_by_their_ids() {
+        let token = |text: &str| AssetId::parse(text).unwrap().is_combo();
+        let condition = |text: &str| MarketId::parse(text).unwrap().is_combo();
+        // The combos and some of their legs of a recording of September 2026.
+        assert!(token("1478180995445884194963783500106018329313736528433258596285541062936163778560"));
+        assert!(token("1534162831021071298618460748655302203595635349916686009303552494548086161408"));
+        assert!(!token("1176710649185715379246236772702433179078596393450958754111917085864706965504"));
+        assert!(!token("559046155902953838595262480008230326675380475253950762106083537792221715628032"));
+        assert!(!token("94778021122783190736558761916530366317508128083553441509802765904460196058083"));
+        assert!(!token("1") && !token(&"9".repeat(78)));
+        assert!(condition("0x03449eec66c044cecb729af4169b45afbf0000000000000000000000000000"));
+        assert!(condition("0x03644e2e16fcbac7ab23cbf9cf68fba6f1000000000000000000000000000000"));
+        assert!(!condition("0x013c68ae665fd8c9156655492ae51153160000000000000000000000000000"));
+        // A hash that happens to start with the byte of a combo.
+        assert!(!condition("0x032979cea439ed92f7bbb382b9f7a5c6d44a1fef7c494a77f4911c28464c0061"));
+    }
+
+    #[test]
     fn content_ids_never_change() {
         assert_eq!(EventId::of("DATA_API", "a:b").to_string(), EventId::of("DATA_API", "a:b").to_string());
         assert_ne!(EventId::of("DATA_API", "a:b"), EventId::of("ALCHEMY", "a:b"));
+        // Not of the name that canonical events have since migration 16.
+        assert_eq!(EventId::of_canonical("a:b"), EventId::of("DATA_API", "a:b"));
     }
 }

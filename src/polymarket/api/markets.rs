@@ -6,10 +6,12 @@ use serde_json::value::RawValue;
 use crate::domain::market::facts::{FeeSchedule, Market, OutcomeAsset};
 use crate::domain::money::ids::{AssetId, MarketId};
 use crate::domain::money::units::{PriceMicros, ShareMicros};
-use crate::polymarket::http::client::{Call, Polymarket};
+use crate::polymarket::http::client::{Call, Polymarket, query_text};
 use crate::polymarket::http::endpoint::{Endpoint, Priority};
 use crate::polymarket::http::error::PolymarketError;
-use crate::polymarket::wire::gamma::{GammaMarket, are_distinct, fee_schedule, figure, least_shares, parse_markets};
+use crate::polymarket::wire::gamma::{
+    GammaMarket, are_distinct, delay_ms, fee_schedule, figure, least_shares, parse_event_tags, parse_markets,
+};
 
 /// A market as `/clob-markets` returns it: enough to trade on, without texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +21,20 @@ pub struct CompactMarket {
     pub min_shares: Option<ShareMicros>,
     pub neg_risk: bool,
     pub fee: FeeSchedule,
+    /// Whether orders that take liquidity are held for [`ITODE_DELAY_MS`].
+    pub delays_takers: bool,
 }
+
+/// How the CLOB trades a market, as `/markets/{condition}` of the CLOB returns it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TradingRules {
+    /// How long an order that takes liquidity is held.
+    pub taker_delay_ms: Option<i64>,
+    pub accepts_orders: Option<bool>,
+}
+
+/// The delay for takers in markets with `itode` (venue 11.9).
+const ITODE_DELAY_MS: i64 = 250;
 
 impl Polymarket {
     /// Returns the market's facts, or `None` when neither source knows it. Payouts are not included: see
@@ -36,20 +51,40 @@ impl Polymarket {
     /// # Errors
     /// [`PolymarketError`] when neither source answers.
     pub async fn market_with(&self, market: &MarketId, priority: Priority) -> Result<Option<Market>, PolymarketError> {
-        let described = self.gamma_market(market, priority).await;
-        let complete = matches!(&described, Ok(Some(found)) if !found.market.outcomes.is_empty() && !found.lacks_fee);
-        let compact = if complete { Ok(None) } else { self.compact_market(market, priority).await };
-        match (described, compact) {
-            // A fee that could not be fetched is not a fee of zero.
-            (Ok(Some(found)), Err(error)) if found.lacks_fee => Err(error),
-            (Ok(Some(found)), compact) => Ok(Some(completed(found, compact.ok().flatten()))),
-            // Only part of the facts. The question is empty, which tells the database to keep the other stored facts.
-            (_, Ok(Some(compact))) => Ok(Some(completed(
-                GammaMarket { market: Market::unknown(market.clone()), lacks_fee: true },
-                Some(compact),
-            ))),
-            (Ok(None), Ok(None)) => Ok(None),
-            (Err(error), _) | (Ok(None), Err(error)) => Err(error),
+        let (described, compact, rules) = tokio::join!(
+            self.gamma_market(market, priority),
+            self.compact_market(market, priority),
+            self.trading_rules(market, priority),
+        );
+        let (described, compact) = match (described, compact) {
+            (Err(error), Err(_) | Ok(None)) | (Ok(None), Err(error)) => return Err(error),
+            (described, compact) => (described.ok().flatten(), compact.ok().flatten()),
+        };
+        // Only part of the facts when Gamma does not know it. The question is empty then, which tells the database to keep
+        // the other stored facts.
+        let Some(mut found) = described.or_else(|| compact.as_ref().map(|_| by_id_alone(market))) else {
+            return Ok(None);
+        };
+        found.market.tags = match &found.market.event {
+            Some(event) if found.market.tags.is_empty() => self.event_tags(&event.slug, priority).await,
+            _ => found.market.tags,
+        };
+        Ok(Some(completed(found, compact, rules.unwrap_or_default())))
+    }
+
+    /// Returns the tags of an event; none when Gamma does not answer, because they are asked for again at the next
+    /// refresh.
+    async fn event_tags(&self, slug: &str, priority: Priority) -> Vec<String> {
+        let path = format!("/events/slug/{}", query_text(slug));
+        self.ask(Call::get(Endpoint::Markets, priority, path), parse_event_tags).await.unwrap_or_default()
+    }
+
+    /// Returns how the CLOB trades the market. Nothing of it is known when the CLOB does not know the market.
+    async fn trading_rules(&self, market: &MarketId, priority: Priority) -> Result<TradingRules, PolymarketError> {
+        let call = Call::get(Endpoint::ClobMarket, priority, format!("/markets/{market}"));
+        match self.ask(call, parse_trading_rules).await {
+            Err(error) if error.is_not_found() => Ok(TradingRules::default()),
+            answer => answer,
         }
     }
 
@@ -103,9 +138,18 @@ impl Polymarket {
     }
 }
 
+fn by_id_alone(market: &MarketId) -> GammaMarket {
+    GammaMarket { market: Market::unknown(market.clone()), lacks_fee: true }
+}
+
 /// Fills the gaps in Gamma's facts from the CLOB's.
-fn completed(found: GammaMarket, compact: Option<CompactMarket>) -> Market {
+fn completed(found: GammaMarket, compact: Option<CompactMarket>, rules: TradingRules) -> Market {
     let GammaMarket { mut market, lacks_fee } = found;
+    let itode = compact.as_ref().is_some_and(|compact| compact.delays_takers).then_some(ITODE_DELAY_MS);
+    let delay = rules.taker_delay_ms.or(market.taker_delay_ms);
+    // The CLOB's answer without a delay says that there is none; no answer says nothing.
+    market.taker_delay_ms = delay.max(itode).or_else(|| compact.as_ref().map(|_| 0));
+    market.accepts_orders &= rules.accepts_orders.unwrap_or(true);
     let Some(compact) = compact else {
         return market;
     };
@@ -114,11 +158,30 @@ fn completed(found: GammaMarket, compact: Option<CompactMarket>) -> Market {
         market.neg_risk |= compact.neg_risk;
     }
     if lacks_fee {
-        market.fee = compact.fee;
+        (market.fee, market.fee_known) = (compact.fee, true);
     }
     market.tick = market.tick.or(compact.tick);
     market.min_shares = market.min_shares.or(compact.min_shares);
     market
+}
+
+/// Parses the answer of the CLOB's `/markets/{condition}`.
+///
+/// # Errors
+/// When the text is not a JSON object.
+pub fn parse_trading_rules(text: &str) -> Result<TradingRules, String> {
+    #[derive(Deserialize)]
+    struct RawRules<'a> {
+        #[serde(borrow, default)]
+        seconds_delay: Option<&'a RawValue>,
+        #[serde(default)]
+        accepting_orders: Option<bool>,
+    }
+    let raw: RawRules<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    Ok(TradingRules {
+        taker_delay_ms: figure(raw.seconds_delay).and_then(delay_ms),
+        accepts_orders: raw.accepting_orders,
+    })
 }
 
 /// Parses the answer of `/clob-markets`.
@@ -148,6 +211,7 @@ pub fn parse_compact_market(text: &str) -> Result<CompactMarket, String> {
         min_shares: least_shares(raw.mos),
         neg_risk: raw.nr.unwrap_or(false),
         fee,
+        delays_takers: raw.itode.unwrap_or(false),
     })
 }
 
@@ -174,6 +238,8 @@ struct RawCompact<'a> {
     mos: Option<&'a RawValue>,
     #[serde(default)]
     nr: Option<bool>,
+    #[serde(default)]
+    itode: Option<bool>,
     #[serde(borrow, default)]
     fd: Option<RawFee<'a>>,
 }

@@ -11,7 +11,7 @@ use rust_decimal::Decimal;
 use super::activity::{BadRow, RowError, WireRow};
 use super::fee::{CashParts, RowAmounts};
 use super::ordinal::{Figures, keep, key_of};
-use crate::domain::events::event::{ActivityEvent, ActivityKind, ActivityPayload, Side, Source, TradeEvent};
+use crate::domain::events::event::{ActivityEvent, ActivityKind, ActivityPayload, Side, TradeEvent};
 use crate::domain::market::facts::FeeSchedule;
 use crate::domain::money::ids::{AssetId, EventId, FollowedUserId, MarketId, Wallet};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UnitError, UsdcMicros};
@@ -191,7 +191,7 @@ impl TradeDraft {
 
     /// Returns the id of this event.
     pub fn event_id(&self) -> EventId {
-        EventId::of(Source::DataApi.as_str(), &self.source_id)
+        EventId::of_canonical(&self.source_id)
     }
 
     fn key(&self) -> &str {
@@ -270,8 +270,9 @@ impl ActivityDraft {
         let (needs_size, needs_cash, needs_condition) = match kind {
             ActivityKind::Merge | ActivityKind::Split => (true, true, true),
             ActivityKind::Redeem => (false, true, true),
-            ActivityKind::Conversion | ActivityKind::Migration => (false, false, true),
-            ActivityKind::Combo | ActivityKind::Other(_) => (false, false, false),
+            ActivityKind::Conversion => (false, false, true),
+            // A migration may be a credit of the account, and a row of a range event names no condition.
+            _ => (false, false, false),
         };
         if needs_size && row.size.is_none() {
             return Err(missing("a size"));
@@ -301,7 +302,7 @@ impl ActivityDraft {
 
     /// Returns the id of this event.
     pub fn event_id(&self) -> EventId {
-        EventId::of(Source::DataApi.as_str(), &self.source_id)
+        EventId::of_canonical(&self.source_id)
     }
 
     fn key(&self) -> &str {

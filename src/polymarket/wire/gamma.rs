@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::decimal_text;
-use crate::domain::market::facts::{FeeSchedule, Market, OutcomeAsset};
+use crate::domain::market::facts::{FeeSchedule, Market, MarketEvent, OutcomeAsset};
 use crate::domain::money::ids::{AssetId, MarketId};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, micros_half_up};
 
@@ -15,7 +15,7 @@ use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, micros_ha
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GammaMarket {
     pub market: Market,
-    /// The market has fees, but their schedule is missing.
+    /// Gamma does not say what takers pay: neither that the market is free, nor a schedule.
     pub lacks_fee: bool,
 }
 
@@ -42,8 +42,13 @@ pub fn parse_market(text: &str) -> Result<GammaMarket, String> {
     let market = Market {
         close_time: raw.end_date.as_deref().and_then(|text| Timestamp::parse_iso(text).ok()),
         active: raw.active.unwrap_or(true) && !raw.closed.unwrap_or(false),
+        accepts_orders: raw.accepting_orders.unwrap_or(true),
         neg_risk: raw.neg_risk.unwrap_or(false),
-        fee: fee.unwrap_or_default(),
+        fee: fee.unwrap_or(FeeSchedule::HIGHEST),
+        fee_known: fee.is_some(),
+        taker_delay_ms: figure(raw.seconds_delay).and_then(delay_ms),
+        event: raw.event(),
+        tags: tags(raw.tags),
         tick: figure(raw.order_price_min_tick_size).and_then(|tick| PriceMicros::from_decimal(tick).ok()),
         min_shares: least_shares(raw.order_min_size),
         outcomes: raw.outcome_assets(),
@@ -76,6 +81,14 @@ struct RawMarket<'a> {
     active: Option<bool>,
     #[serde(default)]
     closed: Option<bool>,
+    #[serde(default)]
+    accepting_orders: Option<bool>,
+    #[serde(borrow, default)]
+    seconds_delay: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    events: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    tags: Option<&'a RawValue>,
     #[serde(default)]
     neg_risk: Option<bool>,
     #[serde(borrow, default)]
@@ -114,16 +127,67 @@ impl RawMarket<'_> {
         (0..).zip(assets.unwrap_or_default()).map(outcome).collect()
     }
 
-    /// Returns `None` when the market has fees and the schedule is missing.
+    /// Returns `None` when Gamma does not say what takers pay. A missing `feesEnabled` does not say that it is nothing.
     fn fee(&self) -> Option<FeeSchedule> {
         if self.fees_enabled == Some(false) {
             return Some(FeeSchedule::default());
         }
-        match &self.fee_schedule {
-            Some(schedule) => fee_schedule(schedule.rate, schedule.exponent),
-            None => (self.fees_enabled != Some(true)).then(FeeSchedule::default),
-        }
+        let schedule = self.fee_schedule.as_ref()?;
+        fee_schedule(schedule.rate, schedule.exponent)
     }
+
+    /// Returns the first event of the market, if it has an id.
+    fn event(&self) -> Option<MarketEvent> {
+        #[derive(Deserialize)]
+        struct RawEvent<'a> {
+            #[serde(borrow)]
+            id: &'a RawValue,
+            #[serde(default)]
+            slug: Option<String>,
+        }
+        let events: Vec<RawEvent<'_>> = serde_json::from_str(self.events?.get()).ok()?;
+        let first = events.into_iter().next()?;
+        // Ids are texts; a number would be the same id.
+        let id = first.id.get().trim_matches('"').to_owned();
+        let is_id = !id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+        is_id.then(|| MarketEvent { id, slug: first.slug.unwrap_or_default() })
+    }
+}
+
+/// Parses the tags of an event, as `/events/slug/{slug}` returns it.
+///
+/// # Errors
+/// When the text is not a JSON object.
+pub(in crate::polymarket) fn parse_event_tags(text: &str) -> Result<Vec<String>, String> {
+    #[derive(Deserialize)]
+    struct RawEvent<'a> {
+        #[serde(borrow, default)]
+        tags: Option<&'a RawValue>,
+    }
+    let event: RawEvent<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    Ok(tags(event.tags))
+}
+
+/// Returns the slugs of a list of tags in lower case, each once. A tag that has no slug is left out.
+fn tags(raw: Option<&RawValue>) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct RawTag {
+        #[serde(default)]
+        slug: Option<String>,
+    }
+    let list = raw.and_then(|raw| serde_json::from_str::<Vec<Option<RawTag>>>(raw.get()).ok()).unwrap_or_default();
+    let slugs = list.into_iter().filter_map(|tag| tag?.slug);
+    let slugs: BTreeSet<String> = slugs.map(|slug| slug.to_lowercase()).filter(|slug| !slug.is_empty()).collect();
+    slugs.into_iter().collect()
+}
+
+/// The longest delay that is believed; the venue has a few seconds.
+const DELAY_MOST_S: i64 = 60;
+
+/// Returns a delay in seconds as milliseconds; `None` when it is negative or absurd.
+pub(in crate::polymarket) fn delay_ms(seconds: Decimal) -> Option<i64> {
+    let is_good = (Decimal::ZERO..=Decimal::from(DELAY_MOST_S)).contains(&seconds);
+    seconds.checked_mul(Decimal::from(1_000)).filter(|_| is_good).and_then(|millis| millis.to_i64())
 }
 
 /// Returns whether each outcome has its own token.

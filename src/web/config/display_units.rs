@@ -3,7 +3,7 @@
 //!
 //! `web::server::format` rounds figures for reading. Here every digit counts, because the form sends the text back.
 
-use crate::domain::config::effective::{ConfigError, Field, FieldUnit};
+use crate::domain::config::effective::{ConfigError, Field, FieldUnit, FieldValue, Tags};
 use crate::domain::money::units::MICROS;
 
 /// How a field's integer is written: its decimal places and the name of its unit.
@@ -16,6 +16,9 @@ struct UnitFormat {
     sign: &'static str,
 }
 
+/// The text of an empty list of tags. An empty text is no value at all.
+const NO_TAGS: &str = "none";
+
 const fn format_of(unit: FieldUnit) -> UnitFormat {
     match unit {
         FieldUnit::Price => UnitFormat { digits: 4, shown: 2, sign: "¢" },
@@ -24,7 +27,7 @@ const fn format_of(unit: FieldUnit) -> UnitFormat {
         FieldUnit::Minutes => UnitFormat { digits: 0, shown: 0, sign: "min" },
         FieldUnit::Seconds => UnitFormat { digits: 0, shown: 0, sign: "s" },
         FieldUnit::Millis => UnitFormat { digits: 0, shown: 0, sign: "ms" },
-        FieldUnit::Flag => UnitFormat { digits: 0, shown: 0, sign: "" },
+        FieldUnit::Flag | FieldUnit::Choice | FieldUnit::Tags => UnitFormat { digits: 0, shown: 0, sign: "" },
     }
 }
 
@@ -65,19 +68,59 @@ pub fn shown(unit: FieldUnit, number: i64) -> String {
     format!("{grouped}{point}{gap}{}", sign(unit))
 }
 
-/// Returns a field's number as JSON; a flag becomes true or false.
-pub fn json(field: &Field, number: i64) -> serde_json::Value {
-    match field.unit {
-        FieldUnit::Flag => serde_json::Value::Bool(number != 0),
-        _ => serde_json::Value::from(number),
+/// Returns the text of an input that holds this value: `2.00`, `off`, `PROPORTIONAL`, `nba, politics`.
+pub fn input(field: &Field, value: &FieldValue) -> String {
+    match (field.unit, value) {
+        (_, FieldValue::Tags(tags)) if tags.is_empty() => NO_TAGS.to_owned(),
+        (_, FieldValue::Tags(tags)) => tags.list().join(", "),
+        (FieldUnit::Choice, FieldValue::Number(number)) => field.word(*number).to_owned(),
+        (FieldUnit::Flag, FieldValue::Number(number)) => shown(field.unit, *number),
+        (unit, FieldValue::Number(number)) => text(unit, *number),
     }
 }
 
-/// Returns the integer of a typed text.
+/// Returns the text of a field's value in a sentence, as [`shown`] does for numbers.
+pub fn sentence(field: &Field, value: &FieldValue) -> String {
+    match (field.unit, value) {
+        (FieldUnit::Choice | FieldUnit::Tags, value) => input(field, value),
+        (unit, value) => shown(unit, value.number().unwrap_or_default()),
+    }
+}
+
+/// Returns a field's value as JSON: a flag is true or false, a choice its word, tags a list.
+pub fn json(field: &Field, value: &FieldValue) -> serde_json::Value {
+    match (field.unit, value) {
+        (_, FieldValue::Tags(tags)) => serde_json::Value::from(tags.list()),
+        (FieldUnit::Flag, FieldValue::Number(number)) => serde_json::Value::Bool(*number != 0),
+        (FieldUnit::Choice, FieldValue::Number(number)) => serde_json::Value::from(field.word(*number)),
+        (_, FieldValue::Number(number)) => serde_json::Value::from(*number),
+    }
+}
+
+/// Returns the value of a typed text. Tags are separated by commas or spaces; `none` is
+/// the empty list.
 ///
 /// # Errors
-/// [`ConfigError`] with the field's name when the text is not a number, has too many decimal places, or is out of range.
-pub fn parse(field: &Field, typed: &str) -> Result<i64, ConfigError> {
+/// [`ConfigError`] with the field's name when the text is not a value of the field, has too many decimal places, or is
+/// out of range.
+pub fn parse(field: &Field, typed: &str) -> Result<FieldValue, ConfigError> {
+    let refused = |problem: String| ConfigError { field: field.name.to_owned(), problem };
+    match field.unit {
+        FieldUnit::Tags => {
+            let texts = typed.split([',', ' ', '\n', '\r', '\t']).filter(|tag| !tag.is_empty() && *tag != NO_TAGS);
+            let texts = texts.map(str::to_owned);
+            Tags::new(texts).map(FieldValue::Tags).map_err(refused)
+        }
+        FieldUnit::Choice => {
+            let place = field.choices.iter().position(|word| *word == typed.trim());
+            let number = place.and_then(|place| i64::try_from(place).ok()).map(FieldValue::Number);
+            number.ok_or_else(|| refused(format!("must be {}", field.choices.join(" or "))))
+        }
+        _ => parse_number(field, typed).map(FieldValue::Number),
+    }
+}
+
+fn parse_number(field: &Field, typed: &str) -> Result<i64, ConfigError> {
     let refused = |problem: String| ConfigError { field: field.name.to_owned(), problem };
     let typed = typed.trim();
     if field.unit == FieldUnit::Flag {
@@ -135,12 +178,19 @@ mod tests {
     #[test]
     fn a_value_comes_back_from_its_text_exactly() {
         for field in StoredConfig::fields() {
+            if field.unit == FieldUnit::Tags {
+                continue;
+            }
             for number in [field.min, field.max, field.default, field.min + 1, field.max - 1] {
-                if field.unit != FieldUnit::Flag {
-                    assert_eq!(parse(field, &text(field.unit, number)), Ok(number), "{}", field.name);
-                }
+                let value = FieldValue::Number(number);
+                assert_eq!(parse(field, &input(field, &value)), Ok(value), "{}", field.name);
             }
         }
+        let tags = field("onlyCategories");
+        let both = parse(tags, "politics,  NBA politics").unwrap();
+        assert_eq!((input(tags, &both).as_str(), both.tags().len()), ("nba, politics", 2));
+        assert_eq!(parse(tags, &input(tags, &both)), Ok(both));
+        assert_eq!(input(tags, &parse(tags, "none").unwrap()), "none");
     }
 
     #[test]
@@ -161,7 +211,7 @@ mod tests {
         let check = |name: &str, typed: &str, expected: Result<i64, &str>| {
             let parsed = parse(field(name), typed).map_err(|error| error.to_string());
             match expected {
-                Ok(number) => assert_eq!(parsed, Ok(number), "{typed}"),
+                Ok(number) => assert_eq!(parsed, Ok(FieldValue::Number(number)), "{typed}"),
                 Err(part) => assert!(
                     parsed.as_ref().is_err_and(|error| error.contains(part) && error.contains(name)),
                     "{parsed:?}"
@@ -184,5 +234,8 @@ mod tests {
         check("decisionLatencyMs", "1.5", Err("whole numbers only"));
         check("applyTakerFees", "off", Ok(0));
         check("applyTakerFees", "maybe", Err("on or off"));
+        check("exitSizing", "PROPORTIONAL", Ok(1));
+        check("exitSizing", "half", Err("NOTIONAL or PROPORTIONAL"));
+        check("onlyCategories", "a;b", Err("has the tag `a;b`"));
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::display_units;
 use crate::db::{Directory, FollowedUser};
 use crate::domain::config::effective::{
-    ConfigChange, ConfigError, ConfigPatch, Field, FieldUnit, Guardrails, Sizing, StoredConfig, System,
+    ConfigChange, ConfigError, ConfigPatch, Field, FieldUnit, FieldValue, Guardrails, Sizing, StoredConfig, System,
 };
 use crate::domain::money::ids::FollowedUserId;
 use crate::web::labels;
@@ -66,6 +66,9 @@ pub struct FieldRow {
     pub unit: FieldUnit,
     pub sign: &'static str,
     pub is_flag: bool,
+    pub is_tags: bool,
+    /// The words of a choice; empty for other fields.
+    pub choices: &'static [&'static str],
     /// The text in the input.
     pub typed: String,
     /// The text of the stored value, before the visitor typed.
@@ -102,10 +105,10 @@ impl TypedForm {
             }
             match (typed, display_units::parse(field, typed)) {
                 ("", _) => unset.push(field),
-                (_, Ok(number)) if !of_user && number == field.default => unset.push(field),
-                (_, Ok(number)) => {
+                (_, Ok(value)) if !of_user && value == field.default_value() => unset.push(field),
+                (_, Ok(value)) => {
                     let section = sections.entry(field.section).or_insert_with(|| serde_json::json!({}));
-                    section[field.name] = display_units::json(field, number);
+                    section[field.name] = display_units::json(field, &value);
                 }
                 (_, Err(error)) => wrong.push(error),
             }
@@ -146,8 +149,8 @@ impl UserOption {
         Self {
             id: user.id,
             label: user.label.clone(),
-            enabled: user.enabled,
-            n_own: own.map_or(0, |overrides| overrides.numbers().len()),
+            enabled: user.enabled(),
+            n_own: own.map_or(0, |overrides| overrides.values().len()),
         }
     }
 }
@@ -160,23 +163,19 @@ impl FieldRow {
         typed: &TypedForm,
         wrong: &[ConfigError],
     ) -> Self {
-        let global = number_of(&directory.config.numbers(), field).unwrap_or(field.default);
+        let global = value_of(directory.config.values(), field).unwrap_or_else(|| field.default_value());
         let (own, fallback) = match user {
-            None => (Some(global).filter(|number| *number != field.default), field.default),
+            None => (Some(global.clone()).filter(|value| *value != field.default_value()), field.default_value()),
             Some(user) => {
-                let overrides = directory.overrides.get(&user.id).map(|own| own.numbers()).unwrap_or_default();
-                (number_of(&overrides, field), global)
+                let overrides = directory.overrides.get(&user.id).map(|own| own.values()).unwrap_or_default();
+                (value_of(overrides, field), global.clone())
             }
         };
-        let write = |number: i64| match (field.unit, number) {
-            (FieldUnit::Flag, 0) => "off".to_owned(),
-            (FieldUnit::Flag, _) => "on".to_owned(),
-            (unit, number) => display_units::text(unit, number),
-        };
+        let write = |value: &FieldValue| display_units::input(field, value);
         // The global form shows every value, a leader's form only the overrides.
         let was = match user {
-            None => write(global),
-            Some(_) => own.map(write).unwrap_or_default(),
+            None => write(&global),
+            Some(_) => own.as_ref().map(write).unwrap_or_default(),
         };
         let error = wrong.iter().find(|error| error.field == field.name);
         Self {
@@ -187,10 +186,12 @@ impl FieldRow {
             unit: field.unit,
             sign: display_units::sign(field.unit),
             is_flag: field.unit == FieldUnit::Flag,
+            is_tags: field.unit == FieldUnit::Tags,
+            choices: field.choices,
             typed: typed.get(field.name).map_or_else(|| was.clone(), str::to_owned),
             was,
-            fallback: write(fallback),
-            fallback_text: display_units::shown(field.unit, fallback),
+            fallback: write(&fallback),
+            fallback_text: display_units::sentence(field, &fallback),
             min_text: display_units::shown(field.unit, field.min),
             max_text: display_units::shown(field.unit, field.max),
             is_own: own.is_some(),
@@ -204,8 +205,8 @@ fn fields(of_user: bool) -> impl Iterator<Item = &'static Field> {
     StoredConfig::fields().filter(move |field| !of_user || field.section != System::SECTION)
 }
 
-fn number_of(numbers: &[(&'static Field, i64)], field: &Field) -> Option<i64> {
-    numbers.iter().find(|(other, _)| other.name == field.name).map(|(_, number)| *number)
+fn value_of(values: Vec<(&'static Field, FieldValue)>, field: &Field) -> Option<FieldValue> {
+    values.into_iter().find(|(other, _)| other.name == field.name).map(|(_, value)| value)
 }
 
 #[cfg(test)]
@@ -231,9 +232,10 @@ mod tests {
             ("was.applyTakerFees", "on"),
         ]);
         let change = form.change(false).unwrap();
-        let set: Vec<_> = serde_json::to_value(change.set).unwrap().to_string().split('"').map(str::to_owned).collect();
+        let set: Vec<_> =
+            serde_json::to_value(&change.set).unwrap().to_string().split('"').map(str::to_owned).collect();
         assert!(set.contains(&"maxSpreadMicros".to_owned()) && set.contains(&"applyTakerFees".to_owned()));
-        assert_eq!(change.set.guardrails.numbers().len() + change.set.sizing.numbers().len(), 2);
+        assert_eq!(change.set.guardrails.values().len() + change.set.sizing.values().len(), 2);
         // One field is empty, the other is set to the default.
         let unset: Vec<_> = change.unset.iter().map(|field| field.name).collect();
         assert_eq!(unset, ["decisionLatencyMs", "jitterMsMax"]);

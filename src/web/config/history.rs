@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::change::{FieldChange, changes};
+use super::change::{ChangedValue, FieldChange, changes};
 use super::display_units;
 use crate::db::{AuditRow, Db, DbError, Directory};
 use crate::domain::accounting::ledger::PortfolioId;
-use crate::domain::config::effective::{ConfigPatch, Field, FieldUnit, StoredConfig};
+use crate::domain::config::effective::{ConfigPatch, Field, FieldUnit, FieldValue, StoredConfig};
 use crate::domain::money::ids::{FollowedUserId, MarketId};
 use crate::domain::money::units::Timestamp;
 use crate::web::labels;
@@ -116,7 +116,8 @@ impl HistoryRow {
         if let [only] = fields.as_slice()
             && only.field == "copyEngineEnabled"
         {
-            what = if only.after == Some(0) { "Copying paused" } else { "Copying resumed" }.to_owned();
+            what = if only.after == Some(ChangedValue::Number(0)) { "Copying paused" } else { "Copying resumed" }
+                .to_owned();
         }
         Self {
             id,
@@ -144,13 +145,13 @@ fn market_of(subject: &str) -> Option<MarketId> {
 }
 
 fn fields_changed(before: Option<&str>, after: Option<&str>) -> Vec<FieldChange> {
-    let numbers = |json: Option<&str>| -> Vec<(&'static Field, i64)> {
+    let values = |json: Option<&str>| -> Vec<(&'static Field, FieldValue)> {
         // An older version may have written fields that do not exist any more; then there is nothing to compare.
         let patch = json.and_then(|json| ConfigPatch::parse(json).ok()).unwrap_or_default();
         let ConfigPatch { guardrails, sizing, system } = patch;
-        [guardrails.numbers(), sizing.numbers(), system.numbers()].concat()
+        [guardrails.values(), sizing.values(), system.values()].concat()
     };
-    changes(&numbers(before), &numbers(after), StoredConfig::fields())
+    changes(&values(before), &values(after), StoredConfig::fields())
 }
 
 /// Puts a value of the log that is not a configuration into words: `"a label"`, `true`, an amount.
@@ -158,6 +159,9 @@ fn in_words(action: &str, json: &str) -> String {
     let Ok(value) = serde_json::from_str::<serde_json::Value>(json) else { return json.to_owned() };
     match (action, value) {
         ("set_enabled", serde_json::Value::Bool(on)) => if on { "enabled" } else { "disabled" }.to_owned(),
+        ("set_state" | "wound_down", serde_json::Value::String(state)) => {
+            state.parse().map(labels::follow_state).unwrap_or(&state).to_owned()
+        }
         ("set_blacklisted", serde_json::Value::Bool(on)) => if on { "blacklisted" } else { "allowed" }.to_owned(),
         ("reset_peak", serde_json::Value::Number(micros)) => {
             display_units::shown(FieldUnit::Usdc, micros.as_i64().unwrap_or_default())

@@ -1,7 +1,7 @@
 //! The configuration: its page, its JSON, saving it, and testing a change before it is saved (spec 4, spec 11).
 
 pub mod change;
-mod display_units;
+pub mod display_units;
 mod editor;
 mod form_page;
 pub(super) mod history;

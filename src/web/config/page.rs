@@ -70,14 +70,16 @@ struct FieldView {
     section: &'static str,
     /// The name of the field.
     name: &'static str,
-    /// The unit: `FLAG`, `PRICE_MICROS`, `USDC_MICROS`, `BPS`, `MINUTES`, `SECONDS` or `MS`.
+    /// The unit: `FLAG`, `CHOICE`, `TAGS`, `PRICE_MICROS`, `USDC_MICROS`, `BPS`, `MINUTES`, `SECONDS` or `MS`.
     unit: &'static str,
-    /// The smallest allowed value.
+    /// The smallest allowed value; for tags, the smallest number of them.
     min: i64,
-    /// The largest allowed value.
+    /// The largest allowed value; for tags, the largest number of them.
     max: i64,
-    /// The default value. A flag is 1 or 0 here.
+    /// The default value. A flag is 1 or 0 here, a choice the place of its word in `choices`; tags are none.
     default: i64,
+    /// The words of a choice; empty for other fields.
+    choices: &'static [&'static str],
     /// One line of help.
     about: &'static str,
 }
@@ -102,11 +104,11 @@ pub async fn json(db: Data<Db>) -> Result<Json<ConfigView>, WebError> {
 impl ConfigView {
     fn new(directory: &Directory) -> Self {
         let mut global: BTreeMap<&'static str, serde_json::Map<String, serde_json::Value>> = BTreeMap::new();
-        for (field, number) in directory.config.numbers().into_iter().filter(|(field, n)| *n != field.default) {
+        for (field, value) in directory.config.values().into_iter().filter(|(field, v)| *v != field.default_value()) {
             global
                 .entry(field.section)
                 .or_default()
-                .insert(field.name.to_owned(), crate::web::config::display_units::json(field, number));
+                .insert(field.name.to_owned(), crate::web::config::display_units::json(field, &value));
         }
         let users = directory.users.iter().map(|user| {
             let of = |scope: PortfolioScope| {
@@ -117,7 +119,7 @@ impl ConfigView {
         });
         Self {
             default: StoredConfig::default(),
-            effective: EffectiveValues { global: directory.config, users: users.collect() },
+            effective: EffectiveValues { global: directory.config.clone(), users: users.collect() },
             stored: StoredValues { global, users: directory.overrides.clone() },
             fields: StoredConfig::fields().map(FieldView::new).collect(),
         }
@@ -126,7 +128,7 @@ impl ConfigView {
 
 impl FieldView {
     fn new(field: &'static Field) -> Self {
-        let Field { section, name, about, unit, min, max, default } = *field;
-        Self { section, name, unit: unit.as_str(), min, max, default, about }
+        let Field { section, name, about, unit, min, max, default, choices, before: _ } = *field;
+        Self { section, name, unit: unit.as_str(), min, max, default, choices, about }
     }
 }

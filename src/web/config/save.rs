@@ -8,13 +8,15 @@ use actix_web::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::change::{FieldChange, changes};
+use super::change::{ChangedValue, FieldChange, changes};
 use super::display_units;
 use super::editor::TypedForm;
 use super::form_page::{FormPage, render, user_of};
 use crate::clock::Clock;
 use crate::db::{Db, Directory};
-use crate::domain::config::effective::{ConfigChange, ConfigPatch, Field, FieldUnit, StoredConfig, UserOverrides};
+use crate::domain::config::effective::{
+    ConfigChange, ConfigPatch, Field, FieldUnit, FieldValue, StoredConfig, UserOverrides,
+};
 use crate::domain::money::ids::FollowedUserId;
 use crate::web::auth::csrf::CsrfForm;
 use crate::web::labels;
@@ -44,7 +46,12 @@ pub async fn save(submitted: CsrfForm<Vec<(String, String)>>, context: PageConte
         Ok(change) => change,
         Err(wrong) => return render(&context, FormPage { user, typed, wrong: &wrong, ..FormPage::default() }).await,
     };
-    let saved = store(&context.db, &context.clock, user, change, &submitted.visitor.who).await?;
+    let saved = match store(&context.db, &context.clock, user, change, &submitted.visitor.who).await {
+        Err(WebError::Field(error)) => {
+            return render(&context, FormPage { user, typed, wrong: &[error], ..FormPage::default() }).await;
+        }
+        saved => saved?,
+    };
     saved.flash("Saved").then(&submitted.session, &page_of(user))
 }
 
@@ -64,18 +71,24 @@ pub async fn restore(
         match typed.get(field.name) {
             None => {}
             Some("") => unset.push(field),
-            Some(number) => {
-                let number =
-                    number.parse().map_err(|_| WebError::Mistake(format!("`{}` is not a number", field.name)))?;
+            Some(text) => {
                 let section = sections.entry(field.section).or_insert_with(|| serde_json::json!({}));
-                section[field.name] = display_units::json(field, number);
+                section[field.name] = display_units::json(field, &former(field, text)?);
             }
         }
     }
-    let set = ConfigPatch::parse(&serde_json::Value::Object(sections).to_string());
-    let set = set.map_err(|error| WebError::Mistake(error.to_string()))?;
+    let set = ConfigPatch::parse(&serde_json::Value::Object(sections).to_string())?;
     let saved = store(&context.db, &context.clock, user, ConfigChange { set, unset }, &submitted.visitor.who).await?;
     saved.flash("Undone").then(&submitted.session, &page_of(user))
+}
+
+/// Returns the value that the form of an undo sends for a field: a plain integer for every field with a unit.
+fn former(field: &'static Field, text: &str) -> Result<FieldValue, WebError> {
+    if matches!(field.unit, FieldUnit::Choice | FieldUnit::Tags) {
+        return Ok(display_units::parse(field, text)?);
+    }
+    let number = text.parse().map_err(|_| WebError::Mistake(format!("`{}` is not a number", field.name)))?;
+    Ok(FieldValue::Number(number))
 }
 
 /// Answers `POST /api/config/global` with `{guardrails?, sizing?, system?}`, each partial. A null resets a field to its
@@ -88,11 +101,10 @@ pub async fn json_global(
     db: Data<Db>,
     clock: Data<Clock>,
 ) -> Result<Json<Saved<StoredConfig>>, WebError> {
-    let change =
-        ConfigChange::parse(submitted.form.get(), &[]).map_err(|error| WebError::Mistake(error.to_string()))?;
+    let change = ConfigChange::parse(submitted.form.get(), &[])?;
     let who = &submitted.visitor.who;
     let (before, config) = db.change_global(&change, who, clock.now()).await?;
-    let changes = changes(&before.numbers(), &config.numbers(), StoredConfig::fields());
+    let changes = changes(&before.values(), &config.values(), StoredConfig::fields());
     Ok(Json(Saved { config, changes }))
 }
 
@@ -108,11 +120,10 @@ pub async fn json_user(
 ) -> Result<Json<Saved<UserOverrides>>, WebError> {
     let user = FollowedUserId(*id);
     user_of(&db.directory().await?, user)?;
-    let change = ConfigChange::parse(submitted.form.get(), &[]).and_then(ConfigChange::for_user);
-    let change = change.map_err(|error| WebError::Mistake(error.to_string()))?;
+    let change = ConfigChange::parse(submitted.form.get(), &[]).and_then(ConfigChange::for_user)?;
     let who = &submitted.visitor.who;
     let (before, config) = db.change_overrides(user, &change, who, clock.now()).await?;
-    let changes = changes(&before.numbers(), &config.numbers(), StoredConfig::fields());
+    let changes = changes(&before.values(), &config.values(), StoredConfig::fields());
     Ok(Json(Saved { config, changes }))
 }
 
@@ -131,14 +142,14 @@ async fn store(
 ) -> Result<StoredChange, WebError> {
     let Some(id) = user else {
         let (before, after) = db.change_global(&change, who, clock.now()).await?;
-        let changes = changes(&before.numbers(), &after.numbers(), StoredConfig::fields());
+        let changes = changes(&before.values(), &after.values(), StoredConfig::fields());
         return Ok(StoredChange { user: None, changes });
     };
     let directory: Directory = db.directory().await?;
     let label = user_of(&directory, id)?.label.clone();
-    let change = change.for_user().map_err(|error| WebError::Mistake(error.to_string()))?;
+    let change = change.for_user()?;
     let (before, after) = db.change_overrides(id, &change, who, clock.now()).await?;
-    let changes = changes(&before.numbers(), &after.numbers(), StoredConfig::fields());
+    let changes = changes(&before.values(), &after.values(), StoredConfig::fields());
     Ok(StoredChange { user: Some((id, label)), changes })
 }
 
@@ -173,11 +184,10 @@ impl StoredChange {
 
     /// Returns the text that restores the field; empty when no value was stored.
     fn undo_text(&self, change: &FieldChange) -> String {
-        let default =
-            StoredConfig::fields().find(|field| field.name == change.field).map(|field: &Field| field.default);
+        let default = changes(&[], &StoredConfig::default().values(), StoredConfig::fields());
+        let default = default.into_iter().find(|other| other.field == change.field).and_then(|other| other.after);
         let is_none = self.user.is_none() && change.before == default;
-        debug_assert!(change.unit != FieldUnit::Flag || matches!(change.before, None | Some(0 | 1)));
-        change.before.filter(|_| !is_none).map(|number| number.to_string()).unwrap_or_default()
+        change.before.as_ref().filter(|_| !is_none).map(ChangedValue::undo_text).unwrap_or_default()
     }
 }
 

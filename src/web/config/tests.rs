@@ -9,7 +9,7 @@ use super::display_units;
 use super::editor::TypedForm;
 use super::what_if::request::Candidate;
 use crate::domain::config::effective::{
-    ConfigChange, ConfigError, ConfigPatch, Field, FieldUnit, StoredConfig, UserOverrides,
+    ConfigChange, ConfigError, ConfigPatch, Field, FieldValue, StoredConfig, UserOverrides,
 };
 use crate::domain::money::units::Timestamp;
 use crate::testkit::malformed::{mutated_json, noise, number, words};
@@ -43,9 +43,10 @@ fn candidates() -> impl Strategy<Value = String> {
     prop_oneof![8 => mutated_json(vec![window.to_string()]), 1 => noise()]
 }
 
-fn are_in_range(numbers: &[(&'static Field, i64)]) -> Result<(), TestCaseError> {
-    for (field, number) in numbers {
-        prop_assert!((field.min..=field.max).contains(number), "{} is {number}", field.name);
+fn are_in_range(values: &[(&'static Field, FieldValue)]) -> Result<(), TestCaseError> {
+    for (field, value) in values {
+        let counted = value.number().unwrap_or(i64::try_from(value.tags().len()).unwrap());
+        prop_assert!((field.min..=field.max).contains(&counted), "{} is {counted}", field.name);
     }
     Ok(())
 }
@@ -56,19 +57,19 @@ fn is_named(error: &ConfigError) -> Result<(), TestCaseError> {
 }
 
 fn is_good(change: &ConfigChange) -> Result<(), TestCaseError> {
-    let numbers = [change.set.guardrails.numbers(), change.set.sizing.numbers(), change.set.system.numbers()].concat();
+    let numbers = [change.set.guardrails.values(), change.set.sizing.values(), change.set.system.values()].concat();
     are_in_range(&numbers)?;
     for field in &change.unset {
         prop_assert!(numbers.iter().all(|(set, _)| set.name != field.name), "{} is set and unset", field.name);
     }
     // The changed configuration reads back unchanged from its own JSON.
     let config = StoredConfig::default().changed(change);
-    are_in_range(&config.numbers())?;
+    are_in_range(&config.values())?;
     let text = serde_json::to_string(&config).unwrap();
     let again = StoredConfig::default().with(&ConfigPatch::parse(&text).unwrap());
-    prop_assert_eq!(again.numbers(), config.numbers());
+    prop_assert_eq!(again.values(), config.values());
     if let Ok(own) = change.clone().for_user() {
-        are_in_range(&UserOverrides::default().changed(&own).numbers())?;
+        are_in_range(&UserOverrides::default().changed(&own).values())?;
     }
     Ok(())
 }
@@ -125,11 +126,9 @@ proptest! {
     fn web_typed_values_are_in_range_or_named(text in typed()) {
         for field in StoredConfig::fields() {
             match display_units::parse(field, &text) {
-                Ok(number) => {
-                    are_in_range(&[(field, number)])?;
-                    if field.unit != FieldUnit::Flag {
-                        prop_assert_eq!(display_units::parse(field, &display_units::text(field.unit, number)), Ok(number));
-                    }
+                Ok(value) => {
+                    are_in_range(&[(field, value.clone())])?;
+                    prop_assert_eq!(display_units::parse(field, &display_units::input(field, &value)), Ok(value));
                 }
                 Err(error) => {
                     is_named(&error)?;

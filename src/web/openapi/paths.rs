@@ -202,7 +202,7 @@ fn changes() -> Vec<Route> {
             ]),
         post(
             "/api/users/{id}",
-            "Renames, enables or disables a followed user.",
+            "Renames a followed user, or changes how they are followed.",
             one::<ChangeForm>(),
             one::<FollowedUserView>(),
         )

@@ -11,8 +11,9 @@ use crate::db::{ChainLag, RowNumbers, SeenFill};
 use crate::domain::accounting::closed_lots::ClosedLotCounts;
 use crate::domain::accounting::ledger::{EntryType, PortfolioScope};
 use crate::domain::config::effective::{
-    ConfigPatch, ConfigVersion, EffectiveConfig, Field, FieldUnit, StoredConfig, UserOverrides,
+    ConfigPatch, ConfigVersion, EffectiveConfig, Field, FieldUnit, StoredConfig, Tags, UserOverrides,
 };
+use crate::domain::config::follow_state::FollowState;
 use crate::domain::decision::check::{Check, CheckName, CheckUnit, ReasonCode, Verdict};
 use crate::domain::decision::explanation::{DecisionKind, Explanation};
 use crate::domain::events::event::Side;
@@ -75,6 +76,8 @@ described! {
     GroupId => uuid("A group of fills that is decided as one.");
     AttemptId => uuid("A copy attempt.");
     ConfigVersion => text("A version of the settings: the hash of their content.").pattern(Some("^[0-9a-f]{16}$"));
+    FollowState => words("How a leader is followed: read and copied; read, with exits copied only; neither.",
+        FollowState::ALL.iter().map(|word| word.as_str()));
     Side => words("Bought or sold.", Side::ALL.iter().map(|word| word.as_str()));
     PortfolioScope => words("The kind of portfolio: the leader's shadow, our copies of one leader, our shared one.",
         PortfolioScope::ALL.iter().map(|word| word.as_str()));
@@ -268,10 +271,18 @@ fn settings(section: &str, is_patch: bool) -> Schema {
     object.into()
 }
 
+fn list_of_tags(about: &str, field: &Field) -> ArrayBuilder {
+    let most = usize::try_from(field.max).ok();
+    let tag = text("A tag as Gamma writes its slug, in lower case.").max_length(Some(Tags::LONGEST));
+    ArrayBuilder::new().items(tag).max_items(most).unique_items(true).description(Some(about))
+}
+
 fn setting(field: &Field) -> RefOr<Schema> {
     let about = format!("{} Unit: {}.", field.about, field.unit);
     match field.unit {
         FieldUnit::Flag => ObjectBuilder::new().schema_type(Type::Boolean).description(Some(about)).into(),
+        FieldUnit::Choice => words(&about, field.choices.iter().copied()).into(),
+        FieldUnit::Tags => list_of_tags(&about, field).into(),
         _ => {
             let integer = integer(&about).minimum(Some(field.min)).maximum(Some(field.max));
             integer.default(Some(field.default.into())).into()

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::db::{AttemptDetail as StoredAttempt, BookOutcome, Db, DbError};
 use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
-use crate::domain::config::effective::{Field, FieldUnit, StoredConfig, effective};
+use crate::domain::config::effective::{Field, FieldUnit, FieldValue, StoredConfig, effective};
 use crate::domain::decision::check::Verdict;
 use crate::domain::decision::explanation::{DecisionKind, Explanation};
 use crate::domain::events::event::{ActivityEvent, Side, TradeEvent};
@@ -20,6 +20,8 @@ use crate::domain::market::book_walk::LevelFill;
 use crate::domain::money::ids::{AttemptId, EventId};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use crate::web::charts::ladder::{Ladder, Marked};
+use crate::web::config::change::ChangedValue;
+use crate::web::config::display_units;
 use crate::web::server::error::WebError;
 use crate::web::shell::page::{Page, PageContext};
 use crate::web::shell::pagination::given;
@@ -144,8 +146,11 @@ pub struct SettingView {
     pub about: &'static str,
     /// The unit of the values.
     pub unit: FieldUnit,
-    /// The value, in its unit.
-    pub value: i64,
+    /// The value, in its unit: a number, where 1 or 0 is a flag; the word of a choice; a list of tags.
+    #[schema(value_type = serde_json::Value)]
+    pub value: ChangedValue,
+    /// The value, as pages show it.
+    pub text: String,
 }
 
 /// The decision in the other portfolio.
@@ -179,7 +184,8 @@ impl ExplanationView {
         let checks: Vec<CheckView> = explanation.checks.iter().map(|check| CheckView::new(check, side)).collect();
         let settings = settings_of(db, &stored).await?;
         let window_ms = settings.as_ref().and_then(|settings| {
-            settings.iter().find(|setting| setting.name == "aggregationWindowMs").map(|setting| setting.value)
+            let window = settings.iter().find(|setting| setting.name == "aggregationWindowMs")?;
+            window.value.number()
         });
         Ok(Self {
             n_failed: checks.iter().filter(|check| check.verdict == Verdict::Fail).count(),
@@ -333,13 +339,14 @@ async fn settings_of(db: &Db, stored: &StoredAttempt) -> Result<Option<Vec<Setti
         return Ok(None);
     }
     let all = StoredConfig { guardrails: config.guardrails, sizing: config.sizing, system: config.system };
-    let setting = |(field, value): (&'static Field, i64)| SettingView {
+    let setting = |(field, value): (&'static Field, FieldValue)| SettingView {
         name: field.name,
         about: field.about,
         unit: field.unit,
-        value,
+        text: display_units::sentence(field, &value),
+        value: ChangedValue::of(field, &value),
     };
-    Ok(Some(all.numbers().into_iter().map(setting).collect()))
+    Ok(Some(all.values().into_iter().map(setting).collect()))
 }
 
 async fn other(db: &Db, stored: &StoredAttempt) -> Result<Option<OtherAttemptView>, DbError> {

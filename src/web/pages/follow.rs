@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Clock;
 use crate::db::Inserted;
 use crate::db::{Db, FollowedUser};
+use crate::domain::config::follow_state::FollowState;
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::label::LABEL_CHARACTERS_MAX;
 use crate::domain::money::units::Timestamp;
@@ -75,8 +76,10 @@ pub struct FollowedUserView {
     pub label: String,
     /// The wallet of the trader, as their profile shows it.
     pub profile_wallet: Wallet,
-    /// False when the trader is no longer followed.
+    /// False when the trader is stopped: neither read nor copied.
     pub enabled: bool,
+    /// How the trader is followed: `ACTIVE`, `WINDING_DOWN` (exits are copied, nothing is opened) or `STOPPED`.
+    pub state: FollowState,
     /// When we began to follow them.
     pub created_at: Timestamp,
 }
@@ -104,8 +107,10 @@ pub struct FollowForm {
 pub struct ChangeForm {
     /// The new name in lists, 1 to 60 characters; unchanged when missing.
     label: Option<String>,
-    /// False to stop following, true to follow again; unchanged when missing.
+    /// False to stop following at once (the state `STOPPED`), true to follow again (`ACTIVE`); unchanged when missing.
     enabled: Option<bool>,
+    /// `ACTIVE`, `WINDING_DOWN` or `STOPPED`; unchanged when missing. Not together with `enabled`.
+    state: Option<FollowState>,
 }
 
 /// Answers `GET /users/follow`: asks Polymarket for the trader and changes nothing.
@@ -137,10 +142,10 @@ pub async fn follow(
     let action = format!("/users/{}", user.id);
     let text = match is_new {
         true => format!("Following {} as user {}. The bot begins with it within a second.", user.label, user.id),
-        false => format!("{} is followed already, and enabled.", user.label),
+        false => format!("{} is followed already.", user.label),
     };
     let flash = Flash::new(text);
-    let flash = if is_new { flash.undo(action, &[("enabled", "false")]) } else { flash };
+    let flash = if is_new { flash.undo(action, &[("state", "STOPPED")]) } else { flash };
     flash.then(&submitted.session, "/users")
 }
 
@@ -158,7 +163,7 @@ pub async fn follow_json(
     Ok(HttpResponse::build(if is_new { StatusCode::CREATED } else { StatusCode::OK }).json(user))
 }
 
-/// Answers `POST /users/{id}`: renames, enables or disables a followed user.
+/// Answers `POST /users/{id}`: renames a followed user, or changes how they are followed.
 ///
 /// # Errors
 /// [`WebError::Mistake`] for an invalid or empty change; [`WebError::NotFound`] for an unknown user.
@@ -172,19 +177,24 @@ pub async fn change(
 ) -> Result<HttpResponse, WebError> {
     let (before, after) = change_user(&db, *id, &submitted, clock.now()).await?;
     let action = format!("/users/{}", before.id);
-    let was = before.enabled.to_string();
     let mut sentences = Vec::new();
     let mut undo_fields = Vec::new();
     if after.label != before.label {
         sentences.push(format!("{} is now called {}.", before.label, after.label));
         undo_fields.push(("label", before.label.as_str()));
     }
-    if after.enabled != before.enabled {
-        sentences.push(match after.enabled {
-            true => format!("{} is followed again from now on.", after.label),
-            false => format!("{} is no longer followed. What was recorded stays; open copies are kept.", after.label),
+    if after.state != before.state {
+        sentences.push(match after.state {
+            FollowState::Active => format!("{} is followed again from now on.", after.label),
+            FollowState::WindingDown => format!(
+                "{} is winding down: nothing new is copied, exits are, until nothing is left to sell.",
+                after.label
+            ),
+            FollowState::Stopped => {
+                format!("{} is no longer followed. What was recorded stays; open copies are kept.", after.label)
+            }
         });
-        undo_fields.push(("enabled", was.as_str()));
+        undo_fields.push(("state", before.state.as_str()));
     }
     let flash = match sentences.is_empty() {
         true => Flash::new(format!("Nothing to change: {} is so already.", after.label)),
@@ -294,9 +304,14 @@ async fn change_user(
     submitted: &CsrfForm<ChangeForm>,
     now: Timestamp,
 ) -> Result<(FollowedUserView, FollowedUserView), WebError> {
-    let ChangeForm { label, enabled } = &submitted.form;
-    if label.is_none() && enabled.is_none() {
-        return Err(WebError::Mistake("nothing to change; send `label` or `enabled`".to_owned()));
+    let ChangeForm { label, enabled, state } = &submitted.form;
+    if enabled.is_some() && state.is_some() {
+        return Err(WebError::Mistake("`enabled` and `state` say the same; send one of them".to_owned()));
+    }
+    let by_switch = enabled.map(|on| if on { FollowState::Active } else { FollowState::Stopped });
+    let state = state.or(by_switch);
+    if label.is_none() && state.is_none() {
+        return Err(WebError::Mistake("nothing to change; send `label`, `state` or `enabled`".to_owned()));
     }
     let label = label.as_deref().map(checked_label).transpose()?;
     let before = one(db, id).await?;
@@ -304,8 +319,8 @@ async fn change_user(
     if let Some(label) = &label {
         db.rename(id, label, who, now).await?;
     }
-    if let Some(enabled) = enabled {
-        db.set_enabled(id, *enabled, who, now).await?;
+    if let Some(state) = state {
+        db.set_state(id, state, who, now).await?;
     }
     Ok((before, one(db, id).await?))
 }
@@ -348,8 +363,9 @@ fn default_label(trader: &Trader) -> String {
 
 impl FollowedUserView {
     fn of(user: FollowedUser) -> Self {
-        let FollowedUser { id, label, profile_wallet, enabled, created_at, .. } = user;
-        Self { id, label, profile_wallet, enabled, created_at }
+        let enabled = user.enabled();
+        let FollowedUser { id, label, profile_wallet, state, created_at, .. } = user;
+        Self { id, label, profile_wallet, enabled, state, created_at }
     }
 }
 

@@ -242,7 +242,7 @@ impl UserSummary {
                 id: user.id,
                 label: user.label,
                 profile_wallet: user.profile_wallet,
-                enabled: user.enabled,
+                enabled: user.state.is_enabled(),
             });
         }
         Ok(views)

@@ -12,6 +12,7 @@ use crate::db::{Db, FollowedUser};
 use crate::domain::accounting::closed_lots::ClosedLotCounts;
 use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
 use crate::domain::analysis::attempt_stats::AttemptStats;
+use crate::domain::config::follow_state::FollowState;
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::{Bps, Timestamp, UsdcMicros};
 use crate::web::charts::distributions::{Lags, ReasonShare, Slippage, whole};
@@ -37,8 +38,10 @@ pub struct UserDetail {
     pub profile_wallet: Wallet,
     /// Other wallets seen in their rows.
     pub proxy_wallets: Vec<Wallet>,
-    /// False when the trader is no longer followed.
+    /// False when the trader is stopped: neither read nor copied.
     pub enabled: bool,
+    /// How the trader is followed: `ACTIVE`, `WINDING_DOWN` (exits are copied, nothing is opened) or `STOPPED`.
+    pub state: FollowState,
     /// When we began to follow them.
     pub created_at: Timestamp,
     /// The part of the leader's notional that a copy aims for, in hundredths of a percent.
@@ -142,9 +145,10 @@ impl UserDetail {
             positions: PositionComparison::of(db, &theirs, &ours).await?,
             feed: leader_feed::feed(db, id, ROWS_SHOWN).await?,
             proxy_wallets: user.wallets.into_iter().filter(|wallet| *wallet != user.profile_wallet).collect(),
+            enabled: user.state.is_enabled(),
             label: user.label,
             profile_wallet: user.profile_wallet,
-            enabled: user.enabled,
+            state: user.state,
             created_at: user.created_at,
         })
     }

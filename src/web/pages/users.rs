@@ -13,6 +13,7 @@ use crate::db::{Db, FollowedUser, SeenFill};
 use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
 use crate::domain::analysis::attempt_stats::AttemptStats;
 use crate::domain::config::effective::{StoredConfig, UserOverrides, effective};
+use crate::domain::config::follow_state::FollowState;
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::{Bps, Timestamp, UsdcMicros};
 use crate::web::server::error::WebError;
@@ -41,8 +42,10 @@ pub struct UserRow {
     pub label: String,
     /// The wallet of the trader, as their profile shows it.
     pub profile_wallet: Wallet,
-    /// False when the trader is no longer followed.
+    /// False when the trader is stopped: neither read nor copied.
     pub enabled: bool,
+    /// How the trader is followed: `ACTIVE`, `WINDING_DOWN` (exits are copied, nothing is opened) or `STOPPED`.
+    pub state: FollowState,
     /// When we began to follow them.
     pub created_at: Timestamp,
     /// The part of the leader's notional that a copy aims for.
@@ -153,7 +156,8 @@ impl UserRow {
             id: user.id,
             label: user.label.clone(),
             profile_wallet: user.profile_wallet.clone(),
-            enabled: user.enabled,
+            enabled: user.enabled(),
+            state: user.state,
             created_at: user.created_at,
             copy_pct_notional_bps: share,
             shadow_pnl_total_micros: shadow,

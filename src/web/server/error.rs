@@ -5,6 +5,7 @@ use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 
 use super::request_span::loggable_path;
 use crate::db::{DbError, LoadError};
+use crate::domain::config::effective::ConfigError;
 use crate::token::NoRandomness;
 
 /// Why a request failed. The text of a variant is shown to the visitor.
@@ -13,6 +14,9 @@ pub enum WebError {
     /// The visitor's mistake, described for the visitor.
     #[error("{0}")]
     Mistake(String),
+    /// A field of the configuration that the visitor cannot set to this value.
+    #[error(transparent)]
+    Field(#[from] ConfigError),
     #[error("sign in first")]
     NotSignedIn,
     #[error("this token is wrong, or was revoked")]
@@ -58,7 +62,17 @@ macro_rules! always_ours {
     };
 }
 
-always_ours!(DbError, LoadError, NoRandomness, SessionInsertError, tera::Error);
+always_ours!(LoadError, NoRandomness, SessionInsertError, tera::Error);
+
+/// A configuration that contradicts itself is the visitor's mistake, every other failure of the database is ours.
+impl From<DbError> for WebError {
+    fn from(error: DbError) -> Self {
+        match error {
+            DbError::Config(error) => Self::Field(error),
+            error => Self::ours(error),
+        }
+    }
+}
 
 impl WebError {
     /// Wraps an error that is our failure here. For a type that is the visitor's mistake in other places, and therefore
@@ -98,7 +112,7 @@ impl WebError {
 impl ResponseError for WebError {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::Mistake(_) => StatusCode::BAD_REQUEST,
+            Self::Mistake(_) | Self::Field(_) => StatusCode::BAD_REQUEST,
             Self::NotSignedIn | Self::BadToken => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,

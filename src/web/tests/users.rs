@@ -50,7 +50,8 @@ async fn the_table_sets_the_leaders_result_beside_ours() {
         "lag",
         "Together",
         "Rename",
-        "Disable",
+        "Wind down",
+        "Stop",
     ] {
         assert!(text.contains(expected), "`{expected}` is not in: {text}");
     }
@@ -124,12 +125,12 @@ async fn a_trader_is_looked_at_first_and_followed_then() {
     assert!(again.contains("Followed already, as My leader"), "{again}");
     let undone = web.post("/users/1", &[("enabled", "false")]).await;
     assert_eq!(undone.status, StatusCode::SEE_OTHER);
-    assert!(!web.db.followed_users().await.unwrap()[0].enabled);
+    assert!(!web.db.followed_users().await.unwrap()[0].enabled());
     let known = web.get("/users/follow?trader=Ilse+Fink").await.text();
     assert!(known.contains("Known as My leader , and not followed now. Follow again"), "{known}");
     web.post("/users", &[("trader", wallet.as_str())]).await;
     let user = web.db.followed_users().await.unwrap().remove(0);
-    assert_eq!((user.enabled, user.label.as_str()), (true, "My leader"));
+    assert_eq!((user.enabled(), user.label.as_str()), (true, "My leader"));
 }
 
 #[actix_web::test]
@@ -188,7 +189,9 @@ async fn scripts_follow_and_change_by_json() {
         ("/api/users", serde_json::json!({"trader": "Ilse Fink", "label": ""}), 400, "`label` is empty"),
         ("/api/users", serde_json::json!({"label": "Ilse"}), 400, "trader"),
         ("/api/users/1", serde_json::json!({"label": "x".repeat(61)}), 400, "`label` has 61 characters"),
-        ("/api/users/1", serde_json::json!({}), 400, "`label` or `enabled`"),
+        ("/api/users/1", serde_json::json!({}), 400, "`label`, `state` or `enabled`"),
+        ("/api/users/1", serde_json::json!({"enabled": true, "state": "STOPPED"}), 400, "send one of them"),
+        ("/api/users/1", serde_json::json!({"state": "GONE"}), 400, "`GONE` is not a known FollowState"),
         ("/api/users/1", serde_json::json!({"enabled": "maybe"}), 400, "maybe"),
         ("/api/users/1", serde_json::json!({"profile_wallet": "0x1"}), 400, "profile_wallet"),
         ("/api/users/7", serde_json::json!({"enabled": true}), 404, "nothing"),
@@ -215,17 +218,33 @@ async fn names_and_followings_are_changed_audited_and_undone() {
     web.post("/users/1", &[("enabled", "false")]).await;
     let page = web.get("/users").await;
     assert!(page.text().contains("Ilse is no longer followed."), "{}", page.text());
-    assert!(page.text().contains("disabled") && page.text().contains("Enable"));
-    assert_eq!(last_audit(&web).await.0, "set_enabled");
+    assert!(page.text().contains("stopped") && page.text().contains("Follow again"));
+    assert_eq!(last_audit(&web).await.0, "set_state");
     web.post("/users/1", &[("enabled", "true")]).await;
     assert!(web.get("/users").await.text().contains("Ilse is followed again from now on."));
     web.post("/users/1", &[("enabled", "true")]).await;
     assert!(web.get("/users").await.text().contains("Nothing to change"));
+
+    web.post("/users/1", &[("state", "WINDING_DOWN")]).await;
+    let page = web.get("/users").await;
+    assert!(page.text().contains("Ilse is winding down: nothing new is copied"), "{}", page.text());
+    assert!(page.body.contains(r#"name="state" value="ACTIVE""#), "the way back");
+    let (action, _, before, after) = last_audit(&web).await;
+    assert_eq!(
+        (action.as_str(), before.as_deref(), after.as_deref()),
+        ("set_state", Some("\"ACTIVE\""), Some("\"WINDING_DOWN\""))
+    );
+    let json = web.get("/api/users").await.json();
+    assert_eq!(
+        (json["data"][0]["state"].as_str(), json["data"][0]["enabled"].as_bool()),
+        (Some("WINDING_DOWN"), Some(true))
+    );
+    web.post("/users/1", &[("state", "ACTIVE")]).await;
 
     let wrong = web.post("/users/1", &[("label", "  ")]).await;
     assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
     assert!(wrong.text().contains("`label` is empty; it should be 1 to 60 characters"), "{}", wrong.text());
     let strangers = web.client.post(web.url("/users/1")).send_form(&[("enabled", "false")]).await.unwrap();
     assert_ne!(strangers.status(), StatusCode::OK);
-    assert!(web.db.followed_users().await.unwrap()[0].enabled);
+    assert!(web.db.followed_users().await.unwrap()[0].enabled());
 }

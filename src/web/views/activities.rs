@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::db::{ActivityFilter, Db, DbError, Movement};
 use crate::domain::accounting::ledger::{EntryType, PortfolioScope};
 use crate::domain::decision::explanation::DecisionKind;
-use crate::domain::events::event::{ActivityEvent, ActivityKind};
+use crate::domain::events::event::{ActivityEvent, ActivityKind, PositionEffect};
 use crate::domain::money::ids::{AssetId, AttemptId, EventId, FollowedUserId, MarketId, Wallet};
 use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
 use crate::web::server::error::WebError;
@@ -244,14 +244,7 @@ impl ActivityView {
 }
 
 fn moves_positions(kind: &ActivityKind) -> bool {
-    match kind {
-        ActivityKind::Merge
-        | ActivityKind::Split
-        | ActivityKind::Redeem
-        | ActivityKind::Conversion
-        | ActivityKind::Migration => true,
-        ActivityKind::Combo | ActivityKind::Other(_) => false,
-    }
+    kind.position_effect() == PositionEffect::Moves
 }
 
 /// Returns the problems of rows by event id, from the audit rows of the ingestor.

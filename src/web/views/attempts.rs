@@ -58,7 +58,7 @@ pub struct AttemptView {
     pub created_at: Timestamp,
     /// The name of the leader; hostile text.
     pub followed_user_label: String,
-    /// BUY, SELL, MERGE, SPLIT or CONVERSION.
+    /// BUY, SELL, MERGE, SPLIT or CONVERSION of the leader; CLOSE for a sale by hand.
     pub action: &'static str,
     /// The market, by its condition id.
     pub market_id: MarketId,
@@ -123,6 +123,7 @@ impl LeaderAction {
         let kind = group.action.kind();
         let (asset, side) = match group.action {
             GroupAction::Trade { asset, side } => (Some(asset), Some(side)),
+            GroupAction::Close { asset } => (Some(asset), None),
             GroupAction::Merge | GroupAction::Split | GroupAction::Conversion => (None, None),
         };
         Self { kind, side, market: group.market, asset }

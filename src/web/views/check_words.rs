@@ -74,11 +74,18 @@ fn bound(name: CheckName, side: Option<Side>) -> Bound {
     match name {
         CheckName::EngineEnabled
         | CheckName::UserEnabled
+        | CheckName::OpensEnabled
+        | CheckName::LeaderOpens
         | CheckName::MarketAllowed
+        | CheckName::MarketKnown
+        | CheckName::CategoryWanted
+        | CheckName::CategoryAllowed
         | CheckName::MarketOpen
         | CheckName::BookAvailable => Bound::Is,
         CheckName::PriceVersusTheirFill | CheckName::PriceVersusMid if side == Some(Side::Sell) => Bound::AtLeast,
         CheckName::SignalAge
+        | CheckName::TheirPriceHigh
+        | CheckName::ClosesSoonEnough
         | CheckName::Spread
         | CheckName::PriceVersusTheirFill
         | CheckName::PriceVersusMid
@@ -88,6 +95,9 @@ fn bound(name: CheckName, side: Option<Side>) -> Bound {
         | CheckName::Cash => Bound::AtMost,
         CheckName::TargetAboveMinimum
         | CheckName::PositionHeld
+        | CheckName::VenueMinimum
+        | CheckName::TheirPriceLow
+        | CheckName::TheirNotional
         | CheckName::TimeToClose
         | CheckName::Depth
         | CheckName::Liquidity
@@ -100,12 +110,25 @@ const fn words(name: CheckName) -> (&'static str, &'static str) {
     match name {
         CheckName::EngineEnabled => ("Copying is on", "the switch for everybody"),
         CheckName::UserEnabled => ("Leader is on", "the switch of this leader"),
+        CheckName::OpensEnabled => ("New positions are on", "the switch for everybody"),
+        CheckName::LeaderOpens => ("Leader is not winding down", "exits go on, new positions do not"),
         CheckName::MarketAllowed => ("Market is allowed", "not on the blacklist"),
-        CheckName::SignalAge => ("Age of the signal", "from the leader's first fill to our sight of it"),
+        CheckName::SignalAge => ("Age of the signal", "from the leader's first fill to our decision"),
+        CheckName::MarketKnown => ("Market is known", "its facts could be fetched within 30 s"),
+        CheckName::TheirPriceLow => ("Leader's price, lowest", "what the leader paid for a share"),
+        CheckName::TheirPriceHigh => ("Leader's price, highest", "what the leader paid for a share"),
+        CheckName::TheirNotional => ("Size of the leader's trade", "what the leader paid in all"),
+        CheckName::ClosesSoonEnough => ("Closes soon enough", "from the decision to the market's close"),
+        CheckName::CategoryWanted => ("Wanted category", "one of the tags that are copied"),
+        CheckName::CategoryAllowed => ("Allowed category", "none of the tags that are left out"),
         CheckName::TargetAboveMinimum => ("Room for the smallest copy", "the most one copy may cost"),
         CheckName::PositionHeld => ("Something to sell", "shares held from this leader's copies"),
-        CheckName::MarketOpen => ("Market is open", "not closed and not resolved"),
-        CheckName::TimeToClose => ("Time to close", "from the decision to the market's close"),
+        CheckName::VenueMinimum => ("Smallest order of the venue", "cash of the order, or its shares at the best bid"),
+        CheckName::MarketOpen => ("Market is open", "not closed, not resolved, and taking orders"),
+        CheckName::TimeToClose => (
+            "Time to close",
+            "from the decision to the market's close; unknown once the end date of an open market has passed",
+        ),
         CheckName::DailyLoss => ("Loss today", "since 00:00 UTC"),
         CheckName::WeeklyLoss => ("Loss this week", "since Monday 00:00 UTC"),
         CheckName::Drawdown => ("Drawdown", "below the highest equity"),

@@ -113,7 +113,7 @@ impl PolledUser {
             Self {
                 id: user.id,
                 label: user.label.clone(),
-                enabled: user.enabled,
+                enabled: user.enabled(),
                 polled_at: poller.and_then(|poller| poller.last_activity).or(trade.map(|(_, written)| *written)),
                 last_trade_time: trade.map(|(time, _)| *time),
                 last_activity_time: activities.get(&user.id.to_string()).map(|(time, _)| *time),

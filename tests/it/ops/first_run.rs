@@ -175,7 +175,7 @@ async fn start_following(bot: &TestBot, traders: &[NamedWallet]) {
 /// Returns every leader, followed now or earlier: label, wallet, and whether the leader is still followed.
 async fn followed(db: &Db) -> Vec<(String, Wallet, bool)> {
     let users = db.followed_users().await.unwrap();
-    users.into_iter().map(|user| (user.label, user.profile_wallet, user.enabled)).collect()
+    users.into_iter().map(|user| (user.label, user.profile_wallet, user.state.is_enabled())).collect()
 }
 
 async fn n_followed_by_settings(db: &Db) -> usize {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use polymarketspy::audit::audit;
 use polymarketspy::db::{Db, DbError};
 use polymarketspy::domain::events::event::Side;
+use polymarketspy::domain::money::ids::EventId;
 use polymarketspy::simulator::{Fill, NewMarket, SimulatorSettings};
 use polymarketspy::testkit::{TestBot, TestDb, eventually};
 use sqlx::AssertSqlSafe;
@@ -22,6 +23,23 @@ const MANIFEST: &str = env!("CARGO_MANIFEST_DIR");
 fn newest() -> i64 {
     let files = std::fs::read_dir(format!("{MANIFEST}/migrations/sqlite")).unwrap();
     files.map(|file| file.unwrap().file_name().to_str().unwrap()[..4].parse().unwrap()).max().unwrap()
+}
+
+/// Returns the number of migrations.
+fn migrations() -> usize {
+    std::fs::read_dir(format!("{MANIFEST}/migrations/sqlite")).unwrap().count()
+}
+
+/// Columns of old schemas whose content has moved to another column.
+const DROPPED: &[(&str, &str)] = &[("followed_user", "enabled")];
+
+/// Removes the columns that no longer exist.
+fn without_dropped(tables: &mut BTreeMap<String, Vec<String>>) {
+    for (table, dropped) in DROPPED {
+        if let Some(columns) = tables.get_mut(*table) {
+            columns.retain(|column| column != dropped);
+        }
+    }
 }
 
 fn unpacked(name: &str) -> Vec<u8> {
@@ -95,6 +113,52 @@ async fn tables(db: &Db) -> BTreeMap<String, Vec<String>> {
     tables
 }
 
+/// Removes the columns that a later migration has given another form; [`moved_texts`] compares them.
+fn without_moved(mut tables: BTreeMap<String, Vec<String>>) -> BTreeMap<String, Vec<String>> {
+    let moved = [
+        ("trade_event", "source"),
+        ("activity_event", "source"),
+        ("copy_attempt", "explain_json"),
+        ("book_snapshot", "bids_json"),
+        ("book_snapshot", "asks_json"),
+    ];
+    for (table, column) in moved {
+        tables.get_mut(table).unwrap().retain(|name| name != column);
+    }
+    tables
+}
+
+/// Returns the sources of all events, the explanations and the books as they are to be after migration 16: from the
+/// columns before it, or from those after it.
+async fn moved_texts(db: &Db, migrated: bool) -> Vec<String> {
+    let (id, text) = match db {
+        Db::Postgres(_) => ("id::text", "convert_from(COLUMN, 'UTF8')"),
+        Db::Sqlite { .. } => ("lower(hex(id))", "cast(COLUMN as text)"),
+    };
+    let text_of = |column: &str| text.replace("COLUMN", column);
+    let source = if migrated { "source" } else { "case source when 'DATA_API' then 'POLYMARKET_API' else source end" };
+    let mut queries: Vec<String> = ["trade_event", "activity_event"]
+        .map(|table| format!("select {id} || ' ' || {source} from {table} order by 1"))
+        .into();
+    queries.push(match migrated {
+        true => {
+            let id = id.replace("id", "attempt_id");
+            format!("select {id} || ' ' || {} from attempt_explanation order by 1", text_of("content"))
+        }
+        false => format!("select {id} || ' ' || explain_json from copy_attempt order by 1"),
+    });
+    let sides = if migrated { text_of("sides") } else { "'[' || bids_json || ',' || asks_json || ']'".to_owned() };
+    let group = id.replace("id", "group_id");
+    queries.push(format!("select {group} || ' ' || coalesce({sides}, unavailable) from book_snapshot order by 1"));
+    let mut found = Vec::new();
+    for query in queries {
+        let rows = texts(db, query).await;
+        assert!(!rows.is_empty());
+        found.extend(rows);
+    }
+    found
+}
+
 /// Returns every row of `tables`, with the columns that are named there.
 async fn rows(db: &Db, tables: &BTreeMap<String, Vec<String>>) -> BTreeMap<String, Vec<String>> {
     let mut rows = BTreeMap::new();
@@ -165,22 +229,30 @@ async fn is_worth_upgrading(db: &Db, schema: i64) {
 async fn goes_on(test_db: TestDb, schema: i64) {
     let db = &test_db.db;
     is_worth_upgrading(db, schema).await;
-    let mut known = tables(db).await;
+    let mut known = without_moved(tables(db).await);
+    without_dropped(&mut known);
+    let disabled = "select label from followed_user where not enabled order by label";
+    let stopped_before = texts(db, disabled.to_owned()).await;
     let (rows_before, figures_before) = (rows(db, &known).await, figures(db).await);
+    let moved_before = moved_texts(db, false).await;
 
     let migrated = run(&test_db.url, &["migrate"]);
     assert!(migrated.status.success(), "{}", complaint(&migrated));
     assert_eq!(figures(db).await, figures_before);
+    assert_eq!(moved_texts(db, true).await, moved_before);
+    ids_are_those_of_before(db).await;
     let mut rows_after = rows(db, &known).await;
     // The list of applied migrations has grown; its beginning is unchanged.
     let mut applied_before = rows_before.clone();
     let (before, after) = (applied_before.remove("_sqlx_migrations").unwrap(), rows_after.remove("_sqlx_migrations"));
     let after = after.unwrap();
     assert!(before.iter().all(|row| after.contains(row)));
-    assert_eq!(after.len() as i64, newest());
+    assert_eq!(after.len(), migrations());
     for (table, rows) in applied_before {
         assert_eq!(rows_after[&table], rows, "{table}");
     }
+    let stopped = "select label from followed_user where state = 'STOPPED' order by label";
+    assert_eq!(texts(db, stopped.to_owned()).await, stopped_before, "who was disabled is stopped");
     let fresh = match db {
         Db::Postgres(_) => TestDb::postgres().await,
         Db::Sqlite { .. } => TestDb::sqlite().await,
@@ -202,13 +274,31 @@ async fn goes_on(test_db: TestDb, schema: i64) {
     lives_on(test_db).await;
 }
 
+/// Checks that each canonical event has the id that the program of before would give it, and that a program of now gives
+/// the same: a row that is read again is known.
+async fn ids_are_those_of_before(db: &Db) {
+    let id = if matches!(db, Db::Postgres(_)) { "id::text" } else { "lower(hex(id))" };
+    let mut n = 0;
+    for table in ["trade_event", "activity_event"] {
+        let canonical = format!("select {id} || ' ' || source_id from {table} where is_canonical");
+        for row in texts(db, canonical).await {
+            let (id, source_id) = row.split_once(' ').unwrap();
+            let id = id.replace('-', "");
+            assert_eq!(EventId::of("DATA_API", source_id).0.simple().to_string(), id, "{source_id}");
+            assert_eq!(EventId::of_canonical(source_id).0.simple().to_string(), id, "{source_id}");
+            n += 1;
+        }
+    }
+    assert!(n > 100, "{n}");
+}
+
 /// Starts the bot on the database: it finishes the open jobs and copies new fills.
 async fn lives_on(test_db: TestDb) {
     let bot = TestBot::at(test_db, None, SimulatorSettings::default()).await;
     let attempts_before = number!(&bot.db, "select count(*) from copy_attempt");
     let open_copies = number!(&bot.db, "select count(*) from job where queue like 'q_copy_attempt%'");
     let users = bot.db.followed_users().await.unwrap();
-    let leader = users.iter().find(|user| user.enabled).unwrap();
+    let leader = users.iter().find(|user| user.enabled()).unwrap();
     let wallet = &leader.profile_wallet;
     let market = bot.exchange.with(|exchange| {
         exchange.add_profile(wallet, &leader.label);

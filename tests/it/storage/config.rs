@@ -74,7 +74,7 @@ on_both! {
         let user = follow(db, 1).await;
         let field = |name| StoredConfig::fields().find(|field| field.name == name).unwrap();
         let sizing = SizingPatch { copy_pct_notional: Some(Bps(50)), min_trade_notional: Some(UsdcMicros(7)), ..Default::default() };
-        let set = ConfigChange::setting(ConfigPatch { sizing, ..Default::default() });
+        let set = ConfigChange::setting(ConfigPatch { sizing: sizing.clone(), ..Default::default() });
         let back = ConfigChange { unset: vec![field("copyPctNotionalBps")], ..Default::default() };
         let left = SizingPatch { copy_pct_notional: None, ..sizing };
 
@@ -87,7 +87,7 @@ on_both! {
         assert_eq!(after, UserOverrides { sizing: left, ..Default::default() });
 
         let revision = db.revision().await.unwrap();
-        assert_eq!(db.change_overrides(user, &back, "a test", NOW).await.unwrap(), (after, after));
+        assert_eq!(db.change_overrides(user, &back, "a test", NOW).await.unwrap(), (after.clone(), after.clone()));
         db.change_global(&back, "a test", NOW).await.unwrap();
         assert_eq!((db.revision().await.unwrap(), db.audits(Some("save_config"), None, 9).await.unwrap().len()), (revision, 4));
         let directory = db.directory().await.unwrap();
@@ -117,10 +117,10 @@ on_both! {
     async fn following_twice_follows_once_and_wakes_the_disabled(db: &Db) {
         let user = follow(db, 1).await;
         assert!(db.set_enabled(user, false, "a test", NOW).await.unwrap());
-        assert!(!db.followed_users().await.unwrap()[0].enabled);
+        assert!(!db.followed_users().await.unwrap()[0].enabled());
         assert_eq!(db.follow("other words", &wallet(1), "a test", NOW).await.unwrap(), Inserted::Known);
         let users = db.followed_users().await.unwrap();
-        assert_eq!((users.len(), users[0].enabled, users[0].label.as_str()), (1, true, "leader 1"));
+        assert_eq!((users.len(), users[0].enabled(), users[0].label.as_str()), (1, true, "leader 1"));
         assert!(db.rename(user, "'; drop table followed_user; --", "a test", NOW).await.unwrap());
         assert_eq!(db.followed_users().await.unwrap()[0].label, "'; drop table followed_user; --");
         assert!(!db.rename(FollowedUserId(99), "nobody", "a test", NOW).await.unwrap());

@@ -111,7 +111,7 @@ fn line(table: &str, column: &str, kind: &str, required: bool) -> String {
     // SQLite has one type for counts and for booleans.
     let kind = match kind {
         "bigint" | "boolean" => "integer",
-        "uuid" => "blob",
+        "uuid" | "bytea" => "blob",
         other => other,
     };
     format!("{table}.{column} {kind}{}", if required { " not null" } else { "" })

@@ -9,8 +9,8 @@ pub enum Kind {
     /// Milliseconds.
     Time,
     Text,
-    /// JSON that we wrote.
-    Json,
+    /// JSON that we wrote, stored packed.
+    Explanation,
     /// Words that we wrote, joined by commas.
     Words,
 }
@@ -63,7 +63,7 @@ pub const ATTEMPT_COLUMNS: [Column; 24] = [
     ("their_reference_price_micros", Kind::Integer),
     ("mid_price_micros_at_decision", Kind::Integer),
     ("config_version", Kind::Text),
-    ("explain_json", Kind::Json),
+    ("explain_json", Kind::Explanation),
     ("created_at", Kind::Time),
     ("kind", Kind::Text),
     ("market_id", Kind::Text),

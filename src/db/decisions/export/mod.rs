@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::attempts::AttemptFilter;
 use super::attempts::matches_of_market;
+use super::explanation_text;
 use crate::db::events::trades::TradeFilter;
 use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
 use crate::domain::decision::check::ReasonCode;
@@ -81,14 +82,15 @@ macro_rules! attempt_columns {
         "select a.id, a.portfolio_scope, a.followed_user_id, a.group_id, a.group_key, a.decision, a.reason_codes,
             a.target_notional_micros, a.filled_notional_micros, a.filled_share_micros, a.vwap_price_micros,
             a.filled_ratio_bps, a.their_reference_price_micros, a.mid_price_micros_at_decision, a.config_version,
-            a.explain_json, a.created_at, g.kind, g.market_id, g.asset_id, g.side,
+            x.content as explain_json, a.created_at, g.kind, g.market_id, g.asset_id, g.side,
             u.label as followed_user_label, m.question as question, o.outcome as outcome"
     };
 }
 
 macro_rules! attempt_names {
     () => {
-        " join followed_user u on u.id = a.followed_user_id left join market m on m.id = g.market_id
+        " left join attempt_explanation x on x.attempt_id = a.id join followed_user u on u.id = a.followed_user_id
+            left join market m on m.id = g.market_id
             left join outcome_asset o on o.id = g.asset_id"
     };
 }
@@ -292,6 +294,7 @@ where
     Option<bool>: Decode<'r, R::Database> + Type<R::Database>,
     Option<Uuid>: Decode<'r, R::Database> + Type<R::Database>,
     Option<String>: Decode<'r, R::Database> + Type<R::Database>,
+    Option<Vec<u8>>: Decode<'r, R::Database> + Type<R::Database>,
 {
     let next = rows.last().filter(|_| rows.len() == limit).map(key).transpose()?;
     let rows = rows.iter().map(|row| columns.iter().map(|(name, kind)| cell(row, name, *kind)).collect());
@@ -306,6 +309,7 @@ where
     Option<bool>: Decode<'r, R::Database> + Type<R::Database>,
     Option<Uuid>: Decode<'r, R::Database> + Type<R::Database>,
     Option<String>: Decode<'r, R::Database> + Type<R::Database>,
+    Option<Vec<u8>>: Decode<'r, R::Database> + Type<R::Database>,
 {
     let cell = match kind {
         Kind::Integer => row.try_get::<Option<i64>, _>(name)?.map(Cell::Integer),
@@ -313,7 +317,13 @@ where
         Kind::Flag => row.try_get::<Option<bool>, _>(name)?.map(Cell::Flag),
         Kind::Uuid => row.try_get::<Option<Uuid>, _>(name)?.map(Cell::Uuid),
         Kind::Text => row.try_get::<Option<String>, _>(name)?.map(Cell::Text),
-        Kind::Json => row.try_get::<Option<String>, _>(name)?.map(Cell::Json),
+        Kind::Explanation => match row.try_get::<Option<Vec<u8>>, _>(name)? {
+            Some(content) => Some(Cell::Json(
+                explanation_text::unpack(&content)
+                    .map_err(|problem| sqlx::Error::ColumnDecode { index: name.to_owned(), source: problem.into() })?,
+            )),
+            None => None,
+        },
         Kind::Words => row.try_get::<Option<String>, _>(name)?.map(Cell::Words),
     };
     Ok(cell.unwrap_or(Cell::Null))

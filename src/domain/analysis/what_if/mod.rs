@@ -22,7 +22,7 @@ use crate::domain::accounting::portfolio::{Portfolio, PortfolioError};
 use crate::domain::config::effective::{StoredConfig, UserOverrides};
 use crate::domain::decision::check::ReasonCode;
 use crate::domain::decision::explanation::DecisionKind;
-use crate::domain::events::group::{EventGroup, GroupAction};
+use crate::domain::events::group::EventGroup;
 use crate::domain::market::book::OrderBook;
 use crate::domain::market::facts::Market;
 use crate::domain::money::ids::{AssetId, FollowedUserId};
@@ -301,9 +301,9 @@ impl DecisionSummary {
 impl<'a> Case<'a> {
     /// Returns the asset of a trade, or for sets the outcomes that they consist of.
     fn assets(&self) -> (Option<&'a AssetId>, Vec<AssetId>) {
-        match &self.group.action {
-            GroupAction::Trade { asset, .. } => (Some(asset), Vec::new()),
-            _ => (None, self.market.outcomes.iter().map(|outcome| outcome.asset.clone()).collect()),
+        match self.group.action.asset() {
+            Some(asset) => (Some(asset), Vec::new()),
+            None => (None, self.market.outcomes.iter().map(|outcome| outcome.asset.clone()).collect()),
         }
     }
 

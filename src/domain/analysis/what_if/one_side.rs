@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included};
+use std::sync::Arc;
 
 use super::{Case, DecisionCounts, DecisionSummary, ExternalEvent, Policy, StoredBook};
 use crate::domain::accounting::ledger::LedgerEntry;
@@ -35,7 +36,7 @@ pub struct RunFigures {
 #[derive(Debug, Clone)]
 pub(super) struct Run {
     policy: Policy,
-    configs: BTreeMap<FollowedUserId, EffectiveConfig>,
+    configs: BTreeMap<FollowedUserId, Arc<EffectiveConfig>>,
     portfolio: Portfolio,
     reached: Timestamp,
     begin: Figures,
@@ -184,10 +185,10 @@ impl Run {
         })
     }
 
-    fn config(&mut self, leader: FollowedUserId) -> EffectiveConfig {
+    fn config(&mut self, leader: FollowedUserId) -> Arc<EffectiveConfig> {
         let (policy, scope) = (&self.policy, self.portfolio.id().scope());
-        let compute = || effective(&policy.global, policy.overrides.get(&leader), scope);
-        *self.configs.entry(leader).or_insert_with(compute)
+        let compute = || Arc::new(effective(&policy.global, policy.overrides.get(&leader), scope));
+        self.configs.entry(leader).or_insert_with(compute).clone()
     }
 
     /// Advances the time to `to` and takes a snapshot every minute, because the breakers measure from snapshots.

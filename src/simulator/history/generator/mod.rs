@@ -14,14 +14,15 @@ use super::settings::HistorySettings;
 use super::writer::{Batch, PlannedWrite};
 use crate::db::Directory;
 use crate::domain::accounting::ledger::{LedgerEntry, PortfolioId, PortfolioScope};
+use crate::domain::accounting::lot::Position;
 use crate::domain::accounting::portfolio::{Portfolio, ViewQuery};
-use crate::domain::accounting::shadow::{
-    AssetGap, ShadowEffect, conversion_entries, entries_for_activity, entries_for_trade,
-};
+use crate::domain::accounting::shadow::carried::{ShadowAsset, ShadowAssets, carried_over};
+use crate::domain::accounting::shadow::cause::Cause;
+use crate::domain::accounting::shadow::{ActivityFacts, ShadowEffect, entries_for_activity, entries_for_trade};
 use crate::domain::config::effective::effective;
 use crate::domain::decision::decide::{Situation, decide, precheck};
 use crate::domain::events::event::ActivityEvent;
-use crate::domain::events::group::{ClosedGroup, EventGroup, GroupAction, Member, PendingEvent};
+use crate::domain::events::group::{ClosedGroup, EventGroup, Member, PendingEvent};
 use crate::domain::events::group_windows::Windows;
 use crate::domain::market::book::{Level, OrderBook};
 use crate::domain::market::facts::Market;
@@ -182,24 +183,35 @@ impl HistoryGenerator {
         let held = |asset: &AssetId| shadow.position(asset, user).shares;
         let outcomes = market.iter().flat_map(|market| &market.outcomes);
         let holdings: Vec<_> = outcomes.map(|outcome| (outcome.asset.clone(), held(&outcome.asset))).collect();
-        let effect = entries_for_activity(activity, market.as_ref(), &holdings)
+        let facts = ActivityFacts { market: market.as_ref(), holdings: &holdings, booked: &[], payout_overdue: true };
+        let effect = entries_for_activity(activity, &facts)
             .map_err(|error| HistoryError::Row { reason: error.to_string(), text: activity.payload.row.clone() })?;
         match effect {
-            ShadowEffect::Entries(entries) => Ok(entries),
-            ShadowEffect::ReadPositions => {
-                let changes = self.conversions.get(&activity.payload.tx_hash).cloned().unwrap_or_default();
-                let mut gaps = Vec::with_capacity(changes.len());
-                for (asset, change) in changes {
-                    let Some((market, _)) = exchange.market_by_asset(&asset) else { continue };
-                    let market = market.id().clone();
-                    let shadow_holds = self.shadow(user).position(&asset, user).shares;
-                    let leader_holds = shadow_holds.plus(change)?;
-                    gaps.push(AssetGap { asset, market: market.clone(), leader_holds, shadow_holds });
-                    self.market_facts(exchange, &market, activity.detect_time);
-                }
-                Ok(conversion_entries(activity, &gaps)?)
-            }
+            ShadowEffect::Entries(booked) => Ok(booked.entries),
+            ShadowEffect::NeedsPayout => Ok(Vec::new()),
+            ShadowEffect::ReadPositions => self.converted(exchange, activity),
         }
+    }
+
+    /// Returns the entries of a CONVERSION, from the changes that it made.
+    fn converted(&mut self, exchange: &Exchange, activity: &ActivityEvent) -> Result<Vec<LedgerEntry>, HistoryError> {
+        let user = activity.followed_user;
+        let changes = self.conversions.get(&activity.payload.tx_hash).cloned().unwrap_or_default();
+        let mut moved = BTreeMap::new();
+        let mut assets = ShadowAssets::new();
+        for (asset, change) in changes {
+            let Some((market, _)) = exchange.market_by_asset(&asset) else { continue };
+            let market = market.id().clone();
+            let lot: Position = self.shadow(user).position(&asset, user);
+            assets.insert(
+                asset.clone(),
+                ShadowAsset { market: Some(market.clone()), lot, counted: lot.shares, mark: None },
+            );
+            moved.insert(asset, change);
+            self.market_facts(exchange, &market, activity.detect_time);
+        }
+        let cash = activity.payload.cash_micros;
+        Ok(carried_over(&Cause::of_activity(activity), &moved, cash, &assets, &[])?.entries)
     }
 
     fn shadow(&mut self, user: FollowedUserId) -> &mut Portfolio {
@@ -212,10 +224,7 @@ impl HistoryGenerator {
         let group = &closed.group;
         let market = self.facts_at(exchange, &group.market, now);
         let outcomes: Vec<AssetId> = market.outcomes.iter().map(|outcome| outcome.asset.clone()).collect();
-        let asset = match &group.action {
-            GroupAction::Trade { asset, .. } => Some(asset),
-            _ => None,
-        };
+        let asset = group.action.asset();
         let quotes = asset.and_then(|asset| {
             let (market, index) = exchange.market_by_asset(asset)?;
             market.quotes(index, now)

@@ -61,7 +61,7 @@ impl Candidate {
     /// # Errors
     /// [`WebError::Mistake`] that names the invalid field.
     pub fn parse(json: &str, now: Timestamp) -> Result<Self, WebError> {
-        let change = ConfigChange::parse(json, BESIDE).map_err(|error| WebError::Mistake(error.to_string()))?;
+        let change = ConfigChange::parse(json, BESIDE)?;
         let fields: BodyFields = serde_json::from_str(json).map_err(|error| WebError::Mistake(error.to_string()))?;
         let user: Option<FollowedUserId> = field("user", "the id of a followed user", fields.user)?;
         let name: Option<PortfolioName> =
@@ -102,7 +102,7 @@ impl Candidate {
         for user in self.user.into_iter().chain(self.portfolio.owner()) {
             user_of(&directory, user)?;
         }
-        let current = Policy { global: directory.config, overrides: directory.overrides.clone() };
+        let current = Policy { global: directory.config.clone(), overrides: directory.overrides.clone() };
         let (candidate, changes) = self.applied(&directory)?;
         let asked = RunRequest {
             user: self.user,
@@ -123,17 +123,19 @@ impl Candidate {
 
     /// Returns the candidate, and the fields in which it differs from the current configuration.
     fn applied(&self, directory: &Directory) -> Result<(Policy, Vec<FieldChange>), WebError> {
-        let mut policy = Policy { global: directory.config, overrides: directory.overrides.clone() };
+        let mut policy = Policy { global: directory.config.clone(), overrides: directory.overrides.clone() };
         let Some(user) = self.user else {
             policy.global = directory.config.changed(&self.change);
-            let changes = changes(&directory.config.numbers(), &policy.global.numbers(), StoredConfig::fields());
+            policy.global.check(directory.overrides.values())?;
+            let changes = changes(&directory.config.values(), &policy.global.values(), StoredConfig::fields());
             return Ok((policy, changes));
         };
-        let change = self.change.clone().for_user().map_err(|error| WebError::Mistake(error.to_string()))?;
-        let before = directory.overrides.get(&user).copied().unwrap_or_default();
+        let change = self.change.clone().for_user()?;
+        let before = directory.overrides.get(&user).cloned().unwrap_or_default();
         let after = before.changed(&change);
-        policy.overrides.insert(user, after);
-        Ok((policy, changes(&before.numbers(), &after.numbers(), StoredConfig::fields())))
+        directory.config.check([&after])?;
+        policy.overrides.insert(user, after.clone());
+        Ok((policy, changes(&before.values(), &after.values(), StoredConfig::fields())))
     }
 }
 

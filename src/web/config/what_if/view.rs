@@ -220,6 +220,7 @@ impl ChangeView {
         let Change { group, current, candidate } = change;
         let (asset_id, side) = match &group.action {
             GroupAction::Trade { asset, side } => (Some(asset.clone()), Some(*side)),
+            GroupAction::Close { asset } => (Some(asset.clone()), None),
             GroupAction::Merge | GroupAction::Split | GroupAction::Conversion => (None, None),
         };
         let (question, slug) = names.market(&group.market);
