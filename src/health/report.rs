@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::actor_state::PriceRefresherState;
 use super::assessment::Status;
 use super::{HealthDeps, in_time};
+use crate::actors::supervise::Observed;
 use crate::domain::money::units::Timestamp;
 use crate::queue;
 use crate::queue::{Depth, Queue};
@@ -46,7 +48,11 @@ impl Report {
         let status = match (&depths, newest, &actors) {
             (Some(_), Some(_), Some(actors)) => {
                 let silent = actors.iter().any(|actor| actor.silences > 1);
-                let well = stuck_queues.is_empty() && ws_connected != Some(false) && !silent;
+                let unpriced = actors.iter().filter(|actor| actor.name.job() == "price_refresher").any(|actor| {
+                    let observed = actor.observed.as_ref().map(Observed::read::<PriceRefresherState>);
+                    observed.is_some_and(|prices| prices.is_troubled(now))
+                });
+                let well = !unpriced && stuck_queues.is_empty() && ws_connected != Some(false) && !silent;
                 if well { Status::Ok } else { Status::Degraded }
             }
             _ => Status::Down,

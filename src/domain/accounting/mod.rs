@@ -8,6 +8,7 @@ pub mod ledger;
 pub mod lot;
 pub mod mark;
 pub mod portfolio;
+mod revaluation;
 pub mod settlement;
 pub mod shadow;
 pub mod sold_now;
