@@ -15,7 +15,6 @@ pub mod wire;
 
 pub use api::activity_feed::ActivityQuery;
 pub use api::payouts::{KnownPayouts, PayoutAnswer, PayoutSource};
-pub use api::positions::Position;
 pub use api::profiles::{Profile, ProfileMatch};
 pub use api::resolutions::Resolution;
 pub use api::tokens::TokenReference;
@@ -28,3 +27,4 @@ pub use http::settings::{LimitSettings, PolymarketSettings};
 pub use wire::activity::{ActivityPage, BadRow, WireRow};
 pub use wire::book_text::BookAnswer;
 pub use wire::draft::{ActivityDraft, TradeDraft, Window};
+pub use wire::positions::Position;

@@ -33,7 +33,10 @@ pub use self::state::exchange::{Exchange, Profile, wallet_of};
 pub use self::state::fault::{Fault, FaultKind, RetryAfter, Times};
 pub use self::state::feed::{Role, Row, RowKey};
 pub use self::state::market::{Category, Phase, Quotes, SimMarket, price};
+pub use self::state::movements::Movement;
 pub use self::state::new_market::NewMarket;
+pub use self::state::quirks::{MarketQuirks, ResolutionAnswer};
+pub use self::state::token_ids::{Combo, StructuralId};
 pub use self::state::trading::{Fill, Part, Transaction};
 pub use self::traders::{TraderSettings, leader_name};
 

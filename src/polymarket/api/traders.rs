@@ -4,7 +4,6 @@
 //! Out   [`TraderMatch`]: one trader, or why there is not one; [`RecentActivity`] of a wallet.
 //! Fails [`PolymarketError`] when Polymarket does not answer.
 
-use super::positions::parse_positions;
 use super::profiles::{Profile, ProfileMatch};
 use crate::domain::money::ids::{IdError, Wallet};
 use crate::domain::money::units::Timestamp;
@@ -12,6 +11,7 @@ use crate::polymarket::http::client::{Call, Polymarket};
 use crate::polymarket::http::endpoint::{Endpoint, Priority};
 use crate::polymarket::http::error::PolymarketError;
 use crate::polymarket::wire::activity::parse_page;
+use crate::polymarket::wire::positions::parse_positions;
 
 const DAY_MS: i64 = 24 * 3_600_000;
 /// The feed's type of a fill.
@@ -92,9 +92,8 @@ impl Polymarket {
         let in_day = |(time, _): &&(Timestamp, bool)| *time >= day_ago;
         let fills_last_day = rows.iter().filter(in_day).filter(|(_, is_fill)| *is_fill).count();
         let reaches_back = rows.last().is_some_and(|(time, _)| *time < day_ago);
-        let end = self.gate().fresh_end(now);
-        let limit = self.page_rows();
-        let path = format!("/v2/positions?user={wallet}&status=OPEN&limit={limit}&end={end}");
+        let limit = self.fresh_page_rows();
+        let path = format!("/v2/positions?user={wallet}&status=OPEN&limit={limit}");
         let call = Call::get(Endpoint::Positions, Priority::Interactive, path);
         let held = self.ask(call, parse_positions).await?;
         Ok(RecentActivity {

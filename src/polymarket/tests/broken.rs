@@ -7,7 +7,6 @@ use crate::domain::market::payout::ResolutionStage;
 use crate::domain::money::ids::{MarketId, Wallet};
 use crate::domain::money::units::ShareMicros;
 use crate::polymarket::api::markets::parse_compact_market;
-use crate::polymarket::api::positions::parse_positions;
 use crate::polymarket::api::prices::parse_prices;
 use crate::polymarket::api::profiles::{parse_profile, parse_search};
 use crate::polymarket::api::resolutions::parse_resolutions;
@@ -15,6 +14,7 @@ use crate::polymarket::wire::activity::parse_page;
 use crate::polymarket::wire::book_text::parse_book;
 use crate::polymarket::wire::draft::Window;
 use crate::polymarket::wire::gamma::{parse_market, parse_markets};
+use crate::polymarket::wire::positions::parse_positions;
 
 const PAGE: &str = "data_v2/activity_maker_and_taker_3.json";
 

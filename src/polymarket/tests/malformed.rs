@@ -16,7 +16,6 @@ use crate::domain::money::ids::{FollowedUserId, MarketId, Wallet};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use crate::polymarket::api::events::{event_slug, markets_of_event};
 use crate::polymarket::api::markets::{parse_compact_market, parse_market_by_token};
-use crate::polymarket::api::positions::parse_positions;
 use crate::polymarket::api::prices::parse_prices;
 use crate::polymarket::api::profiles::{parse_profile, parse_search};
 use crate::polymarket::api::resolutions::parse_resolutions;
@@ -27,6 +26,7 @@ use crate::polymarket::wire::book_scan::quick;
 use crate::polymarket::wire::book_text::{general, parse_book};
 use crate::polymarket::wire::draft::Window;
 use crate::polymarket::wire::gamma::{GammaMarket, parse_market, parse_markets};
+use crate::polymarket::wire::positions::parse_positions;
 use crate::testkit::malformed::{mutated_json, noise};
 
 fn wallet() -> Wallet {

@@ -7,7 +7,6 @@ use serde_json::value::RawValue;
 use crate::domain::events::event::{ActivityKind, Side};
 use crate::domain::money::ids::{MarketId, Wallet};
 use crate::domain::money::units::Timestamp;
-use crate::polymarket::api::positions::parse_positions;
 use crate::polymarket::api::prices::parse_prices;
 use crate::polymarket::api::profiles::{ProfileMatch, parse_profile, parse_search};
 use crate::polymarket::api::resolutions::parse_resolutions;
@@ -17,6 +16,7 @@ use crate::polymarket::wire::activity::parse_page;
 use crate::polymarket::wire::book_text::parse_book;
 use crate::polymarket::wire::draft::Window;
 use crate::polymarket::wire::gamma::{GammaMarket, parse_market, parse_markets};
+use crate::polymarket::wire::positions::parse_positions;
 
 pub fn fixture(file: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(file);
@@ -93,7 +93,7 @@ fn market(file: &str) -> GammaMarket {
 
 #[test]
 fn the_pages_of_v2_are_read_with_their_cursors() {
-    for file in files("data_v2").iter().filter(|file| file.contains("activity_")) {
+    for file in files("data_v2").iter().filter(|file| file.contains("/activity_") && !file.contains("taker_buys")) {
         let page = parse_page(&fixture(file)).unwrap();
         assert!(page.next_cursor.is_some_and(|cursor| cursor.len() > 100), "{file}");
         let window = Window::of(page.rows, &somebody());
@@ -119,7 +119,7 @@ fn the_status_and_the_small_answers_are_read() {
 fn every_recorded_row_of_any_kind_is_read() {
     let mut kinds = std::collections::BTreeMap::new();
     for folder in ["data_v1", "data_v2"] {
-        for file in files(folder).iter().filter(|file| file.contains("activity_")) {
+        for file in files(folder).iter().filter(|file| file.contains("/activity_")) {
             let rows: Vec<_> = activity_rows(file).iter().map(|row| WireRow::parse(row)).collect();
             let n_rows = rows.len();
             let window = Window::of(rows, &somebody());

@@ -10,3 +10,4 @@ pub mod fee;
 pub mod gamma;
 pub mod gamma_result;
 pub(super) mod ordinal;
+pub mod positions;

@@ -53,7 +53,9 @@ impl Cache {
         }
         let key = format!("{:?} {}", request.host, request.url());
         let (until, answer) = self.kept.get(&key)?;
-        (now < *until).then(|| answer.clone().with_header("X-Cache", "Hit from cloudfront".to_owned()))
+        let age = self.settings.max_age(request) - until.millis_since(now);
+        let cached = || answer.clone().with_header("X-Cache", "Hit from cloudfront".to_owned());
+        (now < *until).then(|| cached().with_header("Age", (age / 1000).max(0).to_string()))
     }
 
     /// Keeps a response with status 200 and adds the headers that state for how long.

@@ -3,8 +3,16 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::domain::money::units::Timestamp;
+
 use super::json_objects::each_object;
 use super::request::Host;
+
+/// Returns a time as HTTP headers print it: `Sun, 22 Nov 2026 10:01:30 GMT`.
+pub fn http_date(at: Timestamp) -> String {
+    let date = chrono::DateTime::from_timestamp_millis(at.millis()).unwrap_or_default();
+    date.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
 
 /// The response of a route.
 #[derive(Debug, Clone, PartialEq)]

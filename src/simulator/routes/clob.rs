@@ -48,33 +48,24 @@ struct Named {
 pub(super) fn answer(exchange: &Exchange, request: &Request, now: Timestamp) -> Response {
     let token = || request.pairs().into_iter().find(|(name, _)| name == "token_id").map(|(_, value)| value);
     let of_token = |then: &dyn Fn(&SimMarket, usize) -> Option<Response>| match find(exchange, token().as_deref()) {
-        Ok((market, index)) => then(market, index).unwrap_or_else(no_book),
+        Ok((market, index, _)) => then(market, index).unwrap_or_else(no_book),
         Err(answer) => answer,
     };
     match (request.post, request.path.as_str()) {
         (false, "/time") => Response::json(&now.seconds()),
         (false, "/version") => Response::json(&json!({"version": 2})),
-        (false, "/book") => of_token(&|market, index| book(market, index, now).map(|book| Response::json(&book))),
-        (true, "/books") => batch(request, |token| {
-            let (market, index) = find(exchange, Some(token)).ok()?;
-            serde_json::to_value(book(market, index, now)?).ok()
-        })
-        .map_or_else(
-            |error| error,
-            |found| Response::json(&found.into_iter().map(|(_, book)| book).collect::<Vec<_>>()),
-        ),
-        (false, "/midpoint") => of_token(&|market, index| {
-            Some(Response::json(&json!({"mid": decimal(market.midpoint(index, now)?.micros())})))
-        }),
-        (true, "/midpoints") => batch(request, |token| {
-            let (market, index) = find(exchange, Some(token)).ok()?;
-            Some(json!(decimal(market.midpoint(index, now)?.micros())))
-        })
-        .map_or_else(|error| error, |found| Response::json(&found.into_iter().collect::<Map<_, _>>())),
-        (false, "/spread") => of_token(&|market, index| {
-            let (bid, ask) = touch(market, index, now)?;
-            Some(Response::json(&json!({"spread": decimal(ask.micros() - bid.micros())})))
-        }),
+        (false, "/book") => match find(exchange, token().as_deref()) {
+            Ok((market, index, asset)) => {
+                book(market, index, &asset, now).map_or_else(no_book, |book| Response::json(&book))
+            }
+            Err(answer) => answer,
+        },
+        (false, "/midpoint") => {
+            of_token(&|market, index| Some(Response::json(&json!({"mid": decimal(midpoint(market, index, now)?)}))))
+        }
+        (false, "/spread") => {
+            of_token(&|market, index| Some(Response::json(&json!({"spread": decimal(spread(market, index, now)?)}))))
+        }
         (false, "/last-trade-price") => of_token(&|market, index| {
             let (at, side) = last_trade(market, index)?;
             Some(Response::json(&json!({"price": decimal(at.micros()), "side": side.as_str()})))
@@ -86,47 +77,74 @@ pub(super) fn answer(exchange: &Exchange, request: &Request, now: Timestamp) -> 
             of_token(&|market, _| Some(Response::json(&json!({"neg_risk": market.facts.neg_risk}))))
         }
         (false, "/fee-rate") => of_token(&|market, _| Some(Response::json(&json!({"base_fee": base_fee(market)})))),
+        (true, path) => batches(exchange, request, path, now),
         (false, path) => match path.rsplit_once('/') {
             Some(("/clob-markets", id)) => by_condition(exchange, id, compact),
             Some(("/markets", id)) => by_condition(exchange, id, |market| full(market, now)),
             Some(("/markets-by-token", id)) => match find(exchange, Some(id)) {
-                Ok((market, _)) => Response::json(&pair(market)),
-                Err(_) => Response::error(Host::Clob, 404, "market not found"),
+                Ok((market, ..)) if !market.quirks.unknown_to_clob => Response::json(&pair(market)),
+                Ok(_) | Err(_) => Response::error(Host::Clob, 404, "market not found"),
             },
             _ => Response::error(Host::Clob, 404, "404 page not found"),
         },
-        (true, _) => Response::error(Host::Clob, 405, "Method not allowed"),
     }
 }
 
-fn find<'a>(exchange: &'a Exchange, token: Option<&str>) -> Result<(&'a SimMarket, usize), Response> {
+/// Answers a POST: books, midpoints or spreads of many tokens at once.
+fn batches(exchange: &Exchange, request: &Request, path: &str, now: Timestamp) -> Response {
+    let one: fn(&SimMarket, usize, &AssetId, Timestamp) -> Option<Value> = match path {
+        "/books" => |market, index, asset, now| serde_json::to_value(book(market, index, asset, now)?).ok(),
+        "/midpoints" => |market, index, _, now| Some(json!(decimal(midpoint(market, index, now)?))),
+        "/spreads" => |market, index, _, now| Some(json!(decimal(spread(market, index, now)?))),
+        _ => return Response::error(Host::Clob, 405, "Method not allowed"),
+    };
+    let Ok(named) = serde_json::from_slice::<Vec<Named>>(&request.body) else {
+        return Response::error(Host::Clob, 400, "Invalid payload");
+    };
+    if named.len() > BATCH_MAX {
+        return Response::error(Host::Clob, 400, "Payload exceeds the limit");
+    }
+    let mut found = Vec::with_capacity(named.len());
+    for Named { token_id } in named {
+        let known = AssetId::parse(&token_id).ok().and_then(|asset| {
+            let (market, index) = exchange.market_by_asset(&asset)?;
+            market.quotes(index, now)?;
+            Some((market, index, asset))
+        });
+        match known {
+            Some((market, index, asset)) => {
+                found.extend(one(market, index, &asset, now).map(|value| (token_id, value)))
+            }
+            None if exchange.refuses_batches => {
+                return Response::error(Host::Clob, 400, "No orderbook exists for the requested token id");
+            }
+            None => {}
+        }
+    }
+    match path {
+        "/books" => Response::json(&found.into_iter().map(|(_, book)| book).collect::<Vec<_>>()),
+        _ => Response::json(&found.into_iter().collect::<Map<_, _>>()),
+    }
+}
+
+fn find<'a>(exchange: &'a Exchange, token: Option<&str>) -> Result<(&'a SimMarket, usize, AssetId), Response> {
     let asset = token.and_then(|text| AssetId::parse(text).ok());
     let asset = asset.ok_or_else(|| Response::error(Host::Clob, 400, "Invalid token id"))?;
-    exchange.market_by_asset(&asset).ok_or_else(no_book)
+    let (market, index) = exchange.market_by_asset(&asset).ok_or_else(no_book)?;
+    Ok((market, index, asset))
 }
 
 fn no_book() -> Response {
     Response::error(Host::Clob, 404, "No orderbook exists for the requested token id")
 }
 
-/// Returns the values for the tokens of a body; tokens without a value are left out.
-fn batch(request: &Request, one: impl Fn(&str) -> Option<Value>) -> Result<Vec<(String, Value)>, Response> {
-    let Ok(named) = serde_json::from_slice::<Vec<Named>>(&request.body) else {
-        return Err(Response::error(Host::Clob, 400, "Invalid payload"));
-    };
-    if named.len() > BATCH_MAX {
-        return Err(Response::error(Host::Clob, 400, "Payload exceeds the limit"));
-    }
-    Ok(named.into_iter().filter_map(|named| one(&named.token_id).map(|found| (named.token_id, found))).collect())
-}
-
-fn book(market: &SimMarket, index: usize, now: Timestamp) -> Option<Book<'_>> {
+fn book<'a>(market: &'a SimMarket, index: usize, asset: &'a AssetId, now: Timestamp) -> Option<Book<'a>> {
     let quotes = market.quotes(index, now)?;
     let side = |levels: &[Level]| -> Vec<WireLevel> {
         let wire = |level: &Level| WireLevel { price: decimal(level.price.micros()), size: decimal(level.shares.0) };
         levels.iter().rev().map(wire).collect()
     };
-    let asset = market.asset(index)?.as_str();
+    let asset = asset.as_str();
     let digest = Sha256::digest(format!("{asset}{quotes:?}"));
     let last = last_trade(market, index).map_or(MICROS / 2, |(at, _)| at.micros());
     Some(Book {
@@ -141,6 +159,18 @@ fn book(market: &SimMarket, index: usize, now: Timestamp) -> Option<Book<'_>> {
         neg_risk: market.facts.neg_risk,
         last_trade_price: format!("{:.3}", float(last)),
     })
+}
+
+/// Returns the middle of a book with both sides, in micros. A book with one side has no middle.
+fn midpoint(market: &SimMarket, index: usize, now: Timestamp) -> Option<i64> {
+    let (bid, ask) = touch(market, index, now)?;
+    Some(PriceMicros::midpoint(bid, ask).micros())
+}
+
+/// Returns the spread of a book with both sides, in micros.
+fn spread(market: &SimMarket, index: usize, now: Timestamp) -> Option<i64> {
+    let (bid, ask) = touch(market, index, now)?;
+    Some(ask.micros() - bid.micros())
 }
 
 fn touch(market: &SimMarket, index: usize, now: Timestamp) -> Option<(PriceMicros, PriceMicros)> {
@@ -161,8 +191,8 @@ fn by_condition(exchange: &Exchange, id: &str, then: impl Fn(&SimMarket) -> Valu
     match MarketId::parse(id) {
         Err(_) => Response::error(Host::Clob, 400, "Invalid market"),
         Ok(id) => match exchange.market(&id) {
-            Some(market) => Response::json(&then(market)),
-            None => Response::error(Host::Clob, 404, "market not found"),
+            Some(market) if !market.quirks.unknown_to_clob => Response::json(&then(market)),
+            Some(_) | None => Response::error(Host::Clob, 404, "market not found"),
         },
     }
 }
@@ -179,7 +209,7 @@ fn compact(market: &SimMarket) -> Value {
         "nr": market.facts.neg_risk,
         "mbf": base_fee(market),
         "tbf": base_fee(market),
-        "itode": false,
+        "itode": market.quirks.delays_takers,
         "r": {"rates": null, "min_size": 50, "max_spread": 4.5},
     });
     let fee = market.facts.fee;
@@ -206,13 +236,13 @@ fn full(market: &SimMarket, now: Timestamp) -> Value {
             json!({"token_id": outcome.asset.as_str(), "outcome": outcome.outcome, "price": value, "winner": winner})
         })
         .collect();
-    let end_date = market.closes_at.map(|at| whole_seconds(at.day_start()));
+    let end_date = market.printed_end().map(|at| whole_seconds(at.day_start()));
     json!({
         "enable_order_book": phase == Phase::Open,
         "active": true,
         "closed": matches!(phase, Phase::Closed | Phase::Resolved),
         "archived": false,
-        "accepting_orders": phase == Phase::Open,
+        "accepting_orders": market.accepts_orders(now),
         "accepting_order_timestamp": whole_seconds(market.opens_at),
         "minimum_order_size": whole(min_size(market)),
         "minimum_tick_size": float(market.tick().micros()),
@@ -223,7 +253,7 @@ fn full(market: &SimMarket, now: Timestamp) -> Value {
         "market_slug": facts.slug,
         "end_date_iso": end_date,
         "game_start_time": null,
-        "seconds_delay": 0,
+        "seconds_delay": market.quirks.taker_delay_s,
         "fpmm": "",
         "maker_base_fee": base_fee(market),
         "taker_base_fee": base_fee(market),

@@ -63,6 +63,7 @@ fn listed<'a>(
             let is_closed = matches!(market.phase(now), Phase::Closed | Phase::Resolved);
             let facts = &market.facts;
             is_closed == closed
+                && !market.quirks.unknown_to_gamma
                 && market.phase(now) != Phase::Coming
                 && (conditions.is_empty() || conditions.iter().any(|id| id.eq_ignore_ascii_case(facts.id.as_str())))
                 && (slugs.is_empty() || slugs.contains(&facts.slug.as_str()))
@@ -74,7 +75,7 @@ fn listed<'a>(
 }
 
 fn one(exchange: &Exchange, now: Timestamp, is_it: impl Fn(&SimMarket) -> bool) -> Response {
-    match exchange.markets().find(|market| is_it(market)) {
+    match exchange.markets().find(|market| is_it(market) && !market.quirks.unknown_to_gamma) {
         Some(market) => Response::json(&market_json(market, now)),
         None => Response::error(Host::Gamma, 404, "id not found"),
     }
@@ -82,6 +83,7 @@ fn one(exchange: &Exchange, now: Timestamp, is_it: impl Fn(&SimMarket) -> bool) 
 
 fn event(exchange: &Exchange, slug: &str, now: Timestamp) -> Response {
     let members: Vec<&SimMarket> = exchange.markets().filter(|market| market.event.slug == slug).collect();
+    let members: Vec<&SimMarket> = members.into_iter().filter(|market| !market.quirks.unknown_to_gamma).collect();
     let Some(first) = members.first() else { return Response::error(Host::Gamma, 404, "slug not found") };
     let mut event = event_json(first, now);
     let markets: Vec<Value> = members
@@ -119,7 +121,10 @@ fn market_json(market: &SimMarket, now: Timestamp) -> Value {
     let phase = market.phase(now);
     let is_closed = matches!(phase, Phase::Closed | Phase::Resolved);
     let value = |index| {
-        let value: PriceMicros = market.share_value(index, now);
+        let value: PriceMicros = match market.quirks.gamma_unresolved {
+            true => market.last_value(index),
+            false => market.share_value(index, now),
+        };
         decimal(value.micros())
     };
     let mut json = json!({
@@ -144,9 +149,9 @@ fn market_json(market: &SimMarket, now: Timestamp) -> Value {
         "restricted": true,
         "questionID": market.question_id,
         "events": [event_json(market, now)],
-        "version": "v1",
+        "version": if market.is_on_new_ledger() { "v2" } else { "v1" },
     });
-    let (Some(fields), Value::Object(trading)) = (json.as_object_mut(), trading_json(market, phase)) else {
+    let (Some(fields), Value::Object(trading)) = (json.as_object_mut(), trading_json(market, now)) else {
         return json;
     };
     fields.extend(trading);
@@ -155,7 +160,7 @@ fn market_json(market: &SimMarket, now: Timestamp) -> Value {
 }
 
 /// Returns the fields about trading.
-fn trading_json(market: &SimMarket, phase: Phase) -> Value {
+fn trading_json(market: &SimMarket, now: Timestamp) -> Value {
     let facts = &market.facts;
     json!({
         "enableOrderBook": true,
@@ -165,7 +170,7 @@ fn trading_json(market: &SimMarket, phase: Phase) -> Value {
         "clobTokenIds": text_array(facts.outcomes.iter().map(|outcome| outcome.asset.to_string()).collect()),
         "makerBaseFee": if facts.fee.rate_micros > 0 { 1000 } else { 0 },
         "takerBaseFee": if facts.fee.rate_micros > 0 { 1000 } else { 0 },
-        "acceptingOrders": phase == Phase::Open,
+        "acceptingOrders": market.accepts_orders(now),
         "negRisk": facts.neg_risk,
         "ready": false,
         "funded": false,
@@ -178,7 +183,6 @@ fn trading_json(market: &SimMarket, phase: Phase) -> Value {
         "deploying": false,
         "rfqEnabled": false,
         "holdingRewardsEnabled": false,
-        "feesEnabled": facts.fee.rate_micros > 0,
     })
 }
 
@@ -199,29 +203,21 @@ fn add_optional_fields(fields: &mut Map<String, Value>, market: &SimMarket, phas
     let mut put = |name: &str, value: Value| {
         fields.insert(name.to_owned(), value);
     };
-    if let Some(at) = market.closes_at {
+    if let Some(at) = market.printed_end() {
         put("endDate", json!(whole_seconds(at)));
         put("endDateIso", json!(at.iso().chars().take(10).collect::<String>()));
-        if phase != Phase::Open {
-            // A market's closing time is not in RFC 3339: `2026-09-28 17:46:27+00`.
-            put("closedTime", json!(whole_seconds(at).replace('T', " ").replace('Z', "+00")));
-        }
     }
-    if let (Some(fee_type), true) = (market.category.fee_type(), facts.fee.rate_micros > 0) {
-        put("feeType", json!(fee_type));
-        put("makerRebatesFeeShareBps", json!(10_000));
+    if let (Some(at), true) = (market.closes_at, phase != Phase::Open) {
+        // A market's closing time is not in RFC 3339: `2026-09-28 17:46:27+00`.
+        put("closedTime", json!(whole_seconds(at).replace('T', " ").replace('Z', "+00")));
     }
-    if facts.fee.rate_micros > 0 && !market.without_fee_data {
-        put(
-            "feeSchedule",
-            json!({
-                "exponent": facts.fee.exponent,
-                "rate": float(facts.fee.rate_micros),
-                "takerOnly": true,
-                "rebateRate": market.category.rebate_rate(),
-            }),
-        );
+    if market.is_on_new_ledger() {
+        put("positionIds", json!(facts.outcomes.iter().map(|outcome| &outcome.asset).collect::<Vec<_>>()));
     }
+    if market.quirks.taker_delay_s > 0 {
+        put("secondsDelay", json!(market.quirks.taker_delay_s));
+    }
+    put_fee_fields(&mut put, market);
     if let Some(id) = &market.neg_risk_id {
         put("negRiskMarketID", json!(id));
         put("negRiskOther", json!(false));
@@ -236,13 +232,31 @@ fn add_optional_fields(fields: &mut Map<String, Value>, market: &SimMarket, phas
     if let Some((at, _)) = market.last_trade {
         put("lastTradePrice", json!(float(at.micros())));
     }
+    let status = if market.is_on_new_ledger() { "resolutionStatus" } else { "umaResolutionStatus" };
     match phase {
-        Phase::Resolved => {
-            put("umaResolutionStatus", json!("resolved"));
+        Phase::Resolved if !market.quirks.gamma_unresolved => {
+            put(status, json!("resolved"));
             put("automaticallyResolved", json!(true));
         }
-        Phase::Closed => put("umaResolutionStatus", json!("proposed")),
+        Phase::Closed | Phase::Resolved => put("umaResolutionStatus", json!("proposed")),
         Phase::Open | Phase::Coming => {}
+    }
+}
+
+/// Adds what Gamma says about fees.
+fn put_fee_fields(put: &mut impl FnMut(&str, Value), market: &SimMarket) {
+    let fee = market.facts.fee;
+    if market.quirks.gamma_without_fee {
+        return;
+    }
+    put("feesEnabled", json!(fee.rate_micros > 0));
+    if let (Some(fee_type), true) = (market.category.fee_type(), fee.rate_micros > 0) {
+        put("feeType", json!(fee_type));
+        put("makerRebatesFeeShareBps", json!(10_000));
+    }
+    if fee.rate_micros > 0 && !market.without_fee_data {
+        let (exponent, rate, rebate) = (fee.exponent, float(fee.rate_micros), market.category.rebate_rate());
+        put("feeSchedule", json!({"exponent": exponent, "rate": rate, "takerOnly": true, "rebateRate": rebate}));
     }
 }
 

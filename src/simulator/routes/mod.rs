@@ -13,7 +13,7 @@ use crate::domain::money::units::Timestamp;
 
 use self::github::GitHub;
 use super::http::request::{Host, LoggedRequest, Request};
-use super::http::response::Response;
+use super::http::response::{Response, http_date};
 use super::rng::hex_of;
 use super::state::exchange::Exchange;
 use super::state::fault::{FaultKind, Wait};
@@ -22,7 +22,8 @@ use super::state::fault::{FaultKind, Wait};
 /// answer and how long to delay it.
 pub(super) fn answer(exchange: &mut Exchange, github: &mut GitHub, request: &Request) -> (Response, Wait) {
     let now = exchange.now();
-    let fault = exchange.faults.strike(request.host, &request.url());
+    let date = http_date(now.plus_millis(exchange.date_skew_ms));
+    let fault = exchange.faults.strike(request.host, &request.url(), now);
     let replaced = fault.as_ref().is_some_and(FaultKind::replaces_answer);
     let cached = if replaced { None } else { exchange.cache.find(request, now) };
     let from_cache = cached.is_some();
@@ -30,7 +31,7 @@ pub(super) fn answer(exchange: &mut Exchange, github: &mut GitHub, request: &Req
         Some(answer) => answer,
         None if replaced => Response::json(&Value::Null),
         None => {
-            let fresh = fresh_answer(exchange, github, request, now);
+            let fresh = fresh_answer(exchange, github, request, now).with_header("Date", date.clone());
             exchange.cache.keep(request, fresh, now)
         }
     };
@@ -47,6 +48,9 @@ pub(super) fn answer(exchange: &mut Exchange, github: &mut GitHub, request: &Req
         at: now,
         from_cache,
     });
+    // An answer from the cache keeps the date at which it was made.
+    let dated = answer.headers.iter().any(|(name, _)| *name == "Date");
+    let answer = if dated { answer } else { answer.with_header("Date", date) };
     (answer, wait)
 }
 

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::chain::Chain;
-use super::fault::{Fault, Faults};
+use super::fault::{Fault, FaultKind, Faults, Times};
 use super::feed::Feed;
 use super::market::{Phase, Quotes, SimMarket, complement};
 use super::new_market::NewMarket;
+use super::positions::Holding;
 use crate::clock::Clock;
 use crate::domain::events::event::Side;
 use crate::domain::money::ids::{AssetId, MarketId, Wallet};
@@ -26,8 +27,18 @@ pub struct Exchange {
     pub settings: SimulatorSettings,
     pub(in crate::simulator) markets: BTreeMap<MarketId, SimMarket>,
     pub(in crate::simulator) market_of: BTreeMap<AssetId, MarketId>,
+    /// Markets outside neg-risk events, by the base hash of their ids on the new ledger.
+    pub(super) binary_markets: BTreeMap<String, MarketId>,
+    /// The markets of neg-risk events in the order of their questions, by the base hash of the event.
+    pub(super) neg_risk_events: BTreeMap<String, Vec<MarketId>>,
+    /// What wallets held before their first row.
+    pub(super) old_holdings: BTreeMap<Wallet, BTreeMap<AssetId, Holding>>,
     pub(in crate::simulator) feed: Feed,
     pub(in crate::simulator) profiles: BTreeMap<Wallet, Profile>,
+    /// The CLOB refuses a batch that has a token without a book, in place of leaving the token out.
+    pub refuses_batches: bool,
+    /// How far the `Date` header is from the exchange's time, in milliseconds.
+    pub date_skew_ms: i64,
     pub chain: Chain,
     pub faults: Faults,
     pub cache: Cache,
@@ -53,8 +64,13 @@ impl Exchange {
             ahead_ms: 0,
             markets: BTreeMap::new(),
             market_of: BTreeMap::new(),
+            binary_markets: BTreeMap::new(),
+            neg_risk_events: BTreeMap::new(),
+            old_holdings: BTreeMap::new(),
             feed: Feed::default(),
             profiles: BTreeMap::new(),
+            refuses_batches: false,
+            date_skew_ms: 0,
             chain: Chain::new(settings.seed, settings.node.clone()),
             faults: Faults::new(settings.seed),
             cache: Cache::new(settings.cache),
@@ -88,6 +104,7 @@ impl Exchange {
         for outcome in &market.facts.outcomes {
             self.market_of.insert(outcome.asset.clone(), market.id().clone());
         }
+        self.index_structural_id(&market);
         self.markets.insert(market.id().clone(), market);
     }
 
@@ -106,9 +123,10 @@ impl Exchange {
         self.markets.values()
     }
 
-    /// Returns the market of a token, and the index of the token's outcome.
+    /// Returns the market of a token of either ledger, and the index of the token's outcome.
     pub fn market_by_asset(&self, asset: &AssetId) -> Option<(&SimMarket, usize)> {
-        let market = self.markets.get(self.market_of.get(asset)?)?;
+        let Some(id) = self.market_of.get(asset) else { return self.market_by_migrated_token(asset) };
+        let market = self.markets.get(id)?;
         Some((market, market.index_of(asset)?))
     }
 
@@ -186,6 +204,12 @@ impl Exchange {
     /// Plans a fault.
     pub fn fault(&mut self, fault: Fault) {
         self.faults.plan(fault);
+    }
+
+    /// Lets all requests to these routes of `host` fail with this status for `millis` milliseconds from now.
+    pub fn fail_for(&mut self, host: Host, route: &str, status: u16, millis: i64) {
+        let until = Times::Until(self.now().plus_millis(millis));
+        self.fault(Fault::once(host, route, FaultKind::Status(status)).times(until));
     }
 
     /// Drops all planned faults.

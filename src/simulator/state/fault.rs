@@ -1,11 +1,12 @@
 //! Planned faults: on which host, on which route, how often.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::domain::money::ids::Wallet;
 use crate::domain::money::units::Timestamp;
 use crate::simulator::http::request::Host;
-use crate::simulator::http::response::Response;
-use crate::simulator::rng::Rng;
+use crate::simulator::http::response::{Response, http_date};
+use crate::simulator::rng::{Rng, hex_of};
 
 /// One planned fault.
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub enum Times {
     /// This many requests, the next ones.
     Next(u32),
     Always,
+    /// All requests before this time of the exchange.
+    Until(Timestamp),
     /// Each request with this probability, in 0..1, drawn from the simulator's seeded generator.
     Chance(f64),
 }
@@ -50,6 +53,10 @@ pub enum FaultKind {
     UnknownKind,
     /// Each object has an extra field that does not exist.
     UnknownFields,
+    /// After the correct rows of a feed come this many rows of as many other wallets.
+    RowsOfStrangers(u32),
+    /// Each row names this wallet: the answer is that of another request.
+    RowsOfWallet(Wallet),
 }
 
 /// How a 429 states when to try again.
@@ -119,7 +126,7 @@ impl Faults {
     }
 
     /// Returns the fault that strikes this request, if any. When several match, the one planned first wins.
-    pub fn strike(&mut self, host: Host, path_and_query: &str) -> Option<FaultKind> {
+    pub fn strike(&mut self, host: Host, path_and_query: &str, now: Timestamp) -> Option<FaultKind> {
         let rng = &mut self.rng;
         let matching =
             self.planned.iter_mut().filter(|fault| fault.host == host && path_and_query.contains(fault.route.as_str()));
@@ -130,6 +137,7 @@ impl Faults {
             }
             let strikes = match &mut fault.times {
                 Times::Always => true,
+                Times::Until(end) => now < *end,
                 Times::Next(0) => false,
                 Times::Next(left) => {
                     *left -= 1;
@@ -148,7 +156,10 @@ impl Faults {
 impl FaultKind {
     /// Returns whether the correct answer is not needed.
     pub fn replaces_answer(&self) -> bool {
-        !matches!(self, Self::CutBody | Self::Delay(_) | Self::UnknownKind | Self::UnknownFields)
+        matches!(
+            self,
+            Self::TooManyRequests(_) | Self::Status(_) | Self::Html(_) | Self::EmptyBody | Self::Body(_) | Self::Hang
+        )
     }
 
     /// Returns how long this fault delays the answer.
@@ -178,6 +189,12 @@ impl FaultKind {
                     *kind = json!("TELEPORT");
                 }
             }),
+            Self::RowsOfStrangers(n) => with_strangers(truth, *n, now),
+            Self::RowsOfWallet(wallet) => truth.rewritten(&|value| {
+                if let Some(named) = value.get_mut("proxy_wallet") {
+                    *named = json!(wallet.as_str());
+                }
+            }),
             Self::UnknownFields => truth.rewritten(&|value| {
                 if let Some(fields) = value.as_object_mut() {
                     fields.insert("shoe_size".to_owned(), json!({"eu": 46.5, "notes": [null, "<b>wide</b>"]}));
@@ -185,6 +202,25 @@ impl FaultKind {
             }),
         }
     }
+}
+
+/// Adds `n` rows of as many invented wallets to a page. They are like the page's last row, or like a small BUY when it
+/// has none.
+fn with_strangers(truth: Response, n: u32, now: Timestamp) -> Response {
+    let mut page = truth.value();
+    let Some(rows) = page.get_mut("data").and_then(Value::as_array_mut) else { return truth };
+    let template = rows.last().cloned().unwrap_or_else(|| {
+        json!({"proxy_wallet": "", "timestamp": now.seconds(), "type": "TRADE", "size": 5.0, "usdc_size": 2.5,
+               "price": 0.5, "side": "BUY", "token_id": "7", "condition_id": format!("0x{}", "7".repeat(64)),
+               "transaction_hash": "", "outcome_index": 999})
+    });
+    for number in 0..n {
+        let mut row = template.clone();
+        row["proxy_wallet"] = json!(hex_of(0, "stranger's wallet", u64::from(number), 20));
+        row["transaction_hash"] = json!(hex_of(0, "stranger's transaction", u64::from(number), 32));
+        rows.push(row);
+    }
+    Response { body: page.to_string().into_bytes(), ..truth }
 }
 
 impl RetryAfter {
@@ -196,8 +232,7 @@ impl RetryAfter {
             Self::Seconds(seconds) => plain.with_header("Retry-After", seconds.to_string()),
             Self::Date(seconds) => {
                 let at = now.plus_millis(i64::from(seconds) * 1000);
-                let date = chrono::DateTime::from_timestamp_millis(at.millis()).unwrap_or_default();
-                plain.with_header("Retry-After", date.format("%a, %d %b %Y %H:%M:%S GMT").to_string())
+                plain.with_header("Retry-After", http_date(at))
             }
         }
     }
@@ -223,10 +258,11 @@ mod tests {
     fn a_fault_strikes_the_planned_request_and_no_other() {
         let mut faults = Faults::new(1);
         faults.plan(Fault::once(Host::Data, "/v2/activity", FaultKind::Status(500)).after(2));
-        let mut strike = |route| faults.strike(Host::Data, route).is_some();
+        let now = Timestamp::EPOCH;
+        let mut strike = |route| faults.strike(Host::Data, route, now).is_some();
         assert!(!strike("/v2/positions"));
         assert_eq!([(); 4].map(|()| strike("/v2/activity?user=1")), [false, false, true, false]);
-        assert!(faults.strike(Host::Clob, "/v2/activity").is_none());
+        assert!(faults.strike(Host::Clob, "/v2/activity", now).is_none());
         assert_eq!(faults.due(), Vec::<String>::new());
     }
 
@@ -235,7 +271,7 @@ mod tests {
         let strikes = |seed| {
             let mut faults = Faults::new(seed);
             faults.plan(Fault::once(Host::Clob, "", FaultKind::EmptyBody).times(Times::Chance(0.3)));
-            (0..50).map(|_| faults.strike(Host::Clob, "/book").is_some()).collect::<Vec<_>>()
+            (0..50).map(|_| faults.strike(Host::Clob, "/book", Timestamp::EPOCH).is_some()).collect::<Vec<_>>()
         };
         assert_eq!(strikes(4), strikes(4));
         let n = strikes(4).into_iter().filter(|struck| *struck).count();

@@ -32,6 +32,11 @@ pub struct Row {
     /// Net: with the fee of a BUY, less the fee of a SELL.
     pub cash: UsdcMicros,
     pub fee: UsdcMicros,
+    /// The cash that the wallet received (spent when negative) where the printed amount is none, as that of a CONVERSION.
+    /// Not published.
+    pub received: Option<UsdcMicros>,
+    /// The row has the flag `is_combo`.
+    pub is_combo: bool,
     pub tx_hash: String,
     /// `None` for a row that is not a fill.
     pub role: Option<Role>,
@@ -113,6 +118,12 @@ impl Feed {
     /// Returns the row with this key.
     pub fn row(&self, key: RowKey) -> Option<&Row> {
         self.rows.get(&key)
+    }
+
+    /// Adds shares that a wallet held before its first row.
+    pub fn add_held(&mut self, wallet: &Wallet, asset: &AssetId, shares: ShareMicros) {
+        let held = self.held.entry(wallet.clone()).or_default().entry(asset.clone()).or_default();
+        *held = held.saturating_add(shares.0);
     }
 
     /// Returns how many shares of a token a wallet holds by all its rows, visible or not.

@@ -5,6 +5,7 @@
 //!
 //! Assumes that trading does not change the book: fills take nothing out of it. That flatters a copier a little.
 
+use super::quirks::MarketQuirks;
 use crate::domain::events::event::Side;
 use crate::domain::market::book::Level;
 use crate::domain::market::facts::Market;
@@ -90,6 +91,10 @@ pub struct SimMarket {
     pub without_book: bool,
     /// Gamma and the compact route leave the fee schedule out.
     pub without_fee_data: bool,
+    /// What the conversion of NO tokens costs, in hundredths of a percent. The same for all markets of an event.
+    pub conversion_fee_bips: i64,
+    /// What the routes say that differs from the facts above.
+    pub quirks: MarketQuirks,
     /// The price and side of the last trade, as outcome 0 sees it.
     pub last_trade: Option<(PriceMicros, Side)>,
 }
@@ -128,6 +133,28 @@ impl SimMarket {
             _ if now < self.opens_at => Phase::Coming,
             _ => Phase::Open,
         }
+    }
+
+    /// Returns whether the market was made on the new ledger: its condition starts with a module.
+    pub fn is_on_new_ledger(&self) -> bool {
+        ["0x01", "0x02"].iter().any(|module| self.id().as_str().starts_with(module))
+            && self.id().as_str().ends_with("00")
+    }
+
+    /// Returns the price of outcome `index` before any payout: the last trade, else a half.
+    pub fn last_value(&self, index: usize) -> PriceMicros {
+        let last = self.last_trade.map(|(at, _)| if index == 0 { at } else { complement(at) });
+        last.unwrap_or(price(MICROS / 2))
+    }
+
+    /// Returns the end of trading as it is printed.
+    pub fn printed_end(&self) -> Option<Timestamp> {
+        self.quirks.end_date.or(self.closes_at)
+    }
+
+    /// Returns whether it takes orders at this time, as the routes say.
+    pub fn accepts_orders(&self, now: Timestamp) -> bool {
+        self.phase(now) == Phase::Open || (self.quirks.accepts_when_closed && self.phase(now) != Phase::Coming)
     }
 
     /// Returns the payout of each outcome; `None` before the market is resolved.
@@ -170,8 +197,7 @@ impl SimMarket {
     /// half.
     pub fn share_value(&self, index: usize, now: Timestamp) -> PriceMicros {
         let payout = self.payouts_at(now).and_then(|payouts| payouts.get(index).copied());
-        let last = || self.last_trade.map(|(at, _)| if index == 0 { at } else { complement(at) });
-        payout.or_else(|| self.midpoint(index, now)).or_else(last).unwrap_or(price(MICROS / 2))
+        payout.or_else(|| self.midpoint(index, now)).unwrap_or_else(|| self.last_value(index))
     }
 
     /// Returns the taker's fee on `shares` bought or sold for `cash`: by the average price, cut to 5 decimals.

@@ -9,6 +9,7 @@ use crate::domain::money::units::{MICROS, PriceMicros, ShareMicros, Timestamp};
 use super::exchange::Exchange;
 use super::market::{Category, PricePath, SimMarket, complement, price};
 use super::new_market::{condition_of, event_of, outcomes};
+use super::quirks::MarketQuirks;
 use crate::simulator::rng::{Rng, hash_text, hex_of, noise};
 
 const MINUTE: i64 = 60_000;
@@ -123,6 +124,8 @@ pub fn market_in_slot(seed: u64, slot: u64, at: Timestamp) -> SimMarket {
         pinned: None,
         without_book: false,
         without_fee_data: false,
+        conversion_fee_bips: 0,
+        quirks: MarketQuirks::default(),
         last_trade: None,
     }
 }

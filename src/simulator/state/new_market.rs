@@ -5,6 +5,8 @@ use crate::domain::money::ids::{AssetId, MarketId};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp};
 
 use super::market::{Category, Event, Quotes, SimMarket, price};
+use super::quirks::MarketQuirks;
+use super::token_ids::StructuralId;
 use crate::simulator::rng::{hash_text, hex_of, token_of};
 
 /// A market to make by hand. Start from [`NewMarket::binary`] and change what differs.
@@ -22,6 +24,9 @@ pub struct NewMarket {
     /// Markets with the same event slug belong to one event.
     pub event_slug: String,
     pub quotes: Quotes,
+    /// Made on the new ledger (Protocol V2): the condition starts with its module, and the tokens are computed from it.
+    pub on_new_ledger: bool,
+    pub quirks: MarketQuirks,
 }
 
 impl NewMarket {
@@ -42,6 +47,8 @@ impl NewMarket {
             neg_risk: false,
             event_slug: slug.to_owned(),
             quotes: Quotes::of(&cents(49, -1), &cents(50, 1)),
+            on_new_ledger: false,
+            quirks: MarketQuirks::default(),
         }
     }
 
@@ -55,6 +62,21 @@ impl NewMarket {
         Self { fee: FeeSchedule { rate_micros, exponent: 1 }, ..self }
     }
 
+    /// Makes it one of the questions of a neg-risk event.
+    pub fn of_event(self, event_slug: &str) -> Self {
+        Self { neg_risk: true, event_slug: event_slug.to_owned(), ..self }
+    }
+
+    /// Makes it on the new ledger.
+    pub fn on_new_ledger(self) -> Self {
+        Self { on_new_ledger: true, ..self }
+    }
+
+    /// Sets what the routes say that differs from the facts.
+    pub fn quirks(self, quirks: MarketQuirks) -> Self {
+        Self { quirks, ..self }
+    }
+
     /// Sets the book, as outcome 0 sees it.
     pub fn quotes(self, quotes: Quotes) -> Self {
         Self { quotes, ..self }
@@ -64,6 +86,15 @@ impl NewMarket {
     pub(in crate::simulator) fn build(self) -> SimMarket {
         let new = self;
         let number = hash_text(0, &new.slug);
+        let mut id = condition_of(&new.slug);
+        let mut outcomes = outcomes(&new.slug, &new.outcomes);
+        if new.on_new_ledger {
+            let structural = StructuralId::binary(&id);
+            id = MarketId::parse(&structural.condition()).unwrap_or(id);
+            for (index, outcome) in (0_u8..).zip(&mut outcomes) {
+                outcome.asset = structural.token(index);
+            }
+        }
         SimMarket {
             facts: Market {
                 close_time: new.closes_at,
@@ -73,8 +104,8 @@ impl NewMarket {
                 fee: new.fee,
                 tick: Some(new.tick),
                 min_shares: Some(new.min_shares),
-                outcomes: outcomes(&new.slug, &new.outcomes),
-                ..Market::unknown(condition_of(&new.slug))
+                outcomes,
+                ..Market::unknown(id)
             },
             category: new.category,
             event: event_of(&new.event_slug, &new.event_slug.replace('-', " ")),
@@ -89,6 +120,8 @@ impl NewMarket {
             pinned: Some(new.quotes),
             without_book: false,
             without_fee_data: false,
+            conversion_fee_bips: 0,
+            quirks: new.quirks,
             last_trade: None,
         }
     }

@@ -45,6 +45,8 @@ pub struct ActivityRow<'a> {
     bio: &'a str,
     profile_image: &'a str,
     profile_image_optimized: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    is_combo: bool,
 }
 
 /// A row of `/v2/trades`.
@@ -90,12 +92,19 @@ impl Row {
         ((tenths + 1) / 2) as f64 / 1e10
     }
 
+    /// Returns the condition as it is printed: that of a combo has 62 digits.
+    fn condition(&self) -> &str {
+        const SHORT: usize = 64;
+        let id = self.market.as_ref().map_or("", MarketId::as_str);
+        if id.starts_with("0x03") { id.get(..SHORT).unwrap_or(id) } else { id }
+    }
+
     /// Returns the row as `/v2/activity` prints it.
     pub fn activity<'a>(&'a self, labels: &'a Labels) -> ActivityRow<'a> {
         ActivityRow {
             proxy_wallet: self.wallet.as_str(),
             timestamp: self.key.0,
-            condition_id: self.market.as_ref().map_or("", MarketId::as_str),
+            condition_id: self.condition(),
             kind: &self.kind,
             size: float(self.shares.0),
             usdc_size: float(self.cash.0),
@@ -114,6 +123,7 @@ impl Row {
             bio: "",
             profile_image: "",
             profile_image_optimized: "",
+            is_combo: self.is_combo,
         }
     }
 
@@ -123,7 +133,7 @@ impl Row {
             proxy_wallet: self.wallet.as_str(),
             side: self.side.map_or("", Side::as_str),
             token_id: self.asset.as_ref().map_or("", AssetId::as_str),
-            condition_id: self.market.as_ref().map_or("", MarketId::as_str),
+            condition_id: self.condition(),
             size: float(self.shares.0),
             price: self.price(),
             timestamp: self.key.0,

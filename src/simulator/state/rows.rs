@@ -54,6 +54,8 @@ impl Exchange {
             shares: ShareMicros(shares),
             cash: UsdcMicros(micros("usdc_size")),
             fee: UsdcMicros::ZERO,
+            received: None,
+            is_combo: row["is_combo"].as_bool().unwrap_or(false),
             tx_hash: text("transaction_hash").to_owned(),
             role: None,
             visible_at,

@@ -1,4 +1,4 @@
-//! What wallets do: fills, splits, merges, redemptions, conversions, rewards. Each becomes rows and, for fills, logs.
+//! What wallets trade: each fill becomes rows in the feed and logs on the chain.
 
 use super::chain::{CTF_EXCHANGE, Log, NEG_RISK_EXCHANGE, OrderFilled, block_of};
 use super::exchange::{Exchange, wallet_of};
@@ -90,17 +90,6 @@ impl Fill {
     }
 }
 
-/// A row that is not a fill, before it has a key.
-struct Activity {
-    wallet: Wallet,
-    kind: &'static str,
-    market: Option<MarketId>,
-    asset: Option<AssetId>,
-    shares: ShareMicros,
-    cash: UsdcMicros,
-    share_changes: Vec<(AssetId, ShareMicros)>,
-}
-
 /// The facts of a fill's transaction that its rows and its logs share.
 struct Match {
     at: Timestamp,
@@ -163,6 +152,8 @@ impl Exchange {
                 shares: order.shares,
                 cash: UsdcMicros(cash),
                 fee,
+                received: None,
+                is_combo: false,
                 tx_hash: matched.tx_hash.clone(),
                 role: Some(fill.role),
                 visible_at,
@@ -209,185 +200,13 @@ impl Exchange {
         }
     }
 
-    /// Turns cash into `sets` complete sets, at one USDC a set.
-    ///
-    /// # Errors
-    /// A text that names the market when there is no such market.
-    pub fn split(
-        &mut self,
-        wallet: &Wallet,
-        market: &MarketId,
-        sets: ShareMicros,
-        at: Timestamp,
-    ) -> Result<RowKey, String> {
-        let changes = self.changes_of_sets(market, sets.0)?;
-        self.push_activity(Activity::of_market(wallet, "SPLIT", market, sets, UsdcMicros(sets.0), changes), at)
-    }
-
-    /// Turns `sets` complete sets back into cash, at one USDC a set.
-    ///
-    /// # Errors
-    /// A text that names the market when there is no such market.
-    pub fn merge(
-        &mut self,
-        wallet: &Wallet,
-        market: &MarketId,
-        sets: ShareMicros,
-        at: Timestamp,
-    ) -> Result<RowKey, String> {
-        let changes = self.changes_of_sets(market, sets.0.saturating_neg())?;
-        self.push_activity(Activity::of_market(wallet, "MERGE", market, sets, UsdcMicros(sets.0), changes), at)
-    }
-
-    /// Redeems all that the wallet holds of a resolved market. `per_outcome` is the shape announced in August 2026: one
-    /// row for each outcome. The older shape, still seen in autumn, is one row without a token whose size is the payout.
-    /// Returns no row when the wallet holds nothing.
-    ///
-    /// # Errors
-    /// A text that names the market when there is no such market, or when it has not resolved.
-    pub fn redeem(
-        &mut self,
-        wallet: &Wallet,
-        market: &MarketId,
-        per_outcome: bool,
-        at: Timestamp,
-    ) -> Result<Vec<RowKey>, String> {
-        let facts = self.market(market).ok_or_else(|| format!("no market `{market}`"))?;
-        let payouts = facts.payouts_at(at).ok_or_else(|| format!("market `{market}` has not resolved"))?.to_vec();
-        let parts: Vec<(AssetId, ShareMicros, UsdcMicros)> = facts
-            .facts
-            .outcomes
-            .iter()
-            .zip(&payouts)
-            .filter_map(|(outcome, payout)| {
-                let shares = self.feed.held(wallet, &outcome.asset);
-                let cash = payout.proceeds_of(shares).unwrap_or_default();
-                (shares.0 > 0).then(|| (outcome.asset.clone(), shares, cash))
-            })
-            .collect();
-        if parts.is_empty() {
-            return Ok(Vec::new());
-        }
-        let change = |(asset, shares, _): &(AssetId, ShareMicros, UsdcMicros)| {
-            (asset.clone(), ShareMicros(shares.0.saturating_neg()))
-        };
-        if !per_outcome {
-            let cash = UsdcMicros(parts.iter().map(|(.., cash)| cash.0).sum());
-            let changes = parts.iter().map(change).collect();
-            let activity = Activity::of_market(wallet, "REDEEM", market, ShareMicros(cash.0), cash, changes);
-            return self.push_activity(activity, at).map(|key| vec![key]);
-        }
-        let activities = parts.iter().map(|part| Activity {
-            asset: Some(part.0.clone()),
-            ..Activity::of_market(wallet, "REDEEM", market, part.1, part.2, vec![change(part)])
-        });
-        let activities: Vec<Activity> = activities.collect();
-        self.push_activities(activities, at)
-    }
-
-    /// Converts within a neg-risk event: `amount` each of the NO tokens of `from` becomes cash and the YES tokens of the
-    /// event's other markets. The row names one condition and the amount, not the tokens.
-    ///
-    /// # Errors
-    /// A text that names the first market of `from` when it is unknown or not neg-risk, or says that `from` is empty.
-    pub fn convert(
-        &mut self,
-        wallet: &Wallet,
-        from: &[MarketId],
-        amount: ShareMicros,
-        at: Timestamp,
-    ) -> Result<RowKey, String> {
-        let first = from.first().ok_or("no market to convert")?;
-        let event = self
-            .market(first)
-            .and_then(|market| market.neg_risk_id.clone())
-            .ok_or_else(|| format!("market `{first}` is not neg-risk"))?;
-        let members: Vec<_> = self.markets().filter(|market| market.neg_risk_id.as_ref() == Some(&event)).collect();
-        let changes = members
-            .iter()
-            .filter_map(|market| match from.contains(market.id()) {
-                true => market.asset(1).map(|no| (no.clone(), ShareMicros(amount.0.saturating_neg()))),
-                false => market.asset(0).map(|yes| (yes.clone(), amount)),
-            })
-            .collect();
-        self.push_activity(Activity::of_market(wallet, "CONVERSION", first, amount, UsdcMicros(amount.0), changes), at)
-    }
-
-    /// Pushes a row of cash that changes no position: REWARD, MAKER_REBATE, TAKER_REBATE, YIELD, REFERRAL_REWARD,
-    /// DEPOSIT, WITHDRAWAL …
-    ///
-    /// # Errors
-    /// A text when the key of the row is in use, which does not happen.
-    pub fn pay(
-        &mut self,
-        wallet: &Wallet,
-        kind: &'static str,
-        cash: UsdcMicros,
-        at: Timestamp,
-    ) -> Result<RowKey, String> {
-        let shares = ShareMicros(cash.0);
-        let (market, asset, share_changes) = (None, None, Vec::new());
-        self.push_activity(Activity { wallet: wallet.clone(), kind, market, asset, shares, cash, share_changes }, at)
-    }
-
-    fn changes_of_sets(&self, market: &MarketId, each: i64) -> Result<Vec<(AssetId, ShareMicros)>, String> {
-        let market = self.market(market).ok_or_else(|| format!("no market `{market}`"))?;
-        Ok(market.facts.outcomes.iter().map(|outcome| (outcome.asset.clone(), ShareMicros(each))).collect())
-    }
-
-    fn push_activity(&mut self, activity: Activity, at: Timestamp) -> Result<RowKey, String> {
-        self.push_activities(vec![activity], at)?.pop().ok_or_else(|| "no row was pushed".to_owned())
-    }
-
-    /// Pushes several rows as one transaction.
-    fn push_activities(&mut self, activities: Vec<Activity>, at: Timestamp) -> Result<Vec<RowKey>, String> {
-        let tx_hash = self.new_hash("tx");
-        let (tx_index, first_log) = self.chain.reserve(block_of(at), activities.len() as u64);
-        let mut keys = Vec::with_capacity(activities.len());
-        for (n, activity) in (0_u64..).zip(activities) {
-            let key = row_key(at, tx_index, first_log + n);
-            let visible_at = self.first_shown(at, key);
-            keys.push(self.insert_row(Row {
-                key,
-                wallet: activity.wallet,
-                kind: activity.kind.to_owned(),
-                market: activity.market,
-                asset: activity.asset,
-                side: None,
-                shares: activity.shares,
-                cash: activity.cash,
-                fee: UsdcMicros::ZERO,
-                tx_hash: tx_hash.clone(),
-                role: None,
-                visible_at,
-                complete_at: visible_at.plus_millis(self.settings.complete_after),
-                share_changes: activity.share_changes,
-                recorded: None,
-            })?);
-        }
-        Ok(keys)
-    }
-
     /// Returns when the Data API first shows a row. The rows of one transaction appear together.
-    fn first_shown(&self, at: Timestamp, key: RowKey) -> Timestamp {
+    pub(super) fn first_shown(&self, at: Timestamp, key: RowKey) -> Timestamp {
         let (low, high) = self.settings.visible_after;
         let tx = (key.1 / 100_000).cast_signed();
         let random = |stream: i64| noise(self.seed, tx, stream);
         let late = if random(1) < self.settings.late_chance { self.settings.late_by } else { 0 };
         at.plus_millis(low + (random(0) * (high - low).max(0) as f64) as i64 + late)
-    }
-}
-
-impl Activity {
-    fn of_market(
-        wallet: &Wallet,
-        kind: &'static str,
-        market: &MarketId,
-        shares: ShareMicros,
-        cash: UsdcMicros,
-        share_changes: Vec<(AssetId, ShareMicros)>,
-    ) -> Self {
-        Self { wallet: wallet.clone(), kind, market: Some(market.clone()), asset: None, shares, cash, share_changes }
     }
 }
 

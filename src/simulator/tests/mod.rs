@@ -2,10 +2,12 @@
 
 mod chain;
 mod data_api;
+mod faults;
 mod github;
-
+mod holdings;
 mod markets;
 mod recorded;
+mod settlement;
 mod traders;
 mod wire;
 

@@ -136,7 +136,7 @@ async fn books_midpoints_and_facts_agree_with_the_world() {
     let answer = polymarket.book(&yes, Priority::Interactive).await.unwrap();
     assert_eq!((answer.book.best_bid(), answer.book.best_ask()), (price(490_000), price(500_000)));
     assert_eq!((answer.book.bids().len(), answer.tick), (20, Some(price(10_000))));
-    let midpoints = polymarket.midpoints(&[yes.clone(), AssetId::parse("7").unwrap()]).await.unwrap();
+    let midpoints = polymarket.midpoints(&[yes.clone(), AssetId::parse("7").unwrap()], 9).await.unwrap().found;
     assert_eq!(midpoints.get(&yes), Some(&price(495_000)));
 
     let facts = polymarket.market(market.id()).await.unwrap().unwrap();

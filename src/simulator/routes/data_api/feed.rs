@@ -13,7 +13,7 @@ use crate::simulator::state::exchange::Exchange;
 use crate::simulator::state::feed::{FeedQuery, Role, Row, RowKey};
 
 /// The kinds that the API knows by name.
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 18] = [
     "TRADE",
     "SPLIT",
     "MERGE",
@@ -28,6 +28,10 @@ const KINDS: [&str; 14] = [
     "DEPOSIT",
     "WITHDRAWAL",
     "TIP",
+    "DIRECTIONAL_SPLIT",
+    "DIRECTIONAL_MERGE",
+    "THRESHOLD_COMPOSE",
+    "THRESHOLD_DECOMPOSE",
 ];
 
 const THREE_YEARS_S: i64 = 3 * 365 * 86_400;

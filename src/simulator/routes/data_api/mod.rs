@@ -6,6 +6,7 @@ mod leaderboard;
 mod params;
 mod positions;
 mod resolutions;
+mod tokens;
 
 use serde::Serialize;
 use serde_json::json;
@@ -62,6 +63,7 @@ pub(super) fn answer(exchange: &Exchange, request: &Request, now: Timestamp) -> 
         "/v2/value" => positions::value(exchange, &params, now),
         "/v2/leaderboard" => leaderboard::answer(exchange, &params, now),
         "/v2/resolutions" => resolutions::answer(exchange, &params, now),
+        "/v2/tokens" => tokens::answer(exchange, &params, now),
         "/v2/status" => Ok(status(now)),
         other => Err(Response::data_error(404, &format!("no route {other}"), None)),
     };
