@@ -12,3 +12,6 @@ alter table event_group add constraint event_group_kind_check
 -- A close by hand sells one asset, and is no action of the leader.
 alter table event_group add constraint event_group_close_check
     check (kind <> 'CLOSE' or (asset_id is not null and side is null));
+
+-- The portfolio page lists the few entries that are deposits and withdrawals.
+create index ledger_entry_transfers on ledger_entry (id) where entry_type in ('DEPOSIT', 'WITHDRAWAL');

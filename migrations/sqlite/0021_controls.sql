@@ -9,8 +9,8 @@ alter table followed_user drop column enabled;
 -- A CHECK cannot be altered, so event_group is made again. Its rows return to a table of the same name, so that the
 -- references to them are whole again when the transaction ends.
 pragma defer_foreign_keys = on;
--- Each row that goes and returns is looked for in the tables that refer to it; this one has no index for that.
-create index copy_attempt_by_group_for_now on copy_attempt (group_id);
+-- Each row that goes and returns is looked for in the tables that refer to it; each has an index that begins with the
+-- group.
 create table event_group_kept as select * from event_group;
 drop table event_group;
 
@@ -41,7 +41,6 @@ insert into event_group select id, group_key, followed_user_id, kind, market_id,
     notional_micros, share_micros, reference_price_micros, window_start, detect_time, event_time
     from event_group_kept order by rowid;
 drop table event_group_kept;
-drop index copy_attempt_by_group_for_now;
 
 create index event_group_by_market on event_group (market_id, detect_time, id, side);
 create index event_group_by_time on event_group (detect_time, id);
@@ -49,3 +48,6 @@ create trigger event_group_no_update before update on event_group
 begin select raise(abort, 'event_group is append-only'); end;
 create trigger event_group_no_delete before delete on event_group
 begin select raise(abort, 'event_group is append-only'); end;
+
+-- The portfolio page lists the few entries that are deposits and withdrawals.
+create index ledger_entry_transfers on ledger_entry (id) where entry_type in ('DEPOSIT', 'WITHDRAWAL');

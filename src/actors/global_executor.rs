@@ -1,7 +1,7 @@
 //! Copies all leaders into one portfolio: the executor of `q_copy_attempt_global`. There is only one.
 //!
-//! Groups of all leaders wait in one global order, by earliest detect_time and then by key. So it does not depend on
-//! the speed of the books which copy gets the last of the bankroll.
+//! Groups of all leaders wait in one global order, by earliest detect_time, earliest event_time and key. So it does not
+//! depend on the speed of the books which copy gets the last of the bankroll.
 
 use actix::Addr;
 

@@ -24,3 +24,4 @@ pub mod settler;
 pub mod snapshotter;
 pub mod supervise;
 pub mod user_executor;
+pub mod winding_down;

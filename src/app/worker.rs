@@ -16,7 +16,7 @@ use crate::actors::ingestor::{Ingestor, IngestorDeps};
 use crate::actors::lease_keeper::{LeaseKeeper, LeaseKeeperDeps, LetGo};
 use crate::actors::ledger_writer::{Flush, LedgerWriter, LedgerWriterDeps};
 use crate::actors::live_hub::Announce;
-use crate::actors::poller::{Poller, PollerDeps};
+use crate::actors::poller::{Poller, PollerDeps, ReadingPace, SpanRead};
 use crate::actors::price_refresher::{PriceRefresher, PriceRefresherDeps};
 use crate::actors::queue_watch::{QueueWatch, QueueWatchDeps};
 use crate::actors::reconciler::{Reconciler, ReconcilerDeps};
@@ -25,6 +25,7 @@ use crate::actors::root::{LookAtDirectory, PollerHandle, PollersChanged, Root, R
 use crate::actors::settler::{Settler, SettlerDeps};
 use crate::actors::snapshotter::{Snapshotter, SnapshotterDeps, WriteCheckpoints};
 use crate::actors::supervise::{ActorScope, Observe, SupervisorContext};
+use crate::actors::winding_down::{WindingDown, WindingDownDeps};
 use crate::actors::{global_executor, user_executor};
 use crate::clock::Clock;
 use crate::config::{ChainSettings, Secret};
@@ -83,6 +84,7 @@ struct Shared {
     live: Recipient<Announce>,
     polymarket: Polymarket,
     metrics: Arc<Metrics>,
+    pace: ReadingPace,
 }
 
 impl Worker {
@@ -102,7 +104,8 @@ impl Worker {
         let (supervisor, outer) = supervisor.scope();
 
         let (wakeups, live, relay) = connect_processes(&db, clock, redis, worker.as_ref(), pages, &inner_supervisor);
-        let shared = Shared { db, clock, scope, leases, wakeups, live, polymarket, metrics };
+        let shared =
+            Shared { db, clock, scope, leases, wakeups, live, polymarket, metrics, pace: ReadingPace::default() };
         let ledger_writer = shared.start_ledger_writer(&inner_supervisor);
         let book_fetcher = shared.start_book_fetcher(&supervisor);
         let grouper = shared.start_grouper(&supervisor);
@@ -113,15 +116,20 @@ impl Worker {
         let reconciler = shared.start_reconciler(&supervisor);
         QueueWatch::start(QueueWatchDeps { db: shared.db.clone(), clock }, &supervisor);
         let chain_watcher = shared.start_chain_watcher(chain, &reconciler, &supervisor);
+        let winding_down = shared.start_winding_down(&supervisor);
 
         let look_every = if worker.is_some() { LOOK_AMONG_OTHERS } else { LOOK_ALONE };
         let executor_deps = shared.executor_deps(look_every, directory, &ledger_writer, &book_fetcher);
         let mut listeners = vec![ledger_writer.clone().recipient(), book_fetcher.recipient(), grouper.recipient()];
+        listeners.push(winding_down.clone().recipient());
+        listeners.push(reconciler.clone().recipient());
         listeners.extend(chain_watcher.clone().map(Addr::recipient));
-        let root_deps = shared.root_deps(executor_deps, reconciler.recipient(), listeners, &supervisor);
+        let reading = (reconciler.clone().recipient(), reconciler.recipient());
+        let root_deps = shared.root_deps(executor_deps, reading, listeners, &supervisor);
         let root = Root::start_at(root_ctx, root_deps, &supervisor);
 
         let mut listeners = vec![ledger_writer.clone().recipient(), price_refresher.recipient(), settler.recipient()];
+        listeners.push(winding_down.recipient());
         listeners.extend(chain_watcher.clone().map(Addr::recipient));
         listeners.push(root.clone().recipient());
         listeners.extend(relay.map(Addr::recipient));
@@ -263,13 +271,22 @@ impl Shared {
             wakeups: self.wakeups.clone(),
             take: ledger.clone().recipient(),
             stored: ledger.clone().recipient(),
+            holdings: ledger.clone().recipient(),
+            record: ledger.clone().recipient(),
         };
         Snapshotter::start(deps, supervisor)
     }
 
+    fn start_winding_down(&self, supervisor: &SupervisorContext) -> Addr<WindingDown> {
+        let (polymarket, leases) = (self.polymarket.clone(), self.leases.clone());
+        let deps = WindingDownDeps { db: self.db.clone(), clock: self.clock, polymarket, leases };
+        WindingDown::start(deps, supervisor)
+    }
+
     fn start_reconciler(&self, supervisor: &SupervisorContext) -> Addr<Reconciler> {
         let (scope, wakeups, live) = (self.scope.clone(), self.wakeups.clone(), self.live.clone());
-        let deps = ReconcilerDeps { db: self.db.clone(), clock: self.clock, scope, wakeups, live };
+        let (venue, pace) = (self.polymarket.venue().clone(), self.pace.clone());
+        let deps = ReconcilerDeps { db: self.db.clone(), clock: self.clock, scope, wakeups, live, venue, pace };
         Reconciler::start(deps, supervisor)
     }
 
@@ -315,6 +332,7 @@ impl Shared {
             view: ledger.clone().recipient(),
             record: ledger.clone().recipient(),
             metrics: self.metrics.clone(),
+            venue: self.polymarket.venue().clone(),
         }
     }
 
@@ -322,7 +340,7 @@ impl Shared {
     fn root_deps(
         &self,
         executor_deps: ExecutorDeps,
-        reconciler: Recipient<PollersChanged>,
+        (reconciler, reads): (Recipient<PollersChanged>, Recipient<SpanRead>),
         listeners: Vec<Recipient<DirectoryChanged>>,
         supervisor: &SupervisorContext,
     ) -> RootDeps {
@@ -334,6 +352,8 @@ impl Shared {
             live: self.live.clone(),
             metrics: self.metrics.clone(),
             fence: None,
+            pace: self.pace.clone(),
+            reads: Some(reads),
         };
         let global_deps = executor_deps.clone();
         RootDeps {

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::config::{LogSettings, Settings};
 use crate::telemetry;
 
+mod account;
 mod admin;
 mod audit;
 mod backfill;
@@ -64,6 +65,8 @@ enum Command {
     Tail(tail::TailArguments),
     /// Shows and changes the sizing of copies and their guardrails.
     Config(config::ConfigArguments),
+    /// Shows our accounts, moves cash in and out, and closes what they hold.
+    Account(account::AccountArguments),
     /// Shows the queues, requeues failed work, or drops it.
     Jobs(jobs::JobsArguments),
     /// Creates, lists and revokes API tokens for scripts.
@@ -135,6 +138,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Backfill(arguments) => backfill::backfill(&settings, arguments).await,
             Command::Tail(arguments) => tail::tail(&settings, &arguments).await,
             Command::Config(arguments) => config::config(&settings, arguments).await,
+            Command::Account(arguments) => account::account(&settings, arguments).await,
             Command::Jobs(arguments) => jobs::jobs(&settings, arguments).await,
             Command::Token(arguments) => token::token(&settings, arguments).await,
             Command::Admin(arguments) => admin::admin(&settings, arguments).await,

@@ -24,9 +24,11 @@ pub use accounts::ledger_request::{Committed, LedgerOutcome, LedgerWrite, Standi
 pub use accounts::portfolio_snapshots::PortfolioSnapshot;
 pub use accounts::prices::{BookPrice, PriceAt};
 pub use accounts::running_portfolio::{LoadError, RunningPortfolio, checkpoint_key};
+pub use accounts::transfers::TransferState;
 pub use decisions::attempt_rows::ListedAttempt;
 pub use decisions::attempts::{AttemptCounts, AttemptDetail, AttemptFilter};
 pub use decisions::books::{BookOutcome, BookText, StoredBook};
+pub use decisions::closes::{AskedClose, CloseWanted};
 pub use decisions::event_outcomes::EventOutcome;
 pub use decisions::export::{
     ATTEMPT_COLUMNS, Cell, Column, Kind, LEDGER_COLUMNS, LedgerFilter, Part, SNAPSHOT_COLUMNS, TRADE_COLUMNS,
@@ -68,6 +70,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("chain_confirmations", events::chain_confirmations::STATEMENTS, &[]),
         ("checkpoints", system::checkpoints::STATEMENTS, system::checkpoints::BATCHES),
         ("config", people::config::STATEMENTS, &[]),
+        ("closes", decisions::closes::STATEMENTS, &[]),
         ("curves", accounts::curves::STATEMENTS, &[]),
         ("dead_letters", system::dead_letters::STATEMENTS, &[]),
         ("event_outcomes", decisions::event_outcomes::STATEMENTS, decisions::event_outcomes::BATCHES),
@@ -89,6 +92,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("attempt_stats", decisions::attempt_stats::STATEMENTS, decisions::attempt_stats::BATCHES),
         ("tokens", people::tokens::STATEMENTS, &[]),
         ("trades", events::trades::STATEMENTS, &[]),
+        ("transfers", accounts::transfers::STATEMENTS, &[]),
         ("users", people::users::STATEMENTS, people::users::BATCHES),
         ("queue", crate::queue::jobs::STATEMENTS, crate::queue::jobs::BATCHES),
         ("queue.claim", crate::queue::claim::STATEMENTS, &[]),

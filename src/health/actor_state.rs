@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::db::ChainLag;
+use crate::domain::events::reading::Reader;
+use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
 
 /// The state of the chain watcher.
@@ -60,6 +62,32 @@ pub struct PollerState {
     pub windows_waiting: usize,
     /// Number of polls in a row that failed.
     pub failures: u32,
+    /// The wallets of an answer that was not taken, until an answer is taken again. Text from outside.
+    pub refused: Option<String>,
+}
+
+/// The state of the reconciler.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReconcilerState {
+    /// Leaders that this worker reads.
+    pub users: usize,
+    /// Leaders of whom nothing could be read for some minutes.
+    pub stalled: Vec<FollowedUserId>,
+    /// Transactions that the chain has shown and the API has not.
+    pub sought: usize,
+    /// The intervals that are reached.
+    pub intervals: Vec<ReadInterval>,
+}
+
+/// How often a reader reads each leader.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReadInterval {
+    pub reader: Reader,
+    /// In seconds; longer than under a light load when there are many leaders.
+    pub every_s: i64,
+    /// Seconds since the leader who has waited longest was read by it; `None` before the first read of each.
+    pub longest_ago_s: Option<i64>,
 }
 
 /// The state of the price refresher, at its last round.

@@ -8,6 +8,7 @@ use super::actor_state::PriceRefresherState;
 use super::assessment::Status;
 use super::{HealthDeps, in_time};
 use crate::actors::supervise::Observed;
+use crate::clock::is_far_off;
 use crate::domain::money::units::Timestamp;
 use crate::queue;
 use crate::queue::{Depth, Queue};
@@ -25,6 +26,8 @@ pub(super) struct Report {
     ws_connected: Option<bool>,
     /// Number of open jobs.
     queue_depths: BTreeMap<Queue, i64>,
+    /// How far the venue's clock is ahead of ours; `null` before its first answer. Over 30 s it degrades the health.
+    venue_clock_offset_ms: Option<i64>,
     /// Queues that no worker consumes.
     stuck_queues: Vec<Queue>,
 }
@@ -42,6 +45,7 @@ impl Report {
             Some(_) => Some(deps.chain().await.is_some_and(|watcher| watcher.connected)),
             None => None,
         };
+        let venue_clock_offset_ms = deps.gate.venue().measured_ms();
         let now = deps.clock.now();
         let is_stuck = |depth: &&Depth| depth.stuck_for_ms(now).is_some();
         let stuck_queues: Vec<Queue> = depths.iter().flatten().filter(is_stuck).map(|depth| depth.queue).collect();
@@ -52,7 +56,11 @@ impl Report {
                     let observed = actor.observed.as_ref().map(Observed::read::<PriceRefresherState>);
                     observed.is_some_and(|prices| prices.is_troubled(now))
                 });
-                let well = !unpriced && stuck_queues.is_empty() && ws_connected != Some(false) && !silent;
+                let well = !unpriced
+                    && !is_far_off(venue_clock_offset_ms)
+                    && stuck_queues.is_empty()
+                    && ws_connected != Some(false)
+                    && !silent;
                 if well { Status::Ok } else { Status::Degraded }
             }
             _ => Status::Down,
@@ -61,6 +69,7 @@ impl Report {
             status,
             last_canonical_event_time: newest.flatten(),
             ws_connected,
+            venue_clock_offset_ms,
             queue_depths: depths.into_iter().flatten().map(|depth| (depth.queue, depth.open)).collect(),
             stuck_queues,
         }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::actor_state::{ChainWatcherState, LeaseKeeperState, PriceRefresherState};
+use super::actor_state::{ChainWatcherState, LeaseKeeperState, PriceRefresherState, ReconcilerState};
 use super::{HealthDeps, in_time};
 use crate::actors::root::ActorHealth;
 use crate::actors::supervise::Observed;
@@ -27,6 +27,7 @@ pub(super) async fn page(deps: &HealthDeps) -> String {
         "Time from a fill to its detection in the canonical feed, including fills read after a stop.",
     )
     .distribution(&[], &deps.metrics.detection);
+    reading(&mut page, deps);
     chain(&mut page, deps.chain().await);
     copying(&mut page, &deps.metrics);
     ledger(&mut page, &deps.metrics);
@@ -93,6 +94,21 @@ fn queues(page: &mut Exposition, depths: &[Depth], now: Timestamp) {
         .gauge("polymarketspy_queue_stuck", "1 when a job has been due for over a minute and no worker claimed it.");
     for depth in depths {
         family.sample(&[("queue", depth.queue.as_str())], u8::from(depth.stuck_for_ms(now).is_some()));
+    }
+}
+
+/// Adds what is known about the rows that were read and about the venue's clock.
+fn reading(page: &mut Exposition, deps: &HealthDeps) {
+    let help = "Rows that appeared after their time had been read, by the reader that found them.";
+    let mut family = page.counter("polymarketspy_late_rows_total", help);
+    for (reader, n) in deps.metrics.late_rows.by_reader() {
+        family.sample(&[("reader", reader.as_str())], n);
+    }
+    let help = "Answers of the Data API that were not taken, because their rows are of other wallets.";
+    page.counter("polymarketspy_answers_refused_total", help).sample(&[], deps.metrics.answers_refused.value());
+    if let Some(offset_ms) = deps.gate.venue().measured_ms() {
+        let help = "How far the venue's clock is ahead of ours; absent before its first answer.";
+        page.gauge("polymarketspy_venue_clock_offset_seconds", help).seconds(&[], offset_ms);
     }
 }
 
@@ -240,6 +256,13 @@ fn actors(page: &mut Exposition, metrics: &Metrics, registry: &[ActorHealth], no
         page.gauge("polymarketspy_held_assets", help)
             .sample(&[("state", "open")], held)
             .sample(&[("state", "priced")], priced);
+    }
+    if let Some(reconciler) = of("reconciler").map(Observed::read::<ReconcilerState>) {
+        let help = "How often each leader is read; longer than normal when there are many leaders.";
+        let mut family = page.gauge("polymarketspy_reading_interval_seconds", help);
+        for interval in &reconciler.intervals {
+            family.sample(&[("reader", interval.reader.as_str())], interval.every_s);
+        }
     }
     // A lease keeper runs only when several workers may share the database.
     if let Some(keeper) = of("lease_keeper").map(Observed::read::<LeaseKeeperState>) {

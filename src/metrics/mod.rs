@@ -20,6 +20,7 @@ use crate::domain::accounting::ledger::PortfolioScope;
 use crate::domain::decision::attempt::CopyAttempt;
 use crate::domain::decision::check::ReasonCode;
 use crate::domain::decision::explanation::DecisionKind;
+use crate::domain::events::reading::Reader;
 
 /// Every number that is counted when something happens. Numbers that can be read from the database are read at a
 /// scrape.
@@ -39,6 +40,10 @@ pub struct Metrics {
     pub attempts: Attempts,
     pub restarts: Restarts,
     pub live_sockets: Gauge,
+    /// Rows that appeared in spans that had been read before, by the reader that found them.
+    pub late_rows: LateRows,
+    /// Answers of the Data API that were not taken, because their rows are of other wallets.
+    pub answers_refused: Counter,
 }
 
 /// Numbers of committed attempts.
@@ -47,6 +52,10 @@ pub struct Attempts {
     decisions: BTreeMap<(PortfolioScope, DecisionKind), Counter>,
     reasons: BTreeMap<ReasonCode, Counter>,
 }
+
+/// Numbers of late rows by reader.
+#[derive(Debug, Default)]
+pub struct LateRows([Counter; Reader::ALL.len()]);
 
 /// Numbers of actor restarts by job: for example, `poller` for the pollers of all users.
 #[derive(Debug, Default)]
@@ -68,6 +77,8 @@ impl Default for Metrics {
             attempts: Attempts::default(),
             restarts: Restarts::default(),
             live_sockets: Gauge::default(),
+            late_rows: LateRows::default(),
+            answers_refused: Counter::default(),
         }
     }
 }
@@ -81,6 +92,22 @@ impl Default for Attempts {
             decisions: kinds.map(|key| (key, Counter::default())).collect(),
             reasons: ReasonCode::ALL.iter().map(|reason| (*reason, Counter::default())).collect(),
         }
+    }
+}
+
+impl LateRows {
+    /// Counts `n` late rows that `reader` found.
+    pub fn count(&self, reader: Reader, n: u64) {
+        if let Some(place) = Reader::ALL.iter().position(|known| *known == reader)
+            && let Some(counter) = self.0.get(place)
+        {
+            counter.add(n);
+        }
+    }
+
+    /// Returns the number of each reader.
+    pub fn by_reader(&self) -> impl Iterator<Item = (Reader, u64)> {
+        Reader::ALL.iter().copied().zip(self.0.iter().map(Counter::value))
     }
 }
 

@@ -25,7 +25,7 @@ macro_rules! held_by {
         concat!(
             " and (followed_user_id in (select followed_user_id from lease where holder = cast(",
             $worker,
-            " as text)) or (key = 'EXEC_GLOBAL' and exists (select 1 from lease where name = 'global' and holder = cast(",
+            " as text)) or ((key = 'EXEC_GLOBAL' or key like 'EXEC_GLOBAL:%') and exists (select 1 from lease where name = 'global' and holder = cast(",
             $worker,
             " as text))) or (followed_user_id is null and key like cast(",
             $worker,

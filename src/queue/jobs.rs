@@ -53,6 +53,8 @@ statements! {
         where id = $1 and attempts = $2";
     BURY = "insert into dead_letter (queue, key, followed_user_id, payload, error, created_at)
         select queue, key, followed_user_id, payload, $3, $4 from job where id = $1 and attempts = $2";
+    UNDECIDED_OF = "select count(*) from job where followed_user_id = $1
+        and queue in ('q_group_events', 'q_copy_attempt_user', 'q_copy_attempt_global')";
     DROP_OWN = "delete from job where followed_user_id is null and key like cast($1 as text) || ':%'";
 }
 
@@ -108,6 +110,14 @@ pub async fn open_of(db: &Db, jobs: &[(Queue, String)]) -> Result<HashSet<(Queue
     let rows: Vec<(String, String)> =
         fetch_batch!(db, OPEN_OF, jobs, |query, (queue, key)| query.bind(queue.as_str()).bind(key))?;
     Ok(rows.into_iter().filter_map(|(queue, key)| Some((queue.parse().ok()?, key))).collect())
+}
+
+/// Returns the number of a leader's events and groups that wait for a decision.
+///
+/// # Errors
+/// [`DbError`] when the database cannot be reached or refuses a statement.
+pub async fn undecided_of(db: &Db, leader: FollowedUserId) -> Result<i64, DbError> {
+    Ok(on!(db db, c => sqlx::query_scalar(UNDECIDED_OF).bind(leader.0).fetch_one(c).await)?)
 }
 
 /// Deletes jobs whose work has no other effect. Returns the fences that still held.

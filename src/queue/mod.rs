@@ -10,12 +10,14 @@ mod job;
 pub(crate) mod jobs;
 pub(crate) mod operator;
 mod row;
+mod transfer;
 pub mod wakeup;
 
 pub(crate) use claim::release_lease_in;
 pub use claim::{JobScope, claim, next_due, release, release_all, renew};
 pub use depth::{Depth, depths, oldest};
 pub use job::{Job, JobFence, NewJob, Queue};
-pub use jobs::{Failed, RETRIES, enqueue, fail, finish, open_of, opened_after, peek_open};
+pub use jobs::{Failed, RETRIES, enqueue, fail, finish, open_of, opened_after, peek_open, undecided_of};
 pub(crate) use jobs::{drop_own_in, finish_in, insert_in};
 pub use operator::{OpenJob, open_job, open_jobs};
+pub use transfer::Transfer;

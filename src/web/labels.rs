@@ -111,6 +111,7 @@ pub fn action(name: &str) -> &str {
         "close_by_hand" => "Closed by hand",
         "deposit" => "Deposit",
         "withdraw" => "Withdrawal",
+        "withdraw_refused" => "Withdrawal refused",
         "set_blacklisted" => "Blacklist",
         "reset_peak" => "Peak reset",
         "sign_in" => "Signed in",

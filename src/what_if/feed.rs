@@ -199,7 +199,7 @@ impl Reader<'_> {
                     continue;
                 }
             }
-            groups.sort_by(|a, b| (a.detect_time, &a.key).cmp(&(b.detect_time, &b.key)));
+            groups.sort_by_cached_key(EventGroup::place);
             self.from = if is_full { last } else { to };
             return Ok(Some(groups));
         }

@@ -60,14 +60,14 @@ impl Executor {
             return self.put_back(id, ctx);
         };
         let config = self.config(group.followed_user);
-        let now = self.deps.clock.now();
+        let (now, venue_now) = (self.deps.clock.now(), self.deps.venue.now());
         let situation = Situation {
             group: &group,
             market: &facts.market,
             portfolio: view,
             config: &config,
             user_enabled: self.user_enabled(group.followed_user),
-            now,
+            now: venue_now,
         };
         let decision = match &facts.book {
             Some(fetched) => decide::decide(&situation, fetched.book.as_ref().ok()).map(Some),

@@ -26,7 +26,7 @@ use super::{
     ledger_writer::{ReadView, RecordAttempt},
     supervise::{ActorName, IoResult, Observed, SupervisorContext, observable, spawn_io, start_supervised},
 };
-use crate::clock::Clock;
+use crate::clock::{Clock, VenueClock};
 use crate::db::{Db, Directory};
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::accounting::view::{Baselines, PortfolioView};
@@ -60,6 +60,8 @@ pub struct ExecutorDeps {
     pub view: Recipient<ReadView>,
     pub record: Recipient<RecordAttempt>,
     pub metrics: Arc<Metrics>,
+    /// The age of a signal is by the venue's clock, as its fills are.
+    pub venue: VenueClock,
 }
 
 /// The jobs of an executor, and the portfolio it copies into.
@@ -168,7 +170,7 @@ impl Executor {
         let gather = async move {
             let market = deps.market.send(KnowMarket(group.market.clone())).await??;
             let blank = nothing_known(portfolio);
-            let now = deps.clock.now();
+            let now = deps.venue.now();
             let market_ref = market.as_ref();
             let situation =
                 Situation { group: &group, market: market_ref, portfolio: &blank, config: &config, user_enabled, now };
@@ -262,6 +264,8 @@ impl Handler<DirectoryChanged> for Executor {
         for group in self.pending.forget_facts(self.deciding) {
             self.prepare(group, ctx);
         }
+        // A close by hand comes from a page or the command line, without a wake-up in this process.
+        self.look(ctx);
     }
 }
 

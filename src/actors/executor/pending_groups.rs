@@ -60,7 +60,7 @@ impl PendingGroups {
         if self.works.contains_key(&id) {
             return false;
         }
-        self.order.enqueue(group.detect_time, group.key.clone());
+        self.order.enqueue(group.place());
         let work =
             Work { group: Arc::new(group), facts: None, due: job.due, job: None, job_id: job.id, committing: false };
         self.works.insert(id, work);
@@ -102,8 +102,7 @@ impl PendingGroups {
     /// Returns true when a group that is ahead of `id` in the order was queued after `id` had left the queue.
     pub fn is_overtaken(&self, id: GroupId) -> bool {
         let (Some(work), Some(first)) = (self.works.get(&id), self.order.head()) else { return false };
-        let first = self.works.get(&GroupId::of(first)).map(|first| (first.group.detect_time, &first.group.key));
-        first.is_some_and(|first| first < (work.group.detect_time, &work.group.key))
+        *first < work.group.place()
     }
 
     /// Puts a group back into the queue, to be decided again. It keeps its facts.
@@ -112,7 +111,7 @@ impl PendingGroups {
         if std::mem::take(&mut work.committing) {
             self.committing -= 1;
         }
-        self.order.enqueue(work.group.detect_time, work.group.key.clone());
+        self.order.enqueue(work.group.place());
         if work.facts.is_some() {
             let _ = self.order.mark_ready(&work.group.key, id);
         }
@@ -135,7 +134,7 @@ impl PendingGroups {
             forgotten.push(*id);
             if work.facts.take().is_some() && deciding != Some(*id) {
                 self.order.remove(&work.group.key);
-                self.order.enqueue(work.group.detect_time, work.group.key.clone());
+                self.order.enqueue(work.group.place());
             }
         }
         forgotten
@@ -176,13 +175,13 @@ impl PendingGroups {
 
     /// Returns the earliest detection of the head, if it is ready to be decided.
     pub fn first_detected(&self) -> Option<Timestamp> {
-        let first = self.works.get(&GroupId::of(self.order.head()?))?;
+        let first = self.works.get(&GroupId::of(&self.order.head()?.key))?;
         first.facts.is_some().then_some(first.group.detect_time)
     }
 
     /// Returns when the job of the head became or becomes due, if it is not claimed.
     pub fn first_unclaimed(&self) -> Option<Timestamp> {
-        let first = self.works.get(&GroupId::of(self.order.head()?))?;
+        let first = self.works.get(&GroupId::of(&self.order.head()?.key))?;
         first.job.is_none().then_some(first.due)
     }
 

@@ -139,6 +139,7 @@ async fn deps(setup: &CopySetup, books: &Addr<Books>, writer: &Addr<LedgerWriter
         view: writer.clone().recipient(),
         record: writer.clone().recipient(),
         metrics: Arc::default(),
+        venue: crate::clock::VenueClock::new(setup.clock),
     }
 }
 

@@ -125,6 +125,7 @@ pub struct Holdings {
 pub struct Held {
     /// For [`RecordEntries::made_on`].
     pub version: u64,
+    pub cash: UsdcMicros,
     pub lots: Vec<Lot>,
 }
 

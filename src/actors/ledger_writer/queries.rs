@@ -83,7 +83,7 @@ impl Handler<Holdings> for LedgerWriter {
                 Some(market) => running.portfolio.lots_in(market),
                 None => running.portfolio.lots().collect(),
             };
-            Held { version: running.portfolio.version(), lots }
+            Held { version: running.portfolio.version(), cash: running.portfolio.figures().cash, lots }
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Reads the trades and activities of one followed user, and stores the new ones (spec 3.1).
 //!
 //! Takes   [`PollNow`], [`PollWindow`] from the reconciler, [`DirectoryChanged`].
-//! Sends   [`Announce`] for new rows; wakes the consumers of their jobs.
+//! Sends   [`Announce`] for new rows, [`SpanRead`] to the reconciler; wakes the consumers of their jobs.
 //! Timer   one, for the next regular poll.
 //! Truth   its two checkpoints; a row that is read twice has the same key both times, and is stored once.
 
@@ -18,35 +18,55 @@ use super::{
     },
 };
 use crate::clock::Clock;
-use crate::db::{Db, DbError, Directory, FollowedUser, PollWrite};
+use crate::db::{Db, DbError, Directory, FollowedUser};
 use crate::domain::events::event::{ActivityEvent, TradeEvent};
 use crate::domain::events::lease::Fence;
-use crate::domain::money::ids::MarketId;
-use crate::domain::money::units::{ShareMicros, Timestamp};
+use crate::domain::events::reading::Reader;
+use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::units::Timestamp;
 use crate::health::actor_state::PollerState;
 use crate::metrics::Metrics;
-use crate::polymarket::{Polymarket, PolymarketError, TradeDraft, Window};
-use crate::queue::Queue;
+use crate::polymarket::{Polymarket, PolymarketError};
 use crate::queue::wakeup::local::Wakeups;
 
+mod answer;
+mod late_rows;
+mod pace;
+mod read;
 mod window;
 
-use window::{Checkpoints, PollRequest, QueuedWindows};
+use answer::ForeignRows;
+pub use late_rows::LATE_ROWS;
+pub use pace::ReadingPace;
+use window::{Checkpoints, PollRequest, QueuedWindows, SeenSpan};
 
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_MOST: Duration = Duration::from_secs(60);
+/// A span that ends less than this before the venue's present has no end: rows may be dated a little ahead.
+const PRESENT_MS: i64 = 5_000;
+/// A step of the venue's clock against ours, after which the checkpoints are read again: the spans were wrong.
+const CLOCK_STEP_MS: i64 = 2_000;
 
 /// Asks for a poll at once. Several that arrive during a poll become one poll.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "()")]
 pub struct PollNow;
 
-/// Asks to read a span of time again, whatever the checkpoints are. Both ends belong to the span.
+/// Asks to read a span of time again, whatever the checkpoints are. Both ends belong to the span, by the venue's clock.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "Result<Polled, NotPolled>")]
 pub struct PollWindow {
     pub start: Timestamp,
     pub end: Timestamp,
+    pub by: Reader,
+}
+
+/// A span that reaches the present was read, and its rows are committed. The span began `back_ms` before the read.
+#[derive(Message, Debug, Clone, Copy)]
+#[rtype(result = "()")]
+pub struct SpanRead {
+    pub user: FollowedUserId,
+    pub back_ms: i64,
 }
 
 /// The counts of a span that was read, and whose new rows are committed.
@@ -74,6 +94,9 @@ pub struct PollerDeps {
     pub metrics: Arc<Metrics>,
     /// The lease under which the user is read; `None` where this is the only worker.
     pub fence: Option<Fence>,
+    pub pace: ReadingPace,
+    /// The reconciler, which counts every read; `None` in tests without one.
+    pub reads: Option<Recipient<SpanRead>>,
 }
 
 pub struct Poller {
@@ -86,10 +109,19 @@ pub struct Poller {
     poll_wanted: bool,
     windows: QueuedWindows,
     polling: Option<PollRequest>,
+    /// `None` before the first read of a leader of whom nothing was read before.
+    seen: Option<SeenSpan>,
+    /// The offset of the venue's clock with which the checkpoints were read.
+    clock_offset_ms: i64,
+    /// The wallets of an answer that was not taken, until an answer is taken again.
+    refused: Option<ForeignRows>,
     failures: u32,
     last_success: Option<Timestamp>,
     timer: Option<SpawnHandle>,
 }
+
+/// The part of health that says whether answers have rows of other wallets.
+const ANSWERS: &str = "answers";
 
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -98,6 +130,10 @@ struct PollDue;
 /// The rows that a poll stored.
 struct Report {
     polled: Polled,
+    /// When the span was asked for, by the venue's clock, and its bounds.
+    asked_at: Timestamp,
+    start: Timestamp,
+    reaches_present: bool,
     /// The time of the newest row, known or not.
     newest: Option<Timestamp>,
     new_trades: Vec<TradeEvent>,
@@ -111,6 +147,8 @@ enum PollError {
     Polymarket(#[from] PolymarketError),
     #[error("the rows could not be stored: {0}")]
     Db(#[from] DbError),
+    #[error(transparent)]
+    Foreign(#[from] ForeignRows),
 }
 
 impl Poller {
@@ -134,6 +172,9 @@ impl Poller {
             poll_wanted: true,
             windows: QueuedWindows::default(),
             polling: None,
+            seen: None,
+            clock_offset_ms: 0,
+            refused: None,
             failures: 0,
             last_success: None,
             timer: None,
@@ -143,10 +184,11 @@ impl Poller {
     fn observed(&self) -> Observed {
         let state = PollerState {
             label: self.user.label.clone(),
-            since: self.checkpoints.map(|checkpoints| checkpoints.earliest()),
+            since: self.checkpoints.map(|checkpoints| checkpoints.start()),
             polling: self.polling.is_some(),
             windows_waiting: self.windows.len(),
             failures: self.failures,
+            refused: self.refused.as_ref().map(ToString::to_string),
         };
         Observed::new(state, self.last_success)
     }
@@ -155,16 +197,16 @@ impl Poller {
     fn next(&mut self, ctx: &mut Context<Self>) {
         let Some(checkpoints) = self.checkpoints.filter(|_| self.polling.is_none()) else { return };
         let asked = if std::mem::take(&mut self.poll_wanted) {
-            let end = self.deps.clock.now();
-            PollRequest { start: checkpoints.earliest(), end, moves: Some(checkpoints), replies: Vec::new() }
+            let (start, moves) = (checkpoints.start(), Some(checkpoints));
+            PollRequest { start, end: None, by: Reader::Poll, moves, replies: Vec::new() }
         } else {
             let Some(window) = self.windows.pop() else { return };
             window
         };
-        let (deps, user) = (self.deps.clone(), self.user.clone());
-        let (start, end, moves) = (asked.start, asked.end, asked.moves);
+        let (deps, user, directory) = (self.deps.clone(), self.user.clone(), self.directory.clone());
+        let span = read::Span { start: asked.start, end: asked.end, moves: asked.moves };
         self.polling = Some(asked);
-        let poll = async move { poll(&deps, &user, start, end, moves).await };
+        let poll = async move { read::poll(&deps, &user, &directory, span).await };
         self.incarnation.spawn_io(ctx, poll, Self::polled);
     }
 
@@ -173,6 +215,9 @@ impl Poller {
         match read {
             Ok(checkpoints) => {
                 self.checkpoints = Some(checkpoints);
+                if checkpoints.were_stored && self.seen.is_none() {
+                    self.seen = Some(SeenSpan::new(self.user.created_at, checkpoints.latest()));
+                }
                 self.next(ctx);
             }
             Err(error) => {
@@ -199,12 +244,32 @@ impl Poller {
     }
 
     fn interval(&self) -> Duration {
-        Duration::from_millis(self.directory.config.system.polling_interval_ms.max(1).unsigned_abs())
+        let every_ms = self.directory.config.system.polling_interval_ms.max(1);
+        Duration::from_millis(self.deps.pace.stretched_ms(every_ms, every_ms).unsigned_abs())
+    }
+
+    /// Returns the start of a span that is read again: what the leader did before the first window is in the opening.
+    fn not_before_following(&self, window: PollWindow) -> Timestamp {
+        match window.by {
+            Reader::Poll | Reader::Asked => window.start,
+            Reader::Recent | Reader::Hour | Reader::Day => {
+                window.start.max(Checkpoints::at_start(&self.directory, self.user.created_at))
+            }
+        }
+    }
+
+    /// Returns the venue's time.
+    fn venue_now(&self) -> Timestamp {
+        self.deps.polymarket.venue().now()
     }
 
     /// Resets the failures, answers the requests, and announces the new rows.
     fn succeeded(&mut self, report: Report, ctx: &mut Context<Self>) {
         let now = self.deps.clock.now();
+        if self.refused.take().is_some() {
+            self.tell(ANSWERS, true, "the answers have the rows of this leader again".to_owned());
+        }
+        self.count_read(&report);
         if self.failures > 0 {
             tracing::info!(user_id = %self.user.id, failures = self.failures, "polling works again");
             self.tell_health(true, "polling works again".to_owned());
@@ -214,18 +279,50 @@ impl Poller {
         if self.answer(&Ok(report.polled)) {
             self.checkpoints = report.checkpoints.or(self.checkpoints);
             self.wake_in(self.interval(), ctx);
+            self.mind_the_clock(ctx);
         }
         if report.polled.n_dead > 0 {
             tracing::warn!(user_id = %self.user.id, n_dead = report.polled.n_dead, "unreadable rows became dead letters");
         }
         if report.polled.n_new > 0 {
             tracing::info!(user_id = %self.user.id, n_new = report.polled.n_new, newest = report.newest.map(display), "new rows");
+            let venue = self.deps.polymarket.venue();
             for trade in &report.new_trades {
-                self.deps.metrics.detection.observe_millis(trade.detect_time.millis_since(trade.event_time));
+                let lag_ms = venue.of(trade.detect_time).millis_since(trade.event_time);
+                self.deps.metrics.detection.observe_millis(lag_ms);
             }
             let trades = report.new_trades.into_iter().map(|trade| LiveFact::TradeSeen(Arc::new(trade)));
             let activities = report.new_activities.into_iter().map(|row| LiveFact::ActivitySeen(Arc::new(row)));
             self.deps.live.do_send(Announce(trades.chain(activities).collect()));
+        }
+    }
+
+    /// Counts the read, and its late rows: rows that were not there when their time was read before.
+    fn count_read(&mut self, report: &Report) {
+        let by = self.polling.as_ref().map_or(Reader::Poll, |asked| asked.by);
+        self.deps.pace.count(by, report.polled.n_rows, self.deps.polymarket.rows_per_page());
+        if let Some(seen) = self.seen {
+            late_rows::count(&self.deps, self.user.id, by, late_rows::of(report, seen));
+        }
+        let reached = if report.reaches_present { report.asked_at } else { report.start };
+        self.seen = Some(match self.seen {
+            Some(seen) => seen.with(report.start, reached),
+            None => SeenSpan::new(report.start, reached),
+        });
+        if let Some(reads) = self.deps.reads.as_ref().filter(|_| report.reaches_present) {
+            let back_ms = report.asked_at.millis_since(report.start);
+            reads.do_send(SpanRead { user: self.user.id, back_ms });
+        }
+    }
+
+    /// Reads the checkpoints again after a step of the venue's clock against ours: the spans of time were wrong before.
+    fn mind_the_clock(&mut self, ctx: &mut Context<Self>) {
+        let offset = self.deps.polymarket.venue().offset_ms();
+        if offset.saturating_sub(self.clock_offset_ms).saturating_abs() >= CLOCK_STEP_MS {
+            tracing::warn!(user_id = %self.user.id, offset_ms = offset, "the venue's clock and ours differ; the last span is read again by the venue's");
+            self.checkpoints = None;
+            self.poll_wanted = true;
+            self.started(ctx);
         }
     }
 
@@ -237,6 +334,12 @@ impl Poller {
             IoError::Panicked(_) => None,
         };
         let wait = asked_to_wait.unwrap_or_default().max(back_off(RETRY, RETRY_MOST, self.failures));
+        if let IoError::Failed(PollError::Foreign(foreign)) = error {
+            self.deps.metrics.answers_refused.increment();
+            tracing::error!(user_id = %self.user.id, %foreign, "an answer was not taken; it is asked for again");
+            self.tell(ANSWERS, false, foreign.to_string());
+            self.refused = Some(foreign.clone());
+        }
         if self.failures == 1 {
             tracing::warn!(user_id = %self.user.id, %error, "polling failed and will be retried");
             self.tell_health(false, error.to_string());
@@ -259,7 +362,11 @@ impl Poller {
     }
 
     fn tell_health(&self, healthy: bool, detail: String) {
-        let part = ActorName::of_user("poller", self.user.id).to_string();
+        self.tell("poller", healthy, detail);
+    }
+
+    fn tell(&self, part: &'static str, healthy: bool, detail: String) {
+        let part = ActorName::of_user(part, self.user.id).to_string();
         let change = HealthChanged { part, healthy, detail, at: self.deps.clock.now() };
         self.deps.live.do_send(Announce(vec![LiveFact::HealthChanged(change)]));
     }
@@ -270,7 +377,8 @@ impl Actor for Poller {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let (db, user) = (self.deps.db.clone(), self.user.id);
-        let earliest = Checkpoints::at_start(&self.directory, self.deps.clock.now());
+        self.clock_offset_ms = self.deps.polymarket.venue().offset_ms();
+        let earliest = Checkpoints::at_start(&self.directory, self.venue_now());
         let read = async move { Ok(Checkpoints::read(&db, user, earliest).await?) };
         self.incarnation.spawn_io(ctx, read, Self::read_checkpoints);
     }
@@ -307,7 +415,10 @@ impl Handler<PollWindow> for Poller {
 
     fn handle(&mut self, window: PollWindow, ctx: &mut Self::Context) -> Self::Result {
         let (reply, answer) = oneshot::channel();
-        self.windows.push(window, reply);
+        let window = PollWindow { start: self.not_before_following(window), ..window };
+        let reaches_present = self.venue_now().millis_since(window.end) < PRESENT_MS;
+        let end = Some(window.end).filter(|_| !reaches_present);
+        self.windows.push(window, end, reply);
         self.next(ctx);
         Box::pin(async move { answer.await.unwrap_or_else(|_| Err(NotPolled("the poller restarted".to_owned()))) })
     }
@@ -332,91 +443,9 @@ impl PollError {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Polymarket(error) => error.retry_after(),
-            Self::Db(_) => None,
+            Self::Db(_) | Self::Foreign(_) => None,
         }
     }
-}
-
-/// Reads every page of the span, then stores the new rows, their jobs and the checkpoints in one transaction.
-///
-/// # Errors
-/// When a page cannot be read or the rows cannot be stored. Nothing is stored then.
-async fn poll(
-    deps: &PollerDeps,
-    user: &FollowedUser,
-    start: Timestamp,
-    end: Timestamp,
-    moves: Option<Checkpoints>,
-) -> Result<Report, PollError> {
-    let mut window = deps.polymarket.activity_window(&user.profile_wallet, start, end).await?;
-    settle_large_fees(&deps.db, &mut window).await?;
-    let repeated = window.repeated();
-    if !repeated.is_empty() {
-        let stored = (deps.db.trades_by_id(&repeated).await?, deps.db.activities_by_id(&repeated).await?);
-        window.keep_ordinals(&stored.0, &stored.1);
-    }
-    let now = deps.clock.now();
-    let trade = |draft: crate::polymarket::TradeDraft| draft.into_event(user.id, user.profile_wallet.clone(), now);
-    let row = |draft: crate::polymarket::ActivityDraft| draft.into_event(user.id, user.profile_wallet.clone(), now);
-    let trades: Vec<TradeEvent> = window.trades.into_iter().map(trade).collect();
-    let activities: Vec<ActivityEvent> = window.activities.into_iter().map(row).collect();
-    let times = trades.iter().map(|trade| trade.event_time).chain(activities.iter().map(|row| row.event_time));
-    let newest = times.max();
-    let checkpoints = moves.map(|before| before.after(newest, now));
-    let n_rows = trades.len() + activities.len() + window.bad.len();
-    let known = |wallet: &_| *wallet == user.profile_wallet || user.wallets.contains(wallet);
-    let write = PollWrite {
-        user: user.id,
-        fence: deps.fence,
-        trades: trades.clone(),
-        activities: activities.clone(),
-        dead: window.bad.into_iter().map(|bad| crate::db::DeadRow { text: bad.text, reason: bad.reason }).collect(),
-        new_wallets: window.wallets.into_iter().filter(|wallet| !known(wallet)).collect(),
-        checkpoints: checkpoints.map(|checkpoints| checkpoints.rows(user.id)).unwrap_or_default(),
-        now,
-    };
-    let outcome = deps.db.record_poll(write).await?;
-    let n_new = outcome.new_trades.len() + outcome.new_activities.len();
-    if n_new > 0 {
-        deps.wakeups.notify(Queue::IngestEvents);
-        deps.wakeups.notify(Queue::GroupEvents);
-    }
-    Ok(Report {
-        polled: Polled { n_rows, n_new, n_dead: outcome.dead },
-        newest,
-        new_trades: trades.into_iter().filter(|trade| outcome.new_trades.contains(&trade.id)).collect(),
-        new_activities: activities.into_iter().filter(|row| outcome.new_activities.contains(&row.id)).collect(),
-        checkpoints,
-    })
-}
-
-/// Above this many shares, the price of a row has too few digits for the fifth decimal of the fee. Then the fee comes
-/// from the market's own schedule, where that is known and agrees with the row.
-const LARGE: ShareMicros = ShareMicros(100_000_000_000);
-
-/// Replaces the fees of rows with more than [`LARGE`] shares by those of the market's fee schedule.
-///
-/// # Errors
-/// When the database fails.
-async fn settle_large_fees(db: &Db, window: &mut Window) -> Result<(), DbError> {
-    let large = |draft: &TradeDraft| draft.shares > LARGE;
-    let mut markets: Vec<MarketId> =
-        window.trades.iter().filter(|draft| large(draft)).map(|draft| draft.market.clone()).collect();
-    markets.sort();
-    markets.dedup();
-    if markets.is_empty() {
-        return Ok(());
-    }
-    let known = db.markets(&markets).await?;
-    let settled = std::mem::take(&mut window.trades).into_iter().map(|draft| {
-        let market = known.iter().find(|market| large(&draft) && market.id == draft.market);
-        match market {
-            Some(market) => draft.with_schedule(market.fee),
-            None => draft,
-        }
-    });
-    window.trades = settled.collect();
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 use super::*;
 use crate::domain::config::effective::SystemPatch;
 use crate::domain::events::event::Side;
-use crate::domain::money::ids::{FollowedUserId, Wallet};
+use crate::domain::money::ids::Wallet;
 use crate::domain::money::units::UsdcMicros;
+use crate::queue::Queue;
 use crate::simulator::{Fault, FaultKind, Fill, Host, SimMarket, wallet_of};
 use crate::testkit::feed_setup::{FeedSetup, Received};
 use crate::testkit::wait::within;
@@ -38,6 +39,14 @@ impl Reading {
     }
 
     async fn start_with(&self, polymarket: Polymarket) -> Addr<Poller> {
+        self.start_poller(polymarket, std::sync::Arc::default()).await
+    }
+
+    async fn start_counted(&self, metrics: std::sync::Arc<Metrics>) -> Addr<Poller> {
+        self.start_poller(self.setup.polymarket(), metrics).await
+    }
+
+    async fn start_poller(&self, polymarket: Polymarket, metrics: std::sync::Arc<Metrics>) -> Addr<Poller> {
         let setup = &self.setup;
         let deps = PollerDeps {
             db: setup.db.clone(),
@@ -45,8 +54,10 @@ impl Reading {
             clock: setup.clock,
             wakeups: setup.wakeups.clone(),
             live: setup.live.clone(),
-            metrics: std::sync::Arc::default(),
+            metrics,
             fence: None,
+            pace: ReadingPace::default(),
+            reads: None,
         };
         Poller::start(deps, self.user.clone(), setup.directory().await, &setup.supervisor)
     }
@@ -54,7 +65,7 @@ impl Reading {
     /// Reads the last minute again and returns the result.
     async fn window(&self, poller: &Addr<Poller>) -> Result<Polled, NotPolled> {
         let now = self.setup.clock.now();
-        within(poller.send(PollWindow { start: now.plus_millis(-60_000), end: now })).await.unwrap()
+        within(poller.send(PollWindow { start: now.plus_millis(-60_000), end: now, by: Reader::Asked })).await.unwrap()
     }
 
     async fn checkpoint(&self) -> Timestamp {
@@ -195,34 +206,107 @@ async fn two_fills_of_one_transaction_that_differ_in_price_alone_are_both_stored
     }
 }
 
-#[test]
-fn checkpoints_never_move_back_nor_ahead_of_our_clock() {
-    let at = Timestamp::from_millis;
-    let before = Checkpoints::both(at(1_000));
-    let check = |newest: Option<i64>, now: i64, expected: i64| {
-        assert_eq!(before.after(newest.map(at), at(now)).earliest(), at(expected), "{newest:?} at {now}");
-    };
-    check(None, 5_000, 1_000);
-    check(Some(2_000), 5_000, 2_000);
-    check(Some(500), 5_000, 1_000);
-    check(Some(9_000), 5_000, 5_000);
-    let rows = before.rows(FollowedUserId(7));
-    assert_eq!(rows[0], ("api:lastTradeTime:7".to_owned(), r#"{"time":"1970-01-01T00:00:01.000Z"}"#.to_owned()));
-    assert_eq!(rows[1].0, "api:lastActivityTime:7");
+impl Reading {
+    /// As if the leader had been followed and read for long: up to `minutes_ago`.
+    async fn read_before(&mut self, minutes_ago: i64) {
+        let now = self.setup.clock.now();
+        self.user.created_at = now.plus_millis(-48 * 3_600_000);
+        let json = serde_json::json!({ "time": now.plus_millis(-60_000 * minutes_ago) }).to_string();
+        for kind in ["api:lastTradeTime", "api:lastActivityTime"] {
+            self.setup.db.put_checkpoint(&format!("{kind}:{}", self.user.id), &json, now).await.unwrap();
+        }
+    }
+
+    fn fill_of_age(&self, side: Side, age_s: i64) {
+        let at = self.setup.clock.now().plus_millis(-1_000 * age_s);
+        let fill = Fill::maker(&self.wallet, self.market.asset(0).unwrap(), side, 500_000, 10_000_000).at(at);
+        self.setup.exchange.with(|exchange| exchange.push_fill(fill.visible_at(exchange.now()))).unwrap();
+    }
+
+    async fn again(&self, poller: &Addr<Poller>, by: Reader) -> Polled {
+        let end = self.setup.clock.now();
+        let start = end.plus_millis(-by.span_ms().unwrap());
+        within(poller.send(PollWindow { start, end, by })).await.unwrap().unwrap()
+    }
 }
 
-#[test]
-fn spans_that_touch_are_read_as_one() {
-    let mut windows = QueuedWindows::default();
-    let mut ask = |start, end| {
-        let span = PollWindow { start: Timestamp::from_millis(start), end: Timestamp::from_millis(end) };
-        windows.push(span, oneshot::channel().0);
-        windows.len()
+#[actix_web::test]
+async fn rows_of_four_minutes_to_three_hours_ago_that_appear_late_are_read_again_and_counted() {
+    let mut reading = reading().await;
+    reading.read_before(1).await;
+    let metrics = std::sync::Arc::new(Metrics::default());
+    let poller = reading.start_counted(metrics.clone()).await;
+    reading.fill_of_age(Side::Buy, 5);
+    reading.again(&poller, Reader::Recent).await;
+    for (side, minutes) in [(Side::Buy, 4), (Side::Sell, 8), (Side::Buy, 14), (Side::Buy, 30)] {
+        reading.fill_of_age(side, 60 * minutes);
+    }
+    reading.fill_of_age(Side::Buy, 3 * 3_600);
+    assert_eq!(reading.again(&poller, Reader::Hour).await.n_new, 4);
+    assert_eq!(reading.again(&poller, Reader::Day).await.n_new, 1);
+    assert_eq!(reading.again(&poller, Reader::Day).await.n_new, 0);
+    for queue in [Queue::IngestEvents, Queue::GroupEvents] {
+        assert_eq!(reading.setup.jobs(queue).await.len(), 6, "they enter the books like any other row");
+    }
+    let late: Vec<(Reader, u64)> = metrics.late_rows.by_reader().filter(|(_, n)| *n > 0).collect();
+    assert_eq!(late, [(Reader::Hour, 4), (Reader::Day, 1)]);
+    let key = format!("{LATE_ROWS}{}", reading.user.id);
+    let stored = async || reading.setup.db.checkpoint(&key).await.unwrap().unwrap_or_default();
+    within(async {
+        while !stored().await.contains(r#""n":5"#) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn an_answer_with_rows_of_forty_other_wallets_is_not_taken_and_is_asked_for_again() {
+    let mut reading = reading().await;
+    reading.fills(1);
+    let metrics = std::sync::Arc::new(Metrics::default());
+    let poller = reading.start_counted(metrics.clone()).await;
+    assert_eq!(trades(&mut reading.setup.announced).await, 1);
+    let now = reading.setup.clock.now();
+    let row = |n: usize| {
+        serde_json::json!({
+            "proxy_wallet": wallet_of(&format!("stranger {n}")), "timestamp": now.seconds(), "type": "TRADE",
+            "condition_id": reading.market.id(), "token_id": reading.market.asset(0), "side": "BUY", "size": 1,
+            "price": 0.5, "usdc_size": 0.5, "transaction_hash": format!("0x{n:064x}"),
+        })
     };
-    assert_eq!(ask(100, 200), 1);
-    assert_eq!(ask(150, 300), 1);
-    assert_eq!(ask(500, 600), 2);
-    assert_eq!(ask(50, 100), 1 + 1);
-    let first = windows.pop().unwrap();
-    assert_eq!((first.start.millis(), first.end.millis(), first.replies.len()), (50, 300, 3));
+    let body = serde_json::json!({
+        "data": (0..40).map(row).collect::<Vec<_>>(),
+        "pagination": {"limit": 500, "offset": 0, "has_more": false, "next_cursor": null},
+    });
+    let foreign = Fault::once(Host::Data, "/v2/activity", FaultKind::Body(body.to_string()));
+    reading.setup.exchange.with(|exchange| exchange.fault(foreign));
+    let refused = reading.window(&poller).await.unwrap_err();
+    assert!(refused.0.contains("rows of other wallets: 0x") && refused.0.contains("and 35 more"), "{refused}");
+    assert_eq!(metrics.answers_refused.value(), 1);
+    let LiveFact::HealthChanged(alert) = reading.setup.announced.next().await.0.remove(0) else { panic!("an alert") };
+    assert_eq!((alert.part, alert.healthy), (format!("answers:{}", reading.user.id), false));
+    let stored = reading.setup.db.followed_user_by_wallet(&reading.wallet).await.unwrap().unwrap();
+    assert_eq!(stored.wallets, [], "the subscription to the chain does not grow");
+    assert_eq!(reading.setup.jobs(Queue::IngestEvents).await.len(), 1);
+
+    reading.fills(1);
+    assert_eq!(reading.window(&poller).await.unwrap().n_new, 1);
+    let urls = reading.setup.exchange.with(|exchange| {
+        let asked = exchange.requests().filter(|asked| asked.path.starts_with("/v2/activity"));
+        asked.map(|asked| asked.query.clone()).collect::<Vec<_>>()
+    });
+    assert_eq!(urls.iter().collect::<std::collections::BTreeSet<_>>().len(), urls.len(), "each request has a new URL");
+}
+
+#[actix_web::test]
+async fn with_a_clock_two_hours_behind_or_twenty_minutes_ahead_fills_are_read() {
+    for off_ms in [-2 * 3_600_000, 20 * 60_000] {
+        let mut reading = reading().await;
+        reading.fills(2);
+        let clock = Clock::starting_at(reading.setup.clock.now().plus_millis(off_ms));
+        reading.setup.clock = clock;
+        let _poller = reading.start_with(reading.setup.exchange.polymarket(clock)).await;
+        assert_eq!(trades(&mut reading.setup.announced).await, 2, "{off_ms} ms off");
+    }
 }

@@ -1,9 +1,10 @@
-//! Makes sure that no row stays unread: polls again for transactions that the chain has shown, and for the last minutes
-//! of every followed user (spec 3.1).
+//! Makes sure that no row stays unread: polls again for transactions that the chain has shown, and for the last minutes,
+//! the last hour and the last day of every followed user (spec 3.1).
 //!
-//! Takes   q_reconcile jobs, [`PollersChanged`] from the root, [`ReconcileAll`] from the chain watcher.
+//! Takes   q_reconcile jobs, [`PollersChanged`] from the root, [`ReconcileAll`] from the chain watcher, [`SpanRead`] from
+//!         the pollers, [`DirectoryChanged`].
 //! Sends   [`PollWindow`] to pollers; [`Announce`] when reading a user makes no progress, or makes progress again.
-//! Timer   every minute, for each user's last two minutes; one for the next search of each user with open transactions.
+//! Timer   every few seconds, for the spans that are due; one for the next search of each user with open transactions.
 //! Truth   its open jobs.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -12,16 +13,19 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, Sup
 use tracing::Instrument;
 
 use super::{
+    directory::DirectoryChanged,
     live_hub::{Announce, HealthChanged, LiveFact},
-    poller::{NotPolled, PollWindow, Polled},
+    poller::{NotPolled, PollWindow, Polled, ReadingPace, SpanRead},
     queue_worker::{Look, look_at},
     root::PollersChanged,
     supervise::{ActorName, Incarnation, IoResult, Observed, SupervisorContext, observable, start_supervised},
 };
-use crate::clock::Clock;
+use crate::clock::{Clock, VenueClock};
 use crate::db::{Db, DbError};
+use crate::domain::events::reading::{READS_PER_SECOND, Reader};
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
+use crate::health::actor_state::{ReadInterval, ReconcilerState};
 use crate::queue;
 use crate::queue::wakeup::local::Wakeups;
 use crate::queue::{Job, JobScope, NewJob, Queue};
@@ -29,12 +33,16 @@ use crate::queue::{Job, JobScope, NewJob, Queue};
 mod job;
 
 pub use job::ReconcileJob;
+use rereads::Rereads;
 use search_schedule::SearchSchedule;
 
 const SWEEP: Duration = Duration::from_secs(1);
-const EVERY: Duration = Duration::from_secs(60);
-/// How far back the poll of each minute reads, whatever the checkpoints are.
-const LOOK_BACK_MS: i64 = 120_000;
+/// How often the spans that are due are asked for.
+const EVERY: Duration = Duration::from_secs(2);
+/// How many of them at once: no more than half of the request budget of that time.
+const READS_AT_ONCE: usize = 2 * READS_PER_SECOND as usize;
+/// How often leaders are polled, until the directory says it.
+const POLL_EVERY_MS: i64 = 30_000;
 /// A user without a successful poll for this long makes no progress.
 const STALLED_AFTER_MS: i64 = 180_000;
 /// A search may take longer: then its lease ends, and we claim its job again.
@@ -59,6 +67,8 @@ pub struct ReconcilerDeps {
     pub scope: JobScope,
     pub wakeups: Wakeups,
     pub live: Recipient<Announce>,
+    pub venue: VenueClock,
+    pub pace: ReadingPace,
 }
 
 pub struct Reconciler {
@@ -66,6 +76,8 @@ pub struct Reconciler {
     incarnation: Incarnation,
     pollers: Arc<BTreeMap<FollowedUserId, Recipient<PollWindow>>>,
     progress: BTreeMap<FollowedUserId, Progress>,
+    rereads: Rereads,
+    poll_every_ms: i64,
     /// The transactions that the chain has shown and the API has not; their jobs are in the database.
     searches: BTreeMap<FollowedUserId, SearchSchedule>,
     claiming: bool,
@@ -83,7 +95,7 @@ struct Progress {
 
 #[derive(Message)]
 #[rtype(result = "()")]
-struct MinutePassed;
+struct ReadDue;
 
 impl Reconciler {
     pub fn start(deps: ReconcilerDeps, supervisor: &SupervisorContext) -> Addr<Self> {
@@ -96,6 +108,8 @@ impl Reconciler {
             incarnation: Incarnation::default(),
             pollers,
             progress: BTreeMap::new(),
+            rereads: Rereads::default(),
+            poll_every_ms: POLL_EVERY_MS,
             searches: BTreeMap::new(),
             claiming: false,
             look_again: false,
@@ -105,12 +119,18 @@ impl Reconciler {
     }
 
     fn observed(&self) -> Observed {
-        let stalled: Vec<_> = self.progress.iter().filter(|(_, p)| p.stalled).map(|(user, _)| user).collect();
-        let sought: usize = self.searches.values().map(|schedule| schedule.jobs().len()).sum();
-        Observed {
-            state: serde_json::json!({ "users": self.pollers.len(), "stalled": stalled, "sought": sought }),
-            last_activity: self.last_activity,
-        }
+        let stalled = self.progress.iter().filter(|(_, p)| p.stalled).map(|(user, _)| *user).collect();
+        let sought = self.searches.values().map(|schedule| schedule.jobs().len()).sum();
+        let (poll_every_ms, now) = (self.every_ms(Reader::Poll), self.deps.clock.now());
+        let polls = ReadInterval { reader: Reader::Poll, every_s: poll_every_ms / 1_000, longest_ago_s: None };
+        let mut intervals = vec![polls];
+        intervals.extend(self.rereads.intervals(now, |by| self.every_ms(by)));
+        Observed::new(ReconcilerState { users: self.pollers.len(), stalled, sought, intervals }, self.last_activity)
+    }
+
+    /// Returns how often a reader reads each leader now, in milliseconds.
+    fn every_ms(&self, by: Reader) -> i64 {
+        self.deps.pace.stretched_ms(by.every_ms().unwrap_or(self.poll_every_ms), self.poll_every_ms)
     }
 
     fn claimed(&mut self, jobs: IoResult<Vec<Job>, DbError>, ctx: &mut Context<Self>) {
@@ -191,13 +211,14 @@ impl Actor for Reconciler {
         // leases end.
         actix::spawn(async move { queue::release(&db, Queue::Reconcile, &scope).await });
         look_at(ctx, &self.deps.wakeups, Queue::Reconcile, SWEEP);
-        ctx.run_interval(EVERY, |_, ctx| ctx.notify(MinutePassed));
+        ctx.run_interval(EVERY, |_, ctx| ctx.notify(ReadDue));
     }
 }
 
 impl Supervised for Reconciler {
     fn restarting(&mut self, _: &mut Self::Context) {
         *self = Self::new(self.deps.clone(), self.pollers.clone());
+        self.rereads.follow(self.pollers.keys().copied(), self.deps.clock.now());
     }
 }
 
@@ -213,20 +234,43 @@ impl Handler<PollersChanged> for Reconciler {
             self.progress.entry(*user).or_insert(Progress { last_success: now, stalled: false });
         }
         self.pollers = pollers;
+        self.rereads.follow(self.pollers.keys().copied(), now);
+        self.deps.pace.set_leaders(self.pollers.len());
         self.forget_the_unfollowed();
         ctx.notify(Look);
     }
 }
 
-impl Handler<MinutePassed> for Reconciler {
+impl Handler<ReadDue> for Reconciler {
     type Result = ();
 
-    fn handle(&mut self, _: MinutePassed, ctx: &mut Self::Context) {
-        let start = self.deps.clock.now().plus_millis(-LOOK_BACK_MS);
-        for (user, poller) in self.pollers.clone().iter() {
-            self.ask(*user, poller, start, ctx);
+    fn handle(&mut self, _: ReadDue, ctx: &mut Self::Context) {
+        let now = self.deps.clock.now();
+        for read in self.rereads.due(now, |by| self.every_ms(by), READS_AT_ONCE) {
+            self.read_again(read, ctx);
         }
         self.check_progress();
+    }
+}
+
+impl Handler<SpanRead> for Reconciler {
+    type Result = ();
+
+    fn handle(&mut self, read: SpanRead, _: &mut Self::Context) {
+        let now = self.deps.clock.now();
+        self.rereads.covered(read.user, read.back_ms, now);
+        if let Some(progress) = self.progress.get_mut(&read.user) {
+            progress.last_success = now;
+        }
+        self.check_progress();
+    }
+}
+
+impl Handler<DirectoryChanged> for Reconciler {
+    type Result = ();
+
+    fn handle(&mut self, DirectoryChanged(directory): DirectoryChanged, _: &mut Self::Context) {
+        self.poll_every_ms = directory.config.system.polling_interval_ms.max(1);
     }
 }
 
@@ -236,7 +280,8 @@ impl Handler<ReconcileAll> for Reconciler {
     /// Enqueues jobs, so that the gap is read even when the API or a process is down now.
     fn handle(&mut self, all: ReconcileAll, _: &mut Self::Context) {
         let now = self.deps.clock.now();
-        let window = ReconcileJob::Window { start: all.since, end: now };
+        let venue = &self.deps.venue;
+        let window = ReconcileJob::Window { start: venue.of(all.since), end: venue.of(now) };
         let jobs: Vec<NewJob> = self.pollers.keys().map(|user| window.for_user(*user, now)).collect();
         let (db, wakeups) = (self.deps.db.clone(), self.deps.wakeups.clone());
         let enqueue = async move {
@@ -269,6 +314,7 @@ impl Handler<Look> for Reconciler {
 }
 
 mod requests;
+mod rereads;
 mod search_schedule;
 #[cfg(test)]
 mod tests;

@@ -6,13 +6,14 @@ use actix::{AsyncContext, Context, Handler, Message, Recipient};
 use tracing::Instrument;
 
 use super::job::ReconcileJob;
+use super::rereads::DueRead;
 use super::search_schedule::Search;
 use super::{LEASE_MS, POLLER_COMES_MS, Reconciler, ReconcilerDeps};
 use crate::actors::poller::{NotPolled, PollWindow, Polled};
 use crate::actors::supervise::{IoResult, Panicked};
 use crate::db::DbError;
+use crate::domain::events::reading::Reader;
 use crate::domain::money::ids::FollowedUserId;
-use crate::domain::money::units::Timestamp;
 use crate::queue;
 use crate::queue::{Job, JobFence};
 
@@ -32,18 +33,18 @@ pub(super) struct SearchResult {
 }
 
 impl Reconciler {
-    /// Asks a user's poller to read from `start` to now. The answer only counts as progress.
-    pub(super) fn ask(
-        &self,
-        user: FollowedUserId,
-        poller: &Recipient<PollWindow>,
-        start: Timestamp,
-        ctx: &mut Context<Self>,
-    ) {
-        let window = PollWindow { start, end: self.deps.clock.now() };
-        let poller = poller.clone();
-        let read = async move { ask(&poller, window).await };
-        self.incarnation.spawn_io(ctx, read, move |reconciler: &mut Self, polled, _| reconciler.read(user, polled));
+    /// Asks a user's poller to read a span that is due again.
+    pub(super) fn read_again(&mut self, read: DueRead, ctx: &mut Context<Self>) {
+        let (Some(poller), Some(span_ms)) = (self.pollers.get(&read.user).cloned(), read.by.span_ms()) else { return };
+        let (asked_at, end) = (self.deps.clock.now(), self.deps.venue.now());
+        let window = PollWindow { start: end.plus_millis(-span_ms), end, by: read.by };
+        self.rereads.asked(read);
+        let ask = async move { ask(&poller, window).await };
+        self.incarnation.spawn_io(ctx, ask, move |reconciler: &mut Self, polled, _| {
+            let now = reconciler.deps.clock.now();
+            reconciler.rereads.answered(read, polled.is_ok(), asked_at, now);
+            reconciler.read(read.user, polled);
+        });
     }
 
     /// Handles the result of the spans that were read for a user.
@@ -66,7 +67,9 @@ impl Reconciler {
                 Ok(ReconcileJob::Transaction { tx_hash, seen }) => {
                     self.searches.entry(user).or_default().add(&job, tx_hash, seen);
                 }
-                Ok(ReconcileJob::Window { start, end }) => windows.push((job, PollWindow { start, end })),
+                Ok(ReconcileJob::Window { start, end }) => {
+                    windows.push((job, PollWindow { start, end, by: Reader::Asked }));
+                }
                 Err(error) => {
                     let deps = self.deps.clone();
                     actix::spawn(async move { give_back(&deps, &job, &error).await }.in_current_span());
@@ -176,7 +179,8 @@ async fn look_for(
     if before.as_ref().is_ok_and(|open| open.is_disjoint(&search.tx_hashes)) {
         return SearchResult { polled: None, unconfirmed: before };
     }
-    let polled = ask(poller, PollWindow { start: search.start, end: deps.clock.now() }).await;
+    let span = PollWindow { start: search.start, end: deps.venue.now(), by: Reader::Asked };
+    let polled = ask(poller, span).await;
     let unconfirmed = deps.db.unconfirmed_transactions(user, search.stored_since).await;
     SearchResult { polled: Some(polled), unconfirmed }
 }

@@ -19,6 +19,8 @@ pub(super) struct WorkerReport {
     endpoints: Vec<EndpointReport>,
     waiting_interactive: usize,
     waiting_bulk: usize,
+    /// How far the venue's clock is ahead of ours; `None` before its first answer.
+    venue_offset_ms: Option<i64>,
     /// Since the start.
     latencies: Vec<LatencyReport>,
 }
@@ -83,6 +85,7 @@ impl WorkerReport {
             endpoints: endpoints.collect(),
             waiting_interactive: observed.waiting_interactive,
             waiting_bulk: observed.waiting_bulk,
+            venue_offset_ms: observed.venue_offset_ms,
             latencies: latencies.into_iter().map(|(what, histogram)| LatencyReport::of(what, histogram)).collect(),
         }
     }

@@ -2,8 +2,8 @@
 //! attempts of each hour that is over.
 //!
 //! Takes   `WriteCheckpoints`, and the jobs of `q_portfolio_apply`: portfolios with entries that no checkpoint holds
-//!         yet.
-//! Sends   `TakeSnapshots` and `SnapshotsStored` to the ledger writer.
+//!         yet, and deposits and withdrawals that are not booked yet.
+//! Sends   `TakeSnapshots` and `SnapshotsStored` to the ledger writer; for transfers `Holdings` and `RecordEntries`.
 //! Timer   at each minute, and one for the moment the next job is due.
 //! Truth   `portfolio_snapshot`. A minute is written once, together with its checkpoints. What the holdings would bring
 //!         is worked out here, because the fees of the markets are facts of the database.
@@ -17,7 +17,7 @@ use std::{
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture, SpawnHandle, Supervised};
 
 use super::{
-    ledger_writer::{Snapshot, SnapshotsStored, TakeSnapshots},
+    ledger_writer::{Holdings, RecordEntries, Snapshot, SnapshotsStored, TakeSnapshots},
     queue_worker::{Look, look_at},
     supervise::{IoResult, Observed, SupervisorContext, observable, or_panic, spawn_io, start_supervised},
 };
@@ -36,7 +36,8 @@ const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 const LEASE_MS: i64 = 60_000;
 const CLAIM_MAX: i64 = 100;
-const SWEEP: Duration = Duration::from_secs(10);
+/// A transfer comes from the command line, without a wake-up in this process.
+const SWEEP: Duration = Duration::from_secs(3);
 const AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
@@ -48,6 +49,8 @@ pub struct SnapshotterDeps {
     pub wakeups: Wakeups,
     pub take: Recipient<TakeSnapshots>,
     pub stored: Recipient<SnapshotsStored>,
+    pub holdings: Recipient<Holdings>,
+    pub record: Recipient<RecordEntries>,
 }
 
 /// Writes checkpoints of all portfolios now. Sent before a stop, so that the next start is short.
@@ -219,7 +222,8 @@ async fn fees(deps: &SnapshotterDeps, snapshots: &[Snapshot]) -> Result<BTreeMap
     Ok(markets.into_iter().map(|market| (market.id, market.fee)).collect())
 }
 
-/// Writes the checkpoints of the portfolios whose jobs are due, and finishes the jobs with them. Returns the number of
+/// Books the transfers whose jobs are due, writes the checkpoints of the portfolios whose jobs are due, and finishes the
+/// jobs with them. Returns the number of
 /// jobs and when the next one is due.
 ///
 /// # Errors
@@ -227,7 +231,7 @@ async fn fees(deps: &SnapshotterDeps, snapshots: &[Snapshot]) -> Result<BTreeMap
 async fn apply(deps: &SnapshotterDeps) -> Result<(usize, Option<Timestamp>), String> {
     let (db, now) = (&deps.db, deps.clock.now());
     let claimed = queue::claim(db, Queue::PortfolioApply, &deps.scope, now, LEASE_MS, CLAIM_MAX).await;
-    let jobs = claimed.map_err(|error| error.to_string())?;
+    let jobs = transfers::book(deps, claimed.map_err(|error| error.to_string())?).await?;
     if !jobs.is_empty() {
         let portfolios: Vec<PortfolioId> = jobs.iter().filter_map(|job| job.portfolio().ok()).collect();
         let snapshots = take(deps, TakeSnapshots { portfolios: Some(portfolios), bucket: None }).await?;
@@ -318,6 +322,8 @@ impl Handler<Look> for Snapshotter {
         }
     }
 }
+
+mod transfers;
 
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,11 @@
 use super::*;
 use crate::actors::ledger_writer::{Flush, LedgerWriter, ReadView};
+use crate::db::TransferState;
 use crate::domain::accounting::checkpoint::PortfolioCheckpoint;
 use crate::domain::accounting::portfolio::Portfolio;
 use crate::domain::events::event::Side;
 use crate::domain::money::units::UsdcMicros;
+use crate::queue::Transfer;
 use crate::testkit::copy_setup::{CopySetup, group, record};
 use crate::testkit::samples::market_id;
 
@@ -17,6 +19,8 @@ fn deps(setup: &CopySetup, writer: &Addr<LedgerWriter>) -> SnapshotterDeps {
         wakeups: setup.wakeups.clone(),
         take: writer.clone().recipient(),
         stored: writer.clone().recipient(),
+        holdings: writer.clone().recipient(),
+        record: writer.clone().recipient(),
     }
 }
 
@@ -100,4 +104,55 @@ async fn a_changed_portfolio_gets_its_checkpoint_and_its_job_is_finished() {
     assert_eq!(queue::peek_open(&setup.db, Queue::PortfolioApply).await.unwrap().len(), 0);
     copy(&setup, &writer, 2).await;
     assert_eq!(queue::peek_open(&setup.db, Queue::PortfolioApply).await.unwrap().len(), 1);
+}
+
+async fn ask(setup: &CopySetup, id: &str, micros: i64) -> Transfer {
+    let (id, who) = (id.to_owned(), "a@b.example".to_owned());
+    let transfer = Transfer { portfolio: GLOBAL, id, cash: UsdcMicros(micros), who };
+    queue::enqueue(&setup.db, &[transfer.job(setup.clock.now())], setup.clock.now()).await.unwrap();
+    transfer
+}
+
+#[actix_web::test]
+async fn a_transfer_is_booked_once_and_moves_no_pnl() {
+    let setup = CopySetup::new().await;
+    let writer = setup.ledger_writer();
+    let deps =
+        SnapshotterDeps { clock: Clock::starting_at(setup.clock.now().plus_millis(60_000)), ..deps(&setup, &writer) };
+    copy(&setup, &writer, 1).await;
+    let before = setup.folded(GLOBAL).await.figures();
+    let deposit = ask(&setup, "may", 500_000_000).await;
+    assert_eq!(setup.db.transfer_state(&deposit).await.unwrap(), TransferState::Open);
+    apply(&deps).await.unwrap();
+    assert_eq!(setup.db.transfer_state(&deposit).await.unwrap(), TransferState::Booked);
+    // The same request again has a job again, and no second entry.
+    ask(&setup, "may", 500_000_000).await;
+    ask(&setup, "out", -100_000_000).await;
+    apply(&deps).await.unwrap();
+    let after = setup.folded(GLOBAL).await.figures();
+    assert_eq!((after.cash.0 - before.cash.0, after.deposits.0 - before.deposits.0), (400_000_000, 400_000_000));
+    assert_eq!((after.realized, after.unrealized), (before.realized, before.unrealized));
+    let left = queue::peek_open(&setup.db, Queue::PortfolioApply).await.unwrap();
+    assert!(left.iter().all(|job| Transfer::of_job(job).unwrap().is_none()), "{left:?}");
+    let audits = setup.db.audits(Some("deposit"), None, 9).await.unwrap();
+    assert_eq!((audits.len(), audits[0].audit.who.as_str()), (1, "a@b.example"));
+    assert!(checkpoint_holds(&setup).await);
+}
+
+#[actix_web::test]
+async fn a_withdrawal_of_more_than_the_cash_is_refused_and_recorded() {
+    let setup = CopySetup::new().await;
+    let writer = setup.ledger_writer();
+    let deps = deps(&setup, &writer);
+    writer.send(Flush).await.unwrap().unwrap();
+    copy(&setup, &writer, 1).await;
+    let cash = setup.folded(GLOBAL).await.figures().cash;
+    let transfer = ask(&setup, "all", -cash.0 - 1).await;
+    apply(&deps).await.unwrap();
+    assert_eq!(setup.folded(GLOBAL).await.figures().cash, cash);
+    assert_eq!(setup.db.transfer_state(&transfer).await.unwrap(), TransferState::Absent);
+    assert_eq!(setup.db.audits(Some("withdraw_refused"), None, 9).await.unwrap().len(), 1);
+    ask(&setup, "exactly", -cash.0).await;
+    apply(&deps).await.unwrap();
+    assert_eq!(setup.folded(GLOBAL).await.figures().cash, UsdcMicros::ZERO);
 }

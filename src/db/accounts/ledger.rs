@@ -303,8 +303,9 @@ async fn insert_entries(tx: &mut Tx, entries: &[&LedgerEntry]) -> Result<Vec<i64
     Ok(ids)
 }
 
+/// A row of `ledger_entry`.
 #[derive(sqlx_macros::FromRow)]
-struct EntryRow {
+pub(super) struct EntryRow {
     id: i64,
     portfolio_scope: String,
     followed_user_id: Option<i64>,

@@ -10,3 +10,4 @@ pub(super) mod ledger_request;
 pub(super) mod portfolio_snapshots;
 pub(super) mod prices;
 pub(super) mod running_portfolio;
+pub(super) mod transfers;

@@ -22,11 +22,12 @@ const KEY: &str = "tally:upto";
 statements! {
     HOURS = "select followed_user_id, tally_json from attempt_tally
         where portfolio_scope = $1 and hour >= $2 and hour < $3 and (cast($4 as bigint) is null or followed_user_id = $4)";
+    /// Without closes by hand, which copy nothing.
     FACTS = "select a.portfolio_scope, a.followed_user_id, a.decision, a.reason_codes, a.filled_ratio_bps,
             a.filled_notional_micros, a.filled_share_micros, a.vwap_price_micros, a.their_reference_price_micros, g.side,
             g.detect_time, g.event_time
         from copy_attempt a join event_group g on g.id = a.group_id
-        where a.created_at >= $1 and a.created_at < $2";
+        where a.created_at >= $1 and a.created_at < $2 and g.kind <> 'CLOSE'";
     NEXT = "select created_at from copy_attempt where created_at >= $1 order by created_at, id limit 1";
 }
 

@@ -9,6 +9,7 @@ use crate::domain::accounting::ledger::PortfolioScope;
 use crate::domain::decision::check::ReasonCode;
 use crate::domain::decision::explanation::DecisionKind;
 use crate::domain::events::event::Side;
+use crate::domain::events::group::GroupKind;
 use crate::domain::market::book_walk::LevelFill;
 use crate::domain::money::ids::{AttemptId, FollowedUserId, MarketId};
 use crate::domain::money::units::Timestamp;
@@ -26,6 +27,8 @@ pub struct AttemptFilter {
     /// Skipped for this reason, possibly among others.
     pub reason: Option<ReasonCode>,
     pub side: Option<Side>,
+    /// Only groups of this kind; not together with a side, which only trades have.
+    pub kind: Option<GroupKind>,
     /// Decided at or after.
     pub from: Option<Timestamp>,
     /// Decided at or before.
@@ -33,10 +36,15 @@ pub struct AttemptFilter {
 }
 
 impl AttemptFilter {
+    /// Returns the text that the groups' keys and rows have for the wanted side or kind.
+    pub(in crate::db) fn side_or_kind(&self) -> Option<&'static str> {
+        self.side.map(Side::as_str).or(self.kind.map(GroupKind::as_str))
+    }
+
     /// Whether no index returns the matches in order, so that rows must be searched. Those of one market are few and
     /// are sorted instead.
     fn needs_search(&self) -> bool {
-        let by_value = self.scope.is_some() || self.reason.is_some() || self.side.is_some();
+        let by_value = self.scope.is_some() || self.reason.is_some() || self.side_or_kind().is_some();
         self.market.is_none() && (by_value || (self.user.is_some() && self.decision.is_some()))
     }
 }
@@ -75,7 +83,7 @@ macro_rules! names {
     };
 }
 
-/// `$1`, `$2` the cursor, `$3` the earliest time, `$4` scope, `$5` reason, `$6` side, `$7` the limit. What is
+/// `$1`, `$2` the cursor, `$3` the earliest time, `$4` scope, `$5` reason, `$6` side or kind, `$7` the limit. What is
 /// searched is in the index, except for the side, which the group knows.
 macro_rules! listed {
     ($filter:literal) => {
@@ -86,7 +94,7 @@ macro_rules! listed {
             " where (a.created_at, a.id) < ($1, $2) and a.created_at >= $3
                 and (cast($4 as text) is null or a.portfolio_scope = $4)
                 and (cast($5 as text) is null or ',' || a.reason_codes || ',' like '%,' || $5 || ',%')
-                and (cast($6 as text) is null or g.side = $6)",
+                and (cast($6 as text) is null or g.side = $6 or g.kind = $6)",
             $filter,
             " order by a.created_at desc, a.id desc limit $7"
         )
@@ -106,7 +114,7 @@ macro_rules! matches_of_market {
                 and (c.created_at + 0, c.id) < ($1, $2) and c.created_at + 0 >= $3
                 and (cast($4 as text) is null or c.portfolio_scope = $4)
                 and (cast($5 as text) is null or ',' || c.reason_codes || ',' like '%,' || $5 || ',%')
-                and (cast($6 as text) is null or w.side = $6)
+                and (cast($6 as text) is null or w.side = $6 or w.kind = $6)
                 and (cast($9 as bigint) is null or c.followed_user_id = $9)
                 and (cast($10 as text) is null or c.decision = $10)
             order by c.created_at desc, c.id desc limit $7) k
@@ -201,7 +209,7 @@ impl Db {
                 .bind(from.map_or(i64::MIN, Timestamp::millis))
                 .bind(filter.scope.map(PortfolioScope::as_str))
                 .bind(filter.reason.map(ReasonCode::as_str))
-                .bind(filter.side.map(Side::as_str))
+                .bind(filter.side_or_kind())
                 .bind(rows_asked(limit));
             match (market, user, decision) {
                 _ if by_search => query.bind(user).bind(decision),

@@ -215,7 +215,11 @@ async fn write_groups(tx: &mut Tx, groups: &[&ClosedGroupWrite], now: Timestamp)
     Ok(new)
 }
 
-async fn insert_groups(tx: &mut Tx, groups: &[&ClosedGroupWrite]) -> Result<Vec<Uuid>, DbError> {
+/// Writes groups; returns the ids of those that are new.
+///
+/// # Errors
+/// [`DbError`] when the database cannot be reached or refuses a statement.
+pub(super) async fn insert_groups(tx: &mut Tx, groups: &[&ClosedGroupWrite]) -> Result<Vec<Uuid>, DbError> {
     fetch_batch_values!(tx, INSERT_GROUPS, groups, |query, write| {
         let group = &write.group;
         let (asset, condition, side) = match &group.action {

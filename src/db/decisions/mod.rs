@@ -5,6 +5,7 @@ pub(super) mod attempt_stats;
 pub(super) mod attempts;
 pub(super) mod book_sides;
 pub(super) mod books;
+pub(super) mod closes;
 pub(super) mod event_outcomes;
 pub(in crate::db) mod explanation_text;
 pub(super) mod export;

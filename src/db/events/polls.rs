@@ -86,6 +86,8 @@ statements! {
     ACTIVITIES_SINCE = "select id, source_id, profile_wallet, proxy_wallet, followed_user_id, type, payload_json,
         event_time, detect_time from activity_event
         where followed_user_id = $1 and event_time >= $2 and detect_time >= $2 - 60000";
+    HAS_ROWS = "select 1 as one from trade_event where is_canonical and followed_user_id = $1
+        union all select 1 from activity_event where followed_user_id = $1 limit 1";
     MARK_REMOVED = "update trade_event set removed = true
         where tx_hash = $1 and log_index = $2 and coalesce(block_hash, '') = $3 and not is_canonical and not removed";
 }
@@ -174,6 +176,15 @@ impl Db {
             trades: trades.into_iter().map(TradeEvent::try_from).collect::<Result<_, _>>()?,
             activities: activities.into_iter().map(ActivityEvent::try_from).collect::<Result<_, _>>()?,
         })
+    }
+
+    /// Returns whether any row of the Data API is stored for a user.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
+    pub async fn has_rows(&self, user: FollowedUserId) -> Result<bool, DbError> {
+        let found: Option<i32> = on!(db self, c => sqlx::query_scalar(HAS_ROWS).bind(user.0).fetch_optional(c).await)?;
+        Ok(found.is_some())
     }
 
     /// Stores a log of the chain together with its checkpoints. A new log also gets `job`, which polls the canonical

@@ -57,6 +57,9 @@ text_enum!(EntryType {
     Adjustment => "ADJUSTMENT",
 });
 
+/// The `ref_id` of the deposit that an account opens with.
+pub const OPENING_DEPOSIT: &str = "deposit:opening";
+
 /// One movement of shares and cash. Unique by (portfolio, ref_id, kind, asset), and never changed after it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerEntry {
@@ -106,9 +109,15 @@ impl LedgerEntry {
             shares: ShareMicros::ZERO,
             cash: bankroll,
             price: None,
-            ref_id: "deposit:opening".to_owned(),
+            ref_id: OPENING_DEPOSIT.to_owned(),
             created_at: now,
         }
+    }
+
+    /// Returns a deposit into an open account, or a withdrawal from it when `cash` is below zero. Neither is profit or
+    /// loss.
+    pub fn transfer(portfolio: PortfolioId, cash: UsdcMicros, ref_id: String, now: Timestamp) -> Self {
+        Self { ref_id, ..Self::opening_deposit(portfolio, cash, now) }
     }
 
     /// Returns the leader whose lot this entry moves: the owner of the portfolio, or in the global portfolio the leader

@@ -1,10 +1,23 @@
-//! The global order: groups are decided by (earliest detect_time, group key), in whatever order they become ready (spec
-//! 7).
+//! The global order: groups are decided by (earliest detect_time, earliest event_time, group key), in whatever order
+//! they become ready (spec 7).
 
 use std::collections::BTreeMap;
 
 use crate::domain::money::ids::GroupKey;
 use crate::domain::money::units::Timestamp;
+
+/// The place of a group in the global order.
+///
+/// Rows of one poll share a detect_time; of these, what the leader did first comes first. The key only makes the order
+/// the same every time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupPlace {
+    /// The earliest of the group's members.
+    pub detect_time: Timestamp,
+    /// The earliest of the group's members.
+    pub event_time: Timestamp,
+    pub key: GroupKey,
+}
 
 /// A queue of groups in the global order. A group enters it when it closes, and leaves it when it is ready to be
 /// decided and no group is ahead of it.
@@ -13,13 +26,13 @@ use crate::domain::money::units::Timestamp;
 #[derive(Debug, Clone)]
 pub struct GlobalOrder<T> {
     /// `None` while the group is not ready.
-    queue: BTreeMap<(Timestamp, GroupKey), Option<T>>,
-    time_of: BTreeMap<GroupKey, Timestamp>,
+    queue: BTreeMap<GroupPlace, Option<T>>,
+    place_of: BTreeMap<GroupKey, GroupPlace>,
 }
 
 impl<T> Default for GlobalOrder<T> {
     fn default() -> Self {
-        Self { queue: BTreeMap::new(), time_of: BTreeMap::new() }
+        Self { queue: BTreeMap::new(), place_of: BTreeMap::new() }
     }
 }
 
@@ -30,12 +43,12 @@ impl<T> GlobalOrder<T> {
     }
 
     /// Adds a group that is not ready yet. Returns false when it is queued already; then nothing changes.
-    pub fn enqueue(&mut self, detect_time: Timestamp, key: GroupKey) -> bool {
-        if self.time_of.contains_key(&key) {
+    pub fn enqueue(&mut self, place: GroupPlace) -> bool {
+        if self.place_of.contains_key(&place.key) {
             return false;
         }
-        self.time_of.insert(key.clone(), detect_time);
-        self.queue.insert((detect_time, key), None);
+        self.place_of.insert(place.key.clone(), place.clone());
+        self.queue.insert(place, None);
         true
     }
 
@@ -44,8 +57,8 @@ impl<T> GlobalOrder<T> {
     /// # Errors
     /// Returns `value` when the group is not queued: it never was, or it has left the queue.
     pub fn mark_ready(&mut self, key: &GroupKey, value: T) -> Result<(), T> {
-        let Some(detect_time) = self.time_of.get(key) else { return Err(value) };
-        match self.queue.get_mut(&(*detect_time, key.clone())) {
+        let Some(place) = self.place_of.get(key) else { return Err(value) };
+        match self.queue.get_mut(place) {
             Some(queued) => {
                 *queued = Some(value);
                 Ok(())
@@ -60,22 +73,19 @@ impl<T> GlobalOrder<T> {
         if head.get().is_none() {
             return None;
         }
-        let ((_, key), value) = head.remove_entry();
-        self.time_of.remove(&key);
+        let (place, value) = head.remove_entry();
+        self.place_of.remove(&place.key);
         value
     }
 
     /// Removes a group that will never be ready, so that it does not block the others. Returns whether it was queued.
     pub fn remove(&mut self, key: &GroupKey) -> bool {
-        match self.time_of.remove(key) {
-            Some(detect_time) => self.queue.remove(&(detect_time, key.clone())).is_some(),
-            None => false,
-        }
+        self.place_of.remove(key).is_some_and(|place| self.queue.remove(&place).is_some())
     }
 
     /// Returns the head of the queue, for which all other groups wait.
-    pub fn head(&self) -> Option<&GroupKey> {
-        self.queue.keys().next().map(|(_, key)| key)
+    pub fn head(&self) -> Option<&GroupPlace> {
+        self.queue.keys().next()
     }
 
     pub fn len(&self) -> usize {
@@ -97,6 +107,11 @@ mod tests {
         GroupKey::from_text(text)
     }
 
+    /// A group of which all times are the same.
+    fn place(millis: i64, text: &str) -> GroupPlace {
+        GroupPlace { detect_time: at(millis), event_time: at(millis), key: key(text) }
+    }
+
     fn at(millis: i64) -> Timestamp {
         Timestamp::from_millis(millis)
     }
@@ -104,12 +119,12 @@ mod tests {
     #[test]
     fn a_group_waits_for_the_groups_ahead_of_it() {
         let mut queue = GlobalOrder::new();
-        assert!(queue.enqueue(at(1), key("b")));
-        assert!(queue.enqueue(at(1), key("a")));
-        assert!(queue.enqueue(at(2), key("0")));
+        assert!(queue.enqueue(place(1, "b")));
+        assert!(queue.enqueue(place(1, "a")));
+        assert!(queue.enqueue(place(2, "0")));
         assert_eq!(queue.mark_ready(&key("0"), "third"), Ok(()));
         assert_eq!(queue.mark_ready(&key("b"), "second"), Ok(()));
-        assert_eq!((queue.pop_ready(), queue.head()), (None, Some(&key("a"))));
+        assert_eq!((queue.pop_ready(), queue.head()), (None, Some(&place(1, "a"))));
         assert_eq!(queue.mark_ready(&key("a"), "first"), Ok(()));
         assert_eq!(
             [queue.pop_ready(), queue.pop_ready(), queue.pop_ready()].map(Option::unwrap),
@@ -119,12 +134,24 @@ mod tests {
     }
 
     #[test]
+    fn of_the_groups_of_one_poll_the_earliest_event_comes_first_whatever_the_keys_are() {
+        let mut queue = GlobalOrder::new();
+        let placed = |happened, text| GroupPlace { detect_time: at(9_000), event_time: at(happened), key: key(text) };
+        for (happened, text) in [(8_000, "7:10:BUY"), (1_000, "7:10:SELL"), (1_000, "7:11:BUY")] {
+            queue.enqueue(placed(happened, text));
+            assert_eq!(queue.mark_ready(&key(text), text), Ok(()));
+        }
+        let decided: Vec<_> = std::iter::from_fn(|| queue.pop_ready()).collect();
+        assert_eq!(decided, ["7:10:SELL", "7:11:BUY", "7:10:BUY"]);
+    }
+
+    #[test]
     fn a_group_is_queued_once_and_the_value_of_an_unqueued_group_is_returned() {
         let mut queue = GlobalOrder::new();
         assert_eq!(queue.mark_ready(&key("a"), 1), Err(1));
-        assert!(queue.enqueue(at(1), key("a")));
+        assert!(queue.enqueue(place(1, "a")));
         assert_eq!(queue.mark_ready(&key("a"), 2), Ok(()));
-        assert!(!queue.enqueue(at(9), key("a")));
+        assert!(!queue.enqueue(place(9, "a")));
         assert_eq!(queue.pop_ready(), Some(2));
         assert_eq!(queue.mark_ready(&key("a"), 3), Err(3));
         assert!(queue.is_empty());
@@ -133,8 +160,8 @@ mod tests {
     #[test]
     fn a_removed_group_does_not_block_the_others() {
         let mut queue = GlobalOrder::new();
-        queue.enqueue(at(1), key("a"));
-        queue.enqueue(at(2), key("b"));
+        queue.enqueue(place(1, "a"));
+        queue.enqueue(place(2, "b"));
         assert_eq!(queue.mark_ready(&key("b"), "b"), Ok(()));
         assert!(queue.remove(&key("a")));
         assert!(!queue.remove(&key("a")));
@@ -144,12 +171,12 @@ mod tests {
     #[test]
     fn a_late_group_goes_to_the_head_but_earlier_decisions_stay() {
         let mut queue = GlobalOrder::new();
-        queue.enqueue(at(2), key("b"));
-        queue.enqueue(at(3), key("c"));
+        queue.enqueue(place(2, "b"));
+        queue.enqueue(place(3, "c"));
         assert_eq!(queue.mark_ready(&key("b"), "b"), Ok(()));
         assert_eq!(queue.mark_ready(&key("c"), "c"), Ok(()));
         assert_eq!(queue.pop_ready(), Some("b"));
-        queue.enqueue(at(1), key("a"));
+        queue.enqueue(place(1, "a"));
         assert_eq!(queue.pop_ready(), None);
         assert_eq!(queue.mark_ready(&key("a"), "a"), Ok(()));
         assert_eq!((queue.pop_ready(), queue.pop_ready()), (Some("a"), Some("c")));
@@ -158,18 +185,23 @@ mod tests {
     proptest! {
         #[test]
         fn groups_leave_in_sorted_order_whatever_the_order_of_readiness(
-            times in prop::collection::vec(0_i64..5, 1..40),
+            times in prop::collection::vec((0_i64..5, 0_i64..5), 1..40),
             ready_order in Just((0..40_usize).collect::<Vec<_>>()).prop_shuffle(),
         ) {
-            let groups: Vec<_> = times.iter().enumerate().map(|(n, time)| (at(*time), key(&format!("{:02}", 97 * n % 41)))).collect();
+            let place = |(n, (detected, happened)): (usize, &(i64, i64))| GroupPlace {
+                detect_time: at(*detected),
+                event_time: at(*happened),
+                key: key(&format!("{:02}", 97 * n % 41)),
+            };
+            let groups: Vec<GroupPlace> = times.iter().enumerate().map(place).collect();
             let mut queue = GlobalOrder::new();
-            for (time, key) in &groups {
-                queue.enqueue(*time, key.clone());
+            for place in &groups {
+                queue.enqueue(place.clone());
             }
             let mut decided = Vec::new();
             for n in ready_order {
                 let Some(group) = groups.get(n) else { continue };
-                prop_assert_eq!(queue.mark_ready(&group.1, group.clone()), Ok(()));
+                prop_assert_eq!(queue.mark_ready(&group.key, group.clone()), Ok(()));
                 decided.extend(std::iter::from_fn(|| queue.pop_ready()));
             }
             let mut sorted = groups;

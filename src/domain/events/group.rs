@@ -2,6 +2,7 @@
 //! [`Windows`](super::group_windows::Windows) gathers them.
 
 use super::event::{ActivityEvent, ActivityKind, Side, TradeEvent};
+use super::global_order::GroupPlace;
 use crate::domain::money::ids::{AssetId, EventId, FollowedUserId, GroupId, GroupKey, MarketId};
 use crate::domain::money::text_enum::text_enum;
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
@@ -12,7 +13,6 @@ pub enum GroupKind {
     Trade,
     Merge,
     Split,
-    /// CONVERSION and MIGRATION rows.
     Conversion,
     /// A sale that a person asked for. It has no members.
     Close,
@@ -60,6 +60,13 @@ pub struct EventGroup {
     pub detect_time: Timestamp,
     /// The earliest event time of the members.
     pub event_time: Timestamp,
+}
+
+impl EventGroup {
+    /// Returns the place of the group in the global order.
+    pub fn place(&self) -> GroupPlace {
+        GroupPlace { detect_time: self.detect_time, event_time: self.event_time, key: self.key.clone() }
+    }
 }
 
 /// An event that belongs to a group.
@@ -151,15 +158,20 @@ pub struct PendingEvent {
     pub detect_time: Timestamp,
 }
 
-/// A group whose window is over, and its members in order of (detect_time, member).
+/// A group whose window is over, and its members in order of (detect_time, event_time, member).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClosedGroup {
     pub group: EventGroup,
     pub members: Vec<Member>,
 }
 
-/// A trade is grouped by its asset, which implies the market. The other kinds are grouped by their market.
-pub(super) type WindowKey = (FollowedUserId, GroupAction, Option<MarketId>);
+/// The events that share windows: the fills of a leader in one asset, whatever their side, because a fill of one side
+/// closes the group of the other; and the rows of one other kind in one market.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum WindowKey {
+    Fills(FollowedUserId, AssetId),
+    Rows(FollowedUserId, GroupKind, MarketId),
+}
 
 impl PendingEvent {
     /// Returns the fill as an event to be grouped.
@@ -200,11 +212,10 @@ impl PendingEvent {
     }
 
     pub(super) fn window_key(&self) -> WindowKey {
-        let market = match self.action {
-            GroupAction::Trade { .. } | GroupAction::Close { .. } => None,
-            GroupAction::Merge | GroupAction::Split | GroupAction::Conversion => Some(self.market.clone()),
-        };
-        (self.followed_user, self.action.clone(), market)
+        match &self.action {
+            GroupAction::Trade { asset, .. } => WindowKey::Fills(self.followed_user, asset.clone()),
+            other => WindowKey::Rows(self.followed_user, other.kind(), self.market.clone()),
+        }
     }
 }
 

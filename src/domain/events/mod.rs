@@ -5,3 +5,4 @@ pub mod global_order;
 pub mod group;
 pub mod group_windows;
 pub mod lease;
+pub mod reading;

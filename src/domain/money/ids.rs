@@ -74,6 +74,10 @@ content_id! {
     /// A copy attempt, derived from portfolio and group key.
     AttemptId
 }
+content_id! {
+    /// A position check, derived from the leader and its time.
+    PositionCheckId
+}
 
 /// A trader we follow. The database assigns this small number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -202,6 +206,13 @@ impl AttemptId {
     /// Returns the id of the attempt to copy the group `key` in `portfolio`.
     pub fn of(portfolio: &str, key: &GroupKey) -> Self {
         Self(content_id(&["attempt", portfolio, key.as_str()]))
+    }
+}
+
+impl PositionCheckId {
+    /// Returns the id of the check of `user` at this time, in milliseconds since 1970.
+    pub fn of(user: FollowedUserId, checked_at_millis: i64) -> Self {
+        Self(content_id(&["position_check", &user.to_string(), &checked_at_millis.to_string()]))
     }
 }
 

@@ -206,17 +206,34 @@ fn ledgers(closed: &[ClosedGroup]) -> String {
     text
 }
 
-/// Each event arrives at any time before its window closes, and some arrive a second time, at any time after that.
+/// The polls of a leader arrive in their order, each at any time before the first of its windows closes, and the rows of
+/// one poll in any order. Some rows arrive a second time, at any time after that.
 fn shuffled(events: &Events, in_order: &[ClosedGroup], rng: &mut SeededRng) -> Vec<Arrival> {
-    let mut arrivals = Vec::new();
+    let mut polls: BTreeMap<(FollowedUserId, Timestamp), (Timestamp, Vec<&PendingEvent>)> = BTreeMap::new();
     for closed in in_order {
-        for member in &closed.members {
-            let event = &events[member];
-            let close = closed.group.window_start.plus_millis(2000);
-            let time = event.detect_time.plus_millis(rng.below(close.millis_since(event.detect_time)));
-            arrivals.push((time, rng.below(1 << 30), event.clone()));
+        let close = closed.group.detect_time.plus_millis(2000);
+        for event in closed.members.iter().map(|member| &events[member]) {
+            let poll = polls.entry((event.followed_user, event.detect_time)).or_insert((close, Vec::new()));
+            poll.0 = poll.0.min(close);
+            poll.1.push(event);
+        }
+    }
+    // A poll must arrive before the polls behind it must.
+    let mut next: Option<(FollowedUserId, Timestamp)> = None;
+    for ((leader, _), (close, _)) in polls.iter_mut().rev() {
+        *close = next.filter(|next| next.0 == *leader).map_or(*close, |next| next.1.min(*close));
+        next = Some((*leader, *close));
+    }
+    let mut arrivals = Vec::new();
+    let mut last: Option<(FollowedUserId, Timestamp)> = None;
+    for ((leader, detected), (close, events)) in &polls {
+        let from = last.filter(|last| last.0 == *leader).map_or(*detected, |last| last.1.max(*detected));
+        let time = from.plus_millis(rng.below(close.millis_since(from)));
+        last = Some((*leader, time));
+        for event in events {
+            arrivals.push((time, rng.below(1 << 30), (*event).clone()));
             if rng.below(3) == 0 {
-                arrivals.push((time.plus_millis(rng.below(10_000)), rng.below(1 << 30), event.clone()));
+                arrivals.push((time.plus_millis(rng.below(10_000)), rng.below(1 << 30), (*event).clone()));
             }
         }
     }
@@ -271,22 +288,37 @@ proptest! {
         let by_member: Events = events.into_iter().map(|event| (event.member, event)).collect();
         for ClosedGroup { group, members } in &closed {
             let of_group: Vec<_> = members.iter().map(|member| &by_member[member]).collect();
-            prop_assert_eq!(of_group[0].detect_time, group.window_start);
-            prop_assert!(of_group.is_sorted_by_key(|event| (event.detect_time, event.member)));
+            prop_assert_eq!(of_group[0].detect_time, group.detect_time);
+            prop_assert!(group.window_start >= group.detect_time);
+            prop_assert!(of_group.is_sorted_by_key(|event| (event.detect_time, event.event_time)));
             for event in &of_group {
-                prop_assert!(event.detect_time.millis_since(group.window_start) < 2000);
+                prop_assert!(event.detect_time.millis_since(group.detect_time) < 2000);
+                let same_poll = of_group.iter().filter(|other| other.detect_time == event.detect_time);
+                let first = same_poll.map(|other| other.event_time).min().unwrap();
+                prop_assert!(event.event_time.millis_since(first) < 2000);
             }
             let prices: Vec<PriceMicros> = of_group.iter().filter_map(|event| event.price).collect();
             match group.reference_price {
                 Some(reference) => prop_assert!(prices.iter().min() <= Some(&reference) && Some(&reference) <= prices.iter().max()),
                 None => prop_assert!(prices.is_empty()),
             }
-            let next = closed.iter().filter(|other| {
-                (other.group.followed_user, &other.group.action, &other.group.market) == (group.followed_user, &group.action, &group.market)
-                    && other.group.window_start > group.window_start
-            });
-            for next in next {
-                prop_assert!(next.group.window_start.millis_since(group.window_start) >= 2000);
+        }
+        for one in &closed {
+            let of_leader = |other: &&ClosedGroup| other.group.followed_user == one.group.followed_user;
+            for other in closed.iter().filter(of_leader).filter(|other| other.group.place() > one.group.place()) {
+                let GroupAction::Trade { asset, side } = &one.group.action else { continue };
+                if matches!(&other.group.action, GroupAction::Trade { asset: theirs, .. } if theirs == asset) {
+                    prop_assert!(other.group.window_start > one.group.window_start);
+                    // No window is cut without a need: a length has passed, or a fill of the other side lies between.
+                    let mut between = closed.iter().filter(of_leader).filter(|group| {
+                        matches!(&group.group.action, GroupAction::Trade { asset: theirs, side: of } if theirs == asset && of != side)
+                            && group.group.place() > one.group.place() && group.group.place() < other.group.place()
+                    });
+                    let is_other_side = one.group.action != other.group.action;
+                    let late = other.group.detect_time.millis_since(one.group.detect_time) >= 2000
+                        || other.group.event_time.millis_since(one.group.event_time) >= 2000;
+                    prop_assert!(is_other_side || late || between.next().is_some());
+                }
             }
         }
     }

@@ -49,8 +49,8 @@ impl Polymarket {
         self.ask(Call::get(Endpoint::Activity, priority, path), parse_page).await
     }
 
-    /// Returns everything `user` did from `start` to `end`, in whole seconds, both included. An `end` of now or later is open,
-    /// because block times may be ahead of our clock.
+    /// Returns everything `user` did from `start` to `end`, in whole seconds, both included. An `end` of now or later by the
+    /// venue's clock is open, because block times may be ahead of it.
     ///
     /// All pages are read before ordinals are assigned, and no two windows share a URL.
     ///
@@ -62,7 +62,26 @@ impl Polymarket {
         start: Timestamp,
         end: Timestamp,
     ) -> Result<Window, PolymarketError> {
-        let open = end >= self.clock().now();
+        let end = Some(end).filter(|end| *end < self.venue().now());
+        self.activity_rows(user, start, end).await
+    }
+
+    /// Returns everything `user` did from `start` on, in whole seconds, as [`activity_window`](Self::activity_window) does.
+    ///
+    /// # Errors
+    /// The error of any page.
+    pub async fn activity_since(&self, user: &Wallet, start: Timestamp) -> Result<Window, PolymarketError> {
+        self.activity_rows(user, start, None).await
+    }
+
+    /// Reads all pages from `start` to `end`; to the newest row without an end.
+    async fn activity_rows(
+        &self,
+        user: &Wallet,
+        start: Timestamp,
+        wanted_end: Option<Timestamp>,
+    ) -> Result<Window, PolymarketError> {
+        let end = wanted_end.unwrap_or_else(|| self.venue().now());
         let fresh_end = self.gate().fresh_end(end);
         let asked_end = Timestamp::from_seconds(fresh_end).unwrap_or(end);
         let mut rows = Vec::new();
@@ -72,7 +91,7 @@ impl Polymarket {
             let query = ActivityQuery { user, start, end: asked_end, cursor: cursor.as_deref() };
             let page = self.activity_page(query, Priority::Bulk).await?;
             let within = |row: &Result<WireRow, BadRow>| match row {
-                Ok(row) => open || row.time.seconds() <= end.seconds(),
+                Ok(row) => wanted_end.is_none_or(|end| row.time.seconds() <= end.seconds()),
                 Err(_) => true,
             };
             rows.extend(page.rows.into_iter().filter(within));

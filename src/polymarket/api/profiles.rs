@@ -89,7 +89,7 @@ struct SearchAnswer {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct RawProfile {
+pub(in crate::polymarket) struct RawProfile {
     #[serde(default)]
     proxy_wallet: Option<String>,
     #[serde(default)]

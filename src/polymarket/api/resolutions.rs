@@ -77,7 +77,7 @@ struct Envelope {
 }
 
 #[derive(Deserialize)]
-struct Row {
+pub(in crate::polymarket) struct Row {
     #[serde(default)]
     condition_id: Option<String>,
     status: String,

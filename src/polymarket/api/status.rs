@@ -37,7 +37,7 @@ struct Data {
 }
 
 #[derive(Deserialize)]
-struct Serving {
+pub(in crate::polymarket) struct Serving {
     lag_seconds: i64,
 }
 

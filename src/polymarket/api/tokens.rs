@@ -90,7 +90,7 @@ struct Envelope<'a> {
 }
 
 #[derive(Deserialize)]
-struct Row<'a> {
+pub(in crate::polymarket) struct Row<'a> {
     token_id: String,
     condition_id: String,
     #[serde(default)]

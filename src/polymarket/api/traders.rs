@@ -74,7 +74,7 @@ impl Polymarket {
         if let Some(Profile { wallet, name }) = self.profile(&wallet).await? {
             return Ok(TraderMatch::One(Trader { wallet, name: some(name) }));
         }
-        let did_anything = !self.newest_activity(&wallet, self.clock().now()).await?.1.is_empty();
+        let did_anything = !self.newest_activity(&wallet, self.venue().now()).await?.1.is_empty();
         Ok(match did_anything {
             true => TraderMatch::One(Trader { wallet, name: None }),
             false => TraderMatch::Unknown(wallet),
@@ -86,7 +86,7 @@ impl Polymarket {
     /// # Errors
     /// [`PolymarketError`] when the Data API does not answer.
     pub async fn recent_activity(&self, wallet: &Wallet) -> Result<RecentActivity, PolymarketError> {
-        let now = self.clock().now();
+        let now = self.venue().now();
         let day_ago = now.plus_millis(-DAY_MS);
         let (goes_on, rows) = self.newest_activity(wallet, now).await?;
         let in_day = |(time, _): &&(Timestamp, bool)| *time >= day_ago;

@@ -23,9 +23,14 @@ pub fn retry_after(header: &str, now: Timestamp) -> Option<Duration> {
     if let Ok(seconds) = header.parse::<u64>() {
         return Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX));
     }
-    let date = DateTime::parse_from_rfc2822(header).ok()?;
-    let millis = Timestamp::from_millis(date.timestamp_millis()).millis_since(now).max(0);
+    let millis = http_date(header)?.millis_since(now).max(0);
     Some(Duration::from_millis(millis.unsigned_abs()).min(RETRY_AFTER_MAX))
+}
+
+/// Parses an HTTP date, for example `Sun, 22 Nov 2026 12:00:30 GMT`.
+pub fn http_date(text: &str) -> Option<Timestamp> {
+    let date = DateTime::parse_from_rfc2822(text.trim()).ok()?;
+    Some(Timestamp::from_millis(date.timestamp_millis()))
 }
 
 #[cfg(test)]

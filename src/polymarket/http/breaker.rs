@@ -39,7 +39,7 @@ pub enum Admission {
 pub enum Failure {
     /// 429, with or without a `Retry-After`.
     RateLimited(Option<Duration>),
-    /// 5xx, a timeout, no connection, an unreadable body.
+    /// 5xx, no connection, an unreadable body.
     Broken(Option<Duration>),
 }
 

@@ -4,8 +4,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use awc::error::{PayloadError, SendRequestError};
-use awc::http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use awc::http::header::{ACCEPT, AGE, CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 use bytes::Bytes;
+use futures_util::future::{Either, select};
 use serde::Deserialize;
 
 use super::backoff;
@@ -15,7 +16,7 @@ use super::error::PolymarketError;
 use super::gate::{Gate, GateObserved};
 use super::settings::PolymarketSettings;
 use super::traffic::Ending;
-use crate::clock::Clock;
+use crate::clock::{Clock, VenueClock};
 use crate::domain::money::units::Timestamp;
 
 /// A client of Polymarket's public routes, which need no key. It is cheap to clone, and bound to its thread.
@@ -78,12 +79,23 @@ impl Polymarket {
         self.0.gate.observe()
     }
 
+    /// Returns the number of rows of a full page of activity.
+    pub fn rows_per_page(&self) -> u32 {
+        self.page_rows()
+    }
+
     pub(in crate::polymarket) fn page_rows(&self) -> u32 {
         self.0.settings.limits.page_rows
     }
 
+    /// Returns the venue's clock, as the dates of its answers show it.
+    pub fn venue(&self) -> &VenueClock {
+        self.0.gate.venue()
+    }
+
     /// Sends the request, parses the answer with `read`, and retries after transient failures while the call's time budget
-    /// lasts.
+    /// lasts. Beside an interactive request without an answer a second one is sent, and the first answer is used: one
+    /// lost connection must not cost a book, and a slow answer must not be thrown away.
     ///
     /// An answer that `read` refuses counts as a failure of the upstream, like an error status.
     ///
@@ -100,9 +112,35 @@ impl Polymarket {
             Priority::Bulk => limits.bulk_budget,
         };
         let deadline = later(self.0.clock.now(), budget);
+        let first = std::pin::pin!(self.ask_until(&call, deadline, &read));
+        if call.priority == Priority::Bulk {
+            return first.await;
+        }
+        let patience = std::pin::pin!(tokio::time::sleep(limits.second_request_after));
+        let first = match select(first, patience).await {
+            Either::Left((answer, _)) => return answer,
+            Either::Right(((), first)) => first,
+        };
+        tracing::debug!(endpoint = %call.endpoint, "no answer yet; a second request is sent beside the first");
+        let second = std::pin::pin!(self.ask_until(&call, deadline, &read));
+        match select(first, second).await {
+            Either::Left((Err(_), second)) => second.await,
+            Either::Right((Err(_), first)) => first.await,
+            Either::Left((answer, _)) | Either::Right((answer, _)) => answer,
+        }
+    }
+
+    /// Sends the request until it is answered, it cannot be answered, or the time is over.
+    async fn ask_until<T>(
+        &self,
+        call: &Call,
+        deadline: Timestamp,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<T, PolymarketError> {
+        let limits = &self.0.settings.limits;
         let mut failures = 0;
         loop {
-            let error = match self.attempt(&call, deadline, &read).await {
+            let error = match self.attempt(call, deadline, &read).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -145,6 +183,8 @@ impl Polymarket {
         match &answer {
             Err(PolymarketError::RateLimited { retry_after, .. }) => pass.failed(Failure::RateLimited(*retry_after)),
             Err(PolymarketError::Unavailable { retry_after, .. }) => pass.failed(Failure::Broken(*retry_after)),
+            // The limit of time is ours: that we did not wait longer says nothing about the upstream.
+            Err(PolymarketError::TimedOut { .. }) => drop(pass),
             Err(error) if error.is_transient() => pass.failed(Failure::Broken(None)),
             // A refusal comes from a healthy upstream: the request was wrong.
             Ok(_) | Err(_) => pass.succeeded(),
@@ -155,11 +195,7 @@ impl Polymarket {
     /// Sends one request and reads its whole answer, within the request's timeout and the call's deadline.
     async fn send(&self, call: &Call, deadline: Timestamp) -> Result<Bytes, PolymarketError> {
         let left = deadline.millis_since(self.0.clock.now()).max(1).unsigned_abs();
-        let timeout = match call.priority {
-            Priority::Interactive => self.0.settings.limits.interactive_timeout,
-            Priority::Bulk => self.0.settings.limits.request_timeout,
-        };
-        let after = timeout.min(Duration::from_millis(left));
+        let after = self.0.settings.limits.request_timeout.min(Duration::from_millis(left));
         match tokio::time::timeout(after, self.exchange(call)).await {
             Ok(answer) => answer,
             Err(_) => Err(PolymarketError::TimedOut { endpoint: call.endpoint, after }),
@@ -177,7 +213,11 @@ impl Polymarket {
             None => http.get(url).send(),
             Some(body) => http.post(url).insert_header((CONTENT_TYPE, "application/json")).send_body(body.clone()),
         };
+        let asked = self.0.clock.now();
         let mut response = sent.await.map_err(|error| self.unreachable(endpoint, &error))?;
+        if let Some(date) = fresh_date(response.headers()) {
+            self.venue().observe(date, asked, self.0.clock.now());
+        }
         let status = response.status().as_u16();
         let retry_after = response
             .headers()
@@ -221,6 +261,15 @@ impl Polymarket {
     pub(in crate::polymarket) fn clock(&self) -> Clock {
         self.0.clock
     }
+}
+
+/// Returns the time at which an answer was made. `None` for an answer out of a cache, which was made earlier.
+fn fresh_date(headers: &HeaderMap) -> Option<Timestamp> {
+    let text = |name| headers.get(name).and_then(|header: &awc::http::header::HeaderValue| header.to_str().ok());
+    if text(AGE).is_some_and(|age| age.trim() != "0") {
+        return None;
+    }
+    backoff::http_date(text(DATE)?)
 }
 
 fn later(now: Timestamp, by: Duration) -> Timestamp {

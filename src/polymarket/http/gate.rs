@@ -15,7 +15,7 @@ use super::error::PolymarketError;
 use super::limiter::Limiter;
 use super::settings::LimitSettings;
 use super::traffic::{Ending, EndpointTotals, EndpointTraffic, Traffic};
-use crate::clock::Clock;
+use crate::clock::{Clock, VenueClock};
 use crate::domain::money::units::Timestamp;
 
 /// The shared gate; clones are the same gate.
@@ -25,6 +25,7 @@ pub struct Gate(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     clock: Clock,
+    venue: VenueClock,
     limiter: Limiter,
     upstreams: [Mutex<Breaker>; 3],
     traffic: Mutex<Traffic>,
@@ -39,6 +40,8 @@ pub struct GateObserved {
     pub endpoints: Vec<EndpointTraffic>,
     pub waiting_interactive: usize,
     pub waiting_bulk: usize,
+    /// How far the venue's clock is ahead of ours, in milliseconds; `None` before the first answer.
+    pub venue_offset_ms: Option<i64>,
 }
 
 /// State of one upstream.
@@ -54,6 +57,7 @@ impl Gate {
         let breaker = || Mutex::new(Breaker::new(limits.breaker.clone()));
         Self(Arc::new(Shared {
             clock,
+            venue: VenueClock::new(clock),
             limiter: Limiter::new(limits.requests_per_second, limits.burst),
             upstreams: [breaker(), breaker(), breaker()],
             traffic: Mutex::default(),
@@ -73,7 +77,13 @@ impl Gate {
             endpoints: lock(&self.0.traffic).observe(now),
             waiting_interactive: self.0.limiter.waiting(Priority::Interactive),
             waiting_bulk: self.0.limiter.waiting(Priority::Bulk),
+            venue_offset_ms: self.0.venue.measured_ms(),
         }
+    }
+
+    /// Returns the venue's clock, as the dates of its answers show it.
+    pub fn venue(&self) -> &VenueClock {
+        &self.0.venue
     }
 
     /// Returns the totals of all requests since the start, for metrics.
@@ -139,11 +149,11 @@ impl Gate {
     pub(in crate::polymarket) fn fresh_end(&self, end: Timestamp) -> i64 {
         const AHEAD: i64 = 3_600;
         const SPREAD: i64 = 997;
-        let floor = self.now().seconds().saturating_add(AHEAD);
+        let floor = self.0.venue.now().seconds().saturating_add(AHEAD);
         let next = |last: i64| Some(last.saturating_add(1).max(floor));
         let last = self.0.last_end.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next).unwrap_or_else(|last| last);
         let fresh = next(last).unwrap_or(floor);
-        if end >= self.now() {
+        if end >= self.0.venue.now() {
             fresh.max(end.seconds())
         } else {
             end.seconds().saturating_add(fresh.rem_euclid(SPREAD))

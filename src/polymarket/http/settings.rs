@@ -20,9 +20,10 @@ pub struct LimitSettings {
     pub burst: u32,
     /// Timeout of one request, from the connection to the last byte.
     pub request_timeout: Duration,
-    /// The same for an interactive request; short, so that there is time for a retry.
-    pub interactive_timeout: Duration,
-    /// One interactive call with its retries: a decision waits no longer for a book (spec 7.4).
+    /// When a second request is sent beside an interactive one that has no answer yet.
+    pub second_request_after: Duration,
+    /// One interactive call with its retries: an answer that takes up to five seconds is used (spec 7.4). A little more
+    /// is left for the way and for the wait for a permit.
     pub interactive_budget: Duration,
     /// One bulk call with its retries.
     pub bulk_budget: Duration,
@@ -64,8 +65,8 @@ impl Default for LimitSettings {
             requests_per_second: 20,
             burst: 40,
             request_timeout: Duration::from_secs(10),
-            interactive_timeout: Duration::from_secs(2),
-            interactive_budget: Duration::from_secs(5),
+            second_request_after: Duration::from_secs(2),
+            interactive_budget: Duration::from_millis(5_400),
             bulk_budget: Duration::from_secs(30),
             tries: 4,
             backoff_base: Duration::from_millis(250),

@@ -2,7 +2,7 @@
 
 use crate::domain::events::event::ActivityKind;
 use crate::domain::money::ids::Wallet;
-use crate::polymarket::wire::activity::parse_page;
+use crate::polymarket::wire::activity::{WireRow, parse_page};
 use crate::polymarket::wire::draft::{ActivityDraft, Window};
 
 const WALLET: &str = "0xc2ad03f79ca3f3c17d8c7de2612ce0c89b7d40ed";
@@ -98,21 +98,24 @@ fn rewards_have_neither_condition_nor_token() {
 }
 
 #[test]
-fn combos_are_kept_apart_by_flag_or_by_shape() {
-    let trade = r#""token_id":"84","side":"BUY","size":5,"usdc_size":2"#;
-    let flagged = row("TRADE", &format!(r#"{trade},"is_combo":true"#));
-    let short = format!("0x{}", "ab".repeat(31));
-    let shaped = row("TRADE", trade)
-        .replace(CONDITION, &short)
-        .replace("\"slug\":\"s\"", "\"slug\":\"\"")
-        .replace("\"event_slug\":\"e\"", "\"event_slug\":\"\"");
-    for combo in activities(&[flagged, shaped.clone()]) {
-        assert_eq!(combo.kind, ActivityKind::Combo);
-        assert_eq!(combo.kind.as_str(), "TRADE");
+fn combos_of_every_kind_are_known_by_their_ids_whatever_flag_and_names_say() {
+    let condition = format!("0x03{}{}", "ab".repeat(16), "0".repeat(28));
+    let token = "1534162831021071298618460748655302203595635349916686009303552494548086161408";
+    let trade = |token: &str, more: &str| {
+        row("TRADE", &format!(r#""token_id":"{token}","side":"BUY","size":5,"usdc_size":2{more}"#))
+    };
+    let by_condition = trade("84", r#","is_combo":false"#).replace(CONDITION, &condition);
+    for combo in activities(&[by_condition, trade(token, "")]) {
+        assert_eq!((combo.kind.clone(), combo.kind.as_str()), (ActivityKind::Combo, "TRADE"));
     }
-    // A market of the new ledger also has a short condition, but it has a name.
-    let named = read(&[shaped.replace("\"slug\":\"\"", "\"slug\":\"s\"").replace("\"price\":0", "\"price\":0.4")]);
-    assert_eq!(named.trades[0].market.as_str(), format!("{short}00"));
+    let redeemed = row("REDEEM", r#""token_id":"","side":"","size":79375.723165,"usdc_size":79375.723165"#);
+    let redeemed = WireRow::parse(&redeemed.replace(CONDITION, &condition)).unwrap();
+    assert!(redeemed.is_combo);
+    // Neither a flag nor a missing name nor a short condition makes a combo: it may be a market of the new ledger.
+    let nameless = |text: String| text.replace("\"slug\":\"s\"", "\"slug\":\"\"");
+    let market = format!("0x01{}{}", "ab".repeat(16), "0".repeat(28));
+    let plain = nameless(trade("84", r#","price":0.4,"is_combo":true"#)).replace(CONDITION, &market);
+    assert_eq!(read(&[plain.replace("\"price\":0,", "")]).trades[0].market.as_str(), format!("{market}00"));
 }
 
 #[test]

@@ -229,7 +229,8 @@ async fn a_closed_market_is_found_by_asking_gamma_twice() {
     server.on_body("closed=true", &gamma_market(&market('1'), OUTCOMES)).on_body("markets", "[]");
     let found = server.client().market(&market('1')).await.unwrap().unwrap();
     assert_eq!((found.outcomes.len(), found.question.as_str()), (2, "q"));
-    assert_eq!(server.urls().len(), 2, "{:?}", server.urls());
+    let urls = server.urls();
+    assert_eq!(urls.iter().filter(|url| url.contains("condition_ids=")).count(), 2, "{urls:?}");
 }
 
 #[actix_web::test]

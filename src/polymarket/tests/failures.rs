@@ -175,3 +175,56 @@ async fn the_client_counts_the_requests_that_arrive() {
     let (errors, rate_limited) = counted.values().fold((0, 0), |sum, counts| (sum.0 + counts.1, sum.1 + counts.2));
     assert!(counted.len() >= 10 && errors > rate_limited && rate_limited > 0, "{counted:?}");
 }
+
+/// A decision waits up to five seconds for its book; what comes in that time is used.
+#[actix_web::test]
+async fn a_book_that_takes_up_to_five_seconds_is_used_and_opens_no_breaker() {
+    let setup = LimitSetup::new(LimitSettings::default());
+    setup.fault(once(FaultKind::Delay(2_500)).times(Times::Next(2)));
+    assert_eq!(book(&setup).await, Ok(()));
+    setup.fault(once(FaultKind::Delay(4_900)).times(Times::Next(2)));
+    assert_eq!(book(&setup).await, Ok(()));
+    let breaker = setup.polymarket.observe().upstreams[1].breaker.clone();
+    assert_eq!((breaker.state, breaker.failures), ("closed", 0));
+}
+
+#[actix_web::test]
+async fn a_second_request_is_sent_beside_one_that_hangs() {
+    let limits = LimitSettings { second_request_after: Duration::from_millis(100), ..LimitSettings::default() };
+    let setup = LimitSetup::new(limits);
+    setup.fault(once(FaultKind::Hang));
+    let begun = crate::clock::Clock::System.now();
+    assert_eq!(book(&setup).await, Ok(()));
+    assert!(crate::clock::Clock::System.now().millis_since(begun) < 2_000);
+    assert_eq!(setup.heard().len(), 2);
+}
+
+#[actix_web::test]
+async fn our_own_limits_of_time_open_no_breaker() {
+    let short = Duration::from_millis(60);
+    let limits = LimitSettings { tries: 1, interactive_budget: short, bulk_budget: short, ..LimitSettings::default() };
+    let setup = LimitSetup::new(limits);
+    setup.fault(Fault::once(Host::Clob, "", FaultKind::Hang).times(Times::Next(10)));
+    for priority in [Priority::Interactive, Priority::Bulk].repeat(5) {
+        let error = setup.polymarket.book(&setup.asset, priority).await.unwrap_err();
+        assert!(matches!(error, PolymarketError::TimedOut { .. }), "{error}");
+    }
+    let breaker = setup.polymarket.observe().upstreams[1].breaker.clone();
+    assert_eq!((breaker.state, breaker.failures), ("closed", 0));
+    assert_eq!(book(&setup).await, Ok(()));
+}
+
+#[actix_web::test]
+async fn the_offset_of_the_venues_clock_is_that_of_its_dates() {
+    let setup = LimitSetup::new(LimitSettings::default());
+    assert_eq!(setup.polymarket.venue().measured_ms(), None);
+    setup.sim.with(|exchange| exchange.date_skew_ms = 7_200_000);
+    book(&setup).await.unwrap();
+    let offset = setup.polymarket.venue().offset_ms();
+    assert!((7_198_000..7_202_000).contains(&offset), "{offset}");
+    setup.sim.with(|exchange| exchange.date_skew_ms = 0);
+    for _ in 0..9 {
+        setup.polymarket.server_time().await.unwrap();
+    }
+    assert_eq!(setup.polymarket.venue().offset_ms(), 0);
+}

@@ -105,7 +105,7 @@ async fn a_server_that_hangs_costs_a_timeout_and_one_that_is_gone_an_error() {
     server.on("book", Answer::Hang);
     let mut settings = server.settings();
     settings.limits.tries = 1;
-    settings.limits.interactive_timeout = Duration::from_millis(50);
+    settings.limits.interactive_budget = Duration::from_millis(50);
     let polymarket = Polymarket::new(settings.clone(), Clock::System);
     let error = book(&polymarket).await.unwrap_err();
     assert!(matches!(error, PolymarketError::TimedOut { .. }) && error.is_transient(), "{error}");

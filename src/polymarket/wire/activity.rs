@@ -49,7 +49,7 @@ pub struct WireRow {
     pub usdc_size: Option<Decimal>,
     pub price: Option<Decimal>,
     pub tx_hash: String,
-    /// A multi-leg trade: it is stored but never copied.
+    /// A row about a combo, of any kind, known by its ids: it is stored, and left out of books and copies (spec 3.1).
     pub is_combo: bool,
     /// The row's JSON text.
     pub text: String,
@@ -123,7 +123,7 @@ impl Pagination {
 
 /// The fields of a row that we read; the other fields may appear, disappear or change their type.
 #[derive(Deserialize)]
-struct RawRow<'a> {
+pub(in crate::polymarket) struct RawRow<'a> {
     #[serde(borrow, default)]
     proxy_wallet: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -144,14 +144,6 @@ struct RawRow<'a> {
     side: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     transaction_hash: Option<Cow<'a, str>>,
-    #[serde(default)]
-    is_combo: Option<bool>,
-    #[serde(borrow, default)]
-    slug: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    event_slug: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    outcome: Option<Cow<'a, str>>,
 }
 
 impl WireRow {
@@ -173,32 +165,25 @@ impl WireRow {
         if !is_a_word(side_text) {
             return Err(RowError::Side(side_text.chars().take(100).collect()));
         }
+        let condition = filled(&raw.condition_id).map(MarketId::parse).transpose()?;
+        let token = filled(&raw.token_id).map(AssetId::parse).transpose()?;
         Ok(Self {
             wallet: filled(&raw.proxy_wallet).map(Wallet::parse).transpose()?,
             time: block_time(raw.timestamp)?,
-            condition: filled(&raw.condition_id).map(MarketId::parse).transpose()?,
-            token: filled(&raw.token_id).map(AssetId::parse).transpose()?,
+            // The flag of that name proves nothing, and some kinds lack it.
+            is_combo: condition.as_ref().is_some_and(MarketId::is_combo)
+                || token.as_ref().is_some_and(AssetId::is_combo),
+            condition,
+            token,
             side: side_text.parse().ok(),
             side_text: side_text.to_owned(),
             size: figure("size", raw.size)?.map(six_decimals),
             usdc_size: figure("usdc_size", raw.usdc_size)?.map(six_decimals),
             price: figure("price", raw.price)?,
             tx_hash: tx_hash(filled(&raw.transaction_hash).unwrap_or_default())?,
-            is_combo: raw.looks_like_a_combo(kind),
             kind: kind.to_owned(),
             text: text.to_owned(),
         })
-    }
-}
-
-impl RawRow<'_> {
-    /// A combo has the flag `is_combo`. If the flag is missing, a combo has a 62-digit condition and no slug, event or
-    /// outcome. A 62-digit condition alone may be an ordinary market of the new ledger.
-    fn looks_like_a_combo(&self, kind: &str) -> bool {
-        const SHORT_CONDITION: usize = 64;
-        let short = filled(&self.condition_id).is_some_and(|condition| condition.len() == SHORT_CONDITION);
-        let nameless = [&self.slug, &self.event_slug, &self.outcome].iter().all(|text| filled(text).is_none());
-        kind == "TRADE" && self.is_combo.unwrap_or(short && nameless)
     }
 }
 

@@ -91,7 +91,7 @@ pub(in crate::polymarket) fn general(text: &str) -> Result<BookParts<'_>, String
 }
 
 #[derive(Deserialize)]
-struct RawBook<'a> {
+pub(in crate::polymarket) struct RawBook<'a> {
     // Both sides must be present; null means an empty side.
     #[serde(borrow, deserialize_with = "present")]
     bids: Option<Vec<RawLevel<'a>>>,
@@ -112,7 +112,7 @@ struct RawBook<'a> {
 }
 
 #[derive(Deserialize)]
-struct RawLevel<'a> {
+pub(in crate::polymarket) struct RawLevel<'a> {
     #[serde(borrow)]
     price: &'a RawValue,
     #[serde(borrow)]

@@ -61,7 +61,7 @@ pub fn parse_market(text: &str) -> Result<GammaMarket, String> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct RawMarket<'a> {
+pub(in crate::polymarket) struct RawMarket<'a> {
     condition_id: &'a str,
     #[serde(default)]
     question: Option<String>,
@@ -102,7 +102,7 @@ struct RawMarket<'a> {
 }
 
 #[derive(Deserialize)]
-struct RawSchedule<'a> {
+pub(in crate::polymarket) struct RawSchedule<'a> {
     #[serde(borrow, default)]
     rate: Option<&'a RawValue>,
     #[serde(borrow, default)]

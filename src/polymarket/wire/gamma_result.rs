@@ -43,7 +43,7 @@ pub fn parse_result(text: &str, wanted: &MarketId) -> Result<Option<GammaResult>
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct RawResult<'a> {
+pub(in crate::polymarket) struct RawResult<'a> {
     #[serde(default)]
     closed: bool,
     #[serde(default)]

@@ -61,7 +61,7 @@ struct Envelope<'a> {
 }
 
 #[derive(Deserialize)]
-struct RawPosition<'a> {
+pub(in crate::polymarket) struct RawPosition<'a> {
     token_id: String,
     condition_id: String,
     #[serde(default)]

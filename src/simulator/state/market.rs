@@ -6,6 +6,7 @@
 //! Assumes that trading does not change the book: fills take nothing out of it. That flatters a copier a little.
 
 use super::quirks::MarketQuirks;
+use super::token_ids::is_of_new_ledger;
 use crate::domain::events::event::Side;
 use crate::domain::market::book::Level;
 use crate::domain::market::facts::Market;
@@ -137,8 +138,7 @@ impl SimMarket {
 
     /// Returns whether the market was made on the new ledger: its condition starts with a module.
     pub fn is_on_new_ledger(&self) -> bool {
-        ["0x01", "0x02"].iter().any(|module| self.id().as_str().starts_with(module))
-            && self.id().as_str().ends_with("00")
+        is_of_new_ledger(self.id())
     }
 
     /// Returns the price of outcome `index` before any payout: the last trade, else a half.

@@ -38,7 +38,7 @@ pub enum ResolutionAnswer {
     PriceOnly,
     /// No row at all.
     NoRow,
-    /// A proposal that nobody has disputed yet: the proposed price of the first outcome.
+    /// A proposal without a dispute: the proposed price of the first outcome.
     Proposed(PriceMicros),
     /// A dispute: the price that was proposed first, and the one proposed after it.
     Disputed { proposed: PriceMicros, reproposed: PriceMicros },

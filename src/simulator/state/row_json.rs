@@ -4,8 +4,9 @@ use serde::Serialize;
 
 use super::feed::Row;
 use super::market::float;
+use super::token_ids::is_combo;
 use crate::domain::events::event::Side;
-use crate::domain::money::ids::{AssetId, MarketId};
+use crate::domain::money::ids::AssetId;
 use crate::domain::money::units::UsdcMicros;
 
 /// Names that are printed with a row. They may change at any time and identify nothing.
@@ -95,8 +96,9 @@ impl Row {
     /// Returns the condition as it is printed: that of a combo has 62 digits.
     fn condition(&self) -> &str {
         const SHORT: usize = 64;
-        let id = self.market.as_ref().map_or("", MarketId::as_str);
-        if id.starts_with("0x03") { id.get(..SHORT).unwrap_or(id) } else { id }
+        let Some(market) = &self.market else { return "" };
+        let whole = market.as_str();
+        if is_combo(market) { whole.get(..SHORT).unwrap_or(whole) } else { whole }
     }
 
     /// Returns the row as `/v2/activity` prints it.

@@ -164,6 +164,26 @@ impl Exchange {
     }
 }
 
+/// Returns the module of a condition of the new ledger; `None` for one of the old ledger, which is a hash and may start
+/// with the same byte.
+fn module_of(condition: &MarketId) -> Option<u8> {
+    let digits = condition.as_str().strip_prefix("0x")?;
+    let zeros =
+        |from: usize, to: usize| digits.get(from..to).is_some_and(|part| part.bytes().all(|digit| digit == b'0'));
+    let module = u8::from_str_radix(digits.get(..2)?, 16).ok()?;
+    ((BINARY..=COMBO).contains(&module) && zeros(38, 54) && zeros(62, 64)).then_some(module)
+}
+
+/// Returns whether a condition is that of a combo.
+pub fn is_combo(condition: &MarketId) -> bool {
+    module_of(condition) == Some(COMBO)
+}
+
+/// Returns whether a condition is that of a market made on the new ledger.
+pub fn is_of_new_ledger(condition: &MarketId) -> bool {
+    matches!(module_of(condition), Some(BINARY | NEG_RISK))
+}
+
 /// Returns the last 32 hex digits: the base hash of an id of 32 bytes.
 fn tail(hex: &str) -> &str {
     hex.len().checked_sub(BASE_DIGITS).and_then(|from| hex.get(from..)).unwrap_or(hex)
@@ -194,6 +214,9 @@ mod tests {
         assert!(combo.condition.as_str().starts_with("0x03") && combo.condition.as_str().ends_with("00"));
         let (read, index) = StructuralId::read(&combo.tokens[1]).unwrap();
         assert_eq!((read.module, index), (COMBO, 1));
+        assert!(is_combo(&combo.condition) && !is_of_new_ledger(&combo.condition));
+        let hash = MarketId::parse(&format!("0x03{}", "5a".repeat(31))).unwrap();
+        assert!(!is_combo(&hash), "a hash may start with the byte of a combo");
         let reserved = "3".to_owned() + &"7".repeat(75);
         assert_eq!(StructuralId::read(&AssetId::parse(&reserved).unwrap()), None);
     }

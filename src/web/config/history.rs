@@ -9,6 +9,7 @@ use super::display_units;
 use crate::db::{AuditRow, Db, DbError, Directory};
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::config::effective::{ConfigPatch, Field, FieldUnit, FieldValue, StoredConfig};
+use crate::domain::config::follow_state::FollowState;
 use crate::domain::money::ids::{FollowedUserId, MarketId};
 use crate::domain::money::units::Timestamp;
 use crate::web::labels;
@@ -163,8 +164,12 @@ fn in_words(action: &str, json: &str) -> String {
             state.parse().map(labels::follow_state).unwrap_or(&state).to_owned()
         }
         ("set_blacklisted", serde_json::Value::Bool(on)) => if on { "blacklisted" } else { "allowed" }.to_owned(),
-        ("reset_peak", serde_json::Value::Number(micros)) => {
+        ("reset_peak" | "deposit" | "withdraw" | "withdraw_refused", serde_json::Value::Number(micros)) => {
             display_units::shown(FieldUnit::Usdc, micros.as_i64().unwrap_or_default())
+        }
+        ("wound_down", serde_json::Value::Object(_)) => labels::follow_state(FollowState::Stopped).to_owned(),
+        ("close_by_hand", serde_json::Value::Object(fields)) => {
+            fields.get("accounts").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
         }
         (_, serde_json::Value::String(text)) => text,
         (_, serde_json::Value::Object(fields)) => {

@@ -12,7 +12,7 @@ use crate::domain::config::effective::{StoredConfig, UserOverrides};
 use crate::domain::money::units::Timestamp;
 use crate::web::charts::series::Chart;
 use crate::web::config::{change::FieldChange, history::History, page::ConfigView, what_if::runner::WhatIfView};
-use crate::web::pages::control::{EngineState, PauseForm};
+use crate::web::pages::control::{CloseAnswer, CloseForm, EngineState, PauseForm};
 use crate::web::pages::explanation::ExplanationView;
 use crate::web::pages::follow::{ChangeForm, FollowForm, FollowedUserView};
 use crate::web::pages::markets::{BlacklistAnswer, BlacklistForm, MarketsView};
@@ -133,7 +133,7 @@ fn reads() -> Vec<Route> {
             ("scope", "Only `EXEC_USER` or only `EXEC_GLOBAL`."),
             ("decision", "Only `EXECUTE` or only `SKIP`."),
             ("reason", "Only skips with this reason code."),
-            SIDE,
+            ("side", "Only `BUY`, only `SELL`, or `CLOSE` for closes by hand."),
             FROM,
             TO,
         ]),
@@ -192,8 +192,21 @@ fn changes() -> Vec<Route> {
     let deleted =
         post("/api/config/test/{id}", "Cancels a test.", empty, one::<WhatIfView>()).errors(FOUND).tag("test");
     vec![
-        post("/api/control/pause", "Pauses copying, or goes on.", one::<PauseForm>(), one::<EngineState>()),
+        post(
+            "/api/control/pause",
+            "Pauses copying or new positions, or goes on.",
+            one::<PauseForm>(),
+            one::<EngineState>(),
+        ),
         post("/api/control/peak", "Resets the peak of a portfolio.", one::<PeakForm>(), one::<PeakAnswer>()),
+        post(
+            "/api/positions/close",
+            "Sells what we hold of a leader into the book of now.",
+            one::<CloseForm>(),
+            one::<CloseAnswer>(),
+        )
+        .errors(FOUND)
+        .answers(vec![("202", "The closes; their attempts come within seconds.", one::<CloseAnswer>())]),
         post("/api/users", "Follows a trader.", one::<FollowForm>(), one::<FollowedUserView>())
             .errors(&["400", "403", "404", "408", "409", "413", "502"])
             .answers(vec![
@@ -267,7 +280,18 @@ pub fn components() -> Vec<(String, RefOr<Schema>)> {
     }
     add!(HealthView, BareHealth, Overview, UsersView, UserDetail, GlobalPortfolioView, TradeView, AttemptView);
     add!(ExplanationView, ActivityView, MarketsView, ConfigView, WhatIfView, StatusView, History, Chart, Problem);
-    add!(PauseForm, EngineState, PeakForm, PeakAnswer, FollowForm, FollowedUserView, ChangeForm, BlacklistForm);
+    add!(
+        CloseForm,
+        CloseAnswer,
+        PauseForm,
+        EngineState,
+        PeakForm,
+        PeakAnswer,
+        FollowForm,
+        FollowedUserView,
+        ChangeForm,
+        BlacklistForm
+    );
     add!(BlacklistAnswer, FieldChange);
     all
 }

@@ -34,6 +34,8 @@ pub const PARTIAL: &[&str] = &[
     "FollowForm",
     "ChangeForm",
     "PeakForm",
+    "PauseForm",
+    "CloseForm",
 ];
 
 /// The body of a change of the configuration.

@@ -36,6 +36,7 @@ const KINDS: &[&str] = &[
     "close_by_hand",
     "deposit",
     "withdraw",
+    "withdraw_refused",
     "set_blacklisted",
     "reset_peak",
     "replay_dead_letter",

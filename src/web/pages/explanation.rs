@@ -14,7 +14,7 @@ use crate::domain::config::effective::{Field, FieldUnit, FieldValue, StoredConfi
 use crate::domain::decision::check::Verdict;
 use crate::domain::decision::explanation::{DecisionKind, Explanation};
 use crate::domain::events::event::{ActivityEvent, Side, TradeEvent};
-use crate::domain::events::group::{EventGroup, Member};
+use crate::domain::events::group::{EventGroup, GroupKind, Member};
 use crate::domain::market::book::{Level, OrderBook};
 use crate::domain::market::book_walk::LevelFill;
 use crate::domain::money::ids::{AttemptId, EventId};
@@ -53,6 +53,8 @@ pub struct ExplanationView {
     pub settings: Option<Vec<SettingView>>,
     /// The decision on the same group in the other portfolio.
     pub other: Option<OtherAttemptView>,
+    /// Who asked for a close by hand: an e-mail or `command line`; null for a copy.
+    pub asked_by: Option<String>,
 }
 
 /// A row of `executable_fill`.
@@ -181,7 +183,10 @@ impl ExplanationView {
         let side = stored.listed.side;
         let view = AttemptView::of_one(db, &stored.listed).await?;
         let explanation = attempt.explanation.clone();
-        let checks: Vec<CheckView> = explanation.checks.iter().map(|check| CheckView::new(check, side)).collect();
+        let book_side = group.action.book_side();
+        let checks: Vec<CheckView> = explanation.checks.iter().map(|check| CheckView::new(check, book_side)).collect();
+        let is_close = group.action.kind() == GroupKind::Close;
+        let asked_by = if is_close { db.close_asked_by(&group).await? } else { None };
         let settings = settings_of(db, &stored).await?;
         let window_ms = settings.as_ref().and_then(|settings| {
             let window = settings.iter().find(|setting| setting.name == "aggregationWindowMs")?;
@@ -194,10 +199,11 @@ impl ExplanationView {
                 let filled = (attempt.filled_notional, attempt.filled_shares);
                 slippage_of(side, filled, attempt.vwap?, attempt.their_reference_price?)
             }),
-            book: stored.book.as_ref().map(|outcome| BookView::new(outcome, &stored)),
+            book: stored.book.as_ref().map(|outcome| BookView::new(outcome, &stored, book_side)),
             timeline: timeline(&group, stored.book.as_ref(), &explanation, window_ms),
             settings,
             other: other(db, &stored).await?,
+            asked_by,
             executable_fills: stored.fills.iter().map(FillView::from).collect(),
             group: GroupView::load(db, group).await?,
             explain_json: explanation,
@@ -265,7 +271,7 @@ impl From<ActivityEvent> for MemberView {
 }
 
 impl BookView {
-    fn new(outcome: &BookOutcome, stored: &StoredAttempt) -> Self {
+    fn new(outcome: &BookOutcome, stored: &StoredAttempt, side: Option<Side>) -> Self {
         let attempt = &stored.listed.attempt;
         let blank = Self { fetched_at: outcome.fetched_at, unavailable: None, ladder: None, spread_micros: None };
         let book = match &outcome.book {
@@ -285,7 +291,7 @@ impl BookView {
             mid: attempt.mid_at_decision,
             fills: &stored.fills,
         };
-        let ladder = Ladder::new(&book, marked, stored.listed.side != Some(Side::Sell));
+        let ladder = Ladder::new(&book, marked, side != Some(Side::Sell));
         Self { ladder: Some(ladder), spread_micros: Some(book.spread()), ..blank }
     }
 }
@@ -312,11 +318,14 @@ fn timeline(
     explanation: &Explanation,
     window_ms: Option<i64>,
 ) -> Vec<TimelineStep> {
+    let is_close = group.action.kind() == GroupKind::Close;
+    let of_leader = |at: Option<Timestamp>| at.filter(|_| !is_close);
     let closed = window_ms.map(|length| group.window_start.plus_millis(length));
     let steps = [
-        ("Leader's first fill", Some(group.event_time)),
-        ("Seen by us", Some(group.detect_time)),
-        ("Burst closed", closed),
+        ("Asked for", is_close.then_some(group.event_time)),
+        ("Leader's first fill", of_leader(Some(group.event_time))),
+        ("Seen by us", of_leader(Some(group.detect_time))),
+        ("Burst closed", of_leader(closed)),
         ("Book fetched", book.filter(|book| book.book.is_ok()).map(|book| book.fetched_at)),
         ("Book given up", book.filter(|book| book.book.is_err()).map(|book| book.fetched_at)),
         ("Decided", Some(explanation.decided_at)),

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::overview::PortfolioFigures;
 use crate::clock::Clock;
-use crate::db::{Db, PeakReset};
-use crate::domain::accounting::ledger::PortfolioId;
+use crate::db::{Db, Directory, PeakReset, PlacedEntry};
+use crate::domain::accounting::ledger::{EntryType, OPENING_DEPOSIT, PortfolioId, PortfolioScope};
+use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::{Timestamp, UsdcMicros};
 use crate::web::auth::csrf::CsrfForm;
 use crate::web::live::messages::LiveFigures;
@@ -22,6 +23,7 @@ use crate::web::views::risk::{BreakerView, LimitView, equity_and_baselines, expo
 /// Number of lots on the page, the largest first; the JSON has all.
 const POSITIONS_SHOWN: usize = 200;
 const MARKETS_SHOWN: usize = 10;
+const CASH_MOVEMENTS_SHOWN: i64 = 50;
 
 /// The page, and `/api/portfolio/global`.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -38,6 +40,27 @@ pub struct GlobalPortfolioView {
     pub by_leader: Vec<ExposureView>,
     /// The open lots.
     pub positions: Vec<LotView>,
+    /// The newest deposits and withdrawals of all our accounts, their opening deposits too.
+    pub cash_movements: Vec<CashMovementView>,
+}
+
+/// A deposit into one of our accounts or a withdrawal from it. It is neither profit nor loss.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct CashMovementView {
+    /// The kind of account.
+    pub portfolio_scope: PortfolioScope,
+    /// The leader whom the account copies; null for the global one.
+    pub followed_user_id: Option<FollowedUserId>,
+    /// The name of the leader; hostile text, null for the global account.
+    pub followed_user_label: Option<String>,
+    /// DEPOSIT or WITHDRAWAL.
+    pub entry_type: EntryType,
+    /// True for the deposit that the account was opened with.
+    pub is_opening: bool,
+    /// The change of cash in millionths of a USDC; below zero for a withdrawal.
+    pub cash_micros: UsdcMicros,
+    /// When it was booked.
+    pub created_at: Timestamp,
 }
 
 impl GlobalPortfolioView {
@@ -55,8 +78,25 @@ impl GlobalPortfolioView {
             by_market: holdings.by_market(MARKETS_SHOWN),
             by_leader: holdings.by_leader(),
             positions: holdings.positions(),
+            cash_movements: cash_movements(db, &directory).await?,
         })
     }
+}
+
+/// Returns the newest deposits and withdrawals.
+async fn cash_movements(db: &Db, directory: &Directory) -> Result<Vec<CashMovementView>, WebError> {
+    let label = |id: FollowedUserId| directory.users.iter().find(|user| user.id == id).map(|user| user.label.clone());
+    let placed = db.cash_movements(CASH_MOVEMENTS_SHOWN).await?;
+    let view = |PlacedEntry { entry, .. }| CashMovementView {
+        portfolio_scope: entry.portfolio.scope(),
+        followed_user_id: entry.portfolio.owner(),
+        followed_user_label: entry.portfolio.owner().and_then(label),
+        entry_type: entry.kind,
+        is_opening: entry.ref_id == OPENING_DEPOSIT,
+        cash_micros: entry.cash,
+        created_at: entry.created_at,
+    };
+    Ok(placed.into_iter().map(view).collect())
 }
 
 /// The variables of the template: the view and the lots that the page shows.

@@ -24,7 +24,7 @@ use crate::web::server::error::WebError;
 use crate::web::shell::page::{Page, PageContext};
 use crate::web::views::health::{HealthView, WORKER_SILENCE_MILLIS};
 use crate::web::views::latency::LatencyView;
-use crate::web::views::upstreams::{EndpointView, PolledUser, SnapshotAge, UpstreamView};
+use crate::web::views::upstreams::{EndpointView, PolledUser, ReadingView, SnapshotAge, UpstreamView};
 use crate::web::views::worker::WorkerReport;
 use crate::web::views::{latency, worker};
 
@@ -48,6 +48,8 @@ pub struct StatusView {
     pub last_event: Option<SeenFill>,
     /// The progress of reading the activity of each followed user.
     pub users: Vec<PolledUser>,
+    /// The intervals of reading, and the venue's clock.
+    pub reading: ReadingView,
     /// The last time that a span was read again on request.
     pub last_backfill: Option<Backfill>,
     /// The websocket to the chain.
@@ -251,6 +253,7 @@ impl StatusView {
             dead_letters,
             last_event: db.newest_fill_seen().await?,
             users: PolledUser::all(db, &users, &workers).await?,
+            reading: ReadingView::slowest(&workers),
             last_backfill: backfill.map(|row| Backfill { asked_at: row.created_at, who: row.audit.who }),
             chain: ChainState::load(db, &workers, &health, now).await?,
             upstreams: UpstreamView::worst(&workers),

@@ -176,7 +176,9 @@ impl TradesPageQuery {
             parameters.push(("scope", self.scope.as_deref()));
         }
         match tab {
-            Tab::Attempts | Tab::Trades => parameters.push(("side", self.side.as_deref())),
+            Tab::Attempts => parameters.push(("side", self.side.as_deref())),
+            // A leader's fills are bought or sold; only our attempts are closes.
+            Tab::Trades => parameters.push(("side", self.side.as_deref().filter(|side| *side != "CLOSE"))),
             Tab::Activity => parameters.push(("type", self.kind.as_deref())),
         }
         parameters.extend([("from", self.from.as_deref()), ("to", self.to.as_deref())]);

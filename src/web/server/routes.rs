@@ -56,6 +56,8 @@ routes! {
         post "/theme" => theme::switch,
         post "/control/pause" => control::pause,
         post "/api/control/pause" => control::pause_json,
+        post "/positions/close" => control::close,
+        post "/api/positions/close" => control::close_json,
         // Overview.
         get "/" => overview::page,
         get "/api/overview" => overview::json,

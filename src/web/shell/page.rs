@@ -56,6 +56,7 @@ struct PageFrame<'a> {
     theme: Theme,
     csrf: &'a str,
     engine_enabled: bool,
+    opens_enabled: bool,
     notice: Option<Flash>,
     /// The topics that the websocket pushes to this page, separated by commas.
     topics: &'static str,
@@ -164,6 +165,7 @@ impl PageContext {
             theme: self.theme,
             csrf: self.visitor.csrf(),
             engine_enabled: config.system.copy_engine_enabled,
+            opens_enabled: config.system.opens_enabled,
             notice: Flash::take(&self.session),
             topics: page.topics(),
             refresh_ms: page.refresh_ms(),

@@ -105,13 +105,16 @@ impl AttemptQuery {
     /// # Errors
     /// [`WebError::Mistake`] that names the invalid parameter.
     pub fn filter(&self, market: Option<MarketId>) -> Result<AttemptFilter, WebError> {
+        // On a page a close by hand stands where a trade has its side.
+        let is_close = self.side.as_deref() == Some(GroupKind::Close.as_str());
         Ok(AttemptFilter {
             user: pagination::user(self.user.as_deref())?,
             market,
             scope: pagination::word("scope", self.scope.as_deref())?,
             decision: pagination::word("decision", self.decision.as_deref())?,
             reason: pagination::word("reason", self.reason.as_deref())?,
-            side: pagination::word("side", self.side.as_deref())?,
+            side: pagination::word("side", self.side.as_deref().filter(|_| !is_close))?,
+            kind: is_close.then_some(GroupKind::Close),
             from: pagination::time("from", self.from.as_deref())?,
             to: pagination::time("to", self.to.as_deref())?,
         })

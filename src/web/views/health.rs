@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::worker;
 use super::worker::WorkerReport;
 use crate::actors::live_hub::HealthChanged;
-use crate::clock::Clock;
+use crate::clock::{Clock, is_far_off};
 use crate::db::{ChainLag, Db, DbError};
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
@@ -79,6 +79,7 @@ impl HealthView {
         for worker in worker::workers(db, now).await {
             parts.push(actors(&worker, now));
             parts.extend(prices(&worker, now));
+            parts.extend(clock(&worker));
             let own_stats = confirmation_stats(&worker);
             parts.extend(chain(&worker, own_stats.as_ref()));
             stats = stats.or(own_stats);
@@ -129,6 +130,14 @@ fn actors(worker: &WorkerReport, now: Timestamp) -> PartView {
         None => format!("{} running, {restarts} restarts", worker.actors.len()),
     };
     PartView::new("actors", age <= WORKER_SILENCE_MILLIS && silent.is_none(), detail)
+}
+
+/// Returns the line about the worker's clock; `None` while it agrees with the venue's, or no answer has shown it.
+fn clock(worker: &WorkerReport) -> Option<PartView> {
+    let offset_ms = worker.venue_offset_ms.filter(|_| is_far_off(worker.venue_offset_ms))?;
+    let way = if offset_ms > 0 { "behind" } else { "ahead of" };
+    let detail = format!("our clock is {} s {way} Polymarket's: set it", offset_ms.unsigned_abs() / 1_000);
+    Some(PartView::new("clock", false, detail))
 }
 
 /// Returns the line about the chain. Without a chain socket the bot works, only later; the line says so and is healthy.
@@ -216,6 +225,22 @@ mod tests {
         check(45_000, 1, 1, true, "2 running, 2 restarts");
         check(45_001, 0, 0, false, "no sign of the worker for 45 s");
         check(0, 2, 0, false, "poller:1 does not answer");
+    }
+
+    #[test]
+    fn a_clock_that_is_far_off_needs_a_look() {
+        let check = |venue_offset_ms: Option<i64>, expected: Option<&str>| {
+            let worker = WorkerReport { venue_offset_ms, ..WorkerReport::default() };
+            let part = clock(&worker);
+            assert_eq!(
+                part.as_ref().map(|part| (part.healthy, part.detail.as_str())),
+                expected.map(|text| (false, text))
+            );
+        };
+        check(None, None);
+        check(Some(30_000), None);
+        check(Some(30_001), Some("our clock is 30 s behind Polymarket's: set it"));
+        check(Some(-1_200_000), Some("our clock is 1200 s ahead of Polymarket's: set it"));
     }
 
     #[test]

@@ -6,11 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::worker;
 use super::worker::WorkerReport;
+use crate::actors::poller::LATE_ROWS;
+use crate::clock::is_far_off;
 use crate::db::{Db, DbError, FollowedUser};
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::{Timestamp, UsdcMicros};
-use crate::health::actor_state::PollerState;
+use crate::health::actor_state::{PollerState, ReadInterval, ReconcilerState};
 use crate::web::charts::histogram;
 use crate::web::charts::histogram::{Column, Counted};
 
@@ -35,6 +37,34 @@ pub struct PolledUser {
     pub last_activity_time: Option<Timestamp>,
     /// Number of failed polls in a row.
     pub failures: i64,
+    /// The wallets of an answer that was not taken, because its rows are not of this leader. Hostile text.
+    pub refused: Option<String>,
+    /// Number of rows that appeared after their time had been read.
+    pub late_rows: u64,
+    /// When the last of them was found.
+    pub last_late_at: Option<Timestamp>,
+}
+
+/// How the Data API is read: the intervals that are reached, and the venue's clock.
+#[derive(Debug, Default, Serialize, utoipa::ToSchema)]
+pub struct ReadingView {
+    /// How far Polymarket's clock is ahead of ours, in milliseconds; null before its first answer.
+    pub venue_offset_ms: Option<i64>,
+    /// True when the offset is over 30 seconds.
+    pub clock_is_off: bool,
+    /// The intervals of the worker whose intervals are the longest.
+    pub intervals: Vec<ReadIntervalView>,
+}
+
+/// How often a reader reads each leader.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct ReadIntervalView {
+    /// `poll` from the checkpoints; `recent` the last two minutes; `hour`; `day`.
+    pub reader: String,
+    /// The interval, in seconds.
+    pub every_s: i64,
+    /// Seconds since the leader who has waited longest was read; null before the first read, and for `poll`.
+    pub longest_ago_s: Option<i64>,
 }
 
 /// An upstream and its breaker. With several workers it is the worst of their breakers.
@@ -105,11 +135,14 @@ impl PolledUser {
     pub async fn all(db: &Db, users: &[FollowedUser], workers: &[WorkerReport]) -> Result<Vec<Self>, DbError> {
         let trades = checkpoints(db, "api:lastTradeTime:").await?;
         let activities = checkpoints(db, "api:lastActivityTime:").await?;
+        let late = late_rows(db).await?;
         let one = |user: &FollowedUser| {
             let name = format!("poller:{}", user.id);
             let actors = workers.iter().flat_map(|worker| &worker.actors);
             let poller = actors.filter(|actor| actor.name == name).find_map(|actor| actor.observed.as_ref());
             let trade = trades.get(&user.id.to_string());
+            let state: PollerState = poller.map(worker::ReportedState::read).unwrap_or_default();
+            let late = late.get(&user.id.to_string());
             Self {
                 id: user.id,
                 label: user.label.clone(),
@@ -117,10 +150,47 @@ impl PolledUser {
                 polled_at: poller.and_then(|poller| poller.last_activity).or(trade.map(|(_, written)| *written)),
                 last_trade_time: trade.map(|(time, _)| *time),
                 last_activity_time: activities.get(&user.id.to_string()).map(|(time, _)| *time),
-                failures: poller.map_or(0, |poller| i64::from(poller.read::<PollerState>().failures)),
+                failures: i64::from(state.failures),
+                refused: state.refused,
+                late_rows: late.map_or(0, |late| late.n),
+                last_late_at: late.map(|late| late.last),
             }
         };
         Ok(users.iter().map(one).collect())
+    }
+}
+
+/// The late rows of a leader, as the poller stores them.
+#[derive(Deserialize)]
+struct LateRows {
+    n: u64,
+    last: Timestamp,
+}
+
+/// Returns the late rows by user id.
+async fn late_rows(db: &Db) -> Result<BTreeMap<String, LateRows>, DbError> {
+    let rows = db.checkpoints_with_prefix(LATE_ROWS).await?;
+    let read = |(key, text, _): (String, String, Timestamp)| {
+        Some((key.strip_prefix(LATE_ROWS)?.to_owned(), serde_json::from_str(&text).ok()?))
+    };
+    Ok(rows.into_iter().filter_map(read).collect())
+}
+
+impl ReadingView {
+    /// Returns the reading of the worker that is slowest, and the clock of the worker whose clock is furthest off.
+    pub fn slowest(workers: &[WorkerReport]) -> Self {
+        let reconcilers = workers.iter().flat_map(|worker| &worker.actors).filter(|actor| actor.name == "reconciler");
+        let states = reconcilers.filter_map(|actor| Some(actor.observed.as_ref()?.read::<ReconcilerState>()));
+        let slowest = states.max_by_key(|state| state.intervals.iter().map(|interval| interval.every_s).max());
+        let one = |interval: ReadInterval| ReadIntervalView {
+            reader: interval.reader.to_string(),
+            every_s: interval.every_s,
+            longest_ago_s: interval.longest_ago_s,
+        };
+        let intervals = slowest.map(|state| state.intervals.into_iter().map(one).collect()).unwrap_or_default();
+        let offsets = workers.iter().filter_map(|worker| worker.venue_offset_ms);
+        let venue_offset_ms = offsets.max_by_key(|offset| offset.unsigned_abs());
+        Self { venue_offset_ms, clock_is_off: is_far_off(venue_offset_ms), intervals }
     }
 }
 

@@ -29,6 +29,9 @@ pub struct WorkerReport {
     pub waiting_interactive: u32,
     #[serde(default)]
     pub waiting_bulk: u32,
+    /// How far the venue's clock is ahead of the worker's.
+    #[serde(default)]
+    pub venue_offset_ms: Option<i64>,
     #[serde(default)]
     pub latencies: Vec<LatencyReport>,
 }

@@ -2,6 +2,8 @@
 
 pub(super) mod api_lag;
 pub(super) mod chain;
+pub(super) mod controls;
+pub(super) mod late_rows;
 pub(super) mod polymarket;
 pub(super) mod reading;
 pub(super) mod reasons;

@@ -18,6 +18,7 @@ use crate::actors::supervise::fault_injection::{InjectPanic, provoke, restarts};
 use crate::clock::Clock;
 use crate::db::health_key;
 use crate::domain::accounting::ledger::{EntryType, PortfolioId};
+use crate::domain::config::follow_state::FollowState;
 use crate::domain::money::units::Timestamp;
 use crate::queue::wakeup::redis::LIVE_CHANNEL;
 use crate::queue::{self, Queue};
@@ -176,6 +177,23 @@ async fn the_settler_comes_back_and_settles_resolved_markets() {
         })
         .await;
     }
+    running.ends_well().await;
+}
+
+#[actix_web::test]
+async fn winding_down_comes_back_and_stops_the_leader_who_has_nothing_left() {
+    let mut running = RunningBot::on_sqlite().await;
+    let stops = async |running: &mut RunningBot| {
+        let now = Clock::System.now();
+        running.bot.db.set_state(running.leader, FollowState::WindingDown, "test", now).await.unwrap();
+        eventually("the leader to be stopped", async || {
+            let users = running.bot.db.followed_users().await.unwrap();
+            let leader = users.iter().find(|user| user.id == running.leader).unwrap();
+            (leader.state == FollowState::Stopped).then_some(())
+        })
+        .await;
+    };
+    comes_back(&mut running, "winding_down", &[&[BeforeWork, InHandler], &[AfterWork, InFuture]], stops).await;
     running.ends_well().await;
 }
 

@@ -105,7 +105,7 @@ macro_rules! attempts {
             " where (a.created_at, a.id) < ($1, $2) and a.created_at >= $3
                 and (cast($4 as text) is null or a.portfolio_scope = $4)
                 and (cast($5 as text) is null or ',' || a.reason_codes || ',' like '%,' || $5 || ',%')
-                and (cast($6 as text) is null or g.side = $6)",
+                and (cast($6 as text) is null or g.side = $6 or g.kind = $6)",
             $filter,
             " order by a.created_at desc, a.id desc limit $7"
         )
@@ -213,7 +213,7 @@ impl Db {
                 .bind(filter.from.map_or(i64::MIN, Timestamp::millis))
                 .bind(filter.scope.map(PortfolioScope::as_str))
                 .bind(filter.reason.map(ReasonCode::as_str))
-                .bind(filter.side.map(Side::as_str))
+                .bind(filter.side_or_kind())
                 .bind(rows_asked(limit));
             let rows = match (&filter.market, user, decision) {
                 (Some(market), user, decision) => query.bind(market.as_str()).bind(user).bind(decision),

@@ -5,7 +5,7 @@ use super::opening::closed_at_cost;
 use super::reading::{Drift, POSITION_STEP};
 use crate::domain::accounting::ledger::{EntryType, LedgerEntry};
 use crate::domain::accounting::lot::Position;
-use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::ids::{FollowedUserId, PositionCheckId};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UnitError, UsdcMicros};
 
 /// A drift is ended when it is found again so much later.
@@ -15,7 +15,7 @@ pub const CONFIRMED_AFTER_MS: i64 = 5 * 60 * 1000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CheckCase {
     /// The id of its row in `position_check`.
-    pub check: i64,
+    pub check: PositionCheckId,
     pub leader: FollowedUserId,
     /// When the positions were read. The date of the entries.
     pub checked_at: Timestamp,

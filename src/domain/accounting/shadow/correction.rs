@@ -40,7 +40,8 @@ pub struct Correction {
     /// `open:<followedUserId>`, `adjust:<check id>` or `event:<event id>`, with `:mark` behind for the second part of
     /// one. Without the event id of a take-back.
     pub ref_id: String,
-    /// OPENING or ADJUSTMENT.
+    /// OPENING or ADJUSTMENT. The losing shares that a redemption took are an ADJUSTMENT at 0 without a ledger entry:
+    /// losing shares of late rows leave with them.
     pub kind: EntryType,
     pub asset: AssetId,
     pub market: Option<MarketId>,
@@ -61,8 +62,7 @@ pub struct Correction {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Booked {
     pub entries: Vec<LedgerEntry>,
-    /// The ADJUSTMENTs among the entries. A redemption or conversion with one was beyond the holding, which is a reason
-    /// to check the positions.
+    /// What rows that arrive late must know of the entries.
     pub corrections: Vec<Correction>,
     /// Why the books are not exact with these entries; `None` when they do not harm exactness.
     pub inexact: Option<InexactCause>,
@@ -76,6 +76,13 @@ pub struct Entered {
     /// The corrections that are new or changed, to be stored with the entries in one transaction.
     pub corrections: Vec<Correction>,
     pub inexact: Option<InexactCause>,
+}
+
+impl Entered {
+    /// Returns whether the row moved shares that the shadow did not hold, which is a reason to check the positions.
+    pub fn is_beyond_holding(&self) -> bool {
+        self.entries.iter().any(|entry| entry.kind == EntryType::Adjustment && entry.ref_id.starts_with("event:"))
+    }
 }
 
 impl Correction {

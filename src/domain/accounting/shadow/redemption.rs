@@ -117,11 +117,32 @@ impl Booked {
                 shares: moved.unknown,
             });
         }
+        if price == Some(PriceMicros::ZERO) && moved.known != ShareMicros::ZERO {
+            self.corrections.push(losing_shares(cause, condition, asset, moved.known.negated()?));
+        }
         let leave = moved.known.plus(moved.unknown)?;
         if leave != ShareMicros::ZERO || moved.cash != UsdcMicros::ZERO {
             self.entries.push(of_asset(cause.moves(EntryType::Settlement, leave.negated()?, moved.cash)));
         }
         Ok(())
+    }
+}
+
+/// Returns the record that all losing shares left: a row from before the redemption that arrives after it moves losing
+/// shares too, and those leave with the others.
+fn losing_shares(cause: &Cause, condition: &MarketId, asset: &AssetId, shares: ShareMicros) -> Correction {
+    Correction {
+        leader: cause.leader,
+        ref_id: cause.ref_id(),
+        kind: EntryType::Adjustment,
+        asset: asset.clone(),
+        market: Some(condition.clone()),
+        takes: Takes::Any,
+        counted_to: cause.event_time,
+        price: Some(PriceMicros::ZERO),
+        booked_shares: shares,
+        booked_cash: UsdcMicros::ZERO,
+        shares,
     }
 }
 

@@ -22,6 +22,7 @@ use crate::domain::accounting::shadow::{ActivityFacts, ShadowEffect, entries_for
 use crate::domain::config::effective::effective;
 use crate::domain::decision::decide::{Situation, decide, precheck};
 use crate::domain::events::event::ActivityEvent;
+use crate::domain::events::global_order::GroupPlace;
 use crate::domain::events::group::{ClosedGroup, EventGroup, Member, PendingEvent};
 use crate::domain::events::group_windows::Windows;
 use crate::domain::market::book::{Level, OrderBook};
@@ -48,7 +49,7 @@ pub struct HistoryGenerator {
     conversions: HashMap<String, Vec<(AssetId, ShareMicros)>>,
     windows: Windows,
     /// Closed groups that are not decided yet, in the global order.
-    closed: BTreeMap<(Timestamp, String), ClosedGroup>,
+    closed: BTreeMap<GroupPlace, ClosedGroup>,
     portfolios: BTreeMap<PortfolioId, Portfolio>,
     /// Known markets, and when we shall know their outcome; `None` once settled.
     markets: BTreeMap<MarketId, Option<Timestamp>>,
@@ -114,8 +115,7 @@ impl HistoryGenerator {
             self.ingest(exchange, event)?;
         }
         for closed in self.windows.close_due(at) {
-            let order = (closed.group.detect_time, closed.group.key.to_string());
-            self.closed.insert(order, closed);
+            self.closed.insert(closed.group.place(), closed);
         }
         while let Some(entry) = self.closed.first_entry()
             && let decided_at = decided_at(&self.directory, &entry.get().group)

@@ -207,7 +207,7 @@ impl<'a> Held<'a> {
         }
     }
 
-    /// Returns the price of a share in USDC; a half for a combo, whose legs nobody trades here.
+    /// Returns the price of a share in USDC; a half for a combo, which has no market here.
     fn price(&self, now: Timestamp) -> f64 {
         match self {
             Self::Market(market, index, _) => float(market.share_value(*index, now).micros()),

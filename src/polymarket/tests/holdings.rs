@@ -1,0 +1,59 @@
+//! Positions, spreads and books of a simulated exchange.
+
+use std::collections::BTreeSet;
+
+use crate::clock::Clock;
+use crate::domain::money::units::{ShareMicros, Timestamp};
+use crate::simulator::{Quotes, price, wallet_of};
+use crate::testkit::exchange::TestExchange;
+
+#[actix_web::test]
+async fn all_that_is_held_is_read_without_a_time_bound_and_with_another_url_each_time() {
+    let simulator = TestExchange::start();
+    let market = simulator.add_market("old-bet");
+    let wallet = wallet_of("a leader");
+    let bought = Timestamp::from_millis(1_790_000_000_000);
+    simulator.with(|exchange| {
+        exchange.hold(&wallet, market.asset(0).unwrap(), ShareMicros(1_500_000_000), price(400_000), None);
+        exchange.hold(&wallet, market.asset(1).unwrap(), ShareMicros(40_000), price(600_000), Some(bought));
+    });
+    let polymarket = simulator.polymarket(Clock::System);
+    let held = polymarket.all_positions(&wallet).await.unwrap();
+    let figures: Vec<_> = held
+        .iter()
+        .map(|position| (position.shares.0, position.average_price, position.current_price, position.last_event_at))
+        .collect();
+    let expected = [
+        (1_500_000_000, Some(price(400_000)), Some(price(495_000)), None),
+        (40_000, Some(price(600_000)), Some(price(505_000)), Some(bought)),
+    ];
+    assert_eq!(figures, expected);
+    assert_eq!(held[0].opposite.as_ref(), market.asset(1));
+    assert_eq!(polymarket.all_positions(&wallet).await.unwrap(), held);
+    assert_eq!(polymarket.positions(&wallet, &[market.id().clone()]).await.unwrap(), held);
+    let queries: Vec<String> =
+        simulator.with(|exchange| exchange.requests().map(|request| request.query.clone()).collect());
+    assert!(queries.iter().all(|query| !query.contains("start=") && !query.contains("end=")), "{queries:?}");
+    assert_eq!(queries.iter().collect::<BTreeSet<_>>().len(), queries.len(), "{queries:?}");
+}
+
+#[actix_web::test]
+async fn a_book_with_one_side_has_neither_middle_nor_spread_and_a_closed_token_hides_no_other() {
+    let simulator = TestExchange::start();
+    let [one_side, both_sides, closed] = ["one-side", "both-sides", "over"].map(|slug| simulator.add_market(slug));
+    let assets = [&one_side, &both_sides, &closed].map(|market| market.asset(0).unwrap().clone());
+    simulator.with(|exchange| {
+        exchange.set_book(&assets[0], Quotes::of(&[], &[(20_000, 5_000_000)]));
+        exchange.close_market(closed.id());
+        exchange.refuses_batches = true;
+    });
+    let polymarket = simulator.polymarket(Clock::System);
+    let spreads = polymarket.spreads(&assets).await.unwrap();
+    assert_eq!(spreads.into_iter().collect::<Vec<_>>(), [(assets[1].clone(), price(10_000))]);
+    let midpoints = polymarket.midpoints(&assets).await.unwrap();
+    assert_eq!(midpoints.into_iter().collect::<Vec<_>>(), [(assets[1].clone(), price(495_000))]);
+    let books = polymarket.books(&assets).await.unwrap();
+    assert_eq!(books.len(), 2);
+    let best = |n: usize| (books[&assets[n]].book.best_bid().micros(), books[&assets[n]].book.best_ask().micros());
+    assert_eq!((best(0), best(1)), ((0, 20_000), (490_000, 500_000)));
+}
