@@ -257,7 +257,7 @@ impl Books {
 
     pub fn mark(&mut self, mark: &dyn Fn(usize) -> i64) {
         for n in all_assets() {
-            self.portfolio.set_mark(&asset(n), Mark::Midpoint(price(mark(n)))).unwrap();
+            self.portfolio.set_mark(&asset(n), Mark::Midpoint(price(mark(n)), at(0))).unwrap();
         }
     }
 
