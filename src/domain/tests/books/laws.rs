@@ -13,7 +13,7 @@ use crate::domain::accounting::shadow::reading::Drift;
 use crate::domain::events::event::ActivityKind;
 use crate::domain::money::ids::PositionCheckId;
 use crate::domain::money::units::{Bps, ShareMicros, UsdcMicros};
-use crate::testkit::samples::{ALICE, activity, asset, entry, market_id, price};
+use crate::testkit::samples::{ALICE, activity, asset, at, entry, market_id, price};
 
 /// A history: what the account holds at the start, what it does in each step, and when the last market resolves.
 #[derive(Debug, Clone)]
