@@ -2,11 +2,13 @@
 //! was given.
 
 pub mod book_fetcher;
+pub mod book_sampler;
 pub mod chain_watcher;
 pub mod directory;
 pub mod executor;
 pub mod global_executor;
 pub mod grouper;
+pub mod housekeeper;
 pub mod ingestor;
 pub mod lease_keeper;
 pub mod ledger_writer;

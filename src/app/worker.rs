@@ -8,10 +8,12 @@ use actix::{Addr, Recipient};
 use tokio::sync::Mutex;
 
 use crate::actors::book_fetcher::{BookFetcher, BookFetcherDeps};
+use crate::actors::book_sampler::{BookSampler, BookSamplerDeps};
 use crate::actors::chain_watcher::{ChainWatcher, ChainWatcherDeps};
 use crate::actors::directory::DirectoryChanged;
 use crate::actors::executor::ExecutorDeps;
 use crate::actors::grouper::{Grouper, GrouperDeps};
+use crate::actors::housekeeper::{Housekeeper, HousekeeperDeps};
 use crate::actors::ingestor::{Ingestor, IngestorDeps};
 use crate::actors::lease_keeper::{LeaseKeeper, LeaseKeeperDeps, LetGo};
 use crate::actors::ledger_writer::{Flush, LedgerWriter, LedgerWriterDeps};
@@ -115,12 +117,15 @@ impl Worker {
         let snapshotter = shared.start_snapshotter(&ledger_writer, &inner_supervisor);
         let reconciler = shared.start_reconciler(&supervisor);
         QueueWatch::start(QueueWatchDeps { db: shared.db.clone(), clock }, &supervisor);
+        let housekeeper = shared.start_housekeeper(&supervisor);
+        let book_sampler = shared.start_book_sampler(&supervisor);
         let chain_watcher = shared.start_chain_watcher(chain, &reconciler, &supervisor);
         let winding_down = shared.start_winding_down(&supervisor);
 
         let look_every = if worker.is_some() { LOOK_AMONG_OTHERS } else { LOOK_ALONE };
         let executor_deps = shared.executor_deps(look_every, directory, &ledger_writer, &book_fetcher);
         let mut listeners = vec![ledger_writer.clone().recipient(), book_fetcher.recipient(), grouper.recipient()];
+        listeners.push(book_sampler.clone().recipient());
         listeners.push(winding_down.clone().recipient());
         listeners.push(reconciler.clone().recipient());
         listeners.extend(chain_watcher.clone().map(Addr::recipient));
@@ -132,6 +137,8 @@ impl Worker {
         listeners.push(winding_down.recipient());
         listeners.extend(chain_watcher.clone().map(Addr::recipient));
         listeners.push(root.clone().recipient());
+        listeners.push(housekeeper.recipient());
+        listeners.push(book_sampler.recipient());
         listeners.extend(relay.map(Addr::recipient));
         let lease_keeper = worker.map(|worker| {
             let deps = LeaseKeeperDeps { db: shared.db, clock, wakeups: shared.wakeups, worker, listeners };
@@ -275,6 +282,16 @@ impl Shared {
             record: ledger.clone().recipient(),
         };
         Snapshotter::start(deps, supervisor)
+    }
+
+    fn start_housekeeper(&self, supervisor: &SupervisorContext) -> Addr<Housekeeper> {
+        let deps = HousekeeperDeps { db: self.db.clone(), clock: self.clock, leases: self.leases.clone() };
+        Housekeeper::start(deps, supervisor)
+    }
+
+    fn start_book_sampler(&self, supervisor: &SupervisorContext) -> Addr<BookSampler> {
+        let (leases, polymarket) = (self.leases.clone(), self.polymarket.clone());
+        BookSampler::start(BookSamplerDeps { db: self.db.clone(), clock: self.clock, leases, polymarket }, supervisor)
     }
 
     fn start_winding_down(&self, supervisor: &SupervisorContext) -> Addr<WindingDown> {

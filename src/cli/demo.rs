@@ -11,6 +11,7 @@ use crate::app::{App, AppSettings};
 use crate::clock::Clock;
 use crate::config::{FollowSettings, GithubSettings, Secret, Settings, WebSettings};
 use crate::db::Db;
+use crate::domain::config::effective::ConfigPatch;
 use crate::domain::money::email::Email;
 use crate::simulator::history::{HistorySettings, write_history};
 use crate::simulator::routes::github;
@@ -53,6 +54,9 @@ pub async fn demo(settings: Settings, arguments: DemoArguments) -> anyhow::Resul
     let db = Db::connect(settings.database.url.reveal()).await?;
     db.migrate().await?;
     let written = write_history(&db, &exchange, &HistorySettings::day()).await?;
+    // Later figures have something to show.
+    let sampled = ConfigPatch::parse(r#"{"system":{"bookSampleBps":2000}}"#)?;
+    db.save_global(&sampled, "demo", Clock::System.now()).await?;
     db.close().await;
     tracing::info!(
         service = "demo",

@@ -14,6 +14,7 @@ mod backfill;
 mod backup;
 mod config;
 mod database;
+mod db;
 mod demo;
 mod doctor;
 mod exit_code;
@@ -84,6 +85,9 @@ enum Command {
     /// Restores an archive into an empty database.
     #[command(after_help = backup::RESTORE_HELP)]
     Restore(backup::RestoreArguments),
+    /// Gives back the room that deleted and packed rows leave.
+    #[command(after_help = db::HELP)]
+    Db(db::DbArguments),
     /// Migrates the database to this program's schema.
     Migrate,
     /// Checks settings, database, upstreams and clock, and advises what to do. Exits with 1 when something is wrong.
@@ -145,6 +149,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Audit(arguments) => audit::audit(&settings, arguments).await,
             Command::Backup(arguments) => backup::backup(&settings, arguments).await,
             Command::Restore(arguments) => backup::restore(&settings, arguments).await,
+            Command::Db(arguments) => db::db(&settings, arguments).await,
             Command::Migrate => migrate::migrate(&settings).await,
             Command::Doctor(arguments) => doctor::doctor(&settings, arguments).await,
             Command::Load(arguments) => measure::load::load(settings, arguments).await,

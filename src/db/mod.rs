@@ -27,6 +27,7 @@ pub use accounts::running_portfolio::{LoadError, RunningPortfolio, checkpoint_ke
 pub use accounts::transfers::TransferState;
 pub use decisions::attempt_rows::ListedAttempt;
 pub use decisions::attempts::{AttemptCounts, AttemptDetail, AttemptFilter};
+pub use decisions::book_samples::{BookSample, DecidedBook};
 pub use decisions::books::{BookOutcome, BookText, StoredBook};
 pub use decisions::closes::{AskedClose, CloseWanted};
 pub use decisions::event_outcomes::EventOutcome;
@@ -50,6 +51,8 @@ pub use system::leases::{HEALTH_KEY, LeaseRow, Round, health_key, random_worker_
 pub use system::market_lists::{MadeCopy, MarketAttempts, TradedMarket};
 pub use system::market_resolutions::UnsettledMarket;
 pub use system::markets::Resolution;
+pub use system::retention::{Packable, Step, Thinning};
+pub use system::storage::StorageState;
 
 /// Returns every statement with its name, in the text for the driver of `db`, for the test that prepares each on both
 /// drivers.
@@ -66,6 +69,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("audit", system::audit::STATEMENTS, system::audit::BATCHES),
         ("backfill", system::backfill::STATEMENTS, &[]),
         ("baselines", accounts::baselines::STATEMENTS, &[]),
+        ("book_samples", decisions::book_samples::STATEMENTS, &[]),
         ("books", decisions::books::STATEMENTS, decisions::books::BATCHES),
         ("chain_confirmations", events::chain_confirmations::STATEMENTS, &[]),
         ("checkpoints", system::checkpoints::STATEMENTS, system::checkpoints::BATCHES),
@@ -90,6 +94,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("what_if_cases", &[], decisions::what_if_cases::BATCHES),
         ("latency_stats", system::latency_stats::STATEMENTS, &[]),
         ("attempt_stats", decisions::attempt_stats::STATEMENTS, decisions::attempt_stats::BATCHES),
+        ("retention", system::retention::STATEMENTS, &[]),
         ("tokens", people::tokens::STATEMENTS, &[]),
         ("trades", events::trades::STATEMENTS, &[]),
         ("transfers", accounts::transfers::STATEMENTS, &[]),

@@ -8,6 +8,7 @@ use super::{HealthDeps, in_time};
 use crate::actors::root::ActorHealth;
 use crate::actors::supervise::Observed;
 use crate::domain::market::payout::ResolutionStage;
+use crate::db::StorageState;
 use crate::domain::money::units::Timestamp;
 use crate::metrics::{Exposition, Metrics};
 use crate::polymarket::Gate;
@@ -48,8 +49,8 @@ async fn database(page: &mut Exposition, deps: &HealthDeps, now: Timestamp) {
     // When the database did not answer once, do not wait for it again: a scrape has ten seconds in all.
     let Some(depths) = depths else { return };
     queues(page, &depths, now);
-    if let Some(bytes) = in_time(deps.db.size_bytes()).await.and_then(Result::ok) {
-        page.gauge("polymarketspy_database_size_bytes", "Size of the database.").sample(&[], bytes);
+    if let Some(storage) = in_time(deps.db.storage_state()).await.and_then(Result::ok) {
+        self::storage(page, &storage);
     }
     if let Some(open) = in_time(deps.db.count_dead_letters()).await.and_then(Result::ok) {
         page.gauge("polymarketspy_dead_letters", "Failed jobs that wait for an operator.").sample(&[], open);
@@ -73,6 +74,23 @@ async fn database(page: &mut Exposition, deps: &HealthDeps, now: Timestamp) {
             "When the last backup was made; absent before the first.",
         )
         .seconds(&[], backup.created_at.millis());
+    }
+}
+
+/// Adds what is known of the database's size and disk.
+fn storage(page: &mut Exposition, storage: &StorageState) {
+    page.gauge("polymarketspy_database_size_bytes", "Size of the database.").sample(&[], storage.size_bytes);
+    if let Some(bytes) = storage.free_bytes {
+        page.gauge("polymarketspy_disk_free_bytes", "What can be written before the disk of the database is full.")
+            .sample(&[], bytes);
+    }
+    if let Some(bytes) = storage.growth_bytes_per_day {
+        page.gauge("polymarketspy_database_growth_bytes_per_day", "Growth of the database over the last seven days.")
+            .sample(&[], bytes);
+    }
+    if let Some(days) = storage.days_left {
+        page.gauge("polymarketspy_disk_days_left", "Days until the disk of the database is full at this growth.")
+            .sample(&[], days);
     }
 }
 

@@ -9,4 +9,5 @@ pub(crate) mod error;
 pub(crate) mod inserted;
 pub(crate) mod packing;
 pub(crate) mod page;
+pub(crate) mod storage;
 pub(crate) mod wal_checkpointer;

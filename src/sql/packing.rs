@@ -62,17 +62,18 @@ pub(crate) fn unpack(dictionary: &[u8], packed: &[u8]) -> Result<Vec<u8>, Damage
     let mut inflate = Decompress::new(false);
     let mut text = Vec::with_capacity(dictionary.len() + packed.len() * 12 + 256);
     loop {
-        let taken = usize::try_from(inflate.total_in()).map_err(|_| Damaged)?;
-        let made = text.len();
-        let status =
-            inflate.decompress_vec(&input[taken..], &mut text, FlushDecompress::Finish).map_err(|_| Damaged)?;
+        let (taken, made) = (inflate.total_in(), text.len());
+        let rest = usize::try_from(taken).ok().and_then(|taken| input.get(taken..)).ok_or(Damaged)?;
+        // Not `Finish`: that takes the room of the first call for all that is needed.
+        let status = inflate.decompress_vec(rest, &mut text, FlushDecompress::None).map_err(|_| Damaged)?;
         match status {
             Status::StreamEnd if inflate.total_in() == input.len() as u64 => break,
             Status::StreamEnd => return Err(Damaged),
-            // Out of input before the end, and not out of room.
-            _ if text.len() < text.capacity() && text.len() == made => return Err(Damaged),
             _ if text.len() > LONGEST => return Err(Damaged),
-            _ => text.reserve(text.capacity()),
+            _ if text.len() == text.capacity() => text.reserve(text.capacity().max(1024)),
+            // No room is missing, so the input is.
+            _ if inflate.total_in() == taken && text.len() == made => return Err(Damaged),
+            _ => {}
         }
     }
     text.drain(..dictionary.len().min(text.len()));
@@ -100,6 +101,16 @@ mod tests {
         #[test]
         fn any_bytes_are_unpacked_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = unpack(b"a dictionary", &bytes);
+        }
+    }
+
+    #[test]
+    fn a_text_that_packs_to_a_hundredth_comes_back_whole() {
+        for len in [0, 1, 300, 70_000, 1_000_000] {
+            let text = vec![b'a'; len];
+            let mut packed = Vec::new();
+            pack(b"aaaa", &text, &mut packed);
+            assert_eq!(unpack(b"aaaa", &packed).unwrap(), text, "{len}");
         }
     }
 

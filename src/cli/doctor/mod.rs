@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::terminal::{clean, say_json};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::db::{Db, DbError, FollowedUser};
+use crate::db::{Db, DbError, FollowedUser, StorageState};
 use crate::domain::money::ids::Wallet;
 use crate::polymarket::{Polymarket, PolymarketError};
 
@@ -67,6 +67,28 @@ pub async fn doctor(settings: &Settings, arguments: DoctorArguments) -> anyhow::
     Ok(if wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+fn disk_finding(storage: &StorageState) -> Finding {
+    let megabytes = |bytes: i64| format!("{} MB", bytes / 1_000_000);
+    let size = megabytes(storage.size_bytes);
+    let growth = storage.growth_bytes_per_day.map(|bytes| format!("grows by {} a day", megabytes(bytes)));
+    let growth = growth.unwrap_or_else(|| "its growth is known after six hours of `run`".to_owned());
+    let Some(free) = storage.free_bytes else {
+        return Finding::fine(
+            "disk",
+            format!("{size} of database, {growth}; the disk of its server cannot be seen from here"),
+        );
+    };
+    let free = megabytes(free);
+    let detail = match storage.days_left {
+        Some(days) => format!("{size} of database, {growth}; {free} free are enough for {days} days"),
+        None => format!("{size} of database, {growth}; {free} free"),
+    };
+    match storage.is_short() {
+        true => Finding::warning("disk", detail, "grow the disk, or stop the bot and run `polymarketspy db vacuum`"),
+        false => Finding::fine("disk", detail),
+    }
+}
+
 /// The settings are valid: they were parsed before this command started.
 fn settings_finding(settings: &Settings) -> Finding {
     Finding::fine("settings", format!("pages on {}, logs at {}", settings.web.bind, settings.log.level))
@@ -108,6 +130,9 @@ async fn database_findings(settings: &Settings) -> Vec<Finding> {
         }
         Err(error) => Finding::wrong("database", chain_of(&error), "is this user allowed to create tables"),
     }];
+    if let Ok(storage) = db.storage_state().await {
+        findings.push(disk_finding(&storage));
+    }
     if let Ok(users) = db.followed_users().await {
         findings.push(users_finding(settings, &users));
     }

@@ -3,7 +3,8 @@
 pub(super) mod attempt_rows;
 pub(super) mod attempt_stats;
 pub(super) mod attempts;
-pub(super) mod book_sides;
+pub(super) mod book_samples;
+pub(in crate::db) mod book_sides;
 pub(super) mod books;
 pub(super) mod closes;
 pub(super) mod event_outcomes;

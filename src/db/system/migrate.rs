@@ -37,6 +37,7 @@ migrations! {
     18 "0018_market_facts",
     20 "0020_prices_that_age",
     21 "0021_controls",
+    26 "0026_ledger_key",
 }
 
 statements! {

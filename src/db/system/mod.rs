@@ -11,3 +11,5 @@ pub(super) mod market_lists;
 pub(super) mod market_resolutions;
 pub(super) mod markets;
 pub(super) mod migrate;
+pub(super) mod retention;
+pub(super) mod storage;

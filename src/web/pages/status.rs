@@ -194,6 +194,15 @@ pub struct DatabaseState {
     pub kind: &'static str,
     /// The size, in bytes.
     pub size_bytes: i64,
+    /// What can be written before the disk is full, in bytes; null where the disk cannot be seen, as that of a PostgreSQL
+    /// server.
+    pub disk_free_bytes: Option<i64>,
+    /// Growth over the last seven days, in bytes a day; null until six hours were watched.
+    pub growth_bytes_per_day: Option<i64>,
+    /// The days until the disk is full at this growth; null when one of the two is not known or nothing grows.
+    pub disk_days_left: Option<i64>,
+    /// True when the disk lasts less than two weeks.
+    pub disk_short: bool,
     /// The highest row id of each large table.
     pub rows: RowNumbers,
     /// Null before the first backup.
@@ -380,7 +389,17 @@ impl DatabaseState {
             archive: row.audit.subject,
             late: now.millis_since(row.created_at) > BACKUP_WITHIN_MS,
         });
-        Ok(Self { kind, size_bytes: db.size_bytes().await?, rows: db.row_numbers().await?, last_backup })
+        let storage = db.storage_state().await?;
+        Ok(Self {
+            kind,
+            size_bytes: storage.size_bytes,
+            disk_free_bytes: storage.free_bytes,
+            growth_bytes_per_day: storage.growth_bytes_per_day,
+            disk_days_left: storage.days_left,
+            disk_short: storage.is_short(),
+            rows: db.row_numbers().await?,
+            last_backup,
+        })
     }
 }
 

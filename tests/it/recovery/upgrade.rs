@@ -7,9 +7,10 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use polymarketspy::audit::audit;
+use polymarketspy::clock::Clock;
 use polymarketspy::db::{Db, DbError};
 use polymarketspy::domain::events::event::Side;
-use polymarketspy::domain::money::ids::EventId;
+use polymarketspy::domain::money::ids::{AttemptId, EventId};
 use polymarketspy::simulator::{Fill, NewMarket, SimulatorSettings};
 use polymarketspy::testkit::{TestBot, TestDb, eventually};
 use sqlx::AssertSqlSafe;
@@ -271,7 +272,7 @@ async fn goes_on(test_db: TestDb, schema: i64) {
     // Stored states have more fields now. They are computed again from the ledger, so their old content is not needed.
     assert_eq!(said.contains("NOTE "), schema < 10, "{said}");
 
-    lives_on(test_db).await;
+    lives_on(test_db, moved_before).await;
 }
 
 /// Checks that each canonical event has the id that the program of before would give it, and that a program of now gives
@@ -293,7 +294,7 @@ async fn ids_are_those_of_before(db: &Db) {
 }
 
 /// Starts the bot on the database: it finishes the open jobs and copies new fills.
-async fn lives_on(test_db: TestDb) {
+async fn lives_on(test_db: TestDb, moved_before: Vec<String>) {
     let bot = TestBot::at(test_db, None, SimulatorSettings::default()).await;
     let attempts_before = number!(&bot.db, "select count(*) from copy_attempt");
     let open_copies = number!(&bot.db, "select count(*) from job where queue like 'q_copy_attempt%'");
@@ -322,6 +323,19 @@ async fn lives_on(test_db: TestDb) {
     let report = audit(&again).await.unwrap();
     assert_eq!(report.problems, Vec::<String>::new());
     assert!(report.notes.is_empty() && report.portfolios.iter().all(|proof| proof.compared), "{report:?}");
+    // Packed by the bot, or by this, each explanation is still the same to the byte.
+    again.tidy(Clock::System.now()).await.unwrap();
+    let mut n = 0;
+    for row in moved_before {
+        let (id, text) = row.split_once(' ').unwrap();
+        if text.starts_with('{') {
+            let id = AttemptId(id.parse().unwrap());
+            let explanation = again.attempt(id).await.unwrap().unwrap().listed.attempt.explanation;
+            assert_eq!(serde_json::to_string(&explanation).unwrap(), text);
+            n += 1;
+        }
+    }
+    assert!(n > 40, "{n}");
     again.close().await;
 }
 

@@ -15,4 +15,5 @@ mod lists;
 mod markets;
 pub(crate) mod pagination;
 mod queue;
+mod retention;
 pub mod schema;

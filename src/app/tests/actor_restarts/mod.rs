@@ -312,7 +312,7 @@ mod on_postgres {
         running.ends_well().await;
     }
 
-    /// The tests above name every actor there is; `broadcaster` and `queue_watch` have theirs beside them.
+    /// The tests above name every actor there is; `book_sampler`, `broadcaster`, `housekeeper` and `queue_watch` have theirs beside them.
     #[actix_web::test]
     async fn no_actor_is_left_out() {
         let mut running = RunningBot::on_postgres_and_redis().await;
@@ -324,10 +324,12 @@ mod on_postgres {
         let proved = [
             "bell_relay",
             "book_fetcher",
+            "book_sampler",
             "broadcaster",
             "chain_watcher",
             "global_executor",
             "grouper",
+            "housekeeper",
             "ingestor",
             "lease_keeper",
             "ledger_writer",

@@ -53,6 +53,17 @@ pub enum Resolved {
     Unresolved(Unresolved),
 }
 
+/// The most conversions of one event that are told apart when they wait together.
+const TOGETHER_MAX: usize = 8;
+
+/// What one conversion took of each NO, and what it paid for it.
+struct ConvertedAmount {
+    amount: ShareMicros,
+    /// Less the fee of the event.
+    paid: ShareMicros,
+    event_time: Timestamp,
+}
+
 /// A source that does not show yet what the other shows. Reading both again later is better than counting twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lag {
@@ -107,37 +118,94 @@ impl PositionCase<'_> {
     }
 
     /// Books a CONVERSION of NO of k questions into YES of the others and cash.
+    ///
+    /// Other conversions of the event that wait too are in the same positions, so each question must be explained by
+    /// some of them: their amounts are what its NO fell by, and the others are what its YES rose by.
     fn conversion(&self) -> Result<Entered, Unresolved> {
-        let amount = self.row.payload.share_micros;
-        let fee = ShareMicros(narrow(product(amount.0, self.fee.0).checked_div(10_000).unwrap_or_default())?);
-        let paid = amount.minus(fee)?;
-        let fell_by = |asset: &AssetId| -> Result<bool, UnitError> {
-            Ok(self.change(asset)?.is_some_and(|change| is_about(change.0.saturating_neg(), amount)))
-        };
+        let rows = self.conversions()?;
+        let Some(this) = rows.first() else { return Err(Unresolved::NothingFell) };
         let mut changes = BTreeMap::new();
-        let (mut n_fell, mut n_rose, mut rises_match) = (0_usize, 0_usize, true);
+        let (mut n_fell, mut n_rose, mut converted, mut is_explained) = (0_usize, 0_usize, 0_i64, true);
         for market in self.markets {
             let [yes, no] = market.outcomes.as_slice() else {
                 return Err(Unresolved::NotAQuestion(market.id.clone()));
             };
-            let fell = fell_by(&no.asset)?;
-            let rose = self.change(&yes.asset)?.is_some_and(|change| is_about(change.0, paid));
-            n_fell = n_fell.saturating_add(usize::from(fell));
-            n_rose = n_rose.saturating_add(usize::from(rose));
-            rises_match &= fell != rose;
-            let moved = if fell { (&no.asset, amount.negated()?) } else { (&yes.asset, paid) };
-            changes.insert(moved.0.clone(), moved.1);
+            let (Some(rise), Some(fall)) = (self.change(&yes.asset)?, self.change(&no.asset)?) else {
+                is_explained = false;
+                continue;
+            };
+            let fall = fall.negated()?;
+            n_fell = n_fell.saturating_add(usize::from(is_about(fall.0, this.amount)));
+            n_rose = n_rose.saturating_add(usize::from(is_about(rise.0, this.paid)));
+            match self.takes_no((&yes.asset, rise), (&no.asset, fall), &rows, converted == 0)? {
+                Some(true) => {
+                    converted = converted.saturating_add(1);
+                    changes.insert(no.asset.clone(), this.amount.negated()?);
+                }
+                Some(false) => drop(changes.insert(yes.asset.clone(), this.paid)),
+                None => is_explained = false,
+            }
         }
-        if n_fell == 0 {
-            return Err(Unresolved::NothingFell);
-        }
-        if !rises_match {
+        if !is_explained && n_fell > 0 {
             return Err(Unresolved::YesDoNotMatch { n_questions: self.markets.len(), n_fell, n_rose });
         }
-        let others = i64::try_from(n_fell.saturating_sub(1)).unwrap_or_default();
-        let cash = UsdcMicros(narrow(product(paid.0, others))?);
+        if !is_explained || converted == 0 {
+            return Err(Unresolved::NothingFell);
+        }
+        let cash = UsdcMicros(narrow(product(this.paid.0, converted.saturating_sub(1)))?);
         let changes = changes.into_iter().filter(|(_, change)| *change != ShareMicros::ZERO).collect();
         Ok(carried_over(&Cause::of_activity(self.row), &changes, cash, self.assets, self.corrections)?)
+    }
+
+    /// Returns this conversion and the others of the event that wait, at most [`TOGETHER_MAX`] in all.
+    fn conversions(&self) -> Result<Vec<ConvertedAmount>, UnitError> {
+        let of_event = |row: &&ActivityEvent| {
+            let condition = row.payload.condition_id.as_ref();
+            row.kind == ActivityKind::Conversion
+                && row.id != self.row.id
+                && self.markets.iter().any(|market| condition == Some(&market.id))
+        };
+        let waiting = self.pending.activities.iter().filter(of_event);
+        let amount = |row: &ActivityEvent| {
+            let amount = row.payload.share_micros;
+            let fee = ShareMicros(narrow(product(amount.0, self.fee.0).checked_div(10_000).unwrap_or_default())?);
+            Ok(ConvertedAmount { amount, paid: amount.minus(fee)?, event_time: row.event_time })
+        };
+        [self.row].into_iter().chain(waiting).take(TOGETHER_MAX).map(amount).collect()
+    }
+
+    /// Returns whether this conversion took the NO of a question, or paid its YES; `None` when no choice of the
+    /// conversions explains both changes. Where more than one does, their amounts are equal and so is their cash in all:
+    /// this one then takes the NO if `wants_no`, and leaves it to another otherwise.
+    fn takes_no(
+        &self,
+        (yes, rise): (&AssetId, ShareMicros),
+        (no, fall): (&AssetId, ShareMicros),
+        rows: &[ConvertedAmount],
+        wants_no: bool,
+    ) -> Result<Option<bool>, UnitError> {
+        let (yes_to, no_to) = (self.readings.counted_to(yes), self.readings.counted_to(no));
+        let mut found = [false, false];
+        for choice in 0_u32..1_u32.checked_shl(u32::try_from(rows.len()).unwrap_or(u32::MAX)).unwrap_or(0) {
+            let (mut fell, mut rose) = (ShareMicros::ZERO, ShareMicros::ZERO);
+            for (n, row) in (0_u32..).zip(rows) {
+                let is_chosen = choice.checked_shr(n).unwrap_or(0) & 1 == 1;
+                // The first is this row: its own time is judged by `lag`.
+                if is_chosen && (n == 0 || row.event_time <= no_to) {
+                    fell = fell.plus(row.amount)?;
+                } else if !is_chosen && (n == 0 || row.event_time <= yes_to) {
+                    rose = rose.plus(row.paid)?;
+                }
+            }
+            if is_about(fall.0, fell) && is_about(rise.0, rose) {
+                found[usize::from(choice & 1 == 1)] = true;
+            }
+        }
+        Ok(match found {
+            [false, false] => None,
+            [true, true] => Some(wants_no),
+            [_, takes] => Some(takes),
+        })
     }
 
     /// Books every difference of the assets as shares that became others.

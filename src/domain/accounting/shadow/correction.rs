@@ -81,7 +81,8 @@ pub struct Entered {
 impl Entered {
     /// Returns whether the row moved shares that the shadow did not hold, which is a reason to check the positions.
     pub fn is_beyond_holding(&self) -> bool {
-        self.entries.iter().any(|entry| entry.kind == EntryType::Adjustment && entry.ref_id.starts_with("event:"))
+        let own = |ref_id: &str| ref_id.starts_with("event:") && ref_id.matches(':').count() == 1;
+        self.entries.iter().any(|entry| entry.kind == EntryType::Adjustment && own(&entry.ref_id))
     }
 }
 

@@ -325,21 +325,24 @@ impl Books {
         let markets: Vec<_> = (1..=self.n_questions).map(|n| account.market(n)).collect();
         let nothing = StoredRows::default();
         let mut left = Vec::new();
-        for row in std::mem::take(&mut self.waiting) {
+        let waiting = std::mem::take(&mut self.waiting);
+        for (n, row) in waiting.iter().enumerate() {
             let assets = self.shadow_assets(readings);
+            let others = left.iter().chain(&waiting[n + 1..]).cloned().collect();
+            let pending = StoredRows { trades: Vec::new(), activities: others };
             let case = PositionCase {
-                row: &row,
+                row,
                 markets: &markets,
                 fee: account.fee,
                 readings,
                 assets: &assets,
                 corrections: &self.corrections,
-                pending: &nothing,
+                pending: &pending,
                 since: &nothing,
             };
             match case.resolve(true) {
                 Resolved::Booked(entered) => self.write(entered, Some(row.event_time)),
-                _ => left.push(row),
+                _ => left.push(row.clone()),
             }
         }
         self.waiting = left;

@@ -95,7 +95,7 @@ fn case_3_a_conversion_brings_no_profit_from_siblings_held_before() {
 #[test]
 fn case_4_a_conversion_of_three_of_five_pays_cash_and_carries_the_cost() {
     // The prices of a fair event of five questions: every YES 0.20, every NO 0.80.
-    let marks = |n: usize| if n % 10 == 0 { 200_000 } else { 800_000 };
+    let marks = |n: usize| if n.is_multiple_of(10) { 200_000 } else { 800_000 };
     let mut account = Account::default();
     let mut books = Books::new().of_questions(5);
     books.mark(&marks);

@@ -82,15 +82,15 @@ struct Arrivals {
     reversed: bool,
 }
 
-/// Keeps books of a history whose rows arrive in some order. Only the first conversion after the opening takes place:
-/// positions cannot tell two that wait at the same time apart. Of a split payout, one row for both outcomes does not say
+/// Keeps books of a history whose rows arrive in some order. Conversions take place after the opening, and three at most:
+/// positions cannot tell many that wait at the same time apart. Of a split payout, one row for both outcomes does not say
 /// how many of each were redeemed, so there each outcome has a row.
 fn kept(history: &History, arrivals: &Arrivals) -> Books {
     let mut history = history.clone();
     let (mut account, mut books) = (history.account(), Books::new());
     let n_steps = history.deeds.len().max(arrivals.opens + 1);
     let mut late: Vec<(usize, Row)> = Vec::new();
-    let mut has_converted = false;
+    let mut n_converted = 0;
     for at in 0..n_steps + 12 {
         let now = i64::try_from(at).unwrap();
         let prices = history.clone();
@@ -103,9 +103,9 @@ fn kept(history: &History, arrivals: &Arrivals) -> Books {
             if whole_split {
                 history.deeds[at] = Deed::Redeem { by_outcome: true };
             }
-            if !converts || (at > arrivals.opens && !has_converted) {
+            if !converts || (at > arrivals.opens && n_converted < 3) {
                 let rows = history.step(&mut account, at);
-                has_converted |= converts && !rows.is_empty();
+                n_converted += usize::from(converts && !rows.is_empty());
                 late.extend(rows.into_iter().map(|row| (at + arrivals.delays[at % arrivals.delays.len()], row)));
             } else if at == history.resolves {
                 account.payouts = Some(history.payouts);
@@ -131,7 +131,9 @@ fn kept(history: &History, arrivals: &Arrivals) -> Books {
     }
     let last = i64::try_from(n_steps + 12).unwrap();
     books.mark(&|n| history.mark(last, n));
-    books.resolve_waiting(&account, &account.readings(last, &|n| history.mark(last, n)));
+    for _ in 0..3 {
+        books.resolve_waiting(&account, &account.readings(last, &|n| history.mark(last, n)));
+    }
     assert!(late.is_empty() && books.n_waiting() == 0, "every row was booked");
     for n in all_assets().into_iter().filter(|n| n / 10 != RESOLVING) {
         assert_eq!(books.held(n), account.held.get(&n).copied().unwrap_or(0), "asset {n}");

@@ -18,7 +18,7 @@ use crate::domain::accounting::shadow::opening::{
 use crate::domain::accounting::shadow::reading::{Drift, PositionReading, Readings};
 use crate::domain::accounting::shadow::{ActivityFacts, ShadowEffect, entries_for_activity, entries_for_trade};
 use crate::domain::events::event::{ActivityEvent, ActivityKind, Side, TradeEvent};
-use crate::domain::money::ids::{EventId, PositionCheckId};
+use crate::domain::money::ids::{AssetId, EventId, PositionCheckId};
 use crate::domain::money::units::{Bps, ShareMicros, UsdcMicros};
 use crate::testkit::samples::{ALICE, SHADOW, activity, asset, entry, market, market_id, price, trade};
 
@@ -257,7 +257,7 @@ fn books_are_not_exact_since_the_first_cause_that_has_not_ended() {
     let opened = ExactnessFact::Opened { adjusted: None };
     let adjusted = CheckOutcome::Adjusted { value: UsdcMicros(5) };
     check(&[], Exactness::Exact);
-    check(&[followed.clone()], not(1, InexactCause::NoOpening));
+    check(std::slice::from_ref(&followed), not(1, InexactCause::NoOpening));
     check(&[followed.clone(), checked(2, CheckOutcome::Exact)], not(1, InexactCause::NoOpening));
     check(&[followed.clone(), opened.clone()], Exactness::Exact);
     check(&[checked(3, CheckOutcome::Drifting), checked(4, CheckOutcome::Drifting)], not(3, InexactCause::Drift));
@@ -339,6 +339,60 @@ fn a_conversion_is_booked_only_when_the_positions_show_all_of_it() {
     let feed = Lag::Feed { asset: asset(10), at: second(150) };
     assert_eq!(resolved(&newer, &before, stored(), false), Resolved::Waits(feed));
     assert!(matches!(resolved(&newer, &before, stored(), true), Resolved::Booked(_)));
+}
+
+#[test]
+fn two_conversions_that_wait_together_are_told_apart() {
+    let event = [market(1, &[None, None]), market(2, &[None, None]), market(3, &[None, None])];
+    // 10 of NO 11 and NO 21, then 4 (or 10 too) of NO 31: the positions show both.
+    let check = |second_amount: i64| {
+        let listed = [
+            position(10, second_amount * M, Some(150)),
+            position(20, second_amount * M, Some(150)),
+            position(30, 10 * M, Some(150)),
+        ];
+        let readings = Readings::new(second(200), listed).unwrap();
+        let mut shares = BTreeMap::from([(11, 10 * M), (21, 10 * M), (31, second_amount * M)]);
+        let other = activity("other", ActivityKind::Conversion, second_amount * M, 0, None);
+        let mut waiting = vec![converted(), ActivityEvent { event_time: second(150), ..other }];
+        let mut cash = 0;
+        while !waiting.is_empty() {
+            let row = waiting.remove(0);
+            let assets: ShadowAssets = shares.iter().map(|(n, shares)| ShareAsset(*n, *shares).known()).collect();
+            let case = PositionCase {
+                row: &row,
+                markets: &event,
+                fee: Bps(0),
+                readings: &readings,
+                assets: &assets,
+                corrections: &[],
+                pending: &StoredRows { trades: Vec::new(), activities: waiting.clone() },
+                since: &StoredRows::default(),
+            };
+            let Resolved::Booked(entered) = case.resolve(true) else { panic!("{row:?}") };
+            for entry in entered.entries {
+                cash += entry.cash.0;
+                let n = (10..40).find(|n| entry.asset == Some(asset(*n))).unwrap();
+                *shares.entry(n).or_default() += entry.shares.0;
+            }
+        }
+        shares.retain(|_, shares| *shares != 0);
+        let expected = [(10, second_amount * M), (20, second_amount * M), (30, 10 * M)];
+        assert_eq!((cash, shares), (10 * M, BTreeMap::from(expected)), "{second_amount}");
+    };
+    check(4);
+    check(10);
+}
+
+/// An asset of the shadow without a cost.
+struct ShareAsset(usize, i64);
+
+impl ShareAsset {
+    fn known(&self) -> (AssetId, ShadowAsset) {
+        let shares = ShareMicros(self.1);
+        let market = Some(market_id(self.0 / 10));
+        (asset(self.0), ShadowAsset { market, lot: lot(self.1, 0), counted: shares, mark: None })
+    }
 }
 
 #[test]
