@@ -7,7 +7,9 @@ use divan::{Bencher, black_box};
 use polymarketspy::domain::accounting::ledger::PortfolioId;
 use polymarketspy::domain::accounting::view::{Baselines, PortfolioView};
 use polymarketspy::domain::config::effective::EffectiveConfig;
+use polymarketspy::domain::config::follow_state::FollowState;
 use polymarketspy::domain::decision::decide::{Situation, decide};
+use polymarketspy::domain::decision::exit::TheirHolding;
 use polymarketspy::domain::decision::explanation::DecisionKind;
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::domain::events::group::{EventGroup, GroupAction};
@@ -115,6 +117,14 @@ impl Scenario {
 
     fn situation(&self) -> Situation<'_> {
         let Self { group, market, portfolio, config, now } = self;
-        Situation { group, market, portfolio, config, user_enabled: true, now: *now }
+        Situation {
+            group,
+            market,
+            portfolio,
+            config,
+            leader: FollowState::Active,
+            their_holding: TheirHolding::NotAsked,
+            now: *now,
+        }
     }
 }

@@ -12,6 +12,7 @@ use polymarketspy::domain::accounting::mark::Mark;
 use polymarketspy::domain::accounting::portfolio::Portfolio;
 use polymarketspy::domain::analysis::what_if::{Case, Comparison, ExternalEvent, Policy, Start, StoredBook};
 use polymarketspy::domain::config::effective::{ConfigPatch, StoredConfig};
+use polymarketspy::domain::decision::exit::TheirHolding;
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::domain::events::group::EventGroup;
 use polymarketspy::domain::market::book::OrderBook;
@@ -55,7 +56,13 @@ fn compare(bencher: Bencher, groups: &[EventGroup], with_prices: bool) {
                         .unwrap();
                 }
             }
-            let case = Case { group, market, book: StoredBook::Known(&book), recorded: None };
+            let case = Case {
+                group,
+                market,
+                book: StoredBook::Known(&book),
+                recorded: None,
+                their_holding: TheirHolding::NotAsked,
+            };
             comparison.decide(&case).unwrap();
         }
         black_box(comparison.finish(BEGIN.plus_millis(HALF_MINUTE_MS)).unwrap())

@@ -82,6 +82,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("export", decisions::export::STATEMENTS, &[]),
         ("groups", decisions::groups::STATEMENTS, decisions::groups::BATCHES),
         ("integrity", accounts::integrity::STATEMENTS, &[]),
+        ("leader_holding", decisions::leader_holding::STATEMENTS, decisions::leader_holding::BATCHES),
         ("leases", system::leases::STATEMENTS, system::leases::BATCHES),
         ("ledger", accounts::ledger::STATEMENTS, accounts::ledger::BATCHES),
         ("ledger_check", accounts::ledger_check::STATEMENTS, accounts::ledger_check::BATCHES),

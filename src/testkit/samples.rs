@@ -2,7 +2,7 @@
 
 use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
 use crate::domain::events::event::{ActivityEvent, ActivityKind, ActivityPayload, Side, TradeEvent};
-use crate::domain::market::facts::{Market, OutcomeAsset};
+use crate::domain::market::facts::{FeeSchedule, Market, OutcomeAsset};
 use crate::domain::money::ids::{AssetId, EventId, FollowedUserId, MarketId, Wallet};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 
@@ -41,7 +41,12 @@ pub fn market(n: usize, payouts: &[Option<i64>]) -> Market {
         index: i64::try_from(index).unwrap(),
         payout: payout.map(price),
     };
-    Market { outcomes: payouts.iter().enumerate().map(outcome).collect(), ..Market::unknown(market_id(n)) }
+    Market {
+        fee: FeeSchedule::default(),
+        fee_known: true,
+        outcomes: payouts.iter().enumerate().map(outcome).collect(),
+        ..Market::unknown(market_id(n))
+    }
 }
 
 /// A fill of [`ALICE`] in market 1. Its id is derived from `name`.

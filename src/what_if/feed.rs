@@ -8,7 +8,11 @@ use super::{Progress, WhatIf, WhatIfError};
 use crate::db::{BookText, Db, DbError, PriceAt};
 use crate::domain::accounting::mark::Mark;
 use crate::domain::accounting::portfolio::PortfolioError;
-use crate::domain::analysis::what_if::{Case, Comparison, ExternalEvent, Findings, RecordedDecision, StoredBook};
+use crate::domain::analysis::what_if::{
+    Case, Comparison, ExternalEvent, Findings, Policy, RecordedDecision, StoredBook,
+};
+use crate::domain::config::effective::ExitSizing;
+use crate::domain::decision::exit::{TheirHolding, exit_assets};
 use crate::domain::events::group::EventGroup;
 use crate::domain::market::book::OrderBook;
 use crate::domain::market::facts::Market;
@@ -61,6 +65,7 @@ struct Prepared {
     book: Option<BookText>,
     /// The approximate time of its decision.
     due: Timestamp,
+    their_holding: TheirHolding,
 }
 
 /// Returns when the market resolves, as the comparison expects it.
@@ -215,6 +220,7 @@ impl Reader<'_> {
         let resolutions = self.meet(&groups).await?;
         let config = &self.what_if.current.global;
         let wait = config.system.aggregation_window_ms.saturating_add(config.guardrails.decision_latency_ms);
+        let mut holdings = self.holdings(&groups).await?;
         let prepare = |(group, id): (EventGroup, AttemptId)| {
             let recorded = recorded.remove(&id);
             let due = recorded.as_ref().map(|recorded| recorded.decided_at);
@@ -222,11 +228,31 @@ impl Reader<'_> {
                 market: self.market(&group.market),
                 book: books.remove(&group.id),
                 due: due.unwrap_or_else(|| group.detect_time.plus_millis(wait)),
+                their_holding: holdings.remove(&group.id).unwrap_or_default(),
                 recorded,
                 group,
             }
         };
         Ok(Page { groups: groups.into_iter().zip(ids).map(prepare).collect(), resolutions })
+    }
+
+    /// Returns what the leaders held before their exits, where one of the configurations sizes exits by it.
+    async fn holdings(&self, groups: &[EventGroup]) -> Result<HashMap<GroupId, TheirHolding>, WhatIfError> {
+        let mut holdings = HashMap::new();
+        for group in groups {
+            let assets = exit_assets(group, &self.market(&group.market));
+            let is_asked = |policy: &Policy| {
+                let own = policy.overrides.get(&group.followed_user);
+                let sizing = own.and_then(|own| own.sizing.exit_sizing).unwrap_or(policy.global.sizing.exit_sizing);
+                sizing == ExitSizing::Proportional
+            };
+            if assets.is_empty() || ![&self.what_if.current, &self.what_if.candidate].into_iter().any(is_asked) {
+                continue;
+            }
+            let before = self.db.leader_holding_before(group, &assets).await?;
+            holdings.insert(group.id, before.map_or(TheirHolding::Late, TheirHolding::Known));
+        }
+        Ok(holdings)
     }
 
     /// Loads the groups' markets, and returns when they resolve.
@@ -248,14 +274,14 @@ impl Reader<'_> {
 }
 
 fn decide(comparison: &mut Comparison, prepared: Prepared) -> Result<(), WhatIfError> {
-    let Prepared { group, market, recorded, book, .. } = prepared;
+    let Prepared { group, market, recorded, book, their_holding, .. } = prepared;
     let kept = book.map(read).transpose()?;
     let book = match &kept {
         Some(Some(book)) => StoredBook::Known(book),
         Some(None) => StoredBook::Unavailable,
         None => StoredBook::NotStored,
     };
-    let case = Case { group: &group, market: &market, book, recorded: recorded.as_ref() };
+    let case = Case { group: &group, market: &market, book, recorded: recorded.as_ref(), their_holding };
     Ok(comparison.decide(&case)?)
 }
 

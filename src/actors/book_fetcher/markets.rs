@@ -65,7 +65,7 @@ impl BookFetcher {
     /// Fetches facts again in the background when they are old. Requests in the meantime get the old ones.
     fn refresh(&mut self, id: &MarketId, ctx: &mut Context<Self>) {
         let now = self.deps.clock.now();
-        let is_half_known = self.markets.known.get(id).is_some_and(|market| market.question.is_empty());
+        let is_half_known = self.markets.known.get(id).is_some_and(|market| lacks_facts(market));
         let fresh_ms = if is_half_known { HALF_KNOWN_MS } else { FRESH_MS };
         let is_fresh = self.markets.asked_at.get(id).is_some_and(|asked| now.millis_since(*asked) < fresh_ms);
         if is_fresh || !self.markets.refreshing.insert(id.clone()) {
@@ -122,6 +122,11 @@ impl BookFetcher {
     }
 }
 
+/// Returns whether a source has not answered for the market yet, so that it is asked again soon.
+fn lacks_facts(market: &Market) -> bool {
+    market.question.is_empty() || !market.fee_known || market.taker_delay_ms.is_none()
+}
+
 /// Returns the facts of a market, from the database if they are stored there.
 ///
 /// # Errors
@@ -129,8 +134,13 @@ impl BookFetcher {
 async fn find(deps: &BookFetcherDeps, id: &MarketId) -> Result<FoundMarket, FetchFailed> {
     let stored = deps.db.market(id).await.map_err(|error| FetchFailed::Market(error.to_string()))?;
     match stored {
-        // A row without outcomes holds only the market's id.
-        Some(market) if !market.outcomes.is_empty() => Ok(FoundMarket { market, asked: false, known: true }),
+        // A row without outcomes holds only the market's id. The fee of a row may be unknown, after an upgrade for
+        // example: the sources are asked first, and if they do not answer, it counts as it is.
+        Some(market) if market.is_known() && market.fee_known => Ok(FoundMarket { market, asked: false, known: true }),
+        Some(market) if market.is_known() => match ask(deps, id, Priority::Interactive).await {
+            Ok(found) if found.known => Ok(found),
+            _ => Ok(FoundMarket { market, asked: false, known: true }),
+        },
         _ => ask(deps, id, Priority::Interactive).await,
     }
 }

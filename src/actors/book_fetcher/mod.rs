@@ -270,11 +270,14 @@ impl BookFetcher {
 async fn fetch(deps: &BookFetcherDeps, asset: &AssetId) -> BookOutcome {
     let deadline = deps.clock.now().plus_millis(i64::try_from(TRYING.as_millis()).unwrap_or(i64::MAX));
     loop {
-        let answer = deps.polymarket.book(asset, Priority::Interactive).await;
+        let left = u64::try_from(deadline.millis_since(deps.clock.now())).unwrap_or_default();
+        let ask = deps.polymarket.book(asset, Priority::Interactive);
+        let answer = tokio::time::timeout(Duration::from_millis(left), ask).await;
         let fetched_at = deps.clock.now();
         let error = match answer {
-            Ok(answer) => return BookOutcome { fetched_at, book: Ok(as_fetched(asset, answer)) },
-            Err(error) => error,
+            Ok(Ok(answer)) => return BookOutcome { fetched_at, book: Ok(as_fetched(asset, answer)) },
+            Ok(Err(error)) => error,
+            Err(_) => return BookOutcome { fetched_at, book: Err(format!("no answer within {} s", TRYING.as_secs())) },
         };
         let wait = error.retry_after().unwrap_or_default().max(TRY_AGAIN);
         let too_late = u128::try_from(deadline.millis_since(fetched_at)).unwrap_or(0) <= wait.as_millis();

@@ -55,6 +55,21 @@ async fn a_missing_book_is_stored_as_well() {
     assert_eq!(still, none);
 }
 
+/// Case 8: an answer is used up to 5 s after its fetch began.
+#[actix_web::test]
+async fn a_slow_book_is_used_and_one_that_is_slower_than_5_s_is_not() {
+    let setup = CopySetup::new().await;
+    for (millis, is_there) in [(2_500, true), (4_000, true), (7_000, false)] {
+        let exchange = OneMarketExchange::start(setup.clock);
+        let slow = crate::simulator::Fault::once(Host::Clob, "/book?", crate::simulator::FaultKind::Delay(millis));
+        exchange.simulator.with(|exchange| exchange.fault(slow.times(crate::simulator::Times::Always)));
+        let group = exchange.group(setup.alice, millis as i64);
+        setup.close(&group).await;
+        let answer = fetcher(&setup, &exchange).send(wanted(&exchange, &group)).await.unwrap().unwrap();
+        assert_eq!(answer.book.is_ok(), is_there, "{millis} ms: {:?}", answer.book);
+    }
+}
+
 #[actix_web::test]
 async fn a_book_of_a_missing_group_fails_and_holds_up_no_other() {
     let setup = CopySetup::new().await;
@@ -154,6 +169,40 @@ async fn an_unknown_market_is_fetched_for_each_request_until_a_source_knows_it()
     exchange.simulator.with(|exchange| exchange.add_market(crate::simulator::NewMarket::binary("brand-new")));
     let known = until_known(&fetcher, new.id(), |_| true).await;
     assert_eq!((known.outcomes.len(), &known.question), (2, &new.facts.question));
+}
+
+/// Cases 16, 17 and 19: what the sources say of fees, delays, ends, tags and the event.
+#[actix_web::test]
+async fn the_facts_of_a_market_say_what_is_not_known() {
+    let setup = CopySetup::new().await;
+    let exchange = OneMarketExchange::start(setup.clock);
+    let id = exchange.market.id.clone();
+    let passed = setup.clock.now().plus_millis(-68 * 86_400_000);
+    exchange.simulator.with(|exchange| {
+        exchange.change_market(&id, |market| {
+            market.quirks.gamma_without_fee = true;
+            market.quirks.unknown_to_clob = true;
+            market.quirks.end_date = Some(passed);
+        })
+    });
+    let fetcher = fetcher(&setup, &exchange);
+    let market = until_known(&fetcher, &id, |_| true).await;
+    assert_eq!((market.fee, market.fee_known), (crate::domain::market::facts::FeeSchedule::HIGHEST, false));
+    assert_eq!((market.close_time.is_some(), market.closes_after(setup.clock.now())), (true, None));
+    assert_eq!(market.tags, ["geopolitics"]);
+    assert!(market.event.as_ref().is_some_and(|event| !event.id.is_empty() && !event.slug.is_empty()));
+
+    exchange.simulator.with(|exchange| {
+        exchange.change_market(&id, |market| {
+            market.quirks.unknown_to_clob = false;
+            market.quirks.taker_delay_s = 3;
+            market.quirks.delays_takers = true;
+        })
+    });
+    later(61).await;
+    let market = until_known(&fetcher, &id, |market| market.fee_known).await;
+    assert_eq!((market.fee.rate_micros, market.taker_delay_ms), (0, Some(3_000)), "the CLOB has no `fd`: free");
+    assert_eq!(setup.db.market(&id).await.unwrap().as_ref(), Some(market.as_ref()));
 }
 
 #[actix_web::test]

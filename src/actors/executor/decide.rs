@@ -66,7 +66,8 @@ impl Executor {
             market: &facts.market,
             portfolio: view,
             config: &config,
-            user_enabled: self.user_enabled(group.followed_user),
+            leader: self.leader(group.followed_user),
+            their_holding: facts.their_holding,
             now: venue_now,
         };
         let decision = match &facts.book {

@@ -15,13 +15,13 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use actix::{
-    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, MailboxError, Recipient, SpawnHandle, Supervised,
-    WrapFuture,
+    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Recipient, SpawnHandle, Supervised, WrapFuture,
 };
 
+use self::facts::{Unprepared, gather};
 use self::pending_groups::{Facts, PendingGroups};
 use super::{
-    book_fetcher::{FetchBook, FetchFailed, KnowMarket},
+    book_fetcher::{FetchBook, KnowMarket},
     directory::DirectoryChanged,
     ledger_writer::{ReadView, RecordAttempt},
     supervise::{ActorName, IoResult, Observed, SupervisorContext, observable, spawn_io, start_supervised},
@@ -29,11 +29,10 @@ use super::{
 use crate::clock::{Clock, VenueClock};
 use crate::db::{Db, Directory};
 use crate::domain::accounting::ledger::PortfolioId;
-use crate::domain::accounting::view::{Baselines, PortfolioView};
 use crate::domain::config::effective::{EffectiveConfig, effective};
-use crate::domain::decision::decide::{Situation, precheck};
+use crate::domain::config::follow_state::FollowState;
 use crate::domain::money::ids::{FollowedUserId, GroupId};
-use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
+use crate::domain::money::units::Timestamp;
 use crate::metrics::Metrics;
 use crate::queue;
 use crate::queue::wakeup::local::Wakeups;
@@ -109,15 +108,6 @@ struct Counts {
     last_decision: Option<Timestamp>,
 }
 
-/// Why a group has no facts to decide on.
-#[derive(Debug, thiserror::Error)]
-enum Unprepared {
-    #[error(transparent)]
-    Fetch(#[from] FetchFailed),
-    #[error("no answer from the book fetcher: {0}")]
-    Mailbox(#[from] MailboxError),
-}
-
 impl Executor {
     pub(super) fn start(
         role: ExecutorRole,
@@ -163,25 +153,10 @@ impl Executor {
     /// Fetches the facts for the decision on a group.
     fn prepare(&mut self, id: GroupId, ctx: &mut Context<Self>) {
         let Some(work) = self.pending.work(id) else { return };
-        let group = work.group.clone();
-        let config = self.config(group.followed_user);
-        let user_enabled = self.user_enabled(group.followed_user);
+        let (group, due) = (work.group.clone(), work.due);
+        let (config, leader) = (self.config(group.followed_user), self.leader(group.followed_user));
         let (deps, portfolio, asked_at) = (self.deps.clone(), self.role.portfolio, self.directory_changes);
-        let gather = async move {
-            let market = deps.market.send(KnowMarket(group.market.clone())).await??;
-            let blank = nothing_known(portfolio);
-            let now = deps.venue.now();
-            let market_ref = market.as_ref();
-            let situation =
-                Situation { group: &group, market: market_ref, portfolio: &blank, config: &config, user_enabled, now };
-            let book = match group.action.asset() {
-                Some(asset) if matches!(precheck(&situation), Ok(None)) => {
-                    Some(deps.book.send(FetchBook { group: group.id, asset: asset.clone() }).await??)
-                }
-                _ => None,
-            };
-            Ok(Facts { market, book })
-        };
+        let gather = async move { gather(&deps, portfolio, &group, &config, leader, due).await };
         spawn_io(ctx, gather, move |executor: &mut Self, facts, ctx| {
             if asked_at == executor.directory_changes {
                 executor.prepared(id, facts, ctx);
@@ -206,24 +181,10 @@ impl Executor {
         self.configs.entry(leader).or_insert_with(work_out).clone()
     }
 
-    fn user_enabled(&self, leader: FollowedUserId) -> bool {
-        self.deps.directory.users.iter().any(|user| user.id == leader && user.enabled())
-    }
-}
-
-/// Returns an empty view: the switches of a decision (spec 7.1) use no portfolio, and must not wait for one.
-fn nothing_known(id: PortfolioId) -> PortfolioView {
-    PortfolioView {
-        id,
-        version: 0,
-        cash: UsdcMicros::ZERO,
-        equity: UsdcMicros::ZERO,
-        exposure_total: UsdcMicros::ZERO,
-        exposure_market: UsdcMicros::ZERO,
-        exposure_leader: UsdcMicros::ZERO,
-        held: ShareMicros::ZERO,
-        held_sets: Vec::new(),
-        baselines: Baselines::default(),
+    /// Returns how a leader is followed; one who is not in the directory any more counts as stopped.
+    fn leader(&self, leader: FollowedUserId) -> FollowState {
+        let user = self.deps.directory.users.iter().find(|user| user.id == leader);
+        user.map_or(FollowState::Stopped, |user| user.state)
     }
 }
 
@@ -271,6 +232,7 @@ impl Handler<DirectoryChanged> for Executor {
 
 mod claim;
 mod decide;
+mod facts;
 mod pending_groups;
 #[cfg(test)]
 mod tests;

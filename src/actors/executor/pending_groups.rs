@@ -8,6 +8,7 @@ use std::{
 };
 
 use crate::actors::book_fetcher::GroupBook;
+use crate::domain::decision::exit::TheirHolding;
 use crate::domain::events::global_order::GlobalOrder;
 use crate::domain::events::group::EventGroup;
 use crate::domain::market::facts::Market;
@@ -21,6 +22,8 @@ pub(super) struct Facts {
     pub market: Arc<Market>,
     /// `None` when no book is needed: the switches already decide the group, or it is not a trade.
     pub book: Option<Arc<GroupBook>>,
+    /// What the leader held before the group, where exits are sized by it.
+    pub their_holding: TheirHolding,
 }
 
 #[derive(Debug, Default)]

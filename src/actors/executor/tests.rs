@@ -2,10 +2,11 @@ use actix::{Message, Response, ResponseFuture};
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::actors::book_fetcher::GroupBook;
+use crate::actors::book_fetcher::{FetchFailed, GroupBook};
 use crate::actors::ledger_writer::{Flush, LedgerWriter, RecordEntries, Refused};
 use crate::actors::supervise::Observe;
 use crate::actors::{global_executor, user_executor};
+use crate::domain::accounting::view::PortfolioView;
 use crate::domain::decision::check::ReasonCode;
 use crate::domain::decision::explanation::DecisionKind;
 use crate::domain::events::event::Side;
@@ -13,6 +14,7 @@ use crate::domain::events::group::EventGroup;
 use crate::domain::market::book::OrderBook;
 use crate::domain::market::facts::Market;
 use crate::domain::money::ids::AssetId;
+use crate::domain::money::units::ShareMicros;
 use crate::testkit::copy_setup::{CopySetup, TakeAnnounced, UntilAttempts, fill, group};
 use crate::testkit::samples::{asset, at, market, market_id, price};
 
@@ -25,6 +27,10 @@ struct Books {
     waiting: Vec<oneshot::Sender<Answer>>,
     n_asked: usize,
     blacklisted: bool,
+    /// No source answers for a market.
+    facts_are_away: bool,
+    n_markets_asked: usize,
+    taker_delay_ms: Option<i64>,
     refused: Option<AssetId>,
     until_waiting: Option<(usize, oneshot::Sender<()>)>,
 }
@@ -48,6 +54,13 @@ struct GiveBackwards;
 #[rtype(result = "usize")]
 struct BooksAsked;
 
+/// Makes the facts of markets known again; answers how often they had been asked for.
+#[derive(Message)]
+#[rtype(result = "usize")]
+struct MarketsAsked {
+    known_from_now: bool,
+}
+
 impl Actor for Books {
     type Context = Context<Self>;
 }
@@ -56,8 +69,13 @@ impl Handler<KnowMarket> for Books {
     type Result = Result<Arc<Market>, FetchFailed>;
 
     fn handle(&mut self, KnowMarket(id): KnowMarket, _: &mut Context<Self>) -> Self::Result {
+        self.n_markets_asked += 1;
+        if self.facts_are_away {
+            return Err(FetchFailed::Market("no source answers".to_owned()));
+        }
         let n = (1..10).find(|n| market_id(*n) == id).unwrap();
-        Ok(Arc::new(Market { blacklisted: self.blacklisted, ..market(n, &[None, None]) }))
+        let (blacklisted, taker_delay_ms) = (self.blacklisted, self.taker_delay_ms);
+        Ok(Arc::new(Market { blacklisted, taker_delay_ms, ..market(n, &[None, None]) }))
     }
 }
 
@@ -110,6 +128,15 @@ impl Handler<GiveBackwards> for Books {
         for waiting in self.waiting.drain(..).rev() {
             let _ = waiting.send(Ok(book()));
         }
+    }
+}
+
+impl Handler<MarketsAsked> for Books {
+    type Result = usize;
+
+    fn handle(&mut self, asked: MarketsAsked, _: &mut Context<Self>) -> usize {
+        self.facts_are_away &= !asked.known_from_now;
+        self.n_markets_asked
     }
 }
 
@@ -237,6 +264,82 @@ async fn recorded(setup: &CopySetup) -> (DecisionKind, Vec<ReasonCode>) {
     let attempt = attempts.next().unwrap();
     assert!(attempts.next().is_none());
     (attempt.decision, attempt.reasons.clone())
+}
+
+/// Lets time pass. Afterwards time runs as usual, because the database needs that.
+async fn later(seconds: u64) {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    tokio::time::resume();
+}
+
+async fn until_markets_asked(books: &Addr<Books>, n: usize) {
+    crate::testkit::eventually("the facts are asked for", async || {
+        let asked = books.send(MarketsAsked { known_from_now: false }).await.unwrap();
+        (asked >= n).then_some(())
+    })
+    .await;
+}
+
+/// Case 15: both copies used to end as dead letters without an attempt.
+#[actix_web::test]
+async fn a_market_whose_facts_cannot_be_had_in_30_s_is_a_skip_in_both_portfolios() {
+    let setup = CopySetup::new().await;
+    let (writer, books) = (setup.ledger_writer(), Books { facts_are_away: true, ..Books::default() }.start());
+    setup.close(&group(setup.alice, 10, Side::Sell, 1)).await;
+    let deps = deps(&setup, &books, &writer).await;
+    let _executors = [
+        user_executor::start(setup.alice, deps.clone(), &setup.supervisor),
+        global_executor::start(deps, &setup.supervisor),
+    ];
+    until_markets_asked(&books, 2).await;
+    later(30).await;
+    setup.live.send(UntilAttempts(2)).await.unwrap();
+    let heard = setup.live.send(TakeAnnounced).await.unwrap();
+    let reasons: Vec<_> = heard
+        .into_iter()
+        .filter_map(|fact| match fact {
+            crate::actors::live_hub::LiveFact::AttemptRecorded(attempt) => Some(attempt.reasons.clone()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(reasons, [vec![ReasonCode::MarketUnknown], vec![ReasonCode::MarketUnknown]]);
+    assert_eq!(books.send(BooksAsked).await.unwrap(), 0);
+    for queue in [Queue::CopyAttemptUser, Queue::CopyAttemptGlobal] {
+        assert_eq!(queue::peek_open(&setup.db, queue).await.unwrap().len(), 0);
+    }
+}
+
+/// Case 15: the other outcome.
+#[actix_web::test]
+async fn facts_that_come_in_time_are_decided_on() {
+    let setup = CopySetup::new().await;
+    let (writer, books) = (setup.ledger_writer(), Books { facts_are_away: true, ..Books::default() }.start());
+    setup.close(&group(setup.alice, 10, Side::Buy, 1)).await;
+    let _executor = user_executor::start(setup.alice, deps(&setup, &books, &writer).await, &setup.supervisor);
+    until_markets_asked(&books, 1).await;
+    later(20).await;
+    books.send(MarketsAsked { known_from_now: true }).await.unwrap();
+    setup.live.send(UntilAttempts(1)).await.unwrap();
+    assert_eq!(recorded(&setup).await, (DecisionKind::Execute, vec![]));
+}
+
+/// Case 19: the venue holds the order, and the book goes on meanwhile.
+#[actix_web::test]
+async fn the_taker_delay_of_a_market_is_waited_before_its_book_is_fetched() {
+    let setup = CopySetup::new().await;
+    let (writer, books) = (setup.ledger_writer(), Books { taker_delay_ms: Some(600), ..Books::default() }.start());
+    let due = setup.clock.now();
+    setup.close_due(&group(setup.alice, 10, Side::Buy, 1), due).await;
+    let _executor = user_executor::start(setup.alice, deps(&setup, &books, &writer).await, &setup.supervisor);
+    setup.live.send(UntilAttempts(1)).await.unwrap();
+    assert!(setup.clock.now().millis_since(due) >= 600);
+    let heard = setup.live.send(TakeAnnounced).await.unwrap();
+    let attempt = heard.into_iter().find_map(|fact| match fact {
+        crate::actors::live_hub::LiveFact::AttemptRecorded(attempt) => Some(attempt),
+        _ => None,
+    });
+    assert_eq!(attempt.unwrap().explanation.taker_delay_ms, Some(600));
 }
 
 /// Facts fetched while a group waited used to be taken for the decision, however old they were.

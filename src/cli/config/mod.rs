@@ -39,11 +39,17 @@ enum Command {
     Diff(DiffArguments),
 }
 
+/// What a change of the opening bankroll does not do.
+const OPEN_ACCOUNTS_KEEP_THEIRS: &str = "Accounts that are open keep the bankroll they opened with; `polymarketspy \
+account deposit` and `account withdraw` move cash of an open account.";
+
 const SET_HELP: &str = "Examples:\n  \
 config set maxSpreadMicros=15000 sizing.copyPctNotionalBps=200\n  \
 config set --user 'Quiet Harbour' maxTradeNotionalMicros=50000000\n  \
 config set --user 7 maxTradeNotionalMicros=inherit\n  \
-config set copyEngineEnabled=false      (pauses every decision)\n\n\
+config set copyEngineEnabled=false      (pauses every decision)\n  \
+config set opensEnabled=false           (stops new positions, exits go on)\n  \
+config set --user 7 exitSizing=PROPORTIONAL onlyCategories=politics,nba\n\n\
 …Micros are millionths of a USDC or of a share's price (15000 is 1.5 cents), …Bps hundredths of a percent, …Ms \
 milliseconds. `config get` lists fields, units and defaults. In the shared portfolio the exposure limits (total, per \
 market) and the three loss limits are always the global ones, whatever a trader's own values are.\n\n\
@@ -169,7 +175,9 @@ async fn set(settings: &Settings, arguments: SetArguments) -> anyhow::Result<Exi
     if lines.is_empty() {
         say("Nothing changed: every field has this value already.")?;
     } else {
-        say(&format!("{}\nSaved. A running bot uses it within a second or two.", lines.join("\n")))?;
+        let bankroll = before.iter().zip(&after).any(|(old, new)| old != new && old.0.name == "initialBankrollMicros");
+        let note = if bankroll { format!("\n{OPEN_ACCOUNTS_KEEP_THEIRS}") } else { String::new() };
+        say(&format!("{}\nSaved. A running bot uses it within a second or two.{note}", lines.join("\n")))?;
     }
     Ok(ExitCode::SUCCESS)
 }

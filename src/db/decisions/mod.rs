@@ -11,4 +11,5 @@ pub(super) mod event_outcomes;
 pub(in crate::db) mod explanation_text;
 pub(super) mod export;
 pub(super) mod groups;
+pub(super) mod leader_holding;
 pub(super) mod what_if_cases;

@@ -7,6 +7,7 @@ use super::check::{Check, CheckName, ReasonCode};
 use super::decide::Situation;
 use super::guardrail::Quote;
 use super::outcome::{CopiedAction, Ending, Findings};
+use super::venue_order::sell_order;
 use crate::domain::config::effective::Guardrails;
 use crate::domain::market::book::OrderBook;
 use crate::domain::market::book_walk::walk_sell;
@@ -35,10 +36,13 @@ pub(super) fn decide_close(
         return Ok(Ending::Skip(nothing_held));
     }
     findings.targeted_lot(shares, quote.best_bid.proceeds_of(shares)?);
-    let walk = walk_sell(book, shares, quote.limit)?;
+    findings.taker_delay_ms = market.taker_delay_ms;
+    let order = sell_order(shares, Some(book), &config.sizing, &mut findings.checks)?;
+    findings.order_shares = config.sizing.venue_order_rules.then_some(order);
+    let walk = walk_sell(book, order, quote.limit)?;
     let code = ReasonCode::NoLiquidityWithinBounds;
     findings.checks.add(Check::at_least(CheckName::Liquidity, walk.shares.0, 1, code));
-    findings.ratio = walk.sold_of(shares)?;
+    findings.ratio = walk.sold_of(order)?;
     findings.vwap = walk.vwap()?;
     findings.fee = match findings.vwap {
         Some(vwap) if config.sizing.apply_taker_fees => taker_fee(walk.shares, vwap, market.fee)?,

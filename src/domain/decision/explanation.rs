@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::check::Check;
+use super::exit::ExitBasis;
 use crate::domain::money::text_enum::text_enum;
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 
@@ -28,6 +29,19 @@ pub struct Explanation {
     pub mid_micros: Option<PriceMicros>,
     pub limit_price_micros: Option<PriceMicros>,
     pub target_share_micros: Option<ShareMicros>,
+    /// How long the venue holds an order in this market, added to the wait before the book was fetched. Missing where it is
+    /// not known, and where no book is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taker_delay_ms: Option<i64>,
+    /// The cash of a BUY as the venue takes it; missing where its order rules are off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order_notional_micros: Option<UsdcMicros>,
+    /// The shares of a SELL as the venue takes them; missing where its order rules are off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order_share_micros: Option<ShareMicros>,
+    /// How an exit was sized, where the configuration says PROPORTIONAL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<ExitBasis>,
     /// Counted as cost in the caps. For a skipped copy, the fee that it would have paid.
     pub fee_micros: i64,
 }

@@ -10,20 +10,21 @@ use crate::domain::market::book::OrderBook;
 use crate::domain::market::facts::Market;
 use crate::domain::money::units::{PriceMicros, Timestamp, UnitError, UsdcMicros};
 
-/// Checks how long after its earliest event the group was detected. Only opening trades can be too late.
-pub fn signal_age(group: &EventGroup, guardrails: &Guardrails) -> Check {
-    let age = group.detect_time.millis_since(group.event_time);
+/// Checks how long after its earliest event the group is decided: through restarts, retries and pauses. Only opening
+/// trades can be too late.
+pub fn signal_age(group: &EventGroup, guardrails: &Guardrails, now: Timestamp) -> Check {
+    let age = now.millis_since(group.event_time);
     let limit = guardrails.max_signal_age_seconds.saturating_mul(1_000);
     Check::at_most(CheckName::SignalAge, age, limit, ReasonCode::SignalTooOld)
 }
 
-/// Checks that the market is open, and stays open for long enough.
+/// Checks that the market is open and takes orders, and stays open for long enough. An end date in the past of an open
+/// market says nothing about its close.
 pub fn time_to_close(market: &Market, guardrails: &Guardrails, now: Timestamp, checks: &mut Checks) {
     let code = ReasonCode::MarketTooCloseToClose;
     let limit = guardrails.no_new_opens_within_minutes_to_close.saturating_mul(60_000);
-    let open = market.active && market.resolved_at.is_none();
-    checks.add(Check::flag(CheckName::MarketOpen, open, code));
-    checks.add(match market.close_time {
+    checks.add(Check::flag(CheckName::MarketOpen, market.is_open(), code));
+    checks.add(match market.closes_after(now) {
         Some(close) => Check::at_least(CheckName::TimeToClose, close.millis_since(now), limit, code),
         None => Check::unknown(CheckName::TimeToClose, limit, code),
     });

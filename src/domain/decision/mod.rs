@@ -6,9 +6,12 @@ pub mod check;
 pub mod close_by_hand;
 pub mod decide;
 pub mod dust;
+pub mod exit;
 pub mod explanation;
+mod filters;
 pub mod guardrail;
 pub mod outcome;
 pub mod sizing;
 #[cfg(test)]
 mod tests;
+mod venue_order;

@@ -2,6 +2,7 @@
 
 use super::attempt::CopyAttempt;
 use super::check::{Check, CheckName, Checks, ReasonCode, SkipReasons};
+use super::exit::ExitBasis;
 use super::explanation::{DecisionKind, Explanation};
 use super::guardrail::Quote;
 use super::sizing::TargetSize;
@@ -65,6 +66,10 @@ pub(super) struct Findings {
     pub(super) ratio: Bps,
     pub(super) vwap: Option<PriceMicros>,
     pub(super) fee: UsdcMicros,
+    pub(super) taker_delay_ms: Option<i64>,
+    pub(super) order_notional: Option<UsdcMicros>,
+    pub(super) order_shares: Option<ShareMicros>,
+    pub(super) exit: Option<ExitBasis>,
 }
 
 impl Findings {
@@ -87,6 +92,10 @@ impl Findings {
             ratio: Bps::default(),
             vwap: None,
             fee: UsdcMicros::ZERO,
+            taker_delay_ms: None,
+            order_notional: None,
+            order_shares: None,
+            exit: None,
         }
     }
 
@@ -102,7 +111,7 @@ impl Findings {
         self.target_shares = Some(sets);
     }
 
-    /// Sets the target of a close by hand: its shares, and what they bring at the best bid.
+    /// Sets the target of an exit that no part of the equity limits: its shares, and what they bring.
     pub(super) fn targeted_lot(&mut self, shares: ShareMicros, notional: UsdcMicros) {
         self.target_notional = notional;
         self.target_shares = Some(shares);
@@ -146,6 +155,10 @@ impl Findings {
             mid_micros: self.quote.map(|quote| quote.mid),
             limit_price_micros: self.quote.map(|quote| quote.limit),
             target_share_micros: self.target_shares,
+            taker_delay_ms: self.taker_delay_ms,
+            order_notional_micros: self.order_notional,
+            order_share_micros: self.order_shares,
+            exit: self.exit,
             fee_micros: self.fee.0,
         }
     }

@@ -167,7 +167,11 @@ impl StoredChange {
             0 => String::new(),
             n => format!("; and {n} more"),
         };
-        let text = format!("{done} for {whose}: {}{more}.", listed.join("; "));
+        let note = match self.changes.iter().any(|change| change.field == "initialBankrollMicros") {
+            true => " Accounts that are open keep theirs: `polymarketspy account deposit` moves cash of one.",
+            false => "",
+        };
+        let text = format!("{done} for {whose}: {}{more}.{note}", listed.join("; "));
         let undo: Vec<(&str, String)> =
             self.changes.iter().map(|change| (change.field, self.undo_text(change))).collect();
         let user = self.user.as_ref().map(|(id, _)| id.to_string());

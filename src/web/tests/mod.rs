@@ -395,6 +395,7 @@ fn attempt(group: &EventGroup, decision: DecisionKind, at: Timestamp) -> CopyAtt
             limit_price_micros: None,
             target_share_micros: None,
             fee_micros: 0,
+            ..Explanation::default()
         },
         fills: if executes { vec![fill] } else { Vec::new() },
         ..executed_attempt(portfolio, group, at)

@@ -8,4 +8,5 @@ pub(super) mod polymarket;
 pub(super) mod reading;
 pub(super) mod reasons;
 pub(super) mod replay;
+pub(super) mod venue_facts;
 pub(super) mod what_if;

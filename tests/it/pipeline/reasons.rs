@@ -109,6 +109,32 @@ async fn the_leader_is_disabled() -> Vec<ReasonCode> {
     attempts[0].attempt.reasons.clone()
 }
 
+async fn opens_are_paused() -> Vec<ReasonCode> {
+    bought(r#"{"system": {"opensEnabled": false}}"#, NewMarket::binary("no-opens"), HALF).await
+}
+
+/// Nothing is decided about it for 30 s.
+async fn no_source_knows_the_market() -> Vec<ReasonCode> {
+    let scenario = ReasonScenario::new("{}", NewMarket::binary("unknown")).await;
+    scenario.bot.exchange.with(|exchange| {
+        exchange.change_market(scenario.id(), |market| {
+            (market.quirks.unknown_to_gamma, market.quirks.unknown_to_clob) = (true, true);
+        })
+    });
+    scenario.trades(Side::Buy, HALF);
+    scenario.reason().await
+}
+
+async fn the_category_is_left_out() -> Vec<ReasonCode> {
+    bought(r#"{"sizing": {"notCategories": ["geopolitics"]}}"#, NewMarket::binary("left-out"), HALF).await
+}
+
+/// A copy of 0.40 USDC.
+async fn the_copy_is_below_a_dollar() -> Vec<ReasonCode> {
+    let config = r#"{"sizing": {"minTradeNotionalMicros": 0, "copyPctNotionalBps": 8}}"#;
+    bought(config, NewMarket::binary("small"), HALF).await
+}
+
 async fn the_market_is_blacklisted() -> Vec<ReasonCode> {
     let scenario = ReasonScenario::new("{}", NewMarket::binary("blacklisted")).await;
     scenario.bot.db.save_market(&scenario.market.facts).await.unwrap();
@@ -191,6 +217,10 @@ async fn every_reason_code_is_reached_through_the_simulator() {
         ("paused", Box::pin(the_engine_is_paused()), &[EnginePaused]),
         ("disabled", Box::pin(the_leader_is_disabled()), &[UserDisabled]),
         ("blacklisted", Box::pin(the_market_is_blacklisted()), &[MarketBlacklisted]),
+        ("opens paused", Box::pin(opens_are_paused()), &[OpensPaused]),
+        ("unknown", Box::pin(no_source_knows_the_market()), &[MarketUnknown]),
+        ("filtered", Box::pin(the_category_is_left_out()), &[MarketFiltered]),
+        ("below a dollar", Box::pin(the_copy_is_below_a_dollar()), &[BelowVenueMinimum]),
         ("old", Box::pin(the_fill_is_old()), &[SignalTooOld]),
         ("not held", Box::pin(nothing_is_held()), &[NotEnoughPositionToSell]),
         ("closing", Box::pin(the_market_closes_soon()), &[MarketTooCloseToClose]),

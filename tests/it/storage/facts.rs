@@ -169,6 +169,7 @@ pub fn attempt(portfolio: PortfolioId, group: &EventGroup) -> CopyAttempt {
             limit_price_micros: None,
             target_share_micros: None,
             fee_micros: 0,
+            ..Explanation::default()
         },
         fills: vec![
             LevelFill { price: price(330_000), shares: ShareMicros(10_000_000), notional: UsdcMicros(3_300_000) },

@@ -21,6 +21,7 @@ use crate::domain::accounting::mark::Mark;
 use crate::domain::accounting::portfolio::{Portfolio, PortfolioError};
 use crate::domain::config::effective::{StoredConfig, UserOverrides};
 use crate::domain::decision::check::ReasonCode;
+use crate::domain::decision::exit::TheirHolding;
 use crate::domain::decision::explanation::DecisionKind;
 use crate::domain::events::group::EventGroup;
 use crate::domain::market::book::OrderBook;
@@ -72,6 +73,8 @@ pub struct Case<'a> {
     pub book: StoredBook<'a>,
     /// The decision of the running bot, if there is one.
     pub recorded: Option<&'a RecordedDecision>,
+    /// What the leader held before the group, where one of the configurations sizes exits by it.
+    pub their_holding: TheirHolding,
 }
 
 /// The stored book of a group.
@@ -293,7 +296,16 @@ impl DecisionSummary {
     /// Returns whether the decision passed the switches and found the market open.
     fn found_open(&self) -> bool {
         use ReasonCode::*;
-        let ended_before = [EnginePaused, UserDisabled, MarketBlacklisted, SignalTooOld, MarketTooCloseToClose];
+        let ended_before = [
+            EnginePaused,
+            UserDisabled,
+            OpensPaused,
+            MarketBlacklisted,
+            SignalTooOld,
+            MarketUnknown,
+            MarketFiltered,
+            MarketTooCloseToClose,
+        ];
         !self.reasons.iter().any(|reason| ended_before.contains(reason))
     }
 }
@@ -314,12 +326,23 @@ impl<'a> Case<'a> {
     /// state shows that the market was still open for us, and that a close time before `now` was set later.
     fn market_at(&self, now: Timestamp) -> Cow<'a, Market> {
         let market = self.market;
-        let is_over = !market.active || market.resolved_at.is_some();
+        // The facts of today were not there then: the decision had to be made without them.
+        let was_unknown = |recorded: &RecordedDecision| recorded.summary.reasons.contains(&ReasonCode::MarketUnknown);
+        if self.recorded.is_some_and(was_unknown) {
+            return Cow::Owned(Market::unknown(market.id.clone()));
+        }
+        let is_over = !market.is_open();
         let ended = market.resolved_at.or(market.close_time);
         let seen_open = self.recorded.is_some_and(|recorded| recorded.summary.found_open());
         if is_over && (seen_open || ended.is_some_and(|ended| now < ended)) {
             let close_time = market.close_time.filter(|close| !seen_open || *close > now);
-            return Cow::Owned(Market { active: true, resolved_at: None, close_time, ..market.clone() });
+            return Cow::Owned(Market {
+                active: true,
+                accepts_orders: true,
+                resolved_at: None,
+                close_time,
+                ..market.clone()
+            });
         }
         Cow::Borrowed(market)
     }

@@ -11,6 +11,7 @@ use crate::domain::accounting::portfolio::{Portfolio, PortfolioError, ViewQuery}
 use crate::domain::accounting::settlement::{SettlementError, settle};
 use crate::domain::accounting::totals::Figures;
 use crate::domain::config::effective::{EffectiveConfig, effective};
+use crate::domain::config::follow_state::FollowState;
 use crate::domain::decision::decide::{Situation, decide, precheck};
 use crate::domain::market::facts::Market;
 use crate::domain::money::ids::{AssetId, FollowedUserId};
@@ -144,7 +145,10 @@ impl Run {
             outcomes: &outcomes,
             now,
         });
-        let situation = Situation { group, market: &market, portfolio: &view, config: &config, user_enabled, now };
+        let leader = if user_enabled { FollowState::Active } else { FollowState::Stopped };
+        let their_holding = case.their_holding;
+        let situation =
+            Situation { group, market: &market, portfolio: &view, config: &config, leader, their_holding, now };
         let book = match case.book {
             StoredBook::Known(book) => Some(book),
             StoredBook::Unavailable | StoredBook::NotStored => None,

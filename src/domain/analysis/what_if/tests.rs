@@ -4,6 +4,7 @@ use super::*;
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::config::effective::ConfigPatch;
 use crate::domain::decision::check::ReasonCode;
+use crate::domain::decision::exit::TheirHolding;
 use crate::domain::events::event::Side;
 use crate::domain::money::units::Bps;
 use crate::testkit::facts::trade_group;
@@ -58,7 +59,15 @@ impl Scenario {
         self.n += 1;
         let group = group(self.n, leader, asset_n, side, notional);
         let market = market(asset_n / 10, &[None, None]);
-        self.comparison.decide(&Case { group: &group, market: &market, book, recorded: None }).unwrap();
+        self.comparison
+            .decide(&Case {
+                group: &group,
+                market: &market,
+                book,
+                recorded: None,
+                their_holding: TheirHolding::NotAsked,
+            })
+            .unwrap();
     }
 
     /// The leader buys for this many USDC; our copy is one hundredth.
@@ -177,7 +186,13 @@ fn a_market_settles_the_holdings_of_each_and_was_open_until_then() {
     let resolved = Market { active: false, resolved_at: Some(at(MINUTE)), ..market(1, &[Some(1_000_000), Some(0)]) };
     let (before, after) = (group(1, ALICE, 10, Side::Buy, 1_000), group(120, ALICE, 10, Side::Buy, 1_000));
     let known = book(490_000);
-    let case = |group| Case { group, market: &resolved, book: StoredBook::Known(&known), recorded: None };
+    let case = |group| Case {
+        group,
+        market: &resolved,
+        book: StoredBook::Known(&known),
+        recorded: None,
+        their_holding: TheirHolding::NotAsked,
+    };
     scenario.comparison.schedule(at(MINUTE), ExternalEvent::Resolved(Arc::new(resolved.clone()))).unwrap();
     scenario.comparison.decide(&case(&before)).unwrap();
     scenario.comparison.decide(&case(&after)).unwrap();
@@ -222,14 +237,26 @@ fn a_recorded_group_is_decided_at_its_recorded_time_and_compared() {
     let on_time = RecordedDecision { decided_at: at(3 * SECOND), summary: filled };
     scenario
         .comparison
-        .decide(&Case { group: &first, market: &closing, book: StoredBook::Known(&known), recorded: Some(&on_time) })
+        .decide(&Case {
+            group: &first,
+            market: &closing,
+            book: StoredBook::Known(&known),
+            recorded: Some(&on_time),
+            their_holding: TheirHolding::NotAsked,
+        })
         .unwrap();
     // Decided a quarter of an hour later, when the market was about to close.
     let second = group(2, ALICE, 10, Side::Buy, 1_000);
     let late = RecordedDecision { decided_at: at(15 * MINUTE), ..on_time.clone() };
     scenario
         .comparison
-        .decide(&Case { group: &second, market: &closing, book: StoredBook::Known(&known), recorded: Some(&late) })
+        .decide(&Case {
+            group: &second,
+            market: &closing,
+            book: StoredBook::Known(&known),
+            recorded: Some(&late),
+            their_holding: TheirHolding::NotAsked,
+        })
         .unwrap();
     let findings = scenario.finish();
     assert_eq!((findings.counts.recorded, findings.counts.as_recorded), (2, 1));

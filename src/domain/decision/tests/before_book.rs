@@ -1,6 +1,7 @@
 //! Steps 1 to 3: switches, target, time and losses. One row per boundary and its neighbours.
 
 use super::scenario::{MINUTE, Row, Scenario, USDC, check, close_in, equity, global_buy, global_sell};
+use crate::domain::config::follow_state::FollowState;
 use crate::domain::decision::check::ReasonCode::*;
 use crate::domain::money::units::{ShareMicros, UsdcMicros};
 
@@ -10,21 +11,16 @@ pub const STEP_1_SWITCHES: &[Row] = &[
     ("paused", Scenario::buy, |s| s.config.system.copy_engine_enabled = false, &[EnginePaused]),
     ("paused for a sell too", Scenario::sell, |s| s.config.system.copy_engine_enabled = false, &[EnginePaused]),
     ("paused for a merge too", Scenario::merge, |s| s.config.system.copy_engine_enabled = false, &[EnginePaused]),
-    ("disabled", Scenario::buy, |s| s.user_enabled = false, &[UserDisabled]),
-    ("disabled for a sell too", global_sell, |s| s.user_enabled = false, &[UserDisabled]),
+    ("disabled", Scenario::buy, |s| s.leader = FollowState::Stopped, &[UserDisabled]),
+    ("disabled for a sell too", global_sell, |s| s.leader = FollowState::Stopped, &[UserDisabled]),
     ("blacklisted", Scenario::buy, |s| s.market.blacklisted = true, &[MarketBlacklisted]),
     ("blacklisted for a split", Scenario::split, |s| s.market.blacklisted = true, &[MarketBlacklisted]),
     ("blacklisted, a sell goes on", Scenario::sell, |s| s.market.blacklisted = true, &[]),
     ("blacklisted, a merge goes on", Scenario::merge, |s| s.market.blacklisted = true, &[]),
-    ("just young enough", Scenario::buy, |s| s.group.event_time = s.group.detect_time.plus_millis(-900_000), &[]),
-    (
-        "a millisecond too old",
-        Scenario::buy,
-        |s| s.group.event_time = s.group.detect_time.plus_millis(-900_001),
-        &[SignalTooOld],
-    ),
-    ("old split", Scenario::split, |s| s.group.event_time = s.group.detect_time.plus_millis(-900_001), &[SignalTooOld]),
-    ("a late exit is an exit", Scenario::sell, |s| s.group.event_time = s.group.detect_time.plus_millis(-900_001), &[]),
+    ("just young enough", Scenario::buy, |s| s.group.event_time = s.now.plus_millis(-900_000), &[]),
+    ("a millisecond too old", Scenario::buy, |s| s.group.event_time = s.now.plus_millis(-900_001), &[SignalTooOld]),
+    ("old split", Scenario::split, |s| s.group.event_time = s.now.plus_millis(-900_001), &[SignalTooOld]),
+    ("a late exit is an exit", Scenario::sell, |s| s.group.event_time = s.now.plus_millis(-900_001), &[]),
     (
         "seen before it happened, by clock skew",
         Scenario::buy,
@@ -47,7 +43,7 @@ pub const STEP_2_TARGET: &[Row] = &[
 pub const STEP_3_TIME: &[Row] = &[
     ("exactly 30 minutes left", Scenario::buy, |s| close_in(s, 30 * MINUTE), &[]),
     ("a millisecond less", Scenario::buy, |s| close_in(s, 30 * MINUTE - 1), &[MarketTooCloseToClose]),
-    ("past its close", Scenario::buy, |s| close_in(s, -1), &[MarketTooCloseToClose]),
+    ("past its end date, and open", Scenario::buy, |s| close_in(s, -1), &[]),
     ("unknown close passes", Scenario::buy, |s| s.market.close_time = None, &[]),
     ("closed", Scenario::buy, |s| s.market.active = false, &[MarketTooCloseToClose]),
     ("resolved", Scenario::buy, |s| s.market.resolved_at = Some(s.now), &[MarketTooCloseToClose]),

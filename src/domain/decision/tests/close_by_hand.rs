@@ -2,6 +2,7 @@
 
 use super::scenario::{SHARE, Scenario, USDC, asset, price};
 use crate::domain::accounting::ledger::{EntryType, PortfolioId};
+use crate::domain::config::follow_state::FollowState;
 use crate::domain::decision::check::{CheckName, ReasonCode};
 use crate::domain::decision::decide::precheck;
 use crate::domain::events::group::EventGroup;
@@ -37,7 +38,7 @@ fn the_whole_lot_is_sold_into_the_book_with_its_fee() {
 #[test]
 fn no_switch_and_no_guardrail_but_the_limit_price_stops_a_close() {
     let mut scenario = close().in_global_portfolio();
-    scenario.user_enabled = false;
+    scenario.leader = FollowState::Stopped;
     scenario.config.system.copy_engine_enabled = false;
     scenario.market.blacklisted = true;
     scenario.market.active = false;

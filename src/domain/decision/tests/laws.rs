@@ -4,7 +4,9 @@ use proptest::prelude::*;
 
 use super::scenario::{SHARE, Scenario, USDC, price};
 use crate::domain::accounting::ledger::EntryType;
+use crate::domain::config::effective::ExitSizing;
 use crate::domain::decision::check::{CheckName, ReasonCode};
+use crate::domain::decision::exit::TheirHolding;
 use crate::domain::decision::explanation::DecisionKind;
 use crate::domain::decision::outcome::Decision;
 use crate::domain::events::event::Side;
@@ -31,13 +33,16 @@ prop_compose! {
         (worsening, over_mid, spread) in (0..40_000i64, 0..40_000i64, 0..60_000i64),
         depth in 0..20_000i64,
         seconds_to_close in -60..7_200i64,
+        rules in any::<bool>(),
+        (proportional, their_holding, sold) in (any::<bool>(), -SHARE..5_000 * SHARE, 1..=10_000i64),
     )(
         bids in levels(reference - 8_000), asks in levels(reference + 8_000),
         sell in Just(sell), global in Just(global), fees in Just(fees), split in Just(split),
         reference in Just(reference), notional in Just(notional), equity in Just(equity), cash in Just(cash),
         exposure in Just(exposure), market_exposure in Just(market_exposure), held in Just(held),
         worsening in Just(worsening), over_mid in Just(over_mid), spread in Just(spread), depth in Just(depth),
-        seconds_to_close in Just(seconds_to_close),
+        seconds_to_close in Just(seconds_to_close), rules in Just(rules), proportional in Just(proportional),
+        their_holding in Just(their_holding), sold in Just(sold),
     ) -> Scenario {
         let mut scenario = match (split, sell) {
             (true, false) => Scenario::split(),
@@ -63,6 +68,12 @@ prop_compose! {
         guardrails.min_depth_multiplier = Bps(depth);
         scenario.market.close_time = Some(scenario.now.plus_millis(seconds_to_close * 1_000));
         (scenario.bids, scenario.asks) = (bids, asks);
+        scenario.config.sizing.venue_order_rules = rules;
+        if proportional {
+            scenario.config.sizing.exit_sizing = ExitSizing::Proportional;
+            scenario.their_holding = TheirHolding::Known(ShareMicros(their_holding));
+            scenario.group.shares = ShareMicros((their_holding.max(0) / 10_000 * sold).max(1));
+        }
         scenario
     }
 }
@@ -107,7 +118,7 @@ proptest! {
         }
         prop_assert_eq!(decision.kind() == DecisionKind::Execute, expected.is_empty());
         prop_assert_eq!(decision.reasons(), expected);
-        prop_assert!(decision.checks().len() <= 20);
+        prop_assert!(decision.checks().len() <= 24);
         prop_assert!(decision.checks().iter().all(|check| check.unit == check.name.unit()));
     }
 
@@ -143,6 +154,43 @@ proptest! {
             }
         }
         prop_assert!(attempt.filled_ratio >= Bps(0) && attempt.filled_ratio <= Bps::WHOLE);
+    }
+
+    #[test]
+    fn an_executed_trade_never_breaks_the_rules_of_the_venue(scenario in prop_oneof![any_scenario(), easy_scenario()]) {
+        let mut scenario = scenario;
+        scenario.config.sizing.venue_order_rules = true;
+        let (Some(side), Decision::Execute(_)) = (side_of(&scenario), scenario.decide()) else { return Ok(()) };
+        let attempt = scenario.decide().into_attempt(scenario.portfolio.id, &scenario.group, scenario.now);
+        match side {
+            Side::Buy => {
+                let order = attempt.explanation.order_notional_micros.unwrap();
+                prop_assert!(order.0 % 10_000 == 0 && order.0 >= USDC && order <= attempt.target_notional);
+                prop_assert!(attempt.filled_notional <= order);
+            }
+            Side::Sell => {
+                let order = attempt.explanation.order_share_micros.unwrap();
+                prop_assert!(order.0 % 10_000 == 0 && Some(order) <= attempt.explanation.target_share_micros);
+                prop_assert!(scenario.book().best_bid().proceeds_of(order).unwrap().0 >= USDC);
+                prop_assert!(attempt.filled_shares <= order);
+            }
+        }
+    }
+
+    #[test]
+    fn a_leader_who_leaves_leaves_us_no_more_than_dust(scenario in easy_scenario(), before in SHARE..5_000 * SHARE) {
+        let mut scenario = scenario;
+        scenario.config.sizing.exit_sizing = ExitSizing::Proportional;
+        scenario.their_holding = TheirHolding::Known(ShareMicros(before));
+        scenario.group.shares = ShareMicros(before);
+        let (Some(Side::Sell), Decision::Execute(_)) = (side_of(&scenario), scenario.decide()) else { return Ok(()) };
+        let attempt = scenario.decide().into_attempt(scenario.portfolio.id, &scenario.group, scenario.now);
+        prop_assert_eq!(attempt.explanation.target_share_micros, Some(scenario.portfolio.held));
+        if attempt.filled_ratio == Bps::WHOLE {
+            let rest = scenario.portfolio.held.0 - attempt.filled_shares.0;
+            let most = if scenario.config.sizing.venue_order_rules { 10_000 } else { 1 };
+            prop_assert!((0..=most).contains(&rest), "{rest}");
+        }
     }
 
     #[test]
@@ -200,7 +248,9 @@ proptest! {
         let decision = scenario.decide();
         let listed = |name| decision.checks().iter().any(|check| check.name == name);
         prop_assert!(listed(CheckName::Spread) && listed(CheckName::PriceVersusTheirFill) && listed(CheckName::PriceVersusMid));
-        let nothing_to_sell = side == Side::Sell && scenario.portfolio.held <= ShareMicros(0);
+        let attempt = scenario.decide().into_attempt(scenario.portfolio.id, &scenario.group, scenario.now);
+        let no_order = attempt.explanation.order_share_micros == Some(ShareMicros(0));
+        let nothing_to_sell = side == Side::Sell && (no_order || scenario.portfolio.held <= ShareMicros(0));
         prop_assert_eq!(listed(CheckName::Depth) && listed(CheckName::Liquidity), !nothing_to_sell);
         prop_assert_eq!(listed(CheckName::Cash), side == Side::Buy);
     }

@@ -6,4 +6,5 @@ mod laws;
 mod order;
 mod record;
 mod scenario;
+mod venue;
 mod with_book;

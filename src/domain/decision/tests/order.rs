@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use super::before_book::{STEP_1_SWITCHES, STEP_2_TARGET, STEP_3_BREAKERS, STEP_3_TIME};
 use super::scenario::{Row, SHARE, Scenario, USDC, asset, check, close_in, global_buy};
+use super::venue::{FILTERS, MINIMUM, STEP_1};
 use super::with_book::{STEP_4_BOOK, STEP_5_DEPTH, STEP_6_WALK, STEP_7_CAPS};
+use crate::domain::config::follow_state::FollowState;
 use crate::domain::decision::check::ReasonCode::*;
 use crate::domain::decision::check::{CheckName, ReasonCode};
 use crate::domain::decision::decide::precheck;
@@ -33,8 +35,8 @@ const SETS: &[Row] = &[
         &[MergeSplitNotApplicable],
     ),
     ("a merge with a micro-share of one", Scenario::merge, |s| s.portfolio.held_sets[0].1 = ShareMicros(1), &[]),
-    ("outcomes unknown", Scenario::split, |s| s.market.outcomes = vec![], &[MergeSplitNotApplicable]),
-    ("outcomes unknown for a merge", Scenario::merge, |s| s.market.outcomes = vec![], &[MergeSplitNotApplicable]),
+    ("outcomes unknown", Scenario::split, |s| s.market.outcomes = vec![], &[MarketUnknown]),
+    ("outcomes unknown for a merge", Scenario::merge, |s| s.market.outcomes = vec![], &[MarketUnknown]),
     ("a split at the market's cap", Scenario::split, |s| s.portfolio.exposure_market = UsdcMicros(490 * USDC), &[]),
     (
         "a split a micro over it",
@@ -53,7 +55,7 @@ const SETS: &[Row] = &[
     (
         "a conversion whatever the switches",
         Scenario::split,
-        |s| (s.group.action, s.user_enabled) = (GroupAction::Conversion, false),
+        |s| (s.group.action, s.leader) = (GroupAction::Conversion, FollowState::Stopped),
         &[MergeSplitNotApplicable],
     ),
 ];
@@ -66,9 +68,9 @@ const ORDER: &[Row] = &[
         |s| {
             everything_wrong(s);
             s.config.system.copy_engine_enabled = false;
-            s.user_enabled = false;
+            s.leader = FollowState::Stopped;
             s.market.blacklisted = true;
-            s.group.event_time = s.group.detect_time.plus_millis(-900_001);
+            s.group.event_time = s.now.plus_millis(-900_001);
         },
         &[EnginePaused, UserDisabled, MarketBlacklisted, SignalTooOld],
     ),
@@ -92,7 +94,7 @@ const ORDER: &[Row] = &[
         global_buy,
         |s| {
             s.portfolio.cash = UsdcMicros(0);
-            close_in(s, 0);
+            close_in(s, 1);
             s.asks = vec![(500_000, SHARE)];
         },
         &[MarketTooCloseToClose, InsufficientDepth, RiskCapGlobal],
@@ -123,8 +125,8 @@ const ORDER: &[Row] = &[
         Scenario::split,
         |s| {
             everything_wrong(s);
-            s.portfolio.cash = UsdcMicros(0);
-            s.market.outcomes = vec![];
+            s.portfolio.cash = UsdcMicros(-1);
+            s.group.shares = ShareMicros(99);
         },
         &[MarketTooCloseToClose, CircuitBreakerTripped, RiskCapUser, MergeSplitNotApplicable],
     ),
@@ -132,7 +134,7 @@ const ORDER: &[Row] = &[
 
 fn everything_wrong(scenario: &mut Scenario) {
     scenario.portfolio.equity = UsdcMicros(100 * USDC);
-    close_in(scenario, 0);
+    close_in(scenario, 1);
     (scenario.bids, scenario.asks) = (vec![(100_000, SHARE)], vec![(900_000, SHARE)]);
 }
 
@@ -148,6 +150,9 @@ fn all_rows() -> impl Iterator<Item = &'static Row> {
         STEP_7_CAPS,
         SETS,
         ORDER,
+        STEP_1,
+        FILTERS,
+        MINIMUM,
     ]
     .into_iter()
     .flatten()

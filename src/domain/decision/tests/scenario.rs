@@ -2,9 +2,11 @@
 
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::accounting::view::{Baselines, PortfolioView};
-use crate::domain::config::effective::{StoredConfig, effective};
+use crate::domain::config::effective::{Sizing, StoredConfig, effective};
+use crate::domain::config::follow_state::FollowState;
 use crate::domain::decision::check::ReasonCode;
 use crate::domain::decision::decide::{Situation, decide};
+use crate::domain::decision::exit::TheirHolding;
 use crate::domain::decision::outcome::Decision;
 use crate::domain::events::event::Side;
 use crate::domain::events::group::{EventGroup, GroupAction};
@@ -24,7 +26,8 @@ pub struct Scenario {
     pub market: Market,
     pub portfolio: PortfolioView,
     pub config: StoredConfig,
-    pub user_enabled: bool,
+    pub leader: FollowState,
+    pub their_holding: TheirHolding,
     pub now: Timestamp,
     pub bids: Vec<(i64, i64)>,
     pub asks: Vec<(i64, i64)>,
@@ -87,8 +90,13 @@ impl Scenario {
                     peak: UsdcMicros(10_000 * USDC),
                 },
             },
-            config: StoredConfig::default(),
-            user_enabled: true,
+            // The tables go to the micro; the rules that cut orders have a file of their own.
+            config: StoredConfig {
+                sizing: Sizing { venue_order_rules: false, ..Sizing::default() },
+                ..StoredConfig::default()
+            },
+            leader: FollowState::Active,
+            their_holding: TheirHolding::NotAsked,
             now,
             bids: vec![(490_000, 1_000 * SHARE)],
             asks: vec![(500_000, 1_000 * SHARE)],
@@ -139,7 +147,8 @@ impl Scenario {
             market: &self.market,
             portfolio: &self.portfolio,
             config: &config,
-            user_enabled: self.user_enabled,
+            leader: self.leader,
+            their_holding: self.their_holding,
             now: self.now,
         })
     }

@@ -20,7 +20,9 @@ use crate::domain::accounting::shadow::carried::{ShadowAsset, ShadowAssets, carr
 use crate::domain::accounting::shadow::cause::Cause;
 use crate::domain::accounting::shadow::{ActivityFacts, ShadowEffect, entries_for_activity, entries_for_trade};
 use crate::domain::config::effective::effective;
+use crate::domain::config::follow_state::FollowState;
 use crate::domain::decision::decide::{Situation, decide, precheck};
+use crate::domain::decision::exit::TheirHolding;
 use crate::domain::events::event::ActivityEvent;
 use crate::domain::events::global_order::GroupPlace;
 use crate::domain::events::group::{ClosedGroup, EventGroup, Member, PendingEvent};
@@ -242,8 +244,15 @@ impl HistoryGenerator {
                 outcomes: &outcomes,
                 now,
             });
-            let situation =
-                Situation { group, market: &market, portfolio: &view, config: &config, user_enabled: true, now };
+            let situation = Situation {
+                group,
+                market: &market,
+                portfolio: &view,
+                config: &config,
+                leader: FollowState::Active,
+                their_holding: TheirHolding::NotAsked,
+                now,
+            };
             let undecided = |source| HistoryError::Undecided { group: Box::new(group.clone()), source };
             let decision = match precheck(&situation).map_err(undecided)? {
                 Some(decision) => decision,
