@@ -10,6 +10,9 @@ use crate::domain::events::reading::Reader;
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
 
+/// The checkpoint of a leader's late rows, before the leader's id. Pages read it.
+pub const LATE_ROWS: &str = "reading:lateRows:";
+
 /// The state of the chain watcher.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]

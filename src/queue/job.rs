@@ -126,6 +126,12 @@ impl NewJob {
         Self { queue, key: group.to_string(), followed_user: Some(followed_user), payload: group.to_string(), due }
     }
 
+    /// Creates the job that decides a close by hand. Its key tells it from the jobs of copies: a close may be for one
+    /// account only, and `audit` counts the two apart.
+    pub fn for_close(queue: Queue, group: GroupId, followed_user: FollowedUserId, due: Timestamp) -> Self {
+        Self { key: format!("close:{group}"), ..Self::for_group(queue, group, followed_user, due) }
+    }
+
     /// Creates the job that updates one running portfolio; one open job serves for any number of changes.
     pub fn for_portfolio(portfolio: PortfolioId, due: Timestamp) -> Self {
         Self {

@@ -13,7 +13,7 @@ use crate::domain::analysis::what_if::{
 };
 use crate::domain::config::effective::ExitSizing;
 use crate::domain::decision::exit::{TheirHolding, exit_assets};
-use crate::domain::events::group::EventGroup;
+use crate::domain::events::group::{EventGroup, GroupKind};
 use crate::domain::market::book::OrderBook;
 use crate::domain::market::facts::Market;
 use crate::domain::money::ids::{AssetId, AttemptId, GroupId, MarketId};
@@ -210,10 +210,14 @@ impl Reader<'_> {
         }
     }
 
-    async fn prepare(&mut self, groups: Vec<EventGroup>) -> Result<Page, WhatIfError> {
+    async fn prepare(&mut self, mut groups: Vec<EventGroup>) -> Result<Page, WhatIfError> {
         let portfolio = self.what_if.portfolio.to_string();
-        let ids: Vec<AttemptId> = groups.iter().map(|group| AttemptId::of(&portfolio, &group.key)).collect();
+        let attempt_of = |group: &EventGroup| AttemptId::of(&portfolio, &group.key);
+        let ids: Vec<AttemptId> = groups.iter().map(attempt_of).collect();
         let mut recorded = self.db.recorded(&ids).await?;
+        // A close by hand may be meant for the other account only.
+        groups.retain(|group| group.action.kind() != GroupKind::Close || recorded.contains_key(&attempt_of(group)));
+        let ids: Vec<AttemptId> = groups.iter().map(attempt_of).collect();
         let trades = groups.iter().filter(|group| group.action.asset().is_some());
         let trades: Vec<GroupId> = trades.map(|group| group.id).collect();
         let mut books: HashMap<GroupId, BookText> = self.db.book_texts(&trades).await?.into_iter().collect();

@@ -182,7 +182,11 @@ async fn copied(setup: &CopySetup, groups: &[EventGroup]) -> Vec<usize> {
     });
     let refs: Vec<_> = refs.collect();
     let entries = setup.entries(PortfolioId::ExecGlobal).await;
-    entries.iter().filter_map(|entry| refs.iter().position(|id| *id == entry.ref_id)).collect()
+    let mut copied: Vec<usize> =
+        entries.iter().filter_map(|entry| refs.iter().position(|id| *id == entry.ref_id)).collect();
+    // A copy may have an entry for its fee beside the fill.
+    copied.dedup();
+    copied
 }
 
 #[actix_web::test]
@@ -203,6 +207,23 @@ async fn groups_are_decided_in_the_global_order_whichever_book_arrives_first() {
     setup.live.send(UntilAttempts(5)).await.unwrap();
     assert_eq!(copied(&setup, &groups).await, [0, 1, 2, 3, 4]);
     assert_eq!(queue::peek_open(&setup.db, Queue::CopyAttemptGlobal).await.unwrap().len(), 0);
+}
+
+#[actix_web::test]
+async fn of_the_groups_of_one_poll_what_the_leader_did_first_is_decided_first() {
+    let setup = CopySetup::new().await;
+    let (writer, books) = (setup.ledger_writer(), Books { held_back: true, ..Books::default() }.start());
+    // Their keys sort in the other order.
+    let mut groups = [group(setup.alice, 12, Side::Buy, 5), group(setup.alice, 10, Side::Buy, 5)];
+    groups[0].event_time = groups[1].event_time.plus_millis(-8_000);
+    for group in &groups {
+        setup.close(group).await;
+    }
+    let _executor = global_executor::start(deps(&setup, &books, &writer).await, &setup.supervisor);
+    books.send(UntilWaiting(2)).await.unwrap();
+    books.send(GiveBackwards).await.unwrap();
+    setup.live.send(UntilAttempts(2)).await.unwrap();
+    assert_eq!(copied(&setup, &groups).await, [0, 1]);
 }
 
 #[actix_web::test]

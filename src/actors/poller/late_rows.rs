@@ -9,9 +9,7 @@ use crate::db::{Db, DbError};
 use crate::domain::events::reading::Reader;
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
-
-/// The checkpoint of a leader's late rows, before the leader's id.
-pub const LATE_ROWS: &str = "reading:lateRows:";
+use crate::health::actor_state::LATE_ROWS;
 
 /// The late rows of one read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

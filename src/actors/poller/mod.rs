@@ -18,7 +18,7 @@ use super::{
     },
 };
 use crate::clock::Clock;
-use crate::db::{Db, DbError, Directory, FollowedUser};
+use crate::db::{Db, Directory, FollowedUser};
 use crate::domain::events::event::{ActivityEvent, TradeEvent};
 use crate::domain::events::lease::Fence;
 use crate::domain::events::reading::Reader;
@@ -26,17 +26,18 @@ use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
 use crate::health::actor_state::PollerState;
 use crate::metrics::Metrics;
-use crate::polymarket::{Polymarket, PolymarketError};
+use crate::polymarket::Polymarket;
 use crate::queue::wakeup::local::Wakeups;
 
 mod answer;
+mod error;
 mod late_rows;
 mod pace;
 mod read;
 mod window;
 
 use answer::ForeignRows;
-pub use late_rows::LATE_ROWS;
+use error::PollError;
 pub use pace::ReadingPace;
 use window::{Checkpoints, PollRequest, QueuedWindows, SeenSpan};
 
@@ -139,16 +140,6 @@ struct Report {
     new_trades: Vec<TradeEvent>,
     new_activities: Vec<ActivityEvent>,
     checkpoints: Option<Checkpoints>,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum PollError {
-    #[error(transparent)]
-    Polymarket(#[from] PolymarketError),
-    #[error("the rows could not be stored: {0}")]
-    Db(#[from] DbError),
-    #[error(transparent)]
-    Foreign(#[from] ForeignRows),
 }
 
 impl Poller {
@@ -435,15 +426,6 @@ impl Handler<DirectoryChanged> for Poller {
         }
         if self.interval() != interval && self.timer.is_some() {
             self.wake_in(self.interval(), ctx);
-        }
-    }
-}
-
-impl PollError {
-    fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Polymarket(error) => error.retry_after(),
-            Self::Db(_) | Self::Foreign(_) => None,
         }
     }
 }

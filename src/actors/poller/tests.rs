@@ -3,6 +3,7 @@ use crate::domain::config::effective::SystemPatch;
 use crate::domain::events::event::Side;
 use crate::domain::money::ids::Wallet;
 use crate::domain::money::units::UsdcMicros;
+use crate::health::actor_state::LATE_ROWS;
 use crate::queue::Queue;
 use crate::simulator::{Fault, FaultKind, Fill, Host, SimMarket, wallet_of};
 use crate::testkit::feed_setup::{FeedSetup, Received};

@@ -101,7 +101,8 @@ async fn report(db: &Db, transfer: &Transfer, amount: UsdcMicros, way: Way) -> a
             }
             TransferState::Absent => {
                 say(&format!(
-                    "Refused: {what} is more than the account's cash of now; `polymarketspy account list` shows it."
+                    "Not booked: {what}. The cash may have gone into copies since: `polymarketspy account list` shows it, \
+                     and `polymarketspy jobs list --dead` any failure."
                 ))?;
                 return Ok(ExitCode::FAILURE);
             }

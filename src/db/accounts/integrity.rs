@@ -17,26 +17,36 @@ statements! {
         - (select count(*) from job where queue = 'q_group_events' and payload like 'trade:%')
         - (select count(distinct key) from dead_letter
             where queue = 'q_group_events' and replayed_at is null and payload like 'trade:%')";
-    UNDECIDED = "select 2 * (select count(*) from event_group) - (select count(*) from copy_attempt)
-        - (select count(*) from job where queue in ('q_copy_attempt_user', 'q_copy_attempt_global'))
+    UNDECIDED = "select 2 * (select count(*) from event_group where kind <> 'CLOSE')
+        - (select count(*) from copy_attempt a join event_group g on g.id = a.group_id where g.kind <> 'CLOSE')
+        - (select count(*) from job where queue in ('q_copy_attempt_user', 'q_copy_attempt_global')
+            and key not like 'close:%')
         - (select count(*) from (select distinct queue, key from dead_letter
-            where queue in ('q_copy_attempt_user', 'q_copy_attempt_global') and replayed_at is null) as dead)";
+            where queue in ('q_copy_attempt_user', 'q_copy_attempt_global') and replayed_at is null
+                and key not like 'close:%') as dead)";
+    /// A close by hand is for one account or for both, so only groups without any attempt are counted.
+    UNCLOSED = "select case when n_bare > n_open then n_bare - n_open else 0 end from (select
+        (select count(*) from event_group g where g.kind = 'CLOSE'
+            and not exists (select 1 from copy_attempt a where a.group_id = g.id)) as n_bare,
+        (select count(*) from (select payload from job where key like 'close:%'
+            union select payload from dead_letter where key like 'close:%' and replayed_at is null) as open) as n_open
+        ) as counted";
     UNBOOKED = "select (select count(*) from trade_event where is_canonical)
         - (select count(*) from ledger_entry where portfolio_scope = 'SHADOW_USER' and entry_type = 'TRADE_FILL')
         - (select count(*) from job where queue = 'q_ingest_events' and payload like 'trade:%')
         - (select count(distinct key) from dead_letter
             where queue = 'q_ingest_events' and replayed_at is null and payload like 'trade:%')";
     COPIES = "select (select count(*) from copy_attempt a join event_group g on g.id = a.group_id
-            where a.decision = 'EXECUTE' and g.kind = 'TRADE')
+            where a.decision = 'EXECUTE' and g.kind in ('TRADE', 'CLOSE'))
         - (select count(*) from ledger_entry where entry_type = 'TRADE_FILL' and portfolio_scope <> 'SHADOW_USER')";
     COPIED_CASH = "select cast(
         (select coalesce(sum(a.filled_notional_micros), 0) from copy_attempt a join event_group g on g.id = a.group_id
-            where a.decision = 'EXECUTE' and g.kind = 'TRADE')
+            where a.decision = 'EXECUTE' and g.kind in ('TRADE', 'CLOSE'))
         - (select coalesce(sum(abs(cash_delta_micros)), 0) from ledger_entry
             where entry_type = 'TRADE_FILL' and portfolio_scope <> 'SHADOW_USER') as bigint)";
     COPIED_SHARES = "select cast(
         (select coalesce(sum(a.filled_share_micros), 0) from copy_attempt a join event_group g on g.id = a.group_id
-            where a.decision = 'EXECUTE' and g.kind = 'TRADE')
+            where a.decision = 'EXECUTE' and g.kind in ('TRADE', 'CLOSE'))
         - (select coalesce(sum(abs(share_delta_micros)), 0) from ledger_entry
             where entry_type = 'TRADE_FILL' and portfolio_scope <> 'SHADOW_USER') as bigint)";
     FILLS = "select count(*) from copy_attempt a join event_group g on g.id = a.group_id
@@ -45,9 +55,10 @@ statements! {
         where a.filled_share_micros <> f.shares or a.filled_notional_micros <> f.notional or a.decision <> 'EXECUTE'";
 }
 
-const RULES: [(&str, &str); 7] = [
+const RULES: [(&str, &str); 8] = [
     ("every canonical fill is in a group, or waits for one", UNGROUPED),
     ("every group has an attempt in both portfolios, or waits for it", UNDECIDED),
+    ("every close by hand has an attempt, or waits for it", UNCLOSED),
     ("every canonical fill is in its leader's shadow ledger, or waits for it", UNBOOKED),
     ("every executed copy of a fill has its ledger entry", COPIES),
     ("executed copies and their ledger entries moved the same cash", COPIED_CASH),

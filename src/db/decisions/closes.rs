@@ -125,7 +125,7 @@ async fn ask(
         return Ok(AskedClose { group, market, asset, portfolios: waiting, is_new: false });
     }
     let group = insert_group(tx, leader, (&asset, &market), now).await?;
-    let job = |portfolio: &PortfolioId| NewJob::for_group(queue_of(*portfolio), group.id, leader, group.detect_time);
+    let job = |portfolio: &PortfolioId| NewJob::for_close(queue_of(*portfolio), group.id, leader, group.detect_time);
     queue::insert_in(tx, &new.iter().map(job).collect::<Vec<_>>(), now).await?;
     let accounts: Vec<String> = new.iter().map(PortfolioId::to_string).collect();
     let after = serde_json::json!({
@@ -154,7 +154,7 @@ async fn open_close(
         query.fetch_optional(c).await
     })?;
     let Some(group) = newest.map(GroupId) else { return Ok((None, Vec::new())) };
-    let key = group.to_string();
+    let key = format!("close:{group}");
     let open: Vec<String> = on!(tx &mut *tx, c => sqlx::query_scalar(OPEN_QUEUES).bind(&key).fetch_all(c).await)?;
     Ok((Some(group), open.iter().filter_map(|queue| queue.parse().ok()).collect()))
 }

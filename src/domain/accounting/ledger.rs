@@ -117,7 +117,8 @@ impl LedgerEntry {
     /// Returns a deposit into an open account, or a withdrawal from it when `cash` is below zero. Neither is profit or
     /// loss.
     pub fn transfer(portfolio: PortfolioId, cash: UsdcMicros, ref_id: String, now: Timestamp) -> Self {
-        Self { ref_id, ..Self::opening_deposit(portfolio, cash, now) }
+        let kind = if cash < UsdcMicros::ZERO { EntryType::Withdrawal } else { EntryType::Deposit };
+        Self { kind, ref_id, ..Self::opening_deposit(portfolio, cash, now) }
     }
 
     /// Returns the leader whose lot this entry moves: the owner of the portfolio, or in the global portfolio the leader

@@ -6,13 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::worker;
 use super::worker::WorkerReport;
-use crate::actors::poller::LATE_ROWS;
 use crate::clock::is_far_off;
 use crate::db::{Db, DbError, FollowedUser};
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::{Timestamp, UsdcMicros};
-use crate::health::actor_state::{PollerState, ReadInterval, ReconcilerState};
+use crate::health::actor_state::{LATE_ROWS, PollerState, ReadInterval, ReconcilerState};
 use crate::web::charts::histogram;
 use crate::web::charts::histogram::{Column, Counted};
 

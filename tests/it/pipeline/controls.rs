@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 
 use polymarketspy::audit::audit;
 use polymarketspy::clock::Clock;
-use polymarketspy::db::{AttemptFilter, ListedAttempt};
+use polymarketspy::db::{AttemptFilter, CloseWanted, ListedAttempt};
 use polymarketspy::domain::accounting::ledger::PortfolioId;
 use polymarketspy::domain::config::follow_state::FollowState;
 use polymarketspy::domain::decision::check::ReasonCode;
@@ -118,7 +118,7 @@ async fn positions_are_closed_by_hand_in_both_accounts_once(bot: TestBot) {
     let bought = bot.attempts(4).await;
     assert!(bought.iter().all(|row| row.attempt.decision == DecisionKind::Execute), "{bought:?}");
     assert_eq!(held(&bot, leader).await.len(), 4);
-    // Copying is off, and so is the leader: a close by hand works all the same.
+    // Copying is off, and so is the leader: a close by hand works anyway.
     bot.configure(r#"{"system": {"copyEngineEnabled": false}}"#).await;
     bot.db.set_state(leader, FollowState::Stopped, "test", Clock::System.now()).await.unwrap();
 
@@ -126,14 +126,18 @@ async fn positions_are_closed_by_hand_in_both_accounts_once(bot: TestBot) {
     bot.exchange.with(|exchange| {
         exchange.fault(Fault::once(Host::Clob, "/book", FaultKind::Delay(1_500)).times(Times::Next(4)))
     });
-    let asked = run(&bot, &["account", "close", "leader"]).await;
-    assert_eq!(asked.status.code(), Some(0), "{}", told(&asked));
-    assert!(told(&asked).contains("asked for") && told(&asked).contains("sells within seconds"), "{}", told(&asked));
-    let again = told(&run(&bot, &["account", "close", "leader", "--account", "own"]).await);
-    assert!(again.contains("being closed already") || again.contains("Nothing to close"), "{again}");
+    let wanted = CloseWanted { leader, asset: None, scope: None };
+    let asked = bot.db.ask_closes(&wanted, "test", Clock::System.now()).await.unwrap();
+    assert!(asked.iter().all(|close| close.is_new && close.portfolios.len() == 2), "{asked:?}");
+    let again = bot.db.ask_closes(&wanted, "test", Clock::System.now()).await.unwrap();
+    assert!(again.iter().all(|close| !close.is_new), "{again:?}");
     tokio::time::sleep(std::time::Duration::from_millis(700)).await;
     process.kill();
     bot.exchange.with(|exchange| exchange.clear_faults());
+    let waiting = run(&bot, &["account", "close", "leader", "--account", "own"]).await;
+    assert_eq!(waiting.status.code(), Some(0), "{}", told(&waiting));
+    let says = ["being closed already", "the next `polymarketspy run` sells"];
+    assert!(says.iter().all(|said| told(&waiting).contains(said)), "{}", told(&waiting));
 
     let process = Process::start(&bot);
     let closed = eventually("the closes of both accounts", async || {

@@ -1,6 +1,7 @@
 //! Kills, failing upstreams, several workers, older databases: nothing is lost, and the work goes on.
 
 pub(super) mod backup;
+mod content;
 pub(super) mod faults;
 pub(super) mod kill;
 pub(super) mod process;
