@@ -7,8 +7,8 @@ use super::actor_state::{ChainWatcherState, LeaseKeeperState, PriceRefresherStat
 use super::{HealthDeps, in_time};
 use crate::actors::root::ActorHealth;
 use crate::actors::supervise::Observed;
-use crate::domain::market::payout::ResolutionStage;
 use crate::db::StorageState;
+use crate::domain::market::payout::ResolutionStage;
 use crate::domain::money::units::Timestamp;
 use crate::metrics::{Exposition, Metrics};
 use crate::polymarket::Gate;
