@@ -108,7 +108,7 @@ impl Scenario {
                 exposure_leader: UsdcMicros(777_777_777),
                 held: ShareMicros(0),
                 held_sets: Vec::new(),
-                baselines: Baselines { day_start: bankroll, week_start: bankroll, peak: bankroll },
+                baselines: Baselines { day_start: Some(bankroll), week_start: Some(bankroll), peak: bankroll },
             },
             config: EffectiveConfig::default(),
             now,

@@ -103,6 +103,7 @@ fn mark_one_asset(bencher: Bencher<'_, '_>, n_assets: i64) {
     let mut micros = 0;
     bencher.bench_local(|| {
         micros = (micros + 1) % 1_000_000;
-        portfolio.set_mark(black_box(&asset), Mark::Midpoint(PriceMicros::new(micros).expect("a price")))
+        portfolio
+            .set_mark(black_box(&asset), Mark::Midpoint(PriceMicros::new(micros).expect("a price"), Timestamp::EPOCH))
     });
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use polymarketspy::domain::accounting::ledger::{LedgerEntry, PortfolioId};
+use polymarketspy::domain::accounting::mark::Mark;
 use polymarketspy::domain::accounting::portfolio::Portfolio;
 use polymarketspy::domain::analysis::what_if::{Case, Comparison, ExternalEvent, Policy, Start, StoredBook};
 use polymarketspy::domain::config::effective::{ConfigPatch, StoredConfig};
@@ -47,7 +48,12 @@ fn compare(bencher: Bencher, groups: &[EventGroup], with_prices: bool) {
             if with_prices {
                 let price = PriceMicros::new(495_000 + group.detect_time.seconds() % 10 * 1_000).unwrap();
                 for n in 0..MARKETS {
-                    comparison.schedule(group.detect_time, ExternalEvent::Midpoint(asset(n), price)).unwrap();
+                    comparison
+                        .schedule(
+                            group.detect_time,
+                            ExternalEvent::Price(asset(n), Mark::Midpoint(price, group.detect_time)),
+                        )
+                        .unwrap();
                 }
             }
             let case = Case {

@@ -23,7 +23,7 @@ pub use accounts::ledger::PlacedEntry;
 pub use accounts::ledger_request::{Committed, LedgerOutcome, LedgerWrite, Standing};
 pub use accounts::portfolio_snapshots::PortfolioSnapshot;
 pub use accounts::position_checks::{PositionCheck, suspect_key};
-pub use accounts::prices::PriceAt;
+pub use accounts::prices::{BookPrice, PriceAt};
 pub use accounts::running_portfolio::{LoadError, RunningPortfolio, checkpoint_key};
 pub use accounts::transfers::TransferState;
 pub use decisions::attempt_rows::ListedAttempt;
@@ -50,6 +50,7 @@ pub use system::file_lock::Ownership;
 pub use system::latency_stats::{RowNumbers, SeenFill};
 pub use system::leases::{HEALTH_KEY, LeaseRow, Round, health_key, random_worker_id};
 pub use system::market_lists::{MadeCopy, MarketAttempts, TradedMarket};
+pub use system::market_resolutions::UnsettledMarket;
 pub use system::markets::Resolution;
 pub use system::retention::{Packable, Step, Thinning};
 pub use system::storage::StorageState;
@@ -68,6 +69,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("attempts", decisions::attempts::STATEMENTS, &[]),
         ("audit", system::audit::STATEMENTS, system::audit::BATCHES),
         ("backfill", system::backfill::STATEMENTS, &[]),
+        ("baselines", accounts::baselines::STATEMENTS, &[]),
         ("book_samples", decisions::book_samples::STATEMENTS, &[]),
         ("books", decisions::books::STATEMENTS, decisions::books::BATCHES),
         ("chain_confirmations", events::chain_confirmations::STATEMENTS, &[]),
@@ -87,6 +89,7 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("ledger", accounts::ledger::STATEMENTS, accounts::ledger::BATCHES),
         ("ledger_check", accounts::ledger_check::STATEMENTS, accounts::ledger_check::BATCHES),
         ("market_lists", system::market_lists::STATEMENTS, &[]),
+        ("market_resolutions", system::market_resolutions::STATEMENTS, &[]),
         ("markets", system::markets::STATEMENTS, system::markets::BATCHES),
         ("migrate", system::migrate::STATEMENTS, &[]),
         ("portfolio_snapshots", accounts::portfolio_snapshots::STATEMENTS, accounts::portfolio_snapshots::BATCHES),

@@ -93,6 +93,28 @@ pub struct ReadInterval {
     pub longest_ago_s: Option<i64>,
 }
 
+/// The state of the price refresher, at its last round.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PriceRefresherState {
+    /// Number of held assets whose market is open; `None` before the first round.
+    pub held: Option<usize>,
+    /// How many of them have a price.
+    pub priced: Option<usize>,
+    /// Since when fewer are priced than held.
+    pub unpriced_since: Option<Timestamp>,
+}
+
+impl PriceRefresherState {
+    /// A market may open or close between two rounds; after this long an asset without a price needs a look.
+    const PATIENCE_MS: i64 = 10 * 60_000;
+
+    /// Returns whether assets have been without a price for too long at `now`.
+    pub fn is_troubled(&self, now: Timestamp) -> bool {
+        self.unpriced_since.is_some_and(|since| now.millis_since(since) >= Self::PATIENCE_MS)
+    }
+}
+
 /// The state of the lease keeper.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::actor_state::PriceRefresherState;
 use super::assessment::Status;
 use super::{HealthDeps, in_time};
+use crate::actors::supervise::Observed;
 use crate::clock::is_far_off;
 use crate::domain::money::units::Timestamp;
 use crate::queue;
@@ -50,7 +52,12 @@ impl Report {
         let status = match (&depths, newest, &actors) {
             (Some(_), Some(_), Some(actors)) => {
                 let silent = actors.iter().any(|actor| actor.silences > 1);
-                let well = !is_far_off(venue_clock_offset_ms)
+                let unpriced = actors.iter().filter(|actor| actor.name.job() == "price_refresher").any(|actor| {
+                    let observed = actor.observed.as_ref().map(Observed::read::<PriceRefresherState>);
+                    observed.is_some_and(|prices| prices.is_troubled(now))
+                });
+                let well = !unpriced
+                    && !is_far_off(venue_clock_offset_ms)
                     && stuck_queues.is_empty()
                     && ws_connected != Some(false)
                     && !silent;

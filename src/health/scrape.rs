@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use super::actor_state::{ChainWatcherState, LeaseKeeperState, ReconcilerState};
+use super::actor_state::{ChainWatcherState, LeaseKeeperState, PriceRefresherState, ReconcilerState};
 use super::{HealthDeps, in_time};
 use crate::actors::root::ActorHealth;
 use crate::actors::supervise::Observed;
 use crate::db::{Db, DbError, FollowedUser, StorageState};
 use crate::domain::accounting::shadow::exactness::{CheckOutcome, ExactnessState};
+use crate::domain::market::payout::ResolutionStage;
 use crate::domain::money::units::Timestamp;
 use crate::metrics::{Exposition, Metrics};
 use crate::polymarket::Gate;
@@ -59,6 +60,13 @@ async fn database(page: &mut Exposition, deps: &HealthDeps, now: Timestamp) {
     if let Some(newest) = in_time(deps.db.newest_trade_time()).await.and_then(Result::ok).flatten() {
         page.gauge("polymarketspy_last_canonical_event_timestamp_seconds", "Time of the newest detected fill.")
             .seconds(&[], newest.millis());
+    }
+    if let Some(unsettled) = in_time(deps.db.unsettled_markets()).await.and_then(Result::ok) {
+        let late = unsettled.iter().filter(|market| market.is_late(now));
+        let (disputed, other): (Vec<_>, Vec<_>) = late.partition(|market| market.stage == ResolutionStage::Disputed);
+        page.gauge("polymarketspy_unsettled_markets", "Held markets that ended hours ago and have no payouts.")
+            .sample(&[("disputed", "true")], disputed.len())
+            .sample(&[("disputed", "false")], other.len());
     }
     if let Some(backup) =
         in_time(deps.db.audits(Some("backup"), None, 1)).await.and_then(Result::ok).unwrap_or_default().pop()
@@ -283,6 +291,14 @@ fn actors(page: &mut Exposition, metrics: &Metrics, registry: &[ActorHealth], no
     if let Some(bucket) = of("snapshotter").and_then(|snapshotter| snapshotter.last_activity) {
         let help = "Time since the minute of this worker's last portfolio snapshots.";
         page.gauge("polymarketspy_portfolio_snapshot_age_seconds", help).seconds(&[], now.millis_since(bucket).max(0));
+    }
+    if let Some(prices) = of("price_refresher").map(Observed::read::<PriceRefresherState>)
+        && let Some((held, priced)) = prices.held.zip(prices.priced)
+    {
+        let help = "Held assets of open markets, and how many of them have a price.";
+        page.gauge("polymarketspy_held_assets", help)
+            .sample(&[("state", "open")], held)
+            .sample(&[("state", "priced")], priced);
     }
     if let Some(reconciler) = of("reconciler").map(Observed::read::<ReconcilerState>) {
         let help = "How often each leader is read; longer than normal when there are many leaders.";

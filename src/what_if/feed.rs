@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Progress, WhatIf, WhatIfError};
 use crate::db::{BookText, Db, DbError, PriceAt};
+use crate::domain::accounting::mark::Mark;
 use crate::domain::accounting::portfolio::PortfolioError;
 use crate::domain::analysis::what_if::{
     Case, Comparison, ExternalEvent, Findings, Policy, RecordedDecision, StoredBook,
@@ -145,7 +146,7 @@ impl<'a> Feed<'a> {
         let mut comparison = self.comparison.take().expect("every step returns it");
         let live = move || -> Result<Comparison, WhatIfError> {
             for (asset, at, price) in prices {
-                comparison.schedule(at, ExternalEvent::Midpoint(asset, price))?;
+                comparison.schedule(at, ExternalEvent::Price(asset, Mark::Midpoint(price, at)))?;
             }
             for prepared in groups {
                 decide(&mut comparison, prepared)?;

@@ -106,9 +106,10 @@ fn copied(ref_id: &str) -> Option<AttemptId> {
 /// Marks the held assets at the midpoints of that time.
 async fn mark(db: &Db, portfolio: &mut Portfolio, from: Timestamp) -> Result<(), WhatIfError> {
     let held: Vec<AssetId> = portfolio.held_assets().cloned().collect();
-    for (asset, _, midpoint) in db.prices_as_of(&held, from).await? {
-        portfolio.set_mark(&asset, Mark::Midpoint(midpoint))?;
+    for (asset, at, midpoint) in db.prices_as_of(&held, from).await? {
+        portfolio.set_mark(&asset, Mark::Midpoint(midpoint, at))?;
     }
+    portfolio.age(from)?;
     Ok(())
 }
 
@@ -138,8 +139,16 @@ async fn history_until(db: &Db, portfolio: &Portfolio, from: Timestamp) -> Resul
     let opening = known.opening_micros.unwrap_or_default();
     let mut at = Vec::with_capacity(2);
     for time in [newest.bucket_time.day_start(), newest.bucket_time.week_start()] {
-        let equity = db.snapshot_at_or_before(id, time).await?.map_or(opening, |snapshot| snapshot.equity);
-        at.push(EquityAt { time, equity_micros: equity });
+        let before = db.snapshot_at_or_before(id, time).await?;
+        let equity = match before {
+            None => Some(opening),
+            Some(point) if EquityHistory::counts_at(point.bucket_time, time) => Some(point.equity),
+            Some(_) => {
+                let fresh = db.fresh_snapshot_after(id, time).await?;
+                fresh.filter(|point| point.bucket_time <= from).map(|point| point.equity)
+            }
+        };
+        at.push(equity.map(|equity_micros| EquityAt { time, equity_micros }));
     }
     let reset = db.peak_reset(id).await?.filter(|reset| reset.at <= from);
     let peak = db.peak_within(id, reset.map_or(Timestamp::EPOCH, |reset| reset.at), from).await?;
@@ -147,8 +156,8 @@ async fn history_until(db: &Db, portfolio: &Portfolio, from: Timestamp) -> Resul
         peak_micros: reset.map_or(known.peak_micros, |reset| Some(reset.equity_micros)).max(peak),
         reset_at: reset.map(|reset| reset.at),
         opening_micros: known.opening_micros,
-        day: at.first().copied(),
-        week: at.last().copied(),
+        day: at.first().copied().flatten(),
+        week: at.last().copied().flatten(),
         last: Some(EquityAt { time: newest.bucket_time, equity_micros: newest.equity }),
     })
 }

@@ -145,16 +145,21 @@ impl LedgerWriter {
             Some(portfolios) => portfolios.clone(),
             None => self.portfolios.keys().copied().collect(),
         };
+        let now = self.deps.clock.now();
         let snapshot = |id| {
             let running = self.open(id)?;
             running.apply_queued = false;
+            running.age(id, now);
             let figures = running.portfolio.figures();
             // The position of the last commit, until this one is finished.
             let mut checkpoint = running.portfolio.checkpoint(running.position);
+            let stale_assets = running.portfolio.stale_assets();
+            let mut lots = Vec::new();
             if let Some(bucket) = wanted.bucket {
-                checkpoint.history.note(bucket, figures.equity);
+                checkpoint.history.note(bucket, figures.equity, stale_assets == 0);
+                lots = running.portfolio.lots().collect();
             }
-            Some(Snapshot { portfolio: id, figures, checkpoint })
+            Some(Snapshot { portfolio: id, figures, stale_assets, lots, checkpoint })
         };
         portfolios.into_iter().filter_map(snapshot).collect()
     }

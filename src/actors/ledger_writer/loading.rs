@@ -69,10 +69,10 @@ impl LedgerWriter {
             self.portfolios.insert(portfolio, Slot::Loading(Vec::new()));
         }
         let (db, db_lock) = (self.deps.db.clone(), self.db_lock.clone());
-        let fence = self.leases.fence(LeaseName::of(portfolio));
+        let (fence, now) = (self.leases.fence(LeaseName::of(portfolio)), self.deps.clock.now());
         let load = async move {
             let _lock = db_lock.lock().await;
-            let RunningPortfolio { portfolio, position } = db.running_portfolio(portfolio).await?;
+            let RunningPortfolio { portfolio, position } = db.running_portfolio(portfolio, now).await?;
             // It is needed when the portfolio is new.
             let bankroll = db.global_config().await?.system.initial_bankroll;
             Ok(Loaded { portfolio, position, bankroll })

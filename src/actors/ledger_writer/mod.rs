@@ -170,6 +170,10 @@ pub struct TakeSnapshots {
 pub struct Snapshot {
     pub portfolio: PortfolioId,
     pub figures: Figures,
+    /// Number of held assets whose mark is stale.
+    pub stale_assets: usize,
+    /// For what the holdings would bring. Empty when only the checkpoint is asked for.
+    pub lots: Vec<Lot>,
     /// Its baselines contain the snapshot of the minute.
     pub checkpoint: PortfolioCheckpoint,
 }
@@ -179,7 +183,8 @@ pub struct Snapshot {
 #[rtype(result = "()")]
 pub struct SnapshotsStored {
     pub bucket: Timestamp,
-    pub equities: Vec<(PortfolioId, UsdcMicros)>,
+    /// The equity of each portfolio, and whether all of its held assets had fresh marks.
+    pub equities: Vec<(PortfolioId, UsdcMicros, bool)>,
 }
 
 /// Answered when everything accepted so far is committed or refused.
@@ -342,7 +347,9 @@ impl LedgerWriter {
             };
             let (Some(asset), Some(price)) = (&entry.asset, entry.price) else { continue };
             for ours in [PortfolioId::ExecUser(leader), PortfolioId::ExecGlobal] {
-                let marked = self.open(ours).map(|running| running.portfolio.set_mark(asset, Mark::LastTrade(price)));
+                let marked = self
+                    .open(ours)
+                    .map(|running| running.portfolio.set_mark(asset, Mark::LastTrade(price, entry.created_at)));
                 if let Some(Err(error)) = marked {
                     tracing::error!(portfolio = %ours, %asset, %error, "a mark cannot be set");
                 }

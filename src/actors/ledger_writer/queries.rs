@@ -11,6 +11,16 @@ use crate::actors::live_hub::Announce;
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::accounting::portfolio::ViewQuery;
 use crate::domain::accounting::view::PortfolioView;
+use crate::domain::money::units::Timestamp;
+
+impl Running {
+    /// Values the portfolio at marks as old as they are at `now`.
+    pub(super) fn age(&mut self, id: PortfolioId, now: Timestamp) {
+        if let Err(error) = self.portfolio.age(now) {
+            tracing::error!(portfolio = %id, %error, "the marks of a portfolio cannot be valued");
+        }
+    }
+}
 
 impl LedgerWriter {
     /// Returns the holdings of all open portfolios.
@@ -103,6 +113,8 @@ impl Handler<PricesChanged> for LedgerWriter {
                     tracing::error!(portfolio = %id, %asset, %error, "a mark cannot be set");
                 }
             }
+            // Prices come each half minute: also for the assets that got none, whose marks grow old.
+            running.age(id, now);
             if running.portfolio.figures() != before {
                 facts.extend(self.changed(id, now));
             }
@@ -128,9 +140,9 @@ impl Handler<SnapshotsStored> for LedgerWriter {
     type Result = ();
 
     fn handle(&mut self, stored: SnapshotsStored, _: &mut Context<Self>) {
-        for (id, equity) in stored.equities {
+        for (id, equity, is_fresh) in stored.equities {
             if let Some(running) = self.open(id) {
-                running.portfolio.note_snapshot(stored.bucket, equity);
+                running.portfolio.note_snapshot(stored.bucket, equity, is_fresh);
             }
         }
     }

@@ -234,11 +234,14 @@ async fn loss_baselines_follow_the_stored_snapshots_and_marks_the_prices() {
     setup.close(&group).await;
     let version = view(&writer, GLOBAL, &setup).await.version;
     writer.send(record(GLOBAL, &group, version, None)).await.unwrap().unwrap().committed().await.unwrap();
-    writer.send(PricesChanged(Arc::new(vec![(asset(10), Mark::Midpoint(price(600_000)))]))).await.unwrap();
+    writer
+        .send(PricesChanged(Arc::new(vec![(asset(10), Mark::Midpoint(price(600_000), setup.clock.now()))])))
+        .await
+        .unwrap();
     let equity = UsdcMicros(BANKROLL + 1_000_000);
     let seen = view(&writer, GLOBAL, &setup).await;
     assert_eq!((seen.equity, seen.baselines.peak), (equity, UsdcMicros(BANKROLL)));
-    writer.send(SnapshotsStored { bucket: setup.clock.now(), equities: vec![(GLOBAL, equity)] }).await.unwrap();
+    writer.send(SnapshotsStored { bucket: setup.clock.now(), equities: vec![(GLOBAL, equity, true)] }).await.unwrap();
     let after = view(&writer, GLOBAL, &setup).await;
     assert_eq!(after.baselines.peak, equity);
     // Neither changed the version: a decision made in between is still valid.
@@ -272,6 +275,8 @@ async fn a_start_without_a_checkpoint_finds_marks_and_baselines_in_the_database(
         exposure: UsdcMicros::ZERO,
         unrealized_pnl: UsdcMicros::ZERO,
         realized_pnl: UsdcMicros::ZERO,
+        if_sold_now: None,
+        stale_assets: 0,
     };
     let midnight = now.day_start();
     let rows = [(midnight.plus_millis(-1), 7), (midnight, 8), (midnight.plus_millis(60_000), BANKROLL + 9), (now, 10)];
@@ -281,7 +286,7 @@ async fn a_start_without_a_checkpoint_finds_marks_and_baselines_in_the_database(
     let writer = restarted(&setup, writer).await;
     let view = view(&writer, GLOBAL, &setup).await;
     assert_eq!(view.equity, UsdcMicros(BANKROLL + 4_000_000));
-    assert_eq!((view.baselines.day_start, view.baselines.peak), (UsdcMicros(8), UsdcMicros(BANKROLL + 9)));
+    assert_eq!((view.baselines.day_start, view.baselines.peak), (Some(UsdcMicros(8)), UsdcMicros(BANKROLL + 9)));
 }
 
 #[actix_web::test]

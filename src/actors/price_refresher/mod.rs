@@ -1,14 +1,17 @@
-//! Fetches the price of every held asset each half minute.
+//! Fetches the price of every held asset that has no payout, each half minute (spec 9).
 //!
 //! Takes   the jobs of `q_prices`, one for each half minute; `LeasesChanged`.
 //! Sends   `PricesChanged` to the ledger writer, after the prices are stored.
 //! Timer   at each half minute; a failed round is tried again sooner.
 //! Truth   `market_price_snapshot`. A missed half minute stays missed: no upstream tells past prices.
 
-use std::{sync::Arc, time::Duration};
+mod prices;
+
+use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient, SpawnHandle, Supervised};
 
+use self::prices::{Memory, Refreshed, prices_of};
 use super::{
     lease_keeper::LeasesChanged,
     ledger_writer::{HeldAssets, PricesChanged},
@@ -16,11 +19,10 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::db::Db;
-use crate::domain::accounting::mark::Mark;
 use crate::domain::money::units::Timestamp;
 use crate::polymarket::Polymarket;
 use crate::queue;
-use crate::queue::{Job, JobFence, JobScope, NewJob, Queue};
+use crate::queue::{Job, JobScope, NewJob, Queue};
 
 const BUCKET_MS: i64 = 30_000;
 /// Longer than a bulk request may take, retries included.
@@ -45,15 +47,10 @@ pub struct PriceRefresher {
     again: bool,
     next: Option<SpawnHandle>,
     last: Option<Refreshed>,
+    /// Since when fewer open held assets are priced than held.
+    unpriced_since: Option<Timestamp>,
     failures: u64,
-}
-
-/// A round that succeeded.
-#[derive(Debug, Clone, Copy)]
-struct Refreshed {
-    bucket: Timestamp,
-    held: usize,
-    priced: usize,
+    memory: Rc<RefCell<Memory>>,
 }
 
 impl PriceRefresher {
@@ -62,7 +59,8 @@ impl PriceRefresher {
     }
 
     fn new(deps: PriceRefresherDeps) -> Self {
-        Self { deps, refreshing: false, again: false, next: None, last: None, failures: 0 }
+        let (last, memory) = (None, Rc::default());
+        Self { deps, refreshing: false, again: false, next: None, last, unpriced_since: None, failures: 0, memory }
     }
 
     fn observed(&self) -> Observed {
@@ -71,6 +69,7 @@ impl PriceRefresher {
                 "refreshing": self.refreshing,
                 "held": self.last.map(|last| last.held),
                 "priced": self.last.map(|last| last.priced),
+                "unpriced_since": self.unpriced_since,
                 "failures": self.failures,
             }),
             last_activity: self.last.map(|last| last.bucket),
@@ -83,8 +82,8 @@ impl PriceRefresher {
         let until_next = bucket.plus_millis(BUCKET_MS).millis_since(now).max(1).unsigned_abs();
         self.look_in(Duration::from_millis(until_next), ctx);
         if !std::mem::replace(&mut self.refreshing, true) {
-            let deps = self.deps.clone();
-            spawn_io(ctx, async move { refresh(&deps, bucket).await }, Self::round_ended);
+            let (deps, memory) = (self.deps.clone(), self.memory.clone());
+            spawn_io(ctx, async move { refresh(&deps, &memory, bucket).await }, Self::round_ended);
         }
     }
 
@@ -94,7 +93,11 @@ impl PriceRefresher {
             self.refresh(ctx);
         }
         match or_panic(round, "refreshing prices") {
-            Ok(Some(refreshed)) => self.last = Some(refreshed),
+            Ok(Some(refreshed)) => {
+                let lacks = refreshed.priced < refreshed.held;
+                self.unpriced_since = if lacks { self.unpriced_since.or(Some(refreshed.bucket)) } else { None };
+                self.last = Some(refreshed);
+            }
             Ok(None) => {}
             Err(error) => {
                 tracing::warn!(error, "prices could not be refreshed");
@@ -121,7 +124,11 @@ fn bucket_of(time: Timestamp) -> Timestamp {
 ///
 /// # Errors
 /// The text of the failure when the database, the ledger writer or Polymarket fails.
-async fn refresh(deps: &PriceRefresherDeps, bucket: Timestamp) -> Result<Option<Refreshed>, String> {
+async fn refresh(
+    deps: &PriceRefresherDeps,
+    memory: &RefCell<Memory>,
+    bucket: Timestamp,
+) -> Result<Option<Refreshed>, String> {
     let now = deps.clock.now();
     let payload = bucket.millis().to_string();
     // With several workers, each fetches the prices of what its own portfolios hold.
@@ -135,7 +142,7 @@ async fn refresh(deps: &PriceRefresherDeps, bucket: Timestamp) -> Result<Option<
     let jobs = claimed.map_err(|error| error.to_string())?;
     let Some(newest) = jobs.iter().filter_map(wanted_bucket).max() else { return Ok(None) };
     let fences: Vec<_> = jobs.iter().map(Job::fence).collect();
-    match prices_of(deps, newest, &fences).await {
+    match prices_of(deps, memory, newest, &fences).await {
         Ok(refreshed) => Ok(Some(refreshed)),
         Err(error) => {
             for job in &jobs {
@@ -150,29 +157,6 @@ async fn refresh(deps: &PriceRefresherDeps, bucket: Timestamp) -> Result<Option<
 
 fn wanted_bucket(job: &Job) -> Option<Timestamp> {
     job.payload.parse().ok().map(Timestamp::from_millis)
-}
-
-/// Fetches and stores the prices of the held assets, and sends them to the ledger writer.
-///
-/// # Errors
-/// The text of the failure when the database, the ledger writer or Polymarket fails.
-async fn prices_of(deps: &PriceRefresherDeps, bucket: Timestamp, fences: &[JobFence]) -> Result<Refreshed, String> {
-    let held = deps.held.send(HeldAssets).await.map_err(|error| error.to_string())?;
-    let held = held.map_err(|refused| refused.to_string())?;
-    let assets: Vec<_> = held.assets.into_iter().collect();
-    let found = if assets.is_empty() {
-        Vec::new()
-    } else {
-        let midpoints = deps.polymarket.midpoints(&assets).await.map_err(|error| error.to_string())?;
-        midpoints.into_iter().filter(|(asset, _)| assets.binary_search(asset).is_ok()).collect()
-    };
-    deps.db.record_prices(bucket, &found, fences).await.map_err(|error| error.to_string())?;
-    let refreshed = Refreshed { bucket, held: assets.len(), priced: found.len() };
-    if !found.is_empty() {
-        let marks = found.into_iter().map(|(asset, price)| (asset, Mark::Midpoint(price))).collect();
-        deps.prices.do_send(PricesChanged(Arc::new(marks)));
-    }
-    Ok(refreshed)
 }
 
 impl Actor for PriceRefresher {

@@ -22,6 +22,7 @@ use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
 use crate::domain::accounting::mark::Mark;
 use crate::domain::accounting::settlement::{SettlementError, settle};
 use crate::domain::market::facts::Market;
+use crate::domain::market::payout::ResolutionStage;
 use crate::domain::money::ids::MarketId;
 use crate::domain::money::units::Timestamp;
 use crate::polymarket::{Polymarket, PolymarketError};
@@ -169,8 +170,9 @@ async fn look_at(
             return Ok(0);
         }
         asked.payouts.insert(id.clone(), deps.clock.now());
-        add_payouts(&deps.db, &deps.polymarket, deps.clock, &mut market).await?;
+        let stage = add_payouts(&deps.db, &deps.polymarket, deps.clock, &mut market).await?;
         if market.resolved_at.is_none() {
+            note_unsettled(deps, &market, stage).await?;
             return Ok(0);
         }
     }
@@ -184,6 +186,17 @@ async fn look_at(
         settled += 1;
     }
     Ok(settled)
+}
+
+/// Notes a market that has ended without payouts: it is closed, or a result is proposed. A passed end date is no end.
+///
+/// # Errors
+/// When the database fails.
+async fn note_unsettled(deps: &SettlerDeps, market: &Market, stage: ResolutionStage) -> Result<(), DbError> {
+    if market.active && stage == ResolutionStage::Open {
+        return deps.db.forget_unsettled(&market.id).await;
+    }
+    deps.db.note_unsettled(&market.id, stage, deps.clock.now()).await
 }
 
 /// Returns the stored facts of the market, fetched again when they are old or incomplete; `None` when the market is

@@ -125,3 +125,72 @@ fn a_market_is_asked_for_its_payouts_less_often_the_longer_it_is_closed() {
     check(86_400_000, Some(899_999), false);
     check(86_400_000, Some(900_000), true);
 }
+
+/// A round in which the market is past its last look, so that facts and payouts are asked for.
+async fn late_round(deps: &SettlerDeps, exchange: &OneMarketExchange) -> Round {
+    let old =
+        LastAsked { facts: BTreeMap::from([(exchange.market.id.clone(), Timestamp::EPOCH)]), payouts: BTreeMap::new() };
+    round(deps, old).await
+}
+
+#[actix_web::test]
+async fn a_market_settles_by_the_second_and_the_third_source_and_never_by_a_proposal_or_a_dispute() {
+    use crate::simulator::{MarketQuirks, ResolutionAnswer};
+    let setup = CopySetup::new().await;
+    let exchange = OneMarketExchange::start(setup.clock);
+    let writer = setup.ledger_writer();
+    let deps = deps(&setup, &exchange, &writer);
+    let half = price(500_000);
+    let no_row = MarketQuirks { resolution: ResolutionAnswer::NoRow, ..MarketQuirks::default() };
+    let with = |resolution| MarketQuirks { resolution, ..MarketQuirks::default() };
+    let cases = [
+        ("a resolved row without payouts", with(ResolutionAnswer::PriceOnly), Some(ResolutionStage::Resolved)),
+        (
+            "no row, Gamma alone",
+            MarketQuirks { without_final_price: true, ..no_row.clone() },
+            Some(ResolutionStage::Resolved),
+        ),
+        (
+            "a proposal",
+            MarketQuirks { without_final_price: true, ..with(ResolutionAnswer::Proposed(half)) },
+            Some(ResolutionStage::Proposed),
+        ),
+        (
+            "a dispute",
+            MarketQuirks {
+                without_final_price: true,
+                ..with(ResolutionAnswer::Disputed { proposed: price(1_000_000), reproposed: half })
+            },
+            Some(ResolutionStage::Disputed),
+        ),
+    ];
+    for (n, (name, quirks, stage)) in cases.into_iter().enumerate() {
+        let market = exchange.simulator.add_market(&format!("case-{n}")).facts;
+        let one = OneMarketExchange {
+            market: market.clone(),
+            simulator: crate::testkit::TestExchange::start(),
+            polymarket: exchange.polymarket.clone(),
+        };
+        exchange.simulator.with(|venue| {
+            venue.resolve(&market.id, &[half, half]);
+            venue.change_market(&market.id, |market| market.quirks = quirks);
+        });
+        let portfolio = PortfolioId::ExecUser(setup.alice);
+        let ref_id = format!("copy:{n}");
+        let entries =
+            vec![fill(portfolio, setup.alice, &market.id, &market.outcomes[0].asset, 8_000_000, -4_800_000, &ref_id)];
+        writer.send(RecordEntries { entries, ..RecordEntries::default() }).await.unwrap().unwrap();
+        let done = late_round(&deps, &one).await;
+        assert_eq!(done.failures, 0, "{name}");
+        let settles = stage == Some(ResolutionStage::Resolved);
+        let entries = setup.entries(portfolio).await;
+        let settled = entries.iter().find(|entry| entry.ref_id == format!("settle:{}:{}", market.id, setup.alice));
+        assert_eq!(settled.map(|entry| entry.cash.0), settles.then_some(4_000_000), "{name}");
+        let unsettled = setup.db.unsettled_markets().await.unwrap();
+        let shown = unsettled.iter().find(|unsettled| unsettled.id == market.id).map(|unsettled| unsettled.stage);
+        assert_eq!(shown, stage.filter(|_| !settles), "{name}");
+    }
+    let unsettled = setup.db.unsettled_markets().await.unwrap();
+    assert!(unsettled.iter().all(|market| !market.is_late(setup.clock.now())));
+    assert!(unsettled.iter().all(|market| market.is_late(setup.clock.now().plus_millis(4 * 3_600_000))));
+}

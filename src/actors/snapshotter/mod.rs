@@ -6,9 +6,14 @@
 //! Sends   `TakeSnapshots` and `SnapshotsStored` to the ledger writer; for transfers `Holdings` and `RecordEntries`;
 //!         [`RedeemDue`] to the ingestor, because redemptions that wait for their payout are jobs of the same queue.
 //! Timer   at each minute, and one for the moment the next job is due.
-//! Truth   `portfolio_snapshot`. A minute is written once, together with its checkpoints.
+//! Truth   `portfolio_snapshot`. A minute is written once, together with its checkpoints. What the holdings would bring
+//!         is worked out here, because the fees of the markets are facts of the database.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture, SpawnHandle, Supervised};
 
@@ -21,12 +26,16 @@ use super::{
 use crate::clock::Clock;
 use crate::db::{Db, DbError, LedgerWrite, PortfolioSnapshot, checkpoint_key};
 use crate::domain::accounting::ledger::PortfolioId;
-use crate::domain::money::units::Timestamp;
+use crate::domain::accounting::sold_now::sold_now;
+use crate::domain::market::facts::FeeSchedule;
+use crate::domain::money::ids::MarketId;
+use crate::domain::money::units::{Timestamp, UsdcMicros};
 use crate::queue;
 use crate::queue::wakeup::local::Wakeups;
 use crate::queue::{JobScope, Queue};
 
 const MINUTE_MS: i64 = 60_000;
+const HOUR_MS: i64 = 60 * MINUTE_MS;
 const LEASE_MS: i64 = 60_000;
 const CLAIM_MAX: i64 = 100;
 /// A transfer comes from the command line, without a wake-up in this process.
@@ -58,9 +67,14 @@ pub struct Snapshotter {
     counting: bool,
     next_apply: Option<SpawnHandle>,
     last_bucket: Option<Timestamp>,
+    /// The last row of each portfolio that this actor wrote.
+    written: Arc<LastRows>,
     checkpoints: u64,
     failures: u64,
 }
+
+/// The last row that was written of each portfolio.
+type LastRows = BTreeMap<PortfolioId, PortfolioSnapshot>;
 
 impl Snapshotter {
     pub fn start(deps: SnapshotterDeps, supervisor: &SupervisorContext) -> Addr<Self> {
@@ -74,6 +88,7 @@ impl Snapshotter {
             counting: false,
             next_apply: None,
             last_bucket: None,
+            written: Arc::default(),
             checkpoints: 0,
             failures: 0,
         }
@@ -95,14 +110,19 @@ impl Snapshotter {
         let bucket = Timestamp::from_millis(now.millis().div_euclid(MINUTE_MS) * MINUTE_MS);
         let until_next = bucket.plus_millis(MINUTE_MS).millis_since(now).max(1).unsigned_abs();
         ctx.run_later(Duration::from_millis(until_next), |snapshotter, ctx| snapshotter.write_minute(ctx));
-        let deps = self.deps.clone();
-        spawn_io(ctx, async move { write_minute(&deps, bucket).await }, Self::minute_written);
+        let (deps, written) = (self.deps.clone(), self.written.clone());
+        spawn_io(ctx, async move { write_minute(&deps, &written, bucket).await }, Self::minute_written);
         self.count_attempts(ctx);
     }
 
-    fn minute_written(&mut self, bucket: IoResult<Timestamp, String>, _: &mut Context<Self>) {
-        match or_panic(bucket, "writing snapshots") {
-            Ok(bucket) => self.last_bucket = Some(bucket),
+    fn minute_written(&mut self, minute: IoResult<Minute, String>, _: &mut Context<Self>) {
+        match or_panic(minute, "writing snapshots") {
+            Ok(minute) => {
+                self.last_bucket = Some(minute.bucket);
+                let mut written = (*self.written).clone();
+                written.extend(minute.rows.into_iter().map(|row| (row.portfolio, row)));
+                self.written = Arc::new(written);
+            }
             Err(error) => {
                 tracing::error!(error, "the snapshots of this minute could not be stored");
                 self.failures += 1;
@@ -162,19 +182,47 @@ impl Snapshotter {
     }
 }
 
-/// Stores the snapshots and checkpoints of a minute, and returns the minute.
+/// A minute that was written.
+#[derive(Debug)]
+struct Minute {
+    bucket: Timestamp,
+    rows: Vec<PortfolioSnapshot>,
+}
+
+/// Stores the snapshots and checkpoints of a minute. A portfolio that holds nothing and has not changed gets a row an hour
+/// only; the baselines of its losses need no row, because the checkpoint has them.
 ///
 /// # Errors
 /// The text of the failure when the ledger writer or the database refuses.
-async fn write_minute(deps: &SnapshotterDeps, bucket: Timestamp) -> Result<Timestamp, String> {
+async fn write_minute(deps: &SnapshotterDeps, written: &LastRows, bucket: Timestamp) -> Result<Minute, String> {
     let snapshots = take(deps, TakeSnapshots { portfolios: None, bucket: Some(bucket) }).await?;
-    let rows: Vec<_> = snapshots.iter().map(|snapshot| row(snapshot, bucket)).collect();
+    let fees = fees(deps, &snapshots).await.map_err(|error| error.to_string())?;
+    let mut rows: Vec<_> = snapshots.iter().map(|snapshot| row(snapshot, &fees, bucket)).collect();
     let checkpoints: Vec<_> = snapshots.iter().map(checkpoint).collect::<Result<_, _>>()?;
+    let equities = rows.iter().map(|row| (row.portfolio, row.equity, row.stale_assets == 0)).collect();
+    rows.retain(|row| is_due(row, written.get(&row.portfolio)));
     let stored = deps.db.insert_snapshots(&rows, &checkpoints, deps.clock.now()).await;
     stored.map_err(|error| error.to_string())?;
-    let equities = rows.iter().map(|row| (row.portfolio, row.equity)).collect();
     deps.stored.do_send(SnapshotsStored { bucket, equities });
-    Ok(bucket)
+    Ok(Minute { bucket, rows })
+}
+
+/// Returns whether the row has to be written: the first one, each full hour, and any that holds something or differs
+/// from the last.
+fn is_due(row: &PortfolioSnapshot, last: Option<&PortfolioSnapshot>) -> bool {
+    let same = |last: &PortfolioSnapshot| *row == PortfolioSnapshot { bucket_time: row.bucket_time, ..*last };
+    row.exposure != UsdcMicros::ZERO || row.bucket_time.millis() % HOUR_MS == 0 || !last.is_some_and(same)
+}
+
+/// Returns the fee schedules of the markets in which something is held.
+///
+/// # Errors
+/// When the database fails.
+async fn fees(deps: &SnapshotterDeps, snapshots: &[Snapshot]) -> Result<BTreeMap<MarketId, FeeSchedule>, DbError> {
+    let held = snapshots.iter().flat_map(|snapshot| &snapshot.lots).filter_map(|lot| lot.market.clone());
+    let held: Vec<MarketId> = held.collect::<BTreeSet<_>>().into_iter().collect();
+    let markets = deps.db.markets(&held).await?;
+    Ok(markets.into_iter().map(|market| (market.id, market.fee)).collect())
 }
 
 /// Books the transfers whose jobs are due, writes the checkpoints of the portfolios whose jobs are due, and finishes the
@@ -214,8 +262,9 @@ async fn take(deps: &SnapshotterDeps, wanted: TakeSnapshots) -> Result<Vec<Snaps
     taken.map_err(|refused| refused.to_string())
 }
 
-fn row(snapshot: &Snapshot, bucket_time: Timestamp) -> PortfolioSnapshot {
+fn row(snapshot: &Snapshot, fees: &BTreeMap<MarketId, FeeSchedule>, bucket_time: Timestamp) -> PortfolioSnapshot {
     let figures = snapshot.figures;
+    let fee = |market: Option<&MarketId>| market.and_then(|id| fees.get(id)).copied().unwrap_or_default();
     PortfolioSnapshot {
         portfolio: snapshot.portfolio,
         bucket_time,
@@ -224,6 +273,8 @@ fn row(snapshot: &Snapshot, bucket_time: Timestamp) -> PortfolioSnapshot {
         exposure: figures.exposure,
         unrealized_pnl: figures.unrealized,
         realized_pnl: figures.realized,
+        if_sold_now: sold_now(figures.cash, &snapshot.lots, fee).ok(),
+        stale_assets: i64::try_from(snapshot.stale_assets).unwrap_or(i64::MAX),
     }
 }
 

@@ -52,10 +52,11 @@ async fn every_minute_each_portfolio_has_one_row_and_a_checkpoint_that_holds() {
     let deps = deps(&setup, &writer);
     copy(&setup, &writer, 1).await;
     let bucket = Timestamp::from_millis(1_770_000_000_000);
-    assert_eq!(write_minute(&deps, bucket).await, Ok(bucket));
+    let written = write_minute(&deps, &LastRows::new(), bucket).await.unwrap();
+    assert_eq!((written.bucket, written.rows.len()), (bucket, 5));
     copy(&setup, &writer, 2).await;
     // The same minute again changes no row.
-    write_minute(&deps, bucket).await.unwrap();
+    write_minute(&deps, &LastRows::new(), bucket).await.unwrap();
     let row = setup.db.newest_snapshot(GLOBAL).await.unwrap().unwrap();
     assert_eq!((row.bucket_time, row.cash), (bucket, UsdcMicros(10_000_000_000 - 5_000_000)));
     for portfolio in [PortfolioId::ShadowUser(setup.alice), PortfolioId::ExecUser(setup.bob)] {
@@ -63,6 +64,28 @@ async fn every_minute_each_portfolio_has_one_row_and_a_checkpoint_that_holds() {
     }
     copy(&setup, &writer, 3).await;
     assert!(checkpoint_holds(&setup).await);
+}
+
+#[actix_web::test]
+async fn a_portfolio_without_position_and_change_has_a_row_an_hour_and_its_baseline_at_midnight() {
+    let setup = CopySetup::new().await;
+    let writer = setup.ledger_writer();
+    let deps = deps(&setup, &writer);
+    copy(&setup, &writer, 1).await;
+    let mut written = LastRows::new();
+    let midnight = Timestamp::from_millis(1_770_000_000_000).day_start();
+    let mut minutes = Vec::new();
+    for minute in -61..=61 {
+        let done = write_minute(&deps, &written, midnight.plus_millis(minute * MINUTE_MS)).await.unwrap();
+        written.extend(done.rows.iter().map(|row| (row.portfolio, *row)));
+        // Bob holds nothing; alice and the global portfolio hold the copy.
+        assert!(done.rows.iter().any(|row| row.portfolio == GLOBAL), "{minute}");
+        minutes.extend(done.rows.iter().any(|row| row.portfolio == PortfolioId::ExecUser(setup.bob)).then_some(minute));
+    }
+    assert_eq!(minutes, [-61, -60, 0, 60]);
+    let stored = setup.db.equity_history(PortfolioId::ExecUser(setup.bob)).await.unwrap().unwrap().1;
+    let at = |minute: i64| stored.baselines(midnight.plus_millis(minute * MINUTE_MS)).day_start;
+    assert_eq!(at(61), Some(UsdcMicros(10_000_000_000)));
 }
 
 #[actix_web::test]

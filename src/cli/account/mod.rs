@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use super::database::open;
 use super::terminal::{Column, Table, say, say_json};
 use super::users::one_user;
+use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::Db;
 use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
@@ -63,7 +64,7 @@ async fn list(settings: &Settings, arguments: &ListArguments) -> anyhow::Result<
     }
     let mut rows = Vec::with_capacity(accounts.len());
     for (account, label) in accounts {
-        let figures = db.running_portfolio(account).await?.portfolio.figures();
+        let figures = db.running_portfolio(account, Clock::System.now()).await?.portfolio.figures();
         rows.push((account, label, figures));
     }
     db.close().await;

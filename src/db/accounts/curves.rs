@@ -3,11 +3,15 @@
 
 use std::collections::BTreeMap;
 
+use super::portfolio_snapshots::PortfolioSnapshot;
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::units::{Timestamp, UsdcMicros};
 use crate::sql::connection::{Db, on, statements};
 use crate::sql::decode::owner_key;
 use crate::sql::error::DbError;
+
+/// A portfolio without position and change has a row an hour, and one may be late.
+const IDLE_MS: i64 = 63 * 60_000;
 
 /// A stretch of time in one portfolio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +80,43 @@ impl Db {
         };
         let mut points: Vec<CurvePoint> = lasts.into_iter().map(point).collect();
         points.sort_unstable_by_key(|point| point.time);
+        self.carry(portfolio, (from, to), stretch_ms, &mut points).await?;
         Ok(points)
+    }
+
+    /// Adds what a portfolio without position and change was worth before its first point and after its last one: such a
+    /// portfolio has a row an hour only. A row that is older than that is a gap and not a value.
+    async fn carry(
+        &self,
+        portfolio: PortfolioId,
+        (from, to): (Timestamp, Timestamp),
+        stretch_ms: i64,
+        points: &mut Vec<CurvePoint>,
+    ) -> Result<(), DbError> {
+        let value = |row: &PortfolioSnapshot, time| CurvePoint {
+            time,
+            equity: row.equity,
+            low: row.equity,
+            high: row.equity,
+            exposure: row.exposure,
+        };
+        let is_idle = |row: &PortfolioSnapshot, at: Timestamp| {
+            row.exposure == UsdcMicros::ZERO && (0..IDLE_MS).contains(&at.millis_since(row.bucket_time))
+        };
+        if points.first().is_none_or(|first| first.time > from)
+            && let Some(before) = self.snapshot_at_or_before(portfolio, from).await?
+            && is_idle(&before, from)
+        {
+            points.insert(0, value(&before, from));
+        }
+        let last = from.plus_millis(to.millis_since(from).max(0).div_euclid(stretch_ms).saturating_mul(stretch_ms));
+        if points.last().is_some_and(|point| point.time < last)
+            && let Some(newest) = self.snapshot_at_or_before(portfolio, to).await?
+            && is_idle(&newest, to)
+        {
+            points.push(value(&newest, last));
+        }
+        Ok(())
     }
 
     /// Returns the time of the first snapshot.

@@ -61,10 +61,15 @@ impl Db {
         let known = stored.filter(|history| reset.is_none_or(|reset| history.reset_at >= Some(reset.at)));
         let (since, at_least) = match (known.and_then(|history| history.last.zip(history.peak_micros)), reset) {
             (Some((last, peak)), _) => (last.time, Some(peak)),
-            (None, Some(reset)) => (reset.at, Some(reset.equity_micros)),
+            (None, Some(reset)) => {
+                let moves = self.cash_moves(portfolio, reset.at).await?;
+                let moved = moves.iter().fold(reset.equity_micros.0, |sum, (_, cash)| sum.saturating_add(cash.0));
+                (reset.at, Some(UsdcMicros(moved)))
+            }
             (None, None) => (Timestamp::EPOCH, None),
         };
-        Ok(self.peak_since(portfolio, since).await?.max(at_least))
+        let moves = self.cash_moves(portfolio, since).await?;
+        Ok(self.peak_with_moves(portfolio, since, &moves).await?.max(at_least))
     }
 
     /// Resets the peak to `reset.equity_micros`, with an audit; `before` is the peak until now.

@@ -1,5 +1,6 @@
 //! The holdings and the value of each portfolio: ledger, running portfolios, snapshots and prices.
 
+pub(super) mod baselines;
 pub(super) mod corrections;
 pub(super) mod curves;
 pub(super) mod drawdown_resets;

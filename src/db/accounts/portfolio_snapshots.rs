@@ -19,17 +19,27 @@ pub struct PortfolioSnapshot {
     pub exposure: UsdcMicros,
     pub unrealized_pnl: UsdcMicros,
     pub realized_pnl: UsdcMicros,
+    /// Cash, and the holdings at the best bid less fees; `None` where it was not worked out.
+    pub if_sold_now: Option<UsdcMicros>,
+    /// Number of held assets without a price of the last hour.
+    pub stale_assets: i64,
 }
 
 statements! {
     AT_OR_BEFORE = "select portfolio_scope, followed_user_id, bucket_time, equity_micros, cash_micros, exposure_micros,
-            unrealized_pnl_micros, realized_pnl_micros
+            unrealized_pnl_micros, realized_pnl_micros, if_sold_now_micros, stale_assets
         from portfolio_snapshot where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2 and bucket_time <= $3
         order by bucket_time desc limit 1";
     PEAK_WITHIN = "select max(equity_micros) from portfolio_snapshot
         where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2 and bucket_time >= $3 and bucket_time <= $4";
+    /// The first point after a time whose held assets all had fresh marks.
+    FRESH_AFTER = "select portfolio_scope, followed_user_id, bucket_time, equity_micros, cash_micros, exposure_micros,
+            unrealized_pnl_micros, realized_pnl_micros, if_sold_now_micros, stale_assets
+        from portfolio_snapshot where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2 and bucket_time > $3
+            and stale_assets = 0
+        order by bucket_time limit 1";
     RANGE = "select portfolio_scope, followed_user_id, bucket_time, equity_micros, cash_micros, exposure_micros,
-            unrealized_pnl_micros, realized_pnl_micros
+            unrealized_pnl_micros, realized_pnl_micros, if_sold_now_micros, stale_assets
         from portfolio_snapshot where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2
             and bucket_time >= $3 and bucket_time <= $4 and bucket_time % $5 = 0
         order by bucket_time limit $6";
@@ -37,7 +47,7 @@ statements! {
 
 batches! {
     INSERT = "insert into portfolio_snapshot (portfolio_scope, followed_user_id, bucket_time, equity_micros, cash_micros,
-        exposure_micros, unrealized_pnl_micros, realized_pnl_micros) values ", 8, " on conflict do nothing";
+        exposure_micros, unrealized_pnl_micros, realized_pnl_micros, if_sold_now_micros, stale_assets) values ", 10, " on conflict do nothing";
 }
 
 #[derive(sqlx_macros::FromRow)]
@@ -50,6 +60,8 @@ struct Row {
     exposure_micros: i64,
     unrealized_pnl_micros: i64,
     realized_pnl_micros: i64,
+    if_sold_now_micros: Option<i64>,
+    stale_assets: i64,
 }
 
 impl Db {
@@ -73,7 +85,9 @@ impl Db {
             .bind(snapshot.cash.0)
             .bind(snapshot.exposure.0)
             .bind(snapshot.unrealized_pnl.0)
-            .bind(snapshot.realized_pnl.0))?;
+            .bind(snapshot.realized_pnl.0)
+            .bind(snapshot.if_sold_now.map(|micros| micros.0))
+            .bind(snapshot.stale_assets))?;
         checkpoints::put(&mut tx, notes, now).await?;
         tx.commit().await
     }
@@ -90,6 +104,27 @@ impl Db {
     ) -> Result<Option<PortfolioSnapshot>, DbError> {
         let row: Option<Row> = on!(db self, c => {
             sqlx::query_as(AT_OR_BEFORE)
+                .bind(portfolio.scope().as_str())
+                .bind(owner_key(portfolio))
+                .bind(time.millis())
+                .fetch_optional(c)
+                .await
+        })?;
+        row.map(PortfolioSnapshot::try_from).transpose()
+    }
+
+    /// Returns the first point after `time` whose held assets all had fresh marks.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
+    pub async fn fresh_snapshot_after(
+        &self,
+        portfolio: PortfolioId,
+        time: Timestamp,
+    ) -> Result<Option<PortfolioSnapshot>, DbError> {
+        let row: Option<Row> = on!(db self, c => {
+            sqlx::query_as(FRESH_AFTER)
                 .bind(portfolio.scope().as_str())
                 .bind(owner_key(portfolio))
                 .bind(time.millis())
@@ -179,6 +214,8 @@ impl TryFrom<Row> for PortfolioSnapshot {
             exposure: UsdcMicros(row.exposure_micros),
             unrealized_pnl: UsdcMicros(row.unrealized_pnl_micros),
             realized_pnl: UsdcMicros(row.realized_pnl_micros),
+            if_sold_now: row.if_sold_now_micros.map(UsdcMicros),
+            stale_assets: row.stale_assets,
         })
     }
 }

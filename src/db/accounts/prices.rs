@@ -1,13 +1,14 @@
-//! Stored prices: midpoints every 30 s, and the last trade of an asset that has no midpoint (spec 9).
+//! Stored prices: midpoints every 30 s with both sides of the book, and the last trade of an asset (spec 9).
 
 use std::collections::BTreeMap;
 
+use crate::domain::accounting::mark::{Mark, Quote};
 use crate::domain::money::ids::{AssetId, MarketId};
 use crate::domain::money::units::{PriceMicros, Timestamp};
 use crate::queue::{self, JobFence};
 use crate::sql::batch::{batches, execute_batch, fetch_batch};
 use crate::sql::connection::{Db, on, statements};
-use crate::sql::decode::RowDecoder;
+use crate::sql::decode::{RowDecoder, optional};
 use crate::sql::error::DbError;
 
 statements! {
@@ -27,8 +28,20 @@ statements! {
 }
 
 batches! {
-    INSERT = "insert into market_price_snapshot (asset_id, bucket_time, midpoint_price_micros) values ", 3,
-        " on conflict (asset_id, bucket_time) do nothing";
+    INSERT = "insert into market_price_snapshot (asset_id, bucket_time, midpoint_price_micros, bid_price_micros,
+        ask_price_micros) values ", 5, " on conflict (asset_id, bucket_time) do nothing";
+    NEWEST_SIDES = "with wanted (asset_id) as (values ", 1, "), newest as (select wanted.asset_id as asset_id,
+            (select max(p.bucket_time) from market_price_snapshot p where p.asset_id = wanted.asset_id) as bucket_time
+            from wanted)
+        select p.asset_id, p.bucket_time, p.midpoint_price_micros, p.bid_price_micros, p.ask_price_micros from newest
+        join market_price_snapshot p on p.asset_id = newest.asset_id and p.bucket_time = newest.bucket_time";
+    /// The newest row whose price is a midpoint.
+    NEWEST_MIDPOINT = "with wanted (asset_id) as (values ", 1, "), newest as (select wanted.asset_id as asset_id,
+            (select max(p.bucket_time) from market_price_snapshot p where p.asset_id = wanted.asset_id
+                and (p.bid_price_micros is null) = (p.ask_price_micros is null)) as bucket_time
+            from wanted)
+        select p.asset_id, p.bucket_time, p.midpoint_price_micros, p.bid_price_micros, p.ask_price_micros from newest
+        join market_price_snapshot p on p.asset_id = newest.asset_id and p.bucket_time = newest.bucket_time";
     NEWEST = "with wanted (asset_id) as (values ", 1, "), newest as (select wanted.asset_id as asset_id,
             (select max(p.bucket_time) from market_price_snapshot p where p.asset_id = wanted.asset_id) as bucket_time
             from wanted)
@@ -54,32 +67,85 @@ pub type PriceAt = (AssetId, Timestamp, PriceMicros);
 /// Asset, start of the bucket, midpoint in micros.
 type PriceRow = (String, i64, i64);
 
+/// Asset, start of the bucket, price, bid and ask in micros.
+type SidesRow = (String, i64, i64, Option<i64>, Option<i64>);
+
+/// What an answer said about the book of one asset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BookPrice {
+    /// The midpoint of a book with two sides; the only side of one without.
+    pub price: PriceMicros,
+    pub bid: Option<PriceMicros>,
+    pub ask: Option<PriceMicros>,
+}
+
+impl BookPrice {
+    /// Returns the price to store for these sides; `None` when both are empty.
+    pub fn of(quote: &Quote) -> Option<Self> {
+        let only = quote.bid.xor(quote.ask);
+        // Of a book that crosses, the ask: the lower of the two.
+        let price = quote.midpoint().or(only).or(quote.ask)?;
+        Some(Self { price, bid: quote.bid, ask: quote.ask })
+    }
+
+    /// Returns the mark that this price is, as of `at`.
+    pub fn mark(self, at: Timestamp) -> Mark {
+        match (self.bid, self.ask) {
+            (None, None) => Mark::Midpoint(self.price, at),
+            (bid, ask) => Mark::Quote(Quote::new(bid, ask, at)),
+        }
+    }
+}
+
 impl Db {
     /// Writes the midpoints of one bucket. A bucket that is stored already stays unchanged.
     ///
     /// # Errors
     /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn insert_prices(&self, bucket: Timestamp, prices: &[(AssetId, PriceMicros)]) -> Result<(), DbError> {
-        self.record_prices(bucket, prices, &[]).await
+        let midpoint = |(asset, price): &(AssetId, PriceMicros)| {
+            (asset.clone(), BookPrice { price: *price, bid: None, ask: None })
+        };
+        let prices: Vec<_> = prices.iter().map(midpoint).collect();
+        self.record_prices(bucket, &prices, &[]).await
     }
 
-    /// Writes the midpoints of one bucket and finishes the jobs that asked for them.
+    /// Writes the prices of one bucket and finishes the jobs that asked for them.
     ///
     /// # Errors
     /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn record_prices(
         &self,
         bucket: Timestamp,
-        prices: &[(AssetId, PriceMicros)],
+        prices: &[(AssetId, BookPrice)],
         finishes: &[JobFence],
     ) -> Result<(), DbError> {
         let mut tx = self.begin_lazily().await?;
         queue::finish_in(&mut tx, finishes).await?;
-        execute_batch!(&mut tx, INSERT, prices, |query, (asset, midpoint)| query
+        execute_batch!(&mut tx, INSERT, prices, |query, (asset, found)| query
             .bind(asset.as_str())
             .bind(bucket.millis())
-            .bind(midpoint.micros()))?;
+            .bind(found.price.micros())
+            .bind(found.bid.map(PriceMicros::micros))
+            .bind(found.ask.map(PriceMicros::micros)))?;
         tx.commit().await
+    }
+
+    /// Returns what the stored prices say about these assets, each with its time: the newest midpoint and the newest
+    /// answer. In no order, because marks need none.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
+    /// decoded.
+    pub async fn price_marks(&self, assets: &[AssetId]) -> Result<Vec<(AssetId, Mark)>, DbError> {
+        let mut rows: Vec<SidesRow> =
+            fetch_batch!(self, NEWEST_SIDES, assets, |query, asset| query.bind(asset.as_str()))?;
+        let one_sided = rows.iter().filter(|(.., bid, ask)| bid.is_some() != ask.is_some());
+        let one_sided: Vec<String> = one_sided.map(|(asset, ..)| asset.clone()).collect();
+        let midpoints: Vec<SidesRow> =
+            fetch_batch!(self, NEWEST_MIDPOINT, &one_sided, |query, asset| query.bind(asset.as_str()))?;
+        rows.extend(midpoints);
+        rows.into_iter().map(mark_of).collect()
     }
 
     /// Returns the newest midpoint of each asset that has one, and its time.
@@ -124,8 +190,8 @@ impl Db {
         rows.into_iter().map(price_at).collect()
     }
 
-    /// Returns the price of the last known trade in each asset: a leader's fill, or the last trade that a fetched book
-    /// reported, whichever is later.
+    /// Returns the last known trade in each asset: the newest fill of a leader; without one, the last trade that a
+    /// fetched book reported. A book does not tell when that was, so its time is the epoch.
     ///
     /// # Errors
     /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
@@ -142,7 +208,8 @@ impl Db {
             let book: Option<(i64, i64)> = on!(db self, c => {
                 sqlx::query_as(LAST_TRADE_OF_BOOK).bind(asset.as_str()).fetch_optional(c).await
             })?;
-            if let Some((micros, at)) = trade.into_iter().chain(book).max_by_key(|(_, at)| *at) {
+            let undated = book.map(|(micros, _)| (micros, Timestamp::EPOCH.millis()));
+            if let Some((micros, at)) = trade.or(undated) {
                 let price = RowDecoder { table: "trade_event", id: asset }.price("price_micros", micros)?;
                 prices.insert(asset.clone(), (Timestamp::from_millis(at), price));
             }
@@ -213,6 +280,16 @@ impl Db {
             on!(db self, c => sqlx::query_scalar(FIRST).bind(asset.as_str()).fetch_optional(c).await)?;
         Ok(at.map(Timestamp::from_millis))
     }
+}
+
+fn mark_of((asset, bucket, price, bid, ask): SidesRow) -> Result<(AssetId, Mark), DbError> {
+    let decoder = RowDecoder { table: "market_price_snapshot", id: &asset };
+    let found = BookPrice {
+        price: decoder.price("midpoint_price_micros", price)?,
+        bid: optional(bid, |micros| decoder.price("bid_price_micros", micros))?,
+        ask: optional(ask, |micros| decoder.price("ask_price_micros", micros))?,
+    };
+    Ok((decoder.asset("asset_id", &asset)?, found.mark(Timestamp::from_millis(bucket))))
 }
 
 fn price_at((asset, bucket, micros): PriceRow) -> Result<PriceAt, DbError> {

@@ -3,7 +3,7 @@
 
 use crate::domain::accounting::checkpoint::PortfolioCheckpoint;
 use crate::domain::accounting::closed_lots::{ClosedLotCounts, ClosedLots};
-use crate::domain::accounting::equity_history::{EquityAt, EquityHistory};
+use crate::domain::accounting::equity_history::EquityHistory;
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::accounting::mark::Mark;
 use crate::domain::accounting::portfolio::{Portfolio, PortfolioError};
@@ -40,13 +40,13 @@ pub fn checkpoint_key(portfolio: PortfolioId) -> String {
 }
 
 impl Db {
-    /// Returns the portfolio after every committed entry, marked at the stored prices.
+    /// Returns the portfolio after every committed entry, marked at the stored prices as old as they are at `now`.
     ///
     /// # Errors
     /// [`LoadError`] when the database cannot be reached, or its rows do not fit together.
-    pub async fn running_portfolio(&self, id: PortfolioId) -> Result<RunningPortfolio, LoadError> {
+    pub async fn running_portfolio(&self, id: PortfolioId, now: Timestamp) -> Result<RunningPortfolio, LoadError> {
         let RunningPortfolio { mut portfolio, position } = self.unmarked_portfolio(id).await?;
-        mark(self, &mut portfolio).await?;
+        mark(self, &mut portfolio, now).await?;
         catch_up(self, &mut portfolio).await?;
         if let Some(reset) = self.peak_reset(id).await? {
             portfolio.note_peak_reset(reset.at, self.peak(id).await?.unwrap_or(reset.equity_micros));
@@ -119,11 +119,12 @@ async fn from_checkpoint(db: &Db, id: PortfolioId) -> Result<(Portfolio, i64), D
     }))
 }
 
-/// Marks the held assets: at the payout, else at the newest midpoint, else at the last trade (spec 9).
-async fn mark(db: &Db, portfolio: &mut Portfolio) -> Result<(), LoadError> {
+/// Marks the held assets by their stored prices and payouts, as old as they are at `now` (spec 9). The last trades are
+/// read for the assets that would be stale without one.
+async fn mark(db: &Db, portfolio: &mut Portfolio, now: Timestamp) -> Result<(), LoadError> {
     let held: Vec<AssetId> = portfolio.held_assets().cloned().collect();
-    for (asset, (_, midpoint)) in db.newest_prices(&held).await? {
-        portfolio.set_mark(&asset, Mark::Midpoint(midpoint))?;
+    for (asset, mark) in db.price_marks(&held).await? {
+        portfolio.set_mark(&asset, mark)?;
     }
     let markets: Vec<MarketId> = portfolio.exposure_by_market().map(|(market, _)| market.clone()).collect();
     for market in db.markets(&markets).await? {
@@ -132,35 +133,18 @@ async fn mark(db: &Db, portfolio: &mut Portfolio) -> Result<(), LoadError> {
             portfolio.set_mark(asset, Mark::Payout(payout))?;
         }
     }
-    let unmarked = portfolio.lots().filter(|lot| lot.mark.is_none());
+    portfolio.age(now)?;
+    let unmarked = portfolio.lots().filter(|lot| lot.is_stale);
     let unmarked: Vec<_> = unmarked.filter_map(|lot| Some((lot.market?, lot.asset))).collect();
-    for (asset, (_, price)) in db.last_trades(&unmarked).await? {
-        portfolio.set_mark(&asset, Mark::LastTrade(price))?;
+    for (asset, (at, price)) in db.last_trades(&unmarked).await? {
+        portfolio.set_mark(&asset, Mark::LastTrade(price, at))?;
     }
     Ok(())
 }
 
 /// Updates the equity baselines with the snapshots after the checkpoint; without a checkpoint, with all snapshots.
 async fn catch_up(db: &Db, portfolio: &mut Portfolio) -> Result<(), DbError> {
-    let (id, known) = (portfolio.id(), *portfolio.history());
-    let Some(newest) = db.newest_snapshot(id).await? else { return Ok(()) };
-    if known.last.is_some_and(|last| last.time >= newest.bucket_time) {
-        return Ok(());
-    }
-    let since = known.last.map_or(Timestamp::EPOCH, |last| last.time);
-    let peak = db.peak_since(id, since).await?;
-    let opening = known.opening_micros.unwrap_or_default();
-    let mut at = Vec::with_capacity(2);
-    for time in [newest.bucket_time.day_start(), newest.bucket_time.week_start()] {
-        let equity = db.snapshot_at_or_before(id, time).await?.map_or(opening, |snapshot| snapshot.equity);
-        at.push(EquityAt { time, equity_micros: equity });
-    }
-    portfolio.set_history(EquityHistory {
-        peak_micros: known.peak_micros.max(peak),
-        day: at.first().copied(),
-        week: at.last().copied(),
-        last: Some(EquityAt { time: newest.bucket_time, equity_micros: newest.equity }),
-        ..known
-    });
+    let history = db.history_after(portfolio.id(), *portfolio.history()).await?;
+    portfolio.set_history(history);
     Ok(())
 }

@@ -36,6 +36,7 @@ migrations! {
     16 "0016_record_and_size",
     17 "0017_positions",
     18 "0018_market_facts",
+    20 "0020_prices_that_age",
     21 "0021_controls",
     26 "0026_ledger_key",
 }

@@ -8,6 +8,7 @@ pub(super) mod file_lock;
 pub(super) mod latency_stats;
 pub(super) mod leases;
 pub(super) mod market_lists;
+pub(super) mod market_resolutions;
 pub(super) mod markets;
 pub(super) mod migrate;
 pub(super) mod retention;

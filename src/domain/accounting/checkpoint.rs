@@ -9,11 +9,11 @@ use super::closed_lots::ClosedLots;
 use super::equity_history::EquityHistory;
 use super::ledger::PortfolioId;
 use super::lot::Position;
-use super::mark::Marks;
+use super::mark::{Marks, Quote, Seen};
 use super::portfolio::{HeldLot, Portfolio, PortfolioError};
 use super::totals::Totals;
 use crate::domain::money::ids::{AssetId, FollowedUserId, MarketId};
-use crate::domain::money::units::{PriceMicros, ShareMicros, UsdcMicros};
+use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 
 /// The JSON of a checkpoint; its shape is a contract with the databases that hold one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +39,17 @@ pub struct HoldingCheckpoint {
     pub payout_micros: Option<PriceMicros>,
     pub midpoint_micros: Option<PriceMicros>,
     pub last_trade_micros: Option<PriceMicros>,
+    /// The times of the two prices. A checkpoint of an older program has none: its prices count as stale.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub midpoint_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_trade_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quote: Option<Quote>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor_micros: Option<PriceMicros>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cap_micros: Option<PriceMicros>,
     /// By leader.
     pub lots: Vec<LotCheckpoint>,
 }
@@ -50,6 +61,26 @@ pub struct LotCheckpoint {
     pub share_micros: ShareMicros,
     pub cost_micros: UsdcMicros,
     pub realized_micros: UsdcMicros,
+}
+
+impl HoldingCheckpoint {
+    fn marks(&self) -> Marks {
+        let seen = |price: Option<PriceMicros>, at: Option<Timestamp>| {
+            price.map(|price| Seen { price, at: at.unwrap_or(Timestamp::EPOCH) })
+        };
+        Marks {
+            payout: self.payout_micros,
+            midpoint: seen(self.midpoint_micros, self.midpoint_at),
+            last_trade: seen(self.last_trade_micros, self.last_trade_at),
+            quote: self.quote,
+            floor: self.floor_micros,
+            cap: self.cap_micros,
+        }
+    }
+
+    fn newest(&self) -> Option<Timestamp> {
+        self.midpoint_at.max(self.last_trade_at).max(self.quote.map(|quote| quote.at))
+    }
 }
 
 impl Portfolio {
@@ -66,8 +97,13 @@ impl Portfolio {
             asset: asset.clone(),
             market: self.market_of(holding).cloned(),
             payout_micros: holding.marks.payout,
-            midpoint_micros: holding.marks.midpoint,
-            last_trade_micros: holding.marks.last_trade,
+            midpoint_micros: holding.marks.midpoint.map(|seen| seen.price),
+            last_trade_micros: holding.marks.last_trade.map(|seen| seen.price),
+            midpoint_at: holding.marks.midpoint.map(|seen| seen.at),
+            last_trade_at: holding.marks.last_trade.map(|seen| seen.at),
+            quote: holding.marks.quote,
+            floor_micros: holding.marks.floor,
+            cap_micros: holding.marks.cap,
             lots: holding.lots.iter().map(lot).collect(),
         });
         PortfolioCheckpoint {
@@ -97,12 +133,11 @@ impl Portfolio {
             deposits: checkpoint.deposits_micros,
             ..Totals::default()
         };
+        // Valued at the time of the newest fact in it; the caller ages the marks further.
+        let times = checkpoint.holdings.iter().filter_map(HoldingCheckpoint::newest);
+        portfolio.now = times.max().unwrap_or(Timestamp::EPOCH);
         for holding in &checkpoint.holdings {
-            let marks = Marks {
-                payout: holding.payout_micros,
-                midpoint: holding.midpoint_micros,
-                last_trade: holding.last_trade_micros,
-            };
+            let marks = holding.marks();
             for lot in &holding.lots {
                 let position = Position { shares: lot.share_micros, cost: lot.cost_micros };
                 portfolio.restore_lot(
@@ -132,6 +167,7 @@ mod tests {
     use crate::testkit::samples::{ALICE, BOB, asset, deposit, entry, price};
 
     const GLOBAL: PortfolioId = PortfolioId::ExecGlobal;
+    const SEEN: Timestamp = Timestamp::from_millis(1_795_343_400_000);
 
     fn sample() -> Portfolio {
         let mut portfolio = Portfolio::new(GLOBAL);
@@ -145,9 +181,13 @@ mod tests {
         ] {
             portfolio.apply(&entry).unwrap();
         }
-        portfolio.set_mark(&asset(10), Mark::Midpoint(price(500_000))).unwrap();
-        portfolio.set_mark(&asset(99), Mark::Midpoint(price(500_000))).unwrap();
-        portfolio.note_snapshot(Timestamp::parse_iso("2026-11-22T10:30:00Z").unwrap(), portfolio.figures().equity);
+        portfolio.set_mark(&asset(10), Mark::Midpoint(price(500_000), SEEN)).unwrap();
+        portfolio.set_mark(&asset(99), Mark::Midpoint(price(500_000), SEEN)).unwrap();
+        portfolio.note_snapshot(
+            Timestamp::parse_iso("2026-11-22T10:30:00Z").unwrap(),
+            portfolio.figures().equity,
+            true,
+        );
         portfolio
     }
 
@@ -157,6 +197,7 @@ mod tests {
             r#"{"position":17,"version":5,"cash_micros":9890,"realized_micros":5,"deposits_micros":10000,"#,
             r#""holdings":[{"asset":"1010","market":"0x0000000000000000000000000000000000000000000000000000000000000001","#,
             r#""payout_micros":null,"midpoint_micros":500000,"last_trade_micros":null,"#,
+            r#""midpoint_at":"2026-11-22T10:30:00.000Z","#,
             r#""lots":[{"leader":7,"share_micros":50,"cost_micros":25,"realized_micros":5},"#,
             r#"{"leader":8,"share_micros":300,"cost_micros":90,"realized_micros":0}]},"#,
             r#"{"asset":"1021","market":null,"payout_micros":null,"midpoint_micros":null,"last_trade_micros":null,"#,

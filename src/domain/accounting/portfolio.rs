@@ -11,7 +11,7 @@ use super::equity_history::EquityHistory;
 use super::exposure::{Exposures, MarketIndex};
 use super::ledger::{EntryError, EntryType, LedgerEntry, PortfolioId, PortfolioScope};
 use super::lot::{Position, Valuation};
-use super::mark::{Mark, Marks};
+use super::mark::{Mark, Marks, Quote};
 use super::totals::{Figures, Totals};
 use super::view::PortfolioView;
 use crate::domain::money::ids::{AssetId, FollowedUserId, MarketId};
@@ -42,6 +42,14 @@ pub struct Lot {
     pub exposure: UsdcMicros,
     /// `None` when only the average cost is known.
     pub mark: Option<PriceMicros>,
+    /// True when no price of the last hour is known.
+    pub is_stale: bool,
+    /// The price of one share if it were sold now: the payout, else the best bid, else zero.
+    pub sale_price: PriceMicros,
+    /// True when the payout is known, so that a sale costs no fee.
+    pub is_resolved: bool,
+    /// The newest answer about the book.
+    pub quote: Option<Quote>,
 }
 
 /// The group that a decision needs a view for.
@@ -68,13 +76,15 @@ pub struct Portfolio {
     pub(in crate::domain) holdings: BTreeMap<AssetId, Holding>,
     pub(in crate::domain) history: EquityHistory,
     pub(in crate::domain) closed_lots: ClosedLots,
-    exposures: Exposures,
+    pub(in crate::domain) exposures: Exposures,
+    /// The latest time that the portfolio was told of: marks are as old as this says.
+    pub(in crate::domain) now: Timestamp,
 }
 
 /// One asset: its marks, and its lots ordered by leader. Few leaders hold the same asset, so the list is short.
 #[derive(Debug, Clone, Default)]
 pub(in crate::domain) struct Holding {
-    market: Option<MarketIndex>,
+    pub(in crate::domain) market: Option<MarketIndex>,
     pub(in crate::domain) marks: Marks,
     pub(in crate::domain) lots: Vec<HeldLot>,
 }
@@ -85,7 +95,7 @@ pub(in crate::domain) struct HeldLot {
     pub(in crate::domain) position: Position,
     /// Realized since the lot was opened, fees included.
     pub(in crate::domain) realized: UsdcMicros,
-    valuation: Valuation,
+    pub(in crate::domain) valuation: Valuation,
 }
 
 impl Portfolio {
@@ -99,6 +109,7 @@ impl Portfolio {
             history: EquityHistory::default(),
             closed_lots: ClosedLots::default(),
             exposures: Exposures::default(),
+            now: Timestamp::EPOCH,
         }
     }
 
@@ -148,44 +159,6 @@ impl Portfolio {
         }
         self.version = self.version.saturating_add(1);
         Ok(())
-    }
-
-    /// Sets a mark and revalues every lot of the asset. Returns false when nothing changed.
-    ///
-    /// # Errors
-    /// [`PortfolioError::Unit`] when a total would not fit; nothing has changed then.
-    pub fn set_mark(&mut self, asset: &AssetId, mark: Mark) -> Result<bool, PortfolioError> {
-        let Some(holding) = self.holdings.get_mut(asset) else {
-            let marks = Marks::default().with(mark);
-            self.holdings.insert(asset.clone(), Holding { marks, ..Holding::default() });
-            return Ok(true);
-        };
-        let marks = holding.marks.with(mark);
-        if marks == holding.marks {
-            return Ok(false);
-        }
-        if marks.best() == holding.marks.best() {
-            holding.marks = marks;
-            return Ok(true);
-        }
-        let mut totals = self.totals;
-        let mut valued = Vec::with_capacity(holding.lots.len());
-        for lot in &holding.lots {
-            let valuation = lot.position.at(marks.best())?;
-            totals = totals.moved(&Totals::revalued(lot.valuation, valuation)?)?;
-            valued.push(valuation);
-        }
-        self.totals = totals;
-        holding.marks = marks;
-        for (lot, valuation) in holding.lots.iter_mut().zip(valued) {
-            let change = valuation.exposure.0.saturating_sub(lot.valuation.exposure.0);
-            self.exposures.grow_leader(lot.leader, change);
-            if let Some(market) = holding.market {
-                self.exposures.grow_market(market, change);
-            }
-            lot.valuation = valuation;
-        }
-        Ok(true)
     }
 
     /// Returns the facts that a decision may use, with the current version.
@@ -260,9 +233,10 @@ impl Portfolio {
         books(self) == books(other) && lots(self) == lots(other)
     }
 
-    /// Adds a minute snapshot to the baselines. Returns false when that minute was added before.
-    pub fn note_snapshot(&mut self, bucket: Timestamp, equity: UsdcMicros) -> bool {
-        self.history.note(bucket, equity)
+    /// Adds a minute snapshot to the baselines. `is_fresh` is false when a held asset had a stale mark. Returns false when
+    /// that minute was added before.
+    pub fn note_snapshot(&mut self, bucket: Timestamp, equity: UsdcMicros, is_fresh: bool) -> bool {
+        self.history.note(bucket, equity, is_fresh)
     }
 
     /// Measures the drawdown from `peak` since `at`. Returns false when this reset was applied before.
@@ -306,7 +280,7 @@ impl Portfolio {
     /// Moves one lot. Every step that can fail is computed before anything changes.
     fn move_lot(&mut self, entry: &LedgerEntry, asset: &AssetId, leader: FollowedUserId) -> Result<(), UnitError> {
         let leaders_fill = entry.kind == EntryType::TradeFill && self.id.scope() == PortfolioScope::ShadowUser;
-        let seen = entry.price.filter(|_| leaders_fill).map(Mark::LastTrade);
+        let seen = entry.price.filter(|_| leaders_fill).map(|price| Mark::LastTrade(price, entry.created_at));
         let holding = match self.holdings.get_mut(asset) {
             Some(holding) => holding,
             None => self.holdings.entry(asset.clone()).or_default(),
@@ -323,7 +297,7 @@ impl Portfolio {
             leader,
             position: moved.position,
             realized: if closes { UsdcMicros::ZERO } else { realized },
-            valuation: moved.position.at(marks.best())?,
+            valuation: marks.value(moved.position, self.now)?,
         };
         self.totals = self.totals.moved(&Totals {
             cash: entry.cash,
@@ -358,7 +332,7 @@ impl Portfolio {
         leader: FollowedUserId,
         (position, realized): (Position, UsdcMicros),
     ) -> Result<(), UnitError> {
-        let lot = HeldLot { leader, position, realized, valuation: position.at(marks.best())? };
+        let lot = HeldLot { leader, position, realized, valuation: marks.value(position, self.now)? };
         let bought = Totals { cost: position.cost, ..Totals::revalued(Valuation::default(), lot.valuation)? };
         self.totals = self.totals.moved(&bought)?;
         let holding = self.holdings.entry(asset.clone()).or_default();
@@ -373,7 +347,8 @@ impl Portfolio {
     }
 
     fn shown(&self, asset: &AssetId, holding: &Holding) -> impl Iterator<Item = Lot> {
-        let (market, mark) = (self.market_of(holding).cloned(), holding.marks.best());
+        let (market, mark) = (self.market_of(holding).cloned(), holding.marks.at(self.now));
+        let marks = holding.marks;
         holding.lots.iter().map(move |lot| Lot {
             asset: asset.clone(),
             leader: lot.leader,
@@ -382,7 +357,11 @@ impl Portfolio {
             cost: lot.position.cost,
             value: lot.valuation.value,
             exposure: lot.valuation.exposure,
-            mark,
+            mark: mark.price,
+            is_stale: mark.is_stale,
+            sale_price: marks.sale_price(),
+            is_resolved: marks.payout.is_some(),
+            quote: marks.quote,
         })
     }
 }

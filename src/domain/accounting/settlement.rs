@@ -68,6 +68,10 @@ mod tests {
             value: UsdcMicros(1),
             exposure: UsdcMicros(1),
             mark: None,
+            is_stale: true,
+            sale_price: PriceMicros::ZERO,
+            is_resolved: false,
+            quote: None,
         }
     }
 

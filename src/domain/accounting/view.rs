@@ -28,13 +28,15 @@ pub struct PortfolioView {
 
 /// The equities from which losses are measured.
 ///
-/// For a portfolio younger than the day or the week this is its opening deposit, which is also its first peak.
+/// For a portfolio younger than the day or the week this is its opening deposit, which is also its first peak. `None` while
+/// there was neither a snapshot at the boundary nor, since then, one whose held assets all had fresh marks: until then the
+/// loss cannot be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Baselines {
     /// At 00:00 UTC today.
-    pub day_start: UsdcMicros,
+    pub day_start: Option<UsdcMicros>,
     /// At Monday 00:00 UTC.
-    pub week_start: UsdcMicros,
+    pub week_start: Option<UsdcMicros>,
     /// The highest since the last peak reset.
     pub peak: UsdcMicros,
 }

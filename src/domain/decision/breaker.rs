@@ -3,7 +3,7 @@
 use super::check::{Check, CheckName, Checks, ReasonCode};
 use crate::domain::accounting::view::{Baselines, PortfolioView};
 use crate::domain::config::effective::Guardrails;
-use crate::domain::money::units::{Bps, UnitError, UsdcMicros};
+use crate::domain::money::units::{UnitError, UsdcMicros};
 
 /// One of the three measured losses, with the limit that trips its breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,21 +22,23 @@ impl Loss {
     }
 }
 
-/// Returns the loss of the day, the loss of the week and the fall from the peak, in this order.
+/// Returns the loss of the day, the loss of the week and the fall from the peak, in this order. A loss whose baseline is
+/// not known yet is left out: its breaker does not trip.
 ///
 /// # Errors
 /// [`UnitError::Overflow`].
-pub fn losses(equity: UsdcMicros, from: Baselines, guardrails: &Guardrails) -> Result<[Loss; 3], UnitError> {
+pub fn losses(equity: UsdcMicros, from: Baselines, guardrails: &Guardrails) -> Result<Vec<Loss>, UnitError> {
     // The peak comes from snapshots a minute apart; equity may have risen above it since the last one.
-    let peak = from.peak.max(equity);
-    let loss = |name, from: UsdcMicros, limit: Bps| {
-        Ok::<_, UnitError>(Loss { name, lost: from.minus(equity)?, limit: from.part_rounded_up(limit)? })
-    };
-    Ok([
-        loss(CheckName::DailyLoss, from.day_start, guardrails.daily_loss_limit)?,
-        loss(CheckName::WeeklyLoss, from.week_start, guardrails.weekly_loss_limit)?,
-        loss(CheckName::Drawdown, peak, guardrails.max_drawdown_limit)?,
-    ])
+    let peak = Some(from.peak.max(equity));
+    let measured = [
+        (CheckName::DailyLoss, from.day_start, guardrails.daily_loss_limit),
+        (CheckName::WeeklyLoss, from.week_start, guardrails.weekly_loss_limit),
+        (CheckName::Drawdown, peak, guardrails.max_drawdown_limit),
+    ];
+    let known = measured.into_iter().filter_map(|(name, from, limit)| Some((name, from?, limit)));
+    known
+        .map(|(name, from, limit)| Ok(Loss { name, lost: from.minus(equity)?, limit: from.part_rounded_up(limit)? }))
+        .collect()
 }
 
 /// Adds the losses to the checks of a decision.

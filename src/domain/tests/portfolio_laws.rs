@@ -42,7 +42,7 @@ impl Naive {
         if let (PortfolioScope::ShadowUser, EntryType::TradeFill, Some(price), Some(asset)) =
             (entry.portfolio.scope(), entry.kind, entry.price, &entry.asset)
         {
-            self.mark(asset, Mark::LastTrade(price));
+            self.mark(asset, Mark::LastTrade(price, entry.created_at));
         }
         self.entries.push(entry.clone());
     }
@@ -66,7 +66,11 @@ impl Naive {
 
     /// Value and exposure of a lot at the mark of its asset.
     fn worth(&self, asset: &AssetId, lot: &NaiveLot) -> (i128, i128) {
-        match self.marks.get(asset).and_then(|marks| marks.payout.or(marks.midpoint).or(marks.last_trade)) {
+        match self
+            .marks
+            .get(asset)
+            .and_then(|marks| marks.payout.or(marks.midpoint.or(marks.last_trade).map(|seen| seen.price)))
+        {
             Some(mark) => {
                 let product = lot.shares * i128::from(mark.micros());
                 (product.div_euclid(1_000_000), (product.abs() + 999_999) / 1_000_000)
@@ -178,8 +182,11 @@ fn restarted(portfolio: &Portfolio, naive: &Naive) -> Portfolio {
     let mut restored = Portfolio::restore(portfolio.id(), &checkpoint).unwrap();
     assert_eq!(restored.checkpoint(42), checkpoint);
     for (asset, marks) in &naive.marks {
-        let told =
-            [marks.last_trade.map(Mark::LastTrade), marks.midpoint.map(Mark::Midpoint), marks.payout.map(Mark::Payout)];
+        let told = [
+            marks.last_trade.map(|seen| Mark::LastTrade(seen.price, seen.at)),
+            marks.midpoint.map(|seen| Mark::Midpoint(seen.price, seen.at)),
+            marks.payout.map(Mark::Payout),
+        ];
         for mark in told.into_iter().flatten() {
             restored.set_mark(asset, mark).unwrap();
         }
@@ -207,7 +214,7 @@ fn replay(id: PortfolioId, steps: &[Step]) {
                 minute += 1;
                 let peak = portfolio.history().baselines(at(0)).peak;
                 let equity = portfolio.figures().equity;
-                assert!(portfolio.note_snapshot(at(60_000 * minute), equity));
+                assert!(portfolio.note_snapshot(at(60_000 * minute), equity, true));
                 assert_eq!(portfolio.history().baselines(at(0)).peak, peak.max(equity));
             }
             Step::ResetPeak => {
@@ -259,8 +266,9 @@ fn an_entry(id: PortfolioId) -> impl Strategy<Value = LedgerEntry> {
 }
 
 fn a_step(id: PortfolioId) -> impl Strategy<Value = Step> {
-    let mark = (1_usize..4, 0_usize..3, 0..3, 0_i64..=1_000_000).prop_map(|(market, outcome, kind, at)| {
-        let kinds = [Mark::Payout(price(at)), Mark::Midpoint(price(at)), Mark::LastTrade(price(at))];
+    let mark = (1_usize..4, 0_usize..3, 0..3, 0_i64..=1_000_000).prop_map(|(market, outcome, kind, micros)| {
+        let kinds =
+            [Mark::Payout(price(micros)), Mark::Midpoint(price(micros), at(0)), Mark::LastTrade(price(micros), at(0))];
         Step::Mark(asset(10 * market + outcome), kinds[usize::try_from(kind).unwrap()])
     });
     prop_oneof![

@@ -39,7 +39,7 @@ fn a_small_history_computed_by_hand() {
     portfolio.apply(&entry(GLOBAL, EntryType::Fee, 10, 0, -7)).unwrap();
     assert_eq!(portfolio.figures(), figures(9993, 9593, 400, -7, 0));
 
-    portfolio.set_mark(&asset(10), Mark::Midpoint(price(500_500))).unwrap();
+    portfolio.set_mark(&asset(10), Mark::Midpoint(price(500_500), at(0))).unwrap();
     assert_eq!(portfolio.figures(), figures(10_093, 9593, 501, -7, 100));
 
     portfolio.apply(&fill(GLOBAL, BOB, 10, 500, -300)).unwrap();
@@ -78,18 +78,18 @@ fn a_lot_is_marked_at_payout_then_midpoint_then_last_trade_then_cost() {
         assert_eq!((lot.value.0, portfolio.figures().exposure.0), (value, value), "{mark:?}");
     };
     check(None, 400_000);
-    check(Some(Mark::LastTrade(price(410_000))), 410_000);
-    check(Some(Mark::Midpoint(price(420_000))), 420_000);
-    check(Some(Mark::LastTrade(price(430_000))), 420_000);
+    check(Some(Mark::LastTrade(price(410_000), at(0))), 410_000);
+    check(Some(Mark::Midpoint(price(420_000), at(0))), 420_000);
+    check(Some(Mark::LastTrade(price(430_000), at(0))), 420_000);
     check(Some(Mark::Payout(price(1_000_000))), 1_000_000);
-    check(Some(Mark::Midpoint(price(440_000))), 1_000_000);
+    check(Some(Mark::Midpoint(price(440_000), at(0))), 1_000_000);
 }
 
 #[test]
 fn a_mark_set_before_the_first_share_counts_at_once() {
     let mut portfolio = Portfolio::new(GLOBAL);
-    assert_eq!(portfolio.set_mark(&asset(10), Mark::Midpoint(price(600_000))), Ok(true));
-    assert_eq!(portfolio.set_mark(&asset(10), Mark::Midpoint(price(600_000))), Ok(false));
+    assert_eq!(portfolio.set_mark(&asset(10), Mark::Midpoint(price(600_000), at(0))), Ok(true));
+    assert_eq!(portfolio.set_mark(&asset(10), Mark::Midpoint(price(600_000), at(0))), Ok(false));
     assert_eq!(portfolio.held_assets().count(), 0);
     portfolio.apply(&fill(GLOBAL, ALICE, 10, 100, -50)).unwrap();
     assert_eq!(portfolio.figures().equity, UsdcMicros(10));
@@ -126,7 +126,7 @@ fn a_shadow_goes_short_and_back() {
 #[test]
 fn a_short_owes_its_value_and_counts_as_exposure() {
     let mut shadow = folded(SHADOW, &[fill(SHADOW, ALICE, 10, -101, 60)]);
-    shadow.set_mark(&asset(10), Mark::Midpoint(price(500_000))).unwrap();
+    shadow.set_mark(&asset(10), Mark::Midpoint(price(500_000), at(0))).unwrap();
     let figures = shadow.figures();
     assert_eq!((figures.equity.0, figures.exposure.0, figures.unrealized.0), (60 - 51, 51, 9));
 }
@@ -158,9 +158,9 @@ fn an_entry_of_another_portfolio_is_refused() {
 #[test]
 fn totals_that_would_not_fit_are_refused_and_nothing_moves() {
     let mut portfolio = folded(GLOBAL, &[fill(GLOBAL, ALICE, 10, i64::MAX, -1), fill(GLOBAL, ALICE, 11, i64::MAX, -1)]);
-    portfolio.set_mark(&asset(10), Mark::Midpoint(price(900_000))).unwrap();
+    portfolio.set_mark(&asset(10), Mark::Midpoint(price(900_000), at(0))).unwrap();
     let before = portfolio.figures();
-    assert!(portfolio.set_mark(&asset(11), Mark::Midpoint(price(1_000_000))).is_err());
+    assert!(portfolio.set_mark(&asset(11), Mark::Midpoint(price(1_000_000), at(0))).is_err());
     assert_eq!(portfolio.figures(), before);
     assert!(portfolio.apply(&deposit(GLOBAL, i64::MAX)).is_err());
     assert_eq!((portfolio.figures(), portfolio.version()), (before, 2));
@@ -182,14 +182,14 @@ fn a_view_carries_the_baselines_of_its_time() {
     let midnight = at(0).day_start().plus_millis(86_400_000);
     portfolio.apply(&entry(GLOBAL, EntryType::Fee, 10, 0, -100)).unwrap();
     let equity = portfolio.figures().equity;
-    assert!(portfolio.note_snapshot(midnight.plus_millis(-60_000), equity));
+    assert!(portfolio.note_snapshot(midnight.plus_millis(-60_000), equity, true));
     let market = market_id(1);
     let day_start = |now| {
         let query = ViewQuery { leader: ALICE, market: &market, asset: None, outcomes: &[], now };
         portfolio.view(&query).baselines.day_start
     };
-    assert_eq!(day_start(midnight.plus_millis(-1)), UsdcMicros(10_000));
-    assert_eq!(day_start(midnight), UsdcMicros(9900));
+    assert_eq!(day_start(midnight.plus_millis(-1)), Some(UsdcMicros(10_000)));
+    assert_eq!(day_start(midnight), Some(UsdcMicros(9900)));
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn the_same_books_may_be_marked_differently_but_not_hold_differently() {
     let fills = [deposit(GLOBAL, 100), fill(GLOBAL, ALICE, 10, 100, -50)];
     let one = folded(GLOBAL, &fills);
     let mut other = folded(GLOBAL, &fills);
-    other.set_mark(&asset(10), Mark::Midpoint(price(1))).unwrap();
+    other.set_mark(&asset(10), Mark::Midpoint(price(1), at(0))).unwrap();
     other.continue_from_version(99);
     assert!(one.same_books(&other));
     other.apply(&entry(GLOBAL, EntryType::Fee, 10, 0, -1)).unwrap();

@@ -6,6 +6,7 @@ pub mod events;
 pub mod markets;
 pub mod payouts;
 pub mod positions;
+pub mod prices;
 pub mod profiles;
 pub mod resolutions;
 pub mod status;

@@ -19,9 +19,9 @@ pub enum Endpoint {
     Tokens,
     Status,
     Book,
+    Books,
     Midpoints,
     Spreads,
-    Books,
     ClobMarket,
     MarketByToken,
     ServerTime,
@@ -59,9 +59,9 @@ impl Endpoint {
         match self {
             Self::Activity | Self::Positions | Self::Resolutions | Self::Tokens | Self::Status => Upstream::DataApi,
             Self::Book
+            | Self::Books
             | Self::Midpoints
             | Self::Spreads
-            | Self::Books
             | Self::ClobMarket
             | Self::MarketByToken
             | Self::ServerTime => Upstream::Clob,
@@ -78,9 +78,9 @@ impl Endpoint {
             Self::Tokens => "tokens",
             Self::Status => "status",
             Self::Book => "book",
+            Self::Books => "books",
             Self::Midpoints => "midpoints",
             Self::Spreads => "spreads",
-            Self::Books => "books",
             Self::ClobMarket => "clob-markets",
             Self::MarketByToken => "markets-by-token",
             Self::ServerTime => "time",

@@ -150,15 +150,69 @@ async fn midpoints_come_in_batches_and_a_refused_batch_is_halved() {
     server
         .on_body("midpoints", r#"{"501":"0.25"}"#)
         .on("midpoints", Answer::Body(400, r#"{"error":"Invalid token id"}"#.to_owned()))
-        .on_body("midpoints", r#"{"251":"0.5"}"#)
-        .on_body("midpoints", r#"{"1":"0.505","2":"x"}"#);
-    let midpoints = server.client().midpoints(&assets).await.unwrap();
-    let found: Vec<(&str, i64)> = midpoints.iter().map(|(asset, price)| (asset.as_str(), price.micros())).collect();
+        .on_body("midpoints", r#"{"1":"0.505","2":"x"}"#)
+        .on_body("midpoints", r#"{"251":"0.5"}"#);
+    let midpoints = server.client().midpoints(&assets, 10).await.unwrap();
+    let found: Vec<(&str, i64)> =
+        midpoints.found.iter().map(|(asset, price)| (asset.as_str(), price.micros())).collect();
     assert_eq!(found, [("1", 505_000), ("251", 500_000), ("501", 250_000)]);
-    let sizes: Vec<usize> = server.asked().iter().map(|asked| asked.body.matches("token_id").count()).collect();
-    assert_eq!(sizes, [1, 500, 250, 250]);
+    assert_eq!(posted(&server), [1, 500, 250, 250]);
     assert_eq!(server.asked()[0].method, "POST");
     assert_eq!(server.asked()[0].body, r#"[{"token_id":"501"}]"#);
+}
+
+/// The number of assets in each request for prices.
+fn posted(server: &Server) -> Vec<usize> {
+    let asked = server.asked();
+    let prices = asked.iter().filter(|asked| asked.method == "POST");
+    prices.map(|asked| asked.body.matches("token_id").count()).collect()
+}
+
+#[actix_web::test]
+async fn a_refused_batch_is_asked_for_again_without_the_tokens_that_are_closed() {
+    let server = Server::start().await;
+    let assets: Vec<AssetId> = (1..=120).map(|n| AssetId::parse(&n.to_string()).unwrap()).collect();
+    let closed: Vec<String> =
+        (1..=119).map(|n| format!(r#"{{"token_id":"{n}","condition_id":"{}","closed":true}}"#, market('7'))).collect();
+    let refused = || Answer::Body(400, r#"{"error":"Invalid token id"}"#.to_owned());
+    server.on("spreads", refused()).on_body("spreads", r#"{"120":"0.02"}"#);
+    for part in closed.chunks(50) {
+        server.on_body("/v2/tokens?token_id=", &format!(r#"{{"data":[{}]}}"#, part.join(",")));
+    }
+    let spreads = server.client().spreads(&assets, 10).await.unwrap();
+    assert_eq!((spreads.found.len(), spreads.refused.len(), spreads.unasked.len()), (1, 119, 0));
+    assert_eq!(posted(&server), [120, 1]);
+    assert_eq!(server.asked().len(), 5, "two for the prices and one for each 50 tokens");
+}
+
+#[actix_web::test]
+async fn the_requests_for_prices_are_bounded_and_the_rest_is_left_for_later() {
+    let server = Server::start().await;
+    let assets: Vec<AssetId> = (1..=8).map(|n| AssetId::parse(&n.to_string()).unwrap()).collect();
+    for _ in 0..3 {
+        server.on("midpoints", Answer::Body(400, "{}".to_owned()));
+    }
+    let midpoints = server.client().midpoints(&assets, 3).await.unwrap();
+    assert_eq!(posted(&server), [8, 4, 2]);
+    assert_eq!((midpoints.found.len(), midpoints.refused.len(), midpoints.unasked.len()), (0, 0, 8));
+}
+
+#[actix_web::test]
+async fn the_best_prices_of_books_are_matched_by_their_asset() {
+    let server = Server::start().await;
+    let assets: Vec<AssetId> = (1..=3).map(|n| AssetId::parse(&n.to_string()).unwrap()).collect();
+    let book = |asset: &str, bids: &str, asks: &str| format!(r#"{{"asset_id":"{asset}","bids":{bids},"asks":{asks}}}"#);
+    let two = book("2", "[]", r#"[{"price":"0.05","size":"5"},{"price":"0.02","size":"5"}]"#);
+    let one = book("1", r#"[{"price":"0.4","size":"5"}]"#, r#"[{"price":"0.6","size":"5"}]"#);
+    server.on_body("/books", &format!("[{two},{{}},{one}]"));
+    let quotes = server.client().book_quotes(&assets, 1).await.unwrap().found;
+    let sides = |n: usize| {
+        let quote = quotes.get(&assets[n])?;
+        Some((quote.bid.map(|bid| bid.micros()), quote.ask.map(|ask| ask.micros())))
+    };
+    assert_eq!(sides(0), Some((Some(400_000), Some(600_000))));
+    assert_eq!(sides(1), Some((None, Some(20_000))));
+    assert_eq!(sides(2), None);
 }
 
 fn gamma_market(id: &MarketId, rest: &str) -> String {

@@ -61,7 +61,7 @@ async fn after_a_429_with_a_date_no_client_sends_a_request_before_it() {
         while setup.polymarket.observe().upstreams[1].breaker.state != "resting" {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        setup.polymarket.midpoints(std::slice::from_ref(&setup.asset)).await.unwrap();
+        setup.polymarket.midpoints(std::slice::from_ref(&setup.asset), 1).await.unwrap();
     };
     let (asked, ()) = tokio::join!(book(&setup), other);
     assert_eq!(asked, Ok(()));
@@ -162,7 +162,7 @@ async fn the_client_counts_the_requests_that_arrive() {
         let _ = setup.polymarket.positions(&setup.wallet, std::slice::from_ref(&setup.market)).await;
         let _ = setup.polymarket.resolution(&setup.market).await;
         let _ = setup.polymarket.data_api_lag_seconds().await;
-        let _ = setup.polymarket.midpoints(std::slice::from_ref(&setup.asset)).await;
+        let _ = setup.polymarket.midpoints(std::slice::from_ref(&setup.asset), 1).await;
         let _ = setup.polymarket.market(&setup.market).await;
         let _ = setup.polymarket.market_by_token(&setup.asset).await;
         let _ = setup.polymarket.server_time().await;

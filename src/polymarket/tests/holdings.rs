@@ -48,12 +48,13 @@ async fn a_book_with_one_side_has_neither_middle_nor_spread_and_a_closed_token_h
         exchange.refuses_batches = true;
     });
     let polymarket = simulator.polymarket(Clock::System);
-    let spreads = polymarket.spreads(&assets).await.unwrap();
+    let spreads = polymarket.spreads(&assets, 9).await.unwrap().found;
     assert_eq!(spreads.into_iter().collect::<Vec<_>>(), [(assets[1].clone(), price(10_000))]);
-    let midpoints = polymarket.midpoints(&assets).await.unwrap();
+    let midpoints = polymarket.midpoints(&assets, 9).await.unwrap().found;
     assert_eq!(midpoints.into_iter().collect::<Vec<_>>(), [(assets[1].clone(), price(495_000))]);
-    let books = polymarket.books(&assets).await.unwrap();
+    let books = polymarket.book_quotes(&assets, 9).await.unwrap().found;
     assert_eq!(books.len(), 2);
-    let best = |n: usize| (books[&assets[n]].book.best_bid().micros(), books[&assets[n]].book.best_ask().micros());
-    assert_eq!((best(0), best(1)), ((0, 20_000), (490_000, 500_000)));
+    let best = |n: usize| (books[&assets[n]].bid, books[&assets[n]].ask);
+    assert_eq!(best(0), (None, Some(price(20_000))));
+    assert_eq!(best(1), (Some(price(490_000)), Some(price(500_000))));
 }

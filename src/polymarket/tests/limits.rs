@@ -73,7 +73,7 @@ async fn bulk(polymarket: &Polymarket, n: usize, market: &MarketId, asset: &Asse
         0 => drop(polymarket.activity_window(wallet, now.plus_millis(-60_000), now).await),
         1 => drop(polymarket.positions(wallet, std::slice::from_ref(market)).await),
         2 => drop(polymarket.resolution(market).await),
-        3 => drop(polymarket.midpoints(std::slice::from_ref(asset)).await),
+        3 => drop(polymarket.midpoints(std::slice::from_ref(asset), 1).await),
         4 => drop(polymarket.market(market).await),
         5 => drop(polymarket.market_by_token(asset).await),
         _ => drop(polymarket.book(asset, Priority::Bulk).await),

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::domain::events::event::{ActivityKind, Side};
 use crate::domain::money::ids::{MarketId, Wallet};
 use crate::domain::money::units::Timestamp;
-use crate::polymarket::api::books::parse_prices;
+use crate::polymarket::api::prices::parse_prices;
 use crate::polymarket::api::profiles::{ProfileMatch, parse_profile, parse_search};
 use crate::polymarket::api::resolutions::parse_resolutions;
 use crate::polymarket::api::status::parse_status;

@@ -115,7 +115,7 @@ impl MarketView {
             closes_in_ms: market.close_time.map(|close| close.millis_since(now)),
             charted: charted(&outcomes, query.asset.as_deref())?,
             outcomes,
-            positions: positions(db, &id).await?,
+            positions: positions(db, &id, now).await?,
             copies: CopiesView::of(&copies),
             attempts,
             trades,
@@ -171,7 +171,7 @@ fn charted(outcomes: &[OutcomeView], asked: Option<&str>) -> Result<Option<Asset
 }
 
 /// Returns the holdings of every portfolio in `market`. Only leaders who were ever active in it can hold something.
-async fn positions(db: &Db, market: &MarketId) -> Result<Vec<MarketPositionView>, WebError> {
+async fn positions(db: &Db, market: &MarketId, now: Timestamp) -> Result<Vec<MarketPositionView>, WebError> {
     let names = Names::load(db, [market]).await?;
     let leaders: BTreeSet<FollowedUserId> = db.leaders_in(market).await?.into_iter().collect();
     let mut portfolios = vec![PortfolioId::ExecGlobal];
@@ -179,7 +179,7 @@ async fn positions(db: &Db, market: &MarketId) -> Result<Vec<MarketPositionView>
         .extend(leaders.into_iter().flat_map(|user| [PortfolioId::ExecUser(user), PortfolioId::ShadowUser(user)]));
     let mut positions = Vec::new();
     for id in portfolios {
-        let portfolio = db.running_portfolio(id).await?.portfolio;
+        let portfolio = db.running_portfolio(id, now).await?.portfolio;
         positions.extend(MarketPositionView::in_market(&portfolio, market, &names));
     }
     Ok(positions)

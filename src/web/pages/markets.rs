@@ -186,7 +186,7 @@ impl MarketsView {
         let traded = db.traded_markets(since).await?;
         let traded: BTreeMap<MarketId, TradedMarket> =
             traded.into_iter().map(|one| (one.market.clone(), one)).collect();
-        let portfolio = db.running_portfolio(PortfolioId::ExecGlobal).await?.portfolio;
+        let portfolio = db.running_portfolio(PortfolioId::ExecGlobal, now).await?.portfolio;
         let held: BTreeSet<MarketId> = portfolio.lots().filter_map(|lot| lot.market).collect();
         let ids = matching_markets(db, query, show, &traded, &held).await?;
 

@@ -8,7 +8,7 @@ use actix_web::{
 use serde::Serialize;
 
 use crate::clock::Clock;
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, PortfolioSnapshot};
 use crate::domain::accounting::closed_lots::ClosedLotCounts;
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::ids::{FollowedUserId, Wallet};
@@ -69,7 +69,7 @@ pub struct PortfolioFigures {
     pub unrealized_pnl_micros: Option<UsdcMicros>,
     /// Since the opening deposit, in millionths of a USDC.
     pub pnl_total_micros: Option<UsdcMicros>,
-    /// Since 00:00 UTC, in millionths of a USDC.
+    /// Since 00:00 UTC, in millionths of a USDC. Null after a gap over 00:00, until all held assets had fresh marks.
     pub pnl_today_micros: Option<UsdcMicros>,
     /// The PnL since 00:00 UTC as a part of the equity then, in hundredths of a percent.
     pub pnl_today_bps: Option<Bps>,
@@ -87,6 +87,10 @@ pub struct PortfolioFigures {
     pub peak_micros: Option<UsdcMicros>,
     /// The fall of the equity from the peak.
     pub drawdown_bps: Option<Bps>,
+    /// Cash, and the holdings at the best bid (0 without one) less fees, at the last snapshot; in millionths of a USDC.
+    pub if_sold_now_micros: Option<UsdcMicros>,
+    /// Number of held assets without a price of the last hour, at the last snapshot.
+    pub stale_assets: Option<i64>,
 }
 
 /// A followed user and the PnL of copying them.
@@ -118,8 +122,10 @@ struct CurrentTotals {
 /// The earlier values that the current totals are compared with.
 #[derive(Debug, Clone, Copy, Default)]
 struct FigureBaselines {
+    /// `None` while it is not known.
     day: Option<UsdcMicros>,
-    week: Option<UsdcMicros>,
+    /// The total PnL and the equity of 7 days ago; `None` for a younger portfolio.
+    week: Option<(UsdcMicros, UsdcMicros)>,
     peak: UsdcMicros,
     closings: Option<ClosedLotCounts>,
 }
@@ -142,7 +148,7 @@ impl Overview {
     /// # Errors
     /// [`WebError::Ours`] when the database fails.
     pub async fn load(db: &Db, position: StreamPosition, now: Timestamp) -> Result<Self, WebError> {
-        let holdings = Holdings::load(db, PortfolioId::ExecGlobal).await?;
+        let holdings = Holdings::load(db, PortfolioId::ExecGlobal, now).await?;
         Ok(Self {
             figures: PortfolioFigures::load(db, &position.figures, now).await?,
             markets: holdings.by_market(MARKETS_SHOWN),
@@ -163,8 +169,8 @@ impl PortfolioFigures {
     /// # Errors
     /// [`DbError`] when the database fails.
     pub async fn load(db: &Db, live: &LiveFigures, now: Timestamp) -> Result<Self, DbError> {
-        let snapshot = db.snapshot_at_or_before(PortfolioId::ExecGlobal, now).await?;
-        let snapshot = snapshot.map(|row| CurrentTotals {
+        let newest = db.snapshot_at_or_before(PortfolioId::ExecGlobal, now).await?;
+        let snapshot = newest.map(|row| CurrentTotals {
             at: row.bucket_time,
             equity: row.equity,
             cash: row.cash,
@@ -184,24 +190,28 @@ impl PortfolioFigures {
         let Some(current) = announced.into_iter().chain(snapshot).max_by_key(|current| current.at) else {
             return Ok(Self::default());
         };
-        let day = db.snapshot_at_or_before(PortfolioId::ExecGlobal, now.day_start()).await?;
         let week = db.snapshot_at_or_before(PortfolioId::ExecGlobal, now.plus_millis(-WEEK_MS)).await?;
+        let history = db.equity_history(PortfolioId::ExecGlobal).await?.map(|(_, history)| history);
+        let pnl = |row: PortfolioSnapshot| UsdcMicros(row.realized_pnl.0.saturating_add(row.unrealized_pnl.0));
         let since = FigureBaselines {
-            day: day.map(|row| row.equity),
-            week: week.map(|row| row.equity),
+            day: history.map_or(current.deposits(), |history| history.baselines(now).day_start),
+            week: week.map(|row| (pnl(row), row.equity)),
             peak: risk::peak(db, PortfolioId::ExecGlobal, current.deposits().unwrap_or_default()).await?,
             closings: db.closings(PortfolioId::ExecGlobal).await?,
         };
-        Ok(Self::of(current, since).unwrap_or_default())
+        let (if_sold_now_micros, stale_assets) =
+            (newest.and_then(|row| row.if_sold_now), newest.map(|row| row.stale_assets));
+        Ok(Self { if_sold_now_micros, stale_assets, ..Self::of(current, since).unwrap_or_default() })
     }
 
     /// Computes the figures. `None` when a sum does not fit, which no portfolio of ours reaches.
     fn of(current: CurrentTotals, since: FigureBaselines) -> Option<Self> {
         let pnl_total = current.realized.plus(current.unrealized).ok()?;
         let deposits = current.deposits()?;
-        // A portfolio younger than the day or the week is measured from its deposit, which is also its first peak.
-        let (day, week) = (since.day.unwrap_or(deposits), since.week.unwrap_or(deposits));
-        let (pnl_today, pnl_7d) = (current.equity.minus(day).ok()?, current.equity.minus(week).ok()?);
+        let pnl_today = since.day.map(|day| current.equity.minus(day)).transpose().ok()?;
+        // Of the PnL and not of the equity, so that money put in or taken out is neither profit nor loss.
+        let (pnl_before, week) = since.week.unwrap_or((UsdcMicros::ZERO, deposits));
+        let pnl_7d = pnl_total.minus(pnl_before).ok()?;
         let peak = since.peak.max(current.equity);
         let closed = since.closings.map(|closings| closings.total());
         let fall = peak.minus(current.equity).ok()?;
@@ -215,8 +225,8 @@ impl PortfolioFigures {
             realized_pnl_micros: Some(current.realized),
             unrealized_pnl_micros: Some(current.unrealized),
             pnl_total_micros: Some(pnl_total),
-            pnl_today_micros: Some(pnl_today),
-            pnl_today_bps: Bps::of(pnl_today.0, day.0).ok(),
+            pnl_today_micros: pnl_today,
+            pnl_today_bps: pnl_today.zip(since.day).and_then(|(pnl, day)| Bps::of(pnl.0, day.0).ok()),
             pnl_7d_micros: Some(pnl_7d),
             pnl_7d_bps: Bps::of(pnl_7d.0, week.0).ok(),
             pnl_total_bps: Bps::of(pnl_total.0, deposits.0).ok(),
@@ -224,6 +234,8 @@ impl PortfolioFigures {
             win_rate_bps: since.closings.filter(|_| closed > Some(0)).and_then(win_rate),
             peak_micros: Some(peak),
             drawdown_bps: Bps::of(fall.0, peak.0).ok(),
+            if_sold_now_micros: None,
+            stale_assets: None,
         })
     }
 }
@@ -307,7 +319,7 @@ mod tests {
 
     #[test]
     fn a_young_portfolio_starts_from_its_deposit() {
-        let young = figures(9_900, -60, -40, None, None);
+        let young = figures(9_900, -60, -40, Some(10_000), None);
         assert_eq!(young.pnl_today_micros, Some(UsdcMicros(-100_000_000)));
         assert_eq!(young.pnl_today_bps, Some(Bps(-100)));
         assert_eq!(young.peak_micros, Some(UsdcMicros(10_000_000_000)));
@@ -324,6 +336,7 @@ mod tests {
         assert_eq!(grown.pnl_today_bps, Some(Bps(204)));
         assert_eq!(grown.drawdown_bps, Some(Bps(400)));
         assert_eq!((grown.cash_bps, grown.exposure_bps), (Some(Bps(5000)), Some(Bps(5000))));
+        assert_eq!(figures(12_000, 1_500, 500, None, None).pnl_today_micros, None, "the equity of 00:00 is not known");
         // The current equity may be the highest yet, before any snapshot has it.
         assert_eq!(figures(12_000, 2_000, 0, None, Some(11_000)).drawdown_bps, Some(Bps(0)));
     }

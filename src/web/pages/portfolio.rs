@@ -69,7 +69,7 @@ impl GlobalPortfolioView {
     /// # Errors
     /// [`WebError::Ours`] when the database fails or a sum does not fit.
     pub async fn load(db: &Db, live: &LiveFigures, now: Timestamp) -> Result<Self, WebError> {
-        let holdings = Holdings::load(db, PortfolioId::ExecGlobal).await?;
+        let holdings = Holdings::load(db, PortfolioId::ExecGlobal, now).await?;
         let directory = db.directory().await?;
         Ok(Self {
             figures: PortfolioFigures::load(db, live, now).await?,

@@ -132,8 +132,8 @@ impl UserDetail {
         let tally = db.attempt_tally(PortfolioScope::ExecUser, id, since).await?;
         let shadow = PnlSummary::load(db, PortfolioId::ShadowUser(id), now).await?;
         let copies = PnlSummary::load(db, PortfolioId::ExecUser(id), now).await?;
-        let theirs = db.running_portfolio(PortfolioId::ShadowUser(id)).await?.portfolio;
-        let ours = db.running_portfolio(PortfolioId::ExecUser(id)).await?.portfolio;
+        let theirs = db.running_portfolio(PortfolioId::ShadowUser(id), now).await?.portfolio;
+        let ours = db.running_portfolio(PortfolioId::ExecUser(id), now).await?.portfolio;
         let at_share = shadow.map(|shadow| at_share(shadow.pnl_total_micros, share));
         let gap = copies.zip(at_share).and_then(|(made, could)| made.pnl_total_micros.minus(could).ok());
         Ok(Self {

@@ -63,6 +63,10 @@ pub struct UserRow {
     pub pnl_total_micros: Option<UsdcMicros>,
     /// Cash and the value of the positions, in millionths of a USDC.
     pub equity_micros: Option<UsdcMicros>,
+    /// Cash, and the holdings at the best bid (0 without one) less fees, in millionths of a USDC.
+    pub if_sold_now_micros: Option<UsdcMicros>,
+    /// Number of held assets without a price of the last hour.
+    pub stale_assets: Option<i64>,
     /// The value of the open positions, in millionths of a USDC.
     pub exposure_micros: Option<UsdcMicros>,
     /// Number of open lots.
@@ -103,6 +107,8 @@ pub struct UserTotals {
     pub pnl_total_micros: UsdcMicros,
     /// Cash and the value of the positions, in millionths of a USDC.
     pub equity_micros: UsdcMicros,
+    /// Cash, and the holdings at the best bid (0 without one) less fees, in millionths of a USDC.
+    pub if_sold_now_micros: UsdcMicros,
     /// The value of the open positions, in millionths of a USDC.
     pub exposure_micros: UsdcMicros,
     /// Number of open lots.
@@ -165,10 +171,12 @@ impl UserRow {
             copy_pct_notional_bps: share,
             shadow_pnl_total_micros: shadow,
             shadow_pnl_at_share_micros: shadow.map(|pnl| at_share(pnl, share)),
-            pnl_today_micros: results.map(|results| results.pnl_today_micros),
+            pnl_today_micros: results.and_then(|results| results.pnl_today_micros),
             pnl_7d_micros: results.map(|results| results.pnl_7d_micros),
             pnl_total_micros: results.map(|results| results.pnl_total_micros),
             equity_micros: results.map(|results| results.equity_micros),
+            if_sold_now_micros: results.and_then(|results| results.if_sold_now_micros),
+            stale_assets: results.map(|results| results.stale_assets),
             exposure_micros: results.map(|results| results.exposure_micros),
             open_positions: held.portfolio.lots().count(),
             last_24h: AttemptCounts::of(day),
@@ -208,6 +216,7 @@ impl UserTotals {
             add(&mut sums.pnl_7d_micros, row.pnl_7d_micros);
             add(&mut sums.pnl_total_micros, row.pnl_total_micros);
             add(&mut sums.equity_micros, row.equity_micros);
+            add(&mut sums.if_sold_now_micros, row.if_sold_now_micros);
             add(&mut sums.exposure_micros, row.exposure_micros);
             sums.open_positions += row.open_positions;
             sums.last_24h = sums.last_24h.plus(row.last_24h);

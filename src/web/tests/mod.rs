@@ -413,5 +413,7 @@ fn snapshot(portfolio: PortfolioId, bucket_time: Timestamp, equity: i64, pnl: i6
         exposure: usdc(1_300),
         unrealized_pnl: UsdcMicros::ZERO,
         realized_pnl: usdc(pnl),
+        if_sold_now: None,
+        stale_assets: 0,
     }
 }

@@ -11,7 +11,7 @@ use crate::clock::{Clock, is_far_off};
 use crate::db::{ChainLag, Db, DbError};
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
-use crate::health::actor_state::{ChainWatcherState, ConfirmationStats};
+use crate::health::actor_state::{ChainWatcherState, ConfirmationStats, PriceRefresherState};
 use crate::health::assessment::Status;
 use crate::queue;
 use crate::queue::Queue;
@@ -22,6 +22,7 @@ use crate::web::shell::display_names::Names;
 /// A worker whose last report is older than this is silent.
 pub(in crate::web) const WORKER_SILENCE_MILLIS: i64 = 45_000;
 const CHAIN_ACTOR: &str = "chain_watcher";
+const PRICE_ACTOR: &str = "price_refresher";
 
 /// `/api/health` with a session, and the page's panel.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
@@ -77,6 +78,7 @@ impl HealthView {
         let mut stats = None;
         for worker in worker::workers(db, now).await {
             parts.push(actors(&worker, now));
+            parts.extend(prices(&worker, now));
             parts.extend(clock(&worker));
             let own_stats = confirmation_stats(&worker);
             parts.extend(chain(&worker, own_stats.as_ref()));
@@ -153,6 +155,15 @@ fn chain(worker: &WorkerReport, seen: Option<&ConfirmationStats>) -> Option<Part
         (n, _) => format!("{n} fills of the last day are on chain and not in the API"),
     };
     Some(PartView::new("chain", seen.unconfirmed == 0, detail))
+}
+
+/// Returns the line about the prices of what is held; none when all of it is priced.
+fn prices(worker: &WorkerReport, now: Timestamp) -> Option<PartView> {
+    let refresher = worker.actors.iter().find(|actor| actor.name == PRICE_ACTOR)?;
+    let state = refresher.observed.as_ref()?.read::<PriceRefresherState>();
+    let (held, priced) = (state.held?, state.priced?);
+    let detail = format!("{priced} of {held} held assets have a price; the others keep their last mark");
+    (priced < held).then(|| PartView::new("prices", !state.is_troubled(now), detail))
 }
 
 fn seconds(lead: &ChainLag) -> String {
@@ -254,6 +265,24 @@ mod tests {
             serde_json::json!({"lead": lead, "unconfirmed": 3}),
             Some((false, "3 fills of the last day are on chain and not in the API")),
         );
+    }
+
+    #[test]
+    fn held_assets_without_a_price_are_said_at_once_and_are_trouble_after_ten_minutes() {
+        let check = |priced: usize, for_ms: i64, expected: Option<(bool, &str)>| {
+            let since = (priced < 22).then_some(Timestamp::EPOCH);
+            let state = serde_json::json!({ "held": 22, "priced": priced, "unpriced_since": since });
+            let actors = serde_json::json!([{"name": "price_refresher", "restarts": 0, "silences": 0,
+                "observed": {"state": state, "last_activity": null}}]);
+            let worker: WorkerReport =
+                serde_json::from_value(serde_json::json!({"at": Timestamp::EPOCH, "actors": actors})).unwrap();
+            let part = prices(&worker, Timestamp::from_millis(for_ms));
+            assert_eq!(part.as_ref().map(|part| (part.healthy, part.detail.as_str())), expected);
+        };
+        check(22, 0, None);
+        let detail = "2 of 22 held assets have a price; the others keep their last mark";
+        check(2, 599_999, Some((true, detail)));
+        check(2, 600_000, Some((false, detail)));
     }
 
     #[test]

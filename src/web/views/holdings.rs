@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::db::Db;
+use crate::db::{Db, UnsettledMarket};
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::accounting::lot::Position;
 use crate::domain::accounting::portfolio::{Lot, Portfolio};
+use crate::domain::accounting::sold_now::lot_sold_now;
+use crate::domain::market::facts::FeeSchedule;
+use crate::domain::market::payout::ResolutionStage;
 use crate::domain::money::ids::{AssetId, FollowedUserId, MarketId};
-use crate::domain::money::units::{Bps, PriceMicros, ShareMicros, UsdcMicros};
+use crate::domain::money::units::{Bps, PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use crate::web::charts::histogram::bar;
 use crate::web::server::error::WebError;
 use crate::web::shell::display_names::Names;
@@ -18,6 +21,8 @@ use crate::web::shell::display_names::Names;
 pub struct Holdings {
     pub portfolio: Portfolio,
     names: Names,
+    fees: BTreeMap<MarketId, FeeSchedule>,
+    unsettled: BTreeMap<MarketId, UnsettledView>,
 }
 
 /// One lot with its names.
@@ -43,6 +48,8 @@ pub struct LotView {
     pub average_cost_micros: Option<PriceMicros>,
     /// Null while only the average cost is known.
     pub mark_micros: Option<PriceMicros>,
+    /// True when no price of the last hour is known: the mark, and the value with it, is an old one.
+    pub mark_is_stale: bool,
     /// The cost of the lot, in millionths of a USDC.
     pub cost_micros: UsdcMicros,
     /// The value of the lot, in millionths of a USDC.
@@ -51,6 +58,31 @@ pub struct LotView {
     pub exposure_micros: UsdcMicros,
     /// The value of the open shares less their cost, in millionths of a USDC.
     pub unrealized_pnl_micros: UsdcMicros,
+    /// What the lot would bring at the best bid less the fee, in millionths of a USDC; 0 without a bid.
+    pub if_sold_now_micros: Option<UsdcMicros>,
+    /// The market has ended and is not settled.
+    pub unsettled: Option<UnsettledView>,
+}
+
+/// A market that has ended and has no payouts yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct UnsettledView {
+    /// When it was first seen ended.
+    pub since: Timestamp,
+    /// True when the proposed result is disputed.
+    pub is_disputed: bool,
+    /// True when it has been so for hours.
+    pub is_late: bool,
+}
+
+impl UnsettledView {
+    fn of(market: &UnsettledMarket, now: Timestamp) -> Self {
+        Self {
+            since: market.since,
+            is_disputed: market.stage == ResolutionStage::Disputed,
+            is_late: market.is_late(now),
+        }
+    }
 }
 
 /// The exposure to one market or one leader.
@@ -75,15 +107,22 @@ pub struct ExposureView {
 }
 
 impl Holdings {
-    /// Reads the portfolio `id` and the names of its markets and leaders.
+    /// Reads the portfolio `id`, marked as of `now`, and the names of its markets and leaders.
     ///
     /// # Errors
     /// [`WebError::Ours`] when the database fails.
-    pub async fn load(db: &Db, id: PortfolioId) -> Result<Self, WebError> {
-        let portfolio = db.running_portfolio(id).await?.portfolio;
+    pub async fn load(db: &Db, id: PortfolioId, now: Timestamp) -> Result<Self, WebError> {
+        let portfolio = db.running_portfolio(id, now).await?.portfolio;
         let markets: Vec<MarketId> = portfolio.exposure_by_market().map(|(market, _)| market.clone()).collect();
         let names = Names::load(db, &markets).await?;
-        Ok(Self { portfolio, names })
+        let fees = db.markets(&markets).await?.into_iter().map(|market| (market.id, market.fee)).collect();
+        let unsettled = db.unsettled_markets().await?.into_iter();
+        let unsettled = unsettled.map(|market| (market.id.clone(), UnsettledView::of(&market, now))).collect();
+        Ok(Self { portfolio, names, fees, unsettled })
+    }
+
+    fn fee(&self, market: Option<&MarketId>) -> FeeSchedule {
+        market.and_then(|market| self.fees.get(market)).copied().unwrap_or_default()
     }
 
     /// Returns the lots, the largest exposure first.
@@ -149,6 +188,9 @@ impl Holdings {
             share_micros: lot.shares,
             average_cost_micros: Position { shares: lot.shares, cost: lot.cost }.average_cost(),
             mark_micros: lot.mark,
+            mark_is_stale: lot.is_stale,
+            if_sold_now_micros: lot_sold_now(&lot, self.fee(lot.market.as_ref())).ok(),
+            unsettled: lot.market.as_ref().and_then(|market| self.unsettled.get(market).copied()),
             cost_micros: lot.cost,
             value_micros: lot.value,
             exposure_micros: lot.exposure,

@@ -63,6 +63,8 @@ pub struct MarketPositionView {
     pub average_cost_micros: Option<PriceMicros>,
     /// The value of one share, in millionths of a USDC; null when only its cost is known.
     pub mark_micros: Option<PriceMicros>,
+    /// True when no price of the last hour is known.
+    pub mark_is_stale: bool,
     /// The value of the lot, in millionths of a USDC.
     pub value_micros: UsdcMicros,
     /// The value of the open shares less their cost, in millionths of a USDC.
@@ -145,6 +147,7 @@ impl MarketPositionView {
             share_micros: lot.shares,
             average_cost_micros: cost.zip(shares).and_then(|(cost, shares)| PriceMicros::average(cost, shares).ok()),
             mark_micros: lot.mark,
+            mark_is_stale: lot.is_stale,
             value_micros: lot.value,
             unrealized_pnl_micros: lot.value.minus(lot.cost).ok(),
             asset_id: lot.asset,

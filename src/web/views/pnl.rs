@@ -25,10 +25,15 @@ pub struct PnlSummary {
     pub unrealized_pnl_micros: UsdcMicros,
     /// Realized and unrealized PnL, in millionths of a USDC.
     pub pnl_total_micros: UsdcMicros,
-    /// Since 00:00 UTC.
-    pub pnl_today_micros: UsdcMicros,
+    /// Since 00:00 UTC. Null after a gap over 00:00, until all held assets had fresh marks.
+    pub pnl_today_micros: Option<UsdcMicros>,
     /// Of the last 168 hours.
     pub pnl_7d_micros: UsdcMicros,
+    /// Cash, and the holdings at the best bid (0 without one) less fees, in millionths of a USDC; null when it was not
+    /// worked out.
+    pub if_sold_now_micros: Option<UsdcMicros>,
+    /// Number of held assets without a price of the last hour.
+    pub stale_assets: i64,
 }
 
 impl PnlSummary {
@@ -38,20 +43,17 @@ impl PnlSummary {
     /// # Errors
     /// [`DbError`] when the database fails.
     pub async fn load(db: &Db, portfolio: PortfolioId, now: Timestamp) -> Result<Option<Self>, DbError> {
-        let Some(newest) = db.newest_snapshot(portfolio).await? else { return Ok(None) };
-        let day = db.snapshot_at_or_before(portfolio, now.day_start()).await?;
+        let Some((newest, history)) = db.equity_history(portfolio).await? else { return Ok(None) };
         let week = db.snapshot_at_or_before(portfolio, now.plus_millis(-WEEK_MS)).await?;
-        Ok(Some(Self::of(&newest, day.as_ref(), week.as_ref())))
+        Ok(Some(Self::of(&newest, history.baselines(now).day_start, week.as_ref())))
     }
 
-    /// Computes the results. A portfolio younger than the day or the week is measured from its deposit. Sums that do not
-    /// fit saturate, which no portfolio of ours reaches.
-    fn of(newest: &PortfolioSnapshot, day: Option<&PortfolioSnapshot>, week: Option<&PortfolioSnapshot>) -> Self {
-        let total = newest.realized_pnl.0.saturating_add(newest.unrealized_pnl.0);
-        let deposits = newest.equity.0.saturating_sub(total);
-        let since = |point: Option<&PortfolioSnapshot>| {
-            UsdcMicros(newest.equity.0.saturating_sub(point.map_or(deposits, |point| point.equity.0)))
-        };
+    /// Computes the results. A portfolio younger than the week is measured from its deposit. The week is that of the PnL
+    /// and not of the equity, so that money put in or taken out is neither profit nor loss. Sums that do not fit saturate,
+    /// which no portfolio of ours reaches.
+    fn of(newest: &PortfolioSnapshot, day: Option<UsdcMicros>, week: Option<&PortfolioSnapshot>) -> Self {
+        let pnl = |point: &PortfolioSnapshot| point.realized_pnl.0.saturating_add(point.unrealized_pnl.0);
+        let total = pnl(newest);
         Self {
             as_of: newest.bucket_time,
             equity_micros: newest.equity,
@@ -60,8 +62,10 @@ impl PnlSummary {
             realized_pnl_micros: newest.realized_pnl,
             unrealized_pnl_micros: newest.unrealized_pnl,
             pnl_total_micros: UsdcMicros(total),
-            pnl_today_micros: since(day),
-            pnl_7d_micros: since(week),
+            pnl_today_micros: day.map(|day| UsdcMicros(newest.equity.0.saturating_sub(day.0))),
+            pnl_7d_micros: UsdcMicros(total.saturating_sub(week.map_or(0, pnl))),
+            if_sold_now_micros: newest.if_sold_now,
+            stale_assets: newest.stale_assets,
         }
     }
 }
@@ -89,18 +93,21 @@ mod tests {
             exposure: UsdcMicros(0),
             unrealized_pnl: UsdcMicros(pnl),
             realized_pnl: UsdcMicros(1),
+            if_sold_now: None,
+            stale_assets: 0,
         }
     }
 
     #[test]
     fn a_young_portfolio_counts_from_its_deposit_and_a_shadow_from_nothing() {
-        let results = PnlSummary::of(&point(10_030, 29), Some(&point(10_050, 0)), None);
-        assert_eq!(
-            [results.pnl_total_micros, results.pnl_today_micros, results.pnl_7d_micros].map(|pnl| pnl.0),
-            [30, -20, 30]
-        );
-        let shadow = PnlSummary::of(&point(-7, -8), None, Some(&point(-9, 0)));
-        assert_eq!((shadow.pnl_today_micros.0, shadow.pnl_7d_micros.0), (-7, 2));
+        let results = PnlSummary::of(&point(10_030, 29), Some(UsdcMicros(10_050)), None);
+        assert_eq!((results.pnl_total_micros.0, results.pnl_7d_micros.0), (30, 30));
+        assert_eq!(results.pnl_today_micros, Some(UsdcMicros(-20)));
+        // 500 were put in within the week.
+        let later = PnlSummary::of(&point(10_530, 29), None, Some(&point(10_011, 10)));
+        assert_eq!((later.pnl_7d_micros.0, later.pnl_today_micros), (19, None));
+        let shadow = PnlSummary::of(&point(-7, -8), Some(UsdcMicros(0)), Some(&point(-9, -10)));
+        assert_eq!((shadow.pnl_today_micros, shadow.pnl_7d_micros.0), (Some(UsdcMicros(-7)), 2));
     }
 
     #[test]

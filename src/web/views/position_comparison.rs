@@ -40,6 +40,8 @@ pub struct AssetComparison {
     pub outcome: Option<String>,
     /// The mark of a share; null when only its cost is known.
     pub mark_micros: Option<PriceMicros>,
+    /// True when no price of the last hour is known.
+    pub mark_is_stale: bool,
     /// The leader's position.
     pub theirs: Option<HeldPosition>,
     /// The copied position.
@@ -99,6 +101,7 @@ impl AssetComparison {
             question,
             slug,
             mark_micros: lot.mark,
+            mark_is_stale: lot.is_stale,
             theirs: theirs.map(HeldPosition::of),
             ours: ours.map(HeldPosition::of),
         })

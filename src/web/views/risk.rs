@@ -9,7 +9,7 @@ use crate::domain::accounting::view::Baselines;
 use crate::domain::config::effective::{Guardrails, effective};
 use crate::domain::decision::breaker::{Loss, losses};
 use crate::domain::decision::check::CheckName;
-use crate::domain::money::units::{Bps, Timestamp, UnitError, UsdcMicros};
+use crate::domain::money::units::{Bps, Timestamp, UsdcMicros};
 use crate::web::charts::histogram::bar;
 use crate::web::server::error::WebError;
 
@@ -58,8 +58,11 @@ pub struct BreakerView {
     pub peak_micros: UsdcMicros,
     /// The time of the last reset of the peak.
     pub reset_at: Option<Timestamp>,
-    /// The three limits: loss of the day, loss of the week, drawdown.
+    /// The limits: loss of the day, loss of the week, drawdown. A loss that is not known yet is not among them.
     pub losses: Vec<LimitView>,
+    /// The losses that wait for the first equity of their day or week at fresh marks. Their breakers do not trip until
+    /// then.
+    pub waiting: Vec<CheckName>,
     /// Whether a limit is reached, so that no new position is opened.
     pub tripped: bool,
     /// True when the equity is below the peak, so that a reset of the peak would lower the drawdown.
@@ -136,6 +139,8 @@ impl BreakerView {
         let Some((equity, baselines)) = equity_and_baselines(db, portfolio, now).await? else { return Ok(None) };
         let reset_at = db.peak_reset(portfolio).await?.map(|reset| reset.at);
         let Ok(losses) = losses(equity, baselines, guardrails) else { return Ok(None) };
+        let known = |name: &CheckName| losses.iter().any(|loss| loss.name == *name);
+        let waiting = [CheckName::DailyLoss, CheckName::WeeklyLoss].into_iter().filter(|name| !known(name)).collect();
         Ok(Some(Self {
             portfolio: portfolio.to_string(),
             label,
@@ -145,6 +150,7 @@ impl BreakerView {
             tripped: losses.iter().any(Loss::is_tripped),
             resettable: baselines.peak > equity,
             losses: losses.iter().map(LimitView::of_loss).collect(),
+            waiting,
         }))
     }
 }
@@ -158,17 +164,11 @@ pub async fn equity_and_baselines(
     portfolio: PortfolioId,
     now: Timestamp,
 ) -> Result<Option<(UsdcMicros, Baselines)>, DbError> {
-    let Some(newest) = db.newest_snapshot(portfolio).await? else { return Ok(None) };
-    // A portfolio younger than the day or week starts from its opening deposit, which is also its first peak.
-    let deposit =
-        || -> Result<UsdcMicros, UnitError> { newest.equity.minus(newest.realized_pnl.plus(newest.unrealized_pnl)?) };
-    let deposit = deposit().unwrap_or(newest.equity);
-    let mut at = [deposit; 2];
-    for (equity, time) in at.iter_mut().zip([now.day_start(), now.week_start()]) {
-        *equity = db.snapshot_at_or_before(portfolio, time).await?.map_or(deposit, |snapshot| snapshot.equity);
-    }
+    let Some((newest, history)) = db.equity_history(portfolio).await? else { return Ok(None) };
+    let gained = UsdcMicros(newest.realized_pnl.0.saturating_add(newest.unrealized_pnl.0));
+    let deposit = newest.equity.minus(gained).unwrap_or(newest.equity);
     let peak = peak(db, portfolio, deposit).await?;
-    Ok(Some((newest.equity, Baselines { day_start: at[0], week_start: at[1], peak })))
+    Ok(Some((newest.equity, Baselines { peak, ..history.baselines(now) })))
 }
 
 /// Returns the equity that the drawdown is measured from: the highest since the last reset, or since the opening deposit.

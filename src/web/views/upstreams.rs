@@ -10,13 +10,14 @@ use crate::clock::is_far_off;
 use crate::db::{Db, DbError, FollowedUser};
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::ids::FollowedUserId;
-use crate::domain::money::units::Timestamp;
+use crate::domain::money::units::{Timestamp, UsdcMicros};
 use crate::health::actor_state::{LATE_ROWS, PollerState, ReadInterval, ReconcilerState};
 use crate::web::charts::histogram;
 use crate::web::charts::histogram::{Column, Counted};
 
 /// A portfolio whose newest minute snapshot is older than this is stale.
 const SNAPSHOT_STALE_MS: i64 = 180_000;
+const HOUR_MS: i64 = 3_600_000;
 
 /// The progress of reading the Data API for one user.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -115,7 +116,8 @@ pub struct SnapshotAge {
     pub user_label: Option<String>,
     /// The minute of the newest snapshot; null without one.
     pub bucket_time: Option<Timestamp>,
-    /// Whether the newest snapshot is older than three minutes, or missing.
+    /// Whether the newest snapshot is older than three minutes, or missing. A portfolio that holds nothing has one an
+    /// hour.
     pub stale: bool,
 }
 
@@ -279,8 +281,12 @@ impl SnapshotAge {
         }
         let mut ages = Vec::with_capacity(wanted.len());
         for (portfolio, user_label) in wanted {
-            let bucket_time = db.newest_snapshot(portfolio).await?.map(|snapshot| snapshot.bucket_time);
-            let stale = bucket_time.is_none_or(|bucket| now.millis_since(bucket) > SNAPSHOT_STALE_MS);
+            let newest = db.newest_snapshot(portfolio).await?;
+            let bucket_time = newest.map(|snapshot| snapshot.bucket_time);
+            // A portfolio that holds nothing has a row an hour.
+            let idle = newest.is_some_and(|snapshot| snapshot.exposure == UsdcMicros::ZERO);
+            let most = if idle { SNAPSHOT_STALE_MS + HOUR_MS } else { SNAPSHOT_STALE_MS };
+            let stale = bucket_time.is_none_or(|bucket| now.millis_since(bucket) > most);
             ages.push(Self { portfolio: portfolio.to_string(), user_label, bucket_time, stale });
         }
         Ok(ages)

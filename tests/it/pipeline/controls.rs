@@ -172,7 +172,8 @@ async fn a_deposit_and_a_withdrawal_move_no_pnl(bot: TestBot) {
     let app = bot.start().await;
     trades(&bot, &wallet, &market, Side::Buy);
     bot.attempts(2).await;
-    let figures = async |account| bot.db.running_portfolio(account).await.unwrap().portfolio.figures();
+    let figures =
+        async |account| bot.db.running_portfolio(account, Clock::System.now()).await.unwrap().portfolio.figures();
     let before = (figures(own).await, figures(global).await);
 
     let deposit = run(&bot, &["account", "deposit", "leader", "500", "--id", "may"]).await;

@@ -57,6 +57,8 @@ on_both! {
             exposure: UsdcMicros::ZERO,
             unrealized_pnl: UsdcMicros::ZERO,
             realized_pnl: UsdcMicros::ZERO,
+            if_sold_now: None,
+            stale_assets: 0,
         };
         db.insert_snapshots(&[snapshot(0, 100), snapshot(1, 90)], &[], NOW).await.unwrap();
         assert_eq!(db.peak(global).await.unwrap(), Some(UsdcMicros(100)));
@@ -85,6 +87,8 @@ on_both! {
             exposure: UsdcMicros(equity),
             unrealized_pnl: UsdcMicros::ZERO,
             realized_pnl: UsdcMicros::ZERO,
+            if_sold_now: None,
+            stale_assets: 0,
         };
         let points: Vec<_> = [(0, 10), (1, 50), (2, 11), (3, 12), (4, 1), (5, 13), (9, 14)].map(|(m, e)| point(m, e)).into();
         db.insert_snapshots(&points, &[], NOW).await.unwrap();

@@ -121,6 +121,8 @@ on_both! {
             exposure: UsdcMicros::ZERO,
             unrealized_pnl: UsdcMicros::ZERO,
             realized_pnl: UsdcMicros::ZERO,
+            if_sold_now: None,
+            stale_assets: 0,
         };
         let points: Vec<_> =
             (1..=9).flat_map(|n| [point(PortfolioId::ExecUser(user), n), point(PortfolioId::ExecGlobal, n)]).collect();

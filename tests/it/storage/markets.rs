@@ -19,6 +19,8 @@ fn point(portfolio: PortfolioId, minute: i64, equity: i64) -> PortfolioSnapshot 
         exposure: UsdcMicros::ZERO,
         unrealized_pnl: UsdcMicros(-3),
         realized_pnl: UsdcMicros(4),
+        if_sold_now: None,
+        stale_assets: 0,
     }
 }
 

@@ -36,6 +36,8 @@ async fn snapshot_an_hour(db: &Db, portfolio: PortfolioId, ago: i64) {
         exposure: UsdcMicros(n),
         unrealized_pnl: UsdcMicros(0),
         realized_pnl: UsdcMicros(0),
+        if_sold_now: None,
+        stale_assets: 0,
     };
     let rows: Vec<PortfolioSnapshot> = (1..=60).map(snapshot).collect();
     db.insert_snapshots(&rows, &[], now()).await.unwrap();

@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::domain::accounting::ledger::LedgerEntry;
+use crate::domain::accounting::mark::Mark;
 use crate::domain::accounting::portfolio::{Portfolio, PortfolioError};
 use crate::domain::config::effective::{StoredConfig, UserOverrides};
 use crate::domain::decision::check::ReasonCode;
@@ -26,7 +27,7 @@ use crate::domain::events::group::EventGroup;
 use crate::domain::market::book::OrderBook;
 use crate::domain::market::facts::Market;
 use crate::domain::money::ids::{AssetId, FollowedUserId};
-use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
+use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
 
 pub use decision_counts::DecisionCounts;
 use one_side::Run;
@@ -57,7 +58,8 @@ pub struct Start {
 pub enum ExternalEvent {
     /// A ledger entry: the opening deposit, or a copy of an earlier group.
     Entry(LedgerEntry),
-    Midpoint(AssetId, PriceMicros),
+    /// A price of an asset.
+    Price(AssetId, Mark),
     /// The payout of the market is known.
     Resolved(Arc<Market>),
 }

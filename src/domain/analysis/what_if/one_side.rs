@@ -115,7 +115,7 @@ impl Run {
     pub(super) fn apply_event(&mut self, at: Timestamp, event: &ExternalEvent) -> Result<(), PortfolioError> {
         match event {
             ExternalEvent::Entry(entry) => self.apply(entry),
-            ExternalEvent::Midpoint(asset, price) => self.portfolio.set_mark(asset, Mark::Midpoint(*price)).map(drop),
+            ExternalEvent::Price(asset, mark) => self.portfolio.set_mark(asset, *mark).map(drop),
             ExternalEvent::Resolved(market) => self.settle(market, at),
         }
     }
@@ -134,7 +134,7 @@ impl Run {
         let (asset, outcomes) = case.assets();
         if let (Some(asset), Some(price)) = (asset, group.reference_price) {
             // The leader's fill also is the last known trade for our copies.
-            self.portfolio.set_mark(asset, Mark::LastTrade(price))?;
+            self.portfolio.set_mark(asset, Mark::LastTrade(price, group.detect_time))?;
         }
         let config = self.config(group.followed_user);
         let market = case.market_at(now);
@@ -196,15 +196,17 @@ impl Run {
     }
 
     /// Advances the time to `to` and takes a snapshot every minute, because the breakers measure from snapshots.
-    fn take_snapshots_until(&mut self, to: Timestamp) -> Result<(), UnitError> {
+    fn take_snapshots_until(&mut self, to: Timestamp) -> Result<(), PortfolioError> {
         let is_open = self.portfolio.history().opening_micros.is_some();
         let mut minute = self.reached.bucket(MINUTE_MS).plus_millis(MINUTE_MS);
         while is_open && minute <= to {
-            self.portfolio.note_snapshot(minute, self.portfolio.figures().equity);
+            self.portfolio.age(minute)?;
+            let is_fresh = self.portfolio.stale_assets() == 0;
+            self.portfolio.note_snapshot(minute, self.portfolio.figures().equity, is_fresh);
             minute = minute.plus_millis(MINUTE_MS);
         }
         self.reached = self.reached.max(to);
-        self.update_drawdown()
+        Ok(self.update_drawdown()?)
     }
 
     fn apply(&mut self, entry: &LedgerEntry) -> Result<(), PortfolioError> {

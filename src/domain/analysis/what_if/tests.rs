@@ -154,7 +154,10 @@ fn prices_move_each_portfolio_by_its_holdings_and_trip_its_breaker() {
     });
     let mut scenario = Scenario::new(policy(strict), smaller);
     scenario.buys(ALICE, 10, 2_000);
-    scenario.comparison.schedule(at(MINUTE), ExternalEvent::Midpoint(asset(10), price(350_000))).unwrap();
+    scenario
+        .comparison
+        .schedule(at(MINUTE), ExternalEvent::Price(asset(10), Mark::Midpoint(price(350_000), at(MINUTE))))
+        .unwrap();
     scenario.comparison.advance(at(2 * MINUTE)).unwrap();
     scenario.n = 180;
     scenario.buys(BOB, 20, 2_000);

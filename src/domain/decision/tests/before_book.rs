@@ -85,6 +85,7 @@ pub const STEP_3_BREAKERS: &[Row] = &[
     ),
     ("a split opens too", Scenario::split, |s| equity(s, 8_000 * USDC), &[CircuitBreakerTripped]),
     ("a sell reduces", Scenario::sell, |s| equity(s, 8_000 * USDC), &[]),
+    ("a day without a baseline", Scenario::buy, |s| without_baselines(s, 5_000 * USDC), &[]),
     ("a gain never trips", Scenario::buy, |s| equity(s, 20_000 * USDC), &[]),
 ];
 
@@ -92,9 +93,16 @@ pub const STEP_3_BREAKERS: &[Row] = &[
 fn baselines(scenario: &mut Scenario, day: i64, week: i64, peak: i64, now: i64) {
     let or_now = |micros| UsdcMicros(if micros == 0 { now } else { micros });
     scenario.portfolio.equity = UsdcMicros(now);
-    scenario.portfolio.baselines.day_start = or_now(day);
-    scenario.portfolio.baselines.week_start = or_now(week);
+    scenario.portfolio.baselines.day_start = Some(or_now(day));
+    scenario.portfolio.baselines.week_start = Some(or_now(week));
     scenario.portfolio.baselines.peak = or_now(peak);
+}
+
+/// The losses of day and week are not known, and the peak is the equity of now.
+fn without_baselines(scenario: &mut Scenario, now: i64) {
+    scenario.portfolio.equity = UsdcMicros(now);
+    (scenario.portfolio.baselines.day_start, scenario.portfolio.baselines.week_start) = (None, None);
+    scenario.portfolio.baselines.peak = UsdcMicros(now);
 }
 
 #[test]

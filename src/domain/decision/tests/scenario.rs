@@ -85,8 +85,8 @@ impl Scenario {
                 held: ShareMicros(0),
                 held_sets: vec![(asset(1), ShareMicros(0)), (asset(2), ShareMicros(0))],
                 baselines: Baselines {
-                    day_start: UsdcMicros(10_000 * USDC),
-                    week_start: UsdcMicros(10_000 * USDC),
+                    day_start: Some(UsdcMicros(10_000 * USDC)),
+                    week_start: Some(UsdcMicros(10_000 * USDC)),
                     peak: UsdcMicros(10_000 * USDC),
                 },
             },
@@ -186,7 +186,7 @@ pub fn equity(scenario: &mut Scenario, micros: i64) {
     scenario.portfolio.equity = UsdcMicros(micros);
     if micros < 1_000 * USDC {
         let all = UsdcMicros(micros);
-        (scenario.portfolio.baselines.day_start, scenario.portfolio.baselines.week_start) = (all, all);
+        (scenario.portfolio.baselines.day_start, scenario.portfolio.baselines.week_start) = (Some(all), Some(all));
         scenario.portfolio.baselines.peak = all;
         if micros == 0 {
             scenario.portfolio.cash = UsdcMicros(0);

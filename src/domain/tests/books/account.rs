@@ -17,7 +17,7 @@ use crate::domain::events::event::{ActivityEvent, ActivityKind, Side, TradeEvent
 use crate::domain::market::facts::Market;
 use crate::domain::money::ids::{AssetId, PositionCheckId};
 use crate::domain::money::units::{Bps, PriceMicros, ShareMicros, Timestamp, UsdcMicros};
-use crate::testkit::samples::{ALICE, SHADOW, activity, asset, market, market_id, price, trade};
+use crate::testkit::samples::{ALICE, SHADOW, activity, asset, at, market, market_id, price, trade};
 
 /// The markets 1 to 3 are the questions of one neg-risk event; asset `10 n` is YES and `10 n + 1` is NO.
 pub const N_QUESTIONS: usize = 3;
@@ -257,7 +257,7 @@ impl Books {
 
     pub fn mark(&mut self, mark: &dyn Fn(usize) -> i64) {
         for n in all_assets() {
-            self.portfolio.set_mark(&asset(n), Mark::Midpoint(price(mark(n)))).unwrap();
+            self.portfolio.set_mark(&asset(n), Mark::Midpoint(price(mark(n)), at(0))).unwrap();
         }
     }
 

@@ -13,7 +13,7 @@ use crate::domain::accounting::shadow::reading::Drift;
 use crate::domain::events::event::ActivityKind;
 use crate::domain::money::ids::PositionCheckId;
 use crate::domain::money::units::{Bps, ShareMicros, UsdcMicros};
-use crate::testkit::samples::{ALICE, activity, asset, entry, market_id, price};
+use crate::testkit::samples::{ALICE, activity, asset, at, entry, market_id, price};
 
 /// A history: what the account holds at the start, what it does in each step, and when the last market resolves.
 #[derive(Debug, Clone)]
@@ -254,7 +254,7 @@ proptest! {
             books.portfolio.apply(&fill).unwrap();
         }
         if let Some(mark) = mark {
-            books.portfolio.set_mark(&asset(10), Mark::Midpoint(price(mark))).unwrap();
+            books.portfolio.set_mark(&asset(10), Mark::Midpoint(price(mark), at(0))).unwrap();
         }
         let lot = books.portfolio.position(&asset(10), ALICE);
         let before = books.portfolio.figures();
@@ -307,7 +307,7 @@ proptest! {
             if *shares > 0 {
                 books.portfolio.apply(&fill).unwrap();
             }
-            books.portfolio.set_mark(&asset(no), Mark::Midpoint(price(400_000))).unwrap();
+            books.portfolio.set_mark(&asset(no), Mark::Midpoint(price(400_000), at(0))).unwrap();
             let lot: Position = books.portfolio.position(&asset(no), ALICE);
             let known = ShadowAsset { market: Some(market_id(n)), lot, counted: lot.shares, mark: Some(price(400_000)) };
             assets.insert(asset(no), known);

@@ -59,8 +59,9 @@ impl HistoryGenerator {
             }
         }
         for (portfolio, running) in &mut self.portfolios {
-            let figures = running.figures();
-            if running.note_snapshot(bucket, figures.equity) {
+            running.age(bucket)?;
+            let (figures, stale) = (running.figures(), running.stale_assets());
+            if running.note_snapshot(bucket, figures.equity, stale == 0) {
                 self.batch.snapshots.push(PortfolioSnapshot {
                     portfolio: *portfolio,
                     bucket_time: bucket,
@@ -69,6 +70,8 @@ impl HistoryGenerator {
                     exposure: figures.exposure,
                     unrealized_pnl: figures.unrealized,
                     realized_pnl: figures.realized,
+                    if_sold_now: None,
+                    stale_assets: i64::try_from(stale).unwrap_or(i64::MAX),
                 });
             }
         }
@@ -86,7 +89,7 @@ impl HistoryGenerator {
             let held: Vec<AssetId> = running.held_assets().cloned().collect();
             for asset in held {
                 if let Some(mid) = mids.get(&asset) {
-                    running.set_mark(&asset, Mark::Midpoint(*mid))?;
+                    running.set_mark(&asset, Mark::Midpoint(*mid, at))?;
                 }
             }
         }
