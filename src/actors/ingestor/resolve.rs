@@ -63,6 +63,8 @@ pub(super) async fn effect_of(deps: &IngestorDeps, job: &Job, activity: &Activit
     }
 }
 
+/// Requests for the midpoints of the assets of one event.
+const MIDPOINT_REQUESTS_MAX: usize = 4;
 /// A row this much older than its detection makes a check due (spec 5).
 const LATE_MS: i64 = 15 * 60 * 1000;
 
@@ -160,7 +162,8 @@ async fn prices(
 ) -> BTreeMap<AssetId, PriceMicros> {
     let listed = |asset: &AssetId| readings.position(asset).and_then(|position| position.current_price);
     let missing: Vec<AssetId> = assets.iter().filter(|asset| listed(asset).is_none()).cloned().collect();
-    let mut prices = deps.polymarket.midpoints(&missing).await.unwrap_or_default();
+    let asked = deps.polymarket.midpoints(&missing, MIDPOINT_REQUESTS_MAX).await;
+    let mut prices = asked.map(|midpoints| midpoints.found).unwrap_or_default();
     prices.extend(assets.iter().filter_map(|asset| Some((asset.clone(), listed(asset)?))));
     prices
 }

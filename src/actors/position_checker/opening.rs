@@ -14,6 +14,9 @@ use crate::domain::accounting::shadow::reading::Readings;
 use crate::domain::money::ids::{AssetId, MarketId};
 use crate::domain::money::units::PriceMicros;
 
+/// Requests for the midpoints of assets without another price.
+const MIDPOINT_REQUESTS_MAX: usize = 20;
+
 /// Prices from beside the positions route.
 #[derive(Default)]
 struct Prices {
@@ -109,8 +112,8 @@ async fn prices(deps: &PositionCheckerDeps, readings: &Readings, now: &ShadowNow
     };
     let unpriced: Vec<AssetId> = now.counted.keys().filter(unpriced).cloned().collect();
     if !unpriced.is_empty() {
-        match deps.polymarket.midpoints(&unpriced).await {
-            Ok(midpoints) => prices.midpoints = midpoints,
+        match deps.polymarket.midpoints(&unpriced, MIDPOINT_REQUESTS_MAX).await {
+            Ok(midpoints) => prices.midpoints = midpoints.found,
             // The average price, or none, is used then.
             Err(error) => tracing::warn!(%error, n = unpriced.len(), "no midpoints for an opening"),
         }
