@@ -85,7 +85,7 @@ enum Command {
     /// Restores an archive into an empty database.
     #[command(after_help = backup::RESTORE_HELP)]
     Restore(backup::RestoreArguments),
-    /// Gives back the room that deleted and packed rows leave.
+    /// Returns to the disk the room that deleted and packed rows leave.
     #[command(after_help = db::HELP)]
     Db(db::DbArguments),
     /// Migrates the database to this program's schema.

@@ -21,7 +21,7 @@ const OVERLAP_AT_START_MS: i64 = 24 * 3_600_000;
 /// A row that is this much older than a read which did not show it is late.
 const LATE_AFTER_MS: i64 = 120_000;
 
-/// The times up to which the trades and the activities are known. Each moves with rows of its own kind only, because
+/// The times up to which the trades and the activities are known. Each moves with rows of one kind only, because
 /// the API's mechanisms lag one by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Checkpoints {

@@ -232,7 +232,7 @@ async fn a_row_older_than_the_newest_one_is_found_by_the_poll_of_each_minute() {
         assert_eq!(n_stored().await, n);
     };
     fill(10);
-    // Both checkpoints move, each with a row of its own kind.
+    // Both checkpoints move, each with a row of its kind.
     let (at, cash) = (setup.clock.now().plus_millis(-10_000), crate::domain::money::units::UsdcMicros(1_000_000));
     setup.exchange.with(|exchange| exchange.pay(&wallet, "REWARD", cash, at)).unwrap();
     let (db, clock, wakeups, live) = (setup.db.clone(), setup.clock, setup.wakeups.clone(), setup.live.clone());

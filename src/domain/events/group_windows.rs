@@ -163,7 +163,7 @@ impl<'a> Gathering<'a> {
 
     /// Returns whether the group, which is the newest of its leader and asset, takes this event.
     fn takes(&self, event: &PendingEvent, length_ms: i64) -> bool {
-        // A window without length still takes the events of its own millisecond or second.
+        // A window without length still takes the events of the same millisecond or second.
         let within = |from: Timestamp, to: Timestamp| to == from || to.millis_since(from) < length_ms;
         self.events.first().is_some_and(|first| first.action == event.action)
             && within(self.detect_time, event.detect_time)

@@ -78,7 +78,7 @@ impl Market {
 
     /// Returns the time at which an open market closes; `None` when it is not known at `now`.
     ///
-    /// An end date that has passed while the market is open is no close: end dates pass months early, and in sports they
+    /// An end date that has passed while the market is open is not a close: end dates pass months early, and in sports they
     /// are the kick-off (spec 7.3).
     pub fn closes_after(&self, now: Timestamp) -> Option<Timestamp> {
         self.close_time.filter(|close| !self.is_open() || *close > now)

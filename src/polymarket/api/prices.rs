@@ -57,7 +57,7 @@ impl Polymarket {
     }
 
     /// Returns the best prices of the books of those `assets` that the CLOB has one for, as [`Self::midpoints`]. A book
-    /// with an empty side has no best price there. For values only: a decision fetches a book of its own.
+    /// with an empty side has no best price there. For values only: a decision fetches its book itself.
     ///
     /// # Errors
     /// Any [`PolymarketError`] but a refusal.

@@ -25,7 +25,7 @@ async fn a_field_is_read_changed_and_given_back() {
     let one = answer(&run(&bot, &["config", "get", "sizing.applyTakerFees", "--json"]));
     assert_eq!((&one["value"], &one["default"], &one["source"]), (&false.into(), &true.into(), &"global".into()));
     let all = answer(&run(&bot, &["config", "get", "--json"]));
-    assert_eq!(all.as_array().unwrap().len(), 24);
+    assert_eq!(all.as_array().unwrap().len(), 34);
     assert!(told(&run(&bot, &["config", "get"])).contains("guardrails.maxSpreadMicros"));
 
     let diff = run(&bot, &["config", "diff", "--json"]);

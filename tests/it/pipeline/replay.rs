@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use polymarketspy::clock::Clock;
 use polymarketspy::domain::accounting::ledger::{EntryType, PortfolioId};
-use polymarketspy::domain::money::ids::{FollowedUserId, Wallet};
-use polymarketspy::domain::money::units::Timestamp;
+use polymarketspy::domain::money::ids::{AssetId, FollowedUserId, MarketId, Wallet};
+use polymarketspy::domain::money::units::{PriceMicros, Timestamp};
 use polymarketspy::queue::{self, Queue};
 use polymarketspy::simulator::recordings;
 use polymarketspy::simulator::{SimulatorSettings, first_exchange_recording};
@@ -66,20 +66,34 @@ fn rows() -> Vec<Value> {
     rows
 }
 
+/// Returns the redeemed markets, each with the token that paid: the one that its trader bought.
+fn paid(rows: &[Value]) -> BTreeMap<MarketId, AssetId> {
+    let text = |row: &Value, field: &str| row[field].as_str().unwrap_or_default().to_owned();
+    let redeemed = rows.iter().filter(|row| text(row, "type") == "REDEEM");
+    let bought = redeemed.filter_map(|redeem| {
+        let condition = text(redeem, "condition_id");
+        let bought = rows.iter().find(|row| text(row, "side") == "BUY" && text(row, "condition_id") == condition)?;
+        Some((MarketId::parse(&condition).unwrap(), AssetId::parse(&text(bought, "token_id")).unwrap()))
+    });
+    bought.collect()
+}
+
 async fn sums(bot: &TestBot, user: FollowedUserId) -> Sums {
     let entries = bot.db.entries_after(PortfolioId::ShadowUser(user), 0, 10_000).await.unwrap();
     let mut sums = Sums::default();
     let mut held: BTreeMap<String, i64> = BTreeMap::new();
     for placed in entries {
         let entry = placed.entry;
-        sums.cash += entry.cash.0;
         match entry.kind {
             EntryType::TradeFill => sums.n_trades += 1,
             EntryType::Fee => sums.fees -= entry.cash.0,
             EntryType::Settlement => sums.redeemed += entry.cash.0,
             EntryType::Merge => sums.merged += entry.cash.0,
+            // What the trader held before the first row is in no row.
+            EntryType::Opening | EntryType::Adjustment => continue,
             other => panic!("{other} in a shadow that has none"),
         }
+        sums.cash += entry.cash.0;
         if let Some(asset) = entry.asset {
             *held.entry(asset.to_string()).or_default() += entry.shares.0;
         }
@@ -106,7 +120,15 @@ async fn a_replay_of_every_recorded_row_gives_the_independently_computed_ledger(
         }
         users.push(user);
     }
-    bot.exchange.with(|exchange| exchange.replay(&rows, None).unwrap());
+    bot.exchange.with(|exchange| {
+        exchange.replay(&rows, None).unwrap();
+        for (market, token) in paid(&rows) {
+            let outcomes = &exchange.market(&market).unwrap().facts.outcomes;
+            let pays = |asset: &AssetId| if *asset == token { PriceMicros::ONE } else { PriceMicros::ZERO };
+            let payouts: Vec<PriceMicros> = outcomes.iter().map(|outcome| pays(&outcome.asset)).collect();
+            assert!(exchange.resolve(&market, &payouts), "{market}");
+        }
+    });
 
     let app = bot.start_at(clock).await;
     let n_expected: usize = SHADOWS.iter().map(|shadow| shadow.n_trades).sum();

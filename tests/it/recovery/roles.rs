@@ -40,8 +40,8 @@ fn n_of(holders: &[(String, Option<String>)], worker: &str) -> usize {
 /// Returns the copies in the order of their ledger entries, and in the global order.
 async fn global_order(db: &Db) -> (Vec<String>, Vec<String>) {
     let Db::Postgres(pool) = db else { unreachable!() };
-    let copies: Vec<(i64, String)> = sqlx::query_as(
-        "select g.detect_time, a.group_key from ledger_entry e
+    let copies: Vec<(i64, i64, String)> = sqlx::query_as(
+        "select g.detect_time, g.event_time, a.group_key from ledger_entry e
             join copy_attempt a on e.ref_id = 'copy:' || cast(a.id as text)
             join event_group g on g.id = a.group_id
         where e.portfolio_scope = 'EXEC_GLOBAL' and e.entry_type = 'TRADE_FILL' order by e.id",
@@ -51,7 +51,7 @@ async fn global_order(db: &Db) -> (Vec<String>, Vec<String>) {
     .unwrap();
     let mut sorted = copies.clone();
     sorted.sort();
-    let keys = |copies: Vec<(i64, String)>| copies.into_iter().map(|(_, key)| key).collect();
+    let keys = |copies: Vec<(i64, i64, String)>| copies.into_iter().map(|(_, _, key)| key).collect();
     (keys(copies), keys(sorted))
 }
 

@@ -3,6 +3,7 @@
 use polymarketspy::db::{Committed, Db, LedgerOutcome, LedgerWrite, Standing};
 use polymarketspy::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
 use polymarketspy::domain::decision::check::ReasonCode;
+use polymarketspy::domain::money::ids::AssetId;
 use polymarketspy::domain::money::units::{ShareMicros, UsdcMicros};
 use polymarketspy::queue::{NewJob, Queue};
 
@@ -142,11 +143,16 @@ on_both! {
         let groups = grouped(db, user, 0..1).await;
         let attempt = attempt(GLOBAL, &groups[0]);
         let mut both = entries(&attempt, &groups[0]);
-        both.push(LedgerEntry { asset: None, ..both[1].clone() });
+        // A split moves each outcome under one cause; a fill and its fee have one asset, and their key is without it.
+        both.extend([1, 2].map(|n| LedgerEntry {
+            kind: EntryType::Split,
+            asset: Some(AssetId::parse(&n.to_string()).unwrap()),
+            ..both[0].clone()
+        }));
         let write = LedgerWrite { entries: both, ..LedgerWrite::default() };
         let written = db.commit(std::slice::from_ref(&write), NOW).await.unwrap();
         assert!(matches!(written[0], LedgerOutcome::Written { .. }));
-        assert_eq!(db.commit(&[write], NOW).await.unwrap(), [LedgerOutcome::Known], "without an asset too");
+        assert_eq!(db.commit(&[write], NOW).await.unwrap(), [LedgerOutcome::Known]);
     }
 
     async fn jobs_audits_and_checkpoints_come_with_the_entries(db: &Db) {

@@ -129,7 +129,7 @@ async fn no_statement_reads_or_sorts_a_large_table() {
     // These may sort, because they sort few rows: users and configuration are few, open jobs are the work in flight,
     // and markets are few. A market's groups are found by an index and sorted by decision; changes by people are filtered
     // from the audit log; a period's fills of the chain are matched with the API's; a conversion reads the minutes
-    // since it happened.
+    // since it happened; transfers are typed by people; books are sampled for a minute; few markets wait for a result.
     let may_sort = [
         "config.",
         "users.",
@@ -142,6 +142,9 @@ async fn no_statement_reads_or_sorts_a_large_table() {
         "market_lists.BLACKLISTED",
         "polls.TRADES_SINCE",
         "polls.ACTIVITIES_SINCE",
+        "baselines.CASH_MOVES",
+        "book_samples.DECIDED",
+        "market_resolutions.UNSETTLED",
     ];
     let mut bad = Vec::new();
     for (name, text) in every_statement(&test_db.db) {
@@ -154,7 +157,9 @@ async fn no_statement_reads_or_sorts_a_large_table() {
         let steps: Vec<(i64, i64, i64, String)> = sqlx::query_as(plan).fetch_all(read).await.unwrap();
         for (_, _, _, step) in steps {
             let scanned = step.strip_prefix("SCAN ").and_then(|rest| rest.split(' ').next());
-            let first_of_index = step.contains(" INDEX ") && text.ends_with("limit 1");
+            // That index holds deposits and withdrawals alone.
+            let first_of_index =
+                (step.contains(" INDEX ") && text.ends_with("limit 1")) || step.ends_with(" ledger_entry_transfers");
             let scans = scanned.is_some_and(|table| large.contains(&table)) && !first_of_index;
             let sorts = step.contains("FOR ORDER BY") && !may_sort.iter().any(|start| name.starts_with(start));
             if scans || sorts {

@@ -182,7 +182,13 @@ mod on_anvil {
     #[actix::test]
     async fn a_node_that_dies_is_found_again_and_the_gap_is_read_from_the_api() {
         let (bot, node) = (bot().await, Node::start().await);
-        let (_, leader) = bot.follow("leader").await;
+        let (user, leader) = bot.follow("leader").await;
+        let now = polymarketspy::clock::Clock::System.now();
+        // Without them each poll would read the last 15 minutes.
+        for kind in ["lastTradeTime", "lastActivityTime"] {
+            let read_to = json!({ "time": now }).to_string();
+            bot.db.put_checkpoint(&format!("api:{kind}:{user}"), &read_to, now).await.unwrap();
+        }
         let market = bot.exchange.with(|exchange| exchange.add_market(NewMarket::binary("rain")));
         let app = bot.start_watching(&node.ws_url()).await;
         in_sight(&bot, &node, &leader).await;
@@ -190,7 +196,8 @@ mod on_anvil {
         for _ in 0..5 {
             node.fill(EXCHANGES[0], &[Order::buy(&leader, EXCHANGES[0], 3_000_000, 1_000_000)]).await;
         }
-        // Four minutes ago: too old for the catch-up of each minute, young enough for the one after a reconnect.
+        // Four minutes ago: too old for the catch-up of each minute, young enough for the one after a reconnect. The
+        // reads of the last hour and day came at the start.
         let missed = Fill::maker(&leader, market.asset(0).unwrap(), Side::Buy, 500_000, 10_000_000)
             .at(polymarketspy::clock::Clock::System.now().plus_millis(-240_000));
         let n_trades = async || bot.db.trades_page(&Default::default(), None, 10).await.unwrap().rows.len();
