@@ -25,7 +25,7 @@ async fn a_field_is_read_changed_and_given_back() {
     let one = answer(&run(&bot, &["config", "get", "sizing.applyTakerFees", "--json"]));
     assert_eq!((&one["value"], &one["default"], &one["source"]), (&false.into(), &true.into(), &"global".into()));
     let all = answer(&run(&bot, &["config", "get", "--json"]));
-    assert_eq!(all.as_array().unwrap().len(), 24);
+    assert_eq!(all.as_array().unwrap().len(), 34);
     assert!(told(&run(&bot, &["config", "get"])).contains("guardrails.maxSpreadMicros"));
 
     let diff = run(&bot, &["config", "diff", "--json"]);
@@ -50,6 +50,18 @@ async fn a_field_is_read_changed_and_given_back() {
     assert!(audits.iter().all(|row| row.audit.who == "command line"));
     assert!(audits[1].audit.before_json.as_deref().unwrap().contains(r#""maxSpreadMicros":20000"#));
     assert!(audits[1].audit.after_json.as_deref().unwrap().contains(r#""maxSpreadMicros":15000"#));
+}
+
+#[actix::test]
+async fn a_new_opening_bankroll_says_that_open_accounts_keep_theirs() {
+    let bot = TestBot::new().await;
+    bot.follow("quiet harbour").await;
+    let set = told(&run(&bot, &["config", "set", "system.initialBankrollMicros=20000000000"]));
+    assert!(set.contains("system.initialBankrollMicros: 10000000000 → 20000000000"), "{set}");
+    assert!(set.contains("Accounts that are open keep the bankroll they opened with"), "{set}");
+    assert!(set.contains("`polymarketspy account deposit`"), "{set}");
+    let other = told(&run(&bot, &["config", "set", "jitterMsMax=300"]));
+    assert!(other.contains("Saved.") && !other.contains("account deposit"), "{other}");
 }
 
 #[actix::test]
