@@ -24,7 +24,7 @@ use crate::domain::money::units::{Bps, PriceMicros};
 use crate::queue;
 use crate::queue::{Job, NewJob, Queue, RETRIES};
 
-/// What became of an activity.
+/// The result of booking an activity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Effect {
     /// It is in the ledger, and its job is finished.

@@ -75,13 +75,13 @@ struct Counts {
     unreadable: u64,
 }
 
-/// The result of one look: what was done, and when.
+/// The result of one look.
 struct Looked {
     schedules: BTreeMap<FollowedUserId, Schedule>,
     done: Option<Done>,
 }
 
-/// What a check or opening came to.
+/// The result of a check or an opening.
 struct Done {
     user: FollowedUserId,
     opened: bool,
@@ -147,7 +147,7 @@ impl PositionChecker {
         self.busy = false;
         match looked {
             Ok(Looked { schedules, done }) => {
-                // What was asked for meanwhile is kept.
+                // A check that was asked for meanwhile stays due.
                 for (user, schedule) in schedules {
                     self.schedules.entry(user).or_insert(schedule);
                 }

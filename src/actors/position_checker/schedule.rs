@@ -55,7 +55,7 @@ impl Schedule {
         self.suspect_due = Some(self.suspect_due.map_or(due, |known| known.min(due)));
     }
 
-    /// Records what a check or an opening came to.
+    /// Records the result of a check or an opening.
     pub fn done(&mut self, done: &Done, now: Timestamp) {
         self.opened |= done.opened;
         match done.outcome {

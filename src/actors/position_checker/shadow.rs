@@ -45,9 +45,9 @@ impl ShadowNow {
 /// Reads all that a leader holds.
 ///
 /// # Errors
-/// Why the positions cannot be had, as text.
+/// Why the positions cannot be read, as text.
 pub(super) async fn readings(deps: &PositionCheckerDeps, user: &FollowedUser) -> Result<Readings, String> {
-    // The time before the request: a row that follows it is in no answer.
+    // The time before the request: no answer includes a row that follows it.
     let asked_at = deps.clock.now();
     let positions = deps.polymarket.all_positions(&user.profile_wallet).await.map_err(|error| error.to_string())?;
     Readings::new(asked_at, positions.into_iter().map(reading)).map_err(|error| error.to_string())
@@ -101,7 +101,7 @@ pub(in crate::actors) async fn shadow(
         let lot = lots.get(asset);
         let now =
             Movement { asset: asset.clone(), shares: lot.map(|lot| lot.shares).unwrap_or_default(), event_time: None };
-        // What came later is subtracted from what is held now, because that needs no look at the whole history.
+        // Later rows are subtracted from the present holding, because that needs no look at the whole history.
         let of_asset = later.iter().filter(|moved| moved.asset == *asset);
         let mut shares = readings.counted(asset, [&now]).map_err(|error| error.to_string())?;
         for moved in of_asset {

@@ -3,6 +3,7 @@
 pub(super) mod access;
 pub(super) mod control;
 pub(super) mod dead_letters;
+pub(super) mod exactness;
 pub(super) mod explanation;
 pub(super) mod follow;
 pub(super) mod market;

@@ -6,6 +6,7 @@ use actix_web::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::exactness::{ExactnessView, PositionCheckView};
 use super::users::copied_share;
 use crate::clock::Clock;
 use crate::db::{Db, FollowedUser};
@@ -20,7 +21,6 @@ use crate::web::charts::series::Range;
 use crate::web::live::messages::ROWS_SHOWN;
 use crate::web::server::error::WebError;
 use crate::web::shell::page::{Page, PageContext};
-use crate::web::views::exactness::{ExactnessView, PositionCheckView};
 use crate::web::views::leader_feed;
 use crate::web::views::leader_feed::FeedRow;
 use crate::web::views::pnl::{PnlSummary, at_share};

@@ -8,6 +8,7 @@ use actix_web::{
 };
 use serde::Serialize;
 
+use super::exactness::ExactnessView;
 use crate::clock::Clock;
 use crate::db::{Db, FollowedUser, SeenFill};
 use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
@@ -18,7 +19,6 @@ use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::{Bps, Timestamp, UsdcMicros};
 use crate::web::server::error::WebError;
 use crate::web::shell::page::{Page, PageContext};
-use crate::web::views::exactness::ExactnessView;
 use crate::web::views::pnl::{PnlSummary, at_share};
 
 const DAY_MS: i64 = 24 * 3_600_000;

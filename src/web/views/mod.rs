@@ -3,7 +3,6 @@
 pub(super) mod activities;
 pub(super) mod attempts;
 pub(super) mod check_words;
-pub(super) mod exactness;
 pub(crate) mod health;
 pub(super) mod holdings;
 pub(super) mod latency;
