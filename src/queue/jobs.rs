@@ -69,7 +69,7 @@ batches! {
         and job.attempts = cast(fence.attempts as bigint)) returning id";
 }
 
-/// Puts a job off until `due`, because what it waits for is not there yet: that is no failure. Does nothing when another
+/// Puts a job off until `due`, because what it waits for is not there yet: that is not a failure. Does nothing when another
 /// worker holds the job now.
 ///
 /// # Errors

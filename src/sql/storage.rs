@@ -1,4 +1,4 @@
-//! How large the database is, how much room it has, and the command that gives unused room back.
+//! How large the database is, how much room it has, and the command that returns unused room.
 
 use std::path::Path;
 

@@ -67,7 +67,7 @@ async fn twenty_open_markets_are_priced_beside_a_hundred_and_twenty_closed_ones(
         let market = exchange.simulator.add_market(&format!("question-{n}")).facts;
         setup.db.save_market(&market).await.unwrap();
         hold(&setup, &writer, &market, (1_000_000, 50)).await;
-        // Nobody has told us yet that these are closed.
+        // The database does not know yet that these are closed.
         if n % 7 != 0 {
             exchange.simulator.with(|exchange| exchange.close_market(&market.id));
         }

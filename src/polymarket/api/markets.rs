@@ -33,7 +33,7 @@ pub struct TradingRules {
     pub accepts_orders: Option<bool>,
 }
 
-/// The delay for takers in markets with `itode` (venue 11.9).
+/// The delay for takers in markets with `itode` (venue 2.4).
 const ITODE_DELAY_MS: i64 = 250;
 
 impl Polymarket {

@@ -16,7 +16,7 @@ struct UnitFormat {
     sign: &'static str,
 }
 
-/// The text of an empty list of tags. An empty text is no value at all.
+/// The text of an empty list of tags. An empty text is not a value.
 const NO_TAGS: &str = "none";
 
 const fn format_of(unit: FieldUnit) -> UnitFormat {

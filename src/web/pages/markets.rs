@@ -101,7 +101,7 @@ pub struct MarketRow {
     pub question: String,
     /// The part of the market in the address of its page at Polymarket; hostile text.
     pub slug: String,
-    /// The end date that the venue gives. It may have passed while the market is open.
+    /// The end date of the venue. It may have passed while the market is open.
     pub close_time: Option<Timestamp>,
     /// When the market was resolved; null while it is not.
     pub resolved_at: Option<Timestamp>,

@@ -17,7 +17,7 @@ use crate::domain::money::ids::{AssetId, FollowedUserId, MarketId};
 use crate::domain::money::text_enum::text_enum;
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UnitError, UsdcMicros, narrow, product};
 
-/// Which rows a correction gives shares back to.
+/// The rows to which a correction returns shares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Takes {
     /// Rows that added shares, until nothing of it is left: shares that were closed or redeemed before we knew them.
