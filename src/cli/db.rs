@@ -1,4 +1,4 @@
-//! `polymarketspy db vacuum`: returns to the disk the room that deleted and packed rows leave.
+//! `polymarketspy db vacuum`: returns the room that deleted and packed rows leave.
 
 use std::process::ExitCode;
 

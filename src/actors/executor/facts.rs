@@ -38,7 +38,7 @@ pub(super) enum Unprepared {
 /// Fetches the facts of a group whose job was due at `due`.
 ///
 /// # Errors
-/// When the book fetcher does not answer, or cannot store the book. Facts that are not available are not an error.
+/// When the book fetcher does not answer, or cannot store the book. Missing facts are not an error.
 pub(super) async fn gather(
     deps: &ExecutorDeps,
     portfolio: PortfolioId,

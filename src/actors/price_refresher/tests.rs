@@ -67,7 +67,7 @@ async fn twenty_open_markets_are_priced_beside_a_hundred_and_twenty_closed_ones(
         let market = exchange.simulator.add_market(&format!("question-{n}")).facts;
         setup.db.save_market(&market).await.unwrap();
         hold(&setup, &writer, &market, (1_000_000, 50)).await;
-        // No answer has said yet that these are closed.
+        // The database does not know yet that these are closed.
         if n % 7 != 0 {
             exchange.simulator.with(|exchange| exchange.close_market(&market.id));
         }
@@ -145,7 +145,7 @@ async fn a_book_that_loses_its_bids_is_valued_at_its_ask_within_ninety_seconds()
             ReadView { portfolio, leader: setup.alice, market: market.id.clone(), asset: None, outcomes: Vec::new() };
         writer.send(read).await.unwrap().unwrap().equity.0
     };
-    let cash = 10_000_000_000 - 75_000_600 + 600;
+    let cash = 10_000_000_000 - 75_000_600;
     set(Quotes::of(&[(500_000, 1_000_000)], &[(520_000, 1_000_000)]));
     let mut bucket = bucket_of(setup.clock.now());
     refresh(&deps, &memory, bucket).await.unwrap();

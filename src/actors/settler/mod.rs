@@ -188,7 +188,7 @@ async fn look_at(
     Ok(settled)
 }
 
-/// Notes a market that has ended without payouts: it is closed, or a result is proposed. A passed end date is not an end.
+/// Notes a market that has ended without payouts: it is closed, or a result is proposed. A passed end date does not end a market.
 ///
 /// # Errors
 /// When the database fails.

@@ -77,7 +77,7 @@ config_section! {
         max_price: PriceMicros = "maxPriceMicros", Price, 1_000_000, 0..=1_000_000, before 1_000_000;
         /// No position is opened for a trade of the leader that is smaller than this.
         min_leader_notional: UsdcMicros = "minLeaderNotionalMicros", Usdc, 0, 0..=1_000_000_000_000_000, before 0;
-        /// No position is opened in a market that closes later than this, or at an unknown time. 0 means without a limit.
+        /// No position is opened in a market that closes later than this, or at an unknown time. 0 sets no limit.
         max_minutes_to_close: i64 = "maxMinutesToClose", Minutes, 0, 0..=1_000_000, before 0;
         /// Positions are opened only in markets with one of these tags; with none listed, in all markets.
         only_categories: Tags = "onlyCategories", Tags, 0, 0..=50, before 0;
@@ -222,7 +222,7 @@ impl StoredConfig {
         Self::default().with(&own.changed(change))
     }
 
-    /// Checks the fields that are read together, for the global config and for each leader with these overrides.
+    /// Checks the fields that are read together: the global ones, and those of each leader with these overrides.
     ///
     /// # Errors
     /// [`ConfigError`] when the lowest price of a copy is above the highest.

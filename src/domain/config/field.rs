@@ -17,7 +17,7 @@ pub struct ConfigError {
     pub problem: String,
 }
 
-/// The unit of a field's number, or the kind of a value that is not a number.
+/// The unit of a field's number, or the kind of another value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FieldUnit {
     Flag,

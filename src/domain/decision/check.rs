@@ -64,7 +64,7 @@ text_enum!(Verdict { Pass => "PASS", Fail => "FAIL", Unknown => "UNKNOWN" });
 /// The unit of the value and the limit of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CheckUnit {
-    /// 1 is yes, 0 is no.
+    /// 1 for yes, 0 for no.
     Flag,
     Millis,
     Usdc,

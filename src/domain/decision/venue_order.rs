@@ -90,7 +90,7 @@ mod tests {
         check(2_000_000, Some(&bids(500_000)), 2_000_000, false);
         check(2_009_999, Some(&bids(500_000)), 2_000_000, false);
         check(1_999_999, Some(&bids(500_000)), 1_990_000, true);
-        // 0.004 of a share is not an order, and 0.40 USDC is too small a one.
+        // 0.004 of a share is cut to nothing, and 0.40 USDC is too small an order.
         check(4_000, Some(&bids(990_000)), 0, true);
         check(800_000, Some(&bids(500_000)), 800_000, true);
         // Without a bid, and without a book, it is not judged.

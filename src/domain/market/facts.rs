@@ -52,7 +52,7 @@ pub struct OutcomeAsset {
     pub payout: Option<PriceMicros>,
 }
 
-/// The parameters of the fee `shares * rate * (p * (1 - p)) ^ exponent`, paid by takers only. The default is no fee.
+/// The parameters of the fee `shares * rate * (p * (1 - p)) ^ exponent`, paid by takers only. The default takes no fee.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct FeeSchedule {
     /// In millionths: 0.07 is 70_000.
@@ -78,7 +78,7 @@ impl Market {
 
     /// Returns the time at which an open market closes; `None` when it is not known at `now`.
     ///
-    /// An end date that has passed while the market is open is not a close: end dates pass months early, and in sports they
+    /// An end date that has passed while the market is open does not close it: end dates pass months early, and in sports they
     /// are the kick-off (spec 7.3).
     pub fn closes_after(&self, now: Timestamp) -> Option<Timestamp> {
         self.close_time.filter(|close| !self.is_open() || *close > now)

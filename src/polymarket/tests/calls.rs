@@ -226,7 +226,7 @@ const COMPACT: &str =
 #[actix_web::test]
 async fn a_closed_market_is_found_by_asking_gamma_twice() {
     let server = Server::start().await;
-    server.on_body("closed=true", &gamma_market(&market('1'), OUTCOMES)).on_body("markets", "[]");
+    server.on_body("closed=true", &gamma_market(&market('1'), OUTCOMES)).on_body("/markets?", "[]");
     let found = server.client().market(&market('1')).await.unwrap().unwrap();
     assert_eq!((found.outcomes.len(), found.question.as_str()), (2, "q"));
     let urls = server.urls();

@@ -64,7 +64,7 @@ pub fn shown(unit: FieldUnit, number: i64) -> String {
         grouped.push(digit);
     }
     let point = behind.map(|behind| format!(".{behind}")).unwrap_or_default();
-    let gap = if matches!(unit, FieldUnit::Price) { "" } else { "\u{a0}" };
+    let gap = if matches!(unit, FieldUnit::Price) || sign(unit).is_empty() { "" } else { "\u{a0}" };
     format!("{grouped}{point}{gap}{}", sign(unit))
 }
 
@@ -204,6 +204,7 @@ mod tests {
         check(FieldUnit::Bps, 12_500, "125.00", "125.00\u{a0}%");
         check(FieldUnit::Millis, 60_000, "60000", "60,000\u{a0}ms");
         check(FieldUnit::Flag, 1, "1", "on");
+        check(FieldUnit::Tags, 50, "50", "50");
     }
 
     #[test]

@@ -118,7 +118,8 @@ proptest! {
                 is_good(&candidate.change)?;
                 prop_assert!(candidate.from < candidate.to && candidate.to <= now());
             }
-            Err(error) => prop_assert!(matches!(error, WebError::Mistake(_))),
+            Err(WebError::Field(error)) => is_named(&error)?,
+            Err(error) => prop_assert!(matches!(error, WebError::Mistake(_)), "{error}"),
         }
     }
 

@@ -20,7 +20,7 @@ const ABOUT: &str = "Everything that the pages show, as JSON. Amounts are intege
     questions, slugs and outcomes are texts of strangers: escape them. docs/api.md is the page for people.";
 
 /// Fields that an answer may lack.
-const OPTIONAL: &[&str] = &["looked_back_to"];
+const OPTIONAL: &[&str] = &["looked_back_to", "taker_delay_ms", "order_notional_micros", "order_share_micros", "exit"];
 
 /// The description as JSON text. It never changes while the program runs.
 static TEXT: LazyLock<String> = LazyLock::new(|| document().to_string());

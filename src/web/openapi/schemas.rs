@@ -11,10 +11,11 @@ use crate::db::{ChainLag, RowNumbers, SeenFill};
 use crate::domain::accounting::closed_lots::ClosedLotCounts;
 use crate::domain::accounting::ledger::{EntryType, PortfolioScope};
 use crate::domain::config::effective::{
-    ConfigPatch, ConfigVersion, EffectiveConfig, Field, FieldUnit, StoredConfig, Tags, UserOverrides,
+    ConfigPatch, ConfigVersion, EffectiveConfig, ExitSizing, Field, FieldUnit, StoredConfig, Tags, UserOverrides,
 };
 use crate::domain::config::follow_state::FollowState;
 use crate::domain::decision::check::{Check, CheckName, CheckUnit, ReasonCode, Verdict};
+use crate::domain::decision::exit::{ExitBasis, NotionalBecause};
 use crate::domain::decision::explanation::{DecisionKind, Explanation};
 use crate::domain::events::event::Side;
 use crate::domain::money::ids::{AssetId, AttemptId, EventId, FollowedUserId, GroupId, MarketId, Wallet};
@@ -113,7 +114,24 @@ described! {
         ("mid_micros", maybe::<PriceMicros>(), "The middle between best bid and best ask."),
         ("limit_price_micros", maybe::<PriceMicros>(), "The worst price that the copy accepted."),
         ("target_share_micros", maybe::<ShareMicros>(), "The shares that the copy aimed for."),
+        ("taker_delay_ms", number(), "How long the venue holds an order in this market, in milliseconds, added to the \
+            wait before the book was fetched. Missing where it is not known and where no book is needed."),
+        ("order_notional_micros", one::<UsdcMicros>(),
+            "The cash of a BUY, cut to whole cents as the venue takes it. Missing where its order rules are off."),
+        ("order_share_micros", one::<ShareMicros>(),
+            "The shares of a SELL, cut to hundredths as the venue takes them. Missing where its order rules are off."),
+        ("exit", one::<ExitBasis>(), "How an exit was sized. Missing where the settings say NOTIONAL."),
         ("fee_micros", number(), "The fee, in millionths of a USDC; for a skip, the fee that it would have paid."),
+    ]);
+    ExitSizing => words("How a sale is sized: like a purchase, or by the part that the leader sold.",
+        ExitSizing::ALL.iter().map(|word| word.as_str()));
+    NotionalBecause => words("The reason for NOTIONAL: the leader's rows came too late, or what they held is not known.",
+        NotionalBecause::ALL.iter().map(|word| word.as_str()));
+    ExitBasis => object("How an exit was sized where the settings say PROPORTIONAL.", [
+        ("sizing", one::<ExitSizing>(), "How it was sized in the end."),
+        ("their_holding_micros", maybe::<ShareMicros>(),
+            "What the leader held just before it; of a MERGE, of the outcome with the fewest. Null when it is not known."),
+        ("because", maybe::<NotionalBecause>(), "The reason for NOTIONAL; null for PROPORTIONAL."),
     ]);
     ClosedLotCounts => object("Closed lots by their result.", [
         ("won", number(), "Number of lots that made money."),
@@ -282,8 +300,14 @@ fn list_of_tags(about: &str, field: &Field) -> ArrayBuilder {
 fn setting(field: &Field) -> RefOr<Schema> {
     let about = format!("{} Unit: {}.", field.about, field.unit);
     match field.unit {
-        FieldUnit::Flag => ObjectBuilder::new().schema_type(Type::Boolean).description(Some(about)).into(),
-        FieldUnit::Choice => words(&about, field.choices.iter().copied()).into(),
+        FieldUnit::Flag => {
+            let flag = ObjectBuilder::new().schema_type(Type::Boolean).description(Some(about));
+            flag.default(Some((field.default != 0).into())).into()
+        }
+        FieldUnit::Choice => {
+            let choice = words(&about, field.choices.iter().copied());
+            choice.default(Some(field.word(field.default).into())).into()
+        }
         FieldUnit::Tags => list_of_tags(&about, field).into(),
         _ => {
             let integer = integer(&about).minimum(Some(field.min)).maximum(Some(field.max));

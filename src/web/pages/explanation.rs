@@ -12,6 +12,7 @@ use crate::db::{AttemptDetail as StoredAttempt, BookOutcome, Db, DbError};
 use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
 use crate::domain::config::effective::{Field, FieldUnit, FieldValue, StoredConfig, effective};
 use crate::domain::decision::check::Verdict;
+use crate::domain::decision::exit::ExitBasis;
 use crate::domain::decision::explanation::{DecisionKind, Explanation};
 use crate::domain::events::event::{ActivityEvent, Side, TradeEvent};
 use crate::domain::events::group::{EventGroup, GroupKind, Member};
@@ -383,6 +384,11 @@ struct AttemptPage<'a> {
     /// Number of failed checks after the first.
     n_other: usize,
     n_checks: usize,
+    /// The facts of the recorded explanation that an older record lacks.
+    taker_delay_ms: Option<i64>,
+    order_notional_micros: Option<UsdcMicros>,
+    order_share_micros: Option<ShareMicros>,
+    exit: Option<ExitBasis>,
 }
 
 /// Reads the id of an attempt. A text that is not an id is answered like an unknown attempt.
@@ -404,6 +410,10 @@ pub async fn page(context: PageContext, id: Path<String>) -> Result<HttpResponse
         first_failed: detail.checks.iter().find(|check| check.verdict == Verdict::Fail),
         n_other: detail.n_failed.saturating_sub(1),
         n_checks: detail.checks.len(),
+        taker_delay_ms: detail.explain_json.taker_delay_ms,
+        order_notional_micros: detail.explain_json.order_notional_micros,
+        order_share_micros: detail.explain_json.order_share_micros,
+        exit: detail.explain_json.exit,
     };
     context.page(Page::Attempt, &position, &page).await
 }

@@ -34,7 +34,10 @@ pub struct MarketView {
     pub id: MarketId,
     pub question: String,
     pub slug: String,
+    /// Null while the close is not known: there is no end date, or it is `passed_end_date`.
     pub close_time: Option<Timestamp>,
+    /// The end date of a market that is open after it.
+    pub passed_end_date: Option<Timestamp>,
     pub closes_in_ms: Option<i64>,
     pub resolved_at: Option<Timestamp>,
     pub active: bool,
@@ -45,6 +48,8 @@ pub struct MarketView {
     pub min_share_micros: Option<ShareMicros>,
     pub fee_rate_micros: i64,
     pub fee_exponent: u32,
+    /// False while the fee is the highest of the venue, because nothing has told the market's own.
+    pub fee_known: bool,
     pub outcomes: Vec<OutcomeView>,
     /// The outcome whose price is charted.
     pub charted: Option<AssetId>,
@@ -110,9 +115,10 @@ impl MarketView {
         let market = market.or_else(|| known.then(|| Market::unknown(id.clone()))).ok_or(WebError::NotFound)?;
         let outcomes = OutcomeView::all(db, &market, now).await?;
         let copies = db.copies_in(&id, Timestamp::EPOCH, COPIES_MOST).await?;
+        let close_time = market.closes_after(now);
         Ok(Self {
-            state: MarketState::of(&market, now),
-            closes_in_ms: market.close_time.map(|close| close.millis_since(now)),
+            state: MarketState::of(&market),
+            closes_in_ms: close_time.map(|close| close.millis_since(now)),
             charted: charted(&outcomes, query.asset.as_deref())?,
             outcomes,
             positions: positions(db, &id, now).await?,
@@ -122,7 +128,8 @@ impl MarketView {
             id,
             question: market.question,
             slug: market.slug,
-            close_time: market.close_time,
+            passed_end_date: market.close_time.filter(|_| close_time.is_none()),
+            close_time,
             resolved_at: market.resolved_at,
             active: market.active,
             blacklisted: market.blacklisted,
@@ -131,6 +138,7 @@ impl MarketView {
             min_share_micros: market.min_shares,
             fee_rate_micros: market.fee.rate_micros,
             fee_exponent: market.fee.exponent,
+            fee_known: market.fee_known,
         })
     }
 }

@@ -101,7 +101,7 @@ pub struct MarketRow {
     pub question: String,
     /// The part of the market in the address of its page at Polymarket; hostile text.
     pub slug: String,
-    /// When trading is planned to end.
+    /// The end date of the venue. It may have passed while the market is open.
     pub close_time: Option<Timestamp>,
     /// When the market was resolved; null while it is not.
     pub resolved_at: Option<Timestamp>,
@@ -113,7 +113,8 @@ pub struct MarketRow {
     pub neg_risk: bool,
     /// Whether the market is open, closed or resolved.
     pub state: MarketState,
-    /// Negative after the close time.
+    /// The time until the close; negative after it. Null while the close is not known: there is no end date, or it has
+    /// passed while the market is open.
     pub closes_in_ms: Option<i64>,
     /// When a leader's last trade happened.
     pub last_trade: Option<Timestamp>,
@@ -141,13 +142,13 @@ pub enum MarketState {
 }
 
 impl MarketState {
-    /// Returns the state of `market` at `now`. After its close time a market is closed, even when the API calls it active.
-    pub fn of(market: &Market, now: Timestamp) -> Self {
-        let past = market.close_time.is_some_and(|close| close <= now);
-        match (market.resolved_at, market.active && !past) {
-            (Some(_), _) => Self::Resolved,
-            (None, true) => Self::Open,
-            (None, false) => Self::Closed,
+    /// Returns the state of `market` as the venue tells it. An end date in the past does not close a market that takes
+    /// orders (spec 7.3).
+    pub fn of(market: &Market) -> Self {
+        match market.resolved_at {
+            Some(_) => Self::Resolved,
+            None if market.is_open() => Self::Open,
+            None => Self::Closed,
         }
     }
 }
@@ -261,8 +262,8 @@ impl RowReader<'_> {
             None => db.last_trade_in(&id).await?,
         };
         Ok(MarketRow {
-            state: MarketState::of(&market, now),
-            closes_in_ms: market.close_time.map(|close| close.millis_since(now)),
+            state: MarketState::of(&market),
+            closes_in_ms: market.closes_after(now).map(|close| close.millis_since(now)),
             last_trade,
             n_trades: db.count_trades_in(&id, self.since).await?,
             n_attempts: attempts.attempts,
@@ -458,12 +459,13 @@ mod tests {
     }
 
     #[test]
-    fn a_market_is_closed_after_its_close_time_even_when_the_api_calls_it_active() {
+    fn a_market_is_open_while_the_venue_takes_orders_even_after_its_end_date() {
         let now = Timestamp::from_millis(1_000);
         let blank = Market::unknown(MarketId::parse(&format!("0x{:064x}", 1)).unwrap());
-        let check = |market: Market, state| assert_eq!(MarketState::of(&market, now), state);
+        let check = |market: Market, state| assert_eq!(MarketState::of(&market), state);
         check(blank.clone(), MarketState::Open);
-        check(Market { close_time: Some(now), ..blank.clone() }, MarketState::Closed);
+        check(Market { close_time: Some(now), ..blank.clone() }, MarketState::Open);
+        check(Market { close_time: Some(now), accepts_orders: false, ..blank.clone() }, MarketState::Closed);
         check(Market { active: false, ..blank.clone() }, MarketState::Closed);
         check(Market { resolved_at: Some(now), ..blank }, MarketState::Resolved);
     }

@@ -328,3 +328,53 @@ async fn the_form_tests_what_it_holds_and_keeps_it() {
     let page = visitor.form("/config/test", &[("window", "custom"), ("from", "soon")]).await;
     assert!(page.text().contains("`from` must be a time such as 2026-01-15T12:00."), "{}", page.text());
 }
+
+#[actix_web::test]
+async fn a_new_opening_bankroll_says_that_open_accounts_keep_theirs() {
+    let web = TestWeb::full().await;
+    portfolio::book_lot(&web, FollowedUserId(1)).await;
+    let mut visitor = ConfigVisitor::at(&web).await;
+    let typed = [("initialBankrollMicros", "20000.00"), ("was.initialBankrollMicros", "10000.00")];
+    let answer = visitor.form("/config", &typed).await;
+    let text = visitor.follow(&answer).await.text();
+    assert!(text.contains("Accounts that are open keep theirs: `polymarketspy account deposit` moves cash"), "{text}");
+    assert!(web.get("/portfolio").await.text().contains("Opening deposit +10,000.00"));
+    let typed = [("jitterMsMax", "300"), ("was.jitterMsMax", "250")];
+    let answer = visitor.form("/config", &typed).await;
+    assert!(!visitor.follow(&answer).await.text().contains("account deposit"));
+}
+
+#[actix_web::test]
+async fn choices_and_tags_are_typed_saved_and_undone() {
+    let web = TestWeb::full().await;
+    let mut visitor = ConfigVisitor::at(&web).await;
+    let page = web.get("/config").await;
+    assert!(page.text().contains("separated by commas, 50 at most; none for no tag."), "{}", page.text());
+    assert_eq!(
+        (hidden(&page.body, "was.exitSizing"), hidden(&page.body, "was.onlyCategories")),
+        ("NOTIONAL".to_owned(), "none".to_owned())
+    );
+    let typed = [
+        ("exitSizing", "PROPORTIONAL"),
+        ("was.exitSizing", "NOTIONAL"),
+        ("onlyCategories", "NBA politics"),
+        ("was.onlyCategories", "none"),
+    ];
+    let answer = visitor.form("/config", &typed).await;
+    let page = visitor.follow(&answer).await;
+    assert!(
+        page.text().contains("NOTIONAL → PROPORTIONAL") && page.text().contains("none → nba, politics"),
+        "{}",
+        page.text()
+    );
+    assert_eq!(hidden(&page.body, "was.onlyCategories"), "nba, politics");
+    assert_eq!(visitor.config().await.sizing.only_categories.list(), ["nba", "politics"]);
+    let (action, fields) = undo_form(&page.body);
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let answer = visitor.form(&action, &fields).await;
+    visitor.follow(&answer).await;
+    assert_eq!(visitor.config().await, StoredConfig::default());
+    let wrong = visitor.form("/config", &[("onlyCategories", "a;b"), ("was.onlyCategories", "none")]).await;
+    assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
+    assert!(wrong.text().contains("onlyCategories has the tag `a;b`"), "{}", wrong.text());
+}

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::db::{BookOutcome, StoredBook};
+use crate::domain::config::effective::ExitSizing;
 use crate::domain::decision::check::{Check, CheckName};
+use crate::domain::decision::exit::{ExitBasis, NotionalBecause};
 use crate::domain::events::group::Member;
 use crate::domain::market::book::Level;
 
@@ -51,6 +53,8 @@ pub(super) async fn explained(web: &TestWeb, decision: DecisionKind, outcome: Op
     attempt.explanation.limit_price_micros = Some(price(510_000));
     attempt.explanation.raw_notional_micros = Some(UsdcMicros(25_000_000));
     attempt.explanation.fee_micros = 105_000;
+    attempt.explanation.taker_delay_ms = Some(250);
+    attempt.explanation.order_notional_micros = Some(UsdcMicros(24_990_000));
     attempt.mid_at_decision = Some(price(498_750));
     let id = attempt.id;
     let write = LedgerWrite { attempt: Some(attempt), ..LedgerWrite::default() };
@@ -69,12 +73,13 @@ async fn a_skip_shows_every_check_with_its_value_limit_and_room() {
         "Skipped Spread too wide: 5.00¢ where at most 2.00¢ is allowed. One other check failed too.",
         "2 failed of 4",
         "passed Copying is on the switch for everybody yes has to be yes –",
-        "unknown, passed Time to close from the decision to the market&#39;s close unknown at least 30 min –",
+        "unknown, passed Time to close from the decision to the market&#39;s close; unknown once the end date of an open market has passed unknown at least 30 min –",
         "failed Spread SPREAD_TOO_WIDE 5.00¢ at most 2.00¢ −3.00¢",
         "failed Depth INSUFFICIENT_DEPTH 12.00 USDC at least 31.25 USDC −19.25 USDC",
         "Together 5,000.00 shares, 2,500.00 USDC Average price 50.00¢",
         "52.37¢ 2,345.67 1,228.43 tx",
         "Copied share 25.00 USDC",
+        "Order 24.99 USDC, cut to whole cents as the venue takes it Taker delay 250 ms, waited before the book was fetched",
         "53.00¢ 900.00 540.18 51.00¢ our limit price 51.00¢ 100.00 63.18 50.75¢ 24.00 12.18 50.00¢ leader's average 49.88¢ middle 49.00¢ 200.00 98.00 48.00¢ 300.00 242.00",
         "Book fetched",
         "+900 ms",
@@ -107,6 +112,60 @@ async fn a_copy_shows_what_it_took_and_how_it_compares() {
     assert_eq!(json["group"]["members"][0]["price_micros"], 523_700);
     assert_eq!(json["id"], id.to_string());
     assert_eq!(json["explain_json"]["fee_micros"], 105_000);
+}
+
+/// Stores an attempt after a sale of the leader, sized by the part that they sold. Returns its id.
+pub(super) async fn explained_exit(web: &TestWeb) -> AttemptId {
+    let exit = ExitBasis {
+        sizing: ExitSizing::Proportional,
+        their_holding_micros: Some(ShareMicros(8_000_000_000)),
+        because: None,
+    };
+    exited(web, 78, exit).await
+}
+
+async fn exited(web: &TestWeb, n: u32, exit: ExitBasis) -> AttemptId {
+    let user = FollowedUserId(1);
+    let key = format!("{user}:{}:SELL:{n}", asset());
+    let group = trade_group(&key, user, market_id(), asset(), Side::Sell, web.now);
+    let write = ClosedGroupWrite { group: group.clone(), members: vec![], finishes: Vec::new(), copy_due: web.now };
+    let _ = web.db.close_groups(&[write], web.now).await.unwrap();
+    let mut attempt = attempt(&group, DecisionKind::Skip, web.now);
+    attempt.explanation.exit = Some(exit);
+    attempt.explanation.taker_delay_ms = Some(0);
+    attempt.explanation.order_share_micros = Some(ShareMicros(12_340_000));
+    let id = attempt.id;
+    let write = LedgerWrite { attempt: Some(attempt), ..LedgerWrite::default() };
+    web.db.commit(&[write], web.now).await.unwrap();
+    id
+}
+
+#[actix_web::test]
+async fn an_exit_shows_how_it_was_sized_and_why() {
+    let web = TestWeb::full().await;
+    let page = async |id: AttemptId| web.get(&format!("/attempts/{id}")).await.text();
+    let text = page(explained_exit(&web).await).await;
+    for expected in [
+        "Exit the part that the leader gave up of 8,000.00 shares",
+        "Order 12.34 shares, cut to hundredths as the venue takes it Taker delay none in this market",
+    ] {
+        assert!(text.contains(expected), "`{expected}` is not in: {text}");
+    }
+    let (late, unknown) = (NotionalBecause::ShadowLate, NotionalBecause::HoldingUnknown);
+    for (n, because, held, expected) in [
+        (80, late, None, "sized like a purchase: the leader's rows before it were not all read within 5 s"),
+        (81, unknown, None, "sized like a purchase: what the leader held before it is not known"),
+        (
+            82,
+            unknown,
+            Some(ShareMicros(0)),
+            "sized like a purchase: by our books the leader held 0.00 shares before it",
+        ),
+    ] {
+        let exit = ExitBasis { sizing: ExitSizing::Notional, their_holding_micros: held, because: Some(because) };
+        let text = page(exited(&web, n, exit).await).await;
+        assert!(text.contains(expected), "`{expected}` is not in: {text}");
+    }
 }
 
 #[actix_web::test]

@@ -6,6 +6,7 @@ use super::*;
 use crate::db::{BookOutcome, StoredBook};
 use crate::domain::accounting::ledger::{EntryType, LedgerEntry};
 use crate::domain::market::book::Level;
+use crate::domain::market::facts::FeeSchedule;
 
 /// Starts a server over a market with a book, and a position of the global portfolio in it.
 pub(super) async fn with_position() -> TestWeb {
@@ -167,7 +168,7 @@ async fn a_market_shows_its_facts_books_positions_and_slippage() {
         "60.00¢",
         "Price of Yes &lt;i&gt;",
         "Closes unknown",
-        "Taker fee none",
+        "Taker fee 0.0700 × p × (1 − p) the highest there is, because the market's own is not known",
         "Copies 1 On average +0.75¢ a share Worst +0.75¢ Together +0.18 USDC",
         "Global · Yes &lt;i&gt;",
         "24.00 51.00¢ 60.00¢ 14.40 +2.16",
@@ -185,6 +186,29 @@ async fn a_market_shows_its_facts_books_positions_and_slippage() {
     let slippage = web.get(&format!("{src}/slippage?range=all")).await.json();
     assert_eq!(slippage["panes"][0]["lines"][0]["values"], serde_json::json!([7_500]));
     assert_eq!(slippage["panes"][0]["lines"][0]["role"], "dots");
+}
+
+#[actix_web::test]
+async fn an_open_market_after_its_end_date_is_open_and_its_close_unknown() {
+    let web = with_position().await;
+    let facts = Market {
+        close_time: Some(web.now.plus_millis(-86_400_000)),
+        fee: FeeSchedule::default(),
+        fee_known: true,
+        ..market()
+    };
+    let path = format!("/markets/{}", market_id());
+    let shown = async |facts: &Market| {
+        web.db.save_market(facts).await.unwrap();
+        (web.get(&path).await.text(), web.get("/api/markets").await.json()["data"][0].clone())
+    };
+    let (text, row) = shown(&facts).await;
+    assert!(text.contains("Closes unknown open after its end date, ") && text.contains("Taker fee none"), "{text}");
+    assert_eq!((&row["state"], &row["closes_in_ms"]), (&"OPEN".into(), &serde_json::Value::Null), "{row}");
+    let (text, row) = shown(&Market { accepts_orders: false, ..facts }).await;
+    assert!(!text.contains("Closes unknown"), "{text}");
+    assert_eq!(row["state"], "CLOSED");
+    assert!(row["closes_in_ms"].as_i64().unwrap() <= -86_400_000, "{row}");
 }
 
 #[actix_web::test]

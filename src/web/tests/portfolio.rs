@@ -34,8 +34,8 @@ async fn positions_limits_and_breakers_are_shown_in_their_units() {
     assert_eq!(page.status, StatusCode::OK, "{}", page.body);
     let text = page.text();
     for expected in [
-        // The lot: shares, cost, mark, value and gain.
-        "100.00 40.00¢ 50.00¢ 50.00 cost 40.00 +10.00",
+        // The lot: shares, cost, mark, value, what the best bid would pay (there is none), and gain.
+        "100.00 40.00¢ 50.00¢ 50.00 cost 40.00 0.00 if sold now +10.00",
         "1 lot",
         // 50 used of three limits: 70 %, 5 % and 20 % of the equity of 10,010.
         "Total exposure 0.71 % 50.00 of 7,007.00 USDC",

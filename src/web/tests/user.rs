@@ -107,7 +107,7 @@ async fn the_page_sets_both_results_and_both_sides_beside_each_other() {
         // The leader's shares are below zero, and the page explains that.
         "Their shares −300.00 at 50.00¢",
         "Our shares 4.00 at 50.00¢",
-        "Shares below zero: the leader sold what was bought before we followed them.",
+        "Shares below zero: more was sold than is known to be held. The next position check ends this.",
         // The feed.
         "Not decided yet",
         "Partly copied 50.00 %, 24.63 sh",

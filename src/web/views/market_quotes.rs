@@ -57,7 +57,7 @@ pub struct MarketPositionView {
     pub asset_id: AssetId,
     /// The name of the outcome; hostile text.
     pub outcome: Option<String>,
-    /// Negative where a leader sold shares that they had bought before we followed them.
+    /// Negative where a leader sold more than is known to be held, until the next position check.
     pub share_micros: ShareMicros,
     /// The average cost of one share, in millionths of a USDC.
     pub average_cost_micros: Option<PriceMicros>,

@@ -21,7 +21,8 @@ pub struct PositionComparison {
     pub data: Vec<AssetComparison>,
     /// Number of positions that are not listed.
     pub more: usize,
-    /// True when a position of the leader is below zero: they sold shares that they had bought before we followed them.
+    /// True when a position of the leader is below zero: more was sold than is known to be
+    /// held. The next position check ends this.
     pub any_short: bool,
 }
 
@@ -51,7 +52,7 @@ pub struct AssetComparison {
 /// The holding of one asset on one side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct HeldPosition {
-    /// Below zero in a shadow that sold shares it never bought.
+    /// Below zero in a shadow that sold more than is known to be held.
     pub share_micros: ShareMicros,
     /// The average cost of one share, in millionths of a USDC.
     pub average_cost_micros: Option<PriceMicros>,

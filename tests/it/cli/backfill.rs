@@ -12,7 +12,15 @@ use super::{complaint, run, run_beside, told};
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// Pushes a fill that is some hours old, so that no regular poll reads it.
+/// Follows a trader since the day before yesterday: a row from before the start of following is not copied.
+async fn follow_since_days(bot: &TestBot, name: &str) -> Wallet {
+    let (user, wallet) = bot.follow(name).await;
+    let now = Clock::System.now();
+    bot.db.begin_following(user, now.plus_millis(-48 * HOUR_MS), now).await.unwrap();
+    wallet
+}
+
+/// Pushes a fill that is more than a day old, so that no regular poll reads it, nor the hourly read of the last day.
 fn old_fill(bot: &TestBot, wallet: &Wallet, market: &SimMarket, hours: i64) {
     let at = Clock::System.now().plus_millis(-hours * HOUR_MS);
     let fill = Fill::taker(wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000).at(at);
@@ -26,22 +34,22 @@ async fn open_windows(bot: &TestBot) -> usize {
 #[actix::test]
 async fn a_running_bot_reads_what_was_missed_and_copies_none_of_it() {
     let bot = TestBot::new().await;
-    let (_, wallet) = bot.follow("leader").await;
+    let wallet = follow_since_days(&bot, "leader").await;
     let market = bot.exchange.with(|exchange| exchange.add_market(NewMarket::binary("old")));
     let app = bot.start().await;
-    old_fill(&bot, &wallet, &market, 3);
+    old_fill(&bot, &wallet, &market, 26);
     old_fill(&bot, &wallet, &market, 30);
 
-    let output = run_beside(&bot, &["backfill", "--hours", "5"]).await;
+    let output = run_beside(&bot, &["backfill", "--hours", "28"]).await;
     assert_eq!(output.status.code(), Some(0), "{}", complaint(&output));
     let text = told(&output);
-    assert!(text.contains("Requested the last 5 hours of leader") && text.contains("in 6 windows"), "{text}");
+    assert!(text.contains("Requested the last 28 hours of leader") && text.contains("in 29 windows"), "{text}");
     assert!(text.contains("Read. New rows: 1."), "{text}");
     let attempts = bot.attempts(2).await;
-    assert_eq!(attempts.len(), 2, "the fill of yesterday was not asked for");
+    assert_eq!(attempts.len(), 2, "the older fill was not asked for");
     assert!(attempts.iter().all(|listed| listed.attempt.reasons == [ReasonCode::SignalTooOld]), "{attempts:?}");
 
-    let again = run_beside(&bot, &["backfill", "--hours", "5", "leader"]).await;
+    let again = run_beside(&bot, &["backfill", "--hours", "28", "leader"]).await;
     assert!(told(&again).contains("New rows: 0."), "{}", told(&again));
     let left = run_beside(&bot, &["backfill", "--hours", "48", "--no-wait"]).await;
     assert!(told(&left).ends_with("The running bot is reading it now.\n"), "{}", told(&left));
@@ -54,9 +62,9 @@ async fn a_running_bot_reads_what_was_missed_and_copies_none_of_it() {
 #[actix::test]
 async fn without_a_bot_it_waits_for_the_next_start_and_asking_twice_is_asking_once() {
     let bot = TestBot::new().await;
-    let (_, wallet) = bot.follow("leader").await;
+    let wallet = follow_since_days(&bot, "leader").await;
     let market = bot.exchange.with(|exchange| exchange.add_market(NewMarket::binary("old")));
-    old_fill(&bot, &wallet, &market, 3);
+    old_fill(&bot, &wallet, &market, 26);
     let output = run(&bot, &["backfill", "--hours", "200"]);
     assert_eq!(output.status.code(), Some(0), "{}", complaint(&output));
     assert!(told(&output).contains("No bot is running on this database"), "{}", told(&output));
@@ -81,8 +89,8 @@ async fn a_trader_followed_a_moment_ago_is_read_too() {
     let app = bot.start().await;
     let (_, wallet) = bot.follow("newcomer").await;
     let market = bot.exchange.with(|exchange| exchange.add_market(NewMarket::binary("old")));
-    old_fill(&bot, &wallet, &market, 3);
-    let output = run_beside(&bot, &["backfill", "--hours", "4", "newcomer"]).await;
+    old_fill(&bot, &wallet, &market, 26);
+    let output = run_beside(&bot, &["backfill", "--hours", "28", "newcomer"]).await;
     assert_eq!(output.status.code(), Some(0), "{}", complaint(&output));
     assert!(told(&output).contains("New rows: 1."), "{}", told(&output));
     app.stop().await;

@@ -53,6 +53,18 @@ async fn a_field_is_read_changed_and_given_back() {
 }
 
 #[actix::test]
+async fn a_new_opening_bankroll_says_that_open_accounts_keep_theirs() {
+    let bot = TestBot::new().await;
+    bot.follow("quiet harbour").await;
+    let set = told(&run(&bot, &["config", "set", "system.initialBankrollMicros=20000000000"]));
+    assert!(set.contains("system.initialBankrollMicros: 10000000000 → 20000000000"), "{set}");
+    assert!(set.contains("Accounts that are open keep the bankroll they opened with"), "{set}");
+    assert!(set.contains("`polymarketspy account deposit`"), "{set}");
+    let other = told(&run(&bot, &["config", "set", "jitterMsMax=300"]));
+    assert!(other.contains("Saved.") && !other.contains("account deposit"), "{other}");
+}
+
+#[actix::test]
 async fn a_traders_own_values_override_the_global_ones() {
     let bot = TestBot::new().await;
     bot.follow("quiet harbour").await;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{self, StreamExt};
 use polymarketspy::audit::audit;
-use polymarketspy::domain::accounting::ledger::PortfolioId;
+use polymarketspy::domain::accounting::ledger::{EntryType, PortfolioId};
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::domain::market::facts::Market;
 use polymarketspy::domain::money::ids::{MarketId, Wallet};
@@ -190,18 +190,32 @@ impl FaultScenario {
         Outcome { entries: self.entries().await, decisions }
     }
 
+    /// Returns the entries of the three portfolios. What the shadow was thought to hold before the first row, and the
+    /// cost that a conversion carries over, depend on when positions were read; the holdings and the cash that they sum
+    /// up to do not, so these sums are compared (spec 5).
     async fn entries(&self) -> Vec<Entry> {
         let user = self.bot.db.followed_users().await.unwrap()[0].id;
         let portfolios = [PortfolioId::ShadowUser(user), PortfolioId::ExecUser(user), PortfolioId::ExecGlobal];
         let mut entries = Vec::new();
+        let (mut held, mut cash) = (BTreeMap::<String, i64>::new(), 0);
         for portfolio in portfolios {
             for placed in self.bot.db.entries_after(portfolio, 0, 1_000).await.unwrap() {
                 let entry = placed.entry;
                 let asset = entry.asset.map(|asset| asset.to_string());
+                if portfolio == portfolios[0] {
+                    cash += entry.cash.0;
+                    *held.entry(asset.clone().unwrap_or_default()).or_default() += entry.shares.0;
+                    if matches!(entry.kind, EntryType::Opening | EntryType::Adjustment | EntryType::Conversion) {
+                        continue;
+                    }
+                }
                 let kind = entry.kind.as_str().to_owned();
                 entries.push((portfolio.scope().as_str().to_owned(), kind, asset, entry.shares.0, entry.cash.0));
             }
         }
+        let sum = |name: &str, asset, shares, cash| ("SHADOW_USER".to_owned(), name.to_owned(), asset, shares, cash);
+        entries.extend(held.into_iter().map(|(asset, shares)| sum("HELD", Some(asset), shares, 0)));
+        entries.push(sum("CASH", None, 0, cash));
         entries.sort();
         entries
     }

@@ -30,7 +30,7 @@ fn sample(page: &str, name: &str) -> Option<f64> {
 }
 
 async fn one_copied_fill(bot: &TestBot) {
-    let (_, wallet) = bot.follow("leader").await;
+    let (_, wallet) = bot.follow("hidden-name").await;
     let market = bot.exchange.with(|exchange| exchange.add_market(NewMarket::binary("secret-title-of-a-market")));
     let fill = Fill::taker(&wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000);
     bot.exchange.with(|exchange| exchange.push_fill(fill).unwrap());
@@ -82,8 +82,8 @@ async fn what_a_fill_sets_in_motion_is_counted_with_help_and_units_and_without_n
     .await;
     assert!(sample(&page, "polymarketspy_ledger_commits_total").unwrap() >= 1.0);
     assert!(sample(&page, "polymarketspy_database_size_bytes").unwrap() > 0.0);
-    let leader = wallet_of("leader").to_string();
-    for private in ["secret-title", "leader", leader.as_str(), "poller:"] {
+    let leader = wallet_of("hidden-name").to_string();
+    for private in ["secret-title", "hidden-name", leader.as_str(), "poller:"] {
         assert!(!page.contains(private), "`{private}` in {page}");
     }
     check_format(&page);

@@ -360,6 +360,7 @@ mod on_postgres {
             "settler",
             "snapshotter",
             "user_executor",
+            "winding_down",
         ];
         assert_eq!(trades.iter().map(String::as_str).collect::<Vec<_>>(), proved);
         running.ends_well().await;

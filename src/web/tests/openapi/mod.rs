@@ -146,6 +146,9 @@ async fn real_answers_fit_their_description() {
     trades::record_activities(&web, rows.collect()).await;
     let book = explanation::book(web.now.plus_millis(900));
     let attempt = explanation::explained(&web, DecisionKind::Execute, Some(book)).await;
+    let exit = web.get(&format!("/api/copy-attempts/{}", explanation::explained_exit(&web).await)).await;
+    assert_eq!(exit.json()["explain_json"]["exit"]["sizing"], "PROPORTIONAL");
+    assert_described(&document(), ("get", "/api/copy-attempts/{id}"), &exit);
     web.post("/control/pause", &[("paused", "true")]).await;
     let test = finished_test(&web).await;
     assert_reads(&web, Some(attempt), test).await;
@@ -177,6 +180,9 @@ async fn answers_to_changes_fit_their_description() {
     ok("post", "/api/markets/{id}", &market, json!({"blacklisted": true})).await;
     ok("post", "/api/config/global", "", json!({"guardrails": {"maxSpreadMicros": 15_000}, "system": {}})).await;
     ok("post", "/api/config/user/{id}", "1", json!({"sizing": {"copyPctNotionalBps": 700}})).await;
+    let chosen = json!({"exitSizing": "PROPORTIONAL", "onlyCategories": ["politics", "nba"], "venueOrderRules": false});
+    ok("post", "/api/config/user/{id}", "1", json!({"sizing": chosen})).await;
+    ok("post", "/api/config/global", "", json!({"sizing": {"notCategories": ["sports"]}})).await;
     let test = finished_test(&web).await.to_string();
     ok("post", "/api/config/test/{id}/cancel", &test, json!({})).await;
     ok("delete", "/api/config/test/{id}", &test, json!({})).await;
@@ -246,6 +252,13 @@ fn the_checker_finds_a_wrong_schema() {
     find(peak, &|schema| schema["not"] = json!({}), "does not know the keyword `not`");
     find(peak, &|schema| schema["oneOf"] = json!([{"type": "null"}, {"type": "array"}]), "not \"null\"");
     find("#/components/schemas/Chart", &|_| {}, "is missing");
+    let of_list = |rules: Value, list: Value| Schemas(&Value::Null).problems(&rules, &list).join("; ");
+    assert_eq!(of_list(json!({"minItems": 2, "maxItems": 2, "uniqueItems": true}), json!(["a", "b"])), "");
+    assert!(of_list(json!({"minItems": 2}), json!(["a"])).contains("fewer than 2"));
+    assert!(of_list(json!({"maxItems": 1}), json!(["a", "b"])).contains("more than 1"));
+    assert!(of_list(json!({"uniqueItems": true}), json!(["a", "b", "a"])).contains("twice"));
+    assert_eq!(of_list(json!({"items": {"maxLength": 2}}), json!(["äö"])), "");
+    assert!(of_list(json!({"items": {"maxLength": 2}}), json!(["abc"])).contains("longer than 2"));
 }
 
 #[test]

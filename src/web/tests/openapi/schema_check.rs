@@ -53,13 +53,14 @@ impl Schemas<'_> {
                         self.check(rule, item, &format!("{at}[{n}]"), found);
                     }
                 }
-                "minItems" | "maxItems" if value.as_array().map(|items| items.len() as u64) != rule.as_u64() => {
-                    found.push(format!("{at}: the list does not have {rule} items"));
+                "minItems" | "maxItems" | "uniqueItems" => check_list(keyword, rule, value, at, found),
+                "maxLength" if value.as_str().map(|text| text.chars().count() as u64) > rule.as_u64() => {
+                    found.push(format!("{at}: `{value}` is longer than {rule}"));
                 }
                 "oneOf" => self.check_choice(rule, value, at, found),
                 "allOf" => self.check(&self.merged(rule), value, at, found),
                 "properties" | "required" | "additionalProperties" => {}
-                "enum" | "minimum" | "maximum" | "minItems" | "maxItems" => {}
+                "enum" | "minimum" | "maximum" | "maxLength" => {}
                 other if EXPLAINING.contains(&other) => {}
                 other => found.push(format!("{at}: the checker does not know the keyword `{other}`")),
             }
@@ -128,6 +129,21 @@ fn check_type(rule: &Value, value: &Value, at: &str, found: &mut Vec<String>) {
     };
     if !fits {
         found.push(format!("{at}: `{value}` is of the type {is}, not {rule}"));
+    }
+}
+
+fn check_list(keyword: &str, rule: &Value, value: &Value, at: &str, found: &mut Vec<String>) {
+    let Some(items) = value.as_array() else { return };
+    let n = Some(items.len() as u64);
+    match keyword {
+        "minItems" if n < rule.as_u64() => found.push(format!("{at}: the list has fewer than {rule} items")),
+        "maxItems" if n > rule.as_u64() => found.push(format!("{at}: the list has more than {rule} items")),
+        "uniqueItems" if *rule == Value::Bool(true) => {
+            if items.iter().enumerate().any(|(place, item)| items[..place].contains(item)) {
+                found.push(format!("{at}: the list has an item twice"));
+            }
+        }
+        _ => {}
     }
 }
 

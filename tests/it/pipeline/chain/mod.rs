@@ -6,6 +6,7 @@ mod node;
 use polymarketspy::db::Db;
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::domain::money::ids::Wallet;
+use polymarketspy::domain::money::units::UsdcMicros;
 use polymarketspy::simulator::{Fill, Host, NewMarket, wallet_of};
 use polymarketspy::testkit::{TestBot, eventually};
 use serde_json::{Value, json};
@@ -182,15 +183,18 @@ mod on_anvil {
     #[actix::test]
     async fn a_node_that_dies_is_found_again_and_the_gap_is_read_from_the_api() {
         let (bot, node) = (bot().await, Node::start().await);
-        let (user, leader) = bot.follow("leader").await;
-        let now = polymarketspy::clock::Clock::System.now();
-        // Without them each poll would read the last 15 minutes.
-        for kind in ["lastTradeTime", "lastActivityTime"] {
-            let read_to = json!({ "time": now }).to_string();
-            bot.db.put_checkpoint(&format!("api:{kind}:{user}"), &read_to, now).await.unwrap();
-        }
+        let (_, leader) = bot.follow("leader").await;
         let market = bot.exchange.with(|exchange| exchange.add_market(NewMarket::binary("rain")));
+        let now = polymarketspy::clock::Clock::System.now();
+        // Without a row of each kind, each poll would read the last 15 minutes.
+        bot.exchange.with(|exchange| {
+            let fill = Fill::maker(&leader, market.asset(0).unwrap(), Side::Buy, 500_000, 10_000_000);
+            exchange.push_fill(fill.at(now)).unwrap();
+            exchange.pay(&leader, "REWARD", UsdcMicros(1_000_000), now).unwrap();
+        });
+        let n_trades = async || bot.db.trades_page(&Default::default(), None, 10).await.unwrap().rows.len();
         let app = bot.start_watching(&node.ws_url()).await;
+        eventually("the first fill", async || (n_trades().await == 1).then_some(())).await;
         in_sight(&bot, &node, &leader).await;
         // These fills go on while the node is killed: the next chain has none of them.
         for _ in 0..5 {
@@ -200,7 +204,6 @@ mod on_anvil {
         // reads of the last hour and day came at the start.
         let missed = Fill::maker(&leader, market.asset(0).unwrap(), Side::Buy, 500_000, 10_000_000)
             .at(polymarketspy::clock::Clock::System.now().plus_millis(-240_000));
-        let n_trades = async || bot.db.trades_page(&Default::default(), None, 10).await.unwrap().rows.len();
         let node = node
             .start_again(async || {
                 bot.exchange.with(|exchange| exchange.push_fill(missed)).unwrap();
@@ -208,11 +211,11 @@ mod on_anvil {
                     watcher(&bot).await.filter(|state| state["connected"] == false)
                 })
                 .await;
-                assert_eq!(n_trades().await, 0, "only the catch-up after a reconnect reads so far back");
+                assert_eq!(n_trades().await, 1, "only the catch-up after a reconnect reads so far back");
             })
             .await;
         let n_before = sightings(&bot).await.len();
-        eventually("the fills missed during the outage", async || (n_trades().await == 1).then_some(())).await;
+        eventually("the fills missed during the outage", async || (n_trades().await == 2).then_some(())).await;
         in_sight(&bot, &node, &leader).await;
         let rows = sightings(&bot).await;
         assert!(rows.len() > n_before);
