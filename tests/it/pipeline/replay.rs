@@ -66,16 +66,31 @@ fn rows() -> Vec<Value> {
     rows
 }
 
-/// Returns the redeemed markets, each with the token that paid: the one that its trader bought.
-fn paid(rows: &[Value]) -> BTreeMap<MarketId, AssetId> {
+/// Returns the redeemed markets, each with the token that paid: the one of which the trader held as many shares as the
+/// row says that USDC were paid. `None` for a market of which no fill is recorded.
+fn paid(rows: &[Value]) -> BTreeMap<MarketId, Option<AssetId>> {
     let text = |row: &Value, field: &str| row[field].as_str().unwrap_or_default().to_owned();
-    let redeemed = rows.iter().filter(|row| text(row, "type") == "REDEEM");
-    let bought = redeemed.filter_map(|redeem| {
+    let mut paid = BTreeMap::new();
+    for redeem in rows.iter().filter(|row| text(row, "type") == "REDEEM") {
         let condition = text(redeem, "condition_id");
-        let bought = rows.iter().find(|row| text(row, "side") == "BUY" && text(row, "condition_id") == condition)?;
-        Some((MarketId::parse(&condition).unwrap(), AssetId::parse(&text(bought, "token_id")).unwrap()))
-    });
-    bought.collect()
+        let mut held: BTreeMap<String, f64> = BTreeMap::new();
+        for row in rows.iter().filter(|row| text(row, "condition_id") == condition) {
+            let size = row["size"].as_f64().unwrap_or_default();
+            match text(row, "side").as_str() {
+                "BUY" => *held.entry(text(row, "token_id")).or_default() += size,
+                "SELL" => *held.entry(text(row, "token_id")).or_default() -= size,
+                _ => {}
+            }
+        }
+        let cash = redeem["usdc_size"].as_f64().unwrap_or_default();
+        let closest = held.into_iter().min_by(|one, other| (one.1 - cash).abs().total_cmp(&(other.1 - cash).abs()));
+        let token = closest.map(|(token, _)| AssetId::parse(&token).unwrap());
+        let known = paid.entry(MarketId::parse(&condition).unwrap()).or_insert(None);
+        if cash > 0.0 || known.is_none() {
+            *known = token;
+        }
+    }
+    paid
 }
 
 async fn sums(bot: &TestBot, user: FollowedUserId) -> Sums {
@@ -124,8 +139,10 @@ async fn a_replay_of_every_recorded_row_gives_the_independently_computed_ledger(
         exchange.replay(&rows, None).unwrap();
         for (market, token) in paid(&rows) {
             let outcomes = &exchange.market(&market).unwrap().facts.outcomes;
-            let pays = |asset: &AssetId| if *asset == token { PriceMicros::ONE } else { PriceMicros::ZERO };
-            let payouts: Vec<PriceMicros> = outcomes.iter().map(|outcome| pays(&outcome.asset)).collect();
+            let winner =
+                token.and_then(|token| outcomes.iter().position(|outcome| outcome.asset == token)).unwrap_or(0);
+            let mut payouts = vec![PriceMicros::ZERO; outcomes.len()];
+            payouts[winner] = PriceMicros::ONE;
             assert!(exchange.resolve(&market, &payouts), "{market}");
         }
     });
