@@ -56,11 +56,12 @@ pub fn stretch_permille(leaders: i64, poll_every_ms: i64, requests: impl Fn(Read
     let readers = Reader::AGAIN.into_iter().chain([Reader::Poll]);
     // In billionths of a request per second, so that little is lost by division.
     let load = readers.fold(0_i128, |sum, reader| {
-        let per_leader = i128::from(requests(reader).max(1)).saturating_mul(1_000_000_000) / i128::from(every(reader));
+        let billionths = i128::from(requests(reader).max(1)).saturating_mul(1_000_000_000);
+        let per_leader = billionths.checked_div(i128::from(every(reader))).unwrap_or(billionths);
         sum.saturating_add(per_leader.saturating_mul(i128::from(leaders.max(0))))
     });
     let budget = i128::from(READS_PER_SECOND).saturating_mul(1_000_000_000);
-    let permille = load.saturating_mul(1_000) / budget;
+    let permille = load.saturating_mul(1_000).checked_div(budget).unwrap_or(1_000);
     i64::try_from(permille.max(1_000)).unwrap_or(i64::MAX)
 }
 

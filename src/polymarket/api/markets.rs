@@ -21,7 +21,7 @@ pub struct CompactMarket {
     pub min_shares: Option<ShareMicros>,
     pub neg_risk: bool,
     pub fee: FeeSchedule,
-    /// Whether orders that take liquidity are held for [`ITODE_DELAY_MS`].
+    /// Whether orders that take liquidity are held for 250 ms.
     pub delays_takers: bool,
 }
 

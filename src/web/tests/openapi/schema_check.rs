@@ -135,13 +135,12 @@ fn check_type(rule: &Value, value: &Value, at: &str, found: &mut Vec<String>) {
 fn check_list(keyword: &str, rule: &Value, value: &Value, at: &str, found: &mut Vec<String>) {
     let Some(items) = value.as_array() else { return };
     let n = Some(items.len() as u64);
+    let repeats = || items.iter().enumerate().any(|(place, item)| items[..place].contains(item));
     match keyword {
         "minItems" if n < rule.as_u64() => found.push(format!("{at}: the list has fewer than {rule} items")),
         "maxItems" if n > rule.as_u64() => found.push(format!("{at}: the list has more than {rule} items")),
-        "uniqueItems" if *rule == Value::Bool(true) => {
-            if items.iter().enumerate().any(|(place, item)| items[..place].contains(item)) {
-                found.push(format!("{at}: the list has an item twice"));
-            }
+        "uniqueItems" if *rule == Value::Bool(true) && repeats() => {
+            found.push(format!("{at}: the list has an item twice"));
         }
         _ => {}
     }
