@@ -95,10 +95,10 @@ control("somebody is looked for, followed under a name, renamed and let go", asy
     await page.locator("tbody tr th a", { hasText: "<b>Renamed</b> & co" }).waitFor();
     await undo(page);
     await page.locator("tbody tr th a", { hasText: name }).waitFor();
-    await page.locator("tbody tr").first().getByRole("button", { name: `Disable ${name}` }).click();
-    await page.locator("tbody tr").first().getByRole("button", { name: `Enable ${name}` }).waitFor();
+    await page.locator("tbody tr").first().getByRole("button", { name: `Stop following ${name}` }).click();
+    await page.locator("tbody tr").first().getByRole("button", { name: `Follow ${name} again` }).waitFor();
     await undo(page);
-    await page.locator("tbody tr").first().getByRole("button", { name: `Disable ${name}` }).waitFor();
+    await page.locator("tbody tr").first().getByRole("button", { name: `Stop following ${name}` }).waitFor();
   });
 });
 

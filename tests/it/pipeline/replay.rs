@@ -104,8 +104,8 @@ async fn sums(bot: &TestBot, user: FollowedUserId) -> Sums {
             EntryType::Fee => sums.fees -= entry.cash.0,
             EntryType::Settlement => sums.redeemed += entry.cash.0,
             EntryType::Merge => sums.merged += entry.cash.0,
-            // What the trader held before the first row is in no row.
-            EntryType::Opening | EntryType::Adjustment => {}
+            // What the trader held before the first row is in no row: it counts as held, and its price is not their cash.
+            EntryType::Opening | EntryType::Adjustment => sums.cash -= entry.cash.0,
             other => panic!("{other} in a shadow that has none"),
         }
         sums.cash += entry.cash.0;
