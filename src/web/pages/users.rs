@@ -107,8 +107,9 @@ pub struct UserTotals {
     pub pnl_total_micros: UsdcMicros,
     /// Cash and the value of the positions, in millionths of a USDC.
     pub equity_micros: UsdcMicros,
-    /// Cash, and the holdings at the best bid (0 without one) less fees, in millionths of a USDC.
-    pub if_sold_now_micros: UsdcMicros,
+    /// Cash, and the holdings at the best bid (0 without one) less fees, in millionths of a USDC. Null while it is not
+    /// known of one of the portfolios.
+    pub if_sold_now_micros: Option<UsdcMicros>,
     /// The value of the open positions, in millionths of a USDC.
     pub exposure_micros: UsdcMicros,
     /// Number of open lots.
@@ -216,12 +217,15 @@ impl UserTotals {
             add(&mut sums.pnl_7d_micros, row.pnl_7d_micros);
             add(&mut sums.pnl_total_micros, row.pnl_total_micros);
             add(&mut sums.equity_micros, row.equity_micros);
-            add(&mut sums.if_sold_now_micros, row.if_sold_now_micros);
             add(&mut sums.exposure_micros, row.exposure_micros);
             sums.open_positions += row.open_positions;
             sums.last_24h = sums.last_24h.plus(row.last_24h);
             sums.last_7d = sums.last_7d.plus(row.last_7d);
         }
+        let open = || rows.iter().filter(|row| row.equity_micros.is_some());
+        let sold: Option<Vec<UsdcMicros>> = open().map(|row| row.if_sold_now_micros).collect();
+        sums.if_sold_now_micros =
+            sold.map(|sold| UsdcMicros(sold.iter().fold(0, |sum, one| one.0.saturating_add(sum))));
         sums
     }
 }

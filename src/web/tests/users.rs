@@ -61,6 +61,8 @@ async fn the_table_sets_the_leaders_result_beside_ours() {
     assert_eq!(json["data"][0]["shadow_pnl_at_share_micros"], 7_000_000);
     assert_eq!(json["data"][0]["pnl_7d_micros"], 40_000_000);
     assert_eq!(json["sums"]["pnl_total_micros"], -10_000_000);
+    // A sum of what is not known is not zero.
+    assert_eq!(json["sums"]["if_sold_now_micros"], serde_json::Value::Null);
     assert_eq!(json["next_cursor"], serde_json::Value::Null);
 }
 
