@@ -438,6 +438,4 @@ async fn a_check_of_three_hundred_positions_costs_one_request() {
     assert_eq!(it.checked(0).await, Some(CheckOutcome::Exact));
     let checked = asked() - before - opened;
     assert_eq!((opened, checked), (1, 1));
-    let others = it.exchange(|exchange| exchange.n_requests_ever());
-    eprintln!("{others} requests in all for 300 positions");
 }
