@@ -48,6 +48,12 @@ async fn database(page: &mut Exposition, deps: &HealthDeps, now: Timestamp) {
     let depths = in_time(queue::depths(&deps.db)).await.and_then(Result::ok);
     page.gauge("polymarketspy_database_up", "Whether the database answers within two seconds.")
         .sample(&[], u8::from(depths.is_some()));
+    let failing_ms = deps.db.write_failure().map_or(0, |failure| failure.lasts.as_millis());
+    page.gauge(
+        "polymarketspy_database_writes_failing_seconds",
+        "Time since which no write succeeds; 0 while writes do.",
+    )
+    .seconds(&[], i64::try_from(failing_ms).unwrap_or(i64::MAX));
     // When the database did not answer once, do not wait for it again: a scrape has ten seconds in all.
     let Some(depths) = depths else { return };
     queues(page, &depths, now);

@@ -106,9 +106,9 @@ pub async fn claim(
     let mut tx = db.begin_lazily().await?;
     let until = now.plus_millis(lease_ms).millis();
     let text = match (&tx, scope) {
-        (Tx::Postgres(_), JobScope::All) => CLAIM_POSTGRES,
-        (Tx::Postgres(_), JobScope::OfUser(_)) => CLAIM_OF_USER_POSTGRES,
-        (Tx::Postgres(_), JobScope::HeldBy(_)) => CLAIM_HELD_POSTGRES,
+        (Tx::Postgres(..), JobScope::All) => CLAIM_POSTGRES,
+        (Tx::Postgres(..), JobScope::OfUser(_)) => CLAIM_OF_USER_POSTGRES,
+        (Tx::Postgres(..), JobScope::HeldBy(_)) => CLAIM_HELD_POSTGRES,
         (Tx::Sqlite(..), JobScope::All) => CLAIM,
         (Tx::Sqlite(..), JobScope::OfUser(_)) => CLAIM_OF_USER,
         (Tx::Sqlite(..), JobScope::HeldBy(_)) => CLAIM_HELD,

@@ -86,12 +86,13 @@ impl Db {
     /// decoded.
     pub async fn lease_round(&self, worker: &WorkerId) -> Result<Round, DbError> {
         let mut tx = self.begin_lazily().await?;
-        let (leases, workers): (Vec<Row>, Vec<(String, i64)>) = on!(tx &mut tx, c => {
+        let (leases, workers): (Vec<Row>, Vec<(String, i64)>) = on!(tx &mut tx, c => async {
             sqlx::query(BEAT).bind(worker.as_str()).execute(&mut *c).await?;
             sqlx::query(NEW_USERS).execute(&mut *c).await?;
             sqlx::query(NEW_GLOBAL).execute(&mut *c).await?;
-            (sqlx::query_as(LEASES).fetch_all(&mut *c).await?, sqlx::query_as(WORKERS).fetch_all(&mut *c).await?)
-        });
+            Ok((sqlx::query_as(LEASES).fetch_all(&mut *c).await?, sqlx::query_as(WORKERS).fetch_all(&mut *c).await?))
+        }
+        .await)?;
         tx.commit().await?;
         Ok(Round {
             leases: leases.into_iter().map(LeaseRow::try_from).collect::<Result<_, DbError>>()?,
@@ -202,7 +203,7 @@ pub const HEALTH_KEY: &str = "worker:actors";
 /// [`DbError`] when the database cannot be reached or refuses a statement.
 pub(crate) async fn lost_in(tx: &mut Tx, fences: &[Fence]) -> Result<Vec<LeaseName>, DbError> {
     let batch = match tx {
-        Tx::Postgres(_) => &HOLD_POSTGRES,
+        Tx::Postgres(..) => &HOLD_POSTGRES,
         Tx::Sqlite(..) => &HOLD,
     };
     let held: Vec<String> =
