@@ -21,7 +21,7 @@ macro_rules! on {
     (tx $tx:expr, $c:ident => $body:expr) => {{
         let tx: &mut $crate::sql::connection::Tx = &mut *$tx;
         let outcome = match tx {
-            $crate::sql::connection::Tx::Postgres(transaction, _) => {
+            $crate::sql::connection::Tx::Postgres(transaction, ..) => {
                 let $c = &mut **transaction;
                 $body
             }
@@ -76,8 +76,9 @@ pub enum Db {
 ///
 /// A task that holds one must not begin a second one on the same [`Db`]: on SQLite the task would wait for itself.
 pub(crate) enum Tx {
-    Postgres(Transaction<'static, Postgres>, Arc<Server>),
-    Sqlite(Transaction<'static, Sqlite>, Arc<Checkpointer>, Arc<WriteState>),
+    /// The last field of both says whether a row was changed.
+    Postgres(Transaction<'static, Postgres>, Arc<Server>, bool),
+    Sqlite(Transaction<'static, Sqlite>, Arc<Checkpointer>, Arc<WriteState>, bool),
 }
 
 /// The kind of the database.
@@ -117,11 +118,11 @@ impl Db {
                 };
                 let begun = begun.await;
                 server.watch(&begun);
-                Ok(Tx::Postgres(begun?, server.clone()))
+                Ok(Tx::Postgres(begun?, server.clone(), false))
             }
             Self::Sqlite { write, checkpointer, writes, .. } => {
                 let begun = write.begin_with(sqlite).await.inspect_err(|error| writes.failed(error));
-                Ok(Tx::Sqlite(begun?, checkpointer.clone(), writes.clone()))
+                Ok(Tx::Sqlite(begun?, checkpointer.clone(), writes.clone(), false))
             }
         }
     }
@@ -225,26 +226,38 @@ impl Tx {
     /// repetition safe.
     pub(crate) async fn commit(self) -> Result<(), DbError> {
         match self {
-            Self::Postgres(transaction, server) => {
+            Self::Postgres(transaction, server, has_changed) => {
                 let done = transaction.commit().await;
                 server.watch(&done);
                 done?;
-                server.writes.succeeded();
+                if has_changed {
+                    server.writes.succeeded();
+                }
             }
-            Self::Sqlite(transaction, checkpointer, writes) => {
+            Self::Sqlite(transaction, checkpointer, writes, has_changed) => {
                 transaction.commit().await.inspect_err(|error| writes.failed(error))?;
-                writes.succeeded();
+                if has_changed {
+                    writes.succeeded();
+                }
                 checkpointer.committed();
             }
         }
         Ok(())
     }
 
+    /// Notes that rows were changed. The commit of a transaction that changed nothing succeeds on a full disk too, so it
+    /// does not show that the database can be written.
+    pub(crate) const fn note_changes(&mut self) {
+        match self {
+            Self::Postgres(.., has_changed) | Self::Sqlite(.., has_changed) => *has_changed = true,
+        }
+    }
+
     /// Looks at the outcome of a statement, for [`Db::write_failure`].
     pub(crate) fn watch<T>(&self, outcome: &Result<T, sqlx::Error>) {
         match self {
-            Self::Postgres(_, server) => server.watch(outcome),
-            Self::Sqlite(_, _, writes) => {
+            Self::Postgres(_, server, _) => server.watch(outcome),
+            Self::Sqlite(_, _, writes, _) => {
                 if let Err(error) = outcome {
                     writes.failed(error);
                 }

@@ -47,7 +47,7 @@ impl WriteState {
         failing.as_ref().map(|failing| WriteFailure { lasts: failing.since.elapsed(), cause: failing.cause.clone() })
     }
 
-    /// Notes that a write was committed.
+    /// Notes that a change was committed.
     pub(super) fn succeeded(&self) {
         let failed = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(failed) = failed {

@@ -40,19 +40,18 @@ impl Db {
     /// `DamagedTable` or `Damaged` when a page is damaged; other [`DbError`]s when the database cannot be read.
     pub async fn check_pages(&self, within: Duration) -> Result<Option<PagesRead>, DbError> {
         let Self::Sqlite { read, .. } = self else { return Ok(None) };
-        let deadline = Instant::now() + within;
         // A connection of its own, because the time limit belongs to a connection.
         let mut connection = SqliteConnection::connect_with(&read.connect_options()).await?;
-        connection.lock_handle().await?.set_progress_handler(LOOK_EVERY, move || Instant::now() < deadline);
-        let read = check_tables(&mut connection).await;
+        let read = check_tables(&mut connection, Instant::now() + within).await;
         // Nothing was written, so an error of the close says nothing.
         let _ = connection.close().await;
         read.map(Some)
     }
 }
 
-async fn check_tables(connection: &mut SqliteConnection) -> Result<PagesRead, DbError> {
+async fn check_tables(connection: &mut SqliteConnection, deadline: Instant) -> Result<PagesRead, DbError> {
     let names: Vec<String> = sqlx::query_scalar(TABLES).fetch_all(&mut *connection).await?;
+    connection.lock_handle().await?.set_progress_handler(LOOK_EVERY, move || Instant::now() < deadline);
     let of = names.len();
     for (tables, table) in names.into_iter().enumerate() {
         let found = sqlx::query_scalar::<Sqlite, String>(CHECK).bind(&table).fetch_all(&mut *connection).await;
