@@ -18,10 +18,9 @@ fn one_copy(seed: u64) -> (Vec<DecisionKind>, (u64, u64)) {
         scene.machine.start();
         scene.machine.pass(Duration::from_secs(5)).await;
         scene.fill(0, &market, 0, Side::Buy, 100_000_000);
-        let begun = std::time::Instant::now();
         scene.machine.pass(Duration::from_secs(120)).await;
-        eprintln!("two minutes took {:?}, {} steps", begun.elapsed(), scene.machine.trace.sum().1);
         let attempts = scene.attempts().await;
+        assert!(attempts.iter().all(|row| row.attempt.followed_user == scene.leaders[0].id));
         (attempts.into_iter().map(|row| row.attempt.decision).collect(), scene.machine.trace.sum())
     })
 }
