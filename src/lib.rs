@@ -12,6 +12,7 @@ pub mod config_text;
 pub mod db;
 pub mod domain;
 pub mod health;
+pub mod http_client;
 pub mod metrics;
 pub mod polymarket;
 pub mod queue;

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use awc::error::{PayloadError, SendRequestError};
-use awc::http::header::{ACCEPT, AGE, CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
+use awc::http::header::{ACCEPT, AGE, CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER, USER_AGENT};
 use bytes::Bytes;
 use futures_util::future::{Either, select};
 use serde::Deserialize;
@@ -18,6 +18,7 @@ use super::settings::PolymarketSettings;
 use super::traffic::Ending;
 use crate::clock::{Clock, VenueClock};
 use crate::domain::money::units::Timestamp;
+use crate::http_client::http_client;
 
 /// A client of Polymarket's public routes, which need no key. It is cheap to clone, and bound to its thread.
 #[derive(Clone)]
@@ -58,13 +59,7 @@ impl Polymarket {
 
     /// Creates a client for another thread, which shares the limits and breakers behind `gate`.
     pub fn behind(gate: Gate, settings: PolymarketSettings, clock: Clock) -> Self {
-        let http = || {
-            awc::Client::builder()
-                .timeout(settings.limits.request_timeout)
-                .add_default_header((ACCEPT, "application/json"))
-                .add_default_header(("User-Agent", concat!("polymarketspy/", env!("CARGO_PKG_VERSION"))))
-                .finish()
-        };
+        let http = || http_client(settings.limits.request_timeout);
         let (interactive, bulk) = (http(), http());
         Self(Rc::new(Inner { settings, interactive, bulk, gate, clock }))
     }
@@ -210,8 +205,10 @@ impl Polymarket {
             Priority::Bulk => &self.0.bulk,
         };
         let sent = match &call.body {
-            None => http.get(url).send(),
-            Some(body) => http.post(url).insert_header((CONTENT_TYPE, "application/json")).send_body(body.clone()),
+            None => identified(http.get(url)).send(),
+            Some(body) => {
+                identified(http.post(url)).insert_header((CONTENT_TYPE, "application/json")).send_body(body.clone())
+            }
         };
         let asked = self.0.clock.now();
         let mut response = sent.await.map_err(|error| self.unreachable(endpoint, &error))?;
@@ -236,7 +233,8 @@ impl Polymarket {
         let message = error_text(&body.unwrap_or_default());
         Err(match status {
             429 => PolymarketError::RateLimited { endpoint, retry_after },
-            408 | 425 | 500.. => PolymarketError::Unavailable { endpoint, status, retry_after, message },
+            // A redirect is not followed. It is how a proxy or a page of maintenance answers, so later may be better.
+            300..400 | 408 | 425 | 500.. => PolymarketError::Unavailable { endpoint, status, retry_after, message },
             _ => PolymarketError::Refused { endpoint, status, message },
         })
     }
@@ -261,6 +259,13 @@ impl Polymarket {
     pub(in crate::polymarket) fn clock(&self) -> Clock {
         self.0.clock
     }
+}
+
+/// Says who asks, and for what.
+fn identified(request: awc::ClientRequest) -> awc::ClientRequest {
+    request
+        .insert_header((ACCEPT, "application/json"))
+        .insert_header((USER_AGENT, concat!("polymarketspy/", env!("CARGO_PKG_VERSION"))))
 }
 
 /// Returns the time at which an answer was made. `None` for an answer out of a cache, which was made earlier.
