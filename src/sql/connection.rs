@@ -9,6 +9,8 @@ use std::sync::Arc;
 use sqlx::{PgPool, Postgres, SqlSafeStr, Sqlite, SqlitePool, Transaction};
 
 use super::database_file::{DatabaseFile, make_new_private};
+#[cfg(any(test, feature = "testkit"))]
+use super::driven::{Driven, DrivenTx};
 use super::error::DbError;
 use super::server::Server;
 use super::wal_checkpointer::Checkpointer;
@@ -29,6 +31,11 @@ macro_rules! on {
                 let $c = &mut **transaction;
                 $body
             }
+            #[cfg(any(test, feature = "testkit"))]
+            $crate::sql::connection::Tx::Driven(transaction) => {
+                let $c = &mut *transaction.connection;
+                $body
+            }
         };
         tx.watch(&outcome);
         outcome
@@ -42,6 +49,8 @@ macro_rules! on {
                 }
                 Err(error) => Err(From::from(error)),
             },
+            #[cfg(any(test, feature = "testkit"))]
+            $crate::sql::connection::Db::Sqlite { driven: Some($c), .. } => $body,
             $crate::sql::connection::Db::Sqlite { read: $c, .. } => $body,
         }
     };
@@ -69,6 +78,9 @@ pub enum Db {
         checkpointer: Arc<Checkpointer>,
         file: DatabaseFile,
         writes: Arc<WriteState>,
+        /// In a simulation: what the pools are replaced by.
+        #[cfg(any(test, feature = "testkit"))]
+        driven: Option<Driven>,
     },
 }
 
@@ -79,6 +91,8 @@ pub(crate) enum Tx {
     /// The last field of both says whether a row was changed.
     Postgres(Transaction<'static, Postgres>, Arc<Server>, bool),
     Sqlite(Transaction<'static, Sqlite>, Arc<Checkpointer>, Arc<WriteState>, bool),
+    #[cfg(any(test, feature = "testkit"))]
+    Driven(DrivenTx),
 }
 
 /// The kind of the database.
@@ -95,7 +109,7 @@ impl Db {
     /// # Errors
     /// `Unreachable` or `Busy` when no connection or lock is free in time.
     pub(crate) async fn begin(&self) -> Result<Tx, DbError> {
-        self.begin_by("begin", "pragma synchronous = full; begin immediate").await
+        self.begin_by(true).await
     }
 
     /// Starts a transaction whose commit does not wait for the disk, for rows that are read or written again after a
@@ -106,10 +120,14 @@ impl Db {
     /// # Errors
     /// As [`Db::begin`].
     pub(crate) async fn begin_lazily(&self) -> Result<Tx, DbError> {
-        self.begin_by("begin; set local synchronous_commit = off", "pragma synchronous = normal; begin immediate").await
+        self.begin_by(false).await
     }
 
-    async fn begin_by(&self, postgres: &'static str, sqlite: &'static str) -> Result<Tx, DbError> {
+    async fn begin_by(&self, durable: bool) -> Result<Tx, DbError> {
+        let (postgres, sqlite) = match durable {
+            true => ("begin", "pragma synchronous = full; begin immediate"),
+            false => ("begin; set local synchronous_commit = off", "pragma synchronous = normal; begin immediate"),
+        };
         match self {
             Self::Postgres(pool, server) => {
                 let begun = async {
@@ -120,6 +138,8 @@ impl Db {
                 server.watch(&begun);
                 Ok(Tx::Postgres(begun?, server.clone(), false))
             }
+            #[cfg(any(test, feature = "testkit"))]
+            Self::Sqlite { driven: Some(driven), .. } => Ok(Tx::Driven(driven.begin(durable).await?)),
             Self::Sqlite { write, checkpointer, writes, .. } => {
                 let begun = write.begin_with(sqlite).await.inspect_err(|error| writes.failed(error));
                 Ok(Tx::Sqlite(begun?, checkpointer.clone(), writes.clone(), false))
@@ -201,10 +221,9 @@ impl Db {
                 let mut connection = server.acquire(pool).await?;
                 sqlx::query_scalar("select pg_database_size(current_database())").fetch_one(&mut *connection).await?
             }
-            Self::Sqlite { read, .. } => {
-                sqlx::query_scalar("select page_count * page_size from pragma_page_count(), pragma_page_size()")
-                    .fetch_one(read)
-                    .await?
+            Self::Sqlite { .. } => {
+                let text = "select page_count * page_size from pragma_page_count(), pragma_page_size()";
+                on!(db self, c => sqlx::query_scalar(text).fetch_one(c).await)?
             }
         })
     }
@@ -241,6 +260,8 @@ impl Tx {
                 }
                 checkpointer.committed();
             }
+            #[cfg(any(test, feature = "testkit"))]
+            Self::Driven(transaction) => transaction.commit().await?,
         }
         Ok(())
     }
@@ -250,6 +271,8 @@ impl Tx {
     pub(crate) const fn note_changes(&mut self) {
         match self {
             Self::Postgres(.., has_changed) | Self::Sqlite(.., has_changed) => *has_changed = true,
+            #[cfg(any(test, feature = "testkit"))]
+            Self::Driven(_) => {}
         }
     }
 
@@ -262,6 +285,8 @@ impl Tx {
                     writes.failed(error);
                 }
             }
+            #[cfg(any(test, feature = "testkit"))]
+            Self::Driven(_) => {}
         }
     }
 
@@ -270,6 +295,8 @@ impl Tx {
         match self {
             Self::Postgres(..) => Driver::Postgres,
             Self::Sqlite(..) => Driver::Sqlite,
+            #[cfg(any(test, feature = "testkit"))]
+            Self::Driven(_) => Driver::Sqlite,
         }
     }
 }

@@ -75,7 +75,15 @@ async fn connect_sqlite(options: SqliteConnectOptions) -> Result<Db, DbError> {
         .connect_with(options.clone().pragma("query_only", "on").pragma("cache_size", "-2000"))
         .await?;
     let checkpointer = Arc::new(Checkpointer::start(options.pragma("cache_size", "-500")));
-    Ok(Db::Sqlite { read, write, checkpointer, file, writes: Arc::default() })
+    Ok(Db::Sqlite {
+        read,
+        write,
+        checkpointer,
+        file,
+        writes: Arc::default(),
+        #[cfg(any(test, feature = "testkit"))]
+        driven: None,
+    })
 }
 
 /// Returns the settings that both pools of a file share. A connection that found another file at the path is refused:

@@ -64,14 +64,19 @@ impl Db {
     /// `InUse` when another bot runs on it; `LockFile` when a lock cannot be asked for.
     pub async fn own(&self) -> Result<Option<Ownership>, DbError> {
         match self.file() {
-            Some(file) => Ok(Some(Ownership::of(file).await?)),
-            None => Ok(None),
+            Some(file) if !self.is_shared() => Ok(Some(Ownership::of(file).await?)),
+            _ => Ok(None),
         }
     }
 
     /// Returns whether several workers may share this database.
     pub const fn is_shared(&self) -> bool {
-        matches!(self, Self::Postgres(..))
+        match self {
+            Self::Postgres(..) => true,
+            #[cfg(any(test, feature = "testkit"))]
+            Self::Sqlite { driven: Some(driven), .. } => driven.is_shared(),
+            Self::Sqlite { .. } => false,
+        }
     }
 
     /// Returns whether a worker runs on this database now. For a shared database that takes as long as one beat of a
