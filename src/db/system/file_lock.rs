@@ -49,8 +49,9 @@ impl Ownership {
         let mut beside = lock_beside(&path).await?;
         let held = in_time(|| database.try_lock()).await.map_err(unusable(database.path()))?;
         let held = held.ok_or(DbError::InUse)?;
-        if beside.metadata().map_err(unusable(&path))?.len() == 0 {
-            beside.write_all(MARK.as_bytes()).map_err(unusable(&path))?;
+        if beside.metadata().is_ok_and(|beside| beside.len() == 0) {
+            // On a full disk the next start writes it; the lock holds without it.
+            let _ = beside.write_all(MARK.as_bytes());
         }
         Ok(Self { _database: Some(held), _beside: beside })
     }
