@@ -153,9 +153,7 @@ impl App {
         let (root_ctx, root) = Root::reserve_address();
         let supervisor = supervisor.reporting_to(&root);
         let (hub_supervisor, hub_scope) = supervisor.scope();
-        if let Some(file) = db.file().cloned() {
-            FileWatch::start(FileWatchDeps { db: db.clone(), file, clock, supervisor: hub_supervisor.clone() });
-        }
+        watch_file(&db, clock, &hub_supervisor);
         let live_hub = LiveHub::start(clock, &hub_supervisor);
         let pages = live_recipient(settings, &db, clock, &live_hub, &hub_supervisor);
         let worker = match settings.role.works() {
@@ -184,9 +182,7 @@ impl App {
                 let (redis, polymarket) = (settings.redis.clone(), settings.polymarket.clone());
                 let (db, live, metrics) = (db.clone(), live_hub.clone(), metrics.clone());
                 let deps = WebDeps { db, redis, clock, live, supervisor, metrics, polymarket, gate };
-                let web = http::start(&settings.web, deps).await?;
-                tracing::info!(service = "web", address = %web.addr, "serving pages");
-                Some(web)
+                Some(serve_pages(&settings.web, deps).await?)
             }
             false => None,
         };
@@ -265,6 +261,23 @@ impl App {
         self.db.close().await;
         drop(self.ownership);
     }
+}
+
+/// Starts the watch on the file of a SQLite database.
+fn watch_file(db: &Db, clock: Clock, supervisor: &SupervisorContext) {
+    if let Some(file) = db.file().cloned() {
+        FileWatch::start(FileWatchDeps { db: db.clone(), file, clock, supervisor: supervisor.clone() });
+    }
+}
+
+/// Starts the pages, and logs where they are served.
+///
+/// # Errors
+/// [`WebStartError`].
+async fn serve_pages(settings: &WebSettings, deps: WebDeps) -> Result<WebServer, WebStartError> {
+    let web = http::start(settings, deps).await?;
+    tracing::info!(service = "web", address = %web.addr, "serving pages");
+    Ok(web)
 }
 
 /// Migrates the database. A worker first takes ownership of it, releases the jobs that an earlier process had claimed,

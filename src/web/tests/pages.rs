@@ -152,7 +152,8 @@ async fn a_database_that_does_not_work_is_said_with_its_cause() {
     web.db.close().await;
     let page = web.get("/").await;
     assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE);
-    let said = "The database does not work now: cannot reach the database: attempted to acquire a connection on a closed pool";
+    let said =
+        "The database does not work now: cannot reach the database: attempted to acquire a connection on a closed pool";
     assert!(page.text().contains(said), "{}", page.text());
     let health = web.get_signed_out("/api/health").await;
     assert_eq!((health.status, health.body.as_str()), (StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"down"}"#));
