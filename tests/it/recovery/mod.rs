@@ -7,4 +7,5 @@ pub(super) mod kill;
 pub(super) mod process;
 pub(super) mod redis;
 pub(super) mod roles;
+pub(super) mod room;
 pub(super) mod upgrade;
