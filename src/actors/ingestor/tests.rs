@@ -284,7 +284,7 @@ async fn a_conversion_that_the_positions_do_not_show_is_not_booked_after_all_ret
         queue::claim(&it.setup.db, Queue::IngestEvents, &JobScope::All, it.setup.clock.now(), 0, 10).await.unwrap();
     let mut job = claimed.into_iter().find(|job| job.payload.starts_with("activity:")).unwrap();
     for failures in 1..=queue::RETRIES {
-        let failed = queue::fail(&it.setup.db, &job, "behind", long_ago, &mut rand::rngs::ThreadRng::default()).await;
+        let failed = queue::fail(&it.setup.db, &job, "behind", long_ago, &mut crate::chance::Chance).await;
         assert!(matches!(failed, Ok(Failed::Retry(_))), "{failed:?}");
         job.failures = failures;
     }
