@@ -1,5 +1,7 @@
 //! Sends one request through the gate, and retries it if that can help. Only this file uses an HTTP client.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ use super::gate::{Gate, GateObserved};
 use super::settings::PolymarketSettings;
 use super::traffic::Ending;
 use crate::clock::{Clock, VenueClock};
+use crate::domain::money::ids::AssetId;
 use crate::domain::money::units::Timestamp;
 
 /// A client of Polymarket's public routes, which need no key. It is cheap to clone, and bound to its thread.
@@ -30,6 +33,8 @@ struct Inner {
     bulk: awc::Client,
     gate: Gate,
     clock: Clock,
+    /// The name under which each known token of the new ledger trades.
+    token_names: RefCell<BTreeMap<AssetId, AssetId>>,
 }
 
 /// One request: the endpoint, its priority, path and body.
@@ -66,7 +71,7 @@ impl Polymarket {
                 .finish()
         };
         let (interactive, bulk) = (http(), http());
-        Self(Rc::new(Inner { settings, interactive, bulk, gate, clock }))
+        Self(Rc::new(Inner { settings, interactive, bulk, gate, clock, token_names: RefCell::default() }))
     }
 
     /// Returns the gate, to share it with a client on another thread.
@@ -77,6 +82,10 @@ impl Polymarket {
     /// Returns the state of the gate.
     pub fn observe(&self) -> GateObserved {
         self.0.gate.observe()
+    }
+
+    pub(in crate::polymarket) fn token_names(&self) -> &RefCell<BTreeMap<AssetId, AssetId>> {
+        &self.0.token_names
     }
 
     /// Returns the number of rows of a full page of activity.
