@@ -32,7 +32,7 @@ use crate::clock::Clock;
 use crate::db::{Audit, Db, LedgerWrite, PositionCheck};
 use crate::domain::accounting::checkpoint::PortfolioCheckpoint;
 use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
-use crate::domain::accounting::mark::Mark;
+use crate::domain::accounting::mark::{Mark, Quote};
 use crate::domain::accounting::portfolio::{Lot, Portfolio, PortfolioError};
 use crate::domain::accounting::shadow::correction::Correction;
 use crate::domain::accounting::totals::Figures;
@@ -56,6 +56,8 @@ pub struct RecordAttempt {
     pub entries: Vec<LedgerEntry>,
     pub portfolio_version: u64,
     pub finishes: Vec<JobFence>,
+    /// The best prices of the book on which it was decided: the newest mark of the asset.
+    pub quote: Option<(AssetId, Quote)>,
 }
 
 /// The running portfolio contains the copy, and the next decision may use it; the commit is not finished yet.
@@ -357,6 +359,26 @@ impl LedgerWriter {
         }
     }
 
+    /// Sets the mark of an asset to the book on which a copy was decided, in the portfolio of the decision and in the
+    /// leader's shadow. The commit of the decision announces the former.
+    fn mark_by_book(&mut self, decided_in: PortfolioId, leader: FollowedUserId, (asset, quote): &(AssetId, Quote)) {
+        let shadow = PortfolioId::ShadowUser(leader);
+        let mut facts = Vec::new();
+        for id in [decided_in, shadow] {
+            let Some(running) = self.open(id) else { continue };
+            let before = running.portfolio.figures();
+            if let Err(error) = running.portfolio.set_mark(asset, Mark::Quote(*quote)) {
+                tracing::error!(portfolio = %id, %asset, %error, "a mark cannot be set");
+            }
+            if id == shadow && running.portfolio.figures() != before {
+                facts.extend(self.changed(id, self.deps.clock.now()));
+            }
+        }
+        if !facts.is_empty() {
+            self.deps.live.do_send(Announce(facts));
+        }
+    }
+
     /// Folds and queues entries, as soon as their portfolios are open.
     fn record_entries(&mut self, request: RecordEntries, answer: Answer, ctx: &mut Context<Self>) {
         let needed = request.entries.iter().map(|entry| entry.portfolio).chain(request.made_on.map(|(id, _)| id));
@@ -412,13 +434,17 @@ impl Handler<RecordAttempt> for LedgerWriter {
     type Result = Result<Accepted, Refused>;
 
     fn handle(&mut self, request: RecordAttempt, ctx: &mut Context<Self>) -> Self::Result {
-        let RecordAttempt { attempt, entries, portfolio_version, finishes } = request;
+        let RecordAttempt { attempt, entries, portfolio_version, finishes, quote } = request;
         let version = self.open(attempt.portfolio).map(|running| running.portfolio.version());
         if version != Some(portfolio_version) {
             return Err(Refused::Stale);
         }
+        let (decided_in, leader) = (attempt.portfolio, attempt.followed_user);
         let write = LedgerWrite { attempt: Some(attempt), entries, finishes, ..LedgerWrite::default() };
         self.fold(&write, ctx)?;
+        if let Some(quote) = &quote {
+            self.mark_by_book(decided_in, leader, quote);
+        }
         let (answer, committed) = oneshot::channel();
         self.enqueue(write, answer, ctx);
         Ok(Accepted(committed))
