@@ -207,7 +207,7 @@ async fn a_deposit_and_a_withdrawal_move_no_pnl(bot: TestBot) {
     assert_eq!(audit(&bot.db).await.unwrap().problems, Vec::<String>::new());
 
     let listed = run(&bot, &["account", "list", "--json"]).await;
-    let accounts: serde_json::Value = serde_json::from_str(&told(&listed)).unwrap();
+    let accounts: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
     for account in accounts.as_array().unwrap() {
         let [cash, sold, equity] = ["cash_micros", "if_sold_now_micros", "equity_micros"]
             .map(|field| account[field].as_i64().unwrap_or_else(|| panic!("{field} of {account}")));
