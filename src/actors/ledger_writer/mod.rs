@@ -31,7 +31,7 @@ use super::{
 use crate::clock::Clock;
 use crate::db::{Audit, Db, LedgerWrite, PositionCheck};
 use crate::domain::accounting::checkpoint::PortfolioCheckpoint;
-use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
+use crate::domain::accounting::ledger::{LedgerEntry, PortfolioId};
 use crate::domain::accounting::mark::{Mark, Quote};
 use crate::domain::accounting::portfolio::{Lot, Portfolio, PortfolioError};
 use crate::domain::accounting::shadow::correction::Correction;
@@ -341,44 +341,6 @@ impl LedgerWriter {
         }
     }
 
-    /// Sets the marks of our copies: a leader's fill is the last trade of their asset too.
-    fn mark_by_fills(&mut self, entries: &[LedgerEntry]) {
-        for entry in entries {
-            let (PortfolioId::ShadowUser(leader), EntryType::TradeFill) = (entry.portfolio, entry.kind) else {
-                continue;
-            };
-            let (Some(asset), Some(price)) = (&entry.asset, entry.price) else { continue };
-            for ours in [PortfolioId::ExecUser(leader), PortfolioId::ExecGlobal] {
-                let marked = self
-                    .open(ours)
-                    .map(|running| running.portfolio.set_mark(asset, Mark::LastTrade(price, entry.created_at)));
-                if let Some(Err(error)) = marked {
-                    tracing::error!(portfolio = %ours, %asset, %error, "a mark cannot be set");
-                }
-            }
-        }
-    }
-
-    /// Sets the mark of an asset to the book on which a copy was decided, in the portfolio of the decision and in the
-    /// leader's shadow. The commit of the decision announces the former.
-    fn mark_by_book(&mut self, decided_in: PortfolioId, leader: FollowedUserId, (asset, quote): &(AssetId, Quote)) {
-        let shadow = PortfolioId::ShadowUser(leader);
-        let mut facts = Vec::new();
-        for id in [decided_in, shadow] {
-            let Some(running) = self.open(id) else { continue };
-            let before = running.portfolio.figures();
-            if let Err(error) = running.portfolio.set_mark(asset, Mark::Quote(*quote)) {
-                tracing::error!(portfolio = %id, %asset, %error, "a mark cannot be set");
-            }
-            if id == shadow && running.portfolio.figures() != before {
-                facts.extend(self.changed(id, self.deps.clock.now()));
-            }
-        }
-        if !facts.is_empty() {
-            self.deps.live.do_send(Announce(facts));
-        }
-    }
-
     /// Folds and queues entries, as soon as their portfolios are open.
     fn record_entries(&mut self, request: RecordEntries, answer: Answer, ctx: &mut Context<Self>) {
         let needed = request.entries.iter().map(|entry| entry.portfolio).chain(request.made_on.map(|(id, _)| id));
@@ -462,6 +424,7 @@ impl Handler<RecordEntries> for LedgerWriter {
 }
 
 mod loading;
+mod marking;
 mod queries;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 use super::*;
 use crate::actors::live_hub::LiveFact;
 use crate::db::{PortfolioSnapshot, checkpoint_key};
+use crate::domain::accounting::ledger::EntryType;
 use crate::domain::accounting::settlement::settle;
 use crate::domain::events::event::Side;
 use crate::domain::money::units::ShareMicros;
