@@ -14,6 +14,7 @@ use super::{
     feed::{ChainNews, Feed},
 };
 use crate::domain::money::ids::Wallet;
+use crate::http_client::http_client;
 
 /// Polygon makes a block about every 1.5 s. A socket without a new block for this long is dead, even if TCP reports no
 /// error.
@@ -117,8 +118,7 @@ async fn connect(
     impl Stream<Item = Result<Frame, WsProtocolError>> + Sink<Message, Error = WsProtocolError> + Unpin + use<>,
     ChainError,
 > {
-    // Websockets need HTTP/1.1; without this, TLS would negotiate HTTP/2.
-    let client = awc::Client::builder().max_http_version(awc::http::Version::HTTP_11).timeout(CONNECT).finish();
+    let client = http_client(CONNECT);
     match tokio::time::timeout(CONNECT, client.ws(url).max_frame_size(FRAME_MAX).connect()).await {
         Ok(Ok((_, socket))) => Ok(socket),
         Ok(Err(error)) => Err(ChainError::Unreachable(error.to_string())),

@@ -13,6 +13,8 @@ mod system;
 
 pub use crate::sql::connection::Db;
 pub(crate) use crate::sql::connection::without_password;
+#[cfg(any(test, feature = "testkit"))]
+pub use crate::sql::driven::{Disk, DiskStep, Fate};
 pub use crate::sql::error::DbError;
 pub use crate::sql::inserted::Inserted;
 pub use crate::sql::page::{Cursor, Page};

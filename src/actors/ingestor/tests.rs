@@ -199,7 +199,7 @@ impl Ingesting {
         let claimed = queue::claim(db, Queue::IngestEvents, &JobScope::All, now, 0, 10).await.unwrap();
         let mut job = claimed.into_iter().find(|job| job.payload.starts_with("activity:")).unwrap();
         for failures in 1..=queue::RETRIES {
-            let failed = queue::fail(db, &job, why, long_ago, &mut rand::rngs::ThreadRng::default()).await;
+            let failed = queue::fail(db, &job, why, long_ago, &mut crate::chance::Chance).await;
             assert!(matches!(failed, Ok(Failed::Retry(_))), "{failed:?}");
             job.failures = failures;
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Finding;
 use crate::config::HealthSettings;
+use crate::http_client::http_client;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -35,7 +36,7 @@ pub(super) async fn finding(settings: &HealthSettings) -> Finding {
 
 /// Returns the status that a worker at this address reports; `None` when anything but a worker answers.
 async fn status(address: SocketAddr) -> Option<String> {
-    let client = awc::Client::builder().timeout(PATIENCE).disable_redirects().finish();
+    let client = http_client(PATIENCE);
     let mut answer = client.get(format!("http://{address}/health")).send().await.ok()?;
     let report: serde_json::Value = answer.json().await.ok()?;
     report.get("queueDepths")?;

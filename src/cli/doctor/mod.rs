@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::{Db, DbError, FollowedUser, StorageState};
 use crate::domain::money::ids::Wallet;
+use crate::http_client::http_client;
 use crate::polymarket::{Polymarket, PolymarketError};
 
 /// The largest difference between the clocks that whole seconds and the network can explain.
@@ -103,7 +104,7 @@ async fn chain_finding(settings: &Settings) -> Finding {
         );
     };
     // The address contains a key, and an error may repeat it: neither is shown.
-    let connected = awc::Client::new().ws(url.reveal()).connect();
+    let connected = http_client(CHAIN_PATIENCE).ws(url.reveal()).connect();
     match tokio::time::timeout(CHAIN_PATIENCE, connected).await {
         Ok(Ok(_)) => Finding::fine("chain", "the node of ALCHEMY_WS_URL accepts a websocket".to_owned()),
         Ok(Err(_)) | Err(_) => Finding::wrong(

@@ -23,6 +23,7 @@ use crate::domain::decision::attempt::CopyAttempt;
 use crate::domain::events::event::{Side, TradeEvent};
 use crate::domain::money::ids::{AssetId, Wallet};
 use crate::domain::money::units::Timestamp;
+use crate::http_client::http_client;
 use crate::simulator::history::{HistorySettings, write_history};
 use crate::simulator::{Fill, NewMarket, Simulator, SimulatorHandle, SimulatorSettings, wallet_of};
 
@@ -183,7 +184,7 @@ async fn prepare(exchange: &SimulatorHandle, url: &str, arguments: &LoadArgument
 async fn first_healthy_answer(app: &App) -> anyhow::Result<()> {
     let address = app.address().context("the server has no address")?;
     let address = format!("http://{address}/api/health");
-    let answer = awc::Client::new().get(address).send().await;
+    let answer = http_client(Duration::from_secs(5)).get(address).send().await;
     let answer = answer.map_err(|error| anyhow::anyhow!("no healthy answer: {error}"))?;
     anyhow::ensure!(answer.status().is_success(), "/api/health answers {}", answer.status());
     Ok(())

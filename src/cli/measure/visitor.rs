@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use awc::Client;
 
+use crate::http_client::http_client;
+
 /// Longer than any page takes.
 const PATIENCE: Duration = Duration::from_secs(120);
 const ANSWER_BYTES_MAX: usize = 256 << 20;
@@ -28,7 +30,7 @@ pub struct Answer {
 impl Visitor {
     /// Signs in by the login link.
     pub async fn sign_in(link: &str) -> anyhow::Result<Self> {
-        let client = Client::builder().disable_redirects().timeout(PATIENCE).finish();
+        let client = http_client(PATIENCE);
         let (origin, _) = link.split_once("/login/").context("the server prints no login link")?;
         let answer = client.get(link).send().await.map_err(|error| anyhow::anyhow!("cannot sign in: {error}"))?;
         let cookie = answer.headers().get("set-cookie").and_then(|cookie| cookie.to_str().ok());

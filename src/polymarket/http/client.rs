@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use awc::error::{PayloadError, SendRequestError};
-use awc::http::header::{ACCEPT, AGE, CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
+use awc::http::header::{ACCEPT, AGE, CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER, USER_AGENT};
 use bytes::Bytes;
 use futures_util::future::{Either, select};
 use serde::Deserialize;
@@ -18,9 +18,11 @@ use super::error::PolymarketError;
 use super::gate::{Gate, GateObserved};
 use super::settings::PolymarketSettings;
 use super::traffic::Ending;
+use crate::chance;
 use crate::clock::{Clock, VenueClock};
 use crate::domain::money::ids::AssetId;
 use crate::domain::money::units::Timestamp;
+use crate::http_client::http_client;
 
 /// A client of Polymarket's public routes, which need no key. It is cheap to clone, and bound to its thread.
 #[derive(Clone)]
@@ -47,6 +49,17 @@ pub(in crate::polymarket) struct Call {
     pub body: Option<String>,
 }
 
+/// An answer of any status.
+pub(super) struct Received {
+    pub status: u16,
+    /// When it was made; `None` when it does not say, or came out of a cache.
+    pub date: Option<Timestamp>,
+    pub retry_after: Option<Duration>,
+    /// When its head arrived, by our clock.
+    pub at: Timestamp,
+    pub body: Result<Bytes, PolymarketError>,
+}
+
 impl Call {
     /// Returns a GET request.
     pub(in crate::polymarket) fn get(endpoint: Endpoint, priority: Priority, path: String) -> Self {
@@ -63,13 +76,7 @@ impl Polymarket {
 
     /// Creates a client for another thread, which shares the limits and breakers behind `gate`.
     pub fn behind(gate: Gate, settings: PolymarketSettings, clock: Clock) -> Self {
-        let http = || {
-            awc::Client::builder()
-                .timeout(settings.limits.request_timeout)
-                .add_default_header((ACCEPT, "application/json"))
-                .add_default_header(("User-Agent", concat!("polymarketspy/", env!("CARGO_PKG_VERSION"))))
-                .finish()
-        };
+        let http = || http_client(settings.limits.request_timeout);
         let (interactive, bulk) = (http(), http());
         Self(Rc::new(Inner { settings, interactive, bulk, gate, clock, token_names: RefCell::default() }))
     }
@@ -154,7 +161,7 @@ impl Polymarket {
                 Err(error) => error,
             };
             failures += 1;
-            let backoff = backoff::delay(limits.backoff_base, limits.backoff_max, failures - 1, rand::random());
+            let backoff = backoff::delay(limits.backoff_base, limits.backoff_max, failures - 1, chance::random());
             let wait = error.retry_after().unwrap_or_default().max(backoff);
             let too_late = later(self.0.clock.now(), wait) >= deadline;
             if !error.is_transient() || failures >= limits.tries || too_late {
@@ -213,41 +220,55 @@ impl Polymarket {
 
     async fn exchange(&self, call: &Call) -> Result<Bytes, PolymarketError> {
         let endpoint = call.endpoint;
+        let asked = self.0.clock.now();
+        let received = self.receive(call).await?;
+        if let Some(date) = received.date {
+            self.venue().observe(date, asked, received.at);
+        }
+        let Received { status, retry_after, body, .. } = received;
+        if (200..300).contains(&status) {
+            return body;
+        }
+        // The body of an error only explains it; the status decides, even if the body is HTML, empty or cut.
+        let message = error_text(&body.unwrap_or_default());
+        Err(match status {
+            429 => PolymarketError::RateLimited { endpoint, retry_after },
+            // A redirect is not followed. It is how a proxy or a page of maintenance answers, so later may be better.
+            300..400 | 408 | 425 | 500.. => PolymarketError::Unavailable { endpoint, status, retry_after, message },
+            _ => PolymarketError::Refused { endpoint, status, message },
+        })
+    }
+
+    /// Sends the request and reads the answer, whatever its status.
+    async fn receive(&self, call: &Call) -> Result<Received, PolymarketError> {
+        let endpoint = call.endpoint;
+        #[cfg(any(test, feature = "testkit"))]
+        if let Some(in_process) = &self.0.settings.in_process {
+            return in_process.receive(call, self.0.clock).await;
+        }
         let url = format!("{}{}", self.base(endpoint.upstream()), call.path);
         let http = match call.priority {
             Priority::Interactive => &self.0.interactive,
             Priority::Bulk => &self.0.bulk,
         };
         let sent = match &call.body {
-            None => http.get(url).send(),
-            Some(body) => http.post(url).insert_header((CONTENT_TYPE, "application/json")).send_body(body.clone()),
+            None => identified(http.get(url)).send(),
+            Some(body) => {
+                identified(http.post(url)).insert_header((CONTENT_TYPE, "application/json")).send_body(body.clone())
+            }
         };
-        let asked = self.0.clock.now();
         let mut response = sent.await.map_err(|error| self.unreachable(endpoint, &error))?;
-        if let Some(date) = fresh_date(response.headers()) {
-            self.venue().observe(date, asked, self.0.clock.now());
-        }
+        let at = self.0.clock.now();
+        let text = |name| response.headers().get(name).and_then(|header: &HeaderValue| header.to_str().ok());
+        let date = fresh_date(text(AGE), text(DATE));
+        let retry_after = text(RETRY_AFTER).and_then(|header| backoff::retry_after(header, at));
         let status = response.status().as_u16();
-        let retry_after = response
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|header| header.to_str().ok())
-            .and_then(|header| backoff::retry_after(header, self.0.clock.now()));
         let limit = self.0.settings.limits.body_limit;
-        let body = response.body().limit(limit).await;
-        if response.status().is_success() {
-            return body.map_err(|error| match error {
-                PayloadError::Overflow => PolymarketError::TooLarge { endpoint, limit },
-                error => PolymarketError::Malformed { endpoint, reason: error.to_string() },
-            });
-        }
-        // The body of an error only explains it; the status decides, even if the body is HTML, empty or cut.
-        let message = error_text(&body.unwrap_or_default());
-        Err(match status {
-            429 => PolymarketError::RateLimited { endpoint, retry_after },
-            408 | 425 | 500.. => PolymarketError::Unavailable { endpoint, status, retry_after, message },
-            _ => PolymarketError::Refused { endpoint, status, message },
-        })
+        let body = response.body().limit(limit).await.map_err(|error| match error {
+            PayloadError::Overflow => PolymarketError::TooLarge { endpoint, limit },
+            error => PolymarketError::Malformed { endpoint, reason: error.to_string() },
+        });
+        Ok(Received { status, date, retry_after, at, body })
     }
 
     fn unreachable(&self, endpoint: Endpoint, error: &SendRequestError) -> PolymarketError {
@@ -272,13 +293,19 @@ impl Polymarket {
     }
 }
 
+/// Says who asks, and for what.
+fn identified(request: awc::ClientRequest) -> awc::ClientRequest {
+    request
+        .insert_header((ACCEPT, "application/json"))
+        .insert_header((USER_AGENT, concat!("polymarketspy/", env!("CARGO_PKG_VERSION"))))
+}
+
 /// Returns the time at which an answer was made. `None` for an answer out of a cache, which was made earlier.
-fn fresh_date(headers: &HeaderMap) -> Option<Timestamp> {
-    let text = |name| headers.get(name).and_then(|header: &awc::http::header::HeaderValue| header.to_str().ok());
-    if text(AGE).is_some_and(|age| age.trim() != "0") {
+pub(super) fn fresh_date(age: Option<&str>, date: Option<&str>) -> Option<Timestamp> {
+    if age.is_some_and(|age| age.trim() != "0") {
         return None;
     }
-    backoff::http_date(text(DATE)?)
+    backoff::http_date(date?)
 }
 
 fn later(now: Timestamp, by: Duration) -> Timestamp {

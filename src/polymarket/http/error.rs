@@ -15,7 +15,7 @@ pub enum PolymarketError {
     TimedOut { endpoint: Endpoint, after: Duration },
     #[error("{endpoint} asks us to slow down")]
     RateLimited { endpoint: Endpoint, retry_after: Option<Duration> },
-    /// 5xx, and the 425 of a matching engine that restarts (venue 2.1).
+    /// 5xx, a redirect, and the 425 of a matching engine that restarts (venue 2.1).
     #[error("{endpoint} failed with status `{status}`: {message}")]
     Unavailable { endpoint: Endpoint, status: u16, retry_after: Option<Duration>, message: String },
     /// Our request is wrong, or its subject does not exist.

@@ -30,6 +30,7 @@ async fn every_429_and_5xx_is_retried_after_a_wait() {
         (FaultKind::TooManyRequests(RetryAfter::Seconds(1)), 1_000),
         (FaultKind::TooManyRequests(RetryAfter::Silent), 250),
         (FaultKind::TooManyRequests(RetryAfter::Html), 250),
+        (FaultKind::Status(302), 125),
         (FaultKind::Status(425), 125),
         (FaultKind::Status(500), 125),
         (FaultKind::Status(502), 125),

@@ -137,7 +137,7 @@ pub(super) fn served(heard: &[LoggedRequest]) -> BTreeMap<Endpoint, (u64, u64, u
     for request in heard {
         let sum = served.entry(endpoint_of(request)).or_default();
         sum.0 += 1;
-        sum.1 += u64::from(request.status >= 400);
+        sum.1 += u64::from(request.status >= 300);
         sum.2 += u64::from(request.status == 429);
     }
     served

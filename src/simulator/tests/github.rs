@@ -1,6 +1,7 @@
 //! The sign-in over real sockets, step by step like a browser and an OAuth client.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use base64::{
     Engine,
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::at_ten;
+use crate::http_client::http_client;
 use crate::simulator::http::request::Host;
 use crate::simulator::routes::github::{CLIENT_ID, CLIENT_SECRET};
 use crate::simulator::state::fault::{Fault, FaultKind};
@@ -46,7 +48,7 @@ fn start() -> SimulatorHandle {
 }
 
 fn client() -> awc::Client {
-    awc::Client::builder().disable_redirects().finish()
+    http_client(Duration::from_secs(5))
 }
 
 async fn send(request: awc::SendClientRequest) -> Response {

@@ -44,6 +44,7 @@ use crate::domain::market::book_walk::LevelFill;
 use crate::domain::market::facts::{Market, OutcomeAsset};
 use crate::domain::money::ids::{AssetId, AttemptId, EventId, FollowedUserId, MarketId, Wallet};
 use crate::domain::money::units::{Bps, PriceMicros, ShareMicros, Timestamp, UsdcMicros};
+use crate::http_client::http_client;
 use crate::polymarket::{Gate, PolymarketSettings};
 use crate::testkit::facts::{executed_attempt, trade_group};
 
@@ -131,7 +132,7 @@ impl TestWeb {
         let hub = LiveHub::start(clock, &supervisor);
         let deps = deps(&db, &hub, supervisor, polymarket);
         let server = http::start(settings, deps).await.unwrap();
-        let client = Client::builder().disable_redirects().timeout(Duration::from_secs(10)).finish();
+        let client = http_client(Duration::from_secs(10));
         Self {
             db,
             hub,

@@ -1,5 +1,6 @@
 //! How the program is installed, started, measured, documented and kept.
 
+pub(super) mod advisories;
 pub(super) mod dependencies;
 pub(super) mod deploy;
 pub(super) mod documents;

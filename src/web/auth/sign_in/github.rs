@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::GithubSettings;
 use crate::domain::money::email::Email;
 use crate::domain::money::units::Timestamp;
+use crate::http_client::http_client;
 use crate::token;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -106,8 +107,7 @@ impl Github {
             .set_token_uri(TokenUrl::new(at_base("access_token"))?)
             .set_redirect_uri(RedirectUrl::new(callback)?)
             .set_auth_type(AuthType::RequestBody);
-        // No redirects: the target of a redirect must not get the secret of the app.
-        let http = Client::builder().disable_redirects().timeout(TIMEOUT).finish();
+        let http = http_client(TIMEOUT);
         Ok(Self { app, emails_url: format!("{}/user/emails", settings.api_base_url), http })
     }
 

@@ -182,3 +182,21 @@ async fn a_client_that_sends_too_slowly_is_disconnected() {
     let body = body.await.unwrap().expect("the connection is closed");
     assert!(body.starts_with("HTTP/1.1 408"), "{body}");
 }
+
+/// The crate that would speak HTTP/2 has a fault that lets a client fill the memory (RUSTSEC-2026-0258).
+#[actix_web::test]
+async fn http_2_is_not_spoken() {
+    use std::io::{Read, Write};
+    let addr = TestWeb::full().await.server().addr;
+    let asked = tokio::task::spawn_blocking(move || {
+        let mut connection = std::net::TcpStream::connect(addr).unwrap();
+        connection.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        // The preface of HTTP/2 and an empty SETTINGS frame. A server that speaks it answers with a frame of its own.
+        connection.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+        let mut answer = Vec::new();
+        let _ = connection.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    });
+    let answer = asked.await.unwrap();
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer:?}");
+}

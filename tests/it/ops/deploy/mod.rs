@@ -78,6 +78,7 @@ impl Nginx {
     }
 
     /// Returns a client at this address that trusts the certificate. Its forwarding headers claim another address.
+    #[allow(clippy::disallowed_methods)] // The client of the program trusts no certificate of ours.
     fn browser(&self, address: &str) -> Client {
         let root = CertificateDer::from_pem_file(self.folder.path().join("fullchain.pem")).unwrap();
         let mut roots = RootCertStore::empty();

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use actix_web::cookie::Cookie;
 use polymarketspy::audit::audit;
@@ -13,6 +14,7 @@ use polymarketspy::db::Db;
 use polymarketspy::domain::accounting::ledger::PortfolioId;
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::domain::money::ids::Wallet;
+use polymarketspy::http_client::http_client;
 use polymarketspy::queue::{self, Failed, JobScope, NewJob, Queue};
 use polymarketspy::simulator::routes::github::{CLIENT_ID, CLIENT_SECRET};
 use polymarketspy::simulator::{Fill, NewMarket, wallet_of};
@@ -167,7 +169,8 @@ impl Droplet {
 
     /// Waits until the pages answer.
     async fn is_up(&self) {
-        let asked = async || awc::Client::new().get(format!("{}/api/health", self.base)).send().await.ok();
+        let asked =
+            async || http_client(Duration::from_secs(5)).get(format!("{}/api/health", self.base)).send().await.ok();
         eventually("the pages", asked).await;
     }
 
@@ -175,7 +178,8 @@ impl Droplet {
     async fn status_for(&self, visitor: &CurrentUser) -> u16 {
         let port = self.base.rsplit_once(':').unwrap().1;
         let cookie = Cookie::new(format!("polymarketspy-{port}"), visitor.cookie.clone());
-        let asked = awc::Client::new().get(format!("{}/api/overview", self.base)).cookie(cookie).send().await;
+        let asked =
+            http_client(Duration::from_secs(5)).get(format!("{}/api/overview", self.base)).cookie(cookie).send().await;
         asked.unwrap().status().as_u16()
     }
 }
@@ -262,7 +266,7 @@ async fn given_up(db: &Db, queue: Queue) {
         .unwrap();
     loop {
         let job = queue::claim(db, queue, &JobScope::All, now, 1_000, 1).await.unwrap().remove(0);
-        match queue::fail(db, &job, "no luck", now, &mut rand::rng()).await.unwrap() {
+        match queue::fail(db, &job, "no luck", now, &mut polymarketspy::chance::Chance).await.unwrap() {
             Failed::Retry(due) => now = due,
             Failed::Dead => return,
             Failed::FenceLost => panic!("no other worker is running"),
