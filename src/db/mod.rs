@@ -58,14 +58,16 @@ pub use system::markets::Resolution;
 pub use system::retention::{Packable, Step, Thinning};
 pub use system::storage::StorageState;
 
+/// The name of a module, its statements and its batches, each with its name.
+type Texts = (
+    &'static str,
+    &'static [(&'static str, &'static str)],
+    &'static [(&'static str, &'static crate::sql::batch::Batch)],
+);
+
 /// Returns every statement with its name, in the text for the driver of `db`, for the test that prepares each on both
 /// drivers.
 pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
-    type Texts = (
-        &'static str,
-        &'static [(&'static str, &'static str)],
-        &'static [(&'static str, &'static crate::sql::batch::Batch)],
-    );
     let modules: &[Texts] = &[
         ("activities", events::activities::STATEMENTS, &[]),
         ("admins", people::admins::STATEMENTS, &[]),
