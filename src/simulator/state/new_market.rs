@@ -26,6 +26,8 @@ pub struct NewMarket {
     pub quotes: Quotes,
     /// Made on the new ledger (Protocol V2): the condition starts with its module, and the tokens are computed from it.
     pub on_new_ledger: bool,
+    /// The condition id and the token of each outcome, in place of those made from the slug.
+    pub ids: Option<(MarketId, Vec<AssetId>)>,
     pub quirks: MarketQuirks,
 }
 
@@ -48,6 +50,7 @@ impl NewMarket {
             event_slug: slug.to_owned(),
             quotes: Quotes::of(&cents(49, -1), &cents(50, 1)),
             on_new_ledger: false,
+            ids: None,
             quirks: MarketQuirks::default(),
         }
     }
@@ -72,6 +75,11 @@ impl NewMarket {
         Self { on_new_ledger: true, ..self }
     }
 
+    /// Sets the ids of a market that is known from elsewhere, for example from a stored database.
+    pub fn ids(self, market: &MarketId, tokens: &[AssetId]) -> Self {
+        Self { ids: Some((market.clone(), tokens.to_vec())), ..self }
+    }
+
     /// Sets what the routes say that differs from the facts.
     pub fn quirks(self, quirks: MarketQuirks) -> Self {
         Self { quirks, ..self }
@@ -82,7 +90,8 @@ impl NewMarket {
         Self { quotes, ..self }
     }
 
-    /// Returns the market. Its ids are made from its slug: the same slug has the same ids with every seed.
+    /// Returns the market. Unless they are set, its ids are made from its slug: the same slug has the same ids with every
+    /// seed.
     pub(in crate::simulator) fn build(self) -> SimMarket {
         let new = self;
         let number = hash_text(0, &new.slug);
@@ -93,6 +102,12 @@ impl NewMarket {
             id = MarketId::parse(&structural.condition()).unwrap_or(id);
             for (index, outcome) in (0_u8..).zip(&mut outcomes) {
                 outcome.asset = structural.token(index);
+            }
+        }
+        if let Some((known, tokens)) = new.ids {
+            id = known;
+            for (outcome, token) in outcomes.iter_mut().zip(tokens) {
+                outcome.asset = token;
             }
         }
         SimMarket {

@@ -1,6 +1,8 @@
 //! Rows that the Data API shows minutes or hours late, and decisions that come late: nothing is lost, nothing stale is
 //! copied (spec 3.1, 7.1).
 
+use std::process::Command;
+
 use polymarketspy::audit::audit;
 use polymarketspy::clock::Clock;
 use polymarketspy::db::ListedAttempt;
@@ -8,6 +10,8 @@ use polymarketspy::domain::decision::check::ReasonCode;
 use polymarketspy::domain::decision::explanation::DecisionKind;
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::domain::money::ids::Wallet;
+use polymarketspy::domain::money::units::Timestamp;
+use polymarketspy::queue::{self, Failed, JobScope, Queue};
 use polymarketspy::simulator::{Fill, NewMarket, SimMarket, SimulatorSettings, wallet_of};
 use polymarketspy::testkit::{TestBot, TestDb, eventually};
 
@@ -93,6 +97,76 @@ async fn a_decision_that_comes_after_a_stop_is_on_a_signal_of_its_real_age(bot: 
     bot.close().await;
 }
 
+/// Fails open jobs of a queue until they are dead letters.
+async fn given_up(bot: &TestBot, queue: Queue, mut now: Timestamp) -> usize {
+    let mut n = 0;
+    while let Some(job) = queue::claim(&bot.db, queue, &JobScope::All, now, 1_000, 1).await.unwrap().pop() {
+        match queue::fail(&bot.db, &job, "no luck", now, &mut rand::rng()).await.unwrap() {
+            Failed::Retry(due) => now = due.max(now),
+            Failed::Dead => n += 1,
+            Failed::FenceLost => panic!("no worker is running"),
+        }
+    }
+    n
+}
+
+/// The bot of an hour ago stored one fill and stopped before its copies were decided; of another fill it did not even make
+/// a group. All of these jobs failed, and are sent round again an hour later.
+async fn jobs_that_are_retried_an_hour_later_copy_nothing_stale(test_db: TestDb) {
+    let then = Clock::System.now().plus_millis(-HOUR_MS);
+    let settings = SimulatorSettings { now: Clock::starting_at(then), ..SimulatorSettings::default() };
+    let bot = TestBot::at(test_db, None, settings).await;
+    bot.configure(r#"{"guardrails": {"decisionLatencyMs": 60000}}"#).await;
+    let market = bot.exchange.with(|exchange| exchange.add_market(NewMarket::binary("rain")));
+    let (_, wallet) = bot.follow("leader").await;
+    let app = bot.start_at(Clock::starting_at(then)).await;
+    let buys = |shares: i64| {
+        let fill = Fill::maker(&wallet, market.asset(0).unwrap(), Side::Buy, 500_000, shares);
+        bot.exchange.with(|exchange| exchange.push_fill(fill)).unwrap();
+    };
+    buys(1_000_000_000);
+    let open = async |queue| queue::peek_open(&bot.db, queue).await.unwrap().len();
+    eventually("the group's copies to be due later", async || {
+        let (user, global) = (open(Queue::CopyAttemptUser).await, open(Queue::CopyAttemptGlobal).await);
+        (user == 1 && global == 1).then_some(())
+    })
+    .await;
+    // A window that does not close before the bot stops.
+    bot.configure(r#"{"system": {"aggregationWindowMs": 60000}}"#).await;
+    app.look_at_directory();
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    buys(2_000_000_000);
+    eventually("the second fill", async || (n_trades(&bot).await == 2).then_some(())).await;
+    app.stop().await;
+    let mut failed = Vec::new();
+    for queue in [Queue::GroupEvents, Queue::CopyAttemptUser, Queue::CopyAttemptGlobal] {
+        failed.push(given_up(&bot, queue, then.plus_millis(5 * 60_000)).await);
+    }
+    assert_eq!(failed, [1, 1, 1], "a fill without a group, and two copies");
+
+    bot.configure(r#"{"system": {"aggregationWindowMs": 100}, "guardrails": {"decisionLatencyMs": 0}}"#).await;
+    bot.exchange.advance(HOUR_MS);
+    let app = bot.start().await;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_polymarketspy"));
+    command.args(["jobs", "retry", "--all"]).envs(bot.environment()).env("LOG_LEVEL", "warn");
+    let retried = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert!(retried.status.success(), "{}", String::from_utf8_lossy(&retried.stderr));
+    let attempts = bot.attempts(4).await;
+    for (decision, reasons) in decided(&attempts) {
+        assert_eq!((decision, reasons.as_slice()), (DecisionKind::Skip, [ReasonCode::SignalTooOld].as_slice()));
+    }
+    eventually("no job is left", async || (open(Queue::GroupEvents).await == 0).then_some(())).await;
+    assert_eq!(bot.db.count_dead_letters().await.unwrap(), 0);
+    app.stop().await;
+    assert_eq!(audit(&bot.db).await.unwrap().problems, Vec::<String>::new());
+    bot.close().await;
+}
+
+#[actix::test]
+async fn jobs_that_are_retried_an_hour_later_copy_nothing_stale_on_sqlite() {
+    jobs_that_are_retried_an_hour_later_copy_nothing_stale(TestDb::sqlite().await).await;
+}
+
 #[actix::test]
 async fn late_rows_are_booked_and_of_them_only_the_sale_is_copied_on_sqlite() {
     late_rows_are_booked_and_of_them_only_the_sale_is_copied(TestBot::new().await).await;
@@ -108,6 +182,11 @@ mod on_postgres {
 
     async fn bot() -> TestBot {
         TestBot::at(TestDb::postgres().await, None, SimulatorSettings::default()).await
+    }
+
+    #[actix::test]
+    async fn jobs_that_are_retried_an_hour_later_copy_nothing_stale() {
+        super::jobs_that_are_retried_an_hour_later_copy_nothing_stale(TestDb::postgres().await).await;
     }
 
     #[actix::test]

@@ -1,5 +1,6 @@
 //! Worker and web as separate processes, on PostgreSQL and Redis.
 
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use actix_web::cookie::Cookie;
@@ -13,6 +14,7 @@ use polymarketspy::testkit::{TestBot, eventually};
 
 use super::kill::{Crowd, n_trades};
 use super::process::Process;
+use crate::storage::harness::number;
 
 const WORKER: &[&str] = &["run", "--role", "worker"];
 const WEB: &[&str] = &["run", "--role", "web"];
@@ -166,6 +168,60 @@ mod on_postgres {
         let (written, decided) = global_order(db).await;
         assert!(written.len() > 10, "{} copies", written.len());
         assert_eq!(written, decided, "the global order holds across the move");
+    }
+
+    /// Several commands give the same requests at once, while two workers share the accounts and one of them is killed.
+    #[actix::test]
+    async fn transfers_are_booked_once_whichever_worker_has_the_account() {
+        let bot = TestBot::shared().await;
+        let mut crowd = Crowd::gather(&bot).await;
+        let workers = [Process::start_with(&bot, WORKER), Process::start_with(&bot, WORKER)];
+        let accounts = ["leader-0", "leader-1", "leader-2", "global"];
+        let opened = "select count(*) from ledger_entry where entry_type = 'DEPOSIT'";
+        eventually("the accounts to open", async || {
+            crowd.trade(&bot);
+            (number!(&bot.db, opened) == accounts.len() as i64).then_some(())
+        })
+        .await;
+
+        let [first, second] = workers;
+        let mut first = Some(first);
+        let mut commands = Vec::new();
+        for n in 0..3 {
+            for account in accounts {
+                for way in ["deposit", "withdraw"] {
+                    let (id, usdc) = (format!("{way}-{n}"), if way == "deposit" { "5" } else { "2" });
+                    // The same request from two terminals.
+                    for _ in 0..2 {
+                        let request = ["account", way, account, usdc, "--id", &id];
+                        let mut command = Command::new(env!("CARGO_BIN_EXE_polymarketspy"));
+                        command.args(request).envs(bot.environment()).env("LOG_LEVEL", "warn");
+                        commands.push(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+                    }
+                }
+            }
+            crowd.trade(&bot);
+            // The pace of the load. The kill after the second round meets transfers that are under way.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            if n == 1 {
+                drop(first.take());
+            }
+        }
+        for mut command in commands {
+            tokio::task::spawn_blocking(move || command.wait().unwrap()).await.unwrap();
+        }
+        let moved = "select count(*) from ledger_entry where ref_id like '%deposit-%' or ref_id like '%withdraw-%'";
+        let asked = 3 * 2 * accounts.len() as i64;
+        eventually("every transfer", async || (number!(&bot.db, moved) == asked).then_some(())).await;
+        crowd.settled(&bot.db).await;
+        assert_eq!(second.terminate().1, Some(0));
+        assert_eq!(number!(&bot.db, moved), asked);
+        let cash = "select cast(sum(cash_delta_micros) as bigint) from ledger_entry
+            where ref_id like '%deposit-%' or ref_id like '%withdraw-%'";
+        assert_eq!(number!(&bot.db, cash), 3 * 3_000_000 * accounts.len() as i64);
+        let refused = bot.db.audits(Some("withdraw_refused"), None, 9).await.unwrap();
+        assert_eq!(refused.len(), 0);
+        assert_eq!(audit(&bot.db).await.unwrap().problems, Vec::<String>::new());
     }
 
     #[actix::test]

@@ -45,24 +45,24 @@ fn without_dropped(tables: &mut BTreeMap<String, Vec<String>>) {
     }
 }
 
-fn unpacked(name: &str) -> Vec<u8> {
+pub fn unpacked(name: &str) -> Vec<u8> {
     let path: PathBuf = [MANIFEST, "tests/fixtures/upgrade", name].iter().collect();
     let unpacked = Command::new("gzip").arg("-dc").arg(path).output().unwrap();
     assert!(unpacked.status.success(), "{name}: {}", String::from_utf8_lossy(&unpacked.stderr));
     unpacked.stdout
 }
 
-/// Returns a stored SQLite database of schema `number`.
-async fn old_sqlite(number: i64) -> TestDb {
-    TestDb::sqlite_of(&unpacked(&format!("schema-{number}.sqlite.gz"))).await
+/// Returns the stored SQLite database of this name.
+pub async fn old_sqlite(name: &str) -> TestDb {
+    TestDb::sqlite_of(&unpacked(&format!("{name}.sqlite.gz"))).await
 }
 
-/// Returns a stored PostgreSQL database of schema `number`, loaded from the output of `pg_dump`.
-async fn old_postgres(number: i64) -> TestDb {
+/// Returns the stored PostgreSQL database of this name, loaded from the output of `pg_dump`.
+pub async fn old_postgres(name: &str) -> TestDb {
     let test_db = TestDb::empty_postgres().await;
     let Db::Postgres(pool) = &test_db.db else { unreachable!() };
     let mut connection = pool.acquire().await.unwrap();
-    let dump = String::from_utf8(unpacked(&format!("schema-{number}.sql.gz"))).unwrap();
+    let dump = String::from_utf8(unpacked(&format!("{name}.sql.gz"))).unwrap();
     let mut statements = String::new();
     let mut lines = dump.lines();
     while let Some(line) = lines.next() {
@@ -246,22 +246,32 @@ async fn lives_on(test_db: TestDb, moved_before: Vec<String>) {
 
 #[actix::test]
 async fn what_schema_9_left_on_sqlite_goes_on() {
-    goes_on(old_sqlite(9).await, 9).await;
+    goes_on(old_sqlite("schema-9").await, 9).await;
 }
 
 #[actix::test]
 async fn what_schema_9_left_on_postgres_goes_on() {
-    goes_on(old_postgres(9).await, 9).await;
+    goes_on(old_postgres("schema-9").await, 9).await;
 }
 
 #[actix::test]
 async fn what_schema_15_left_on_sqlite_goes_on() {
-    goes_on(old_sqlite(15).await, 15).await;
+    goes_on(old_sqlite("schema-15").await, 15).await;
 }
 
 #[actix::test]
 async fn what_schema_15_left_on_postgres_goes_on() {
-    goes_on(old_postgres(15).await, 15).await;
+    goes_on(old_postgres("schema-15").await, 15).await;
+}
+
+#[actix::test]
+async fn what_a4901a1_left_on_sqlite_goes_on() {
+    goes_on(old_sqlite("schema-15-a4901a1").await, 15).await;
+}
+
+#[actix::test]
+async fn what_a4901a1_left_on_postgres_goes_on() {
+    goes_on(old_postgres("schema-15-a4901a1").await, 15).await;
 }
 
 /// A stored state is derived data. It is a problem only when a readable version cannot be read or contradicts the

@@ -13,20 +13,20 @@ use polymarketspy::simulator::{Fill, NewMarket, wallet_of};
 use polymarketspy::testkit::{TestBot, eventually};
 
 /// Returns status and body of a path of the bot's health server.
-async fn watched(app: &App, path: &str) -> (u16, String) {
+pub async fn watched(app: &App, path: &str) -> (u16, String) {
     let address = format!("http://{}{path}", app.health_address().unwrap());
     let mut answer = http_client(Duration::from_secs(5)).get(address).send().await.unwrap();
     let text = answer.body().limit(1 << 20).await.unwrap();
     (answer.status().as_u16(), String::from_utf8(text.to_vec()).unwrap())
 }
 
-async fn health(app: &App) -> (u16, serde_json::Value) {
+pub async fn health(app: &App) -> (u16, serde_json::Value) {
     let (code, text) = watched(app, "/health").await;
     (code, serde_json::from_str(&text).unwrap())
 }
 
 /// Returns the value of the sample with this name and these labels.
-fn sample(page: &str, name: &str) -> Option<f64> {
+pub fn sample(page: &str, name: &str) -> Option<f64> {
     let line = page.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')))?;
     line.rsplit_once(' ')?.1.parse().ok()
 }
@@ -137,6 +137,26 @@ async fn a_queue_that_nobody_consumes_shows_in_health_and_metrics() {
     assert_eq!(sample(&page, "polymarketspy_queue_stuck{queue=\"q_copy_attempt_user\"}"), Some(1.0));
     let age = sample(&page, "polymarketspy_queue_oldest_due_seconds{queue=\"q_copy_attempt_user\"}").unwrap();
     assert!((61.0..120.0).contains(&age), "{age}");
+    app.stop().await;
+}
+
+#[actix::test]
+async fn a_clock_that_is_over_30_seconds_off_degrades_the_health_until_it_is_right() {
+    let bot = TestBot::new().await;
+    bot.follow("leader").await;
+    let app = bot.start().await;
+    // The venue's clock against ours, and what the health says of it.
+    for (skew_ms, status) in [(0, "ok"), (40_000, "degraded"), (20_000, "ok"), (-40_000, "degraded"), (0, "ok")] {
+        bot.exchange.with(|exchange| exchange.date_skew_ms = skew_ms);
+        let report = eventually(&format!("`{status}` with a skew of {skew_ms} ms"), async || {
+            let (code, report) = health(&app).await;
+            assert_eq!(code, 200, "a wrong clock does not take the bot down");
+            let measured = report["venueClockOffsetMs"].as_i64()?;
+            ((measured - skew_ms).abs() < 5_000 && report["status"] == status).then_some(report)
+        })
+        .await;
+        assert_eq!(report["stuckQueues"], serde_json::json!([]));
+    }
     app.stop().await;
 }
 
