@@ -14,6 +14,7 @@ mod tests;
 pub mod wire;
 
 pub use api::activity_feed::ActivityQuery;
+pub use api::events::EventMarkets;
 pub use api::payouts::{KnownPayouts, PayoutAnswer, PayoutSource};
 pub use api::profiles::{Profile, ProfileMatch};
 pub use api::resolutions::Resolution;

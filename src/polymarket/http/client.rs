@@ -1,5 +1,7 @@
 //! Sends one request through the gate, and retries it if that can help. Only this file uses an HTTP client.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use super::settings::PolymarketSettings;
 use super::traffic::Ending;
 use crate::chance;
 use crate::clock::{Clock, VenueClock};
+use crate::domain::money::ids::AssetId;
 use crate::domain::money::units::Timestamp;
 use crate::http_client::http_client;
 
@@ -32,6 +35,8 @@ struct Inner {
     bulk: awc::Client,
     gate: Gate,
     clock: Clock,
+    /// The name under which each known token of the new ledger trades.
+    token_names: RefCell<BTreeMap<AssetId, AssetId>>,
 }
 
 /// One request: the endpoint, its priority, path and body.
@@ -73,7 +78,7 @@ impl Polymarket {
     pub fn behind(gate: Gate, settings: PolymarketSettings, clock: Clock) -> Self {
         let http = || http_client(settings.limits.request_timeout);
         let (interactive, bulk) = (http(), http());
-        Self(Rc::new(Inner { settings, interactive, bulk, gate, clock }))
+        Self(Rc::new(Inner { settings, interactive, bulk, gate, clock, token_names: RefCell::default() }))
     }
 
     /// Returns the gate, to share it with a client on another thread.
@@ -84,6 +89,10 @@ impl Polymarket {
     /// Returns the state of the gate.
     pub fn observe(&self) -> GateObserved {
         self.0.gate.observe()
+    }
+
+    pub(in crate::polymarket) fn token_names(&self) -> &RefCell<BTreeMap<AssetId, AssetId>> {
+        &self.0.token_names
     }
 
     /// Returns the number of rows of a full page of activity.
