@@ -3,7 +3,7 @@
 //! Three leaders buy and sell in fifty markets. Each group comes half a minute after the one before it, with a new
 //! midpoint for every traded asset. The time to read and parse the rows is not included.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
@@ -12,6 +12,7 @@ use polymarketspy::domain::accounting::mark::Mark;
 use polymarketspy::domain::accounting::portfolio::Portfolio;
 use polymarketspy::domain::analysis::what_if::{Case, Comparison, ExternalEvent, Policy, Start, StoredBook};
 use polymarketspy::domain::config::effective::{ConfigPatch, StoredConfig};
+use polymarketspy::domain::config::follow_state::{FollowHistory, FollowState};
 use polymarketspy::domain::decision::exit::TheirHolding;
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::domain::events::group::EventGroup;
@@ -73,7 +74,9 @@ fn comparison() -> Comparison {
     let mut portfolio = Portfolio::new(PortfolioId::ExecGlobal);
     let bankroll = UsdcMicros(100_000_000_000);
     portfolio.apply(&LedgerEntry::opening_deposit(PortfolioId::ExecGlobal, bankroll, BEGIN)).unwrap();
-    let start = Start { time: BEGIN, portfolio, enabled: BTreeSet::from([1, 2, 3].map(FollowedUserId)) };
+    let active = |id| (FollowedUserId(id), FollowHistory::always(FollowState::Active));
+    let leaders = BTreeMap::from([1, 2, 3].map(active));
+    let start = Start { time: BEGIN, portfolio, leaders };
     let policy = |copied: i64| {
         let mut patch = ConfigPatch::default();
         patch.sizing.copy_pct_notional = Some(Bps(copied));

@@ -11,22 +11,46 @@ use crate::domain::money::units::Timestamp;
 #[derive(Debug, Clone, Copy)]
 pub enum Clock {
     System,
-    Tokio { start: Timestamp, since: tokio::time::Instant },
+    /// `stepped_ms` is how far the clock was set forward (back when negative) since its start.
+    Tokio {
+        start: Timestamp,
+        since: tokio::time::Instant,
+        stepped_ms: &'static AtomicI64,
+    },
 }
+
+/// The steps of clocks that make none.
+static NEVER_STEPPED: AtomicI64 = AtomicI64::new(0);
 
 impl Clock {
     /// Returns a clock that reads `start` now and moves with Tokio's time.
     pub fn starting_at(start: Timestamp) -> Self {
-        Self::Tokio { start, since: tokio::time::Instant::now() }
+        Self::Tokio { start, since: tokio::time::Instant::now(), stepped_ms: &NEVER_STEPPED }
+    }
+
+    /// Returns a clock like [`starting_at`](Self::starting_at) that can be set, as an operator or a time server sets the
+    /// system's clock. Timers do not notice. Its copies are set with it; its eight bytes are never freed.
+    #[cfg(any(test, feature = "testkit"))]
+    pub fn settable(start: Timestamp) -> Self {
+        Self::Tokio { start, since: tokio::time::Instant::now(), stepped_ms: Box::leak(Box::new(AtomicI64::new(0))) }
+    }
+
+    /// Sets a [settable](Self::settable) clock forward by `millis` milliseconds, or back when negative.
+    #[cfg(any(test, feature = "testkit"))]
+    pub fn step(&self, millis: i64) {
+        if let Self::Tokio { stepped_ms, .. } = self {
+            assert!(!std::ptr::eq(*stepped_ms, &NEVER_STEPPED), "only a settable clock can be set");
+            stepped_ms.fetch_add(millis, Ordering::SeqCst);
+        }
     }
 
     /// Returns the current time.
     pub fn now(&self) -> Timestamp {
         match self {
             Self::System => system_now(),
-            Self::Tokio { start, since } => {
-                start.plus_millis(i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX))
-            }
+            Self::Tokio { start, since, stepped_ms } => start
+                .plus_millis(i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX))
+                .plus_millis(stepped_ms.load(Ordering::SeqCst)),
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod app;
 pub mod audit;
 pub mod backup;
 pub mod chain;
+pub mod chance;
 pub mod cli;
 pub mod clock;
 pub mod config;

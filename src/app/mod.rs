@@ -124,13 +124,25 @@ impl App {
         if settings.role != Role::Both && settings.redis.url.is_none() {
             return Err(AppError::NoRedis);
         }
+        Self::build_on(async || Db::connect(settings.database.url.reveal()).await, settings, clock).await
+    }
+
+    /// Does what [`build`](Self::build) does, on the database that `open` opens.
+    ///
+    /// # Errors
+    /// [`AppError`] when the database cannot be used, or an address is taken.
+    pub(crate) async fn build_on(
+        open: impl AsyncFnOnce() -> Result<Db, DbError>,
+        settings: &AppSettings,
+        clock: Clock,
+    ) -> Result<Self, AppError> {
         // Before any other part: a bot that cannot be monitored does not start.
         let health_listener = match settings.role.works() {
             true => health::listen(&settings.health)?,
             false => None,
         };
         let metrics = Arc::new(Metrics::default());
-        let db = Db::connect(settings.database.url.reveal()).await?;
+        let db = open().await?;
         let ownership = take_over(&db, settings, clock.now()).await?;
         let (supervisor, failures) = SupervisorContext::new(clock);
         let (root_ctx, root) = Root::reserve_address();

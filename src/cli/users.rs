@@ -53,10 +53,19 @@ pub async fn follow(settings: &Settings, arguments: FollowArguments) -> anyhow::
         bail!("the label is empty; pass another one with --label");
     }
     let db = open(settings).await?;
-    let shown = clean(&label);
-    match db.follow(&label, &found.wallet, AUDIT_WHO, Clock::System.now()).await? {
-        Inserted::New(id) => println!("Following {shown} ({}) as user {id}.", found.wallet),
-        Inserted::Known => println!("{shown} ({}) is followed already.", found.wallet),
+    let before = db.followed_user_by_wallet(&found.wallet).await?;
+    let inserted = db.follow(&label, &found.wallet, AUDIT_WHO, Clock::System.now()).await?;
+    let shown = clean(before.as_ref().map_or(&label, |user| &user.label));
+    let (who, state) = (format!("{shown} ({})", found.wallet), before.map(|user| user.state));
+    match (inserted, state) {
+        (Inserted::New(id), _) => println!("Following {who} as user {id}."),
+        (Inserted::Known, Some(FollowState::WindingDown)) => {
+            println!("{who} was winding down and is active again: what they open is copied from now on.");
+        }
+        (Inserted::Known, Some(FollowState::Stopped)) => {
+            println!("{who} was stopped and is followed again from now on.");
+        }
+        (Inserted::Known, _) => println!("{who} is followed already."),
     }
     db.close().await;
     Ok(ExitCode::SUCCESS)
@@ -75,9 +84,11 @@ pub async fn unfollow(settings: &Settings, arguments: UnfollowArguments) -> anyh
         (FollowState::Stopped, _) => println!("{label} ({wallet}) is not followed."),
         (_, FollowState::WindingDown) if is_new => println!(
             "{label} ({wallet}) is winding down: nothing new is copied, exits are, until nothing is left to sell. A \
-             running bot stops then by itself."
+             running bot stops then by itself. To make them active again: polymarketspy follow {wallet}"
         ),
-        (_, FollowState::WindingDown) => println!("{label} ({wallet}) is winding down already."),
+        (_, FollowState::WindingDown) => println!(
+            "{label} ({wallet}) is winding down already. To make them active again: polymarketspy follow {wallet}"
+        ),
         _ => println!("No longer following {label} ({wallet}). Recorded data stays; open copies are kept."),
     }
     db.close().await;

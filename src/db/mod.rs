@@ -13,6 +13,8 @@ mod system;
 
 pub use crate::sql::connection::Db;
 pub(crate) use crate::sql::connection::without_password;
+#[cfg(any(test, feature = "testkit"))]
+pub use crate::sql::driven::{Disk, DiskStep, Fate};
 pub use crate::sql::error::DbError;
 pub use crate::sql::inserted::Inserted;
 pub use crate::sql::page::{Cursor, Page};
@@ -33,7 +35,8 @@ pub use decisions::books::{BookOutcome, BookText, StoredBook};
 pub use decisions::closes::{AskedClose, CloseWanted};
 pub use decisions::event_outcomes::EventOutcome;
 pub use decisions::export::{
-    ATTEMPT_COLUMNS, Cell, Column, Kind, LEDGER_COLUMNS, LedgerFilter, Part, SNAPSHOT_COLUMNS, TRADE_COLUMNS,
+    ATTEMPT_COLUMNS, CHECK_COLUMNS, CORRECTION_COLUMNS, Cell, Column, CorrectionKey, Kind, LEDGER_COLUMNS,
+    LedgerFilter, Part, PositionFilter, SNAPSHOT_COLUMNS, TRADE_COLUMNS,
 };
 pub use decisions::groups::{ClosedGroupWrite, GroupClosing};
 pub use events::activities::{ActivityFilter, Movement};
@@ -55,14 +58,16 @@ pub use system::markets::Resolution;
 pub use system::retention::{Packable, Step, Thinning};
 pub use system::storage::StorageState;
 
+/// The name of a module, its statements and its batches, each with its name.
+type Texts = (
+    &'static str,
+    &'static [(&'static str, &'static str)],
+    &'static [(&'static str, &'static crate::sql::batch::Batch)],
+);
+
 /// Returns every statement with its name, in the text for the driver of `db`, for the test that prepares each on both
 /// drivers.
 pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
-    type Texts = (
-        &'static str,
-        &'static [(&'static str, &'static str)],
-        &'static [(&'static str, &'static crate::sql::batch::Batch)],
-    );
     let modules: &[Texts] = &[
         ("activities", events::activities::STATEMENTS, &[]),
         ("admins", people::admins::STATEMENTS, &[]),
@@ -82,6 +87,8 @@ pub fn every_statement(db: &Db) -> Vec<(String, &'static str)> {
         ("event_outcomes", decisions::event_outcomes::STATEMENTS, decisions::event_outcomes::BATCHES),
         ("polls", events::polls::STATEMENTS, events::polls::BATCHES),
         ("export", decisions::export::STATEMENTS, &[]),
+        ("exported_positions", decisions::export::positions::STATEMENTS, &[]),
+        ("follow_histories", people::follow_histories::STATEMENTS, &[]),
         ("groups", decisions::groups::STATEMENTS, decisions::groups::BATCHES),
         ("integrity", accounts::integrity::STATEMENTS, &[]),
         ("leader_holding", decisions::leader_holding::STATEMENTS, decisions::leader_holding::BATCHES),

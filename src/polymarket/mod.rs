@@ -14,6 +14,7 @@ mod tests;
 pub mod wire;
 
 pub use api::activity_feed::ActivityQuery;
+pub use api::events::EventMarkets;
 pub use api::payouts::{KnownPayouts, PayoutAnswer, PayoutSource};
 pub use api::profiles::{Profile, ProfileMatch};
 pub use api::resolutions::Resolution;
@@ -23,6 +24,8 @@ pub use http::client::Polymarket;
 pub use http::endpoint::{Endpoint, Priority, Upstream};
 pub use http::error::PolymarketError;
 pub use http::gate::{Gate, GateObserved};
+#[cfg(any(test, feature = "testkit"))]
+pub use http::in_process::{InProcess, WireAnswer, WireRequest};
 pub use http::settings::{LimitSettings, PolymarketSettings};
 pub use wire::activity::{ActivityPage, BadRow, WireRow};
 pub use wire::book_text::BookAnswer;

@@ -5,7 +5,7 @@ use super::row::Row;
 use crate::domain::events::lease::{LeaseName, WorkerId};
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
-use crate::sql::connection::{Db, Tx, on, statements};
+use crate::sql::connection::{Db, Driver, Tx, on, statements};
 use crate::sql::error::DbError;
 
 /// The jobs of a queue that a worker may take.
@@ -105,13 +105,13 @@ pub async fn claim(
     }
     let mut tx = db.begin_lazily().await?;
     let until = now.plus_millis(lease_ms).millis();
-    let text = match (&tx, scope) {
-        (Tx::Postgres(_), JobScope::All) => CLAIM_POSTGRES,
-        (Tx::Postgres(_), JobScope::OfUser(_)) => CLAIM_OF_USER_POSTGRES,
-        (Tx::Postgres(_), JobScope::HeldBy(_)) => CLAIM_HELD_POSTGRES,
-        (Tx::Sqlite(..), JobScope::All) => CLAIM,
-        (Tx::Sqlite(..), JobScope::OfUser(_)) => CLAIM_OF_USER,
-        (Tx::Sqlite(..), JobScope::HeldBy(_)) => CLAIM_HELD,
+    let text = match (tx.driver(), scope) {
+        (Driver::Postgres, JobScope::All) => CLAIM_POSTGRES,
+        (Driver::Postgres, JobScope::OfUser(_)) => CLAIM_OF_USER_POSTGRES,
+        (Driver::Postgres, JobScope::HeldBy(_)) => CLAIM_HELD_POSTGRES,
+        (Driver::Sqlite, JobScope::All) => CLAIM,
+        (Driver::Sqlite, JobScope::OfUser(_)) => CLAIM_OF_USER,
+        (Driver::Sqlite, JobScope::HeldBy(_)) => CLAIM_HELD,
     };
     let rows: Vec<Row> = on!(tx &mut tx, c => {
         let query = sqlx::query_as(text).bind(queue.as_str()).bind(now.millis()).bind(until).bind(limit);

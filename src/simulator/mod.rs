@@ -30,7 +30,7 @@ pub use self::replay::{Recording, first_exchange_recording, recordings};
 pub use self::settings::{NodeSettings, SimulatorSettings};
 pub use self::state::chain::{CTF_EXCHANGE, Chain, NEG_RISK_EXCHANGE, ORDER_FILLED};
 pub use self::state::exchange::{Exchange, Profile, wallet_of};
-pub use self::state::fault::{Fault, FaultKind, RetryAfter, Times};
+pub use self::state::fault::{Fault, FaultKind, RetryAfter, Times, Wait};
 pub use self::state::feed::{Role, Row, RowKey};
 pub use self::state::market::{Category, Phase, Quotes, SimMarket, price};
 pub use self::state::movements::Movement;
@@ -39,6 +39,8 @@ pub use self::state::quirks::{MarketQuirks, ResolutionAnswer};
 pub use self::state::token_ids::{Combo, StructuralId};
 pub use self::state::trading::{Fill, Part, Transaction};
 pub use self::traders::{TraderSettings, leader_name};
+
+use crate::domain::money::ids::Wallet;
 
 use self::server::Server;
 use self::server::shared::Shared;
@@ -51,6 +53,54 @@ pub struct Simulator;
 pub struct SimulatorHandle {
     shared: Shared,
     server: Server,
+}
+
+/// A simulator without a server: requests are calls. Time passes for it when [`tick`](Self::tick) is called.
+#[derive(Clone)]
+pub struct CalledSimulator {
+    shared: Shared,
+}
+
+impl CalledSimulator {
+    /// Returns an exchange that listens on no port.
+    pub fn new(settings: SimulatorSettings) -> Self {
+        Self { shared: Shared::new(Simulation::new(settings)) }
+    }
+
+    /// Locks the exchange and lets `act` read or change it.
+    pub fn with<R>(&self, act: impl FnOnce(&mut Exchange) -> R) -> R {
+        act(&mut self.shared.lock().exchange)
+    }
+
+    /// Answers a request at once; a planned delay is the caller's to wait.
+    pub fn answer(&self, request: &Request) -> (Response, Wait) {
+        self.shared.lock().answer(request)
+    }
+
+    /// Lets the traders act up to the present.
+    pub fn tick(&self) {
+        self.shared.lock().tick();
+    }
+
+    /// Lets `millis` milliseconds pass for the exchange at once.
+    pub fn advance(&self, millis: i64) {
+        self.shared.lock().advance(millis);
+    }
+
+    /// Lets traders trade from now on.
+    pub fn start_trading(&self, settings: TraderSettings) {
+        self.shared.lock().start_trading(settings);
+    }
+
+    /// Lets the traders rest.
+    pub fn stop_trading(&self) {
+        self.shared.lock().stop_trading();
+    }
+
+    /// Returns the wallets of the traders, by number.
+    pub fn leaders(&self) -> Vec<Wallet> {
+        self.shared.lock().leaders()
+    }
 }
 
 impl Simulator {

@@ -11,6 +11,8 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
+#[cfg(any(test, feature = "testkit"))]
+use super::driven::{Driven, DrivenTx};
 use super::error::DbError;
 use super::wal_checkpointer::Checkpointer;
 
@@ -27,11 +29,18 @@ macro_rules! on {
                 let $c = &mut **transaction;
                 $body
             }
+            #[cfg(any(test, feature = "testkit"))]
+            $crate::sql::connection::Tx::Driven(transaction) => {
+                let $c = &mut *transaction.connection;
+                $body
+            }
         }
     };
     (db $db:expr, $c:ident => $body:expr) => {
         match $db {
             $crate::sql::connection::Db::Postgres($c) => $body,
+            #[cfg(any(test, feature = "testkit"))]
+            $crate::sql::connection::Db::Sqlite { driven: Some($c), .. } => $body,
             $crate::sql::connection::Db::Sqlite { read: $c, .. } => $body,
         }
     };
@@ -57,6 +66,9 @@ pub enum Db {
         read: SqlitePool,
         write: SqlitePool,
         checkpointer: Arc<Checkpointer>,
+        /// In a simulation: what the pools are replaced by.
+        #[cfg(any(test, feature = "testkit"))]
+        driven: Option<Driven>,
     },
 }
 
@@ -66,6 +78,8 @@ pub enum Db {
 pub(crate) enum Tx {
     Postgres(Transaction<'static, Postgres>),
     Sqlite(Transaction<'static, Sqlite>, Arc<Checkpointer>),
+    #[cfg(any(test, feature = "testkit"))]
+    Driven(DrivenTx),
 }
 
 /// The kind of the database.
@@ -134,7 +148,13 @@ impl Db {
             .connect_with(options.clone().pragma("query_only", "on").pragma("cache_size", "-2000"))
             .await?;
         let checkpointer = Arc::new(Checkpointer::start(options.pragma("cache_size", "-500")));
-        Ok(Self::Sqlite { read, write, checkpointer })
+        Ok(Self::Sqlite {
+            read,
+            write,
+            checkpointer,
+            #[cfg(any(test, feature = "testkit"))]
+            driven: None,
+        })
     }
 
     /// Starts a transaction that may write; once committed it survives a power cut. On SQLite it takes the write lock
@@ -143,7 +163,7 @@ impl Db {
     /// # Errors
     /// `Unreachable` or `Busy` when no connection or lock is free in time.
     pub(crate) async fn begin(&self) -> Result<Tx, DbError> {
-        self.begin_by("begin", "pragma synchronous = full; begin immediate").await
+        self.begin_by(true).await
     }
 
     /// Starts a transaction whose commit does not wait for the disk, for rows that are read or written again after a
@@ -154,12 +174,18 @@ impl Db {
     /// # Errors
     /// As [`Db::begin`].
     pub(crate) async fn begin_lazily(&self) -> Result<Tx, DbError> {
-        self.begin_by("begin; set local synchronous_commit = off", "pragma synchronous = normal; begin immediate").await
+        self.begin_by(false).await
     }
 
-    async fn begin_by(&self, postgres: &'static str, sqlite: &'static str) -> Result<Tx, DbError> {
+    async fn begin_by(&self, durable: bool) -> Result<Tx, DbError> {
+        let (postgres, sqlite) = match durable {
+            true => ("begin", "pragma synchronous = full; begin immediate"),
+            false => ("begin; set local synchronous_commit = off", "pragma synchronous = normal; begin immediate"),
+        };
         Ok(match self {
             Self::Postgres(pool) => Tx::Postgres(pool.begin_with(postgres).await?),
+            #[cfg(any(test, feature = "testkit"))]
+            Self::Sqlite { driven: Some(driven), .. } => Tx::Driven(driven.begin(durable).await?),
             Self::Sqlite { write, checkpointer, .. } => {
                 Tx::Sqlite(write.begin_with(sqlite).await?, checkpointer.clone())
             }
@@ -170,7 +196,7 @@ impl Db {
     pub async fn close(&self) {
         match self {
             Self::Postgres(pool) => pool.close().await,
-            Self::Sqlite { read, write, checkpointer } => {
+            Self::Sqlite { read, write, checkpointer, .. } => {
                 checkpointer.stop().await;
                 read.close().await;
                 // The last connection to close copies the log into the database file.
@@ -188,10 +214,9 @@ impl Db {
             Self::Postgres(pool) => {
                 sqlx::query_scalar("select pg_database_size(current_database())").fetch_one(pool).await?
             }
-            Self::Sqlite { read, .. } => {
-                sqlx::query_scalar("select page_count * page_size from pragma_page_count(), pragma_page_size()")
-                    .fetch_one(read)
-                    .await?
+            Self::Sqlite { .. } => {
+                let text = "select page_count * page_size from pragma_page_count(), pragma_page_size()";
+                on!(db self, c => sqlx::query_scalar(text).fetch_one(c).await)?
             }
         })
     }
@@ -218,6 +243,8 @@ impl Tx {
                 transaction.commit().await?;
                 checkpointer.committed();
             }
+            #[cfg(any(test, feature = "testkit"))]
+            Self::Driven(transaction) => transaction.commit().await?,
         }
         Ok(())
     }
@@ -227,6 +254,8 @@ impl Tx {
         match self {
             Self::Postgres(_) => Driver::Postgres,
             Self::Sqlite(..) => Driver::Sqlite,
+            #[cfg(any(test, feature = "testkit"))]
+            Self::Driven(_) => Driver::Sqlite,
         }
     }
 }

@@ -5,6 +5,8 @@
 pub(crate) mod batch;
 pub(crate) mod connection;
 pub(crate) mod decode;
+#[cfg(any(test, feature = "testkit"))]
+pub mod driven;
 pub(crate) mod error;
 pub(crate) mod inserted;
 pub(crate) mod packing;

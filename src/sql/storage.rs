@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::connection::Db;
+use super::connection::{Db, on};
 use super::error::DbError;
 
 /// The room that a database takes and has, in bytes.
@@ -24,11 +24,9 @@ impl Db {
     /// [`DbError`] when the database cannot be reached.
     pub async fn room(&self) -> Result<Room, DbError> {
         let size = self.size_bytes().await?;
-        let Self::Sqlite { read, write, .. } = self else { return Ok(Room { size, used: size, free: None }) };
-        let unused: i64 =
-            sqlx::query_scalar("select freelist_count * page_size from pragma_freelist_count(), pragma_page_size()")
-                .fetch_one(read)
-                .await?;
+        let Self::Sqlite { write, .. } = self else { return Ok(Room { size, used: size, free: None }) };
+        let text = "select freelist_count * page_size from pragma_freelist_count(), pragma_page_size()";
+        let unused: i64 = on!(db self, c => sqlx::query_scalar(text).fetch_one(c).await)?;
         let free = disk_free(write.connect_options().get_filename()).map(|free| free.saturating_add(unused));
         Ok(Room { size, used: size - unused, free })
     }

@@ -38,6 +38,12 @@ impl Checkpointer {
         Self { commits: AtomicU32::new(0), thread: Mutex::new(thread) }
     }
 
+    /// Returns a checkpointer that never checkpoints.
+    #[cfg(any(test, feature = "testkit"))]
+    pub(crate) fn none() -> Self {
+        Self { commits: AtomicU32::new(0), thread: Mutex::new(None) }
+    }
+
     /// Counts one commit.
     pub(crate) fn committed(&self) {
         if !(self.commits.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(COMMITS) {

@@ -177,7 +177,13 @@ pub fn attempt_and_entries(portfolio: PortfolioId, group: &EventGroup) -> (CopyA
 /// Returns the order to record a copy of `group` that was decided at `portfolio_version` and finishes `job`.
 pub fn record(portfolio: PortfolioId, group: &EventGroup, portfolio_version: u64, job: Option<&Job>) -> RecordAttempt {
     let (attempt, entries) = attempt_and_entries(portfolio, group);
-    RecordAttempt { attempt, entries, portfolio_version, finishes: job.iter().map(|job| job.fence()).collect() }
+    RecordAttempt {
+        attempt,
+        entries,
+        portfolio_version,
+        finishes: job.iter().map(|job| job.fence()).collect(),
+        quote: None,
+    }
 }
 
 /// Returns a `TRADE_FILL` entry at 0.50.

@@ -8,6 +8,7 @@
 //! - [`TestRedis`]: a Redis server.
 //! - [`TestBot`]: everything that a whole bot needs, in this process; [`running_bot::RunningBot`] has started one.
 //! - [`copy_setup::CopySetup`] and [`feed_setup::FeedSetup`]: what a test of one actor needs.
+//! - [`simulation`]: a machine that runs the whole bot in virtual time.
 //! - [`facts`]: a group and an attempt.
 
 pub mod bot;
@@ -22,6 +23,7 @@ pub mod malformed;
 pub mod redis;
 pub mod running_bot;
 pub mod samples;
+pub mod simulation;
 pub mod wait;
 
 pub use bot::TestBot;

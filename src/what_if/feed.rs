@@ -224,14 +224,18 @@ impl Reader<'_> {
         let resolutions = self.meet(&groups).await?;
         let config = &self.what_if.current.global;
         let wait = config.system.aggregation_window_ms.saturating_add(config.guardrails.decision_latency_ms);
-        let mut holdings = self.holdings(&groups).await?;
+        let due = |group: &EventGroup, recorded: Option<&RecordedDecision>| match recorded {
+            Some(recorded) => recorded.decided_at,
+            None => group.detect_time.plus_millis(wait),
+        };
+        let dues = groups.iter().zip(&ids).map(|(group, id)| due(group, recorded.get(id)));
+        let mut holdings = self.holdings(groups.iter().zip(dues)).await?;
         let prepare = |(group, id): (EventGroup, AttemptId)| {
             let recorded = recorded.remove(&id);
-            let due = recorded.as_ref().map(|recorded| recorded.decided_at);
             Prepared {
                 market: self.market(&group.market),
                 book: books.remove(&group.id),
-                due: due.unwrap_or_else(|| group.detect_time.plus_millis(wait)),
+                due: due(&group, recorded.as_ref()),
                 their_holding: holdings.remove(&group.id).unwrap_or_default(),
                 recorded,
                 group,
@@ -240,10 +244,14 @@ impl Reader<'_> {
         Ok(Page { groups: groups.into_iter().zip(ids).map(prepare).collect(), resolutions })
     }
 
-    /// Returns what the leaders held before their exits, where one of the configurations sizes exits by it.
-    async fn holdings(&self, groups: &[EventGroup]) -> Result<HashMap<GroupId, TheirHolding>, WhatIfError> {
+    /// Returns what the leaders held before their exits, as known at the time of the decision, where one of the
+    /// configurations sizes exits by it.
+    async fn holdings(
+        &self,
+        groups: impl Iterator<Item = (&EventGroup, Timestamp)>,
+    ) -> Result<HashMap<GroupId, TheirHolding>, WhatIfError> {
         let mut holdings = HashMap::new();
-        for group in groups {
+        for (group, decided_at) in groups {
             let assets = exit_assets(group, &self.market(&group.market));
             let is_asked = |policy: &Policy| {
                 let own = policy.overrides.get(&group.followed_user);
@@ -253,8 +261,8 @@ impl Reader<'_> {
             if assets.is_empty() || ![&self.what_if.current, &self.what_if.candidate].into_iter().any(is_asked) {
                 continue;
             }
-            let before = self.db.leader_holding_before(group, &assets).await?;
-            holdings.insert(group.id, before.map_or(TheirHolding::Late, TheirHolding::Known));
+            let before = self.db.their_holding_before(group, &assets, decided_at).await?;
+            holdings.insert(group.id, before.unwrap_or(TheirHolding::Late));
         }
         Ok(holdings)
     }

@@ -40,9 +40,8 @@ pub(super) async fn start(db: &Db, what_if: &WhatIf, progress: &Progress) -> Res
         given.into_iter().map(|entry| (entry.created_at, ExternalEvent::Entry(entry))).chain(resolutions).collect();
     let history = history_until(db, &portfolio, from).await?;
     portfolio.set_history(history);
-    let users = db.followed_users().await?;
-    let enabled = users.iter().filter(|user| user.enabled()).map(|user| user.id).collect();
-    Ok(Begin { start: Start { time: from, portfolio, enabled }, happenings })
+    let leaders = db.follow_histories().await?;
+    Ok(Begin { start: Start { time: from, portfolio, leaders }, happenings })
 }
 
 /// Applies the entries written before `from` and returns the position of the last one.

@@ -4,6 +4,7 @@ mod cli;
 mod ops;
 mod pipeline;
 mod recovery;
+mod simulation;
 mod source;
 mod storage;
 mod web;

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::db::{BookOutcome, Db, DbError, StoredBook};
+use crate::domain::accounting::mark::Quote;
 use crate::domain::market::book::{Level, OrderBook};
 use crate::domain::market::facts::Market;
 use crate::domain::money::ids::{AssetId, GroupId, MarketId};
@@ -56,6 +57,14 @@ pub struct GroupBook {
     pub fetched_at: Timestamp,
     /// The book, or the reason why there was none.
     pub book: Result<OrderBook, String>,
+}
+
+impl GroupBook {
+    /// Returns the best prices of the book; `None` when there was none.
+    pub fn quote(&self) -> Option<Quote> {
+        let book = self.book.as_ref().ok()?;
+        Some(Quote::new(Some(book.best_bid()), Some(book.best_ask()), self.fetched_at))
+    }
 }
 
 /// Requests the facts of a market, which are fetched when they are not known yet.

@@ -11,6 +11,7 @@ use tracing::field::display;
 use super::pending_groups::Claim;
 use super::{Executor, ExecutorDeps, ExecutorRole, REST};
 use crate::actors::supervise::{IoError, IoResult, or_panic, spawn_io};
+use crate::chance::Chance;
 use crate::db::DbError;
 use crate::domain::events::group::EventGroup;
 use crate::domain::money::ids::GroupId;
@@ -176,7 +177,7 @@ impl Executor {
         let user = job.followed_user.map(display);
         tracing::warn!(job = job.id, portfolio = %self.role.portfolio, group = job.key, user_id = user, failures = job.failures, error, "a copy job failed");
         let (db, now, error) = (self.deps.db.clone(), self.deps.clock.now(), error.to_owned());
-        let fail = async move { queue::fail(&db, &job, &error, now, &mut rand::rng()).await };
+        let fail = async move { queue::fail(&db, &job, &error, now, &mut Chance).await };
         spawn_io(ctx, fail, Self::job_failed);
     }
 

@@ -87,7 +87,9 @@ impl Executor {
             Err(error) => return self.give_up(id, &error.to_string(), ctx),
         };
         let (attempt, entries) = record;
-        let request = RecordAttempt { attempt, entries, portfolio_version: view.version, finishes: vec![fence] };
+        let quote = group.action.asset().cloned().zip(facts.book.as_ref().and_then(|fetched| fetched.quote()));
+        let (portfolio_version, finishes) = (view.version, vec![fence]);
+        let request = RecordAttempt { attempt, entries, portfolio_version, finishes, quote };
         let answer = self.deps.record.send(request);
         let record = async move { answer.await.unwrap_or(Err(Refused::Restarted)) };
         spawn_io(ctx, record, move |executor: &mut Self, answer, ctx| executor.answered(id, answer, ctx));

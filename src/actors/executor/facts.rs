@@ -113,8 +113,8 @@ async fn their_holding(deps: &ExecutorDeps, group: &EventGroup, market: &Market,
     }
     let until = Instant::now() + SHADOW_TRYING;
     loop {
-        match deps.db.leader_holding_before(group, &assets).await {
-            Ok(Some(held)) => return TheirHolding::Known(held),
+        match deps.db.their_holding_before(group, &assets, deps.clock.now()).await {
+            Ok(Some(held)) => return held,
             Ok(None) => {}
             Err(error) => tracing::warn!(group = %group.key, %error, "the leader's holding cannot be read"),
         }

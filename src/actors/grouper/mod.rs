@@ -16,6 +16,7 @@ use super::{
     queue_worker::{Look, look_at},
     supervise::{Incarnation, IoResult, Observed, SupervisorContext, back_off, observable, start_supervised},
 };
+use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::db::{ClosedGroupWrite, Db, DbError, Directory, GroupClosing};
 use crate::domain::accounting::ledger::PortfolioScope;
@@ -308,7 +309,7 @@ impl Handler<DirectoryChanged> for Grouper {
 /// part is drawn once for both scopes, because they decide on the same book.
 fn decision_wait_ms(directory: &Directory, leader: FollowedUserId) -> i64 {
     let config = effective(&directory.config, directory.overrides.get(&leader), PortfolioScope::ExecUser);
-    let jitter = rand::rng().random_range(0..=config.guardrails.jitter_ms_max.max(0));
+    let jitter = Chance.random_range(0..=config.guardrails.jitter_ms_max.max(0));
     config.guardrails.decision_latency_ms.saturating_add(jitter)
 }
 
@@ -355,7 +356,7 @@ async fn load(deps: &GrouperDeps) -> Result<Loaded, DbError> {
 
 /// Returns a job to the queue as failed; after some tries it becomes a dead letter.
 async fn give_back(deps: &GrouperDeps, job: &Job, error: &str) {
-    let failed = queue::fail(&deps.db, job, error, deps.clock.now(), &mut rand::rngs::ThreadRng::default()).await;
+    let failed = queue::fail(&deps.db, job, error, deps.clock.now(), &mut Chance).await;
     let becomes = failed.map_or_else(|error| error.to_string(), |failed| failed.to_string());
     tracing::error!(
         job = job.id,

@@ -11,6 +11,7 @@ use tracing::field::display;
 use super::IngestorDeps;
 use super::entering::{Suspicion, checkpoints, entered};
 use crate::actors::ledger_writer::{RecordEntries, Refused};
+use crate::chance::Chance;
 use crate::db::{Audit, DbError};
 use crate::domain::accounting::ledger::LedgerEntry;
 use crate::domain::accounting::shadow::cause::Cause;
@@ -189,7 +190,7 @@ async fn record_together(deps: &IngestorDeps, mut batch: Vec<Ready>) -> Result<u
 /// When the database fails.
 pub(super) async fn give_back(deps: &IngestorDeps, job: &Job, error: &str) -> Result<Failed, DbError> {
     let now = deps.clock.now();
-    let failed = queue::fail(&deps.db, job, error, now, &mut rand::rngs::ThreadRng::default()).await?;
+    let failed = queue::fail(&deps.db, job, error, now, &mut Chance).await?;
     let (event, user) = (job.event_id().map(display), job.followed_user.map(display));
     tracing::error!(job = job.id, event, user_id = user, error, becomes = %failed, "an event could not be written to the ledger");
     if let (Failed::Dead, Some(user)) = (failed, job.followed_user) {

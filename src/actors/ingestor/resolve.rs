@@ -21,6 +21,7 @@ use crate::domain::events::event::{ActivityEvent, ActivityKind};
 use crate::domain::market::facts::Market;
 use crate::domain::money::ids::{AssetId, MarketId};
 use crate::domain::money::units::{Bps, PriceMicros};
+use crate::polymarket::EventMarkets;
 use crate::queue;
 use crate::queue::{Job, NewJob, Queue, RETRIES};
 
@@ -113,7 +114,15 @@ async fn converted(deps: &IngestorDeps, job: &Job, activity: &ActivityEvent, mar
         let reason = "the outcomes of the market are not known".to_owned();
         return Ok(Effect::NotApplicable(reason, Suspicion::UNRESOLVED));
     }
-    let markets = siblings(deps, market).await?;
+    let event = match event_of(deps, activity, market).await? {
+        Some(event) => event,
+        None if job.failures >= RETRIES => {
+            let reason = "Gamma does not know the event whose outcomes were converted".to_owned();
+            return Ok(Effect::NotApplicable(reason, Suspicion::UNRESOLVED));
+        }
+        None => return Err("Gamma does not know the event of the conversion yet".to_owned()),
+    };
+    let markets = event.markets;
     let wallet = activity.proxy_wallet.as_ref().unwrap_or(&activity.profile_wallet);
     let ids: Vec<MarketId> = markets.iter().map(|market| market.id.clone()).collect();
     // The positions first: then the rows stored by the time they have been read can only be ahead of them.
@@ -131,7 +140,7 @@ async fn converted(deps: &IngestorDeps, job: &Job, activity: &ActivityEvent, mar
     let case = PositionCase {
         row: activity,
         markets: &markets,
-        fee: Bps(0),
+        fee: event.conversion_fee,
         readings: &readings,
         assets: &shadow_assets(&markets, &now, &prices),
         corrections: &known,
@@ -207,16 +216,28 @@ async fn read_again(deps: &IngestorDeps, activity: &ActivityEvent) -> Result<(),
     Ok(())
 }
 
-/// Returns the markets of a neg-risk event, whose outcomes convert into each other; for another market only itself.
+/// Returns the markets that the row may have moved, its own first, with the fee of a conversion: for a conversion, or a
+/// market whose outcomes convert into those of others, the markets of its event; for another market only itself. `None`
+/// when Gamma does not know the event of a conversion: an event has at least two questions.
 ///
 /// # Errors
-/// When Polymarket does not return the markets of the event.
-async fn siblings(deps: &IngestorDeps, market: Market) -> Result<Vec<Market>, String> {
-    if !market.neg_risk {
-        return Ok(vec![market]);
+/// When Polymarket does not return the markets of the event, or an unreadable fee.
+async fn event_of(
+    deps: &IngestorDeps,
+    activity: &ActivityEvent,
+    market: Market,
+) -> Result<Option<EventMarkets>, String> {
+    let is_conversion = activity.kind == ActivityKind::Conversion;
+    let alone = |market| EventMarkets { markets: vec![market], conversion_fee: Bps(0) };
+    if !market.neg_risk && !is_conversion {
+        return Ok(Some(alone(market)));
     }
     let event = deps.polymarket.event_markets(&market.id).await.map_err(|error| error.to_string())?;
-    let mut markets: Vec<Market> = event.into_iter().filter(|other| other.neg_risk && other.id != market.id).collect();
+    let Some(EventMarkets { mut markets, conversion_fee }) = event else {
+        return Ok((!is_conversion).then(|| alone(market)));
+    };
+    markets.retain(|other| other.neg_risk && other.id != market.id);
     markets.insert(0, market);
-    Ok(markets)
+    let is_whole = !is_conversion || markets.len() > 1;
+    Ok(is_whole.then_some(EventMarkets { markets, conversion_fee }))
 }

@@ -193,6 +193,18 @@ async fn electing() -> (Ingesting, AssetId) {
 }
 
 impl Ingesting {
+    /// Lets the job of the one activity fail until one try is left.
+    async fn fail_until_the_last_try(&self, why: &str) {
+        let (db, now, long_ago) = (&self.setup.db, self.setup.clock.now(), self.at(0));
+        let claimed = queue::claim(db, Queue::IngestEvents, &JobScope::All, now, 0, 10).await.unwrap();
+        let mut job = claimed.into_iter().find(|job| job.payload.starts_with("activity:")).unwrap();
+        for failures in 1..=queue::RETRIES {
+            let failed = queue::fail(db, &job, why, long_ago, &mut crate::chance::Chance).await;
+            assert!(matches!(failed, Ok(Failed::Retry(_))), "{failed:?}");
+            job.failures = failures;
+        }
+    }
+
     fn convert(&self, shares: i64, seconds: i64) {
         let (wallet, market, at) = (self.wallet.clone(), self.market.id().clone(), self.at(seconds));
         self.setup.exchange.with(|exchange| exchange.convert(&wallet, &[market], ShareMicros(shares), at)).unwrap();
@@ -220,6 +232,61 @@ async fn a_conversion_moves_the_shadow_to_the_leaders_positions_in_every_market_
             (TradeFill, 9, -1_500_000, 750_000),
         ]
     );
+}
+
+/// The contract keeps the event's fee from the cash and from each YES.
+#[actix_web::test]
+async fn a_conversion_in_an_event_with_a_fee_is_booked_less_the_fee() {
+    let (it, _) = electing().await;
+    let candidate = NewMarket::binary("third-wins").of_event("who-wins");
+    it.setup.exchange.with(|exchange| exchange.add_market(candidate));
+    let members: Vec<SimMarket> = it
+        .setup
+        .exchange
+        .with(|exchange| exchange.markets().filter(|market| market.event.slug == "who-wins").cloned().collect());
+    for market in &members {
+        it.setup.exchange.with(|exchange| {
+            exchange.change_market(market.id(), |market| market.conversion_fee_bips = 30);
+        });
+    }
+    let others: Vec<&SimMarket> = members.iter().filter(|market| market.id() != it.market.id()).collect();
+    it.fill(&it.asset(1), Side::Buy, 10_000_000, 0);
+    it.fill(others[0].asset(1).unwrap(), Side::Buy, 10_000_000, 0);
+    let (wallet, from, at) = (it.wallet.clone(), [it.market.id().clone(), others[0].id().clone()], it.at(1));
+    it.setup.exchange.with(|exchange| exchange.convert(&wallet, &from, ShareMicros(4_000_000), at)).unwrap();
+    let _ingestor = it.start();
+    let mut converted = it.ingested().await.split_off(2);
+    converted.sort();
+    // 0.3 % of 4 shares is 0.012. The two NO cost 4.00, and 3.988 came back: what is left is the cost of the YES.
+    use EntryType::Conversion;
+    let mut expected = [
+        (Conversion, 1, -4_000_000, 2_000_000),
+        (Conversion, 9, -4_000_000, 2_000_000),
+        (Conversion, 9, 3_988_000, -12_000),
+    ];
+    expected.sort();
+    assert_eq!(converted, expected);
+    let audits = it.setup.db.audits(Some("MERGE_SPLIT_NOT_APPLICABLE"), None, 10).await.unwrap();
+    assert_eq!(audits, [], "nothing is left to a check");
+}
+
+/// A single market would make the conversion a loss of all that the NO had cost.
+#[actix_web::test]
+async fn a_conversion_whose_event_is_not_known_is_not_booked_and_the_books_are_not_exact() {
+    let (it, _) = electing().await;
+    it.fill(&it.asset(1), Side::Buy, 10_000_000, 0);
+    it.convert(4_000_000, 1);
+    it.setup.exchange.with(|exchange| {
+        exchange.change_market(it.market.id(), |market| market.quirks.unknown_to_gamma = true);
+    });
+    it.setup.read(&it.user).await;
+    it.fail_until_the_last_try("the event is not known").await;
+    let _ingestor = it.start();
+    it.setup.drained(Queue::IngestEvents).await;
+    assert_eq!(it.ledger().await, [(EntryType::TradeFill, 1, 10_000_000, -5_000_000)]);
+    let audits = it.setup.db.audits(Some("MERGE_SPLIT_NOT_APPLICABLE"), None, 10).await.unwrap();
+    assert!(audits[0].audit.after_json.as_ref().unwrap().contains("Gamma does not know the event"), "{audits:?}");
+    assert!(it.setup.db.suspected_at(it.user.id).await.unwrap().is_some(), "a check is due");
 }
 
 /// A conversion used to count only the later rows that were claimed with it, so that a backlog longer than one claim
@@ -279,15 +346,7 @@ async fn a_conversion_that_the_positions_do_not_show_is_not_booked_after_all_ret
     it.setup.read(&it.user).await;
     // This one is never read.
     it.fill(&it.asset(1), Side::Buy, 1_000_000, 2);
-    let long_ago = it.at(0);
-    let claimed =
-        queue::claim(&it.setup.db, Queue::IngestEvents, &JobScope::All, it.setup.clock.now(), 0, 10).await.unwrap();
-    let mut job = claimed.into_iter().find(|job| job.payload.starts_with("activity:")).unwrap();
-    for failures in 1..=queue::RETRIES {
-        let failed = queue::fail(&it.setup.db, &job, "behind", long_ago, &mut rand::rngs::ThreadRng::default()).await;
-        assert!(matches!(failed, Ok(Failed::Retry(_))), "{failed:?}");
-        job.failures = failures;
-    }
+    it.fail_until_the_last_try("behind").await;
     let _ingestor = it.start();
     it.setup.drained(Queue::IngestEvents).await;
     assert_eq!(it.ledger().await, [(EntryType::TradeFill, 1, 10_000_000, -5_000_000)]);

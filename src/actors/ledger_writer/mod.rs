@@ -31,8 +31,8 @@ use super::{
 use crate::clock::Clock;
 use crate::db::{Audit, Db, LedgerWrite, PositionCheck};
 use crate::domain::accounting::checkpoint::PortfolioCheckpoint;
-use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
-use crate::domain::accounting::mark::Mark;
+use crate::domain::accounting::ledger::{LedgerEntry, PortfolioId};
+use crate::domain::accounting::mark::{Mark, Quote};
 use crate::domain::accounting::portfolio::{Lot, Portfolio, PortfolioError};
 use crate::domain::accounting::shadow::correction::Correction;
 use crate::domain::accounting::totals::Figures;
@@ -56,6 +56,8 @@ pub struct RecordAttempt {
     pub entries: Vec<LedgerEntry>,
     pub portfolio_version: u64,
     pub finishes: Vec<JobFence>,
+    /// The best prices of the book on which it was decided: the newest mark of the asset.
+    pub quote: Option<(AssetId, Quote)>,
 }
 
 /// The running portfolio contains the copy, and the next decision may use it; the commit is not finished yet.
@@ -339,24 +341,6 @@ impl LedgerWriter {
         }
     }
 
-    /// Sets the marks of our copies: a leader's fill is the last trade of their asset too.
-    fn mark_by_fills(&mut self, entries: &[LedgerEntry]) {
-        for entry in entries {
-            let (PortfolioId::ShadowUser(leader), EntryType::TradeFill) = (entry.portfolio, entry.kind) else {
-                continue;
-            };
-            let (Some(asset), Some(price)) = (&entry.asset, entry.price) else { continue };
-            for ours in [PortfolioId::ExecUser(leader), PortfolioId::ExecGlobal] {
-                let marked = self
-                    .open(ours)
-                    .map(|running| running.portfolio.set_mark(asset, Mark::LastTrade(price, entry.created_at)));
-                if let Some(Err(error)) = marked {
-                    tracing::error!(portfolio = %ours, %asset, %error, "a mark cannot be set");
-                }
-            }
-        }
-    }
-
     /// Folds and queues entries, as soon as their portfolios are open.
     fn record_entries(&mut self, request: RecordEntries, answer: Answer, ctx: &mut Context<Self>) {
         let needed = request.entries.iter().map(|entry| entry.portfolio).chain(request.made_on.map(|(id, _)| id));
@@ -412,13 +396,17 @@ impl Handler<RecordAttempt> for LedgerWriter {
     type Result = Result<Accepted, Refused>;
 
     fn handle(&mut self, request: RecordAttempt, ctx: &mut Context<Self>) -> Self::Result {
-        let RecordAttempt { attempt, entries, portfolio_version, finishes } = request;
+        let RecordAttempt { attempt, entries, portfolio_version, finishes, quote } = request;
         let version = self.open(attempt.portfolio).map(|running| running.portfolio.version());
         if version != Some(portfolio_version) {
             return Err(Refused::Stale);
         }
+        let (decided_in, leader) = (attempt.portfolio, attempt.followed_user);
         let write = LedgerWrite { attempt: Some(attempt), entries, finishes, ..LedgerWrite::default() };
         self.fold(&write, ctx)?;
+        if let Some(quote) = &quote {
+            self.mark_by_book(decided_in, leader, quote);
+        }
         let (answer, committed) = oneshot::channel();
         self.enqueue(write, answer, ctx);
         Ok(Accepted(committed))
@@ -436,6 +424,7 @@ impl Handler<RecordEntries> for LedgerWriter {
 }
 
 mod loading;
+mod marking;
 mod queries;
 #[cfg(test)]
 mod tests;

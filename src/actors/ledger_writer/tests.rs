@@ -1,6 +1,7 @@
 use super::*;
 use crate::actors::live_hub::LiveFact;
 use crate::db::{PortfolioSnapshot, checkpoint_key};
+use crate::domain::accounting::ledger::EntryType;
 use crate::domain::accounting::settlement::settle;
 use crate::domain::events::event::Side;
 use crate::domain::money::units::ShareMicros;
@@ -82,6 +83,30 @@ async fn the_next_decision_sees_accepted_records_and_the_answer_comes_after_the_
     let attempts = heard.iter().filter(|fact| matches!(fact, LiveFact::AttemptRecorded(_))).count();
     assert_eq!(attempts, 20);
     assert!(queue::next_due(&setup.db, Queue::PortfolioApply, &JobScope::All).await.unwrap().is_some());
+}
+
+/// The price refresher would tell it half a minute later.
+#[actix_web::test]
+async fn the_book_of_a_decision_is_the_mark_from_then_on() {
+    let setup = CopySetup::new().await;
+    let writer = setup.ledger_writer();
+    let group = group(setup.alice, 10, Side::Buy, 1);
+    setup.close(&group).await;
+    let (shadow, bob) = (PortfolioId::ShadowUser(setup.alice), PortfolioId::ExecUser(setup.bob));
+    for (portfolio, cause) in [(shadow, "event:1"), (bob, "copy:1")] {
+        let leader = portfolio.owner().unwrap();
+        let entries = vec![fill(portfolio, leader, &group.market, &asset(10), 10_000_000, -5_000_000, cause)];
+        writer.send(RecordEntries { entries, ..RecordEntries::default() }).await.unwrap().unwrap();
+    }
+    let quote = Quote::new(Some(price(300_000)), Some(price(340_000)), setup.clock.now());
+    let version = view(&writer, GLOBAL, &setup).await.version;
+    let decided = RecordAttempt { quote: Some((asset(10), quote)), ..record(GLOBAL, &group, version, None) };
+    let accepted = writer.send(decided).await.unwrap().unwrap();
+    // 10 shares bought for 5 USDC are worth 3.20 in the account of the decision, and in the leader's books.
+    assert_eq!(view(&writer, GLOBAL, &setup).await.equity, UsdcMicros(BANKROLL - 1_800_000));
+    assert_eq!(view(&writer, shadow, &setup).await.equity, UsdcMicros(-1_800_000));
+    assert_eq!(view(&writer, bob, &setup).await.equity, UsdcMicros(BANKROLL));
+    accepted.committed().await.unwrap();
 }
 
 #[actix_web::test]

@@ -6,7 +6,7 @@ use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
 use crate::domain::accounting::shadow::exactness::{Exactness, InexactCause};
 use crate::domain::events::event::Side;
 use crate::domain::money::ids::{AssetId, Wallet};
-use crate::domain::money::units::ShareMicros;
+use crate::domain::money::units::{ShareMicros, UsdcMicros};
 use crate::queue::{self, JobScope, Queue};
 use crate::simulator::{
     Combo, Exchange, Fault, FaultKind, Fill, Host, MarketQuirks, Movement, NewMarket, ResolutionAnswer, SimMarket,
@@ -417,6 +417,38 @@ async fn a_migration_without_a_condition_is_activity_and_no_dead_letter() {
     it.opened().await;
     assert_eq!((it.ledger().await, it.exactness().await), (Vec::new(), Exactness::Exact));
     assert_eq!(it.setup.db.count_dead_letters().await.unwrap(), 0);
+}
+
+/// A market that was moved to the new ledger has a second token for each outcome, and the CLOB trades the first.
+#[actix_web::test]
+async fn a_position_that_moves_to_the_new_ledger_stays_the_same_asset_until_it_is_redeemed() {
+    for market in [NewMarket::binary("rain"), NewMarket::binary("ann-wins").of_event("who-wins")] {
+        let it = Books::of(market).await;
+        it.fill(Side::Buy, 400_000, 10 * SHARE, 600);
+        it.read(900).await;
+        it.opened().await;
+        let (wallet, at) = (it.wallet.clone(), it.ago(300));
+        it.exchange(|exchange| exchange.migrate(&wallet, it.market.id(), UsdcMicros::ZERO, at)).unwrap();
+        it.read(900).await;
+        let bought = (EntryType::TradeFill, 10 * SHARE, -4 * SHARE);
+        assert_eq!((it.ledger().await, it.checked(0).await), (vec![bought], Some(CheckOutcome::Exact)));
+
+        // Rows that name the second token move the same asset.
+        let second = it.exchange(|exchange| exchange.migrated_token(&it.market, 0));
+        assert_ne!(second, it.asset(0));
+        let sale = Fill::maker(&it.wallet, &second, Side::Sell, 500_000, 4 * SHARE).at(it.ago(100));
+        it.exchange(|exchange| exchange.push_fill(sale)).unwrap();
+        it.read(900).await;
+        let sold = (EntryType::TradeFill, -4 * SHARE, 2 * SHARE);
+        assert_eq!((it.ledger().await, it.checked(0).await), (vec![bought, sold], Some(CheckOutcome::Exact)));
+        it.resolve([1_000_000, 0]);
+        it.exchange(|exchange| exchange.redeem(&wallet, it.market.id(), true, exchange.now())).unwrap();
+        it.read(900).await;
+        let redeemed = (EntryType::Settlement, -6 * SHARE, 6 * SHARE);
+        assert_eq!((it.ledger().await, it.checked(0).await), (vec![bought, sold, redeemed], Some(CheckOutcome::Exact)));
+        assert!(it.entries().await.iter().all(|entry| entry.asset == Some(it.asset(0))), "one asset");
+        assert_eq!(it.exactness().await, Exactness::Exact);
+    }
 }
 
 #[actix_web::test]

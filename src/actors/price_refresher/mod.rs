@@ -17,6 +17,7 @@ use super::{
     ledger_writer::{HeldAssets, PricesChanged},
     supervise::{IoResult, Observed, SupervisorContext, observable, or_panic, spawn_io, start_supervised},
 };
+use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::domain::money::units::Timestamp;
@@ -146,7 +147,7 @@ async fn refresh(
         Ok(refreshed) => Ok(Some(refreshed)),
         Err(error) => {
             for job in &jobs {
-                if let Err(error) = queue::fail(&deps.db, job, &error, deps.clock.now(), &mut rand::rng()).await {
+                if let Err(error) = queue::fail(&deps.db, job, &error, deps.clock.now(), &mut Chance).await {
                     tracing::error!(%error, key = job.key, "a failed price job keeps its lease until that runs out");
                 }
             }

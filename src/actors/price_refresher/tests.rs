@@ -161,7 +161,7 @@ async fn a_book_that_loses_its_bids_is_valued_at_its_ask_within_ninety_seconds()
     let read = setup.db.running_portfolio(portfolio, bucket).await.unwrap().portfolio;
     assert_eq!(read.figures().equity.0, cash + 2_941_200);
     let lots: Vec<_> = read.lots().collect();
-    let sold = crate::domain::accounting::sold_now::sold_now(read.figures().cash, &lots, |_| market.fee).unwrap();
+    let sold = crate::domain::accounting::sold_now::sold_now(read.figures().cash, &lots, |_| Some(market.fee)).unwrap();
     assert_eq!(sold, read.figures().cash, "there is no bid");
 }
 

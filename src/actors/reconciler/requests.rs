@@ -11,6 +11,7 @@ use super::search_schedule::Search;
 use super::{LEASE_MS, POLLER_COMES_MS, Reconciler, ReconcilerDeps};
 use crate::actors::poller::{NotPolled, PollWindow, Polled};
 use crate::actors::supervise::{IoResult, Panicked};
+use crate::chance::Chance;
 use crate::db::DbError;
 use crate::domain::events::reading::Reader;
 use crate::domain::money::ids::FollowedUserId;
@@ -249,7 +250,7 @@ async fn ask(poller: &Recipient<PollWindow>, window: PollWindow) -> Result<Polle
 
 /// Returns a job to the queue as failed; after some tries it becomes a dead letter.
 async fn give_back(deps: &ReconcilerDeps, job: &Job, error: &str) {
-    let failed = queue::fail(&deps.db, job, error, deps.clock.now(), &mut rand::rng()).await;
+    let failed = queue::fail(&deps.db, job, error, deps.clock.now(), &mut Chance).await;
     let becomes = failed.map_or_else(|error| error.to_string(), |failed| failed.to_string());
     let user = job.followed_user.map(tracing::field::display);
     tracing::warn!(job = job.id, user_id = user, error, becomes, "a reconcile job failed");

@@ -6,6 +6,8 @@
 //! Truth   open positions, and the payouts of three sources (see `payouts`). Settling twice changes nothing, because the
 //!         reference `settle:..` of an entry is unique.
 
+mod batches;
+
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, Supervised};
@@ -142,6 +144,10 @@ async fn round(deps: &SettlerDeps, asked: LastAsked) -> Round {
     };
     round.asked.facts.retain(|market, _| held.markets.contains_key(market));
     round.asked.payouts.retain(|market, _| held.markets.contains_key(market));
+    let ids: Vec<MarketId> = held.markets.keys().cloned().collect();
+    if let Err(error) = batches::learn(deps, &mut round.asked, &ids).await {
+        tracing::warn!(%error, "closed markets could not be asked for together; they are asked for one by one");
+    }
     for (id, holders) in &held.markets {
         match look_at(deps, &mut round.asked, id, holders.iter().copied()).await {
             Ok(settled) => round.settled += settled,
@@ -208,11 +214,7 @@ async fn facts(deps: &SettlerDeps, asked: &mut LastAsked, id: &MarketId) -> Resu
     let stored = deps.db.market(id).await?;
     let now = deps.clock.now();
     let is_done = stored.as_ref().is_some_and(|market| market.resolved_at.is_some());
-    let is_known = stored.as_ref().is_some_and(|market| !market.outcomes.is_empty() && !market.question.is_empty());
-    let fresh_ms = if is_known { FACTS_MS } else { HALF_KNOWN_MS };
-    // The first look at a known market counts as a fetch: a start must not fetch hundreds of markets at once.
-    let last = *asked.facts.entry(id.clone()).or_insert(if is_known { now } else { Timestamp::EPOCH });
-    if is_done || now.millis_since(last) < fresh_ms {
+    if is_done || !facts_are_due(asked, id, stored.as_ref().is_some_and(is_known), now) {
         return Ok(stored);
     }
     asked.facts.insert(id.clone(), now);
@@ -220,6 +222,18 @@ async fn facts(deps: &SettlerDeps, asked: &mut LastAsked, id: &MarketId) -> Resu
         deps.db.save_market(&market).await?;
     }
     Ok(deps.db.market(id).await?)
+}
+
+fn is_known(market: &Market) -> bool {
+    !market.outcomes.is_empty() && !market.question.is_empty()
+}
+
+/// Returns whether the facts of a market have to be fetched. The first look at a known market counts as a fetch: a start
+/// must not fetch hundreds of markets at once.
+fn facts_are_due(asked: &mut LastAsked, id: &MarketId, is_known: bool, now: Timestamp) -> bool {
+    let fresh_ms = if is_known { FACTS_MS } else { HALF_KNOWN_MS };
+    let last = *asked.facts.entry(id.clone()).or_insert(if is_known { now } else { Timestamp::EPOCH });
+    now.millis_since(last) >= fresh_ms
 }
 
 fn payouts_are_due(market: &Market, asked: &LastAsked, now: Timestamp) -> bool {

@@ -102,6 +102,34 @@ async fn a_held_market_with_incomplete_facts_is_fetched_at_once_and_a_known_one_
     assert_eq!(exchange.n_asked(crate::simulator::Host::Gamma, "/markets"), n_asked);
 }
 
+/// The opening of a leader may bring hundreds of positions whose markets resolved long ago.
+#[actix_web::test]
+async fn sixty_resolved_markets_of_an_opening_are_asked_for_in_batches() {
+    let setup = CopySetup::new().await;
+    let exchange = OneMarketExchange::start(setup.clock);
+    let writer = setup.ledger_writer();
+    let (shadow, mut assets) = (PortfolioId::ShadowUser(setup.alice), Vec::new());
+    for n in 0..60 {
+        let market = exchange.simulator.add_market(&format!("old-{n}")).facts;
+        exchange.simulator.with(|venue| venue.resolve(&market.id, &[price(1_000_000), price(0)]));
+        let (asset, cause) = (market.outcomes[0].asset.clone(), format!("event:{n}"));
+        let entries = vec![fill(shadow, setup.alice, &market.id, &asset, 1_000_000, -400_000, &cause)];
+        writer.send(RecordEntries { entries, ..RecordEntries::default() }).await.unwrap().unwrap();
+        assets.push((market.id, asset));
+    }
+    let done = round(&deps(&setup, &exchange, &writer), LastAsked::default()).await;
+    assert_eq!(done.failures, 0);
+    for (market, asset) in &assets {
+        let stored = setup.db.market(market).await.unwrap().unwrap();
+        assert_eq!(stored.payout_of(asset), Some(price(1_000_000)));
+        assert!(stored.question.starts_with("old"), "{}", stored.question);
+    }
+    use crate::simulator::Host::{Clob, Data, Gamma};
+    let n_asked = [(Gamma, "/markets"), (Data, "/v2/tokens"), (Data, "/v2/resolutions"), (Clob, "/")]
+        .map(|(host, path)| exchange.n_asked(host, path));
+    assert_eq!(n_asked, [3, 6, 0, 0], "requests");
+}
+
 #[test]
 fn a_market_is_asked_for_its_payouts_less_often_the_longer_it_is_closed() {
     let check = |closed_for_ms: i64, asked_ago_ms: Option<i64>, due| {

@@ -264,7 +264,7 @@ async fn take(deps: &SnapshotterDeps, wanted: TakeSnapshots) -> Result<Vec<Snaps
 
 fn row(snapshot: &Snapshot, fees: &BTreeMap<MarketId, FeeSchedule>, bucket_time: Timestamp) -> PortfolioSnapshot {
     let figures = snapshot.figures;
-    let fee = |market: Option<&MarketId>| market.and_then(|id| fees.get(id)).copied().unwrap_or_default();
+    let fee = |market: &MarketId| fees.get(market).copied();
     PortfolioSnapshot {
         portfolio: snapshot.portfolio,
         bucket_time,

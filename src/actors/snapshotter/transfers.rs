@@ -3,6 +3,7 @@
 
 use super::SnapshotterDeps;
 use crate::actors::ledger_writer::{Holdings, RecordEntries, Recorded, Refused};
+use crate::chance::Chance;
 use crate::db::Audit;
 use crate::domain::accounting::ledger::LedgerEntry;
 use crate::domain::money::units::UsdcMicros;
@@ -28,7 +29,7 @@ pub(super) async fn book(deps: &SnapshotterDeps, jobs: Vec<Job>) -> Result<Vec<J
         };
         if let Err(error) = booked {
             tracing::warn!(job = job.id, key = job.key, error, "a transfer could not be booked");
-            let failed = queue::fail(&deps.db, &job, &error, deps.clock.now(), &mut rand::rng()).await;
+            let failed = queue::fail(&deps.db, &job, &error, deps.clock.now(), &mut Chance).await;
             failed.map_err(|error| error.to_string())?;
         }
     }

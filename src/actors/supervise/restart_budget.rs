@@ -4,6 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use rand::Rng;
 
+use crate::chance::Chance;
 use crate::domain::money::units::Timestamp;
 
 /// More restarts than this within a minute are a burst: another restart makes no sense.
@@ -34,5 +35,5 @@ impl RestartBudget {
 /// jitter of up to 20 % is added or subtracted, so that actors that failed together do not all restart together.
 pub fn back_off(first: Duration, most: Duration, attempt: u32) -> Duration {
     let doubled = first.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(most);
-    doubled.mul_f64(rand::rng().random_range(0.8..1.2))
+    doubled.mul_f64(Chance.random_range(0.8..1.2))
 }

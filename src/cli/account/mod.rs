@@ -1,6 +1,7 @@
 //! `polymarketspy account`: our accounts, their cash, and closing what they hold. A running bot applies a request within
 //! seconds; without one it waits for the next start.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -13,7 +14,12 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::Db;
 use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
+use crate::domain::accounting::portfolio::Lot;
+use crate::domain::accounting::sold_now::sold_now;
 use crate::domain::accounting::totals::Figures;
+use crate::domain::market::facts::FeeSchedule;
+use crate::domain::money::ids::MarketId;
+use crate::domain::money::units::UsdcMicros;
 
 mod close;
 mod transfer;
@@ -26,7 +32,7 @@ pub struct AccountArguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Lists the accounts with their cash.
+    /// Lists the accounts: their cash, their equity at marks, and what they would bring if sold now.
     #[command(after_help = "Exit codes: 0 listed, 2 failed.")]
     List(ListArguments),
     /// Puts cash into an open account. It is neither profit nor loss.
@@ -56,6 +62,15 @@ pub async fn account(settings: &Settings, arguments: AccountArguments) -> anyhow
     }
 }
 
+/// One account of the list.
+struct Row {
+    account: PortfolioId,
+    label: String,
+    figures: Figures,
+    /// The cash, and the holdings at the best bid less fees.
+    sold: UsdcMicros,
+}
+
 async fn list(settings: &Settings, arguments: &ListArguments) -> anyhow::Result<ExitCode> {
     let db = open(settings).await?;
     let mut accounts = vec![(PortfolioId::ExecGlobal, String::new())];
@@ -64,18 +79,26 @@ async fn list(settings: &Settings, arguments: &ListArguments) -> anyhow::Result<
     }
     let mut rows = Vec::with_capacity(accounts.len());
     for (account, label) in accounts {
-        let figures = db.running_portfolio(account, Clock::System.now()).await?.portfolio.figures();
-        rows.push((account, label, figures));
+        let portfolio = db.running_portfolio(account, Clock::System.now()).await?.portfolio;
+        let lots: Vec<Lot> = portfolio.lots().collect();
+        let held: BTreeSet<MarketId> = lots.iter().filter_map(|lot| lot.market.clone()).collect();
+        let held: Vec<MarketId> = held.into_iter().collect();
+        let fees: BTreeMap<MarketId, FeeSchedule> =
+            db.markets(&held).await?.into_iter().map(|market| (market.id, market.fee)).collect();
+        let figures = portfolio.figures();
+        let sold = sold_now(figures.cash, &lots, |market| fees.get(market).copied())?;
+        rows.push(Row { account, label, figures, sold });
     }
     db.close().await;
     if arguments.json {
-        let json = |(account, label, figures): &(PortfolioId, String, Figures)| {
+        let json = |row: &Row| {
             serde_json::json!({
-                "portfolio": account.to_string(),
-                "followed_user_label": label,
-                "cash_micros": figures.cash,
-                "equity_micros": figures.equity,
-                "deposits_micros": figures.deposits,
+                "portfolio": row.account.to_string(),
+                "followed_user_label": row.label,
+                "cash_micros": row.figures.cash,
+                "equity_micros": row.figures.equity,
+                "if_sold_now_micros": row.sold,
+                "deposits_micros": row.figures.deposits,
             })
         };
         say_json(&rows.iter().map(json).collect::<Vec<_>>())?;
@@ -85,13 +108,14 @@ async fn list(settings: &Settings, arguments: &ListArguments) -> anyhow::Result<
         Column::Left("ACCOUNT"),
         Column::Right("CASH"),
         Column::Right("EQUITY"),
+        Column::Right("IF SOLD NOW"),
         Column::Right("DEPOSITS"),
         Column::Left("LEADER"),
     ];
     let mut table = Table::new(columns);
-    for (account, label, figures) in rows {
-        let amounts = [figures.cash, figures.equity, figures.deposits].map(transfer::usdc);
-        table.row([&account.to_string(), &amounts[0], &amounts[1], &amounts[2], &label]);
+    for Row { account, label, figures, sold } in rows {
+        let amounts = [figures.cash, figures.equity, sold, figures.deposits].map(transfer::usdc);
+        table.row([&account.to_string(), &amounts[0], &amounts[1], &amounts[2], &amounts[3], &label]);
     }
     say(&table.text())?;
     Ok(ExitCode::SUCCESS)

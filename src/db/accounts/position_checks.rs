@@ -172,6 +172,15 @@ impl Db {
     /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
     /// decoded.
     pub async fn books_record(&self, user: FollowedUserId) -> Result<BooksRecord, DbError> {
+        self.books_record_at(user, Timestamp::from_millis(i64::MAX)).await
+    }
+
+    /// Returns the record as it was at `time`, without the facts after it. A cause that has ended since then may be missing:
+    /// rows that waited and no longer do, and causes that a check ended and that came again later.
+    ///
+    /// # Errors
+    /// As [`Db::books_record`].
+    pub async fn books_record_at(&self, user: FollowedUserId, time: Timestamp) -> Result<BooksRecord, DbError> {
         let mut facts = Vec::new();
         let row: Option<(i64, String, Option<i64>)> =
             on!(db self, c => sqlx::query_as(OPENED).bind(user.0).fetch_optional(c).await)?;
@@ -199,6 +208,7 @@ impl Db {
         }
         let checked = self.check_outcomes(user).await?;
         facts.extend(checked.into_iter().map(|(at, outcome)| (at, ExactnessFact::Checked { at, outcome })));
+        facts.retain(|(at, _)| *at <= time);
         facts.sort_by_key(|(at, _)| *at);
         Ok(BooksRecord::of(facts.iter().map(|(_, fact)| fact)))
     }

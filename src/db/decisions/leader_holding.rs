@@ -4,9 +4,11 @@ use std::collections::HashSet;
 
 use uuid::Uuid;
 
+use crate::domain::accounting::shadow::exactness::ExactnessState;
+use crate::domain::decision::exit::TheirHolding;
 use crate::domain::events::group::{EventGroup, Member};
 use crate::domain::money::ids::AssetId;
-use crate::domain::money::units::{ShareMicros, UnitError};
+use crate::domain::money::units::{ShareMicros, Timestamp, UnitError};
 use crate::sql::batch::{batches, fetch_batch};
 use crate::sql::connection::{Db, on, statements};
 use crate::sql::error::DbError;
@@ -22,6 +24,27 @@ batches! {
 }
 
 impl Db {
+    /// Returns what the leader held of these assets just before the earliest row of the group, the smallest of the
+    /// holdings, and whether their books were exact at `now` (spec 7.2c). `None` while the shadow does not have all rows of
+    /// the group.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when the sum does not fit, or a
+    /// stored check cannot be decoded.
+    pub async fn their_holding_before(
+        &self,
+        group: &EventGroup,
+        assets: &[AssetId],
+        now: Timestamp,
+    ) -> Result<Option<TheirHolding>, DbError> {
+        let Some(held) = self.holding_before(group, assets).await? else { return Ok(None) };
+        let books = self.books_record_at(group.followed_user, now).await?.exactness().state();
+        Ok(Some(match books {
+            ExactnessState::NotExact => TheirHolding::Inexact(held),
+            ExactnessState::Exact | ExactnessState::Adjusted => TheirHolding::Known(held),
+        }))
+    }
+
     /// Returns the leader's smallest holding of these assets just before the earliest row of the group; `None` while the
     /// shadow does not have all rows of the group.
     ///
@@ -31,11 +54,7 @@ impl Db {
     ///
     /// # Errors
     /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when the sum does not fit.
-    pub async fn leader_holding_before(
-        &self,
-        group: &EventGroup,
-        assets: &[AssetId],
-    ) -> Result<Option<ShareMicros>, DbError> {
+    async fn holding_before(&self, group: &EventGroup, assets: &[AssetId]) -> Result<Option<ShareMicros>, DbError> {
         let own: HashSet<Uuid> = self.members(group.id).await?.into_iter().map(id_of).collect();
         let mut smallest = None;
         for asset in assets {

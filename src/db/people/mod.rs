@@ -2,5 +2,6 @@
 
 pub(super) mod admins;
 pub(super) mod config;
+pub(super) mod follow_histories;
 pub(super) mod tokens;
 pub(super) mod users;

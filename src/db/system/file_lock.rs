@@ -42,6 +42,7 @@ impl Db {
     /// `InUse` when another bot runs on it; `LockFile` when the lock file cannot be created.
     pub async fn own(&self) -> Result<Option<Ownership>, DbError> {
         match self {
+            _ if self.is_shared() => Ok(None),
             Self::Sqlite { write, .. } => Ok(Some(Ownership::of(write.connect_options().get_filename()).await?)),
             Self::Postgres(_) => Ok(None),
         }
@@ -49,7 +50,12 @@ impl Db {
 
     /// Returns whether several workers may share this database.
     pub const fn is_shared(&self) -> bool {
-        matches!(self, Self::Postgres(_))
+        match self {
+            Self::Postgres(_) => true,
+            #[cfg(any(test, feature = "testkit"))]
+            Self::Sqlite { driven: Some(driven), .. } => driven.is_shared(),
+            Self::Sqlite { .. } => false,
+        }
     }
 
     /// Returns whether a worker runs on this database now. For a shared database that takes as long as one beat of a

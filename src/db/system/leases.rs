@@ -4,10 +4,11 @@
 //! do names its epoch in its own transaction, and fails when the epoch has changed: a worker that was only slow cannot
 //! write after it has lost the lease.
 
+use crate::chance;
 use crate::domain::events::lease::{Fence, LeaseName, WorkerId};
 use crate::queue;
 use crate::sql::batch::{Batch, batches, fetch_batch_values};
-use crate::sql::connection::{Db, Tx, on, statements};
+use crate::sql::connection::{Db, Driver, Tx, on, statements};
 use crate::sql::error::DbError;
 
 /// A lease, with the beat of its holder.
@@ -181,7 +182,7 @@ async fn forget_own(tx: &mut Tx, worker: &WorkerId) -> Result<(), DbError> {
 
 /// Returns a random name for one run of a worker.
 pub fn random_worker_id() -> WorkerId {
-    WorkerId::new(uuid::Uuid::new_v4().simple().to_string())
+    WorkerId::new(uuid::Uuid::from_u128(chance::random()).simple().to_string())
 }
 
 /// Returns the checkpoint key of a worker's health: the plain key for the only worker of a database, with the worker's
@@ -201,9 +202,9 @@ pub const HEALTH_KEY: &str = "worker:actors";
 /// # Errors
 /// [`DbError`] when the database cannot be reached or refuses a statement.
 pub(crate) async fn lost_in(tx: &mut Tx, fences: &[Fence]) -> Result<Vec<LeaseName>, DbError> {
-    let batch = match tx {
-        Tx::Postgres(_) => &HOLD_POSTGRES,
-        Tx::Sqlite(..) => &HOLD,
+    let batch = match tx.driver() {
+        Driver::Postgres => &HOLD_POSTGRES,
+        Driver::Sqlite => &HOLD,
     };
     let held: Vec<String> =
         fetch_batch_values!(tx, batch, fences, |query, fence| query.bind(fence.lease.to_string()).bind(fence.epoch))?;

@@ -17,8 +17,8 @@ statements! {
     /// source, which does not have name, close time or state: those stay as the first source had them.
     SAVE = "insert into market (id, condition_id, question, slug, close_time, resolved_at, active, blacklisted, neg_risk,
             fee_rate_micros, fee_exponent, tick_micros, min_share_micros, accepts_orders, fee_known, taker_delay_ms,
-            event_id, event_slug, tags)
-        values ($1, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+            event_id, event_slug, tags, event_title)
+        values ($1, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
         on conflict (id) do update set
             question = case when excluded.question = '' then market.question else excluded.question end,
             slug = case when excluded.question = '' then market.slug else excluded.slug end,
@@ -32,7 +32,8 @@ statements! {
             fee_known = market.fee_known or excluded.fee_known,
             taker_delay_ms = coalesce(excluded.taker_delay_ms, market.taker_delay_ms),
             event_id = coalesce(excluded.event_id, market.event_id),
-            event_slug = coalesce(excluded.event_slug, market.event_slug),
+            event_slug = coalesce(nullif(excluded.event_slug, ''), market.event_slug),
+            event_title = coalesce(nullif(excluded.event_title, ''), market.event_title),
             tags = case when excluded.tags = '[]' then market.tags else excluded.tags end,
             tick_micros = coalesce(excluded.tick_micros, market.tick_micros),
             min_share_micros = coalesce(excluded.min_share_micros, market.min_share_micros)";
@@ -45,8 +46,8 @@ statements! {
 
 batches! {
     MARKETS = "select id, question, slug, close_time, resolved_at, active, blacklisted, neg_risk, fee_rate_micros,
-        fee_exponent, tick_micros, min_share_micros, accepts_orders, fee_known, taker_delay_ms, event_id, event_slug, tags
-        from market where id in (", 1, ")";
+        fee_exponent, tick_micros, min_share_micros, accepts_orders, fee_known, taker_delay_ms, event_id, event_slug, tags,
+        event_title from market where id in (", 1, ")";
     OUTCOMES = "select id, market_id, outcome, outcome_index, payout_micros from outcome_asset where market_id in (", 1,
         ") order by market_id, outcome_index, id";
     SAVE_OUTCOMES = "insert into outcome_asset (id, market_id, outcome, outcome_index, payout_micros) values ", 5,
@@ -82,6 +83,7 @@ struct MarketRow {
     event_id: Option<String>,
     event_slug: Option<String>,
     tags: String,
+    event_title: Option<String>,
 }
 
 #[derive(sqlx_macros::FromRow)]
@@ -264,6 +266,7 @@ async fn save(tx: &mut Tx, market: &Market) -> Result<(), DbError> {
             .bind(market.event.as_ref().map(|event| storable(&event.id)))
             .bind(market.event.as_ref().map(|event| storable(&event.slug)))
             .bind(&tags)
+            .bind(market.event.as_ref().map(|event| storable(&event.title)))
             .execute(c)
             .await
             .map(drop)
@@ -324,7 +327,11 @@ impl MarketRow {
             },
             fee_known: self.fee_known,
             taker_delay_ms: self.taker_delay_ms,
-            event: self.event_id.map(|id| MarketEvent { id, slug: self.event_slug.unwrap_or_default() }),
+            event: self.event_id.map(|id| MarketEvent {
+                id,
+                slug: self.event_slug.unwrap_or_default(),
+                title: self.event_title.unwrap_or_default(),
+            }),
             tags: decoder.json("tags", &self.tags)?,
             tick: optional(self.tick_micros, |micros| decoder.price("tick_micros", micros))?,
             min_shares: self.min_share_micros.map(ShareMicros),

@@ -39,6 +39,7 @@ migrations! {
     20 "0020_prices_that_age",
     21 "0021_controls",
     26 "0026_ledger_key",
+    27 "0027_event_title",
 }
 
 statements! {
@@ -92,10 +93,9 @@ impl Db {
             Self::Postgres(pool) => {
                 sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null").fetch_one(pool).await?
             }
-            Self::Sqlite { read, .. } => {
-                sqlx::query_scalar("select exists (select 1 from sqlite_master where name = '_sqlx_migrations')")
-                    .fetch_one(read)
-                    .await?
+            Self::Sqlite { .. } => {
+                let text = "select exists (select 1 from sqlite_master where name = '_sqlx_migrations')";
+                on!(db self, c => sqlx::query_scalar(text).fetch_one(c).await)?
             }
         };
         if !begun {

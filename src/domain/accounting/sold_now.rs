@@ -7,11 +7,12 @@ use crate::domain::money::ids::MarketId;
 use crate::domain::money::units::{PriceMicros, ShareMicros, UnitError, UsdcMicros};
 
 /// Returns what one lot would bring: its shares at the best bid, 0 without one, less the taker's fee; at the payout
-/// without a fee once that is known. Shares below zero are bought back at the best ask, 1 without one.
+/// without a fee once that is known. Shares below zero are bought back at the best ask, 1 without one. A market whose
+/// schedule is not known takes the highest one, as in a decision.
 ///
 /// # Errors
 /// [`UnitError::Overflow`].
-pub fn lot_sold_now(lot: &Lot, schedule: FeeSchedule) -> Result<UsdcMicros, UnitError> {
+pub fn lot_sold_now(lot: &Lot, schedule: Option<FeeSchedule>) -> Result<UsdcMicros, UnitError> {
     let price = if lot.shares >= ShareMicros::ZERO || lot.is_resolved {
         lot.sale_price
     } else {
@@ -21,19 +22,19 @@ pub fn lot_sold_now(lot: &Lot, schedule: FeeSchedule) -> Result<UsdcMicros, Unit
     if lot.is_resolved {
         return Ok(brought);
     }
-    brought.minus(taker_fee(lot.shares.magnitude()?, price, schedule)?)
+    brought.minus(taker_fee(lot.shares.magnitude()?, price, schedule.unwrap_or(FeeSchedule::HIGHEST))?)
 }
 
-/// Returns the cash and what all lots would bring. `schedule` is the fee of a market, also of one that is not known.
+/// Returns the cash and what all lots would bring. `schedule` is the fee of a market, where it is known.
 ///
 /// # Errors
 /// [`UnitError::Overflow`].
 pub fn sold_now(
     cash: UsdcMicros,
     lots: &[Lot],
-    schedule: impl Fn(Option<&MarketId>) -> FeeSchedule,
+    schedule: impl Fn(&MarketId) -> Option<FeeSchedule>,
 ) -> Result<UsdcMicros, UnitError> {
-    lots.iter().try_fold(cash, |sum, lot| sum.plus(lot_sold_now(lot, schedule(lot.market.as_ref()))?))
+    lots.iter().try_fold(cash, |sum, lot| sum.plus(lot_sold_now(lot, lot.market.as_ref().and_then(&schedule))?))
 }
 
 #[cfg(test)]
@@ -48,6 +49,10 @@ mod tests {
 
     /// What 147.06 shares bought at 0.51 would bring beside a cash of 1,000,000 micros.
     fn brought(shares: i64, marks: &[Mark], rate_micros: i64) -> i64 {
+        brought_at(shares, marks, Some(FeeSchedule { rate_micros, exponent: 1 }))
+    }
+
+    fn brought_at(shares: i64, marks: &[Mark], schedule: Option<FeeSchedule>) -> i64 {
         let mut portfolio = Portfolio::new(GLOBAL);
         portfolio.apply(&deposit(GLOBAL, 76_000_600)).unwrap();
         let mut bought = entry(GLOBAL, EntryType::TradeFill, 10, shares, -75_000_600);
@@ -57,7 +62,7 @@ mod tests {
             portfolio.set_mark(&asset(10), *mark).unwrap();
         }
         let lots: Vec<Lot> = portfolio.lots().collect();
-        sold_now(portfolio.figures().cash, &lots, |_| FeeSchedule { rate_micros, exponent: 1 }).unwrap().0
+        sold_now(portfolio.figures().cash, &lots, |_| schedule).unwrap().0
     }
 
     #[test]
@@ -69,6 +74,9 @@ mod tests {
         // 147.06 * 0.05 * 0.5 * 0.5 = 1.83825
         assert_eq!(brought(shares, &[quote(Some(500_000), Some(520_000))], 50_000), 1_000_000 + 73_530_000 - 1_838_250);
         assert_eq!(brought(shares, &[quote(None, Some(20_000))], 50_000), 1_000_000);
+        // A fee that is not known is the highest: 147.06 * 0.07 * 0.5 * 0.5 = 2.57355
+        let unknown = brought_at(shares, &[quote(Some(500_000), Some(520_000))], None);
+        assert_eq!(unknown, 1_000_000 + 73_530_000 - 2_573_550);
         assert_eq!(brought(shares, &[Mark::Payout(price(500_000))], 50_000), 1_000_000 + 73_530_000);
     }
 

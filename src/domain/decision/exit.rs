@@ -22,6 +22,8 @@ pub enum TheirHolding {
     #[default]
     NotAsked,
     Known(ShareMicros),
+    /// What the shadow says while the leader's books are not exact: it may differ from what the leader held.
+    Inexact(ShareMicros),
     /// The shadow did not have the group's rows in time.
     Late,
 }
@@ -33,14 +35,20 @@ pub enum NotionalBecause {
     ShadowLate,
     /// The leader's holding before the group is not known, or is not above zero.
     HoldingUnknown,
+    /// The leader's books were not exact.
+    BooksNotExact,
 }
-text_enum!(NotionalBecause { ShadowLate => "SHADOW_LATE", HoldingUnknown => "HOLDING_UNKNOWN" });
+text_enum!(NotionalBecause {
+    ShadowLate => "SHADOW_LATE",
+    HoldingUnknown => "HOLDING_UNKNOWN",
+    BooksNotExact => "BOOKS_NOT_EXACT",
+});
 
 /// How an exit was sized, for its explanation. Only where the configuration says PROPORTIONAL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExitBasis {
     pub sizing: ExitSizing,
-    /// What the leader held just before the group.
+    /// What the leader held just before the group, by our books.
     pub their_holding_micros: Option<ShareMicros>,
     /// The reason for NOTIONAL.
     pub because: Option<NotionalBecause>,
@@ -69,6 +77,7 @@ impl ExitBasis {
                 Self { sizing: ExitSizing::Proportional, their_holding_micros: Some(held), because: None }
             }
             TheirHolding::Known(held) => notional(Some(held), NotionalBecause::HoldingUnknown),
+            TheirHolding::Inexact(held) => notional(Some(held), NotionalBecause::BooksNotExact),
             TheirHolding::NotAsked => notional(None, NotionalBecause::HoldingUnknown),
             TheirHolding::Late => notional(None, NotionalBecause::ShadowLate),
         })
@@ -131,6 +140,11 @@ mod tests {
         for held in [0, -7] {
             let basis = of(TheirHolding::Known(ShareMicros(held)));
             assert_eq!((basis.before(), basis.because), (None, Some(NotionalBecause::HoldingUnknown)));
+        }
+        for held in [7, 0, -7] {
+            let basis = of(TheirHolding::Inexact(ShareMicros(held)));
+            assert_eq!((basis.before(), basis.because), (None, Some(NotionalBecause::BooksNotExact)));
+            assert_eq!(basis.their_holding_micros, Some(ShareMicros(held)));
         }
         assert_eq!(of(TheirHolding::Late).because, Some(NotionalBecause::ShadowLate));
         assert_eq!(of(TheirHolding::NotAsked).because, Some(NotionalBecause::HoldingUnknown));

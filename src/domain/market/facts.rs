@@ -40,6 +40,8 @@ pub struct Market {
 pub struct MarketEvent {
     pub id: String,
     pub slug: String,
+    /// Hostile text; empty while it is not known.
+    pub title: String,
 }
 
 /// One outcome token of a market.

@@ -9,6 +9,8 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x706f_6c79_6d61_726b_6574_7370_7900_000
 
 /// The number of the module that makes combos, the first byte of its ids (venue 0.1).
 const COMBO_MODULE: u64 = 3;
+/// Those of binary and of neg-risk markets.
+const MARKET_MODULES: std::ops::RangeInclusive<u64> = 1..=2;
 
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -108,9 +110,19 @@ impl AssetId {
     /// Returns whether the token is a position of a combo: its top byte is the module number 3, and the 64 reserved
     /// bits, from bit 40 on, are zero (venue 0.1). A token of the older ledger is a hash and has bits there.
     pub fn is_combo(&self) -> bool {
-        self.words().is_some_and(|[low, next, _, high]| {
-            high >> 56 == COMBO_MODULE && low >> 40 == 0 && next.trailing_zeros() >= 40
-        })
+        self.module() == Some(COMBO_MODULE)
+    }
+
+    /// Returns whether the token is one of the new ledger, Protocol V2, in a binary or neg-risk market (venue 0.1). It may
+    /// be the second name of a token of the older ledger.
+    pub fn is_on_new_ledger(&self) -> bool {
+        self.module().is_some_and(|module| MARKET_MODULES.contains(&module))
+    }
+
+    /// Returns the number of the module, from the top byte of a token of the new ledger.
+    fn module(&self) -> Option<u64> {
+        let [low, next, _, high] = self.words()?;
+        (low >> 40 == 0 && next.trailing_zeros() >= 40).then_some(high >> 56)
     }
 
     /// Returns the number in words of 64 bits, the lowest first; `None` when it does not fit in 256 bits.
@@ -247,6 +259,19 @@ mod tests {
         assert!(AssetId::parse("").is_err());
         assert!(AssetId::parse(&"9".repeat(79)).is_err());
         assert!(AssetId::parse("12a").is_err());
+    }
+
+    #[test]
+    fn tokens_of_the_new_ledger_are_known_by_their_ids() {
+        let token = |text: &str| AssetId::parse(text).unwrap().is_on_new_ledger();
+        // The two names of one outcome, of a recording of October 2026.
+        assert!(token("959697278542605042882733264658906812173338753800085791128040226198640394240"));
+        assert!(!token("111542660486399282647408117439638950802775541416995149264363091678184762870709"));
+        assert!(token("1176710649185715379246236772702433179078596393450958754111917085864706965504"));
+        // Neither module, and a combo.
+        assert!(!token("559046155902953838595262480008230326675380475253950762106083537792221715628032"));
+        assert!(!token("1478180995445884194963783500106018329313736528433258596285541062936163778560"));
+        assert!(!token("1") && !token(&"9".repeat(78)));
     }
 
     #[test]

@@ -96,7 +96,9 @@ impl Polymarket {
             };
             rows.extend(page.rows.into_iter().filter(within));
             let Some(next) = page.next_cursor else {
-                return Ok(Window::of(rows, user));
+                let mut window = Window::of(rows, user);
+                self.name_rows(&mut window).await;
+                return Ok(window);
             };
             if cursors.len() >= PAGES_MAX || !cursors.insert(next.clone()) {
                 return Err(PolymarketError::EndlessPages { endpoint: Endpoint::Activity });

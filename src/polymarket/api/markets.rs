@@ -10,7 +10,8 @@ use crate::polymarket::http::client::{Call, Polymarket, query_text};
 use crate::polymarket::http::endpoint::{Endpoint, Priority};
 use crate::polymarket::http::error::PolymarketError;
 use crate::polymarket::wire::gamma::{
-    GammaMarket, are_distinct, delay_ms, fee_schedule, figure, least_shares, parse_event_tags, parse_markets,
+    GammaMarket, are_distinct, delay_ms, fee_schedule, figure, least_shares, parse_event_tags, parse_listed,
+    parse_markets,
 };
 
 /// A market as `/clob-markets` returns it: enough to trade on, without texts.
@@ -35,6 +36,8 @@ pub struct TradingRules {
 
 /// The delay for takers in markets with `itode` (venue 2.4).
 const ITODE_DELAY_MS: i64 = 250;
+/// Markets of one request to Gamma; as many as the smallest limit of its answers.
+const LISTED_MAX: usize = 20;
 
 impl Polymarket {
     /// Returns the market's facts, or `None` when neither source knows it. Payouts are not included: see
@@ -70,6 +73,25 @@ impl Polymarket {
             _ => found.market.tags,
         };
         Ok(Some(completed(found, compact, rules.unwrap_or_default())))
+    }
+
+    /// Returns the facts of those of the markets that Gamma lists as closed, in no order, with one request for
+    /// 20 of them. They lack what only the CLOB knows, which a closed market does not need.
+    ///
+    /// # Errors
+    /// [`PolymarketError`] when Gamma does not answer.
+    pub async fn closed_markets(&self, markets: &[MarketId]) -> Result<Vec<Market>, PolymarketError> {
+        let mut found = Vec::new();
+        for wanted in markets.chunks(LISTED_MAX) {
+            let ids: Vec<String> = wanted.iter().map(|id| format!("condition_ids={id}")).collect();
+            // No answer has more rows than the smallest limit.
+            let limit = self.fresh_limit();
+            let path = format!("/markets?{}&closed=true&limit={limit}", ids.join("&"));
+            let call = Call::get(Endpoint::Markets, Priority::Bulk, path);
+            let listed = self.ask(call, |text| parse_listed(text, wanted)).await?;
+            found.extend(listed.into_iter().map(|found| found.market));
+        }
+        Ok(found)
     }
 
     /// Returns the tags of an event; none when Gamma does not answer, because they are asked for again at the next

@@ -10,5 +10,6 @@ pub mod prices;
 pub mod profiles;
 pub mod resolutions;
 pub mod status;
+pub mod token_names;
 pub mod tokens;
 pub mod traders;

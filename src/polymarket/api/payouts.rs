@@ -78,6 +78,21 @@ impl Polymarket {
         }
     }
 
+    /// Returns the payouts of those of the markets whose tokens have their final prices, with one request for ten of
+    /// them. The outcomes of the markets are known.
+    ///
+    /// # Errors
+    /// [`PolymarketError`] when the Data API does not answer.
+    pub async fn final_payouts(&self, markets: &[Market]) -> Result<Vec<(MarketId, KnownPayouts)>, PolymarketError> {
+        let ids: Vec<MarketId> = markets.iter().map(|market| market.id.clone()).collect();
+        let tokens = self.tokens_of(&ids).await?;
+        let paid = markets.iter().filter_map(|market| {
+            let known = known(final_prices(market, &tokens), None, PayoutSource::Tokens)?;
+            Some((market.id.clone(), known))
+        });
+        Ok(paid.collect())
+    }
+
     /// Returns what Gamma says of a closed market; `None` when it lists the market as open or not at all.
     ///
     /// # Errors

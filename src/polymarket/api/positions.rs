@@ -17,13 +17,15 @@ const PAGES_MAX: usize = 200;
 const LIMITS: i64 = 50;
 
 impl Polymarket {
-    /// Returns all that `user` holds, dust and resolved positions included. An asset that is not listed is not held.
+    /// Returns all that `user` holds, dust and resolved positions included. An asset that is not listed is not held, and
+    /// one that is held on both ledgers is listed twice under the id that the CLOB trades.
     ///
     /// # Errors
     /// The error of any page or row: a position that was left out would look like a closed one.
     pub async fn all_positions(&self, user: &Wallet) -> Result<Vec<Position>, PolymarketError> {
         let mut positions = Vec::new();
         self.add_positions(&format!("user={user}&status=OPEN"), &mut positions).await?;
+        self.name_positions(&mut positions).await?;
         Ok(positions)
     }
 
@@ -41,6 +43,7 @@ impl Polymarket {
                 self.add_positions(&filters, &mut positions).await?;
             }
         }
+        self.name_positions(&mut positions).await?;
         Ok(positions)
     }
 

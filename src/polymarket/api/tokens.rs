@@ -25,6 +25,8 @@ pub struct TokenReference {
     pub module: String,
     /// The position in outcome order; `None` where the API does not state it.
     pub outcome_index: Option<i64>,
+    /// The place among the tokens that the CLOB trades; `None` for one that it knows under another id.
+    pub clob_index: Option<i64>,
     pub outcome: String,
     pub opposite: Option<AssetId>,
     pub is_resolved: bool,
@@ -98,6 +100,8 @@ pub(in crate::polymarket) struct Row<'a> {
     #[serde(default)]
     outcome_index: Option<i64>,
     #[serde(default)]
+    clob_index: Option<i64>,
+    #[serde(default)]
     outcome: Option<String>,
     #[serde(default)]
     opposite_token_id: Option<String>,
@@ -125,6 +129,7 @@ impl Row<'_> {
             market: MarketId::parse(&self.condition_id).ok()?,
             module: self.module.unwrap_or_default(),
             outcome_index: self.outcome_index.filter(|index| *index != UNKNOWN_INDEX),
+            clob_index: self.clob_index,
             outcome: self.outcome.unwrap_or_default(),
             opposite: self.opposite_token_id.and_then(|id| AssetId::parse(&id).ok()),
             is_resolved: self.resolved.unwrap_or(false),

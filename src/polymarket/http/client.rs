@@ -1,10 +1,12 @@
 //! Sends one request through the gate, and retries it if that can help. Only this file uses an HTTP client.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use awc::error::{PayloadError, SendRequestError};
-use awc::http::header::{ACCEPT, AGE, CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER, USER_AGENT};
+use awc::http::header::{ACCEPT, AGE, CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER, USER_AGENT};
 use bytes::Bytes;
 use futures_util::future::{Either, select};
 use serde::Deserialize;
@@ -16,7 +18,9 @@ use super::error::PolymarketError;
 use super::gate::{Gate, GateObserved};
 use super::settings::PolymarketSettings;
 use super::traffic::Ending;
+use crate::chance;
 use crate::clock::{Clock, VenueClock};
+use crate::domain::money::ids::AssetId;
 use crate::domain::money::units::Timestamp;
 use crate::http_client::http_client;
 
@@ -31,6 +35,8 @@ struct Inner {
     bulk: awc::Client,
     gate: Gate,
     clock: Clock,
+    /// The name under which each known token of the new ledger trades.
+    token_names: RefCell<BTreeMap<AssetId, AssetId>>,
 }
 
 /// One request: the endpoint, its priority, path and body.
@@ -41,6 +47,17 @@ pub(in crate::polymarket) struct Call {
     pub path: String,
     /// JSON; with a body the request is a POST.
     pub body: Option<String>,
+}
+
+/// An answer of any status.
+pub(super) struct Received {
+    pub status: u16,
+    /// When it was made; `None` when it does not say, or came out of a cache.
+    pub date: Option<Timestamp>,
+    pub retry_after: Option<Duration>,
+    /// When its head arrived, by our clock.
+    pub at: Timestamp,
+    pub body: Result<Bytes, PolymarketError>,
 }
 
 impl Call {
@@ -61,7 +78,7 @@ impl Polymarket {
     pub fn behind(gate: Gate, settings: PolymarketSettings, clock: Clock) -> Self {
         let http = || http_client(settings.limits.request_timeout);
         let (interactive, bulk) = (http(), http());
-        Self(Rc::new(Inner { settings, interactive, bulk, gate, clock }))
+        Self(Rc::new(Inner { settings, interactive, bulk, gate, clock, token_names: RefCell::default() }))
     }
 
     /// Returns the gate, to share it with a client on another thread.
@@ -72,6 +89,10 @@ impl Polymarket {
     /// Returns the state of the gate.
     pub fn observe(&self) -> GateObserved {
         self.0.gate.observe()
+    }
+
+    pub(in crate::polymarket) fn token_names(&self) -> &RefCell<BTreeMap<AssetId, AssetId>> {
+        &self.0.token_names
     }
 
     /// Returns the number of rows of a full page of activity.
@@ -140,7 +161,7 @@ impl Polymarket {
                 Err(error) => error,
             };
             failures += 1;
-            let backoff = backoff::delay(limits.backoff_base, limits.backoff_max, failures - 1, rand::random());
+            let backoff = backoff::delay(limits.backoff_base, limits.backoff_max, failures - 1, chance::random());
             let wait = error.retry_after().unwrap_or_default().max(backoff);
             let too_late = later(self.0.clock.now(), wait) >= deadline;
             if !error.is_transient() || failures >= limits.tries || too_late {
@@ -199,6 +220,32 @@ impl Polymarket {
 
     async fn exchange(&self, call: &Call) -> Result<Bytes, PolymarketError> {
         let endpoint = call.endpoint;
+        let asked = self.0.clock.now();
+        let received = self.receive(call).await?;
+        if let Some(date) = received.date {
+            self.venue().observe(date, asked, received.at);
+        }
+        let Received { status, retry_after, body, .. } = received;
+        if (200..300).contains(&status) {
+            return body;
+        }
+        // The body of an error only explains it; the status decides, even if the body is HTML, empty or cut.
+        let message = error_text(&body.unwrap_or_default());
+        Err(match status {
+            429 => PolymarketError::RateLimited { endpoint, retry_after },
+            // A redirect is not followed. It is how a proxy or a page of maintenance answers, so later may be better.
+            300..400 | 408 | 425 | 500.. => PolymarketError::Unavailable { endpoint, status, retry_after, message },
+            _ => PolymarketError::Refused { endpoint, status, message },
+        })
+    }
+
+    /// Sends the request and reads the answer, whatever its status.
+    async fn receive(&self, call: &Call) -> Result<Received, PolymarketError> {
+        let endpoint = call.endpoint;
+        #[cfg(any(test, feature = "testkit"))]
+        if let Some(in_process) = &self.0.settings.in_process {
+            return in_process.receive(call, self.0.clock).await;
+        }
         let url = format!("{}{}", self.base(endpoint.upstream()), call.path);
         let http = match call.priority {
             Priority::Interactive => &self.0.interactive,
@@ -210,33 +257,18 @@ impl Polymarket {
                 identified(http.post(url)).insert_header((CONTENT_TYPE, "application/json")).send_body(body.clone())
             }
         };
-        let asked = self.0.clock.now();
         let mut response = sent.await.map_err(|error| self.unreachable(endpoint, &error))?;
-        if let Some(date) = fresh_date(response.headers()) {
-            self.venue().observe(date, asked, self.0.clock.now());
-        }
+        let at = self.0.clock.now();
+        let text = |name| response.headers().get(name).and_then(|header: &HeaderValue| header.to_str().ok());
+        let date = fresh_date(text(AGE), text(DATE));
+        let retry_after = text(RETRY_AFTER).and_then(|header| backoff::retry_after(header, at));
         let status = response.status().as_u16();
-        let retry_after = response
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|header| header.to_str().ok())
-            .and_then(|header| backoff::retry_after(header, self.0.clock.now()));
         let limit = self.0.settings.limits.body_limit;
-        let body = response.body().limit(limit).await;
-        if response.status().is_success() {
-            return body.map_err(|error| match error {
-                PayloadError::Overflow => PolymarketError::TooLarge { endpoint, limit },
-                error => PolymarketError::Malformed { endpoint, reason: error.to_string() },
-            });
-        }
-        // The body of an error only explains it; the status decides, even if the body is HTML, empty or cut.
-        let message = error_text(&body.unwrap_or_default());
-        Err(match status {
-            429 => PolymarketError::RateLimited { endpoint, retry_after },
-            // A redirect is not followed. It is how a proxy or a page of maintenance answers, so later may be better.
-            300..400 | 408 | 425 | 500.. => PolymarketError::Unavailable { endpoint, status, retry_after, message },
-            _ => PolymarketError::Refused { endpoint, status, message },
-        })
+        let body = response.body().limit(limit).await.map_err(|error| match error {
+            PayloadError::Overflow => PolymarketError::TooLarge { endpoint, limit },
+            error => PolymarketError::Malformed { endpoint, reason: error.to_string() },
+        });
+        Ok(Received { status, date, retry_after, at, body })
     }
 
     fn unreachable(&self, endpoint: Endpoint, error: &SendRequestError) -> PolymarketError {
@@ -269,12 +301,11 @@ fn identified(request: awc::ClientRequest) -> awc::ClientRequest {
 }
 
 /// Returns the time at which an answer was made. `None` for an answer out of a cache, which was made earlier.
-fn fresh_date(headers: &HeaderMap) -> Option<Timestamp> {
-    let text = |name| headers.get(name).and_then(|header: &awc::http::header::HeaderValue| header.to_str().ok());
-    if text(AGE).is_some_and(|age| age.trim() != "0") {
+pub(super) fn fresh_date(age: Option<&str>, date: Option<&str>) -> Option<Timestamp> {
+    if age.is_some_and(|age| age.trim() != "0") {
         return None;
     }
-    backoff::http_date(text(DATE)?)
+    backoff::http_date(date?)
 }
 
 fn later(now: Timestamp, by: Duration) -> Timestamp {

@@ -15,6 +15,7 @@ use super::error::PolymarketError;
 use super::limiter::Limiter;
 use super::settings::LimitSettings;
 use super::traffic::{Ending, EndpointTotals, EndpointTraffic, Traffic};
+use crate::chance;
 use crate::clock::{Clock, VenueClock};
 use crate::domain::money::units::Timestamp;
 
@@ -200,7 +201,7 @@ impl Pass {
     /// Reports a failure.
     pub(in crate::polymarket) fn failed(mut self, failure: Failure) {
         self.reported = true;
-        self.gate.breaker(self.upstream).failed(self.gate.now(), failure, rand::random());
+        self.gate.breaker(self.upstream).failed(self.gate.now(), failure, chance::random());
     }
 }
 

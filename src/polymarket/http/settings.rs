@@ -11,6 +11,9 @@ pub struct PolymarketSettings {
     pub clob_base: String,
     pub gamma_base: String,
     pub limits: LimitSettings,
+    /// Answers requests in the place of the network.
+    #[cfg(any(test, feature = "testkit"))]
+    pub in_process: Option<super::in_process::InProcess>,
 }
 
 /// Limits for all Polymarket hosts together (spec 3.3).
@@ -48,6 +51,8 @@ impl PolymarketSettings {
             clob_base: base(clob_base),
             gamma_base: base(gamma_base),
             limits: LimitSettings::default(),
+            #[cfg(any(test, feature = "testkit"))]
+            in_process: None,
         }
     }
 }

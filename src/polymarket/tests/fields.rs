@@ -82,7 +82,7 @@ fn shapes() -> Vec<Shape> {
             read: fields_of::<tokens::Row<'_>>(),
             unread: &[
                 (NAMES, &["title", "market_slug", "event_id", "event_slug"]),
-                ("module, condition and outcome tell tokens apart", &["structural_condition_id", "clob_index"]),
+                ("module, condition and outcome tell tokens apart", &["structural_condition_id"]),
             ],
             unrecorded: &[],
         },

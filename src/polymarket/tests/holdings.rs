@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::clock::Clock;
+use crate::domain::events::event::Side;
 use crate::domain::money::units::{ShareMicros, Timestamp};
-use crate::simulator::{Quotes, price, wallet_of};
+use crate::simulator::{Fill, Host, NewMarket, Quotes, price, wallet_of};
 use crate::testkit::exchange::TestExchange;
 
 #[actix_web::test]
@@ -35,6 +36,37 @@ async fn all_that_is_held_is_read_without_a_time_bound_and_with_another_url_each
         simulator.with(|exchange| exchange.requests().map(|request| request.query.clone()).collect());
     assert!(queries.iter().all(|query| !query.contains("start=") && !query.contains("end=")), "{queries:?}");
     assert_eq!(queries.iter().collect::<BTreeSet<_>>().len(), queries.len(), "{queries:?}");
+}
+
+#[actix_web::test]
+async fn a_second_token_gets_the_id_that_is_traded_and_is_asked_for_once() {
+    let simulator = TestExchange::start();
+    let (moved, native) = (simulator.add_market("moved"), NewMarket::binary("native").on_new_ledger());
+    let native = simulator.with(|exchange| exchange.add_market(native));
+    let wallet = wallet_of("a leader");
+    let second = simulator.with(|exchange| {
+        let second = exchange.migrated_token(&moved, 1);
+        exchange.hold(&wallet, &second, ShareMicros(5_000_000), price(400_000), None);
+        exchange.hold(&wallet, native.asset(0).unwrap(), ShareMicros(7_000_000), price(400_000), None);
+        second
+    });
+    let polymarket = simulator.polymarket(Clock::System);
+    for _ in 0..2 {
+        let held = polymarket.all_positions(&wallet).await.unwrap();
+        let mut assets: Vec<_> = held.iter().map(|position| (position.shares.0, &position.asset)).collect();
+        assets.sort();
+        assert_eq!(assets, [(5_000_000, moved.asset(1).unwrap()), (7_000_000, native.asset(0).unwrap())]);
+    }
+    // The tokens, and the pairs of the one market that has some.
+    assert_eq!(simulator.with(|exchange| exchange.n_requests(Host::Data, "/v2/tokens")), 2);
+
+    // A row keeps the id that the token it names gives it.
+    let sale = Fill::maker(&wallet, &second, Side::Sell, 500_000, 1_000_000);
+    simulator.with(|exchange| exchange.push_fill(sale)).unwrap();
+    let window = polymarket.activity_since(&wallet, Timestamp::from_millis(1_000)).await.unwrap();
+    assert_eq!(&window.trades[0].asset, moved.asset(1).unwrap());
+    assert!(window.trades[0].source_id.contains(second.as_str()), "{}", window.trades[0].source_id);
+    assert_eq!(simulator.with(|exchange| exchange.n_requests(Host::Data, "/v2/tokens")), 2);
 }
 
 #[actix_web::test]

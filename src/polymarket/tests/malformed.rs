@@ -14,7 +14,7 @@ use crate::domain::market::fee::taker_fee;
 use crate::domain::market::payout::ResolutionStage;
 use crate::domain::money::ids::{FollowedUserId, MarketId, Wallet};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
-use crate::polymarket::api::events::{event_slug, markets_of_event};
+use crate::polymarket::api::events::{event_of, event_slug};
 use crate::polymarket::api::markets::{parse_compact_market, parse_market_by_token};
 use crate::polymarket::api::prices::parse_prices;
 use crate::polymarket::api::profiles::{parse_profile, parse_search};
@@ -275,8 +275,8 @@ proptest! {
             prop_assert_eq!(parse_markets(&list, &id), Ok(Some(found)));
             let _ = event_slug(&list, &id);
         }
-        for markets in markets_of_event(&format!(r#"{{"slug":"x","markets":[{text}]}}"#)).into_iter().flatten() {
-            prop_assert!(!markets.id.as_str().is_empty());
+        if let Ok(event) = event_of(&format!(r#"{{"slug":"x","markets":[{text}]}}"#)) {
+            prop_assert!(event.markets.iter().all(|market| !market.id.as_str().is_empty()));
         }
         let _ = parse_profile(&profile, &wallet());
         let _ = parse_search(&search, "x");

@@ -31,6 +31,16 @@ pub fn parse_markets(text: &str, wanted: &MarketId) -> Result<Option<GammaMarket
     Ok(found.find(|found| found.market.id == *wanted))
 }
 
+/// Parses the answer of `/markets`, and returns the wanted markets that are in it.
+///
+/// # Errors
+/// When the text is not a JSON array.
+pub fn parse_listed(text: &str, wanted: &[MarketId]) -> Result<Vec<GammaMarket>, String> {
+    let markets: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let found = markets.into_iter().filter_map(|raw| parse_market(raw.get()).ok());
+    Ok(found.filter(|found| wanted.contains(&found.market.id)).collect())
+}
+
 /// Parses one market.
 ///
 /// # Errors
@@ -144,13 +154,15 @@ impl RawMarket<'_> {
             id: &'a RawValue,
             #[serde(default)]
             slug: Option<String>,
+            #[serde(default)]
+            title: Option<String>,
         }
         let events: Vec<RawEvent<'_>> = serde_json::from_str(self.events?.get()).ok()?;
         let first = events.into_iter().next()?;
         // Ids are texts; a number would be the same id.
         let id = first.id.get().trim_matches('"').to_owned();
         let is_id = !id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-        is_id.then(|| MarketEvent { id, slug: first.slug.unwrap_or_default() })
+        is_id.then(|| MarketEvent { id, slug: first.slug.unwrap_or_default(), title: first.title.unwrap_or_default() })
     }
 }
 

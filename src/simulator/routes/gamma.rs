@@ -101,7 +101,7 @@ fn event(exchange: &Exchange, slug: &str, now: Timestamp) -> Response {
 }
 
 fn event_json(market: &SimMarket, now: Timestamp) -> Value {
-    json!({
+    let mut event = json!({
         "id": market.event.id,
         "ticker": market.event.slug,
         "slug": market.event.slug,
@@ -112,7 +112,11 @@ fn event_json(market: &SimMarket, now: Timestamp) -> Value {
         "restricted": true,
         "negRisk": market.facts.neg_risk,
         "tags": [{"id": "1", "label": market.category.tag(), "slug": market.category.tag().to_lowercase()}],
-    })
+    });
+    if market.conversion_fee_bips != 0 {
+        event["negRiskFeeBips"] = json!(market.conversion_fee_bips);
+    }
+    event
 }
 
 /// Returns a market as the lists print it. Empty fields are left out.

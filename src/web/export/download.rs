@@ -1,4 +1,5 @@
-//! `GET /export/{trades|attempts|ledger|snapshots}.{csv|json}`: a list as a file, with the same filters.
+//! `GET /export/{trades|attempts|ledger|snapshots|checks|corrections}.{csv|json}`: a list as a file, with the same
+//! filters.
 //!
 //! Rows are streamed from the database to the browser in parts. A part is read when the one before it is sent, so a
 //! million rows need no more memory than one part. A failure after the first part breaks the connection, so that no
@@ -18,8 +19,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 use super::text::{Format, Sheet};
 use crate::clock::Clock;
 use crate::db::{
-    ATTEMPT_COLUMNS, AttemptFilter, Cell, Column, Cursor, Db, DbError, LEDGER_COLUMNS, LedgerFilter, SNAPSHOT_COLUMNS,
-    TRADE_COLUMNS, TradeFilter,
+    ATTEMPT_COLUMNS, AttemptFilter, CHECK_COLUMNS, CORRECTION_COLUMNS, Cell, Column, CorrectionKey, Cursor, Db,
+    DbError, LEDGER_COLUMNS, LedgerFilter, PositionFilter, SNAPSHOT_COLUMNS, TRADE_COLUMNS, TradeFilter,
 };
 use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
 use crate::domain::money::ids::{FollowedUserId, MarketId};
@@ -44,11 +45,22 @@ struct PortfolioQuery {
     to: Option<Timestamp>,
 }
 
+/// The filters of position checks, and of the openings and adjustments: `?user=7&from=2026-01-15T00:00:00Z&to=…`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PositionQuery {
+    user: Option<FollowedUserId>,
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+}
+
 /// The rows that are still to be read: their filter, and where to continue.
 enum Source {
     Trades(TradeFilter, Option<Cursor>),
     Attempts(AttemptFilter, Option<Cursor>),
     Ledger(LedgerFilter, i64),
+    Checks(PositionFilter, Option<Cursor>),
+    Corrections(PositionFilter, CorrectionKey),
     /// The remaining portfolios. The first one was read up to the time `after`.
     Snapshots {
         portfolios: VecDeque<PortfolioId>,
@@ -102,6 +114,12 @@ async fn one_market(db: &Db, text: Option<&str>) -> Result<Option<MarketId>, Web
     MarketSearch::read(db, text).await?.one(text)
 }
 
+impl PositionQuery {
+    fn filter(&self) -> PositionFilter {
+        PositionFilter { user: self.user, from: self.from, to: self.to }
+    }
+}
+
 impl Source {
     async fn of(what: &str, query: &str, db: &Db) -> Result<(&'static [Column], Self), WebError> {
         Ok(match what {
@@ -110,6 +128,11 @@ impl Source {
             "ledger" => {
                 let PortfolioQuery { scope, user, from, to } = parsed(query)?;
                 (&LEDGER_COLUMNS, Self::Ledger(LedgerFilter { scope, user, from, to }, 0))
+            }
+            "checks" => (&CHECK_COLUMNS, Self::Checks(parsed::<PositionQuery>(query)?.filter(), None)),
+            "corrections" => {
+                let filter = parsed::<PositionQuery>(query)?.filter();
+                (&CORRECTION_COLUMNS, Self::Corrections(filter, CorrectionKey::default()))
             }
             "snapshots" => (&SNAPSHOT_COLUMNS, Self::snapshots(&parsed(query)?, db).await?),
             _ => return Err(WebError::NotFound),
@@ -167,6 +190,14 @@ impl Source {
             Self::Ledger(filter, after) => {
                 let part = db.export_ledger(&filter, after, ROWS).await?;
                 (part.rows, part.next.map(|next| Self::Ledger(filter, next)))
+            }
+            Self::Checks(filter, after) => {
+                let part = db.export_checks(&filter, after, ROWS).await?;
+                (part.rows, part.next.map(|next| Self::Checks(filter, Some(next))))
+            }
+            Self::Corrections(filter, after) => {
+                let part = db.export_corrections(&filter, after, ROWS).await?;
+                (part.rows, part.next.map(|next| Self::Corrections(filter, next)))
             }
             Self::Snapshots { mut portfolios, from, to, after } => {
                 let Some(portfolio) = portfolios.front().copied() else { return Ok(Vec::new()) };

@@ -9,8 +9,7 @@ use actix_web::{
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
-use crate::db::Inserted;
-use crate::db::{Db, FollowedUser};
+use crate::db::{Db, FollowedUser, Inserted};
 use crate::domain::config::follow_state::FollowState;
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::label::LABEL_CHARACTERS_MAX;
@@ -138,14 +137,19 @@ pub async fn follow(
     polymarket: Data<Polymarket>,
     clock: Data<Clock>,
 ) -> Result<HttpResponse, WebError> {
-    let (user, is_new) = start_following(&db, &polymarket, &submitted, clock.now()).await?;
+    let (user, before) = start_following(&db, &polymarket, &submitted, clock.now()).await?;
     let action = format!("/users/{}", user.id);
-    let text = match is_new {
-        true => format!("Following {} as user {}. The bot begins with it within a second.", user.label, user.id),
-        false => format!("{} is followed already.", user.label),
+    let text = match before {
+        None => format!("Following {} as user {}. The bot begins with it within a second.", user.label, user.id),
+        Some(FollowState::Active) => format!("{} is followed already.", user.label),
+        Some(FollowState::WindingDown) => {
+            format!("{} was winding down and is active again: what they open is copied from now on.", user.label)
+        }
+        Some(FollowState::Stopped) => format!("{} was stopped and is followed again from now on.", user.label),
     };
-    let flash = Flash::new(text);
-    let flash = if is_new { flash.undo(action, &[("state", "STOPPED")]) } else { flash };
+    let (flash, before) = (Flash::new(text), before.unwrap_or(FollowState::Stopped));
+    let is_changed = before != FollowState::Active;
+    let flash = if is_changed { flash.undo(action, &[("state", before.as_str())]) } else { flash };
     flash.then(&submitted.session, "/users")
 }
 
@@ -159,8 +163,8 @@ pub async fn follow_json(
     polymarket: Data<Polymarket>,
     clock: Data<Clock>,
 ) -> Result<HttpResponse, WebError> {
-    let (user, is_new) = start_following(&db, &polymarket, &submitted, clock.now()).await?;
-    Ok(HttpResponse::build(if is_new { StatusCode::CREATED } else { StatusCode::OK }).json(user))
+    let (user, before) = start_following(&db, &polymarket, &submitted, clock.now()).await?;
+    Ok(HttpResponse::build(if before.is_none() { StatusCode::CREATED } else { StatusCode::OK }).json(user))
 }
 
 /// Answers `POST /users/{id}`: renames a followed user, or changes how they are followed.
@@ -273,13 +277,13 @@ fn unanswered(error: &PolymarketError) -> String {
     format!("Polymarket could not be asked who this is, and nothing was changed: {error}")
 }
 
-/// Follows the trader. Returns the user, and true when it is a new one.
+/// Follows the trader. Returns the user, and the state in which a known one was before.
 async fn start_following(
     db: &Db,
     polymarket: &Polymarket,
     submitted: &CsrfForm<FollowForm>,
     now: Timestamp,
-) -> Result<(FollowedUserView, bool), WebError> {
+) -> Result<(FollowedUserView, Option<FollowState>), WebError> {
     let FollowForm { trader, label } = &submitted.form;
     let given = label.as_deref().map(checked_label).transpose()?;
     let found = polymarket.find_trader(trader).await.map_err(|error| WebError::Unanswered(unanswered(&error)))?;
@@ -288,13 +292,17 @@ async fn start_following(
         other => return Err(WebError::Mistake(format!("`trader`: {}", nobody(trader, &other).unwrap_or_default()))),
     };
     let known = db.followed_user_by_wallet(&found.wallet).await?;
-    if let Some(known) = known.filter(|known| known.profile_wallet != found.wallet) {
+    if let Some(known) = known.as_ref().filter(|known| known.profile_wallet != found.wallet) {
         return Err(WebError::Conflict(format!("`{}` is a wallet of {}, whom we know", found.wallet, known.label)));
     }
     let label = given.unwrap_or_else(|| default_label(&found));
-    let inserted = db.follow(&label, &found.wallet, &submitted.visitor.who, now).await?;
+    let before = match db.follow(&label, &found.wallet, &submitted.visitor.who, now).await? {
+        Inserted::New(_) => None,
+        // Another request may have been faster.
+        Inserted::Known => Some(known.map_or(FollowState::Active, |known| known.state)),
+    };
     let user = db.followed_user_by_wallet(&found.wallet).await?.ok_or(WebError::NotFound)?;
-    Ok((FollowedUserView::of(user), matches!(inserted, Inserted::New(_))))
+    Ok((FollowedUserView::of(user), before))
 }
 
 /// Changes the user. Returns it before and after the change.

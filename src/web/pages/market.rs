@@ -13,7 +13,7 @@ use super::markets::MarketState;
 use crate::clock::Clock;
 use crate::db::{Db, MadeCopy};
 use crate::domain::accounting::ledger::PortfolioId;
-use crate::domain::market::facts::Market;
+use crate::domain::market::facts::{Market, MarketEvent};
 use crate::domain::money::ids::{AssetId, FollowedUserId, MarketId};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp};
 use crate::web::charts::series::{Chart, Line, Pane, Range, Role, Span, Unit};
@@ -43,6 +43,11 @@ pub struct MarketView {
     pub active: bool,
     pub blacklisted: bool,
     pub neg_risk: bool,
+    /// Gamma's id of the event that the market belongs to; null while it is not known.
+    pub event_id: Option<String>,
+    pub event_slug: Option<String>,
+    /// Hostile text.
+    pub event_title: Option<String>,
     pub state: MarketState,
     pub tick_micros: Option<PriceMicros>,
     pub min_share_micros: Option<ShareMicros>,
@@ -116,6 +121,11 @@ impl MarketView {
         let outcomes = OutcomeView::all(db, &market, now).await?;
         let copies = db.copies_in(&id, Timestamp::EPOCH, COPIES_MOST).await?;
         let close_time = market.closes_after(now);
+        let (event_id, event_slug, event_title) = match market.event {
+            Some(MarketEvent { id, slug, title }) => (Some(id), Some(slug), Some(title)),
+            None => (None, None, None),
+        };
+        let market = Market { event: None, ..market };
         Ok(Self {
             state: MarketState::of(&market),
             closes_in_ms: close_time.map(|close| close.millis_since(now)),
@@ -134,6 +144,9 @@ impl MarketView {
             active: market.active,
             blacklisted: market.blacklisted,
             neg_risk: market.neg_risk,
+            event_id,
+            event_slug,
+            event_title,
             tick_micros: market.tick,
             min_share_micros: market.min_shares,
             fee_rate_micros: market.fee.rate_micros,

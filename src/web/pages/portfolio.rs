@@ -18,7 +18,7 @@ use crate::web::server::error::WebError;
 use crate::web::shell::flash::Flash;
 use crate::web::shell::page::{Page, PageContext};
 use crate::web::views::holdings::{ExposureView, Holdings, LotView};
-use crate::web::views::risk::{BreakerView, LimitView, equity_and_baselines, exposure_limits};
+use crate::web::views::risk::{BreakerView, LimitView, exposure_limits, newest_and_baselines};
 
 /// Number of lots on the page, the largest first; the JSON has all.
 const POSITIONS_SHOWN: usize = 200;
@@ -193,9 +193,10 @@ async fn set_peak(db: &Db, clock: &Clock, submitted: &CsrfForm<PeakForm>) -> Res
     };
     let portfolio: PortfolioId = asked.portfolio.parse().map_err(|_| unknown())?;
     let now = clock.now();
-    let found = equity_and_baselines(db, portfolio, now).await?;
+    let found = newest_and_baselines(db, portfolio, now).await?;
     let no_snapshot = || WebError::Mistake(format!("`portfolio`: `{portfolio}` has no snapshot yet"));
-    let (equity, baselines) = found.ok_or_else(no_snapshot)?;
+    let (newest, baselines) = found.ok_or_else(no_snapshot)?;
+    let equity = newest.equity;
     let peak = asked.peak_micros.map_or(equity, UsdcMicros);
     if peak < equity {
         return Err(WebError::Mistake("`peak_micros` is below the equity of now".to_owned()));

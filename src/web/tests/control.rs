@@ -125,6 +125,8 @@ async fn the_attempt_of_a_close_is_explained_in_its_own_words() {
     assert_eq!((json["action"].as_str(), json["asked_by"].as_str()), (Some("CLOSE"), Some("login link")));
     let listed = web.get("/trades?side=CLOSE").await;
     assert!(listed.text().contains("Partly closed") && !listed.text().contains("Skipped Spread"), "{}", listed.text());
+    let of_market = web.get(&format!("/markets/{}", market_id())).await.text();
+    assert!(of_market.contains("Partly closed"), "{of_market}");
     assert_eq!(web.get("/api/copy-attempts?side=CLOSE").await.json()["data"].as_array().unwrap().len(), 1);
     assert_eq!(web.get("/api/copy-attempts?side=SELL").await.json()["data"].as_array().unwrap().len(), 0);
     let export = web.get("/export/attempts.csv?side=CLOSE").await.body;

@@ -161,6 +161,13 @@ async fn an_exit_shows_how_it_was_sized_and_why() {
             Some(ShareMicros(0)),
             "sized like a purchase: by our books the leader held 0.00 shares before it",
         ),
+        (
+            83,
+            NotionalBecause::BooksNotExact,
+            Some(ShareMicros(8_000_000_000)),
+            "sized like a purchase: the leader's books were not exact then, so the 8,000.00 shares that they held by our \
+             books are not certain",
+        ),
     ] {
         let exit = ExitBasis { sizing: ExitSizing::Notional, their_holding_micros: held, because: Some(because) };
         let text = page(exited(&web, n, exit).await).await;

@@ -109,7 +109,9 @@ async fn a_download_has_the_filters_of_the_list() {
     assert_eq!(count("/export/ledger.csv?user=1&scope=EXEC_GLOBAL").await, 10);
     assert_eq!(count("/export/ledger.csv?user=1&scope=EXEC_USER").await, 0);
 
-    for nonsense in ["trades.csv?market=0x12", "ledger.csv?scope=NONE", "snapshots.json?nonsense=1"] {
+    for nonsense in
+        ["trades.csv?market=0x12", "ledger.csv?scope=NONE", "checks.csv?scope=EXEC_USER", "snapshots.json?nonsense=1"]
+    {
         assert_eq!(web.get(&format!("/export/{nonsense}")).await.status, StatusCode::BAD_REQUEST, "{nonsense}");
     }
     for nowhere in ["trades.xlsx", "secrets.csv", "trades"] {
@@ -120,7 +122,7 @@ async fn a_download_has_the_filters_of_the_list() {
 #[actix_web::test]
 async fn a_download_needs_a_session() {
     let web = TestWeb::full().await;
-    for what in ["trades", "attempts", "ledger", "snapshots"] {
+    for what in ["trades", "attempts", "ledger", "snapshots", "checks", "corrections"] {
         for format in ["csv", "json"] {
             let answer = web.get_signed_out(&format!("/export/{what}.{format}")).await;
             assert_eq!(

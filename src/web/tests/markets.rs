@@ -6,7 +6,7 @@ use super::*;
 use crate::db::{BookOutcome, StoredBook};
 use crate::domain::accounting::ledger::{EntryType, LedgerEntry};
 use crate::domain::market::book::Level;
-use crate::domain::market::facts::FeeSchedule;
+use crate::domain::market::facts::{FeeSchedule, MarketEvent};
 
 /// Starts a server over a market with a book, and a position of the global portfolio in it.
 pub(super) async fn with_position() -> TestWeb {
@@ -75,6 +75,10 @@ async fn the_list_shows_the_last_book_our_copies_and_our_position() {
         assert!(text.contains(expected), "`{expected}` is not in: {text}");
     }
     assert!(!page.body.contains("<script>alert") && !page.body.contains("Yes <i>"));
+    let event = MarketEvent { id: "77".to_owned(), slug: "rain".to_owned(), title: "Rain <b>".to_owned() };
+    web.db.save_market(&Market { event: Some(event), ..market() }).await.unwrap();
+    let page = web.get(&format!("/markets/{}", market_id())).await;
+    assert!(page.text().contains("Event Rain &lt;b&gt;"), "{}", page.text());
     assert!(page.body.contains(&format!(r#"href="/markets/{}""#, market_id())));
     let json = web.get("/api/markets").await.json();
     let row = &json["data"][0];
@@ -168,6 +172,7 @@ async fn a_market_shows_its_facts_books_positions_and_slippage() {
         "60.00¢",
         "Price of Yes &lt;i&gt;",
         "Closes unknown",
+        "Event unknown",
         "Taker fee 0.0700 × p × (1 − p) the highest there is, because the market's own is not known",
         "Copies 1 On average +0.75¢ a share Worst +0.75¢ Together +0.18 USDC",
         "Global · Yes &lt;i&gt;",

@@ -43,7 +43,7 @@ async fn positions_limits_and_breakers_are_shown_in_their_units() {
         "50.00 of 500.50 USDC",
         "Leader exposure 2.49 %",
         // From the snapshots: down 100 since yesterday's 10,500, which is the peak.
-        "Global closed Reset peak peak 10,500.00 USDC",
+        "Global closed Reset peak equity 10,400.00 USDC, – if sold now · peak 10,500.00 USDC",
         "Daily loss 31.74 % 100.00 of 315.00 USDC",
         "Drawdown 7.93 % 100.00 of 1,260.00 USDC",
     ] {

@@ -40,7 +40,7 @@ pub(super) async fn bury_two(web: &TestWeb) {
     for n in 0..=queue::RETRIES {
         let at = now.plus_millis(i64::from(n) * 3_600_000);
         let taken = queue::claim(&web.db, Queue::Prices, &JobScope::All, at, 1, 1).await.unwrap();
-        queue::fail(&web.db, &taken[0], "it broke", at, &mut rand::rng()).await.unwrap();
+        queue::fail(&web.db, &taken[0], "it broke", at, &mut crate::chance::Chance).await.unwrap();
     }
     let dead = DeadRow { text: format!("row {HOSTILE}"), reason: "TRADE row without size".to_owned() };
     let poll = PollWrite {

@@ -122,6 +122,8 @@ async fn the_page_sets_both_results_and_both_sides_beside_each_other() {
         r#"href="/config?user=1""#,
         r#"href="/export/trades.csv?user=1""#,
         r#"href="/export/attempts.csv?user=1""#,
+        r#"href="/export/checks.csv?user=1""#,
+        r#"href="/export/corrections.csv?user=1""#,
         r#"href="/attempts/"#,
         r#"data-only-user="1""#,
         r#"class="worse""#,
@@ -183,4 +185,71 @@ async fn an_unknown_leader_is_not_found() {
     assert_eq!((json.status, json.header("content-type")), (StatusCode::NOT_FOUND, "application/problem+json"));
     assert_eq!(web.get("/users/ilse").await.status, StatusCode::NOT_FOUND);
     assert_eq!(web.get_signed_out("/users/7").await.header("location"), "/login");
+}
+
+/// Spec 5: EXACT; ADJUSTED (n times, last, x USDC); NOT_EXACT since.
+#[actix_web::test]
+async fn the_pages_and_the_json_say_whether_the_books_are_exact() {
+    use crate::db::PositionCheck;
+    use crate::domain::accounting::shadow::exactness::CheckOutcome;
+    use crate::domain::accounting::shadow::reading::Drift;
+    use crate::domain::money::ids::PositionCheckId;
+
+    let (web, user) = with_leader().await;
+    let at = |minutes: i64| web.now.plus_millis(minutes * 60_000);
+    let drift = || Drift {
+        asset: asset(),
+        market: Some(market_id()),
+        leader_holds: ShareMicros(7_000_000),
+        shadow_holds: ShareMicros(2_000_000),
+        shares: ShareMicros(5_000_000),
+        counted_to: web.now,
+        price: PriceMicros::new(500_000).ok(),
+    };
+    let check = async |minutes: i64, outcome: CheckOutcome, drifts: Vec<(Drift, UsdcMicros)>| {
+        let checked_at = at(minutes);
+        let id = PositionCheckId::of(user, checked_at.millis());
+        let check = PositionCheck { id, user, checked_at, n_assets: 3, outcome, drifts, problem: None };
+        web.db.insert_position_check(&check).await.unwrap();
+    };
+    let shows = async |of_list: &str, of_leader: &[&str], json: serde_json::Value| {
+        let list = web.get("/users").await.text();
+        assert!(list.contains(of_list), "`{of_list}` is not in: {list}");
+        let page = web.get(&format!("/users/{user}")).await.text();
+        for expected in of_leader {
+            assert!(page.contains(expected), "`{expected}` is not in: {page}");
+        }
+        for (path, at) in [("/api/users".to_owned(), "/data/0/exactness"), (format!("/api/users/{user}"), "/exactness")]
+        {
+            let answer = web.get(&path).await.json();
+            let exactness = answer.pointer(at).unwrap_or_else(|| panic!("{path}: {answer}"));
+            for (field, value) in json.as_object().unwrap() {
+                assert_eq!(&exactness[field], value, "{field} of {path}");
+            }
+        }
+    };
+    let before = serde_json::json!({
+        "state": "NOT_EXACT", "since": web.now, "cause": "NO_OPENING", "n_adjustments": 0, "adjusted_micros": 0,
+    });
+    let why = "because what the leader held before is not read yet";
+    shows("not exact", &["Books: not exact since", why, "not checked yet"], before).await;
+
+    let opened = LedgerWrite { opened: Some((user, at(1))), ..LedgerWrite::default() };
+    web.db.commit(&[opened], at(1)).await.unwrap();
+    check(2, CheckOutcome::Exact, Vec::new()).await;
+    let exact = serde_json::json!({"state": "EXACT", "since": null, "cause": null, "n_adjustments": 0});
+    shows("exact", &["Books: exact", "3 holdings agree"], exact).await;
+
+    check(62, CheckOutcome::Drifting, vec![(drift(), UsdcMicros(2_500_000))]).await;
+    let differs = serde_json::json!({"state": "NOT_EXACT", "since": at(62), "cause": "DRIFT"});
+    let why = "because the venue lists other holdings";
+    shows("not exact", &["Books: not exact since", why, "1 of 3 holdings differ, 2.50 USDC"], differs).await;
+
+    let value = UsdcMicros(2_500_000);
+    check(68, CheckOutcome::Adjusted { value }, vec![(drift(), value)]).await;
+    let adjusted = serde_json::json!({
+        "state": "ADJUSTED", "since": null, "n_adjustments": 1, "adjusted_micros": 2_500_000, "last_adjusted_at": at(68),
+    });
+    let texts = ["Books: adjusted 1 time last", "2.50 USDC in all", "1 of 3 holdings were adjusted, 2.50 USDC"];
+    shows("adjusted 1 time", &texts, adjusted).await;
 }

@@ -206,6 +206,29 @@ async fn scripts_follow_and_change_by_json() {
 }
 
 #[actix_web::test]
+async fn following_a_leader_who_winds_down_makes_them_active_again_and_says_so() {
+    let (_exchange, mut web) = exchange().await;
+    let body = serde_json::json!({"trader": "Ilse Fink"});
+    assert_eq!(web.post_json("/api/users", &body).await.status, StatusCode::CREATED);
+    for (state, told, offered) in [
+        ("WINDING_DOWN", "Ilse Fink was winding down and is active again", "Copy what they open again"),
+        ("STOPPED", "Ilse Fink was stopped and is followed again", "Follow again"),
+    ] {
+        web.post("/users/1", &[("state", state)]).await;
+        let found = web.get("/users/follow?trader=Ilse+Fink").await;
+        assert!(found.text().contains(offered), "{}", found.text());
+        web.post("/users", &[("trader", "Ilse Fink")]).await;
+        let page = web.get("/users").await;
+        assert!(page.text().contains(told), "{}", page.text());
+        assert!(page.body.contains(&format!(r#"name="state" value="{state}""#)), "the way back");
+        assert_eq!(web.get("/api/users").await.json()["data"][0]["state"], "ACTIVE");
+    }
+    web.post("/users", &[("trader", "Ilse Fink")]).await;
+    assert!(web.get("/users").await.text().contains("Ilse Fink is followed already."));
+    assert!(web.get("/users/follow?trader=Ilse+Fink").await.text().contains("Followed already, as Ilse Fink"));
+}
+
+#[actix_web::test]
 async fn names_and_followings_are_changed_audited_and_undone() {
     let mut web = TestWeb::full().await;
     let renamed = web.post("/users/1", &[("label", "Ilse")]).await;

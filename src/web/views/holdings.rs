@@ -121,8 +121,8 @@ impl Holdings {
         Ok(Self { portfolio, names, fees, unsettled })
     }
 
-    fn fee(&self, market: Option<&MarketId>) -> FeeSchedule {
-        market.and_then(|market| self.fees.get(market)).copied().unwrap_or_default()
+    fn fee(&self, market: Option<&MarketId>) -> Option<FeeSchedule> {
+        market.and_then(|market| self.fees.get(market)).copied()
     }
 
     /// Returns the lots, the largest exposure first.

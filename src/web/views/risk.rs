@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::holdings::Holdings;
-use crate::db::{Db, DbError, Directory};
+use crate::db::{Db, DbError, Directory, PortfolioSnapshot};
 use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
 use crate::domain::accounting::view::Baselines;
 use crate::domain::config::effective::{Guardrails, effective};
@@ -54,6 +54,8 @@ pub struct BreakerView {
     pub label: Option<String>,
     /// Cash and the value of the positions, in millionths of a USDC.
     pub equity_micros: UsdcMicros,
+    /// The cash, and the holdings at the best bid less fees, in millionths of a USDC; null before it was worked out.
+    pub if_sold_now_micros: Option<UsdcMicros>,
     /// The highest equity so far, or since the last reset, in millionths of a USDC.
     pub peak_micros: UsdcMicros,
     /// The time of the last reset of the peak.
@@ -136,7 +138,8 @@ impl BreakerView {
         guardrails: &Guardrails,
         now: Timestamp,
     ) -> Result<Option<Self>, DbError> {
-        let Some((equity, baselines)) = equity_and_baselines(db, portfolio, now).await? else { return Ok(None) };
+        let Some((newest, baselines)) = newest_and_baselines(db, portfolio, now).await? else { return Ok(None) };
+        let equity = newest.equity;
         let reset_at = db.peak_reset(portfolio).await?.map(|reset| reset.at);
         let Ok(losses) = losses(equity, baselines, guardrails) else { return Ok(None) };
         let known = |name: &CheckName| losses.iter().any(|loss| loss.name == *name);
@@ -145,6 +148,7 @@ impl BreakerView {
             portfolio: portfolio.to_string(),
             label,
             equity_micros: equity,
+            if_sold_now_micros: newest.if_sold_now,
             peak_micros: baselines.peak.max(equity),
             reset_at,
             tripped: losses.iter().any(Loss::is_tripped),
@@ -155,20 +159,20 @@ impl BreakerView {
     }
 }
 
-/// Returns the equity at the last snapshot and the baselines of its losses; `None` before the first snapshot.
+/// Returns the last snapshot and the baselines of its losses; `None` before the first snapshot.
 ///
 /// # Errors
 /// [`DbError`] when the database fails.
-pub async fn equity_and_baselines(
+pub async fn newest_and_baselines(
     db: &Db,
     portfolio: PortfolioId,
     now: Timestamp,
-) -> Result<Option<(UsdcMicros, Baselines)>, DbError> {
+) -> Result<Option<(PortfolioSnapshot, Baselines)>, DbError> {
     let Some((newest, history)) = db.equity_history(portfolio).await? else { return Ok(None) };
     let gained = UsdcMicros(newest.realized_pnl.0.saturating_add(newest.unrealized_pnl.0));
     let deposit = newest.equity.minus(gained).unwrap_or(newest.equity);
     let peak = peak(db, portfolio, deposit).await?;
-    Ok(Some((newest.equity, Baselines { peak, ..history.baselines(now) })))
+    Ok(Some((newest, Baselines { peak, ..history.baselines(now) })))
 }
 
 /// Returns the equity that the drawdown is measured from: the highest since the last reset, or since the opening deposit.

@@ -17,7 +17,7 @@ async fn given_up(bot: &TestBot, job: NewJob) -> String {
     queue::enqueue(&bot.db, &[NewJob { due: now, ..job }], now).await.unwrap();
     loop {
         let job = queue::claim(&bot.db, queue, &JobScope::All, now, 1_000, 1).await.unwrap().remove(0);
-        match queue::fail(&bot.db, &job, HOSTILE, now, &mut rand::rng()).await.unwrap() {
+        match queue::fail(&bot.db, &job, HOSTILE, now, &mut polymarketspy::chance::Chance).await.unwrap() {
             Failed::Retry(due) => now = due,
             Failed::Dead => return bot.db.dead_letters(None, 1).await.unwrap()[0].id.to_string(),
             Failed::FenceLost => panic!("no other worker is running"),

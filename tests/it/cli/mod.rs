@@ -81,9 +81,18 @@ async fn a_trader_is_followed_by_exact_name_or_by_wallet_and_only_if_they_exist(
 
     assert!(told(&run(&bot, &["users"])).contains("Quiet Harbour"));
 
+    let winding = told(&run(&bot, &["unfollow", "quiet harbour", "--wind-down"]));
+    assert!(winding.contains(&format!("To make them active again: polymarketspy follow {wallet}")), "{winding}");
+    let active = told(&run(&bot, &["follow", &wallet]));
+    assert!(active.contains("was winding down and is active again"), "{active}");
+    let state = || -> serde_json::Value { serde_json::from_str(&told(&run(&bot, &["users", "--json"]))).unwrap() };
+    assert_eq!(state()[0]["state"], "ACTIVE");
+
     assert!(told(&run(&bot, &["unfollow", "quiet harbour"])).contains("No longer following"));
-    let users: serde_json::Value = serde_json::from_str(&told(&run(&bot, &["users", "--json"]))).unwrap();
-    assert_eq!(users[0]["enabled"], false);
+    assert_eq!(state()[0]["enabled"], false);
+    let again = told(&run(&bot, &["follow", &wallet]));
+    assert!(again.contains("was stopped and is followed again"), "{again}");
+    assert_eq!(state()[0]["state"], "ACTIVE");
 }
 
 #[actix::test]

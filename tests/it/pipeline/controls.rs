@@ -162,6 +162,18 @@ async fn positions_are_closed_by_hand_in_both_accounts_once(bot: TestBot) {
     bot.close().await;
 }
 
+/// A holding brings at most its bid.
+async fn the_list_says_what_each_account_would_bring(bot: &TestBot) {
+    let listed = run(bot, &["account", "list", "--json"]).await;
+    let accounts: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+    for account in accounts.as_array().unwrap() {
+        let [cash, sold, equity] = ["cash_micros", "if_sold_now_micros", "equity_micros"]
+            .map(|field| account[field].as_i64().unwrap_or_else(|| panic!("{field} of {account}")));
+        assert!(cash <= sold && sold < equity, "a holding brings at most its bid: {account}");
+    }
+    assert!(told(&run(bot, &["account", "list"]).await).contains("IF SOLD NOW"));
+}
+
 async fn a_deposit_and_a_withdrawal_move_no_pnl(bot: TestBot) {
     let (leader, wallet) = bot.follow("leader").await;
     let market = add_market(&bot, "rain");
@@ -206,6 +218,7 @@ async fn a_deposit_and_a_withdrawal_move_no_pnl(bot: TestBot) {
     app.stop().await;
     assert_eq!(audit(&bot.db).await.unwrap().problems, Vec::<String>::new());
 
+    the_list_says_what_each_account_would_bring(&bot).await;
     let left = run(&bot, &["account", "deposit", "global", "1"]).await;
     assert!(told(&left).contains("the next `polymarketspy run` books it"), "{}", told(&left));
     let app = bot.start().await;

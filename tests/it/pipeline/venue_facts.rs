@@ -2,13 +2,16 @@
 //! that has passed, an order below a dollar, and an exit by the leader's share.
 
 use polymarketspy::domain::accounting::ledger::PortfolioScope;
+use polymarketspy::domain::accounting::shadow::exactness::Exactness;
 use polymarketspy::domain::decision::attempt::CopyAttempt;
 use polymarketspy::domain::decision::check::ReasonCode::BelowVenueMinimum;
 use polymarketspy::domain::decision::check::{CheckName, Verdict};
+use polymarketspy::domain::decision::exit::NotionalBecause;
 use polymarketspy::domain::decision::explanation::DecisionKind;
 use polymarketspy::domain::events::event::Side;
-use polymarketspy::domain::money::ids::Wallet;
-use polymarketspy::simulator::{Fault, FaultKind, Fill, Host, MarketQuirks, NewMarket, SimMarket, Times};
+use polymarketspy::domain::money::ids::{FollowedUserId, Wallet};
+use polymarketspy::domain::money::units::ShareMicros;
+use polymarketspy::simulator::{Fault, FaultKind, Fill, Host, MarketQuirks, Movement, NewMarket, SimMarket, Times};
 use polymarketspy::testkit::{TestBot, eventually};
 
 /// 1000 shares at one half.
@@ -17,6 +20,7 @@ const HALF: i64 = 500_000;
 
 struct Scene {
     bot: TestBot,
+    user: FollowedUserId,
     wallet: Wallet,
     n_groups: usize,
 }
@@ -24,8 +28,8 @@ struct Scene {
 impl Scene {
     async fn new(bot: TestBot) -> Self {
         bot.configure(r#"{"sizing": {"exitSizing": "PROPORTIONAL"}}"#).await;
-        let (_, wallet) = bot.follow("leader").await;
-        Self { bot, wallet, n_groups: 0 }
+        let (user, wallet) = bot.follow("leader").await;
+        Self { bot, user, wallet, n_groups: 0 }
     }
 
     fn market(&self, slug: &str, quirks: MarketQuirks) -> SimMarket {
@@ -100,6 +104,7 @@ async fn the_venue_is_taken_as_it_is(bot: TestBot) {
     assert_eq!((copy.reasons.as_slice(), time.verdict), ([].as_slice(), Verdict::Unknown));
 
     the_leader_leaves_and_so_do_we(&mut scene).await;
+    books_that_are_not_exact_size_no_exit(&mut scene).await;
 
     scene.bot.configure(r#"{"sizing": {"minTradeNotionalMicros": 0, "copyPctNotionalBps": 8}}"#).await;
     app.look_at_directory();
@@ -125,6 +130,32 @@ async fn the_leader_leaves_and_so_do_we(scene: &mut Scene) {
         assert_eq!((sold.reasons.as_slice(), sold.filled_shares.0), ([].as_slice(), 25_000_000), "{sold:?}");
         assert_eq!(sold.explanation.exit.unwrap().because, None, "{left} left");
     }
+}
+
+/// Two copies of 10 shares. The leader sells a quarter after a row of a kind that is not known: 10 shares are sold as a
+/// purchase would be sized, not the 5 of an exit by their share.
+async fn books_that_are_not_exact_size_no_exit(scene: &mut Scene) {
+    let market = scene.market("doubted", MarketQuirks::default());
+    for _ in 0..2 {
+        assert_eq!(scene.bought(&market, SHARES / 5).await.reasons, []);
+    }
+    scene.bot.exchange.with(|exchange| {
+        // No check can agree.
+        exchange.fault(Fault::once(Host::Data, "/v2/positions", FaultKind::Status(400)).times(Times::Always));
+        let row = Movement::of(&scene.wallet, "TELEPORT").amounts(SHARES, 0);
+        exchange.push_movement(row, exchange.now()).unwrap();
+    });
+    eventually("the books are not exact", async || {
+        let books = scene.bot.db.books_record(scene.user).await.unwrap().exactness();
+        matches!(books, Exactness::NotExact { .. }).then_some(())
+    })
+    .await;
+    scene.trades(&market, Side::Sell, SHARES / 10);
+    let attempts = scene.decided(&market).await;
+    let sold = attempts.iter().rfind(|attempt| attempt.portfolio.scope() == PortfolioScope::ExecUser).unwrap();
+    let exit = sold.explanation.exit.unwrap();
+    let expected = (10_000_000, Some(NotionalBecause::BooksNotExact), Some(ShareMicros(2 * SHARES / 5)));
+    assert_eq!((sold.filled_shares.0, exit.because, exit.their_holding_micros), expected, "{sold:?}");
 }
 
 #[actix::test]

@@ -1,14 +1,19 @@
 //! Downloads read every row once, in parts, with every column, on both databases.
 
 use polymarketspy::db::{
-    ATTEMPT_COLUMNS, AttemptFilter, Cell, LEDGER_COLUMNS, LedgerFilter, LedgerWrite, PortfolioSnapshot,
-    SNAPSHOT_COLUMNS, TRADE_COLUMNS, TradeFilter,
+    ATTEMPT_COLUMNS, AttemptFilter, CHECK_COLUMNS, CORRECTION_COLUMNS, Cell, CorrectionKey, LEDGER_COLUMNS,
+    LedgerFilter, LedgerWrite, PortfolioSnapshot, PositionCheck, PositionFilter, SNAPSHOT_COLUMNS, TRADE_COLUMNS,
+    TradeFilter,
 };
-use polymarketspy::domain::accounting::ledger::{PortfolioId, PortfolioScope};
+use polymarketspy::domain::accounting::ledger::{EntryType, PortfolioId, PortfolioScope};
+use polymarketspy::domain::accounting::shadow::correction::{Correction, Takes};
+use polymarketspy::domain::accounting::shadow::exactness::CheckOutcome;
 use polymarketspy::domain::decision::check::ReasonCode;
 use polymarketspy::domain::decision::explanation::DecisionKind;
 use polymarketspy::domain::events::event::Side;
-use polymarketspy::domain::money::units::{Timestamp, UsdcMicros};
+use polymarketspy::domain::market::facts::{Market, MarketEvent};
+use polymarketspy::domain::money::ids::PositionCheckId;
+use polymarketspy::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use polymarketspy::queue::Queue;
 
 use super::facts::{NOW, attempt, copy_jobs, entries, follow, grouped, market, market_id, poll, skipped, trade};
@@ -121,8 +126,8 @@ on_both! {
             exposure: UsdcMicros::ZERO,
             unrealized_pnl: UsdcMicros::ZERO,
             realized_pnl: UsdcMicros::ZERO,
-            if_sold_now: None,
-            stale_assets: 0,
+            if_sold_now: Some(UsdcMicros(2 * n)),
+            stale_assets: 1,
         };
         let points: Vec<_> =
             (1..=9).flat_map(|n| [point(PortfolioId::ExecUser(user), n), point(PortfolioId::ExecGlobal, n)]).collect();
@@ -131,7 +136,81 @@ on_both! {
         assert_eq!((part.rows.len(), part.next), (4, Some(minute(6))));
         assert_eq!(cell!(SNAPSHOT_COLUMNS, part.rows[0], "bucket_time"), &Cell::Time(minute(3)));
         assert_eq!(cell!(SNAPSHOT_COLUMNS, part.rows[0], "followed_user_id"), &Cell::Null);
+        assert_eq!(cell!(SNAPSHOT_COLUMNS, part.rows[0], "if_sold_now_micros"), &Cell::Integer(6));
+        assert_eq!(cell!(SNAPSHOT_COLUMNS, part.rows[0], "stale_assets"), &Cell::Integer(1));
         let rest = db.export_snapshots(PortfolioId::ExecGlobal, (minute(6), minute(8)), 4).await.unwrap();
         assert_eq!((rest.rows.len(), rest.next), (2, None));
+    }
+
+    async fn position_checks_and_corrections_leave_with_every_column(db: &Db) {
+        let (first, second) = (follow(db, 1).await, follow(db, 2).await);
+        let event = MarketEvent { id: "9".to_owned(), slug: "votes".to_owned(), title: "Who wins?".to_owned() };
+        db.save_market(&Market { event: Some(event), ..market(3) }).await.unwrap();
+        let asset = market(3).outcomes[0].asset.clone();
+        let correction = |leader, n: i64| Correction {
+            leader,
+            ref_id: format!("open:{leader}:{n}"),
+            kind: EntryType::Opening,
+            asset: asset.clone(),
+            market: Some(market_id(3)),
+            takes: Takes::Opening,
+            counted_to: NOW.plus_millis(n),
+            price: Some(PriceMicros::ONE),
+            booked_shares: ShareMicros(7),
+            booked_cash: UsdcMicros(-7),
+            shares: ShareMicros(5),
+        };
+        for user in [first, second] {
+            for n in 0..5 {
+                let checked_at = NOW.plus_millis(n);
+                let (id, outcome) = (PositionCheckId::of(user, checked_at.millis()), CheckOutcome::Exact);
+                let check =
+                    PositionCheck { id, user, checked_at, n_assets: n, outcome, drifts: Vec::new(), problem: None };
+                let write = LedgerWrite {
+                    check: Some(check),
+                    corrections: vec![correction(user, n)],
+                    ..LedgerWrite::default()
+                };
+                db.commit(&[write], NOW).await.unwrap();
+            }
+        }
+        let checks = async |filter: PositionFilter| {
+            let (mut rows, mut after) = (Vec::new(), None);
+            loop {
+                let part = db.export_checks(&filter, after, 3).await.unwrap();
+                rows.extend(part.rows);
+                after = part.next;
+                if after.is_none() { return rows }
+            }
+        };
+        let corrections = async |filter: PositionFilter| {
+            let (mut rows, mut after) = (Vec::new(), CorrectionKey::default());
+            loop {
+                let part = db.export_corrections(&filter, after, 3).await.unwrap();
+                rows.extend(part.rows);
+                match part.next {
+                    Some(next) => after = next,
+                    None => return rows,
+                }
+            }
+        };
+        let all = checks(PositionFilter::default()).await;
+        let mut ids: Vec<String> =
+            all.iter().map(|row| format!("{:?}", cell!(CHECK_COLUMNS, row, "id"))).collect();
+        ids.dedup();
+        assert_eq!((all.len(), ids.len()), (10, 10));
+        assert_eq!(cell!(CHECK_COLUMNS, all[9], "checked_at"), &Cell::Time(NOW.plus_millis(4)));
+        assert_eq!(cell!(CHECK_COLUMNS, all[9], "n_assets"), &Cell::Integer(4));
+        assert_eq!(cell!(CHECK_COLUMNS, all[9], "detail_json"), &Cell::Json("{\"drifts\":[]}".to_owned()));
+        let some = PositionFilter { user: Some(second), from: Some(NOW.plus_millis(1)), to: Some(NOW.plus_millis(3)) };
+        assert_eq!((checks(some).await.len(), corrections(some).await.len()), (3, 3));
+
+        let all = corrections(PositionFilter::default()).await;
+        assert_eq!(all.len(), 10);
+        assert_eq!(cell!(CORRECTION_COLUMNS, all[0], "booked_share_micros"), &Cell::Integer(7));
+        assert_eq!(cell!(CORRECTION_COLUMNS, all[0], "share_micros"), &Cell::Integer(5));
+        assert_eq!(cell!(CORRECTION_COLUMNS, all[0], "followed_user_label"), &Cell::Text("leader 1".to_owned()));
+        assert_eq!(cell!(CORRECTION_COLUMNS, all[0], "event_id"), &Cell::Text("9".to_owned()));
+        assert_eq!(cell!(CORRECTION_COLUMNS, all[0], "event_title"), &Cell::Text("Who wins?".to_owned()));
     }
 }

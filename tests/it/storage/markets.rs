@@ -2,7 +2,7 @@
 
 use polymarketspy::db::PortfolioSnapshot;
 use polymarketspy::domain::accounting::ledger::PortfolioId;
-use polymarketspy::domain::market::facts::Market;
+use polymarketspy::domain::market::facts::{Market, MarketEvent};
 use polymarketspy::domain::money::units::{PriceMicros, Timestamp, UsdcMicros};
 
 use super::facts::{NOW, asset, follow, market, market_id, poll, price, trade};
@@ -53,6 +53,17 @@ on_both! {
         db.save_market(&half).await.unwrap();
         let read = db.market(&market_id(1)).await.unwrap().unwrap();
         assert_eq!(read, whole, "a tick that the second source lacks stays");
+    }
+
+    async fn the_event_of_a_market_is_kept_with_its_title(db: &Db) {
+        let event = MarketEvent { id: "16167".into(), slug: "who-wins".into(), title: "Who <b>wins</b>?".into() };
+        db.save_market(&Market { event: Some(event.clone()), ..market(1) }).await.unwrap();
+        assert_eq!(db.market(&market_id(1)).await.unwrap().unwrap().event, Some(event.clone()));
+        // An answer without the event, or with half of it, takes nothing away.
+        db.save_market(&market(1)).await.unwrap();
+        let bare = MarketEvent { slug: String::new(), title: String::new(), ..event.clone() };
+        db.save_market(&Market { event: Some(bare), ..market(1) }).await.unwrap();
+        assert_eq!(db.market(&market_id(1)).await.unwrap().unwrap().event, Some(event));
     }
 
     async fn many_markets_come_with_their_outcomes(db: &Db) {

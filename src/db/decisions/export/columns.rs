@@ -1,4 +1,5 @@
-//! The columns of each download, in order: the stored columns (spec 2), and the names of users, markets and outcomes.
+//! The columns of each download, in order: the stored columns (spec 2), and the names of users, markets, their events,
+//! and outcomes.
 
 /// The kind of a column's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,6 +10,8 @@ pub enum Kind {
     /// Milliseconds.
     Time,
     Text,
+    /// JSON that we wrote.
+    Json,
     /// JSON that we wrote, stored packed.
     Explanation,
     /// Words that we wrote, joined by commas.
@@ -19,7 +22,7 @@ pub enum Kind {
 pub type Column = (&'static str, Kind);
 
 /// The columns of a canonical `trade_event`.
-pub const TRADE_COLUMNS: [Column; 24] = [
+pub const TRADE_COLUMNS: [Column; 27] = [
     ("id", Kind::Uuid),
     ("source", Kind::Text),
     ("source_id", Kind::Text),
@@ -44,10 +47,13 @@ pub const TRADE_COLUMNS: [Column; 24] = [
     ("followed_user_label", Kind::Text),
     ("question", Kind::Text),
     ("outcome", Kind::Text),
+    ("event_id", Kind::Text),
+    ("event_slug", Kind::Text),
+    ("event_title", Kind::Text),
 ];
 
 /// The columns of a `copy_attempt` and its group.
-pub const ATTEMPT_COLUMNS: [Column; 24] = [
+pub const ATTEMPT_COLUMNS: [Column; 27] = [
     ("id", Kind::Uuid),
     ("portfolio_scope", Kind::Text),
     ("followed_user_id", Kind::Integer),
@@ -72,11 +78,14 @@ pub const ATTEMPT_COLUMNS: [Column; 24] = [
     ("followed_user_label", Kind::Text),
     ("question", Kind::Text),
     ("outcome", Kind::Text),
+    ("event_id", Kind::Text),
+    ("event_slug", Kind::Text),
+    ("event_title", Kind::Text),
 ];
 
 /// The columns of a `ledger_entry`. The label is the owner's; in the global portfolio, that of the leader who caused
 /// it.
-pub const LEDGER_COLUMNS: [Column; 15] = [
+pub const LEDGER_COLUMNS: [Column; 18] = [
     ("id", Kind::Integer),
     ("portfolio_scope", Kind::Text),
     ("followed_user_id", Kind::Integer),
@@ -92,10 +101,13 @@ pub const LEDGER_COLUMNS: [Column; 15] = [
     ("followed_user_label", Kind::Text),
     ("question", Kind::Text),
     ("outcome", Kind::Text),
+    ("event_id", Kind::Text),
+    ("event_slug", Kind::Text),
+    ("event_title", Kind::Text),
 ];
 
 /// The columns of a `portfolio_snapshot`.
-pub const SNAPSHOT_COLUMNS: [Column; 8] = [
+pub const SNAPSHOT_COLUMNS: [Column; 10] = [
     ("portfolio_scope", Kind::Text),
     ("followed_user_id", Kind::Integer),
     ("bucket_time", Kind::Time),
@@ -104,4 +116,40 @@ pub const SNAPSHOT_COLUMNS: [Column; 8] = [
     ("exposure_micros", Kind::Integer),
     ("unrealized_pnl_micros", Kind::Integer),
     ("realized_pnl_micros", Kind::Integer),
+    ("if_sold_now_micros", Kind::Integer),
+    ("stale_assets", Kind::Integer),
+];
+
+/// The columns of a `position_check`.
+pub const CHECK_COLUMNS: [Column; 9] = [
+    ("id", Kind::Uuid),
+    ("followed_user_id", Kind::Integer),
+    ("checked_at", Kind::Time),
+    ("n_assets", Kind::Integer),
+    ("n_drifting", Kind::Integer),
+    ("drift_value_micros", Kind::Integer),
+    ("state", Kind::Text),
+    ("detail_json", Kind::Json),
+    ("followed_user_label", Kind::Text),
+];
+
+/// The columns of a `position_correction`: an opening or adjustment of one asset, and what late rows have left of it.
+pub const CORRECTION_COLUMNS: [Column; 17] = [
+    ("followed_user_id", Kind::Integer),
+    ("asset_id", Kind::Text),
+    ("ref_id", Kind::Text),
+    ("entry_type", Kind::Text),
+    ("market_id", Kind::Text),
+    ("takes", Kind::Text),
+    ("counted_to", Kind::Time),
+    ("price_micros", Kind::Integer),
+    ("booked_share_micros", Kind::Integer),
+    ("booked_cash_micros", Kind::Integer),
+    ("share_micros", Kind::Integer),
+    ("followed_user_label", Kind::Text),
+    ("question", Kind::Text),
+    ("outcome", Kind::Text),
+    ("event_id", Kind::Text),
+    ("event_slug", Kind::Text),
+    ("event_title", Kind::Text),
 ];

@@ -4,6 +4,7 @@
 //! a page would reject it.
 
 mod columns;
+pub(in crate::db) mod positions;
 
 use sqlx::{ColumnIndex, Decode, Row, Type};
 use uuid::Uuid;
@@ -23,7 +24,10 @@ use crate::sql::decode::owner_key;
 use crate::sql::error::DbError;
 use crate::sql::page::Cursor;
 
-pub use columns::{ATTEMPT_COLUMNS, Column, Kind, LEDGER_COLUMNS, SNAPSHOT_COLUMNS, TRADE_COLUMNS};
+pub use columns::{
+    ATTEMPT_COLUMNS, CHECK_COLUMNS, CORRECTION_COLUMNS, Column, Kind, LEDGER_COLUMNS, SNAPSHOT_COLUMNS, TRADE_COLUMNS,
+};
+pub use positions::{CorrectionKey, PositionFilter};
 
 /// One stored value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +70,8 @@ macro_rules! trades {
             "select t.id, t.source, t.source_id, t.tx_hash, t.log_index, t.block_hash, t.removed, t.is_canonical,
                 t.profile_wallet, t.proxy_wallet, t.followed_user_id, t.market_id, t.asset_id, t.side, t.price_micros,
                 t.share_micros, t.notional_micros, t.fee_micros, t.event_time, t.detect_time, t.created_at,
-                u.label as followed_user_label, m.question as question, o.outcome as outcome
+                u.label as followed_user_label, m.question as question, o.outcome as outcome,
+                m.event_id, m.event_slug, m.event_title
             from trade_event t join followed_user u on u.id = t.followed_user_id
                 left join market m on m.id = t.market_id left join outcome_asset o on o.id = t.asset_id
             where t.is_canonical and (t.detect_time, t.id) < ($1, $2) and t.detect_time >= $3
@@ -83,7 +88,8 @@ macro_rules! attempt_columns {
             a.target_notional_micros, a.filled_notional_micros, a.filled_share_micros, a.vwap_price_micros,
             a.filled_ratio_bps, a.their_reference_price_micros, a.mid_price_micros_at_decision, a.config_version,
             x.content as explain_json, a.created_at, g.kind, g.market_id, g.asset_id, g.side,
-            u.label as followed_user_label, m.question as question, o.outcome as outcome"
+            u.label as followed_user_label, m.question as question, o.outcome as outcome,
+                m.event_id, m.event_slug, m.event_title"
     };
 }
 
@@ -118,7 +124,8 @@ macro_rules! ledger {
         concat!(
             "select e.id, e.portfolio_scope, e.followed_user_id, e.attributed_user_id, e.market_id, e.asset_id,
                 e.entry_type, e.share_delta_micros, e.cash_delta_micros, e.price_micros, e.ref_id, e.created_at,
-                u.label as followed_user_label, m.question as question, o.outcome as outcome
+                u.label as followed_user_label, m.question as question, o.outcome as outcome,
+                m.event_id, m.event_slug, m.event_title
             from ledger_entry e left join followed_user u on u.id = coalesce(e.followed_user_id, e.attributed_user_id)
                 left join market m on m.id = e.market_id left join outcome_asset o on o.id = e.asset_id
             where e.id > $1 and e.created_at >= $4 and e.created_at <= $5",
@@ -146,7 +153,7 @@ statements! {
         and (cast($3 as bigint) is null or coalesce(e.followed_user_id, e.attributed_user_id) = $3)");
     LEDGER_OF_PORTFOLIO = ledger!(" and e.portfolio_scope = $2 and coalesce(e.followed_user_id, 0) = $3");
     SNAPSHOTS = "select portfolio_scope, followed_user_id, bucket_time, equity_micros, cash_micros, exposure_micros,
-            unrealized_pnl_micros, realized_pnl_micros
+            unrealized_pnl_micros, realized_pnl_micros, if_sold_now_micros, stale_assets
         from portfolio_snapshot where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2 and bucket_time > $3
             and bucket_time <= $4 order by bucket_time limit $5";
 }
@@ -317,6 +324,7 @@ where
         Kind::Flag => row.try_get::<Option<bool>, _>(name)?.map(Cell::Flag),
         Kind::Uuid => row.try_get::<Option<Uuid>, _>(name)?.map(Cell::Uuid),
         Kind::Text => row.try_get::<Option<String>, _>(name)?.map(Cell::Text),
+        Kind::Json => row.try_get::<Option<String>, _>(name)?.map(Cell::Json),
         Kind::Explanation => match row.try_get::<Option<Vec<u8>>, _>(name)? {
             Some(content) => Some(Cell::Json(
                 explanation_text::unpack(&content)

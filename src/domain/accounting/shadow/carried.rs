@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::cause::Cause;
 use super::correction::{Booked, Correction, Entered, TakenBack, Takes, cash_at, held_without};
-use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
+use crate::domain::accounting::ledger::{EntryType, LedgerEntry};
 use crate::domain::accounting::lot::Position;
-use crate::domain::money::ids::{AssetId, FollowedUserId, MarketId};
-use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UnitError, UsdcMicros, div_floor, product};
+use crate::domain::money::ids::{AssetId, MarketId};
+use crate::domain::money::units::{PriceMicros, ShareMicros, UnitError, UsdcMicros, div_floor, product};
 
 /// The shadow's side of one asset.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -80,37 +80,6 @@ pub fn carried_over(
     entries.extend(taken.after);
     let corrections = booked.corrections.into_iter().chain(taken.corrections).collect();
     Ok(Entered { entries, corrections, inexact: None })
-}
-
-/// Returns the entries that give a lot the new token id of a migrated pair, shares and cost unchanged. For shadows and
-/// for copies. Empty for a lot without shares.
-///
-/// # Errors
-/// [`UnitError::Overflow`].
-pub fn renamed(
-    portfolio: PortfolioId,
-    leader: FollowedUserId,
-    (old, new): (&AssetId, &AssetId),
-    market: Option<&MarketId>,
-    lot: Position,
-    at: Timestamp,
-) -> Result<Vec<LedgerEntry>, UnitError> {
-    if lot.shares == ShareMicros::ZERO {
-        return Ok(Vec::new());
-    }
-    let moves = |asset: &AssetId, shares, cash| LedgerEntry {
-        portfolio,
-        attributed_user: Some(leader),
-        market: market.cloned(),
-        asset: Some(asset.clone()),
-        kind: EntryType::Conversion,
-        shares,
-        cash,
-        price: None,
-        ref_id: format!("migrate:{old}:{leader}"),
-        created_at: at,
-    };
-    Ok(vec![moves(old, lot.shares.negated()?, lot.cost), moves(new, lot.shares, lot.cost.negated()?)])
 }
 
 impl<'a> Leaving<'a> {

@@ -227,7 +227,9 @@ impl PositionCase<'_> {
         };
         let came = changes.values().any(|change| *change > ShareMicros::ZERO) || cash > UsdcMicros::ZERO;
         let left = changes.values().any(|change| *change < ShareMicros::ZERO) || cash < UsdcMicros::ZERO;
-        if !came || !left {
+        // Both token ids of a migrated position have one name, so the position stays as it was.
+        let stayed = self.row.kind == ActivityKind::Migration && changes.is_empty();
+        if !stayed && (!came || !left) {
             return Err(Unresolved::OneSided);
         }
         Ok(carried_over(&Cause::of_activity(self.row), &changes, cash, self.assets, self.corrections)?)

@@ -74,20 +74,6 @@ impl Readings {
         Ok(readings)
     }
 
-    /// Returns the same answer with each old token id of a migrated pair replaced by the new one: such a pair is one
-    /// asset.
-    ///
-    /// # Errors
-    /// [`UnitError::Overflow`].
-    pub fn with_new_ids(self, new_of_old: &BTreeMap<AssetId, AssetId>) -> Result<Self, UnitError> {
-        let mut readings = Self { checked_at: self.checked_at, positions: BTreeMap::new() };
-        for (_, row) in self.positions {
-            let asset = new_of_old.get(&row.asset).cloned().unwrap_or_else(|| row.asset.clone());
-            readings.add(PositionReading { asset, ..row })?;
-        }
-        Ok(readings)
-    }
-
     fn add(&mut self, row: PositionReading) -> Result<(), UnitError> {
         match self.positions.get_mut(&row.asset) {
             Some(known) => {

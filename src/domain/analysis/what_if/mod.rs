@@ -6,8 +6,8 @@
 //! Fails [`PortfolioError`] when a sum does not fit; a group that cannot be decided is counted and skipped.
 //!
 //! Groups are decided by the same `decide` as live copies, at the time of the recorded decision. Assumes that our
-//! copies move neither the market nor the leaders, that the leaders enabled and the markets blacklisted now were so all
-//! along, and that windows were cut as the groups are stored. The books are those that were fetched, so a change of
+//! copies move neither the market nor the leaders, that the markets blacklisted now were so all along, and that windows
+//! were cut as the groups are stored. A leader is active, winding down or stopped as at that time. The books are those that were fetched, so a change of
 //! latency has no effect on them.
 
 mod decision_counts;
@@ -20,6 +20,7 @@ use crate::domain::accounting::ledger::LedgerEntry;
 use crate::domain::accounting::mark::Mark;
 use crate::domain::accounting::portfolio::{Portfolio, PortfolioError};
 use crate::domain::config::effective::{StoredConfig, UserOverrides};
+use crate::domain::config::follow_state::{FollowHistory, FollowState};
 use crate::domain::decision::check::ReasonCode;
 use crate::domain::decision::exit::TheirHolding;
 use crate::domain::decision::explanation::DecisionKind;
@@ -49,8 +50,8 @@ pub struct Start {
     pub time: Timestamp,
     /// The portfolio with its lots, marks and baselines of that time.
     pub portfolio: Portfolio,
-    /// The leaders that are copied; groups of other leaders are skipped.
-    pub enabled: BTreeSet<FollowedUserId>,
+    /// How each leader was followed; groups of other leaders are skipped.
+    pub leaders: BTreeMap<FollowedUserId, FollowHistory>,
 }
 
 /// An event that affects both portfolios and does not come from a decision of the window.
@@ -147,7 +148,7 @@ pub struct Findings {
 #[derive(Debug, Clone)]
 pub struct Comparison {
     from: Timestamp,
-    enabled: BTreeSet<FollowedUserId>,
+    leaders: BTreeMap<FollowedUserId, FollowHistory>,
     current: Run,
     candidate: Run,
     /// Events at times that the slower of the two has not reached yet.
@@ -162,7 +163,7 @@ impl Comparison {
     pub fn new(start: Start, current: Policy, candidate: Policy) -> Self {
         Self {
             from: start.time,
-            enabled: start.enabled,
+            leaders: start.leaders,
             current: Run::new(current, start.portfolio.clone(), start.time),
             candidate: Run::new(candidate, start.portfolio, start.time),
             scheduled: BTreeMap::new(),
@@ -194,13 +195,14 @@ impl Comparison {
     /// # Errors
     /// [`PortfolioError`] when a sum does not fit.
     pub fn decide(&mut self, case: &Case) -> Result<(), PortfolioError> {
-        let enabled = self.enabled.contains(&case.group.followed_user);
+        let leader = self.leaders.get(&case.group.followed_user).cloned();
+        let leader = leader.unwrap_or(FollowHistory::always(FollowState::Stopped));
         let mut summaries = Vec::with_capacity(2);
         let mut lacks_book = false;
         for run in [&mut self.current, &mut self.candidate] {
             let now = run.decides_at(case);
             run.advance(&self.scheduled, now)?;
-            let decided = run.decide(case, enabled, now)?;
+            let decided = run.decide(case, leader.at(now), now)?;
             lacks_book |= decided.lacks_book;
             summaries.extend(decided.summary);
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Case, DecisionCounts, DecisionSummary, ExternalEvent, Policy, StoredBook};
 use crate::domain::accounting::ledger::LedgerEntry;
-use crate::domain::accounting::mark::Mark;
+use crate::domain::accounting::mark::{Mark, Quote};
 use crate::domain::accounting::portfolio::{Portfolio, PortfolioError, ViewQuery};
 use crate::domain::accounting::settlement::{SettlementError, settle};
 use crate::domain::accounting::totals::Figures;
@@ -127,7 +127,7 @@ impl Run {
     pub(super) fn decide(
         &mut self,
         case: &Case,
-        user_enabled: bool,
+        leader: FollowState,
         now: Timestamp,
     ) -> Result<Decided, PortfolioError> {
         let group = case.group;
@@ -145,7 +145,6 @@ impl Run {
             outcomes: &outcomes,
             now,
         });
-        let leader = if user_enabled { FollowState::Active } else { FollowState::Stopped };
         let their_holding = case.their_holding;
         let situation =
             Situation { group, market: &market, portfolio: &view, config: &config, leader, their_holding, now };
@@ -159,6 +158,10 @@ impl Run {
         let Ok((attempt, entries)) = record else { return Ok(Decided { summary: None, lacks_book }) };
         for entry in &entries {
             self.apply(entry)?;
+        }
+        if let Some((asset, book)) = asset.zip(book) {
+            let quote = Quote::new(Some(book.best_bid()), Some(book.best_ask()), now);
+            self.portfolio.set_mark(asset, Mark::Quote(quote))?;
         }
         if case.market.resolved_at.is_some_and(|at| at <= now) {
             // Bought after the resolution, before we learned of it.

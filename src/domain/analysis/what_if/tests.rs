@@ -46,12 +46,16 @@ fn group(n: i64, leader: FollowedUserId, asset_n: usize, side: Side, notional: i
     }
 }
 
+fn active<const N: usize>(leaders: [FollowedUserId; N]) -> BTreeMap<FollowedUserId, FollowHistory> {
+    leaders.map(|leader| (leader, FollowHistory::always(FollowState::Active))).into()
+}
+
 impl Scenario {
     /// Opened with 10,000 USDC before the window.
     fn new(current: Policy, candidate: Policy) -> Self {
         let mut portfolio = Portfolio::new(GLOBAL);
         portfolio.apply(&deposit(GLOBAL, 10_000 * USDC)).unwrap();
-        let start = Start { time: at(0), portfolio, enabled: BTreeSet::from([ALICE, BOB]) };
+        let start = Start { time: at(0), portfolio, leaders: active([ALICE, BOB]) };
         Self { comparison: Comparison::new(start, current, candidate), n: 0 }
     }
 
@@ -162,8 +166,9 @@ fn prices_move_each_portfolio_by_its_holdings_and_trip_its_breaker() {
     scenario.n = 180;
     scenario.buys(BOB, 20, 2_000);
     let findings = scenario.finish();
-    // 40 shares bought at 0.50 and now worth 0.35 lost 6 USDC; half as many lost 3.
-    assert_eq!((findings.current.pnl, findings.candidate.pnl), (UsdcMicros(-6 * USDC), UsdcMicros(-3 * USDC)));
+    // 40 shares bought at 0.50 and now worth 0.35 lost 6 USDC; half as many lost 3, and 20 of the other market, whose book
+    // was at 0.49 and 0.50, lost 0.10.
+    assert_eq!((findings.current.pnl, findings.candidate.pnl), (UsdcMicros(-6 * USDC), UsdcMicros(-3_100_000)));
     assert_eq!(findings.current.worst_drawdown, UsdcMicros(6 * USDC));
     assert_eq!(findings.current.worst_drawdown_bps, Bps(6));
     assert_eq!(changed(&findings)[0], (181, vec![ReasonCode::CircuitBreakerTripped], vec![]));
@@ -222,6 +227,47 @@ fn a_group_that_was_skipped_before_its_book_was_fetched_has_no_book() {
     assert_eq!(findings.counts.other_reasons, 2);
 }
 
+/// Live decisions skip what opens something from the moment on at which the leader winds down, and copy the exits.
+#[test]
+fn a_leader_opens_nothing_from_the_moment_on_at_which_they_wind_down() {
+    let mut portfolio = Portfolio::new(GLOBAL);
+    portfolio.apply(&deposit(GLOBAL, 10_000 * USDC)).unwrap();
+    let changes = BTreeMap::from([(at(5 * SECOND), FollowState::WindingDown), (at(8 * SECOND), FollowState::Stopped)]);
+    let leaders = BTreeMap::from([(ALICE, FollowHistory { first: FollowState::Active, changes })]);
+    let start = Start { time: at(0), portfolio, leaders };
+    let mut scenario = Scenario { comparison: Comparison::new(start, defaults(), defaults()), n: 0 };
+    let decided_at = |scenario: &mut Scenario, second: i64, side| {
+        scenario.n += 1;
+        let group = group(scenario.n, ALICE, 10, side, 1_000);
+        let recorded = RecordedDecision {
+            decided_at: at(second * SECOND),
+            summary: DecisionSummary {
+                decision: DecisionKind::Execute,
+                reasons: vec![],
+                filled_notional: UsdcMicros(10 * USDC),
+                filled_shares: ShareMicros(20 * USDC),
+            },
+        };
+        let (market, book) = (market(1, &[None, None]), book(490_000));
+        let case = Case {
+            group: &group,
+            market: &market,
+            book: StoredBook::Known(&book),
+            recorded: Some(&recorded),
+            their_holding: TheirHolding::NotAsked,
+        };
+        scenario.comparison.decide(&case).unwrap();
+    };
+    decided_at(&mut scenario, 4, Side::Buy);
+    decided_at(&mut scenario, 5, Side::Buy);
+    decided_at(&mut scenario, 7, Side::Sell);
+    decided_at(&mut scenario, 8, Side::Sell);
+    let decisions = scenario.finish().current.decisions;
+    assert_eq!((decisions.executed, decisions.skipped), (2, 2));
+    let reasons = BTreeMap::from([(ReasonCode::OpensPaused, 1), (ReasonCode::UserDisabled, 1)]);
+    assert_eq!(decisions.by_reason, reasons);
+}
+
 #[test]
 fn a_recorded_group_is_decided_at_its_recorded_time_and_compared() {
     let mut scenario = Scenario::new(defaults(), defaults());
@@ -265,7 +311,7 @@ fn a_recorded_group_is_decided_at_its_recorded_time_and_compared() {
 
 #[test]
 fn a_deposit_is_not_a_gain_and_the_time_before_it_not_a_loss() {
-    let start = Start { time: at(0), portfolio: Portfolio::new(GLOBAL), enabled: BTreeSet::from([ALICE]) };
+    let start = Start { time: at(0), portfolio: Portfolio::new(GLOBAL), leaders: active([ALICE]) };
     let mut comparison = Comparison::new(start, defaults(), defaults());
     comparison.schedule(at(MINUTE + 1), ExternalEvent::Entry(deposit(GLOBAL, 10_000 * USDC))).unwrap();
     comparison.advance(at(10 * MINUTE)).unwrap();

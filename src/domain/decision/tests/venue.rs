@@ -303,6 +303,7 @@ fn an_exit_of_an_unknown_share_is_sized_like_a_purchase_and_says_so() {
         (TheirHolding::Late, NotionalBecause::ShadowLate),
         (TheirHolding::Known(ShareMicros(0)), NotionalBecause::HoldingUnknown),
         (TheirHolding::Known(ShareMicros(-1)), NotionalBecause::HoldingUnknown),
+        (TheirHolding::Inexact(ShareMicros(1_000 * SHARE)), NotionalBecause::BooksNotExact),
     ] {
         let mut scenario = proportional();
         scenario.their_holding = holding;
@@ -325,6 +326,8 @@ fn a_proportional_merge_takes_the_same_share_of_our_smallest_holding() {
     assert_eq!((merged.filled_shares.0, merged.target_notional.0), (5 * SHARE, 5 * USDC));
     scenario.their_holding = TheirHolding::Known(ShareMicros(1_000 * SHARE));
     assert_eq!(attempt(&scenario).filled_shares, ShareMicros(20 * SHARE));
-    scenario.their_holding = TheirHolding::Late;
-    assert_eq!(attempt(&scenario).filled_shares, ShareMicros(10 * SHARE));
+    for unknown in [TheirHolding::Late, TheirHolding::Inexact(ShareMicros(1_000 * SHARE))] {
+        scenario.their_holding = unknown;
+        assert_eq!(attempt(&scenario).filled_shares, ShareMicros(10 * SHARE));
+    }
 }

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::account::second;
-use crate::domain::accounting::ledger::{EntryType, LedgerEntry, PortfolioId};
+use crate::domain::accounting::ledger::{EntryType, LedgerEntry};
 use crate::domain::accounting::lot::Position;
 use crate::domain::accounting::portfolio::Portfolio;
-use crate::domain::accounting::shadow::carried::{ShadowAsset, ShadowAssets, renamed};
+use crate::domain::accounting::shadow::carried::{ShadowAsset, ShadowAssets};
 use crate::domain::accounting::shadow::cause::Cause;
 use crate::domain::accounting::shadow::check::{CheckCase, adjust, standing};
 use crate::domain::accounting::shadow::conversion::{Lag, PositionCase, Resolved, StoredRows, Unresolved};
@@ -143,21 +143,13 @@ fn a_drift_is_a_ten_thousandth_of_a_share_and_stands_in_two_checks() {
     assert_eq!(standing(&[drift(11, 500)], second(0), &[drift(10, 500)], second(300)).unwrap(), []);
 }
 
+/// A migrated pair of ids has one name, so an asset that is held on both ledgers is listed twice.
 #[test]
-fn a_migrated_pair_of_ids_is_one_asset() {
-    let rows = [position(10, 5 * M, Some(7)), position(20, 3 * M, Some(9))];
+fn rows_of_one_asset_are_one_position() {
+    let rows = [position(20, 5 * M, Some(7)), position(20, 3 * M, Some(9))];
     let readings = Readings::new(second(99), rows).unwrap();
-    let merged = readings.with_new_ids(&BTreeMap::from([(asset(10), asset(20))])).unwrap();
-    assert_eq!((merged.shares(&asset(10)).0, merged.shares(&asset(20)).0), (0, 8 * M));
-    assert_eq!(merged.counted_to(&asset(20)), second(9));
-    for (portfolio, held) in [(SHADOW, lot(5 * M, 2 * M)), (PortfolioId::ExecGlobal, lot(5 * M, 2 * M))] {
-        let moved = renamed(portfolio, ALICE, (&asset(10), &asset(20)), None, held, second(0)).unwrap();
-        let converted = EntryType::Conversion;
-        assert_eq!(shown(&moved), [(converted, -5 * M, 2 * M), (converted, 5 * M, -2 * M)]);
-        moved.iter().for_each(|entry| entry.validate().unwrap());
-    }
-    let nothing = renamed(SHADOW, ALICE, (&asset(10), &asset(20)), None, lot(0, 0), second(0)).unwrap();
-    assert_eq!(nothing, []);
+    assert_eq!(readings.shares(&asset(20)).0, 8 * M);
+    assert_eq!(readings.counted_to(&asset(20)), second(9));
 }
 
 fn checked(shares: i64, held: Position) -> Vec<Correction> {
@@ -444,6 +436,9 @@ fn the_range_kinds_carry_their_cost_over() {
     let both = [(20, 8 * M, 5 * M), (21, 8 * M, 5 * M)];
     let found = carried(ActivityKind::DirectionalMerge, 8 * M, &bucket, &both);
     assert_eq!(found, Ok(vec![moved(-8 * M, 5 * M), moved(-8 * M, 5 * M), moved(8 * M, -2 * M)]));
+    // A migrated position has one name: nothing moves.
+    let stays = [position(20, 8 * M, None)];
+    assert_eq!(carried(ActivityKind::Migration, 0, &stays, &[(20, 8 * M, 5 * M)]), Ok(Vec::new()));
     // Shares out of nothing are for the check.
     let found = carried(ActivityKind::ThresholdCompose, 0, &composed, &[]);
     assert_eq!(found, Err(Unresolved::OneSided));

@@ -266,7 +266,7 @@ async fn given_up(db: &Db, queue: Queue) {
         .unwrap();
     loop {
         let job = queue::claim(db, queue, &JobScope::All, now, 1_000, 1).await.unwrap().remove(0);
-        match queue::fail(db, &job, "no luck", now, &mut rand::rng()).await.unwrap() {
+        match queue::fail(db, &job, "no luck", now, &mut polymarketspy::chance::Chance).await.unwrap() {
             Failed::Retry(due) => now = due,
             Failed::Dead => return,
             Failed::FenceLost => panic!("no other worker is running"),
