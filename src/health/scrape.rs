@@ -8,7 +8,7 @@ use super::{HealthDeps, in_time};
 use crate::actors::root::ActorHealth;
 use crate::actors::supervise::Observed;
 use crate::db::{Db, DbError, FollowedUser, StorageState};
-use crate::domain::accounting::shadow::exactness::{CheckOutcome, ExactnessState};
+use crate::domain::accounting::shadow::exactness::ExactnessState;
 use crate::domain::market::payout::ResolutionStage;
 use crate::domain::money::units::Timestamp;
 use crate::metrics::{Exposition, Metrics};
@@ -102,7 +102,7 @@ async fn states_of_books(db: &Db) -> Result<(BTreeMap<ExactnessState, u64>, i64)
     for user in db.followed_users().await?.into_iter().filter(FollowedUser::enabled) {
         *states.entry(db.books_record(user.id).await?.exactness().state()).or_default() += 1;
         let newest = db.position_checks(user.id, 1).await?.pop();
-        let open = newest.filter(|check| check.outcome == CheckOutcome::Drifting);
+        let open = newest.filter(|check| check.outcome.is_drifting());
         drift = drift.saturating_add(open.map_or(0, |check| check.drift_value().0));
     }
     Ok((states, drift))
