@@ -79,7 +79,8 @@ fn last_line(path: &str, happened: &str, saved: &str, failed: Option<&IoError<Db
         ),
         Some(error) => format!(
             "the database file `{path}` {happened} while the bot ran, and what it held could not be saved: {error}; \
-             restore a backup (RUNBOOKS.md, \"Restore from a backup\")"
+             if it was only moved, move it back with its `-wal` file, or else restore a backup (RUNBOOKS.md, \"Restore from \
+             a backup\")"
         ),
     }
 }

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use polymarketspy::app::App;
 use polymarketspy::audit::audit;
 use polymarketspy::clock::Clock;
-use polymarketspy::db::TokenScope;
+use polymarketspy::db::{Db, TokenScope};
+use polymarketspy::http_client::http_client;
 use polymarketspy::simulator::SimulatorSettings;
 use polymarketspy::testkit::{TestBot, TestDb, eventually};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
@@ -121,7 +122,7 @@ async fn bot_behind_a_way() -> (TestBot, Way) {
 
 /// Returns status and body of a page or a route.
 async fn get(app: &App, path: &str, token: &str) -> (u16, String) {
-    let client = awc::Client::builder().timeout(Duration::from_secs(60)).finish();
+    let client = http_client(Duration::from_secs(60));
     let request = client.get(format!("http://{}{path}", app.address().unwrap())).bearer_auth(token);
     let mut answer = request.send().await.unwrap();
     let body = answer.body().limit(1 << 22).await.unwrap();
@@ -130,7 +131,7 @@ async fn get(app: &App, path: &str, token: &str) -> (u16, String) {
 
 async fn health(app: &App) -> serde_json::Value {
     let url = format!("http://{}/health", app.health_address().unwrap());
-    let client = awc::Client::builder().timeout(Duration::from_secs(60)).finish();
+    let client = http_client(Duration::from_secs(60));
     client.get(url).send().await.unwrap().json().await.unwrap()
 }
 
@@ -258,8 +259,16 @@ mod on_postgres {
         let (code, body) = get(&app, "/api/status", &reader).await;
         assert!(code == 200 && body.contains("read-only transaction"), "{code} {body}");
 
+        // A process that only serves pages learns it from the server.
+        let other = Db::connect(&url).await.unwrap();
+        assert!(other.is_read_only().await.unwrap());
+        other.close().await;
+
         let reset = AssertSqlSafe(format!("alter database {name} reset default_transaction_read_only"));
         admin.execute(reset).await.unwrap();
+        let other = Db::connect(&url).await.unwrap();
+        assert!(!other.is_read_only().await.unwrap());
+        other.close().await;
         goes_on(&bot, &mut crowd, app).await;
         bot.close().await;
     }
