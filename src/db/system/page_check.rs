@@ -2,7 +2,7 @@
 //!
 //! A page that a disk or a copy damaged shows only when a statement reads it, which may be weeks later. The check reads
 //! table by table, the ledger first, and stops when its time is up, so a start never waits long for a large database.
-//! PostgreSQL has checksums of its own.
+//! PostgreSQL checks its pages by checksums.
 
 use std::time::Duration;
 
@@ -41,11 +41,11 @@ impl Db {
     pub async fn check_pages(&self, within: Duration) -> Result<Option<PagesRead>, DbError> {
         #[cfg(any(test, feature = "testkit"))]
         if matches!(self, Self::Sqlite { driven: Some(_), .. }) {
-            // The connection of the check works on a thread of its own, which no simulation can repeat.
+            // The connection of the check works on a separate thread, which no simulation can repeat.
             return Ok(None);
         }
         let Self::Sqlite { read, .. } = self else { return Ok(None) };
-        // A connection of its own, because the time limit belongs to a connection.
+        // A separate connection, because the time limit belongs to a connection.
         let mut connection = SqliteConnection::connect_with(&read.connect_options()).await?;
         let read = check_tables(&mut connection, Instant::now() + within).await;
         // Nothing was written, so an error of the close says nothing.

@@ -28,7 +28,7 @@ pub async fn end_without_database<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
-    // `/api/health` has an answer of its own for this.
+    // `/api/health` answers this itself.
     let db = request.app_data::<Data<Db>>().filter(|_| request.path() != "/api/health").cloned();
     let answer = std::pin::pin!(next.call(request));
     let Some(db) = db else { return answer.await };
