@@ -16,7 +16,7 @@ use polymarketspy::domain::money::units::Timestamp;
 use polymarketspy::simulator::{
     Fill, MarketQuirks, NewMarket, Quotes, ResolutionAnswer, SimMarket, SimulatorSettings, price,
 };
-use polymarketspy::testkit::{TestBot, TestDb, eventually};
+use polymarketspy::testkit::{TestBot, TestDb, eventually, test_client};
 
 use crate::web::health::{sample, watched};
 
@@ -119,7 +119,7 @@ impl Scene {
 
 /// Returns the answer of a JSON route to a person who has signed in by the link.
 async fn json(app: &App, path: &str) -> serde_json::Value {
-    let client = awc::Client::builder().disable_redirects().finish();
+    let client = test_client();
     let link = app.login_link().unwrap();
     let signed_in = client.get(link).send().await.unwrap();
     let cookie = signed_in.cookies().unwrap()[0].clone().into_owned();
