@@ -92,8 +92,12 @@ fn compose_and_its_example_name_every_setting_and_no_other() {
 
 /// Parses a compose file strictly: merged, every key known, every value of the right type, and every name that is used
 /// is defined.
+///
+/// The reader knows `name:tag` and `name@digest`, but not both together, which the engine takes: the digest is left out.
 fn composed(text: &str) -> Result<Compose, String> {
-    let compose = Compose::options().apply_merge(true).from_yaml_str(text).map_err(|error| error.to_string())?;
+    let parts = text.split("@sha256:");
+    let text = parts.enumerate().map(|(i, part)| if i == 0 { part } else { &part[64..] }).collect::<String>();
+    let compose = Compose::options().apply_merge(true).from_yaml_str(&text).map_err(|error| error.to_string())?;
     compose.validate_all().map_err(|error| error.to_string())?;
     for service in compose.services.values() {
         let mut needed = service.depends_on.as_long().into_iter().flatten().map(|(name, _)| name);
@@ -150,9 +154,61 @@ fn every_service_is_hardened_and_watched_and_only_nginx_is_published() {
         let wanted: &[&&str] = if name == "nginx" { &[&r#"ports: ["80:80", "443:443"]"#] } else { &[] };
         assert_eq!(published, wanted, "{name}");
     }
-    for line in ["restart: always", "read_only: true", "cap_drop: [ALL]", "no-new-privileges:true"] {
+    for line in [
+        "restart: always",
+        "read_only: true",
+        "cap_drop: [ALL]",
+        "no-new-privileges:true",
+        "mem_limit: ",
+        "pids_limit: ",
+        "nofile: ",
+    ] {
         assert!(COMPOSE.split("services:").next().unwrap().contains(line), "{line}");
     }
+}
+
+/// A tag can be moved to another image; a digest cannot.
+#[test]
+fn images_of_others_are_named_by_their_digest() {
+    let froms = DOCKERFILE.lines().filter_map(|line| line.strip_prefix("FROM "));
+    let images = COMPOSE.lines().filter_map(|line| line.trim().strip_prefix("image: "));
+    let names = froms.filter_map(|from| from.split(' ').next()).chain(images);
+    let others: Vec<&str> = names.filter(|name| name.contains(':')).collect();
+    assert_eq!(others.len(), 6, "{others:?}");
+    for name in others {
+        let digest = name.split_once("@sha256:").map(|(_, digest)| digest);
+        assert!(
+            digest.is_some_and(|digest| digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit())),
+            "{name}"
+        );
+    }
+}
+
+/// Returns the `key=value` lines of a unit, but for those whose key is in `but`.
+fn unit(name: &str, but: &[&str]) -> BTreeSet<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docker").join(name);
+    let text = std::fs::read_to_string(path).unwrap();
+    let lines = text.lines().filter(|line| line.contains('=') && !line.starts_with('#'));
+    lines.filter(|line| !but.contains(&line.split('=').next().unwrap())).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_backup_unit_is_as_hardened_as_the_bot_and_gets_none_of_its_secrets() {
+    let of_the_bot = [
+        "Restart",
+        "RestartSec",
+        "LimitNOFILE",
+        "TimeoutStopSec",
+        "StartLimitIntervalSec",
+        "Wants",
+        "After",
+        "WantedBy",
+    ];
+    let own = ["Description", "ExecStart", "EnvironmentFile"];
+    let wanted = unit("polymarketspy.service", &[&own[..], &of_the_bot].concat());
+    let missing: Vec<String> = wanted.difference(&unit("polymarketspy-backup.service", &[])).cloned().collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    assert!(unit("polymarketspy-backup.service", &[]).contains("EnvironmentFile=-/etc/polymarketspy-backup.env"));
 }
 
 /// Returns the paths that the build copies from the repository.

@@ -123,6 +123,8 @@ fn configuration(folder: &Path, http: u16, https: u16, web: u16) -> String {
         ("/etc/letsencrypt/live/polymarketspy", folder_name.to_string()),
         ("listen 80 ", format!("listen 127.0.0.1:{http} ")),
         ("listen 443 ", format!("listen 127.0.0.1:{https} ")),
+        ("listen [::]:80 ", format!("listen [::1]:{http} ")),
+        ("listen [::]:443 ", format!("listen [::1]:{https} ")),
         ("https://$host$", format!("https://$host:{https}$")),
         ("http://web:8080", format!("http://127.0.0.1:{web}")),
     ];
@@ -273,6 +275,66 @@ mod on_nginx {
             "the limit counts requests to the login pages only"
         );
         assert_eq!(get(&other, format!("{}/login", nginx.base())).await.0, 502, "the limit is per address");
+    }
+
+    #[actix::test]
+    async fn what_nginx_answers_by_itself_has_security_headers_and_logs_no_code() {
+        // There is no web process, so nginx answers with pages of its own.
+        let nginx = Nginx::before(free_port());
+        let client = nginx.browser("127.0.0.12");
+        for path in
+            ["/", "/export/attempts.csv", "/login/github/callback?code=c0de5ecret&state=s7a7e", "/login/11nk5ecret"]
+        {
+            let answer = client.get(format!("{}{path}", nginx.base())).send().await.unwrap();
+            assert_eq!(answer.status(), 502, "{path}");
+            for (name, value) in [
+                ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+                ("strict-transport-security", "max-age=31536000"),
+                ("x-content-type-options", "nosniff"),
+                ("x-frame-options", "DENY"),
+                ("cache-control", "no-store"),
+            ] {
+                let given: Vec<_> = answer.headers().get_all(name).collect();
+                assert_eq!(given, [value], "{path} {name}");
+            }
+        }
+        let log = nginx.read("error.log");
+        assert!(log.contains("\"GET / HTTP/1.1\""), "the log says that the web process is away: {log}");
+        assert!(!log.contains("5ecret") && !log.contains("s7a7e"), "{log}");
+        let log = nginx.read("access.log");
+        assert!(log.contains("\"GET /login/***\" 502") && !log.contains("5ecret"), "{log}");
+    }
+
+    /// Asks with the protocol that `curl` and nginx agree on; returns that and the status.
+    fn curl(nginx: &Nginx, words: &[&str], url: &str) -> String {
+        let certificate = nginx.folder.path().join("fullchain.pem");
+        let mut command = Command::new("curl");
+        command.args(["-sS", "-o", "/dev/null", "-w", "%{http_version} %{http_code}"]).args(words).arg("--cacert");
+        let asked = command.arg(certificate).arg(url).output().unwrap();
+        assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
+        String::from_utf8(asked.stdout).unwrap()
+    }
+
+    #[test]
+    fn browsers_get_http_2_and_ipv6() {
+        let nginx = Nginx::before(free_port());
+        let url = format!("https://localhost:{}/trades", nginx.https);
+        assert_eq!(curl(&nginx, &["-4", "--http2"], &url), "2 502");
+        assert_eq!(curl(&nginx, &["-4", "--http1.1"], &url), "1.1 502");
+        assert_eq!(curl(&nginx, &["-6", "--http2"], &url), "2 502");
+    }
+
+    #[test]
+    fn an_address_has_200_requests_in_flight_at_most() {
+        // A web process that takes connections and never answers.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let nginx = Nginx::before(silent.local_addr().unwrap().port());
+        let mut command = Command::new("curl");
+        command
+            .args("-sS -Z --parallel-immediate --parallel-max 300 --http1.1 --max-time 8 -k -o /dev/null".split(' '));
+        command.args(["-w", "%{http_code} "]).arg(format!("https://127.0.0.1:{}/trades?n=[1-205]", nginx.https));
+        let answers = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        assert_eq!(answers.matches("429").count(), 5, "{answers}");
     }
 }
 
