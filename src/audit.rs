@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::{StreamExt, stream};
 use serde::Serialize;
 
 use crate::db::{Db, DbError, FollowedUser};
@@ -18,7 +19,9 @@ use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
 
 /// Entries read at a time.
-const PAGE: i64 = 10_000;
+const STRETCH: i64 = 2_000;
+/// Stretches that are read while an earlier one is applied: reading takes longer than applying.
+const AHEAD: usize = 3;
 
 /// The audit could not be completed.
 #[derive(Debug, thiserror::Error)]
@@ -82,12 +85,12 @@ pub async fn audit(db: &Db) -> Result<Report, AuditError> {
     let mut report = Report::default();
     // Stored states first: entries that are written meanwhile come after their positions and are applied to both.
     let mut books = stored_states(db, &mut report).await?;
-    let mut position = 0;
-    loop {
-        let page = db.all_entries_after(position, PAGE).await?;
-        let Some(last) = page.last() else { break };
-        position = last.position;
-        for placed in &page {
+    let last = db.row_numbers().await?.ledger_entry;
+    let starts = (0..).map(|n| n * STRETCH).take_while(|after| *after < last);
+    let stretch = |after: i64| db.all_entries_within(after, last.min(after + STRETCH));
+    let mut stretches = stream::iter(starts).map(stretch).buffered(AHEAD);
+    while let Some(stretch) = stretches.next().await {
+        for placed in &stretch? {
             let id = placed.entry.portfolio;
             let both = books.entry(id).or_insert_with(|| Both::new(id));
             both.apply(placed.position, &placed.entry).map_err(|source| AuditError::Entry {

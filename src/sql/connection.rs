@@ -145,7 +145,10 @@ impl Db {
             .max_connections(4)
             .acquire_timeout(Duration::from_secs(30))
             .test_before_acquire(false)
-            .connect_with(options.clone().pragma("query_only", "on").pragma("cache_size", "-2000"))
+            // Long answers, such as the ledger's for an audit, would wake both threads every 50 rows.
+            .connect_with(
+                options.clone().row_buffer_size(1_000).pragma("query_only", "on").pragma("cache_size", "-2000"),
+            )
             .await?;
         let checkpointer = Arc::new(Checkpointer::start(options.pragma("cache_size", "-500")));
         Ok(Self::Sqlite {

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use super::error::DbError;
-use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
 use crate::domain::money::ids::{AssetId, FollowedUserId, MarketId, Wallet};
 use crate::domain::money::units::PriceMicros;
 
@@ -95,6 +95,17 @@ pub(crate) fn optional<A, B>(
 /// Returns the owner as unique keys compare it: 0 for a portfolio without an owner.
 pub(crate) fn owner_key(portfolio: PortfolioId) -> i64 {
     portfolio.owner().map_or(0, |user| user.0)
+}
+
+/// Returns the number by which points name their portfolio: the owner times four, plus 1 for a shadow and 2 for copies; 0
+/// for the global one. The view `portfolio_snapshot` takes it apart again.
+pub(crate) fn portfolio_key(portfolio: PortfolioId) -> i64 {
+    let scope = match portfolio.scope() {
+        PortfolioScope::ExecGlobal => 0,
+        PortfolioScope::ShadowUser => 1,
+        PortfolioScope::ExecUser => 2,
+    };
+    owner_key(portfolio).saturating_mul(4).saturating_add(scope)
 }
 
 /// Returns the JSON of one of our own values; they have text keys and no floats, so encoding cannot fail.

@@ -7,7 +7,7 @@ use super::portfolio_snapshots::PortfolioSnapshot;
 use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::units::{Timestamp, UsdcMicros};
 use crate::sql::connection::{Db, on, statements};
-use crate::sql::decode::owner_key;
+use crate::sql::decode::portfolio_key;
 use crate::sql::error::DbError;
 
 /// A portfolio without position and change has a row an hour, and one may be late.
@@ -27,17 +27,14 @@ pub struct CurvePoint {
 }
 
 statements! {
-    EDGES = "select (bucket_time - $3) / $5, min(equity_micros), max(equity_micros) from portfolio_snapshot
-        where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2 and bucket_time >= $3 and bucket_time <= $4
-        group by (bucket_time - $3) / $5";
+    EDGES = "select (bucket_time - $2) / $4, min(equity_micros), max(equity_micros) from portfolio_point
+        where portfolio = $1 and bucket_time >= $2 and bucket_time <= $3 group by (bucket_time - $2) / $4";
     /// The last minute of each stretch. By `in`: with a join SQLite would scan the portfolio for each stretch.
-    LASTS = "select (bucket_time - $3) / $5, equity_micros, exposure_micros from portfolio_snapshot
-        where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2 and bucket_time in (
-            select max(bucket_time) from portfolio_snapshot
-            where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2 and bucket_time >= $3 and bucket_time <= $4
-            group by (bucket_time - $3) / $5)";
-    FIRST = "select bucket_time from portfolio_snapshot
-        where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2 order by bucket_time limit 1";
+    LASTS = "select (bucket_time - $2) / $4, equity_micros, exposure_micros from portfolio_point
+        where portfolio = $1 and bucket_time in (
+            select max(bucket_time) from portfolio_point
+            where portfolio = $1 and bucket_time >= $2 and bucket_time <= $3 group by (bucket_time - $2) / $4)";
+    FIRST = "select bucket_time from portfolio_point where portfolio = $1 order by bucket_time limit 1";
 }
 
 impl Db {
@@ -56,8 +53,7 @@ impl Db {
         for (part, text) in parts.iter_mut().zip([EDGES, LASTS]) {
             *part = on!(db self, c => {
                 sqlx::query_as(text)
-                    .bind(portfolio.scope().as_str())
-                    .bind(owner_key(portfolio))
+                    .bind(portfolio_key(portfolio))
                     .bind(from.millis())
                     .bind(to.millis())
                     .bind(stretch_ms)
@@ -126,8 +122,7 @@ impl Db {
     pub async fn curve_start(&self, portfolio: PortfolioId) -> Result<Option<Timestamp>, DbError> {
         let first: Option<i64> = on!(db self, c => {
             sqlx::query_scalar(FIRST)
-                .bind(portfolio.scope().as_str())
-                .bind(owner_key(portfolio))
+                .bind(portfolio_key(portfolio))
                 .fetch_optional(c)
                 .await
         })?;

@@ -42,18 +42,18 @@ statements! {
             share_delta_micros, cash_delta_micros, price_micros, ref_id, created_at
         from ledger_entry where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2 and id > $3
         order by id limit $4";
-    ALL_AFTER = "select id, portfolio_scope, followed_user_id, attributed_user_id, market_id, asset_id, entry_type,
+    ALL_WITHIN = "select id, portfolio_scope, followed_user_id, attributed_user_id, market_id, asset_id, entry_type,
             share_delta_micros, cash_delta_micros, price_micros, ref_id, created_at
-        from ledger_entry where id > $1 order by id limit $2";
+        from ledger_entry where id > $1 and id <= $2 order by id";
     LAST = "select id from ledger_entry where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2
         order by id desc limit 1";
 }
 
 batches! {
-    INSERT_ATTEMPTS = "insert into copy_attempt (id, portfolio_scope, followed_user_id, group_id, group_key, decision,
-        reason_codes, target_notional_micros, filled_notional_micros, filled_share_micros, vwap_price_micros,
+    INSERT_ATTEMPTS = "insert into copy_attempt (id, portfolio_scope, followed_user_id, group_id, decision, reason_codes,
+        target_notional_micros, filled_notional_micros, filled_share_micros, vwap_price_micros,
         filled_ratio_bps, their_reference_price_micros, mid_price_micros_at_decision, config_version, created_at)
-        values ", 16, " on conflict do nothing";
+        values ", 15, " on conflict do nothing";
     INSERT_EXPLANATIONS = "insert into attempt_explanation (attempt_id, content) values ", 2, "";
     INSERT_FILLS = "insert into executable_fill (copy_attempt_id, filled_share_micros, fill_price_micros,
         fill_notional_micros) values ", 4, "";
@@ -160,15 +160,15 @@ impl Db {
         rows.into_iter().map(PlacedEntry::try_from).collect()
     }
 
-    /// Returns up to `limit` entries of all portfolios after a position, oldest first: the audit reads the ledger in
-    /// pages.
+    /// Returns the entries of all portfolios within (`after`, `until`], oldest first: the audit reads the ledger in
+    /// stretches.
     ///
     /// # Errors
     /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
     /// decoded.
-    pub async fn all_entries_after(&self, position: i64, limit: i64) -> Result<Vec<PlacedEntry>, DbError> {
+    pub async fn all_entries_within(&self, after: i64, until: i64) -> Result<Vec<PlacedEntry>, DbError> {
         let rows: Vec<EntryRow> =
-            on!(db self, c => sqlx::query_as(ALL_AFTER).bind(position).bind(limit).fetch_all(c).await)?;
+            on!(db self, c => sqlx::query_as(ALL_WITHIN).bind(after).bind(until).fetch_all(c).await)?;
         rows.into_iter().map(PlacedEntry::try_from).collect()
     }
 
@@ -256,7 +256,6 @@ async fn insert_attempts(tx: &mut Tx, attempts: &[&CopyAttempt]) -> Result<usize
             .bind(attempt.portfolio.scope().as_str())
             .bind(attempt.followed_user.0)
             .bind(attempt.group_id.0)
-            .bind(attempt.group_key.as_str())
             .bind(attempt.decision.as_str())
             .bind(codes.join(","))
             .bind(attempt.target_notional.0)

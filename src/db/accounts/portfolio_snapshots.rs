@@ -5,10 +5,10 @@ use crate::domain::accounting::ledger::PortfolioId;
 use crate::domain::money::units::{Timestamp, UsdcMicros};
 use crate::sql::batch::{batches, execute_batch};
 use crate::sql::connection::{Db, on, statements};
-use crate::sql::decode::{RowDecoder, owner_key};
+use crate::sql::decode::portfolio_key;
 use crate::sql::error::DbError;
 
-/// One row of `portfolio_snapshot`.
+/// One row of `portfolio_point`, which the view `portfolio_snapshot` shows with the columns of spec 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PortfolioSnapshot {
     pub portfolio: PortfolioId,
@@ -26,34 +26,30 @@ pub struct PortfolioSnapshot {
 }
 
 statements! {
-    AT_OR_BEFORE = "select portfolio_scope, followed_user_id, bucket_time, equity_micros, cash_micros, exposure_micros,
-            unrealized_pnl_micros, realized_pnl_micros, if_sold_now_micros, stale_assets
-        from portfolio_snapshot where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2 and bucket_time <= $3
+    AT_OR_BEFORE = "select bucket_time, equity_micros, cash_micros, exposure_micros, unrealized_pnl_micros, realized_pnl_micros,
+            if_sold_now_micros, stale_assets
+        from portfolio_point where portfolio = $1 and bucket_time <= $2
         order by bucket_time desc limit 1";
-    PEAK_WITHIN = "select max(equity_micros) from portfolio_snapshot
-        where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2 and bucket_time >= $3 and bucket_time <= $4";
+    PEAK_WITHIN = "select max(equity_micros) from portfolio_point
+        where portfolio = $1 and bucket_time >= $2 and bucket_time <= $3";
     /// The first point after a time whose held assets all had fresh marks.
-    FRESH_AFTER = "select portfolio_scope, followed_user_id, bucket_time, equity_micros, cash_micros, exposure_micros,
-            unrealized_pnl_micros, realized_pnl_micros, if_sold_now_micros, stale_assets
-        from portfolio_snapshot where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2 and bucket_time > $3
-            and stale_assets = 0
+    FRESH_AFTER = "select bucket_time, equity_micros, cash_micros, exposure_micros, unrealized_pnl_micros, realized_pnl_micros,
+            if_sold_now_micros, stale_assets
+        from portfolio_point where portfolio = $1 and bucket_time > $2 and stale_assets = 0
         order by bucket_time limit 1";
-    RANGE = "select portfolio_scope, followed_user_id, bucket_time, equity_micros, cash_micros, exposure_micros,
-            unrealized_pnl_micros, realized_pnl_micros, if_sold_now_micros, stale_assets
-        from portfolio_snapshot where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2
-            and bucket_time >= $3 and bucket_time <= $4 and bucket_time % $5 = 0
-        order by bucket_time limit $6";
+    RANGE = "select bucket_time, equity_micros, cash_micros, exposure_micros, unrealized_pnl_micros, realized_pnl_micros,
+            if_sold_now_micros, stale_assets
+        from portfolio_point where portfolio = $1 and bucket_time >= $2 and bucket_time <= $3 and bucket_time % $4 = 0
+        order by bucket_time limit $5";
 }
 
 batches! {
-    INSERT = "insert into portfolio_snapshot (portfolio_scope, followed_user_id, bucket_time, equity_micros, cash_micros,
-        exposure_micros, unrealized_pnl_micros, realized_pnl_micros, if_sold_now_micros, stale_assets) values ", 10, " on conflict do nothing";
+    INSERT = "insert into portfolio_point (portfolio, bucket_time, equity_micros, cash_micros, exposure_micros,
+        unrealized_pnl_micros, realized_pnl_micros, if_sold_now_micros, stale_assets) values ", 9, " on conflict do nothing";
 }
 
 #[derive(sqlx_macros::FromRow)]
 struct Row {
-    portfolio_scope: String,
-    followed_user_id: Option<i64>,
     bucket_time: i64,
     equity_micros: i64,
     cash_micros: i64,
@@ -78,8 +74,7 @@ impl Db {
     ) -> Result<(), DbError> {
         let mut tx = self.begin().await?;
         execute_batch!(&mut tx, INSERT, snapshots, |query, snapshot| query
-            .bind(snapshot.portfolio.scope().as_str())
-            .bind(snapshot.portfolio.owner().map(|user| user.0))
+            .bind(portfolio_key(snapshot.portfolio))
             .bind(snapshot.bucket_time.millis())
             .bind(snapshot.equity.0)
             .bind(snapshot.cash.0)
@@ -95,8 +90,7 @@ impl Db {
     /// Returns the last point at or before `time`.
     ///
     /// # Errors
-    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
-    /// decoded.
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn snapshot_at_or_before(
         &self,
         portfolio: PortfolioId,
@@ -104,20 +98,18 @@ impl Db {
     ) -> Result<Option<PortfolioSnapshot>, DbError> {
         let row: Option<Row> = on!(db self, c => {
             sqlx::query_as(AT_OR_BEFORE)
-                .bind(portfolio.scope().as_str())
-                .bind(owner_key(portfolio))
+                .bind(portfolio_key(portfolio))
                 .bind(time.millis())
                 .fetch_optional(c)
                 .await
         })?;
-        row.map(PortfolioSnapshot::try_from).transpose()
+        Ok(row.map(|row| row.point(portfolio)))
     }
 
     /// Returns the first point after `time` whose held assets all had fresh marks.
     ///
     /// # Errors
-    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
-    /// decoded.
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn fresh_snapshot_after(
         &self,
         portfolio: PortfolioId,
@@ -125,20 +117,18 @@ impl Db {
     ) -> Result<Option<PortfolioSnapshot>, DbError> {
         let row: Option<Row> = on!(db self, c => {
             sqlx::query_as(FRESH_AFTER)
-                .bind(portfolio.scope().as_str())
-                .bind(owner_key(portfolio))
+                .bind(portfolio_key(portfolio))
                 .bind(time.millis())
                 .fetch_optional(c)
                 .await
         })?;
-        row.map(PortfolioSnapshot::try_from).transpose()
+        Ok(row.map(|row| row.point(portfolio)))
     }
 
     /// Returns the last point.
     ///
     /// # Errors
-    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
-    /// decoded.
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn newest_snapshot(&self, portfolio: PortfolioId) -> Result<Option<PortfolioSnapshot>, DbError> {
         self.snapshot_at_or_before(portfolio, Timestamp::from_millis(i64::MAX)).await
     }
@@ -155,8 +145,7 @@ impl Db {
     ) -> Result<Option<UsdcMicros>, DbError> {
         let peak: Option<i64> = on!(db self, c => {
             sqlx::query_scalar(PEAK_WITHIN)
-                .bind(portfolio.scope().as_str())
-                .bind(owner_key(portfolio))
+                .bind(portfolio_key(portfolio))
                 .bind(since.millis())
                 .bind(until.millis())
                 .fetch_one(c)
@@ -177,8 +166,7 @@ impl Db {
     /// For example, one point an hour keeps the answer for a month small.
     ///
     /// # Errors
-    /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
-    /// decoded.
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn snapshots(
         &self,
         portfolio: PortfolioId,
@@ -188,8 +176,7 @@ impl Db {
     ) -> Result<Vec<PortfolioSnapshot>, DbError> {
         let rows: Vec<Row> = on!(db self, c => {
             sqlx::query_as(RANGE)
-                .bind(portfolio.scope().as_str())
-                .bind(owner_key(portfolio))
+                .bind(portfolio_key(portfolio))
                 .bind(from.millis())
                 .bind(to.millis())
                 .bind(every_ms.max(1))
@@ -197,25 +184,22 @@ impl Db {
                 .fetch_all(c)
                 .await
         })?;
-        rows.into_iter().map(PortfolioSnapshot::try_from).collect()
+        Ok(rows.into_iter().map(|row| row.point(portfolio)).collect())
     }
 }
 
-impl TryFrom<Row> for PortfolioSnapshot {
-    type Error = DbError;
-
-    fn try_from(row: Row) -> Result<Self, DbError> {
-        let decoder = RowDecoder { table: "portfolio_snapshot", id: row.bucket_time };
-        Ok(Self {
-            portfolio: decoder.portfolio(&row.portfolio_scope, row.followed_user_id)?,
-            bucket_time: Timestamp::from_millis(row.bucket_time),
-            equity: UsdcMicros(row.equity_micros),
-            cash: UsdcMicros(row.cash_micros),
-            exposure: UsdcMicros(row.exposure_micros),
-            unrealized_pnl: UsdcMicros(row.unrealized_pnl_micros),
-            realized_pnl: UsdcMicros(row.realized_pnl_micros),
-            if_sold_now: row.if_sold_now_micros.map(UsdcMicros),
-            stale_assets: row.stale_assets,
-        })
+impl Row {
+    fn point(self, portfolio: PortfolioId) -> PortfolioSnapshot {
+        PortfolioSnapshot {
+            portfolio,
+            bucket_time: Timestamp::from_millis(self.bucket_time),
+            equity: UsdcMicros(self.equity_micros),
+            cash: UsdcMicros(self.cash_micros),
+            exposure: UsdcMicros(self.exposure_micros),
+            unrealized_pnl: UsdcMicros(self.unrealized_pnl_micros),
+            realized_pnl: UsdcMicros(self.realized_pnl_micros),
+            if_sold_now: self.if_sold_now_micros.map(UsdcMicros),
+            stale_assets: self.stale_assets,
+        }
     }
 }

@@ -17,47 +17,60 @@ statements! {
         where market_id = $1 and asset_id = $2 and is_canonical order by detect_time desc, id desc limit 1";
     LAST_TRADE_OF_BOOK = "select last_trade_price_micros, fetched_at from book_snapshot
         where asset_id = $1 and last_trade_price_micros is not null order by fetched_at desc limit 1";
-    RANGE = "select bucket_time, midpoint_price_micros from market_price_snapshot
-        where asset_id = $1 and bucket_time >= $2 and bucket_time <= $3 order by bucket_time limit $4";
+    RANGE = "select bucket_time, midpoint_price_micros from asset_price
+        where priced_asset_id = (select id from priced_asset where asset_id = $1) and bucket_time >= $2 and bucket_time <= $3 order by bucket_time limit $4";
     /// The last midpoint of each stretch of `$4` from `$2` to `$3`.
     CURVE = "select s.last_time, p.midpoint_price_micros from (
-            select max(bucket_time) as last_time from market_price_snapshot
-            where asset_id = $1 and bucket_time >= $2 and bucket_time <= $3 group by (bucket_time - $2) / $4) s
-        join market_price_snapshot p on p.asset_id = $1 and p.bucket_time = s.last_time";
-    FIRST = "select bucket_time from market_price_snapshot where asset_id = $1 order by bucket_time limit 1";
+            select max(bucket_time) as last_time from asset_price
+            where priced_asset_id = (select id from priced_asset where asset_id = $1)
+                and bucket_time >= $2 and bucket_time <= $3
+            group by (bucket_time - $2) / $4) s
+        join asset_price p on p.priced_asset_id = (select id from priced_asset where asset_id = $1)
+            and p.bucket_time = s.last_time";
+    FIRST = "select bucket_time from asset_price
+        where priced_asset_id = (select id from priced_asset where asset_id = $1) order by bucket_time limit 1";
 }
 
 batches! {
-    INSERT = "insert into market_price_snapshot (asset_id, bucket_time, midpoint_price_micros, bid_price_micros,
-        ask_price_micros) values ", 5, " on conflict (asset_id, bucket_time) do nothing";
-    NEWEST_SIDES = "with wanted (asset_id) as (values ", 1, "), newest as (select wanted.asset_id as asset_id,
-            (select max(p.bucket_time) from market_price_snapshot p where p.asset_id = wanted.asset_id) as bucket_time
-            from wanted)
-        select p.asset_id, p.bucket_time, p.midpoint_price_micros, p.bid_price_micros, p.ask_price_micros from newest
-        join market_price_snapshot p on p.asset_id = newest.asset_id and p.bucket_time = newest.bucket_time";
+    /// Only of those that are new, because PostgreSQL takes a number for each row that it tries.
+    NAME_ASSETS = "with wanted (asset_id) as (values ", 1, ")
+        insert into priced_asset (asset_id) select asset_id from wanted
+        where not exists (select 1 from priced_asset k where k.asset_id = wanted.asset_id) on conflict do nothing";
+    /// The casts are for PostgreSQL, which types bare values as text.
+    INSERT = "with wanted (asset_id, bucket_time, price, bid, ask) as (values ", 5, ")
+        insert into asset_price (priced_asset_id, bucket_time, midpoint_price_micros, bid_price_micros, ask_price_micros)
+        select k.id, cast(wanted.bucket_time as bigint), cast(wanted.price as bigint), cast(wanted.bid as bigint),
+            cast(wanted.ask as bigint)
+        from wanted join priced_asset k on k.asset_id = wanted.asset_id
+        where true on conflict (priced_asset_id, bucket_time) do nothing";
+    NEWEST_SIDES = "with wanted (asset_id) as (values ", 1, "), newest as (select k.id as id, k.asset_id as asset_id,
+            (select max(p.bucket_time) from asset_price p where p.priced_asset_id = k.id) as bucket_time
+            from wanted join priced_asset k on k.asset_id = wanted.asset_id)
+        select newest.asset_id, p.bucket_time, p.midpoint_price_micros, p.bid_price_micros, p.ask_price_micros from newest
+        join asset_price p on p.priced_asset_id = newest.id and p.bucket_time = newest.bucket_time";
     /// The newest row whose price is a midpoint.
-    NEWEST_MIDPOINT = "with wanted (asset_id) as (values ", 1, "), newest as (select wanted.asset_id as asset_id,
-            (select max(p.bucket_time) from market_price_snapshot p where p.asset_id = wanted.asset_id
+    NEWEST_MIDPOINT = "with wanted (asset_id) as (values ", 1, "), newest as (select k.id as id, k.asset_id as asset_id,
+            (select max(p.bucket_time) from asset_price p where p.priced_asset_id = k.id
                 and (p.bid_price_micros is null) = (p.ask_price_micros is null)) as bucket_time
-            from wanted)
-        select p.asset_id, p.bucket_time, p.midpoint_price_micros, p.bid_price_micros, p.ask_price_micros from newest
-        join market_price_snapshot p on p.asset_id = newest.asset_id and p.bucket_time = newest.bucket_time";
-    NEWEST = "with wanted (asset_id) as (values ", 1, "), newest as (select wanted.asset_id as asset_id,
-            (select max(p.bucket_time) from market_price_snapshot p where p.asset_id = wanted.asset_id) as bucket_time
-            from wanted)
-        select p.asset_id, p.bucket_time, p.midpoint_price_micros from newest
-        join market_price_snapshot p on p.asset_id = newest.asset_id and p.bucket_time = newest.bucket_time";
-    /// The newest midpoint of each asset at or before a time. The casts are for PostgreSQL, which types bare values as
-    /// text.
-    AS_OF = "with wanted (asset_id, until) as (values ", 2, "), newest as (select wanted.asset_id as asset_id,
-            (select max(p.bucket_time) from market_price_snapshot p where p.asset_id = wanted.asset_id
+            from wanted join priced_asset k on k.asset_id = wanted.asset_id)
+        select newest.asset_id, p.bucket_time, p.midpoint_price_micros, p.bid_price_micros, p.ask_price_micros from newest
+        join asset_price p on p.priced_asset_id = newest.id and p.bucket_time = newest.bucket_time";
+    NEWEST = "with wanted (asset_id) as (values ", 1, "), newest as (select k.id as id, k.asset_id as asset_id,
+            (select max(p.bucket_time) from asset_price p where p.priced_asset_id = k.id) as bucket_time
+            from wanted join priced_asset k on k.asset_id = wanted.asset_id)
+        select newest.asset_id, p.bucket_time, p.midpoint_price_micros from newest
+        join asset_price p on p.priced_asset_id = newest.id and p.bucket_time = newest.bucket_time";
+    /// The newest midpoint of each asset at or before a time.
+    AS_OF = "with wanted (asset_id, until) as (values ", 2, "), newest as (select k.id as id, k.asset_id as asset_id,
+            (select max(p.bucket_time) from asset_price p where p.priced_asset_id = k.id
                 and p.bucket_time <= cast(wanted.until as bigint)) as bucket_time
-            from wanted)
-        select p.asset_id, p.bucket_time, p.midpoint_price_micros from newest
-        join market_price_snapshot p on p.asset_id = newest.asset_id and p.bucket_time = newest.bucket_time";
+            from wanted join priced_asset k on k.asset_id = wanted.asset_id)
+        select newest.asset_id, p.bucket_time, p.midpoint_price_micros from newest
+        join asset_price p on p.priced_asset_id = newest.id and p.bucket_time = newest.bucket_time";
     BETWEEN = "with wanted (asset_id, since, until, every) as (values ", 4, ")
-        select p.asset_id, p.bucket_time, p.midpoint_price_micros from wanted
-        join market_price_snapshot p on p.asset_id = wanted.asset_id and p.bucket_time > cast(wanted.since as bigint)
+        select k.asset_id, p.bucket_time, p.midpoint_price_micros from wanted
+        join priced_asset k on k.asset_id = wanted.asset_id
+        join asset_price p on p.priced_asset_id = k.id and p.bucket_time > cast(wanted.since as bigint)
             and p.bucket_time <= cast(wanted.until as bigint) and p.bucket_time % cast(wanted.every as bigint) = 0";
 }
 
@@ -122,6 +135,7 @@ impl Db {
     ) -> Result<(), DbError> {
         let mut tx = self.begin_lazily().await?;
         queue::finish_in(&mut tx, finishes).await?;
+        execute_batch!(&mut tx, NAME_ASSETS, prices, |query, (asset, _)| query.bind(asset.as_str()))?;
         execute_batch!(&mut tx, INSERT, prices, |query, (asset, found)| query
             .bind(asset.as_str())
             .bind(bucket.millis())
@@ -238,7 +252,7 @@ impl Db {
                 .fetch_all(c)
                 .await
         })?;
-        let decoder = RowDecoder { table: "market_price_snapshot", id: asset };
+        let decoder = RowDecoder { table: "asset_price", id: asset };
         rows.into_iter()
             .map(|(at, micros)| Ok((Timestamp::from_millis(at), decoder.price("midpoint_price_micros", micros)?)))
             .collect()
@@ -265,7 +279,7 @@ impl Db {
                 .await
         })?;
         rows.sort_unstable();
-        let decoder = RowDecoder { table: "market_price_snapshot", id: asset };
+        let decoder = RowDecoder { table: "asset_price", id: asset };
         rows.into_iter()
             .map(|(at, micros)| Ok((Timestamp::from_millis(at), decoder.price("midpoint_price_micros", micros)?)))
             .collect()
@@ -283,7 +297,7 @@ impl Db {
 }
 
 fn mark_of((asset, bucket, price, bid, ask): SidesRow) -> Result<(AssetId, Mark), DbError> {
-    let decoder = RowDecoder { table: "market_price_snapshot", id: &asset };
+    let decoder = RowDecoder { table: "asset_price", id: &asset };
     let found = BookPrice {
         price: decoder.price("midpoint_price_micros", price)?,
         bid: optional(bid, |micros| decoder.price("bid_price_micros", micros))?,
@@ -293,7 +307,7 @@ fn mark_of((asset, bucket, price, bid, ask): SidesRow) -> Result<(AssetId, Mark)
 }
 
 fn price_at((asset, bucket, micros): PriceRow) -> Result<PriceAt, DbError> {
-    let decoder = RowDecoder { table: "market_price_snapshot", id: &asset };
+    let decoder = RowDecoder { table: "asset_price", id: &asset };
     let price = decoder.price("midpoint_price_micros", micros)?;
     Ok((decoder.asset("asset_id", &asset)?, Timestamp::from_millis(bucket), price))
 }

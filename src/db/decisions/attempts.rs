@@ -67,7 +67,7 @@ pub struct AttemptCounts {
 
 macro_rules! columns {
     () => {
-        "select a.id, a.portfolio_scope, a.followed_user_id, a.group_id, a.group_key, a.decision, a.reason_codes,
+        "select a.id, a.portfolio_scope, a.followed_user_id, a.group_id, g.group_key, a.decision, a.reason_codes,
             a.target_notional_micros, a.filled_notional_micros, a.filled_share_micros, a.vwap_price_micros,
             a.filled_ratio_bps, a.their_reference_price_micros, a.mid_price_micros_at_decision, a.config_version,
             x.content as explanation, a.created_at, g.kind, g.market_id, g.asset_id, g.side, g.detect_time, g.event_time,

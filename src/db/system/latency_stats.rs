@@ -17,7 +17,6 @@ pub struct SeenFill {
 pub struct RowNumbers {
     pub ledger_entry: i64,
     pub executable_fill: i64,
-    pub portfolio_snapshot: i64,
     pub audit_log: i64,
     pub dead_letter: i64,
 }
@@ -32,8 +31,7 @@ statements! {
     ATTEMPT_DELAYS = "select a.created_at - g.detect_time from copy_attempt a join event_group g on g.id = a.group_id
         where a.created_at >= $1 order by a.created_at desc, a.id desc limit $2";
     NUMBERS = "select (select coalesce(max(id), 0) from ledger_entry), (select coalesce(max(id), 0) from executable_fill),
-        (select coalesce(max(id), 0) from portfolio_snapshot), (select coalesce(max(id), 0) from audit_log),
-        (select coalesce(max(id), 0) from dead_letter)";
+        (select coalesce(max(id), 0) from audit_log), (select coalesce(max(id), 0) from dead_letter)";
     LEASES = "select name, holder from lease order by name";
 }
 
@@ -83,9 +81,9 @@ impl Db {
     /// # Errors
     /// [`DbError`] when the database cannot be reached or refuses a statement.
     pub async fn row_numbers(&self) -> Result<RowNumbers, DbError> {
-        let (ledger_entry, executable_fill, portfolio_snapshot, audit_log, dead_letter): (i64, i64, i64, i64, i64) =
+        let (ledger_entry, executable_fill, audit_log, dead_letter): (i64, i64, i64, i64) =
             on!(db self, c => sqlx::query_as(NUMBERS).fetch_one(c).await)?;
-        Ok(RowNumbers { ledger_entry, executable_fill, portfolio_snapshot, audit_log, dead_letter })
+        Ok(RowNumbers { ledger_entry, executable_fill, audit_log, dead_letter })
     }
 
     /// Returns each lease with the worker that holds it. Empty for a database of a single bot.

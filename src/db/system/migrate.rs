@@ -40,6 +40,7 @@ migrations! {
     21 "0021_controls",
     26 "0026_ledger_key",
     27 "0027_event_title",
+    28 "0028_small_series",
 }
 
 statements! {

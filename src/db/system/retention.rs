@@ -10,10 +10,11 @@ use uuid::Uuid;
 
 use super::checkpoints;
 use crate::db::decisions::{book_sides, explanation_text};
-use crate::domain::accounting::ledger::{PortfolioId, PortfolioScope};
+use crate::domain::accounting::ledger::PortfolioId;
+use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
 use crate::sql::connection::{Db, on, statements};
-use crate::sql::decode::{RowDecoder, owner_key};
+use crate::sql::decode::portfolio_key;
 use crate::sql::error::DbError;
 
 /// Rows older than `after_ms` stay once in `width_ms`.
@@ -46,26 +47,18 @@ const VISITS: usize = 20;
 const PACKED_AT_ONCE: i64 = 100;
 
 statements! {
-    /// From asset to asset by the key, without reading the prices between.
-    ASSETS = "with recursive priced (id) as (
-            select min(asset_id) from market_price_snapshot
-            union all
-            select (select min(p.asset_id) from market_price_snapshot p where p.asset_id > priced.id)
-            from priced where priced.id is not null)
-        select id from priced where id is not null";
+    ASSETS = "select id from priced_asset order by id";
     PORTFOLIOS = "select id from followed_user order by id";
-    FIRST_PRICE = "select min(bucket_time) from market_price_snapshot
-        where asset_id = $1 and bucket_time > $2 and bucket_time <= $3";
-    FIRST_SNAPSHOT = "select min(bucket_time) from portfolio_snapshot
-        where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $4 and bucket_time > $2 and bucket_time <= $3";
-    THIN_PRICES = "delete from market_price_snapshot where asset_id = $1 and bucket_time > $2 and bucket_time <= $3
-        and bucket_time not in (select max(bucket_time) from market_price_snapshot
-            where asset_id = $1 and bucket_time > $2 and bucket_time <= $3 group by (bucket_time - $2 - 1) / $4)";
-    THIN_SNAPSHOTS = "delete from portfolio_snapshot
-        where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $5 and bucket_time > $2 and bucket_time <= $3
-        and bucket_time not in (select max(bucket_time) from portfolio_snapshot
-            where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $5 and bucket_time > $2 and bucket_time <= $3
-            group by (bucket_time - $2 - 1) / $4)";
+    FIRST_PRICE = "select min(bucket_time) from asset_price
+        where priced_asset_id = $1 and bucket_time > $2 and bucket_time <= $3";
+    FIRST_SNAPSHOT = "select min(bucket_time) from portfolio_point
+        where portfolio = $1 and bucket_time > $2 and bucket_time <= $3";
+    THIN_PRICES = "delete from asset_price where priced_asset_id = $1 and bucket_time > $2 and bucket_time <= $3
+        and bucket_time not in (select max(bucket_time) from asset_price
+            where priced_asset_id = $1 and bucket_time > $2 and bucket_time <= $3 group by (bucket_time - $2 - 1) / $4)";
+    THIN_SNAPSHOTS = "delete from portfolio_point where portfolio = $1 and bucket_time > $2 and bucket_time <= $3
+        and bucket_time not in (select max(bucket_time) from portfolio_point
+            where portfolio = $1 and bucket_time > $2 and bucket_time <= $3 group by (bucket_time - $2 - 1) / $4)";
     EXPLANATIONS = "select attempt_id, content from attempt_explanation where attempt_id > $1 order by attempt_id limit $2";
     BOOKS = "select group_id, sides from book_snapshot where group_id > $1 order by group_id limit $2";
     PACK_EXPLANATION = "update attempt_explanation set content = $2 where attempt_id = $1";
@@ -79,15 +72,10 @@ pub struct Thinning {
     /// Rows at or before this time are thinned already.
     from: i64,
     until: i64,
-    keys: VecDeque<Key>,
+    /// The number of each asset or portfolio.
+    keys: VecDeque<i64>,
     /// Rows of the first key up to this time are done.
     at: i64,
-}
-
-#[derive(Debug)]
-enum Key {
-    Asset(String),
-    Portfolio(PortfolioId),
 }
 
 /// What a step did.
@@ -152,28 +140,22 @@ impl Db {
             if until - from < PASS_EVERY_MS {
                 continue;
             }
-            let keys = match tier.series {
-                Series::Prices => {
-                    let ids: Vec<String> = on!(db self, c => sqlx::query_scalar(ASSETS).fetch_all(c).await)?;
-                    ids.into_iter().map(Key::Asset).collect()
-                }
-                Series::Snapshots => self.all_portfolios().await?.into_iter().map(Key::Portfolio).collect(),
+            let keys: Vec<i64> = match tier.series {
+                Series::Prices => on!(db self, c => sqlx::query_scalar(ASSETS).fetch_all(c).await)?,
+                Series::Snapshots => self.all_portfolios().await?,
             };
-            return Ok(Some(Thinning { tier, from, until, keys, at: from }));
+            return Ok(Some(Thinning { tier, from, until, keys: keys.into(), at: from }));
         }
         Ok(None)
     }
 
-    async fn all_portfolios(&self) -> Result<Vec<PortfolioId>, DbError> {
+    async fn all_portfolios(&self) -> Result<Vec<i64>, DbError> {
         let users: Vec<i64> = on!(db self, c => sqlx::query_scalar(PORTFOLIOS).fetch_all(c).await)?;
-        let decoder = RowDecoder { table: "followed_user", id: 0 };
-        let mut portfolios = vec![decoder.portfolio(PortfolioScope::ExecGlobal.as_str(), None)?];
-        for user in users {
-            for scope in [PortfolioScope::ShadowUser, PortfolioScope::ExecUser] {
-                portfolios.push(decoder.portfolio(scope.as_str(), Some(user))?);
-            }
+        let mut portfolios = vec![PortfolioId::ExecGlobal];
+        for user in users.into_iter().map(FollowedUserId) {
+            portfolios.extend([PortfolioId::ShadowUser(user), PortfolioId::ExecUser(user)]);
         }
-        Ok(portfolios)
+        Ok(portfolios.into_iter().map(portfolio_key).collect())
     }
 
     /// Does a small step of a pass: at most some thousand rows. The last step writes down that the pass is done.
@@ -183,13 +165,14 @@ impl Db {
     pub async fn thin_some(&self, pass: &mut Thinning, now: Timestamp) -> Result<Step, DbError> {
         let mut rows = 0;
         for _ in 0..VISITS {
-            let Some(key) = pass.keys.front() else {
+            let Some(&key) = pass.keys.front() else {
                 let mut tx = self.begin_lazily().await?;
                 checkpoints::put(&mut tx, &[(pass.tier.key().as_str(), pass.until.to_string().as_str())], now).await?;
                 tx.commit().await?;
                 return Ok(Step { rows, finished: true });
             };
-            let Some(first) = self.first_row(key, pass.at, pass.until).await? else {
+            let series = pass.tier.series;
+            let Some(first) = self.first_row(series, key, (pass.at, pass.until)).await? else {
                 pass.keys.pop_front();
                 pass.at = pass.from;
                 continue;
@@ -198,44 +181,23 @@ impl Db {
             let start = (first - 1).div_euclid(width) * width;
             // A day of an asset is 2,880 rows.
             let end = (start.div_euclid(DAY_MS) * DAY_MS + DAY_MS).min(pass.until);
-            rows += self.thin(key, (start, end), width).await?;
+            rows += self.thin(series, key, (start, end), width).await?;
             pass.at = end;
         }
         Ok(Step { rows, finished: false })
     }
 
-    async fn first_row(&self, key: &Key, after: i64, until: i64) -> Result<Option<i64>, DbError> {
-        Ok(match key {
-            Key::Asset(asset) => on!(db self, c => {
-                sqlx::query_scalar(FIRST_PRICE).bind(asset).bind(after).bind(until).fetch_one(c).await
-            })?,
-            Key::Portfolio(id) => on!(db self, c => {
-                sqlx::query_scalar(FIRST_SNAPSHOT)
-                    .bind(id.scope().as_str())
-                    .bind(after)
-                    .bind(until)
-                    .bind(owner_key(*id))
-                    .fetch_one(c)
-                    .await
-            })?,
-        })
+    async fn first_row(&self, series: Series, key: i64, (after, until): (i64, i64)) -> Result<Option<i64>, DbError> {
+        let text = if series == Series::Prices { FIRST_PRICE } else { FIRST_SNAPSHOT };
+        Ok(on!(db self, c => sqlx::query_scalar(text).bind(key).bind(after).bind(until).fetch_one(c).await)?)
     }
 
-    async fn thin(&self, key: &Key, (after, until): (i64, i64), width: i64) -> Result<u64, DbError> {
+    async fn thin(&self, series: Series, key: i64, (after, until): (i64, i64), width: i64) -> Result<u64, DbError> {
+        let text = if series == Series::Prices { THIN_PRICES } else { THIN_SNAPSHOTS };
         let mut tx = self.begin_lazily().await?;
         let deleted = on!(tx &mut tx, c => {
-            let query = match key {
-                Key::Asset(asset) => sqlx::query(THIN_PRICES).bind(asset),
-                Key::Portfolio(id) => sqlx::query(THIN_SNAPSHOTS).bind(id.scope().as_str()),
-            };
-            let query = query.bind(after).bind(until).bind(width);
-            match key {
-                Key::Asset(_) => query,
-                Key::Portfolio(id) => query.bind(owner_key(*id)),
-            }
-            .execute(c)
-            .await
-            .map(|done| done.rows_affected())
+            let done = sqlx::query(text).bind(key).bind(after).bind(until).bind(width).execute(c).await;
+            done.map(|done| done.rows_affected())
         })?;
         tx.commit().await?;
         Ok(deleted)

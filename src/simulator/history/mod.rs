@@ -82,6 +82,7 @@ pub async fn write_history_with_progress(
     let leaders = follow_leaders(db, simulator, settings, start).await?;
     let directory = db.directory().await?;
     let mut generator = HistoryGenerator::new(leaders, &directory, start, settings.edge_cases)?;
+    generator.fresh_prices_from = now.plus_millis(-settings.fresh_price_days * DAY_MS);
     let mut report = HistoryReport::default();
     let mut plan = RatePlan::new(settings, start, end);
     let mut at = start;

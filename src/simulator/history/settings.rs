@@ -13,8 +13,10 @@ pub struct HistorySettings {
     pub traders: TraderSettings,
     /// At least this many assets are held at the end; that many are bought for it.
     pub held_assets: usize,
-    /// How often midpoints are stored: a multiple of a minute. The running bot stores them every 30 s.
+    /// How often prices are stored: a multiple of a minute.
     pub prices_every_ms: i64,
+    /// The prices of so many last days are stored every 30 s, as the running bot stores them before it thins them.
+    pub fresh_price_days: i64,
     /// How often holdings are marked: a multiple of a minute. Curves have a point each minute in any case.
     pub marks_every_ms: i64,
     /// Replaces the rate of `traders`, so that the history has at least this much at its end.
@@ -38,6 +40,7 @@ impl HistorySettings {
             traders: TraderSettings { fills_per_second: 600.0 / 86_400.0, leaders: 3, markets: 24 },
             held_assets: 0,
             prices_every_ms: 10 * MINUTE_MS,
+            fresh_price_days: 0,
             marks_every_ms: MINUTE_MS,
             totals: None,
             edge_cases: false,
@@ -51,9 +54,18 @@ impl HistorySettings {
         Self { days: 30, traders, held_assets, marks_every_ms: 10 * MINUTE_MS, ..Self::day() }
     }
 
-    /// Returns settings with these totals and with all edge cases that are hard for a page.
+    /// Returns settings with these totals and with all edge cases that are hard for a page. It has the prices that a bot
+    /// holds that ran all that time: every 30 s for seven days, every five minutes before (spec 9).
     pub fn bulk(days: i64, leaders: usize, held_assets: usize, totals: Totals) -> Self {
         let traders = TraderSettings { leaders, ..Self::day().traders };
-        Self { days, traders, totals: Some(totals), edge_cases: true, ..Self::month(held_assets) }
+        Self {
+            days,
+            traders,
+            totals: Some(totals),
+            edge_cases: true,
+            prices_every_ms: 5 * MINUTE_MS,
+            fresh_price_days: 7,
+            ..Self::month(held_assets)
+        }
     }
 }

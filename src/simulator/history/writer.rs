@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::error::HistoryError;
 use crate::db::{
-    BookOutcome, ClosedGroupWrite, Db, GroupClosing, LedgerOutcome, LedgerWrite, PollWrite, PortfolioSnapshot,
-    Resolution, StoredBook,
+    BookOutcome, BookPrice, ClosedGroupWrite, Db, GroupClosing, LedgerOutcome, LedgerWrite, PollWrite,
+    PortfolioSnapshot, Resolution, StoredBook,
 };
 use crate::domain::accounting::ledger::{LedgerEntry, PortfolioId};
 use crate::domain::decision::attempt::CopyAttempt;
@@ -14,7 +14,7 @@ use crate::domain::events::event::{ActivityEvent, TradeEvent};
 use crate::domain::events::group::{ClosedGroup, Member};
 use crate::domain::market::facts::{Market, OutcomeAsset};
 use crate::domain::money::ids::{AssetId, FollowedUserId, GroupId};
-use crate::domain::money::units::{PriceMicros, Timestamp};
+use crate::domain::money::units::Timestamp;
 use crate::queue;
 use crate::queue::{Job, JobFence, JobScope, Queue};
 use crate::simulator::state::market::Quotes;
@@ -67,7 +67,7 @@ pub struct Batch {
     pub ledger_writes: Vec<PlannedWrite>,
     resolutions: Vec<Resolution>,
     pub snapshots: Vec<PortfolioSnapshot>,
-    pub prices: Vec<(Timestamp, Vec<(AssetId, PriceMicros)>)>,
+    pub prices: Vec<(Timestamp, Vec<(AssetId, BookPrice)>)>,
 }
 
 impl PlannedWrite {
@@ -157,7 +157,7 @@ pub async fn write_batch(
     db.insert_snapshots(&batch.snapshots, &[], now).await?;
     for (bucket, prices) in &batch.prices {
         report.prices += prices.len();
-        db.insert_prices(*bucket, prices).await?;
+        db.record_prices(*bucket, prices, &[]).await?;
     }
     Ok(())
 }

@@ -177,20 +177,29 @@ impl SimMarket {
 
     /// Returns the middle of best bid and best ask of outcome `index`, or the best level of the only side with levels.
     pub fn midpoint(&self, index: usize, now: Timestamp) -> Option<PriceMicros> {
-        let first = match (&self.pinned, &self.path) {
+        let middle = match self.touch_of_first(now)? {
+            (Some(bid), Some(ask)) => PriceMicros::midpoint(bid, ask),
+            (Some(only), None) | (None, Some(only)) => only,
+            (None, None) => return None,
+        };
+        Some(if index == 0 { middle } else { complement(middle) })
+    }
+
+    /// Returns best bid and best ask, `None` for an empty side; no pair without a book.
+    pub fn touch(&self, index: usize, now: Timestamp) -> Option<(Option<PriceMicros>, Option<PriceMicros>)> {
+        let (bid, ask) = self.touch_of_first(now)?;
+        Some(if index == 0 { (bid, ask) } else { (ask.map(complement), bid.map(complement)) })
+    }
+
+    fn touch_of_first(&self, now: Timestamp) -> Option<(Option<PriceMicros>, Option<PriceMicros>)> {
+        Some(match (&self.pinned, &self.path) {
             // History calls this a million times. Do not make a whole book for its two best levels.
             (None, Some(path)) if !self.without_book && self.phase(now) == Phase::Open => path.touch(self.tick(), now),
             _ => {
                 let quotes = self.quotes(0, now)?;
                 (quotes.bids.first().map(|level| level.price), quotes.asks.first().map(|level| level.price))
             }
-        };
-        let middle = match first {
-            (Some(bid), Some(ask)) => PriceMicros::midpoint(bid, ask),
-            (Some(only), None) | (None, Some(only)) => only,
-            (None, None) => return None,
-        };
-        Some(if index == 0 { middle } else { complement(middle) })
+        })
     }
 
     /// Returns the value of one share of outcome `index`: its payout, else the midpoint, else the last trade, else a

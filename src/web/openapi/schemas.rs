@@ -145,7 +145,6 @@ described! {
     RowNumbers => object("The highest row id of each large table, which is the count where rows are never deleted.", [
         ("ledger_entry", number(), "Ledger entries."),
         ("executable_fill", number(), "Levels that copies took."),
-        ("portfolio_snapshot", number(), "Snapshots of portfolios."),
         ("audit_log", number(), "Rows of the audit log."),
         ("dead_letter", number(), "Dead letters."),
     ]);

@@ -192,3 +192,29 @@ async fn many_dead_letters_come_in_pages() {
     let second = web.get(&format!("/api/status?before={before}")).await.json()["dead_letters"].clone();
     assert_eq!((second["data"].as_array().unwrap().len(), second["next_before"].is_null()), (5, true));
 }
+
+#[actix_web::test]
+async fn the_forecast_of_the_disk_is_shown_and_warns_under_two_weeks() {
+    let web = TestWeb::full().await;
+    let text = web.get("/status").await.text();
+    assert!(text.contains("Growth not known before six hours are watched"), "{text}");
+    let json = web.get("/api/status").await.json();
+    assert!(json["database"]["growth_bytes_per_day"].is_null() && json["database"]["disk_days_left"].is_null());
+    assert_eq!(json["database"]["disk_short"], false);
+
+    for (grown, short) in [(1_000_000_000_000_000_i64, true), (3_000_000, false)] {
+        let points = serde_json::json!([
+            {"at": web.now.plus_millis(-24 * 3_600_000), "bytes": 0}, {"at": web.now, "bytes": grown}
+        ]);
+        web.db.put_checkpoint("storage:sizes", &points.to_string(), web.now).await.unwrap();
+        let json = web.get("/api/status").await.json();
+        let days = json["database"]["disk_days_left"].as_i64().unwrap();
+        assert_eq!(json["database"]["growth_bytes_per_day"], grown);
+        assert_eq!(days, json["database"]["disk_free_bytes"].as_i64().unwrap() / grown);
+        assert_eq!((days < 14, json["database"]["disk_short"].as_bool().unwrap()), (short, short));
+        let text = web.get("/status").await.text();
+        assert_eq!(text.contains("under two weeks"), short, "{text}");
+        assert!(short || text.contains("Growth 3 MB a day") || text.contains("Growth 3.0 MB a day"), "{text}");
+        assert!(text.contains("free, enough for"), "{text}");
+    }
+}

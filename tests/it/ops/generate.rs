@@ -47,6 +47,12 @@ async fn check(test_db: TestDb) {
     assert_eq!(count("copy_attempt").await, written("attempts"));
     // Nine portfolios, one point a minute each.
     assert_eq!(count("portfolio_snapshot").await, 9 * 24 * 60);
+    // As the running bot holds prices of the last seven days: every 30 s, with the sides of the book.
+    let (halves, all) =
+        (count("market_price_snapshot where bucket_time % 60000 = 30000"), count("market_price_snapshot"));
+    let (halves, all) = (halves.await, all.await);
+    assert!(all > 20 * 600 && halves.abs_diff(all / 2) < all / 100, "{halves} of {all}");
+    assert_eq!(count("market_price_snapshot where bid_price_micros is null and ask_price_micros is null").await, 0);
     assert_eq!(count("dead_letter where queue = 'row'").await, 12);
     assert_eq!(count("dead_letter where queue = 'q_reconcile'").await, 8);
     assert!(count("market where blacklisted").await > 0);

@@ -42,6 +42,7 @@ pub fn without_moved(mut tables: BTreeMap<String, Vec<String>>) -> BTreeMap<Stri
         ("trade_event", "source"),
         ("activity_event", "source"),
         ("copy_attempt", "explain_json"),
+        ("copy_attempt", "group_key"),
         ("book_snapshot", "bids_json"),
         ("book_snapshot", "asks_json"),
     ];
@@ -51,8 +52,8 @@ pub fn without_moved(mut tables: BTreeMap<String, Vec<String>>) -> BTreeMap<Stri
     tables
 }
 
-/// Returns the sources of all events, the explanations and the books as they are to be after migration 16: from the
-/// columns before it, or from those after it.
+/// Returns the sources of all events, the explanations, the keys of the attempts' groups and the books as they are to be
+/// after migrations 16 and 28: from the columns before them, or from those after them.
 pub async fn moved_texts(db: &Db, migrated: bool) -> Vec<String> {
     let (id, text) = match db {
         Db::Postgres(_) => ("id::text", "convert_from(COLUMN, 'UTF8')"),
@@ -69,6 +70,13 @@ pub async fn moved_texts(db: &Db, migrated: bool) -> Vec<String> {
             format!("select {id} || ' ' || {} from attempt_explanation order by 1", text_of("content"))
         }
         false => format!("select {id} || ' ' || explain_json from copy_attempt order by 1"),
+    });
+    queries.push(match migrated {
+        true => format!(
+            "select {} || ' ' || group_key from copy_attempt a join event_group g on g.id = a.group_id order by 1",
+            id.replace("id", "a.id")
+        ),
+        false => format!("select {id} || ' ' || group_key from copy_attempt order by 1"),
     });
     let sides = if migrated { text_of("sides") } else { "'[' || bids_json || ',' || asks_json || ']'".to_owned() };
     let group = id.replace("id", "group_id");

@@ -8,5 +8,6 @@ pub(super) mod opening;
 pub(super) mod process;
 pub(super) mod redis;
 pub(super) mod roles;
+pub(super) mod room;
 pub(super) mod upgrade;
 pub(super) mod upgraded_books;

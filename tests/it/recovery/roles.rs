@@ -43,7 +43,7 @@ fn n_of(holders: &[(String, Option<String>)], worker: &str) -> usize {
 async fn global_order(db: &Db) -> (Vec<String>, Vec<String>) {
     let Db::Postgres(pool) = db else { unreachable!() };
     let copies: Vec<(i64, i64, String)> = sqlx::query_as(
-        "select g.detect_time, g.event_time, a.group_key from ledger_entry e
+        "select g.detect_time, g.event_time, g.group_key from ledger_entry e
             join copy_attempt a on e.ref_id = 'copy:' || cast(a.id as text)
             join event_group g on g.id = a.group_id
         where e.portfolio_scope = 'EXEC_GLOBAL' and e.entry_type = 'TRADE_FILL' order by e.id",

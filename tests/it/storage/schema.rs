@@ -38,8 +38,8 @@ on_both! {
         let twice = [
             "insert into ledger_entry (portfolio_scope, entry_type, share_delta_micros, cash_delta_micros, ref_id, created_at)
                 values ('EXEC_GLOBAL', 'DEPOSIT', 0, 1, 'deposit:opening', 1)",
-            "insert into portfolio_snapshot (portfolio_scope, bucket_time, equity_micros, cash_micros, exposure_micros,
-                unrealized_pnl_micros, realized_pnl_micros) values ('EXEC_GLOBAL', 60000, 1, 1, 0, 0, 0)",
+            "insert into portfolio_point (portfolio, bucket_time, equity_micros, cash_micros, exposure_micros,
+                unrealized_pnl_micros, realized_pnl_micros) values (0, 60000, 1, 1, 0, 0, 0)",
         ];
         for text in twice {
             sql!(db, text).unwrap();
@@ -86,8 +86,9 @@ pub async fn shape_of(db: &Db) -> BTreeSet<String> {
         }
         Db::Postgres(pool) => {
             let columns = sqlx::query(
-                "select table_name::text, column_name::text, data_type::text, is_nullable = 'NO'
-                 from information_schema.columns where table_schema = 'public' and table_name not like '\\_sqlx%'",
+                "select c.table_name::text, c.column_name::text, c.data_type::text, c.is_nullable = 'NO'
+                 from information_schema.columns c join information_schema.tables t using (table_schema, table_name)
+                 where t.table_type = 'BASE TABLE' and table_schema = 'public' and table_name not like '\\_sqlx%'",
             );
             let mut shape: BTreeSet<String> = columns
                 .fetch_all(pool)

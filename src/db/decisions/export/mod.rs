@@ -20,7 +20,7 @@ use crate::domain::events::event::Side;
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
 use crate::sql::connection::{Db, on, statements};
-use crate::sql::decode::owner_key;
+use crate::sql::decode::{owner_key, portfolio_key};
 use crate::sql::error::DbError;
 use crate::sql::page::Cursor;
 
@@ -84,7 +84,7 @@ macro_rules! trades {
 
 macro_rules! attempt_columns {
     () => {
-        "select a.id, a.portfolio_scope, a.followed_user_id, a.group_id, a.group_key, a.decision, a.reason_codes,
+        "select a.id, a.portfolio_scope, a.followed_user_id, a.group_id, g.group_key, a.decision, a.reason_codes,
             a.target_notional_micros, a.filled_notional_micros, a.filled_share_micros, a.vwap_price_micros,
             a.filled_ratio_bps, a.their_reference_price_micros, a.mid_price_micros_at_decision, a.config_version,
             x.content as explain_json, a.created_at, g.kind, g.market_id, g.asset_id, g.side,
@@ -152,10 +152,11 @@ statements! {
     LEDGER = ledger!(" and (cast($2 as text) is null or e.portfolio_scope = $2)
         and (cast($3 as bigint) is null or coalesce(e.followed_user_id, e.attributed_user_id) = $3)");
     LEDGER_OF_PORTFOLIO = ledger!(" and e.portfolio_scope = $2 and coalesce(e.followed_user_id, 0) = $3");
-    SNAPSHOTS = "select portfolio_scope, followed_user_id, bucket_time, equity_micros, cash_micros, exposure_micros,
-            unrealized_pnl_micros, realized_pnl_micros, if_sold_now_micros, stale_assets
-        from portfolio_snapshot where portfolio_scope = $1 and coalesce(followed_user_id, 0) = $2 and bucket_time > $3
-            and bucket_time <= $4 order by bucket_time limit $5";
+    SNAPSHOTS = "select cast($1 as text) as portfolio_scope, cast($2 as bigint) as followed_user_id, bucket_time,
+            equity_micros, cash_micros, exposure_micros, unrealized_pnl_micros, realized_pnl_micros,
+            if_sold_now_micros, stale_assets
+        from portfolio_point where portfolio = $3 and bucket_time > $4 and bucket_time <= $5
+        order by bucket_time limit $6";
 }
 
 impl Db {
@@ -272,7 +273,8 @@ impl Db {
         on!(db self, c => {
             let rows = sqlx::query(SNAPSHOTS)
                 .bind(portfolio.scope().as_str())
-                .bind(owner_key(portfolio))
+                .bind(portfolio.owner().map(|user| user.0))
+                .bind(portfolio_key(portfolio))
                 .bind(after.millis())
                 .bind(to.millis())
                 .bind(rows_asked(limit))

@@ -44,6 +44,8 @@ pub struct HistoryGenerator {
     /// Some markets get hostile names.
     with_edge_cases: bool,
     pub progress: Progress,
+    /// From then on prices are stored every 30 s.
+    pub fresh_prices_from: Timestamp,
     directory: Directory,
     /// Events that are still to be ingested, in the order of their detection.
     events: VecDeque<DetectedEvent>,
@@ -75,6 +77,7 @@ impl HistoryGenerator {
             leaders,
             with_edge_cases,
             progress: Progress::default(),
+            fresh_prices_from: Timestamp::from_millis(i64::MAX),
             directory: directory.clone(),
             events: VecDeque::new(),
             conversions: HashMap::new(),

@@ -3,16 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::HistoryGenerator;
-use crate::db::{Db, PortfolioSnapshot};
-use crate::domain::accounting::mark::Mark;
+use crate::db::{BookPrice, Db, PortfolioSnapshot};
+use crate::domain::accounting::mark::{Mark, Quote};
 use crate::domain::accounting::portfolio::Portfolio;
 use crate::domain::accounting::settlement::settle;
 use crate::domain::money::ids::{AssetId, MarketId};
-use crate::domain::money::units::{PriceMicros, Timestamp};
+use crate::domain::money::units::Timestamp;
 use crate::simulator::history::error::HistoryError;
 use crate::simulator::history::settings::{HistorySettings, MINUTE_MS};
 use crate::simulator::history::writer::PlannedWrite;
 use crate::simulator::state::exchange::Exchange;
+
+/// The bucket of a price.
+const HALF_MINUTE_MS: i64 = 30_000;
 
 impl HistoryGenerator {
     /// Settles the markets whose outcome is known: their lots are closed in all portfolios.
@@ -52,10 +55,19 @@ impl HistoryGenerator {
             return Ok(());
         }
         let due = |every: i64| bucket.millis() % every.max(MINUTE_MS) == 0;
-        if due(settings.marks_every_ms) || due(settings.prices_every_ms) {
-            let mids = self.mark(exchange, at)?;
-            if due(settings.prices_every_ms) {
-                self.batch.prices.push((bucket, mids.into_iter().collect()));
+        let fresh = bucket > self.fresh_prices_from;
+        if fresh {
+            let half = bucket.plus_millis(-HALF_MINUTE_MS);
+            self.batch.prices.push((half, self.prices(exchange, half)));
+        }
+        let marks_are_due = due(settings.marks_every_ms) || due(settings.prices_every_ms);
+        if fresh || marks_are_due {
+            let prices = self.prices(exchange, at);
+            if marks_are_due {
+                self.mark(&prices, at)?;
+            }
+            if fresh || due(settings.prices_every_ms) {
+                self.batch.prices.push((bucket, prices));
             }
         }
         for (portfolio, running) in &mut self.portfolios {
@@ -78,22 +90,28 @@ impl HistoryGenerator {
         Ok(())
     }
 
-    /// Marks all holdings at their midpoints and returns these. An asset without a midpoint keeps its mark.
-    fn mark(&mut self, exchange: &Exchange, at: Timestamp) -> Result<BTreeMap<AssetId, PriceMicros>, HistoryError> {
-        let mut mids = BTreeMap::new();
-        for asset in self.held() {
-            let found = exchange.market_by_asset(&asset).and_then(|(market, index)| market.midpoint(index, at));
-            mids.extend(found.map(|mid| (asset, mid)));
-        }
+    /// Returns the prices of all held assets, in their order; an asset without a book has none.
+    fn prices(&self, exchange: &Exchange, at: Timestamp) -> Vec<(AssetId, BookPrice)> {
+        let price_of = |asset: AssetId| {
+            let (market, index) = exchange.market_by_asset(&asset)?;
+            let (bid, ask) = market.touch(index, at)?;
+            Some((asset, BookPrice::of(&Quote::new(bid, ask, at))?))
+        };
+        self.held().into_iter().filter_map(price_of).collect()
+    }
+
+    /// Marks all holdings at these prices. An asset without a price keeps its mark.
+    fn mark(&mut self, prices: &[(AssetId, BookPrice)], at: Timestamp) -> Result<(), HistoryError> {
+        let prices: BTreeMap<_, _> = prices.iter().map(|(asset, found)| (asset, found.price)).collect();
         for running in self.portfolios.values_mut() {
             let held: Vec<AssetId> = running.held_assets().cloned().collect();
             for asset in held {
-                if let Some(mid) = mids.get(&asset) {
-                    running.set_mark(&asset, Mark::Midpoint(*mid, at))?;
+                if let Some(price) = prices.get(&asset) {
+                    running.set_mark(&asset, Mark::Midpoint(*price, at))?;
                 }
             }
         }
-        Ok(mids)
+        Ok(())
     }
 
     pub(super) fn held(&self) -> BTreeSet<AssetId> {
