@@ -7,6 +7,7 @@ pub mod books_lock;
 pub mod chain_watcher;
 pub mod directory;
 pub mod executor;
+pub mod file_watch;
 pub mod global_executor;
 pub mod grouper;
 pub mod housekeeper;

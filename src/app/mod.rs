@@ -10,10 +10,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{Addr, Recipient};
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use crate::actors::file_watch::{FileWatch, FileWatchDeps};
 use crate::actors::live_feed::{LiveFeed, LiveFeedDeps};
 use crate::actors::live_hub::{Announce, LiveHub};
 use crate::actors::root::Root;
@@ -37,6 +39,9 @@ mod tests;
 mod worker;
 
 use worker::{Worker, WorkerDeps};
+
+/// How long a start reads the pages of a SQLite database for damage. `doctor` takes a minute.
+const CHECKED_WITHIN: Duration = Duration::from_secs(2);
 
 /// The settings of the whole bot. Each part gets only its own.
 #[derive(Debug, Clone)]
@@ -148,6 +153,7 @@ impl App {
         let (root_ctx, root) = Root::reserve_address();
         let supervisor = supervisor.reporting_to(&root);
         let (hub_supervisor, hub_scope) = supervisor.scope();
+        watch_file(&db, clock, &hub_supervisor);
         let live_hub = LiveHub::start(clock, &hub_supervisor);
         let pages = live_recipient(settings, &db, clock, &live_hub, &hub_supervisor);
         let worker = match settings.role.works() {
@@ -176,17 +182,13 @@ impl App {
                 let (redis, polymarket) = (settings.redis.clone(), settings.polymarket.clone());
                 let (db, live, metrics) = (db.clone(), live_hub.clone(), metrics.clone());
                 let deps = WebDeps { db, redis, clock, live, supervisor, metrics, polymarket, gate };
-                let web = http::start(&settings.web, deps).await?;
-                tracing::info!(service = "web", address = %web.addr, "serving pages");
-                Some(web)
+                Some(serve_pages(&settings.web, deps).await?)
             }
             false => None,
         };
         let health = match (health_listener, &worker) {
             (Some(listener), Some(worker)) => {
-                let health = health::serve(listener, worker.health_deps(db.clone(), clock, metrics))?;
-                tracing::info!(service = "worker", address = %health.addr, "serving health and metrics");
-                Some(health)
+                Some(health::serve(listener, worker.health_deps(db.clone(), clock, metrics))?)
             }
             _ => None,
         };
@@ -259,16 +261,38 @@ impl App {
     }
 }
 
+/// Starts the watch on the file of a SQLite database.
+fn watch_file(db: &Db, clock: Clock, supervisor: &SupervisorContext) {
+    if let Some(file) = db.file().cloned() {
+        FileWatch::start(FileWatchDeps { db: db.clone(), file, clock, supervisor: supervisor.clone() });
+    }
+}
+
+/// Starts the pages, and logs where they are served.
+///
+/// # Errors
+/// [`WebStartError`].
+async fn serve_pages(settings: &WebSettings, deps: WebDeps) -> Result<WebServer, WebStartError> {
+    let web = http::start(settings, deps).await?;
+    tracing::info!(service = "web", address = %web.addr, "serving pages");
+    Ok(web)
+}
+
 /// Migrates the database. A worker first takes ownership of it, releases the jobs that an earlier process had claimed,
 /// and follows the traders that the settings name.
 ///
 /// # Errors
-/// [`DbError`] when another process owns the database, or a statement fails.
+/// [`DbError`] when another process owns the database, a page of it is damaged, or a statement fails.
 async fn take_over(db: &Db, settings: &AppSettings, now: Timestamp) -> Result<Option<Ownership>, DbError> {
     let ownership = match settings.role.works() {
         true => db.own().await?,
         false => None,
     };
+    if settings.role.works()
+        && let Some(read) = db.check_pages(CHECKED_WITHIN).await?
+    {
+        tracing::info!(service = "worker", "the database: {read}");
+    }
     db.migrate().await?;
     if ownership.is_some() {
         // Only an earlier process can have claimed these jobs, because no other process uses a database that we own.

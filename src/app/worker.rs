@@ -413,6 +413,7 @@ impl Shared {
             db: self.db.clone(),
             clock: self.clock,
             live: self.live.clone(),
+            wakeups: self.wakeups.clone(),
             supervisor: supervisor.clone(),
             start_poller: Rc::new(move |user, directory, fence, supervisor| {
                 let deps = PollerDeps { fence, ..poller_deps.clone() };

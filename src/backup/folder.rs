@@ -1,8 +1,8 @@
 //! The folder of archives: one writer, names in order of time, a checksum beside each archive, the newest few kept.
 
-use std::fs::{File, Permissions, TryLockError};
+use std::fs::{DirBuilder, File, Permissions, TryLockError};
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -29,9 +29,10 @@ impl Folder {
     /// # Errors
     /// [`BackupError::FolderInUse`] while another backup is being made; [`BackupError::File`].
     pub fn open(path: &Path) -> Result<Self, BackupError> {
-        std::fs::create_dir_all(path).map_err(on_file(path, "made"))?;
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.map_err(on_file(path, "made"))?;
         let name = path.join(LOCK);
-        let lock = File::options().create(true).append(true).open(&name).map_err(on_file(&name, "made"))?;
+        let lock = File::options().create(true).append(true).mode(0o600).open(&name).map_err(on_file(&name, "made"))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(BackupError::FolderInUse { folder: path.to_owned() }),
@@ -62,15 +63,15 @@ impl Folder {
         // The checksum first: every file with an archive's name has a checksum.
         let checksum = checksum_of(&file);
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut written = File::create(&checksum).map_err(on_file(&checksum, "made"))?;
+        let mut written = new_private(&checksum).map_err(on_file(&checksum, "made"))?;
         written
             .write_all(format!("{sha256}  {name}\n").as_bytes())
             .and_then(|()| written.sync_all())
             .map_err(on_file(&checksum, "written"))?;
         let whole = File::open(partial).map_err(on_file(partial, "read"))?;
-        // The archive contains e-mails and hashes of tokens: only its owner, and perhaps a group of the folder, may read it.
+        // The archive contains e-mails and hashes of tokens: only its owner may read it.
         whole
-            .set_permissions(Permissions::from_mode(0o640))
+            .set_permissions(Permissions::from_mode(0o600))
             .and_then(|()| whole.sync_all())
             .map_err(on_file(partial, "written"))?;
         std::fs::rename(partial, &file).map_err(on_file(&file, "made"))?;
@@ -92,6 +93,11 @@ impl Folder {
         }
         Ok(old.len())
     }
+}
+
+/// Creates or empties a file that only its owner may read.
+pub(super) fn new_private(path: &Path) -> std::io::Result<File> {
+    File::options().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
 /// Returns when the newest archive of a folder was made; `None` if there is none, or no folder.
@@ -206,7 +212,8 @@ mod tests {
         let archive = put(&folder, "abc", 1_790_000_000, sqlite::ENDING);
         assert!(archive.file.ends_with("polymarketspy-20260921T141320.000Z.sqlite.gz"), "{archive:?}");
         assert_eq!((archive.bytes, &archive.sha256[..8]), (3, "ba7816bf"));
-        assert_eq!(archive.file.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(archive.file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(checksum_of(&archive.file).metadata().unwrap().permissions().mode() & 0o777, 0o600);
         check(&archive.file).unwrap();
         std::fs::write(&archive.file, "abd").unwrap();
         assert!(matches!(check(&archive.file), Err(BackupError::Changed { .. })));

@@ -48,6 +48,9 @@ pub enum BackupError {
     Changed { file: PathBuf, found: String, expected: String },
     #[error("`{}` is not an archive of a {database} database, which DATABASE_URL names", file.display())]
     OtherKind { file: PathBuf, database: &'static str },
+    /// The file is not one that `backup` wrote. Nothing of it was used.
+    #[error("`{}` is not an archive of polymarketspy: {problem}", file.display())]
+    Foreign { file: PathBuf, problem: String },
     #[error("there is already a database at {place}; move it away, or change DATABASE_URL")]
     Occupied { place: String },
     #[error("the upload command ended with {status}; the archive is kept in the folder")]
@@ -122,6 +125,8 @@ pub async fn make(url: &str, folder: &Folder, now: Timestamp) -> Result<Archive,
 /// [`BackupError`]; the place is then still empty.
 pub async fn restore(file: &Path, url: &str, is_checked: bool) -> Result<(), BackupError> {
     let source = Source::parse(url)?;
+    // First, so that a missing file is called missing and not foreign.
+    std::fs::File::open(file).map_err(on_file(file, "read"))?;
     if !file.to_string_lossy().ends_with(source.ending()) {
         return Err(BackupError::OtherKind { file: file.to_owned(), database: source.name() });
     }

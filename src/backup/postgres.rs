@@ -1,5 +1,7 @@
 //! Backs up a PostgreSQL database with PostgreSQL's own tools, which must be of the server's version or newer.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -7,7 +9,7 @@ use percent_encoding::percent_decode_str;
 use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
 use url::Url;
 
-use super::BackupError;
+use super::{BackupError, on_file};
 use crate::db::{DbError, without_password};
 
 /// The custom format of `pg_dump`: it is compressed, and `pg_restore` restores its parts in the right order.
@@ -84,6 +86,7 @@ impl Server {
     /// # Errors
     /// [`BackupError::Occupied`] when the database is not empty; any other [`BackupError`].
     pub async fn fill(&self, from: &Path, url: &str) -> Result<(), BackupError> {
+        check_ours(from)?;
         let mut connection = connect(url).await?;
         let is_empty = "select to_regclass('_sqlx_migrations') is null";
         let is_empty: bool = sqlx::query_scalar(is_empty).fetch_one(&mut connection).await.map_err(DbError::from)?;
@@ -108,6 +111,28 @@ impl Server {
             command.env("PGPASSWORD", password);
         }
         command
+    }
+}
+
+/// Checks that a dump is one of our database, before anything of it runs on the server: a dump may contain functions.
+///
+/// # Errors
+/// [`BackupError::Foreign`]; [`BackupError::NoProgram`] when `pg_restore` is missing.
+fn check_ours(file: &Path) -> Result<(), BackupError> {
+    let foreign = |problem: &str| BackupError::Foreign { file: file.to_owned(), problem: problem.to_owned() };
+    let mut magic = Vec::new();
+    let opened = File::open(file).map_err(on_file(file, "read"))?;
+    opened.take(5).read_to_end(&mut magic).map_err(on_file(file, "read"))?;
+    if magic != b"PGDMP" {
+        return Err(foreign("it is not a dump of `pg_dump --format=custom`"));
+    }
+    let listed = Command::new("pg_restore").arg("--list").arg(file).stdin(Stdio::null()).output();
+    let listed = listed.map_err(|source| BackupError::NoProgram { program: "pg_restore", source })?;
+    let text = String::from_utf8_lossy(&listed.stdout);
+    let has = |table: &str| text.lines().any(|line| line.contains(&format!(" TABLE public {table} ")));
+    match has("_sqlx_migrations") && has("ledger_entry") {
+        true => Ok(()),
+        false => Err(foreign("the database in it was not made by polymarketspy")),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{LogSettings, Settings};
 use crate::telemetry;
@@ -47,7 +48,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Runs the bot: follows the enabled traders and serves the dashboard. Exits with 1 when a part of it keeps failing.
+    /// Runs the bot: follows the enabled traders and serves the dashboard. Exits with 1 when a part of it keeps failing, or
+    /// its database file is removed or replaced.
     Run(run::RunArguments),
     /// Runs the bot against the built-in exchange simulator, with a day of history. Needs no settings and no network.
     Demo(demo::DemoArguments),
@@ -133,6 +135,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
         .install_default()
         .map_err(|_| anyhow::anyhow!("a TLS provider is already installed"))?;
     actix::System::new().block_on(async {
+        outlive_file_size_limit()?;
         match arguments.command {
             Command::Run(arguments) => run::run(&settings, arguments).await,
             Command::Demo(arguments) => demo::demo(settings, arguments).await,
@@ -158,4 +161,19 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Soak(arguments) => measure::soak::soak(&settings, arguments).await,
         }
     })
+}
+
+/// Makes a write over the limit of `ulimit -f` an error of that write, as on a full disk, and not the end of the process
+/// without a word. The bot goes on when the limit is raised; a command says which file is too large.
+fn outlive_file_size_limit() -> anyhow::Result<()> {
+    let mut exceeded = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
+    actix::spawn(async move {
+        if exceeded.recv().await.is_some() {
+            tracing::error!(
+                service = "app",
+                "SIGXFSZ: a file reached the limit of `ulimit -f`; raise it (`prlimit --fsize`)"
+            );
+        }
+    });
+    Ok(())
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::actors::supervise::Failure;
 use crate::app::{App, AppSettings, Role};
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -31,19 +32,32 @@ pub async fn run(settings: &Settings, arguments: RunArguments) -> anyhow::Result
     run_until_stopped(app).await
 }
 
-/// Runs the bot until SIGTERM or SIGINT, or until an actor keeps failing.
+/// Runs the bot until SIGTERM, SIGINT or SIGHUP, or until it cannot go on.
 ///
 /// # Errors
-/// [`Failure`](crate::actors::supervise::Failure) when an actor keeps failing: `main` then exits with
+/// [`Failure`] when an actor keeps failing or the database file is gone: `main` then exits with
 /// [`NEEDS_ATTENTION`](super::exit_code::NEEDS_ATTENTION), so that the process is started again.
 pub async fn run_until_stopped(mut app: App) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    // The terminal or the connection that the bot was started from was closed. Without this the process ends in the
+    // middle of its work, and without a word.
+    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let failure = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
+        _ = hangup.recv() => {
+            tracing::warn!(service = "app", "SIGHUP: the bot stops; a service manager or `nohup` keeps it running");
+            None
+        }
         failure = app.failed() => Some(failure),
     };
+    if let Some(gone @ Failure::Outside(_)) = failure {
+        // Nothing more is written, and no connection is closed: SQLite removes the log beside the path when the last one
+        // closes, and another database may be at that path now.
+        std::mem::forget(app.database().clone());
+        return Err(gone.into());
+    }
     if tokio::time::timeout(GRACE, app.stop()).await.is_err() {
         tracing::warn!(service = "app", "stopped with work in flight; the next start continues it");
     }

@@ -12,12 +12,14 @@ mod people;
 mod system;
 
 pub use crate::sql::connection::Db;
-pub(crate) use crate::sql::connection::without_password;
+pub use crate::sql::database_file::{DatabaseFile, FilePlace};
 #[cfg(any(test, feature = "testkit"))]
 pub use crate::sql::driven::{Disk, DiskStep, Fate};
 pub use crate::sql::error::DbError;
 pub use crate::sql::inserted::Inserted;
+pub(crate) use crate::sql::open::without_password;
 pub use crate::sql::page::{Cursor, Page};
+pub use crate::sql::write_state::WriteFailure;
 pub use accounts::curves::CurvePoint;
 pub use accounts::drawdown_resets::PeakReset;
 pub use accounts::integrity::Integrity;
@@ -55,6 +57,7 @@ pub use system::leases::{HEALTH_KEY, LeaseRow, Round, health_key, random_worker_
 pub use system::market_lists::{MadeCopy, MarketAttempts, TradedMarket};
 pub use system::market_resolutions::UnsettledMarket;
 pub use system::markets::Resolution;
+pub use system::page_check::PagesRead;
 pub use system::retention::{Packable, Step, Thinning};
 pub use system::storage::StorageState;
 

@@ -9,6 +9,6 @@ pub enum Status {
     Ok,
     /// It works, but an operator should look at it.
     Degraded,
-    /// The database does not answer.
+    /// The database does not answer, or no write has succeeded for 30 s.
     Down,
 }

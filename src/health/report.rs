@@ -9,6 +9,7 @@ use super::assessment::Status;
 use super::{HealthDeps, in_time};
 use crate::actors::supervise::Observed;
 use crate::clock::is_far_off;
+use crate::db::WriteFailure;
 use crate::domain::money::units::Timestamp;
 use crate::queue;
 use crate::queue::{Depth, Queue};
@@ -17,8 +18,8 @@ use crate::queue::{Depth, Queue};
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report {
-    /// `down`: the database or the root actor does not answer. `degraded`: the worker works, but an operator should
-    /// look at it.
+    /// `down`: the database or the root actor does not answer, or no write has succeeded for 30 s. `degraded`: the worker
+    /// works, but an operator should look at it.
     pub status: Status,
     /// The time of the newest detected fill.
     last_canonical_event_time: Option<Timestamp>,
@@ -30,6 +31,17 @@ pub(super) struct Report {
     venue_clock_offset_ms: Option<i64>,
     /// Queues that no worker consumes.
     stuck_queues: Vec<Queue>,
+    /// Since when no write succeeds, and why; `null` while writes succeed. The worker writes at least every ten seconds.
+    failing_writes: Option<FailingWrites>,
+}
+
+/// Why and for how long nothing could be written.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FailingWrites {
+    for_seconds: u64,
+    /// The database's own words.
+    cause: String,
 }
 
 impl Report {
@@ -49,7 +61,9 @@ impl Report {
         let now = deps.clock.now();
         let is_stuck = |depth: &&Depth| depth.stuck_for_ms(now).is_some();
         let stuck_queues: Vec<Queue> = depths.iter().flatten().filter(is_stuck).map(|depth| depth.queue).collect();
+        let failure = deps.db.write_failure();
         let status = match (&depths, newest, &actors) {
+            _ if failure.as_ref().is_some_and(WriteFailure::is_down) => Status::Down,
             (Some(_), Some(_), Some(actors)) => {
                 let silent = actors.iter().any(|actor| actor.silences > 1);
                 let unpriced = actors.iter().filter(|actor| actor.name.job() == "price_refresher").any(|actor| {
@@ -57,6 +71,7 @@ impl Report {
                     observed.is_some_and(|prices| prices.is_troubled(now))
                 });
                 let well = !unpriced
+                    && failure.is_none()
                     && !is_far_off(venue_clock_offset_ms)
                     && stuck_queues.is_empty()
                     && ws_connected != Some(false)
@@ -72,6 +87,8 @@ impl Report {
             venue_clock_offset_ms,
             queue_depths: depths.into_iter().flatten().map(|depth| (depth.queue, depth.open)).collect(),
             stuck_queues,
+            failing_writes: failure
+                .map(|failure| FailingWrites { for_seconds: failure.lasts.as_secs(), cause: failure.cause }),
         }
     }
 }

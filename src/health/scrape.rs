@@ -8,7 +8,7 @@ use super::{HealthDeps, in_time};
 use crate::actors::root::ActorHealth;
 use crate::actors::supervise::Observed;
 use crate::db::{Db, DbError, FollowedUser, StorageState};
-use crate::domain::accounting::shadow::exactness::{CheckOutcome, ExactnessState};
+use crate::domain::accounting::shadow::exactness::ExactnessState;
 use crate::domain::market::payout::ResolutionStage;
 use crate::domain::money::units::Timestamp;
 use crate::metrics::{Exposition, Metrics};
@@ -48,6 +48,12 @@ async fn database(page: &mut Exposition, deps: &HealthDeps, now: Timestamp) {
     let depths = in_time(queue::depths(&deps.db)).await.and_then(Result::ok);
     page.gauge("polymarketspy_database_up", "Whether the database answers within two seconds.")
         .sample(&[], u8::from(depths.is_some()));
+    let failing_ms = deps.db.write_failure().map_or(0, |failure| failure.lasts.as_millis());
+    page.gauge(
+        "polymarketspy_database_writes_failing_seconds",
+        "Time since which no write succeeds; 0 while writes do.",
+    )
+    .seconds(&[], i64::try_from(failing_ms).unwrap_or(i64::MAX));
     // When the database did not answer once, do not wait for it again: a scrape has ten seconds in all.
     let Some(depths) = depths else { return };
     queues(page, &depths, now);
@@ -96,7 +102,7 @@ async fn states_of_books(db: &Db) -> Result<(BTreeMap<ExactnessState, u64>, i64)
     for user in db.followed_users().await?.into_iter().filter(FollowedUser::enabled) {
         *states.entry(db.books_record(user.id).await?.exactness().state()).or_default() += 1;
         let newest = db.position_checks(user.id, 1).await?.pop();
-        let open = newest.filter(|check| check.outcome == CheckOutcome::Drifting);
+        let open = newest.filter(|check| check.outcome.is_drifting());
         drift = drift.saturating_add(open.map_or(0, |check| check.drift_value().0));
     }
     Ok((states, drift))

@@ -106,6 +106,9 @@ macro_rules! execute_batch {
                     query.execute(c).await.map(|done| done.rows_affected())
                 })?;
             }
+            if changed > 0 {
+                tx.note_changes();
+            }
             Ok::<u64, $crate::sql::error::DbError>(changed)
         }
         .await

@@ -5,27 +5,29 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{PgPool, Postgres, SqlSafeStr, Sqlite, SqlitePool, Transaction};
 
+use super::database_file::{DatabaseFile, make_new_private};
 #[cfg(any(test, feature = "testkit"))]
 use super::driven::{Driven, DrivenTx};
 use super::error::DbError;
+use super::server::Server;
 use super::wal_checkpointer::Checkpointer;
+use super::write_state::{WriteFailure, WriteState};
 
-/// Runs one expression on the driver that a [`Db`] or [`Tx`] holds; `$c` is the executor.
-/// On SQLite a `Db` reads from its read pool, so a statement that writes belongs in a `Tx`.
+/// Runs one expression on the driver that a [`Db`] or [`Tx`] holds; `$c` is the executor, and the expression evaluates
+/// to a `Result` with the driver's error. On SQLite a `Db` reads from its read pool, so a statement that writes belongs
+/// in a `Tx`.
 macro_rules! on {
-    (tx $tx:expr, $c:ident => $body:expr) => {
-        match $tx {
-            $crate::sql::connection::Tx::Postgres(transaction) => {
+    (tx $tx:expr, $c:ident => $body:expr) => {{
+        let tx: &mut $crate::sql::connection::Tx = &mut *$tx;
+        let outcome = match tx {
+            $crate::sql::connection::Tx::Postgres(transaction, ..) => {
                 let $c = &mut **transaction;
                 $body
             }
-            $crate::sql::connection::Tx::Sqlite(transaction, _) => {
+            $crate::sql::connection::Tx::Sqlite(transaction, ..) => {
                 let $c = &mut **transaction;
                 $body
             }
@@ -34,11 +36,19 @@ macro_rules! on {
                 let $c = &mut *transaction.connection;
                 $body
             }
-        }
-    };
+        };
+        tx.watch(&outcome);
+        outcome
+    }};
     (db $db:expr, $c:ident => $body:expr) => {
         match $db {
-            $crate::sql::connection::Db::Postgres($c) => $body,
+            $crate::sql::connection::Db::Postgres(pool, server) => match server.acquire(pool).await {
+                Ok(mut connection) => {
+                    let $c = &mut *connection;
+                    $body
+                }
+                Err(error) => Err(From::from(error)),
+            },
             #[cfg(any(test, feature = "testkit"))]
             $crate::sql::connection::Db::Sqlite { driven: Some($c), .. } => $body,
             $crate::sql::connection::Db::Sqlite { read: $c, .. } => $body,
@@ -59,13 +69,15 @@ pub(crate) use statements;
 /// The database connections of this process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub enum Db {
-    Postgres(PgPool),
+    Postgres(PgPool, Arc<Server>),
     /// SQLite has one writer at a time in any case. With one write connection the writers wait in the pool's fair queue
     /// and not in SQLite's busy loop; readers have their own connections and never wait.
     Sqlite {
         read: SqlitePool,
         write: SqlitePool,
         checkpointer: Arc<Checkpointer>,
+        file: DatabaseFile,
+        writes: Arc<WriteState>,
         /// In a simulation: what the pools are replaced by.
         #[cfg(any(test, feature = "testkit"))]
         driven: Option<Driven>,
@@ -76,8 +88,9 @@ pub enum Db {
 ///
 /// A task that holds one must not begin a second one on the same [`Db`]: on SQLite the task would wait for itself.
 pub(crate) enum Tx {
-    Postgres(Transaction<'static, Postgres>),
-    Sqlite(Transaction<'static, Sqlite>, Arc<Checkpointer>),
+    /// The last field of both says whether a row was changed.
+    Postgres(Transaction<'static, Postgres>, Arc<Server>, bool),
+    Sqlite(Transaction<'static, Sqlite>, Arc<Checkpointer>, Arc<WriteState>, bool),
     #[cfg(any(test, feature = "testkit"))]
     Driven(DrivenTx),
 }
@@ -90,76 +103,6 @@ pub(crate) enum Driver {
 }
 
 impl Db {
-    /// Connects to `sqlite:path` (created if missing) or `postgres://..`.
-    ///
-    /// # Errors
-    /// `Address` for any other text; `Folder`, `Unreachable` or `Statement` when the database cannot be opened.
-    pub async fn connect(url: &str) -> Result<Self, DbError> {
-        let address = || DbError::Address { url: without_password(url) };
-        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            let options: PgConnectOptions = url.parse().map_err(|_| address())?;
-            let options = options.disable_statement_logging().statement_cache_capacity(STATEMENT_CACHE);
-            let pool = PgPoolOptions::new()
-                .max_connections(12)
-                .acquire_timeout(Duration::from_secs(30))
-                .test_before_acquire(false)
-                .connect_with(options)
-                .await?;
-            return Ok(Self::Postgres(pool));
-        }
-        if !url.starts_with("sqlite:") {
-            return Err(address());
-        }
-        let options: SqliteConnectOptions = url.parse().map_err(|_| address())?;
-        make_folder_of(options.get_filename())?;
-        Self::connect_sqlite(options).await
-    }
-
-    async fn connect_sqlite(options: SqliteConnectOptions) -> Result<Self, DbError> {
-        let options = options
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // FULL: a commit that returned survives a power cut. This is a ledger.
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_FOR)
-            .foreign_keys(true)
-            // Otherwise `insert or replace` would bypass the append-only triggers.
-            .pragma("recursive_triggers", "on")
-            .pragma("temp_store", "memory")
-            .pragma("journal_size_limit", "67108864")
-            .statement_cache_capacity(STATEMENT_CACHE)
-            .disable_statement_logging();
-        // The writer connects first: it creates the file and sets the journal mode.
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .min_connections(1)
-            .acquire_timeout(Duration::from_secs(30))
-            .test_before_acquire(false)
-            .idle_timeout(None)
-            .max_lifetime(None);
-        // The checkpointer copies the log back in parallel to the writer; the writer does it only when it falls 64 MB
-        // behind.
-        let log_limit = options.clone().pragma("wal_autocheckpoint", "16000").pragma("cache_size", "-16000");
-        let write = connect_patiently(writer, log_limit).await?;
-        let read = SqlitePoolOptions::new()
-            .max_connections(4)
-            .acquire_timeout(Duration::from_secs(30))
-            .test_before_acquire(false)
-            // Long answers, such as the ledger's for an audit, would wake both threads every 50 rows.
-            .connect_with(
-                options.clone().row_buffer_size(1_000).pragma("query_only", "on").pragma("cache_size", "-2000"),
-            )
-            .await?;
-        let checkpointer = Arc::new(Checkpointer::start(options.pragma("cache_size", "-500")));
-        Ok(Self::Sqlite {
-            read,
-            write,
-            checkpointer,
-            #[cfg(any(test, feature = "testkit"))]
-            driven: None,
-        })
-    }
-
     /// Starts a transaction that may write; once committed it survives a power cut. On SQLite it takes the write lock
     /// at the start, so it cannot fail half way because another writer was faster.
     ///
@@ -185,20 +128,80 @@ impl Db {
             true => ("begin", "pragma synchronous = full; begin immediate"),
             false => ("begin; set local synchronous_commit = off", "pragma synchronous = normal; begin immediate"),
         };
-        Ok(match self {
-            Self::Postgres(pool) => Tx::Postgres(pool.begin_with(postgres).await?),
-            #[cfg(any(test, feature = "testkit"))]
-            Self::Sqlite { driven: Some(driven), .. } => Tx::Driven(driven.begin(durable).await?),
-            Self::Sqlite { write, checkpointer, .. } => {
-                Tx::Sqlite(write.begin_with(sqlite).await?, checkpointer.clone())
+        match self {
+            Self::Postgres(pool, server) => {
+                let begun = async {
+                    let connection = server.acquire(pool).await?;
+                    Transaction::begin(connection, Some(postgres.into_sql_str())).await
+                };
+                let begun = begun.await;
+                server.watch(&begun);
+                Ok(Tx::Postgres(begun?, server.clone(), false))
             }
-        })
+            #[cfg(any(test, feature = "testkit"))]
+            Self::Sqlite { driven: Some(driven), .. } => Ok(Tx::Driven(driven.begin(durable).await?)),
+            Self::Sqlite { write, checkpointer, writes, .. } => {
+                let begun = write.begin_with(sqlite).await.inspect_err(|error| writes.failed(error));
+                Ok(Tx::Sqlite(begun?, checkpointer.clone(), writes.clone(), false))
+            }
+        }
+    }
+
+    /// Returns since when writes of this process fail, and why; `None` while they succeed.
+    pub fn write_failure(&self) -> Option<WriteFailure> {
+        match self {
+            Self::Postgres(_, server) => server.writes.failure(),
+            Self::Sqlite { writes, .. } => writes.failure(),
+        }
+    }
+
+    /// Returns whether the server refuses writes: a standby, or one that was set read-only. SQLite has no such mode.
+    ///
+    /// # Errors
+    /// [`DbError`] when the server does not answer.
+    pub async fn is_read_only(&self) -> Result<bool, DbError> {
+        let Self::Postgres(pool, server) = self else { return Ok(false) };
+        let mut connection = server.acquire(pool).await?;
+        let setting: String = sqlx::query_scalar("show transaction_read_only").fetch_one(&mut *connection).await?;
+        Ok(setting == "on")
+    }
+
+    /// Asks a PostgreSQL server, by a new connection, whether it answers at all. A SQLite file needs no such question.
+    ///
+    /// # Errors
+    /// [`DbError`] with the cause, in less than a second.
+    pub async fn answers(&self) -> Result<(), DbError> {
+        match self {
+            Self::Postgres(_, server) => Ok(server.answers().await?),
+            Self::Sqlite { .. } => Ok(()),
+        }
+    }
+
+    /// Returns the file of the database; `None` for a PostgreSQL server.
+    pub const fn file(&self) -> Option<&DatabaseFile> {
+        match self {
+            Self::Postgres(..) => None,
+            Self::Sqlite { file, .. } => Some(file),
+        }
+    }
+
+    /// Copies the database as this process has it open to a new file, even when its own file is gone from its place.
+    ///
+    /// # Errors
+    /// [`DbError::File`] when the file cannot be made; [`DbError`] when the copy cannot be written, or the database is not
+    /// a file.
+    pub async fn copy_to(&self, path: &Path) -> Result<(), DbError> {
+        let Self::Sqlite { write, .. } = self else { return Err(sqlx::Error::PoolClosed.into()) };
+        // SQLite writes into an empty file and keeps its rights.
+        make_new_private(path)?;
+        sqlx::query("vacuum into $1").bind(path.display().to_string()).execute(write).await?;
+        Ok(())
     }
 
     /// Waits for running statements and closes every connection.
     pub async fn close(&self) {
         match self {
-            Self::Postgres(pool) => pool.close().await,
+            Self::Postgres(pool, _) => pool.close().await,
             Self::Sqlite { read, write, checkpointer, .. } => {
                 checkpointer.stop().await;
                 read.close().await;
@@ -214,8 +217,9 @@ impl Db {
     /// [`DbError`] when the database cannot be reached.
     pub async fn size_bytes(&self) -> Result<i64, DbError> {
         Ok(match self {
-            Self::Postgres(pool) => {
-                sqlx::query_scalar("select pg_database_size(current_database())").fetch_one(pool).await?
+            Self::Postgres(pool, server) => {
+                let mut connection = server.acquire(pool).await?;
+                sqlx::query_scalar("select pg_database_size(current_database())").fetch_one(&mut *connection).await?
             }
             Self::Sqlite { .. } => {
                 let text = "select page_count * page_size from pragma_page_count(), pragma_page_size()";
@@ -227,7 +231,7 @@ impl Db {
     /// Returns the kind of the database.
     pub(crate) fn driver(&self) -> Driver {
         match self {
-            Self::Postgres(_) => Driver::Postgres,
+            Self::Postgres(..) => Driver::Postgres,
             Self::Sqlite { .. } => Driver::Sqlite,
         }
     }
@@ -241,9 +245,19 @@ impl Tx {
     /// repetition safe.
     pub(crate) async fn commit(self) -> Result<(), DbError> {
         match self {
-            Self::Postgres(transaction) => transaction.commit().await?,
-            Self::Sqlite(transaction, checkpointer) => {
-                transaction.commit().await?;
+            Self::Postgres(transaction, server, has_changed) => {
+                let done = transaction.commit().await;
+                server.watch(&done);
+                done?;
+                if has_changed {
+                    server.writes.succeeded();
+                }
+            }
+            Self::Sqlite(transaction, checkpointer, writes, has_changed) => {
+                transaction.commit().await.inspect_err(|error| writes.failed(error))?;
+                if has_changed {
+                    writes.succeeded();
+                }
                 checkpointer.committed();
             }
             #[cfg(any(test, feature = "testkit"))]
@@ -252,60 +266,37 @@ impl Tx {
         Ok(())
     }
 
+    /// Notes that rows were changed. The commit of a transaction that changed nothing succeeds on a full disk too, so it
+    /// does not show that the database can be written.
+    pub(crate) const fn note_changes(&mut self) {
+        match self {
+            Self::Postgres(.., has_changed) | Self::Sqlite(.., has_changed) => *has_changed = true,
+            #[cfg(any(test, feature = "testkit"))]
+            Self::Driven(_) => {}
+        }
+    }
+
+    /// Looks at the outcome of a statement, for [`Db::write_failure`].
+    pub(crate) fn watch<T>(&self, outcome: &Result<T, sqlx::Error>) {
+        match self {
+            Self::Postgres(_, server, _) => server.watch(outcome),
+            Self::Sqlite(_, _, writes, _) => {
+                if let Err(error) = outcome {
+                    writes.failed(error);
+                }
+            }
+            #[cfg(any(test, feature = "testkit"))]
+            Self::Driven(_) => {}
+        }
+    }
+
     /// Returns the kind of the database.
     pub(crate) fn driver(&self) -> Driver {
         match self {
-            Self::Postgres(_) => Driver::Postgres,
+            Self::Postgres(..) => Driver::Postgres,
             Self::Sqlite(..) => Driver::Sqlite,
             #[cfg(any(test, feature = "testkit"))]
             Self::Driven(_) => Driver::Sqlite,
         }
-    }
-}
-
-/// Connects, and retries while the file is busy. Switching to the write-ahead log needs exclusive access to the file
-/// for an instant, and SQLite does not wait for that: of several programs that start together on a new file, some would
-/// fail.
-async fn connect_patiently(pool: SqlitePoolOptions, options: SqliteConnectOptions) -> Result<SqlitePool, DbError> {
-    let begun = tokio::time::Instant::now();
-    loop {
-        match pool.clone().connect_with(options.clone()).await.map_err(DbError::from) {
-            Err(DbError::Busy(_)) if begun.elapsed() < BUSY_FOR => tokio::time::sleep(BETWEEN_TRIES).await,
-            opened => return opened,
-        }
-    }
-}
-
-/// How long we wait for a lock that another process holds.
-const BUSY_FOR: Duration = Duration::from_secs(10);
-const BETWEEN_TRIES: Duration = Duration::from_millis(20);
-
-/// Room for every batch in every size and for the single statements.
-const STATEMENT_CACHE: usize = 512;
-
-fn make_folder_of(file: &Path) -> Result<(), DbError> {
-    match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => std::fs::create_dir_all(folder)
-            .map_err(|source| DbError::Folder { path: file.display().to_string(), source }),
-        _ => Ok(()),
-    }
-}
-
-/// Returns the address in the form that errors may show: the user and password between scheme and host become `***`.
-pub(crate) fn without_password(url: &str) -> String {
-    match (url.find("://"), url.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme + 3 <= at => format!("{}***{}", &url[..scheme + 3], &url[at..]),
-        _ => url.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wrong_address_is_shown_without_its_password() {
-        assert_eq!(without_password("mysql://me:secret@host/db"), "mysql://***@host/db");
-        assert_eq!(without_password("nonsense"), "nonsense");
     }
 }

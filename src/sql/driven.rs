@@ -26,6 +26,7 @@ use sqlx::{ConnectOptions, Either, Error, Execute, Executor, SqlStr};
 use tokio::sync::OwnedMutexGuard;
 
 use super::connection::Db;
+use super::database_file::DatabaseFile;
 use super::error::DbError;
 use super::wal_checkpointer::Checkpointer;
 
@@ -116,7 +117,8 @@ impl Db {
         let write = Arc::new(tokio::sync::Mutex::new(DrivenConnection { disk: disk.clone(), connection }));
         let driven = Some(Driven { disk, read: Arc::new(Mutex::new(reading)), write, shared });
         let (read, write, checkpointer) = (unused.clone(), unused, Arc::new(Checkpointer::none()));
-        Ok(Self::Sqlite { read, write, checkpointer, driven })
+        let file = DatabaseFile::open(path)?;
+        Ok(Self::Sqlite { read, write, checkpointer, file, writes: Arc::default(), driven })
     }
 
     /// Returns this database for another process on the same connections, whose steps another disk decides.

@@ -4,12 +4,16 @@
 
 pub(crate) mod batch;
 pub(crate) mod connection;
+pub(crate) mod database_file;
 pub(crate) mod decode;
 #[cfg(any(test, feature = "testkit"))]
 pub mod driven;
 pub(crate) mod error;
 pub(crate) mod inserted;
+pub(crate) mod open;
 pub(crate) mod packing;
 pub(crate) mod page;
+pub(crate) mod server;
 pub(crate) mod storage;
 pub(crate) mod wal_checkpointer;
+pub(crate) mod write_state;

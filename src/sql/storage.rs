@@ -38,7 +38,7 @@ impl Db {
     /// [`DbError`] when the disk is full, the database is in use, or cannot be reached; nothing has changed then.
     pub async fn vacuum(&self) -> Result<(), DbError> {
         match self {
-            Self::Postgres(pool) => {
+            Self::Postgres(pool, _) => {
                 sqlx::raw_sql("vacuum (full, analyze)").execute(pool).await?;
             }
             Self::Sqlite { write, .. } => {

@@ -94,7 +94,8 @@ pub(super) async fn compared(
     }
     let is_whole = ended.corrections.iter().fold(0_i64, |sum, part| sum.saturating_add(part.shares.0.saturating_abs()))
         == drifts.iter().fold(0_i64, |sum, drift| sum.saturating_add(drift.shares.0.saturating_abs()));
-    let outcome = if is_whole { CheckOutcome::Adjusted { value: ended.value } } else { CheckOutcome::Drifting };
+    let value = ended.value;
+    let outcome = if is_whole { CheckOutcome::Adjusted { value } } else { CheckOutcome::PartlyAdjusted { value } };
     let check = row(user, at, n_assets, outcome, valued);
     adjusted(deps, user, check, ended, now.version).await
 }
@@ -158,7 +159,7 @@ fn ended(user: &FollowedUser, at: Timestamp, standing: &[Drift], now: &ShadowNow
 fn standing_since(earlier: &[PositionCheck], drifts: &[Drift], at: Timestamp) -> Result<Vec<Drift>, UnitError> {
     let mut still = drifts.to_vec();
     for check in earlier.iter().filter(|check| check.outcome != CheckOutcome::Unreadable) {
-        if check.outcome != CheckOutcome::Drifting {
+        if !check.outcome.is_drifting() {
             return Ok(Vec::new());
         }
         let found: Vec<Drift> = check.drifts.iter().map(|(drift, _)| drift.clone()).collect();

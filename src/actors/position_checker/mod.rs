@@ -158,7 +158,7 @@ impl PositionChecker {
                     Some(CheckOutcome::Unreadable) => self.counts.unreadable += 1,
                     Some(outcome) => {
                         self.counts.checks += 1;
-                        self.counts.adjusted += u64::from(matches!(outcome, CheckOutcome::Adjusted { .. }));
+                        self.counts.adjusted += u64::from(outcome.adjusted().is_some());
                     }
                     None => {}
                 }

@@ -74,7 +74,9 @@ impl Schedule {
         let regular = match self.checked {
             None => Timestamp::EPOCH,
             Some((at, CheckOutcome::Exact | CheckOutcome::Adjusted { .. })) => at.plus_millis(EVERY_MS),
-            Some((at, CheckOutcome::Drifting)) => at.plus_millis(CONFIRMED_AFTER_MS),
+            Some((at, CheckOutcome::Drifting | CheckOutcome::PartlyAdjusted { .. })) => {
+                at.plus_millis(CONFIRMED_AFTER_MS)
+            }
             Some((at, CheckOutcome::Unreadable)) => at.plus_millis(UNREADABLE_AFTER_MS),
         };
         let due = self.suspect_due.map_or(regular, |suspect| suspect.min(regular));
@@ -144,6 +146,7 @@ async fn notice(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::money::units::UsdcMicros;
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_millis(seconds * 1_000)
@@ -158,6 +161,8 @@ mod tests {
         assert_eq!(Schedule::default().next(), Timestamp::EPOCH);
         assert_eq!(checked(100, CheckOutcome::Exact).next(), at(3_700));
         assert_eq!(checked(100, CheckOutcome::Drifting).next(), at(400));
+        let partly = CheckOutcome::PartlyAdjusted { value: UsdcMicros(5) };
+        assert_eq!(checked(100, partly).next(), at(400));
         assert_eq!(checked(100, CheckOutcome::Unreadable).next(), at(160));
         let mut suspected = checked(100, CheckOutcome::Exact);
         suspected.suspect(at(200));

@@ -471,3 +471,32 @@ async fn a_check_of_three_hundred_positions_costs_one_request() {
     let checked = asked() - before - opened;
     assert_eq!((opened, checked), (1, 1));
 }
+
+/// One drift stands for five minutes, another is found then for the first time: what is booked counts at once.
+#[actix_web::test]
+async fn an_adjustment_of_some_drifts_counts_although_another_drift_is_left() {
+    let it = Books::of_a_new_leader().await;
+    it.fill(Side::Buy, 500_000, 10 * SHARE, 60);
+    it.read(900).await;
+    it.opened().await;
+    let arrives = |index: usize, shares: i64| {
+        let (wallet, asset) = (it.wallet.clone(), it.asset(index));
+        it.exchange(|exchange| exchange.hold(&wallet, &asset, ShareMicros(shares * SHARE), price(500_000), None));
+    };
+    arrives(0, 7);
+    assert_eq!(it.later(10).await, Some(CheckOutcome::Drifting));
+    arrives(1, 4);
+    let partly = it.later(320).await;
+    let Some(CheckOutcome::PartlyAdjusted { value }) = partly else { panic!("{partly:?}") };
+    assert_eq!(it.cause().await, Some(InexactCause::Drift));
+    let stored = it.setup.db.position_checks(it.user.id, 1).await.unwrap().remove(0);
+    assert_eq!(stored.outcome, CheckOutcome::PartlyAdjusted { value });
+    let last = it.later(640).await;
+    let Some(CheckOutcome::Adjusted { value: rest }) = last else { panic!("{last:?}") };
+    let Exactness::Adjusted { n: 2, value: sum, .. } = it.exactness().await else {
+        panic!("{:?}", it.exactness().await)
+    };
+    assert_eq!(sum.0, value.0 + rest.0);
+    let shares: i64 = it.ledger().await.iter().map(|(_, shares, _)| shares).sum();
+    assert_eq!(shares, 21 * SHARE);
+}

@@ -2,7 +2,8 @@
 //! executor for each followed user, and the global executor.
 //!
 //! Takes   `LookAtDirectory`, `LeasesChanged`, the supervisors' reports on every actor, `ReadHealth`.
-//! Sends   `DirectoryChanged` to every actor that uses users or configuration, `PollersChanged` to the reconciler.
+//! Sends   `DirectoryChanged` to every actor that uses users or configuration, `PollersChanged` to the reconciler; wakes
+//!         every queue when the revision has changed.
 //! Timer   every second it reads the directory's revision; every ten seconds it sends each actor `Observe`.
 //! Truth   the directory. After a restart it starts again every actor that the directory and the leases ask for.
 
@@ -28,6 +29,8 @@ use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
 use crate::metrics::Metrics;
 use crate::polymarket::Gate;
+use crate::queue::Queue;
+use crate::queue::wakeup::local::Wakeups;
 
 mod health;
 mod report;
@@ -80,6 +83,7 @@ pub struct RootDeps {
     pub db: Db,
     pub clock: Clock,
     pub live: Recipient<Announce>,
+    pub wakeups: Wakeups,
     /// The context that reports to this root; each per-user actor gets a scope of it.
     pub supervisor: SupervisorContext,
     pub start_poller: Rc<StartPoller>,
@@ -218,6 +222,10 @@ impl Root {
                 }
                 if let Some(directory) = directory {
                     self.follow(Arc::new(directory));
+                    // The change may be a job that a command wrote beside this process, and no wake-up came with it.
+                    for queue in Queue::ALL {
+                        self.deps.wakeups.notify(*queue);
+                    }
                 }
             }
             Err(error) => {

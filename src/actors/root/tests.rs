@@ -77,6 +77,7 @@ async fn setup_with(leases: Arc<Leases>) -> RootSetup {
         db: setup.db.clone(),
         clock: setup.clock,
         live: setup.live.clone(),
+        wakeups: Wakeups::new(),
         supervisor: setup.supervisor.clone(),
         start_poller: Rc::new(move |user, _, _, supervisor| {
             says.do_send(Told::Started("poller", user.label.clone()));

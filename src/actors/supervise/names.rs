@@ -107,8 +107,10 @@ pub struct ActorEnded {
 
 /// Why the process must end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("actor `{actor}` keeps failing: {cause}")]
-pub struct Failure {
-    pub actor: ActorName,
-    pub cause: String,
+pub enum Failure {
+    #[error("actor `{actor}` keeps failing: {cause}")]
+    Actor { actor: ActorName, cause: String },
+    /// Something outside of the actors: what happened, and what to do.
+    #[error("{0}")]
+    Outside(String),
 }

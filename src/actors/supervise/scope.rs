@@ -70,6 +70,11 @@ impl SupervisorContext {
     /// Reports a [`Failure`]; the code that holds the receiver then ends the process.
     pub fn fail(&self, actor: ActorName, cause: impl Into<String>) {
         // Without a receiver the process is already stopping.
-        let _ = self.failures.send(Failure { actor, cause: cause.into() });
+        let _ = self.failures.send(Failure::Actor { actor, cause: cause.into() });
+    }
+
+    /// Ends the process for a reason that is not an actor's: `line` says what happened and what to do.
+    pub fn end(&self, line: String) {
+        let _ = self.failures.send(Failure::Outside(line));
     }
 }

@@ -4,6 +4,7 @@
 mod health;
 mod redis;
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ use crate::polymarket::{Polymarket, PolymarketError};
 const SKEW_MS_MAX: i64 = 2_000;
 /// Above this lag of the Data API, copies come late.
 const LAG_SECONDS_MAX: i64 = 60;
+
+/// How long the pages of a database are read for damage.
+const PAGES_WITHIN: Duration = Duration::from_secs(60);
 
 const CHAIN_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -131,6 +135,8 @@ async fn database_findings(settings: &Settings) -> Vec<Finding> {
         }
         Err(error) => Finding::wrong("database", chain_of(&error), "is this user allowed to create tables"),
     }];
+    findings.extend(pages_finding(&db).await);
+    findings.extend(rights_finding(&db));
     if let Ok(storage) = db.storage_state().await {
         findings.push(disk_finding(&storage));
     }
@@ -142,6 +148,25 @@ async fn database_findings(settings: &Settings) -> Vec<Finding> {
     }
     db.close().await;
     findings
+}
+
+/// Reads the pages of a SQLite database for a minute at most.
+async fn pages_finding(db: &Db) -> Option<Finding> {
+    match db.check_pages(PAGES_WITHIN).await {
+        Ok(read) => read.map(|read| Finding::fine("pages", read.to_string())),
+        // The message says what to do.
+        Err(error) => Some(Finding::wrong("pages", chain_of(&error), "the database was not changed")),
+    }
+}
+
+/// Warns when other users of the machine can read the database: it holds e-mails and hashes of tokens.
+fn rights_finding(db: &Db) -> Option<Finding> {
+    let path = db.file()?.path();
+    let mode = std::fs::metadata(path).ok()?.permissions().mode();
+    (mode & 0o007 != 0).then(|| {
+        let detail = format!("every user of this machine can read `{}`", path.display());
+        Finding::warning("rights", detail, "chmod 600 the file and those beside it, and chmod 700 their folder")
+    })
 }
 
 fn users_finding(settings: &Settings, users: &[FollowedUser]) -> Finding {

@@ -66,7 +66,8 @@ statements! {
     STATES = "select checked_at, state, detail_json from position_check where followed_user_id = $1
         order by checked_at desc limit $2";
     ADJUSTED = "select checked_at, state, detail_json from position_check
-        where followed_user_id = $1 and state = 'ADJUSTED'";
+        where followed_user_id = $1
+            and (state = 'ADJUSTED' or (state = 'DRIFTING' and detail_json like '%\"adjusted_micros\"%'))";
     OPENED_FOR = "select cast(coalesce(sum(abs(booked_cash_micros)), 0) as bigint) from position_correction
         where followed_user_id = $1 and entry_type = 'ADJUSTMENT' and (ref_id = $2 or ref_id = $2 || ':mark')";
     WAITING = "select payload, created_at from job
@@ -248,7 +249,10 @@ fn outcome_of<I: std::fmt::Display>(
 ) -> Result<CheckOutcome, DbError> {
     match state {
         "EXACT" => Ok(CheckOutcome::Exact),
-        "DRIFTING" => Ok(CheckOutcome::Drifting),
+        "DRIFTING" => Ok(match detail.adjusted_micros {
+            Some(value) => CheckOutcome::PartlyAdjusted { value },
+            None => CheckOutcome::Drifting,
+        }),
         "ADJUSTED" => Ok(CheckOutcome::Adjusted { value: detail.adjusted_micros.unwrap_or_default() }),
         "UNREADABLE" => Ok(CheckOutcome::Unreadable),
         other => Err(decoder.impossible("state", format!("`{other}` is not the state of a check"))),
@@ -260,10 +264,7 @@ fn outcome_of<I: std::fmt::Display>(
 /// # Errors
 /// [`DbError`] when the database cannot be reached or refuses a statement.
 pub(crate) async fn insert_check(tx: &mut Tx, check: &PositionCheck) -> Result<(), DbError> {
-    let adjusted_micros = match check.outcome {
-        CheckOutcome::Adjusted { value } => Some(value),
-        _ => None,
-    };
+    let adjusted_micros = check.outcome.adjusted();
     let drifts = check.drifts.iter().map(DriftJson::of).collect();
     let detail = json_text(&Detail { drifts, adjusted_micros, problem: check.problem.clone() });
     Ok(on!(tx tx, c => {

@@ -1,5 +1,7 @@
 //! API tokens of scripts (spec 12). Only their hashes are stored.
 
+use std::collections::BTreeMap;
+
 use crate::db::system::audit::{self, Audit};
 use crate::domain::money::text_enum::text_enum;
 use crate::domain::money::units::Timestamp;
@@ -91,22 +93,27 @@ impl Db {
         Ok(tokens)
     }
 
-    /// Returns the working token with this hash, and records that it was used.
+    /// Returns the working token with this hash.
     ///
     /// # Errors
     /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
     /// decoded.
-    pub async fn use_token(&self, hash: &str, now: Timestamp) -> Result<Option<ApiToken>, DbError> {
+    pub async fn find_token(&self, hash: &str) -> Result<Option<ApiToken>, DbError> {
         let row: Option<Row> = on!(db self, c => sqlx::query_as(FIND).bind(hash).fetch_optional(c).await)?;
-        let Some(token) = row.map(ApiToken::try_from).transpose()? else { return Ok(None) };
-        let minute = now.bucket(MINUTE_MS);
-        if token.last_used_at.is_none_or(|used| used < minute) {
-            let minute = minute.millis();
-            let mut tx = self.begin_lazily().await?;
-            on!(tx &mut tx, c => sqlx::query(USED).bind(token.id).bind(minute).execute(c).await.map(drop))?;
-            tx.commit().await?;
+        row.map(ApiToken::try_from).transpose()
+    }
+
+    /// Records when tokens were used last, by their ids.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached or refuses a statement.
+    pub async fn note_token_uses(&self, uses: &BTreeMap<i64, Timestamp>) -> Result<(), DbError> {
+        let mut tx = self.begin_lazily().await?;
+        for (id, at) in uses {
+            let minute = at.bucket(MINUTE_MS).millis();
+            on!(tx &mut tx, c => sqlx::query(USED).bind(id).bind(minute).execute(c).await.map(drop))?;
         }
-        Ok(Some(token))
+        tx.commit().await
     }
 
     /// Returns whether a token still works, because it exists and is not revoked.
@@ -132,6 +139,13 @@ impl Db {
         audit::insert(&mut tx, &[Audit::bare(who, "token_revoke", &format!("token:{name}"))], now).await?;
         tx.commit().await?;
         Ok(true)
+    }
+}
+
+impl ApiToken {
+    /// Returns whether a use at `now` changes the recorded last use.
+    pub fn is_new_use(&self, now: Timestamp) -> bool {
+        self.last_used_at.is_none_or(|used| used < now.bucket(MINUTE_MS))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use crate::db::system::audit::{self, Audit};
+use crate::db::system::checkpoints;
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::text_enum::UnknownText;
 use crate::domain::money::units::Timestamp;
@@ -147,6 +148,8 @@ impl Db {
         let job =
             NewJob { queue, key: letter.key, followed_user: letter.followed_user, payload: letter.payload, due: now };
         queue::insert_in(&mut tx, &[job], now).await?;
+        // A running bot reads the revision each second, and looks at its queues when it has changed.
+        checkpoints::bump_revision(&mut tx, now).await?;
         let audit = Audit {
             who: who.to_owned(),
             action: "replay_dead_letter".to_owned(),

@@ -87,12 +87,13 @@ impl Db {
     /// decoded.
     pub async fn lease_round(&self, worker: &WorkerId) -> Result<Round, DbError> {
         let mut tx = self.begin_lazily().await?;
-        let (leases, workers): (Vec<Row>, Vec<(String, i64)>) = on!(tx &mut tx, c => {
+        let (leases, workers): (Vec<Row>, Vec<(String, i64)>) = on!(tx &mut tx, c => async {
             sqlx::query(BEAT).bind(worker.as_str()).execute(&mut *c).await?;
             sqlx::query(NEW_USERS).execute(&mut *c).await?;
             sqlx::query(NEW_GLOBAL).execute(&mut *c).await?;
-            (sqlx::query_as(LEASES).fetch_all(&mut *c).await?, sqlx::query_as(WORKERS).fetch_all(&mut *c).await?)
-        });
+            Ok((sqlx::query_as(LEASES).fetch_all(&mut *c).await?, sqlx::query_as(WORKERS).fetch_all(&mut *c).await?))
+        }
+        .await)?;
         tx.commit().await?;
         Ok(Round {
             leases: leases.into_iter().map(LeaseRow::try_from).collect::<Result<_, DbError>>()?,

@@ -67,7 +67,7 @@ impl Db {
 
     async fn apply_missing(&self) -> Result<(), DbError> {
         match self {
-            Self::Postgres(pool) => {
+            Self::Postgres(pool, _) => {
                 let mut connection = pool.acquire().await?;
                 // The migrator takes an advisory lock.
                 let applied = migrator(Driver::Postgres).run(&mut *connection).await;
@@ -79,7 +79,7 @@ impl Db {
             }
             Self::Sqlite { .. } => {
                 let mut tx = self.begin().await?;
-                if let Tx::Sqlite(transaction, _) = &mut tx {
+                if let Tx::Sqlite(transaction, ..) = &mut tx {
                     migrator(Driver::Sqlite).run(&mut **transaction).await?;
                 }
                 tx.commit().await?;
@@ -91,7 +91,7 @@ impl Db {
     /// Returns whether no migration is missing.
     async fn has_newest_schema(&self) -> Result<bool, DbError> {
         let begun: bool = match self {
-            Self::Postgres(pool) => {
+            Self::Postgres(pool, _) => {
                 sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null").fetch_one(pool).await?
             }
             Self::Sqlite { .. } => {

@@ -11,5 +11,6 @@ pub(super) mod market_lists;
 pub(super) mod market_resolutions;
 pub(super) mod markets;
 pub(super) mod migrate;
+pub(super) mod page_check;
 pub(super) mod retention;
 pub(super) mod storage;

@@ -4,4 +4,5 @@ pub(super) mod csrf;
 pub(crate) mod session;
 pub(super) mod session_store;
 pub(super) mod sign_in;
+pub(super) mod token_uses;
 pub(super) mod user;

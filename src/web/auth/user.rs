@@ -2,6 +2,7 @@
 //! (spec 12).
 
 use std::future::{Ready, ready};
+use std::time::Duration;
 
 use actix_session::SessionExt;
 use actix_web::{
@@ -17,6 +18,7 @@ use actix_web::{
 };
 
 use super::session::SignedIn;
+use super::token_uses::TokenUses;
 use crate::clock::Clock;
 use crate::db::{Audit, Db, DbError, TokenScope};
 use crate::domain::money::units::Timestamp;
@@ -83,6 +85,9 @@ impl FromRequest for CurrentUser {
     }
 }
 
+/// How long `/api/health` waits to learn who asks; its answer must come within two seconds.
+const HEALTH_PATIENCE: Duration = Duration::from_millis(900);
+
 /// Whether people sign in with a provider (GitHub) or by a one-time link.
 #[derive(Debug, Clone, Copy)]
 pub struct HasProvider(pub bool);
@@ -102,19 +107,24 @@ fn token_of(headers: &HeaderMap) -> Option<&str> {
 /// Middleware: finds the current user and stores it in the request. Skips `/assets/`, which are public.
 ///
 /// # Errors
-/// [`WebError::BadToken`], [`WebError::TooMany`], or [`WebError::Ours`] when the database does not answer.
+/// [`WebError::BadToken`], [`WebError::TooMany`], or [`WebError::NoDatabase`] when the database does not answer.
 pub async fn authenticate<B: MessageBody>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, Error> {
     if request.path().starts_with("/assets/") {
         return next.call(request).await;
     }
-    let visitor = match token_of(request.headers()) {
-        Some(token) => by_token(&request, token).await.map(Some),
-        None => by_session(&request).await,
+    let visitor = async {
+        match token_of(request.headers()) {
+            Some(token) => by_token(&request, token).await.map(Some),
+            None => by_session(&request).await,
+        }
     };
-    let visitor = match visitor {
-        // `/api/health` answers that the database is down. An error here would hide that answer from a monitor.
-        Err(WebError::Ours(_)) if request.path() == "/api/health" => None,
-        other => other?,
+    let visitor = match request.path() {
+        // `/api/health` answers that the database is down. An error or a wait here would hide that from a monitor.
+        "/api/health" => match tokio::time::timeout(HEALTH_PATIENCE, visitor).await {
+            Err(_) | Ok(Err(WebError::Ours(_) | WebError::NoDatabase(_))) => None,
+            Ok(known) => known?,
+        },
+        _ => visitor.await?,
     };
     if let Some(visitor) = visitor {
         request.extensions_mut().insert(visitor);
@@ -154,15 +164,22 @@ async fn by_session(request: &ServiceRequest) -> Result<Option<CurrentUser>, Web
 async fn by_token(request: &ServiceRequest, given: &str) -> Result<CurrentUser, WebError> {
     let (limits, db) = (data::<Limits>(request)?, data::<Db>(request)?);
     let now = data::<Clock>(request)?.now();
-    let known = db.use_token(&token::hex(&token::hash(given)), now).await?;
+    let known = db.find_token(&token::hex(&token::hash(given))).await?;
     let Some(known) = known else {
         let address = limits.client_address(request.request());
         limits.check_attempt(&address)?;
         let audit = Audit::bare(&format!("address:{address}"), "token_refused", request.path());
-        db.record(audit, now).await?;
+        let db = db.clone();
+        // Beside the answer, which must not wait for a write. The limit above bounds how many wait.
+        actix_web::rt::spawn(async move {
+            if let Err(error) = db.record(audit, now).await {
+                tracing::warn!(service = "web", %error, "a refused token is not in the audit log");
+            }
+        });
         return Err(WebError::BadToken);
     };
     limits.check_token(known.id)?;
+    TokenUses::note(data::<TokenUses>(request)?, db, &known, now);
     Ok(CurrentUser {
         who: format!("token:{}", known.name),
         credential: Credential::Token { id: known.id, scope: known.scope },

@@ -282,7 +282,8 @@ impl StatusView {
 fn summary(health: &HealthView) -> String {
     let troubled: Vec<_> = health.parts.iter().filter(|part| !part.healthy).collect();
     match (health.status, troubled.as_slice()) {
-        (Status::Down, _) => "The database does not answer.".to_owned(),
+        (Status::Down, [part, ..]) => format!("The bot is down: {}: {}.", part.part, part.detail),
+        (Status::Down, []) => "The database does not answer.".to_owned(),
         (_, []) => "Everything works.".to_owned(),
         (_, [part]) if part.detail.is_empty() => format!("It works, but {} needs a look.", part.part),
         (_, [part]) => format!("It works, but {} needs a look: {}.", part.part, part.detail),

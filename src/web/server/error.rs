@@ -46,6 +46,9 @@ pub enum WebError {
     TooSlow,
     #[error("the server is busy, try again in a moment")]
     Busy,
+    /// The database does not work now: the text of the cause names neither a row nor a secret.
+    #[error("the database does not work now: {0}")]
+    NoDatabase(DbError),
     /// Our failure. It is logged once with its chain of causes; the visitor sees none of them.
     #[error("something went wrong on our side; the log has the details")]
     Ours(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -62,13 +65,24 @@ macro_rules! always_ours {
     };
 }
 
-always_ours!(LoadError, NoRandomness, SessionInsertError, tera::Error);
+impl From<LoadError> for WebError {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Db(error) => error.into(),
+            error => Self::ours(error),
+        }
+    }
+}
 
-/// A configuration that contradicts itself is the visitor's mistake, every other failure of the database is ours.
+always_ours!(NoRandomness, SessionInsertError, tera::Error);
+
+/// A configuration that contradicts itself is the visitor's mistake; a database that does not work is said as that; every
+/// other failure of the database is ours.
 impl From<DbError> for WebError {
     fn from(error: DbError) -> Self {
         match error {
             DbError::Config(error) => Self::Field(error),
+            error if error.is_outage() => Self::NoDatabase(error),
             error => Self::ours(error),
         }
     }
@@ -95,7 +109,11 @@ impl WebError {
 
     /// Logs an error that is ours, once, with its whole chain of causes. Other errors need no log line.
     pub fn log(&self, path: &str) {
-        let Self::Ours(cause) = self else { return };
+        let cause: &(dyn std::error::Error + 'static) = match self {
+            Self::Ours(cause) => cause.as_ref(),
+            Self::NoDatabase(cause) => cause,
+            _ => return,
+        };
         let mut chain = cause.to_string();
         let mut next = cause.source();
         while let Some(error) = next {
@@ -124,7 +142,7 @@ impl ResponseError for WebError {
             Self::LongHeaders => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::LongAddress => StatusCode::URI_TOO_LONG,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::NoDatabase(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Ours(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

@@ -12,6 +12,7 @@ use actix_web::{
 use tracing_actix_web::TracingLogger;
 
 use super::connection::Socket;
+use super::database_guard::end_without_database;
 use super::middleware::{Hosts, host_check, security_headers};
 use super::rate_limit::Limits;
 use super::render::{TemplateError, Templates};
@@ -21,6 +22,7 @@ use crate::web::auth::session::CookieSettings;
 use crate::web::auth::sign_in;
 use crate::web::auth::sign_in::github::Github;
 use crate::web::auth::sign_in::links::LoginLinks;
+use crate::web::auth::token_uses::TokenUses;
 use crate::web::auth::user::{HasProvider, authenticate};
 use crate::web::config::what_if::runner::WhatIfRuns;
 use crate::web::live::broadcaster::{Broadcaster, BroadcasterDeps};
@@ -116,6 +118,7 @@ pub struct Shared {
     hosts: Data<Hosts>,
     metrics: Data<Metrics>,
     limits: Data<Limits>,
+    token_uses: Data<TokenUses>,
     provider: Data<HasProvider>,
     github: Option<GithubSettings>,
     callback: String,
@@ -159,6 +162,7 @@ pub async fn start(settings: &WebSettings, deps: WebDeps) -> Result<WebServer, W
             .wrap(from_fn(authenticate))
             .wrap(shared.cookies.middleware())
             .wrap(from_fn(host_check))
+            .wrap(from_fn(end_without_database))
             .wrap(NormalizePath::new(TrailingSlash::Trim))
             .wrap(Compress::default())
             .wrap(from_fn(security_headers))
@@ -213,6 +217,7 @@ impl Shared {
             links: Data::from(links),
             hosts: Data::new(Hosts::new(addr, public_url)),
             metrics: Data::from(metrics),
+            token_uses: Data::new(TokenUses::default()),
             limits: Data::from(Limits::new(settings.real_ip_header.clone())),
             provider: Data::new(HasProvider(settings.github.is_some())),
             github: settings.github.clone(),
@@ -239,6 +244,7 @@ impl Shared {
             .app_data(self.hosts.clone())
             .app_data(self.metrics.clone())
             .app_data(self.limits.clone())
+            .app_data(self.token_uses.clone())
             .app_data(self.provider.clone())
             .app_data(self.trials.clone());
         if let Ok(Some(github)) = self.github() {

@@ -5,6 +5,7 @@
 
 pub(super) mod assets;
 pub(super) mod connection;
+mod database_guard;
 pub(super) mod error;
 pub(super) mod error_page;
 pub(super) mod format;

@@ -147,12 +147,14 @@ async fn a_wrong_query_is_a_problem_and_names_what_is_wrong() {
 }
 
 #[actix_web::test]
-async fn a_closed_database_is_an_internal_error_without_details() {
+async fn a_database_that_does_not_work_is_said_with_its_cause() {
     let web = TestWeb::full().await;
     web.db.close().await;
     let page = web.get("/").await;
-    assert_eq!(page.status, StatusCode::INTERNAL_SERVER_ERROR);
-    assert!(page.text().contains("Something went wrong on our side"), "{}", page.text());
+    assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE);
+    let said =
+        "The database does not work now: cannot reach the database: attempted to acquire a connection on a closed pool";
+    assert!(page.text().contains(said), "{}", page.text());
     let health = web.get_signed_out("/api/health").await;
     assert_eq!((health.status, health.body.as_str()), (StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"down"}"#));
 }

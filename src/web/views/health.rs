@@ -1,5 +1,7 @@
 //! The health of the bot: `{"status"}` for all requests, the parts for signed-in visitors.
 
+use std::time::Duration;
+
 use actix::Recipient;
 use actix_web::{HttpResponse, http::StatusCode, web::Data};
 use serde::Serialize;
@@ -8,7 +10,7 @@ use super::worker;
 use super::worker::WorkerReport;
 use crate::actors::live_hub::HealthChanged;
 use crate::clock::{Clock, is_far_off};
-use crate::db::{ChainLag, Db, DbError};
+use crate::db::{ChainLag, Db, WriteFailure};
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::Timestamp;
 use crate::health::actor_state::{ChainWatcherState, ConfirmationStats, PriceRefresherState};
@@ -21,6 +23,8 @@ use crate::web::shell::display_names::Names;
 
 /// A worker whose last report is older than this is silent.
 pub(in crate::web) const WORKER_SILENCE_MILLIS: i64 = 45_000;
+/// How long the route waits for the database; its answer must come within two seconds.
+const PATIENCE: Duration = Duration::from_secs(1);
 const CHAIN_ACTOR: &str = "chain_watcher";
 const PRICE_ACTOR: &str = "price_refresher";
 
@@ -73,7 +77,15 @@ impl HealthView {
     /// troubled part.
     pub async fn load(db: &Db, live: &LiveFigures, now: Timestamp) -> Self {
         let depths = queue::depths(db).await;
-        let mut parts = vec![database(&depths)];
+        if let Err(error) = &depths {
+            // Each further question would wait for the same database.
+            return Self::without_database(&error.to_string());
+        }
+        let failure = db.write_failure();
+        let mut parts = vec![database(failure.as_ref())];
+        if failure.is_none() && db.is_read_only().await.unwrap_or_default() {
+            parts.push(PartView::new("writes", false, "the database is read-only: nothing is recorded"));
+        }
         parts.extend(depths.as_ref().map(|depths| jobs(depths, now)).ok());
         let mut stats = None;
         for worker in worker::workers(db, now).await {
@@ -88,10 +100,10 @@ impl HealthView {
         let troubled: Vec<_> = live.health.values().filter(|part| !part.healthy).collect();
         let labels = if troubled.is_empty() { Names::default() } else { Names::load(db, []).await.unwrap_or_default() };
         parts.extend(troubled.into_iter().map(|part| live_part(part, &labels)));
-        let status = match (&depths, parts.iter().all(|part| part.healthy)) {
-            (Err(_), _) => Status::Down,
-            (Ok(_), true) => Status::Ok,
-            (Ok(_), false) => Status::Degraded,
+        let status = match parts.iter().all(|part| part.healthy) {
+            _ if failure.is_some_and(|failure| failure.is_down()) => Status::Down,
+            true => Status::Ok,
+            false => Status::Degraded,
         };
         let queues = depths.unwrap_or_default().into_iter().map(|depth| QueueView {
             queue: depth.queue,
@@ -100,11 +112,19 @@ impl HealthView {
         });
         Self { status, parts, queues: queues.collect(), chain: stats }
     }
+
+    /// Returns the health while the database does not answer, which is all that is known then.
+    fn without_database(error: &str) -> Self {
+        let part = PartView::new("database", false, format!("it does not answer: {error}"));
+        Self { status: Status::Down, parts: vec![part], queues: Vec::new(), chain: None }
+    }
 }
 
-fn database(depths: &Result<Vec<queue::Depth>, DbError>) -> PartView {
-    let detail = if depths.is_ok() { "" } else { "it does not answer" };
-    PartView::new("database", depths.is_ok(), detail)
+/// Returns the line of a database that can be read.
+fn database(failure: Option<&WriteFailure>) -> PartView {
+    let detail =
+        failure.map(|failure| format!("no write succeeds since {} s: {}", failure.lasts.as_secs(), failure.cause));
+    PartView::new("database", failure.is_none(), detail.unwrap_or_default())
 }
 
 /// All queues in one line; a stuck one is named.
@@ -199,7 +219,8 @@ pub async fn json(
     clock: Data<Clock>,
 ) -> HttpResponse {
     let position: StreamPosition = stream.send(GetStreamPosition).await.unwrap_or_default();
-    let health = HealthView::load(&db, &position.figures, clock.now()).await;
+    let loaded = tokio::time::timeout(PATIENCE, HealthView::load(&db, &position.figures, clock.now())).await;
+    let health = loaded.unwrap_or_else(|_| HealthView::without_database("no answer in time"));
     let code = if health.status == Status::Down { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     match visitor {
         Some(_) => HttpResponse::build(code).json(health),
@@ -225,6 +246,15 @@ mod tests {
         check(45_000, 1, 1, true, "2 running, 2 restarts");
         check(45_001, 0, 0, false, "no sign of the worker for 45 s");
         check(0, 2, 0, false, "poller:1 does not answer");
+    }
+
+    #[test]
+    fn failing_writes_are_said_with_their_cause() {
+        let failure =
+            WriteFailure { lasts: std::time::Duration::from_millis(12_900), cause: "disk is full".to_owned() };
+        let part = database(Some(&failure));
+        assert_eq!((part.healthy, part.detail.as_str()), (false, "no write succeeds since 12 s: disk is full"));
+        assert_eq!((database(None).healthy, database(None).detail.as_str()), (true, ""));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `jobs list`, `retry` and `drop`.
 
+use std::time::{Duration, Instant};
+
 use polymarketspy::actors::reconciler::ReconcileJob;
 use polymarketspy::clock::Clock;
 use polymarketspy::db::{DeadRow, PollWrite};
@@ -98,12 +100,15 @@ async fn a_running_bot_takes_a_requeued_dead_letter() {
     let letter = given_up(&bot, window.for_user(user, now)).await;
     let app = bot.start().await;
     let retried = run_beside(&bot, &["jobs", "retry", &letter]).await;
+    let begun = Instant::now();
     assert_eq!(retried.status.code(), Some(0), "{}", complaint(&retried));
     assert_eq!(told(&retried), "1 dead letter requeued.\n");
     eventually("the window to be read", async || {
         queue::peek_open(&bot.db, Queue::Reconcile).await.unwrap().is_empty().then_some(())
     })
     .await;
+    // Two seconds, and the slowness of a busy machine.
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     assert_eq!(bot.db.count_dead_letters().await.unwrap(), 0, "the retried job succeeded");
     app.stop().await;
 

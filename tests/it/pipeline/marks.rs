@@ -16,9 +16,10 @@ use polymarketspy::domain::money::units::Timestamp;
 use polymarketspy::simulator::{
     Fill, MarketQuirks, NewMarket, Quotes, ResolutionAnswer, SimMarket, SimulatorSettings, price,
 };
-use polymarketspy::testkit::{TestBot, TestDb, eventually, test_client};
+use polymarketspy::testkit::{TestBot, TestDb, eventually};
 
 use crate::web::health::{sample, watched};
+use crate::web::json;
 
 const SHARE: i64 = 1_000_000;
 const MINUTE_MS: i64 = 60_000;
@@ -117,17 +118,6 @@ impl Scene {
     }
 }
 
-/// Returns the answer of a JSON route to a person who has signed in by the link.
-async fn json(app: &App, path: &str) -> serde_json::Value {
-    let client = test_client();
-    let link = app.login_link().unwrap();
-    let signed_in = client.get(link).send().await.unwrap();
-    let cookie = signed_in.cookies().unwrap()[0].clone().into_owned();
-    let origin = link.split("/login/").next().unwrap();
-    let mut answer = client.get(format!("{origin}{path}")).cookie(cookie).send().await.unwrap();
-    answer.json().limit(4 << 20).await.unwrap()
-}
-
 /// Returns how many held assets of open markets there are, and how many of them have a price.
 async fn held_and_priced(app: &App) -> Option<(f64, f64)> {
     let (_, page) = watched(app, "/metrics").await;
@@ -178,6 +168,8 @@ async fn marks_follow_the_venue_down_grow_old_and_end_as_payouts(bot: TestBot) {
     let scene = Scene::new(bot).await;
     let app = scene.bot.start().await;
     scene.buys(&scene.bidless, 510_000, 20_000);
+    // Before the others, so that its cap is that of a new account.
+    scene.bot.attempts(2).await;
     for market in [&scene.ages, &scene.by_tokens, &scene.by_gamma, &scene.proposed] {
         scene.buys(market, 500_000, 1_000);
     }

@@ -155,6 +155,52 @@ async fn a_damaged_archive_and_an_existing_target_are_refused() {
     ends(&run(&url, &["restore", "--unchecked", name]), 2, "another polymarketspy runs on this database");
 }
 
+/// Compresses `parts` as `gzip` does with several files: one after another.
+fn gzip(parts: &[&[u8]]) -> Vec<u8> {
+    let mut all = Vec::new();
+    for part in parts {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut packed, part).unwrap();
+        all.extend(packed.finish().unwrap());
+    }
+    all
+}
+
+#[actix::test]
+async fn a_file_that_backup_did_not_make_is_refused_and_a_missing_one_is_called_missing() {
+    let bot = TestBot::new().await;
+    let home = tempfile::tempdir().unwrap();
+    let place = format!("sqlite:{}/spy.db", home.path().display());
+    ends(&run(&place, &["restore", "/nope"]), 2, "`/nope` cannot be read: No such file or directory");
+
+    let other = home.path().join("other.db");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&other).create_if_missing(true);
+    let mut foreign = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::raw_sql("create table _sqlx_migrations (version integer); create table ledger_entry (id integer)")
+        .execute(&mut foreign)
+        .await
+        .unwrap();
+    foreign.close().await.unwrap();
+    let made = archive(&run(bot.settings().database.url.reveal(), &backup_to(home.path())));
+    let mut whole = Vec::new();
+    let mut packed = flate2::read::GzDecoder::new(std::fs::File::open(made).unwrap());
+    std::io::Read::read_to_end(&mut packed, &mut whole).unwrap();
+
+    let file = home.path().join("given.sqlite.gz");
+    for (content, said) in [
+        (gzip(&[b"a letter and no database"]), "it does not hold a SQLite database"),
+        (gzip(&[&std::fs::read(&other).unwrap()]), "the database in it was not made by polymarketspy"),
+        (gzip(&[&whole, b"a second file"]), "more data follows the database in it"),
+        ([gzip(&[&whole]), b"padding".to_vec()].concat(), "more data follows the database in it"),
+    ] {
+        std::fs::write(&file, content).unwrap();
+        ends(&run(&place, &["restore", "--unchecked", file.to_str().unwrap()]), 2, said);
+        assert!(!home.path().join("spy.db").exists(), "{said}");
+    }
+    std::fs::write(&file, gzip(&[&whole])).unwrap();
+    ends(&run(&place, &["restore", "--unchecked", file.to_str().unwrap()]), 0, "Restored: ");
+}
+
 mod on_postgres {
     use super::*;
 
@@ -174,6 +220,16 @@ mod on_postgres {
             2,
             "there is already a database at PostgreSQL's `it_",
         );
+        let other = home.path().join("other.pgdump");
+        std::fs::write(&other, "no dump").unwrap();
+        let foreign = run(&url, &["restore", "--unchecked", other.to_str().unwrap()]);
+        ends(&foreign, 2, "it is not a dump of `pg_dump --format=custom`");
+        // A dump of a database that is not ours: the one that the tests make their databases from.
+        let server = polymarketspy::testkit::db::postgres_server();
+        let dumped = Command::new("pg_dump").args(["-Fc", "--dbname", &server, "--file"]).arg(&other).status().unwrap();
+        assert!(dumped.success());
+        let foreign = run(&url, &["restore", "--unchecked", other.to_str().unwrap()]);
+        ends(&foreign, 2, "the database in it was not made by polymarketspy");
         let mut bare = command(&url, &backup_to(home.path()));
         ends(&bare.env("PATH", "/nowhere").output().unwrap(), 2, "cannot start `pg_dump`; it comes with");
         let nobody = run("postgres://me:hunter2@127.0.0.1:1/spy", &backup_to(home.path()));

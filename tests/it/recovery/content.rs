@@ -9,7 +9,7 @@ use sqlx::AssertSqlSafe;
 pub async fn texts(db: &Db, text: String) -> Vec<String> {
     let text = AssertSqlSafe(text);
     match db {
-        Db::Postgres(pool) => sqlx::query_scalar(text).fetch_all(pool).await.unwrap(),
+        Db::Postgres(pool, _) => sqlx::query_scalar(text).fetch_all(pool).await.unwrap(),
         Db::Sqlite { read, .. } => sqlx::query_scalar(text).fetch_all(read).await.unwrap(),
     }
 }
@@ -17,7 +17,7 @@ pub async fn texts(db: &Db, text: String) -> Vec<String> {
 /// Returns the columns of each table.
 pub async fn tables(db: &Db) -> BTreeMap<String, Vec<String>> {
     let text = match db {
-        Db::Postgres(_) => {
+        Db::Postgres(..) => {
             "select table_name::text, column_name::text from information_schema.columns where table_schema = 'public'"
         }
         Db::Sqlite { .. } => {
@@ -26,7 +26,7 @@ pub async fn tables(db: &Db) -> BTreeMap<String, Vec<String>> {
         }
     };
     let pairs: Vec<(String, String)> = match db {
-        Db::Postgres(pool) => sqlx::query_as(text).fetch_all(pool).await.unwrap(),
+        Db::Postgres(pool, _) => sqlx::query_as(text).fetch_all(pool).await.unwrap(),
         Db::Sqlite { read, .. } => sqlx::query_as(text).fetch_all(read).await.unwrap(),
     };
     let mut tables: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -56,7 +56,7 @@ pub fn without_moved(mut tables: BTreeMap<String, Vec<String>>) -> BTreeMap<Stri
 /// after migrations 16 and 28: from the columns before them, or from those after them.
 pub async fn moved_texts(db: &Db, migrated: bool) -> Vec<String> {
     let (id, text) = match db {
-        Db::Postgres(_) => ("id::text", "convert_from(COLUMN, 'UTF8')"),
+        Db::Postgres(..) => ("id::text", "convert_from(COLUMN, 'UTF8')"),
         Db::Sqlite { .. } => ("lower(hex(id))", "cast(COLUMN as text)"),
     };
     let text_of = |column: &str| text.replace("COLUMN", column);
@@ -94,7 +94,7 @@ pub async fn moved_texts(db: &Db, migrated: bool) -> Vec<String> {
 pub async fn rows(db: &Db, tables: &BTreeMap<String, Vec<String>>) -> BTreeMap<String, Vec<String>> {
     let mut rows = BTreeMap::new();
     for (table, columns) in tables {
-        let quote = if matches!(db, Db::Postgres(_)) { "quote_nullable" } else { "quote" };
+        let quote = if matches!(db, Db::Postgres(..)) { "quote_nullable" } else { "quote" };
         let quoted: Vec<String> = columns.iter().map(|column| format!(r#"{quote}("{column}")"#)).collect();
         let text = format!("select {} as row from {table} order by 1", quoted.join(" || ' ' || "));
         rows.insert(table.clone(), texts(db, text).await);

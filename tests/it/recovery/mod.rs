@@ -2,6 +2,8 @@
 
 pub(super) mod backup;
 mod content;
+mod database_file;
+mod database_server;
 pub(super) mod faults;
 pub(super) mod kill;
 pub(super) mod opening;

@@ -160,9 +160,13 @@ async fn killed_in_the_middle_of_openings_each_is_booked_once(bot: TestBot) {
     scene.bot.close().await;
 }
 
-#[actix::test]
-async fn killed_in_the_middle_of_openings_each_is_booked_once_on_sqlite() {
-    killed_in_the_middle_of_openings_each_is_booked_once(TestBot::new().await).await;
+mod slow {
+    use super::*;
+
+    #[actix::test]
+    async fn killed_in_the_middle_of_openings_each_is_booked_once_on_sqlite() {
+        killed_in_the_middle_of_openings_each_is_booked_once(TestBot::new().await).await;
+    }
 }
 
 mod on_postgres {

@@ -1,9 +1,21 @@
 //! The program in its own process, on the database and the exchange of a [`TestBot`].
 
 use polymarketspy::testkit::TestBot;
-use std::io::{BufRead, BufReader};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+/// The log of a process, read to its end.
+pub struct Log(JoinHandle<String>);
+
+impl Log {
+    /// Returns the whole log of a process that has ended.
+    pub fn text(self) -> String {
+        self.0.join().unwrap()
+    }
+}
 
 /// A running `polymarketspy run`.
 pub struct Process(Child);
@@ -30,6 +42,49 @@ impl Process {
         let process = Self(child);
         let link = lines.map_while(Result::ok).find(|line| line.contains("/login/"));
         (process, link.expect("the process prints a login link").trim().to_owned())
+    }
+
+    /// Starts a process whose log is read.
+    pub fn logging(bot: &TestBot, arguments: &[&str], settings: &[(&str, &str)]) -> (Self, Log) {
+        let mut command = command(bot, arguments);
+        let mut child =
+            command.envs(settings.iter().copied()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut errors = child.stderr.take().unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut text = Vec::new();
+            errors.read_to_end(&mut text).unwrap();
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        (Self(child), Log(reader))
+    }
+
+    /// Limits the size of the files that the process may write, as `ulimit -f` does; `None` lifts the limit.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let limit = Rlimit { current: bytes, ..getrlimit(Resource::Fsize) };
+        prlimit(Some(Pid::from_child(&self.0)), Resource::Fsize, limit).unwrap();
+    }
+
+    /// Returns whether the process runs.
+    pub fn is_running(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+
+    /// Waits until the process ends by itself; returns its exit code.
+    pub fn ended(&mut self, within: Duration) -> Option<i32> {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(begun.elapsed() < within, "the process still runs after {within:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Sends SIGHUP.
+    pub fn hang_up(&self) {
+        let pid = self.0.id().to_string();
+        assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
     }
 
     /// Sends SIGKILL: unfinished work is left as it is.

@@ -31,7 +31,7 @@ async fn signed_in(link: &str) -> Cookie<'static> {
 
 /// Returns each lease and the worker that holds it.
 async fn holders(db: &Db) -> Vec<(String, Option<String>)> {
-    let Db::Postgres(pool) = db else { unreachable!() };
+    let Db::Postgres(pool, _) = db else { unreachable!() };
     sqlx::query_as("select name, holder from lease order by name").fetch_all(pool).await.unwrap()
 }
 
@@ -41,7 +41,7 @@ fn n_of(holders: &[(String, Option<String>)], worker: &str) -> usize {
 
 /// Returns the copies in the order of their ledger entries, and in the global order.
 async fn global_order(db: &Db) -> (Vec<String>, Vec<String>) {
-    let Db::Postgres(pool) = db else { unreachable!() };
+    let Db::Postgres(pool, _) = db else { unreachable!() };
     let copies: Vec<(i64, i64, String)> = sqlx::query_as(
         "select g.detect_time, g.event_time, g.group_key from ledger_entry e
             join copy_attempt a on e.ref_id = 'copy:' || cast(a.id as text)

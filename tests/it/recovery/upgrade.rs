@@ -59,7 +59,7 @@ pub async fn old_sqlite(name: &str) -> TestDb {
 /// Returns the stored PostgreSQL database of this name, loaded from the output of `pg_dump`.
 pub async fn old_postgres(name: &str) -> TestDb {
     let test_db = TestDb::empty_postgres().await;
-    let Db::Postgres(pool) = &test_db.db else { unreachable!() };
+    let Db::Postgres(pool, _) = &test_db.db else { unreachable!() };
     let mut connection = pool.acquire().await.unwrap();
     let dump = String::from_utf8(unpacked(&format!("{name}.sql.gz"))).unwrap();
     let mut statements = String::new();
@@ -159,7 +159,7 @@ async fn goes_on(test_db: TestDb, schema: i64) {
     let stopped = "select label from followed_user where state = 'STOPPED' order by label";
     assert_eq!(texts(db, stopped.to_owned()).await, stopped_before, "who was disabled is stopped");
     let fresh = match db {
-        Db::Postgres(_) => TestDb::postgres().await,
+        Db::Postgres(..) => TestDb::postgres().await,
         Db::Sqlite { .. } => TestDb::sqlite().await,
     };
     assert_eq!(shape_of(db).await, shape_of(&fresh.db).await, "the schema equals that of a new database");
@@ -182,7 +182,7 @@ async fn goes_on(test_db: TestDb, schema: i64) {
 /// Checks that each canonical event has the id that the program of before would make, and that a program of now makes
 /// the same: a row that is read again is known.
 async fn ids_are_those_of_before(db: &Db) {
-    let id = if matches!(db, Db::Postgres(_)) { "id::text" } else { "lower(hex(id))" };
+    let id = if matches!(db, Db::Postgres(..)) { "id::text" } else { "lower(hex(id))" };
     let mut n = 0;
     for table in ["trade_event", "activity_event"] {
         let canonical = format!("select {id} || ' ' || source_id from {table} where is_canonical");

@@ -59,7 +59,7 @@ async fn api_shows(db: &Db, user: FollowedUserId, fills: Vec<TradeEvent>) {
 /// The database's plan for a statement. Index use is forced, because PostgreSQL reads a small table from end to end.
 async fn plan(db: &Db, text: &str) -> String {
     let lines: Vec<String> = match db {
-        Db::Postgres(pool) => {
+        Db::Postgres(pool, _) => {
             let mut tx = pool.begin().await.unwrap();
             sqlx::query("set local enable_seqscan = off").execute(&mut *tx).await.unwrap();
             let explain = sqlx::AssertSqlSafe(format!("explain {text}"));

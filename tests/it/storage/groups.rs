@@ -58,7 +58,7 @@ on_both! {
         let user = follow(db, 1).await;
         let group = grouped(db, user, 0..2).await.remove(1);
         let join = match db {
-            polymarketspy::db::Db::Postgres(_) => format!(
+            polymarketspy::db::Db::Postgres(..) => format!(
                 "insert into event_group_member (group_id, trade_event_id) values ('{}', '{}')",
                 group.id, trade(user, 0).id
             ),

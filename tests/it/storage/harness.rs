@@ -32,7 +32,7 @@ macro_rules! sql {
     ($db:expr, $text:expr) => {{
         let text = sqlx::AssertSqlSafe(String::from($text));
         match $db {
-            polymarketspy::db::Db::Postgres(pool) => {
+            polymarketspy::db::Db::Postgres(pool, _) => {
                 sqlx::query(text).execute(pool).await.map(|done| done.rows_affected())
             }
             polymarketspy::db::Db::Sqlite { write, .. } => {
@@ -48,7 +48,7 @@ macro_rules! number {
     ($db:expr, $text:expr) => {{
         let text = sqlx::AssertSqlSafe(String::from($text));
         let number: i64 = match $db {
-            polymarketspy::db::Db::Postgres(pool) => sqlx::query_scalar(text).fetch_one(pool).await.unwrap(),
+            polymarketspy::db::Db::Postgres(pool, _) => sqlx::query_scalar(text).fetch_one(pool).await.unwrap(),
             polymarketspy::db::Db::Sqlite { read, .. } => sqlx::query_scalar(text).fetch_one(read).await.unwrap(),
         };
         number

@@ -110,7 +110,7 @@ mod on_postgres {
     async fn a_lease_does_not_change_hands_in_the_middle_of_a_commit() {
         let test_db = TestDb::postgres().await;
         let db = &test_db.db;
-        let Db::Postgres(pool) = db else { unreachable!() };
+        let Db::Postgres(pool, _) = db else { unreachable!() };
         let name = LeaseName::User(follow(db, 1).await);
         let (me, you) = (random_worker_id(), random_worker_id());
         take(db, &me, name).await;

@@ -13,7 +13,7 @@ on_both! {
         for (name, text) in every_statement(db) {
             let text = AssertSqlSafe(text).into_sql_str();
             let prepared = match db {
-                Db::Postgres(pool) => pool.prepare(text).await.map(drop),
+                Db::Postgres(pool, _) => pool.prepare(text).await.map(drop),
                 Db::Sqlite { read, .. } => read.prepare(text).await.map(drop),
             };
             prepared.unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -84,7 +84,7 @@ pub async fn shape_of(db: &Db) -> BTreeSet<String> {
             shape.extend(names.into_iter().map(|name| format!("index {name}")));
             shape
         }
-        Db::Postgres(pool) => {
+        Db::Postgres(pool, _) => {
             let columns = sqlx::query(
                 "select c.table_name::text, c.column_name::text, c.data_type::text, c.is_nullable = 'NO'
                  from information_schema.columns c join information_schema.tables t using (table_schema, table_name)

@@ -92,6 +92,8 @@ pub enum CheckOutcome {
     Exact,
     /// A drift that was not ended.
     Drifting,
+    /// Drifts that stood were ended; others must stand in a later check first. The word of the table is that of a drift.
+    PartlyAdjusted { value: UsdcMicros },
     /// Every drift was ended.
     Adjusted { value: UsdcMicros },
     /// The positions could not be read.
@@ -114,9 +116,22 @@ impl CheckOutcome {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Exact => "EXACT",
-            Self::Drifting => "DRIFTING",
+            Self::Drifting | Self::PartlyAdjusted { .. } => "DRIFTING",
             Self::Adjusted { .. } => "ADJUSTED",
             Self::Unreadable => "UNREADABLE",
+        }
+    }
+
+    /// Returns whether a drift is left.
+    pub const fn is_drifting(self) -> bool {
+        matches!(self, Self::Drifting | Self::PartlyAdjusted { .. })
+    }
+
+    /// Returns the absolute value of what the check adjusted; `None` when it adjusted nothing.
+    pub const fn adjusted(self) -> Option<UsdcMicros> {
+        match self {
+            Self::Adjusted { value } | Self::PartlyAdjusted { value } => Some(value),
+            Self::Exact | Self::Drifting | Self::Unreadable => None,
         }
     }
 }
@@ -173,7 +188,7 @@ impl BooksRecord {
     fn check(&mut self, at: Timestamp, outcome: CheckOutcome) {
         match outcome {
             CheckOutcome::Unreadable => self.note(InexactCause::UnreadablePositions, at),
-            CheckOutcome::Drifting => {
+            CheckOutcome::Drifting | CheckOutcome::PartlyAdjusted { .. } => {
                 self.causes.remove(&InexactCause::UnreadablePositions);
                 self.note(InexactCause::Drift, at);
             }
@@ -181,7 +196,7 @@ impl BooksRecord {
                 self.causes.retain(|cause, since| *cause == InexactCause::NoOpening || *since > at);
             }
         }
-        if let CheckOutcome::Adjusted { value } = outcome {
+        if let Some(value) = outcome.adjusted() {
             self.count(at, value);
         }
     }

@@ -254,6 +254,10 @@ fn books_are_not_exact_since_the_first_cause_that_has_not_ended() {
     check(&[followed.clone(), opened.clone()], Exactness::Exact);
     check(&[checked(3, CheckOutcome::Drifting), checked(4, CheckOutcome::Drifting)], not(3, InexactCause::Drift));
     check(&[checked(3, CheckOutcome::Drifting), checked(4, CheckOutcome::Exact)], Exactness::Exact);
+    let partly = CheckOutcome::PartlyAdjusted { value: UsdcMicros(7) };
+    check(&[checked(3, partly)], not(3, InexactCause::Drift));
+    let later = Exactness::Adjusted { n: 1, last: at(3), value: UsdcMicros(7) };
+    check(&[checked(3, partly), checked(4, CheckOutcome::Exact)], later);
     let twice = [checked(3, adjusted), checked(4, CheckOutcome::Exact), checked(5, adjusted)];
     check(&twice, Exactness::Adjusted { n: 2, last: at(5), value: UsdcMicros(10) });
     check(&[checked(3, CheckOutcome::Unreadable)], not(3, InexactCause::UnreadablePositions));

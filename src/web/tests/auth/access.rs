@@ -1,6 +1,7 @@
 //! Which session or token opens which route, for how long, and that nothing else does.
 
 use crate::db::TokenScope;
+use crate::testkit::eventually;
 use crate::token;
 use crate::web::server::routes::{CLOSED, OPEN};
 use crate::web::tests::*;
@@ -96,8 +97,11 @@ async fn a_read_token_reads_and_a_write_token_changes_without_a_csrf_token() {
     assert!(!web.db.global_config().await.unwrap().system.copy_engine_enabled);
     let audit = web.db.audits(Some("save_config"), None, 1).await.unwrap().remove(0).audit;
     assert_eq!(audit.who, "token:writer");
-    let listed = web.db.tokens().await.unwrap();
-    assert!(listed.iter().all(|token| token.last_used_at.is_some()), "{listed:?}");
+    // Written beside the answers.
+    eventually("the last use of both", async || {
+        web.db.tokens().await.unwrap().iter().all(|token| token.last_used_at.is_some()).then_some(())
+    })
+    .await;
 }
 
 #[actix_web::test]
@@ -112,7 +116,8 @@ async fn a_revoked_or_made_up_token_is_refused_whatever_cookie_comes_with_it() {
     for wrong in [token.as_str(), "Bearer pmspy_guess", "Bearer", "bearer "] {
         assert_eq!(ask(wrong).await, StatusCode::UNAUTHORIZED, "{wrong}");
     }
-    assert_eq!(web.actions().await.iter().filter(|action| *action == "token_refused").count(), 4);
+    let refused = async || web.actions().await.iter().filter(|action| *action == "token_refused").count();
+    eventually("four audits", async || (refused().await == 4).then_some(())).await;
     // Basic credentials are for a proxy in front of us; the cookie still counts.
     assert_eq!(ask("Basic YTpi").await, StatusCode::OK);
     // Guessing tokens is rate limited, and working tokens are not.
