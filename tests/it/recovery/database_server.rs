@@ -12,6 +12,7 @@ use polymarketspy::app::App;
 use polymarketspy::audit::audit;
 use polymarketspy::clock::Clock;
 use polymarketspy::db::TokenScope;
+use polymarketspy::http_client::http_client;
 use polymarketspy::simulator::SimulatorSettings;
 use polymarketspy::testkit::{TestBot, TestDb, eventually};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
@@ -121,7 +122,7 @@ async fn bot_behind_a_way() -> (TestBot, Way) {
 
 /// Returns status and body of a page or a route.
 async fn get(app: &App, path: &str, token: &str) -> (u16, String) {
-    let client = awc::Client::builder().timeout(Duration::from_secs(60)).finish();
+    let client = http_client(Duration::from_secs(60));
     let request = client.get(format!("http://{}{path}", app.address().unwrap())).bearer_auth(token);
     let mut answer = request.send().await.unwrap();
     let body = answer.body().limit(1 << 22).await.unwrap();
@@ -130,7 +131,7 @@ async fn get(app: &App, path: &str, token: &str) -> (u16, String) {
 
 async fn health(app: &App) -> serde_json::Value {
     let url = format!("http://{}/health", app.health_address().unwrap());
-    let client = awc::Client::builder().timeout(Duration::from_secs(60)).finish();
+    let client = http_client(Duration::from_secs(60));
     client.get(url).send().await.unwrap().json().await.unwrap()
 }
 
