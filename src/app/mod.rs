@@ -188,9 +188,7 @@ impl App {
         };
         let health = match (health_listener, &worker) {
             (Some(listener), Some(worker)) => {
-                let health = health::serve(listener, worker.health_deps(db.clone(), clock, metrics))?;
-                tracing::info!(service = "worker", address = %health.addr, "serving health and metrics");
-                Some(health)
+                Some(health::serve(listener, worker.health_deps(db.clone(), clock, metrics))?)
             }
             _ => None,
         };

@@ -106,6 +106,7 @@ pub fn serve(listener: TcpListener, deps: HealthDeps) -> Result<HealthServer, He
     .listen(listener)
     .map_err(|source| HealthStartError { addr, source })?
     .run();
+    tracing::info!(service = "worker", address = %addr, "serving health and metrics");
     Ok(HealthServer { addr, handle: server.handle(), ended: actix::spawn(server) })
 }
 

@@ -26,6 +26,11 @@ pub mod samples;
 pub mod simulation;
 pub mod wait;
 
+/// Returns the client with which a test visits servers of its own.
+pub fn test_client() -> awc::Client {
+    crate::http_client::http_client(std::time::Duration::from_secs(5))
+}
+
 pub use bot::TestBot;
 pub use db::TestDb;
 pub use exchange::TestExchange;

@@ -20,6 +20,7 @@ use crate::db::Db;
 use crate::db::Inserted;
 use crate::domain::config::effective::ConfigPatch;
 use crate::domain::decision::attempt::CopyAttempt;
+use crate::domain::decision::explanation::DecisionKind;
 use crate::domain::events::event::{Side, TradeEvent};
 use crate::domain::money::ids::{AssetId, Wallet};
 use crate::domain::money::units::Timestamp;
@@ -59,6 +60,8 @@ pub struct LoadArguments {
 struct Figures {
     fills: usize,
     attempts: usize,
+    /// Attempts that were copies. Skips cost less, so figures of a run with many of them are not those of copying.
+    executed: usize,
     start_ms: u128,
     events_per_second: f64,
     attempts_per_second: f64,
@@ -114,6 +117,7 @@ pub async fn load(settings: Settings, arguments: LoadArguments) -> anyhow::Resul
     let figures = Figures {
         fills: pushed.len(),
         attempts: seen.attempts.len(),
+        executed: seen.executed(),
         start_ms,
         events_per_second: rate(seen.trades.iter().map(|(_, at)| *at)),
         attempts_per_second: rate(seen.attempts.iter().map(|(_, at)| *at)),
@@ -153,10 +157,12 @@ async fn prepare(exchange: &SimulatorHandle, url: &str, arguments: &LoadArgument
             begun.elapsed().as_secs_f64()
         );
     }
+    // Copies of the least that the venue takes, and cash for all of them: what is to be measured are copies that are made.
     let patch = format!(
         r#"{{"guardrails": {{"decisionLatencyMs": {LATENCY_MS}, "jitterMsMax": 0, "maxExposurePerMarketBps": 10000}},
-            "sizing": {{"minTradeNotionalMicros": 10000}},
-            "system": {{"aggregationWindowMs": {WINDOW_MS}, "pollingIntervalMs": {POLL_MS}}}}}"#
+            "sizing": {{"minTradeNotionalMicros": 1000000}},
+            "system": {{"aggregationWindowMs": {WINDOW_MS}, "pollingIntervalMs": {POLL_MS},
+                "initialBankrollMicros": 250000000000}}}}"#
     );
     db.save_global(&ConfigPatch::parse(&patch)?, "load", Clock::System.now()).await?;
     let mut leaders = Vec::new();
@@ -299,6 +305,10 @@ impl Handler<GetSeen> for CommitWatcher {
 }
 
 impl Seen {
+    fn executed(&self) -> usize {
+        self.attempts.iter().filter(|(attempt, _)| attempt.decision == DecisionKind::Execute).count()
+    }
+
     /// Returns the times from `visible` (by transaction), or else from detection, to the commit, minus window and latency.
     fn latencies(&self, visible: &BTreeMap<String, Timestamp>) -> Percentiles {
         let mut since: BTreeMap<(i64, &str, Timestamp), Timestamp> = BTreeMap::new();
@@ -371,6 +381,7 @@ impl Figures {
             println!("{name:<44} p50 {} ms, p95 {} ms, p99 {} ms, max {} ms", p.p50, p.p95, p.p99, p.max);
         };
         println!("{:<44} {}", "fills pushed / attempts committed", format_args!("{} / {}", self.fills, self.attempts));
+        println!("{:<44} {}", "attempts executed", self.executed);
         println!("{:<44} {:.0}", "events stored per second", self.events_per_second);
         println!("{:<44} {:.0}", "attempts stored per second", self.attempts_per_second);
         latency("row visible to attempt, minus the waits", &self.visible_to_committed_ms);

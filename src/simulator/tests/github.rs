@@ -1,7 +1,6 @@
 //! The sign-in over real sockets, step by step like a browser and an OAuth client.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use base64::{
     Engine,
@@ -11,11 +10,11 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::at_ten;
-use crate::http_client::http_client;
 use crate::simulator::http::request::Host;
 use crate::simulator::routes::github::{CLIENT_ID, CLIENT_SECRET};
 use crate::simulator::state::fault::{Fault, FaultKind};
 use crate::simulator::{Simulator, SimulatorHandle};
+use crate::testkit::test_client;
 
 type Pairs<'a> = BTreeMap<&'a str, &'a str>;
 
@@ -48,7 +47,7 @@ fn start() -> SimulatorHandle {
 }
 
 fn client() -> awc::Client {
-    http_client(Duration::from_secs(5))
+    test_client()
 }
 
 async fn send(request: awc::SendClientRequest) -> Response {

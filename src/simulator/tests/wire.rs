@@ -9,19 +9,19 @@ use serde_json::{Value, json};
 
 use super::{at_ten, leader};
 use crate::domain::events::event::Side;
-use crate::http_client::http_client;
 use crate::simulator::http::request::Host;
 use crate::simulator::state::fault::{Fault, FaultKind};
 use crate::simulator::state::new_market::NewMarket;
 use crate::simulator::state::trading::Fill;
 use crate::simulator::{Simulator, SimulatorHandle};
+use crate::testkit::test_client;
 
 fn start() -> SimulatorHandle {
     Simulator::start(at_ten()).unwrap()
 }
 
 async fn fetch(url: String) -> (u16, Vec<u8>) {
-    let mut answer = http_client(Duration::from_secs(5)).get(url).send().await.unwrap();
+    let mut answer = test_client().get(url).send().await.unwrap();
     (answer.status().as_u16(), answer.body().await.unwrap().to_vec())
 }
 
@@ -45,7 +45,7 @@ async fn a_hanging_request_does_not_keep_the_simulator_alive() {
     let simulator = start();
     simulator.with(|exchange| exchange.fault(Fault::once(Host::Clob, "/time", FaultKind::Hang)));
     let url = format!("{}/time", simulator.clob_base());
-    let client = http_client(Duration::from_secs(5));
+    let client = test_client();
     let asked = timeout(Duration::from_millis(200), client.get(url).send()).await;
     assert!(asked.is_err(), "{asked:?}");
     drop(simulator);
@@ -55,7 +55,7 @@ async fn a_hanging_request_does_not_keep_the_simulator_alive() {
 async fn a_fill_is_sent_to_the_socket_that_subscribed_to_its_owner() {
     let simulator = start();
     let market = simulator.with(|exchange| exchange.add_market(NewMarket::binary("rain-in-elderby")));
-    let (_, mut socket) = http_client(Duration::from_secs(5)).ws(simulator.chain_ws_url()).connect().await.unwrap();
+    let (_, mut socket) = test_client().ws(simulator.chain_ws_url()).connect().await.unwrap();
     let owner = format!("0x{:0>64}", &leader().as_str()[2..]);
     let filter = json!({"topics": [[crate::simulator::state::chain::ORDER_FILLED], null, [owner]]});
     let call = json!({"jsonrpc": "2.0", "id": 7, "method": "eth_subscribe", "params": ["logs", filter]});

@@ -210,11 +210,7 @@ fn changes() -> Vec<Route> {
         post("/api/users", "Follows a trader.", one::<FollowForm>(), one::<FollowedUserView>())
             .errors(&["400", "403", "404", "408", "409", "413", "502"])
             .answers(vec![
-                (
-                    "200",
-                    "The trader is known: followed already, or active again from now on.",
-                    one::<FollowedUserView>(),
-                ),
+                ("200", "The trader was known, and is active now.", one::<FollowedUserView>()),
                 ("201", "The trader is followed now.", one::<FollowedUserView>()),
             ]),
         post(

@@ -37,3 +37,11 @@ async fn every_socket_gets_every_frame_and_the_server_ends_with_its_parent() {
     assert_eq!((figures["announced"].as_u64(), figures["complete"].as_u64()), (Some(40), Some(8)), "{figures}");
     assert_eq!(figures["frames_received"].as_u64().unwrap(), 8 * (40 - figures["left_out"].as_u64().unwrap()));
 }
+
+#[actix::test]
+async fn a_load_measures_copies_and_not_skips() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_polymarketspy"));
+    command.args(["load", "--fills", "40", "--rate", "40", "--json"]).env("LOG_LEVEL", "error").env_remove("REDIS_URL");
+    let figures = told(&command.output().unwrap());
+    assert_eq!((figures["attempts"].as_u64(), figures["executed"].as_u64()), (Some(80), Some(80)), "{figures}");
+}

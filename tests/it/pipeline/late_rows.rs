@@ -4,6 +4,7 @@
 use std::process::Command;
 
 use polymarketspy::audit::audit;
+use polymarketspy::chance::Chance;
 use polymarketspy::clock::Clock;
 use polymarketspy::db::ListedAttempt;
 use polymarketspy::domain::decision::check::ReasonCode;
@@ -101,7 +102,7 @@ async fn a_decision_that_comes_after_a_stop_is_on_a_signal_of_its_real_age(bot: 
 async fn given_up(bot: &TestBot, queue: Queue, mut now: Timestamp) -> usize {
     let mut n = 0;
     while let Some(job) = queue::claim(&bot.db, queue, &JobScope::All, now, 1_000, 1).await.unwrap().pop() {
-        match queue::fail(&bot.db, &job, "no luck", now, &mut rand::rng()).await.unwrap() {
+        match queue::fail(&bot.db, &job, "no luck", now, &mut Chance).await.unwrap() {
             Failed::Retry(due) => now = due.max(now),
             Failed::Dead => n += 1,
             Failed::FenceLost => panic!("no worker is running"),

@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 use polymarketspy::audit::audit;
 use polymarketspy::clock::Clock;
 use polymarketspy::db::{Db, TokenScope};
-use polymarketspy::http_client::http_client;
-use polymarketspy::testkit::{TestBot, eventually};
+use polymarketspy::testkit::{TestBot, eventually, test_client};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection, Executor};
 
@@ -36,7 +35,7 @@ fn run(bot: &TestBot, url: &str, arguments: &[&str]) -> (Option<i32>, String) {
 
 /// Returns status and JSON of a path; `None` when nothing listens.
 async fn get(address: &str, path: &str, token: Option<&str>) -> Option<(u16, serde_json::Value)> {
-    let request = http_client(Duration::from_secs(60)).get(format!("http://{address}{path}"));
+    let request = test_client().get(format!("http://{address}{path}"));
     let request = match token {
         Some(token) => request.bearer_auth(token),
         None => request,

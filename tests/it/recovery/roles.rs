@@ -7,10 +7,9 @@ use actix_web::cookie::Cookie;
 use polymarketspy::audit::audit;
 use polymarketspy::db::Db;
 use polymarketspy::domain::events::event::Side;
-use polymarketspy::http_client::http_client;
 use polymarketspy::simulator::{Fill, NewMarket};
 use polymarketspy::testkit::wait::attempt_arrives;
-use polymarketspy::testkit::{TestBot, eventually};
+use polymarketspy::testkit::{TestBot, eventually, test_client};
 
 use super::kill::{Crowd, n_trades};
 use super::process::Process;
@@ -24,7 +23,7 @@ const UNHURRIED: &str = r#"{"guardrails": {"decisionLatencyMs": 2000}}"#;
 
 /// Opens the login link; returns the session cookie.
 async fn signed_in(link: &str) -> Cookie<'static> {
-    let client = http_client(Duration::from_secs(5));
+    let client = test_client();
     let answer = client.get(link).send().await.unwrap();
     assert_eq!(answer.status(), 303);
     answer.cookies().unwrap()[0].clone().into_owned()
@@ -82,7 +81,7 @@ mod on_postgres {
         let (_web, link) = Process::serving(&bot, WEB);
         let origin = link.split("/login/").next().unwrap();
         let session = signed_in(&link).await;
-        let socket = http_client(Duration::from_secs(5))
+        let socket = test_client()
             .ws(format!("{origin}/ws/live?topics=attempts").replacen("http", "ws", 1))
             .origin(origin)
             .cookie(session.clone())
@@ -93,12 +92,7 @@ mod on_postgres {
         let fill = Fill::taker(&wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000);
         bot.exchange.with(|exchange| exchange.push_fill(fill).unwrap());
         attempt_arrives(&mut frames).await;
-        let mut answer = http_client(Duration::from_secs(5))
-            .get(format!("{origin}/api/copy-attempts"))
-            .cookie(session)
-            .send()
-            .await
-            .unwrap();
+        let mut answer = test_client().get(format!("{origin}/api/copy-attempts")).cookie(session).send().await.unwrap();
         let attempts: serde_json::Value = answer.json().await.unwrap();
         assert_eq!(attempts["data"].as_array().unwrap().len(), 2, "{attempts}");
     }

@@ -11,9 +11,8 @@ use polymarketspy::clock::Clock;
 use polymarketspy::db::{Db, DbError};
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::domain::money::ids::{AttemptId, EventId};
-use polymarketspy::http_client::http_client;
 use polymarketspy::simulator::{Fill, NewMarket, SimulatorSettings};
-use polymarketspy::testkit::{TestBot, TestDb, eventually};
+use polymarketspy::testkit::{TestBot, TestDb, eventually, test_client};
 use sqlx::AssertSqlSafe;
 
 use super::content::{figures, moved_texts, rows, tables, texts, without_moved};
@@ -212,7 +211,7 @@ async fn lives_on(test_db: TestDb, moved_before: Vec<String>) {
     });
     let app = bot.start().await;
     let health = format!("http://{}/api/health", app.address().unwrap());
-    assert_eq!(http_client(Duration::from_secs(5)).get(health).send().await.unwrap().status(), 200);
+    assert_eq!(test_client().get(health).send().await.unwrap().status(), 200);
     let fill = Fill::taker(wallet, market.asset(0).unwrap(), Side::Buy, 500_000, 1_000_000_000);
     bot.exchange.with(|exchange| exchange.push_fill(fill).unwrap());
     let copied = format!(

@@ -1,21 +1,19 @@
 //! Health and metrics, as supervisors and scrapers read them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use polymarketspy::app::{App, AppSettings, Role};
 use polymarketspy::clock::Clock;
 use polymarketspy::config::Secret;
 use polymarketspy::domain::events::event::Side;
-use polymarketspy::http_client::http_client;
 use polymarketspy::queue::{self, NewJob, Queue};
 use polymarketspy::simulator::{Fill, NewMarket, wallet_of};
-use polymarketspy::testkit::{TestBot, eventually};
+use polymarketspy::testkit::{TestBot, eventually, test_client};
 
 /// Returns status and body of a path of the bot's health server.
 pub async fn watched(app: &App, path: &str) -> (u16, String) {
     let address = format!("http://{}{path}", app.health_address().unwrap());
-    let mut answer = http_client(Duration::from_secs(5)).get(address).send().await.unwrap();
+    let mut answer = test_client().get(address).send().await.unwrap();
     let text = answer.body().limit(1 << 20).await.unwrap();
     (answer.status().as_u16(), String::from_utf8(text.to_vec()).unwrap())
 }

@@ -5,10 +5,11 @@ pub(super) mod secrets;
 pub(super) mod sign_in;
 
 use polymarketspy::app::App;
+use polymarketspy::testkit::test_client;
 
 /// Returns the answer of a JSON route to a person who has signed in by the link.
 pub(super) async fn json(app: &App, path: &str) -> serde_json::Value {
-    let client = awc::Client::builder().disable_redirects().finish();
+    let client = test_client();
     let link = app.login_link().unwrap();
     let signed_in = client.get(link).send().await.unwrap();
     let cookie = signed_in.cookies().unwrap()[0].clone().into_owned();

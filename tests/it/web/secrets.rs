@@ -4,17 +4,15 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
 
 use actix::{Actor, ActorContext, StreamHandler};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use actix_web_actors::ws;
 use polymarketspy::domain::events::event::Side;
-use polymarketspy::http_client::http_client;
 use polymarketspy::simulator::routes::github::{CLIENT_ID, CLIENT_SECRET};
 use polymarketspy::simulator::{Fill, NewMarket};
 use polymarketspy::testkit::db::postgres_server;
-use polymarketspy::testkit::{TestBot, eventually};
+use polymarketspy::testkit::{TestBot, eventually, test_client};
 
 use super::sign_in::CurrentUser;
 
@@ -101,7 +99,7 @@ async fn pages(process: &BotProcess) -> ([String; 2], Vec<(String, String)>) {
     .await;
     let at = |message: &'static str| move |line: &serde_json::Value| line["message"] == message;
     let health = process.says("the health address", at("serving health and metrics")).await;
-    let client = http_client(Duration::from_secs(5));
+    let client = test_client();
     let signed_in = client.get(&link).send().await.unwrap();
     let cookie = signed_in.headers().get("set-cookie").unwrap().to_str().unwrap().split(';').next().unwrap().to_owned();
     let base = &link[..link.find("/login").unwrap()];

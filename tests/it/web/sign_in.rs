@@ -1,16 +1,14 @@
 //! Sessions of people who sign in with GitHub, stored in a real Redis.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use awc::Client;
 use polymarketspy::app::{App, AppSettings, Role};
 use polymarketspy::clock::Clock;
 use polymarketspy::config::{GithubSettings, Secret, WebSettings};
 use polymarketspy::domain::money::email::Email;
-use polymarketspy::http_client::http_client;
 use polymarketspy::simulator::routes::github::{CLIENT_ID, CLIENT_SECRET};
-use polymarketspy::testkit::TestBot;
+use polymarketspy::testkit::{TestBot, test_client};
 
 /// A visitor who has signed in at the simulated GitHub.
 pub struct CurrentUser {
@@ -24,7 +22,7 @@ pub struct CurrentUser {
 impl CurrentUser {
     /// Signs in at the bot of this address as one of the simulated people.
     pub async fn through_github(base: &str, login: &str) -> Self {
-        Self::with(&http_client(Duration::from_secs(5)), base, login).await
+        Self::with(&test_client(), base, login).await
     }
 
     /// Signs in through this client, which follows no redirects.
@@ -74,7 +72,7 @@ async fn web(bot: &TestBot, bind: SocketAddr) -> App {
 /// Returns the status of the bot's answer to a request with this cookie.
 async fn status(app: &App, cookie: &str) -> u16 {
     let (base, port) = (app.url().unwrap(), app.address().unwrap().port());
-    let request = http_client(Duration::from_secs(5)).get(format!("{base}/api/overview"));
+    let request = test_client().get(format!("{base}/api/overview"));
     let answer = request.insert_header(("cookie", format!("polymarketspy-{port}={cookie}"))).send().await.unwrap();
     answer.status().as_u16()
 }

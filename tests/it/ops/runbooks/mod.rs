@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::Duration;
 
 use actix_web::cookie::Cookie;
 use polymarketspy::audit::audit;
@@ -14,11 +13,10 @@ use polymarketspy::db::Db;
 use polymarketspy::domain::accounting::ledger::PortfolioId;
 use polymarketspy::domain::events::event::Side;
 use polymarketspy::domain::money::ids::Wallet;
-use polymarketspy::http_client::http_client;
 use polymarketspy::queue::{self, Failed, JobScope, NewJob, Queue};
 use polymarketspy::simulator::routes::github::{CLIENT_ID, CLIENT_SECRET};
 use polymarketspy::simulator::{Fill, NewMarket, wallet_of};
-use polymarketspy::testkit::{TestBot, eventually};
+use polymarketspy::testkit::{TestBot, eventually, test_client};
 
 use super::deploy::free_port;
 use crate::recovery::kill::{Crowd, n_trades};
@@ -169,8 +167,7 @@ impl Droplet {
 
     /// Waits until the pages answer.
     async fn is_up(&self) {
-        let asked =
-            async || http_client(Duration::from_secs(5)).get(format!("{}/api/health", self.base)).send().await.ok();
+        let asked = async || test_client().get(format!("{}/api/health", self.base)).send().await.ok();
         eventually("the pages", asked).await;
     }
 
@@ -178,8 +175,7 @@ impl Droplet {
     async fn status_for(&self, visitor: &CurrentUser) -> u16 {
         let port = self.base.rsplit_once(':').unwrap().1;
         let cookie = Cookie::new(format!("polymarketspy-{port}"), visitor.cookie.clone());
-        let asked =
-            http_client(Duration::from_secs(5)).get(format!("{}/api/overview", self.base)).cookie(cookie).send().await;
+        let asked = test_client().get(format!("{}/api/overview", self.base)).cookie(cookie).send().await;
         asked.unwrap().status().as_u16()
     }
 }

@@ -4,12 +4,10 @@
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use polymarketspy::domain::money::ids::Wallet;
-use polymarketspy::http_client::http_client;
 use polymarketspy::simulator::ORDER_FILLED;
-use polymarketspy::testkit::eventually;
+use polymarketspy::testkit::{eventually, test_client};
 use serde_json::{Value, json};
 
 pub const EXCHANGES: [&str; 3] = [
@@ -133,8 +131,7 @@ impl Node {
 
     async fn ask(&self, method: &str, params: Value) -> Result<Value, String> {
         let call = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
-        let sent =
-            http_client(Duration::from_secs(5)).post(format!("http://127.0.0.1:{}", self.port)).send_json(&call).await;
+        let sent = test_client().post(format!("http://127.0.0.1:{}", self.port)).send_json(&call).await;
         let mut answer: Value =
             sent.map_err(|error| error.to_string())?.json().await.map_err(|error| error.to_string())?;
         match answer["error"].take() {
