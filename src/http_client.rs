@@ -5,7 +5,7 @@ use std::time::Duration;
 use awc::Client;
 use awc::http::Version;
 
-/// Returns a client that speaks HTTP/1.1 only, follows no redirect, and gives up after `timeout` without an answer.
+/// Returns a client that speaks HTTP/1.1 only, follows no redirect, and fails after `timeout` without an answer.
 ///
 /// - HTTP/2 is not offered in the TLS handshake: it would be spoken by `h2` 0.3, a line of the crate that is no longer
 ///   maintained. Websockets need HTTP/1.1 in any case.

@@ -26,7 +26,7 @@ pub mod samples;
 pub mod simulation;
 pub mod wait;
 
-/// Returns the client with which a test visits servers of its own.
+/// Returns the client with which a test visits its servers.
 pub fn test_client() -> awc::Client {
     crate::http_client::http_client(std::time::Duration::from_secs(5))
 }

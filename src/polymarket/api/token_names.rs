@@ -1,6 +1,6 @@
 //! One asset under two token ids: a market that was moved to the new ledger has a second token for each outcome, and the
 //! CLOB trades the older one (venue 1.6). Rows and positions may name either; here both get the name that is traded,
-//! because books, prices and payouts are to be had under it alone.
+//! because books, prices and payouts are found under it alone.
 //!
 //! A market that was made on the new ledger trades the tokens of that ledger: they keep their name.
 
@@ -16,7 +16,7 @@ use crate::polymarket::wire::positions::Position;
 const KNOWN_MAX: usize = 50_000;
 
 impl Polymarket {
-    /// Gives each position the token id that the CLOB trades.
+    /// Replaces the token id of each position by the one that the CLOB trades.
     ///
     /// # Errors
     /// [`PolymarketError`] when a token of the new ledger is not known yet and the Data API does not answer.
@@ -33,7 +33,7 @@ impl Polymarket {
         Ok(())
     }
 
-    /// Gives the rows the token ids that the CLOB trades; the ids of the events are those of the tokens that the rows
+    /// Replaces the token ids of the rows by those that the CLOB trades; the ids of the events are those of the tokens that the rows
     /// name. When the Data API does not answer, they stay as they are: reading must not depend on a second route, and a
     /// position check finds what differs.
     pub(in crate::polymarket) async fn name_rows(&self, window: &mut Window) {

@@ -81,7 +81,7 @@ pub struct Machine {
 fn empty_database() -> &'static [u8] {
     static EMPTY: OnceLock<Vec<u8>> = OnceLock::new();
     EMPTY.get_or_init(|| {
-        // On a thread with time of its own: the migrations run through the real pools.
+        // On a thread with another clock: the migrations run through the real pools.
         let made = std::thread::spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {

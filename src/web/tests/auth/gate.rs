@@ -191,7 +191,7 @@ async fn http_2_is_not_spoken() {
     let asked = tokio::task::spawn_blocking(move || {
         let mut connection = std::net::TcpStream::connect(addr).unwrap();
         connection.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        // The preface of HTTP/2 and an empty SETTINGS frame. A server that speaks it answers with a frame of its own.
+        // The preface of HTTP/2 and an empty SETTINGS frame. A server that speaks it answers with a frame.
         connection.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
         let mut answer = Vec::new();
         let _ = connection.read_to_end(&mut answer);

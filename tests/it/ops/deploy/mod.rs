@@ -279,7 +279,7 @@ mod on_nginx {
 
     #[actix::test]
     async fn what_nginx_answers_by_itself_has_security_headers_and_logs_no_code() {
-        // There is no web process, so nginx answers with pages of its own.
+        // There is no web process, so nginx answers by itself.
         let nginx = Nginx::before(free_port());
         let client = nginx.browser("127.0.0.12");
         for path in
