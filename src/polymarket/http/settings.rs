@@ -13,7 +13,7 @@ pub struct PolymarketSettings {
     pub limits: LimitSettings,
     /// Answers requests in the place of the network.
     #[cfg(any(test, feature = "testkit"))]
-    pub in_process: Option<super::in_process::InProcess>,
+    pub in_process: Option<super::tests::in_process::InProcess>,
 }
 
 /// Limits for all Polymarket hosts together (spec 3.3).
