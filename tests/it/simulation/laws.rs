@@ -51,6 +51,11 @@ fn law(holds: bool, text: impl FnOnce() -> String) -> Result<(), Violation> {
 }
 
 impl Laws {
+    /// Notes that the machine slept until now: nothing was decided meanwhile.
+    pub fn slept(&mut self, scene: &Scene) {
+        self.looked = Some(scene.machine.exchange.with(|exchange| exchange.now()));
+    }
+
     /// Checks what always holds.
     ///
     /// # Errors
@@ -196,7 +201,9 @@ async fn every_fill_is_stored(scene: &Scene, leader: &Leader) -> Result<(), Viol
 async fn the_shadow_is_the_leader(scene: &Scene, leader: &Leader) -> Result<(), Violation> {
     let entries = scene.machine.db.entries_after(PortfolioId::ShadowUser(leader.id), 0, 1_000_000).await.unwrap();
     let (mut held, mut cash): (BTreeMap<String, i64>, i64) = (BTreeMap::new(), 0);
+    let mut by_kind: BTreeMap<EntryType, i64> = BTreeMap::new();
     for entry in entries.into_iter().map(|placed| placed.entry) {
+        *by_kind.entry(entry.kind).or_default() += entry.cash.0;
         if entry.kind != EntryType::Opening {
             cash += entry.cash.0;
         }
@@ -214,7 +221,7 @@ async fn the_shadow_is_the_leader(scene: &Scene, leader: &Leader) -> Result<(), 
     }
     // Shares that an opening lacks by its last decimal are redeemed without cash.
     law((cash - true_cash).abs() < DRIFT * N_ASSETS, || {
-        format!("the shadow of {} moved {cash} of cash, the leader {true_cash}", leader.id)
+        format!("the shadow of {} moved {cash} of cash, the leader {true_cash}: {by_kind:?}", leader.id)
     })
 }
 

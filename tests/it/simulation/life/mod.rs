@@ -1,8 +1,10 @@
 //! One life: what leaders do, what goes wrong, and when, all drawn from a seed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use polymarketspy::domain::config::effective::ConfigPatch;
+use polymarketspy::domain::money::ids::{AssetId, Wallet};
 use polymarketspy::domain::money::units::Timestamp;
 use polymarketspy::simulator::{NewMarket, SimMarket};
 use polymarketspy::testkit::simulation::{Ending, Weather};
@@ -38,6 +40,8 @@ pub struct Life {
     n_processes: usize,
     /// When the Data API will have shown every row.
     shown_by: Timestamp,
+    /// When the fills of a leader in one token and second are shown.
+    shown: BTreeMap<(Wallet, AssetId, i64), Timestamp>,
     /// What happened, for the report of a failure.
     pub diary: Vec<String>,
 }
@@ -97,6 +101,7 @@ impl Life {
             starts: vec![Instant::now(); n_processes],
             n_processes,
             shown_by: start,
+            shown: BTreeMap::new(),
             diary: Vec::new(),
         };
         life.hold_old_shares();
@@ -288,6 +293,7 @@ impl Life {
         self.note(format!("suspended for {millis} ms"));
         self.scene.machine.exchange.advance(millis);
         self.scene.machine.clock.step(millis);
+        self.laws.slept(&self.scene);
     }
 
     fn freeze(&mut self) {
