@@ -251,7 +251,7 @@ impl Life {
             90..94 => self.step_clock(),
             94..96 => {
                 let millis = self.some_time(DAY * 3);
-                self.suspend(millis);
+                self.suspend(millis).await?;
             }
             96..98 => self.freeze(),
             _ => self.pause().await,
@@ -289,11 +289,14 @@ impl Life {
     }
 
     /// The machine sleeps: time passes outside, no timer moves, and the wall clock is right afterwards.
-    fn suspend(&mut self, millis: i64) {
+    async fn suspend(&mut self, millis: i64) -> Result<(), Violation> {
+        // What was decided until now is judged by the time before the sleep.
+        self.laws.hold_now(&self.scene, self.n_processes).await?;
         self.note(format!("suspended for {millis} ms"));
         self.scene.machine.exchange.advance(millis);
         self.scene.machine.clock.step(millis);
         self.laws.slept(&self.scene);
+        Ok(())
     }
 
     fn freeze(&mut self) {
@@ -331,7 +334,7 @@ impl Life {
         self.pass(Duration::from_secs(30)).await?;
         let shown = self.scene.machine.exchange.with(|exchange| self.shown_by.millis_since(exchange.now()));
         // The last day is read again each hour.
-        self.suspend(shown.max(0) + 61 * MINUTE + self.worst_clock_error_ms);
+        self.suspend(shown.max(0) + 61 * MINUTE + self.worst_clock_error_ms).await?;
         self.pass(Duration::from_secs(75)).await
     }
 
@@ -347,10 +350,10 @@ impl Life {
             }
             if left == 6 {
                 // The hourly position check, and its second look five minutes later.
-                self.suspend(61 * MINUTE);
+                self.suspend(61 * MINUTE).await?;
             }
             if left == 4 {
-                self.suspend(6 * MINUTE);
+                self.suspend(6 * MINUTE).await?;
             }
             self.pass(Duration::from_secs(20)).await?;
         }
