@@ -299,6 +299,7 @@ async fn take_over(db: &Db, settings: &AppSettings, now: Timestamp) -> Result<Op
         queue::release_all(db).await?;
     }
     if settings.role.works() {
+        queue::bring_forward(db, now).await?;
         follow_named(db, &settings.follow, now).await?;
     }
     Ok(ownership)

@@ -13,12 +13,12 @@ mod system;
 
 pub use crate::sql::connection::Db;
 pub use crate::sql::database_file::{DatabaseFile, FilePlace};
-#[cfg(any(test, feature = "testkit"))]
-pub use crate::sql::driven::{Disk, DiskStep, Fate};
 pub use crate::sql::error::DbError;
 pub use crate::sql::inserted::Inserted;
 pub(crate) use crate::sql::open::without_password;
 pub use crate::sql::page::{Cursor, Page};
+#[cfg(any(test, feature = "testkit"))]
+pub use crate::sql::tests::driven::{Disk, DiskStep, Fate};
 pub use crate::sql::write_state::WriteFailure;
 pub use accounts::curves::CurvePoint;
 pub use accounts::drawdown_resets::PeakReset;

@@ -24,9 +24,9 @@ pub use http::client::Polymarket;
 pub use http::endpoint::{Endpoint, Priority, Upstream};
 pub use http::error::PolymarketError;
 pub use http::gate::{Gate, GateObserved};
-#[cfg(any(test, feature = "testkit"))]
-pub use http::in_process::{InProcess, WireAnswer, WireRequest};
 pub use http::settings::{LimitSettings, PolymarketSettings};
+#[cfg(any(test, feature = "testkit"))]
+pub use http::tests::in_process::{InProcess, WireAnswer, WireRequest};
 pub use wire::activity::{ActivityPage, BadRow, WireRow};
 pub use wire::book_text::BookAnswer;
 pub use wire::draft::{ActivityDraft, TradeDraft, Window};

@@ -67,6 +67,7 @@ statements! {
     RELEASE_GLOBAL_LEASE = "update job set leased_until = null
         where (queue = 'q_copy_attempt_global' or key = 'EXEC_GLOBAL') and leased_until is not null";
     RELEASE_ALL = "update job set leased_until = null where leased_until is not null";
+    DUE_FROM_THE_FUTURE = "update job set due = $1 where due > $2";
     NEXT_DUE = "select coalesce(leased_until, due) from job where queue = $1
         order by coalesce(leased_until, due), id limit 1";
     NEXT_DUE_OF_USER = "select coalesce(leased_until, due) from job where queue = $1 and followed_user_id = $2
@@ -152,6 +153,24 @@ pub async fn release_all(db: &Db) -> Result<u64, DbError> {
     let released = on!(tx &mut tx, c => sqlx::query(RELEASE_ALL).execute(c).await.map(|done| done.rows_affected()))?;
     tx.commit().await?;
     Ok(released)
+}
+
+/// No job is put off for longer, in milliseconds: the largest latency and jitter of a decision, a market's own delay,
+/// the largest pause after a failure.
+const PUT_OFF_MAX_MS: i64 = 180_000;
+
+/// Makes the jobs due now that are due later than a job can be, at start. They were dated by a clock that was ahead and
+/// has been set back since: waiting for their times would hold a group for as long as the clock was wrong.
+///
+/// # Errors
+/// [`DbError`] when the database cannot be reached or refuses a statement.
+pub async fn bring_forward(db: &Db, now: Timestamp) -> Result<(), DbError> {
+    let mut tx = db.begin_lazily().await?;
+    let latest = now.plus_millis(PUT_OFF_MAX_MS).millis();
+    on!(tx &mut tx, c => {
+        sqlx::query(DUE_FROM_THE_FUTURE).bind(now.millis()).bind(latest).execute(c).await.map(drop)
+    })?;
+    tx.commit().await
 }
 
 /// Ends the job leases of one queue, because the actor that held them has restarted without them. Returns their number.

@@ -14,7 +14,7 @@ mod transfer;
 pub mod wakeup;
 
 pub(crate) use claim::release_lease_in;
-pub use claim::{JobScope, claim, next_due, release, release_all, renew};
+pub use claim::{JobScope, bring_forward, claim, next_due, release, release_all, renew};
 pub use depth::{Depth, depths, oldest};
 pub use job::{Job, JobFence, NewJob, Queue};
 pub use jobs::{Failed, RETRIES, enqueue, fail, finish, open_of, opened_after, peek_open, postpone, undecided_of};

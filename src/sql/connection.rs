@@ -9,10 +9,10 @@ use std::sync::Arc;
 use sqlx::{PgPool, Postgres, SqlSafeStr, Sqlite, SqlitePool, Transaction};
 
 use super::database_file::{DatabaseFile, make_new_private};
-#[cfg(any(test, feature = "testkit"))]
-use super::driven::{Driven, DrivenTx};
 use super::error::DbError;
 use super::server::Server;
+#[cfg(any(test, feature = "testkit"))]
+use super::tests::driven::{Driven, DrivenTx};
 use super::wal_checkpointer::Checkpointer;
 use super::write_state::{WriteFailure, WriteState};
 

@@ -6,8 +6,6 @@ pub(crate) mod batch;
 pub(crate) mod connection;
 pub(crate) mod database_file;
 pub(crate) mod decode;
-#[cfg(any(test, feature = "testkit"))]
-pub mod driven;
 pub(crate) mod error;
 pub(crate) mod inserted;
 pub(crate) mod open;
@@ -15,5 +13,7 @@ pub(crate) mod packing;
 pub(crate) mod page;
 pub(crate) mod server;
 pub(crate) mod storage;
+#[cfg(any(test, feature = "testkit"))]
+pub mod tests;
 pub(crate) mod wal_checkpointer;
 pub(crate) mod write_state;

@@ -36,6 +36,8 @@ const OVERDUE_MS: i64 = 2_000;
 pub(super) struct QueueRead {
     /// No group detected before this time can still arrive: every earlier event is in a group that is queued.
     horizon: Timestamp,
+    /// Every stored event is in a group.
+    all_grouped: bool,
     opened: Vec<(Job, Option<EventGroup>)>,
     claimed: Vec<Job>,
     /// There are more jobs than this read returned.
@@ -86,6 +88,7 @@ impl Executor {
     /// Adds the opened groups, prepares the claimed ones, and sets the timer for the next read.
     fn take(&mut self, look: QueueRead, ctx: &mut Context<Self>) {
         self.horizon = self.horizon.max(look.horizon);
+        self.all_grouped = look.all_grouped;
         for (job, group) in look.opened {
             self.last_seen = self.last_seen.max(job.id);
             match group {
@@ -245,12 +248,13 @@ async fn look(
 ) -> Result<QueueRead, DbError> {
     let db = &deps.db;
     // Read before the groups: a group that closes in between is among them.
-    let horizon = match role.leader {
+    let oldest = match role.leader {
         // The events that wait to be grouped may belong to another worker, or to none at the moment.
-        None => queue::oldest(db, Queue::GroupEvents).await?.unwrap_or(deps.clock.now()),
+        None => queue::oldest(db, Queue::GroupEvents).await?,
         // This process closes the groups of the leader itself, in order.
-        Some(_) => Timestamp::from_millis(i64::MAX),
+        Some(_) => Some(Timestamp::from_millis(i64::MAX)),
     };
+    let (horizon, all_grouped) = (oldest.unwrap_or(deps.clock.now()), oldest.is_none());
     let limit = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
     let jobs = match room {
         0 => Vec::new(),
@@ -266,10 +270,18 @@ async fn look(
     let opened = opened.collect();
     let now = deps.clock.now();
     if claim_max == 0 {
-        return Ok(QueueRead { horizon, opened, claimed: Vec::new(), more: false, next_due: None, looked_at: now });
+        return Ok(QueueRead {
+            horizon,
+            all_grouped,
+            opened,
+            claimed: Vec::new(),
+            more: false,
+            next_due: None,
+            looked_at: now,
+        });
     }
     let claimed = queue::claim(db, role.queue, &role.scope(), now, LEASE_MS, limit(claim_max)).await?;
     let more = claimed.len() == claim_max || (room > 0 && n_opened == room);
     let next_due = queue::next_due(db, role.queue, &role.scope()).await?;
-    Ok(QueueRead { horizon, opened, claimed, more, next_due, looked_at: now })
+    Ok(QueueRead { horizon, all_grouped, opened, claimed, more, next_due, looked_at: now })
 }

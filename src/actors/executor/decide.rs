@@ -12,10 +12,14 @@ use crate::domain::decision::decide;
 use crate::domain::decision::decide::Situation;
 use crate::domain::decision::outcome::Decision;
 use crate::domain::money::ids::GroupId;
+use crate::domain::money::units::Timestamp;
 use crate::queue::{Job, JobFence};
 
 /// Interval for re-checking whether an earlier group can still arrive ahead of the head.
 const HORIZON_AGAIN: Duration = Duration::from_millis(20);
+
+/// How far the clocks of workers may differ, in milliseconds.
+const AHEAD_MAX_MS: i64 = 60_000;
 
 /// Decisions that may be accepted by the ledger writer and not committed yet.
 const COMMITTING_MAX: usize = 256;
@@ -26,7 +30,7 @@ impl Executor {
         if self.deciding.is_some() || self.resting {
             return;
         }
-        if self.pending.first_detected().is_some_and(|detected| detected >= self.horizon) {
+        if self.pending.first_detected().is_some_and(|detected| self.may_be_overtaken(detected)) {
             // An earlier event is not in a group yet: its group will be ahead of this one.
             self.look_in(HORIZON_AGAIN, ctx);
             return;
@@ -34,6 +38,13 @@ impl Executor {
         let Some(id) = self.pending.next(COMMITTING_MAX) else { return };
         self.deciding = Some(id);
         self.view(id, ctx);
+    }
+
+    /// Returns whether a group may still come that is ahead of one detected at this time.
+    fn may_be_overtaken(&self, detected: Timestamp) -> bool {
+        // A time so far ahead is of a clock that has been set back since; waiting for it would hold every group.
+        let from_the_future = detected.millis_since(self.deps.clock.now()) > AHEAD_MAX_MS;
+        detected >= self.horizon && !(self.all_grouped && from_the_future)
     }
 
     /// Reads the portfolio for the decision on a group.

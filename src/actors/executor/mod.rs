@@ -88,6 +88,8 @@ pub struct Executor {
     directory_changes: u64,
     /// Groups detected before this time may be decided.
     horizon: Timestamp,
+    /// At the last read of the queue every stored event was in a group.
+    all_grouped: bool,
     /// The id of the newest job that was read, due or not.
     last_seen: i64,
     looking: bool,
@@ -126,6 +128,7 @@ impl Executor {
             configs: BTreeMap::new(),
             directory_changes: 0,
             horizon: Timestamp::EPOCH,
+            all_grouped: false,
             last_seen: 0,
             looking: false,
             look_again: false,

@@ -135,7 +135,7 @@ impl Grouper {
                 let deps = self.deps.clone();
                 return self.ask(ctx, async move { load(&deps).await.map(Answer::Loaded) });
             }
-            self.closing = self.windows.close_due(self.deps.clock.now());
+            self.closing = self.windows.close_due(self.over_by(&directory));
         }
         if self.closing.is_empty() {
             return self.set_timer(ctx);
@@ -152,6 +152,14 @@ impl Grouper {
         });
     }
 
+    /// Returns the time by which windows are over. A window that begins in the future was dated by a clock that has been
+    /// set back since: it is over, because waiting for its end could take as long as the clock was wrong.
+    fn over_by(&self, directory: &Directory) -> Timestamp {
+        let (now, length_ms) = (self.deps.clock.now(), directory.config.system.aggregation_window_ms);
+        let from_the_future = |deadline: &Timestamp| deadline.millis_since(now) > length_ms;
+        self.windows.next_deadline().filter(from_the_future).unwrap_or(now)
+    }
+
     /// Starts a database request, whose result [`Self::answered`] handles.
     fn ask(&mut self, ctx: &mut Context<Self>, work: impl Future<Output = Result<Answer, DbError>> + 'static) {
         self.busy = true;
@@ -165,7 +173,9 @@ impl Grouper {
             group: closed.group.clone(),
             members: closed.members.clone(),
             finishes: closed.members.iter().filter_map(|member| self.fences.get(member).copied()).collect(),
-            copy_due: window_end.plus_millis(decision_wait_ms(directory, closed.group.followed_user)),
+            copy_due: window_end
+                .min(self.deps.clock.now())
+                .plus_millis(decision_wait_ms(directory, closed.group.followed_user)),
         }
     }
 

@@ -15,6 +15,8 @@ use crate::domain::money::units::Timestamp;
 pub const DEAD_AFTER_MS: i64 = 8_000;
 /// A worker whose beat has not changed for this long is deleted from the table.
 const FORGOTTEN_AFTER_MS: i64 = 60_000;
+/// The longest time between two rounds that counts as time in which we looked: a round and some delay.
+const BETWEEN_ROUNDS_MS: i64 = 4_000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -29,11 +31,13 @@ pub enum Step {
 pub struct Watch {
     leases: BTreeMap<LeaseName, (i64, i64, Timestamp)>,
     workers: BTreeMap<WorkerId, (i64, Timestamp)>,
+    looked_at: Option<Timestamp>,
 }
 
 impl Watch {
     /// Returns the steps that this round asks of the worker `me`.
     pub fn plan(&mut self, me: &WorkerId, round: &Round, now: Timestamp) -> Vec<Step> {
+        self.leave_out_unseen_time(now);
         self.note(round, now);
         let mut steps: Vec<Step> = self.forgotten(me, now).collect();
         let n_live = 1 + self.workers.iter().filter(|(id, seen)| *id != me && is_live(seen.1, now)).count();
@@ -60,6 +64,17 @@ impl Watch {
     /// Returns the number of live workers.
     pub fn n_live(&self, now: Timestamp) -> usize {
         self.workers.values().filter(|(_, since)| is_live(*since, now)).count()
+    }
+
+    /// Leaves out the time in which we did not look: our clock leapt, or our machine slept, and perhaps with it those of
+    /// the other workers.
+    fn leave_out_unseen_time(&mut self, now: Timestamp) {
+        let passed = self.looked_at.replace(now).map_or(0, |before| now.millis_since(before));
+        let unseen = passed.saturating_sub(BETWEEN_ROUNDS_MS).max(0);
+        let times = self.leases.values_mut().map(|seen| &mut seen.2);
+        for since in times.chain(self.workers.values_mut().map(|seen| &mut seen.1)) {
+            *since = since.plus_millis(unseen);
+        }
     }
 
     fn note(&mut self, round: &Round, now: Timestamp) {
@@ -160,8 +175,27 @@ mod tests {
         let held = [Some("you"), Some("you"), Some("you")];
         assert_eq!(plan(&held, 1, 1, 0), [""; 0]);
         assert_eq!(plan(&held, 2, 2, 5_000), [""; 0]);
+        assert_eq!(plan(&held, 2, 3, 9_000), [""; 0]);
         assert_eq!(plan(&held, 2, 3, 5_000 + DEAD_AFTER_MS - 1), [""; 0]);
         assert_eq!(plan(&held, 2, 4, 5_000 + DEAD_AFTER_MS), ["take user:1", "take user:2", "take global"]);
-        assert_eq!(plan(&[Some("me"); 3], 2, 5, 5_000 + FORGOTTEN_AFTER_MS), ["forget you"]);
+        for second in (15..65).step_by(2) {
+            assert_eq!(plan(&[Some("me"); 3], 2, second, second * 1_000), [""; 0]);
+        }
+        assert_eq!(plan(&[Some("me"); 3], 2, 99, 5_000 + FORGOTTEN_AFTER_MS), ["forget you"]);
+    }
+
+    #[test]
+    fn a_live_worker_keeps_its_leases_when_our_clock_leaps_or_our_machine_sleeps() {
+        let mut watch = Watch::default();
+        let mut plan = |beat: i64, my_beat: i64, now: i64| {
+            let round = round(&[Some("you"), Some("you")], &[("me", my_beat), ("you", beat)], beat);
+            texts(&watch.plan(&worker("me"), &round, at(now)))
+        };
+        assert_eq!(plan(1, 1, 0), [""; 0]);
+        assert_eq!(plan(2, 2, 2_000), [""; 0]);
+        let three_days = 3 * 86_400_000;
+        assert_eq!(plan(2, 3, three_days), [""; 0], "it slept as long as we did");
+        assert_eq!(plan(2, 4, three_days + 2_000), [""; 0]);
+        assert_eq!(plan(2, 5, three_days + 4_000), ["take user:1", "take global"], "now it is dead");
     }
 }

@@ -12,9 +12,10 @@ use super::{LEASE_MS, POLLER_COMES_MS, Reconciler, ReconcilerDeps};
 use crate::actors::poller::{NotPolled, PollWindow, Polled};
 use crate::actors::supervise::{IoResult, Panicked};
 use crate::chance::Chance;
-use crate::db::DbError;
+use crate::db::{Db, DbError};
 use crate::domain::events::reading::Reader;
 use crate::domain::money::ids::FollowedUserId;
+use crate::domain::money::units::Timestamp;
 use crate::queue;
 use crate::queue::{Job, JobFence};
 
@@ -38,9 +39,19 @@ impl Reconciler {
     pub(super) fn read_again(&mut self, read: DueRead, ctx: &mut Context<Self>) {
         let (Some(poller), Some(span_ms)) = (self.pollers.get(&read.user).cloned(), read.by.span_ms()) else { return };
         let (asked_at, end) = (self.deps.clock.now(), self.deps.venue.now());
-        let window = PollWindow { start: end.plus_millis(-span_ms), end, by: read.by };
         self.rereads.asked(read);
-        let ask = async move { ask(&poller, window).await };
+        let deps = self.deps.clone();
+        let ask = async move {
+            let start = start_of(&deps.db, read, end, span_ms).await.map_err(|error| NotPolled(error.to_string()))?;
+            let polled = ask(&poller, PollWindow { start, end, by: read.by }).await?;
+            if read.by == Reader::Day {
+                let value = serde_json::json!({ "time": end }).to_string();
+                if let Err(error) = deps.db.put_checkpoint(&day_key(read.user), &value, asked_at).await {
+                    tracing::debug!(user_id = %read.user, %error, "the next read of the last day will be longer");
+                }
+            }
+            Ok(polled)
+        };
         self.incarnation.spawn_io(ctx, ask, move |reconciler: &mut Self, polled, _| {
             let now = reconciler.deps.clock.now();
             reconciler.rereads.answered(read, polled.is_ok(), asked_at, now);
@@ -238,6 +249,33 @@ async fn without_poller(deps: &ReconcilerDeps, user: Option<FollowedUserId>, job
             tracing::debug!(%error, "a reconcile job is claimed again only when its lease ends");
         }
     }
+}
+
+/// After a longer gap, the positions say what is missing.
+const GAP_MAX_MS: i64 = 31 * 86_400_000;
+
+/// The checkpoint of the last read of a leader's last day, as `{"time": ISO}`.
+fn day_key(user: FollowedUserId) -> String {
+    format!("api:lastDayRead:{user}")
+}
+
+/// Returns where a span that is read again begins. The read of the last day begins a day before the last such read: rows
+/// that were late when the machine slept or the bot was off may have been shown in the gap, and are behind the
+/// checkpoints.
+///
+/// # Errors
+/// [`DbError`] when the database cannot be reached or refuses a statement.
+async fn start_of(db: &Db, read: DueRead, end: Timestamp, span_ms: i64) -> Result<Timestamp, DbError> {
+    if read.by != Reader::Day {
+        return Ok(end.plus_millis(-span_ms));
+    }
+    #[derive(serde::Deserialize)]
+    struct Read {
+        time: Timestamp,
+    }
+    let stored = db.checkpoint(&day_key(read.user)).await?;
+    let last = stored.and_then(|text| serde_json::from_str(&text).ok()).map_or(end, |read: Read| read.time);
+    Ok(last.min(end).max(end.plus_millis(-GAP_MAX_MS)).plus_millis(-span_ms))
 }
 
 /// Asks a poller to read a span.

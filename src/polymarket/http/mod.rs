@@ -6,8 +6,8 @@ pub mod client;
 pub mod endpoint;
 pub mod error;
 pub mod gate;
-#[cfg(any(test, feature = "testkit"))]
-pub mod in_process;
 pub mod limiter;
 pub mod settings;
+#[cfg(any(test, feature = "testkit"))]
+pub mod tests;
 pub mod traffic;

@@ -1,8 +1,8 @@
 //! Wake-ups for the consumers of a queue in this process. A lost one is harmless, because consumers also poll.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 
 use super::redis::RemoteWakeup;
 use crate::domain::events::lease::LeaseName;
@@ -14,7 +14,8 @@ const CALLS_MAX: usize = 4_096;
 /// Tells the listeners of a queue that there may be work. Cheap to clone; all clones share their listeners.
 #[derive(Debug, Clone)]
 pub struct Wakeups {
-    notifications: Arc<Vec<watch::Sender<u64>>>,
+    /// The listeners of each queue, woken in the order in which they began to listen.
+    listeners: Arc<Vec<Mutex<Vec<Weak<Notify>>>>>,
     /// Goes to the holders of leases in other processes.
     remote: Option<mpsc::Sender<RemoteWakeup>>,
 }
@@ -22,13 +23,13 @@ pub struct Wakeups {
 /// Waits for wake-ups of one queue. It also sees those sent since its last wait, and takes several as one.
 #[derive(Debug)]
 pub struct WakeupListener {
-    notifications: watch::Receiver<u64>,
+    woken: Arc<Notify>,
 }
 
 impl Wakeups {
     /// Creates wake-ups for this process only.
     pub fn new() -> Self {
-        Self { notifications: Arc::new(Queue::ALL.iter().map(|_| watch::Sender::new(0)).collect()), remote: None }
+        Self { listeners: Arc::new(Queue::ALL.iter().map(|_| Mutex::default()).collect()), remote: None }
     }
 
     /// Creates wake-ups that other processes receive too; the owner of the receiver forwards them.
@@ -39,8 +40,9 @@ impl Wakeups {
 
     /// Wakes the listeners of `queue` in this process.
     pub fn notify(&self, queue: Queue) {
-        if let Some(notifications) = self.of(queue) {
-            notifications.send_modify(|count| *count = count.wrapping_add(1));
+        if let Some(listeners) = self.of(queue) {
+            let listeners = listeners.lock().unwrap_or_else(PoisonError::into_inner);
+            listeners.iter().filter_map(Weak::upgrade).for_each(|woken| woken.notify_one());
         }
     }
 
@@ -58,16 +60,18 @@ impl Wakeups {
 
     /// Starts to listen to `queue`.
     pub fn listen(&self, queue: Queue) -> WakeupListener {
-        let notifications = match self.of(queue) {
-            Some(notifications) => notifications.subscribe(),
-            None => watch::channel(0).1,
-        };
-        WakeupListener { notifications }
+        let woken = Arc::new(Notify::new());
+        if let Some(listeners) = self.of(queue) {
+            let mut listeners = listeners.lock().unwrap_or_else(PoisonError::into_inner);
+            listeners.retain(|listener| listener.strong_count() > 0);
+            listeners.push(Arc::downgrade(&woken));
+        }
+        WakeupListener { woken }
     }
 
-    fn of(&self, queue: Queue) -> Option<&watch::Sender<u64>> {
+    fn of(&self, queue: Queue) -> Option<&Mutex<Vec<Weak<Notify>>>> {
         let place = Queue::ALL.iter().position(|other| *other == queue)?;
-        self.notifications.get(place)
+        self.listeners.get(place)
     }
 }
 
@@ -80,9 +84,7 @@ impl Default for Wakeups {
 impl WakeupListener {
     /// Waits for the next wake-up. When every [`Wakeups`] is dropped there is none, and this never returns.
     pub async fn notified(&mut self) {
-        if self.notifications.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        self.woken.notified().await;
     }
 }
 

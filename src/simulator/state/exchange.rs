@@ -182,6 +182,11 @@ impl Exchange {
         });
     }
 
+    /// Returns whether a market can be traded in now.
+    pub fn is_trading(&self, market: &MarketId) -> bool {
+        self.is_open(market, self.now())
+    }
+
     pub(in crate::simulator) fn is_open(&self, market: &MarketId, now: Timestamp) -> bool {
         self.markets.get(market).is_some_and(|market| market.phase(now) == Phase::Open)
     }

@@ -81,7 +81,7 @@ pub struct Machine {
 fn empty_database() -> &'static [u8] {
     static EMPTY: OnceLock<Vec<u8>> = OnceLock::new();
     EMPTY.get_or_init(|| {
-        // On a thread with another clock: the migrations run through the real pools.
+        // On another thread, in real time: the migrations run through the real pools.
         let made = std::thread::spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
@@ -125,7 +125,7 @@ impl Machine {
         self.trace.note(format_args!("start {number}"));
         let disk = ProcessDisk::new(self.disk.clone(), number);
         let db = self.db.seen_through(disk.clone());
-        let (settings, clock, local) = (self.settings.clone(), self.clock, LocalSet::new());
+        let (settings, clock, local) = (self.settings.clone(), self.clock.of_new_process(), LocalSet::new());
         let life = Rc::new(RefCell::new(Life::Starting));
         let started = life.clone();
         local.spawn_local(async move {

@@ -61,6 +61,18 @@ on_both! {
         assert_eq!((again.len(), again[0].id, again[0].due), (1, held[0].id, NOW));
     }
 
+    async fn a_job_dated_by_a_clock_that_was_ahead_is_due_at_the_start(db: &Db) {
+        let user = follow(db, 1).await;
+        db.record_poll(poll(user, vec![trade(user, 1)])).await.unwrap();
+        for (before_ms, held) in [(-3_600_000, 0), (-180_001, 0), (-180_000, 180_000)] {
+            let clock = NOW.plus_millis(before_ms);
+            queue::bring_forward(db, clock).await.unwrap();
+            let due = queue::next_due(db, Queue::GroupEvents, &JobScope::All).await.unwrap().unwrap();
+            assert_eq!(due.millis_since(clock), held, "{before_ms}");
+            sql!(db, "update job set due = 1768478400000").unwrap();
+        }
+    }
+
     async fn a_job_that_keeps_failing_is_retried_ever_later_and_then_given_up(db: &Db) {
         let user = follow(db, 1).await;
         db.record_poll(poll(user, vec![trade(user, 1)])).await.unwrap();

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use super::backoff;
-use super::client::{Call, Received, fresh_date};
-use super::endpoint::Upstream;
-use super::error::PolymarketError;
 use crate::clock::Clock;
+use crate::polymarket::http::backoff;
+use crate::polymarket::http::client::{Call, Received, fresh_date};
+use crate::polymarket::http::endpoint::Upstream;
+use crate::polymarket::http::error::PolymarketError;
 
 /// A request as it would go on the wire.
 #[derive(Debug, Clone)]
@@ -45,7 +45,11 @@ impl InProcess {
         Self(Arc::new(answer))
     }
 
-    pub(super) async fn receive(&self, call: &Call, clock: Clock) -> Result<Received, PolymarketError> {
+    pub(in crate::polymarket::http) async fn receive(
+        &self,
+        call: &Call,
+        clock: Clock,
+    ) -> Result<Received, PolymarketError> {
         let endpoint = call.endpoint;
         let (path, body) = (call.path.clone(), call.body.clone());
         let answer = (self.0)(WireRequest { upstream: endpoint.upstream(), path, body }).await;

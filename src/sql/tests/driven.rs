@@ -25,10 +25,10 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Either, Error, Execute, Executor, SqlStr};
 use tokio::sync::OwnedMutexGuard;
 
-use super::connection::Db;
-use super::database_file::DatabaseFile;
-use super::error::DbError;
-use super::wal_checkpointer::Checkpointer;
+use crate::sql::connection::Db;
+use crate::sql::database_file::DatabaseFile;
+use crate::sql::error::DbError;
+use crate::sql::wal_checkpointer::Checkpointer;
 
 /// A step of the bot in its database, before it happens. `Committed` comes after a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
