@@ -24,6 +24,11 @@ pub enum SettingError {
     Wrong { name: &'static str, was: String, should_be: &'static str },
     #[error("entry `{entry}` of setting `{name}` {problem}")]
     WrongEntry { name: &'static str, entry: String, problem: &'static str },
+    #[error(
+        "`{flag}` has a {secret} in it, and other users of the machine can read a command line: set {name} in the \
+        environment or in the settings file"
+    )]
+    SecretInFlag { flag: &'static str, secret: &'static str, name: &'static str },
     #[error("`{key}` in `{file}` is not a setting; the settings are {known}")]
     Unknown { key: String, file: String, known: String },
     #[error("cannot read settings file `{file}`")]

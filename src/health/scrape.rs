@@ -39,6 +39,8 @@ pub(super) async fn page(deps: &HealthDeps) -> String {
     page.gauge("polymarketspy_root_up", "Whether the root actor answers; it watches all others.")
         .sample(&[], u8::from(registry.is_some()));
     actors(&mut page, &deps.metrics, &registry.unwrap_or_default(), now);
+    page.counter("polymarketspy_refused_attempts_total", "Wrong tokens and wrong login links.")
+        .sample(&[], deps.metrics.refused_attempts.value());
     page.gauge("polymarketspy_live_sockets", "Pages of this process with an open websocket.")
         .sample(&[], deps.metrics.live_sockets.value());
     page.finish()
@@ -155,6 +157,9 @@ fn reading(page: &mut Exposition, deps: &HealthDeps) {
     }
     let help = "Answers of the Data API that were not taken, because their rows are of other wallets.";
     page.counter("polymarketspy_answers_refused_total", help).sample(&[], deps.metrics.answers_refused.value());
+    let help = "Rows that could not be read and were not kept, because a poll or an hour brought too many.";
+    page.counter("polymarketspy_unreadable_rows_left_out_total", help)
+        .sample(&[], deps.metrics.unreadable_left_out.value());
     if let Some(offset_ms) = deps.gate.venue().measured_ms() {
         let help = "How far the venue's clock is ahead of ours; absent before its first answer.";
         page.gauge("polymarketspy_venue_clock_offset_seconds", help).seconds(&[], offset_ms);

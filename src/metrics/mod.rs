@@ -44,6 +44,10 @@ pub struct Metrics {
     pub late_rows: LateRows,
     /// Answers of the Data API that were not taken, because their rows are of other wallets.
     pub answers_refused: Counter,
+    /// Unreadable rows that were not kept, because a poll or an hour brought too many.
+    pub unreadable_left_out: Counter,
+    /// Wrong tokens and wrong login links.
+    pub refused_attempts: Counter,
 }
 
 /// Numbers of committed attempts.
@@ -79,6 +83,8 @@ impl Default for Metrics {
             live_sockets: Gauge::default(),
             late_rows: LateRows::default(),
             answers_refused: Counter::default(),
+            unreadable_left_out: Counter::default(),
+            refused_attempts: Counter::default(),
         }
     }
 }

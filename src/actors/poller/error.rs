@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::answer::ForeignRows;
 use crate::db::DbError;
+use crate::domain::money::units::Timestamp;
 use crate::polymarket::PolymarketError;
 
 /// A read that stored nothing.
@@ -15,6 +16,8 @@ pub(super) enum PollError {
     Db(#[from] DbError),
     #[error(transparent)]
     Foreign(#[from] ForeignRows),
+    #[error("there are too many rows for one read: they are stored up to `{0}`, ask for the rest from there")]
+    TooMany(Timestamp),
 }
 
 impl PollError {
@@ -22,7 +25,7 @@ impl PollError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Polymarket(error) => error.retry_after(),
-            Self::Db(_) | Self::Foreign(_) => None,
+            Self::Db(_) | Self::Foreign(_) | Self::TooMany(_) => None,
         }
     }
 }

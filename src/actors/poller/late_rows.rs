@@ -32,9 +32,7 @@ struct Stored {
 
 /// Returns the new rows of a read that were not there when their time was read before; `None` without one.
 pub(super) fn of(report: &Report, seen: SeenSpan) -> Option<Late> {
-    let trades = report.new_trades.iter().map(|trade| trade.event_time);
-    let times: Vec<Timestamp> = trades.chain(report.new_activities.iter().map(|row| row.event_time)).collect();
-    let late = times.into_iter().filter(|time| seen.is_late(*time));
+    let late = report.new_times.iter().copied().filter(|time| seen.is_late(*time));
     late.fold(None, |sum: Option<Late>, time| {
         let (n, oldest) = sum.map_or((0, time), |sum| (sum.n, sum.oldest));
         Some(Late { n: n.saturating_add(1), oldest: oldest.min(time), at: report.asked_at })

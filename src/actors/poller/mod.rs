@@ -78,6 +78,8 @@ pub struct Polled {
     pub n_new: usize,
     /// Unreadable rows that were seen for the first time; each became a dead letter.
     pub n_dead: usize,
+    /// Unreadable rows, known or not, that were not kept because there are too many.
+    pub n_left_out: usize,
 }
 
 /// A span could not be read. The poller has logged the reason.
@@ -129,6 +131,7 @@ const ANSWERS: &str = "answers";
 struct PollDue;
 
 /// The rows that a poll stored.
+#[derive(Default)]
 struct Report {
     polled: Polled,
     /// When the span was asked for, by the venue's clock, and its bounds.
@@ -137,6 +140,9 @@ struct Report {
     reaches_present: bool,
     /// The time of the newest row, known or not.
     newest: Option<Timestamp>,
+    /// The times of all new rows.
+    new_times: Vec<Timestamp>,
+    /// The new rows to announce: of a very long span, those of its end.
     new_trades: Vec<TradeEvent>,
     new_activities: Vec<ActivityEvent>,
     checkpoints: Option<Checkpoints>,
@@ -272,16 +278,15 @@ impl Poller {
             self.wake_in(self.interval(), ctx);
             self.mind_the_clock(ctx);
         }
-        if report.polled.n_dead > 0 {
-            tracing::warn!(user_id = %self.user.id, n_dead = report.polled.n_dead, "unreadable rows became dead letters");
+        let Polled { n_dead, n_left_out, .. } = report.polled;
+        self.deps.metrics.unreadable_left_out.add(u64::try_from(n_left_out).unwrap_or(u64::MAX));
+        if n_dead > 0 {
+            tracing::warn!(user_id = %self.user.id, n_dead, n_left_out, "unreadable rows became dead letters");
+        } else if n_left_out > 0 {
+            tracing::debug!(user_id = %self.user.id, n_left_out, "unreadable rows were not kept: there are too many");
         }
         if report.polled.n_new > 0 {
             tracing::info!(user_id = %self.user.id, n_new = report.polled.n_new, newest = report.newest.map(display), "new rows");
-            let venue = self.deps.polymarket.venue();
-            for trade in &report.new_trades {
-                let lag_ms = venue.of(trade.detect_time).millis_since(trade.event_time);
-                self.deps.metrics.detection.observe_millis(lag_ms);
-            }
             let trades = report.new_trades.into_iter().map(|trade| LiveFact::TradeSeen(Arc::new(trade)));
             let activities = report.new_activities.into_iter().map(|row| LiveFact::ActivitySeen(Arc::new(row)));
             self.deps.live.do_send(Announce(trades.chain(activities).collect()));

@@ -173,6 +173,59 @@ async fn a_window_whose_last_page_fails_stores_nothing_and_is_read_whole_the_nex
     assert_eq!(trades(&mut reading.setup.announced).await, 4, "four equal fills of one transaction are four");
 }
 
+/// Settings under which a window holds four rows, in pages of three.
+fn small_windows(reading: &Reading) -> Polymarket {
+    let mut settings = reading.setup.exchange.polymarket_settings();
+    settings.limits.page_rows = 3;
+    settings.limits.window_rows = 4;
+    Polymarket::new(settings, reading.setup.clock)
+}
+
+#[actix_web::test]
+async fn a_span_with_too_many_rows_for_the_memory_is_stored_window_by_window() {
+    let mut reading = reading().await;
+    for age_s in (1..=20).rev() {
+        reading.fill_of_age(Side::Buy, age_s);
+    }
+    // Two fills of one second and one transaction belong to one window.
+    let asset = reading.market.asset(0).unwrap();
+    let fill = Fill::maker(&reading.wallet, asset, Side::Buy, 500_000, 10_000_000).twice();
+    reading.setup.exchange.with(|exchange| exchange.push_fill(fill)).unwrap();
+    let poller = reading.start_with(small_windows(&reading)).await;
+    assert!(trades(&mut reading.setup.announced).await > 0);
+    for queue in [Queue::IngestEvents, Queue::GroupEvents] {
+        assert_eq!(reading.setup.jobs(queue).await.len(), 22);
+    }
+    let age = reading.setup.clock.now().millis_since(reading.checkpoint().await);
+    assert!((0..60_000).contains(&age), "the checkpoint is that of the newest row: {age} ms ago");
+    let again = reading.window(&poller).await.unwrap();
+    assert_eq!((again.n_rows, again.n_new), (22, 0), "each row is in one window");
+    let starts = reading.setup.exchange.with(|exchange| {
+        let asked = exchange.requests().filter(|asked| asked.path.starts_with("/v2/activity"));
+        let start = |query: &str| query.split('&').find(|part| part.starts_with("start=")).map(str::to_owned);
+        asked.filter_map(|asked| start(&asked.query)).collect::<std::collections::BTreeSet<_>>()
+    });
+    assert!(starts.len() > 5, "{starts:?}");
+}
+
+#[actix_web::test]
+async fn a_window_that_fails_keeps_the_windows_before_it() {
+    let reading = reading().await;
+    let poller = reading.start_with(small_windows(&reading)).await;
+    // The first poll finds nothing; a window that was asked for follows it.
+    assert_eq!(reading.window(&poller).await.unwrap().n_rows, 0);
+    for age_s in (1..=20).rev() {
+        reading.fill_of_age(Side::Buy, age_s);
+    }
+    let fault = Fault::once(Host::Data, "/v2/activity", FaultKind::Status(400)).after(5);
+    reading.setup.exchange.with(|exchange| exchange.fault(fault));
+    reading.window(&poller).await.unwrap_err();
+    let stored = reading.setup.jobs(Queue::IngestEvents).await.len();
+    assert!((1..20).contains(&stored), "{stored}");
+    assert_eq!(reading.window(&poller).await.unwrap().n_new, 20 - stored);
+    assert_eq!(reading.setup.jobs(Queue::IngestEvents).await.len(), 20);
+}
+
 /// The API may show the fills of one transaction one after the other. If ordinals depended on the rows shown at one
 /// time, the more expensive fill would be stored twice and the cheaper one never.
 #[actix_web::test]

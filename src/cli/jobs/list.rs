@@ -66,6 +66,8 @@ struct LetterJson {
     key: String,
     followed_user_id: Option<FollowedUserId>,
     payload: String,
+    payload_bytes: i64,
+    sha256: Option<String>,
     error: String,
     created_at: Timestamp,
 }
@@ -243,6 +245,8 @@ impl From<DeadLetter> for LetterJson {
             key: letter.key,
             followed_user_id: letter.followed_user,
             payload: letter.payload,
+            payload_bytes: letter.payload_bytes,
+            sha256: letter.sha256,
             error: letter.error,
             created_at: letter.created_at,
         }

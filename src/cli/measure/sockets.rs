@@ -117,7 +117,9 @@ impl Server {
     fn start(database_url: &str, arguments: &SocketsArguments) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("cannot find the path of this program")?;
         let mut child = Command::new(program)
-            .args(["measure", "socket-server", "--database-url", database_url])
+            .args(["measure", "socket-server"])
+            // Not as a flag: it may have a password.
+            .env("DATABASE_URL", database_url)
             .args(["--rate", &arguments.rate.to_string(), "--seconds", &arguments.seconds.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -22,6 +22,16 @@ use crate::sql::decode::{json_text, storable};
 use crate::sql::error::DbError;
 use crate::sql::inserted::Inserted;
 
+/// Kept of the text of an unparsable row: a row of Polymarket has about 900 bytes.
+pub const DEAD_TEXT_BYTES: usize = 4_096;
+/// Kept of the reason, which may repeat a part of the row.
+const DEAD_REASON_BYTES: usize = 512;
+/// Unparsable rows of one poll that are kept: more would show no more about what is wrong with them.
+pub const DEAD_A_POLL: usize = 100;
+/// The same of one leader in an hour: with 4 kB each, an upstream that only sends nonsense costs 100 MB a day and leader.
+pub const DEAD_AN_HOUR: usize = 1_000;
+const HOUR_MS: i64 = 3_600_000;
+
 /// The rows that one poll of one user returned. Rows may be stored already, or occur twice.
 #[derive(Debug, Clone)]
 pub struct PollWrite {
@@ -52,6 +62,8 @@ pub struct PollOutcome {
     pub new_activities: Vec<EventId>,
     /// Unparsable rows seen for the first time.
     pub dead: usize,
+    /// Unparsable rows, known or not, that were not kept because there are too many.
+    pub dead_left_out: usize,
 }
 
 /// A fill seen as a log on the chain. It changes no portfolio.
@@ -92,6 +104,9 @@ statements! {
         and detect_time >= $2 - 60000";
     HAS_ROWS = "select 1 as one from trade_event where is_canonical and followed_user_id = $1
         union all select 1 from activity_event where followed_user_id = $1 limit 1";
+    /// Counted up to the limit only.
+    DEAD_SINCE = "select count(*) from (select 1 as one from dead_letter
+        where fingerprint is not null and followed_user_id = $1 and created_at > $2 limit $3) as kept";
     MARK_REMOVED = "update trade_event set removed = true
         where tx_hash = $1 and log_index = $2 and coalesce(block_hash, '') = $3 and not is_canonical and not removed";
 }
@@ -103,8 +118,8 @@ batches! {
     INSERT_ACTIVITIES = "insert into activity_event (id, source, source_id, is_canonical, profile_wallet, proxy_wallet,
         followed_user_id, type, payload_json, event_time, detect_time, created_at) values ", 12,
         " on conflict do nothing returning id";
-    INSERT_DEAD_ROWS = "insert into dead_letter (queue, key, followed_user_id, payload, error, fingerprint, created_at)
-        values ", 7, " on conflict do nothing";
+    INSERT_DEAD_ROWS = "insert into dead_letter (queue, key, followed_user_id, payload, error, fingerprint, created_at,
+        payload_bytes) values ", 8, " on conflict do nothing";
     TRADES_BY_ID = "select id, source_id, tx_hash, profile_wallet, proxy_wallet, followed_user_id, market_id, asset_id,
         side, price_micros, share_micros, notional_micros, fee_micros, event_time, detect_time from trade_event
         where is_canonical and id in (", 1, ")";
@@ -125,10 +140,12 @@ impl Db {
         if let Some(lost) = leases::lost_in(&mut tx, &fence).await?.pop() {
             return Err(DbError::LeaseLost(lost));
         }
+        let (dead, dead_left_out) = insert_dead_rows(&mut tx, &poll).await?;
         let outcome = PollOutcome {
             new_trades: insert_trades(&mut tx, &poll.trades, poll.now).await?,
             new_activities: insert_activities(&mut tx, &poll.activities, poll.now).await?,
-            dead: insert_dead_rows(&mut tx, &poll).await?,
+            dead,
+            dead_left_out,
         };
         let begun = users::follows_from(&mut tx, poll.user).await?;
         let jobs: Vec<NewJob> = in_order_of_time(&poll, &outcome, begun)
@@ -340,18 +357,41 @@ async fn insert_activities(tx: &mut Tx, activities: &[ActivityEvent], now: Times
     Ok(activities.iter().map(|activity| activity.id).filter(|id| new.remove(&id.0)).collect())
 }
 
-async fn insert_dead_rows(tx: &mut Tx, poll: &PollWrite) -> Result<usize, DbError> {
-    let inserted = execute_batch!(tx, INSERT_DEAD_ROWS, &poll.dead, |query, row| {
-        let payload = storable(&row.text);
-        let fingerprint = hex::encode(Sha256::digest(payload.as_bytes()));
-        query
-            .bind("row")
-            .bind(fingerprint.clone())
-            .bind(poll.user.0)
-            .bind(payload)
-            .bind(storable(&row.reason))
-            .bind(fingerprint)
-            .bind(poll.now.millis())
+/// Stores unparsable rows until the limits of the poll and of the hour are reached. Returns the numbers of rows that are
+/// new, and of rows that were left out.
+async fn insert_dead_rows(tx: &mut Tx, poll: &PollWrite) -> Result<(usize, usize), DbError> {
+    if poll.dead.is_empty() {
+        return Ok((0, 0));
+    }
+    let (since, most) = (poll.now.plus_millis(-HOUR_MS).millis(), i64::try_from(DEAD_AN_HOUR).unwrap_or(i64::MAX));
+    let lately: i64 = on!(tx tx, c => {
+        sqlx::query_scalar(DEAD_SINCE).bind(poll.user.0).bind(since).bind(most).fetch_one(c).await
     })?;
-    Ok(usize::try_from(inserted).unwrap_or(usize::MAX))
+    let room = DEAD_A_POLL.min(DEAD_AN_HOUR.saturating_sub(usize::try_from(lately).unwrap_or(usize::MAX)));
+    let (mut kept, mut rest) = (0, poll.dead.as_slice());
+    // Known rows take no room: the same ones come with every poll.
+    while kept < room && !rest.is_empty() {
+        let (next, later) = rest.split_at(rest.len().min(room - kept));
+        let inserted = execute_batch!(tx, INSERT_DEAD_ROWS, next, |query, row| {
+            let whole = storable(&row.text);
+            let fingerprint = hex::encode(Sha256::digest(whole.as_bytes()));
+            query
+                .bind("row")
+                .bind(fingerprint.clone())
+                .bind(poll.user.0)
+                .bind(beginning(&whole, DEAD_TEXT_BYTES).to_owned())
+                .bind(beginning(&storable(&row.reason), DEAD_REASON_BYTES).to_owned())
+                .bind(fingerprint)
+                .bind(poll.now.millis())
+                .bind(i64::try_from(whole.len()).unwrap_or(i64::MAX))
+        })?;
+        kept = kept.saturating_add(usize::try_from(inserted).unwrap_or(usize::MAX));
+        rest = later;
+    }
+    Ok((kept, rest.len()))
+}
+
+/// Returns at most `bytes` bytes from the beginning of a text, without half a character.
+fn beginning(text: &str, bytes: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes)).unwrap_or(text)
 }

@@ -20,8 +20,12 @@ pub struct DeadLetter {
     pub queue: Option<Queue>,
     pub key: String,
     pub followed_user: Option<FollowedUserId>,
-    /// For a row that could not be parsed, the row's text: hostile.
+    /// For a row that could not be parsed, the beginning of the row's text: hostile.
     pub payload: String,
+    /// The length of the whole payload.
+    pub payload_bytes: i64,
+    /// The SHA-256 of the whole text of a row that could not be parsed.
+    pub sha256: Option<String>,
     pub error: String,
     pub created_at: Timestamp,
 }
@@ -43,10 +47,14 @@ pub enum Origin {
 }
 
 statements! {
-    OPEN = "select id, queue, key, followed_user_id, payload, error, created_at from dead_letter
-        where replayed_at is null and dropped_at is null and id < $1
-            and (cast($3 as text) is null or queue = $3) order by id desc limit $2";
-    FIND = "select id, queue, key, followed_user_id, payload, error, created_at from dead_letter
+    OPEN = "select id, queue, key, followed_user_id, substr(payload, 1, 4096) as payload, error, fingerprint,
+        created_at, coalesce(payload_bytes, octet_length(payload)) as payload_bytes from dead_letter
+        where replayed_at is null and dropped_at is null and id < $1 order by id desc limit $2";
+    OPEN_OF_QUEUE = "select id, queue, key, followed_user_id, substr(payload, 1, 4096) as payload, error, fingerprint,
+        created_at, coalesce(payload_bytes, octet_length(payload)) as payload_bytes from dead_letter
+        where replayed_at is null and dropped_at is null and id < $1 and queue = $3 order by id desc limit $2";
+    FIND = "select id, queue, key, followed_user_id, payload, error, fingerprint, created_at,
+        coalesce(payload_bytes, octet_length(payload)) as payload_bytes from dead_letter
         where replayed_at is null and dropped_at is null and id = $1";
     COUNT_OPEN = "select count(*) from dead_letter where replayed_at is null and dropped_at is null";
     COUNT_BY_QUEUE = "select queue, count(*) from dead_letter where replayed_at is null and dropped_at is null
@@ -65,7 +73,9 @@ struct Row {
     followed_user_id: Option<i64>,
     payload: String,
     error: String,
+    fingerprint: Option<String>,
     created_at: i64,
+    payload_bytes: i64,
 }
 
 impl Db {
@@ -79,7 +89,7 @@ impl Db {
     }
 
     /// Returns up to `limit` open dead letters of one origin or of all, newest first, with an id below `before` if
-    /// given.
+    /// given. Of a long payload only the beginning is read.
     ///
     /// # Errors
     /// [`DbError`] when the database cannot be reached or refuses a statement; `Impossible` when a stored row cannot be
@@ -91,9 +101,12 @@ impl Db {
         limit: i64,
     ) -> Result<Vec<DeadLetter>, DbError> {
         let before = before.unwrap_or(i64::MAX);
-        let queue = origin.map(Origin::as_str);
-        let rows: Vec<Row> =
-            on!(db self, c => sqlx::query_as(OPEN).bind(before).bind(limit).bind(queue).fetch_all(c).await)?;
+        let rows: Vec<Row> = match origin.map(Origin::as_str) {
+            None => on!(db self, c => sqlx::query_as(OPEN).bind(before).bind(limit).fetch_all(c).await)?,
+            Some(queue) => on!(db self, c => {
+                sqlx::query_as(OPEN_OF_QUEUE).bind(before).bind(limit).bind(queue).fetch_all(c).await
+            })?,
+        };
         rows.into_iter().map(DeadLetter::try_from).collect()
     }
 
@@ -178,7 +191,7 @@ impl Db {
         }
         let content = serde_json::json!({
             "queue": row.queue, "key": row.key, "followed_user_id": row.followed_user_id,
-            "payload": row.payload, "error": row.error,
+            "payload": row.payload, "payload_bytes": row.payload_bytes, "sha256": row.fingerprint, "error": row.error,
         });
         let audit = dropped("drop_dead_letter", format!("dead_letter:{id}"), &content, who);
         audit::insert(&mut tx, &[audit], now).await?;
@@ -251,6 +264,8 @@ impl TryFrom<Row> for DeadLetter {
             key: row.key,
             followed_user: row.followed_user_id.map(FollowedUserId),
             payload: row.payload,
+            payload_bytes: row.payload_bytes,
+            sha256: row.fingerprint,
             error: row.error,
             created_at: Timestamp::from_millis(row.created_at),
         })

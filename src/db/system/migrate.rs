@@ -41,6 +41,7 @@ migrations! {
     26 "0026_ledger_key",
     27 "0027_event_title",
     28 "0028_small_series",
+    31 "0031_long_rows",
 }
 
 statements! {

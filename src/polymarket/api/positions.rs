@@ -13,6 +13,8 @@ use crate::polymarket::wire::positions::{Position, parse_positions};
 /// The API accepts no more conditions in one request.
 const CONDITIONS_MAX: usize = 20;
 const PAGES_MAX: usize = 200;
+/// Positions of one list: full pages of the default size.
+const POSITIONS_MAX: usize = 100_000;
 /// How many page sizes are in turn used, so that a URL is new.
 const LIMITS: i64 = 50;
 
@@ -59,7 +61,7 @@ impl Polymarket {
                 return Ok(());
             };
             path = format!("{filters}&cursor={}", query_text(&next));
-            if cursors.len() >= PAGES_MAX || !cursors.insert(next) {
+            if cursors.len() >= PAGES_MAX || positions.len() >= POSITIONS_MAX || !cursors.insert(next) {
                 return Err(PolymarketError::EndlessPages { endpoint: Endpoint::Positions });
             }
         }

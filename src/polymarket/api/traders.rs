@@ -116,7 +116,8 @@ impl Polymarket {
             "/v2/activity?user={wallet}&limit={limit}&start=1&end={end}&sort_by=TIMESTAMP&sort_direction=DESC\
              &exclude_deposits_withdrawals=false"
         );
-        let page = self.ask(Call::get(Endpoint::Activity, Priority::Interactive, path), parse_page).await?;
+        let call = Call::get(Endpoint::Activity, Priority::Interactive, path);
+        let page = self.ask_text(call, |text| parse_page(text.clone())).await?;
         let rows = page.rows.iter().filter_map(|row| row.as_ref().ok());
         Ok((page.next_cursor.is_some(), rows.map(|row| (row.time, row.kind == TRADE && !row.is_combo)).collect()))
     }

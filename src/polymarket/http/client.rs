@@ -8,6 +8,7 @@ use std::time::Duration;
 use awc::error::{PayloadError, SendRequestError};
 use awc::http::header::{ACCEPT, AGE, CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER, USER_AGENT};
 use bytes::Bytes;
+use bytestring::ByteString;
 use futures_util::future::{Either, select};
 use serde::Deserialize;
 
@@ -16,7 +17,7 @@ use super::breaker::Failure;
 use super::endpoint::{Endpoint, Priority, Upstream};
 use super::error::PolymarketError;
 use super::gate::{Gate, GateObserved};
-use super::settings::PolymarketSettings;
+use super::settings::{LimitSettings, PolymarketSettings};
 use super::traffic::Ending;
 use crate::chance;
 use crate::clock::{Clock, VenueClock};
@@ -100,6 +101,10 @@ impl Polymarket {
         self.page_rows()
     }
 
+    pub(in crate::polymarket) fn limits(&self) -> &LimitSettings {
+        &self.0.settings.limits
+    }
+
     pub(in crate::polymarket) fn page_rows(&self) -> u32 {
         self.0.settings.limits.page_rows
     }
@@ -121,6 +126,18 @@ impl Polymarket {
         &self,
         call: Call,
         read: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<T, PolymarketError> {
+        self.ask_text(call, |text| read(text)).await
+    }
+
+    /// Does the same for a `read` that keeps parts of the text without copying them.
+    ///
+    /// # Errors
+    /// The [`PolymarketError`] of the last attempt.
+    pub(in crate::polymarket) async fn ask_text<T>(
+        &self,
+        call: Call,
+        read: impl Fn(&ByteString) -> Result<T, String>,
     ) -> Result<T, PolymarketError> {
         let limits = &self.0.settings.limits;
         let budget = match call.priority {
@@ -151,7 +168,7 @@ impl Polymarket {
         &self,
         call: &Call,
         deadline: Timestamp,
-        read: impl Fn(&str) -> Result<T, String>,
+        read: impl Fn(&ByteString) -> Result<T, String>,
     ) -> Result<T, PolymarketError> {
         let limits = &self.0.settings.limits;
         let mut failures = 0;
@@ -176,7 +193,7 @@ impl Polymarket {
         &self,
         call: &Call,
         deadline: Timestamp,
-        read: impl Fn(&str) -> Result<T, String>,
+        read: impl Fn(&ByteString) -> Result<T, String>,
     ) -> Result<T, PolymarketError> {
         let pass = self.0.gate.enter(call.endpoint.upstream(), call.priority, deadline).await?;
         if self.0.clock.now() >= deadline {
@@ -187,8 +204,8 @@ impl Polymarket {
         let begun = tokio::time::Instant::now();
         let answer = self.send(call, deadline).await.and_then(|body| {
             let malformed = |reason| PolymarketError::Malformed { endpoint: call.endpoint, reason };
-            let text = std::str::from_utf8(&body).map_err(|error| malformed(error.to_string()))?;
-            read(text).map_err(|reason| malformed(excerpt(&reason, text)))
+            let text = ByteString::try_from(body).map_err(|error| malformed(error.to_string()))?;
+            read(&text).map_err(|reason| malformed(excerpt(&reason, &text)))
         });
         let ending = match &answer {
             Ok(_) => Ending::Answered,

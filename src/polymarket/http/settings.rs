@@ -39,6 +39,9 @@ pub struct LimitSettings {
     pub body_limit: usize,
     /// Rows per page of activity or positions; the API allows 1000.
     pub page_rows: u32,
+    /// A window of activity that has this many rows, or rows of this many bytes, ends there: it is held in memory.
+    pub window_rows: usize,
+    pub window_bytes: usize,
     pub breaker: BreakerSettings,
 }
 
@@ -78,6 +81,8 @@ impl Default for LimitSettings {
             backoff_max: Duration::from_secs(15),
             body_limit: 16 * 1024 * 1024,
             page_rows: 500,
+            window_rows: 20_000,
+            window_bytes: 32 * 1024 * 1024,
             breaker: BreakerSettings::default(),
         }
     }

@@ -90,7 +90,7 @@ fn a_figure_out_of_range_makes_a_bad_row_and_leaves_its_neighbours() {
         ("\"timestamp\": 1790620238", "\"timestamp\": null"),
     ] {
         assert!(text.contains(good), "{good}");
-        let page = parse_page(&text.replacen(good, bad, 1)).unwrap();
+        let page = parse_page(text.replacen(good, bad, 1)).unwrap();
         let window = Window::of(page.rows, &wallet());
         assert_eq!((window.trades.len(), window.bad.len()), (2, 1), "{bad}");
         assert!(window.bad[0].text.contains(bad), "the bad row keeps its text");
@@ -195,7 +195,7 @@ proptest! {
     fn a_row_of_any_fields_is_drafted_or_bad(fields in prop::collection::vec((field(), json(2)), 0..14)) {
         let fields: Vec<String> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
         let text = format!(r#"{{"data":[{{{}}}],"pagination":{{}}}}"#, fields.join(","));
-        let window = Window::of(parse_page(&text).unwrap().rows, &wallet());
+        let window = Window::of(parse_page(text.as_str()).unwrap().rows, &wallet());
         prop_assert_eq!(window.trades.len() + window.activities.len() + window.bad.len(), 1);
     }
 }

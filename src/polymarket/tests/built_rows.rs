@@ -21,7 +21,7 @@ fn read(rows: &[String]) -> Window {
         r#"{{"data":[{}],"pagination":{{"limit":100,"offset":0,"has_more":false,"next_cursor":null}}}}"#,
         rows.join(",")
     );
-    let page = parse_page(&page).unwrap();
+    let page = parse_page(page.as_str()).unwrap();
     let window = Window::of(page.rows, &Wallet::parse(WALLET).unwrap());
     assert_eq!(window.bad, []);
     window

@@ -2,10 +2,12 @@
 
 use super::recorded::fixture;
 use super::server::{Answer, Server};
+use crate::clock::Clock;
 use crate::domain::market::payout::ResolutionStage;
 use crate::domain::money::ids::{AssetId, MarketId, Wallet};
 use crate::domain::money::units::Timestamp;
 use crate::polymarket::api::profiles::ProfileMatch;
+use crate::polymarket::http::client::Polymarket;
 use crate::polymarket::http::endpoint::Priority;
 use crate::polymarket::http::error::PolymarketError;
 
@@ -88,6 +90,48 @@ async fn a_cursor_that_leads_back_ends_the_walk_with_an_error() {
     let error = server.client().activity_window(&wallet(), seconds(0), seconds(2_000)).await.unwrap_err();
     assert!(matches!(error, PolymarketError::EndlessPages { .. }), "{error}");
     assert!(!error.is_transient());
+}
+
+#[actix_web::test]
+async fn a_window_with_too_many_rows_ends_before_the_second_of_its_newest_row() {
+    let server = Server::start().await;
+    let mut settings = server.settings();
+    settings.limits.window_rows = 5;
+    let polymarket = Polymarket::new(settings, Clock::System);
+    server.on_body("activity", &page(&[1_000, 1_001, 1_002], Some("a")));
+    server.on_body("activity", &page(&[1_002, 1_003, 1_003], Some("b")));
+    let window = polymarket.activity_window(&wallet(), seconds(900), seconds(2_000)).await.unwrap();
+    assert_eq!((window.trades.len(), window.cut_at), (4, Some(seconds(1_003))), "more of that second may follow");
+    server.on_body("activity", &page(&[1_003, 1_003, 1_004], None));
+    let rest = polymarket.activity_window(&wallet(), seconds(1_003), seconds(2_000)).await.unwrap();
+    assert_eq!((rest.trades.len(), rest.cut_at), (3, None));
+    assert!(server.urls()[2].contains("&start=1003&") && !server.urls()[2].contains("cursor"), "{}", server.urls()[2]);
+}
+
+#[actix_web::test]
+async fn pages_without_an_end_are_given_up_when_they_bring_no_later_time() {
+    let endless: [(&[i64], i64); 4] =
+        [(&[1_000, 1_001], 900), (&[1_000, 1_000], 1_000), (&[], 900), (&[3_000, 3_000], 900)];
+    for (times, start) in endless {
+        let server = Server::start().await;
+        for n in 0..1_010 {
+            server.on_body("activity", &page(times, Some(&format!("cursor {n}"))));
+        }
+        let mut settings = server.settings();
+        settings.limits.window_rows = 50;
+        settings.limits.window_bytes = 100_000;
+        settings.limits.requests_per_second = 100_000;
+        settings.limits.burst = 100_000;
+        let polymarket = Polymarket::new(settings, Clock::System);
+        let error = polymarket.activity_window(&wallet(), seconds(start), seconds(2_000)).await;
+        match times {
+            // All rows up to the end were read.
+            [3_000, _] => assert_eq!(error.map(|window| (window.trades.len(), window.cut_at)).unwrap(), (0, None)),
+            _ => assert!(matches!(error, Err(PolymarketError::EndlessPages { .. })), "{times:?}: {error:?}"),
+        }
+        let most = if times.is_empty() { 1_001 } else { 350 };
+        assert!(server.asked().len() <= most, "{times:?}: {} pages", server.asked().len());
+    }
 }
 
 #[actix_web::test]

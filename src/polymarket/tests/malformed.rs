@@ -162,7 +162,7 @@ proptest! {
 
     #[test]
     fn data_rows_are_drafts_or_bad(text in prop_oneof![2 => pages(), 1 => nearly_fills()], rate in 0_i64..1_000_001, exponent in any::<u32>()) {
-        if let Ok(page) = parse_page(&text) {
+        if let Ok(page) = parse_page(text.as_str()) {
             if let Some(cursor) = &page.next_cursor {
                 prop_assert!(!cursor.is_empty());
                 prop_assert!(query_text(cursor).bytes().all(|byte| byte.is_ascii_graphic() && byte != b'&'));

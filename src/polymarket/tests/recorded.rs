@@ -94,7 +94,7 @@ fn market(file: &str) -> GammaMarket {
 #[test]
 fn the_pages_of_v2_are_read_with_their_cursors() {
     for file in files("data_v2").iter().filter(|file| file.contains("/activity_") && !file.contains("taker_buys")) {
-        let page = parse_page(&fixture(file)).unwrap();
+        let page = parse_page(fixture(file)).unwrap();
         assert!(page.next_cursor.is_some_and(|cursor| cursor.len() > 100), "{file}");
         let window = Window::of(page.rows, &somebody());
         assert_eq!((window.bad.len(), window.trades.is_empty(), window.wallets.len()), (0, false, 1), "{file}");

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use bytestring::ByteString;
 use rust_decimal::{Decimal, RoundingStrategy, prelude::ToPrimitive};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -14,6 +15,8 @@ use crate::domain::events::event::Side;
 use crate::domain::money::ids::{AssetId, IdError, MarketId, Wallet};
 use crate::domain::money::units::Timestamp;
 
+/// Recorded cursors have 150 to 300 bytes. Ours are kept until the last page, and are a part of a URL.
+const CURSOR_BYTES_MAX: usize = 4_096;
 /// Seconds of the year 2100: no block has a later time.
 const SECONDS_MAX: i64 = 4_102_444_800;
 
@@ -51,8 +54,8 @@ pub struct WireRow {
     pub tx_hash: String,
     /// A row about a combo, of any kind, known by its ids: it is stored, and left out of books and copies (spec 3.1).
     pub is_combo: bool,
-    /// The row's JSON text.
-    pub text: String,
+    /// The row's JSON text, a part of the answer that is not copied.
+    pub text: ByteString,
 }
 
 /// Why a row cannot be parsed.
@@ -82,10 +85,11 @@ pub enum RowError {
 ///
 /// # Errors
 /// When the text is not a page: cut, empty, HTML, or a page that announces more rows without a cursor.
-pub fn parse_page(text: &str) -> Result<ActivityPage, String> {
-    let page: Envelope = serde_json::from_str(text).map_err(|error| error.to_string())?;
+pub fn parse_page(text: impl Into<ByteString>) -> Result<ActivityPage, String> {
+    let text = text.into();
+    let page: Envelope = serde_json::from_str(&text).map_err(|error| error.to_string())?;
     let next_cursor = page.pagination.next()?;
-    let rows = page.data.iter().map(|row| WireRow::parse(row.get())).collect();
+    let rows = page.data.iter().map(|row| WireRow::parse_part(text.slice_ref(row.get()))).collect();
     Ok(ActivityPage { rows, next_cursor })
 }
 
@@ -113,6 +117,9 @@ impl Pagination {
     /// When the page says `has_more` but has no cursor: the window would end early.
     pub(in crate::polymarket) fn next(self) -> Result<Option<String>, String> {
         let cursor = self.next_cursor.filter(|cursor| !cursor.is_empty());
+        if let Some(long) = cursor.as_ref().filter(|cursor| cursor.len() > CURSOR_BYTES_MAX) {
+            return Err(format!("the next cursor has {} bytes, it should have at most {CURSOR_BYTES_MAX}", long.len()));
+        }
         match (self.has_more, cursor) {
             (Some(true), None) => Err("the page has more rows but no cursor".to_owned()),
             (Some(false), _) => Ok(None),
@@ -152,10 +159,14 @@ impl WireRow {
     /// # Errors
     /// [`BadRow`] with the row's text and the reason.
     pub fn parse(text: &str) -> Result<Self, BadRow> {
-        Self::read(text).map_err(|error| BadRow { text: text.to_owned(), reason: error.to_string() })
+        Self::parse_part(text.into())
     }
 
-    fn read(text: &str) -> Result<Self, RowError> {
+    fn parse_part(text: ByteString) -> Result<Self, BadRow> {
+        Self::read(&text).map_err(|error| BadRow { text: text.to_string(), reason: error.to_string() })
+    }
+
+    fn read(text: &ByteString) -> Result<Self, RowError> {
         let raw: RawRow = serde_json::from_str(text)?;
         let kind = raw.kind.as_deref().unwrap_or_default();
         let side_text = filled(&raw.side).unwrap_or_default();
@@ -182,7 +193,7 @@ impl WireRow {
             price: figure("price", raw.price)?,
             tx_hash: tx_hash(filled(&raw.transaction_hash).unwrap_or_default())?,
             kind: kind.to_owned(),
-            text: text.to_owned(),
+            text: text.clone(),
         })
     }
 }
@@ -249,13 +260,24 @@ mod tests {
     }
 
     #[test]
+    fn the_text_of_a_row_is_a_part_of_the_answer_and_no_copy() {
+        let answer = ByteString::from(PAGE);
+        let page = parse_page(answer.clone()).unwrap();
+        let Ok(row) = &page.rows[0] else { panic!("{:?}", page.rows) };
+        let begin = row.text.as_bytes().as_ptr().addr() - answer.as_bytes().as_ptr().addr();
+        assert_eq!(answer.get(begin..begin + row.text.len()), Some(&*row.text));
+    }
+
+    #[test]
     fn a_page_with_more_rows_and_no_cursor_is_an_error() {
         let page =
-            |tail: &str| parse_page(&format!(r#"{{"data":[],"pagination":{tail}}}"#)).map(|page| page.next_cursor);
+            |tail: &str| parse_page(format!(r#"{{"data":[],"pagination":{tail}}}"#)).map(|page| page.next_cursor);
         assert!(page(r#"{"has_more":true,"next_cursor":null}"#).is_err());
         assert!(page(r#"{"has_more":true}"#).is_err());
         assert_eq!(page(r#"{"has_more":false,"next_cursor":null}"#), Ok(None));
         assert_eq!(page(r#"{"has_more":true,"next_cursor":"x"}"#), Ok(Some("x".to_owned())));
+        let long = format!(r#"{{"has_more":true,"next_cursor":"{}"}}"#, "x".repeat(CURSOR_BYTES_MAX + 1));
+        assert!(page(&long).unwrap_err().contains("4097 bytes"), "a cursor is a part of the next URL");
         assert!(parse_page(r#"{"pagination":{}}"#).is_err(), "a page without data is not an empty page");
     }
 }

@@ -24,6 +24,9 @@ pub struct Window {
     pub bad: Vec<BadRow>,
     /// The wallets that the rows name.
     pub wallets: BTreeSet<Wallet>,
+    /// The second from which the rest is to be read, when there were too many rows for one window. The window has the rows
+    /// before it, and all of them: the rows of one transaction have one time.
+    pub cut_at: Option<Timestamp>,
 }
 
 /// A fill, without the followed user and the detection time.
@@ -91,7 +94,7 @@ impl Window {
         match drafted {
             Ok(()) => true,
             Err(error) => {
-                self.bad.push(BadRow { text: row.text, reason: error.to_string() });
+                self.bad.push(BadRow { text: row.text.to_string(), reason: error.to_string() });
                 false
             }
         }
@@ -134,7 +137,7 @@ impl Identified {
     fn new(row: WireRow, asked: &Wallet) -> Result<Self, BadRow> {
         match row_key(&row, asked) {
             Ok((key, wallet)) => Ok(Self { key, wallet, row }),
-            Err(error) => Err(BadRow { reason: error.to_string(), text: row.text }),
+            Err(error) => Err(BadRow { reason: error.to_string(), text: row.text.to_string() }),
         }
     }
 
@@ -295,7 +298,7 @@ impl ActivityDraft {
             token_id: row.token.clone(),
             share_micros: ShareMicros(figure("size", row.size)?),
             cash_micros: UsdcMicros(figure("usdc_size", row.usdc_size)?),
-            row: row.text.clone(),
+            row: row.text.to_string(),
         };
         Ok(Self { source_id, wallet, kind, payload, event_time: row.time })
     }

@@ -12,7 +12,7 @@ use actix_web::cookie::{Key, SameSite, time::Duration};
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
 
-use super::session_store::Sessions;
+use super::session_store::{Sessions, StoreFailure};
 use crate::config::{RedisSettings, Secret, WebSettings};
 use crate::db::{Db, DbError};
 use crate::domain::money::email::Email;
@@ -29,7 +29,8 @@ const IDLE_MS: i64 = IDLE_HOURS * HOUR_MS;
 const LASTS_MS: i64 = LASTS_DAYS * 24 * HOUR_MS;
 /// How often the last use is stored. Not with every request: parallel answers would race for the cookie.
 const RENEWAL_MS: i64 = HOUR_MS / 4;
-const KEY: &str = "visitor";
+/// What a session is of, in the stored state: a state without it is a sign-in that only began.
+pub(super) const KEY: &str = "visitor";
 
 /// The stored state of a session.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -60,6 +61,7 @@ pub struct CookieSettings {
     /// each other out.
     name: String,
     store: RedisSettings,
+    failure: StoreFailure,
 }
 
 impl CookieSettings {
@@ -73,12 +75,17 @@ impl CookieSettings {
         let name = if secure { "__Host-polymarketspy".to_owned() } else { format!("polymarketspy-{port}") };
         // A person with a one-time link is at this machine and should be able to sign in while Redis is down.
         let store = if settings.github.is_some() { redis } else { RedisSettings::default() };
-        Ok(Self { key: key(settings.session_secret.as_ref())?, secure, name, store })
+        Ok(Self { key: key(settings.session_secret.as_ref())?, secure, name, store, failure: StoreFailure::default() })
+    }
+
+    /// Returns the store of the sessions.
+    pub fn sessions(&self) -> Sessions {
+        Sessions::new(&self.store, self.failure.clone())
     }
 
     /// Returns the session middleware of one web thread.
     pub fn middleware(&self) -> SessionMiddleware<Sessions> {
-        SessionMiddleware::builder(Sessions::new(&self.store), self.key.clone())
+        SessionMiddleware::builder(self.sessions(), self.key.clone())
             .cookie_name(self.name.clone())
             .cookie_secure(self.secure)
             .cookie_http_only(true)

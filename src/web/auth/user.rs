@@ -17,11 +17,13 @@ use actix_web::{
     web::Data,
 };
 
+use super::refusals::Refusals;
 use super::session::SignedIn;
 use super::token_uses::TokenUses;
 use crate::clock::Clock;
 use crate::db::{Audit, Db, DbError, TokenScope};
 use crate::domain::money::units::Timestamp;
+use crate::metrics::Metrics;
 use crate::token;
 use crate::web::server::error::WebError;
 use crate::web::server::rate_limit::Limits;
@@ -167,15 +169,19 @@ async fn by_token(request: &ServiceRequest, given: &str) -> Result<CurrentUser, 
     let known = db.find_token(&token::hex(&token::hash(given))).await?;
     let Some(known) = known else {
         let address = limits.client_address(request.request());
+        data::<Metrics>(request)?.refused_attempts.increment();
+        let refusals = data::<Refusals>(request)?;
+        let first = Refusals::note(refusals, db, data::<Clock>(request)?, &address, "token_refused");
+        if let Some(who) = first {
+            let (audit, db) = (Audit::bare(&who, "token_refused", request.path()), db.clone());
+            // Beside the answer, which must not wait for a write. There is one of an address a minute.
+            actix_web::rt::spawn(async move {
+                if let Err(error) = db.record(audit, now).await {
+                    tracing::warn!(service = "web", %error, "a refused token is not in the audit log");
+                }
+            });
+        }
         limits.check_attempt(&address)?;
-        let audit = Audit::bare(&format!("address:{address}"), "token_refused", request.path());
-        let db = db.clone();
-        // Beside the answer, which must not wait for a write. The limit above bounds how many wait.
-        actix_web::rt::spawn(async move {
-            if let Err(error) = db.record(audit, now).await {
-                tracing::warn!(service = "web", %error, "a refused token is not in the audit log");
-            }
-        });
         return Err(WebError::BadToken);
     };
     limits.check_token(known.id)?;

@@ -1,6 +1,6 @@
 //! The equity curves of portfolios: `/api/series/portfolio` and `/api/series/user/{id}`.
 
-use actix_web::web::{Data, Json, Path, Query};
+use actix_web::web::{Data, Path, Query};
 use serde::Deserialize;
 
 use super::series::{Chart, Line, Pane, Range, Role, Span, Unit};
@@ -11,6 +11,7 @@ use crate::domain::config::effective::effective;
 use crate::domain::money::ids::FollowedUserId;
 use crate::domain::money::units::{Bps, Timestamp, UsdcMicros};
 use crate::web::server::error::WebError;
+use crate::web::server::json::Json;
 use crate::web::views::pnl::share_of;
 
 /// `?range=24h`.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use actix_web::{
     HttpResponse,
-    web::{Data, Json, Query},
+    web::{Data, Query},
 };
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,7 @@ use crate::domain::accounting::ledger::PortfolioScope;
 use crate::domain::config::effective::{ConfigPatch, EffectiveConfig, Field, StoredConfig, UserOverrides, effective};
 use crate::domain::money::ids::FollowedUserId;
 use crate::web::server::error::WebError;
+use crate::web::server::json::Json;
 use crate::web::shell::page::PageContext;
 
 /// `?user=7&before=120`: the leader whose form is shown, and the page of the history.

@@ -3,7 +3,7 @@
 
 use actix_web::{
     HttpResponse,
-    web::{Data, Json, Path},
+    web::{Data, Path},
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -21,6 +21,7 @@ use crate::domain::money::ids::FollowedUserId;
 use crate::web::auth::csrf::CsrfForm;
 use crate::web::labels;
 use crate::web::server::error::WebError;
+use crate::web::server::json::Json;
 use crate::web::shell::flash::Flash;
 use crate::web::shell::page::PageContext;
 

@@ -8,6 +8,7 @@ use serde_json::{Value, value::RawValue};
 
 use crate::db::{Cell, Column};
 use crate::web::server::error::WebError;
+use crate::web::server::json::SAFE_MAX;
 
 /// The file format of a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,6 +166,9 @@ fn escape_formula(text: &str) -> Cow<'_, str> {
 fn write_json_cell(cell: &Cell, text: &mut Vec<u8>) -> Result<(), serde_json::Error> {
     match cell {
         Cell::Null => serde_json::to_writer(text, &Value::Null),
+        Cell::Integer(number) if number.unsigned_abs() > SAFE_MAX.unsigned_abs() => {
+            serde_json::to_writer(text, &number.to_string())
+        }
         Cell::Integer(number) => serde_json::to_writer(text, number),
         Cell::Flag(flag) => serde_json::to_writer(text, flag),
         Cell::Uuid(id) => serde_json::to_writer(text, id),

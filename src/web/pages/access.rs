@@ -2,7 +2,7 @@
 
 use actix_web::{
     HttpResponse,
-    web::{Data, Json, Query},
+    web::{Data, Query},
 };
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,7 @@ use crate::web::auth::user::{Credential, CurrentUser, HasProvider};
 use crate::web::config::history::History;
 use crate::web::labels::action as action_name;
 use crate::web::server::error::WebError;
+use crate::web::server::json::Json;
 use crate::web::shell::flash::Flash;
 use crate::web::shell::page::{Page, PageContext};
 

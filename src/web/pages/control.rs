@@ -1,9 +1,6 @@
 //! The controls that work at once: pausing copying or new positions, and closing positions by hand.
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    web::{Data, Json},
-};
+use actix_web::{HttpRequest, HttpResponse, web::Data};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
@@ -13,6 +10,7 @@ use crate::domain::config::effective::{ConfigPatch, SystemPatch};
 use crate::domain::money::ids::{AssetId, FollowedUserId, GroupId, MarketId};
 use crate::web::auth::csrf::CsrfForm;
 use crate::web::server::error::WebError;
+use crate::web::server::json::{self, Json};
 use crate::web::server::middleware::Hosts;
 use crate::web::shell::flash::Flash;
 
@@ -162,7 +160,7 @@ pub async fn close_json(
     db: Data<Db>,
     clock: Data<Clock>,
 ) -> Result<HttpResponse, WebError> {
-    Ok(HttpResponse::Accepted().json(ask_closes(&db, &clock, &submitted).await?))
+    Ok(json::answer(&mut HttpResponse::Accepted(), &ask_closes(&db, &clock, &submitted).await?))
 }
 
 async fn ask_closes(db: &Db, clock: &Clock, submitted: &CsrfForm<CloseForm>) -> Result<CloseAnswer, WebError> {

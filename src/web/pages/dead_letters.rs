@@ -15,6 +15,8 @@ use crate::web::server::error::WebError;
 use crate::web::shell::flash::Flash;
 
 const PAGE: usize = 20;
+/// Characters of a payload that the page shows; the JSON has more.
+const LINE_CHARS: usize = 200;
 /// Number of dead letters that one click retries; the rest needs another click.
 const AT_ONCE: i64 = 500;
 const STATUS: &str = "/status";
@@ -56,8 +58,16 @@ pub struct DeadLetterView {
     pub key: String,
     /// The leader whom the job belongs to; null without one.
     pub followed_user_id: Option<FollowedUserId>,
-    /// The payload of the job.
+    /// The payload of the job, or the text of the row; at most its first 4,096 characters.
     pub payload: String,
+    /// The length of the whole payload, in bytes.
+    pub payload_bytes: i64,
+    /// The beginning of the payload, in one line.
+    pub line: String,
+    /// Whether `line` is shorter than the payload.
+    pub is_cut: bool,
+    /// The SHA-256 of the whole text of a row, in hex digits; null for a job.
+    pub sha256: Option<String>,
     /// The last error.
     pub error: String,
     /// When the row was written.
@@ -117,7 +127,15 @@ impl QueueCount {
 
 impl DeadLetterView {
     fn of(letter: DeadLetter) -> Self {
+        let words = letter.payload.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+        let text = words.collect::<Vec<_>>().join(" ");
+        let line: String = text.chars().take(LINE_CHARS).collect();
         Self {
+            is_cut: line.len() < text.len()
+                || usize::try_from(letter.payload_bytes).is_ok_and(|whole| whole > letter.payload.len()),
+            line,
+            payload_bytes: letter.payload_bytes,
+            sha256: letter.sha256,
             id: letter.id,
             queue: letter.queue.map_or(Origin::Row, Origin::Queue).as_str(),
             key: letter.key,

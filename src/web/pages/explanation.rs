@@ -3,7 +3,7 @@
 
 use actix_web::{
     HttpResponse,
-    web::{Data, Json, Path},
+    web::{Data, Path},
 };
 use serde::Serialize;
 use uuid::Uuid;
@@ -24,6 +24,7 @@ use crate::web::charts::ladder::{Ladder, Marked};
 use crate::web::config::change::ChangedValue;
 use crate::web::config::display_units;
 use crate::web::server::error::WebError;
+use crate::web::server::json::Json;
 use crate::web::shell::page::{Page, PageContext};
 use crate::web::shell::pagination::given;
 use crate::web::views::attempts::AttemptView;

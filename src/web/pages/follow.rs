@@ -4,7 +4,7 @@
 use actix_web::{
     HttpRequest, HttpResponse,
     http::StatusCode,
-    web::{Data, Json, Path, Query},
+    web::{Data, Path, Query},
 };
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,7 @@ use crate::domain::money::units::Timestamp;
 use crate::polymarket::{Polymarket, PolymarketError, Profile, RecentActivity, Trader, TraderMatch};
 use crate::web::auth::csrf::CsrfForm;
 use crate::web::server::error::WebError;
+use crate::web::server::json::{self, Json};
 use crate::web::server::middleware::Hosts;
 use crate::web::shell::flash::Flash;
 use crate::web::shell::page::{Page, PageContext};
@@ -164,7 +165,8 @@ pub async fn follow_json(
     clock: Data<Clock>,
 ) -> Result<HttpResponse, WebError> {
     let (user, before) = start_following(&db, &polymarket, &submitted, clock.now()).await?;
-    Ok(HttpResponse::build(if before.is_none() { StatusCode::CREATED } else { StatusCode::OK }).json(user))
+    let status = if before.is_none() { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(json::answer(&mut HttpResponse::build(status), &user))
 }
 
 /// Answers `POST /users/{id}`: renames a followed user, or changes how they are followed.

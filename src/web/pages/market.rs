@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use actix_web::{
     HttpResponse,
-    web::{Data, Json, Path, Query},
+    web::{Data, Path, Query},
 };
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,7 @@ use crate::domain::money::ids::{AssetId, FollowedUserId, MarketId};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp};
 use crate::web::charts::series::{Chart, Line, Pane, Range, Role, Span, Unit};
 use crate::web::server::error::WebError;
+use crate::web::server::json::Json;
 use crate::web::shell::display_names::Names;
 use crate::web::shell::page::{Page, PageContext};
 use crate::web::views::attempts::{AttemptQuery, AttemptView};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    web::{Data, Json, Path, Query},
+    web::{Data, Path, Query},
 };
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,7 @@ use crate::domain::money::text_enum::text_enum;
 use crate::domain::money::units::{Timestamp, UsdcMicros};
 use crate::web::auth::csrf::CsrfForm;
 use crate::web::server::error::WebError;
+use crate::web::server::json::Json;
 use crate::web::server::middleware::Hosts;
 use crate::web::shell::display_names::Names;
 use crate::web::shell::flash::Flash;

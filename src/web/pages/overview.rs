@@ -1,10 +1,7 @@
 //! The overview: the figures of the global portfolio, the followed users, and the two lists that grow live.
 
 use actix::Recipient;
-use actix_web::{
-    HttpResponse,
-    web::{Data, Json},
-};
+use actix_web::{HttpResponse, web::Data};
 use serde::Serialize;
 
 use crate::clock::Clock;
@@ -15,6 +12,7 @@ use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::{Bps, Timestamp, UsdcMicros};
 use crate::web::live::messages::{GetStreamPosition, LiveFigures, ROWS_SHOWN, StreamPosition};
 use crate::web::server::error::WebError;
+use crate::web::server::json::Json;
 use crate::web::shell::page::{Page, PageContext};
 use crate::web::views::attempts::{AttemptQuery, AttemptView};
 use crate::web::views::health::HealthView;

@@ -1,9 +1,6 @@
 //! `/portfolio`: the holdings of the global portfolio, the used part of each limit, and the breakers of every portfolio.
 
-use actix_web::{
-    HttpResponse,
-    web::{Data, Json},
-};
+use actix_web::{HttpResponse, web::Data};
 use serde::{Deserialize, Serialize};
 
 use super::overview::PortfolioFigures;
@@ -15,6 +12,7 @@ use crate::domain::money::units::{Timestamp, UsdcMicros};
 use crate::web::auth::csrf::CsrfForm;
 use crate::web::live::messages::LiveFigures;
 use crate::web::server::error::WebError;
+use crate::web::server::json::{Json, safe_number};
 use crate::web::shell::flash::Flash;
 use crate::web::shell::page::{Page, PageContext};
 use crate::web::views::holdings::{ExposureView, Holdings, LotView};
@@ -138,6 +136,7 @@ pub struct PeakForm {
     /// `EXEC_GLOBAL` or `EXEC_USER:7`.
     portfolio: String,
     /// The equity that counts as the peak from now on; the current equity when missing.
+    #[serde(default, deserialize_with = "safe_number")]
     peak_micros: Option<i64>,
 }
 

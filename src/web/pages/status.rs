@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use actix::Recipient;
 use actix_web::{
     HttpResponse,
-    web::{Data, Json, Query},
+    web::{Data, Query},
 };
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,7 @@ use crate::queue;
 use crate::queue::Depth;
 use crate::web::live::messages::{GetStreamPosition, StreamPosition};
 use crate::web::server::error::WebError;
+use crate::web::server::json::Json;
 use crate::web::shell::page::{Page, PageContext};
 use crate::web::views::health::{HealthView, WORKER_SILENCE_MILLIS};
 use crate::web::views::latency::LatencyView;

@@ -2,7 +2,7 @@
 
 use actix_web::{
     HttpResponse,
-    web::{Data, Json, Path, Query},
+    web::{Data, Path, Query},
 };
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,7 @@ use crate::web::charts::distributions::{Lags, ReasonShare, Slippage, whole};
 use crate::web::charts::series::Range;
 use crate::web::live::messages::ROWS_SHOWN;
 use crate::web::server::error::WebError;
+use crate::web::server::json::Json;
 use crate::web::shell::page::{Page, PageContext};
 use crate::web::views::leader_feed;
 use crate::web::views::leader_feed::FeedRow;

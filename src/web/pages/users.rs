@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::{
-    HttpResponse,
-    web::{Data, Json},
-};
+use actix_web::{HttpResponse, web::Data};
 use serde::Serialize;
 
 use super::exactness::ExactnessView;
@@ -18,6 +15,7 @@ use crate::domain::config::follow_state::FollowState;
 use crate::domain::money::ids::{FollowedUserId, Wallet};
 use crate::domain::money::units::{Bps, Timestamp, UsdcMicros};
 use crate::web::server::error::WebError;
+use crate::web::server::json::Json;
 use crate::web::shell::page::{Page, PageContext};
 use crate::web::views::pnl::{PnlSummary, at_share};
 

@@ -49,6 +49,9 @@ pub enum WebError {
     /// The database does not work now: the text of the cause names neither a row nor a secret.
     #[error("the database does not work now: {0}")]
     NoDatabase(DbError),
+    /// Redis, which keeps the sessions, does not work now.
+    #[error("sign-ins are kept in Redis, and it does not work now: {0}")]
+    NoSessions(String),
     /// Our failure. It is logged once with its chain of causes; the visitor sees none of them.
     #[error("something went wrong on our side; the log has the details")]
     Ours(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -142,7 +145,7 @@ impl ResponseError for WebError {
             Self::LongHeaders => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::LongAddress => StatusCode::URI_TOO_LONG,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Busy | Self::NoDatabase(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::NoDatabase(_) | Self::NoSessions(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Ours(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

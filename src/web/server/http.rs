@@ -18,7 +18,9 @@ use super::rate_limit::Limits;
 use super::render::{TemplateError, Templates};
 use super::request_span::RequestSpan;
 use super::routes::every_route;
+use crate::web::auth::refusals::Refusals;
 use crate::web::auth::session::CookieSettings;
+use crate::web::auth::session_store::Sessions;
 use crate::web::auth::sign_in;
 use crate::web::auth::sign_in::github::Github;
 use crate::web::auth::sign_in::links::LoginLinks;
@@ -119,6 +121,8 @@ pub struct Shared {
     metrics: Data<Metrics>,
     limits: Data<Limits>,
     token_uses: Data<TokenUses>,
+    refusals: Data<Refusals>,
+    sessions: Data<Sessions>,
     provider: Data<HasProvider>,
     github: Option<GithubSettings>,
     callback: String,
@@ -218,6 +222,8 @@ impl Shared {
             hosts: Data::new(Hosts::new(addr, public_url)),
             metrics: Data::from(metrics),
             token_uses: Data::new(TokenUses::default()),
+            refusals: Data::new(Refusals::default()),
+            sessions: Data::new(cookies.sessions()),
             limits: Data::from(Limits::new(settings.real_ip_header.clone())),
             provider: Data::new(HasProvider(settings.github.is_some())),
             github: settings.github.clone(),
@@ -245,6 +251,8 @@ impl Shared {
             .app_data(self.metrics.clone())
             .app_data(self.limits.clone())
             .app_data(self.token_uses.clone())
+            .app_data(self.refusals.clone())
+            .app_data(self.sessions.clone())
             .app_data(self.provider.clone())
             .app_data(self.trials.clone());
         if let Ok(Some(github)) = self.github() {

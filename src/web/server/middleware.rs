@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, panic::AssertUnwindSafe};
 
+use actix_session::storage::{LoadError, SaveError, UpdateError};
 use actix_web::{
     Error, HttpResponse,
     body::{BoxBody, MessageBody},
@@ -19,7 +20,9 @@ use futures_util::FutureExt;
 use super::error::WebError;
 use super::error_page::{FailedRequest, answer};
 use super::render::Templates;
+use crate::web::auth::session_store::Sessions;
 use crate::web::auth::user::{has_token, is_read_only};
+use crate::web::views::health::BareHealth;
 
 /// No inline script or style, nothing from another site, no frame.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; \
@@ -122,6 +125,9 @@ pub async fn security_headers<B: MessageBody + 'static>(
     let Some(templates) = request.app_data::<Data<Templates>>().cloned() else {
         return Err(WebError::Busy.into());
     };
+    let sessions = request.app_data::<Data<Sessions>>().cloned();
+    let to_answer =
+        |error: &Error| answer_to_error(error, &failed, &templates, sessions.as_ref().map(|it| it.get_ref()));
     let secure = request.app_data::<Data<Hosts>>().is_some_and(|hosts| hosts.secure);
     if let Err(error) = check_size(&request) {
         return Err(error_with(answer(&error, &failed, &templates), secure));
@@ -132,7 +138,7 @@ pub async fn security_headers<B: MessageBody + 'static>(
         Ok(Ok(response)) => {
             let mut response = match response.response().error() {
                 Some(error) => {
-                    let mut answer = answer_to_error(error, &failed, &templates);
+                    let mut answer = to_answer(error);
                     // Changes of the session must reach the browser even if the request failed.
                     for cookie in response.headers().get_all(SET_COOKIE) {
                         answer.headers_mut().append(SET_COOKIE, cookie.clone());
@@ -144,7 +150,7 @@ pub async fn security_headers<B: MessageBody + 'static>(
             add_headers(response.headers_mut(), secure);
             Ok(response)
         }
-        Ok(Err(error)) => Err(error_with(answer_to_error(&error, &failed, &templates), secure)),
+        Ok(Err(error)) => Err(error_with(to_answer(&error), secure)),
         Err(_) => Err(error_with(answer(&WebError::Ours("a handler panicked".into()), &failed, &templates), secure)),
     }
 }
@@ -155,14 +161,31 @@ fn error_with(mut answer: HttpResponse, secure: bool) -> Error {
     InternalError::from_response("answered", answer).into()
 }
 
-fn answer_to_error(error: &Error, failed: &FailedRequest, templates: &Templates) -> HttpResponse {
-    match error.as_error::<WebError>() {
-        Some(ours) => answer(ours, failed, templates),
-        None => {
+fn answer_to_error(
+    error: &Error,
+    failed: &FailedRequest,
+    templates: &Templates,
+    sessions: Option<&Sessions>,
+) -> HttpResponse {
+    let no_sessions = sessions.filter(|_| is_of_sessions(error)).and_then(Sessions::last_failure);
+    match (error.as_error::<WebError>(), no_sessions) {
+        (Some(ours), _) => answer(ours, failed, templates),
+        // Who asks cannot be known: the answer is that for a request without a session.
+        (None, Some(_)) if failed.path == "/api/health" => HttpResponse::Ok().json(BareHealth::DEGRADED),
+        (None, Some(cause)) => answer(&WebError::NoSessions(cause), failed, templates),
+        (None, None) => {
             let status = error.as_response_error().status_code();
             answer(&WebError::of_status(status, error.to_string()), failed, templates)
         }
     }
+}
+
+/// Returns whether the session of a request could not be read or stored.
+fn is_of_sessions(error: &Error) -> bool {
+    error.as_error::<InternalError<LoadError>>().is_some()
+        || error.as_error::<InternalError<SaveError>>().is_some()
+        || error.as_error::<InternalError<UpdateError>>().is_some()
+        || error.as_error::<InternalError<anyhow::Error>>().is_some()
 }
 
 fn check_size(request: &ServiceRequest) -> Result<(), WebError> {

@@ -10,6 +10,7 @@ pub(super) mod error;
 pub(super) mod error_page;
 pub(super) mod format;
 pub mod http;
+pub(super) mod json;
 pub(super) mod middleware;
 pub(super) mod rate_limit;
 pub(super) mod render;

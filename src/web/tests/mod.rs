@@ -73,6 +73,7 @@ struct TestWeb {
     now: Timestamp,
     _failures: tokio::sync::mpsc::UnboundedReceiver<Failure>,
     _folder: tempfile::TempDir,
+    metrics: std::sync::Arc<crate::metrics::Metrics>,
 }
 
 /// An HTTP answer, read to its end.
@@ -124,13 +125,19 @@ impl TestWeb {
 
     /// Starts a server with `settings` over an empty database, without signing in.
     async fn signed_out(settings: &WebSettings, polymarket: &PolymarketSettings) -> Self {
+        Self::signed_out_with(settings, polymarket, RedisSettings::default()).await
+    }
+
+    /// Does the same, with the sessions of people who sign in with GitHub in `redis`.
+    async fn signed_out_with(settings: &WebSettings, polymarket: &PolymarketSettings, redis: RedisSettings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let db = Db::connect(&format!("sqlite:{}", folder.path().join("web.db").display())).await.unwrap();
         db.migrate().await.unwrap();
         let clock = Clock::System;
         let (supervisor, failures) = SupervisorContext::new(clock);
         let hub = LiveHub::start(clock, &supervisor);
-        let deps = deps(&db, &hub, supervisor, polymarket);
+        let deps = WebDeps { redis, ..deps(&db, &hub, supervisor, polymarket) };
+        let metrics = deps.metrics.clone();
         let server = http::start(settings, deps).await.unwrap();
         let client = http_client(Duration::from_secs(10));
         Self {
@@ -140,6 +147,7 @@ impl TestWeb {
             client,
             cookie: String::new(),
             now: clock.now(),
+            metrics,
             _failures: failures,
             _folder: folder,
         }

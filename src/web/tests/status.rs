@@ -194,6 +194,32 @@ async fn many_dead_letters_come_in_pages() {
 }
 
 #[actix_web::test]
+async fn a_long_unreadable_row_is_a_line_with_the_length_and_the_hash_of_the_whole() {
+    let web = TestWeb::full().await;
+    let text = format!("{{\"size\":\"{}\u{e9}\"}}\nend", "x".repeat(1_000_000));
+    let poll = PollWrite {
+        user: FollowedUserId(1),
+        fence: None,
+        trades: Vec::new(),
+        activities: Vec::new(),
+        dead: vec![DeadRow { text: text.clone(), reason: "r".repeat(5_000) }],
+        new_wallets: Vec::new(),
+        checkpoints: Vec::new(),
+        now: web.now,
+    };
+    web.db.record_poll(poll).await.unwrap();
+    let letter = web.get("/api/status").await.json()["dead_letters"]["data"][0].clone();
+    assert_eq!((letter["payload"].as_str().unwrap().len(), &letter["payload_bytes"]), (4_096, &text.len().into()));
+    assert_eq!((letter["line"].as_str().unwrap().len(), &letter["is_cut"]), (200, &true.into()));
+    assert_eq!(letter["error"].as_str().unwrap().len(), 512);
+    let hash = crate::token::hex(&crate::token::hash(&text));
+    assert_eq!(letter["sha256"], hash.as_str());
+    let page = web.get("/status").await;
+    assert!(page.text().contains(&format!("bytes; SHA-256 of the whole: {hash}")), "{}", page.text());
+    assert!(!page.body.contains(&"x".repeat(201)), "{}", page.body.len());
+}
+
+#[actix_web::test]
 async fn the_forecast_of_the_disk_is_shown_and_warns_under_two_weeks() {
     let web = TestWeb::full().await;
     let text = web.get("/status").await.text();

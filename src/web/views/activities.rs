@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::web::{Data, Json, Query};
+use actix_web::web::{Data, Query};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
@@ -14,6 +14,7 @@ use crate::domain::events::event::{ActivityEvent, ActivityKind, PositionEffect};
 use crate::domain::money::ids::{AssetId, AttemptId, EventId, FollowedUserId, MarketId, Wallet};
 use crate::domain::money::units::{ShareMicros, Timestamp, UsdcMicros};
 use crate::web::server::error::WebError;
+use crate::web::server::json::Json;
 use crate::web::shell::display_names::Names;
 use crate::web::shell::pagination;
 use crate::web::shell::pagination::{List, MarketSearch};

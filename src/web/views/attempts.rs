@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::web::{Data, Json, Query};
+use actix_web::web::{Data, Query};
 use serde::{Deserialize, Serialize};
 
 use crate::db::{AttemptFilter, Db, DbError, ListedAttempt};
@@ -15,6 +15,7 @@ use crate::domain::events::group::{EventGroup, GroupAction, GroupKind};
 use crate::domain::money::ids::{AssetId, AttemptId, FollowedUserId, GroupId, MarketId};
 use crate::domain::money::units::{Bps, PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use crate::web::server::error::WebError;
+use crate::web::server::json::Json;
 use crate::web::shell::display_names::Names;
 use crate::web::shell::pagination;
 use crate::web::shell::pagination::{List, MarketSearch};

@@ -17,6 +17,7 @@ use crate::health::actor_state::{ChainWatcherState, ConfirmationStats, PriceRefr
 use crate::health::assessment::Status;
 use crate::queue;
 use crate::queue::Queue;
+use crate::web::auth::session_store::Sessions;
 use crate::web::auth::user::CurrentUser;
 use crate::web::live::messages::{GetStreamPosition, LiveFigures, StreamPosition};
 use crate::web::shell::display_names::Names;
@@ -72,6 +73,10 @@ pub(in crate::web) struct BareHealth {
     status: Status,
 }
 
+impl BareHealth {
+    pub const DEGRADED: Self = Self { status: Status::Degraded };
+}
+
 impl HealthView {
     /// Reads the state of the database, the queues and the workers. It never fails: a database that does not answer is a
     /// troubled part.
@@ -111,6 +116,15 @@ impl HealthView {
             oldest_due: depth.oldest_due,
         });
         Self { status, parts, queues: queues.collect(), chain: stats }
+    }
+
+    /// Adds a part that does not work.
+    fn with_trouble(mut self, part: PartView) -> Self {
+        self.parts.push(part);
+        if self.status == Status::Ok {
+            self.status = Status::Degraded;
+        }
+        self
     }
 
     /// Returns the health while the database does not answer, which is all that is known then.
@@ -216,11 +230,17 @@ pub async fn json(
     visitor: Option<CurrentUser>,
     db: Data<Db>,
     stream: Data<Recipient<GetStreamPosition>>,
+    sessions: Data<Sessions>,
     clock: Data<Clock>,
 ) -> HttpResponse {
     let position: StreamPosition = stream.send(GetStreamPosition).await.unwrap_or_default();
-    let loaded = tokio::time::timeout(PATIENCE, HealthView::load(&db, &position.figures, clock.now())).await;
-    let health = loaded.unwrap_or_else(|_| HealthView::without_database("no answer in time"));
+    let load = tokio::time::timeout(PATIENCE, HealthView::load(&db, &position.figures, clock.now()));
+    let (loaded, no_sessions) = tokio::join!(load, sessions.failure());
+    let mut health = loaded.unwrap_or_else(|_| HealthView::without_database("no answer in time"));
+    if let Some(cause) = no_sessions {
+        let detail = format!("sign-ins are kept in Redis, and it does not work now: {cause}");
+        health = health.with_trouble(PartView::new("sessions", false, detail));
+    }
     let code = if health.status == Status::Down { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     match visitor {
         Some(_) => HttpResponse::build(code).json(health),

@@ -1,6 +1,6 @@
 //! Leaders' fills: the view behind the trade tail, its live rows and `/api/trades`.
 
-use actix_web::web::{Data, Json, Query};
+use actix_web::web::{Data, Query};
 use serde::{Deserialize, Serialize};
 
 use crate::db::{Db, DbError, TradeFilter};
@@ -8,6 +8,7 @@ use crate::domain::events::event::{Side, TradeEvent};
 use crate::domain::money::ids::{AssetId, EventId, FollowedUserId, MarketId, Wallet};
 use crate::domain::money::units::{PriceMicros, ShareMicros, Timestamp, UsdcMicros};
 use crate::web::server::error::WebError;
+use crate::web::server::json::Json;
 use crate::web::shell::display_names::Names;
 use crate::web::shell::pagination;
 use crate::web::shell::pagination::{List, MarketSearch};

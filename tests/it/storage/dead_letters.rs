@@ -1,6 +1,6 @@
 //! Jobs and dead letters for the operator: listing, requeueing and dropping.
 
-use polymarketspy::db::{DbError, LedgerWrite, Origin, Replay};
+use polymarketspy::db::{DbError, DeadRow, LedgerWrite, Origin, PollWrite, Replay};
 use polymarketspy::domain::accounting::ledger::PortfolioId;
 use polymarketspy::domain::money::ids::FollowedUserId;
 use polymarketspy::domain::money::units::Timestamp;
@@ -29,6 +29,35 @@ async fn given_up(db: &polymarketspy::db::Db, user: FollowedUserId) -> i64 {
 }
 
 on_both! {
+    async fn of_unreadable_rows_a_poll_keeps_a_hundred_and_an_hour_of_a_leader_a_thousand(db: &Db) {
+        let (user, other) = (follow(db, 1).await, follow(db, 2).await);
+        let row = |n: usize| DeadRow { text: format!("row {n} {}", "y".repeat(9_000)), reason: "it is cut".to_owned() };
+        let write = |user, rows: std::ops::Range<usize>, now| PollWrite {
+            dead: rows.map(row).collect(),
+            now,
+            ..poll(user, Vec::new())
+        };
+        let keep = async |user, rows, now| {
+            let outcome = db.record_poll(write(user, rows, now)).await.unwrap();
+            (outcome.dead, outcome.dead_left_out)
+        };
+        assert_eq!(keep(user, 0..250, NOW).await, (100, 150));
+        assert_eq!(keep(user, 0..250, NOW).await, (100, 50), "known rows take no room");
+        assert_eq!(keep(user, 0..250, NOW).await, (50, 0));
+        assert_eq!(keep(user, 0..250, NOW).await, (0, 0));
+        for n in 1..8 {
+            assert_eq!(keep(user, 1_000 * n..1_000 * n + 150, NOW).await, (100, 50));
+        }
+        assert_eq!(keep(user, 9_000..9_150, NOW).await, (50, 100), "the hour is full");
+        assert_eq!(keep(user, 10_000..10_001, NOW.plus_millis(3_599_999)).await, (0, 1));
+        assert_eq!(keep(other, 20_000..20_001, NOW).await, (1, 0), "another leader's rows have room of their own");
+        assert_eq!(keep(user, 10_000..10_001, NOW.plus_millis(3_600_000)).await, (1, 0));
+        assert_eq!(number!(db, "select cast(max(octet_length(payload)) as bigint) from dead_letter"), 4_096);
+        let letter = db.dead_letters(None, 1).await.unwrap().remove(0);
+        assert_eq!((letter.payload.len(), letter.payload_bytes), (4_096, 9_010));
+        assert_eq!(db.dead_letter_counts().await.unwrap(), [(Origin::Row, 1_002)]);
+    }
+
     async fn open_jobs_are_listed_with_their_leases(db: &Db) {
         let user = follow(db, 1).await;
         db.record_poll(poll(user, vec![trade(user, 1), trade(user, 2)])).await.unwrap();

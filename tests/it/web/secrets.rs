@@ -82,6 +82,24 @@ fn command(bot: &TestBot, arguments: &[&str]) -> Command {
     command
 }
 
+/// Flags whose address may hold a secret; with one they are refused.
+const ADDRESSES: [(&str, &str); 3] =
+    [("--database-url", "DATABASE_URL"), ("--redis-url", "REDIS_URL"), ("--alchemy-ws-url", "ALCHEMY_WS_URL")];
+
+/// Puts the addresses into the environment, and leaves the other arguments as they are.
+fn with_addresses(bot: &TestBot, arguments: &[&str]) -> Command {
+    let (mut rest, mut settings, mut given) = (Vec::new(), Vec::new(), arguments.iter());
+    while let Some(argument) = given.next() {
+        match ADDRESSES.iter().find(|(flag, _)| flag == argument) {
+            Some((_, name)) => settings.push((*name, *given.next().unwrap())),
+            None => rest.push(*argument),
+        }
+    }
+    let mut command = command(bot, &rest);
+    command.envs(settings);
+    command
+}
+
 fn assert_clean(what: &str, text: &str) {
     if let Some(at) = text.find(MARK) {
         let begin = text.floor_char_boundary(at.saturating_sub(300));
@@ -279,7 +297,7 @@ async fn commands_report_an_error_without_the_secret_in_it() {
         (refused, &["doctor", "--config", &odd]),
         (refused, &["run", "--health-bind", "nowhere"]),
     ];
-    let said = asked.map(|(code, arguments)| (code, arguments, BotProcess::start(command(&bot, arguments))));
+    let said = asked.map(|(code, arguments)| (code, arguments, BotProcess::start(with_addresses(&bot, arguments))));
     for (code, arguments, mut process) in said {
         let ended = eventually(&format!("{arguments:?}"), async || process.child.try_wait().unwrap()).await;
         let (out, err) = (process.printed("stdout"), process.printed("stderr"));
@@ -293,6 +311,13 @@ async fn commands_report_an_error_without_the_secret_in_it() {
             let line = process.log().pop().unwrap();
             assert_eq!((&line["level"], &line["message"]), (&"ERROR".into(), &"the bot cannot run".into()), "{line}");
         }
+    }
+    for (flag, address) in [("--database-url", &unreachable), ("--redis-url", &no_redis), ("--alchemy-ws-url", &node)] {
+        let output: Output = command(&bot, &["users", flag, address]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(refused), "{said}");
+        assert!(said.contains(flag) && said.contains("other users of the machine can read"), "{said}");
+        assert_clean(flag, &said);
     }
     let mut short = command(&bot, &["doctor"]);
     let output: Output = short.env("SESSION_SECRET", MARK).output().unwrap();

@@ -24,7 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 const SCOPE: &str = "user:email";
 /// A sign-in takes no longer than this; a callback from an old tab is refused.
-const ATTEMPT_MS: i64 = 10 * 60_000;
+pub(in crate::web::auth) const ATTEMPT_MS: i64 = 10 * 60_000;
 
 type App = BasicClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet>;
 

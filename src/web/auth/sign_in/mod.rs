@@ -10,6 +10,7 @@ use actix_web::{
 use serde::Serialize;
 
 use super::csrf::{CsrfForm, EmptyForm};
+use super::refusals::Refusals;
 use super::session::{SignedIn, Who};
 use super::sign_in::github::{Github, GithubError, OAuthCallback, PendingSignIn};
 use super::sign_in::links::LoginLinks;
@@ -17,6 +18,7 @@ use super::user::{Credential, CurrentUser, HasProvider};
 use crate::clock::Clock;
 use crate::db::{Audit, Db};
 use crate::domain::money::units::Timestamp;
+use crate::metrics::Metrics;
 use crate::web::server::error::WebError;
 use crate::web::server::rate_limit::Limits;
 use crate::web::server::render;
@@ -38,6 +40,9 @@ struct LoginPage {
 pub struct SignInContext {
     db: Data<Db>,
     limits: Data<Limits>,
+    refusals: Data<Refusals>,
+    metrics: Data<Metrics>,
+    clock: Data<Clock>,
     session: Session,
     address: String,
     now: Timestamp,
@@ -72,8 +77,8 @@ pub async fn by_link(
         return Ok(redirect("/"));
     }
     if !links.redeem(&token) {
+        context.record_guess("wrong link").await?;
         context.limits.check_attempt(&context.address)?;
-        context.record_refusal("wrong link", None).await?;
         return Err(WebError::Forbidden(
             "this login link is wrong or was used before; start polymarketspy again for a new one",
         ));
@@ -174,6 +179,13 @@ impl SignInContext {
         Ok(redirect("/"))
     }
 
+    /// Counts an attempt that any stranger can make without an account: the first of an address in a minute is recorded.
+    async fn record_guess(&self, reason: &str) -> Result<(), WebError> {
+        self.metrics.refused_attempts.increment();
+        let first = Refusals::note(&self.refusals, &self.db, &self.clock, &self.address, "sign_in_refused");
+        if first.is_some() { self.record_refusal(reason, None).await } else { Ok(()) }
+    }
+
     async fn record_refusal(&self, reason: &str, email: Option<&str>) -> Result<(), WebError> {
         let details = serde_json::json!({ "reason": reason, "address": self.address, "email": email });
         self.record(&format!("address:{}", self.address), "sign_in_refused", &details).await
@@ -181,7 +193,10 @@ impl SignInContext {
 
     /// Records a failed sign-in at GitHub. Returns the error for the visitor.
     async fn failure(&self, error: GithubError) -> Result<WebError, WebError> {
-        self.record_refusal(&error.to_string(), None).await?;
+        match error {
+            GithubError::Forged => self.record_guess(&error.to_string()).await?,
+            _ => self.record_refusal(&error.to_string(), None).await?,
+        }
         Ok(match error {
             GithubError::Forged => {
                 WebError::Forbidden("this sign-in was not begun in this browser, or too long ago; begin again")
@@ -220,12 +235,16 @@ impl actix_web::FromRequest for SignInContext {
     fn from_request(request: &HttpRequest, _: &mut actix_web::dev::Payload) -> Self::Future {
         let context = || {
             let limits = request.app_data::<Data<Limits>>()?.clone();
+            let clock = request.app_data::<Data<Clock>>()?.clone();
             Some(Self {
+                refusals: request.app_data::<Data<Refusals>>()?.clone(),
+                metrics: request.app_data::<Data<Metrics>>()?.clone(),
                 db: request.app_data::<Data<Db>>()?.clone(),
                 address: limits.client_address(request),
                 limits,
                 session: request.get_session(),
-                now: request.app_data::<Data<Clock>>()?.now(),
+                now: clock.now(),
+                clock,
             })
         };
         std::future::ready(context().ok_or(WebError::Busy))

@@ -3,7 +3,7 @@
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{StatusCode, header::LOCATION},
-    web::{Data, Json, Path},
+    web::{Data, Path},
 };
 use serde_json::value::RawValue;
 
@@ -16,6 +16,7 @@ use crate::web::auth::csrf::{CsrfForm, EmptyForm};
 use crate::web::config::editor::TypedForm;
 use crate::web::config::form_page::{FormPage, render};
 use crate::web::server::error::WebError;
+use crate::web::server::json::{self, Json};
 use crate::web::server::render::Templates;
 use crate::web::shell::page::PageContext;
 
@@ -98,7 +99,7 @@ pub async fn json_begin(
     let candidate = Candidate::parse(submitted.form.get(), clock.now())?;
     let run = candidate.begin(&db, &clock, &runs, None).await?;
     let location = format!("/api/config/test/{}", run.id);
-    Ok(HttpResponse::build(StatusCode::ACCEPTED).insert_header((LOCATION, location)).json(run))
+    Ok(json::answer(HttpResponse::build(StatusCode::ACCEPTED).insert_header((LOCATION, location)), &run))
 }
 
 /// Answers `GET /api/config/test/{id}`.

@@ -37,6 +37,8 @@ async fn the_login_link_works_once() {
         last = web.get_signed_out(&format!("/login/{guess}")).await.status;
     }
     assert_eq!(last, StatusCode::TOO_MANY_REQUESTS);
+    let refused = web.db.audits(Some("sign_in_refused"), None, 100).await.unwrap();
+    assert_eq!((refused.len(), web.metrics.refused_attempts.value()), (1, 23), "an address has one row a minute");
 }
 
 #[actix_web::test]

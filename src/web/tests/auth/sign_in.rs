@@ -1,6 +1,6 @@
 //! Signing in with GitHub, by HTTP against the simulator's GitHub. `tests/browser` does the same in Chromium.
 
-use crate::config::{GithubSettings, Secret};
+use crate::config::{GithubSettings, RedisSettings, Secret};
 use crate::domain::money::email::Email;
 use crate::simulator::routes::github::{CLIENT_ID, CLIENT_SECRET};
 use crate::simulator::{Fault, FaultKind, Host, Simulator, SimulatorHandle, SimulatorSettings};
@@ -22,6 +22,10 @@ struct Browser<'a> {
 
 impl SignInServer {
     async fn new() -> Self {
+        Self::with_sessions_in(RedisSettings::default()).await
+    }
+
+    async fn with_sessions_in(redis: RedisSettings) -> Self {
         let github = Simulator::start(SimulatorSettings::default()).unwrap();
         let settings = WebSettings {
             session_secret: Some(Secret::new("s".repeat(64))),
@@ -35,7 +39,7 @@ impl SignInServer {
             ..WebSettings::at("127.0.0.1:0".parse().unwrap())
         };
         let polymarket = no_polymarket();
-        Self { web: TestWeb::signed_out(&settings, &polymarket).await, github }
+        Self { web: TestWeb::signed_out_with(&settings, &polymarket, redis).await, github }
     }
 
     fn browser(&self) -> Browser<'_> {
@@ -212,4 +216,66 @@ async fn there_is_no_login_link_when_github_is_configured() {
     let site = SignInServer::new().await;
     assert!(site.web.server().login_link.is_none());
     assert_eq!(TestWeb::empty().await.get("/login/github").await.status, StatusCode::NOT_FOUND);
+}
+
+/// Returns a port on which nothing listens.
+fn closed_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[actix_web::test]
+async fn without_redis_a_sign_in_is_answered_with_the_reason_and_health_is_degraded() {
+    // The second accepts connections and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let ports = [(closed_port(), "Connection refused"), (silent.local_addr().unwrap().port(), "timed out")];
+    for (port, cause) in ports {
+        let redis = RedisSettings { url: Some(Secret::new(format!("redis://127.0.0.1:{port}/"))) };
+        let site = SignInServer::with_sessions_in(redis).await;
+        let mut browser = site.browser();
+        let begun = std::time::Instant::now();
+        let answer = browser.get("/login/github").await;
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        let text = answer.text();
+        assert!(
+            text.contains("ign-ins are kept in Redis, and it does not work now:") && text.contains(cause),
+            "{text}"
+        );
+        let begun = std::time::Instant::now();
+        let health = browser.get("/api/health").await;
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        assert_eq!((health.status, &health.json()["status"]), (StatusCode::OK, &"degraded".into()));
+        assert_eq!(browser.get("/login").await.status, StatusCode::OK, "a page without a session needs no Redis");
+    }
+}
+
+mod on_redis {
+    use super::*;
+    use crate::testkit::TestRedis;
+
+    #[actix_web::test]
+    async fn pages_say_that_redis_is_away_and_go_on_when_it_is_back() {
+        let mut redis = TestRedis::start();
+        let site = SignInServer::with_sessions_in(RedisSettings { url: Some(Secret::new(redis.url())) }).await;
+        let mut browser = site.browser();
+        browser.signs_in_as("ada").await;
+        assert!(browser.is_in().await);
+        redis.stop();
+        for (path, status) in [("/", 503), ("/api/overview", 503), ("/api/health", 200)] {
+            let begun = std::time::Instant::now();
+            let answer = browser.get(path).await;
+            assert!(begun.elapsed() < Duration::from_secs(2), "{path}: {:?}", begun.elapsed());
+            assert_eq!(answer.status.as_u16(), status, "{path}: {}", answer.body);
+            match path {
+                "/api/health" => assert_eq!(answer.json(), serde_json::json!({ "status": "degraded" })),
+                _ => {
+                    assert!(answer.body.contains("ns are kept in Redis, and it does not work now:"), "{}", answer.body)
+                }
+            }
+        }
+        redis.start_again();
+        assert_eq!(browser.get("/api/overview").await.status, StatusCode::UNAUTHORIZED, "the test's Redis forgets");
+        browser.signs_in_as("ada").await;
+        assert!(browser.is_in().await);
+    }
 }
