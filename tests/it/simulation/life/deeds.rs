@@ -1,8 +1,9 @@
 //! What leaders do, and what upstreams and the network do to the bot.
 
 use polymarketspy::domain::events::event::Side;
+use polymarketspy::domain::money::ids::Wallet;
 use polymarketspy::domain::money::units::ShareMicros;
-use polymarketspy::simulator::{Fault, FaultKind, Fill, Host, Quotes, RetryAfter, Times, price};
+use polymarketspy::simulator::{Fault, FaultKind, Fill, Host, Quotes, RetryAfter, SimMarket, Times, price};
 use polymarketspy::testkit::simulation::Weather;
 use rand::Rng;
 
@@ -65,6 +66,9 @@ impl Life {
     pub(super) fn sets(&mut self) {
         let wallet = self.scene.leaders[self.dice.random_range(0..self.scene.leaders.len())].wallet.clone();
         let market = self.markets[self.dice.random_range(0..self.markets.len())].clone();
+        if !self.is_shown_at_once(&wallet, &market) {
+            return;
+        }
         let held = [0, 1].map(|n| self.scene.held(&wallet, market.asset(n).unwrap())).into_iter().min().unwrap_or(0);
         let merges = held > 1_000_000 && self.dice.random_bool(0.6);
         let sets = ShareMicros(if merges { held } else { self.dice.random_range(1..=900) * 1_000_000 });
@@ -74,6 +78,14 @@ impl Life {
             (true, false) => exchange.split(&wallet, market.id(), sets, exchange.now()),
         });
         self.note(format!("sets {sets:?} merged: {merges}, {done:?}"));
+    }
+
+    /// Returns whether a row of a wallet in a market can be shown at once: no fill of this second is shown later.
+    fn is_shown_at_once(&mut self, wallet: &Wallet, market: &SimMarket) -> bool {
+        let now = self.scene.machine.exchange.with(|exchange| exchange.now());
+        let assets = [0, 1].map(|n| market.asset(n).unwrap().clone());
+        let mut seconds = assets.map(|asset| (wallet.clone(), asset, now.seconds())).into_iter();
+        seconds.all(|second| *self.shown.entry(second).or_insert(now) <= now)
     }
 
     pub(super) fn resolve(&mut self) {
@@ -92,6 +104,9 @@ impl Life {
         let wallet = self.scene.leaders[self.dice.random_range(0..self.scene.leaders.len())].wallet.clone();
         let per_outcome = self.dice.random_bool(0.5);
         for market in self.markets.clone() {
+            if !self.is_shown_at_once(&wallet, &market) {
+                continue;
+            }
             let done = self.scene.machine.exchange.with(|exchange| {
                 let now = exchange.now();
                 exchange.redeem(&wallet, market.id(), per_outcome, now)
