@@ -101,7 +101,7 @@ mod on_postgres {
         assert!(kept.contains("ada@example.org"), "{kept}");
 
         redis.stop();
-        assert_eq!(status(&one, &visitor.cookie).await, 500, "without Redis the session cannot be read");
+        assert_eq!(status(&one, &visitor.cookie).await, 503, "without Redis the session cannot be read");
         redis.start_again();
         assert_eq!((status(&one, &visitor.cookie).await, status(&other, &visitor.cookie).await), (401, 401));
         let again = CurrentUser::through_github(other.url().unwrap(), "ada").await;
