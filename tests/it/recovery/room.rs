@@ -7,7 +7,7 @@ use polymarketspy::clock::Clock;
 use polymarketspy::domain::money::ids::AssetId;
 use polymarketspy::domain::money::units::PriceMicros;
 use polymarketspy::simulator::SimulatorSettings;
-use polymarketspy::testkit::{TestBot, TestDb};
+use polymarketspy::testkit::{TestBot, TestDb, eventually};
 
 use super::content::{rows, tables};
 use crate::storage::harness::number;
@@ -50,7 +50,10 @@ async fn vacuum_gives_room_back(test_db: TestDb) {
     bot.follow("harbour").await;
     let url = bot.settings().database.url.reveal().to_owned();
     let app = bot.start().await;
-    // On another thread: on PostgreSQL a worker is known by its beats, and the bot runs on this one.
+    // On PostgreSQL a worker is known by its beats. The first one comes a moment after the start; the command runs on
+    // another thread, because the bot beats on this one.
+    let is_known = async || (!bot.db.is_shared() || bot.db.is_worked_on().await.unwrap()).then_some(());
+    eventually("the first beat of the worker", is_known).await;
     let refused = tokio::task::spawn_blocking({
         let url = url.clone();
         move || run(&url, &["db", "vacuum"])
