@@ -16,8 +16,10 @@ use crate::sql::error::DbError;
 /// Tries of a bot that starts: a process that checks the lock holds it for an instant.
 const TRIES: u32 = 10;
 const BETWEEN_TRIES: Duration = Duration::from_millis(20);
-/// A running worker beats at least once within this time.
-const BEAT_WITHIN: Duration = Duration::from_millis(2_500);
+/// How often the beats of workers are looked at, and the time between two looks. A running worker beats every two seconds,
+/// and a busy machine may delay a beat.
+const BEAT_LOOKS: u32 = 10;
+const BETWEEN_BEAT_LOOKS: Duration = Duration::from_millis(500);
 
 /// What a bot writes into the lock file. A lock file with a text and without a database beside it says that the database
 /// is gone: no program of ours makes an empty one there.
@@ -80,8 +82,8 @@ impl Db {
         }
     }
 
-    /// Returns whether a worker runs on this database now. For a shared database that takes as long as one beat of a
-    /// worker.
+    /// Returns whether a worker runs on this database now. For a shared database that takes until a worker beats, at most
+    /// 5 s.
     ///
     /// # Errors
     /// `LockFile` when the lock file cannot be opened; otherwise [`DbError`] when the database cannot be reached.
@@ -109,9 +111,13 @@ impl Db {
                 if before.is_empty() {
                     return Ok(false);
                 }
-                tokio::time::sleep(BEAT_WITHIN).await;
-                let after = self.workers().await?;
-                Ok(after.iter().any(|worker| !before.contains(worker)))
+                for _ in 0..BEAT_LOOKS {
+                    tokio::time::sleep(BETWEEN_BEAT_LOOKS).await;
+                    if self.workers().await?.iter().any(|worker| !before.contains(worker)) {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
             }
         }
     }
